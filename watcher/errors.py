@@ -1,0 +1,52 @@
+"""The errors of the program and what becomes of each.
+
+======================  =========================================================================
+`UserError`             the user's code or files are at fault: shown, last good serves, next save
+`EngineUnavailable`     the engine does not answer: tried again with back-off, the wish is kept
+`Superseded`            a newer save made this work pointless: counted, not an error to show
+`ConfigError`           a setting is wrong: names field, value and rule; exit status 78
+anything else           a bug: logged with its traceback, counted; the loop lives on
+======================  =========================================================================
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from watcher.observe import Failure
+
+EXIT_FAILED = 1
+EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
+EXIT_TIMEOUT = 124  # as timeout(1)
+
+
+class WatcherError(Exception):
+    """Base of every error that this program raises on purpose."""
+
+
+class UserError(WatcherError):
+    """The user's code, Dockerfile or environment file failed; `failure` says how."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.summary)
+        self.failure = failure
+
+
+class EngineUnavailable(WatcherError):
+    """The container engine does not answer; the work may be tried again later."""
+
+
+class Superseded(WatcherError):
+    """A newer revision is wanted; what was being done is pointless now."""
+
+
+class ConfigError(WatcherError):
+    """A setting cannot be used. `field` names it, `value` is what was given, `rule` what it must be."""
+
+    def __init__(self, field: str, value: object, rule: str) -> None:
+        shown = "" if value is None else f" = {value!r}"
+        super().__init__(f"{field}{shown}: {rule}")
+        self.field = field
+        self.value = value
+        self.rule = rule

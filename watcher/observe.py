@@ -1,0 +1,366 @@
+"""What happened, told once: frozen events, and observers that listen.
+
+Stages (tree, build, deploy, prune, front) never log, count or print. They hand one of these values to
+an `Observer`; metrics, log, console and status page are observers. Times are Unix seconds (`at`) and
+durations are seconds; sizes are bytes; a revision is 64 hex digits.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+_log = logging.getLogger(__name__)
+
+
+def short(revision: str | None) -> str:
+    """The first 12 hex digits of a revision or image id, `-` for none."""
+    return revision.removeprefix("sha256:")[:12] if revision else "-"
+
+
+class BuildOutcome(StrEnum):
+    """How a build ended."""
+
+    BUILT = "built"  # a build ran and gave an image
+    REUSED = "reused"  # an image of this revision existed already: nothing was built
+    FAILED = "failed"  # the user's code or Dockerfile
+    CANCELLED = "cancelled"  # a newer save
+    ERROR = "error"  # the engine or a bug
+
+
+class DeployOutcome(StrEnum):
+    """How a deploy ended."""
+
+    LIVE = "live"  # the new container has the traffic
+    UNCHANGED = "unchanged"  # same image as the live one: nothing was replaced
+    ADOPTED = "adopted"  # the container was there already when the daemon started
+    FAILED = "failed"  # the new container never became ready; the old one serves on
+    ROLLED_BACK = "rolled_back"  # it died after the switch; the last good one is back
+    ERROR = "error"  # the engine or a bug
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One line of a compiler: where (1-based; 0 when unknown) and what."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something of the user's failed: a sentence, the tool's own lines, places in files, a hint."""
+
+    kind: str  # compile | build | container | config | engine | bug
+    summary: str
+    lines: tuple[str, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One path that differs between two trees."""
+
+    path: str
+    verb: str  # added | changed | removed
+    kind: str  # go | module | env | dockerfile | other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base of all events. `service` is empty for what concerns the whole daemon."""
+
+    service: str = ""
+    at: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStarted(Event):
+    """The daemon is up; `url` is the status page."""
+
+    version: str
+    project: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStopping(Event):
+    """The daemon has been asked to stop; `reason` is a signal name or a sentence."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStarted(Event):
+    """A service is being kept: where it listens and what it is made of."""
+
+    urls: tuple[str, ...]
+    compose_file: str
+    image: str
+    container: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(Event):
+    """A sentence the user should see once: a stand-in base, an ignored option, a warning."""
+
+    level: str  # info | warning | error
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineUp(Event):
+    """The engine answers."""
+
+    version: str
+    store: str  # overlay2 | containerd | …
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineDown(Event):
+    """The engine does not answer; `retry_in` seconds until the next try."""
+
+    reason: str
+    retry_in: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceMode(Event):
+    """How changes are noticed from now on."""
+
+    mode: str  # events | polling
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceEvents(Event):
+    """`count` file-system notifications arrived since the last such event."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceScanned(Event):
+    """The tree was looked at. `reason` is event | timer | overflow | start | request | …"""
+
+    reason: str
+    full: bool
+    seconds: float
+    files: int
+    context_bytes: int
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted(Event):
+    """The tree has a new revision. `saved_at` is when its first change was noticed (Unix seconds)."""
+
+    revision: str
+    changes: tuple[Change, ...]
+    summary: str
+    saved_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held(Event):
+    """A build waits for something outside: a git operation, files still being written, a pause."""
+
+    reason: str  # empty when the hold ends
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused(Event):
+    """Building was paused or resumed by hand."""
+
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildStarted(Event):
+    """A build of `revision` begins."""
+
+    revision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted(Event):
+    """A step of the running build begins."""
+
+    revision: str
+    step: str  # digest: identity of the step within the build
+    name: str  # as BuildKit names it: "[builder 5/5] RUN go build …"
+    stage: str  # "builder", "final", "internal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFinished(Event):
+    """A step ended; `error` is empty when it went well."""
+
+    revision: str
+    step: str
+    name: str
+    stage: str
+    seconds: float
+    cached: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOutput(Event):
+    """Lines that a step printed."""
+
+    revision: str
+    step: str
+    text: str
+    stage: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildFinished(Event):
+    """A build ended. `image` is set when it gave one; `failure` when it did not."""
+
+    revision: str
+    outcome: BuildOutcome
+    seconds: float
+    image: str = ""
+    context_bytes: int = 0  # bytes of context that travelled to the engine
+    steps: int = 0
+    cached_steps: int = 0
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSized(Event):
+    """The size of an image of this service is known: sum over its layers, equal on every image store."""
+
+    stage: str  # base | builder | final
+    revision: str
+    image: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployStarted(Event):
+    """A container of `image` is being brought up."""
+
+    revision: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployFinished(Event):
+    """A deploy ended. `save_to_live` is set when it answered a save; the phases are seconds by name."""
+
+    revision: str
+    image: str
+    outcome: DeployOutcome
+    seconds: float
+    container: str = ""
+    save_to_live: float | None = None
+    phases: tuple[tuple[str, float], ...] = ()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerLost(Event):
+    """The live container ended by itself or by somebody's hand."""
+
+    revision: str
+    container: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerOutput(Event):
+    """Lines that the live container printed."""
+
+    container: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedItem:
+    """One object that pruning looked at."""
+
+    kind: str  # final | builder | container | cache
+    id: str
+    name: str
+    size: int
+    removed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned(Event):
+    """A prune ended; `freed` bytes were given back. Kept objects are listed too, with the reason."""
+
+    items: tuple[PrunedItem, ...]
+    freed: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontExchange(Event):
+    """The front finished one exchange (or tunnel, then `code` is 101 or 0 for raw TCP)."""
+
+    code: int
+    seconds: float
+    held: float = 0.0
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontHeld(Event):
+    """The number of requests that wait in the front for a container."""
+
+    held: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontRefused(Event):
+    """The front answered by itself: `reason` is timeout | limit | malformed | backend."""
+
+    reason: str
+    code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InternalError(Event):
+    """A bug: the loop went on."""
+
+    where: str
+    traceback: str
+
+
+class Observer(Protocol):
+    """Somebody who wants to know. Called from the event loop's thread; must not block."""
+
+    def notify(self, event: Event) -> None:
+        """Take note of `event`."""
+        ...
+
+
+class Fanout:
+    """Hands each event to every observer; one that fails is logged and does not hurt the others."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = list(observers)
+
+    def add(self, observer: Observer) -> None:
+        """Let `observer` hear everything from now on."""
+        self._observers.append(observer)
+
+    def notify(self, event: Event) -> None:
+        """Hand `event` to all observers, in the order they were added."""
+        for observer in self._observers:
+            try:
+                observer.notify(event)
+            except Exception:
+                _log.exception("observer %s failed on %s", type(observer).__name__, type(event).__name__)
