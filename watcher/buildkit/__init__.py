@@ -1,0 +1,1 @@
+"""A BuildKit client in pure Python: solves, progress, incremental context sync."""
