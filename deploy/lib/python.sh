@@ -1,0 +1,37 @@
+# The Python environment: .venv, filled from requirements-dev.lock, made anew only when the lock changed.
+# shellcheck shell=sh
+
+python=$root/.venv/bin/python
+
+find_python() { # prints a Python that is new enough and can make an environment
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        if has "$candidate" && "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+python_ready() {
+    stamp=$root/.venv/.lock-sum
+    sum=$(cat "$root/requirements-dev.lock" "$root/pyproject.toml" | sha256sum)
+    [ ! -x "$python" ] || [ ! -e "$stamp" ] || [ "$(cat "$stamp")" != "$sum" ] || return 0
+
+    if [ ! -x "$python" ]; then
+        if ! base=$(find_python); then
+            apt_install "Python 3.11 or newer is needed" python3 python3-venv
+            base=$(find_python) ||
+                fail "Python 3.11 or newer is needed and apt gave $(python3 -V 2>&1); install a newer one and put it on PATH."
+        fi
+        "$base" -m venv --clear "$root/.venv" >&2 || fail "no environment could be made in $root/.venv; see above."
+    fi
+    say "installing the Python packages of requirements-dev.lock into .venv"
+    # settings that would send packages elsewhere or add conditions; certificates, proxies and indexes are left as they are
+    unset PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_CONSTRAINT PIP_REQUIREMENT PIP_DRY_RUN PIP_REQUIRE_HASHES
+    unset PYTHONHOME PYTHONPATH
+    "$python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$root/requirements-dev.lock" >&2 &&
+        "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e "$root" >&2 ||
+        fail "the Python packages could not be installed (see above); check the network and start again."
+    echo "$sum" >"$stamp"
+}
