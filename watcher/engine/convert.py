@@ -1,0 +1,87 @@
+"""From the Engine API's JSON to our values, over the differences between engine versions."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from watcher.engine.port import Container, Image
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """API versions in numeric order: "1.9" before "1.45"."""
+    return tuple(int(part) for part in version.split("."))
+
+
+def _created(value: object) -> float:
+    """Unix seconds of the engine's creation time, which is a number in lists and RFC 3339 in details."""
+    if isinstance(value, int | float):
+        return float(value)
+    with contextlib.suppress(ValueError):
+        text = str(value)
+        head, dot, rest = text.partition(".")
+        zone = "+00:00" if rest.endswith("Z") or not dot else rest[-6:]
+        return datetime.fromisoformat(head.removesuffix("Z") + zone).timestamp()
+    return 0.0
+
+
+def _tags(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    # A dangling image says ["<none>:<none>"] on 20.10 and [] on 29.
+    return tuple(tag for tag in raw.get("RepoTags") or () if tag != "<none>:<none>")
+
+
+def image(raw: Mapping[str, Any]) -> Image:
+    """From an item of GET /images/json or from GET /images/{name}/json."""
+    config = raw.get("Config") or {}
+    return Image(
+        id=raw["Id"],
+        tags=_tags(raw),
+        labels=(raw.get("Labels") if "Labels" in raw else config.get("Labels")) or {},
+        created=_created(raw.get("Created", 0)),
+        env=dict(item.partition("=")[::2] for item in config.get("Env") or ()),
+        user=config.get("User") or "",
+        onbuild=tuple(config.get("OnBuild") or ()),
+        healthcheck=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
+        parent=raw.get("ParentId") or raw.get("Parent") or "",
+    )
+
+
+def listed_container(raw: Mapping[str, Any]) -> Container:
+    """From an item of GET /containers/json."""
+    names = raw.get("Names") or ["/"]
+    return Container(
+        id=raw["Id"],
+        name=names[0].removeprefix("/"),
+        image=raw["ImageID"],
+        labels=raw.get("Labels") or {},
+        state=raw["State"],
+    )
+
+
+def container(raw: Mapping[str, Any]) -> Container:
+    """From GET /containers/{id}/json."""
+    state, network = raw["State"], raw.get("NetworkSettings") or {}
+    return Container(
+        id=raw["Id"],
+        name=raw["Name"].removeprefix("/"),
+        image=raw["Image"],
+        labels=raw["Config"].get("Labels") or {},
+        state=state["Status"],
+        health=(state.get("Health") or {}).get("Status", "").replace("none", ""),
+        exit_code=state.get("ExitCode", 0),
+        oom_killed=state.get("OOMKilled", False),
+        error=state.get("Error", ""),
+        ports={
+            port: tuple((item["HostIp"], int(item["HostPort"])) for item in bound if item.get("HostPort"))
+            for port, bound in (network.get("Ports") or {}).items()
+            if bound
+        },
+        addresses={
+            name: item["IPAddress"]
+            for name, item in (network.get("Networks") or {}).items()
+            if item.get("IPAddress")
+        },
+        healthcheck=tuple((raw["Config"].get("Healthcheck") or {}).get("Test") or ()),
+    )

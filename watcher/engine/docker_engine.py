@@ -1,0 +1,253 @@
+"""The real engine through docker-py: the only importer of `docker`.
+
+Calls run in threads, because docker-py blocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import docker
+import docker.errors
+import requests.exceptions
+import urllib3.exceptions
+
+from watcher.engine import convert
+from watcher.engine.port import Container, EngineError, EngineEvent, EngineInfo, Image, Removal
+from watcher.errors import EngineUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# docker-py without a version speaks the server's newest API, whose removed fields bite; this is the newest
+# version whose fields we have read. Engines 29.0-29.2 refuse anything below 1.44, hence the clamp.
+NEWEST_API = "1.45"
+_CONNECTION_ERRORS = (
+    requests.exceptions.ConnectionError,
+    requests.exceptions.Timeout,
+    urllib3.exceptions.HTTPError,
+)
+
+
+def _sentence(error: docker.errors.APIError) -> str:
+    return str(error.explanation or error).strip()
+
+
+class DockerEngine:
+    """The real engine through docker-py. Make it with `DockerEngine.open`."""
+
+    def __init__(self, client: docker.APIClient) -> None:
+        self._client = client
+
+    @classmethod
+    async def open(cls, endpoint: str | None = None) -> DockerEngine:
+        """Reach the engine at `endpoint` (default: as the docker CLI would); raises EngineUnavailable."""
+        return await asyncio.to_thread(cls._open, endpoint)
+
+    @classmethod
+    def _open(cls, endpoint: str | None) -> DockerEngine:
+        try:
+            if endpoint is None:
+                client = docker.from_env(version="auto").api
+            else:
+                client = docker.APIClient(base_url=endpoint, version="auto")
+            server = client.version(api_version=False)
+        except (docker.errors.DockerException, *_CONNECTION_ERRORS) as error:
+            raise EngineUnavailable(
+                f"no Docker engine answers at {endpoint or 'the default endpoint'}: {error}"
+            ) from error
+        highest = min(NEWEST_API, server["ApiVersion"], key=convert.version_key)
+        client._version = max(highest, server.get("MinAPIVersion", "1.24"), key=convert.version_key)  # type: ignore[attr-defined]
+        return cls(client)
+
+    @property
+    def endpoint(self) -> str:
+        """Where the engine is, as docker-py resolved it: unix://… , tcp://… ."""
+        adapter = getattr(self._client, "_custom_adapter", None)
+        path = getattr(adapter, "socket_path", None)
+        return f"unix://{path}" if path else str(self._client.base_url).replace("http", "tcp", 1)
+
+    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await asyncio.to_thread(function, *args, **kwargs)
+        except docker.errors.NotFound:
+            raise
+        except docker.errors.APIError as error:
+            raise EngineError(_sentence(error), error.status_code) from error
+        except (docker.errors.DockerException, *_CONNECTION_ERRORS) as error:
+            raise EngineUnavailable(f"the Docker engine does not answer: {error}") from error
+
+    async def info(self) -> EngineInfo:
+        """See `Engine.info`."""
+        raw = await self._call(self._client.info)
+        snapshotter = ["driver-type", "io.containerd.snapshotter.v1"] in (raw.get("DriverStatus") or [])
+        return EngineInfo(
+            version=raw["ServerVersion"],
+            api=self._client.api_version,
+            store="containerd" if snapshotter else raw["Driver"],
+            endpoint=self.endpoint,
+            architecture=raw.get("Architecture", ""),
+            data_root=raw.get("DockerRootDir", ""),
+        )
+
+    async def image(self, ref: str) -> Image | None:
+        """See `Engine.image`."""
+        try:
+            return convert.image(await self._call(self._client.inspect_image, ref))
+        except docker.errors.NotFound:
+            return None
+
+    async def images(self, *, labels: Sequence[str] = (), dangling: bool | None = None) -> list[Image]:
+        """See `Engine.images`."""
+        filters: dict[str, Any] = {"label": list(labels)} if labels else {}
+        if dangling is not None:
+            filters["dangling"] = dangling
+        return [convert.image(raw) for raw in await self._call(self._client.images, filters=filters)]
+
+    async def image_size(self, image: str) -> int | None:
+        """See `Engine.image_size`."""
+        try:
+            layers = await self._call(self._client.history, image)
+        except docker.errors.NotFound:
+            return None
+        return sum(int(layer["Size"]) for layer in layers)
+
+    async def remove_image(self, ref: str) -> Removal:
+        """See `Engine.remove_image`."""
+        return await self._removal(self._client.remove_image, ref, force=False)
+
+    async def _removal(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Removal:
+        try:
+            await self._call(function, *args, **kwargs)
+        except docker.errors.NotFound:
+            return Removal.GONE
+        except EngineError as error:
+            if error.status == 409:
+                return Removal.IN_USE
+            raise
+        return Removal.REMOVED
+
+    async def tag(self, image: str, ref: str) -> None:
+        """See `Engine.tag`."""
+        repository, _, tag = ref.rpartition(":")
+        try:
+            await self._call(self._client.tag, image, repository, tag, force=True)
+        except docker.errors.NotFound as error:
+            raise EngineError(f"image {image} is gone", 404) from error
+
+    async def containers(self, *, labels: Sequence[str] = ()) -> list[Container]:
+        """See `Engine.containers`."""
+        filters = {"label": list(labels)} if labels else {}
+        return [
+            convert.listed_container(raw)
+            for raw in await self._call(self._client.containers, all=True, filters=filters)
+        ]
+
+    async def container(self, ref: str) -> Container | None:
+        """See `Engine.container`."""
+        try:
+            return convert.container(await self._call(self._client.inspect_container, ref))
+        except docker.errors.NotFound:
+            return None
+
+    async def create(self, name: str, config: Mapping[str, Any], *, platform: str | None = None) -> str:
+        """See `Engine.create`."""
+        try:
+            raw = await self._call(self._client.create_container_from_config, dict(config), name, platform)
+        except docker.errors.NotFound as error:
+            raise EngineError(_sentence(error), 404) from error
+        return str(raw["Id"])
+
+    async def start(self, container: str) -> None:
+        """See `Engine.start`."""
+        try:
+            await self._call(self._client.start, container)
+        except docker.errors.NotFound as error:
+            raise EngineError(_sentence(error), 404) from error
+
+    async def stop(self, container: str, timeout: float) -> None:
+        """See `Engine.stop`."""
+        with contextlib.suppress(docker.errors.NotFound):
+            await self._call(self._client.stop, container, timeout=max(0, round(timeout)))
+
+    async def remove(self, container: str) -> Removal:
+        """See `Engine.remove`."""
+        return await self._removal(self._client.remove_container, container, v=True, force=True)
+
+    async def rename(self, container: str, name: str) -> None:
+        """See `Engine.rename`."""
+        try:
+            await self._call(self._client.rename, container, name)
+        except docker.errors.NotFound as error:
+            raise EngineError(_sentence(error), 404) from error
+
+    async def connect(self, container: str, network: str, aliases: Sequence[str] = ()) -> None:
+        """See `Engine.connect`."""
+        try:
+            await self._call(
+                self._client.connect_container_to_network, container, network, aliases=list(aliases)
+            )
+        except docker.errors.NotFound as error:
+            raise EngineError(_sentence(error), 404) from error
+
+    async def disconnect(self, container: str, network: str) -> None:
+        """See `Engine.disconnect`."""
+        with contextlib.suppress(docker.errors.NotFound, EngineError):
+            await self._call(self._client.disconnect_container_from_network, container, network, force=True)
+
+    async def logs(self, container: str, *, tail: int) -> tuple[str, ...]:
+        """See `Engine.logs`."""
+        try:
+            raw: Any = await self._call(self._client.logs, container, stdout=True, stderr=True, tail=tail)
+        except (docker.errors.NotFound, EngineError):  # some logging drivers cannot be read back
+            return ()
+        return tuple(raw.decode("utf-8", "replace").splitlines())
+
+    async def ensure_network(self, name: str, *, labels: Mapping[str, str]) -> None:
+        """See `Engine.ensure_network`."""
+        found = await self._call(self._client.networks, names=[name])
+        if not any(network["Name"] == name for network in found):
+            await self._call(self._client.create_network, name, driver="bridge", labels=dict(labels))
+
+    async def ensure_volume(self, name: str, *, labels: Mapping[str, str]) -> None:
+        """See `Engine.ensure_volume`."""
+        await self._call(self._client.create_volume, name, labels=dict(labels))
+
+    async def events(self, *, labels: Sequence[str]) -> AsyncIterator[EngineEvent]:
+        """See `Engine.events`."""
+        filters = {"type": ["container"], "label": list(labels)}
+        stream = await self._call(self._client.events, filters=filters, decode=True)
+        loop, inbox = asyncio.get_running_loop(), asyncio.Queue[EngineEvent | None]()
+
+        def pump() -> None:
+            for event in _container_events(stream):
+                loop.call_soon_threadsafe(inbox.put_nowait, event)
+            with contextlib.suppress(RuntimeError):  # the loop may be closed already when the daemon ends
+                loop.call_soon_threadsafe(inbox.put_nowait, None)
+
+        thread = threading.Thread(target=pump, name="engine-events", daemon=True)
+        thread.start()
+        try:
+            while (event := await inbox.get()) is not None:
+                yield event
+        finally:
+            stream.close()
+        raise EngineUnavailable("the Docker engine closed its event stream")
+
+    async def close(self) -> None:
+        """See `Engine.close`."""
+        await asyncio.to_thread(self._client.close)
+
+
+def _container_events(stream: Iterator[Mapping[str, Any]]) -> Iterator[EngineEvent]:
+    """The stream's container events until it ends, is closed, or the engine goes away."""
+    with contextlib.suppress(
+        docker.errors.DockerException, *_CONNECTION_ERRORS, OSError, ValueError, AttributeError
+    ):
+        for raw in stream:
+            actor = raw.get("Actor") or {}
+            yield EngineEvent(raw.get("Action", ""), actor.get("ID", ""), actor.get("Attributes") or {})

@@ -1,0 +1,173 @@
+"""The container engine, as this program needs it: values and the port that stages see.
+
+"Not found" and "in use" are values where they are normal, never exceptions. Every method of `Engine` raises
+EngineUnavailable when the engine does not answer and EngineError when it refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from watcher.errors import WatcherError
+
+
+class EngineError(WatcherError):
+    """The engine refused a request; the message is the engine's own sentence."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Removal(StrEnum):
+    """What became of a request to remove something."""
+
+    REMOVED = "removed"
+    GONE = "gone"
+    IN_USE = "in use"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What the engine says of itself. `store` is the image store: overlay2, containerd …"""
+
+    version: str
+    api: str
+    store: str
+    endpoint: str
+    architecture: str
+    data_root: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image of the engine's store. `created` is Unix seconds."""
+
+    id: str
+    tags: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    created: float = 0.0
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str = ""
+    onbuild: tuple[str, ...] = ()
+    healthcheck: tuple[str, ...] = ()
+    parent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container in any state. `ports` maps "9000/tcp" to the addresses published on the host."""
+
+    id: str
+    name: str
+    image: str
+    labels: Mapping[str, str]
+    state: str  # created | running | paused | restarting | removing | exited | dead
+    health: str = ""  # "" when there is no health check, else starting | healthy | unhealthy
+    exit_code: int = 0
+    oom_killed: bool = False
+    error: str = ""
+    ports: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    addresses: Mapping[str, str] = field(default_factory=dict)  # network name -> IP address
+    healthcheck: tuple[str, ...] = ()
+
+    @property
+    def running(self) -> bool:
+        """Whether the container's process runs."""
+        return self.state == "running"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEvent:
+    """Something that happened to a container."""
+
+    action: str  # start | die | oom | health_status: unhealthy | destroy | …
+    container: str
+    attributes: Mapping[str, str]
+
+
+class Engine(Protocol):
+    """What the stages ask of a container engine."""
+
+    async def info(self) -> EngineInfo:
+        """What the engine is."""
+        ...
+
+    async def image(self, ref: str) -> Image | None:
+        """The image of that id or reference; None when there is none."""
+        ...
+
+    async def images(self, *, labels: Sequence[str] = (), dangling: bool | None = None) -> list[Image]:
+        """Images that carry all `labels` ("key" or "key=value"), without env, user, onbuild, healthcheck."""
+        ...
+
+    async def image_size(self, image: str) -> int | None:
+        """Sum of its layers' sizes, bytes: the same figure on every image store. None when gone."""
+        ...
+
+    async def remove_image(self, ref: str) -> Removal:
+        """Remove one image by id, or one tag of it, never with force."""
+        ...
+
+    async def tag(self, image: str, ref: str) -> None:
+        """Let `ref` name `image`; raises EngineError when the image is gone."""
+        ...
+
+    async def containers(self, *, labels: Sequence[str] = ()) -> list[Container]:
+        """Containers in any state that carry all `labels`; names, images, labels and states only."""
+        ...
+
+    async def container(self, ref: str) -> Container | None:
+        """One container by id or name, with health and ports; None when there is none."""
+        ...
+
+    async def create(self, name: str, config: Mapping[str, Any], *, platform: str | None = None) -> str:
+        """Create a container from an Engine API body; its id. Raises EngineError with the engine's reason."""
+        ...
+
+    async def start(self, container: str) -> None:
+        """Start a container; raises EngineError with the engine's reason."""
+        ...
+
+    async def stop(self, container: str, timeout: float) -> None:
+        """Ask it to stop and kill it `timeout` seconds later; fine when it is gone."""
+        ...
+
+    async def remove(self, container: str) -> Removal:
+        """Remove a container and its anonymous volumes, killing it if it runs."""
+        ...
+
+    async def rename(self, container: str, name: str) -> None:
+        """Give a container another name; raises EngineError when the name is taken."""
+        ...
+
+    async def connect(self, container: str, network: str, aliases: Sequence[str] = ()) -> None:
+        """Attach a container to one more network under `aliases`."""
+        ...
+
+    async def disconnect(self, container: str, network: str) -> None:
+        """Take a container off a network; fine when it is not on it."""
+        ...
+
+    async def logs(self, container: str, *, tail: int) -> tuple[str, ...]:
+        """The last `tail` lines the container printed, both streams."""
+        ...
+
+    async def ensure_network(self, name: str, *, labels: Mapping[str, str]) -> None:
+        """Make a bridge network of that name unless there is one."""
+        ...
+
+    async def ensure_volume(self, name: str, *, labels: Mapping[str, str]) -> None:
+        """Make a volume of that name unless there is one."""
+        ...
+
+    def events(self, *, labels: Sequence[str]) -> AsyncIterator[EngineEvent]:
+        """Container events as they come, until cancelled; raises EngineUnavailable when the stream ends."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections."""
+        ...

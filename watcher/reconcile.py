@@ -1,0 +1,318 @@
+"""The loop that keeps the container equal to the tree, for one service.
+
+Look at the tree when something hints that it changed; ask `plan.decide` what follows; do that; fold what came
+of it back into the state. A newer save cancels a running build, never a deploy. Chores (exporting the builder
+image, pruning) run when there is nothing else to do and stop at once when there is.
+
+What is done lives in ports: `Builder`, `Deployer`, `Chores`. What is decided lives in `plan.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from watcher import plan
+from watcher.errors import EngineUnavailable, Superseded, UserError, WatcherError
+from watcher.observe import (
+    BuildFinished,
+    BuildOutcome,
+    BuildStarted,
+    ContainerLost,
+    DeployFinished,
+    DeployOutcome,
+    DeployStarted,
+    EngineDown,
+    Failure,
+    Held,
+    InternalError,
+    Observer,
+    Paused,
+    Wanted,
+)
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Look(Generic[S]):
+    """One look at the tree: its revision, the snapshot to build from, when it was saved (Unix seconds)."""
+
+    revision: str
+    snapshot: S
+    saved_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An image. `reused`: it was there already; bytes of context that travelled; steps and cache hits."""
+
+    image: str
+    reused: bool = False
+    context_bytes: int = 0
+    steps: int = 0
+    cached_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A live container, and how long each phase took (seconds by name)."""
+
+    container: str
+    outcome: DeployOutcome
+    phases: tuple[tuple[str, float], ...] = ()
+
+
+class Builder(Protocol[S]):
+    """Revision → image."""
+
+    async def build(self, look: Look[S], *, forced: bool) -> Built:
+        """Build, or find the image; raises UserError, Superseded, EngineUnavailable. Cancelling stops it."""
+        ...
+
+
+class Deployer(Protocol):
+    """Image → a healthy container that receives the traffic."""
+
+    @property
+    def live(self) -> str | None:
+        """The revision that serves now."""
+        ...
+
+    async def deploy(self, revision: str, image: str) -> Deployed:
+        """Make it live; raises UserError (the last good one serves on) or EngineUnavailable."""
+        ...
+
+
+class Chores(Protocol[S]):
+    """Work for idle times."""
+
+    async def run(self, look: Look[S] | None) -> None:
+        """Do what is due; `look` is set after a deploy. May be cancelled at any point."""
+        ...
+
+
+class Reconciler(Generic[S]):
+    """Closes the difference between the tree and what serves. `run` until cancelled."""
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        builder: Builder[S],
+        deployer: Deployer,
+        chores: Chores[S],
+        observer: Observer,
+        limits: plan.Limits,
+        chores_after: float = 1.0,
+        chores_every: float = 600.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.state = plan.State()
+        self._service = service
+        self._builder, self._deployer, self._chores = builder, deployer, chores
+        self._observer, self._limits, self._clock = observer, limits, clock
+        self._chores_after, self._chores_every = chores_after, chores_every
+        self._inbox: asyncio.Queue[plan.Input] = asyncio.Queue()
+        self._looks: dict[str, Look[S]] = {}
+        self._work: asyncio.Task[None] | None = None
+        self._chore: asyncio.Task[None] | None = None
+        self._chore_look: Look[S] | None = None
+        self._chore_due = clock() + chores_every
+
+    # What the outside says.
+
+    def saw(self, look: Look[S], wanted: Wanted | None) -> None:
+        """The tree was looked at; `wanted` is the event to tell when its revision is new."""
+        self._looks[look.revision] = look
+        if wanted is not None:
+            self._observer.notify(wanted)
+        self._inbox.put_nowait(plan.TreeSeen(look.revision))
+
+    def hold(self, reason: str) -> None:
+        """Begin nothing while `reason` is not empty."""
+        if reason != self.state.hold:
+            self._observer.notify(Held(service=self._service, reason=reason))
+        self._inbox.put_nowait(plan.HoldChanged(reason))
+
+    def pause(self, *, paused: bool) -> None:
+        """Stop beginning builds, or go on."""
+        self._observer.notify(Paused(service=self._service, paused=paused))
+        self._inbox.put_nowait(plan.PauseAsked(paused))
+
+    def rebuild(self) -> None:
+        """Build the tree again even if it is live or known to fail."""
+        self._inbox.put_nowait(plan.RebuildAsked())
+
+    def adopted(self, revision: str | None) -> None:
+        """A container of this revision serves already."""
+        self._inbox.put_nowait(plan.Adopted(revision))
+
+    def lost(self, event: ContainerLost) -> None:
+        """The live container ended."""
+        self._observer.notify(event)
+        self._inbox.put_nowait(plan.Lost())
+
+    def rolled_back(self, event: DeployFinished) -> None:
+        """A container that was live died in its soak time; the one before it has the traffic again."""
+        self._observer.notify(event)
+        self._inbox.put_nowait(plan.Failed(event.revision, self._deployer.live))
+
+    def engine_back(self) -> None:
+        """The engine answers again."""
+        self._inbox.put_nowait(plan.EngineBack())
+
+    # The loop.
+
+    async def run(self) -> None:
+        """Reconcile until cancelled; on the way out a running build is cancelled, a deploy is finished."""
+        try:
+            while True:
+                match plan.decide(self.state, self._clock(), self._limits):
+                    case plan.Build(revision, forced):
+                        self._begin(
+                            plan.BuildBegun(revision), self._build(self._looks[revision], forced=forced)
+                        )
+                    case plan.Deploy(revision, image):
+                        self._begin(plan.DeployBegun(revision), self._deploy(self._looks[revision], image))
+                    case plan.Cancel():
+                        self._cancel()
+                    case plan.Wait(until):
+                        await self._wait(until)
+        finally:
+            await self._wind_up()
+
+    def _begin(self, begun: plan.BuildBegun | plan.DeployBegun, work: Coroutine[None, None, None]) -> None:
+        self._stop_chores()
+        self._fold(begun)
+        self._work = asyncio.create_task(work)
+
+    def _cancel(self) -> None:
+        if self._work:
+            self._work.cancel()
+        self._fold(plan.BuildCancelAsked())
+
+    async def _wait(self, until: float | None) -> None:
+        """Fold the next thing that happens; before that, do chores once they are due."""
+        if self._idle and self._chore is None:
+            until = min(until or self._chore_due, self._chore_due)
+        try:
+            async with asyncio.timeout(None if until is None else max(0.0, until - self._clock())):
+                self._fold(await self._inbox.get())
+        except TimeoutError:
+            if self._idle and self._chore is None and self._clock() >= self._chore_due:
+                self._chore = asyncio.create_task(self._do_chores())
+
+    @property
+    def _idle(self) -> bool:
+        return self.state.building is None and self.state.deploying is None
+
+    def _fold(self, event: plan.Input) -> None:
+        self.state = plan.step(self.state, event, self._clock())
+        needed = {self.state.wanted, self.state.building, self.state.deploying}
+        needed.add(self.state.built[0] if self.state.built else None)
+        # A revision may be seen before its TreeSeen is folded: what still waits in the inbox is kept too.
+        if self._inbox.empty():
+            self._looks = {revision: look for revision, look in self._looks.items() if revision in needed}
+
+    async def _wind_up(self) -> None:
+        self._stop_chores()
+        if self._work and self.state.building:
+            self._work.cancel()
+        if self._work:
+            await asyncio.wait([self._work])
+
+    # The work; each part ends by saying what came of it.
+
+    async def _build(self, look: Look[S], *, forced: bool) -> None:
+        begun, revision = self._clock(), look.revision
+        self._observer.notify(BuildStarted(service=self._service, revision=revision))
+        built, failure, outcome = Built(""), None, BuildOutcome.ERROR
+        ended: plan.Input = plan.Troubled(revision)
+        try:
+            built = await self._builder.build(look, forced=forced)
+            outcome = BuildOutcome.REUSED if built.reused else BuildOutcome.BUILT
+            ended = plan.BuildEnded(revision, built.image)
+        except (asyncio.CancelledError, Superseded):
+            outcome, ended = BuildOutcome.CANCELLED, plan.Cancelled(revision)
+        except UserError as error:
+            outcome, failure = BuildOutcome.FAILED, error.failure
+            ended = plan.Failed(revision, self.state.live)
+        except Exception as error:
+            failure = self._trouble("build", error)
+        self._observer.notify(
+            BuildFinished(
+                service=self._service,
+                revision=revision,
+                outcome=outcome,
+                seconds=self._clock() - begun,
+                image=built.image,
+                context_bytes=built.context_bytes,
+                steps=built.steps,
+                cached_steps=built.cached_steps,
+                failure=failure,
+            )
+        )
+        self._inbox.put_nowait(ended)
+
+    async def _deploy(self, look: Look[S], image: str) -> None:
+        begun, revision = self._clock(), look.revision
+        self._observer.notify(DeployStarted(service=self._service, revision=revision, image=image))
+        deployed, failure = Deployed("", DeployOutcome.ERROR), None
+        ended: plan.Input = plan.Troubled(revision)
+        try:
+            deployed = await self._deployer.deploy(revision, image)
+            ended = plan.DeployEnded(revision)
+            self._chore_look, self._chore_due = look, self._clock() + self._chores_after
+        except UserError as error:
+            deployed, failure = Deployed("", DeployOutcome.FAILED), error.failure
+            ended = plan.Failed(revision, self._deployer.live)
+        except Exception as error:
+            failure = self._trouble("deploy", error)
+        self._observer.notify(
+            DeployFinished(
+                service=self._service,
+                revision=revision,
+                image=image,
+                outcome=deployed.outcome,
+                seconds=self._clock() - begun,
+                container=deployed.container,
+                save_to_live=None if failure else max(0.0, time.time() - look.saved_at),
+                phases=deployed.phases,
+                failure=failure,
+            )
+        )
+        self._inbox.put_nowait(ended)
+
+    def _trouble(self, where: str, error: Exception) -> Failure:
+        """Tell of a failure that is not the user's, and say it in a value."""
+        if isinstance(error, EngineUnavailable):
+            pause = min(plan.RETRY_MOST, plan.RETRY_FIRST * 2**self.state.troubles)
+            self._observer.notify(EngineDown(service=self._service, reason=str(error), retry_in=pause))
+            return Failure("engine", str(error))
+        if isinstance(error, WatcherError):
+            return Failure("engine", f"the {where} could not be carried out: {error}")
+        text = "".join(traceback.format_exception(error))
+        self._observer.notify(InternalError(service=self._service, where=where, traceback=text))
+        return Failure("bug", f"an error of the watcher itself in the {where}: {error!r}")
+
+    async def _do_chores(self) -> None:
+        look, self._chore_look = self._chore_look, None
+        try:
+            await self._chores.run(look)
+        except asyncio.CancelledError:
+            self._chore_look = look  # still to be done; a deploy that comes first replaces it
+            raise
+        except Exception as error:
+            self._trouble("chores", error)
+        finally:
+            self._chore = None
+            self._chore_due = self._clock() + self._chores_every
+
+    def _stop_chores(self) -> None:
+        if self._chore:
+            self._chore.cancel()

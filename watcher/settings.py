@@ -1,0 +1,230 @@
+"""Every setting, once: type, default, rule and help text.
+
+Precedence: command line > `WATCHER_*` environment > `watcher.toml` in the project > compose file > default.
+A setting whose default is `None` takes its value from the compose file. `config/watcher.toml` shows all of
+them with their defaults; a test keeps it equal to this file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from watcher.errors import ConfigError
+
+TOML_NAME = "watcher.toml"
+ENV_PREFIX = "WATCHER_"
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=0)]
+
+
+def _http_path(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"/[\x21-\x7e]*", value):
+        raise ValueError("must be a path that starts with '/' and holds no spaces")
+    return value
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class WatchSettings(_Section):
+    """What is watched, and how."""
+
+    ignore: tuple[str, ...] = ()
+    """More patterns, in .dockerignore syntax, of files that neither trigger a build nor enter its context."""
+    env_dirs: tuple[str, ...] = ("_envs",)
+    """Directories whose files are environment files (only for how a change is named)."""
+    mode: Literal["auto", "events", "polling"] = "auto"
+    """How changes are noticed; auto uses events and falls back to polling when they do not arrive."""
+    full_scan: Seconds = 60.0
+    """Seconds between looks at the whole tree, whatever the events say; 0 = never."""
+
+
+class BuildSettings(_Section):
+    """How an image is built."""
+
+    accelerate: Literal["off", "exact", "fast"] = "exact"
+    """off: the Dockerfile as it is; exact: Go cache mounts in, -a out, same binary; fast: also no DWARF."""
+    args: dict[str, str] = {}
+    """Build arguments over those of the compose file."""
+    target: str | None = None
+    """Stage to build; the compose file's target, else the last stage."""
+    max_cancels: Annotated[int, Field(ge=1)] = 3
+    """After so many cancelled builds in a row one build may finish, so that a busy writer starves nobody."""
+    max_wait: Seconds = 10.0
+    """A build that has run for so many seconds is not cancelled by a newer save."""
+    builder_image: bool = True
+    """Export the compile stage as a tagged image when idle, so that its size is known."""
+
+
+class DeploySettings(_Section):
+    """How an image becomes the live container."""
+
+    strategy: Literal["front", "recreate"] = "front"
+    """front: new beside old, then switch; recreate: the container publishes the port itself."""
+    protocol: Literal["http", "tcp"] = "http"
+    """What the front forwards; tcp splices bytes and looks at nothing."""
+    ready_path: Annotated[str | None, AfterValidator(_http_path)] = None
+    """Path whose HTTP answer says that the container is ready; any answer below 500 counts. Default: /"""
+    startup_timeout: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds a new container may take to answer."""
+    soak: Seconds = 3.0
+    """Seconds the old container is kept after the switch, to take the traffic back if the new one dies."""
+    drain: Seconds = 10.0
+    """Seconds that open requests of the old container may take to end."""
+    on_exit: Literal["stop", "keep"] = "stop"
+    """What becomes of the container when the daemon stops; keep: it then publishes the port itself."""
+
+
+class FrontSettings(_Section):
+    """Requests that arrive while nothing can answer are held."""
+
+    hold_timeout: Seconds = 60.0
+    """Seconds a request is held before it is answered 503."""
+    hold_requests: Count = 1000
+    """Requests held at once; one more is answered 503."""
+
+
+class ImageSettings(_Section):
+    """Budgets for what is built."""
+
+    max_size: ByteSize | None = None
+    """Largest final image (like 30MB); above it `run` warns and `once` fails."""
+
+
+class PruneSettings(_Section):
+    """What is removed by itself."""
+
+    enabled: bool = True
+    """Remove stale builder images and superseded final images after a good deploy."""
+    keep: Annotated[int, Field(ge=1)] = 3
+    """Final images of this service that stay, the live one among them."""
+    grace: Seconds = 60.0
+    """Seconds an image must have existed before it may go."""
+    builder_label: Annotated[str, Field(pattern=r"^[^=\s]+=[^=\s]+$")] = "stage=builder"
+    """Label by which the Dockerfile marks its compile stage; untagged images with it are stale."""
+    interval: Seconds = 600.0
+    """Seconds between prunes when nothing is deployed; 0 = only after a deploy."""
+
+
+class HttpSettings(_Section):
+    """The status page, the API and the metrics."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; anything but loopback needs a token."""
+    port: Port = 9001
+    """Port to listen on; 0 = any free one."""
+    token: str | None = None
+    """Bearer token asked for when listening beyond loopback."""
+
+
+class Settings(BaseSettings):
+    """All settings of one project."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        cli_use_class_docs_for_groups=True,
+    )
+
+    project: Path = Path()
+    """Folder of the Go project."""
+    compose_file: Path | None = None
+    """Compose file in the project; default: docker-compose-dev.yml, compose.yaml, docker-compose.yml."""
+    service: str | None = None
+    """Service of the compose file to keep; needed only when several have a build section."""
+    engine: str | None = None
+    """Docker engine, like unix:///var/run/docker.sock; default: DOCKER_HOST, else the docker context."""
+    watch: WatchSettings = WatchSettings()
+    build: BuildSettings = BuildSettings()
+    deploy: DeploySettings = DeploySettings()
+    front: FrontSettings = FrontSettings()
+    image: ImageSettings = ImageSettings()
+    prune: PruneSettings = PruneSettings()
+    http: HttpSettings = HttpSettings()
+    plain: bool = False
+    """Line output without colour or a live view, even on a terminal."""
+    log_format: Literal["console", "json"] = "console"
+    """json: one JSON object per event on standard output."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line (arrives as init values), environment, then the project's TOML file."""
+        given = init_settings().get("project") or os.environ.get(f"{ENV_PREFIX}PROJECT") or "."
+        return init_settings, env_settings, TomlSource(settings_cls, Path(given) / TOML_NAME)
+
+    @property
+    def root(self) -> Path:
+        """The project folder, absolute."""
+        return self.project.expanduser().resolve()
+
+
+class TomlSource(PydanticBaseSettingsSource):
+    """`watcher.toml`, read with errors that name the file and line. A missing file is an empty one."""
+
+    def __init__(self, settings_cls: type[BaseSettings], path: Path) -> None:
+        super().__init__(settings_cls)
+        self._path = path
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        """Not used: the whole file is given by `__call__`."""
+        raise NotImplementedError(field, field_name)
+
+    def __call__(self) -> dict[str, Any]:
+        """The file's content; raises ConfigError when it cannot be read or is no TOML."""
+        try:
+            data = tomllib.loads(self._path.read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(TOML_NAME, None, f"cannot be read: {error}") from error
+        if "project" in data:
+            raise ConfigError(
+                f"{TOML_NAME}: project", data["project"], "cannot be set in the project's own file"
+            )
+        return data
+
+
+def config_error(error: ValidationError | SettingsError) -> ConfigError:
+    """The first problem of a failed validation as one clear error: field, value, rule."""
+    if isinstance(error, SettingsError):
+        return ConfigError("settings", None, str(error))
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "settings"
+    if first["type"] == "extra_forbidden":
+        return ConfigError(
+            field, first["input"], "no such setting; `watcher init` writes a file with all of them"
+        )
+    rule = first["msg"].removeprefix("Value error, ")
+    return ConfigError(field, first["input"], rule[:1].lower() + rule[1:])
+
+
+def load(**values: Any) -> Settings:
+    """Settings from `values`, environment and file; raises ConfigError."""
+    try:
+        return Settings(**values)
+    except (ValidationError, SettingsError) as error:
+        raise config_error(error) from error
