@@ -1,1 +1,78 @@
-"""A BuildKit client in pure Python: solves, progress, incremental context sync."""
+"""A BuildKit client in pure asyncio Python: builds with typed progress and an incremental context.
+
+    async with await Client.connect("unix:///var/run/docker.sock") as client:
+        request = SolveRequest(
+            context=DirectorySource(Path("."), parse_dockerignore(text)),
+            dockerfile=MemorySource({"Dockerfile": b"FROM scratch\\nCOPY . /\\n"}),
+            shared_key="my-project",
+            names=("docker.io/library/app:latest",),
+        )
+        result = await client.solve(request, print)
+        print(result.image_id)
+
+It speaks with the API socket of Docker Engine 20.10 and newer and with a standalone buildkitd, and imports
+nothing of the rest of this project. The parts, from the wire up: `bytestream`, `transport`, `http2`, `grpc`;
+`messages`; `patterns`, `sources`, `selection`, `packets`, `filesync`; `session`; `progress`, `solve`,
+`client`.
+"""
+
+from watcher.buildkit.client import Client
+from watcher.buildkit.errors import (
+    BuildkitError,
+    ConnectError,
+    ContextChanged,
+    IgnorePatternError,
+    ProtocolError,
+    RpcError,
+    SolveFailed,
+)
+from watcher.buildkit.patterns import PatternMatcher, parse_dockerignore
+from watcher.buildkit.progress import (
+    Progress,
+    Step,
+    StepFinished,
+    StepLog,
+    StepStarted,
+    StepStatus,
+    StepWarning,
+)
+from watcher.buildkit.session import Credentials
+from watcher.buildkit.solve import CacheImport, SolveRequest, SolveResult
+from watcher.buildkit.sources import (
+    ContextSource,
+    DirectorySource,
+    Entry,
+    FileEntry,
+    MemorySource,
+    Prefiltered,
+)
+
+__all__ = [
+    "BuildkitError",
+    "CacheImport",
+    "Client",
+    "ConnectError",
+    "ContextChanged",
+    "ContextSource",
+    "Credentials",
+    "DirectorySource",
+    "Entry",
+    "FileEntry",
+    "IgnorePatternError",
+    "MemorySource",
+    "PatternMatcher",
+    "Prefiltered",
+    "Progress",
+    "ProtocolError",
+    "RpcError",
+    "SolveFailed",
+    "SolveRequest",
+    "SolveResult",
+    "Step",
+    "StepFinished",
+    "StepLog",
+    "StepStarted",
+    "StepStatus",
+    "StepWarning",
+    "parse_dockerignore",
+]

@@ -24,3 +24,42 @@ class IgnorePatternError(BuildkitError):
         super().__init__(f"ignore pattern {pattern!r}: {rule}")
         self.pattern = pattern
         self.rule = rule
+
+
+class ConnectError(BuildkitError):
+    """Nothing usable answers at the address, or the connection was lost. Connecting anew may help."""
+
+
+class ProtocolError(BuildkitError):
+    """The other side sent what HTTP/2, gRPC or BuildKit's protocols do not allow at this point."""
+
+
+class RpcError(BuildkitError):
+    """A call was answered with a gRPC error: `code` is its number, `message` its text."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message or f"gRPC status {code}")
+        self.code = code
+        self.message = message
+
+
+class ContextChanged(BuildkitError):
+    """The file `path` of the context is not what its entry said: the build is void, take a new snapshot."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path!r} changed while it was sent to the build")
+        self.path = path
+
+
+class SolveFailed(BuildkitError):
+    """A build failed. `reason` is BuildKit's own text, whose wording differs between versions.
+
+    `step` is the name of the step that failed, empty if none began; `log` are the lines that it wrote, in
+    order.
+    """
+
+    def __init__(self, reason: str, *, step: str = "", log: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{step}: {reason}" if step else reason)
+        self.reason = reason
+        self.step = step
+        self.log = log

@@ -74,6 +74,13 @@ class PatternMatcher:
         """Whether there is any pattern that could match something."""
         return bool(self._runs)
 
+    @property
+    def paths(self) -> frozenset[str] | None:
+        """The paths that the patterns name, if each is a plain path without wildcards; otherwise None."""
+        if len(self._runs) == 1 and not self._runs[0].negation:
+            return self._runs[0].paths
+        return None
+
     def matches(self, path: str) -> bool:
         """Whether the path or a directory above it is matched and no later `!` pattern takes it out again."""
         slash = path.rfind("/")
@@ -152,6 +159,11 @@ class _Run:
                 self._exact.add(pattern[3:])
         else:
             self._expressions.append(f"(?:{translate(expression)})")
+
+    @property
+    def paths(self) -> frozenset[str] | None:
+        """The paths that the patterns name, if they do nothing else."""
+        return None if self._prefixes or self._suffixes or self._expressions else frozenset(self._exact)
 
     @cached_property
     def _regexp(self) -> re.Pattern[str]:

@@ -1,0 +1,97 @@
+"""The client: one connection to one BuildKit, many builds."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from watcher.buildkit import solve, transport
+from watcher.buildkit.errors import ConnectError
+from watcher.buildkit.grpc import Channel
+from watcher.buildkit.http2 import Http2Connection
+from watcher.buildkit.packets import StatPackets
+from watcher.buildkit.progress import Progress
+from watcher.buildkit.solve import SolveRequest, SolveResult
+
+_LIST_WORKERS = "/moby.buildkit.v1.Control/ListWorkers"
+
+_WORKER_THREADS = 4
+# Contexts whose STAT packets are kept for the next build.
+_KEPT_CONTEXTS = 16
+
+
+class Client:
+    """A connection to BuildKit: an engine's own, or a standalone one.
+
+    Make one with `connect`, end it with `close`. Several builds may run at once. When the connection is lost,
+    running calls raise `ConnectError` and `closed` turns true; connecting anew is up to the caller.
+    """
+
+    def __init__(self, connection: Http2Connection, channel: Channel) -> None:
+        """Use `connect`."""
+        self._connection = connection
+        self._channel = channel
+        self._workers = ThreadPoolExecutor(_WORKER_THREADS, thread_name_prefix="buildkit")
+        self._packets: OrderedDict[str, StatPackets] = OrderedDict()
+
+    @classmethod
+    async def connect(
+        cls, address: str, *, tls: ssl.SSLContext | None = None, timeout: float = 10.0
+    ) -> Client:
+        """Connect to `unix:///path` or `tcp://host:port`; how gRPC is reached there is found out.
+
+        With `tls` the connection is encrypted; ALPN is set in that context, so it must not be shared with an
+        HTTP/1 client. Raises `ConnectError` if BuildKit does not answer within `timeout` seconds.
+        """
+        parsed = transport.Address.parse(address, tls=tls is not None)
+        try:
+            async with asyncio.timeout(timeout):
+                stream = await transport.open_transport(parsed, tls)
+                connection = Http2Connection(stream, peer=address)
+                connection.start()
+        except TimeoutError:
+            raise ConnectError(f"{address} did not answer within {timeout:g} s") from None
+        except OSError as error:
+            raise ConnectError(f"{address} cannot be reached: {error}") from error
+        return cls(connection, Channel(connection, parsed.host))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone."""
+        return self._connection.failure is not None
+
+    async def close(self) -> None:
+        """End the connection, and with it every build that still runs on it. May be called twice."""
+        await self._connection.close()
+        self._workers.shutdown()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def solve(self, request: SolveRequest, on_progress: Callable[[Progress], None]) -> SolveResult:
+        """Build, and tell `on_progress` of every event as it comes.
+
+        Raises `SolveFailed` if the build fails, `ContextChanged` if a file changed while it was sent,
+        `ConnectError` if the connection is lost. Cancelling stops the build at once; the connection stays
+        usable.
+        """
+        return await solve.solve(
+            self._channel,
+            request,
+            on_progress,
+            packets=self._stat_packets(request.shared_key),
+            workers=self._workers,
+        )
+
+    def _stat_packets(self, shared_key: str) -> StatPackets:
+        packets = self._packets.setdefault(shared_key, StatPackets())
+        self._packets.move_to_end(shared_key)
+        if len(self._packets) > _KEPT_CONTEXTS:
+            self._packets.popitem(last=False)
+        return packets

@@ -1,0 +1,419 @@
+"""HTTP/2 (RFC 9113) over any byte stream, for either side, on the sans-IO library h2.
+
+All bytes leave through one task, so whatever several streams have to say at one moment goes out in one
+write, and frames that arrive together are handled together. Flow control is kept in both directions: a sender
+waits for the peer's window, and a window of ours is opened again only for what was taken out of a stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    RemoteSettingsChanged,
+    RequestReceived,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+    WindowUpdated,
+)
+from h2.exceptions import H2Error
+from h2.settings import SettingCodes
+
+from watcher.buildkit.bytestream import ByteStream
+from watcher.buildkit.errors import BuildkitError, ConnectError, ProtocolError
+
+Headers = list[tuple[bytes, bytes]]
+
+CANCEL = int(ErrorCodes.CANCEL)
+
+# Bytes that the peer may send before any are taken: enough to keep it busy, and memory stays bounded.
+_STREAM_WINDOW = 4 * 1024 * 1024
+_CONNECTION_WINDOW = 16 * 1024 * 1024
+_LARGEST_FRAME = 1024 * 1024
+_LONGEST_HEADERS = 4 * 1024 * 1024
+# Bytes ready to leave that make senders wait; two of the largest context chunks.
+_UNSENT_LIMIT = 2 * 1024 * 1024
+
+
+class Http2Stream:
+    """One stream: headers, data and trailers in both directions. For one receiving and one sending task."""
+
+    def __init__(self, connection: Http2Connection, number: int) -> None:
+        self._connection = connection
+        self._number = number
+        self._headers: Headers | None = None
+        self._trailers: Headers | None = None
+        self._chunks: deque[bytes] = deque()
+        self._unacknowledged = 0
+        self._ended = False
+        self._reset_by_peer: int | None = None
+        self._sent_end = False
+        self._receiver: asyncio.Future[None] | None = None
+        self._sender: asyncio.Future[None] | None = None
+
+    async def headers(self) -> Headers:
+        """Wait for the peer's headers. Raises `ProtocolError` after a reset, `ConnectError` after a loss."""
+        while self._headers is None:
+            self._check_alive()
+            if self._ended:
+                raise ProtocolError("the stream ended without headers")
+            await self._wait_to_receive()
+        return self._headers
+
+    async def receive(self) -> bytes:
+        """Return all data that has arrived, waiting for some; empty at the end of the stream.
+
+        Taking data opens the peer's window again. What came before a reset or a lost connection is returned
+        first; then those raise as in `headers`.
+        """
+        while not self._chunks:
+            if self._ended:
+                return b""
+            self._check_alive()
+            await self._wait_to_receive()
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        self._connection.acknowledge(self._number, self._unacknowledged)
+        self._unacknowledged = 0
+        return data
+
+    @property
+    def trailers(self) -> Headers:
+        """The peer's trailers, empty if none came; complete once `receive` returned empty."""
+        return self._trailers or []
+
+    @property
+    def finished(self) -> bool:
+        """Whether both sides have ended the stream, or it was reset."""
+        return (self._ended and self._sent_end) or self._reset_by_peer is not None
+
+    def send_headers(self, headers: Iterable[tuple[str, str]], *, end: bool = False) -> None:
+        """Send headers, or trailers after data. Does not wait. Raises as `headers` does."""
+        self._check_alive()
+        self._sent_end |= end
+        self._connection.send_headers(self._number, headers, end=end)
+
+    async def send(self, data: bytes) -> None:
+        """Send data in as few frames as the peer allows, waiting for its window. Raises as `headers` does."""
+        at = 0
+        while at < len(data):
+            self._check_alive()
+            sent = self._connection.send_data(self._number, data, at)
+            at += sent
+            if not sent:
+                self._sender = asyncio.get_running_loop().create_future()
+                try:
+                    await self._sender
+                finally:
+                    self._sender = None
+
+    def end(self) -> None:
+        """Say that nothing more will be sent. Does nothing on a stream or connection that is gone."""
+        if not self._sent_end and self._reset_by_peer is None:
+            self._sent_end = True
+            self._connection.end_stream(self._number)
+
+    def reset(self, code: int = CANCEL) -> None:
+        """End the stream at once in both directions, unless both sides have ended it already."""
+        if not self.finished:
+            self._reset_by_peer = code
+            self._connection.reset_stream(self._number, code)
+        self.wake()
+
+    def took_headers(self, headers: Headers) -> None:
+        """Note headers or trailers from the peer."""
+        if self._headers is None:
+            self._headers = headers
+        else:
+            self._trailers = headers
+
+    def took_data(self, data: bytes, flow_controlled: int) -> None:
+        """Note data from the peer; `flow_controlled` bytes are to be acknowledged for it."""
+        self._chunks.append(data)
+        self._unacknowledged += flow_controlled
+
+    def took_end(self) -> None:
+        """Note that the peer sends nothing more."""
+        self._ended = True
+
+    def took_reset(self, code: int) -> None:
+        """Note that the peer has reset the stream."""
+        self._reset_by_peer = code
+
+    def wake_sender(self) -> None:
+        """Let a waiting sender look at its window again."""
+        if self._sender is not None and not self._sender.done():
+            self._sender.set_result(None)
+
+    def wake(self) -> None:
+        """Let whoever waits look again."""
+        self.wake_sender()
+        if self._receiver is not None and not self._receiver.done():
+            self._receiver.set_result(None)
+
+    async def _wait_to_receive(self) -> None:
+        self._receiver = asyncio.get_running_loop().create_future()
+        try:
+            await self._receiver
+        finally:
+            self._receiver = None
+
+    def _check_alive(self) -> None:
+        if self._reset_by_peer is not None:
+            raise ProtocolError(f"the stream was reset with HTTP/2 error {self._reset_by_peer}")
+        self._connection.check()
+
+
+class Http2Connection:
+    """One HTTP/2 connection. `start` it, open streams or accept them, `close` it."""
+
+    def __init__(
+        self, transport: ByteStream, *, peer: str, accept: Callable[[Http2Stream], None] | None = None
+    ) -> None:
+        """Run on `transport`; as a server if `accept` is given, which is told of each new stream.
+
+        `peer` names the other side in errors.
+        """
+        self.failure: ConnectError | ProtocolError | None = None
+        self._transport = transport
+        self._peer = peer
+        self._accept = accept
+        config = H2Configuration(
+            client_side=accept is None,
+            header_encoding=False,
+            # gRPC metadata of old engines carries file names as raw UTF-8, which strict validation refuses.
+            validate_inbound_headers=False,
+            validate_outbound_headers=False,
+        )
+        self._h2 = H2Connection(config)
+        self._streams: dict[int, Http2Stream] = {}
+        self._unsent = 0
+        self._has_output = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._handlers: dict[type[Event], Callable[[Any], None]] = {
+            DataReceived: self._on_data,
+            WindowUpdated: self._on_window,
+            RemoteSettingsChanged: self._on_settings,
+            RequestReceived: self._on_request,
+            ResponseReceived: self._on_headers,
+            TrailersReceived: self._on_headers,
+            StreamEnded: self._on_end,
+            StreamReset: self._on_reset,
+            ConnectionTerminated: self._on_goaway,
+        }
+
+    def start(self) -> None:
+        """Send the preface and begin to read and write."""
+        self._h2.initiate_connection()
+        self._h2.update_settings(
+            {
+                SettingCodes.INITIAL_WINDOW_SIZE: _STREAM_WINDOW,
+                SettingCodes.MAX_FRAME_SIZE: _LARGEST_FRAME,
+                SettingCodes.MAX_HEADER_LIST_SIZE: _LONGEST_HEADERS,
+            }
+        )
+        self._h2.increment_flow_control_window(_CONNECTION_WINDOW - self._h2.inbound_flow_control_window)
+        self._has_output.set()
+        self._tasks = [
+            asyncio.create_task(self._read(), name=f"http2-read {self._peer}"),
+            asyncio.create_task(self._write(), name=f"http2-write {self._peer}"),
+        ]
+
+    async def close(self) -> None:
+        """End the connection and everything on it. May be called twice."""
+        self._fail(ConnectError(f"the connection to {self._peer} was closed"))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._transport.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection has ended, for whatever reason; `failure` then says which."""
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+
+    def check(self) -> None:
+        """Raise why the connection is gone, if it is."""
+        if self.failure is not None:
+            # A new object each time: several tasks may raise it, and a traceback belongs to one of them.
+            raise type(self.failure)(*self.failure.args)
+
+    def open_stream(self, headers: Iterable[tuple[str, str]]) -> Http2Stream:
+        """Open a stream as client and send its headers. Raises `ConnectError`, `ProtocolError`."""
+        self.check()
+        number = self._h2.get_next_available_stream_id()
+        stream = self._streams[number] = Http2Stream(self, number)
+        try:
+            self.send_headers(number, headers, end=False)
+        except ProtocolError:
+            del self._streams[number]
+            raise
+        return stream
+
+    def send_headers(self, number: int, headers: Iterable[tuple[str, str]], *, end: bool) -> None:
+        """Queue headers of a stream."""
+        try:
+            self._h2.send_headers(number, list(headers), end_stream=end)
+        except H2Error as error:
+            raise ProtocolError(f"headers cannot be sent to {self._peer}: {error}") from error
+        self._has_output.set()
+        if end:
+            self._forget_if_finished(number)
+
+    def send_data(self, number: int, data: bytes, start: int) -> int:
+        """Queue as much of the data from `start` on as windows and buffer allow; returns how many bytes."""
+        at = start
+        try:
+            window = self._h2.local_flow_control_window(number)
+            largest = self._h2.max_outbound_frame_size
+            while at < len(data) and window > 0 and self._unsent < _UNSENT_LIMIT:
+                part = data[at : at + min(window, largest)]
+                self._h2.send_data(number, part)
+                at += len(part)
+                window -= len(part)
+                self._unsent += len(part)
+        except H2Error as error:
+            raise ProtocolError(f"data cannot be sent to {self._peer}: {error}") from error
+        if at > start:
+            self._has_output.set()
+        return at - start
+
+    def end_stream(self, number: int) -> None:
+        """Queue the end of our side of a stream."""
+        if self.failure is None:
+            try:
+                self._h2.end_stream(number)
+            except H2Error as error:
+                raise ProtocolError(f"the stream to {self._peer} cannot be ended: {error}") from error
+            self._has_output.set()
+            self._forget_if_finished(number)
+
+    def reset_stream(self, number: int, code: int) -> None:
+        """Queue a reset of a stream and forget it."""
+        stream = self._streams.pop(number, None)
+        if stream is not None and self.failure is None:
+            try:
+                self._h2.reset_stream(number, code)
+            except H2Error:
+                # The peer ended or reset it in the same moment: there is nothing left to reset.
+                return
+            self._has_output.set()
+
+    def acknowledge(self, number: int, size: int) -> None:
+        """Give `size` received bytes back to the peer's windows."""
+        if self.failure is None and size:
+            self._h2.acknowledge_received_data(size, number)
+            self._has_output.set()
+
+    async def _read(self) -> None:
+        try:
+            while self.failure is None and (data := await self._transport.read()):
+                for event in self._h2.receive_data(data):
+                    self._handle(event)
+                # Acknowledgements of settings and pings are made by h2 without an event that would tell.
+                self._has_output.set()
+            self._fail(ConnectError(f"{self._peer} closed the connection"))
+        except H2Error as error:
+            self._has_output.set()
+            self._fail(ProtocolError(f"{self._peer} broke HTTP/2: {error}"))
+        except OSError as error:
+            self._fail(ConnectError(f"the connection to {self._peer} was lost: {error}"))
+        except BuildkitError as error:
+            self._fail(ConnectError(f"the connection to {self._peer} was lost: {error}"))
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._has_output.wait()
+                self._has_output.clear()
+                data = self._h2.data_to_send()
+                if data:
+                    was_full = self._unsent >= _UNSENT_LIMIT
+                    self._unsent = 0
+                    if was_full:
+                        self._wake_senders()
+                    await self._transport.write(data)
+        except OSError as error:
+            self._fail(ConnectError(f"the connection to {self._peer} was lost: {error}"))
+        except BuildkitError as error:
+            self._fail(ConnectError(f"the connection to {self._peer} was lost: {error}"))
+
+    def _handle(self, event: Event) -> None:
+        handle = self._handlers.get(type(event))
+        if handle is not None:
+            handle(event)
+
+    def _on_data(self, event: DataReceived) -> None:
+        stream = self._streams.get(event.stream_id)
+        size = event.flow_controlled_length
+        if stream is None:
+            # Nobody waits for it any more, but the window of the connection is everybody's.
+            self._h2.acknowledge_received_data(size, event.stream_id)
+        else:
+            stream.took_data(event.data, size)
+            stream.wake()
+
+    def _on_window(self, event: WindowUpdated) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
+            stream.wake_sender()
+        elif event.stream_id == 0:
+            self._wake_senders()
+
+    def _on_settings(self, _event: RemoteSettingsChanged) -> None:
+        self._wake_senders()
+
+    def _on_request(self, event: RequestReceived) -> None:
+        stream = self._streams[event.stream_id] = Http2Stream(self, event.stream_id)
+        stream.took_headers(list(event.headers))
+        if self._accept is not None:
+            self._accept(stream)
+
+    def _on_headers(self, event: ResponseReceived | TrailersReceived) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
+            stream.took_headers(list(event.headers))
+            stream.wake()
+
+    def _on_end(self, event: StreamEnded) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
+            stream.took_end()
+            stream.wake()
+            self._forget_if_finished(event.stream_id)
+
+    def _on_reset(self, event: StreamReset) -> None:
+        stream = self._streams.pop(event.stream_id, None)
+        if stream is not None:
+            stream.took_reset(int(event.error_code))
+            stream.wake()
+
+    def _on_goaway(self, event: ConnectionTerminated) -> None:
+        code = event.error_code
+        self._fail(ConnectError(f"{self._peer} ended the connection with HTTP/2 error {code}"))
+
+    def _forget_if_finished(self, number: int) -> None:
+        stream = self._streams.get(number)
+        if stream is not None and stream.finished:
+            del self._streams[number]
+
+    def _wake_senders(self) -> None:
+        for stream in self._streams.values():
+            stream.wake_sender()
+
+    def _fail(self, error: ConnectError | ProtocolError) -> None:
+        if self.failure is None:
+            self.failure = error
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            stream.wake()

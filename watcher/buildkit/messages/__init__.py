@@ -1,0 +1,1 @@
+"""Protobuf messages: own minimal .proto files and what deploy/gen-messages makes of them."""

@@ -1,0 +1,78 @@
+"""Packets of fsutil's file transfer (tonistiigi/fsutil, types/wire.proto), framed for gRPC."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+
+from watcher.buildkit.errors import BuildkitError
+from watcher.buildkit.grpc import frame
+from watcher.buildkit.messages.fsutil_pb2 import Packet, Stat
+from watcher.buildkit.sources import Entry
+
+# Bits of Go's io/fs.FileMode, which is what Stat.mode holds.
+_GO_KINDS = {stat.S_IFREG: 0, stat.S_IFDIR: 1 << 31, stat.S_IFLNK: 1 << 27}
+_GO_SETUID = 1 << 23
+_GO_SETGID = 1 << 22
+_GO_STICKY = 1 << 20
+
+FIN = frame(Packet(type=Packet.PACKET_FIN).SerializeToString())
+# A STAT packet without a stat: the list is complete.
+NO_MORE_STATS = frame(Packet(type=Packet.PACKET_STAT).SerializeToString())
+
+
+def go_mode(mode: int) -> int:
+    """Go's `FileMode` for the `st_mode` of a file, directory or symbolic link; `KeyError` for others."""
+    return (
+        (mode & 0o777)
+        | _GO_KINDS[stat.S_IFMT(mode)]
+        | (_GO_SETUID if mode & stat.S_ISUID else 0)
+        | (_GO_SETGID if mode & stat.S_ISGID else 0)
+        | (_GO_STICKY if mode & stat.S_ISVTX else 0)
+    )
+
+
+def stat_packet(entry: Entry) -> bytes:
+    """The STAT packet of an entry. Raises `BuildkitError` for a pipe, a socket or a device.
+
+    Owner and extended attributes are left out, as the docker CLI does: what is cached must not depend on who
+    saved a file.
+    """
+    try:
+        mode = go_mode(entry.mode)
+    except KeyError:
+        raise BuildkitError(f"{entry.path!r} is no file, directory or link and cannot be sent") from None
+    message = Packet(
+        stat=Stat(
+            path=os.fsencode(entry.path),
+            mode=mode,
+            size=0 if stat.S_ISDIR(entry.mode) else entry.size,
+            modTime=entry.mtime_ns,
+            linkname=os.fsencode(entry.linkname),
+        )
+    )
+    return frame(message.SerializeToString())
+
+
+def data_packet(index: int, data: bytes) -> bytes:
+    """A piece of the contents of the entry with this index; an empty one ends them."""
+    return frame(Packet(type=Packet.PACKET_DATA, ID=index, data=data).SerializeToString())
+
+
+class StatPackets:
+    """Keeps the packets of the last context: entries that are the same objects again cost nothing."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Entry, bytes]] = {}
+
+    def encode(self, entries: Iterable[Entry]) -> bytes:
+        """The packets of all entries in order. They replace what was kept before."""
+        kept = self._kept
+        now: dict[str, tuple[Entry, bytes]] = {}
+        for entry in entries:
+            path = entry.path
+            known = kept.get(path)
+            now[path] = known if known is not None and known[0] is entry else (entry, stat_packet(entry))
+        self._kept = now
+        return b"".join(packet for _, packet in now.values())

@@ -1,0 +1,253 @@
+"""What happens in a build, as typed events made of BuildKit's `StatusResponse` messages."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from watcher.buildkit.messages.control_pb2 import (
+    StatusResponse,
+    Vertex,
+    VertexLog,
+    VertexStatus,
+    VertexWarning,
+)
+
+# Names look like [builder 5/5] RUN …, [2/3] COPY …, [internal] load … or [linux/amd64 final 1/2] FROM …
+_NAME = re.compile(r"\[(?:(?P<stage>[^\]]*?)\s*)?(?:\b(?P<index>\d+)/(?P<total>\d+))?\]\s")
+_PLATFORM = re.compile(r"^[a-z]+/[a-z0-9/]+\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a build (a vertex of BuildKit).
+
+    `name` is BuildKit's text, such as `[builder 5/5] RUN go build`. `stage`, `index` and `total` are what it
+    says in brackets: empty and 0 where it says nothing.
+    """
+
+    digest: str
+    name: str
+    stage: str
+    index: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A step began; `at` is the engine's time in seconds since 1970. A step may begin again after it
+    finished.
+    """
+
+    step: Step
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """A step ended after `seconds`; `cached` if its result was there already, `error` is empty if it
+    succeeded.
+    """
+
+    step: Step
+    at: float
+    seconds: float
+    cached: bool
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepLog:
+    """Whole lines that a step wrote, without the last line break; `stream` is 1 for output, 2 for errors.
+
+    A line without an end is told when the step finishes. So lines of steps that run at once never mix.
+    """
+
+    step: Step
+    at: float
+    stream: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepStatus:
+    """How far a part of a step is, such as the transfer of the context or a layer that is pulled.
+
+    `current` and `total` are in whatever `name` counts, mostly bytes; `total` is 0 when unknown.
+    """
+
+    step: Step
+    at: float
+    id: str
+    name: str
+    current: int
+    total: int
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepWarning:
+    """Advice of the Dockerfile frontend (BuildKit 0.10 and newer)."""
+
+    step: Step
+    level: int
+    text: str
+    detail: tuple[str, ...]
+    url: str
+
+
+Progress = StepStarted | StepFinished | StepLog | StepStatus | StepWarning
+
+
+def parse_step(digest: str, name: str) -> Step:
+    """The step that a vertex's name describes."""
+    match = _NAME.match(name)
+    if match is None:
+        return Step(digest, name, "", 0, 0)
+    stage = _PLATFORM.sub("", match["stage"] or "")
+    return Step(digest, name, stage, int(match["index"] or 0), int(match["total"] or 0))
+
+
+@dataclass(slots=True)
+class _Vertex:
+    """What is known of a step so far."""
+
+    step: Step
+    started: float = 0.0
+    finished: float = 0.0
+    error: str = ""
+    lines: list[str] = field(default_factory=list)
+    outputs: dict[int, _Output] = field(default_factory=dict)
+
+
+class _Output:
+    """One output stream of a step: bytes to lines."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = ""
+
+    def feed(self, data: bytes, *, final: bool = False) -> str | None:
+        """The lines that are complete with these bytes, without the last line break; None if none is."""
+        text = self._rest + self._decoder.decode(data, final)
+        if final:
+            self._rest = ""
+            return text or None
+        whole, line_break, self._rest = text.rpartition("\n")
+        return whole if line_break else None
+
+
+class ProgressReader:
+    """Turns status messages into events and remembers what a failure report needs."""
+
+    def __init__(self) -> None:
+        self._vertices: dict[str, _Vertex] = {}
+        self._failed: _Vertex | None = None
+
+    def read(self, data: bytes) -> Iterator[Progress]:
+        """The events in one serialized `StatusResponse`, in the order to show them."""
+        response = StatusResponse.FromString(data)
+        for vertex in response.vertexes:
+            yield from self._begin(vertex)
+        for status in response.statuses:
+            yield self._status(status)
+        for log in response.logs:
+            yield from self._log(log)
+        for warning in response.warnings:
+            yield self._warning(warning)
+        for vertex in response.vertexes:
+            yield from self._finish(vertex)
+
+    def end(self) -> Iterator[Progress]:
+        """What is left when no more messages come: lines without an end."""
+        for vertex in self._vertices.values():
+            yield from self._flush(vertex, vertex.finished or vertex.started)
+
+    @property
+    def began(self) -> bool:
+        """Whether there was any message."""
+        return bool(self._vertices)
+
+    @property
+    def failure(self) -> tuple[str, tuple[str, ...]]:
+        """The name of the step that failed and its lines; empty if none did."""
+        if self._failed is None:
+            return "", ()
+        return self._failed.step.name, tuple(self._failed.lines)
+
+    def _known(self, digest: str, name: str = "") -> _Vertex:
+        vertex = self._vertices.get(digest)
+        if vertex is None or (name and name != vertex.step.name):
+            step = parse_step(digest, name)
+            if vertex is None:
+                vertex = self._vertices[digest] = _Vertex(step)
+            vertex.step = step
+        return vertex
+
+    def _begin(self, message: Vertex) -> Iterator[Progress]:
+        vertex = self._known(message.digest, message.name)
+        if message.HasField("started"):
+            at = _seconds(message.started)
+            if at > vertex.started:
+                vertex.started = at
+                yield StepStarted(vertex.step, at)
+
+    def _finish(self, message: Vertex) -> Iterator[Progress]:
+        vertex = self._known(message.digest)
+        if not message.HasField("completed"):
+            return
+        at = _seconds(message.completed)
+        if at <= vertex.finished and message.error == vertex.error:
+            return
+        vertex.finished, vertex.error = at, message.error
+        # Steps that were stopped because another one failed are not the reason.
+        if message.error and not message.error.endswith("context canceled") and self._failed is None:
+            self._failed = vertex
+        yield from self._flush(vertex, at)
+        began = vertex.started or at
+        yield StepFinished(vertex.step, at, max(0.0, at - began), message.cached, message.error)
+
+    def _log(self, message: VertexLog) -> Iterator[Progress]:
+        vertex = self._known(message.vertex)
+        output = vertex.outputs.setdefault(message.stream, _Output())
+        text = output.feed(message.msg)
+        if text is not None:
+            yield self._lines(vertex, _seconds(message.timestamp), message.stream, text)
+
+    def _flush(self, vertex: _Vertex, at: float) -> Iterator[Progress]:
+        for stream, output in vertex.outputs.items():
+            text = output.feed(b"", final=True)
+            if text is not None:
+                yield self._lines(vertex, at, stream, text)
+
+    def _lines(self, vertex: _Vertex, at: float, stream: int, text: str) -> StepLog:
+        vertex.lines += text.split("\n")
+        return StepLog(vertex.step, at, stream, text)
+
+    def _status(self, message: VertexStatus) -> StepStatus:
+        return StepStatus(
+            step=self._known(message.vertex).step,
+            at=_seconds(message.timestamp),
+            id=message.ID,
+            name=message.name,
+            current=message.current,
+            total=message.total,
+            done=message.HasField("completed"),
+        )
+
+    def _warning(self, message: VertexWarning) -> StepWarning:
+        return StepWarning(
+            step=self._known(message.vertex).step,
+            level=message.level,
+            text=message.short.decode("utf-8", "replace"),
+            detail=tuple(line.decode("utf-8", "replace") for line in message.detail),
+            url=message.url,
+        )
+
+
+def _seconds(timestamp: Timestamp) -> float:
+    return timestamp.seconds + timestamp.nanos / 1e9

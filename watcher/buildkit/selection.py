@@ -1,0 +1,145 @@
+"""Which entries of a context answer one request of the engine.
+
+The reference is fsutil's `NewFilterFS` (filter.go) and `FollowLinks` (followlinks.go).
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from watcher.buildkit.gopath import BadPattern, clean, compile_glob, has_wildcard, join
+from watcher.buildkit.patterns import PatternMatcher
+from watcher.buildkit.sources import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the engine asks for. `follow` and `include` select, `exclude` takes away; empty means no
+    restriction.
+    """
+
+    follow: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+def select(entries: Sequence[Entry], wanted: Wanted) -> Sequence[Entry]:
+    """The wanted entries in order; a directory that is not wanted itself is kept if something below it is.
+
+    Raises `IgnorePatternError` for a pattern that cannot be used.
+    """
+    include: Sequence[str] = wanted.include
+    if wanted.follow:
+        targets = _Follower(entries).follow(wanted.follow)
+        if targets is not None:
+            include = _without_nested([*include, *targets]) or ()
+    included = PatternMatcher(include) if include else None
+    excluded = PatternMatcher(wanted.exclude)
+    if included is not None and included.paths is not None:
+        entries = _at_or_above(entries, included.paths)
+    if included is None and not excluded:
+        return entries
+    return _filtered(entries, included, excluded)
+
+
+def _filtered(
+    entries: Iterable[Entry], included: PatternMatcher | None, excluded: PatternMatcher
+) -> list[Entry]:
+    kept: list[Entry] = []
+    # Directories on the way down to here that are not wanted for themselves and may be needed for a child.
+    pending: list[Entry] = []
+    for entry in entries:
+        path = entry.path
+        while pending and not path.startswith(pending[-1].path + "/"):
+            pending.pop()
+        if (included is not None and not included.matches(path)) or excluded.excluded(path):
+            if stat.S_ISDIR(entry.mode):
+                pending.append(entry)
+            continue
+        kept += pending
+        pending.clear()
+        kept.append(entry)
+    return kept
+
+
+def _at_or_above(entries: Sequence[Entry], paths: frozenset[str]) -> list[Entry]:
+    """The entries at, below and on the way to the paths, in one pass without matching patterns."""
+    parents = {path[:at] for path in paths for at, char in enumerate(path) if char == "/"}
+    wanted = paths | parents
+    below = tuple(path + "/" for path in paths)
+    return [entry for entry in entries if entry.path in wanted or entry.path.startswith(below)]
+
+
+class _Follower:
+    """Resolves symbolic links in paths, component by component, into the paths to include."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = {entry.path: entry for entry in entries}
+        self._resolved: set[str] = set()
+
+    def follow(self, paths: Iterable[str]) -> list[str] | None:
+        """The paths and everything that links on the way lead to; None if that is the whole context."""
+        for path in paths:
+            self._append(path)
+        return _without_nested(sorted(self._resolved))
+
+    def _append(self, path: str) -> None:
+        rest = join(".", path)
+        current = "."
+        while True:
+            head, _, rest = rest.partition("/")
+            current = join(current, head)
+            targets = self._links(current)
+            if (not rest or targets) and current in self._resolved:
+                return
+            if targets:
+                self._resolved.add(current)
+                for target in targets:
+                    self._append(join(target, rest))
+                return
+            if not rest:
+                self._resolved.add(current)
+                return
+
+    def _links(self, path: str) -> list[str]:
+        """Where `path`, or each name that its last component matches as a glob, links to."""
+        parent, _, name = path.rpartition("/")
+        if not has_wildcard(name):
+            return self._link(path)
+        try:
+            glob = compile_glob(name)
+        except BadPattern:
+            return []
+        prefix = f"{parent}/" if parent else ""
+        return [
+            target
+            for other in self._entries
+            if other.startswith(prefix)
+            and "/" not in other[len(prefix) :]
+            and glob.match(other[len(prefix) :])
+            for target in self._link(other)
+        ]
+
+    def _link(self, path: str) -> list[str]:
+        entry = self._entries.get(path)
+        if entry is None or not stat.S_ISLNK(entry.mode):
+            return []
+        target = clean(entry.linkname)
+        if target.startswith("/"):
+            return [target]
+        return [join("/", path.rpartition("/")[0], target)]
+
+
+def _without_nested(paths: Sequence[str]) -> list[str] | None:
+    """The sorted paths without those below another one; None if one of them is the root (`dedupePaths`)."""
+    kept: list[str] = []
+    last = ""
+    for path in paths:
+        if path == ".":
+            return None
+        if not path.startswith(last + "/"):
+            kept.append(path)
+            last = path
+    return kept

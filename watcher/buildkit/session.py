@@ -1,0 +1,127 @@
+"""A BuildKit session: what the engine may ask its client for while it builds.
+
+`Control.Session` (moby/buildkit, api/services/control/control.proto) is a call whose messages carry the bytes
+of one more HTTP/2 connection; on that one the engine is the client and this is the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watcher.buildkit.errors import BuildkitError, RpcError
+from watcher.buildkit.grpc import NOT_FOUND, Call, Channel, Handler, Server, answer_unary, frame
+from watcher.buildkit.messages.auth_pb2 import CredentialsRequest, CredentialsResponse
+from watcher.buildkit.messages.control_pb2 import BytesMessage
+from watcher.buildkit.messages.health_pb2 import HealthCheckResponse
+from watcher.buildkit.messages.secrets_pb2 import GetSecretRequest, GetSecretResponse
+
+_SESSION = "/moby.buildkit.v1.Control/Session"
+_HEALTH = "/grpc.health.v1.Health/Check"
+_CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
+_GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
+
+# Bytes in one message of the tunnel; far below the 4 MiB that a gRPC server takes by default.
+_LARGEST_MESSAGE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """How to log in to a registry. An identity token goes into `secret` with an empty `username`."""
+
+    username: str
+    secret: str = field(repr=False)
+
+
+CredentialsFor = Callable[[str], Credentials | None]
+"""Gives the credentials for a registry's host name; called in a worker thread. `None`: go there anonymously.
+"""
+
+
+class Session:
+    """One session of one build, identified by `id`."""
+
+    def __init__(self, shared_key: str, handlers: Mapping[str, Handler]) -> None:
+        """Serve `handlers` and health checks. What the engine keeps of contexts it keeps per `shared_key`."""
+        self.id = secrets.token_hex(16)
+        self._shared_key = shared_key
+        self._handlers = {_HEALTH: answer_unary(_serving), **handlers}
+
+    async def run(self, channel: Channel) -> None:
+        """Serve until cancelled. Raises `ConnectError` or `RpcError` if the engine ends the session."""
+        metadata = [
+            ("x-docker-expose-session-uuid", self.id),
+            ("x-docker-expose-session-name", ""),
+            ("x-docker-expose-session-sharedkey", self._shared_key),
+            *(("x-docker-expose-session-grpc-method", method) for method in self._handlers),
+        ]
+        with channel.open(_SESSION, metadata) as call:
+            await Server(self._handlers, peer="the engine").serve(_Tunnel(call))
+
+
+class _Tunnel:
+    """The byte stream in a session call."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def read(self) -> bytes:
+        """The next bytes from the engine; empty when it has ended the session."""
+        messages = await self._call.receive()
+        return b"".join(BytesMessage.FromString(message).data for message in messages)
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes in as few messages as may be."""
+        parts = (data[at : at + _LARGEST_MESSAGE] for at in range(0, len(data), _LARGEST_MESSAGE))
+        await self._call.send(b"".join(frame(BytesMessage(data=part).SerializeToString()) for part in parts))
+
+    async def close(self) -> None:
+        """Say that nothing more comes. The call itself is ended by whoever opened it."""
+        try:
+            self._call.end()
+        except BuildkitError:
+            return
+
+
+async def _serving(_request: bytes) -> bytes:
+    """`grpc.health.v1.Health/Check`: without it the engine drops a session after about ten seconds."""
+    return HealthCheckResponse(status=HealthCheckResponse.SERVING).SerializeToString()
+
+
+def registry_logins(credentials: CredentialsFor | None, workers: Executor) -> dict[str, Handler]:
+    """The handler of `moby.filesync.v1.Auth/Credentials`; empty credentials mean an anonymous login."""
+    loop = asyncio.get_running_loop()
+
+    async def respond(request: bytes) -> bytes:
+        host = CredentialsRequest.FromString(request).Host
+        found = await loop.run_in_executor(workers, credentials, host) if credentials is not None else None
+        if found is None:
+            return CredentialsResponse().SerializeToString()
+        return CredentialsResponse(Username=found.username, Secret=found.secret).SerializeToString()
+
+    return {_CREDENTIALS: answer_unary(respond)}
+
+
+def build_secrets(values: Mapping[str, bytes | Path], workers: Executor) -> dict[str, Handler]:
+    """The handler of `moby.buildkit.secrets.v1.Secrets/GetSecret`; files are read when they are asked for."""
+    loop = asyncio.get_running_loop()
+
+    async def respond(request: bytes) -> bytes:
+        name = GetSecretRequest.FromString(request).ID
+        value = values.get(name)
+        if value is None:
+            raise RpcError(NOT_FOUND, f"secret {name!r} not found")
+        if isinstance(value, Path):
+            try:
+                data = await loop.run_in_executor(workers, value.read_bytes)
+            except OSError as error:
+                raise RpcError(NOT_FOUND, f"secret {name!r} cannot be read: {error}") from error
+        else:
+            data = value
+        return GetSecretResponse(data=data).SerializeToString()
+
+    return {_GET_SECRET: answer_unary(respond)}

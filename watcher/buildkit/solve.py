@@ -1,0 +1,233 @@
+"""One build: the request, its session, its progress, its result."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watcher.buildkit import filesync
+from watcher.buildkit.errors import BuildkitError, RpcError, SolveFailed
+from watcher.buildkit.grpc import Channel, frame
+from watcher.buildkit.messages.control_pb2 import (
+    CacheOptions,
+    CacheOptionsEntry,
+    SolveResponse,
+    StatusRequest,
+)
+from watcher.buildkit.messages.control_pb2 import SolveRequest as SolveMessage
+from watcher.buildkit.packets import StatPackets
+from watcher.buildkit.progress import Progress, ProgressReader
+from watcher.buildkit.session import CredentialsFor, Session, build_secrets, registry_logins
+from watcher.buildkit.sources import ContextSource
+
+_SOLVE = "/moby.buildkit.v1.Control/Solve"
+_STATUS = "/moby.buildkit.v1.Control/Status"
+
+# Seconds that the rest of the progress may take once the result is there; it normally ends in milliseconds. A
+# build that was refused before its first step leaves the progress call waiting for it until the engine gives
+# up.
+_REST_OF_PROGRESS = 3.0
+_FIRST_PROGRESS = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheImport:
+    """A cache to read from, such as `CacheImport(type="registry", attrs={"ref": "host/name:tag"})`."""
+
+    type: str
+    attrs: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolveRequest:
+    """What to build, with BuildKit's own Dockerfile frontend.
+
+    `context` gives the files, `dockerfile` the Dockerfile under the name `filename` (and its `.dockerignore`,
+    if it has one of its own). The engine keeps what it received under `shared_key`: the same key for the same
+    project makes the next transfer incremental.
+
+    `names` are full references, such as `docker.io/library/x:tag`, that the image gets. `exporter` is `moby`
+    for an engine's image store, `image` for a standalone buildkitd; empty builds without a result.
+    `exporter_attrs` are added to it, e.g. `compression=uncompressed`.
+
+    `image_resolve_mode` `local` does not ask a registry for a base image that is here; `default` and `pull`
+    do. `network` is the network of every RUN: `none`, `host` (needs `entitlements=("network.host",)`) or
+    empty. `frontend_attrs` are passed on as they are and win over everything else.
+    """
+
+    context: ContextSource
+    dockerfile: ContextSource
+    shared_key: str
+    filename: str = "Dockerfile"
+    target: str = ""
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    platform: str = ""
+    no_cache: bool = False
+    image_resolve_mode: str = "local"
+    add_hosts: Mapping[str, str] = field(default_factory=dict)
+    network: str = ""
+    frontend_attrs: Mapping[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    exporter: str = "moby"
+    exporter_attrs: Mapping[str, str] = field(default_factory=dict)
+    cache_imports: tuple[CacheImport, ...] = ()
+    entitlements: tuple[str, ...] = ()
+    secrets: Mapping[str, bytes | Path] = field(default_factory=dict)
+    credentials: CredentialsFor | None = None
+
+    def frontend(self) -> dict[str, str]:
+        """The FrontendAttrs of the Dockerfile frontend (moby/buildkit, frontend/dockerui/config.go)."""
+        attrs = {"filename": self.filename, "image-resolve-mode": self.image_resolve_mode}
+        if self.target:
+            attrs["target"] = self.target
+        if self.platform:
+            attrs["platform"] = self.platform
+        if self.no_cache:
+            attrs["no-cache"] = ""
+        if self.add_hosts:
+            attrs["add-hosts"] = ",".join(f"{name}={address}" for name, address in self.add_hosts.items())
+        if self.network:
+            attrs["force-network-mode"] = self.network
+        attrs |= {f"build-arg:{name}": value for name, value in self.build_args.items()}
+        attrs |= {f"label:{name}": value for name, value in self.labels.items()}
+        return attrs | dict(self.frontend_attrs)
+
+    def message(self, ref: str, session: str) -> bytes:
+        """The serialized `moby.buildkit.v1.SolveRequest`."""
+        exporter = dict(self.exporter_attrs)
+        if self.names:
+            exporter = {"name": ",".join(self.names)} | exporter
+        imports = [CacheOptionsEntry(Type=each.type, Attrs=each.attrs) for each in self.cache_imports]
+        return SolveMessage(
+            Ref=ref,
+            ExporterDeprecated=self.exporter,
+            ExporterAttrsDeprecated=exporter,
+            Session=session,
+            Frontend="dockerfile.v0",
+            FrontendAttrs=self.frontend(),
+            Cache=CacheOptions(Imports=imports),
+            Entitlements=self.entitlements,
+        ).SerializeToString()
+
+
+@dataclass(frozen=True, slots=True)
+class SolveResult:
+    """A build that succeeded. `image_id` is what the engine calls the image, empty without an image.
+
+    `exporter_response` is all that the exporter said: `containerimage.digest`,
+    `containerimage.config.digest`, …
+    """
+
+    image_id: str
+    exporter_response: Mapping[str, str]
+
+
+async def solve(
+    channel: Channel,
+    request: SolveRequest,
+    on_progress: Callable[[Progress], None],
+    *,
+    packets: StatPackets,
+    workers: Executor,
+) -> SolveResult:
+    """Build. Raises `SolveFailed`, `ContextChanged`, `ConnectError`, or what a source raised.
+
+    All progress has been told when this returns or raises, except on cancellation, which stops the build at
+    once.
+    """
+    run = _Run(channel, request, on_progress, packets, workers)
+    return await run.result()
+
+
+class _Run:
+    """The calls that one build consists of."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        request: SolveRequest,
+        on_progress: Callable[[Progress], None],
+        packets: StatPackets,
+        workers: Executor,
+    ) -> None:
+        self._channel = channel
+        self._request = request
+        self._on_progress = on_progress
+        self._progress = ProgressReader()
+        self._ref = secrets.token_hex(16)
+        self._source_failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        contexts = filesync.FileSync(
+            {"context": request.context, "dockerfile": request.dockerfile},
+            packets=packets,
+            workers=workers,
+            on_failure=self._source_failed,
+        )
+        self._session = Session(
+            request.shared_key,
+            {
+                filesync.METHOD: contexts.diff_copy,
+                **registry_logins(request.credentials, workers),
+                **build_secrets(request.secrets, workers),
+            },
+        )
+
+    async def result(self) -> SolveResult:
+        """Run everything and end everything."""
+        session = asyncio.create_task(self._session.run(self._channel))
+        status = asyncio.create_task(self._follow())
+        message = self._request.message(self._ref, self._session.id)
+        solving = asyncio.create_task(self._channel.unary(_SOLVE, message))
+        tasks = (session, status, solving)
+        try:
+            await asyncio.wait((session, solving, self._source_failure), return_when=asyncio.FIRST_COMPLETED)
+            if self._source_failure.done():
+                raise self._source_failure.result()
+            if not solving.done():
+                # The engine ended the session, or the connection was lost; the build cannot go on.
+                session.result()
+                raise SolveFailed("the engine ended the session before the build")
+            await asyncio.wait(
+                (status,), timeout=_REST_OF_PROGRESS if self._progress.began else _FIRST_PROGRESS
+            )
+            return self._read_result(solving)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for event in self._progress.end():
+                self._on_progress(event)
+
+    def _source_failed(self, error: Exception) -> None:
+        if not self._source_failure.done():
+            self._source_failure.set_result(error)
+
+    def _read_result(self, solving: asyncio.Task[bytes]) -> SolveResult:
+        try:
+            response = SolveResponse.FromString(solving.result())
+        except RpcError as error:
+            step, log = self._progress.failure
+            raise SolveFailed(error.message, step=step, log=log) from error
+        answer = dict(response.ExporterResponse)
+        image = answer.get("containerimage.digest", "")
+        return SolveResult(image, answer)
+
+    async def _follow(self) -> None:
+        """Tell the progress until the engine says that there is no more."""
+        request = StatusRequest(Ref=self._ref).SerializeToString()
+        try:
+            with self._channel.open(_STATUS) as call:
+                await call.send(frame(request))
+                call.end()
+                while batch := await call.receive():
+                    for data in batch:
+                        for event in self._progress.read(data):
+                            self._on_progress(event)
+        except BuildkitError:
+            # Without progress a build is still a build; a lost connection is reported by the build's own
+            # call.
+            return

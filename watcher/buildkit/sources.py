@@ -1,0 +1,204 @@
+"""Where the files of a build come from: entries that are held in memory, contents that are opened when asked
+for.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO, Protocol, runtime_checkable
+
+from watcher.buildkit.errors import ContextChanged
+from watcher.buildkit.patterns import PatternMatcher
+
+_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class Entry(Protocol):
+    """One file, directory or symbolic link of a context; other kinds cannot be sent.
+
+    `path` is relative and slash separated, with odd bytes as `os.fsdecode` gives them. `mode` is `st_mode`,
+    `size` is in bytes. `mtime_ns` is what the engine compares, beside the size, to decide whether it asks for
+    the contents: any number of nanoseconds since 1970 will do that changes whenever the contents do.
+    `linkname` is a symbolic link's target, otherwise empty.
+    """
+
+    @property
+    def path(self) -> str:
+        """Relative, with slashes."""
+        ...
+
+    @property
+    def mode(self) -> int:
+        """`st_mode`."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+    @property
+    def mtime_ns(self) -> int:
+        """Nanoseconds since 1970."""
+        ...
+
+    @property
+    def linkname(self) -> str:
+        """A symbolic link's target."""
+        ...
+
+
+class ContextSource(Protocol):
+    """The files of a context. Its methods are called from a worker thread, one at a time."""
+
+    def entries(self) -> Sequence[Entry]:
+        """All entries in `walk_order`, every parent directory included; the same for the length of a build.
+
+        Entries that are the same objects as in an earlier build are not encoded again.
+        """
+        ...
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file for reading from its beginning. Raises `ContextChanged` if it is not what its entry
+        says.
+        """
+        ...
+
+    def unchanged(self, path: str, fd: int) -> bool:
+        """Whether the open file is still what its entry says; asked when the last byte has been read.
+
+        A file without a descriptor is taken to be in memory and is not asked about.
+        """
+        ...
+
+
+@runtime_checkable
+class Prefiltered(Protocol):
+    """A source that says which ignore patterns its entries were filtered with; those are not applied twice."""
+
+    @property
+    def excludes(self) -> tuple[str, ...]:
+        """The patterns, in order, as `parse_dockerignore` gives them."""
+        ...
+
+
+def walk_order(path: str) -> bytes:
+    """A sort key that gives the order of Go's `filepath.WalkDir`: name by name, parents before children."""
+    return os.fsencode(path).replace(b"/", b"\0")
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A plain `Entry`."""
+
+    path: str
+    mode: int
+    size: int
+    mtime_ns: int
+    linkname: str = ""
+
+
+class MemorySource:
+    """Files that exist only in memory, such as a Dockerfile made from another one."""
+
+    def __init__(self, files: Mapping[str, bytes], *, mode: int = 0o644) -> None:
+        """Hold the contents by path. A file's time follows from its contents, so equal ones are not sent
+        twice.
+        """
+        self._files = dict(files)
+        parents = {path[:at] for path in files for at, char in enumerate(path) if char == "/"}
+        entries = [FileEntry(path, stat.S_IFDIR | 0o755, 0, 0) for path in parents]
+        entries += [
+            FileEntry(path, stat.S_IFREG | mode, len(data), _time_of(data)) for path, data in files.items()
+        ]
+        self._entries = sorted(entries, key=lambda entry: walk_order(entry.path))
+
+    def entries(self) -> Sequence[Entry]:
+        """The files and the directories that they are in."""
+        return self._entries
+
+    def open(self, path: str) -> BinaryIO:
+        """The contents."""
+        return io.BytesIO(self._files[path])
+
+    def unchanged(self, path: str, fd: int) -> bool:
+        """Memory does not change."""
+        return path in self._files and fd < 0
+
+
+def _time_of(data: bytes) -> int:
+    """A time (nanoseconds since 1970, before 2006) that follows from the contents."""
+    return int.from_bytes(sha256(data).digest()[:8], "big") >> 4
+
+
+class DirectorySource:
+    """A directory as it is at the first look: for use without a watcher that knows the files already.
+
+    Sockets, pipes and devices are left out: no build can need them from a context.
+    """
+
+    def __init__(self, root: Path, excludes: Sequence[str] = ()) -> None:
+        """List `root` when first asked, without what the ignore patterns exclude."""
+        self.excludes = tuple(excludes)
+        self._root = root
+        self._found: dict[str, tuple[FileEntry, tuple[int, int, int, int]]] | None = None
+
+    def entries(self) -> Sequence[Entry]:
+        """The entries of the first look. Raises `OSError` if a directory cannot be read."""
+        return [entry for entry, _ in self._listing().values()]
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file. Raises `ContextChanged` if it is gone or is not what it was at the first look."""
+        try:
+            fd = os.open(os.path.join(self._root, path), _READ_FLAGS)  # noqa: PTH118 - odd bytes must survive
+        except OSError as error:
+            raise ContextChanged(path) from error
+        file = os.fdopen(fd, "rb", buffering=0)
+        if not self.unchanged(path, fd):
+            file.close()
+            raise ContextChanged(path)
+        return file
+
+    def unchanged(self, path: str, fd: int) -> bool:
+        """Whether size, times, mode and inode are those of the first look."""
+        entry, stamp = self._listing()[path]
+        status = os.fstat(fd)
+        return _stamp(status) == stamp and status.st_mode == entry.mode
+
+    def _listing(self) -> dict[str, tuple[FileEntry, tuple[int, int, int, int]]]:
+        if self._found is None:
+            found = dict(self._walk("", PatternMatcher(self.excludes)))
+            self._found = {path: found[path] for path in sorted(found, key=walk_order)}
+        return self._found
+
+    def _walk(
+        self, directory: str, matcher: PatternMatcher
+    ) -> Iterator[tuple[str, tuple[FileEntry, tuple[int, int, int, int]]]]:
+        """Entries below a directory; a directory that is itself excluded comes only with something in it."""
+        with os.scandir(os.path.join(self._root, directory)) as names:  # noqa: PTH118 - odd bytes must survive
+            children = list(names)
+        for child in children:
+            path = f"{directory}/{child.name}" if directory else child.name
+            status = child.stat(follow_symlinks=False)
+            kind = stat.S_IFMT(status.st_mode)
+            excluded = matcher.excluded(path)
+            if kind == stat.S_IFDIR:
+                entry = FileEntry(path, status.st_mode, 0, status.st_mtime_ns)
+                inside = [] if matcher.prunable(path) else list(self._walk(path, matcher))
+                if inside or not excluded:
+                    yield path, (entry, _stamp(status))
+                yield from inside
+            elif not excluded and kind in (stat.S_IFREG, stat.S_IFLNK):
+                target = os.readlink(child.path) if kind == stat.S_IFLNK else ""  # noqa: PTH115 - odd bytes
+                entry = FileEntry(path, status.st_mode, status.st_size, status.st_mtime_ns, target)
+                yield path, (entry, _stamp(status))
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,0 +1,135 @@
+"""From an address to a byte stream that speaks HTTP/2 with BuildKit, found out by asking.
+
+Three kinds of servers speak gRPC at an address: a standalone buildkitd and the API socket of Engine 29 and
+newer take HTTP/2 at once (RFC 9113 section 3.3, prior knowledge); Engine 20.10 to 28 wants `POST /grpc` with
+`Upgrade: h2c` first (moby/moby, api/server/router/grpc). A server of the second kind answers the HTTP/2
+preface with an HTTP/1 error, so the first bytes tell; which it was is remembered for the next connection to
+that address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from watcher.buildkit.bytestream import ByteStream, SocketStream
+from watcher.buildkit.errors import ConnectError
+
+# The client preface with an empty SETTINGS frame (RFC 9113 section 3.4), sent only to see how a server
+# reacts.
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+_FRAME_HEADER = 9
+_SETTINGS = 4
+_UPGRADE = (
+    "POST /grpc HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n"
+)
+_PORT = 2375
+_TLS_PORT = 2376
+
+_Socket = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+# Whether the server at an address takes HTTP/2 at once; only a hint, as a server may be replaced by another
+# version.
+_at_once: dict[str, bool] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A parsed address: `path` of a unix socket, or `host` and `port`."""
+
+    text: str
+    path: str = ""
+    host: str = "localhost"
+    port: int = 0
+
+    @classmethod
+    def parse(cls, text: str, *, tls: bool) -> Address:
+        """Read `unix:///path`, `unix:/path` or `tcp://host[:port]`. Raises `ConnectError` for others."""
+        url = urlsplit(text)
+        try:
+            port = url.port
+        except ValueError:
+            raise ConnectError(f"address {text!r}: the port is not a number up to 65535") from None
+        if url.scheme == "unix" and url.path and not url.netloc:
+            return cls(text, path=url.path)
+        if url.scheme == "tcp" and url.hostname:
+            return cls(text, host=url.hostname, port=port or (_TLS_PORT if tls else _PORT))
+        raise ConnectError(f"address {text!r}: only unix:///path and tcp://host:port can be used")
+
+
+async def open_transport(address: Address, tls: ssl.SSLContext | None) -> ByteStream:
+    """Connect and reach gRPC: the result is a stream on which an HTTP/2 client can begin.
+
+    With `tls`, its ALPN protocols are set to those of HTTP/2 and HTTP/1.1, so it must not be shared with an
+    HTTP/1 client. Raises `ConnectError` if the server offers no gRPC, `OSError` if it cannot be reached.
+    """
+    if tls is not None:
+        # A gRPC server of today refuses TLS connections on which HTTP/2 was not agreed upon.
+        tls.set_alpn_protocols(["h2", "http/1.1"])
+    at_once = _at_once.get(address.text)
+    if at_once is None:
+        at_once = _at_once[address.text] = await _takes_http2_at_once(address, tls)
+    try:
+        reader, writer = await _dial(address, tls)
+        if at_once:
+            return SocketStream(reader, writer)
+        return await _upgrade(address, reader, writer)
+    except ConnectError:
+        del _at_once[address.text]
+        raise
+
+
+def forget(address: Address) -> None:
+    """Ask anew at the next connection how the server wants gRPC to begin."""
+    _at_once.pop(address.text, None)
+
+
+async def _dial(address: Address, tls: ssl.SSLContext | None) -> _Socket:
+    if address.path:
+        return await asyncio.open_unix_connection(address.path)
+    return await asyncio.open_connection(address.host, address.port, ssl=tls)
+
+
+async def _takes_http2_at_once(address: Address, tls: ssl.SSLContext | None) -> bool:
+    """Send an HTTP/2 preface on a connection of its own and look whether SETTINGS or something else comes
+    back.
+    """
+    reader, writer = await _dial(address, tls)
+    try:
+        agreed: str | None = (
+            ssl_object := writer.get_extra_info("ssl_object")
+        ) and ssl_object.selected_alpn_protocol()
+        if agreed is not None:
+            return agreed == "h2"
+        writer.write(_PREFACE)
+        answer = await reader.readexactly(_FRAME_HEADER)
+        return answer[3] == _SETTINGS and not answer.startswith(b"HTTP/")
+    except (asyncio.IncompleteReadError, ConnectionResetError):
+        # An HTTP/1 server may also just hang up on what it takes for a bad request.
+        return False
+    finally:
+        writer.transport.abort()
+
+
+async def _upgrade(
+    address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> ByteStream:
+    stream = SocketStream(reader, writer)
+    try:
+        await stream.write(_UPGRADE.format(address.host).encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        await stream.close()
+        raise ConnectError(
+            f"{address.text} speaks neither HTTP/2 nor HTTP/1: it offers no BuildKit"
+        ) from None
+    except BaseException:
+        await stream.close()
+        raise
+    status = head.split(b"\r\n", 1)[0].decode("latin-1")
+    if " 101 " not in f"{status} ":
+        await stream.close()
+        raise ConnectError(f"{address.text} offers no BuildKit: POST /grpc was answered with {status!r}")
+    return stream
