@@ -1,0 +1,236 @@
+"""Files that change while they are looked at, and clocks with a grain."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.tree.conftest import write
+from watcher.buildkit.errors import ContextChanged
+from watcher.tree import Tree
+from watcher.tree.read import is_racy
+
+SECOND = 1_000_000_000
+NOW = 1_700_000_000 * SECOND + 123_456_789
+
+
+class Reads:
+    """Counts reads of file contents and runs something before each of the first few."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self.meanwhile: list[object] = []
+        self._real = os.read
+        patch.setattr(os, "read", self)
+
+    def __call__(self, fd: int, length: int) -> bytes:
+        self.count += 1
+        data = self._real(fd, length)
+        if self.meanwhile:
+            action = self.meanwhile.pop(0)
+            assert callable(action)
+            action()
+        return data
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
+    return Reads(monkeypatch)
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look's clock is a minute ahead, so that no file of the test is racy."""
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + 60 * SECOND)
+
+
+@pytest.mark.usefixtures("later")
+def test_only_files_whose_stat_changed_are_read(root: Path, reads: Reads) -> None:
+    tree = Tree(root)
+    tree.take()
+    assert reads.count == 6
+    tree.take()
+    assert reads.count == 6
+    write(root, "main.go", "package main // changed\n")
+    tree.take()
+    assert reads.count == 7
+
+
+@pytest.mark.usefixtures("later")
+def test_a_touched_file_is_read_again_and_is_no_change(root: Path, reads: Reads) -> None:
+    tree = Tree(root)
+    before = tree.take()
+    os.utime(root / "main.go", (5, 5))
+    assert tree.take({""}).digest == before.digest
+    assert reads.count == 7
+
+
+@pytest.mark.usefixtures("later")
+def test_same_size_and_mtime_do_not_hide_a_change(root: Path) -> None:
+    tree = Tree(root)
+    before = tree.take()
+    status = (root / "main.go").stat()
+    write(root, "main.go", "package niam\n")
+    os.utime(root / "main.go", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert tree.take({""}).digest != before.digest
+
+
+def test_a_file_as_young_as_the_look_is_read_again_until_it_is_older(
+    root: Path, reads: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = Tree(root)
+    first = tree.take()
+    assert reads.count == 6
+    assert tree.take() is first
+    assert reads.count == 12
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + 60 * SECOND)
+    tree.take()
+    assert reads.count == 18
+    tree.take()
+    assert reads.count == 18
+
+
+@pytest.mark.parametrize(
+    ("age", "racy"),
+    [(0, True), (50_000_000, True), (-5_000_000_000, True), (150_000_000, False), (3 * SECOND, False)],
+)
+def test_a_stamp_is_racy_while_it_is_younger_than_the_clocks_grain(age: int, racy: bool) -> None:
+    assert is_racy((1, 1, NOW - age, 1), NOW) is racy
+    assert is_racy((1, 1, 1, NOW - age), NOW) is racy
+
+
+def test_whole_seconds_mean_a_coarse_clock() -> None:
+    second = NOW - NOW % SECOND
+    assert is_racy((1, 1, second - 1 * SECOND, second - 1 * SECOND), NOW)
+    assert not is_racy((1, 1, second - 2 * SECOND, second - 2 * SECOND), NOW)
+
+
+@pytest.mark.usefixtures("later")
+def test_a_file_written_while_it_is_read_is_read_again(root: Path, reads: Reads) -> None:
+    reads.meanwhile = [lambda: None, lambda: write(root, "_envs/env_dev.yaml", "b: 22\n")]
+    snapshot = Tree(root).take()
+    assert snapshot.unsettled == ()
+    assert snapshot.digest == Tree(root).take().digest
+
+
+@pytest.mark.usefixtures("later")
+def test_a_file_that_keeps_on_growing_is_unsettled_and_looked_at_next_time(root: Path, reads: Reads) -> None:
+    log = root / "_envs/env_dev.yaml"
+
+    def grow() -> None:
+        with log.open("a") as file:
+            file.write("more: 1\n")
+
+    reads.meanwhile = [lambda: None, *[grow] * 4]
+    tree = Tree(root)
+    snapshot = tree.take()
+    assert snapshot.unsettled == ("_envs/env_dev.yaml",)
+    again = tree.take(())
+    assert again.unsettled == ()
+    assert again.digest == Tree(root).take().digest
+
+
+@pytest.mark.usefixtures("later")
+def test_a_file_that_vanishes_in_the_middle_of_a_look_is_not_in_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def vanishing(path: str, *args: int, dir_fd: int | None = None) -> int:
+        if path in ("main.go", "a"):  # a file, a directory
+            (root / "main.go").unlink(missing_ok=True)
+            if (root / "pkg/a").exists():
+                (root / "pkg/a").rename(root / "pkg/c")
+        return real(path, *args, dir_fd=dir_fd)
+
+    tree = Tree(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", vanishing)
+        snapshot = tree.take()
+    assert not {"main.go", "pkg/a/a.go"} & set(snapshot.files)
+    assert snapshot.problems == ()
+    assert tree.take(()).digest == Tree(root).take().digest  # both places are listed again by themselves
+
+
+def test_a_directory_that_becomes_a_link_is_not_followed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "outside/secret.go", "package secret\n")
+    real = os.open
+
+    def swapping(path: str, *args: int, dir_fd: int | None = None) -> int:
+        if path == "a" and not (root / "pkg/a").is_symlink():
+            (root / "pkg/a").rename(tmp_path / "a")
+            (root / "pkg/a").symlink_to(tmp_path / "outside")
+        return real(path, *args, dir_fd=dir_fd)
+
+    tree = Tree(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", swapping)
+        snapshot = tree.take()
+    assert "pkg/a" not in snapshot.files
+    assert tree.take(()).files["pkg/a"].is_link
+
+
+def test_a_file_that_becomes_a_fifo_does_not_hang_the_look(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def swapping(path: str, *args: int, dir_fd: int | None = None) -> int:
+        if path == "main.go" and (root / "main.go").is_file():
+            (root / "main.go").unlink()
+            os.mkfifo(root / "main.go")
+        return real(path, *args, dir_fd=dir_fd)
+
+    tree = Tree(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", swapping)
+        snapshot = tree.take()
+    assert "main.go" not in snapshot.files
+    assert [problem.kind for problem in tree.take(()).problems] == ["special"]
+
+
+def test_the_told_mtime_follows_the_content_and_is_never_ahead(root: Path) -> None:
+    os.utime(root / "main.go", ns=(0, NOW))
+    tree = Tree(root)
+    before = tree.take().files["main.go"]
+    write(root, "main.go", "package niam\n")
+    os.utime(root / "main.go", ns=(0, NOW))
+    after = tree.take({""}).files["main.go"]
+    assert before.size == after.size
+    assert before.mtime_ns != after.mtime_ns
+    assert {entry.mtime_ns // SECOND for entry in (before, after)} == {NOW // SECOND - 1}
+    assert max(before.mtime_ns, after.mtime_ns) < NOW
+
+
+def test_the_told_mtime_of_a_file_from_the_epoch_is_not_negative(root: Path) -> None:
+    os.utime(root / "main.go", (0, 0))
+    assert 0 <= Tree(root).take().files["main.go"].mtime_ns < SECOND
+
+
+def test_a_context_gives_the_bytes_of_its_entries(root: Path) -> None:
+    snapshot = Tree(root).take()
+    with snapshot.open("pkg/a/a.go") as file:
+        assert file.read() == b"package a\n"
+        assert snapshot.unchanged("pkg/a/a.go", file.fileno())
+
+
+def test_a_context_refuses_a_file_that_changed_before_or_while_it_is_read(root: Path) -> None:
+    snapshot = Tree(root).take()
+    with snapshot.open("main.go") as file:
+        file.read(3)
+        write(root, "main.go", "package niam\n")
+        assert not snapshot.unchanged("main.go", file.fileno())
+    with pytest.raises(ContextChanged, match=r"main\.go"):
+        snapshot.open("main.go")
+    (root / "go.mod").unlink()
+    (root / "go.mod").symlink_to("main.go")
+    for path in ("go.mod", "pkg", "nowhere"):
+        with pytest.raises(ContextChanged):
+            snapshot.open(path)

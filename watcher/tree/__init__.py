@@ -1,0 +1,27 @@
+"""The tree: every file that may enter the build context, what it was at one moment, and what changed.
+
+`Tree(root).take()` gives a `Snapshot`; `take(touched)` looks only where somebody wrote. `revision` names a
+snapshot together with everything else that decides the image; `diff` says what changed between two.
+"""
+
+from watcher.tree.changes import ChangeSet, Kind, classify, diff
+from watcher.tree.node import Problem, TreeEntry
+from watcher.tree.rules import DEFAULT_IGNORE, Rules
+from watcher.tree.scan import Tree, TreeGone
+from watcher.tree.snapshot import Layout, Snapshot, revision
+
+__all__ = [
+    "DEFAULT_IGNORE",
+    "ChangeSet",
+    "Kind",
+    "Layout",
+    "Problem",
+    "Rules",
+    "Snapshot",
+    "Tree",
+    "TreeEntry",
+    "TreeGone",
+    "classify",
+    "diff",
+    "revision",
+]

@@ -1,0 +1,73 @@
+"""The two files that say what a build is: the Dockerfile and the ignore file.
+
+Both are read at every look, in full: they are small, and they count even when the ignore file excludes them
+or when they lie outside of the tree.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+from watcher.tree.node import Problem
+
+_LARGEST = 4 * 1024 * 1024  # bytes; nobody writes such a Dockerfile, but a wrong path may name anything
+# Links are followed, as BuildKit does; not blocking, so that a fifo cannot hang the look.
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What the files held. `dockerfile` is None when there is none; `ignore_path` is empty then."""
+
+    dockerfile: bytes | None
+    ignore_path: str
+    ignore: bytes
+    problems: tuple[Problem, ...]
+
+
+def ignore_files(dockerfile: str) -> tuple[str, str]:
+    """The ignore files of a Dockerfile, the one that wins first (BuildKit, frontend/dockerui/config.go)."""
+    return f"{dockerfile}.dockerignore", ".dockerignore"
+
+
+def read_control(base: str, dockerfile: str) -> Control:
+    """Read the Dockerfile `dockerfile` (relative to `base`) and its ignore file.
+
+    What cannot be read is a problem of the result, never an error.
+    """
+    problems: list[Problem] = []
+    text = _read(base, dockerfile, "dockerfile", problems)
+    if text is None and not problems:
+        problems.append(Problem(dockerfile, "dockerfile", f"{dockerfile}: there is no such Dockerfile"))
+    for path in ignore_files(dockerfile):
+        ignore = _read(base, path, "ignore-file", problems)
+        if ignore is not None:
+            return Control(text, path, ignore, tuple(problems))
+    return Control(text, "", b"", tuple(problems))
+
+
+def _read(base: str, path: str, kind: str, problems: list[Problem]) -> bytes | None:
+    try:
+        fd = os.open(os.path.join(base, path), _FLAGS)  # noqa: PTH118 - bytes that are no UTF-8 must survive
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        problems.append(Problem(path, kind, f"{path} cannot be read: {error.strerror}"))
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            problems.append(Problem(path, kind, f"{path} is not a regular file and is not read"))
+            return None
+        with os.fdopen(fd, "rb", buffering=0, closefd=False) as file:
+            text = file.read(_LARGEST + 1)
+    except OSError as error:
+        problems.append(Problem(path, kind, f"{path} cannot be read: {error.strerror}"))
+        return None
+    finally:
+        os.close(fd)
+    if len(text) > _LARGEST:
+        problems.append(Problem(path, kind, f"{path} is larger than 4 MiB and is not read"))
+        return None
+    return text

@@ -1,0 +1,244 @@
+"""One look at the tree: walks it from an open root, reusing what the look before found."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Collection
+from hashlib import sha256
+
+from watcher.tree.node import Directory, Problem, Stamp, TreeEntry, byte_order
+from watcher.tree.read import (
+    HUGE,
+    Replaced,
+    is_racy,
+    may_be_racy_since,
+    quick_digest,
+    read_file,
+    stamp_of,
+)
+from watcher.tree.rules import Place, Rules
+
+_DIR_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW
+_NO_STAMP = (0, 0, 0, 0)
+_TYPE = 0o170000  # the bits of st_mode that say what a node is
+_DEEPEST = 200  # levels; each takes a descriptor and a stack frame
+_SPECIAL = {stat.S_IFIFO: "a fifo", stat.S_IFSOCK: "a socket"}
+# Not the file's fault: the look as a whole has failed and is tried again.
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+# Gone, or something else by now; whoever did that is noticed by the next look.
+_VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENXIO})
+
+
+class Look:
+    """Walks once. `touched` None: everything; else only these directories and what they imply.
+
+    After the walk `racy` holds files to read again next time whatever their stat, `again` directories to
+    list again, and `unsettled` files that were being written.
+    """
+
+    def __init__(
+        self, rules: Rules, looked_ns: int, *, touched: Collection[str] | None, racy: Collection[str]
+    ) -> None:
+        self.racy: set[str] = set() if touched is None else set(racy)
+        self.again: set[str] = set()
+        self.unsettled: list[str] = []
+        self._rules = rules
+        self._looked_ns = looked_ns
+        self._fresh = may_be_racy_since(looked_ns)
+        self._was_racy = frozenset(racy)
+        self._deep = touched is None
+        self._touched = frozenset(touched or ())
+        self._ways = _ways(self._touched)
+
+    def at(self, fd: int, old: Directory | None) -> Directory:
+        """The root directory, open as `fd`; `old` is what the look before found."""
+        return self._visit(fd, "", old, deep=self._deep, excluded=False)
+
+    def _visit(self, fd: int, path: str, old: Directory | None, *, deep: bool, excluded: bool) -> Directory:
+        """The directory `path`: listed if it was touched, else only followed to touched ones below."""
+        if old is None or deep or path in self._touched:
+            return self._list(fd, path, old, deep=deep, excluded=excluded)
+        changed: dict[str, Directory] = {}
+        for name in self._ways.get(path, ()):
+            child = old.index.get(name)
+            if type(child) is not Directory:
+                return self._list(fd, path, old, deep=deep, excluded=excluded)
+            try:
+                below = os.open(name, _DIR_FLAGS, dir_fd=fd)
+            except OSError:
+                return self._list(fd, path, old, deep=deep, excluded=excluded)
+            try:
+                if os.fstat(below).st_ino != child.stamp[0]:
+                    return self._list(fd, path, old, deep=deep, excluded=excluded)
+                new = self._visit(below, child.entry.path, child, deep=False, excluded=child.excluded)
+            finally:
+                os.close(below)
+            if new is not child:
+                changed[name] = new
+        if not changed:
+            return old
+        return Directory(old.entry, old.stamp, {**old.index, **changed}, old.own, excluded=excluded)
+
+    def _list(self, fd: int, path: str, old: Directory | None, *, deep: bool, excluded: bool) -> Directory:
+        status = os.fstat(fd)
+        with os.scandir(fd) as listing:
+            found = {item.name: item for item in listing}
+        prefix = f"{path}/" if path else ""
+        known = old.index if old else {}
+        index: dict[str, TreeEntry | Directory] = {}
+        problems: list[Problem] = []
+        rules = self._rules
+        for name in byte_order(list(found)):
+            item = found[name]
+            below = prefix + name
+            node: TreeEntry | Directory | None
+            try:
+                if item.is_dir(follow_symlinks=False):
+                    place = rules.place(below, name)
+                    if place is Place.OUT:
+                        continue
+                    node = self._directory(
+                        fd, item, below, known.get(name), problems, excluded=place is Place.LOOK, deep=deep
+                    )
+                elif rules.excludes(below, name):
+                    continue
+                else:
+                    node = self._file(fd, item, below, known.get(name), problems)
+            except OSError as error:
+                if error.errno in _OURS:
+                    raise
+                if isinstance(error, Replaced) or error.errno in _VANISHED:
+                    self.again.add(path)
+                else:
+                    problems.append(_unreadable(below, error))
+                continue
+            if node is not None:
+                index[name] = node
+        mode = status.st_mode
+        own = tuple(problems)
+        if (
+            old is not None
+            and old.entry.mode == mode
+            and old.own == own
+            and old.excluded == excluded
+            and _same(old.index, index)
+        ):
+            old.stamp = stamp_of(status)
+            return old
+        entry = TreeEntry(path, mode, 0, b"", "", _NO_STAMP)
+        return Directory(entry, stamp_of(status), index, own, excluded=excluded)
+
+    def _directory(
+        self,
+        fd: int,
+        item: os.DirEntry[str],
+        path: str,
+        known: TreeEntry | Directory | None,
+        problems: list[Problem],
+        *,
+        excluded: bool,
+        deep: bool,
+    ) -> Directory | None:
+        """The directory that `item` of the listing is; None if it lies too deep."""
+        stamp = stamp_of(item.stat(follow_symlinks=False))
+        old = known if type(known) is Directory else None
+        same = old is not None and old.stamp == stamp and not deep
+        if same and path not in self._touched and path not in self._ways:
+            return old
+        if path.count("/") >= _DEEPEST:
+            problems.append(
+                Problem(path, "special", f"{path} lies more than {_DEEPEST} levels deep and is left out")
+            )
+            return None
+        below = os.open(item.name, _DIR_FLAGS, dir_fd=fd)
+        try:
+            replaced = old is not None and os.fstat(below).st_ino != old.stamp[0]
+            if same and not replaced:
+                return self._visit(below, path, old, deep=False, excluded=excluded)
+            return self._list(below, path, old, deep=deep or replaced, excluded=excluded)
+        finally:
+            os.close(below)
+
+    def _file(
+        self,
+        fd: int,
+        item: os.DirEntry[str],
+        path: str,
+        known: TreeEntry | Directory | None,
+        problems: list[Problem],
+    ) -> TreeEntry | None:
+        """The entry of anything but a directory; None for what cannot be part of a context."""
+        status = item.stat(follow_symlinks=False)
+        stamp = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        mode = status.st_mode
+        kind = mode & _TYPE
+        if kind == stat.S_IFREG and stamp[1] > HUGE:
+            problems.append(_huge(path, stamp[1]))
+        if type(known) is TreeEntry and known.stamp == stamp and path not in self._was_racy:
+            return known
+        link = ""
+        self.racy.discard(path)
+        if kind == stat.S_IFREG:
+            digest = quick_digest(item.name, stamp, fd)
+            if digest is None:
+                mode, stamp, digest = self._read(fd, item.name, path, status)
+        elif kind == stat.S_IFLNK:
+            link = os.readlink(item.name, dir_fd=fd)
+            mode = stat.S_IFLNK | 0o777  # what Linux says for every link
+            digest = sha256(os.fsencode(link)).digest()
+        elif kind == stat.S_IFDIR:
+            raise Replaced(item.name)
+        else:
+            what = _SPECIAL.get(kind, "a device")
+            problems.append(Problem(path, "special", f"{path} is {what} and is left out of the build"))
+            return None
+        if (stamp[2] > self._fresh or stamp[3] > self._fresh) and is_racy(stamp, self._looked_ns):
+            self.racy.add(path)
+        entry = TreeEntry(path, mode, stamp[1], digest, link, stamp)
+        return known if type(known) is TreeEntry and known == entry else entry
+
+    def _read(self, fd: int, name: str, path: str, status: os.stat_result) -> tuple[int, Stamp, bytes]:
+        """Mode, stamp and digest of a file that is large or that somebody writes just now."""
+        reading = read_file(name, status, fd)
+        if not reading.steady:
+            self.unsettled.append(path)
+            self.racy.add(path)
+            self.again.add(path.rpartition("/")[0])
+        return reading.mode, reading.stamp, reading.digest
+
+
+def _ways(touched: Collection[str]) -> dict[str, set[str]]:
+    """For every directory above a touched one the names that lead there."""
+    ways: dict[str, set[str]] = {}
+    for path in touched:
+        below = path
+        while below:
+            above, _, name = below.rpartition("/")
+            ways.setdefault(above, set()).add(name)
+            below = above
+    return ways
+
+
+def _same(old: dict[str, TreeEntry | Directory], new: dict[str, TreeEntry | Directory]) -> bool:
+    """Whether both hold the very same nodes."""
+    return len(old) == len(new) and all(new.get(name) is node for name, node in old.items())
+
+
+def _unreadable(path: str, error: OSError) -> Problem:
+    return Problem(
+        path,
+        "unreadable",
+        f"{path} cannot be read ({error.strerror}) and is left out of the build: "
+        "change its permissions or add it to the ignore file",
+    )
+
+
+def _huge(path: str, size: int) -> Problem:
+    return Problem(
+        path,
+        "huge",
+        f"{path} has {size / 1e6:.0f} MB and enters the build context: "
+        "add it to the ignore file if the image does not need it",
+    )

@@ -1,0 +1,151 @@
+"""The nodes of a tree: what one entry is, and directories whose digest covers everything below them.
+
+Nodes are values: nobody changes one after it was made. A new look at the tree shares every directory that did
+not change with the look before, so what a look costs, and what comparing two looks costs, follows the change
+and not the tree.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import NamedTuple, TypeAlias, final
+
+Stamp: TypeAlias = tuple[int, int, int, int]
+"""(inode, size, mtime in ns, ctime in ns): equal stamps mean that nobody wrote, but for racy timestamps."""
+
+_SECOND = 1_000_000_000
+_DIR_MTIME = 315_619_200 * _SECOND  # 2 January 1980: zip archives know nothing earlier
+
+
+@final
+class TreeEntry(NamedTuple):
+    """One file, symbolic link or directory that enters the build context.
+
+    `path` is relative to the tree's root, with slashes; bytes that are no UTF-8 are surrogate escapes, as
+    `os.fsdecode` makes them. `mode` is st_mode, `size` is bytes. `digest` is SHA-256 of the content (of the
+    target for a link, empty for a directory). `stamp` is the real stat of the file, zeros for a directory.
+    """
+
+    path: str
+    mode: int
+    size: int
+    digest: bytes
+    linkname: str
+    stamp: Stamp
+
+    @property
+    def mtime_ns(self) -> int:
+        """The modification time (ns) to tell the engine: the file's own second, a fraction from its content.
+
+        The engine asks for a file's bytes only when its size or mtime differs from what it keeps (fsutil,
+        `sameFile` in diff_containerd.go), and the go command's package index trusts the same pair (cmd/go,
+        `modindex.dirHash`). A file that was rewritten with its old size and had its mtime put back would stay
+        stale in both for ever; with a fraction that follows the content it does not. One second is taken off
+        so that the result is never in the future, which make would complain about.
+
+        For a directory it is always the same: the engine does not compare it, so it would keep whatever it
+        was told first, and images of equal trees would differ.
+        """
+        if not self.digest:
+            return _DIR_MTIME
+        second = max(0, self.stamp[2] // _SECOND - 1)
+        return second * _SECOND + int.from_bytes(self.digest[:8], "big") % _SECOND
+
+    @property
+    def is_dir(self) -> bool:
+        """Whether this is a directory."""
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_link(self) -> bool:
+        """Whether this is a symbolic link."""
+        return stat.S_ISLNK(self.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in the tree that the user should know. `text` is a sentence that names `path`."""
+
+    path: str
+    kind: str  # unreadable | special | huge | ignore-file | dockerfile
+    text: str
+
+
+@final
+class Directory:
+    """A directory and all that was kept of it.
+
+    `index` maps names to children in the order in which the engine wants them (bytes of the name). It also
+    holds directories that the ignore file excludes but that may contain something it takes back in; such a
+    one is `shown` only if it does. `digest`, `size` (bytes of all files) and `count` (entries, itself not
+    among them) cover shown entries only. `own` are the problems met in this directory, `problems` those of
+    the whole branch.
+
+    `stamp` is no part of the value but a note of the look for itself: the directory's stat when it was
+    listed.
+    """
+
+    __slots__ = ("count", "digest", "entry", "excluded", "index", "own", "problems", "shown", "size", "stamp")
+
+    def __init__(
+        self,
+        entry: TreeEntry,
+        stamp: Stamp,
+        index: dict[str, TreeEntry | Directory],
+        own: tuple[Problem, ...],
+        *,
+        excluded: bool,
+    ) -> None:
+        self.entry = entry
+        self.stamp = stamp
+        self.index = index
+        self.own = own
+        self.excluded = excluded
+        problems = own
+        size = 0
+        count = 0
+        parts: list[bytes] = []
+        for name, node in index.items():
+            if type(node) is TreeEntry:
+                size += node.size
+                count += 1
+                parts.append(b"%o %b\0%b" % (node.mode, os.fsencode(name), node.digest))
+            else:
+                problems += node.problems
+                if node.shown:
+                    size += node.size
+                    count += node.count + 1
+                    parts.append(b"%o %b\0%b" % (node.entry.mode, os.fsencode(name), node.digest))
+        self.shown: bool = bool(parts) or not excluded
+        self.size: int = size
+        self.count: int = count
+        self.problems: tuple[Problem, ...] = problems
+        self.digest: bytes = sha256(b"".join(parts)).digest()
+
+    def walk(self) -> Iterator[TreeEntry]:
+        """Every shown entry below, parents before children, siblings by the bytes of their names."""
+        for node in self.index.values():
+            if type(node) is TreeEntry:
+                yield node
+            elif node.shown:
+                yield node.entry
+                yield from node.walk()
+
+    def directories(self) -> Iterator[str]:
+        """Paths of this directory and every directory kept below it, shown or not."""
+        yield self.entry.path
+        for node in self.index.values():
+            if type(node) is Directory:
+                yield from node.directories()
+
+
+def byte_order(names: list[str]) -> list[str]:
+    """The names sorted by their bytes on disk, as the engine's walk sorts them."""
+    names.sort()
+    if not "".join(names).isascii():  # only there can the order of code points and of bytes differ
+        names.sort(key=os.fsencode)
+    return names

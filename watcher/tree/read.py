@@ -1,0 +1,122 @@
+"""Reading one file so that its digest and its stat are of the same content.
+
+A file may be written while it is read, and a clock has a grain: a second write within the same grain leaves
+the same stat. So the stat before reading must equal the stat after, and a file whose stat is younger than the
+grain when it is read is racy, as git's index calls it: it is read again at the next look, whatever its stat.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from hashlib import sha256
+from typing import NamedTuple
+
+from watcher.tree.node import Stamp
+
+HUGE = 128 * 1024 * 1024
+"""Bytes above which a file's content is not read: its digest is taken from its stat.
+
+Hashing costs about a second per 1.5 GB, and a sparse file may claim terabytes. The kernel sets ctime at
+every write, so no change is missed; what is lost is that touching such a file, or returning it to an earlier
+content, counts as a change. The user is told, because a file of this size seldom means to be in a context.
+"""
+
+_ONE_READ = 1024 * 1024
+_ATTEMPTS = 3
+_FINE_GRAIN = 100_000_000  # ns; the kernel's clock for timestamps ticks every 1 to 10 ms
+_COARSE_GRAIN = 2_100_000_000  # FAT keeps 2 s, HFS+ and ext3 one second
+_SECOND = 1_000_000_000
+
+# Not blocking, so that a fifo that takes a file's place between two calls cannot hang the look.
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class Reading(NamedTuple):
+    """What was read: `digest` is of the content that `mode` and `stamp` are of, if `steady`."""
+
+    digest: bytes
+    mode: int
+    stamp: Stamp
+    steady: bool
+
+
+class Replaced(OSError):
+    """What was a regular file a moment ago is something else now."""
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """The part of a stat that changes whenever somebody writes."""
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def may_be_racy_since(looked_ns: int) -> int:
+    """The time (Unix ns) before which no stamp is racy for a look that began at `looked_ns`: a quick test."""
+    return looked_ns - _COARSE_GRAIN
+
+
+def is_racy(stamp: Stamp, looked_ns: int) -> bool:
+    """Whether a write after `looked_ns` (Unix time in ns) could leave this very stamp."""
+    newest = max(stamp[2], stamp[3])
+    whole_seconds = not stamp[2] % _SECOND and not stamp[3] % _SECOND
+    return newest >= looked_ns - (_COARSE_GRAIN if whole_seconds else _FINE_GRAIN)
+
+
+def quick_digest(name: str, stamp: Stamp, dir_fd: int) -> bytes | None:
+    """The digest of a small file that has just had this stamp and has it still; None: ask `read_file`.
+
+    This is the path of tens of thousands of files at the first look: as few calls as can be.
+    """
+    size = stamp[1]
+    if size > _ONE_READ:
+        return None
+    fd = os.open(name, _FLAGS, 0, dir_fd=dir_fd)
+    try:
+        data = os.read(fd, size + 1)
+        after = os.fstat(fd)
+    finally:
+        os.close(fd)
+    if (after.st_ino, after.st_size, after.st_mtime_ns, after.st_ctime_ns) != stamp or len(data) != size:
+        return None
+    return sha256(data).digest()
+
+
+def read_file(name: str, status: os.stat_result, dir_fd: int) -> Reading:
+    """Digest the regular file `name` in the directory `dir_fd`; `status` is its lstat of just now.
+
+    A file that is being written is tried three times; then what was read last is returned as not steady.
+    Raises OSError: FileNotFoundError or `Replaced` when it is gone, PermissionError when it cannot be read.
+    """
+    fd = os.open(name, _FLAGS, 0, dir_fd=dir_fd)
+    try:
+        stamp = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        for attempt in range(_ATTEMPTS):
+            digest, length = _digest(fd, stamp)
+            after = os.fstat(fd)
+            found = after.st_ino, after.st_size, after.st_mtime_ns, after.st_ctime_ns
+            if found == stamp and length == stamp[1]:
+                return Reading(digest, after.st_mode, stamp, steady=True)
+            if not stat.S_ISREG(after.st_mode):
+                raise Replaced(name)
+            status, stamp = after, found
+            if attempt + 1 < _ATTEMPTS:
+                os.lseek(fd, 0, os.SEEK_SET)
+        return Reading(digest, status.st_mode, stamp, steady=False)
+    finally:
+        os.close(fd)
+
+
+def _digest(fd: int, stamp: Stamp) -> tuple[bytes, int]:
+    """The digest of what the file holds, or for a huge file of its stamp, and how many bytes that covers."""
+    size = stamp[1]
+    if size <= _ONE_READ:
+        data = os.read(fd, size + 1)
+        return sha256(data).digest(), len(data)
+    if size > HUGE:
+        return sha256(b"by stat %d %d %d %d" % stamp).digest(), size
+    content = sha256()
+    length = 0
+    while length <= size and (data := os.read(fd, _ONE_READ)):
+        content.update(data)
+        length += len(data)
+    return content.digest(), length

@@ -1,0 +1,145 @@
+"""What belongs to the tree: Docker's ignore file, the settings' patterns, and the files a build needs anyway.
+
+Two lists decide, in the syntax of a `.dockerignore`, and a path is out when either of them excludes it:
+
+- the ignore file, `<Dockerfile>.dockerignore` if there is one, else `.dockerignore` (BuildKit,
+  frontend/dockerui/config.go), which also decides what a plain `docker build` would send;
+- `DEFAULT_IGNORE` followed by the setting `watch.ignore`. What this list excludes neither triggers a build
+  nor is sent, so a build never holds anything that nobody watches. A `!` pattern in `watch.ignore` takes a
+  default back: `!**/.git` for a Dockerfile that runs git.
+
+The Dockerfile and the ignore file are read whether or not the lists exclude them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+from watcher.buildkit.patterns import PatternMatcher
+
+DEFAULT_IGNORE: tuple[str, ...] = (
+    # Stores of version control: large, written by reading commands too, and never compiled.
+    "**/.git",
+    "**/.hg",
+    "**/.jj",
+    "**/.svn",
+    # What editors and file managers write beside the file that is saved.
+    "**/*~",  # backups of vim and emacs
+    "**/4913",  # vim: may I create files here?
+    "**/.*.swp",  # vim and nano: swap files
+    "**/.*.swo",
+    "**/.*.swn",
+    "**/.*.swx",
+    "**/.*.swpx",
+    "**/.*.kate-swp",
+    "**/.#*",  # emacs: locks
+    "**/#*#",  # emacs: unsaved text
+    "**/*___jb_tmp___",  # JetBrains: safe write
+    "**/*___jb_old___",
+    "**/.idea",  # JetBrains: state of the window, written whenever it loses the focus
+    "**/.goutputstream-*",  # GNOME: safe write
+    "**/.DS_Store",
+    # What tools leave for a moment.
+    "**/*-go-tmp-umask",  # the go command, to learn the umask
+    "**/.nfs0*",  # a file that was removed while open, on NFS
+    "**/.fuse_hidden*",  # the same on FUSE
+)
+"""Never part of the tree unless `watch.ignore` takes it back."""
+
+
+class Place(IntEnum):
+    """Where a directory stands."""
+
+    IN = 0
+    LOOK = 1  # excluded itself, but a `!` pattern may take something below it back in
+    OUT = 2  # excluded with everything below
+
+
+class Rules:
+    """Answers which paths belong. Not safe for several threads at once; `copy` makes one for another."""
+
+    def __init__(
+        self, *, docker: Sequence[str] = (), ignore: Sequence[str] = (), always: frozenset[str] = frozenset()
+    ) -> None:
+        """`docker` are the ignore file's patterns, `ignore` those of the settings, `always` paths that stay.
+
+        Raises `IgnorePatternError` for a pattern with wrong syntax.
+        """
+        self._given = (tuple(docker), tuple(ignore), always)
+        self._names, rest = _by_name((*DEFAULT_IGNORE, *ignore))
+        self._matchers = tuple(m for m in (PatternMatcher(docker), PatternMatcher(rest)) if m)
+        self._always = always
+
+    def copy(self) -> Rules:
+        """The same rules, to be used by another thread."""
+        docker, ignore, always = self._given
+        return Rules(docker=docker, ignore=ignore, always=always)
+
+    def excludes(self, path: str, name: str) -> bool:
+        """Whether the file or link `path`, called `name` in its directory, is left out."""
+        if self._names.match(name):
+            return True
+        for matcher in self._matchers:  # noqa: SIM110 - runs once a file, and any() takes twice as long
+            if matcher.excluded(path):
+                return True
+        return False
+
+    def place(self, path: str, name: str) -> Place:
+        """Where the directory `path`, called `name` in its parent, stands."""
+        if self._names.match(name):
+            return Place.OUT
+        place = Place.IN
+        for matcher in self._matchers:
+            if matcher.prunable(path):
+                return Place.OUT
+            if matcher.excluded(path):
+                place = Place.LOOK
+        return place
+
+    def concerns(self, path: str, *, is_dir: bool) -> bool:
+        """Whether a change of `path` can change the tree, wherever in the tree it is."""
+        if path in self._always:
+            return True
+        if any(self._names.match(name) for name in path.split("/")):
+            return False
+        if is_dir:
+            return not any(matcher.prunable(path) for matcher in self._matchers)
+        return not any(matcher.excluded(path) for matcher in self._matchers)
+
+
+class _Names:
+    """Patterns like `**/name` and `**/start*end`: a test of the name alone, without regular expressions."""
+
+    def __init__(self, names: frozenset[str], ends: Sequence[tuple[str, str]]) -> None:
+        self._names = names
+        self._ends = tuple(ends)
+        self._starts = tuple(start for start, end in ends if not end)
+        self._suffixes = tuple(end for _, end in ends if end)
+
+    def match(self, name: str) -> bool:
+        if name in self._names or name.startswith(self._starts):
+            return True
+        return name.endswith(self._suffixes) and any(
+            name.startswith(start) and name.endswith(end) and len(name) >= len(start) + len(end)
+            for start, end in self._ends
+        )
+
+
+def _by_name(patterns: Sequence[str]) -> tuple[_Names, tuple[str, ...]]:
+    """Patterns that a name alone decides, and the rest. With a `!` order matters: then all are the rest."""
+    if any(pattern.lstrip().startswith("!") for pattern in patterns):
+        return _Names(frozenset(), ()), tuple(patterns)
+    names: set[str] = set()
+    ends: list[tuple[str, str]] = []
+    rest: list[str] = []
+    for pattern in patterns:
+        name = pattern.removeprefix("**/")
+        start, star, end = name.partition("*")
+        if name == pattern or not name or set(start + end) & set("*?[]\\/"):
+            rest.append(pattern)
+        elif star:
+            ends.append((start, end))
+        else:
+            names.add(name)
+    return _Names(frozenset(names), ends), tuple(rest)

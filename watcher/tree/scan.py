@@ -1,0 +1,182 @@
+"""Looking at the tree: everything once, then only what somebody touched.
+
+A `Tree` remembers its last snapshot. A look lists directories, compares each file's stat with the remembered
+one and reads only files whose stat changed. Everything is reached through descriptors of directories, so one
+that is replaced meanwhile cannot lead the look elsewhere; symbolic links are never followed, and nothing but
+regular files is opened.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from watcher.buildkit.errors import IgnorePatternError
+from watcher.buildkit.patterns import parse_dockerignore
+from watcher.errors import ConfigError, WatcherError
+from watcher.tree.control import Control, ignore_files, read_control
+from watcher.tree.look import Look
+from watcher.tree.node import Directory, Problem
+from watcher.tree.rules import Rules
+from watcher.tree.snapshot import Layout, Snapshot
+
+
+class TreeGone(WatcherError):
+    """The tree's root is not there, or it cannot be read now. The next look may succeed."""
+
+
+class Tree:
+    """The watched files below `root`. For one thread at a time.
+
+    `ignore` are patterns over `DEFAULT_IGNORE` in the syntax of a `.dockerignore`; `dockerfile` is a path
+    relative to the root and may lie outside (`../docker/Dockerfile`). Raises ConfigError for a pattern that
+    cannot be used.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        ignore: Sequence[str] = (),
+        env_dirs: Sequence[str] = ("_envs",),
+        dockerfile: str = "Dockerfile",
+    ) -> None:
+        self.root = root
+        self._base = os.path.abspath(root)  # noqa: PTH100 - not resolved: a root that is a link may be moved
+        relative = os.path.relpath(os.path.join(self._base, dockerfile), self._base)  # noqa: PTH118
+        self._layout = Layout(
+            dockerfile=relative.replace(os.sep, "/"),
+            env_dirs=tuple(os.path.normpath(directory) for directory in env_dirs),
+        )
+        self._ignore = tuple(pattern for line in ignore for pattern in parse_dockerignore(line))
+        self._always = frozenset((self._layout.dockerfile, *ignore_files(self._layout.dockerfile)))
+        self._patterns: tuple[str, ...] = ()  # of the ignore file as it is
+        self._excludes: tuple[str, ...] = ()  # of the ignore file when it was last usable
+        try:
+            self._rules = Rules(ignore=self._ignore, always=self._always)
+        except IgnorePatternError as error:
+            raise ConfigError("watch.ignore", error.pattern, error.rule) from error
+        self._rules_problem: Problem | None = None
+        self._identity: tuple[int, int] | None = None
+        self._snapshot: Snapshot | None = None
+        self._racy: set[str] = set()
+        self._again: set[str] = set()
+        self._watched: tuple[Directory, frozenset[str]] | None = None
+
+    @property
+    def rules(self) -> Rules:
+        """What belongs to the tree, by the ignore file of the last look. Give another thread a `copy`."""
+        return self._rules
+
+    @property
+    def watch_dirs(self) -> frozenset[str]:
+        """Directories (relative, "" is the root) in which a change can change the tree, as of the last look.
+
+        Only ones from which something may enter the context, and that of the Dockerfile, which may begin
+        with `../`. Each is meant for itself, not for what is below it.
+        """
+        snapshot = self._snapshot
+        control = os.path.dirname(self._layout.dockerfile)  # noqa: PTH120
+        if snapshot is None:
+            return frozenset(("", control))
+        if self._watched is None or self._watched[0] is not snapshot.root:
+            self._watched = snapshot.root, frozenset((*snapshot.root.directories(), control))
+        return self._watched[1]
+
+    def take(self, touched: Collection[str] | None = None) -> Snapshot:
+        """Look at the tree and return it; the very same object as last time when nothing differs.
+
+        `touched` are the directories (relative, "" is the root) in which something may have changed; what
+        lies below a directory that is new or was replaced is looked at too. None means everything. The
+        first look, and one after a change of the ignore file or of the root itself, is always at everything.
+
+        Raises TreeGone if the root is missing or the process is out of descriptors or memory.
+        """
+        looked_ns = time.time_ns()
+        # None until this look has succeeded: after a failed one the next is at everything.
+        before, self._identity = self._identity, None
+        try:
+            fd = os.open(self._base, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+        except OSError as error:
+            raise TreeGone(f"{self._base} cannot be watched: {error.strerror}") from error
+        try:
+            status = os.fstat(fd)
+            identity = status.st_dev, status.st_ino
+            control = read_control(self._base, self._layout.dockerfile)
+            whole = self._renew_rules(control) or touched is None or identity != before
+            look = Look(
+                self._rules,
+                looked_ns,
+                touched=None if whole else {*self._relative(touched or ()), *self._again},
+                racy=self._racy,
+            )
+            with _no_collection(during=whole):
+                root = look.at(fd, self._snapshot.root if self._snapshot else None)
+        except OSError as error:
+            raise TreeGone(f"{self._base} cannot be looked at now: {error.strerror}") from error
+        finally:
+            os.close(fd)
+        self._identity, self._racy, self._again = identity, look.racy, look.again
+        return self._keep(control, root, tuple(look.unsettled))
+
+    def _keep(self, control: Control, root: Directory, unsettled: tuple[str, ...]) -> Snapshot:
+        problems = (*control.problems, *root.problems)
+        if self._rules_problem:
+            problems = (self._rules_problem, *problems)
+        ignore_file = (control.ignore_path, control.ignore) if control.ignore_path else None
+        new = Snapshot(
+            self._base,
+            self._layout,
+            root,
+            self._excludes,
+            control.dockerfile,
+            ignore_file,
+            problems,
+            unsettled,
+        )
+        if self._snapshot is None or not self._snapshot.is_like(new):
+            self._snapshot = new
+        return self._snapshot
+
+    def _renew_rules(self, control: Control) -> bool:
+        """Follow the ignore file; whether it now says something else."""
+        patterns = parse_dockerignore(control.ignore.decode("utf-8", "surrogateescape"))
+        if patterns == self._patterns:
+            return False
+        self._patterns = patterns
+        try:
+            self._rules = Rules(docker=patterns, ignore=self._ignore, always=self._always)
+        except IgnorePatternError as error:
+            self._rules_problem = Problem(
+                control.ignore_path,
+                "ignore-file",
+                f"{control.ignore_path}: {error.pattern!r}: {error.rule}; its last good state is in force",
+            )
+            return False
+        self._rules_problem = None
+        self._excludes = patterns
+        return True
+
+    @staticmethod
+    def _relative(touched: Collection[str]) -> set[str]:
+        """Only what can be inside: the control files outside are read at every look anyway."""
+        return {"" if path == "." else path for path in touched if path.split("/")[0] != ".."}
+
+
+@contextmanager
+def _no_collection(*, during: bool) -> Iterator[None]:
+    """Keep the garbage collector out of a look at everything: it makes only objects that stay, and looking
+    through them again and again takes a sixth of its time.
+    """
+    pause = during and gc.isenabled()
+    if pause:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if pause:
+            gc.enable()

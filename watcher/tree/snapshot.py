@@ -1,0 +1,131 @@
+"""What the tree was at one moment, and what a build may ask of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import BinaryIO
+
+from watcher.buildkit.errors import ContextChanged
+from watcher.tree.node import Directory, Problem, TreeEntry
+from watcher.tree.read import stamp_of
+
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things stand in a project: paths relative to the tree's root, with slashes."""
+
+    dockerfile: str = "Dockerfile"
+    env_dirs: tuple[str, ...] = ("_envs",)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Every file that may enter the build context, as one look found it. It never changes.
+
+    It is a `watcher.buildkit.ContextSource`: `entries` lists, `open` and `unchanged` see to it that the bytes
+    are those of the listed file. Safe to use from any thread.
+
+    `excludes` are the ignore file's patterns that were applied. `dockerfile` and `ignore_file` (path and
+    text) are the contents of the control files at this look; None when there is no such file. `problems` are
+    sentences for the user. `unsettled` are files that were being written while they were read: their digests
+    are of no particular moment, and another look is due.
+    """
+
+    base: str
+    layout: Layout
+    root: Directory
+    excludes: tuple[str, ...]
+    dockerfile: bytes | None
+    ignore_file: tuple[str, bytes] | None
+    problems: tuple[Problem, ...]
+    unsettled: tuple[str, ...]
+
+    def is_like(self, other: Snapshot) -> bool:
+        """Whether two looks of one `Tree` found the same: cheap, as they share what did not change."""
+        return self.root is other.root and (
+            (self.dockerfile, self.ignore_file, self.problems, self.unsettled)
+            == (other.dockerfile, other.ignore_file, other.problems, other.unsettled)
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """64 hex digits over all names, modes, contents and link targets, and the Dockerfile.
+
+        Owners and times are not part of it: touching a file, or checking it out again, changes nothing. The
+        ignore file is part of it only as far as it is in the context itself; its effect is in what is listed.
+        """
+        control = b"-" if self.dockerfile is None else sha256(self.dockerfile).digest()
+        return sha256(b"tree 1\0" + self.root.digest + control).hexdigest()
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all files."""
+        return self.root.size
+
+    @property
+    def count(self) -> int:
+        """Number of entries, directories among them."""
+        return self.root.count
+
+    @cached_property
+    def files(self) -> Mapping[str, TreeEntry]:
+        """The entries by path."""
+        return {entry.path: entry for entry in self._entries}
+
+    @cached_property
+    def _entries(self) -> tuple[TreeEntry, ...]:
+        return tuple(self.root.walk())
+
+    def entries(self) -> Sequence[TreeEntry]:
+        """All entries in the order of fsutil's walk: a directory before what it holds, names by bytes.
+
+        Entries that did not change are the same objects as in the snapshot before.
+        """
+        return self._entries
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a regular file of the context for reading, unbuffered.
+
+        Raises `ContextChanged` if it is gone or its stat is no longer what this snapshot saw.
+        """
+        entry = self.files.get(path)
+        if entry is None or not stat.S_ISREG(entry.mode):
+            raise ContextChanged(path)
+        try:
+            fd = os.open(os.path.join(self.base, path), _FLAGS)  # noqa: PTH118 - odd bytes must survive
+        except OSError:
+            raise ContextChanged(path) from None
+        file = os.fdopen(fd, "rb", buffering=0)
+        if not self.unchanged(path, fd):
+            file.close()
+            raise ContextChanged(path)
+        return file
+
+    def unchanged(self, path: str, fd: int) -> bool:
+        """Whether the open file `fd` still is what this snapshot saw at `path`.
+
+        To be asked after the last byte was read too: the stat changes with every write.
+        """
+        entry = self.files.get(path)
+        return entry is not None and stamp_of(os.fstat(fd)) == entry.stamp
+
+
+def revision(snapshot: Snapshot, inputs: Mapping[str, str]) -> str:
+    """64 hex digits over the tree and everything else that decides the image (build args, target, ...).
+
+    The order of `inputs` does not matter. Huge files (see `read.HUGE`) are the exception to equal content
+    giving equal revisions.
+    """
+    state = sha256(b"revision 1\0" + snapshot.digest.encode())
+    for name, value in sorted(inputs.items()):
+        for part in (name, value):
+            data = part.encode("utf-8", "surrogateescape")
+            state.update(b"%d:%b" % (len(data), data))
+    return state.hexdigest()
