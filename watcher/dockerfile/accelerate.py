@@ -1,0 +1,263 @@
+"""Make somebody's Dockerfile fast for a developer's loop without changing what it builds.
+
+The text that comes out is sent to the engine instead of the file; the file is never written. Only `RUN`
+instructions change: cache mounts for go come in, `-a` and `go clean -cache` go out. The number of lines
+stays, so the engine's error messages point to the right ones. In doubt a line is left alone and the reason
+said. What a level promises:
+
+- `exact`: with `-trimpath -buildvcs=false` the binary is the same, byte for byte, as without.
+- `fast`: also `-ldflags=-w`, so the binary lacks DWARF and is otherwise the same program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+
+from watcher.dockerfile import caches, rewrite
+from watcher.dockerfile.caches import LeaveAlone
+from watcher.dockerfile.family import Family, check_touchable, families
+from watcher.dockerfile.frontend import abilities
+from watcher.dockerfile.golang import GoCall, Reading, Use
+from watcher.dockerfile.network import needs_no_network
+from watcher.dockerfile.parse import Dockerfile, parse
+from watcher.dockerfile.source import Edit, apply, line_of
+from watcher.dockerfile.stages import Graph
+from watcher.dockerfile.state import ImageConfig, Step
+
+GOGC = "400"
+
+
+class Level(StrEnum):
+    """How far a Dockerfile may be changed."""
+
+    OFF = "off"
+    EXACT = "exact"
+    FAST = "fast"
+
+
+@dataclass(frozen=True, slots=True)
+class LineChange:
+    """One line (from 1) that differs, and why: a reason per change made in it."""
+
+    line: int
+    before: str
+    after: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LineNote:
+    """Something to say about a line (from 1) of the file."""
+
+    line: int
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerated:
+    """The text to build from, what differs in it, and what could have and does not.
+
+    `without_network`: the lines whose step was given no network; when such a build fails, build again from
+    an acceleration with `compile_without_network=False`.
+    """
+
+    text: str
+    changes: tuple[LineChange, ...] = ()
+    left_alone: tuple[LineNote, ...] = ()
+    without_network: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `accelerate` was asked for."""
+
+    level: Level
+    scope: str
+    without_network: bool
+    c_inputs: str
+    gogc: str
+
+
+def accelerate(
+    text: str,
+    *,
+    level: Level,
+    build_args: Mapping[str, str],
+    target: str | None,
+    bases: Mapping[str, ImageConfig | None],
+    cache_scope: str,
+    compile_without_network: bool = False,
+    platform: str = "linux/amd64",
+    c_inputs: str = "",
+    gogc: str = GOGC,
+) -> Accelerated:
+    """The text to send to the engine in place of `text`. Raises DockerfileError where `text` is none.
+
+    `bases` has what is known of each of `base_images()`. `cache_scope` names the project: caches with
+    different scopes are never shared. `compile_without_network` is the caller's word that every module is
+    in the cache already and that the engine knows `RUN --network`. `c_inputs` is a digest over the tree's
+    `c_files`; it only counts where cgo may be on. `gogc` is what the compiler gets ("" for nothing).
+
+    Build other targets of the same file (the builder stage's image) from the same result: the text depends
+    on `target`, and another text is another cache key.
+    """
+    if level is Level.OFF:
+        return Accelerated(text)
+    dockerfile = parse(text)
+    able = abilities(dockerfile.syntax)
+    if not able.mounts:
+        note = f"the frontend {dockerfile.syntax} may not know RUN --mount, so nothing is changed"
+        return Accelerated(text, left_alone=(LineNote(1, f"# syntax={dockerfile.syntax}", note),))
+    graph = Graph(dockerfile, build_args, platform)
+    options = Options(
+        level, _plain(cache_scope), compile_without_network and able.network is not False, c_inputs, gogc
+    )
+    work = _Work(dockerfile, options)
+    for family in families(graph, build_args, bases, target):
+        work.family(family)
+    return work.result()
+
+
+class _Work:
+    """Collects edits and notes, one RUN after the other."""
+
+    def __init__(self, dockerfile: Dockerfile, options: Options) -> None:
+        self.dockerfile = dockerfile
+        self.text = dockerfile.text
+        self.options = options
+        self.edits: list[Edit] = []
+        self.notes: dict[tuple[int, str], LineNote] = {}
+        self.offline: list[int] = []
+
+    def note(self, step: Step, reason: str) -> None:
+        line = step.stage.head.line if step.inherited else step.one.line
+        shown = self.text.split("\n")[line - 1].strip()
+        self.notes[line, reason] = LineNote(line, shown, reason)
+
+    def family(self, family: Family) -> None:
+        if not family.go:
+            return
+        for step, reading in family.steps:
+            if step.one.keyword == "ONBUILD" and reading is not None and reading.use is not Use.NONE:
+                self.note(step, "an ONBUILD runs in builds of other files; it is left as it is")
+        modules, why = family.modules()
+        if why is not None:
+            self.note(*why)
+        for step, reading in family.runs():
+            if reading.use is not Use.NONE:
+                self.run(family, step, reading, modules if reading.modules else None)
+
+    def run(self, family: Family, step: Step, reading: Reading, modules: str | None) -> None:
+        try:
+            check_touchable(step, reading)
+            who = caches.owner(step.state)
+        except LeaveAlone as error:
+            self.note(step, str(error))
+            return
+        kept: dict[str, str] = {}  # flag of `go clean` -> the folder mounted for it
+        if reading.compiles and (path := self._build_cache(family, step, reading)):
+            kept["cache"] = path
+            if caches.mount_over(step, path) is None:
+                key = self._cache_name(family, step, reading)
+                why = self._why(step, reading)
+                self.edits.append(_mount(step, f"{key},target={path}{who.options()}", why))
+        if modules:
+            kept["modcache"] = modules
+            key = f"{self.options.scope}-gomodcache"
+            why = "modules that were downloaded once are there at the next build"
+            self.edits.append(_mount(step, f"{key},target={modules}{who.options()}", why))
+        if reading.unclear:
+            self.note(step, f"its go flags are not looked at: {reading.unclear}")
+        for script, command in reading.placed:
+            if caches.removes_only(command, kept.values()):
+                self.edits.append(rewrite.remove_nothing(script, command))
+        self._calls(step, reading, kept)
+        if self.options.without_network and needs_no_network(step, reading):
+            why = "a compile step whose modules are there needs no network, and setting one up takes time"
+            self.edits.append(_flag(step, "--network=none", why))
+            self.offline.append(step.one.line)
+
+    def _build_cache(self, family: Family, step: Step, reading: Reading) -> str | None:
+        """The folder where go's build cache is mounted, by us or by the file; None with a note otherwise."""
+        try:
+            path = caches.build_cache(step.state, reading)
+            if not caches.is_cache_at(step, path):
+                family.check_build_cache(step, reading, path)
+        except LeaveAlone as error:
+            self.note(step, f"the build cache is not mounted: {error}")
+            return None
+        return path
+
+    def _cache_name(self, family: Family, step: Step, reading: Reading) -> str:
+        name = f"{self.options.scope}-gocache"
+        if caches.cgo_off(step.state, reading):
+            return name
+        return f"{name}-cgo-{caches.c_digest(step, family.before(step), self.options.c_inputs)}"
+
+    def _why(self, step: Step, reading: Reading) -> str:
+        why = "what was compiled once is there at the next build"
+        if reading.use is Use.MAYBE:
+            why += f" ({reading.maybe} may run go)"
+        if step.state.assumed:
+            why += f"; {step.state.image} has not been looked at, its usual configuration is assumed"
+        return why
+
+    def _calls(self, step: Step, reading: Reading, kept: Mapping[str, str]) -> None:
+        state = step.state
+        for call in reading.calls:
+            self.edits += rewrite.keep_caches(call, set(kept))
+            self._attempt(step, "", partial(self._without_a, step, reading, call, kept.get("cache")))
+            if self.options.gogc:
+                self.edits += rewrite.collector(call, reading, state, self.options.gogc)
+            if self.options.level is Level.FAST:
+                self._attempt(step, "-w is not added: ", partial(rewrite.linker, call, reading, state))
+
+    def _attempt(self, step: Step, what: str, change: Callable[[], list[Edit]]) -> None:
+        """Make a change, or note why it is not made."""
+        try:
+            self.edits += change()
+        except LeaveAlone as error:
+            self.note(step, what + str(error))
+
+    def _without_a(self, step: Step, reading: Reading, call: GoCall, path: str | None) -> list[Edit]:
+        found = rewrite.rebuild_all(call, step.state, self.text)
+        if found and path is None:
+            raise LeaveAlone("-a stays, because there is no build cache at this step that would help")
+        if found and path and caches.mount_over(step, path) and not caches.cgo_off(step.state, reading):
+            raise LeaveAlone("-a stays: the file's own cache mount knows nothing of C, and cgo may be on")
+        return found
+
+    def result(self) -> Accelerated:
+        after = apply(self.text, tuple(self.edits))
+        old, new = self.text.split("\n"), after.split("\n")
+        reasons: dict[int, list[str]] = {}
+        for edit in sorted(self.edits, key=lambda one: one.start):
+            reasons.setdefault(line_of(self.text, edit.start), []).append(edit.reason)
+        changes = tuple(
+            LineChange(line, old[line - 1].rstrip("\r"), new[line - 1].rstrip("\r"), tuple(why))
+            for line, why in sorted(reasons.items())
+        )
+        notes = tuple(note for _, note in sorted(self.notes.items()))
+        return Accelerated(after, changes, notes, tuple(sorted(self.offline)))
+
+
+def _flag(step: Step, flag: str, reason: str) -> Edit:
+    return Edit(step.one.keyword_stop, step.one.keyword_stop, f" {flag}", reason)
+
+
+def _mount(step: Step, options: str, reason: str) -> Edit:
+    return _flag(step, f"--mount=type=cache,sharing=shared,id={options}", reason)
+
+
+def _plain(scope: str) -> str:
+    """The scope as a mount option can carry it; distinct scopes stay distinct."""
+    plain = re.sub(r"[^\w.-]", "-", scope, flags=re.ASCII)
+    if plain == scope:
+        return plain
+    return f"{plain}-{hashlib.sha256(scope.encode(errors='surrogateescape')).hexdigest()[:8]}"

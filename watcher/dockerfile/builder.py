@@ -1,0 +1,67 @@
+"""Which stage compiles: the one whose image the article measures and prunes by `stage=builder`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from watcher.dockerfile.expand import Unresolved, expand
+from watcher.dockerfile.golang import Use, read_run
+from watcher.dockerfile.parse import Dockerfile, Stage
+from watcher.dockerfile.stages import Graph, pairs
+
+_SHELL = ("/bin/sh", "-c")
+
+
+def builder_stage(
+    dockerfile: Dockerfile,
+    target: str | None,
+    build_args: Mapping[str, str] | None = None,
+    platform: str = "linux/amd64",
+) -> str | None:
+    """The name (or number) of the stage that compiles for `target`, None when there is none beside it.
+
+    That is the last stage with `LABEL stage=builder` that the target needs; without such a label the last
+    one, other than the target, that runs `go build` or `go install`, else one that runs make or a script
+    and from which the target copies. Raises DockerfileError for a target or a FROM that cannot be.
+    """
+    graph = Graph(dockerfile, build_args or {}, platform)
+    final = graph.target(target)
+    needed = [stage for stage in graph.reachable(target) if stage.index != final.index]
+    for stage in reversed(needed):
+        if _labelled(stage, graph):
+            return stage.label
+    for stage in reversed(needed):
+        if _use(stage) is Use.GO:
+            return stage.label
+    copied = {base.stage.index for _, base in graph.reads(final) if base.stage is not None}
+    for stage in reversed(needed):
+        if stage.index in copied and _use(stage) is Use.MAYBE:
+            return stage.label
+    return None
+
+
+def _labelled(stage: Stage, graph: Graph) -> bool:
+    for one in stage.instructions:
+        if one.keyword == "LABEL":
+            for name, value in pairs(one):
+                try:
+                    plain = [
+                        expand(word, graph.values.get, graph.dockerfile.escape) for word in (name, value)
+                    ]
+                except Unresolved:
+                    continue
+                if plain == ["stage", "builder"]:
+                    return True
+    return False
+
+
+def _use(stage: Stage) -> Use:
+    """GO where the stage builds or installs by go itself, MAYBE where a program of unknown doings runs."""
+    use = Use.NONE
+    for one in stage.instructions:
+        if one.keyword == "RUN":
+            reading = read_run(one, _SHELL)
+            if any(call.sub in ("build", "install") for call in reading.calls):
+                return Use.GO
+            use = max(use, Use.MAYBE if reading.use is not Use.NONE else Use.NONE)
+    return use

@@ -1,0 +1,260 @@
+"""Where go keeps its caches at a RUN, and who else touches those folders.
+
+GOCACHE is `$GOCACHE`, else `$XDG_CACHE_HOME/go-build`, else `$HOME/.cache/go-build` (`go help cache`,
+os.UserCacheDir); GOMODCACHE is `$GOMODCACHE`, else the first entry of `$GOPATH` + `/pkg/mod`, GOPATH being
+`$HOME/go` when not set (`go help environment`). HOME is root's `/root` unless set; another user's HOME is in
+the image's /etc/passwd, which the text does not show.
+
+**Who may share a build cache.** An entry of GOCACHE is found by a hash over the toolchain's id, the flags,
+the environment that matters and the content of every input (cmd/go/internal/work, buildActionID), so two
+images with different Go versions, and two services that build at once, may share one: go locks and renames
+as it must (`sharing=shared`; `locked` would make one build wait for the other). The one thing that the hash
+leaves out is C that lies outside the package's folder: system headers and libraries, which cgo uses
+(`go help cache`: "does not detect changes to C libraries imported with cgo"). Where cgo may be on, the
+cache's name therefore carries a digest of all that can decide those files: base image, the steps before,
+the compiler's search paths, and what the caller says of the C files in the tree (`c_inputs`).
+A module cache holds what go.sum names; its entries never change, so it is shared by the whole project.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from watcher.dockerfile.golang import GoCall, Reading, Use
+from watcher.dockerfile.parse import Instruction
+from watcher.dockerfile.shell import Command
+from watcher.dockerfile.source import word_set
+from watcher.dockerfile.stages import mounts
+from watcher.dockerfile.state import State, Step
+
+CACHE_NAMES = ("GOCACHE", "GOMODCACHE", "GOPATH", "HOME", "XDG_CACHE_HOME", "GOENV")
+_C_SEARCH = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "PKG_CONFIG_PATH", "CC", "CXX")
+_C_SUFFIXES = word_set(
+    ".h .hh .hpp .hxx .inc .inl .c .cc .cpp .cxx .m .mm .f .for .f90 .s .sx .a .so .o .def .ld .lds .pc .syso"
+)
+_ROOT_USERS = frozenset({"", "0", "root", "0:0", "root:root", "0:root", "root:0"})
+
+
+class LeaveAlone(Exception):
+    """There is a reason not to touch this; the message is it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a cache mount has to be: numbers for the mount's options, empty for root."""
+
+    uid: str = ""
+    gid: str = ""
+
+    def options(self) -> str:
+        """`,uid=…,gid=…` for the mount."""
+        return "".join(f",{name}={value}" for name, value in (("uid", self.uid), ("gid", self.gid)) if value)
+
+
+def c_files(paths: Iterable[str]) -> tuple[str, ...]:
+    """Those of a tree's paths that C, and so cgo, may read from outside a package's folder.
+
+    A digest over their paths and contents is what `accelerate` takes as `c_inputs`.
+    """
+    return tuple(path for path in paths if path.lower().endswith(tuple(_C_SUFFIXES)))
+
+
+def owner(state: State) -> Owner:
+    """The owner that a cache mount needs for the stage's USER. Raises LeaveAlone."""
+    if state.user is None:
+        raise LeaveAlone(f"the user of {state.image or 'this stage'} is not known")
+    if state.user in _ROOT_USERS:
+        return Owner()
+    user, _, group = state.user.partition(":")
+    if not user.isdecimal() or (group and not group.isdecimal()):
+        raise LeaveAlone(f"USER {state.user} is a name, and a cache mount needs its number; write the number")
+    return Owner(user, group)
+
+
+def _variable(state: State, reading: Reading, name: str) -> str | None:
+    """The value of a variable that decides where a cache is; None when not set. Raises LeaveAlone."""
+    if name in reading.set_here:
+        values = reading.set_here[name]
+        if len(values) > 1 or None in values:
+            raise LeaveAlone(f"{name} is set to something that is decided only when it runs")
+        return next(iter(values)) or None
+    value = state.get(name)
+    if value is None or isinstance(value, str):
+        return value or None
+    raise LeaveAlone(
+        f"the value of {name} is not known"
+        + ("" if state.whole else f", because the image {state.image} has not been looked at yet")
+    )
+
+
+def _home(state: State, reading: Reading) -> str:
+    home = _variable(state, reading, "HOME")
+    if home:
+        return home
+    if state.user in _ROOT_USERS:
+        return "/root"
+    raise LeaveAlone(f"the home of USER {state.user} is in the image's /etc/passwd; set ENV HOME or GOCACHE")
+
+
+def build_cache(state: State, reading: Reading) -> str:
+    """The folder of GOCACHE at this RUN. Raises LeaveAlone."""
+    path = _variable(state, reading, "GOCACHE")
+    if not path:
+        xdg = _variable(state, reading, "XDG_CACHE_HOME")
+        path = posixpath.join(xdg or posixpath.join(_home(state, reading), ".cache"), "go-build")
+    return _absolute(path, "GOCACHE")
+
+
+def module_cache(state: State, reading: Reading) -> str:
+    """The folder of GOMODCACHE at this RUN. Raises LeaveAlone."""
+    path = _variable(state, reading, "GOMODCACHE")
+    if not path:
+        gopath = _variable(state, reading, "GOPATH") or posixpath.join(_home(state, reading), "go")
+        path = posixpath.join(gopath.split(":")[0], "pkg/mod")
+    return _absolute(path, "GOMODCACHE")
+
+
+def _absolute(path: str, name: str) -> str:
+    path = posixpath.normpath(path)
+    if not re.fullmatch(r"/[\w@%+./-]+", path):
+        raise LeaveAlone(f"{name} is {path!r}, which is not the plain path of a folder")
+    return path
+
+
+def cgo_off(state: State, reading: Reading) -> bool:
+    """Whether no go command of this RUN can use cgo."""
+    if reading.use is not Use.GO or reading.maybe or reading.unclear:
+        return False  # a Makefile or a script may turn it on
+    return all(_of(call, state, "CGO_ENABLED") == "0" for call in reading.calls)
+
+
+def _of(call: GoCall, state: State, name: str) -> str | None:
+    return call.env[name] if name in call.env else state.text(name)
+
+
+def c_digest(step: Step, before: Iterable[tuple[Step, Reading | None]], c_inputs: str) -> str:
+    """A short digest of what decides the C that cgo would use at a RUN; see the module's text."""
+    state = step.state
+    parts = [state.image, state.image_id, *(f"{name}={state.text(name)}" for name in _C_SEARCH)]
+    tree = any(mount["type"] == "bind" and "from" not in mount for mount in mounts(step.one))
+    for other, reading in before:
+        one = other.one
+        if one.keyword == "RUN" and (reading is None or reading.use is not Use.GO):
+            text = one.body.text + "".join(heredoc.content.text for heredoc in one.heredocs)
+            used = sorted(set(re.findall(r"\$\{?([A-Za-z_]\w*)", text)))
+            parts += [text, *(f"{name}={other.state.text(name)}" for name in used)]
+        elif one.keyword in ("ADD", "COPY"):
+            tree = tree or (not one.flag("from") and (copies_folders(one) or bool(c_files(sources(one)))))
+            if one.keyword == "ADD" or one.flag("from"):
+                parts += [one.flag("from") or "", one.body.text]
+    if tree:  # before the tree is copied in, its C files cannot matter, and must not spoil the step's cache
+        parts.append(c_inputs)
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()[:10]
+
+
+def operands(one: Instruction) -> tuple[str, ...]:
+    """The words of a COPY or ADD as written: sources, then the destination."""
+    if one.words is not None:
+        return one.words
+    return tuple(word for word in one.body.text.split() if not word.startswith("<<"))
+
+
+def sources(one: Instruction) -> tuple[str, ...]:
+    """The sources of a COPY or ADD as written."""
+    return operands(one)[:-1]
+
+
+def copies_folders(one: Instruction) -> bool:
+    """Whether a COPY or ADD may bring folders: one of its sources does not look like a file's name."""
+    names = [posixpath.basename(word.rstrip("/")) for word in sources(one)]
+    return any("." not in name.strip(".") for name in names)
+
+
+def mount_over(step: Step, path: str) -> str | None:
+    """An existing mount of the RUN at `path`, above it or below it, as written; None when there is none."""
+    for mount, written in zip(mounts(step.one), step.one.flag_values("mount"), strict=True):
+        target = step.state.expand(mount.get("target", ""))
+        if target is None:
+            return written
+        target = posixpath.normpath(posixpath.join(step.state.workdir or "/", target))
+        if mount.get("target") and (related(target, path)):
+            return written
+    return None
+
+
+def is_cache_at(step: Step, path: str) -> bool:
+    """Whether the RUN already has a cache mount at `path` or above it.
+
+    Raises LeaveAlone when another mount is in the way there.
+    """
+    for mount in mounts(step.one):
+        target = step.state.expand(mount.get("target", ""))
+        if mount["type"] == "cache" and target and within(path, posixpath.normpath(target)):
+            return True
+    if (written := mount_over(step, path)) is not None:
+        raise LeaveAlone(f"the mount {written} is in the way at {path}")
+    return False
+
+
+def within(path: str, folder: str) -> bool:
+    """Whether `path` is the folder or lies in it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def related(one: str, other: str) -> bool:
+    """Whether one of the two paths contains the other."""
+    return within(one, other) or within(other, one)
+
+
+def pattern_touches(pattern: str, path: str) -> bool:
+    """Whether a COPY source pattern may name `path`, something in it, or a folder above it."""
+    pattern = posixpath.normpath("/" + pattern.lstrip("/"))
+    literal = re.split(r"[*?\[$\\]", pattern)[0]
+    if literal == pattern:
+        return related(pattern, path)
+    return path.startswith(literal) or within(literal.rstrip("/") or "/", path)
+
+
+def build_cache_names(path: str) -> tuple[str, ...]:
+    """Patterns by which a shell text may mean the build cache without writing its path."""
+    home = (r"\.cache(?=/?(?:[\s\"';&|)]|/?\*|$))",) if "/.cache/" in path else ()
+    return ("GOCACHE", r"cache/go-build(?![\w.-])", *home)
+
+
+def module_cache_names(path: str) -> tuple[str, ...]:
+    """Patterns by which a shell text may mean the module cache without writing its path."""
+    gopath = (r"\$\{?GOPATH\}?(?![\w}]|/(?:bin|src)\b)", r"\$\(go env GOPATH\)(?!/(?:bin|src)\b)")
+    return ("GOMODCACHE", *((r"pkg/mod(?![\w.-])", *gopath) if path.endswith("pkg/mod") else ()))
+
+
+def mentions(reading: Reading, path: str, names: tuple[str, ...]) -> str | None:
+    """How a RUN's text names the folder `path`, other than through go; None when it does not.
+
+    `names` are patterns that mean the folder too. A folder above it counts as an argument of a program.
+    """
+    bare = re.sub(rf"(?<![\w$])(?:{'|'.join(CACHE_NAMES)})=\S*", "", reading.text)
+    for pattern in (re.escape(path) + r"(?![\w.-])", *names):
+        if match := re.search(pattern, bare):
+            return match[0]
+    above = []
+    while path != "/":
+        above.append(path)
+        path = posixpath.dirname(path)
+    for command in reading.commands:
+        if posixpath.basename(command.name() or "") not in ("cd", "export", "mkdir"):
+            for word in command.words[1:]:
+                if word.text.rstrip("/") in above and (word.literal or word.text.endswith("/")):
+                    return word.text
+    return None
+
+
+def removes_only(command: Command, paths: Iterable[str]) -> bool:
+    """Whether the command is an `rm` of nothing but these folders."""
+    if command.name() not in ("rm", "/bin/rm") or not all(word.literal for word in command.words):
+        return False
+    operands = [word.text for word in command.words[1:] if not word.text.startswith("-")]
+    return bool(operands) and {posixpath.normpath(one) for one in operands} <= set(paths)

@@ -1,0 +1,36 @@
+"""What a `# syntax=` frontend can do, told from its name.
+
+Without the directive the engine's own frontend reads the file: BuildKit 0.8 (Engine 20.10) knows
+`RUN --mount` and not `RUN --network`, 0.9 and newer know both. Versions: `RUN` in BuildKit's Dockerfile
+reference (`--mount` 1.2, `--network` 1.3).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_DOCKER = re.compile(r"(?:docker\.io/)?docker/dockerfile(?:-upstream)?(?::([\w.-]+))?(?:@[\w:]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """Whether `RUN --mount=type=cache` and `RUN --network` are understood. None: the engine decides."""
+
+    mounts: bool
+    network: bool | None
+
+
+def abilities(syntax: str | None) -> Abilities:
+    """What the frontend of a `# syntax=` directive (None: there is none) understands."""
+    if syntax is None:
+        return Abilities(mounts=True, network=None)
+    match = _DOCKER.fullmatch(syntax)
+    if match is None:
+        return Abilities(mounts=False, network=False)
+    version = re.match(r"(\d+)(?:\.(\d+))?", match[1] or "")
+    if version is None or version[2] is None:
+        return Abilities(mounts=True, network=True)  # latest, master, 1: all newer than what is needed
+    numbers = (int(version[1]), int(version[2]))
+    early_labs = "experimental" in syntax or "labs" in syntax
+    return Abilities(numbers >= (1, 2) or early_labs, numbers >= (1, 3))

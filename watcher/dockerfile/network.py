@@ -1,0 +1,40 @@
+"""Whether a step's commands, as written, can do without a network once the modules are there."""
+
+from __future__ import annotations
+
+import posixpath
+
+from watcher.dockerfile.golang import GoCall, Reading, Use
+from watcher.dockerfile.source import word_set
+from watcher.dockerfile.state import Step
+
+_COMPILE = frozenset({"build", "install", "vet", "list"})
+_LOCAL_GO = frozenset({"version", "env", "fmt", "clean"})
+_LOCAL_GIT = frozenset({"describe", "rev-parse", "log", "config", "status"})
+_LOCAL = word_set(
+    "[ : basename cat cd chgrp chmod chown cp cut date dirname du echo exit export false grep head id ln"
+    " ls mkdir mv printf pwd rm rmdir sed set sha256sum sort strip tail test touch tr true umask uname"
+    " unset upx wc size"
+)
+
+
+def needs_no_network(step: Step, reading: Reading) -> bool:
+    """Whether the RUN only compiles: no download, no test, no program of unknown doings, no `--network`."""
+    if step.one.flag("network") is not None or reading.use is not Use.GO or reading.maybe or reading.unclear:
+        return False
+    if not any(call.sub in _COMPILE for call in reading.calls):
+        return False
+    if any(not _stays_home(call) for call in reading.calls):
+        return False
+    for command in reading.others:
+        name = posixpath.basename(command.name() or "")
+        words = [word.text for word in command.words[1:]]
+        if name not in _LOCAL and not (name == "git" and words and words[0] in _LOCAL_GIT):
+            return False
+    return True
+
+
+def _stays_home(call: GoCall) -> bool:
+    if call.sub in _LOCAL_GO:
+        return True
+    return call.sub in _COMPILE and not any("@" in word.text or not word.literal for word in call.operands())

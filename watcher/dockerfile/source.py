@@ -1,0 +1,70 @@
+"""Pieces of a Dockerfile's text that remember where each of their characters stands in the file.
+
+A `RUN` over several lines reaches the shell as one line: continuations and the comments between them are
+gone. What was found in that one line has to be changed in the file, so each character keeps its offset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The set of the words in `text`, which lists them with blanks between."""
+    return frozenset(text.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """`text`, and for each of its characters the offset in the file (`at`); `end` is where the piece ends."""
+
+    text: str
+    at: tuple[int, ...]
+    end: int
+
+    @classmethod
+    def of(cls, text: str, start: int = 0, stop: int | None = None) -> Piece:
+        """The characters of `text` from `start` to `stop`, as they stand there."""
+        stop = len(text) if stop is None else stop
+        return cls(text[start:stop], tuple(range(start, stop)), stop)
+
+    def cut(self, start: int, stop: int | None = None) -> Piece:
+        """The part from index `start` to index `stop` of this piece."""
+        stop = len(self.text) if stop is None else stop
+        return Piece(self.text[start:stop], self.at[start:stop], self.offset(stop))
+
+    def offset(self, index: int) -> int:
+        """The offset in the file of the character with this index; `end` behind the last one."""
+        return self.at[index] if index < len(self.at) else self.end
+
+    def strip(self) -> Piece:
+        """This piece without white space at its ends."""
+        start = len(self.text) - len(self.text.lstrip())
+        return self.cut(start, max(start, len(self.text.rstrip())))
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replace the file's characters from offset `start` to offset `stop` by `text`, because of `reason`."""
+
+    start: int
+    stop: int
+    text: str
+    reason: str
+
+
+def apply(text: str, edits: tuple[Edit, ...]) -> str:
+    """`text` with all edits made. They must not overlap; those at one offset are made in the order given."""
+    out: list[str] = []
+    done = 0
+    for edit in sorted(edits, key=lambda one: (one.start, one.stop)):
+        if edit.start < done:
+            raise ValueError(f"edits overlap at offset {edit.start}")
+        out += [text[done : edit.start], edit.text]
+        done = edit.stop
+    return "".join([*out, text[done:]])
+
+
+def line_of(text: str, offset: int) -> int:
+    """The number (from 1) of the line that holds this offset."""
+    return text.count("\n", 0, offset) + 1

@@ -1,0 +1,212 @@
+"""The stages as a graph: which one comes from which, which ones a target needs, which images they start from.
+
+After moby/buildkit `frontend/dockerfile/dockerfile2llb/convert.go`: `FROM` and `COPY --from` take the name
+of an earlier stage before they take an image's; a number in `--from` is a stage's; the target is the last
+stage unless named; only what the target reaches is built, so only its images are asked for.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from watcher.dockerfile.expand import Unresolved, expand, lookup_in
+from watcher.dockerfile.parse import Dockerfile, DockerfileError, Instruction, Stage
+
+SCRATCH = "scratch"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a stage starts from: an earlier `stage`, an `image` reference, or (both None) `scratch`."""
+
+    stage: Stage | None = None
+    image: str | None = None
+
+
+def global_values(dockerfile: Dockerfile, build_args: Mapping[str, str], platform: str) -> dict[str, str]:
+    """The variables that FROM lines see: the platform's, and the ARGs before the first FROM."""
+    values = platform_values(platform)
+    values.update({name: build_args[name] for name in values if name in build_args})
+    for one in dockerfile.preamble:
+        for name, default in arguments(one):
+            if name in build_args:
+                values[name] = build_args[name]
+            elif default is not None:
+                try:
+                    values[name] = expand(default, lookup_in(values), dockerfile.escape)
+                except Unresolved as error:
+                    raise _wrong(one, str(error)) from error
+    return values
+
+
+def platform_values(platform: str) -> dict[str, str]:
+    """BuildKit's platform ARGs for `os/arch[/variant]`, the build and the target platform being one."""
+    system, _, rest = platform.partition("/")
+    arch, _, variant = rest.partition("/")
+    arch = _ARCHITECTURES.get(arch, arch)
+    whole = "/".join(part for part in (system, arch, variant) if part)
+    parts = {"PLATFORM": whole, "OS": system, "ARCH": arch, "VARIANT": variant}
+    return {f"{kind}{name}": value for kind in ("BUILD", "TARGET") for name, value in parts.items()}
+
+
+def arguments(one: Instruction) -> list[tuple[str, str | None]]:
+    """The names of an ARG with their defaults as written."""
+    found: list[tuple[str, str | None]] = []
+    for word in split_words(one.body.text):
+        name, equals, default = word.partition("=")
+        found.append((name, default if equals else None))
+    return found
+
+
+def split_words(text: str) -> list[str]:
+    """Words of ENV, ARG and LABEL: cut at white space outside quotes, quotes kept (parseWords)."""
+    words: list[str] = []
+    word, quote, begun = "", "", False
+    pos = 0
+    while pos < len(text):
+        char = text[pos]
+        if char == "\\" and quote != "'" and pos + 1 < len(text):
+            word, begun = word + text[pos : pos + 2], True
+            pos += 2
+            continue
+        if not quote and char.isspace():
+            if begun:
+                words.append(word)
+            word, begun = "", False
+        else:
+            if quote:
+                quote = "" if char == quote else quote
+            elif char in "'\"":
+                quote = char
+            word, begun = word + char, True
+        pos += 1
+    return [*words, word] if begun else words
+
+
+def pairs(one: Instruction) -> list[tuple[str, str]]:
+    """Names and values, as written, of an ENV or LABEL: `A=b C=d`, or the old `A b c`."""
+    words = split_words(one.body.text)
+    if words and "=" not in words[0]:
+        name, _, value = one.body.text.partition(" ")
+        return [(name, value.strip())]
+    return [(name, value) for name, _, value in (word.partition("=") for word in words)]
+
+
+class Graph:
+    """A Dockerfile for given build args (`platform` is `os/arch`). Raises DockerfileError for a bad FROM."""
+
+    def __init__(self, dockerfile: Dockerfile, build_args: Mapping[str, str], platform: str) -> None:
+        self.dockerfile = dockerfile
+        self.values = global_values(dockerfile, build_args, platform)
+        self.bases = tuple(self._base(stage) for stage in dockerfile.stages)
+
+    def _base(self, stage: Stage) -> Base:
+        try:
+            name = expand(stage.base, lookup_in(self.values), self.dockerfile.escape)
+        except Unresolved as error:
+            raise _wrong(stage.head, str(error)) from error
+        if not name:
+            raise _wrong(
+                stage.head, f"the base {stage.base} is empty; give the ARG a default or pass a build arg"
+            )
+        for earlier in reversed(self.dockerfile.stages[: stage.index]):
+            if earlier.name == name.lower():
+                return Base(stage=earlier)
+        return Base() if name == SCRATCH else Base(image=name)
+
+    def target(self, name: str | None) -> Stage:
+        """The stage to build. Raises DockerfileError when there is none of that name."""
+        if not name:
+            return self.dockerfile.stages[-1]
+        stage = self.dockerfile.stage(name)
+        if stage is None:
+            known = ", ".join(one.label for one in self.dockerfile.stages)
+            raise DockerfileError(1, name, f"there is no stage of this name; there are {known}")
+        return stage
+
+    def source(self, stage: Stage, name: str) -> Base:
+        """What `--from=name` in this stage means."""
+        lowered = name.lower()
+        earlier = self.dockerfile.stages[: stage.index]
+        for other in reversed(earlier):
+            if other.name == lowered:
+                return Base(stage=other)
+        if name.isdecimal() and int(name) < len(earlier):
+            return Base(stage=earlier[int(name)])
+        return Base() if name == SCRATCH else Base(image=name)
+
+    def reads(self, stage: Stage) -> list[tuple[Instruction, Base]]:
+        """Each `COPY --from` and `RUN --mount=from` of a stage with what it reads from."""
+        found: list[tuple[Instruction, Base]] = []
+        for one in stage.instructions:
+            names = [one.flag("from")] if one.keyword == "COPY" else []
+            names += [mount.get("from") for mount in mounts(one)] if one.keyword == "RUN" else []
+            found += [(one, self.source(stage, self._expanded(name))) for name in names if name]
+        return found
+
+    def _expanded(self, name: str) -> str:
+        try:
+            return expand(name, lookup_in(self.values), self.dockerfile.escape)
+        except Unresolved:
+            return name
+
+    def reachable(self, target: str | None) -> list[Stage]:
+        """The stages that the target needs, itself included, in the order of the file."""
+        wanted, found = [self.target(target)], set[int]()
+        while wanted:
+            stage = wanted.pop()
+            if stage.index in found:
+                continue
+            found.add(stage.index)
+            sources = [self.bases[stage.index], *(base for _, base in self.reads(stage))]
+            wanted += [base.stage for base in sources if base.stage is not None]
+        return [stage for stage in self.dockerfile.stages if stage.index in found]
+
+    def root(self, stage: Stage) -> Stage:
+        """The first stage of the FROM chain that this stage stands on."""
+        while (parent := self.bases[stage.index].stage) is not None:
+            stage = parent
+        return stage
+
+    def chain(self, stage: Stage) -> list[Stage]:
+        """The stages that this one is built upon through FROM, the root first, itself last."""
+        parent = self.bases[stage.index].stage
+        return [*(self.chain(parent) if parent is not None else []), stage]
+
+
+def mounts(one: Instruction) -> list[dict[str, str]]:
+    """The `--mount` flags of a RUN: keys in lower case under one name each, values as written."""
+    found: list[dict[str, str]] = []
+    aliases = {"dst": "target", "destination": "target", "src": "source"}
+    for value in one.flag_values("mount"):
+        fields = next(csv.reader([value]), [])
+        mount: dict[str, str] = {"type": "bind"}
+        for item in fields:
+            key, _, content = item.partition("=")
+            mount[aliases.get(key.lower(), key.lower())] = content
+        found.append(mount)
+    return found
+
+
+def base_images(
+    dockerfile: Dockerfile, build_args: Mapping[str, str], target: str | None, platform: str = "linux/amd64"
+) -> tuple[str, ...]:
+    """The images, outside this file, that a build of `target` starts from or copies from, each once.
+
+    References are as written with ARGs put in, so `golang:alpine` and not `docker.io/library/…`. Names of
+    stages and `scratch` are left out. Raises DockerfileError for a target or a FROM that cannot be.
+    """
+    graph = Graph(dockerfile, build_args, platform)
+    found: dict[str, None] = {}
+    for stage in graph.reachable(target):
+        for base in [graph.bases[stage.index], *(base for _, base in graph.reads(stage))]:
+            if base.image is not None:
+                found[base.image] = None
+    return tuple(found)
+
+
+def _wrong(one: Instruction, rule: str) -> DockerfileError:
+    return DockerfileError(one.line, f"{one.keyword} {one.body.text}", rule)

@@ -1,0 +1,189 @@
+"""What holds at each instruction of a stage: environment, user, working directory, shell.
+
+A stage begins with its base: another stage's end, or an image's configuration as the engine reports it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from watcher.dockerfile.expand import UNKNOWN, Unresolved, Value, expand
+from watcher.dockerfile.parse import DockerfileError, Instruction, Stage, parse_instruction
+from watcher.dockerfile.stages import Graph, arguments, pairs
+
+_NOT_ENVIRONMENT = frozenset({"BUILDKIT_SYNTAX"})
+_OFFICIAL = re.compile(r"(?:.*/)?golang(?::[^/]*)?(?:@.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """Of a base image, what `docker inspect` says under `Config` (and `Id`, `Os` beside it)."""
+
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str = ""
+    onbuild: tuple[str, ...] = ()
+    workdir: str = ""
+    os: str = "linux"
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The circumstances of one instruction. Unknown values stand as UNKNOWN in `env`."""
+
+    env: Mapping[str, Value]
+    whole: bool  # False: variables may be set that are not in `env`
+    user: str | None  # None: not known
+    workdir: str | None
+    shell: tuple[str, ...]
+    image: str  # the external image at the bottom, "" for scratch
+    image_id: str
+    os: str
+    golang: bool  # the image at the bottom is a Go toolchain's
+    assumed: bool = False  # the image was not looked at; a known image's usual configuration was taken
+
+    def get(self, name: str) -> Value:
+        """The variable's value, None when not set, UNKNOWN when nobody can say."""
+        if name in self.env:
+            return self.env[name]
+        return None if self.whole else UNKNOWN
+
+    def text(self, name: str) -> str | None:
+        """The variable's value when it is known and set."""
+        value = self.get(name)
+        return value if isinstance(value, str) else None
+
+    def expand(self, word: str, escape: str = "\\") -> str | None:
+        """The word with variables put in, None where one of them is not known."""
+        try:
+            return expand(word, self.get, escape)
+        except Unresolved:
+            return None
+
+
+def looks_like_go(reference: str) -> bool:
+    """Whether the reference is of an image named `golang`, whoever published it."""
+    return bool(_OFFICIAL.fullmatch(reference))
+
+
+def first_state(image: str | None, config: ImageConfig | None) -> State:
+    """What a stage begins with on an image (None: scratch) with this configuration (None: not known)."""
+    if image is None:
+        return State({}, True, "", "/", ("/bin/sh", "-c"), "", "", "linux", golang=False)
+    if config is None:
+        go = looks_like_go(image) and "onbuild" not in image
+        go = go and not any(word in image for word in ("windows", "nanoserver"))
+        return State(
+            {"GOPATH": "/go"} if go else {},
+            whole=go,
+            user="" if go else None,
+            workdir="/go" if go else None,
+            shell=("/bin/sh", "-c"),
+            image=image,
+            image_id="",
+            os="linux",
+            golang=go,
+            assumed=True,
+        )
+    go = looks_like_go(image) or "GOLANG_VERSION" in config.env or "/go/bin" in config.env.get("PATH", "")
+    shell = ("cmd", "/S", "/C") if config.os == "windows" else ("/bin/sh", "-c")
+    return State(
+        dict(config.env),
+        True,
+        config.user,
+        config.workdir or "/",
+        shell,
+        image,
+        config.id,
+        config.os,
+        golang=go,
+    )
+
+
+def after(state: State, one: Instruction, graph: Graph, build_args: Mapping[str, str]) -> State:
+    """The state behind this instruction."""
+    escape = graph.dockerfile.escape
+    match one.keyword:
+        case "ENV":
+            new = {name: _value(state, value, escape) for name, value in pairs(one)}
+            return replace(state, env={**state.env, **new})
+        case "ARG":
+            env = dict(state.env)
+            for name, default in arguments(one):
+                if name in build_args:
+                    env[name] = build_args[name]
+                elif default is not None:
+                    env[name] = _value(replace(state, env=env), default, escape)
+                elif name in graph.values:
+                    env[name] = graph.values[name]
+            return replace(state, env={name: v for name, v in env.items() if name not in _NOT_ENVIRONMENT})
+        case "USER":
+            return replace(state, user=state.expand(one.body.text, escape))
+        case "WORKDIR":
+            path = state.expand(one.body.text, escape)
+            if path is None or (state.workdir is None and not path.startswith("/")):
+                return replace(state, workdir=None)
+            return replace(state, workdir=posixpath.normpath(posixpath.join(state.workdir or "/", path)))
+        case "SHELL":
+            return replace(state, shell=one.words or ())
+        case _:
+            return state
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One instruction of a stage with the state it meets. `inherited`: an ONBUILD trigger of the base."""
+
+    stage: Stage
+    one: Instruction
+    state: State
+    inherited: bool = False
+
+
+def walk(
+    graph: Graph,
+    build_args: Mapping[str, str],
+    bases: Mapping[str, ImageConfig | None],
+    stages: Iterable[Stage],
+) -> dict[int, list[Step]]:
+    """The steps of each of these stages by its index; the stages they stand on must be among them."""
+    found: dict[int, list[Step]] = {}
+    ends: dict[int, tuple[State, tuple[Instruction, ...]]] = {}
+    for stage in stages:
+        base = graph.bases[stage.index]
+        if base.stage is not None:
+            state, triggers = ends[base.stage.index]
+        else:
+            config = bases.get(base.image) if base.image is not None else None
+            state = first_state(base.image, config)
+            triggers = tuple(_trigger(text, graph, stage) for text in (config.onbuild if config else ()))
+        steps: list[Step] = []
+        for one in triggers:
+            steps.append(Step(stage, one, state, inherited=True))
+            state = after(state, one, graph, build_args)
+        own: list[Instruction] = []
+        for one in stage.instructions:
+            steps.append(Step(stage, one, state))
+            if one.keyword == "ONBUILD":
+                own.append(_trigger(one.body.text, graph, stage))
+            state = after(state, one, graph, build_args)
+        found[stage.index] = steps
+        ends[stage.index] = (state, tuple(own))
+    return found
+
+
+def _trigger(text: str, graph: Graph, stage: Stage) -> Instruction:
+    try:
+        return parse_instruction(text, graph.dockerfile.escape)
+    except DockerfileError as error:
+        raise DockerfileError(
+            stage.head.line, text, f"this ONBUILD trigger cannot be read: {error.rule}"
+        ) from error
+
+
+def _value(state: State, word: str, escape: str) -> Value:
+    value = state.expand(word, escape)
+    return UNKNOWN if value is None else value
