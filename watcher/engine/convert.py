@@ -44,6 +44,8 @@ def image(raw: Mapping[str, Any]) -> Image:
         user=config.get("User") or "",
         onbuild=tuple(config.get("OnBuild") or ()),
         healthcheck=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
+        workdir=config.get("WorkingDir") or "",
+        os=raw.get("Os") or "linux",
         parent=raw.get("ParentId") or raw.get("Parent") or "",
     )
 

@@ -54,6 +54,8 @@ class Image:
     user: str = ""
     onbuild: tuple[str, ...] = ()
     healthcheck: tuple[str, ...] = ()
+    workdir: str = ""
+    os: str = "linux"
     parent: str = ""
 
 

@@ -1,0 +1,109 @@
+"""Is it ready? A full exchange with a container's port, because accepting a connection proves nothing.
+
+docker-proxy accepts before the program listens, then resets. So an HTTP port is ready when an answer came
+back, a raw TCP port when a connection stays open for a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import h11
+
+TRY = 2.0  # seconds that one try may take, growing with what is left
+STAYS_OPEN = 0.05  # seconds a raw connection must survive; docker-proxy resets a dead one in a millisecond
+FIRST_PAUSE = 0.01  # seconds between tries at first; doubles up to LONGEST_PAUSE
+LONGEST_PAUSE = 0.25
+# An HTTP/2 client's first bytes (RFC 9113, section 3.4) and an empty SETTINGS frame: a server that speaks
+# only HTTP/2, such as gRPC's, answers these and closes on everything else.
+_HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+_HEALTH_URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::\d+)?(/[^\s\"'|;&)]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one try gave: `ready`, and in `text` what was seen, for the user."""
+
+    ready: bool
+    text: str
+
+
+def health_path(healthcheck: Sequence[str]) -> str | None:
+    """The path that a HEALTHCHECK's command asks on the container's own address; None when it asks none."""
+    match = _HEALTH_URL.search(" ".join(healthcheck))
+    return (match[1] or "/") if match else None
+
+
+async def http(host: str, port: int, path: str | None) -> Answer:
+    """One HTTP try. With `path` an answer below 400 counts, without one any answer does."""
+    try:
+        async with asyncio.timeout(TRY):
+            status = await _get(host, port, path or "/")
+            if status is None and path is None and await _speaks_http2(host, port):
+                return Answer(ready=True, text="HTTP/2")
+    except TimeoutError:
+        return Answer(ready=False, text=f"no answer to GET {path or '/'} within {TRY:g} s")
+    except (OSError, h11.RemoteProtocolError) as error:
+        return Answer(ready=False, text=str(error) or type(error).__name__)
+    if status is None:
+        return Answer(ready=False, text="the connection was closed without an answer")
+    return Answer(ready=path is None or status < 400, text=f"GET {path or '/'} was answered {status}")
+
+
+async def _get(host: str, port: int, path: str) -> int | None:
+    """The status of one GET with its whole body read; 0 for an answer that is no HTTP/1; None for none."""
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        connection = h11.Connection(h11.CLIENT)
+        headers = [("Host", "localhost"), ("User-Agent", "watcher"), ("Connection", "close")]
+        writer.write(connection.send(h11.Request(method="GET", target=path, headers=headers)) or b"")
+        writer.write(connection.send(h11.EndOfMessage()) or b"")
+        status: int | None = None
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                data = await reader.read(65536)
+                if not data and status is None:
+                    return None
+                if data and status is None and not data.startswith(b"H"):
+                    return 0
+                connection.receive_data(data)
+            elif isinstance(event, h11.Response):
+                status = event.status_code
+                if "text/event-stream" in str(event.headers.raw_items()):
+                    return status
+            elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
+                return status
+    finally:
+        writer.close()
+
+
+async def _speaks_http2(host: str, port: int) -> bool:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(_HTTP2_HELLO)
+        return bool(await reader.read(1))
+    finally:
+        writer.close()
+
+
+async def tcp(host: str, port: int) -> Answer:
+    """One raw try: a connection that the other side does not close at once."""
+    try:
+        async with asyncio.timeout(TRY):
+            reader, writer = await asyncio.open_connection(host, port)
+        try:
+            async with asyncio.timeout(STAYS_OPEN):
+                data = await reader.read(1)
+        except TimeoutError:
+            return Answer(ready=True, text="connected")
+        finally:
+            writer.close()
+    except TimeoutError:
+        return Answer(ready=False, text=f"no connection within {TRY:g} s")
+    except OSError as error:
+        return Answer(ready=False, text=str(error) or type(error).__name__)
+    return Answer(ready=bool(data), text="connected" if data else "the connection was closed at once")
