@@ -104,6 +104,7 @@ class ServiceStarted(Event):
     compose_file: str
     image: str
     container: str
+    image_budget: int | None = None  # largest size of the final image that is allowed, where one is set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
