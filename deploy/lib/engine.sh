@@ -11,7 +11,7 @@ engine_ready() {
         fail "no Docker engine answers at DOCKER_HOST=$DOCKER_HOST; start it, or unset DOCKER_HOST to use one on this machine."
     [ "$(uname -s)" = Linux ] || fail "no Docker engine answers; start Docker Desktop (or another engine) and try again."
     if has docker; then
-        context=$(docker context show 2>/dev/null || echo default)
+        context=${DOCKER_CONTEXT:-$(docker context inspect --format '{{.Name}}' 2>/dev/null || echo default)}
         [ "$context" = default ] ||
             fail "no Docker engine answers in the docker context \"$context\"; start it, or change with: docker context use default"
     fi
