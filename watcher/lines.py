@@ -1,0 +1,67 @@
+"""The newest lines that builds and containers printed, kept in memory for page, API and `watcher logs`."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+
+from watcher.observe import ContainerOutput, StepOutput
+from watcher.status import LogLine
+
+KEPT = 4000  # lines
+LONGEST = 4000  # characters of one line
+
+# ECMA-48: CSI sequences (colours, cursor), OSC strings (titles, links), and two-character escapes.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def plain(text: str) -> str:
+    """`text` without terminal escapes and control characters, at most `LONGEST` characters."""
+    text = _CONTROL.sub("", _ESCAPES.sub("", text))
+    return text if len(text) <= LONGEST else text[:LONGEST] + " …"
+
+
+class Lines:
+    """A ring of `LogLine`s. `last` is the number of the newest one (0: none yet)."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self.last = 0
+        self._ring: deque[LogLine] = deque(maxlen=kept)
+
+    def add(self, event: StepOutput | ContainerOutput) -> None:
+        """Keep the lines of `event`."""
+        for text in event.text.rstrip("\r\n").split("\n"):
+            self.last += 1
+            line = LogLine(
+                seq=self.last, at=event.at, service=event.service, source="container", text=plain(text)
+            )
+            if isinstance(event, StepOutput):
+                line.source, line.revision = "build", event.revision
+                line.step, line.stage = event.step, event.stage
+            else:
+                line.container = event.container
+            self._ring.append(line)
+
+    def after(self, seq: int) -> list[LogLine]:
+        """The kept lines with a number above `seq`, oldest first."""
+        missed = min(max(0, self.last - seq), len(self._ring))
+        return list(islice(self._ring, len(self._ring) - missed, None))
+
+    def dropped(self, seq: int) -> bool:
+        """Whether a line with a number above `seq` is no longer kept."""
+        return self.last - seq > len(self._ring)
+
+    def tail(self, count: int, *, service: str = "", source: str = "", after: int = 0) -> list[LogLine]:
+        """The newest `count` kept lines, oldest first; of one service or source where given."""
+
+        def newest() -> Iterator[LogLine]:
+            for line in reversed(self._ring):
+                if line.seq <= after:
+                    return
+                if (not service or line.service == service) and (not source or line.source == source):
+                    yield line
+
+        return list(islice(newest(), count))[::-1]

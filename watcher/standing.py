@@ -1,0 +1,80 @@
+"""Which revision is wanted, live and failed: the smallest view of a service, for the page and the metrics."""
+
+from __future__ import annotations
+
+from watcher.observe import (
+    BuildFinished,
+    BuildOutcome,
+    BuildStarted,
+    ContainerLost,
+    DeployFinished,
+    DeployOutcome,
+    Event,
+    Wanted,
+)
+from watcher.status import (
+    LiveInfo,
+)
+
+GOOD_DEPLOYS = frozenset({DeployOutcome.LIVE, DeployOutcome.UNCHANGED, DeployOutcome.ADOPTED})
+
+
+class Standing:
+    """Which revision is wanted, which is live, which is known to fail, and since when the two differ."""
+
+    def __init__(self) -> None:
+        self.wanted: str | None = None
+        self.failed: str | None = None
+        self.live: LiveInfo | None = None
+        self.stale_since: float | None = None
+        self._before: LiveInfo | None = None  # what served before, in case the traffic goes back to it
+
+    @property
+    def stale(self) -> bool | None:
+        """Whether what serves differs from the tree; None before the tree is known."""
+        if self.wanted is None:
+            return None
+        return self.live is None or self.live.revision != self.wanted
+
+    def fold(self, event: Event) -> None:
+        """Take `event` into account."""
+        since = event.at
+        match event:
+            case Wanted():
+                self.wanted, since = event.revision, event.saved_at
+                if self.failed != event.revision:
+                    self.failed = None
+            case BuildStarted() if event.revision == self.failed:
+                self.failed = None
+            case BuildFinished(outcome=BuildOutcome.FAILED) if event.revision == self.wanted:
+                self.failed = event.revision
+            case DeployFinished():
+                self._deployed(event)
+            case ContainerLost():
+                self.live = None
+            case _:
+                return
+        if not self.stale:
+            self.stale_since = None
+        elif self.stale_since is None:
+            self.stale_since = since
+
+    def _deployed(self, event: DeployFinished) -> None:
+        if event.outcome in GOOD_DEPLOYS:
+            self.failed = None if self.failed == event.revision else self.failed
+            if (
+                event.outcome is DeployOutcome.UNCHANGED and self.live
+            ):  # the same container, known by a new name
+                self.live = self.live.model_copy(update={"revision": event.revision, "image": event.image})
+                return
+            self._before, self.live = (
+                self.live,
+                LiveInfo(
+                    revision=event.revision, image=event.image, container=event.container, since=event.at
+                ),
+            )
+        elif event.outcome in (DeployOutcome.FAILED, DeployOutcome.ROLLED_BACK):
+            if event.revision == self.wanted:
+                self.failed = event.revision
+            if event.outcome is DeployOutcome.ROLLED_BACK:
+                self.live, self._before = self._before, None

@@ -1,0 +1,12 @@
+"""The HTTP surface: status page, API, event stream, metrics and health, on one loopback port.
+
+board, registry = StatusBoard(), CollectorRegistry()
+app = create_app(board, registry, controls, settings.http)
+async with serve(app, settings.http.host, settings.http.port) as url:
+    ...
+"""
+
+from watcher.web.app import Controls, create_app
+from watcher.web.server import serve
+
+__all__ = ["Controls", "create_app", "serve"]

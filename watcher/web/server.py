@@ -1,0 +1,92 @@
+"""Runs the app inside the daemon's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from watcher.errors import ConfigError
+
+STOP_SECONDS = 2  # for answers that are under way when the daemon stops
+
+
+class _Server(uvicorn.Server):
+    """uvicorn as a guest: signals belong to the daemon, and nothing wakes up while nobody asks."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+        self.stop = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+    async def main_loop(self) -> None:
+        await self.stop.wait()  # uvicorn's own looks ten times a second, for the Date header that Guard sets
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket on `host` and `port` (0: any free one); raises ConfigError, saying what to do."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise ConfigError("http.host", host, f"is no address of this machine ({error.strerror})") from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            rule = "is in use by another program; stop it or set another port (0 = any free one)"
+            raise ConfigError("http.port", port, rule) from error
+        if error.errno == errno.EACCES:
+            raise ConfigError("http.port", port, "needs privileges; set one above 1023") from error
+        raise ConfigError("http.host", host, f"cannot be listened on ({error.strerror})") from error
+    listener.setblocking(False)
+    return listener
+
+
+@asynccontextmanager
+async def serve(app: FastAPI, host: str, port: int) -> AsyncGenerator[str]:
+    """Serve `app` while the context lasts; gives its URL. Raises ConfigError when the port cannot be had."""
+    listener = listen(host, port)
+    bound, number = listener.getsockname()[:2]
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve([listener]), name="http")
+    up = asyncio.create_task(server.up.wait())
+    await asyncio.wait({task, up}, return_when=asyncio.FIRST_COMPLETED)
+    up.cancel()
+    try:
+        shown = "127.0.0.1" if bound == "0.0.0.0" else "::1" if bound == "::" else bound
+        yield f"http://[{shown}]:{number}/" if ":" in shown else f"http://{shown}:{number}/"
+    finally:
+        app.state.board.close()  # ends the event streams, which would last for ever
+        server.stop.set()
+        await task

@@ -1,0 +1,88 @@
+"""News as they come: the event stream, and waiting for a service to settle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from fastapi.sse import ServerSentEvent
+
+from watcher.state import StatusBoard
+from watcher.status import LogList, Settled
+
+CALM = 0.1  # seconds between two messages: a burst of events becomes one
+RETRY = 1000  # milliseconds before a browser connects again
+MOST_LINES = 500  # in one message
+
+
+def position(board: StatusBoard, last_event_id: str) -> int:
+    """The number of the last line that a client has seen; the newest line for one that is new here."""
+    boot, _, seq = last_event_id.partition(".")
+    if boot == board.status.daemon.boot and seq.isascii() and seq.isdigit():
+        return min(int(seq), board.lines.last)
+    return board.lines.last
+
+
+async def stream(board: StatusBoard, last_event_id: str) -> AsyncIterator[ServerSentEvent]:
+    """The messages for one client, until the board closes.
+
+    A slow client gets fewer and later ones; nothing is queued for it.
+    """
+    seen, version = position(board, last_event_id), -1
+    while not board.closed:
+        if version != board.version:
+            version = board.version
+            yield ServerSentEvent(event="status", raw_data=board.json(), id=_id(board, seen), retry=RETRY)
+        lines = board.lines.after(seen)[:MOST_LINES]
+        if lines:
+            dropped = lines[0].seq > seen + 1
+            seen = lines[-1].seq
+            body = LogList(lines=lines, dropped=dropped).model_dump_json()
+            yield ServerSentEvent(event="lines", raw_data=body, id=_id(board, seen))
+        await board.changed(version, seen)
+        await asyncio.sleep(CALM)
+
+
+def _id(board: StatusBoard, seen: int) -> str:
+    return f"{board.status.daemon.boot}.{seen}"
+
+
+async def settle(board: StatusBoard, name: str, revision: str, timeout: float) -> Settled:
+    """Wait until the tree of service `name` is live, failed or paused, at most `timeout` seconds.
+
+    `revision` is the tree's when the question was asked; if it is changed meanwhile, the newer one counts.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            while True:
+                version = board.version
+                settled = _settled(board, name, revision)
+                if settled:
+                    return settled
+                await board.changed(version, board.lines.last)
+                if board.closed:
+                    break
+    except TimeoutError:
+        pass
+    return Settled(service=name, outcome="timeout", revision=_wanted(board, name) or revision)
+
+
+def _wanted(board: StatusBoard, name: str) -> str:
+    service = board.service(name)
+    return service.wanted.revision if service and service.wanted else ""
+
+
+def _settled(board: StatusBoard, name: str, asked: str) -> Settled | None:
+    service, wanted = board.service(name), _wanted(board, name)
+    if service is None or not wanted:
+        return None
+    if service.live and service.live.revision in (asked, wanted):
+        return Settled(service=name, outcome="live", revision=service.live.revision)
+    if service.building or service.deploying:
+        return None
+    if service.failed == wanted:
+        failure = service.last_error.failure if service.last_error else None
+        return Settled(service=name, outcome="failed", revision=wanted, failure=failure)
+    if service.paused:
+        return Settled(service=name, outcome="paused", revision=wanted)
+    return None
