@@ -80,6 +80,8 @@ func TestRequestsThatCannotBeMetAreRefusedByStatus(t *testing.T) {
 		{"POST", "/notes", `{"text": "one too many"}`, http.StatusInsufficientStorage},
 		{"POST", "/notes", `{"text": ""}`, http.StatusUnprocessableEntity},
 		{"POST", "/notes", `not JSON`, http.StatusBadRequest},
+		{"POST", "/notes", `{"text": "` + strings.Repeat("x", 10_000) + `"}`, http.StatusBadRequest},
+		{"POST", "/notes", `{"text": "` + strings.Repeat("x", 1_001) + `"}`, http.StatusUnprocessableEntity},
 		{"GET", "/notes/77", "", http.StatusNotFound},
 		{"GET", "/notes/seven", "", http.StatusNotFound},
 		{"DELETE", "/notes/77", "", http.StatusNotFound},
