@@ -36,6 +36,7 @@ from watcher.buildkit.progress import (
     StepStatus,
     StepWarning,
 )
+from watcher.buildkit.records import CacheRecord, Worker
 from watcher.buildkit.session import Credentials
 from watcher.buildkit.solve import CacheImport, SolveRequest, SolveResult
 from watcher.buildkit.sources import (
@@ -50,6 +51,7 @@ from watcher.buildkit.sources import (
 __all__ = [
     "BuildkitError",
     "CacheImport",
+    "CacheRecord",
     "Client",
     "ConnectError",
     "ContextChanged",
@@ -74,5 +76,6 @@ __all__ = [
     "StepStarted",
     "StepStatus",
     "StepWarning",
+    "Worker",
     "parse_dockerignore",
 ]

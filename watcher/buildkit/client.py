@@ -5,18 +5,28 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from watcher.buildkit import solve, transport
-from watcher.buildkit.errors import ConnectError
-from watcher.buildkit.grpc import Channel
+from watcher.buildkit.errors import ConnectError, ProtocolError, RpcError
+from watcher.buildkit.grpc import Channel, frame
 from watcher.buildkit.http2 import Http2Connection
+from watcher.buildkit.messages.control_pb2 import (
+    DiskUsageRequest,
+    DiskUsageResponse,
+    ListWorkersResponse,
+    PruneRequest,
+    UsageRecord,
+)
 from watcher.buildkit.packets import StatPackets
 from watcher.buildkit.progress import Progress
+from watcher.buildkit.records import CacheRecord, Worker, cache_record, worker
 from watcher.buildkit.solve import SolveRequest, SolveResult
 
 _LIST_WORKERS = "/moby.buildkit.v1.Control/ListWorkers"
+_DISK_USAGE = "/moby.buildkit.v1.Control/DiskUsage"
+_PRUNE = "/moby.buildkit.v1.Control/Prune"
 
 _WORKER_THREADS = 4
 # Contexts whose STAT packets are kept for the next build.
@@ -52,11 +62,22 @@ class Client:
                 stream = await transport.open_transport(parsed, tls)
                 connection = Http2Connection(stream, peer=address)
                 connection.start()
+                try:
+                    await connection.wait_greeted()
+                    client = cls(connection, Channel(connection, parsed.host))
+                    await client.workers()
+                except BaseException:
+                    await connection.close()
+                    raise
         except TimeoutError:
             raise ConnectError(f"{address} did not answer within {timeout:g} s") from None
         except OSError as error:
             raise ConnectError(f"{address} cannot be reached: {error}") from error
-        return cls(connection, Channel(connection, parsed.host))
+        except (ProtocolError, RpcError) as error:
+            # What was remembered may be of a server that has been replaced since.
+            transport.forget(parsed)
+            raise ConnectError(f"{address} offers no BuildKit: {error}") from error
+        return client
 
     @property
     def closed(self) -> bool:
@@ -88,6 +109,46 @@ class Client:
             packets=self._stat_packets(request.shared_key),
             workers=self._workers,
         )
+
+    async def workers(self) -> list[Worker]:
+        """The workers that build; an engine has one. Raises `ConnectError` or `RpcError`."""
+        answer = await self._channel.unary(_LIST_WORKERS, b"")
+        return [worker(record) for record in ListWorkersResponse.FromString(answer).record]
+
+    async def disk_usage(self, filters: Sequence[str] = ()) -> list[CacheRecord]:
+        """The records of the build cache that match one of the filters, all without any.
+
+        A filter is a comma-separated conjunction in BuildKit's syntax, such as `type==exec.cachemount` or
+        `id~=^abc,private`. Raises `ConnectError` or `RpcError`.
+        """
+        request = DiskUsageRequest(filter=filters).SerializeToString()
+        answer = await self._channel.unary(_DISK_USAGE, request)
+        return [cache_record(record) for record in DiskUsageResponse.FromString(answer).record]
+
+    async def prune(
+        self,
+        filters: Sequence[str] = (),
+        *,
+        everything: bool = False,
+        unused_for: float = 0.0,
+        keep_bytes: int = 0,
+    ) -> list[CacheRecord]:
+        """Remove records that match one of the filters (see `disk_usage`); returns what was removed.
+
+        Without filters that is the cache of everybody who uses this BuildKit. Records in use stay; those that
+        an image shares go only with `everything`. `unused_for` are seconds since the last use, `keep_bytes`
+        is how much may stay in any case. Raises `ConnectError` or `RpcError`.
+        """
+        request = PruneRequest(
+            filter=filters, all=everything, keepDuration=int(unused_for * 1e9), reservedSpace=keep_bytes
+        )
+        removed: list[CacheRecord] = []
+        with self._channel.open(_PRUNE) as call:
+            await call.send(frame(request.SerializeToString()))
+            call.end()
+            while batch := await call.receive():
+                removed += (cache_record(UsageRecord.FromString(data)) for data in batch)
+        return removed
 
     def _stat_packets(self, shared_key: str) -> StatPackets:
         packets = self._packets.setdefault(shared_key, StatPackets())

@@ -28,7 +28,7 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import H2Error
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 
 from watcher.buildkit.bytestream import ByteStream
 from watcher.buildkit.errors import BuildkitError, ConnectError, ProtocolError
@@ -41,6 +41,7 @@ CANCEL = int(ErrorCodes.CANCEL)
 _STREAM_WINDOW = 4 * 1024 * 1024
 _CONNECTION_WINDOW = 16 * 1024 * 1024
 _LARGEST_FRAME = 1024 * 1024
+_MOST_STREAMS = 100
 _LONGEST_HEADERS = 4 * 1024 * 1024
 # Bytes ready to leave that make senders wait; two of the largest context chunks.
 _UNSENT_LIMIT = 2 * 1024 * 1024
@@ -199,6 +200,7 @@ class Http2Connection:
         self._h2 = H2Connection(config)
         self._streams: dict[int, Http2Stream] = {}
         self._unsent = 0
+        self._greeted = asyncio.Event()
         self._has_output = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
@@ -215,14 +217,20 @@ class Http2Connection:
 
     def start(self) -> None:
         """Send the preface and begin to read and write."""
-        self._h2.initiate_connection()
-        self._h2.update_settings(
-            {
+        # In force from the first byte on: h2 would apply a later change only to what it is fed after the
+        # peer's acknowledgement, and refuse large frames that come together with that.
+        self._h2.local_settings = Settings(
+            client=self._accept is None,
+            initial_values={
                 SettingCodes.INITIAL_WINDOW_SIZE: _STREAM_WINDOW,
                 SettingCodes.MAX_FRAME_SIZE: _LARGEST_FRAME,
                 SettingCodes.MAX_HEADER_LIST_SIZE: _LONGEST_HEADERS,
-            }
+                SettingCodes.MAX_CONCURRENT_STREAMS: _MOST_STREAMS,
+            },
         )
+        self._h2.max_inbound_frame_size = _LARGEST_FRAME
+        self._h2.decoder.max_header_list_size = _LONGEST_HEADERS
+        self._h2.initiate_connection()
         self._h2.increment_flow_control_window(_CONNECTION_WINDOW - self._h2.inbound_flow_control_window)
         self._has_output.set()
         self._tasks = [
@@ -237,6 +245,11 @@ class Http2Connection:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._transport.close()
+
+    async def wait_greeted(self) -> None:
+        """Wait for the peer's first settings, which prove that it speaks HTTP/2. Raises why it does not."""
+        await self._greeted.wait()
+        self.check()
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended, for whatever reason; `failure` then says which."""
@@ -371,6 +384,7 @@ class Http2Connection:
             self._wake_senders()
 
     def _on_settings(self, _event: RemoteSettingsChanged) -> None:
+        self._greeted.set()
         self._wake_senders()
 
     def _on_request(self, event: RequestReceived) -> None:
@@ -414,6 +428,7 @@ class Http2Connection:
     def _fail(self, error: ConnectError | ProtocolError) -> None:
         if self.failure is None:
             self.failure = error
+        self._greeted.set()
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             stream.wake()

@@ -70,7 +70,7 @@ class ContextSource(Protocol):
         """
         ...
 
-    def unchanged(self, path: str, fd: int) -> bool:
+    def unchanged(self, path: str, fd: int, /) -> bool:
         """Whether the open file is still what its entry says; asked when the last byte has been read.
 
         A file without a descriptor is taken to be in memory and is not asked about.
@@ -80,7 +80,7 @@ class ContextSource(Protocol):
 
 @runtime_checkable
 class Prefiltered(Protocol):
-    """A source that says which ignore patterns its entries were filtered with; those are not applied twice."""
+    """A source that says which ignore patterns it has applied; they are not applied a second time."""
 
     @property
     def excludes(self) -> tuple[str, ...]:
@@ -127,9 +127,9 @@ class MemorySource:
         """The contents."""
         return io.BytesIO(self._files[path])
 
-    def unchanged(self, path: str, fd: int) -> bool:
+    def unchanged(self, _path: str, _fd: int, /) -> bool:
         """Memory does not change."""
-        return path in self._files and fd < 0
+        return True
 
 
 def _time_of(data: bytes) -> int:
@@ -165,7 +165,7 @@ class DirectorySource:
             raise ContextChanged(path)
         return file
 
-    def unchanged(self, path: str, fd: int) -> bool:
+    def unchanged(self, path: str, fd: int, /) -> bool:
         """Whether size, times, mode and inode are those of the first look."""
         entry, stamp = self._listing()[path]
         status = os.fstat(fd)
