@@ -2,6 +2,7 @@
 
 from watcher.engine.docker_engine import DockerEngine
 from watcher.engine.port import (
+    CacheRecord,
     Container,
     Engine,
     EngineError,
@@ -9,9 +10,11 @@ from watcher.engine.port import (
     EngineInfo,
     Image,
     Removal,
+    Usage,
 )
 
 __all__ = [
+    "CacheRecord",
     "Container",
     "DockerEngine",
     "Engine",
@@ -20,4 +23,5 @@ __all__ = [
     "EngineInfo",
     "Image",
     "Removal",
+    "Usage",
 ]

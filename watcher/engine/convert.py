@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from watcher.engine.port import Container, Image
+from watcher.engine.port import CacheRecord, Container, Image, Usage
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -15,15 +15,15 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def _created(value: object) -> float:
-    """Unix seconds of the engine's creation time, which is a number in lists and RFC 3339 in details."""
+def seconds(value: object) -> float:
+    """Unix seconds of a time of the engine's, which is a number in lists and RFC 3339 in details.
+
+    0.0 where there is none, as for Go's zero time.
+    """
     if isinstance(value, int | float):
         return float(value)
     with contextlib.suppress(ValueError):
-        text = str(value)
-        head, dot, rest = text.partition(".")
-        zone = "+00:00" if rest.endswith("Z") or not dot else rest[-6:]
-        return datetime.fromisoformat(head.removesuffix("Z") + zone).timestamp()
+        return max(0.0, datetime.fromisoformat(str(value)).timestamp())
     return 0.0
 
 
@@ -39,7 +39,7 @@ def image(raw: Mapping[str, Any]) -> Image:
         id=raw["Id"],
         tags=_tags(raw),
         labels=(raw.get("Labels") if "Labels" in raw else config.get("Labels")) or {},
-        created=_created(raw.get("Created", 0)),
+        created=seconds(raw.get("Created", 0)),
         env=dict(item.partition("=")[::2] for item in config.get("Env") or ()),
         user=config.get("User") or "",
         onbuild=tuple(config.get("OnBuild") or ()),
@@ -47,6 +47,9 @@ def image(raw: Mapping[str, Any]) -> Image:
         workdir=config.get("WorkingDir") or "",
         os=raw.get("Os") or "linux",
         parent=raw.get("ParentId") or raw.get("Parent") or "",
+        digests=tuple(name for name in raw.get("RepoDigests") or () if name != "<none>@<none>"),
+        tagged=seconds((raw.get("Metadata") or {}).get("LastTagTime", 0)),
+        size=raw.get("Size", 0),
     )
 
 
@@ -59,6 +62,7 @@ def listed_container(raw: Mapping[str, Any]) -> Container:
         image=raw["ImageID"],
         labels=raw.get("Labels") or {},
         state=raw["State"],
+        changed=seconds(raw.get("Created", 0)),
     )
 
 
@@ -86,4 +90,27 @@ def container(raw: Mapping[str, Any]) -> Container:
             if item.get("IPAddress")
         },
         healthcheck=tuple((raw["Config"].get("Healthcheck") or {}).get("Test") or ()),
+        changed=max(
+            seconds(raw.get("Created", 0)),
+            seconds(state.get("StartedAt", 0)),
+            seconds(state.get("FinishedAt", 0)),
+        ),
+    )
+
+
+def usage(raw: Mapping[str, Any]) -> Usage:
+    """From GET /system/df."""
+    return Usage(
+        layers=raw.get("LayersSize") or 0,
+        cache=tuple(
+            CacheRecord(
+                id=item["ID"],
+                kind=item.get("Type") or "",
+                description=item.get("Description") or "",
+                size=item.get("Size") or 0,
+                in_use=item.get("InUse", False),
+                shared=item.get("Shared", False),
+            )
+            for item in raw.get("BuildCache") or ()
+        ),
     )

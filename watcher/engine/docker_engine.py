@@ -17,7 +17,7 @@ import requests.exceptions
 import urllib3.exceptions
 
 from watcher.engine import convert
-from watcher.engine.port import Container, EngineError, EngineEvent, EngineInfo, Image, Removal
+from watcher.engine.port import Container, EngineError, EngineEvent, EngineInfo, Image, Removal, Usage
 from watcher.errors import EngineUnavailable
 
 P = ParamSpec("P")
@@ -26,6 +26,7 @@ T = TypeVar("T")
 # docker-py without a version speaks the server's newest API, whose removed fields bite; this is the newest
 # version whose fields we have read. Engines 29.0-29.2 refuse anything below 1.44, hence the clamp.
 NEWEST_API = "1.45"
+_USAGE_TIMEOUT = 300.0  # seconds: the engine measures every cache record it has not measured yet
 _CONNECTION_ERRORS = (
     requests.exceptions.ConnectionError,
     requests.exceptions.Timeout,
@@ -92,6 +93,7 @@ class DockerEngine:
             endpoint=self.endpoint,
             architecture=raw.get("Architecture", ""),
             data_root=raw.get("DockerRootDir", ""),
+            clock=convert.seconds(raw.get("SystemTime", 0)),
         )
 
     async def image(self, ref: str) -> Image | None:
@@ -130,6 +132,18 @@ class DockerEngine:
                 return Removal.IN_USE
             raise
         return Removal.REMOVED
+
+    async def usage(self) -> Usage:
+        """See `Engine.usage`."""
+        return convert.usage(await self._call(self._disk_usage))
+
+    def _disk_usage(self) -> Mapping[str, Any]:
+        # docker-py's df() cannot say of what, and then the engine walks through all volumes too.
+        typed = convert.version_key(self._client.api_version) >= (1, 42)
+        params = {"type": ["image", "build-cache"]} if typed else {}
+        url = self._client._url("/system/df")  # type: ignore[attr-defined]
+        answer = self._client._get(url, params=params, timeout=_USAGE_TIMEOUT)  # type: ignore[attr-defined]
+        return self._client._result(answer, json=True)  # type: ignore[attr-defined,no-any-return]
 
     async def tag(self, image: str, ref: str) -> None:
         """See `Engine.tag`."""
@@ -174,9 +188,9 @@ class DockerEngine:
         with contextlib.suppress(docker.errors.NotFound):
             await self._call(self._client.stop, container, timeout=max(0, round(timeout)))
 
-    async def remove(self, container: str) -> Removal:
+    async def remove(self, container: str, *, force: bool = True) -> Removal:
         """See `Engine.remove`."""
-        return await self._removal(self._client.remove_container, container, v=True, force=True)
+        return await self._removal(self._client.remove_container, container, v=True, force=force)
 
     async def rename(self, container: str, name: str) -> None:
         """See `Engine.rename`."""
@@ -217,10 +231,10 @@ class DockerEngine:
         """See `Engine.ensure_volume`."""
         await self._call(self._client.create_volume, name, labels=dict(labels))
 
-    async def events(self, *, labels: Sequence[str]) -> AsyncIterator[EngineEvent]:
+    async def events(self, *, labels: Sequence[str], since: float) -> AsyncIterator[EngineEvent]:
         """See `Engine.events`."""
         filters = {"type": ["container"], "label": list(labels)}
-        stream = await self._call(self._client.events, filters=filters, decode=True)
+        stream = await self._call(self._client.events, since=int(since), filters=filters, decode=True)
         loop, inbox = asyncio.get_running_loop(), asyncio.Queue[EngineEvent | None]()
 
         def pump() -> None:

@@ -40,11 +40,17 @@ class EngineInfo:
     endpoint: str
     architecture: str
     data_root: str = ""
+    clock: float = 0.0  # the engine's own time, Unix seconds: what it compares creation times with
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image of the engine's store. `created` is Unix seconds."""
+    """An image of the engine's store.
+
+    `created` and `tagged` (when a tag last moved to it; 0 in lists) are Unix seconds. `digests` are names by
+    digest (`repository@sha256:…`). `size` is the engine's own figure in bytes, which on the containerd store
+    is another one than `Engine.image_size`. `parent` is set by the classic builder and by commit only.
+    """
 
     id: str
     tags: tuple[str, ...] = ()
@@ -57,11 +63,17 @@ class Image:
     workdir: str = ""
     os: str = "linux"
     parent: str = ""
+    digests: tuple[str, ...] = ()
+    tagged: float = 0.0
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container in any state. `ports` maps "9000/tcp" to the addresses published on the host."""
+    """A container in any state. `ports` maps "9000/tcp" to the addresses published on the host.
+
+    `changed` is when it was last created, started or ended (Unix seconds); in lists, when it was created.
+    """
 
     id: str
     name: str
@@ -75,11 +87,32 @@ class Container:
     ports: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)  # network name -> IP address
     healthcheck: tuple[str, ...] = ()
+    changed: float = 0.0
 
     @property
     def running(self) -> bool:
         """Whether the container's process runs."""
         return self.state == "running"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRecord:
+    """A record of the build cache. `shared`: an image holds its bytes too. `size` is bytes."""
+
+    id: str
+    kind: str  # regular | source.local | exec.cachemount | frontend | internal | …
+    description: str
+    size: int
+    in_use: bool
+    shared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the engine's store holds. `layers` is bytes of all image layers, each counted once."""
+
+    layers: int
+    cache: tuple[CacheRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +147,10 @@ class Engine(Protocol):
         """Remove one image by id, or one tag of it, never with force."""
         ...
 
+    async def usage(self) -> Usage:
+        """What images and build cache occupy. Slow when much was built since it was last asked."""
+        ...
+
     async def tag(self, image: str, ref: str) -> None:
         """Let `ref` name `image`; raises EngineError when the image is gone."""
         ...
@@ -138,8 +175,8 @@ class Engine(Protocol):
         """Ask it to stop and kill it `timeout` seconds later; fine when it is gone."""
         ...
 
-    async def remove(self, container: str) -> Removal:
-        """Remove a container and its anonymous volumes, killing it if it runs."""
+    async def remove(self, container: str, *, force: bool = True) -> Removal:
+        """Remove a container and its anonymous volumes; with `force` it is killed if it runs."""
         ...
 
     async def rename(self, container: str, name: str) -> None:
@@ -166,8 +203,8 @@ class Engine(Protocol):
         """Make a volume of that name unless there is one."""
         ...
 
-    def events(self, *, labels: Sequence[str]) -> AsyncIterator[EngineEvent]:
-        """Container events as they come, until cancelled; raises EngineUnavailable when the stream ends."""
+    def events(self, *, labels: Sequence[str], since: float) -> AsyncIterator[EngineEvent]:
+        """Container events from `since` (Unix seconds) on; raises EngineUnavailable when the stream ends."""
         ...
 
     async def close(self) -> None:
