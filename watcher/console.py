@@ -1,0 +1,310 @@
+"""What a person reads in the terminal.
+
+One line per thing that happened, errors in full. On a terminal the build that runs is shown live beneath, and
+goes away when it is done; elsewhere (`plain`, a pipe, CI) its steps become lines. `NO_COLOR` is honoured.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TextIO
+
+import rich.console
+from rich.text import Text
+
+from watcher import words
+from watcher.lines import plain as without_escapes
+from watcher.liveview import LiveView, step_words
+from watcher.observe import (
+    BuildFinished,
+    BuildOutcome,
+    BuildStarted,
+    ContainerLost,
+    DaemonStarted,
+    DaemonStopping,
+    DeployFinished,
+    DeployOutcome,
+    EngineDown,
+    EngineUp,
+    Event,
+    Failure,
+    FrontRefused,
+    Held,
+    ImageSized,
+    InternalError,
+    Notice,
+    Paused,
+    Pruned,
+    ServiceStarted,
+    SourceMode,
+    StepFinished,
+    Wanted,
+    short,
+)
+from watcher.standing import GOOD_DEPLOYS
+from watcher.state import StatusBoard
+from watcher.status import BuildInfo
+
+BUILDER_CHANGE = 1_000_000  # bytes by which a builder image must change to be worth a line
+REFUSALS_EVERY = 5.0  # seconds between two lines about refused requests
+SLOW_STEP = 0.5  # seconds from which an internal step is worth a line
+BELL = "\a"
+_NOUNS = {"final": "final image", "builder": "builder image", "cache": "cache record"}
+
+
+class Console:
+    """An observer that prints. It follows a board of its own, so that it needs nobody else."""
+
+    def __init__(
+        self,
+        file: TextIO | None = None,
+        *,
+        plain: bool = False,
+        bell: bool = False,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        """`plain`: lines only, no colour; `bell`: ring when the build breaks and when it is mended."""
+        file = file or sys.stdout
+        self.live = file.isatty() and not plain and "CI" not in environ and environ.get("TERM") != "dumb"
+        self._out = rich.console.Console(
+            file=file,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            no_color=True if plain or environ.get("NO_COLOR") else None,
+            force_terminal=None if self.live else False,
+        )
+        self._bell = bell
+        self._board = StatusBoard()
+        self._view = LiveView(self._out, self._board) if self.live else None
+        self._broken: set[str] = set()
+        self._down = False
+        self._refused = 0
+        self._refused_told = 0.0
+        self._sizes_told: dict[tuple[str, str], str] = {}
+        self._handlers: dict[type[Event], Callable[[Any], None]] = {
+            DaemonStarted: self._daemon_started,
+            DaemonStopping: self._daemon_stopping,
+            ServiceStarted: self._service_started,
+            Notice: self._notice,
+            EngineUp: self._engine_up,
+            EngineDown: self._engine_down,
+            SourceMode: self._source_mode,
+            Wanted: self._wanted,
+            Held: self._held,
+            Paused: self._paused,
+            BuildStarted: self._build_started,
+            StepFinished: self._step_finished,
+            BuildFinished: self._build_finished,
+            ImageSized: self._image_sized,
+            DeployFinished: self._deploy_finished,
+            ContainerLost: self._container_lost,
+            Pruned: self._pruned,
+            FrontRefused: self._front_refused,
+            InternalError: self._internal_error,
+        }
+
+    def notify(self, event: Event) -> None:
+        """Print what `event` has to say, if anything."""
+        self._board.notify(event)
+        handle = self._handlers.get(type(event))
+        if handle:
+            handle(event)
+        if self._view:
+            self._view.follow()
+
+    def close(self) -> None:
+        """Take the live part away, so that the shell's prompt comes on a clean line."""
+        if self._view:
+            self._view.close()
+
+    # The daemon and the engine.
+
+    def _daemon_started(self, event: DaemonStarted) -> None:
+        self._say(event, "·", f"watcher {event.version} keeps {event.project}", "bold")
+        self._say(event, "·", f"status page and metrics: {event.url}")
+
+    def _daemon_stopping(self, event: DaemonStopping) -> None:
+        self._say(event, "·", f"stopping ({event.reason}); once more to exit at once")
+
+    def _service_started(self, event: ServiceStarted) -> None:
+        where = " ".join(event.urls) or "no published port"
+        self._say(event, "·", Text.assemble((event.service, "bold"), f" is kept at {where}"))
+        self._more(f"{event.compose_file} → image {event.image}, container {event.container}", "dim")
+
+    def _notice(self, event: Notice) -> None:
+        mark, style = {"warning": ("!", "yellow"), "error": ("✗", "red")}.get(event.level, ("·", ""))
+        self._say(event, mark, event.text, style)
+
+    def _engine_up(self, event: EngineUp) -> None:
+        again = " again" if self._down else ""
+        self._down = False
+        self._say(event, "·", f"engine {event.version} answers{again} ({event.store}, {event.endpoint})")
+
+    def _engine_down(self, event: EngineDown) -> None:
+        if not self._down:
+            self._say(event, "!", f"the engine does not answer: {event.reason}", "yellow")
+        self._down = True
+
+    def _source_mode(self, event: SourceMode) -> None:
+        if event.mode == "polling":
+            self._say(event, "!", f"changes are found by polling: {event.reason}", "yellow")
+
+    def _internal_error(self, event: InternalError) -> None:
+        self._say(event, "✗", f"an error of the watcher itself in {event.where}; it goes on", "red")
+        self._block(event.traceback.splitlines())
+
+    # From a save to the new version.
+
+    def _wanted(self, event: Wanted) -> None:
+        line = Text.assemble(event.summary, ("  → ", "dim"), (short(event.revision), "cyan"))
+        self._say(event, "→", line)
+
+    def _held(self, event: Held) -> None:
+        if event.reason:
+            self._say(event, "·", f"waiting: {event.reason}", "dim")
+
+    def _paused(self, event: Paused) -> None:
+        self._say(event, "·", "paused: saves are not built" if event.paused else "resumed")
+
+    def _build_started(self, event: BuildStarted) -> None:
+        if not self.live:
+            self._say(event, "·", f"building {short(event.revision)}")
+
+    def _step_finished(self, event: StepFinished) -> None:
+        if self.live or (event.stage == "internal" and event.seconds < SLOW_STEP):
+            return
+        place, what = step_words(event.name)
+        took = "cached" if event.cached else words.seconds(event.seconds)
+        failed = "  failed" if event.error else ""
+        self._more(f"{took:>7}  {f'{place}  ' if place else ''}{what}{failed}", "")
+
+    def _build_finished(self, event: BuildFinished) -> None:
+        took = words.seconds(event.seconds)
+        match event.outcome:
+            case BuildOutcome.BUILT if not self.live:
+                self._say(event, "·", f"built in {took}{self._cached(self._build(event.service))}")
+            case BuildOutcome.CANCELLED:
+                self._say(event, "·", f"build of {short(event.revision)} dropped after {took}", "dim")
+            case BuildOutcome.FAILED | BuildOutcome.ERROR if event.failure:
+                self._failed(event, f"build failed after {took}", event.failure)
+
+    def _deploy_finished(self, event: DeployFinished) -> None:
+        match event.outcome:
+            case DeployOutcome.LIVE:
+                self._went_live(event)
+            case DeployOutcome.UNCHANGED:
+                self._say(event, "✓", f"same image as the live one: {short(event.revision)} is live", "green")
+            case DeployOutcome.ADOPTED:
+                self._say(event, "✓", f"live {short(event.revision)}, running already", "green")
+            case _ if event.failure:
+                what = "rolled back" if event.outcome is DeployOutcome.ROLLED_BACK else "deploy failed"
+                self._failed(event, f"{what} after {words.seconds(event.seconds)}", event.failure)
+        if event.outcome in GOOD_DEPLOYS and event.service in self._broken:
+            self._broken.discard(event.service)
+            self._ring()
+
+    def _went_live(self, event: DeployFinished) -> None:
+        line = Text.assemble(("live ", "bold green"), (short(event.revision), "cyan"))
+        if event.save_to_live is not None:
+            line.append(f" {words.seconds(event.save_to_live)} after the save", "bold")
+        build = self._build(event.service)
+        parts = []
+        if build and build.revision == event.revision and build.seconds is not None:
+            reused = build.outcome is BuildOutcome.REUSED
+            took = "image was there" if reused else f"build {words.seconds(build.seconds)}"
+            parts.append(f"{took}{self._cached(build)}")
+        parts.append(f"deploy {words.seconds(event.seconds)}")
+        service = self._board.service(event.service)
+        image = service.images.get("final") if service else None
+        if image and image.image == event.image:
+            change = "" if image.change is None else f" ({words.size_change(image.change)})"
+            parts.append(f"{words.size(image.size)}{change}")
+            self._sizes_told[event.service, "final"] = image.image
+        self._say(event, "✓", line.append(f"  {' · '.join(parts)}", "dim"), "green")
+
+    def _image_sized(self, event: ImageSized) -> None:
+        """A line of its own for what the line of the deploy could not say."""
+        service = self._board.service(event.service)
+        image = service.images.get(event.stage) if service else None
+        if (
+            service is None
+            or image is None
+            or self._sizes_told.get((event.service, event.stage)) == event.image
+        ):
+            return
+        change = "" if image.change is None else f" ({words.size_change(image.change)})"
+        serves = service.live is not None and service.live.image == event.image
+        grown = image.change is None or abs(image.change) >= BUILDER_CHANGE
+        if (event.stage == "final" and serves) or (event.stage == "builder" and grown):
+            self._sizes_told[event.service, event.stage] = event.image
+            self._say(event, "·", f"{event.stage} image {words.size(event.size)}{change}", "dim")
+
+    def _container_lost(self, event: ContainerLost) -> None:
+        self._failed(event, "the live container is gone", event.failure)
+
+    def _pruned(self, event: Pruned) -> None:
+        removed = [item for item in event.items if item.removed]
+        if removed:
+            kinds = Counter(_NOUNS.get(item.kind, item.kind) for item in removed)
+            what = ", ".join(words.count(number, kind) for kind, number in sorted(kinds.items()))
+            self._say(event, "·", f"pruned {what}: {words.size(event.freed)} freed", "dim")
+
+    def _front_refused(self, event: FrontRefused) -> None:
+        """The first at once, then at most one line per REFUSALS_EVERY."""
+        self._refused += 1
+        if event.at - self._refused_told >= REFUSALS_EVERY:
+            what = words.count(self._refused, "request")
+            answer = f"answered {event.code}" if event.code else "closed"
+            self._say(event, "!", f"{what} {answer} by the front: {event.reason}", "yellow")
+            self._refused, self._refused_told = 0, event.at
+
+    # How it is put.
+
+    def _failed(self, event: Event, what: str, failure: Failure) -> None:
+        self._say(event, "✗", Text.assemble((what, "bold red"), f": {failure.summary}"), "red")
+        places = [f"{d.file}:{d.line}:{d.column}: {d.message}" for d in failure.diagnostics]
+        self._block(failure.lines or places)
+        if failure.hint:
+            self._more(f"hint: {failure.hint}", "yellow")
+        service = self._board.service(event.service)
+        if service and service.live and service.stale:
+            self._more(
+                f"stale: {short(service.live.revision)} keeps answering until the next good save", "yellow"
+            )
+        elif service and not service.live:
+            self._more("nothing answers until the next good save", "yellow")
+        if event.service not in self._broken:
+            self._broken.add(event.service)
+            self._ring()
+
+    def _build(self, service: str) -> BuildInfo | None:
+        found = self._board.service(service)
+        return found.last_build if found else None
+
+    @staticmethod
+    def _cached(build: BuildInfo | None) -> str:
+        return f" ({build.cached_steps} of {build.step_count} cached)" if build and build.step_count else ""
+
+    def _say(self, event: Event, mark: str, line: str | Text, style: str = "") -> None:
+        several = len(self._board.status.services) > 1 and event.service
+        text = Text.assemble((words.clock(event.at), "dim"), "  ", (mark, style or "dim"), " ")
+        if several:
+            text.append(f"{event.service}  ", "magenta")
+        text.append_text(line) if isinstance(line, Text) else text.append(without_escapes(line), style)
+        self._out.print(text, soft_wrap=True)
+
+    def _more(self, line: str, style: str) -> None:
+        self._out.print(Text(" " * 12 + without_escapes(line), style), soft_wrap=True)
+
+    def _block(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._more(line, "")
+
+    def _ring(self) -> None:
+        if self._bell and self.live:
+            self._out.file.write(BELL)
+            self._out.file.flush()

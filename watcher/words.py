@@ -1,0 +1,47 @@
+"""Numbers as people read them: sizes, durations, times of day."""
+
+from __future__ import annotations
+
+import time
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def size(count: float) -> str:
+    """Bytes in decimal units with three digits, as `docker images` shows them: `23.3 MB`."""
+    value, unit = float(abs(count)), 0
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    digits = 0 if unit == 0 or value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{'−' if count < 0 else ''}{value:.{digits}f} {_UNITS[unit]}"
+
+
+def size_change(count: int) -> str:
+    """The difference of two sizes, with its sign: `+1.20 kB`, `−3.00 MB`, `same size`."""
+    if count == 0:
+        return "same size"
+    return size(count) if count < 0 else f"+{size(count)}"
+
+
+def seconds(value: float) -> str:
+    """A duration: `45 ms`, `1.6 s`, `48 s`, `2 min 05 s`, `3 h 20 min`."""
+    if value < 0.0995:
+        return f"{value * 1000:.0f} ms"
+    if value < 9.95:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def clock(at: float) -> str:
+    """The local time of day of a Unix time: `14:03:12`."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def count(number: int, noun: str) -> str:
+    """`1 image`, `3 images`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
