@@ -1,0 +1,33 @@
+"""Pruning: `select_stale` decides, purely and with a reason for each object; `Pruner` carries it out.
+
+    scope, policy = Scope.of(recipe, container=name), Policy.of(settings.prune)
+    pruner = Pruner(engine, observer, scope=scope, policy=policy)
+    report = await pruner.prune(dry_run=True)
+
+The build cache is never pruned here: no record of it says which project made it.
+"""
+
+from watcher.prune.model import Cache, Disk, Inventory, Kind, Needed, Policy, Scope, Verdict
+from watcher.prune.pruner import Pruner, Report, free_space, given_back
+from watcher.prune.select import select_stale
+from watcher.prune.table import Row, as_json, rows, summary
+
+__all__ = [
+    "Cache",
+    "Disk",
+    "Inventory",
+    "Kind",
+    "Needed",
+    "Policy",
+    "Pruner",
+    "Report",
+    "Row",
+    "Scope",
+    "Verdict",
+    "as_json",
+    "free_space",
+    "given_back",
+    "rows",
+    "select_stale",
+    "summary",
+]

@@ -1,0 +1,188 @@
+"""What pruning looks at, what it may do, and what it decided: values only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from watcher import labels
+from watcher.build import Recipe, full_reference
+from watcher.engine import CacheRecord, Container, Image
+from watcher.observe import PrunedItem
+from watcher.settings import PruneSettings
+
+_REVISION_TAG = re.compile(r"rev-([0-9a-f]{12})")
+
+LOW_SHARE = 0.10  # of the file system: less free space than this is little …
+LOW_BYTES = 5 * 1024**3  # … unless it is this much
+
+
+class Kind(StrEnum):
+    """What an object is to us."""
+
+    FINAL = "final"
+    BUILDER = "builder"
+    CONTAINER = "container"
+    TAG = "tag"  # one of several tags of ours on an image that stays
+    OTHER = "other"  # somebody else's image
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose objects are ours: one service of one project, under these names."""
+
+    project: str
+    service: str
+    image: str  # the compose file's own reference, written out
+    builder: str  # the tag of the newest exported compile stage, written out
+    container: str  # the name of the live container
+
+    @classmethod
+    def of(cls, recipe: Recipe, *, container: str) -> Scope:
+        """The scope of the service that `recipe` builds and whose live container has that name."""
+        return cls(
+            recipe.project,
+            recipe.service,
+            full_reference(recipe.image),
+            full_reference(recipe.builder_tag),
+            container,
+        )
+
+    def revision(self, tag: str) -> str | None:
+        """The revision (12 hex digits) whose image has this tag; None for any other tag."""
+        match = _REVISION_TAG.fullmatch(full_reference(tag).rpartition(":")[2])
+        return match[1] if match and self.holds(tag) else None
+
+    def moving(self, tag: str) -> str | None:
+        """What it says of an image that it has one of the two tags that go from build to build."""
+        written = full_reference(tag)
+        if written == self.image:
+            return f"{tag} is what compose starts"
+        return "the newest builder image" if written == self.builder else None
+
+    def owns(self, tag: str) -> bool:
+        """Whether the daemon itself sets this tag."""
+        return self.moving(tag) is not None or self.revision(tag) is not None
+
+    def holds(self, reference: str) -> bool:
+        """Whether a reference, without digest, is of this service's repository."""
+        return full_reference(reference).rpartition(":")[0] == self.image.rpartition(":")[0]
+
+    def carried_by(self, found: Mapping[str, str]) -> bool:
+        """Whether these are labels of an object of this service."""
+        return found.get(labels.PROJECT) == self.project and found.get(labels.SERVICE) == self.service
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The file system of the engine's data root, bytes."""
+
+    free: int
+    total: int
+
+    @property
+    def low(self) -> bool:
+        """Whether so little is free that pruning should be eager."""
+        return self.free < min(LOW_SHARE * self.total, LOW_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What may go. `keep` counts final images, the live one among them; `grace` is seconds."""
+
+    keep: int = 3
+    grace: float = 60.0
+    builder_label: str = "stage=builder"
+    all_projects: bool = False  # the article's rule: every untagged image with the label, whoever made it
+    eager: bool = False
+
+    @classmethod
+    def of(cls, settings: PruneSettings, *, all_projects: bool = False) -> Policy:
+        """The policy that the settings ask for."""
+        return cls(settings.keep, settings.grace, settings.builder_label, all_projects)
+
+    def with_disk(self, disk: Disk | None) -> Policy:
+        """The policy for that much space; unchanged when it is not known or enough."""
+        return replace(self, eager=True) if disk and disk.low else self
+
+    @property
+    def kept_finals(self) -> int:
+        """Final images that stay: one when space is short."""
+        return 1 if self.eager else self.keep
+
+    @property
+    def image_grace(self) -> float:
+        """Seconds our own images must be old; containers and others' images always get `grace`."""
+        return 0.0 if self.eager else self.grace
+
+    def marks(self, found: Mapping[str, str]) -> bool:
+        """Whether these labels mark a compile stage."""
+        name, _, value = self.builder_label.partition("=")
+        return found.get(name) == value
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """What a daemon in this process still needs. Ids are the engine's, revisions have 64 or 12 hex digits."""
+
+    live: str | None = None  # id of the image that serves
+    ids: frozenset[str] = frozenset()  # images and containers of a build, a deploy or a roll-back
+    revisions: frozenset[str] = frozenset()  # wanted, live, being built
+    failed: frozenset[str] = frozenset()  # images that never got ready: not among the last good ones
+
+    def names(self, revision: str) -> bool:
+        """Whether `revision` (12 hex digits) is one of `revisions`."""
+        return any(known.startswith(revision) for known in self.revisions)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What is there. Images of this service carry `tagged` and their size as the sum of their layers."""
+
+    scope: Scope
+    images: tuple[Image, ...]
+    containers: tuple[Container, ...]
+    needed: Needed = Needed()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of one object. For an image, `tags` are those of ours that are taken off to remove it."""
+
+    kind: Kind
+    id: str  # for a TAG, the id of its image
+    name: str
+    size: int
+    remove: bool
+    reason: str
+    tags: tuple[str, ...] = ()
+
+    def kept(self, reason: str) -> Verdict:
+        """The same object, kept after all."""
+        return replace(self, remove=False, reason=reason)
+
+    @property
+    def item(self) -> PrunedItem:
+        """As events tell it, once it has been carried out."""
+        return PrunedItem(self.kind.value, self.id, self.name, self.size, self.remove, self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The build cache in bytes. It is everybody's: no record says which project made it."""
+
+    size: int = 0
+    reclaimable: int = 0  # held by no image and by no running build
+    mounts: int = 0  # of `size`: cache mounts, such as Go's
+
+    @classmethod
+    def of(cls, records: Iterable[CacheRecord]) -> Cache:
+        """Summed over the engine's records."""
+        known = tuple(records)
+        return cls(
+            sum(record.size for record in known),
+            sum(record.size for record in known if not record.in_use and not record.shared),
+            sum(record.size for record in known if record.kind == "exec.cachemount"),
+        )

@@ -1,0 +1,226 @@
+"""Carries out what `select_stale` decided: one removal after the other, by id or tag, never with force."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from watcher import labels, words
+from watcher.engine import Container, Engine, EngineError, EngineInfo, Image, Removal, Usage
+from watcher.observe import Notice, Observer, Pruned
+from watcher.prune.model import Cache, Disk, Inventory, Kind, Needed, Policy, Scope, Verdict
+from watcher.prune.select import select_stale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a prune found and did.
+
+    `freed` bytes were given back to the disk and `cached` bytes are held by the build cache alone now; both
+    are None where nothing was removed or measured. `others` and `others_size` are somebody else's images.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    freed: int | None = None
+    cached: int | None = None
+    cache: Cache | None = None
+    disk: Disk | None = None
+    others: int = 0
+    others_size: int = 0
+    seconds: float = 0.0
+    dry_run: bool = False
+
+
+def free_space(info: EngineInfo) -> Disk | None:
+    """Space where the engine keeps its data; None where that is not on this machine."""
+    if not info.data_root or not info.endpoint.startswith("unix://"):
+        return None
+    try:
+        usage = shutil.disk_usage(info.data_root)
+    except OSError:  # the engine's own machine is a virtual one, or we are in a container
+        return None
+    return Disk(usage.free, usage.total)
+
+
+def given_back(before: Usage, after: Usage, bound: int) -> tuple[int, int]:
+    """Bytes given back to the disk, and bytes that went from images to the build cache alone.
+
+    An image's layers may be records of the build cache as well (BuildKit's are): what no image holds any more
+    but the cache does is not free. Records that somebody else made or pruned in the meantime are left out;
+    layers that a build added make the figure too small, never too large. `bound` is the sum of the sizes of
+    what was removed.
+    """
+    both = {record.id for record in before.cache} & {record.id for record in after.cache}
+
+    def alone(usage: Usage) -> int:
+        return sum(record.size for record in usage.cache if record.id in both and not record.shared)
+
+    dropped = min(max(0, before.layers - after.layers), bound)
+    cached = min(max(0, alone(after) - alone(before)), dropped)
+    return dropped - cached, cached
+
+
+class Pruner:
+    """Prunes for one service. `needed` says, at any moment, what this process still needs."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        observer: Observer,
+        *,
+        scope: Scope,
+        policy: Policy,
+        needed: Callable[[], Needed] = Needed,
+        space: Callable[[EngineInfo], Disk | None] = free_space,
+    ) -> None:
+        self._engine, self._observer = engine, observer
+        self._scope, self._policy, self._needed, self._space = scope, policy, needed, space
+        self._low = False
+
+    async def prune(self, *, dry_run: bool = False) -> Report:
+        """Look at what is there and remove what is stale; with `dry_run` only say what would be.
+
+        Tells `Pruned`, also when it is cancelled after something was removed. Raises EngineUnavailable.
+        """
+        begun, info = time.monotonic(), await self._engine.info()
+        disk = self._space(info)
+        policy = self._policy.with_disk(disk)
+        inventory = await self.inventory()
+        verdicts = select_stale(inventory, policy, info.clock or time.time())
+        foreign = [verdict for verdict in verdicts if verdict.kind is Kind.OTHER]
+        report = Report(
+            verdicts=tuple(verdict for verdict in verdicts if verdict.kind is not Kind.OTHER),
+            disk=disk,
+            others=len(foreign),
+            others_size=sum(verdict.size for verdict in foreign),
+            dry_run=dry_run,
+        )
+        if dry_run:
+            usage = await self._engine.usage()
+            return replace(report, cache=Cache.of(usage.cache), seconds=time.monotonic() - begun)
+        report = await self._carry_out(report, begun)
+        self._warn(report, info)
+        return report
+
+    async def inventory(self) -> Inventory:
+        """What is there, with what a list does not say of the objects of this service."""
+        containers = [await self._container(item) for item in await self._engine.containers()]
+        images = [await self._image(item) for item in await self._engine.images()]
+        return Inventory(
+            self._scope,
+            tuple(item for item in images if item),
+            tuple(item for item in containers if item),
+            self._needed(),
+        )
+
+    async def _container(self, listed: Container) -> Container | None:
+        if not labels.is_app(listed.labels, self._scope.project, self._scope.service):
+            return listed
+        found = await self._engine.container(listed.id)
+        return found and replace(listed, state=found.state, changed=found.changed)
+
+    async def _image(self, listed: Image) -> Image | None:
+        own = self._scope.carried_by(listed.labels)
+        if not own and (listed.tags or not self._policy.marks(listed.labels)):
+            return listed
+        found, size = await self._engine.image(listed.id), await self._engine.image_size(listed.id)
+        if found is None or size is None:
+            return None
+        return replace(listed, tags=found.tags, tagged=found.tagged, parent=found.parent, size=size)
+
+    async def _carry_out(self, report: Report, begun: float) -> Report:
+        stale = any(verdict.remove for verdict in report.verdicts)
+        before = await self._engine.usage() if stale else None
+        done: list[Verdict] = []
+        try:
+            for verdict in report.verdicts:
+                done.append(await self._finish(verdict, done) if verdict.remove else verdict)
+            report = replace(report, verdicts=tuple(done))
+            if before is not None:
+                report = _measured(report, before, await self._engine.usage())
+        except BaseException:
+            if any(verdict.remove for verdict in done):
+                self._tell(done, 0, begun)
+            raise
+        report = replace(report, seconds=time.monotonic() - begun)
+        self._tell(done, report.freed or 0, begun)
+        return report
+
+    def _tell(self, done: Sequence[Verdict], freed: int, begun: float) -> None:
+        items = tuple(verdict.item for verdict in done)
+        seconds = time.monotonic() - begun
+        self._observer.notify(Pruned(service=self._scope.service, items=items, freed=freed, seconds=seconds))
+
+    async def _finish(self, verdict: Verdict, done: list[Verdict]) -> Verdict:
+        """Carry out one verdict to its end even when cancelled, so that what is told is true."""
+        removal = asyncio.ensure_future(self._remove(verdict))
+        try:
+            return await asyncio.shield(removal)
+        except asyncio.CancelledError:
+            done.append(await removal)
+            raise
+
+    async def _remove(self, verdict: Verdict) -> Verdict:
+        """Carry out one verdict; what came in between keeps the object, and is said."""
+        needed = self._needed()
+        if verdict.id in needed.ids or verdict.id == needed.live:
+            return verdict.kept("the daemon needs it")
+        try:
+            if verdict.kind is Kind.CONTAINER:
+                return _said(verdict, await self._engine.remove(verdict.id, force=False))
+            return await self._remove_image(verdict)
+        except EngineError as error:
+            return verdict.kept(f"the engine refused: {error}")
+
+    async def _remove_image(self, verdict: Verdict) -> Verdict:
+        """Take off the tags of ours, or remove an untagged image by id, after one more look at its names.
+
+        By id an image goes together with a last tag that somebody gave it; by tag only what the tag is.
+        """
+        found = await self._engine.image(verdict.id)
+        if found is None:
+            return verdict.kept("it was gone already")
+        # Under a tag of ours the containerd store lists a name by digest too; an untagged image has none.
+        names = found.tags if verdict.tags else (*found.tags, *found.digests)
+        others = set(names) - set(verdict.tags)
+        if verdict.kind is Kind.TAG and not others:
+            return verdict.kept("it is the image's only tag by now")
+        if verdict.kind is not Kind.TAG and others:
+            return verdict.kept(f"named {min(others)} in the meantime")
+        result = Removal.GONE
+        for ref in verdict.tags or (verdict.id,):
+            if verdict.tags and ref not in found.tags:
+                continue
+            result = await self._engine.remove_image(ref)
+            if result is Removal.IN_USE:
+                break
+        return _said(verdict, result)
+
+    def _warn(self, report: Report, info: EngineInfo) -> None:
+        """Say once that the engine's disk is nearly full, when pruning did not help."""
+        disk = self._space(info)
+        was, self._low = self._low, bool(disk and disk.low)
+        if disk is None or not disk.low or was:
+            return
+        text = (
+            f"the engine's disk has {words.size(disk.free)} of {words.size(disk.total)} free: "
+            f"only one final image is kept now, {words.size(report.freed or 0)} were given back; "
+            "`watcher prune --dry-run` shows what fills it"
+        )
+        self._observer.notify(Notice(service=self._scope.service, level="warning", text=text))
+
+
+def _measured(report: Report, before: Usage, after: Usage) -> Report:
+    bound = sum(verdict.size for verdict in report.verdicts if verdict.remove)
+    freed, cached = given_back(before, after, bound)
+    return replace(report, freed=freed, cached=cached, cache=Cache.of(after.cache))
+
+
+def _said(verdict: Verdict, result: Removal) -> Verdict:
+    if result is Removal.REMOVED:
+        return verdict
+    gone = result is Removal.GONE
+    return verdict.kept("it was gone already" if gone else "the engine says that it is in use")

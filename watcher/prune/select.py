@@ -1,0 +1,179 @@
+"""Which objects are stale, each with the reason: a pure function of what is there."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from watcher import labels, words
+from watcher.engine import Container, Image
+from watcher.observe import short
+from watcher.prune.model import Inventory, Kind, Policy, Verdict
+
+# A container in any other state runs, is about to, or is being removed already.
+_STOPPED = frozenset({"created", "exited", "dead"})
+_IMAGE_KINDS = {labels.FINAL: Kind.FINAL, labels.BUILDER: Kind.BUILDER}
+
+
+def select_stale(inventory: Inventory, policy: Policy, now: float) -> tuple[Verdict, ...]:
+    """What becomes of every image and of every container of this service, in the order of execution.
+
+    `now` is Unix seconds by the engine's clock. Removed at most: containers of this service that a killed
+    daemon left; images of this service that nothing needs; surplus `rev-…` tags of those that stay; and with
+    `policy.all_projects` untagged images with the builder label.
+    """
+    containers = [
+        _container(item, inventory, policy, now)
+        for item in inventory.containers
+        if labels.is_app(item.labels, inventory.scope.project, inventory.scope.service)
+    ]
+    leaving = {verdict.id for verdict in containers if verdict.remove}
+    users: dict[str, list[Container]] = defaultdict(list)
+    for item in inventory.containers:
+        if item.id not in leaving:
+            users[item.image].append(item)
+    judge = _Judge(inventory, policy, now, users)
+    images = [judge.image(item) for item in inventory.images]
+    staying = {verdict.id for verdict in images if not verdict.remove}
+    tags = [tag for item in inventory.images if item.id in staying for tag in judge.surplus(item)]
+    return (*containers, *images, *tags)
+
+
+def _touched(image: Image) -> float:
+    """When the image was made or last tagged: a build from the cache gives an old image a new tag."""
+    return max(image.created, image.tagged)
+
+
+def _young(age: float, grace: float) -> str | None:
+    if age >= grace:
+        return None
+    return f"{words.seconds(max(0.0, age))} old: younger than the grace period of {words.seconds(grace)}"
+
+
+def _container(item: Container, inventory: Inventory, policy: Policy, now: float) -> Verdict:
+    """A container of this service: it goes when it is stopped, has a name of the daemon's, and is old."""
+    scope = inventory.scope
+    keep = Verdict(Kind.CONTAINER, item.id, item.name, 0, remove=False, reason="")
+    if item.id in inventory.needed.ids:
+        return keep.kept("the daemon needs it")
+    if item.state not in _STOPPED:
+        return keep.kept(f"it is {item.state}")
+    if item.name == scope.container:
+        return keep.kept("it has the service's own name")
+    if not item.name.startswith(f"{scope.container}."):
+        return keep.kept(f"its name is not one the daemon gives for {scope.container}")
+    if young := _young(now - item.changed, policy.grace):
+        return keep.kept(young)
+    return Verdict(Kind.CONTAINER, item.id, item.name, 0, remove=True, reason="stopped and left behind")
+
+
+class _Judge:
+    """Judges images one by one, knowing all of them."""
+
+    def __init__(
+        self, inventory: Inventory, policy: Policy, now: float, users: Mapping[str, Sequence[Container]]
+    ) -> None:
+        self._scope, self._needed = inventory.scope, inventory.needed
+        self._policy, self._now, self._users = policy, now, users
+        own = [image for image in inventory.images if self._own(image) and not self._stranger(image)]
+        own.sort(key=lambda image: (image.id == self._needed.live, _touched(image), image.id), reverse=True)
+        finals = [image for image in own if self._kind(image) is Kind.FINAL and image.tags]
+        good = [image.id for image in finals if self._good(image)]
+        self._last_good = frozenset(good[: policy.kept_finals])
+        self._newest_builder = next((image.id for image in own if self._kind(image) is Kind.BUILDER), None)
+
+    def image(self, image: Image) -> Verdict:
+        """The verdict on one image."""
+        kind = self._kind(image)
+        name = next(iter((*image.tags, *image.digests)), short(image.id))
+        why = "a superseded build" if kind is Kind.FINAL else "an untagged builder image"
+        verdict = Verdict(kind, image.id, name, image.size, remove=True, reason=why, tags=image.tags)
+        reason = self._stranger(image) or self._use(image) or self._fresh(image) or self._rank(image)
+        return verdict.kept(reason) if reason else verdict
+
+    def surplus(self, image: Image) -> list[Verdict]:
+        """Tags too many on an image that stays: every revision that gave the very same image left one."""
+        if self._kind(image) is not Kind.FINAL or self._stranger(image) or self._fresh(image):
+            return []
+        marked = [(tag, revision) for tag in image.tags if (revision := self._scope.revision(tag))]
+        free = sorted(tag for tag, revision in marked if not self._needed.names(revision))
+        kept = max(0, self._policy.kept_finals - (len(marked) - len(free)))
+        reason = f"one of {len(marked)} tags of the same image"
+        return [
+            Verdict(Kind.TAG, image.id, tag, 0, remove=True, reason=reason, tags=(tag,))
+            for tag in free[kept:]
+        ]
+
+    def _own(self, image: Image) -> bool:
+        return self._scope.carried_by(image.labels)
+
+    def _kind(self, image: Image) -> Kind:
+        if self._own(image):
+            return _IMAGE_KINDS.get(image.labels.get(labels.KIND, ""), Kind.OTHER)
+        return Kind.BUILDER if self._dangling_builder(image) else Kind.OTHER
+
+    def _dangling_builder(self, image: Image) -> bool:
+        """Whether the article's clean-up, `docker image prune --filter label=…`, would take it."""
+        return not image.tags and not image.digests and self._policy.marks(image.labels)
+
+    def _good(self, image: Image) -> bool:
+        return image.id == self._needed.live or image.id not in self._needed.failed
+
+    # Why an image stays; None where nothing speaks for it.
+
+    def _stranger(self, image: Image) -> str | None:
+        """It is not ours to judge."""
+        scope, found = self._scope, image.labels
+        if not self._own(image):
+            return self._others(image)
+        if found.get(labels.KIND) not in _IMAGE_KINDS or labels.REVISION in found or image.parent:
+            return "made by somebody else from an image or a container of this service"
+        if foreign := next((tag for tag in image.tags if not scope.owns(tag)), None):
+            return f"tagged {foreign} by somebody else"
+        # The containerd store gives every tagged image a name by digest in the tag's own repository; a name
+        # by digest anywhere else was pushed or pulled, and such an image is not dangling.
+        named = (name for name in image.digests if not (image.tags and scope.holds(name.partition("@")[0])))
+        if digest := next(named, None):
+            return f"named {digest} by somebody else"
+        return None
+
+    def _others(self, image: Image) -> str | None:
+        """It is of another service or project, or nothing shows whose it is."""
+        found = image.labels
+        if self._dangling_builder(image) and self._policy.all_projects:
+            return None
+        if project := found.get(labels.PROJECT):
+            service = found.get(labels.SERVICE)
+            return f"it belongs to service {service} of project {project}"
+        if self._dangling_builder(image):
+            return (
+                f"untagged and labelled {self._policy.builder_label}, but nothing shows that it is of this "
+                "project; `watcher prune --all-projects` removes it"
+            )
+        return "somebody else's"
+
+    def _use(self, image: Image) -> str | None:
+        """Something runs from it, or is about to."""
+        if image.id == self._needed.live:
+            return "it is live"
+        if users := self._users.get(image.id):
+            return f"in use by container {users[0].name} ({users[0].state})"
+        revisions = (revision for tag in image.tags if (revision := self._scope.revision(tag)))
+        if image.id in self._needed.ids or any(map(self._needed.names, revisions)):
+            return "the daemon needs it"
+        return None
+
+    def _fresh(self, image: Image) -> str | None:
+        """It was made or tagged a moment ago, by a build that may still go on."""
+        grace = self._policy.image_grace if self._own(image) else self._policy.grace
+        return _young(self._now - _touched(image), grace)
+
+    def _rank(self, image: Image) -> str | None:
+        """It is the newest of its kind, or one of the newest."""
+        if moving := next(filter(None, map(self._scope.moving, image.tags)), None):
+            return moving
+        if image.id == self._newest_builder:
+            return "the newest builder image"
+        if image.id in self._last_good:
+            return f"one of the last {words.count(self._policy.kept_finals, 'final image')}"
+        return None
