@@ -14,8 +14,8 @@ engine_ready() {
         context=${DOCKER_CONTEXT:-$(docker context inspect --format '{{.Name}}' 2>/dev/null || echo default)}
         [ "$context" = default ] ||
             fail "no Docker engine answers in the docker context \"$context\"; start it, or change with: docker context use default"
+        check_group
     fi
-    check_group
     if ! has docker || ! dockerd=$(find_dockerd); then
         apt_install "no Docker engine here" docker.io
         dockerd=$(find_dockerd) || fail "docker.io is installed, but without dockerd; install a Docker engine by hand."

@@ -1,0 +1,347 @@
+"""What ./dev decides, with stand-ins for the programs it calls; and the example project it starts from."""
+
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TOOLS = [
+    *(
+        "awk",
+        "basename",
+        "cat",
+        "chmod",
+        "cp",
+        "cut",
+        "date",
+        "dirname",
+        "env",
+        "find",
+        "flock",
+        "grep",
+        "head",
+        "id",
+    ),
+    *(
+        "ls",
+        "mkdir",
+        "mktemp",
+        "mv",
+        "rm",
+        "sed",
+        "sh",
+        "sha256sum",
+        "sleep",
+        "sort",
+        "tail",
+        "timeout",
+        "touch",
+        "tr",
+    ),
+    "uname",
+]
+
+# Makes an environment whose python writes down how it is called.
+PYTHON = """#!/bin/sh
+case "$*" in
+    -c*) exit ${PYTHON_TOO_OLD:-0} ;;
+    "-m venv --clear "*) echo "venv" >>"$CALLS"; mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
+    "-m pip "*)
+        echo "pip user=${PIP_USER-unset} cert=${PIP_CERT-unset}: $*" >>"$CALLS"
+        exit ${PIP_FAILS:-0} ;;
+    *) echo "python pid=$$ $*" >>"$CALLS" ;;
+esac
+"""
+
+DOCKER = """#!/bin/sh
+case "$1 $2" in
+    "version "*) [ -z "$ENGINE_DEAD" ] ;;
+    "context "*) echo default ;;
+    "image inspect")
+        case "$*" in
+            *recipe*) echo "${RECIPES-.
+.}" | grep . ;;
+            *) [ -n "${RECIPES-both}" ] && echo "${STAND_IN:-}" ;;
+        esac ;;
+    "pull "*) echo "docker $*" >>"$CALLS"; echo "no such host" >&2; exit 1 ;;
+esac
+"""
+
+MAKE = """#!/bin/sh
+if [ "${1:-}" = --recipe ]; then echo 123456789abc; else echo "make" >>"$CALLS"; fi
+"""
+
+
+class Sandbox:
+    """A copy of the project's scripts, and a PATH of nothing but the usual tools and what a test adds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "project"
+        self.bin = folder / "bin"
+        self.calls_file = folder / "calls"
+        self.bin.mkdir()
+        self.root.mkdir()
+        self.calls_file.touch()
+        for name in ("dev", "pyproject.toml", "requirements-dev.lock"):
+            shutil.copy(ROOT / name, self.root / name)
+        shutil.copytree(ROOT / "deploy", self.root / "deploy")
+        (self.root / "examples/go-server").mkdir(parents=True)
+        shutil.copy(ROOT / "examples/go-server/go.mod", self.root / "examples/go-server/go.mod")
+        self.script(self.root / "deploy/bases/make", MAKE)
+        for name in TOOLS:
+            found = shutil.which(name)
+            assert found, name
+            (self.bin / name).symlink_to(found)
+
+    def script(self, path: Path, text: str) -> None:
+        path.unlink(missing_ok=True)
+        path.write_text(text)
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    def add(self, name: str, text: str) -> None:
+        self.script(self.bin / name, text)
+
+    def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(self.root / "dev"), *args],
+            env={"PATH": str(self.bin), "CALLS": str(self.calls_file), "HOME": str(self.root), **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd="/",
+        )
+
+    def run(self, *args: str, **env: str) -> tuple[int, str]:
+        """Exit code, and everything that was written."""
+        process = self.start(*args, **env)
+        out, err = process.communicate()
+        return process.returncode, out + err
+
+    def calls(self, start: str = "") -> list[str]:
+        return [line for line in self.calls_file.read_text().splitlines() if line.startswith(start)]
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Sandbox:
+    made = Sandbox(tmp_path)
+    made.add("python3", PYTHON)
+    made.add("docker", DOCKER)
+    return made
+
+
+def test_help_names_every_command(sandbox: Sandbox) -> None:
+    code, text = sandbox.run("help")
+    assert code == 0
+    for command in ("run", "watcher", "test", "check", "bench", "engine", "help"):
+        assert f"\n  {command} " in text
+
+
+def test_an_unknown_command_is_refused(sandbox: Sandbox) -> None:
+    code, text = sandbox.run("frobnicate")
+    assert code == 1
+    assert "there is no command ./dev frobnicate" in text
+
+
+def test_the_environment_is_made_once_and_filled_again_when_the_lock_changes(sandbox: Sandbox) -> None:
+    for _ in range(2):
+        assert sandbox.run("watcher", "status")[0] == 0
+    assert len(sandbox.calls("venv")) == 1
+    first = sandbox.calls("pip")
+    assert "--require-hashes -r" in first[0]
+    assert "--no-deps --no-build-isolation -e" in first[1]
+    assert len(first) == 2
+
+    with (sandbox.root / "requirements-dev.lock").open("a") as lock:
+        lock.write("# changed\n")
+    assert sandbox.run("watcher", "status")[0] == 0
+    assert len(sandbox.calls("venv")) == 1
+    assert len(sandbox.calls("pip")) == 4
+    assert len(sandbox.calls("python")) == 3
+
+
+def test_two_at_once_make_one_environment(sandbox: Sandbox) -> None:
+    both = [sandbox.start("watcher", "status") for _ in range(2)]
+    for process in both:
+        process.communicate()
+        assert process.returncode == 0
+    assert len(sandbox.calls("venv")) == 1
+    assert len(sandbox.calls("python")) == 2
+
+
+def test_pip_settings_that_send_packages_elsewhere_are_dropped_and_certificates_kept(
+    sandbox: Sandbox,
+) -> None:
+    assert sandbox.run("watcher", "status", PIP_USER="1", PIP_CERT="/some/ca.crt")[0] == 0
+    for call in sandbox.calls("pip"):
+        assert call.startswith("pip user=unset cert=/some/ca.crt:")
+
+
+def test_a_failed_installation_is_one_sentence_and_tried_again(sandbox: Sandbox) -> None:
+    code, text = sandbox.run("watcher", "status", PIP_FAILS="1")
+    assert code == 1
+    assert "could not be installed" in text
+    assert not sandbox.calls("python")
+    assert sandbox.run("watcher", "status")[0] == 0
+    assert len(sandbox.calls("python")) == 1
+
+
+def test_an_old_python_without_apt_is_named(sandbox: Sandbox) -> None:
+    code, text = sandbox.run("watcher", "status", PYTHON_TOO_OLD="1")
+    assert code == 1
+    assert "Python 3.11 or newer is needed: install python3 python3-venv by hand" in text
+
+
+def test_run_becomes_the_python_process_with_the_example_as_project(sandbox: Sandbox) -> None:
+    process = sandbox.start("run", "--plain")
+    process.communicate()
+    assert process.returncode == 0
+    (call,) = sandbox.calls("python")
+    assert (
+        call == f"python pid={process.pid} -m watcher run --project {sandbox.root}/examples/go-server --plain"
+    )
+
+
+@pytest.mark.parametrize("option", [["--project", "x"], ["--project=x"]])
+def test_run_keeps_a_project_that_is_given(sandbox: Sandbox, option: list[str]) -> None:
+    assert sandbox.run("run", *option)[0] == 0
+    (call,) = sandbox.calls("python")
+    assert call.endswith(" -m watcher run " + " ".join(option))
+
+
+def test_images_that_are_there_are_left_alone(sandbox: Sandbox) -> None:
+    code, text = sandbox.run("engine")
+    assert (code, text) == (0, "")
+    assert sandbox.calls() == []
+
+
+def test_stand_ins_of_this_recipe_are_used_and_named_loudly(sandbox: Sandbox) -> None:
+    code, text = sandbox.run("engine", RECIPES="123456789abc.\n123456789abc.", STAND_IN="true")
+    assert code == 0
+    assert "STAND-INS" in text
+    assert sandbox.calls() == []
+
+
+def test_stand_ins_of_another_recipe_are_made_again_without_asking_a_registry(sandbox: Sandbox) -> None:
+    assert sandbox.run("engine", RECIPES="000000000000.\n000000000000.", STAND_IN="true")[0] == 0
+    assert sandbox.calls() == ["make"]
+
+
+def test_absent_images_are_asked_for_before_stand_ins_are_made(sandbox: Sandbox) -> None:
+    _, text = sandbox.run("engine", RECIPES="")
+    assert sandbox.calls() == ["docker pull golang:alpine", "make"]
+    assert "no registry gave golang:alpine: no such host" in text
+
+
+def no_docker(sandbox: Sandbox) -> None:
+    (sandbox.bin / "docker").unlink()
+
+
+def an_ordinary_user(sandbox: Sandbox) -> None:
+    no_docker(sandbox)
+    sandbox.add("apt-get", "#!/bin/sh\necho apt-get >>$CALLS\n")
+    sandbox.add("id", '#!/bin/sh\n[ "$1" = -u ] && echo 1000 || echo somebody\n')
+
+
+def failing_apt(sandbox: Sandbox) -> None:
+    no_docker(sandbox)
+    sandbox.add("apt-get", "#!/bin/sh\necho 'E: Unable to locate package'\nexit 100\n")
+    sandbox.add("id", "#!/bin/sh\necho 0\n")
+
+
+@pytest.mark.parametrize(
+    ("env", "says"),
+    [
+        (
+            {"DOCKER_HOST": "tcp://192.0.2.1:2375"},
+            "no Docker engine answers at DOCKER_HOST=tcp://192.0.2.1:2375",
+        ),
+        ({"DOCKER_CONTEXT": "far"}, 'no Docker engine answers in the docker context "far"'),
+    ],
+)
+def test_an_engine_elsewhere_that_is_silent_is_named(
+    sandbox: Sandbox, env: dict[str, str], says: str
+) -> None:
+    code, text = sandbox.run("engine", ENGINE_DEAD="1", **env)
+    assert code == 1
+    assert says in text
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("prepare", "says"),
+    [
+        (no_docker, "no Docker engine here: install docker.io by hand, this is not Debian or Ubuntu."),
+        (an_ordinary_user, "no Docker engine here: ask an administrator for: apt-get install docker.io"),
+        (failing_apt, "apt-get install docker.io failed (E: Unable to locate package)"),
+    ],
+)
+def test_an_engine_that_cannot_be_installed_is_explained(
+    sandbox: Sandbox, prepare: Callable[[Sandbox], None], says: str
+) -> None:
+    prepare(sandbox)
+    code, text = sandbox.run("engine")
+    assert code == 1
+    assert says in text
+
+
+def test_the_recipe_of_the_stand_ins_changes_with_each_of_its_files(tmp_path: Path) -> None:
+    bases = shutil.copytree(ROOT / "deploy/bases", tmp_path / "bases")
+
+    def recipe() -> str:
+        return subprocess.run([bases / "make", "--recipe"], check=True, capture_output=True, text=True).stdout
+
+    seen = {recipe()}
+    assert recipe() in seen
+    for path in (bases / "make", bases / "packages", *(bases / "image").iterdir()):
+        with path.open("a") as file:
+            file.write("# changed\n")
+        assert recipe() not in seen, path.name
+        seen.add(recipe())
+
+
+def test_the_examples_dockerfile_is_the_articles() -> None:
+    lines = (ROOT / "examples/go-server/Dockerfile").read_text().splitlines()
+    assert [line for line in lines if line] == [
+        "FROM golang:alpine AS builder",
+        "LABEL stage=builder",
+        "RUN apk add --no-cache gcc libc-dev",
+        "WORKDIR /workspace",
+        "COPY . .",
+        "RUN CGO_ENABLED=0 GOOS=linux go build -a -o mygoexecutable .",
+        "FROM alpine AS final",
+        "ARG ENV",
+        "COPY --from=builder /workspace/mygoexecutable .",
+        "COPY --from=builder /workspace/_envs/env_$ENV.yaml ./_envs/",
+        'CMD ["./mygoexecutable"]',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "env", "image", "container", "port"),
+    [
+        ("docker-compose-dev.yml", "dev", "go-server-dev", "go-server-box-dev", "9000:9000"),
+        ("docker-compose.yml", "prod", "go-server", "go-server-box", "4445:9000"),
+    ],
+)
+def test_both_compose_files_say_what_the_article_says(
+    file: str, env: str, image: str, container: str, port: str
+) -> None:
+    example = ROOT / "examples/go-server"
+    assert yaml.safe_load((example / file).read_text()) == {
+        "version": "3.5",
+        "services": {
+            "go-server": {
+                "build": {"context": ".", "args": {"ENV": env}},
+                "image": image,
+                "container_name": container,
+                "ports": [port],
+            }
+        },
+    }
+    assert yaml.safe_load((example / f"_envs/env_{env}.yaml").read_text())["environment"] == env
