@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from watcher.buildkit import filesync
 from watcher.buildkit.errors import BuildkitError, RpcError, SolveFailed
@@ -27,10 +28,11 @@ from watcher.buildkit.sources import ContextSource
 _SOLVE = "/moby.buildkit.v1.Control/Solve"
 _STATUS = "/moby.buildkit.v1.Control/Status"
 
-# Seconds that the rest of the progress may take once the result is there; it normally ends in milliseconds. A
-# build that was refused before its first step leaves the progress call waiting for it until the engine gives
-# up.
-_REST_OF_PROGRESS = 3.0
+# Seconds that the rest may take once the result, or the end of the session, is there; milliseconds are
+# normal.
+_REST = 3.0
+# The same without any progress yet: a build that was refused before its first step leaves the call for its
+# progress waiting until the engine gives up.
 _FIRST_PROGRESS = 0.25
 
 
@@ -182,25 +184,43 @@ class _Run:
         status = asyncio.create_task(self._follow())
         message = self._request.message(self._ref, self._session.id)
         solving = asyncio.create_task(self._channel.unary(_SOLVE, message))
-        tasks = (session, status, solving)
         try:
-            await asyncio.wait((session, solving, self._source_failure), return_when=asyncio.FIRST_COMPLETED)
-            if self._source_failure.done():
-                raise self._source_failure.result()
-            if not solving.done():
-                # The engine ended the session, or the connection was lost; the build cannot go on.
-                session.result()
-                raise SolveFailed("the engine ended the session before the build")
-            await asyncio.wait(
-                (status,), timeout=_REST_OF_PROGRESS if self._progress.began else _FIRST_PROGRESS
-            )
-            return self._read_result(solving)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._wait(solving, session, status)
+            await asyncio.wait((status,), timeout=_REST if self._progress.began else _FIRST_PROGRESS)
+            if status.done():
+                status.result()
             for event in self._progress.end():
                 self._on_progress(event)
+            return self._read_result(solving)
+        finally:
+            for task in (solving, status, session):
+                task.cancel()
+            await asyncio.gather(solving, status, session, return_exceptions=True)
+
+    async def _wait(
+        self, solving: asyncio.Task[bytes], session: asyncio.Task[None], status: asyncio.Task[None]
+    ) -> None:
+        """Wait until the build has ended. Raises what makes going on pointless."""
+        waiting: set[asyncio.Future[Any]] = {solving, session, status, self._source_failure}
+        while not solving.done():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if self._source_failure in done:
+                raise self._source_failure.result()
+            if status in done:
+                # Raises what the listener raised, if it did.
+                status.result()
+            if session in done and not solving.done():
+                await self._session_ended(solving, session)
+
+    async def _session_ended(self, solving: asyncio.Task[bytes], session: asyncio.Task[None]) -> None:
+        """The engine ended the session first: its answer to the build, which says why, must come soon."""
+        await asyncio.wait((solving,), timeout=_REST)
+        if not solving.done():
+            try:
+                session.result()
+            except RpcError as error:
+                raise SolveFailed(f"the engine ended the session of the build: {error}") from error
+            raise SolveFailed("the engine ended the session of the build")
 
     def _source_failed(self, error: Exception) -> None:
         if not self._source_failure.done():

@@ -1,0 +1,458 @@
+"""A build from the client's side: what it returns, tells and raises, and that nothing is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from tests.unit.buildkit.fake_engine import Build, FakeEngine, running
+from watcher.buildkit import (
+    CacheImport,
+    Client,
+    ConnectError,
+    ContextChanged,
+    Credentials,
+    DirectorySource,
+    Entry,
+    FileEntry,
+    MemorySource,
+    Progress,
+    RpcError,
+    SolveFailed,
+    SolveRequest,
+    StepFinished,
+    StepLog,
+    StepStarted,
+)
+from watcher.buildkit import solve as solve_module
+from watcher.buildkit.messages.auth_pb2 import CredentialsRequest, CredentialsResponse
+from watcher.buildkit.messages.control_pb2 import StatusResponse, Vertex, VertexLog
+from watcher.buildkit.messages.health_pb2 import HealthCheckResponse
+from watcher.buildkit.messages.secrets_pb2 import GetSecretRequest, GetSecretResponse
+from watcher.buildkit.sources import ContextSource
+
+DOCKERFILE = MemorySource({"Dockerfile": b"FROM scratch\n"})
+IMAGE = {"containerimage.digest": "sha256:1"}
+
+
+def request(context: ContextSource | None = None, **more: object) -> SolveRequest:
+    values: dict[str, object] = {
+        "context": context or MemorySource({"main.go": b"package main"}),
+        "dockerfile": DOCKERFILE,
+        "shared_key": "project",
+    }
+    return SolveRequest(**(values | more))  # type: ignore[arg-type]
+
+
+def ignore(_event: Progress) -> None:
+    pass
+
+
+async def take_context(build: Build) -> dict[str, str]:
+    await build.receive()
+    return IMAGE
+
+
+async def wait_forever(build: Build) -> dict[str, str]:
+    await asyncio.Event().wait()
+    return IMAGE
+
+
+async def test_the_result_is_what_the_exporter_says():
+    async with running(FakeEngine(take_context)) as (client, _):
+        result = await client.solve(request(), ignore)
+    assert result.image_id == "sha256:1"
+    assert result.exporter_response == IMAGE
+
+
+async def test_everything_asked_for_is_in_the_message():
+    engine = FakeEngine(take_context)
+    async with running(engine) as (client, _):
+        await client.solve(
+            request(
+                filename="build.Dockerfile",
+                target="final",
+                build_args={"ENV": "dev"},
+                labels={"a.b": "c"},
+                platform="linux/arm64",
+                no_cache=True,
+                add_hosts={"db": "10.0.0.1", "mq": "10.0.0.2"},
+                network="host",
+                frontend_attrs={"ulimit": "nofile=1"},
+                names=("docker.io/library/a:1", "docker.io/library/a:2"),
+                exporter_attrs={"compression": "uncompressed"},
+                cache_imports=(CacheImport(type="registry", attrs={"ref": "r/x"}),),
+                entitlements=("network.host",),
+            ),
+            ignore,
+        )
+    message = engine.builds[0].request
+    assert dict(message.FrontendAttrs) == {
+        "filename": "build.Dockerfile",
+        "target": "final",
+        "build-arg:ENV": "dev",
+        "label:a.b": "c",
+        "platform": "linux/arm64",
+        "no-cache": "",
+        "add-hosts": "db=10.0.0.1,mq=10.0.0.2",
+        "force-network-mode": "host",
+        "image-resolve-mode": "local",
+        "ulimit": "nofile=1",
+    }
+    assert message.Frontend == "dockerfile.v0"
+    assert message.ExporterDeprecated == "moby"
+    assert dict(message.ExporterAttrsDeprecated) == {
+        "name": "docker.io/library/a:1,docker.io/library/a:2",
+        "compression": "uncompressed",
+    }
+    assert [(each.Type, dict(each.Attrs)) for each in message.Cache.Imports] == [("registry", {"ref": "r/x"})]
+    assert list(message.Entitlements) == ["network.host"]
+
+
+async def test_the_engine_receives_exactly_the_context():
+    files = {"main.go": b"package main", "cmd/a/a.go": b"x" * 3_000_000, "empty": b"", "cmd/b.go": b"b"}
+    engine = FakeEngine(take_context)
+    async with running(engine) as (client, _):
+        await client.solve(request(MemorySource(files)), ignore)
+    kept = engine.kept["project", "context"]
+    assert kept.contents == files
+    assert list(kept.stats) == ["cmd", "cmd/a", "cmd/a/a.go", "cmd/b.go", "empty", "main.go"]
+    assert all(each.uid == each.gid == 0 for each in kept.stats.values())
+
+
+async def test_only_what_changed_is_sent_again():
+    engine = FakeEngine(take_context)
+    files = {f"pkg/file{number}.go": b"%d" % number for number in range(200)}
+    async with running(engine) as (client, _):
+        await client.solve(request(MemorySource(files)), ignore)
+        files["pkg/file7.go"] = b"changed"
+        files["pkg/new.go"] = b"new"
+        del files["pkg/file9.go"]
+        await client.solve(request(MemorySource(files)), ignore)
+        await client.solve(request(MemorySource(files), shared_key="other"), ignore)
+    assert len(engine.builds[0].requested) == 200
+    assert engine.builds[1].requested == ["pkg/file7.go", "pkg/new.go"]
+    assert len(engine.builds[2].requested) == 200
+    assert engine.kept["project", "context"].contents == files
+
+
+async def test_progress_is_told_in_order_and_lines_stay_whole():
+    async def script(build: Build) -> dict[str, str]:
+        vertex = Vertex(digest="d", name="[builder 2/5] RUN go build")
+        vertex.started.seconds = 10
+        await build.tell(StatusResponse(vertexes=[vertex]))
+        for part in (b"one\ntw", b"o\nthree \xc3", b"\xa9"):
+            await build.tell(StatusResponse(logs=[VertexLog(vertex="d", stream=2, msg=part)]))
+        vertex.completed.seconds = 12
+        await build.tell(StatusResponse(vertexes=[vertex]))
+        return IMAGE
+
+    events: list[Progress] = []
+    async with running(FakeEngine(script)) as (client, _):
+        await client.solve(request(), events.append)
+    assert [type(event) for event in events] == [StepStarted, StepLog, StepLog, StepLog, StepFinished]
+    assert [event.text for event in events if isinstance(event, StepLog)] == ["one", "two", "three é"]
+    assert (events[0].step.stage, events[0].step.index, events[0].step.total) == ("builder", 2, 5)
+    assert isinstance(events[-1], StepFinished)
+    assert events[-1].seconds == 2.0
+
+
+async def test_a_failed_build_names_its_step_and_brings_what_it_wrote():
+    async def script(build: Build) -> dict[str, str]:
+        vertex = Vertex(digest="d", name="[builder 5/5] RUN go build")
+        await build.tell(StatusResponse(vertexes=[vertex]))
+        await build.tell(
+            StatusResponse(logs=[VertexLog(vertex="d", stream=2, msg=b"./a.go:3: undefined: x\n")])
+        )
+        vertex.error = "exit code: 1"
+        vertex.completed.seconds = 1
+        stopped = Vertex(digest="e", name="[other 1/1] RUN", error="context canceled")
+        stopped.completed.seconds = 1
+        await build.tell(StatusResponse(vertexes=[stopped, vertex]))
+        raise RpcError(2, "failed to solve: exit code: 1")
+
+    async with running(FakeEngine(script)) as (client, _):
+        with pytest.raises(SolveFailed) as caught:
+            await client.solve(request(), ignore)
+        assert not client.closed
+    assert caught.value.step == "[builder 5/5] RUN go build"
+    assert caught.value.log == ("./a.go:3: undefined: x",)
+    assert caught.value.reason == "failed to solve: exit code: 1"
+
+
+async def test_a_listener_that_raises_ends_the_build_with_its_error():
+    async def script(build: Build) -> dict[str, str]:
+        vertex = Vertex(digest="d", name="x")
+        vertex.started.seconds = 1
+        await build.tell(StatusResponse(vertexes=[vertex]))
+        return await wait_forever(build)
+
+    def listen(_event: Progress) -> None:
+        raise ZeroDivisionError
+
+    async with running(FakeEngine(script)) as (client, _):
+        with pytest.raises(ZeroDivisionError):
+            await client.solve(request(), listen)
+
+
+async def test_progress_that_never_ends_does_not_hold_back_the_result(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(solve_module, "_REST", 0.01)
+    monkeypatch.setattr(solve_module, "_FIRST_PROGRESS", 0.01)
+    engine = FakeEngine(take_context)
+    engine.end_progress = False
+    async with running(engine) as (client, _):
+        assert (await client.solve(request(), ignore)).image_id == "sha256:1"
+
+
+async def test_several_builds_at_once_do_not_disturb_each_other():
+    engine = FakeEngine(take_context)
+    contexts = [{f"file{number}": bytes([number]) * 100_000} for number in range(10)]
+    async with running(engine) as (client, _):
+        await asyncio.gather(
+            *(
+                client.solve(request(MemorySource(files), shared_key=str(number)), ignore)
+                for number, files in enumerate(contexts)
+            )
+        )
+    assert [engine.kept[str(number), "context"].contents for number in range(10)] == contexts
+
+
+async def test_the_session_is_healthy_and_serves_nothing_unknown():
+    answers: list[object] = []
+
+    async def script(build: Build) -> dict[str, str]:
+        answer = await build.session.unary("/grpc.health.v1.Health/Check", b"")
+        answers.append(HealthCheckResponse.FromString(answer).status)
+        for method in ("/moby.sshforward.v1.SSH/CheckAgent", "/moby.filesync.v1.Auth/FetchToken"):
+            with pytest.raises(RpcError) as caught:
+                await build.session.unary(method, b"")
+            answers.append(caught.value.code)
+        with pytest.raises(RpcError, match="no access allowed to dir 'home'") as caught:
+            await build.receive("home")
+        answers.append(caught.value.code)
+        return IMAGE
+
+    async with running(FakeEngine(script)) as (client, _):
+        await client.solve(request(), ignore)
+    assert answers == [HealthCheckResponse.SERVING, 12, 12, 5]
+
+
+async def test_secrets_come_from_memory_or_files_and_unknown_ones_are_not_found(tmp_path: Path):
+    (tmp_path / "token").write_bytes(b"from a file")
+    answers: list[object] = []
+
+    async def script(build: Build) -> dict[str, str]:
+        for name in ("memory", "file", "gone", "HTTP_AUTH_HEADER_x"):
+            message = GetSecretRequest(ID=name).SerializeToString()
+            try:
+                answer = await build.session.unary("/moby.buildkit.secrets.v1.Secrets/GetSecret", message)
+                answers.append(GetSecretResponse.FromString(answer).data)
+            except RpcError as error:
+                answers.append(error.code)
+        return IMAGE
+
+    values = {"memory": b"\0secret", "file": tmp_path / "token", "gone": tmp_path / "gone"}
+    async with running(FakeEngine(script)) as (client, _):
+        await client.solve(request(secrets=values), ignore)
+    assert answers == [b"\0secret", b"from a file", 5, 5]
+
+
+async def test_registry_logins_come_from_the_callers_function_in_a_thread():
+    threads: list[str] = []
+    answers: list[tuple[str, str]] = []
+
+    def find(host: str) -> Credentials | None:
+        threads.append(threading.current_thread().name)
+        return Credentials("me", "hush") if host == "registry.example" else None
+
+    async def script(build: Build) -> dict[str, str]:
+        for host in ("registry.example", "other.example"):
+            message = CredentialsRequest(Host=host).SerializeToString()
+            answer = CredentialsResponse.FromString(
+                await build.session.unary("/moby.filesync.v1.Auth/Credentials", message)
+            )
+            answers.append((answer.Username, answer.Secret))
+        return IMAGE
+
+    async with running(FakeEngine(script)) as (client, _):
+        await client.solve(request(credentials=find), ignore)
+    assert answers == [("me", "hush"), ("", "")]
+    assert all(name.startswith("buildkit") for name in threads)
+    assert "hush" not in repr(Credentials("me", "hush"))
+
+
+class Changing:
+    """A directory in which something happens to a file at a chosen moment."""
+
+    def __init__(self, root: Path, moment: str, change: str) -> None:
+        self.root, self.moment, self.change = root, moment, change
+        self.inner = DirectorySource(root)
+
+    def entries(self) -> Sequence[Entry]:
+        entries = self.inner.entries()
+        if self.moment == "listed":
+            self._change()
+        return entries
+
+    def open(self, path: str) -> BinaryIO:
+        file = self.inner.open(path)
+        if path == "b.go" and self.moment == "opened":
+            self._change()
+        return file
+
+    def unchanged(self, path: str, fd: int, /) -> bool:
+        return self.inner.unchanged(path, fd)
+
+    def _change(self) -> None:
+        path = self.root / "b.go"
+        if self.change == "grown":
+            with path.open("ab") as file:
+                file.write(b"more")
+        elif self.change == "rewritten":
+            path.write_bytes(b"X" * path.stat().st_size)
+        elif self.change == "cut":
+            path.write_bytes(b"")
+        elif self.change == "replaced":
+            (self.root / "new").write_bytes(path.read_bytes())
+            (self.root / "new").rename(path)
+        elif self.change == "gone":
+            path.unlink()
+        elif self.change == "linked":
+            path.unlink()
+            path.symlink_to("a.go")
+
+
+@pytest.mark.parametrize("size", [10, 700_000, 3_000_000])
+@pytest.mark.parametrize(
+    ("moment", "change"),
+    [(moment, change) for moment in ("listed", "opened") for change in ("grown", "rewritten", "cut")]
+    + [("listed", "replaced"), ("listed", "gone"), ("listed", "linked")],
+)
+async def test_a_file_that_changes_fails_the_build_and_is_named(
+    tmp_path: Path, moment: str, change: str, size: int
+):
+    (tmp_path / "a.go").write_bytes(b"a")
+    (tmp_path / "b.go").write_bytes(b"b" * size)
+    os.utime(tmp_path / "b.go", ns=(1, 1))
+    engine = FakeEngine(take_context)
+    async with running(engine) as (client, _):
+        with pytest.raises(ContextChanged, match="changed while") as caught:
+            await client.solve(request(Changing(tmp_path, moment, change)), ignore)
+        assert caught.value.path == "b.go"
+        assert ("project", "context") not in engine.kept or not engine.kept["project", "context"].contents
+        # The connection is as good as before.
+        (tmp_path / "b.go").unlink(missing_ok=True)
+        await client.solve(request(DirectorySource(tmp_path)), ignore)
+    assert engine.kept["project", "context"].contents["a.go"] == b"a"
+
+
+async def test_a_size_that_was_never_true_fails_the_build():
+    class Wrong(MemorySource):
+        def entries(self) -> Sequence[Entry]:
+            return [FileEntry("a", 0o100644, 5, 1)]
+
+    async with running(FakeEngine(take_context)) as (client, _):
+        with pytest.raises(ContextChanged):
+            await client.solve(request(Wrong({"a": b"four"})), ignore)
+
+
+async def test_a_pipe_in_a_context_is_refused_by_name():
+    class Pipe(MemorySource):
+        def entries(self) -> Sequence[Entry]:
+            return [FileEntry("fifo", 0o010644, 0, 1)]
+
+    async with running(FakeEngine(take_context)) as (client, _):
+        with pytest.raises(Exception, match="'fifo' is no file, directory or link"):
+            await client.solve(request(Pipe({})), ignore)
+
+
+async def test_a_lost_connection_ends_the_build_and_closes_the_client():
+    async with running(FakeEngine(wait_forever)) as (client, near):
+        solving = asyncio.create_task(client.solve(request(), ignore))
+        await client.workers()
+        await near.tear()
+        with pytest.raises(ConnectError):
+            await solving
+        assert client.closed
+        with pytest.raises(ConnectError):
+            await client.workers()
+
+
+async def test_a_session_that_the_engine_ends_fails_the_build(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(solve_module, "_REST", 0.01)
+
+    async def script(build: Build) -> dict[str, str]:
+        await build.session._connection.close()
+        return await wait_forever(build)
+
+    async with running(FakeEngine(script)) as (client, _):
+        with pytest.raises(SolveFailed, match="ended the session"):
+            await client.solve(request(), ignore)
+
+
+async def until(condition: object) -> None:
+    while not condition():  # type: ignore[operator]
+        await asyncio.sleep(0)
+
+
+async def test_cancelling_at_any_moment_leaves_nothing_behind(tmp_path: Path):
+    for number in range(40):
+        (tmp_path / f"file{number}").write_bytes(os.urandom(60_000))
+    chosen = random.Random(7)
+    finished = 0
+
+    async def script(build: Build) -> dict[str, str]:
+        await build.receive("dockerfile")
+        await build.receive(followpaths=[".dockerignore"])
+        await build.receive()
+        vertex = Vertex(digest="d", name="x")
+        for second in range(5):
+            vertex.started.seconds = second + 1
+            await build.tell(StatusResponse(vertexes=[vertex]))
+        return IMAGE
+
+    engine = FakeEngine(script)
+    async with running(engine) as (client, _):
+        await client.workers()
+        before = asyncio.all_tasks()
+        descriptors = set(os.listdir("/proc/self/fd"))
+        for number in range(200):
+            solving = asyncio.create_task(
+                client.solve(request(DirectorySource(tmp_path), shared_key=str(number)), ignore)
+            )
+            for _ in range(chosen.randrange(400)):
+                await asyncio.sleep(0)
+            solving.cancel()
+            (outcome,) = await asyncio.gather(solving, return_exceptions=True)
+            finished += not isinstance(outcome, asyncio.CancelledError)
+            assert set(os.listdir("/proc/self/fd")) == descriptors
+        await until(lambda: engine.running == 0)
+        await until(lambda: asyncio.all_tasks() == before)
+        assert not client._connection._streams
+        # And it still builds.
+        assert (await client.solve(request(), ignore)).image_id == "sha256:1"
+    assert finished < 150
+
+
+async def test_closing_the_client_ends_its_threads():
+    async with running(FakeEngine(take_context)) as (client, _):
+        await client.solve(request(), ignore)
+        assert any(thread.name.startswith("buildkit") for thread in threading.enumerate())
+    assert not any(thread.name.startswith("buildkit") for thread in threading.enumerate())
+    with pytest.raises(ConnectError):
+        await client.solve(request(), ignore)
+
+
+async def test_closing_twice_is_harmless():
+    async with running(FakeEngine(take_context)) as (client, _):
+        await client.close()
+        await client.close()
+        assert client.closed
+        assert isinstance(client, Client)
