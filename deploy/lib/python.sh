@@ -15,7 +15,7 @@ find_python() { # prints a Python that is new enough and can make an environment
 
 python_ready() {
     stamp=$root/.venv/.lock-sum
-    sum=$(cat "$root/requirements-dev.lock" "$root/pyproject.toml" | sha256sum)
+    sum=$(sha256sum <"$root/requirements-dev.lock")
     [ ! -x "$python" ] || [ ! -e "$stamp" ] || [ "$(cat "$stamp")" != "$sum" ] || return 0
 
     if [ ! -x "$python" ]; then
