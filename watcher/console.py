@@ -6,6 +6,7 @@ goes away when it is done; elsewhere (`plain`, a pipe, CI) its steps become line
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections import Counter
@@ -68,6 +69,8 @@ class Console:
     ) -> None:
         """`plain`: lines only, no colour; `bell`: ring when the build breaks and when it is mended."""
         file = file or sys.stdout
+        if isinstance(file, io.TextIOWrapper):
+            file.reconfigure(errors="replace")  # a terminal without UTF-8 shows question marks
         self.live = file.isatty() and not plain and "CI" not in environ and environ.get("TERM") != "dumb"
         self._out = rich.console.Console(
             file=file,
@@ -160,7 +163,7 @@ class Console:
     # From a save to the new version.
 
     def _wanted(self, event: Wanted) -> None:
-        line = Text.assemble(event.summary, ("  → ", "dim"), (short(event.revision), "cyan"))
+        line = Text.assemble(without_escapes(event.summary), ("  → ", "dim"), (short(event.revision), "cyan"))
         self._say(event, "→", line)
 
     def _held(self, event: Held) -> None:
@@ -265,7 +268,9 @@ class Console:
     # How it is put.
 
     def _failed(self, event: Event, what: str, failure: Failure) -> None:
-        self._say(event, "✗", Text.assemble((what, "bold red"), f": {failure.summary}"), "red")
+        self._say(
+            event, "✗", Text.assemble((what, "bold red"), f": {without_escapes(failure.summary)}"), "red"
+        )
         places = [f"{d.file}:{d.line}:{d.column}: {d.message}" for d in failure.diagnostics]
         self._block(failure.lines or places)
         if failure.hint:

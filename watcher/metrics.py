@@ -350,7 +350,7 @@ def expose(registry: CollectorRegistry, accept: str = "") -> tuple[bytes, str]:
     encode: Callable[[Collector], bytes]
     try:
         encode, content_type = choose_encoder(accept)
-    except ValueError:  # a version that is no number
+    except (ValueError, TypeError):  # a version that is no number
         encode, content_type = generate_latest, CONTENT_TYPE_PLAIN_0_0_4
     if content_type.startswith("application/openmetrics-text"):
         return encode(registry), content_type

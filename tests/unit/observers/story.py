@@ -1,0 +1,221 @@
+"""A day of the example service, told in events; times are fixed, so that every observer's output is too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from watcher.observe import (
+    BuildFinished,
+    BuildOutcome,
+    BuildStarted,
+    Change,
+    ContainerOutput,
+    DaemonStarted,
+    DeployFinished,
+    DeployOutcome,
+    DeployStarted,
+    Diagnostic,
+    EngineUp,
+    Event,
+    Failure,
+    FrontExchange,
+    ImageSized,
+    Pruned,
+    PrunedItem,
+    ServiceStarted,
+    SourceMode,
+    SourceScanned,
+    StepFinished,
+    StepOutput,
+    StepStarted,
+    Wanted,
+)
+
+SERVICE = "go-server"
+START = 1_790_000_000.0
+
+COMPILE_ERROR = Failure(
+    "compile",
+    "internal/handler/health.go:17:21: undefined: versoin (and 1 more)",
+    (
+        "# example.com/go-server/internal/handler",
+        "internal/handler/health.go:17:21: undefined: versoin",
+        'internal/handler/health.go:9:2: "net/http" imported and not used',
+    ),
+    (
+        Diagnostic("internal/handler/health.go", 17, 21, "undefined: versoin"),
+        Diagnostic("internal/handler/health.go", 9, 2, '"net/http" imported and not used'),
+    ),
+)
+CRASH = Failure(
+    "container",
+    "the container ended before it answered with exit status 1",
+    ("open ./_envs/env_dev.yaml: no such file or directory",),
+    hint="an environment file is missing or wrong: check _envs/env_<ENV>.yaml and the build argument ENV",
+)
+
+STEPS = (
+    ("load", "[internal] load build definition from Dockerfile", "internal", 0.01, False),
+    ("b1", "[builder 1/5] FROM golang:alpine", "builder", 0.0, True),
+    ("b2", "[builder 2/5] RUN apk add --no-cache gcc libc-dev", "builder", 0.0, True),
+    ("b4", "[builder 4/5] COPY . .", "builder", 0.03, False),
+    ("b5", "[builder 5/5] RUN CGO_ENABLED=0 GOOS=linux go build -o mygoexecutable .", "builder", 1.24, False),
+    ("f2", "[final 2/3] COPY --from=builder /workspace/mygoexecutable .", "final", 0.05, False),
+    ("x", "exporting to image", "internal", 0.11, False),
+)
+
+
+def revision(number: int) -> str:
+    """A revision: 64 hex digits that differ for each number."""
+    return f"{(number * 2654435761) % 2**32:08x}" * 8
+
+
+def image(number: int) -> str:
+    return f"sha256:{revision(number + 1000)}"
+
+
+class Story:
+    """Makes events one after the other; `now` moves on with what they take."""
+
+    def __init__(self, service: str = SERVICE, now: float = START) -> None:
+        self.service, self.now = service, now
+        self.events: list[Event] = []
+
+    def tell(self, kind: type[Event], after: float = 0.0, **fields: Any) -> Story:
+        self.now += after
+        self.events.append(kind(service=self.service, at=self.now, **fields))
+        return self
+
+    def start(self) -> Story:
+        self.events.append(
+            DaemonStarted(
+                at=self.now, version="0.1.0", project="/src/go-server", url="http://127.0.0.1:9001/"
+            )
+        )
+        self.events.append(
+            EngineUp(
+                at=self.now, version="20.10.24", store="overlay2", endpoint="unix:///var/run/docker.sock"
+            )
+        )
+        self.tell(
+            ServiceStarted,
+            urls=("http://localhost:9000",),
+            compose_file="docker-compose-dev.yml",
+            image="go-server-dev",
+            container="go-server-box-dev",
+        )
+        self.tell(SourceMode, mode="events", reason="")
+        return self.tell(
+            SourceScanned, 0.02, reason="start", full=True, seconds=0.02, files=31, context_bytes=48_211
+        )
+
+    def save(self, number: int, path: str = "internal/version/version.go") -> Story:
+        self.tell(
+            SourceScanned, 0.1, reason="event", full=False, seconds=0.004, files=31, context_bytes=48_213
+        )
+        return self.tell(
+            Wanted,
+            revision=revision(number),
+            changes=(Change(path, "changed", "go"),),
+            summary=f"{path} changed",
+            saved_at=self.now - 0.1,
+        )
+
+    def begin(self, number: int) -> Story:
+        return self.tell(BuildStarted, 0.01, revision=revision(number))
+
+    def steps(self, number: int, upto: int = len(STEPS), error: str = "") -> Story:
+        """The first `upto` steps; with `error`, the last of them fails."""
+        for index, (digest, name, stage, seconds, cached) in enumerate(STEPS[:upto], 1):
+            who: dict[str, Any] = {"revision": revision(number), "step": digest, "stage": stage}
+            self.tell(StepStarted, name=name, **who)
+            failed = error if index == upto else ""
+            for line in COMPILE_ERROR.lines if failed else ():
+                self.tell(StepOutput, text=line + "\n", **who)
+            self.tell(StepFinished, seconds, name=name, seconds=seconds, cached=cached, error=failed, **who)
+        return self
+
+    def built(self, number: int) -> Story:
+        return self.tell(
+            BuildFinished,
+            revision=revision(number),
+            outcome=BuildOutcome.BUILT,
+            seconds=1.45,
+            image=image(number),
+            context_bytes=312,
+            steps=7,
+            cached_steps=2,
+        )
+
+    def broken(self, number: int) -> Story:
+        return self.tell(
+            BuildFinished,
+            revision=revision(number),
+            outcome=BuildOutcome.FAILED,
+            seconds=0.92,
+            failure=COMPILE_ERROR,
+        )
+
+    def cancelled(self, number: int) -> Story:
+        return self.tell(
+            BuildFinished, 0.3, revision=revision(number), outcome=BuildOutcome.CANCELLED, seconds=0.3
+        )
+
+    def deploy(
+        self, number: int, outcome: DeployOutcome = DeployOutcome.LIVE, seconds: float = 0.31
+    ) -> Story:
+        self.tell(DeployStarted, revision=revision(number), image=image(number))
+        good = outcome in (DeployOutcome.LIVE, DeployOutcome.UNCHANGED, DeployOutcome.ADOPTED)
+        return self.tell(
+            DeployFinished,
+            seconds,
+            revision=revision(number),
+            image=image(number),
+            outcome=outcome,
+            seconds=seconds,
+            container=f"c{number}" if good else "",
+            save_to_live=1.86 if good else None,
+            phases=(("create", 0.02), ("start", 0.21), ("ready", 0.08)) if good else (),
+            failure=None if good else CRASH,
+        )
+
+    def sized(self, number: int, size: int = 23_300_000, stage: str = "final") -> Story:
+        return self.tell(
+            ImageSized, stage=stage, revision=revision(number), image=image(number) + stage[0], size=size
+        )
+
+    def cycle(self, number: int, size: int = 23_300_000) -> Story:
+        """A save that goes live."""
+        self.save(number).begin(number).steps(number).built(number)
+        self.tell(ImageSized, stage="final", revision=revision(number), image=image(number), size=size)
+        return self.deploy(number)
+
+    def failing(self, number: int) -> Story:
+        """A save that does not compile."""
+        return (
+            self.save(number, "internal/handler/health.go")
+            .begin(number)
+            .steps(number, 5, "exit 1")
+            .broken(number)
+        )
+
+    def pruned(self) -> Story:
+        return self.tell(
+            Pruned,
+            1.0,
+            items=(
+                PrunedItem("final", image(1), "go-server-dev:rev-1", 23_300_000, False, "is live"),
+                PrunedItem("final", image(0), "go-server-dev:rev-0", 23_200_000, True, "superseded"),
+                PrunedItem("builder", image(900), "<none>", 602_000_000, True, "stale stage=builder image"),
+            ),
+            freed=600_000_000,
+            seconds=0.4,
+        )
+
+    def traffic(self, *codes: int) -> Story:
+        for code in codes:
+            self.tell(FrontExchange, 0.01, code=code, seconds=0.004)
+        return self
+
+    def said(self, text: str) -> Story:
+        return self.tell(ContainerOutput, 0.01, container="c1", text=text)

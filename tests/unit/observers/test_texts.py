@@ -1,0 +1,207 @@
+"""Masking, the log for machines, and numbers in words."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.observers.story import SERVICE, Story, revision
+from watcher import words
+from watcher.log import JsonFormatter, JsonLog, configure, name_of
+from watcher.mask import HIDDEN, Mask, Masking, secret_values
+from watcher.observe import (
+    BuildFinished,
+    BuildOutcome,
+    Change,
+    ContainerOutput,
+    Event,
+    Failure,
+    FrontExchange,
+    StepStarted,
+    Wanted,
+)
+from watcher.state import StatusBoard
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def notify(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def masked(event: Event, *secrets: str) -> Any:
+    heard = Heard()
+    Masking(heard, secrets).notify(event)
+    return heard.events[0]
+
+
+def test_a_known_secret_is_hidden_wherever_it_stands() -> None:
+    failure = Failure("build", "token s3cr3t-value is bad", ("x", "curl -H s3cr3t-value"))
+    event = BuildFinished(revision="r", outcome=BuildOutcome.FAILED, seconds=1.0, failure=failure)
+    hidden = masked(event, "s3cr3t-value")
+    assert hidden.failure.summary == f"token {HIDDEN} is bad"
+    assert hidden.failure.lines == ("x", f"curl -H {HIDDEN}")
+    assert hidden.outcome is BuildOutcome.FAILED
+
+
+def test_a_secret_inside_a_longer_one_does_not_show_the_rest() -> None:
+    assert Mask(["abcdef", "abcdefghi"]).text("x abcdefghi y") == f"x {HIDDEN} y"
+
+
+def test_a_short_value_is_not_looked_for() -> None:
+    assert Mask(["dev", ""]).text("ENV=dev") == "ENV=dev"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://joe:hunter2@proxy.example/x", f"https://joe:{HIDDEN}@proxy.example/x"),
+        ("tcp://:pass@host:2375", f"tcp://:{HIDDEN}@host:2375"),
+        ("http://localhost:9000/a@b", "http://localhost:9000/a@b"),
+        ("Authorization: Bearer abcdef123456", f"Authorization: Bearer {HIDDEN}"),
+        ("authorization: basic am9lOmh1bnRlcjI=", f"authorization: basic {HIDDEN}"),
+        ("a basic example", "a basic example"),
+        ("main.go:3:5: undefined: x", "main.go:3:5: undefined: x"),
+    ],
+)
+def test_credentials_are_hidden_and_other_text_is_not(text: str, shown: str) -> None:
+    assert Mask().text(text) == shown
+
+
+def test_only_names_that_say_so_make_a_value_secret() -> None:
+    named = {
+        "ENV": "develop",
+        "DB_PASSWORD": "one-one",
+        "API_KEY": "two-two",
+        "GITHUB_TOKEN": "three-three",
+        "GOPRIVATE": "example.com/org",
+        "AUTHOR": "somebody",
+        "KEYBOARD": "qwertz",
+    }
+    assert set(secret_values(named)) == {"one-one", "two-two", "three-three"}
+
+
+def test_an_event_without_secrets_is_handed_on_as_it_is() -> None:
+    event = StepStarted(revision="r", step="s", name="RUN go build", stage="builder")
+    assert masked(event, "s3cr3t-value") is event
+    exchange = FrontExchange(code=200, seconds=0.1)
+    assert masked(exchange, "s3cr3t-value") is exchange
+
+
+def test_a_path_that_is_no_text_can_be_shown() -> None:
+    name = b"caf\xe9.go".decode("utf-8", "surrogateescape")
+    event = Wanted(
+        service=SERVICE,
+        revision=revision(1),
+        changes=(Change(name, "added", "go"),),
+        summary=f"{name} added",
+        saved_at=1.0,
+    )
+    board = StatusBoard()
+    Masking(board).notify(event)
+    assert json.loads(board.json())["services"][0]["wanted"]["summary"] == "caf\ufffd.go added"
+
+
+@given(st.text(), st.text(min_size=6))
+def test_a_secret_never_survives(text: str, secret: str) -> None:
+    shown = Mask([secret]).text(f"{text}{secret}{text}")
+    assert secret not in shown.replace(HIDDEN, "\0")
+
+
+def test_the_log_is_one_json_object_per_event_with_its_name_and_time(story: Story) -> None:
+    file = io.StringIO()
+    log = JsonLog(file)
+    for event in story.cycle(1).traffic(200).said("hello").events:
+        log.notify(event)
+    records = [json.loads(line) for line in file.getvalue().splitlines()]
+    names = [record["event"] for record in records]
+    assert names[0] == "daemon_started"
+    assert {"wanted", "step_finished", "build_finished", "deploy_finished", "image_sized"} <= set(names)
+    assert not {"front_exchange", "step_started", "step_output", "container_output"} & set(names)
+    deployed = next(record for record in records if record["event"] == "deploy_finished")
+    assert deployed["outcome"] == "live"
+    assert deployed["phases"]["start"] == 0.21
+    assert deployed["at"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("event", "name"),
+    [
+        (StepStarted(revision="", step="", name="", stage=""), "step_started"),
+        (ContainerOutput(container="", text=""), "container_output"),
+        (Event(), "event"),
+    ],
+)
+def test_an_event_is_named_after_its_type(event: Event, name: str) -> None:
+    assert name_of(event) == name
+
+
+def test_python_log_records_have_the_same_form() -> None:
+    try:
+        raise ValueError("x")
+    except ValueError as error:
+        caught = (ValueError, error, error.__traceback__)
+    record = logging.LogRecord("lib", logging.ERROR, __file__, 1, "a %s", ("b",), caught)
+    values = json.loads(JsonFormatter().format(record))
+    assert (values["level"], values["logger"], values["text"]) == ("error", "lib", "a b")
+    assert "ValueError: x" in values["traceback"]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_warnings_of_libraries_reach_the_chosen_stream(as_json: bool) -> None:
+    root = logging.getLogger()
+    kept, level = root.handlers[:], root.level
+    root.handlers = []
+    try:
+        file = io.StringIO()
+        configure(as_json=as_json, file=file)
+        logging.getLogger("lib").warning("look")
+        logging.getLogger("lib").info("not this")
+        assert file.getvalue().count("\n") == 1
+        assert ('"text": "look"' in file.getvalue()) == as_json
+    finally:
+        root.handlers = kept
+        root.setLevel(level)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"), (999, "999 B"), (1000, "1.00 kB"), (23_300_000, "23.3 MB"), (602_000_000, "602 MB"),
+        (999_600, "1.00 MB"), (9_996, "10.0 kB"), (-1200, "−1.20 kB"), (5_000_000_000_000_000, "5000 TB"),
+    ],
+)  # fmt: skip
+def test_sizes_in_words(count: int, text: str) -> None:
+    assert words.size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0 ms"), (0.0449, "45 ms"), (0.0999, "0.1 s"), (1.64, "1.6 s"), (9.96, "10 s"),
+        (59.7, "1 min 00 s"),
+        (125.0, "2 min 05 s"), (3599.6, "1 h 00 min"), (12000.0, "3 h 20 min"),
+    ],
+)  # fmt: skip
+def test_durations_in_words(value: float, text: str) -> None:
+    assert words.seconds(value) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "same size"), (1200, "+1.20 kB"), (-1200, "−1.20 kB")])
+def test_changes_of_size_in_words(count: int, text: str) -> None:
+    assert words.size_change(count) == text
+
+
+@given(st.integers(0, 10**15))
+def test_a_size_has_at_least_three_digits_of_the_truth(count: int) -> None:
+    number, unit = words.size(count).split()
+    shown = float(number) * 1000 ** ["B", "kB", "MB", "GB", "TB"].index(unit)
+    assert abs(shown - count) <= 0.0051 * count
