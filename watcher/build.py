@@ -165,7 +165,7 @@ class ImageBuilder:
                 )
             )
         plan = await self._accelerate(text)
-        counter = _StepCounter(self.recipe.service, look.revision, self._observer)
+        counter = _StepCounter(self.recipe.service, look.revision, self._observer, plan)
         names = tuple(dict.fromkeys((full_reference(self.recipe.image), full_reference(tag))))
         image = await self._solve_twice(look.snapshot, plan, counter, names, self.recipe.target)
         await self._tell_size("final", look.revision, image)
@@ -331,8 +331,9 @@ class ImageBuilder:
 class _StepCounter:
     """Tells of the steps of one build, and counts them."""
 
-    def __init__(self, service: str, revision: str, observer: Observer) -> None:
+    def __init__(self, service: str, revision: str, observer: Observer, plan: Accelerated) -> None:
         self._service, self._revision, self._observer = service, revision, observer
+        self._plan = plan
         self._cached: dict[str, bool] = {}
         self.context_bytes = 0
 
@@ -346,14 +347,21 @@ class _StepCounter:
         """Those of them that were in the cache."""
         return sum(self._cached.values())
 
+    def _own_words(self, name: str) -> str:
+        """The step's name as the user's file has it, without what acceleration put in."""
+        for change in self._plan.changes:
+            name = name.replace(" ".join(change.after.split()), " ".join(change.before.split()))
+        return name
+
     def __call__(self, event: Progress) -> None:
         """Take one event of BuildKit's."""
         step, service, revision = event.step, self._service, self._revision
+        name = self._own_words(step.name)
         match event:
             case StepStarted():
                 self._observer.notify(
                     observe.StepStarted(
-                        service=service, revision=revision, step=step.digest, name=step.name, stage=step.stage
+                        service=service, revision=revision, step=step.digest, name=name, stage=step.stage
                     )
                 )
             case StepFinished():
@@ -364,7 +372,7 @@ class _StepCounter:
                         service=service,
                         revision=revision,
                         step=step.digest,
-                        name=step.name,
+                        name=name,
                         stage=step.stage,
                         seconds=event.seconds,
                         cached=event.cached,

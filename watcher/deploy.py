@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from watcher import labels, probe
 from watcher.diagnose import container_failure, not_ready
-from watcher.engine import Container, Engine, EngineError
+from watcher.engine import Container, Engine, EngineError, EngineEvent
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Backend, Front
 from watcher.observe import (
@@ -140,6 +140,8 @@ class ContainerDeployer:
         self._previous: Live | None = None  # kept running for the soak time
         self._soaking: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
+        self._candidates: set[str] = set()
+        self._unfit: set[str] = set()
 
     @property
     def live(self) -> str | None:
@@ -151,6 +153,17 @@ class ContainerDeployer:
         """The container that serves now."""
         return self._live
 
+    @property
+    def needed(self) -> frozenset[str]:
+        """Ids of the containers that serve, may serve again, or are being brought up, and of their images."""
+        lives = [live for live in (self._live, self._previous) if live]
+        return frozenset((*self._candidates, *(live.id for live in lives), *(live.image for live in lives)))
+
+    @property
+    def unfit(self) -> frozenset[str]:
+        """Ids of images whose containers never got ready, or died in their soak time."""
+        return frozenset(self._unfit)
+
     # Deploying.
 
     async def deploy(self, revision: str, image: str) -> Deployed:
@@ -161,14 +174,20 @@ class ContainerDeployer:
         clock = _Phases()
         await self.recipe.prepare()
         candidate = await self._create(revision, image, clock)
+        self._candidates = {candidate, image}
         try:
             if self._fronts:
                 live = await self._bring_up(candidate, revision, image, clock)
             else:
                 live = await self._replace_in_place(candidate, revision, image, clock)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, UserError):
+                self._unfit.add(image)
             await asyncio.shield(self._discard(candidate))
             raise
+        finally:
+            self._candidates = set()
+        self._unfit.discard(image)
         self._switch(live)
         clock.mark("switch")
         await self._take_the_name(live)
@@ -360,19 +379,14 @@ class ContainerDeployer:
 
     # What the engine says.
 
-    async def watch(self) -> None:
-        """Follow the engine's events about the live container until cancelled."""
-        wanted = labels.selector(self.recipe.project, self.recipe.service)
-        while True:
-            with contextlib.suppress(EngineUnavailable):
-                await self.check()
-                async for event in self._engine.events(labels=wanted):
-                    if self._live and event.container == self._live.id:
-                        if event.action == "die":
-                            await self._gone("the container ended")
-                        elif event.action == "health_status: unhealthy" and self._previous:
-                            await self._gone("the container's HEALTHCHECK says unhealthy")
-            await asyncio.sleep(1.0)
+    async def take(self, event: EngineEvent) -> None:
+        """Something happened to a container of this project."""
+        if self._live is None or event.container != self._live.id:
+            return
+        if event.action == "die":
+            await self._gone("the container ended")
+        elif event.action == "health_status: unhealthy" and self._previous:
+            await self._gone("the container's HEALTHCHECK says unhealthy")
 
     async def check(self) -> None:
         """See whether the live container still runs; events may have been missed."""
@@ -400,6 +414,7 @@ class ContainerDeployer:
         if self._soaking:
             self._soaking.cancel()
         self._previous = self._soaking = None
+        self._unfit.add(live.image)
         await self._discard(live.id)
         await self._take_the_name(previous)
         self._on_rolled_back(

@@ -11,10 +11,7 @@ anything else           a bug: logged with its traceback, counted; the loop live
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from watcher.observe import Failure
+from watcher.failure import Failure
 
 EXIT_FAILED = 1
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h

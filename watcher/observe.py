@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from watcher.failure import Diagnostic as Diagnostic
+from watcher.failure import Failure as Failure
+
 _log = logging.getLogger(__name__)
 
 
@@ -40,27 +43,6 @@ class DeployOutcome(StrEnum):
     FAILED = "failed"  # the new container never became ready; the old one serves on
     ROLLED_BACK = "rolled_back"  # it died after the switch; the last good one is back
     ERROR = "error"  # the engine or a bug
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
-    """One line of a compiler: where (1-based; 0 when unknown) and what."""
-
-    file: str
-    line: int
-    column: int
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why something of the user's failed: a sentence, the tool's own lines, places in files, a hint."""
-
-    kind: str  # compile | build | container | config | engine | bug
-    summary: str
-    lines: tuple[str, ...] = ()
-    diagnostics: tuple[Diagnostic, ...] = ()
-    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,12 +174,29 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line (arrives as init values), environment, then the project's TOML file."""
         given = init_settings().get("project") or os.environ.get(f"{ENV_PREFIX}PROJECT") or "."
-        return init_settings, env_settings, TomlSource(settings_cls, Path(given) / TOML_NAME)
+        toml = TomlSource(settings_cls, Path(given) / TOML_NAME)
+        return init_settings, _Prefixed(settings_cls, env_settings), toml
 
     @property
     def root(self) -> Path:
         """The project folder, absolute."""
         return self.project.expanduser().resolve()
+
+
+class _Prefixed(PydanticBaseSettingsSource):
+    """The environment without what has no prefix: a variable JSON of somebody else is no `--json`."""
+
+    def __init__(self, settings_cls: type[BaseSettings], environment: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._environment = environment
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        """As the environment has it."""
+        return self._environment.get_field_value(field, field_name)
+
+    def __call__(self) -> dict[str, Any]:
+        """All that is set with our prefix."""
+        return {name: value for name, value in self._environment().items() if name != "json"}
 
 
 class TomlSource(PydanticBaseSettingsSource):
@@ -214,6 +231,8 @@ def config_error(error: ValidationError | SettingsError) -> ConfigError:
         return ConfigError("settings", None, str(error))
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "settings"
+    if error.title == "Cli":
+        field = field.partition(".")[2] or field  # the command's name
     if first["type"] == "extra_forbidden":
         return ConfigError(
             field, first["input"], "no such setting; `watcher init` writes a file with all of them"

@@ -1,0 +1,159 @@
+"""The daemon: makes the objects, owns their lifetime, hears signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+
+from prometheus_client import CollectorRegistry
+
+from watcher import __version__
+from watcher.engine import Engine
+from watcher.errors import WatcherError
+from watcher.front import Unavailable
+from watcher.labels import PROJECT
+from watcher.metrics import Metrics
+from watcher.observe import DaemonStarted, DaemonStopping, EngineDown, EngineUp, Fanout, Observer
+from watcher.project import Opened, open_project
+from watcher.service import Service
+from watcher.settings import Settings
+from watcher.state import StatusBoard
+from watcher.web import create_app, serve
+
+THREADS = 16  # docker-py blocks a thread per call; a slow stop must not delay a create
+ENGINE_PAUSE_FIRST = 0.5  # seconds until an engine that went away is asked again; doubles
+ENGINE_PAUSE_MOST = 10.0
+
+
+class Daemon:
+    """Keeps the services of one project."""
+
+    def __init__(self, settings: Settings, *observers: Observer) -> None:
+        self.settings = settings
+        self.board = StatusBoard()
+        self.registry = CollectorRegistry()
+        self.observers = Fanout(self.board, Metrics(self.registry), *observers)
+        self.services: dict[str, Service] = {}
+        self._stop = asyncio.Event()
+
+    def stop(self, reason: str) -> None:
+        """End `run`, in good order; a second call ends the process at once."""
+        if self._stop.is_set():
+            os._exit(130)
+        self.observers.notify(DaemonStopping(reason=reason))
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Keep the project's services until `stop`; raises ConfigError, EngineUnavailable, AlreadyRunning."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
+        settings = self.settings
+        app = create_app(self.board, self.registry, self, settings.http)
+        async with (
+            open_project(settings, self.observers, self._explain) as opened,
+            serve(app, settings.http.host, settings.http.port) as url,
+            self._signals(),
+        ):
+            opened.lock.announce(url, settings.http.token or "")
+            self.services = opened.services
+            self.observers.notify(DaemonStarted(version=__version__, project=str(settings.root), url=url))
+            try:
+                await self._tell_engine(opened.engine)
+                for kept in self.services.values():
+                    await kept.start(self.observers, opened.compose.file)
+                await self._keep(opened)
+            finally:
+                for kept in self.services.values():
+                    with contextlib.suppress(WatcherError):
+                        await kept.stop()
+
+    async def _keep(self, opened: Opened) -> None:
+        """Run everything until stopped, or until something fails that cannot."""
+        tasks = [asyncio.create_task(kept.run()) for kept in self.services.values()]
+        tasks += [asyncio.create_task(self._follow(opened)), asyncio.create_task(self._stopped())]
+        _, running = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.result()
+
+    async def _tell_engine(self, engine: Engine) -> None:
+        info = await engine.info()
+        self.observers.notify(EngineUp(version=info.version, store=info.store, endpoint=info.endpoint))
+
+    async def _stopped(self) -> None:
+        await self._stop.wait()
+
+    async def _follow(self, opened: Opened) -> None:
+        """Pass the engine's events on to whom they concern; when it goes away, wait for it."""
+        pause, down = ENGINE_PAUSE_FIRST, False
+        while True:
+            try:
+                since = time.time()
+                if down:
+                    await self._tell_engine(opened.engine)
+                for kept in self.services.values():
+                    await kept.deployer.check()
+                    kept.reconciler.engine_back()
+                pause, down = ENGINE_PAUSE_FIRST, False
+                async for event in opened.engine.events(labels=[f"{PROJECT}={opened.id}"], since=since):
+                    for kept in self.services.values():
+                        await kept.deployer.take(event)
+            except WatcherError as error:
+                self.observers.notify(EngineDown(reason=str(error), retry_in=pause))
+                down = True
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, ENGINE_PAUSE_MOST)
+
+    @contextlib.asynccontextmanager
+    async def _signals(self) -> AsyncGenerator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def _explain(self, name: str) -> Unavailable:
+        """What the front tells a client that could not be answered."""
+        status = self.board.service(name)
+        if status is None or status.building or status.deploying or status.failed is None:
+            return Unavailable(text="The new version is on its way.")
+        failure = status.last_error.failure if status.last_error else None
+        if failure is None:
+            return Unavailable(text="No version can answer yet.")
+        return Unavailable(
+            title="The build failed"
+            if failure.kind in ("compile", "build")
+            else "The container does not run",
+            text=failure.summary,
+            lines=tuple(failure.lines),
+            wait=False,
+        )
+
+    # What the API may ask (`web.Controls`).
+
+    def rebuild(self, service: str) -> None:
+        """Build the tree again, whatever is known of it."""
+        self.services[service].reconciler.rebuild()
+
+    def pause(self, service: str) -> None:
+        """Begin no more builds."""
+        self.services[service].reconciler.pause(paused=True)
+
+    def resume(self, service: str) -> None:
+        """Go on after a pause."""
+        self.services[service].reconciler.pause(paused=False)
+
+    async def rescan(self, service: str) -> str:
+        """Look at the whole tree now; its revision."""
+        kept = self.services[service]
+        return await kept.watch.look_now(kept.reconciler)

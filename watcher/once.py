@@ -1,0 +1,105 @@
+"""Build and deploy the tree as it is now, once, without a daemon: for CI and scripts.
+
+It is the daemon's own loop, ended at the first outcome. The container publishes its ports itself, as compose
+would have it; a daemon that is started later takes it over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Any
+
+from watcher import labels
+from watcher.engine import DockerEngine
+from watcher.front import Unavailable
+from watcher.observe import (
+    BuildFinished,
+    BuildOutcome,
+    DeployFinished,
+    DeployOutcome,
+    Event,
+    Fanout,
+    ImageSized,
+    Notice,
+    Observer,
+)
+from watcher.project import compose_project, kept_services, open_project
+from watcher.prune import Policy, Pruner, Report, Scope
+from watcher.service import ComposeContainer, recipe_of
+from watcher.settings import Settings
+
+_GOOD = frozenset({DeployOutcome.LIVE, DeployOutcome.UNCHANGED, DeployOutcome.ADOPTED})
+
+
+class FirstOutcome:
+    """An observer that waits for the end of the first build or deploy that ends the matter."""
+
+    def __init__(self, max_size: int | None) -> None:
+        self.reached: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._max_size = max_size
+        self._too_big: Notice | None = None
+
+    def notify(self, event: Event) -> None:
+        """Look for the end."""
+        match event:
+            case BuildFinished(outcome=BuildOutcome.FAILED | BuildOutcome.ERROR):
+                self._reach(good=False)
+            case ImageSized(stage="final", size=size) if self._max_size and size > self._max_size:
+                self._reach(good=False)
+            case DeployFinished(outcome=outcome):
+                self._reach(good=outcome in _GOOD)
+
+    def _reach(self, *, good: bool) -> None:
+        if not self.reached.done():
+            self.reached.set_result(good)
+
+
+async def deploy_once(settings: Settings, observer: Observer) -> bool:
+    """Build and deploy; whether the tree is live and within its size budget. Raises WatcherError."""
+    deploy = settings.deploy.model_copy(update={"strategy": "recreate", "on_exit": "keep"})
+    settings = settings.model_copy(update={"deploy": deploy})
+    outcome = FirstOutcome(settings.image.max_size)
+    observers = Fanout(observer, outcome)
+    async with open_project(settings, observers, lambda _: Unavailable()) as opened:
+        tasks: list[asyncio.Task[None]] = []
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, outcome.reached.cancel)
+        try:
+            for kept in opened.services.values():
+                await kept.start(observers, opened.compose.file)
+                tasks.append(asyncio.create_task(kept.run()))
+            ends: list[asyncio.Future[Any]] = [*tasks, outcome.reached]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            return outcome.reached.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for kept in opened.services.values():
+                await kept.stop()
+
+
+async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool) -> dict[str, Report]:
+    """Prune this project's services; a report for each. Fine beside a running daemon."""
+    project = compose_project(settings)
+    project_id = labels.project_id(settings.root)
+    engine = await DockerEngine.open(settings.engine)
+    try:
+        reports = {}
+        for spec in kept_services(project, settings):
+            recipe = recipe_of(spec, settings, project_id, settings.root)
+            name = ComposeContainer(project, spec, project_id, engine).name
+            pruner = Pruner(
+                engine,
+                Fanout(),
+                scope=Scope.of(recipe, container=name),
+                policy=Policy.of(settings.prune, all_projects=all_projects),
+            )
+            reports[spec.name] = await pruner.prune(dry_run=dry_run)
+        return reports
+    finally:
+        await engine.close()

@@ -1,0 +1,127 @@
+"""Events are hints: turn them into looks at the tree, and tell the loop what was seen.
+
+The look itself runs in one worker thread; everything else here is bookkeeping: what changed since the last
+revision, when it was saved, what the tree's problems are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from watcher.events import Hint, Looked
+from watcher.observe import Notice, Observer, SourceScanned, Wanted
+from watcher.reconcile import Look
+from watcher.settle import Lookout
+from watcher.tree import ChangeSet, Snapshot, Tree, TreeGone, diff
+from watcher.tree import revision as revision_of
+
+_FIRST = "first look"
+
+
+class Sink(Protocol):
+    """Who wants to know of looks."""
+
+    def saw(self, look: Look[Snapshot], wanted: Wanted | None) -> None:
+        """The tree was looked at; `wanted` is set when its revision is new."""
+        ...
+
+
+class TreeWatch:
+    """Looks at one service's tree whenever something hints at a change."""
+
+    def __init__(
+        self,
+        service: str,
+        tree: Tree,
+        lookout: Lookout,
+        *,
+        inputs: Callable[[], Mapping[str, str]],
+        observer: Observer,
+    ) -> None:
+        self._service, self._tree, self._lookout = service, tree, lookout
+        self._inputs, self._observer = inputs, observer
+        self._last: Look[Snapshot] | None = None
+        self._told: frozenset[str] = frozenset()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tree")
+        self._lock = asyncio.Lock()
+
+    async def run(self, sink: Sink) -> None:
+        """Look at every hint, the first of which comes at once, until cancelled."""
+        await self._lookout.source.start()
+        try:
+            while True:
+                hint = await self._lookout.next()
+                try:
+                    await self.look(sink, hint)
+                except TreeGone as error:
+                    self._tell_problems((str(error),))
+                    await self._lookout.gone()
+        finally:
+            await self._lookout.source.stop()
+
+    async def look_now(self, sink: Sink) -> str:
+        """Look at the whole tree because somebody asks; its revision. Raises TreeGone."""
+        now = time.monotonic()
+        return await self.look(sink, Hint(None, "request", first_seen=now, last_seen=now))
+
+    async def look(self, sink: Sink, hint: Hint) -> str:
+        """Look where `hint` says, and tell `sink`; the tree's revision. Raises TreeGone."""
+        async with self._lock:
+            begun = time.monotonic()
+            loop = asyncio.get_running_loop()
+            snapshot = await loop.run_in_executor(self._thread, self._tree.take, hint.touched)
+            seconds = time.monotonic() - begun
+            before = self._last
+            changes = () if before is None else diff(before.snapshot, snapshot).changes
+            paths = tuple(change.path for change in changes)
+            await self._lookout.follow(self._tree, Looked(hint, seconds, paths, snapshot.unsettled))
+            self._tell_scan(snapshot, hint, seconds)
+            revision = revision_of(snapshot, self._inputs())
+            if before is not None and (before.revision == revision or snapshot.unsettled):
+                # Files that somebody is still writing are looked at again before they count.
+                return before.revision
+            self._last = Look(revision, snapshot, _wall_clock(hint.first_seen))
+            wanted = Wanted(
+                service=self._service,
+                revision=revision,
+                changes=changes,
+                summary=_FIRST if before is None else ChangeSet(changes).summary(),
+                saved_at=self._last.saved_at,
+            )
+            sink.saw(self._last, wanted)
+            return revision
+
+    def _tell_scan(self, snapshot: Snapshot, hint: Hint, seconds: float) -> None:
+        problems = tuple(problem.text for problem in snapshot.problems)
+        self._observer.notify(
+            SourceScanned(
+                service=self._service,
+                reason=hint.reason,
+                full=hint.touched is None,
+                seconds=seconds,
+                files=snapshot.count,
+                context_bytes=snapshot.total_bytes,
+                problems=problems,
+            )
+        )
+        self._tell_problems(problems)
+
+    def _tell_problems(self, problems: tuple[str, ...]) -> None:
+        """Tell of each problem once, and again when it comes back."""
+        for text in problems:
+            if text not in self._told:
+                self._observer.notify(Notice(service=self._service, level="warning", text=text))
+        self._told = frozenset(problems)
+
+    def close(self) -> None:
+        """Give the thread back."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _wall_clock(monotonic: float) -> float:
+    """Unix seconds of a moment of the monotonic clock."""
+    return time.time() - max(0.0, time.monotonic() - monotonic)
