@@ -26,8 +26,7 @@ go_ready() {
     say "no Go $(awk '$1 == "go" { print $2 }' "$root/examples/go-server/go.mod") or newer here: taking it from golang:alpine into .venv/go"
     container=$(docker create golang:alpine) || fail "golang:alpine could not be opened; install Go by hand."
     rm -rf "$root/.venv/go"
-    docker cp -q "$container:/usr/local/go" "$root/.venv/go" >/dev/null || docker cp "$container:/usr/local/go" "$root/.venv/go" >/dev/null ||
-        say "Go could not be copied out of golang:alpine"
+    docker cp "$container:/usr/local/go" "$root/.venv/go" >/dev/null 2>&1 || say "Go could not be copied out of golang:alpine"
     docker rm "$container" >/dev/null
     find_go || fail "the Go of golang:alpine does not run here; install Go by hand."
 }
