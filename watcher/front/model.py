@@ -1,0 +1,103 @@
+"""What the front is told and what it tells: addresses, backends, limits, reports, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from watcher.errors import WatcherError
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """An address to listen on. An empty `host` means every address, IPv4 and (when there) IPv6."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """`host:port`, an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A container that can take the traffic: where it listens, and the revision that it runs."""
+
+    host: str
+    port: int
+    revision: str
+
+    def __str__(self) -> str:
+        """`host:port`, an IPv6 address in brackets."""
+        return str(Listen(self.host, self.port))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the front may take on. Sizes are bytes, times seconds."""
+
+    connections: int = 4096  # open client connections; the next one is answered 503 and closed
+    held: int = 2048  # requests (or raw connections) that wait for a container
+    held_bytes: int = 64 * 1024 * 1024  # what those have sent so far, together
+    hold_seconds: float = 30.0  # the longest wait of one request
+    head_bytes: int = 64 * 1024  # a request head; longer is answered 431
+    replay_bytes: int = 64 * 1024  # a request up to this size can be repeated on a fresh connection
+    read_ahead: int = 64 * 1024  # bytes taken from a client beyond the request in progress
+    connect_seconds: float = 5.0  # one attempt to connect to a container
+    linger_seconds: float = 2.0  # how long the rest of a refused request is read and thrown away
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """What to say to a client while nothing can answer.
+
+    With `wait` a request is held and told this only when its time is up; without it nothing that could
+    end the wait is under way (the build failed), and the request is told at once.
+    """
+
+    title: str = "The service is starting"
+    text: str = "No container can answer yet."
+    lines: tuple[str, ...] = ()  # a compiler's own lines
+    retry_after: int = 2
+    wait: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReport:
+    """How a drain ended: `finished` exchanges and tunnels came to their own end, `cut` were closed."""
+
+    seconds: float
+    finished: int
+    cut: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What the front is doing at this moment, and what it has done (counts since the start)."""
+
+    connections: int
+    held: int
+    held_bytes: int
+    active: Mapping[Backend, int] = field(default_factory=dict)  # exchanges and tunnels in progress
+    idle: Mapping[Backend, int] = field(default_factory=dict)  # kept connections without an exchange
+    exchanges: int = 0
+    retried: int = 0
+    refused: int = 0
+
+
+class CannotListen(WatcherError):
+    """An address of the front cannot be listened on; the message says which, why and what to do."""
+
+    def __init__(self, host: str, port: int, why: str) -> None:
+        super().__init__(f"cannot listen on {Listen(host or '*', port)}: {why}")
+        self.host = host
+        self.port = port
+
+
+class PortInUse(CannotListen):
+    """Another process listens on the address already."""
+
+    def __init__(self, host: str, port: int) -> None:
+        why = "another process has the port; stop it or publish a different port"
+        super().__init__(host, port, why)

@@ -1,0 +1,90 @@
+"""One response as its bytes come in: what to pass on now, and when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from watcher.front.framing import HEAD_END, Body, Malformed, RequestHead, UntilClose, read_response
+
+MAX_HEAD = 256 * 1024  # bytes of a response head: far above what servers send, a bound for memory
+
+
+class Response:
+    """Interim responses, head, body and trailers of the answer to one request.
+
+    `status` is 0 until the final head was seen; `switched` says that the connection now speaks another
+    protocol (101, or 2xx to CONNECT); `spoiled` that the backend sent more than the answer, so that its
+    connection cannot be used again. `adorn` may add fields to the final head.
+    """
+
+    __slots__ = (
+        "_adorn",
+        "_body",
+        "_buffer",
+        "_request",
+        "done",
+        "keep_alive",
+        "spoiled",
+        "status",
+        "switched",
+    )
+
+    def __init__(self, request: RequestHead, adorn: Callable[[bytes], bytes] | None = None) -> None:
+        self._request = request
+        self._adorn = adorn
+        self._body: Body | None = None
+        self._buffer = b""
+        self.status = 0
+        self.keep_alive = True
+        self.done = False
+        self.switched = False
+        self.spoiled = False
+
+    @property
+    def until_close(self) -> bool:
+        """Whether the end of the connection is the end of the response."""
+        return isinstance(self._body, UntilClose)
+
+    def take(self, data: bytes) -> bytes:
+        """The bytes to pass on now that `data` has come; unchanged, in order. Raises `Malformed`."""
+        if self._body is not None:
+            return self._through_body(data, 0)
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        at = 0
+        while True:
+            end = data.find(HEAD_END, at) + len(HEAD_END)
+            if end < len(HEAD_END):
+                if len(data) - at > MAX_HEAD:
+                    raise Malformed(f"the head of the response is longer than {MAX_HEAD} bytes")
+                self._buffer = data[at:]
+                return data[:at]
+            head = read_response(data[at:end], self._request.method)
+            if head.status >= 200 or head.status == 101:
+                break
+            at = end
+        if head.status == 101 and not self._request.upgrade:
+            raise Malformed("101 Switching Protocols, which was not asked for")
+        self.status = head.status
+        self.keep_alive = head.keep_alive
+        if head.status == 101 or (self._request.method == b"CONNECT" and head.status < 300):
+            self.switched = True
+            return data
+        self._body = head.body
+        if self._adorn is None:
+            return self._through_body(data, end)
+        return data[:at] + self._adorn(data[at:end]) + self._through_body(data, end)[end:]
+
+    def _through_body(self, data: bytes, start: int) -> bytes:
+        """`data` up to the end of the response; the body begins, or goes on, at `start`."""
+        body = self._body
+        if body is None or self.done:
+            self.spoiled = True
+            return b""
+        end = start if body.done else body.take(data, start)
+        self.done = body.done
+        if end == len(data):
+            return data
+        self.spoiled = True
+        return data[:end]
