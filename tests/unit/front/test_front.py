@@ -1,0 +1,424 @@
+"""The front as its owner sees it: addresses, switch, drain, close, limits, statistics, load."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import cast
+
+import pytest
+
+from tests.unit.front.support import PATIENCE, Peer, fronted, get, ok, origin, says, true
+from watcher.front import Backend, CannotListen, Front, Limits, Listen, PortInUse
+from watcher.front.gate import Asker, Ticket
+from watcher.front.links import Link
+from watcher.front.sockets import bind
+from watcher.observe import Event, FrontRefused, Notice
+
+
+class Deaf:
+    def notify(self, event: Event) -> None:
+        pass
+
+
+def front(*listen: Listen) -> Front:
+    return Front(listen, observer=Deaf())
+
+
+async def test_all_addresses_means_ipv4_and_ipv6_on_one_port() -> None:
+    it = front(Listen("", 0))
+    await it.start()
+    v4, v6 = it.addresses
+    assert (v4.host, v6.host) == ("0.0.0.0", "::")
+    assert v4.port == v6.port
+    for host in ("127.0.0.1", "::1"):
+        _, writer = await asyncio.open_connection(host, v4.port)
+        writer.close()
+        await writer.wait_closed()
+    await it.close()
+
+
+async def test_one_address_means_no_other() -> None:
+    it = front(Listen("127.0.0.1", 0), Listen("::1", 0))
+    await it.start()
+    assert [address.host for address in it.addresses] == ["127.0.0.1", "::1"]
+    assert str(it.addresses[1]) == f"[::1]:{it.addresses[1].port}"
+    await it.close()
+
+
+async def test_a_taken_port_is_named_and_nothing_is_left_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        it = front(Listen("localhost", 0), Listen("127.0.0.1", port))
+        with pytest.raises(
+            PortInUse, match=f"cannot listen on 127.0.0.1:{port}: another process has the port"
+        ):
+            await it.start()
+        assert it.addresses == ()
+        with pytest.raises(PortInUse) as caught:
+            await front(Listen("", port)).start()
+        assert (caught.value.host, caught.value.port) == ("", port)
+
+
+async def test_a_port_taken_on_ipv6_only_is_taken() -> None:
+    (sock,) = bind([Listen("::", 0)])
+    with pytest.raises(PortInUse):
+        await front(Listen("", sock.getsockname()[1])).start()
+    sock.close()
+
+
+async def test_an_address_of_another_machine_is_named() -> None:
+    with pytest.raises(CannotListen, match=r"192\.0\.2\.1:0: the address does not belong to this machine"):
+        await front(Listen("192.0.2.1", 0)).start()
+
+
+async def test_a_name_that_is_not_known_is_named() -> None:
+    with pytest.raises(CannotListen, match="the name is not known"):
+        await front(Listen("no such name", 0)).start()
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [(13, "ports below 1024 need a privilege"), (105, "No buffer space available")],
+)
+async def test_other_reasons_are_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, number: int, why: str
+) -> None:
+    def fail(host: str, port: int) -> socket.socket:
+        raise OSError(number, "some text")
+
+    monkeypatch.setattr("watcher.front.sockets._bound", fail)
+    with pytest.raises(CannotListen, match=why):
+        await front(Listen("127.0.0.1", 80)).start()
+
+
+async def test_without_ipv6_all_addresses_means_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = socket.socket
+
+    def no_ipv6(family: int = -1, *rest: int, **named: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(97, "Address family not supported by protocol")
+        return real(family, *rest, **named)
+
+    monkeypatch.setattr("watcher.front.sockets.socket.socket", no_ipv6)
+    (sock,) = bind([Listen("", 0)])
+    sock.close()
+
+
+async def test_a_drain_waits_for_the_exchange_in_progress_and_closes_idle_connections_at_once() -> None:
+    async with origin() as old, origin(says("new")) as new, fronted() as it:
+        it.front.switch(old.backend)
+        idle, busy = await it.connect(), await it.connect()
+        await idle.send(get())
+        await (await old.peer(0)).head()
+        await old.peers[0].send(ok("x"))
+        await idle.expect(ok("x"))
+        await busy.send(get())
+        server = await old.peer(1)
+        await server.head()
+        assert it.front.stats.active == {old.backend: 1}
+        assert it.front.stats.idle == {old.backend: 1}
+        it.front.switch(new.backend)
+        drain = asyncio.create_task(it.front.drain(old.backend, PATIENCE))
+        assert await old.peers[0].rest() == b""
+        await idle.ask(get(), ok("new"))
+        assert not drain.done()
+        await server.send(ok("late"))
+        await busy.expect(ok("late"))
+        report = await drain
+        assert (report.finished, report.cut) == (1, 0)
+        assert it.front.stats.active == {}
+        assert await server.rest() == b""
+        await busy.ask(get(), ok("new"))
+
+
+async def test_a_drain_cuts_what_is_open_when_its_time_is_up() -> None:
+    async with origin() as old, origin(says("new")) as new, fronted() as it:
+        it.front.switch(old.backend)
+        stream, poll = await it.connect(), await it.connect()
+        await stream.send(get("/events"))
+        server = await old.peer()
+        await server.head()
+        await server.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await stream.head()
+        await poll.send(get("/poll"))
+        await (await old.peer(1)).head()
+        it.front.switch(new.backend)
+        report = await it.front.drain(old.backend, 0)
+        assert (report.finished, report.cut) == (0, 2)
+        assert await stream.rest() == b""
+        await poll.expect(ok("new"))
+
+
+async def test_a_drain_closes_tunnels_when_its_time_is_up() -> None:
+    async with origin() as old, origin() as new, fronted(protocol="tcp") as it:
+        it.front.switch(old.backend)
+        client = await it.connect()
+        server = await old.peer()
+        await server.send(b"hello")
+        it.front.switch(new.backend)
+        report = await it.front.drain(old.backend, 0)
+        assert (report.finished, report.cut) == (0, 1)
+        assert await client.rest() == b"hello"
+
+
+async def test_draining_the_current_backend_is_a_mistake() -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        with pytest.raises(ValueError, match="switch first"):
+            await it.front.drain(app.backend, 1)
+
+
+async def test_closing_lets_exchanges_end_and_answers_those_who_wait() -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        port = it.front.addresses[0].port
+        busy, idle, waiting = [await it.connect() for _ in range(3)]
+        await busy.send(get())
+        server = await app.peer()
+        await server.head()
+        it.front.switch(None)
+        await waiting.send(get())
+        await true(lambda: it.front.stats.held == 1 and it.front.stats.connections == 3)
+        closing = asyncio.create_task(it.front.close(grace=PATIENCE))
+        assert (await waiting.rest()).startswith(b"HTTP/1.1 503 ")
+        assert await idle.rest() == b""
+        await server.send(ok("x"))
+        assert await busy.rest() == ok("x")
+        await closing
+        assert it.front.addresses == ()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_closing_does_not_wait_longer_than_it_may() -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get())
+        server = await app.peer()
+        await server.head()
+        await it.front.close(grace=0)
+        assert await client.rest() == b""
+        assert await server.rest() == b""
+        with pytest.raises(RuntimeError, match="not started"):
+            it.front.switch(None)
+        await it.front.close()
+
+
+async def test_a_tunnel_that_is_open_at_the_end_is_closed() -> None:
+    async with origin() as app, fronted(protocol="tcp") as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        server = await app.peer()
+        await it.front.close(grace=0)
+        assert await client.rest() == await server.rest() == b""
+
+
+async def test_a_client_that_is_accepted_while_the_front_closes_is_closed() -> None:
+    async with fronted() as it:
+        context = it.front._context
+        assert context is not None
+        context.closing = True
+        client = await it.connect()
+        assert await client.rest() == b""
+
+
+async def test_a_raw_connection_too_many_is_closed() -> None:
+    async with origin(says("x")) as app, fronted(Limits(connections=1), protocol="tcp") as it:
+        it.front.switch(app.backend)
+        first, second = await it.connect(), await it.connect()
+        assert await second.rest() == b""
+        await first.ask(get(), ok("x"))
+
+
+async def test_a_connection_too_many_is_told_so() -> None:
+    async with origin(says("x")) as app, fronted(Limits(connections=2)) as it:
+        it.front.switch(app.backend)
+        first, second, third = [await it.connect() for _ in range(3)]
+        await third.send(get())
+        assert (await third.rest()).startswith(b"HTTP/1.1 503 ")
+        assert [(event.reason, event.code) for event in it.told(FrontRefused)] == [("limit", 503)]
+        for client in (first, second):
+            await client.ask(get(), ok("x"))
+
+
+async def test_a_thousand_clients_at_once_are_all_served() -> None:
+    async with origin(says("x")) as app, fronted() as it:
+        it.front.switch(app.backend)
+        clients = await asyncio.gather(*(it.connect() for _ in range(1000)))
+        for _ in range(2):
+            await asyncio.gather(*(client.ask(get(), ok("x")) for client in clients))
+        assert it.front.stats.connections == 1000
+        assert it.front.stats.idle == {app.backend: 1000}
+        assert it.front.stats.exchanges == 2000
+
+
+def link_paused(it: object) -> bool:
+    context = it.front._context  # type: ignore[attr-defined]
+    links = [link for group in context.links._groups.values() for link in group.links]
+    return bool(links) and not links[0].transport.is_reading()
+
+
+async def test_a_request_that_is_dialled_for_goes_to_the_new_backend_when_there_is_one() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        name = full.getsockname()
+        full.setblocking(False)
+        crowd = [socket.socket() for _ in range(4)]
+        for sock in crowd:  # the accept queue is full now: further connections are not even refused
+            sock.setblocking(False)
+            sock.connect_ex(name)
+        async with origin(says("new")) as new, fronted() as it:
+            it.front.switch(Backend("127.0.0.1", name[1], "c" * 64))
+            client, gone = await it.connect(), await it.connect()
+            await client.send(get())
+            await gone.send(get())
+            context = it.front._context
+            assert context is not None
+            await true(lambda: len(context.gate._dials) == 2)
+            gone.drop()
+            await true(lambda: it.front.stats.connections == 1)
+            it.front.switch(new.backend)
+            await client.expect(ok("new"))
+            assert it.front.stats.exchanges == 1
+        for sock in crowd:
+            sock.close()
+
+
+async def test_a_connection_that_is_made_although_it_was_given_up_is_dropped() -> None:
+    given: list[Link] = []
+
+    class Anybody:
+        linked = given.append
+
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        context = it.front._context
+        assert context is not None
+        ticket = Ticket(cast(Asker, Anybody()), 0)
+        context.gate.ask(ticket)
+        ticket.dial = None  # as after a switch that comes when the connection is there, but not known yet
+        context.gate.ask(ticket)
+        group = context.links.group(app.backend)
+        await true(lambda: len(app.peers) == 2 and len(group.links) == 1)
+        assert group.links == set(given)
+        given[0].abort()
+
+
+async def test_a_backend_that_does_not_even_refuse_is_given_up_after_a_while() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        crowd = [socket.socket() for _ in range(4)]
+        for sock in crowd:
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        async with fronted(Limits(connect_seconds=0.01, hold_seconds=PATIENCE)) as it:
+            it.front.switch(Backend("127.0.0.1", full.getsockname()[1], "c" * 64))
+            client = await it.connect()
+            await client.send(get())
+            await true(lambda: it.front.stats.held == 1)
+            await true(lambda: bool(it.told(Notice)))
+            assert "does not answer (it took too long)" in it.told(Notice)[0].text
+        for sock in crowd:
+            sock.close()
+
+
+SIZE = 64 * 1024 * 1024
+
+
+@pytest.mark.parametrize("protocol", ["http", "tcp"])
+async def test_a_client_that_reads_slowly_slows_the_backend_down(protocol: str) -> None:
+    sent = 0
+
+    async def handler(peer: Peer) -> None:
+        nonlocal sent
+        await peer.head()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
+        for _ in range(SIZE // 65536):
+            await peer.send(bytes(65536))
+            sent += 65536
+
+    async with origin(handler) as app, fronted(protocol=protocol) as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get())
+        head = await client.head()
+        await true(lambda: link_paused(it))
+        context = it.front._context
+        assert context is not None
+        (served,) = context.clients
+        assert served._transport.get_write_buffer_size() < 1 << 20  # type: ignore[attr-defined]
+        assert sent < SIZE / 2
+        assert head.startswith(b"HTTP/1.1 200 OK")
+        left = SIZE
+        while left:
+            left -= len(await client.reader.read(left))
+        assert sent == SIZE
+
+
+async def test_a_new_backend_is_slowed_down_by_a_client_that_was_slow_before() -> None:
+    async with origin() as old, origin() as new, fronted() as it:
+        it.front.switch(old.backend)
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        sock.connect(("127.0.0.1", it.front.addresses[0].port))
+        client = Peer(*await asyncio.open_connection(sock=sock, limit=1))
+        it.peers.append(client)
+        await client.send(get("/1") + get("/2"))
+        server = await old.peer()
+        await server.head()
+        context = it.front._context
+        assert context is not None
+        (served,) = context.clients
+        transport = served._transport  # type: ignore[attr-defined]
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
+        transport.set_write_buffer_limits(0)
+        it.front.switch(new.backend)
+        await server.send(ok("x" * 30_000))
+        second = await new.peer()
+        await second.expect(get("/2"))
+        assert served._client_slow  # type: ignore[attr-defined]
+        assert not served._link.transport.is_reading()  # type: ignore[attr-defined]
+        await second.send(ok("two"))
+        await client.expect(ok("x" * 30_000) + ok("two"))
+
+
+@pytest.mark.parametrize("protocol", ["http", "tcp"])
+async def test_a_backend_that_reads_slowly_slows_the_client_down(protocol: str) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n" % SIZE
+    async with origin() as app, fronted(protocol=protocol) as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        sending = asyncio.create_task(client.send(head + bytes(SIZE)))
+        server = await app.peer()
+        await server.head()
+        context = it.front._context
+        assert context is not None
+        (served,) = context.clients
+        await true(lambda: not served._transport.is_reading())  # type: ignore[attr-defined]
+        assert served._link.transport.get_write_buffer_size() < 1 << 20  # type: ignore[attr-defined]
+        assert not sending.done()
+        left = SIZE
+        while left:
+            left -= len(await server.reader.read(left))
+        await sending
+        await server.send(ok("x"))
+        await client.expect(ok("x"))
+
+
+async def test_what_is_pipelined_beyond_the_read_ahead_is_left_in_the_socket() -> None:
+    async with origin() as app, fronted(Limits(read_ahead=1000)) as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        count = 200
+        await client.send(get() * count)
+        server = await app.peer()
+        await server.head()
+        context = it.front._context
+        assert context is not None
+        (served,) = context.clients
+        await true(lambda: not served._transport.is_reading())  # type: ignore[attr-defined]
+        await server.send(ok("x"))
+        for _ in range(count - 1):
+            await server.expect(get())
+            await server.send(ok("x"))
+        await client.expect(ok("x") * count)

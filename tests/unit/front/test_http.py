@@ -1,0 +1,524 @@
+"""HTTP/1.1 through the front: bytes unchanged, exchanges told apart, nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.unit.front.support import PATIENCE, Peer, fronted, get, ok, origin, says, true
+from watcher.front import Additions, Limits
+from watcher.observe import FrontExchange, FrontRefused
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+UNUSUAL = (
+    b"GET /a%20b?x=1&&y HTTP/1.1\r\nhOsT:   test\t\r\nX-Twice: 1\r\nx-tWICE: 2\r\n"
+    b'Empty:\r\nObs: \xff\xfe\r\nCookie: a=b; c="d"\r\nConnection: keep-alive, X-Twice\r\n\r\n'
+)
+
+
+async def test_a_request_and_its_answer_pass_byte_for_byte() -> None:
+    fields = b"Set-Cookie: a\r\nset-cookie: b\r\nContent-Length: 3\r\nX-O: \xfc\r\n\r\n"
+    answer = b"HTTP/1.1 200 Fine by me\r\n" + fields + b"abc"
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(UNUSUAL)
+        server = await app.peer()
+        await server.expect(UNUSUAL)
+        await server.send(answer)
+        await client.expect(answer)
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"FROBNICATE / HTTP/1.1",
+        b"PLAY / HTTP/1.1",
+        b"get / HTTP/1.1",
+        "GET /é HTTP/1.1".encode(),
+        b"OPTIONS * HTTP/1.1",
+    ],
+)
+async def test_methods_and_targets_that_the_parser_does_not_know_pass(request_line: bytes) -> None:
+    request = request_line + b"\r\nHost: test\r\nContent-Length: 2\r\n\r\nhi"
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(request)
+        await (await app.peer()).expect(request)
+
+
+async def test_the_next_request_of_a_kept_connection_goes_to_the_new_backend() -> None:
+    async with origin(says("old")) as old, origin(says("new"), "b" * 64) as new, fronted() as it:
+        it.front.switch(old.backend)
+        client = await it.connect()
+        await client.ask(get(), ok("old"))
+        await client.ask(get(), ok("old"))
+        it.front.switch(new.backend)
+        await client.ask(get(), ok("new"))
+        assert len(old.peers) == len(new.peers) == 1
+        assert [event.revision[0] for event in it.told(FrontExchange)] == ["a", "a", "b"]
+
+
+async def test_an_exchange_in_progress_stays_with_the_old_backend() -> None:
+    async with origin() as old, origin(says("new")) as new, fronted() as it:
+        it.front.switch(old.backend)
+        client = await it.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\nabc")
+        server = await old.peer()
+        await server.head()
+        it.front.switch(new.backend)
+        await client.send(b"def")
+        await server.expect(b"abcdef")
+        await server.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nold\r\n")
+        await client.until(b"old\r\n")
+        await server.send(b"0\r\n\r\n")
+        await client.expect(b"0\r\n\r\n")
+        assert await server.rest() == b""
+        await client.ask(get(), ok("new"))
+
+
+async def test_pipelined_requests_are_answered_in_order_each_by_the_backend_of_its_moment() -> None:
+    async with origin() as old, origin(says("new")) as new, fronted() as it:
+        it.front.switch(old.backend)
+        client = await it.connect()
+        await client.send(get("/1") + get("/2") + get("/3"))
+        server = await old.peer()
+        await server.expect(get("/1"))
+        await server.send(ok("one"))
+        await server.expect(get("/2"))
+        it.front.switch(new.backend)
+        await server.send(ok("two"))
+        await client.expect(ok("one") + ok("two") + ok("new"))
+        assert bytes(old.seen[0]) == get("/1") + get("/2")
+        assert bytes(new.seen[0]) == get("/3")
+
+
+async def test_a_head_may_come_byte_by_byte() -> None:
+    async with origin(says("x")) as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        for byte in get("/slow", "X: y"):
+            await client.send(bytes([byte]))
+            await asyncio.sleep(0)
+        await client.expect(ok("x"))
+        assert bytes(app.seen[0]) == get("/slow", "X: y")
+
+
+async def test_empty_lines_before_a_request_are_dropped() -> None:
+    async with origin(says("x")) as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.ask(b"\r\n\r\n" + get("/1"), ok("x"))
+        await client.ask(b"\r", b"")
+        await client.ask(b"\n" + get("/2"), ok("x"))
+        assert bytes(app.seen[0]) == get("/1") + get("/2")
+
+
+CHUNKED_BODY = b'5;ext="a\tb"\r\n\r\n\r\n\n\r\n1\r\nx\r\n0\r\nTrailer: 1\r\nOther: 2\r\n\r\n'
+
+
+async def test_chunked_bodies_and_trailers_pass_in_both_directions() -> None:
+    request = (
+        b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\r\n" + CHUNKED_BODY
+    )
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n" + CHUNKED_BODY
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        for _ in range(2):
+            await client.send(request)
+            server = await app.peer()
+            await server.expect(request)
+            await server.send(answer)
+            await client.expect(answer)
+
+
+async def test_expect_100_continue_lets_the_server_decide() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(head)
+        server = await app.peer()
+        await server.expect(head)
+        await server.send(CONTINUE)
+        await client.expect(CONTINUE)
+        await client.send(b"body")
+        await server.expect(b"body")
+        await server.send(ok("done"))
+        await client.expect(ok("done"))
+        assert [event.code for event in it.told(FrontExchange)] == [200]
+
+
+async def test_interim_responses_come_before_the_final_one() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get())
+        server = await app.peer()
+        await server.head()
+        await server.send(hints)
+        await client.expect(hints)
+        await server.send(CONTINUE + hints + ok("final"))
+        await client.expect(CONTINUE + hints + ok("final"))
+        await client.send(get("/next"))
+        await server.expect(get("/next"))
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        (b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 200 OK\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n"),
+        (
+            b"GET",
+            b"HTTP/1.1 426 Try Again\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 0\r\n\r\n",
+        ),
+    ],
+)
+async def test_a_response_without_a_body_leaves_the_connection_open(method: bytes, answer: bytes) -> None:
+    request = method + b" / HTTP/1.1\r\nHost: test\r\n\r\n"
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        for _ in range(2):
+            await client.send(request)
+            server = await app.peer()
+            await server.expect(request)
+            await server.send(answer)
+            await client.expect(answer)
+
+
+async def test_a_response_that_ends_with_its_connection_ends_the_clients_too() -> None:
+    async def handler(peer: Peer) -> None:
+        await peer.head()
+        await peer.send(b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n")
+        await peer.send(b"all there is")
+        await peer.close()
+
+    async with origin(handler) as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get())
+        assert (await client.rest()).endswith(b"\r\n\r\nall there is")
+        assert [event.code for event in it.told(FrontExchange)] == [200]
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (get("/", "Connection: close"), ok("bye")),
+        (get("/", "Connection: Foo, CLOSE"), ok("bye")),
+        (get(), ok("bye", "Connection: close")),
+        (b"GET / HTTP/1.0\r\n\r\n", ok("bye")),
+        (get(), b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nbye"),
+    ],
+)
+async def test_a_connection_that_either_side_ends_is_closed_after_the_answer(
+    request_: bytes, answer: bytes
+) -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(request_)
+        server = await app.peer()
+        await server.head()
+        await server.send(answer)
+        assert await client.rest() == answer
+
+
+async def test_http_1_0_with_keep_alive_keeps_the_connection() -> None:
+    request = b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"
+    answer = b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi"
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        for _ in range(2):
+            await client.send(request)
+            await (await app.peer()).expect(request)
+            await (await app.peer()).send(answer)
+            await client.expect(answer)
+
+
+async def test_server_sent_events_arrive_one_by_one() -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get("/events"))
+        server = await app.peer()
+        await server.head()
+        await server.send(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        await client.head()
+        for number in range(5):
+            event = b"8\r\ndata: %d\n\r\n" % number
+            await server.send(event)
+            await client.expect(event)
+
+
+async def test_an_early_answer_lets_the_rest_of_the_body_pass() -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\nabc")
+        server = await app.peer()
+        await server.head()
+        await server.send(ok("early"))
+        await client.expect(ok("early"))
+        await client.send(b"def" + get("/next"))
+        await server.expect(b"abcdef" + get("/next"))
+        await server.send(ok("next"))
+        await client.expect(ok("next"))
+
+
+async def test_an_early_refusal_that_closes_reaches_a_client_that_is_still_sending() -> None:
+    refusal = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(
+            b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000000\r\n\r\n" + bytes(100_000)
+        )
+        server = await app.peer()
+        await server.head()
+        await server.send(refusal)
+        await server.close()
+        await client.send(bytes(100_000))
+        assert await client.rest() == refusal
+
+
+async def test_an_early_answer_is_whole_even_when_the_backend_leaves_before_the_body_has_come() -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\nabc")
+        server = await app.peer()
+        await server.head()
+        await server.send(ok("early"))
+        await client.expect(ok("early"))
+        await server.close()
+        assert await client.rest() == b""
+        assert [event.code for event in it.told(FrontExchange)] == [200]
+        assert it.told(FrontRefused) == []
+
+
+async def test_more_than_the_answer_after_an_early_answer_is_not_passed_on() -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\nabc")
+        server = await app.peer()
+        await server.head()
+        await server.send(ok("early"))
+        await client.expect(ok("early"))
+        await server.send(b"too much")
+        await client.send(b"def" + get("/next"))
+        second = await app.peer(1)
+        await second.expect(get("/next"))
+        await second.send(ok("next"))
+        await client.expect(ok("next"))
+
+
+async def test_a_bad_chunk_later_in_a_body_ends_the_request_for_the_backend_and_the_client() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(head + b"3\r\nabc\r\n")
+        server = await app.peer()
+        await server.expect(head + b"3\r\nabc\r\n")
+        await client.send(b"0\r\nA: b\nGET /evil HTTP/1.1\r\n\r\n")
+        assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
+        assert b"evil" not in await server.rest()
+
+
+async def test_a_bad_chunk_after_an_early_answer_ends_the_connection_without_another() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(head)
+        server = await app.peer()
+        await server.head()
+        await server.send(ok("early"))
+        await client.expect(ok("early"))
+        await client.send(b"nonsense\r\n")
+        assert await client.rest() == b""
+
+
+async def test_a_client_that_ends_its_half_gets_its_answers() -> None:
+    async with origin(says("x")) as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get("/1") + get("/2"))
+        client.end()
+        assert await client.rest() == ok("x") + ok("x")
+        assert await app.peers[0].rest() == b""
+
+
+async def test_a_client_that_ends_its_half_while_it_waits_gets_its_answer() -> None:
+    async with origin(says("x")) as app, fronted() as it:
+        client = await it.connect()
+        await client.send(get())
+        client.end()
+        await true(lambda: it.front.stats.held == 1)
+        it.front.switch(app.backend)
+        assert await client.rest() == ok("x")
+
+
+async def test_the_backend_learns_that_the_client_of_a_long_poll_has_gone() -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get("/poll"))
+        server = await app.peer()
+        await server.head()
+        await client.close()
+        assert await server.rest() == b""
+
+
+async def test_a_backend_that_gives_up_a_client_that_has_ended_is_not_asked_again() -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get("/poll"))
+        server = await app.peer()
+        await server.head()
+        client.end()
+        assert await server.rest() == b""
+        await server.close()
+        assert await client.rest() == b""
+        assert len(app.peers) == 1
+        assert it.told(FrontRefused) == []
+
+
+async def test_what_a_backend_says_unasked_is_not_passed_on() -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get("/1"))
+        server = await app.peer()
+        await server.head()
+        await server.send(ok("one") + b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+        await client.expect(ok("one"))
+        await client.send(get("/2"))
+        second = await app.peer(1)
+        await second.head()
+        await second.send(ok("two"))
+        await client.expect(ok("two"))
+        await second.send(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+        assert await second.rest() == b""
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        b"HTTP/1.1 200 OK\r\nBad Name: x\r\n\r\n",
+        b"HTTP/1.1 099 Odd\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 300_000,
+    ],
+)
+async def test_a_backend_that_does_not_speak_http_is_answered_for_with_502(garbage: bytes) -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get())
+        server = await app.peer()
+        await server.head()
+        await server.send(garbage)
+        answer = await client.rest()
+        assert answer.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+        assert b"revision aaaaaaaaaaaa" in answer
+        assert [(event.reason, event.code) for event in it.told(FrontRefused)] == [("backend", 502)]
+
+
+@pytest.mark.parametrize(
+    ("head", "part"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b"half"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"4\r\nhalf\r\n"),
+    ],
+)
+@pytest.mark.parametrize("last", [b"", b"nonsense\r\n"])
+async def test_an_answer_that_breaks_off_breaks_off_for_the_client_too(
+    head: bytes, part: bytes, last: bytes
+) -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get())
+        server = await app.peer()
+        await server.head()
+        await server.send(head + part)
+        await client.expect(head + part)
+        await server.send(last)
+        await server.close()
+        passed_on = last if b"Length" in head else b""
+        assert await client.rest() == passed_on
+        assert [(event.reason, event.code) for event in it.told(FrontRefused)] == [("backend", 502)]
+        assert it.told(FrontExchange) == []
+
+
+async def test_an_answer_that_has_no_length_and_is_broken_off_does_not_look_complete() -> None:
+    async with origin() as app, origin() as new, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get())
+        server = await app.peer()
+        await server.head()
+        await server.send(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        await client.until(b"half")
+        it.front.switch(new.backend)
+        await it.front.drain(app.backend, 0)
+        with pytest.raises(ConnectionResetError):
+            await client.rest()
+
+
+async def test_a_head_that_is_too_long_is_answered_431() -> None:
+    async with origin() as app, fronted(Limits(head_bytes=1000)) as it:
+        it.front.switch(app.backend)
+        for request in (get("/", "X: " + "x" * 1000), b"GET /" + b"x" * 2000):
+            client = await it.connect()
+            await client.send(request)
+            assert (await client.rest()).startswith(b"HTTP/1.1 431 ")
+        assert app.seen == []
+
+
+async def test_nothing_is_added_unless_asked_for_and_then_at_the_end_of_the_head() -> None:
+    additions = Additions(forwarded=True, revision=True)
+    async with origin() as app, fronted(additions=additions) as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        port = it.front.addresses[0].port
+        await client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nhi")
+        server = await app.peer()
+        await server.expect(
+            b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\nX-Forwarded-For: 127.0.0.1\r\n"
+            b"X-Forwarded-Proto: http\r\nX-Forwarded-Port: %d\r\n\r\nhi" % port
+        )
+        await server.send(CONTINUE + ok("body"))
+        await client.expect(
+            CONTINUE + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nX-Watcher-Revision: " + b"a" * 64
+        )
+        assert (await client.head()).startswith(b"\r\nServer-Timing: held;dur=")
+        await client.expect(b"body")
+
+
+async def test_exchanges_are_told_with_code_time_and_revision() -> None:
+    async with origin(says("x")) as app, fronted() as it:
+        it.front.switch(app.backend)
+        await (await it.connect()).ask(get(), ok("x"))
+        (event,) = it.told(FrontExchange)
+        assert (event.service, event.code, event.revision, event.held) == ("svc", 200, "a" * 64, 0.0)
+        assert 0 < event.seconds < PATIENCE

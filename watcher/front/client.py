@@ -1,0 +1,97 @@
+"""What all client connections have in common: being counted, flow control, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from typing import cast
+
+from watcher.front.context import Context
+from watcher.front.links import Link
+from watcher.front.sockets import half_close
+
+
+class ClientEnd(asyncio.Protocol):
+    """A client's connection, and the link that serves it when there is one."""
+
+    _transport: asyncio.Transport
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._link: Link | None = None
+        self._client_ended = False  # it has sent its end of file
+        self._client_slow = False  # it takes less than it is sent
+        self._backend_slow = False
+        self._reading = True
+        self._linger: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop for a connection that was accepted."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._context.joined(self)
+        if len(self._context.clients) > self._context.limits.connections:
+            self.refused("limit")
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """Called by the loop."""
+        self._context.left(self)
+        if self._linger is not None:
+            self._linger.cancel()
+
+    def pause_writing(self) -> None:
+        """Called by the loop when the client takes less than it is sent."""
+        self._client_slow = True
+        if self._link is not None:
+            self._link.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Called by the loop when the client has caught up."""
+        self._client_slow = False
+        if self._link is not None:
+            self._link.transport.resume_reading()
+
+    def backend_slow(self, slow: bool) -> None:
+        """See `User`."""
+        self._backend_slow = slow
+        self._update_reading()
+
+    @abstractmethod
+    def refused(self, reason: str) -> None:
+        """See `Asker`."""
+
+    @abstractmethod
+    def shut(self) -> None:
+        """See `Client`."""
+
+    def abort(self) -> None:
+        """See `Client`."""
+        self._transport.abort()
+
+    @abstractmethod
+    def _waiting_bytes(self) -> int:
+        """How much has been received that cannot be passed on yet."""
+
+    def _update_reading(self) -> None:
+        """Read from the client only while there is room for what it sends."""
+        wanted = not self._backend_slow and self._waiting_bytes() <= self._context.limits.read_ahead
+        if wanted is self._reading or self._client_ended:
+            return
+        self._reading = wanted
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def _end(self, *, whole: bool) -> None:
+        """End the connection after what was written to it.
+
+        Without `whole` the client may be sending still. Closing with unread bytes would make the kernel send
+        a reset, which can overtake an answer; so they are read and thrown away for a while (RFC 9112, 9.6).
+        """
+        if whole or self._client_ended:
+            self._transport.close()
+            return
+        half_close(self._transport)
+        self._update_reading()
+        seconds = self._context.limits.linger_seconds
+        self._linger = self._context.loop.call_later(seconds, self._transport.close)

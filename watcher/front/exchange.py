@@ -1,0 +1,68 @@
+"""One request and its response, as far as they have come."""
+
+from __future__ import annotations
+
+from watcher.front.framing import RequestHead
+from watcher.front.gate import Ticket
+from watcher.front.response import Response
+
+
+class Exchange:
+    """What a client connection keeps about the request in progress.
+
+    `sent` is what of the request has gone, or is to go, to the backend. It is kept for as long as the
+    request can be repeated without anybody noticing: no byte of an answer has come, and it is small.
+    """
+
+    __slots__ = ("_retries", "began", "head", "repeatable", "request", "response", "sent", "ticket")
+
+    def __init__(self, request: RequestHead, head: bytes, sent: bytes, began: float) -> None:
+        self.request = request
+        self.head = head
+        self.sent = sent
+        self.began = began  # time.monotonic()
+        self.response: Response | None = None  # set when the request goes out
+        self.ticket: Ticket | None = None
+        self.repeatable = True
+        self._retries = 0
+
+    @property
+    def waited(self) -> float:
+        """Seconds that the request was held."""
+        return self.ticket.waited if self.ticket is not None else 0.0
+
+    @property
+    def answering(self) -> bool:
+        """Whether the client has a part of the final response, but not all of it."""
+        return self.response is not None and self.response.status > 0 and not self.response.done
+
+    @property
+    def answered(self) -> bool:
+        """Whether the client has all of the final response."""
+        return self.response is not None and self.response.done
+
+    def remember(self, part: bytes, limit: int) -> None:
+        """`part` goes out, too; a request of more than `limit` bytes is not kept."""
+        if self.repeatable:
+            self.sent += part
+            self.forget_beyond(limit)
+
+    def forget_beyond(self, limit: int) -> None:
+        """Keep the request only if it has no more than `limit` bytes."""
+        if len(self.sent) > limit:
+            self.forget()
+
+    def forget(self) -> None:
+        """The request cannot be repeated any more."""
+        self.repeatable = False
+        self.sent = b""
+
+    def take_retry(self) -> bool:
+        """Whether the request may be sent once more; true only once (RFC 9110, section 9.2.2).
+
+        A proxy must not repeat what is not idempotent: a POST whose connection broke may have been done.
+        """
+        if not self.repeatable or self._retries or not self.request.idempotent:
+            return False
+        self._retries += 1
+        return True

@@ -1,0 +1,155 @@
+"""The front: the listening sockets, and what the deployer does with them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Literal
+
+from watcher.front.additions import Additions
+from watcher.front.context import Context
+from watcher.front.http import HttpClient
+from watcher.front.model import (
+    Backend,
+    DrainReport,
+    Limits,
+    Listen,
+    Stats,
+    Unavailable,
+)
+from watcher.front.sockets import BACKLOG, bind
+from watcher.front.tunnel import Tunnel
+from watcher.observe import Observer
+
+
+class Front:
+    """Owns the published addresses of one service and passes its traffic to the current backend.
+
+    All methods belong to the event loop's thread. `protocol` is "http" for HTTP/1.1 (TLS and HTTP/2 with
+    prior knowledge are recognised and passed through unread), "tcp" for everything else. `explain` is asked
+    what to say when a request cannot be answered.
+    """
+
+    def __init__(
+        self,
+        listen: Sequence[Listen],
+        *,
+        observer: Observer,
+        service: str = "",
+        protocol: Literal["http", "tcp"] = "http",
+        limits: Limits | None = None,
+        additions: Additions | None = None,
+        explain: Callable[[], Unavailable] = Unavailable,
+    ) -> None:
+        self._listen = tuple(listen)
+        self._observer = observer
+        self._service = service
+        self._protocol = protocol
+        self._limits = limits or Limits()
+        self._additions = additions or Additions()
+        self._explain = explain
+        self._servers: list[asyncio.Server] = []
+        self._context: Context | None = None
+
+    @property
+    def addresses(self) -> tuple[Listen, ...]:
+        """The addresses that are listened on, in the order of `listen`, with the ports that were chosen."""
+        names = (sock.getsockname() for server in self._servers for sock in server.sockets)
+        return tuple(Listen(name[0], name[1]) for name in names)
+
+    @property
+    def backend(self) -> Backend | None:
+        """The backend that new requests go to; None while they are held."""
+        return self._started.gate.backend
+
+    @property
+    def stats(self) -> Stats:
+        """What goes on now."""
+        context = self._started
+        return Stats(
+            connections=len(context.clients),
+            held=context.gate.held,
+            held_bytes=context.gate.held_bytes,
+            active=context.links.active(),
+            idle=context.links.idle(),
+            exchanges=context.exchanges,
+            retried=context.retried,
+            refused=context.refusals,
+        )
+
+    async def start(self) -> None:
+        """Listen on all addresses, or on none.
+
+        Raises `PortInUse`, or `CannotListen` when an address does not belong to this machine or may not
+        be used by this user.
+        """
+        sockets = bind(self._listen)
+        context = self._context = Context(
+            limits=self._limits,
+            observer=self._observer,
+            service=self._service,
+            explain=self._explain,
+            additions=self._additions,
+        )
+
+        def accept() -> asyncio.Protocol:
+            return Tunnel(context) if self._protocol == "tcp" else HttpClient(context)
+
+        loop = asyncio.get_running_loop()
+        for sock in sockets:
+            self._servers.append(await loop.create_server(accept, sock=sock, backlog=BACKLOG))
+
+    def switch(self, backend: Backend | None) -> None:
+        """Send every request that begins from now on, and all held ones, to `backend`; None holds them.
+
+        Exchanges in progress and tunnels stay where they are: `drain` waits for them.
+        """
+        self._started.gate.switch(backend)
+
+    def reconsider(self) -> None:
+        """Ask `explain` again for those who wait; to be called when its answer may have changed."""
+        self._started.gate.reconsider()
+
+    async def drain(self, backend: Backend, timeout: float) -> DrainReport:
+        """Wait until nothing uses `backend` any more, at most `timeout` seconds, then close what is left.
+
+        Idle connections to it are closed at once. Raises `ValueError` while `backend` is the current one:
+        it would never become free.
+        """
+        if backend == self.backend:
+            raise ValueError(f"{backend} cannot be drained: it is where requests go; switch first")
+        return await self._started.links.drain(backend, timeout)
+
+    async def close(self, grace: float = 5.0) -> None:
+        """Stop listening, let exchanges in progress end for `grace` seconds, then close everything.
+
+        Held requests are answered 503 at once. No task and no socket is left when this returns.
+        """
+        context = self._context
+        if context is None:
+            return
+        self._context = None
+        servers, self._servers = self._servers, []
+        for server in servers:
+            server.close()
+        context.closing = True
+        await context.gate.close()
+        for client in list(context.clients):
+            client.shut()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await context.all_left()
+        for client in list(context.clients):
+            client.abort()
+        context.links.abort()
+        await context.all_left()
+        await context.links.closed()
+        for server in servers:
+            await server.wait_closed()
+
+    @property
+    def _started(self) -> Context:
+        if self._context is None:
+            raise RuntimeError("the front is not started, or closed")
+        return self._context

@@ -1,0 +1,101 @@
+"""Sockets and transports: binding the front's addresses, and three careful ways to write and to end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+
+from watcher.front.model import CannotListen, Listen, PortInUse
+
+BACKLOG = 4096  # connections the kernel completes before they are accepted; it caps this at somaxconn
+
+
+def bind(addresses: Sequence[Listen]) -> list[socket.socket]:
+    """One bound socket per address; an empty host and `localhost` give one per address family that is there.
+
+    Port 0 chooses one port for all families of an address. Raises `CannotListen` (and leaves no socket).
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for address in addresses:
+            sockets += _bind_one(address)
+    except CannotListen:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _bind_one(address: Listen) -> list[socket.socket]:
+    both = {"": ("0.0.0.0", "::"), "localhost": ("127.0.0.1", "::1")}
+    hosts = both.get(address.host, (address.host,))
+    port = address.port
+    sockets: list[socket.socket] = []
+    for host in hosts:
+        sock = None
+        try:
+            sock = _bound(host, port)
+        except OSError as error:
+            if sockets and error.errno in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:
+                continue  # this machine has no IPv6
+            for other in sockets:
+                other.close()
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUse(address.host, address.port) from None
+            raise CannotListen(address.host, address.port, _why(error)) from None
+        port = sock.getsockname()[1]
+        sockets.append(sock)
+    return sockets
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, proto, _, name = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(name)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return "the name is not known; give an IP address of this machine"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "the address does not belong to this machine; give one that does, or none for all"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 need a privilege; publish a higher port"
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def put(transport: asyncio.Transport, data: bytes) -> None:
+    """Write, unless the peer has gone already (its `connection_lost` is on the way)."""
+    if not transport.is_closing():
+        transport.write(data)
+
+
+def half_close(transport: asyncio.Transport) -> None:
+    """Send an end of file after what was written; nothing happens when the peer has gone already."""
+    if not transport.is_closing():
+        with suppress(OSError):
+            transport.write_eof()
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close so that the peer sees an error: what it has got is not all there was."""
+    if not transport.is_closing():
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

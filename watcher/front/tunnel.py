@@ -1,0 +1,173 @@
+"""Bytes in both directions, unread: raw TCP, TLS, HTTP/2, and connections after an upgrade or CONNECT."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from watcher.front.client import ClientEnd
+from watcher.front.context import Context
+from watcher.front.gate import Ticket
+from watcher.front.links import Link
+from watcher.front.sockets import half_close, put, reset
+
+NOT_ANSWERING = 1.0  # seconds: docker-proxy closes a connection within that time when no app listens
+
+
+class Tunnel(ClientEnd):
+    """The client's end of a tunnel. It waits for a link like a request does, then stays with it.
+
+    `code` is what the tunnel's end is reported with: 0 for one that was raw from the start, else the status
+    that opened it.
+    """
+
+    def __init__(self, context: Context, code: int = 0) -> None:
+        super().__init__(context)
+        self._code = code
+        self._began = time.monotonic()
+        self._ticket = Ticket(self, 0)
+        self._early = b""  # what the client sent before there was a link
+        self._untouched = True  # nothing has passed yet, in either direction, not even an end of file
+        self._backend_ended = False
+        self._held = 0.0
+        self._linked = 0.0  # time.monotonic()
+
+    # -- three ways to begin
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop for a port that is raw TCP."""
+        super().connection_made(transport)
+        if not transport.is_closing():
+            self._context.gate.ask(self._ticket)
+
+    def take_over(self, transport: asyncio.Transport, early: bytes) -> None:
+        """Go on with a client whose first bytes, `early`, were not HTTP/1.1."""
+        self._transport = transport
+        self._early = early
+        self._ticket.size = len(early)
+        self._context.joined(self)
+        transport.set_protocol(self)
+        self._context.gate.ask(self._ticket)
+
+    def continue_with(
+        self, transport: asyncio.Transport, link: Link, early: bytes, *, began: float, held: float
+    ) -> None:
+        """Go on after an upgrade: the client has sent `early` meanwhile; times as in `FrontExchange`."""
+        self._transport = transport
+        self._link = link
+        self._began = began
+        self._held = held
+        self._untouched = False
+        self._client_ended = link.half_closed
+        self._backend_slow = link.slow
+        self._reading = False  # whatever it was: `_update_reading` sets it right
+        self._context.joined(self)
+        link.user = self
+        transport.set_protocol(self)
+        self._update_reading()
+        if early:
+            link.transport.write(early)
+
+    # -- the client's side
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop."""
+        if self._link is not None:
+            self._untouched = False
+            put(self._link.transport, data)
+            return
+        self._early += data
+        self._update_reading()
+        self._context.gate.grow(self._ticket, len(data))
+
+    def eof_received(self) -> bool:
+        """Called by the loop: the other direction stays open."""
+        self._client_ended = True
+        if self._link is None:
+            return True
+        self._untouched = False
+        self._link.half_close()
+        if self._backend_ended:
+            self._finish(self._link)
+        return not self._backend_ended
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        super().connection_lost(exc)
+        self._context.gate.withdraw(self._ticket)
+        if self._link is not None:
+            self._report(self._link)
+            self._link.abort()
+            self._link = None
+
+    def _waiting_bytes(self) -> int:
+        return len(self._early)
+
+    # -- the backend's side
+
+    def linked(self, link: Link) -> None:
+        """See `User`."""
+        self._held = self._ticket.waited
+        self._link = link
+        self._linked = time.monotonic()
+        link.begin()
+        early, self._early = self._early, b""
+        self._update_reading()
+        if early:
+            self._untouched = False
+            link.transport.write(early)
+        if self._client_ended:
+            self._untouched = False
+            link.half_close()
+
+    def refused(self, reason: str) -> None:
+        """See `Asker`: a raw client can be told nothing but the end of its connection."""
+        self._context.refused(reason, 0)
+        self._transport.close()
+
+    def from_backend(self, data: bytes) -> None:
+        """See `User`."""
+        self._untouched = False
+        put(self._transport, data)
+
+    def backend_eof(self) -> bool:
+        """See `User`: the other direction stays open until the client ends it, too."""
+        if self._not_answering():
+            return False
+        self._backend_ended = True
+        half_close(self._transport)
+        if self._client_ended and self._link is not None:
+            self._finish(self._link)
+        return not self._client_ended
+
+    def _not_answering(self) -> bool:
+        """Whether an end of the link now means that nobody is there yet, rather than an end of the talk."""
+        return self._untouched and time.monotonic() - self._linked < NOT_ANSWERING
+
+    def backend_lost(self, link: Link, error: Exception | None) -> None:
+        """See `User`. The client does not notice when nothing had passed yet."""
+        self._link, self._backend_slow = None, False
+        if self._not_answering():
+            self._context.gate.suspect(link.backend, "it closes connections without a word")
+            self._context.gate.ask(self._ticket)
+            return
+        self._report(link)
+        if isinstance(error, ConnectionResetError):
+            reset(self._transport)
+        else:
+            self._transport.close()
+
+    # -- the end
+
+    def shut(self) -> None:
+        """See `Client`: a tunnel is in progress for as long as it is open."""
+
+    def _finish(self, link: Link) -> None:
+        """Both sides have ended: close both after what is still to be written."""
+        self._link = None
+        self._report(link)
+        link.close()
+        self._transport.close()
+
+    def _report(self, link: Link) -> None:
+        self._context.finished(self._code, self._began, self._held, link.backend)
