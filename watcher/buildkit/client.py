@@ -59,24 +59,31 @@ class Client:
         parsed = transport.Address.parse(address, tls=tls is not None)
         try:
             async with asyncio.timeout(timeout):
-                stream = await transport.open_transport(parsed, tls)
-                connection = Http2Connection(stream, peer=address)
-                connection.start()
-                try:
-                    await connection.wait_greeted()
-                    client = cls(connection, Channel(connection, parsed.host))
-                    await client.workers()
-                except BaseException:
-                    await connection.close()
-                    raise
+                return await cls._connect(parsed, tls)
         except TimeoutError:
-            raise ConnectError(f"{address} did not answer within {timeout:g} s") from None
+            failure = ConnectError(f"{address} did not answer within {timeout:g} s")
         except OSError as error:
-            raise ConnectError(f"{address} cannot be reached: {error}") from error
+            failure = ConnectError(f"{address} cannot be reached: {error}")
         except (ProtocolError, RpcError) as error:
-            # What was remembered may be of a server that has been replaced since.
-            transport.forget(parsed)
-            raise ConnectError(f"{address} offers no BuildKit: {error}") from error
+            failure = ConnectError(f"{address} offers no BuildKit: {error}")
+        except ConnectError as error:
+            failure = error
+        # What is remembered may be of a server that has been replaced since.
+        transport.forget(parsed)
+        raise failure
+
+    @classmethod
+    async def _connect(cls, address: transport.Address, tls: ssl.SSLContext | None) -> Client:
+        stream = await transport.open_transport(address, tls)
+        connection = Http2Connection(stream, peer=address.text)
+        connection.start()
+        client = cls(connection, Channel(connection, address.host))
+        try:
+            await connection.wait_greeted()
+            await client.workers()
+        except BaseException:
+            await client.close()
+            raise
         return client
 
     @property

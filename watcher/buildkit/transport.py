@@ -71,14 +71,8 @@ async def open_transport(address: Address, tls: ssl.SSLContext | None) -> ByteSt
     at_once = _at_once.get(address.text)
     if at_once is None:
         at_once = _at_once[address.text] = await _takes_http2_at_once(address, tls)
-    try:
-        reader, writer = await _dial(address, tls)
-        if at_once:
-            return SocketStream(reader, writer)
-        return await _upgrade(address, reader, writer)
-    except ConnectError:
-        del _at_once[address.text]
-        raise
+    reader, writer = await _dial(address, tls)
+    return SocketStream(reader, writer) if at_once else await _upgrade(address, reader, writer)
 
 
 def forget(address: Address) -> None:
