@@ -2,13 +2,18 @@
 
 - `parse` the text; `base_images` that a target needs; the `builder_stage`, whose image is worth measuring.
 - `accelerate` gives the text to build from, with a reason per changed line, and `diff` shows it.
-- `lint` gives advice for the file itself.
+- `lint` gives advice for the file itself; `context_files` says what an image takes from the context as is.
 """
 
-from watcher.dockerfile.accelerate import Accelerated, Level, LineChange, LineNote, accelerate
+from watcher.dockerfile.accelerate import Accelerated, Level, accelerate
 from watcher.dockerfile.builder import builder_stage
 from watcher.dockerfile.caches import c_files
-from watcher.dockerfile.parse import Dockerfile, DockerfileError, Instruction, Stage, parse
+from watcher.dockerfile.context import context_files
+from watcher.dockerfile.diff import diff
+from watcher.dockerfile.lint import lint
+from watcher.dockerfile.model import Dockerfile, DockerfileError, Instruction, Stage
+from watcher.dockerfile.notes import LineChange, LineNote
+from watcher.dockerfile.parse import parse
 from watcher.dockerfile.stages import base_images
 from watcher.dockerfile.state import ImageConfig
 
@@ -26,5 +31,8 @@ __all__ = [
     "base_images",
     "builder_stage",
     "c_files",
+    "context_files",
+    "diff",
+    "lint",
     "parse",
 ]

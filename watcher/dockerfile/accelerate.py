@@ -23,8 +23,10 @@ from watcher.dockerfile.caches import LeaveAlone
 from watcher.dockerfile.family import Family, check_touchable, families
 from watcher.dockerfile.frontend import abilities
 from watcher.dockerfile.golang import GoCall, Reading, Use
+from watcher.dockerfile.model import Dockerfile
 from watcher.dockerfile.network import needs_no_network
-from watcher.dockerfile.parse import Dockerfile, parse
+from watcher.dockerfile.notes import LineChange, LineNote
+from watcher.dockerfile.parse import parse
 from watcher.dockerfile.source import Edit, apply, line_of
 from watcher.dockerfile.stages import Graph
 from watcher.dockerfile.state import ImageConfig, Step
@@ -38,25 +40,6 @@ class Level(StrEnum):
     OFF = "off"
     EXACT = "exact"
     FAST = "fast"
-
-
-@dataclass(frozen=True, slots=True)
-class LineChange:
-    """One line (from 1) that differs, and why: a reason per change made in it."""
-
-    line: int
-    before: str
-    after: str
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LineNote:
-    """Something to say about a line (from 1) of the file."""
-
-    line: int
-    text: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +83,10 @@ def accelerate(
     """The text to send to the engine in place of `text`. Raises DockerfileError where `text` is none.
 
     `bases` has what is known of each of `base_images()`. `cache_scope` names the project: caches with
-    different scopes are never shared. `compile_without_network` is the caller's word that every module is
-    in the cache already and that the engine knows `RUN --network`. `c_inputs` is a digest over the tree's
-    `c_files`; it only counts where cgo may be on. `gogc` is what the compiler gets ("" for nothing).
+    different scopes are never shared. `compile_without_network` is the caller's word that the last
+    build downloaded every module and that the engine knows `RUN --network`. `c_inputs` is a digest over
+    the tree's `c_files`; it only counts where cgo may be on. `gogc` is what the compiler gets ("" for
+    nothing). `go test` may answer from the build cache, as it does outside a container.
 
     Build other targets of the same file (the builder stage's image) from the same result: the text depends
     on `target`, and another text is another cache key.
@@ -160,13 +144,13 @@ class _Work:
         except LeaveAlone as error:
             self.note(step, str(error))
             return
-        kept: dict[str, str] = {}  # flag of `go clean` -> the folder mounted for it
-        if reading.compiles and (path := self._build_cache(family, step, reading)):
+        kept: dict[str, str] = {}  # flag of `go clean` -> the folder that is mounted for it here
+        path = self._build_cache(family, step, reading) if reading.compiles else None
+        if path is not None and caches.mount_over(step, path) is None:
             kept["cache"] = path
-            if caches.mount_over(step, path) is None:
-                key = self._cache_name(family, step, reading)
-                why = self._why(step, reading)
-                self.edits.append(_mount(step, f"{key},target={path}{who.options()}", why))
+            key = self._cache_name(family, step, reading)
+            why = self._why(step, reading)
+            self.edits.append(_mount(step, f"{key},target={path}{who.options()}", why))
         if modules:
             kept["modcache"] = modules
             key = f"{self.options.scope}-gomodcache"
@@ -177,8 +161,9 @@ class _Work:
         for script, command in reading.placed:
             if caches.removes_only(command, kept.values()):
                 self.edits.append(rewrite.remove_nothing(script, command))
-        self._calls(step, reading, kept)
-        if self.options.without_network and needs_no_network(step, reading):
+        self._calls(step, reading, kept, path)
+        there = bool(modules) or family.has_modules(step)
+        if self.options.without_network and there and needs_no_network(step, reading):
             why = "a compile step whose modules are there needs no network, and setting one up takes time"
             self.edits.append(_flag(step, "--network=none", why))
             self.offline.append(step.one.line)
@@ -198,7 +183,7 @@ class _Work:
         name = f"{self.options.scope}-gocache"
         if caches.cgo_off(step.state, reading):
             return name
-        return f"{name}-cgo-{caches.c_digest(step, family.before(step), self.options.c_inputs)}"
+        return f"{name}-cgo-{caches.c_digest(step, reading, family.before(step), self.options.c_inputs)}"
 
     def _why(self, step: Step, reading: Reading) -> str:
         why = "what was compiled once is there at the next build"
@@ -208,11 +193,11 @@ class _Work:
             why += f"; {step.state.image} has not been looked at, its usual configuration is assumed"
         return why
 
-    def _calls(self, step: Step, reading: Reading, kept: Mapping[str, str]) -> None:
+    def _calls(self, step: Step, reading: Reading, kept: Mapping[str, str], path: str | None) -> None:
         state = step.state
         for call in reading.calls:
             self.edits += rewrite.keep_caches(call, set(kept))
-            self._attempt(step, "", partial(self._without_a, step, reading, call, kept.get("cache")))
+            self._attempt(step, "", partial(self._without_a, step, reading, call, path))
             if self.options.gogc:
                 self.edits += rewrite.collector(call, reading, state, self.options.gogc)
             if self.options.level is Level.FAST:

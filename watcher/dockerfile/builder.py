@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from watcher.dockerfile.expand import Unresolved, expand
 from watcher.dockerfile.golang import Use, read_run
-from watcher.dockerfile.parse import Dockerfile, Stage
+from watcher.dockerfile.model import Dockerfile, Stage
 from watcher.dockerfile.stages import Graph, pairs
 
 _SHELL = ("/bin/sh", "-c")

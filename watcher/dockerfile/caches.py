@@ -24,8 +24,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from watcher.dockerfile.golang import GoCall, Reading, Use
-from watcher.dockerfile.parse import Instruction
+from watcher.dockerfile.golang import COMPILING, GoCall, Reading, Use
+from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.shell import Command
 from watcher.dockerfile.source import word_set
 from watcher.dockerfile.stages import mounts
@@ -35,6 +35,9 @@ CACHE_NAMES = ("GOCACHE", "GOMODCACHE", "GOPATH", "HOME", "XDG_CACHE_HOME", "GOE
 _C_SEARCH = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "PKG_CONFIG_PATH", "CC", "CXX")
 _C_SUFFIXES = word_set(
     ".h .hh .hpp .hxx .inc .inl .c .cc .cpp .cxx .m .mm .f .for .f90 .s .sx .a .so .o .def .ld .lds .pc .syso"
+)
+_HARMLESS = word_set(
+    "[ : basename cat cd date dirname echo exit export false ls mkdir printf pwd rm set test true unset"
 )
 _ROOT_USERS = frozenset({"", "0", "root", "0:0", "root:root", "0:root", "root:0"})
 
@@ -110,8 +113,16 @@ def build_cache(state: State, reading: Reading) -> str:
 
 
 def module_cache(state: State, reading: Reading) -> str:
-    """The folder of GOMODCACHE at this RUN. Raises LeaveAlone."""
+    """The folder of GOMODCACHE at this RUN. Raises LeaveAlone.
+
+    For a user other than root only one that is set by name: above the default one lies a folder that go
+    writes to as well (`$GOPATH/pkg/sumdb`), and the engine would create it as root's.
+    """
     path = _variable(state, reading, "GOMODCACHE")
+    if not path and owner(state).uid:
+        raise LeaveAlone(
+            f"USER {state.user} could not write beside it; set ENV GOMODCACHE to a folder of its own"
+        )
     if not path:
         gopath = _variable(state, reading, "GOPATH") or posixpath.join(_home(state, reading), "go")
         path = posixpath.join(gopath.split(":")[0], "pkg/mod")
@@ -129,21 +140,26 @@ def cgo_off(state: State, reading: Reading) -> bool:
     """Whether no go command of this RUN can use cgo."""
     if reading.use is not Use.GO or reading.maybe or reading.unclear:
         return False  # a Makefile or a script may turn it on
-    return all(_of(call, state, "CGO_ENABLED") == "0" for call in reading.calls)
+    return all(_of(call, state, "CGO_ENABLED") == "0" for call in reading.calls if call.sub in COMPILING)
 
 
 def _of(call: GoCall, state: State, name: str) -> str | None:
     return call.env[name] if name in call.env else state.text(name)
 
 
-def c_digest(step: Step, before: Iterable[tuple[Step, Reading | None]], c_inputs: str) -> str:
+def c_digest(
+    step: Step, reading: Reading, before: Iterable[tuple[Step, Reading | None]], c_inputs: str
+) -> str:
     """A short digest of what decides the C that cgo would use at a RUN; see the module's text."""
     state = step.state
     parts = [state.image, state.image_id, *(f"{name}={state.text(name)}" for name in _C_SEARCH)]
+    parts += _besides_go(reading) if reading.use is Use.GO else []
     tree = any(mount["type"] == "bind" and "from" not in mount for mount in mounts(step.one))
-    for other, reading in before:
+    for other, found in before:
         one = other.one
-        if one.keyword == "RUN" and (reading is None or reading.use is not Use.GO):
+        if one.keyword == "RUN" and found is not None and found.use is Use.GO:
+            parts += _besides_go(found)
+        elif one.keyword == "RUN":
             text = one.body.text + "".join(heredoc.content.text for heredoc in one.heredocs)
             used = sorted(set(re.findall(r"\$\{?([A-Za-z_]\w*)", text)))
             parts += [text, *(f"{name}={other.state.text(name)}" for name in used)]
@@ -154,6 +170,12 @@ def c_digest(step: Step, before: Iterable[tuple[Step, Reading | None]], c_inputs
     if tree:  # before the tree is copied in, its C files cannot matter, and must not spoil the step's cache
         parts.append(c_inputs)
     return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()[:10]
+
+
+def _besides_go(reading: Reading) -> list[str]:
+    """The commands of a go step that may bring C: those that are not go, nor harmless."""
+    named = [(command, posixpath.basename(command.name() or "?")) for command in reading.others]
+    return [" ".join(word.text for word in one.words) for one, name in named if name not in _HARMLESS]
 
 
 def operands(one: Instruction) -> tuple[str, ...]:
@@ -217,6 +239,11 @@ def pattern_touches(pattern: str, path: str) -> bool:
     if literal == pattern:
         return related(pattern, path)
     return path.startswith(literal) or within(literal.rstrip("/") or "/", path)
+
+
+def in_home_cache(path: str) -> bool:
+    """Whether the build cache lies in a folder that other programs keep theirs in too."""
+    return path.endswith("/.cache/go-build")
 
 
 def build_cache_names(path: str) -> tuple[str, ...]:

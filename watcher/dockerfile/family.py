@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from watcher.dockerfile import caches, rewrite
 from watcher.dockerfile.caches import LeaveAlone
 from watcher.dockerfile.golang import UNSAFE_TOOLS, Reading, Use, read_run
-from watcher.dockerfile.parse import Instruction, Stage, parse_instruction
+from watcher.dockerfile.model import Instruction, Stage
+from watcher.dockerfile.parse import parse_instruction
 from watcher.dockerfile.source import word_set
 from watcher.dockerfile.stages import Graph, mounts
-from watcher.dockerfile.state import ImageConfig, State, Step, walk
+from watcher.dockerfile.state import ImageConfig, State, Step, trigger_text, walk
 
 _RUNS_GO_LATER = word_set("go air gow wgo reflex CompileDaemon fresh realize dlv make task mage modd")
 _INSTALLERS = frozenset(["apk", "apt", "apt-get", "dnf", "yum", "microdnf", "zypper", "pacman"])
@@ -39,6 +40,10 @@ class Family:
             return True
         return any(reading.use is Use.GO or _installs_go(reading) for _, reading in self.runs())
 
+    def compiles(self) -> bool:
+        """Whether a RUN builds or installs with go itself."""
+        return any(call.sub in ("build", "install") for _, reading in self.runs() for call in reading.calls)
+
     def runs(self) -> Iterator[tuple[Step, Reading]]:
         """Every RUN that this build executes, the base's ONBUILD triggers included."""
         for step, reading in self.steps:
@@ -57,6 +62,12 @@ class Family:
     def check_build_cache(self, step: Step, reading: Reading, path: str) -> None:
         """Raise LeaveAlone when something else needs or changes what go writes to its build cache."""
         names = caches.build_cache_names(path)
+        if caches.owner(step.state).uid and caches.in_home_cache(path):
+            strangers = (text.maybe for _, text in self.runs() if text.use is not Use.NONE and text.maybe)
+            if stranger := next(strangers, ""):
+                raise LeaveAlone(
+                    f"{stranger} may write beside {path}, where the mount makes a folder of root's"
+                )
         self._check_readers(path, "go's build cache")
         _check_itself(step, reading, path, names, "cache")
         for other, text in self.runs():
@@ -68,6 +79,15 @@ class Family:
                 raise LeaveAlone(f"line {other.one.line} copies into go's build cache {path}")
         if self.output is not None and (command := self._starts_go()):
             raise LeaveAlone(f"the image itself runs {command}, which would miss the build cache")
+
+    def has_modules(self, step: Step) -> bool:
+        """Whether a step before this one has put the modules into a layer or the tree."""
+        return any(
+            call.sub == "mod" and {"download", "vendor"} & {word.text for word in call.command.words}
+            for _, reading in self.before(step)
+            if reading is not None
+            for call in reading.calls
+        )
 
     def modules(self) -> tuple[str | None, tuple[Step, str] | None]:
         """The folder for a module cache mount on every go step, or None; then the step and reason why not."""
@@ -206,7 +226,7 @@ def families(
     found: dict[int, Family] = {}
     for stage in stages:
         family = found.setdefault(graph.root(stage).index, Family(graph, [], []))
-        family.steps += [(step, _reading(step, graph.dockerfile.escape)) for step in steps[stage.index]]
+        family.steps += [(step, _reading(step, graph)) for step in steps[stage.index]]
         if stage.index == final.index:
             family.output = stage
     for stage in stages:
@@ -225,10 +245,10 @@ def _installs_go(reading: Reading) -> bool:
     )
 
 
-def _reading(step: Step, escape: str) -> Reading | None:
+def _reading(step: Step, graph: Graph) -> Reading | None:
     one = step.one
     if one.keyword == "ONBUILD":
-        one = parse_instruction(one.body.text, escape)
+        one = parse_instruction(trigger_text(graph, one), graph.dockerfile.escape)
     return read_run(one, step.state.shell) if one.keyword == "RUN" else None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from watcher.dockerfile.parse import Instruction
+from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.shell import Command, NotUnderstood, Word, commands, unquoted
 from watcher.dockerfile.source import Piece, word_set
 
@@ -22,6 +22,7 @@ GO = re.compile(r"(?:.*/)?(?:go(?:\d+(?:\.\d+)*(?:(?:rc|beta)\d+)?)?|gotip|xx-go
 _GO_IN_TEXT = re.compile(
     r"(?<![\w./-])(?:[\w./-]*/)?(?:go[\d.]*|gotip|xx-go)[ \t]+(?:-C[ =]\S+[ \t]+)?([a-z]+)\b"
 )
+_MAY_BE_GO = re.compile(r"\b(?:go[\d.]*|gotip|make|mage|task|just|goreleaser|ko)\b|(?:^|[\s;&|])\.{0,2}/")
 _SHELLS = frozenset({"sh", "bash", "ash", "dash"})
 _WRAPPERS = frozenset({"time", "exec", "command", "nohup"})
 _OTHER_USER = frozenset({"su", "sudo", "gosu", "su-exec", "doas", "setpriv", "runuser", "chroot"})
@@ -125,12 +126,17 @@ class Reading:
     @property
     def compiles(self) -> bool:
         """Whether the build cache is of use."""
-        return self.use is Use.MAYBE or any(call.sub in COMPILING for call in self.calls)
+        return self._may(COMPILING)
 
     @property
     def modules(self) -> bool:
         """Whether the module cache is read or filled."""
-        return self.use is Use.MAYBE or any(call.sub in COMPILING | MODULES for call in self.calls)
+        return self._may(COMPILING | MODULES)
+
+    def _may(self, subcommands: frozenset[str]) -> bool:
+        if self.use is Use.MAYBE or self.maybe or self.unclear:
+            return self.use is not Use.NONE
+        return any(call.sub in subcommands for call in self.calls)
 
 
 class _Reader:
@@ -195,23 +201,24 @@ class _Reader:
             return
         self.others.append(command)
         if base in _OTHER_USER:
-            self.other_user = base or ""
+            if any(_MAY_BE_GO.search(word.text) or not word.literal for word in command.words[1:]):
+                self.other_user = self.maybe = base or ""
         elif base in (".", "source", "eval"):
             self.sourced, self.maybe = True, base or ""
-        elif base in ("export", "declare", "typeset", "readonly"):
-            for word in command.words[1:]:
-                if word.is_assignment():
-                    variable = word.text.partition("=")[0]
-                    self.env[variable] = _assigned(word)
-                    self.set_here.setdefault(variable, set()).add(_assigned(word))
-        elif base == "unset":
-            for word in command.words[1:]:
-                self.env[word.text] = None
-                self.set_here.setdefault(word.text, set()).add(None)
+        elif base in ("export", "declare", "typeset", "readonly", "unset"):
+            self.variables(command.words[1:], kept=base != "unset")
         elif base is None:
             self.maybe = "a program named by a variable"
         elif base not in PLAIN or any(word.literal and GO.fullmatch(word.text) for word in command.words[1:]):
             self.maybe = base if base not in PLAIN else f"{base} … go"
+
+    def variables(self, words: tuple[Word, ...], *, kept: bool) -> None:
+        """What `export A=b` and, `kept` being False, `unset A` do to the environment of what follows."""
+        for word in words:
+            name = word.text.partition("=")[0]
+            if word.is_assignment() or not kept:
+                self.env[name] = _assigned(word) if kept else None
+                self.set_here.setdefault(name, set()).add(self.env[name])
 
     def nested(self, script: Piece, command: Command) -> None:
         words = command.words

@@ -5,6 +5,8 @@ Every change keeps the number of lines and never breaks a continuation.
 
 from __future__ import annotations
 
+import re
+
 from watcher.dockerfile.caches import LeaveAlone
 from watcher.dockerfile.golang import GoCall, Reading
 from watcher.dockerfile.shell import Command
@@ -12,6 +14,7 @@ from watcher.dockerfile.source import Edit, Piece
 from watcher.dockerfile.state import State
 
 _TRUE = frozenset({None, "1", "t", "T", "true", "TRUE", "True"})
+_ALL = re.compile(r"--?a(?:=(?:1|t|T|true|TRUE|True))?")
 _HAVE_A = frozenset({"build", "install", "test", "run", "vet"})
 _CACHE_FLAGS = {"cache", "testcache", "modcache", "fuzzcache"}
 
@@ -32,11 +35,13 @@ def rebuild_all(call: GoCall, state: State, text: str) -> list[Edit]:
     found = [index for name, value, index in call.flags() if name == "a" and value in _TRUE]
     if found and call.command.inner:
         raise LeaveAlone("-a stands inside a command substitution")
-    edits = [_without(call, index, text, reason) for index in found]
-    given = any(name == "a" for name, _, _ in call.flags())
-    if "-a" in (goflags(call, state) or "").split() and not given and not call.command.inner:
-        edits.append(_with_flag(call, "-a=false", f"GOFLAGS holds -a: {reason}"))
-    return edits
+    if not any(_ALL.fullmatch(flag) for flag in (goflags(call, state) or "").split()) or call.command.inner:
+        return [_without(call, index, text, reason) for index in found]
+    if found:  # -a=false has to stand there, against the one in GOFLAGS
+        return [_replace(call, index, "-a=false", reason) for index in found]
+    if any(name == "a" for name, _, _ in call.flags()):
+        return []
+    return [_with_flag(call, "-a=false", f"GOFLAGS holds -a: {reason}")]
 
 
 def linker(call: GoCall, reading: Reading, state: State) -> list[Edit]:

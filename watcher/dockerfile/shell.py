@@ -149,14 +149,14 @@ class _Reader:
             self._bodies()
 
     def _place(self, word: Word) -> None:
-        first = not self.words and not self.assignments
-        if first and word.literal and not word.quotes.strip():
-            if word.text in _STRANGE:
-                raise NotUnderstood(f"the word {word.text}")
-            if word.text == "for":
+        if not self.words and not self.assignments:
+            written = self.script[word.start : word.stop]
+            if written in _STRANGE:
+                raise NotUnderstood(f"the word {written}")
+            if written == "for":
                 self._for()
                 return
-            if word.text in _LEADING or word.text in _CLOSING:
+            if written in _LEADING or written in _CLOSING:
                 return
         if not self.words and word.is_assignment():
             self.assignments.append(word)

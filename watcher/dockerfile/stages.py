@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from watcher.dockerfile.expand import Unresolved, expand, lookup_in
-from watcher.dockerfile.parse import Dockerfile, DockerfileError, Instruction, Stage
+from watcher.dockerfile.model import Dockerfile, DockerfileError, Instruction, Stage
 
 SCRATCH = "scratch"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}

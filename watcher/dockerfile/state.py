@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from watcher.dockerfile.expand import UNKNOWN, Unresolved, Value, expand
-from watcher.dockerfile.parse import DockerfileError, Instruction, Stage, parse_instruction
+from watcher.dockerfile.model import DockerfileError, Instruction, Stage
+from watcher.dockerfile.parse import parse_instruction
 from watcher.dockerfile.stages import Graph, arguments, pairs
 
 _NOT_ENVIRONMENT = frozenset({"BUILDKIT_SYNTAX"})
@@ -168,11 +169,16 @@ def walk(
         for one in stage.instructions:
             steps.append(Step(stage, one, state))
             if one.keyword == "ONBUILD":
-                own.append(_trigger(one.body.text, graph, stage))
+                own.append(_trigger(trigger_text(graph, one), graph, stage))
             state = after(state, one, graph, build_args)
         found[stage.index] = steps
         ends[stage.index] = (state, tuple(own))
     return found
+
+
+def trigger_text(graph: Graph, one: Instruction) -> str:
+    """What an ONBUILD holds back, here-documents included."""
+    return graph.dockerfile.text[one.body.offset(0) : one.stop]
 
 
 def _trigger(text: str, graph: Graph, stage: Stage) -> Instruction:

@@ -1,0 +1,58 @@
+"""Variable expansion as BuildKit does it."""
+
+from __future__ import annotations
+
+import pytest
+
+from watcher.dockerfile.expand import UNKNOWN, Unresolved, expand
+
+VALUES = {"A": "one", "EMPTY": "", "HIDDEN": UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("word", "result"),
+    [
+        ("plain", "plain"),
+        ("$A", "one"),
+        ("x${A}y", "xoney"),
+        ("$NONE-", "-"),
+        ("${NONE:-d}", "d"),
+        ("${EMPTY:-d}", "d"),
+        ("${EMPTY-d}", ""),
+        ("${A:+yes}", "yes"),
+        ("${NONE+yes}", ""),
+        ("${NONE:-${A}/x}", "one/x"),
+        ("'$A'", "$A"),
+        ('"$A b"', "one b"),
+        (r"\$A", "$A"),
+        (r'"\"$A\""', '"one"'),
+        ("a$", "a$"),
+        ("${HIDDEN-}${A}", None),
+    ],
+)
+def test_a_word_expands(word, result):
+    if result is None:
+        with pytest.raises(Unresolved, match="HIDDEN is not known"):
+            expand(word, VALUES.get)
+    else:
+        assert expand(word, VALUES.get) == result
+
+
+def test_the_escape_sign_is_the_files():
+    assert expand("`$A\\x", VALUES.get, "`") == "$A\\x"
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("${A", "lacks|not followed"),
+        ("'a", "single quote"),
+        ('"a', "double quote"),
+        ("${A#o}", "not followed"),
+        ("${NONE:?must be given}", "NONE: must be given"),
+        ("${}", "bad substitution"),
+    ],
+)
+def test_what_cannot_be_expanded_says_why(word, why):
+    with pytest.raises(Unresolved, match=why):
+        expand(word, VALUES.get)

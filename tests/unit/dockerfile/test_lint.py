@@ -1,0 +1,93 @@
+"""Advice for the file itself, and the diff that shows an acceleration."""
+
+from __future__ import annotations
+
+import pytest
+
+from watcher.dockerfile import ImageConfig, Level, accelerate, diff, lint
+from watcher.dockerfile.caches import c_files
+
+
+def advice(text: str, dockerignore: str | None = ".git\n") -> list[tuple[int, str]]:
+    return [
+        (note.line, note.reason) for note in lint(text, build_args={}, target=None, dockerignore=dockerignore)
+    ]
+
+
+GOOD = """\
+FROM golang:1.22 AS b
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN go build -o app .
+FROM alpine
+COPY --from=b /src/app /app
+"""
+
+
+def test_a_good_file_gets_no_advice():
+    assert advice(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "why"),
+    [
+        ("go build -o", "go build -a -o", 6, "go build -a compiles the standard library"),
+        ("WORKDIR /src", 'ENV GOFLAGS="-v -a"', 2, "GOFLAGS=-a"),
+        ("-o app .", "-o app . && go clean -cache", 6, "go clean empties a cache"),
+        ("COPY go.mod go.sum ./", "COPY . .", 3, "the tree is copied before go mod download"),
+        ("RUN go mod download", "RUN true", 5, "go.mod and go.sum alone"),
+        ("-o app .", "-o app .\nRUN apk add gcc", 7, "packages are installed behind line 5"),
+        ("FROM alpine\nCOPY --from=b /src/app /app\n", "", 1, "the image carries the whole toolchain"),
+        ("FROM golang", "# syntax=docker/dockerfile:1\nFROM golang", 1, "looked up at its registry"),
+    ],
+)
+def test_a_slow_habit_is_named_with_its_line(old, new, line, why):
+    found = advice(GOOD.replace(old, new))
+    assert [number for number, reason in found if why in reason] == [line]
+
+
+def test_a_missing_dockerignore_is_named_once_where_the_tree_is_copied():
+    assert [line for line, reason in advice(GOOD, None) if "no .dockerignore" in reason] == [5]
+    assert [line for line, reason in advice(GOOD, "*.md\n") if "does not name .git" in reason] == [5]
+
+
+def test_the_diff_gives_a_reason_for_each_changed_line_and_each_one_left():
+    text = GOOD.replace("go build", "go build -a") + "ONBUILD RUN go build\n"
+    text = text.replace("RUN go mod download\n", "RUN go mod download\nONBUILD RUN go vet\n")
+    result = accelerate(
+        text,
+        level=Level.EXACT,
+        build_args={},
+        target=None,
+        bases={
+            "golang:1.22": ImageConfig(env={"GOPATH": "/go", "CGO_ENABLED": "0"}),
+            "alpine": ImageConfig(),
+        },
+        cache_scope="p",
+    )
+    lines = diff(text, result).splitlines()
+    assert lines[:2] == ["--- Dockerfile", "+++ Dockerfile (accelerated)"]
+    assert "-RUN go build -a -o app ." in lines
+    assert any(
+        line.startswith("+RUN --mount=type=cache") and line.endswith(" go build -o app .") for line in lines
+    )
+    assert "# line 4: modules that were downloaded once are there at the next build" in lines
+    assert sum(line.startswith("# line 7: ") for line in lines) == 4
+    assert lines[-1].startswith("# line 5 is left as it is: an ONBUILD runs in builds of other files")
+
+
+def test_the_diff_of_no_change_is_empty():
+    text = "FROM alpine\nCMD x\n"
+    result = accelerate(text, level=Level.EXACT, build_args={}, target=None, bases={}, cache_scope="p")
+    assert diff(text, result) == ""
+
+
+def test_c_files_are_those_that_cgo_may_read():
+    assert c_files(["a.go", "b.h", "x/lib.A", "y.pc", "README.md", "z.c"]) == (
+        "b.h",
+        "x/lib.A",
+        "y.pc",
+        "z.c",
+    )

@@ -1,0 +1,126 @@
+"""Advice for a Dockerfile itself: what makes every save slow, with or without this program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from watcher.dockerfile.caches import copies_folders, sources
+from watcher.dockerfile.family import Family, families
+from watcher.dockerfile.golang import Reading
+from watcher.dockerfile.model import Instruction
+from watcher.dockerfile.notes import LineNote
+from watcher.dockerfile.parse import parse
+from watcher.dockerfile.stages import Graph, pairs
+from watcher.dockerfile.state import Step
+
+_INSTALLS = frozenset({"apk", "apt", "apt-get", "dnf", "yum", "microdnf", "zypper"})
+
+
+def lint(
+    text: str,
+    *,
+    build_args: Mapping[str, str],
+    target: str | None,
+    dockerignore: str | None,
+    platform: str = "linux/amd64",
+) -> tuple[LineNote, ...]:
+    """Advice, by line. `dockerignore` is the text of `.dockerignore`, None when there is none.
+
+    Raises DockerfileError where `text` is no Dockerfile.
+    """
+    dockerfile = parse(text)
+    graph = Graph(dockerfile, build_args, platform)
+    found: list[tuple[Instruction, str]] = []
+    for family in families(graph, build_args, {}, target):
+        found += _tree_copies(family, dockerignore)
+        if family.go:
+            found += [(step.one, advice) for step, advice in _go(family)]
+            if family.output is not None and family.compiles():
+                why = "the image carries the whole toolchain; a stage with the binary alone is far smaller"
+                found.append((family.output.head, why))
+    notes = _sorted(text, found)
+    if dockerfile.syntax is not None:
+        advice = "the frontend is an image of its own, looked up at its registry; the engine has one built in"
+        notes.insert(0, LineNote(1, f"# syntax={dockerfile.syntax}", advice))
+    return tuple(notes)
+
+
+def _sorted(text: str, found: list[tuple[Instruction, str]]) -> list[LineNote]:
+    lines = text.split("\n")
+    notes = {
+        (one.line, advice): LineNote(one.line, lines[one.line - 1].strip(), advice) for one, advice in found
+    }
+    return [note for _, note in sorted(notes.items())]
+
+
+def _go(family: Family) -> Iterator[tuple[Step, str]]:
+    tree: dict[int, Step] = {}  # the step that copied the tree, by stage
+    downloaded = False
+    for step, reading in family.steps:
+        one = step.one
+        if one.keyword == "ENV" and any(
+            name == "GOFLAGS" and "-a" in value.strip("\"'").split() for name, value in pairs(one)
+        ):
+            yield step, "GOFLAGS=-a compiles the standard library and every module again at each build"
+        if _copies_tree(one) and step.stage.index not in tree:
+            tree[step.stage.index] = step
+        if reading is None:
+            continue
+        yield from _flags(step, reading)
+        copied = next(
+            (tree[stage.index] for stage in family.graph.chain(step.stage) if stage.index in tree), None
+        )
+        if _downloads(reading):
+            downloaded = True
+            if copied is not None:
+                yield copied, "the tree is copied before go mod download, which so runs again at every save"
+        elif copied is not None and not downloaded and reading.compiles and reading.calls:
+            downloaded = True
+            yield (
+                copied,
+                "go.mod and go.sum alone, then go mod download, then the tree: so the modules keep a layer",
+            )
+        if copied is not None and any(command.name() in _INSTALLS for command in reading.commands):
+            yield step, f"packages are installed behind line {copied.one.line}, and so again at every save"
+
+
+def _flags(step: Step, reading: Reading) -> Iterator[tuple[Step, str]]:
+    for call in reading.calls:
+        names = {name for name, value, _ in call.flags() if value in (None, "true", "1")}
+        if call.sub in ("build", "install", "test", "vet", "run") and "a" in names:
+            yield step, f"go {call.sub} -a compiles the standard library and every module again at each build"
+        if call.sub == "clean" and names & {"cache", "modcache"}:
+            yield (
+                step,
+                "go clean empties a cache that the next build would live on; a mounted one is in no image",
+            )
+
+
+def _downloads(reading: Reading) -> bool:
+    return any(
+        call.sub == "mod"
+        and [word.text for word in call.command.words[call.first : call.first + 1]] == ["download"]
+        for call in reading.calls
+    )
+
+
+def _copies_tree(one: Instruction) -> bool:
+    return one.keyword in ("COPY", "ADD") and not one.flag("from") and copies_folders(one)
+
+
+def _tree_copies(family: Family, dockerignore: str | None) -> Iterator[tuple[Instruction, str]]:
+    patterns = [line.strip().strip("/") for line in (dockerignore or "").split("\n")]
+    for step, _ in family.steps:
+        one = step.one
+        if one.keyword not in ("COPY", "ADD") or one.flag("from") or not {".", "./"} & set(sources(one)):
+            continue
+        if dockerignore is None:
+            yield (
+                one,
+                "there is no .dockerignore, so .git and everything else in the folder is part of the build",
+            )
+        elif not {".git", "**/.git", "*", "**"} & set(patterns):
+            yield (
+                one,
+                ".dockerignore does not name .git, so that every commit looks like a change of the tree",
+            )
