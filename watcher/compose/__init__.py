@@ -1,0 +1,57 @@
+"""One service of a compose file, as docker compose means it: read, checked, and put for the Engine API.
+
+What is not understood is refused with its name and place, never dropped in silence. `load` reads nothing but
+the compose file and the files it names; `container_config` and the rest are pure.
+"""
+
+from watcher.compose.container import (
+    compose_labels,
+    config_digest,
+    container_config,
+    further_networks,
+    network_config,
+    published,
+    volume_config,
+)
+from watcher.compose.load import FILE_NAMES, find_compose_file, load
+from watcher.compose.spec import (
+    Attachment,
+    BuildSpec,
+    ComposeProject,
+    Dependency,
+    HealthSpec,
+    Limits,
+    MountSpec,
+    NetworkSpec,
+    PortSpec,
+    SecretSource,
+    ServiceSpec,
+    Subnet,
+    VolumeSpec,
+)
+
+__all__ = [
+    "FILE_NAMES",
+    "Attachment",
+    "BuildSpec",
+    "ComposeProject",
+    "Dependency",
+    "HealthSpec",
+    "Limits",
+    "MountSpec",
+    "NetworkSpec",
+    "PortSpec",
+    "SecretSource",
+    "ServiceSpec",
+    "Subnet",
+    "VolumeSpec",
+    "compose_labels",
+    "config_digest",
+    "container_config",
+    "find_compose_file",
+    "further_networks",
+    "load",
+    "network_config",
+    "published",
+    "volume_config",
+]

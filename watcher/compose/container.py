@@ -1,0 +1,382 @@
+"""A `ServiceSpec` as the bodies that the Engine API wants, and the labels that docker compose looks for.
+
+Field names are those of moby's api/swagger.yaml; how compose fills them is compose, pkg/compose/create.go.
+Everything here is understood by API 1.41 (engine 20.10) and later.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from watcher.compose.networks import NETWORK_LABEL, PROJECT_LABEL, VERSION_LABEL, VOLUME_LABEL
+from watcher.compose.spec import (
+    Attachment,
+    ComposeProject,
+    HealthSpec,
+    Limits,
+    MountSpec,
+    NetworkSpec,
+    ServiceSpec,
+    VolumeSpec,
+)
+
+COMPOSE_VERSION = "2.0.0"  # the compose whose labels these are, for tools that compare it
+
+_NANO = 1_000_000_000
+
+Published = Mapping[int, Sequence[tuple[str, int]]]  # TCP port of the container -> (address, port; 0 = any)
+
+
+def container_config(
+    spec: ServiceSpec,
+    *,
+    image: str,
+    name: str,
+    labels: Mapping[str, str],
+    publish: Published | None = None,
+) -> dict[str, Any]:
+    """The body of `POST /containers/create`.
+
+    `publish` says where TCP ports are published, instead of `published(spec)`; ports of other protocols are
+    always published as the file says. `labels` are put over the service's own. Only the main network is in
+    it; `further_networks` says which ones are to be connected before the start.
+    """
+    host: dict[str, Any] = {
+        "NetworkMode": _network_mode(spec),
+        "PortBindings": _bindings(spec, published(spec) if publish is None else publish),
+        "Binds": [_bind(each) for each in spec.mounts if not _needs_mount(each)],
+        "Mounts": [_mount(each) for each in spec.mounts if _needs_mount(each)],
+        "Tmpfs": dict(spec.tmpfs),
+        "RestartPolicy": _restart(spec),
+        **_limits(spec.limits),
+        **_security(spec),
+        **_names(spec),
+        **_said(
+            ShmSize=spec.shm_size,
+            Runtime=spec.runtime,
+            StorageOpt=dict(spec.storage_opt),
+            CgroupParent=spec.cgroup_parent,
+        ),
+    }
+    if spec.logging is not None:
+        host["LogConfig"] = {"Type": spec.logging[0], "Config": dict(spec.logging[1])}
+    if spec.init is not None:
+        host["Init"] = spec.init
+    body: dict[str, Any] = {
+        "Image": image,
+        "Env": [key if value is None else f"{key}={value}" for key, value in spec.environment.items()],
+        "Labels": {**spec.labels, **labels},
+        "ExposedPorts": _exposed(spec),
+        "HostConfig": host,
+        "NetworkingConfig": {"EndpointsConfig": _endpoints(spec, name)},
+        "AttachStdin": False,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Tty": spec.tty,
+        "OpenStdin": spec.stdin_open,
+        **_said(
+            Hostname=spec.hostname,
+            Domainname=spec.domainname,
+            User=spec.user,
+            WorkingDir=spec.working_dir,
+            StopSignal=spec.stop_signal,
+        ),
+    }
+    if spec.command is not None:
+        body["Cmd"] = list(spec.command)
+    if spec.entrypoint is not None:
+        body["Entrypoint"] = list(spec.entrypoint)
+    if spec.stop_grace_period is not None:
+        body["StopTimeout"] = int(spec.stop_grace_period)
+    if spec.healthcheck is not None:
+        body["Healthcheck"] = _health(spec.healthcheck)
+    return body
+
+
+def published(spec: ServiceSpec) -> dict[int, tuple[tuple[str, int], ...]]:
+    """Where the file publishes TCP ports: container port → (address, port); an empty address means all of the
+    host's, port 0 any free one.
+    """
+    found: dict[int, tuple[tuple[str, int], ...]] = {}
+    for port in spec.ports:
+        if port.protocol == "tcp":
+            address = (port.host_ip, port.host_port or 0)
+            found[port.container_port] = (*found.get(port.container_port, ()), address)
+    return found
+
+
+def further_networks(spec: ServiceSpec, name: str) -> dict[str, dict[str, Any]]:
+    """Network → EndpointSettings, for `POST /networks/{id}/connect`, of all but the main network.
+
+    API 1.41 takes only one network when a container is created.
+    """
+    return {each.network: _endpoint(spec, each, name) for each in spec.networks[1:]}
+
+
+def compose_labels(
+    project: ComposeProject, spec: ServiceSpec, *, config_hash: str, image_id: str
+) -> dict[str, str]:
+    """The labels by which `docker compose ps`, `logs`, `stop` and `down` know the container as theirs.
+
+    `config_hash` cannot be the one that compose computes: `docker compose up` will replace the container.
+    """
+    depends = ",".join(
+        f"{name}:{each.condition}:{'true' if each.restart else 'false'}"
+        for name, each in spec.depends_on.items()
+    )
+    return {
+        PROJECT_LABEL: project.name,
+        "com.docker.compose.service": spec.name,
+        "com.docker.compose.container-number": "1",
+        "com.docker.compose.oneoff": "False",
+        "com.docker.compose.config-hash": config_hash,
+        "com.docker.compose.image": image_id,
+        "com.docker.compose.depends_on": depends,
+        "com.docker.compose.project.working_dir": str(project.directory),
+        "com.docker.compose.project.config_files": ",".join(str(each) for each in project.config_files),
+        VERSION_LABEL: COMPOSE_VERSION,
+    }
+
+
+def config_digest(spec: ServiceSpec) -> str:
+    """A stable digest over everything that decides how the container runs; 64 hex digits.
+
+    How the image is built and what must have started before are not part of it.
+    """
+    decides = dataclasses.replace(spec, build=None, depends_on={}, pull_policy="")
+    text = json.dumps(dataclasses.asdict(decides), sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def network_config(project: str, spec: NetworkSpec) -> dict[str, Any]:
+    """The body of `POST /networks/create` for a network that is not external."""
+    body: dict[str, Any] = {
+        "Name": spec.name,
+        "CheckDuplicate": True,
+        "Driver": spec.driver or "bridge",
+        "Options": dict(spec.driver_opts),
+        "Internal": spec.internal,
+        "Attachable": spec.attachable,
+        "Labels": {
+            **spec.labels,
+            NETWORK_LABEL: spec.key,
+            PROJECT_LABEL: project,
+            VERSION_LABEL: COMPOSE_VERSION,
+        },
+    }
+    if spec.enable_ipv4 is not None:
+        body["EnableIPv4"] = spec.enable_ipv4
+    if spec.enable_ipv6 is not None:
+        body["EnableIPv6"] = spec.enable_ipv6
+    if spec.ipam_driver or spec.ipam_options or spec.subnets:
+        body["IPAM"] = {
+            "Driver": spec.ipam_driver or "default",
+            "Options": dict(spec.ipam_options),
+            "Config": [
+                _said(
+                    Subnet=each.subnet,
+                    IPRange=each.ip_range,
+                    Gateway=each.gateway,
+                    AuxiliaryAddresses=dict(each.aux_addresses),
+                )
+                for each in spec.subnets
+            ],
+        }
+    return body
+
+
+def volume_config(project: str, spec: VolumeSpec) -> dict[str, Any]:
+    """The body of `POST /volumes/create` for a volume that is not external."""
+    return {
+        "Name": spec.name,
+        "Driver": spec.driver or "local",
+        "DriverOpts": dict(spec.driver_opts),
+        "Labels": {
+            **spec.labels,
+            VOLUME_LABEL: spec.key,
+            PROJECT_LABEL: project,
+            VERSION_LABEL: COMPOSE_VERSION,
+        },
+    }
+
+
+# Parts of the container's body.
+
+
+def _said(**entries: object) -> dict[str, Any]:
+    """The entries that are not empty."""
+    return {key: value for key, value in entries.items() if value}
+
+
+def _network_mode(spec: ServiceSpec) -> str:
+    return spec.networks[0].network if spec.networks else spec.network_mode
+
+
+def _endpoints(spec: ServiceSpec, name: str) -> dict[str, Any]:
+    return {each.network: _endpoint(spec, each, name) for each in spec.networks[:1]}
+
+
+def _endpoint(spec: ServiceSpec, network: Attachment, name: str) -> dict[str, Any]:
+    aliases = dict.fromkeys((name, spec.name, *network.aliases))
+    endpoint: dict[str, Any] = {"Aliases": list(aliases)}
+    addresses = _said(
+        IPv4Address=network.ipv4_address,
+        IPv6Address=network.ipv6_address,
+        LinkLocalIPs=list(network.link_local_ips),
+    )
+    if addresses:
+        endpoint["IPAMConfig"] = addresses
+    if network.driver_opts:
+        endpoint["DriverOpts"] = dict(network.driver_opts)
+    return endpoint
+
+
+def _bindings(spec: ServiceSpec, tcp: Published) -> dict[str, list[dict[str, str]]]:
+    found = {
+        f"{port}/tcp": [_binding(address, number) for address, number in addresses]
+        for port, addresses in tcp.items()
+    }
+    for port in spec.ports:
+        if port.protocol != "tcp":
+            key = f"{port.container_port}/{port.protocol}"
+            found.setdefault(key, []).append(_binding(port.host_ip, port.host_port or 0))
+    return found
+
+
+def _binding(address: str, number: int) -> dict[str, str]:
+    return {"HostIp": address, "HostPort": str(number) if number else ""}
+
+
+def _exposed(spec: ServiceSpec) -> dict[str, dict[str, str]]:
+    ports: Iterable[tuple[int, str]] = [
+        *((each.container_port, each.protocol) for each in spec.ports),
+        *spec.expose,
+    ]
+    return {f"{port}/{protocol}": {} for port, protocol in ports}
+
+
+def _needs_mount(mount: MountSpec) -> bool:
+    """Whether a mount cannot be said as `source:target:options`, which makes a missing host directory."""
+    if ":" in mount.source or ":" in mount.target or (not mount.source and mount.type == "volume"):
+        return True
+    if mount.type == "bind":
+        return not mount.create_host_path or bool(mount.recursive)
+    return mount.type == "tmpfs" or bool(mount.subpath or mount.labels)
+
+
+def _bind(mount: MountSpec) -> str:
+    options = [
+        "ro" if mount.read_only else "rw",
+        mount.selinux,
+        mount.propagation,
+        "nocopy" if mount.no_copy else "",
+    ]
+    return f"{mount.source}:{mount.target}:{','.join(filter(None, options))}"
+
+
+def _mount(mount: MountSpec) -> dict[str, Any]:
+    body: dict[str, Any] = {"Type": mount.type, "Target": mount.target, "ReadOnly": mount.read_only}
+    if mount.source:
+        body["Source"] = mount.source
+    match mount.type:
+        case "bind":
+            options = _said(
+                Propagation=mount.propagation,
+                CreateMountpoint=mount.create_host_path,
+                NonRecursive=mount.recursive == "disabled",
+                ReadOnlyNonRecursive=mount.recursive == "writable",
+                ReadOnlyForceRecursive=mount.recursive == "readonly",
+            )
+            return body | ({"BindOptions": options} if options else {})
+        case "volume":
+            options = _said(NoCopy=mount.no_copy, Subpath=mount.subpath, Labels=dict(mount.labels))
+            return body | ({"VolumeOptions": options} if options else {})
+        case "tmpfs":
+            options = _said(SizeBytes=mount.tmpfs_size, Mode=mount.tmpfs_mode)
+            return body | ({"TmpfsOptions": options} if options else {})
+
+
+def _restart(spec: ServiceSpec) -> dict[str, Any]:
+    policy, tries = spec.restart or ("no", 0)
+    return {"Name": policy, "MaximumRetryCount": tries}
+
+
+def _limits(limits: Limits) -> dict[str, Any]:
+    body = _said(
+        Memory=limits.memory,
+        MemoryReservation=limits.memory_reservation,
+        MemorySwap=limits.memory_swap,
+        NanoCpus=limits.nano_cpus,
+        CpuShares=limits.cpu_shares,
+        CpuPeriod=limits.cpu_period,
+        CpuQuota=limits.cpu_quota,
+        CpuRealtimePeriod=limits.cpu_rt_period,
+        CpuRealtimeRuntime=limits.cpu_rt_runtime,
+        CpusetCpus=limits.cpuset,
+        OomKillDisable=limits.oom_kill_disable,
+        OomScoreAdj=limits.oom_score_adj,
+        Ulimits=[{"Name": name, "Soft": soft, "Hard": hard} for name, (soft, hard) in limits.ulimits.items()],
+    )
+    if limits.memory_swappiness is not None:
+        body["MemorySwappiness"] = limits.memory_swappiness
+    if limits.pids is not None:
+        body["PidsLimit"] = limits.pids
+    return body
+
+
+def _security(spec: ServiceSpec) -> dict[str, Any]:
+    body = _said(
+        CapAdd=list(spec.cap_add),
+        CapDrop=list(spec.cap_drop),
+        Privileged=spec.privileged,
+        ReadonlyRootfs=spec.read_only,
+        GroupAdd=list(spec.group_add),
+        Sysctls=dict(spec.sysctls),
+        SecurityOpt=[each for each in spec.security_opt if each != "systempaths=unconfined"],
+        Devices=[
+            {"PathOnHost": source, "PathInContainer": inside, "CgroupPermissions": rights}
+            for source, inside, rights in spec.devices
+        ],
+        DeviceCgroupRules=list(spec.device_cgroup_rules),
+        CgroupnsMode=spec.cgroup,
+        IpcMode=spec.ipc,
+        PidMode=spec.pid,
+        UTSMode=spec.uts,
+        UsernsMode=spec.userns_mode,
+    )
+    if "systempaths=unconfined" in spec.security_opt:
+        body |= {"MaskedPaths": [], "ReadonlyPaths": []}
+    return body
+
+
+def _names(spec: ServiceSpec) -> dict[str, Any]:
+    return _said(
+        Dns=list(spec.dns),
+        DnsOptions=list(spec.dns_opt),
+        DnsSearch=list(spec.dns_search),
+        ExtraHosts=[f"{name}:{address}" for name, address in spec.extra_hosts],
+    )
+
+
+def _health(health: HealthSpec) -> dict[str, Any]:
+    body: dict[str, Any] = {"Test": list(health.test)}
+    for key, seconds in (
+        ("Interval", health.interval),
+        ("Timeout", health.timeout),
+        ("StartPeriod", health.start_period),
+        ("StartInterval", health.start_interval),
+    ):
+        if seconds is not None:
+            body[key] = round(seconds * _NANO)
+    if health.retries is not None:
+        body["Retries"] = health.retries
+    return body
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else repr(value)

@@ -1,0 +1,175 @@
+"""`.env` and `env_file`: variables in a file, as docker compose reads them (compose-go, dotenv/parser.go).
+
+`NAME=value` or `NAME: value`, an `export` before it, comments with `#`. An unquoted value ends at ` #` and is
+interpolated; in double quotes backslashes escape and variables are replaced, over several lines; in single
+quotes all is literal. A name alone takes its value from outside. The `raw` format takes lines as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
+
+from watcher.compose.interpolate import TemplateError, interpolate
+from watcher.errors import ConfigError
+
+_SPACE = " \t\v\f\r\x85\xa0"
+_ESCAPE = re.compile(r"\\([abcfnrtv$\"\\]|0[0-7]{0,3})")
+_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", '"': '"', "\\": "\\"}
+
+
+def read_env_file(
+    path: Path,
+    into: MutableMapping[str, str],
+    outside: Mapping[str, str],
+    missing: Callable[[str], None],
+    *,
+    raw: bool = False,
+) -> None:
+    """Add the variables of a file to `into`; raises ConfigError with the file's name and line.
+
+    Values may use variables of `outside` (they win) and those that `into` has by then.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(
+            str(path), None, f"the environment file cannot be read: {error.strerror}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), None, "the environment file is not UTF-8 text") from error
+    parser = _Parser(str(path), text, into, outside, missing)
+    if raw:
+        parser.read_raw()
+    else:
+        parser.read()
+
+
+class _Parser:
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        into: MutableMapping[str, str],
+        outside: Mapping[str, str],
+        missing: Callable[[str], None],
+    ) -> None:
+        self._name, self._text, self._at = name, text, 0
+        self._into, self._outside, self._missing = into, outside, missing
+
+    def read(self) -> None:
+        while self._skip_to_statement():
+            name, has_value = self._variable()
+            if has_value:
+                self._into[name] = self._value()
+            elif name in self._outside:
+                self._into[name] = self._outside[name]
+
+    def read_raw(self) -> None:
+        for line in self._text.splitlines():
+            stripped = line.lstrip()
+            if stripped and not stripped.startswith("#"):
+                name, equals, value = stripped.partition("=")
+                if not name or name != name.strip() or any(char.isspace() for char in name):
+                    raise self._error(f"{name!r} is not the name of a variable")
+                if equals:
+                    self._into[name] = value
+                elif name in self._outside:
+                    self._into[name] = self._outside[name]
+            self._at += len(line) + 1
+
+    def _skip_to_statement(self) -> bool:
+        """Go past empty lines and comments; False at the end."""
+        while self._at < len(self._text):
+            if self._text[self._at].isspace():
+                self._at += 1
+            elif self._text[self._at] == "#":
+                end = self._text.find("\n", self._at)
+                self._at = len(self._text) if end < 0 else end
+            else:
+                return True
+        return False
+
+    def _variable(self) -> tuple[str, bool]:
+        """The name that begins here, and whether a value follows."""
+        if match := re.compile(r"export\s+").match(self._text, self._at):
+            self._at = match.end()
+        begin = self._at
+        while self._at < len(self._text):
+            char = self._text[self._at]
+            if char in "=:\n":
+                break
+            if not (char in _SPACE or char in "_.-[]" or char.isalpha() or char.isnumeric()):
+                raise self._error(f"{char!r} must not stand in the name of a variable")
+            self._at += 1
+        name = self._text[begin : self._at].rstrip()
+        has_value = self._text[self._at : self._at + 1] in ("=", ":")
+        if any(char in _SPACE for char in name):
+            raise self._error(f"the name of a variable must not hold a space: {name!r}")
+        if not name:
+            raise self._error("a line must begin with the name of a variable")
+        if has_value:
+            self._at += 1
+            while self._text[self._at : self._at + 1] and self._text[self._at] in _SPACE:
+                self._at += 1
+        return name, has_value
+
+    def _value(self) -> str:
+        quote = self._text[self._at : self._at + 1]
+        if quote in ("'", '"'):
+            return self._quoted(quote)
+        end = self._text.find("\n", self._at)
+        end = len(self._text) if end < 0 else end
+        value = self._text[self._at : end].partition(" #")[0].rstrip()
+        replaced = self._interpolate(value)
+        self._at = end
+        return replaced
+
+    def _quoted(self, quote: str) -> str:
+        chars: list[str] = []
+        escaped = False
+        for index in range(self._at + 1, len(self._text)):
+            char = self._text[index]
+            if char == quote and not escaped:
+                value = "".join(chars)
+                if quote == '"':
+                    value = self._interpolate(_unescape(value))
+                self._at = index + 1
+                return value
+            if char == "\\" and not escaped:
+                escaped = True
+                continue
+            if escaped and char != quote:
+                chars.append("\\")
+            escaped = False
+            chars.append(char)
+        raise self._error("a quoted value is not closed")
+
+    def _interpolate(self, value: str) -> str:
+        try:
+            return interpolate(value, {**self._into, **self._outside}, self._missing)
+        except TemplateError as error:
+            raise self._error(str(error)) from None
+
+    def _error(self, rule: str) -> ConfigError:
+        line = self._text.count("\n", 0, self._at) + 1
+        return ConfigError(f"{self._name}:{line}", None, rule)
+
+
+def _unescape(value: str) -> str:
+    def one(match: re.Match[str]) -> str:
+        code = match[1]
+        if code == "$":
+            return "$$"
+        if code.startswith("0"):
+            return _octal(match[0])
+        return _ESCAPES.get(code, match[0])
+
+    return _ESCAPE.sub(one, value)
+
+
+def _octal(escape: str) -> str:
+    r"""`\0123`: three octal digits after the zero, as Go's `\123`; anything else stays as it is."""
+    digits = escape[2:]
+    return chr(int(digits, 8)) if len(digits) == 3 and int(digits, 8) < 256 else escape

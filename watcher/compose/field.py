@@ -1,0 +1,230 @@
+"""A value of the compose file together with its path in it: typed reading, and errors that say where."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from watcher.compose.units import UnitError, duration, size
+from watcher.errors import ConfigError
+
+_TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
+
+
+def scalar_text(value: object) -> str:
+    """A number, boolean or word as docker compose prints it (Go's `%v`); raises TypeError for the rest."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float():
+            return _float_text(value)
+    raise TypeError(type(value).__name__)
+
+
+def _float_text(value: float) -> str:
+    """Go's `%v` of a float64: the shortest digits, with an exponent from 1e21 and below 1e-4 on."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    if value == 0:
+        return "-0" if math.copysign(1, value) < 0 else "0"
+    digits, _, exponent_text = f"{value!r}".partition("e")
+    mantissa, _, fraction = digits.lstrip("-").partition(".")
+    fraction = "" if fraction == "0" else fraction
+    exponent = int(exponent_text or 0) + len(mantissa) - 1
+    significant = (mantissa + fraction).lstrip("0")
+    if mantissa == "0":
+        exponent = int(exponent_text or 0) - (len(fraction) - len(fraction.lstrip("0"))) - 1
+    significant = significant.rstrip("0") or "0"
+    sign = "-" if value < 0 else ""
+    if -4 <= exponent < 21:
+        if exponent < 0:
+            return f"{sign}0.{'0' * (-exponent - 1)}{significant}"
+        whole = significant[: exponent + 1].ljust(exponent + 1, "0")
+        rest = significant[exponent + 1 :]
+        return f"{sign}{whole}.{rest}" if rest else f"{sign}{whole}"
+    head, tail = significant[0], significant[1:]
+    return f"{sign}{head}{'.' + tail if tail else ''}e{'+' if exponent >= 0 else '-'}{abs(exponent):02d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One value and its path, like `services.web.ports[0]`. Every method raises ConfigError."""
+
+    path: str
+    value: object
+
+    def error(self, rule: str) -> ConfigError:
+        """The error that this value breaks `rule`."""
+        value = self.value if isinstance(self.value, (str, int, float)) else None
+        return ConfigError(self.path, value, rule)
+
+    # Plain values.
+
+    def text(self) -> str:
+        """A word; numbers and booleans are written out."""
+        try:
+            return scalar_text(self.value)
+        except TypeError:
+            raise self.error(f"must be a word, not {_kind(self.value)}") from None
+
+    def word(self) -> str:
+        """A word that is not empty."""
+        text = self.text()
+        if not text.strip():
+            raise self.error("must not be empty")
+        return text
+
+    def choice(self, *choices: str) -> str:
+        """One of `choices`."""
+        text = self.text()
+        if text not in choices:
+            raise self.error(f"must be one of {', '.join(choices)}")
+        return text
+
+    def boolean(self) -> bool:
+        """true or false; as with docker compose also yes, no, on, off in a word."""
+        if isinstance(self.value, bool):
+            return self.value
+        if isinstance(self.value, str):
+            if self.value.lower() in _TRUE:
+                return True
+            if self.value.lower() in _FALSE:
+                return False
+        raise self.error("must be true or false")
+
+    def integer(self, least: int | None = None, most: int | None = None) -> int:
+        """A whole number within bounds."""
+        value = self.value
+        if isinstance(value, str):
+            try:
+                value = int(value) if value.isascii() else None
+            except ValueError:
+                value = None
+        elif isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.error("must be a whole number")
+        if (least is not None and value < least) or (most is not None and value > most):
+            bounds = f"between {least} and {most}" if most is not None else f"at least {least}"
+            raise self.error(f"must be {bounds}")
+        if not -(2**63) <= value < 2**63:
+            raise self.error("is too large a number")
+        return value
+
+    def number(self, least: float = 0.0) -> float:
+        """A number that is at least `least`."""
+        value = self.value
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                value = None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise self.error("must be a number")
+        if value < least:
+            raise self.error(f"must be at least {least:g}")
+        return float(value)
+
+    def size(self, *, least: int = 0) -> int:
+        """Bytes, from a number or from a word like `64m`."""
+        try:
+            value = size(self.value)
+        except UnitError as error:
+            raise self.error(str(error)) from None
+        if value < least:
+            raise self.error(f"must be at least {least}")
+        return value
+
+    def duration(self) -> float:
+        """Seconds, from a word like `1m30s`."""
+        try:
+            return duration(self.text())
+        except UnitError as error:
+            raise self.error(str(error)) from None
+
+    # Lists and mappings.
+
+    def items(self) -> list[Field]:
+        """The entries of a list."""
+        if not isinstance(self.value, list):
+            raise self.error(f"must be a list, not {_kind(self.value)}")
+        return [Field(f"{self.path}[{index}]", each) for index, each in enumerate(self.value)]
+
+    def words(self) -> tuple[str, ...]:
+        """A list of words."""
+        return tuple(each.word() for each in self.items())
+
+    def word_or_words(self) -> tuple[str, ...]:
+        """A list of words, or one word alone."""
+        return self.words() if isinstance(self.value, list) else (self.word(),)
+
+    def mapping(self) -> dict[str, Field]:
+        """The entries of a mapping."""
+        if not isinstance(self.value, dict):
+            raise self.error(f"must be a mapping, not {_kind(self.value)}")
+        return {key: Field(f"{self.path}.{key}", each) for key, each in self.value.items()}
+
+    def pairs(self) -> dict[str, str | None]:
+        """`NAME: value` or `- NAME=value`; a name without a value gives None."""
+        pairs: dict[str, str | None] = {}
+        if isinstance(self.value, dict):
+            for key, each in self.mapping().items():
+                pairs[key] = None if each.value is None else each.text()
+            return pairs
+        for each in self.items():
+            name, equals, value = each.text().partition("=")
+            if not name:
+                raise each.error("must be NAME=value or NAME")
+            pairs[name] = value if equals else None
+        return pairs
+
+    def labels(self) -> dict[str, str]:
+        """As `pairs`; a name without a value has an empty one."""
+        return {name: value or "" for name, value in self.pairs().items()}
+
+
+class Section:
+    """A mapping of known keys. Entries are taken one by one; what was not taken in the end is unknown."""
+
+    def __init__(self, field: Field) -> None:
+        self.path = field.path
+        self._fields = field.mapping()
+
+    def take(self, key: str) -> Field | None:
+        """The value of `key`; None when it is not given or empty."""
+        found = self._fields.pop(key, None)
+        return found if found is not None and found.value is not None else None
+
+    def drop(self, keys: Mapping[str, str]) -> Iterator[tuple[Field, str]]:
+        """Those of `keys` that are given, each with the reason that `keys` has for it."""
+        for key, reason in keys.items():
+            if found := self.take(key):
+                yield found, reason
+
+    def end(self, what: str) -> None:
+        """Everything must have been taken, but for `x-` extensions."""
+        for key, found in self._fields.items():
+            if not key.startswith("x-"):
+                raise ConfigError(found.path, None, f"is not a key of {what} that is known")
+
+
+def _kind(value: object) -> str:
+    match value:
+        case None:
+            return "empty"
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case bool():
+            return "true or false"
+        case str():
+            return "a word"
+    return "a number"

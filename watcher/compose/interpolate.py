@@ -1,0 +1,98 @@
+"""`$VARIABLE` in the values of a compose file, as docker compose replaces it.
+
+The rules are those of compose-go, template/template.go: `$NAME`, `${NAME}`, `${NAME:-default}`,
+`${NAME-default}`, `${NAME:?message}`, `${NAME?message}`, `${NAME:+other}`, `${NAME+other}`, each with
+variables in the part after the operator, and `$$` for a dollar sign. Any other dollar sign is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+_NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
+_OPERATORS = (":-", ":?", ":+", "-", "?", "+")
+MOST_NESTED = 50
+
+Missing = Callable[[str], None]
+
+
+class TemplateError(ValueError):
+    """A value that cannot be interpolated; the message is the rule that it breaks."""
+
+
+def interpolate(text: str, env: Mapping[str, str], missing: Missing) -> str:
+    """`text` with every variable replaced; raises TemplateError.
+
+    `missing` is told the name of each variable that has neither a value nor a default: it becomes empty.
+    """
+    return _replace(text, env, missing, 0)
+
+
+def _replace(text: str, env: Mapping[str, str], missing: Missing, depth: int) -> str:
+    if depth > MOST_NESTED:
+        raise TemplateError(f"variables may be nested at most {MOST_NESTED} deep")
+    out: list[str] = []
+    at = 0
+    while (dollar := text.find("$", at)) >= 0:
+        out.append(text[at:dollar])
+        following = text[dollar + 1 : dollar + 2]
+        if following == "$":
+            out.append("$")
+            at = dollar + 2
+        elif following == "{":
+            end = _closing(text, dollar)
+            out.append(_braced(text[dollar + 2 : end], env, missing, depth))
+            at = end + 1
+        elif match := _NAME.match(text, dollar + 1):
+            out.append(_value(match[0], env, missing))
+            at = match.end()
+        else:
+            raise TemplateError("a '$' must begin ${NAME} or $NAME; write '$$' for a dollar sign")
+    out.append(text[at:])
+    return "".join(out)
+
+
+def _closing(text: str, dollar: int) -> int:
+    """Where the brace that opens after `dollar` is closed."""
+    depth = 0
+    for index in range(dollar + 1, len(text)):
+        if text[index] == "{":
+            depth += 1
+        elif text[index] == "}":
+            depth -= 1
+            if depth == 0:
+                return index
+    raise TemplateError("'${' is not closed by '}'; write '$$' for a dollar sign")
+
+
+def _braced(inner: str, env: Mapping[str, str], missing: Missing, depth: int) -> str:
+    match = _NAME.match(inner)
+    if match is None:
+        raise TemplateError(f"'${{{inner}}}' does not begin with the name of a variable")
+    name, rest = match[0], inner[match.end() :]
+    if not rest:
+        return _value(name, env, missing)
+    operator = next((each for each in _OPERATORS if rest.startswith(each)), None)
+    if operator is None:
+        raise TemplateError(f"'${{{inner}}}' needs one of {' '.join(_OPERATORS)} after the name")
+    word = rest[len(operator) :]
+    value = env.get(name)
+    there = value is not None and (value != "" or not operator.startswith(":"))
+    if operator.endswith("+"):
+        return _replace(word, env, missing, depth + 1) if there else value or ""
+    if value is not None and there:
+        return value
+    replaced = _replace(word, env, missing, depth + 1)
+    if operator.endswith("?"):
+        reason = f": {replaced}" if replaced else ""
+        raise TemplateError(f"the variable {name} must be set{reason}")
+    return replaced
+
+
+def _value(name: str, env: Mapping[str, str], missing: Missing) -> str:
+    value = env.get(name)
+    if value is None:
+        missing(name)
+        return ""
+    return value

@@ -1,0 +1,266 @@
+"""From the path of a compose file to the service that is kept and all that it needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from watcher.compose.field import Field
+from watcher.compose.interpolate import Missing
+from watcher.compose.networks import read_network, read_source, read_volume
+from watcher.compose.paths import Base
+from watcher.compose.resolve import Definitions, Files, Scope, replace_variables
+from watcher.compose.service import read_service
+from watcher.compose.spec import (
+    ComposeProject,
+    Dependency,
+    NetworkSpec,
+    SecretSource,
+    ServiceSpec,
+    VolumeSpec,
+)
+from watcher.errors import ConfigError
+
+# The article's development file first; the rest in the order of docker compose.
+FILE_NAMES = (
+    "docker-compose-dev.yml",
+    "docker-compose-dev.yaml",
+    "compose-dev.yaml",
+    "compose-dev.yml",
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+)
+_PROJECT = "COMPOSE_PROJECT_NAME"
+_PROFILES = "COMPOSE_PROFILES"
+
+
+def find_compose_file(project: Path, explicit: Path | None) -> Path:
+    """The compose file: `explicit` (relative to the project), else the first of `FILE_NAMES` that exists.
+
+    Raises ConfigError when there is none.
+    """
+    if explicit is not None:
+        path = project / explicit.expanduser()
+        if not path.is_file():
+            raise ConfigError("compose_file", str(explicit), "there is no such file")
+        return path
+    for name in FILE_NAMES:
+        if (project / name).is_file():
+            return project / name
+    raise ConfigError("compose_file", None, f"there is no compose file in {project}, such as {FILE_NAMES[0]}")
+
+
+def load(
+    path: Path,
+    *,
+    service: str | None,
+    env: Mapping[str, str],
+    profiles: Sequence[str] = (),
+    overrides: Sequence[Path] = (),
+) -> ComposeProject:
+    """Read one service of a compose file; raises ConfigError with the path of what is wrong.
+
+    `service` None means the one that has a build section. `env` is the process's environment; the `.env` file
+    beside the compose file stands below it. `overrides` are files laid over the first, as with several `-f`.
+    Only the service and those it depends on are looked at; what is wrong elsewhere does not matter here.
+    """
+    return _Loading(path.absolute(), env, profiles, [each.absolute() for each in overrides]).project(service)
+
+
+class _Loading:
+    """One call of `load`; it is the `Project` that services refer to."""
+
+    def __init__(
+        self, path: Path, env: Mapping[str, str], profiles: Sequence[str], overrides: Sequence[Path]
+    ) -> None:
+        self._path, self._directory = path, path.parent
+        self._files = Files()
+        self._warnings: dict[str, None] = {}
+        self._paths = (path, *overrides)
+        for each in self._paths:
+            self._files.seen[each] = None
+        self.env: Mapping[str, str] = self._files.dot_env(self._directory, env, self._unset)
+        self.name = self._project_name()
+        self.env = {**self.env, _PROJECT: self.name}
+        self._definitions = Definitions(self._files, self._unset)
+        for each in self._paths:
+            self._definitions.add_file(each, Scope(self._directory, self.env))
+        listed = self.env.get(_PROFILES, "").split(",")
+        self._profiles = {each for each in (*profiles, *listed) if each}
+        self._networks: dict[str, NetworkSpec] = {}
+        self._volumes: dict[str, VolumeSpec] = {}
+
+    def project(self, service: str | None) -> ComposeProject:
+        wanted = service if service is not None else self._only_built()
+        services: dict[str, ServiceSpec] = {}
+        self._add(wanted, services, ())
+        for spec in services.values():
+            if (
+                spec.container_name
+                and [each.container_name for each in services.values()].count(spec.container_name) > 1
+            ):
+                raise ConfigError(
+                    f"services.{spec.name}.container_name",
+                    spec.container_name,
+                    "must not name two services' containers",
+                )
+        return ComposeProject(
+            name=self.name,
+            file=self._path,
+            directory=self._directory,
+            wanted=wanted,
+            services=services,
+            networks=self._networks,
+            volumes=self._volumes,
+            files=tuple(self._files.seen),
+            config_files=self._paths,
+            warnings=tuple(self._warnings),
+        )
+
+    # Which project, which service.
+
+    def _project_name(self) -> str:
+        given = self.env.get(_PROJECT)
+        if given:
+            if _normal(given) != given:
+                raise ConfigError(
+                    _PROJECT,
+                    given,
+                    "must be lower case letters, digits, '-' and '_', beginning with a letter or digit",
+                )
+            return given
+        name = ""
+        for path in self._paths:
+            for document in self._files.documents(path):
+                field = document.mapping().get("name")
+                if field is not None and field.value is not None:
+                    field = Field("name", field.value)
+                    name = _normal(replace_variables(field, self.env, self._unset).text()) or name
+        name = name or _normal(self._directory.resolve().name)
+        if not name:
+            raise ConfigError(
+                "name", None, "the directory's name gives no project name: set name in the compose file"
+            )
+        return name
+
+    def _only_built(self) -> str:
+        built: list[str] = []
+        inactive: list[str] = []
+        for name in self._definitions.names("services"):
+            if self._has_build(name):
+                (built if self._active(name, _ignore) else inactive).append(name)
+        if len(built) == 1:
+            return built[0]
+        if built:
+            raise ConfigError(
+                "service", None, f"must name one of the services with a build section: {', '.join(built)}"
+            )
+        hint = f" (those of inactive profiles are {', '.join(inactive)})" if inactive else ""
+        raise ConfigError(str(self._path.name), None, f"has no service with a build section{hint}")
+
+    def _has_build(self, name: str) -> bool:
+        """Whether a service is built; one that cannot even be put together is nobody's candidate."""
+        try:
+            return self._definitions.service(name, _ignore).mapping()["build"].value is not None
+        except (ConfigError, KeyError):
+            return False
+
+    def _active(self, name: str, missing: Missing) -> bool:
+        field = self._definitions.service(name, missing).mapping().get("profiles")
+        if field is None or field.value is None:
+            return True
+        wanted = field.words()
+        return not wanted or "*" in self._profiles or bool(self._profiles.intersection(wanted))
+
+    def _add(self, name: str, services: dict[str, ServiceSpec], trail: tuple[str, ...]) -> None:
+        """Put a service behind those it depends on."""
+        if name in services:
+            return
+        if name in trail:
+            raise ConfigError(
+                f"services.{name}.depends_on", None, f"goes in a circle: {' → '.join((*trail, name))}"
+            )
+        spec = read_service(name, self._definitions.service(name, self._unset), self)
+        known = self._definitions.names("services")
+        kept: dict[str, Dependency] = {}
+        for other, dependency in spec.depends_on.items():
+            why = self._unavailable(other, known)
+            if why and dependency.required:
+                raise ConfigError(f"services.{name}.depends_on.{other}", None, why)
+            if why:
+                self._warnings[f"services.{name}.depends_on.{other} is left out: {why}"] = None
+                continue
+            kept[other] = dependency
+            self._add(other, services, (*trail, name))
+        services[name] = spec
+
+    def _unavailable(self, name: str, known: Mapping[str, None]) -> str:
+        if name not in known:
+            return f"there is no such service in {self._path.name}"
+        return "" if self._active(name, self._unset) else "its profile is not active"
+
+    def _unset(self, variable: str) -> None:
+        self._warnings[f"the variable {variable} is not set: it is replaced by nothing"] = None
+
+    # What services refer to.
+
+    def network_name(self, field: Field, key: str) -> str:
+        if key not in self._networks:
+            if key == "default" and key not in self._definitions.names("networks"):
+                self._networks[key] = NetworkSpec(key=key, name=f"{self.name}_default")
+            else:
+                given, _ = self._declared(field, "networks", key)
+                self._networks[key] = read_network(key, given, self.name)
+        return self._networks[key].name
+
+    def volume_name(self, field: Field, key: str) -> str:
+        if key not in self._volumes:
+            given, base = self._declared(field, "volumes", key)
+            self._volumes[key] = read_volume(key, given, self.name, base)
+        return self._volumes[key].name
+
+    def secret_file(self, field: Field, key: str) -> str:
+        return self._mounted_file(field, "secrets", key)
+
+    def config_file(self, field: Field, key: str) -> str:
+        return self._mounted_file(field, "configs", key)
+
+    def build_secret(self, field: Field, key: str, id_: str) -> SecretSource:
+        given, base = self._declared(field, "secrets", key)
+        file, variable = read_source(given, base)
+        if file:
+            return SecretSource(id_, file=Path(file))
+        if variable not in self.env:
+            raise field.error(f"the secret {key} is the variable {variable}, which is not set")
+        return SecretSource(id_, value=self.env[variable])
+
+    def read_env(self, path: Path, into: dict[str, str], *, own: Mapping[str, str], raw: bool) -> None:
+        self._files.env(path, into, {**own, **self.env}, self._unset, raw=raw)
+
+    def looked_for(self, path: Path) -> None:
+        self._files.seen[path] = None
+
+    def _mounted_file(self, field: Field, section: str, key: str) -> str:
+        given, base = self._declared(field, section, key)
+        file, variable = read_source(given, base)
+        if not file:
+            raise field.error(f"{key} is the variable {variable}: only a file can be mounted")
+        return file
+
+    def _declared(self, field: Field, section: str, key: str) -> tuple[Field, Base]:
+        """What `key` names at the top of the file; raises ConfigError at the place that refers to it."""
+        if key not in self._definitions.names(section):
+            raise field.error(f"{key} is not declared under {section} at the top of the file")
+        return self._definitions.resource(section, key, self._unset)
+
+
+def _ignore(_: str) -> None:
+    """Not a variable of a service that is kept: nobody needs to know."""
+
+
+def _normal(name: str) -> str:
+    """A project's name as compose makes it of any word."""
+    return re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")

@@ -1,0 +1,115 @@
+"""One definition laid over another, key by key, as docker compose does it (compose-go, override/merge.go).
+
+Mappings are merged, lists are joined, the rest is replaced; some keys have rules of their own. What comes out
+may name a thing twice: the readers let the later one count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from watcher.compose.field import Field, scalar_text
+
+Path = tuple[str, ...]
+
+# Written as lists of NAME=value (or of words) and joined.
+_JOINED: frozenset[Path] = frozenset(
+    {
+        ("annotations",),
+        ("build", "additional_contexts"),
+        ("build", "args"),
+        ("build", "extra_hosts"),
+        ("build", "labels"),
+        ("dns",),
+        ("dns_opt",),
+        ("dns_search",),
+        ("env_file",),
+        ("environment",),
+        ("extra_hosts",),
+        ("label_file",),
+        ("labels",),
+        ("sysctls",),
+        ("tmpfs",),
+    }
+)
+_REPLACED: frozenset[Path] = frozenset({("command",), ("entrypoint",), ("healthcheck", "test")})
+_NAMES: frozenset[Path] = frozenset(
+    {("depends_on",), ("networks",)}
+)  # a list of names is a mapping without values
+
+
+def merge_service(below: Mapping[str, object], above: Mapping[str, object], path: str) -> dict[str, object]:
+    """The service `above` laid over `below`; `path` is for errors. Raises ConfigError."""
+    merged = _merge(dict(below), dict(above), (), path)
+    assert isinstance(merged, dict)
+    return merged
+
+
+def merge_resource(below: object, above: object) -> object:
+    """A network, volume, secret or config `above` laid over `below`."""
+    if isinstance(below, dict) and isinstance(above, dict):
+        return {**below, **above}
+    return below if above is None else above
+
+
+def _merge(below: object, above: object, at: Path, root: str) -> object:
+    if above is None:
+        return below
+    if below is None or at in _REPLACED:
+        return above
+    if at in _JOINED:
+        return _as_list(below) + _as_list(above)
+    if at == ("build",):
+        below, above = _as_build(below), _as_build(above)
+    elif at in _NAMES:
+        below, above = _as_mapping(below, at), _as_mapping(above, at)
+    elif (at == ("logging",) and _other_driver(below, above)) or (len(at) == 2 and at[0] == "ulimits"):
+        return above
+    if isinstance(below, dict) or isinstance(above, dict):
+        if not (isinstance(below, dict) and isinstance(above, dict)):
+            raise Field(".".join((root, *at)), None).error("is a mapping in one place and not in the other")
+        done = dict(below)
+        for key, value in above.items():
+            done[key] = _merge(below[key], value, (*at, key), root) if key in below else value
+        return done
+    if isinstance(below, list) and isinstance(above, list):
+        return below + above
+    if isinstance(below, list) or isinstance(above, list):
+        raise Field(".".join((root, *at)), None).error("is a list in one place and not in the other")
+    return above
+
+
+def _as_list(value: object) -> list[object]:
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict):
+        return [value]
+    done: list[object] = []
+    for name, given in value.items():
+        for each in given if isinstance(given, list) else [given]:
+            done += [name if each is None else f"{name}={_text(each)}"]
+    return done
+
+
+def _text(value: object) -> str:
+    try:
+        return scalar_text(value)
+    except TypeError:
+        return ""
+
+
+def _as_build(value: object) -> object:
+    return {"context": value} if isinstance(value, str) else value
+
+
+def _as_mapping(value: object, at: Path) -> object:
+    if not isinstance(value, list):
+        return value
+    started = {"condition": "service_started"} if at == ("depends_on",) else None
+    return {each: started for each in value if isinstance(each, str)}
+
+
+def _other_driver(below: object, above: object) -> bool:
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return False
+    return "driver" in below and "driver" in above and below["driver"] != above["driver"]

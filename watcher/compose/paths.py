@@ -1,0 +1,92 @@
+"""Relative paths of a service made absolute, by the directory of the file that says them.
+
+This happens before services are merged (`extends`, `include`), since each file has its own directory. What is
+of the wrong kind is left alone here: the reader of that key refuses it with a better sentence.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+_REMOTE = ("https://", "http://", "git://", "ssh://", "github.com/", "git@")
+
+
+class Base:
+    """A directory, and the user's home."""
+
+    def __init__(self, directory: Path, env: Mapping[str, str]) -> None:
+        self._directory, self._home = directory, env.get("HOME", "")
+
+    def path(self, text: str) -> str:
+        """`text` as an absolute path."""
+        if text.startswith("~") and self._home and text[1:2] in ("", "/"):
+            text = self._home + text[1:]
+        return text if text.startswith("/") else os.path.normpath(self._directory / text)
+
+    def service(self, raw: Mapping[str, object]) -> dict[str, object]:
+        """The service with absolute paths."""
+        done = dict(raw)
+        for key, rewrite in (
+            ("build", self._build),
+            ("env_file", self._file_or_files),
+            ("label_file", self._file_or_files),
+            ("volumes", self._volumes),
+        ):
+            if done.get(key) is not None:
+                done[key] = rewrite(done[key])
+        return done
+
+    def _build(self, raw: object) -> object:
+        if isinstance(raw, str):
+            return self._context(raw)
+        if not isinstance(raw, dict):
+            return raw
+        done = dict(raw)
+        done["context"] = self._context(raw.get("context") or ".")
+        if "additional_contexts" in raw:
+            done["additional_contexts"] = _each_value(raw["additional_contexts"], self._context)
+        if "ssh" in raw:
+            done["ssh"] = _each_value(raw["ssh"], self._file)
+        return done
+
+    def _context(self, raw: object) -> object:
+        if not isinstance(raw, str) or not raw or "://" in raw or raw.startswith(("service:", *_REMOTE)):
+            return raw
+        return self.path(raw)
+
+    def _file(self, raw: object) -> object:
+        return self.path(raw) if isinstance(raw, str) and raw else raw
+
+    def _file_or_files(self, raw: object) -> object:
+        if isinstance(raw, list):
+            return [self._file_or_files(each) for each in raw]
+        if isinstance(raw, dict) and "path" in raw:
+            return {**raw, "path": self._file(raw["path"])}
+        return self._file(raw)
+
+    def _volumes(self, raw: object) -> object:
+        return [self._volume(each) for each in raw] if isinstance(raw, list) else raw
+
+    def _volume(self, raw: object) -> object:
+        if isinstance(raw, dict) and raw.get("type") == "bind":
+            return {**raw, "source": self._file(raw.get("source"))}
+        if isinstance(raw, str) and raw[:1] in (".", "~"):
+            source, colon, rest = raw.partition(":")
+            return f"{self.path(source)}:{rest}" if colon else raw
+        return raw
+
+
+def _each_value(raw: object, rewrite: object) -> object:
+    """Rewrite the values of `NAME: value` or `- NAME=value`."""
+    assert callable(rewrite)
+    if isinstance(raw, dict):
+        return {name: rewrite(value) for name, value in raw.items()}
+    if isinstance(raw, list):
+        done = []
+        for each in raw:
+            name, equals, value = each.partition("=") if isinstance(each, str) else ("", "", "")
+            done.append(f"{name}={rewrite(value)}" if equals else each)
+        return done
+    return raw

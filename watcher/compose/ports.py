@@ -1,0 +1,119 @@
+"""`ports` and `expose`, short and long, ranges written out (docker/go-connections, nat/nat.go)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from watcher.compose.field import Field, Section
+from watcher.compose.spec import PortSpec, Protocol
+
+_PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
+_PROTOCOLS: dict[str, Protocol] = {"tcp": "tcp", "udp": "udp", "sctp": "sctp"}
+_RULE = "must be [[address:]host port:]container port[/protocol]"
+
+
+def read_ports(field: Field) -> tuple[PortSpec, ...]:
+    """All ports of a service in the file's order, each once; raises ConfigError."""
+    found: dict[PortSpec, None] = {}
+    for item in field.items():
+        ports = _long(item) if isinstance(item.value, dict) else _short(item)
+        found.update(dict.fromkeys(ports))
+    return tuple(found)
+
+
+def read_expose(field: Field) -> tuple[tuple[int, Protocol], ...]:
+    """Ports that other containers may use; raises ConfigError."""
+    found: dict[tuple[int, Protocol], None] = {}
+    for item in field.items():
+        text, _, protocol = item.word().partition("/")
+        for port in _range(item, text, "must be a port or a range of ports"):
+            found[port, _protocol(item, protocol)] = None
+    return tuple(found)
+
+
+def _short(item: Field) -> list[PortSpec]:
+    text, slash, protocol_text = item.word().partition("/")
+    if slash and not protocol_text:
+        raise item.error(_RULE)
+    protocol = _protocol(item, protocol_text)
+    head, _, container_text = text.rpartition(":")
+    address, _, host_text = head.rpartition(":")
+    containers = _range(item, container_text, _RULE)
+    hosts: list[int | None] = [*_range(item, host_text, _RULE)] if host_text else [None] * len(containers)
+    host_ip = _address(item, address)
+    return _paired(item, hosts, containers, host_ip, protocol)
+
+
+def _paired(
+    item: Field, hosts: list[int | None], containers: list[int], host_ip: str, protocol: Protocol
+) -> list[PortSpec]:
+    if len(hosts) != len(containers):
+        if len(containers) == 1:
+            raise item.error(
+                "a range of host ports for one container port is not supported: name one host port"
+            )
+        raise item.error("must have as many host ports as container ports")
+    return [
+        PortSpec(container, protocol, host_ip, host or None)
+        for host, container in zip(hosts, containers, strict=True)
+    ]
+
+
+def _long(item: Field) -> list[PortSpec]:
+    section = Section(item)
+    target = section.take("target")
+    published = section.take("published")
+    host_ip = section.take("host_ip")
+    protocol = section.take("protocol")
+    mode = section.take("mode")
+    for _ in section.drop({"name": "only for people", "app_protocol": "only for people"}):
+        pass
+    section.end("a port")
+    if target is None:
+        raise item.error("must have a target, the container's port")
+    if mode:
+        mode.choice("ingress", "host")
+    containers = [target.integer(1, 65535)]
+    hosts: list[int | None] = [None]
+    if published and published.value != "":
+        hosts = [*_range(published, published.text(), "must be a port of the host")]
+    address = _address(host_ip, host_ip.text()) if host_ip else ""
+    return _paired(
+        published or item,
+        hosts,
+        containers,
+        address,
+        _protocol(protocol or item, protocol.text() if protocol else ""),
+    )
+
+
+def _range(item: Field, text: str, rule: str) -> list[int]:
+    match = _PORTS.fullmatch(text)
+    if match is None:
+        raise item.error(rule)
+    first, last = int(match[1]), int(match[2] or match[1])
+    if not 0 <= first <= last <= 65535:
+        raise item.error("a port must be between 1 and 65535, and a range must not go down")
+    return list(range(first, last + 1))
+
+
+def _protocol(item: Field, text: str) -> Protocol:
+    if not text:
+        return "tcp"
+    if text.lower() not in _PROTOCOLS:
+        raise item.error("the protocol must be tcp, udp or sctp")
+    return _PROTOCOLS[text.lower()]
+
+
+def _address(item: Field, text: str) -> str:
+    if not text:
+        return ""
+    bracketed = text.startswith("[") and text.endswith("]")
+    try:
+        address = ipaddress.ip_address(text[1:-1] if bracketed else text)
+    except ValueError:
+        raise item.error("the host address must be an IPv4 address, or an IPv6 address in brackets") from None
+    if address.version == 6 and not bracketed and isinstance(item.value, str) and item.value != text:
+        raise item.error("an IPv6 address must stand in brackets")
+    return text[1:-1] if bracketed else text

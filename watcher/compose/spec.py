@@ -1,0 +1,314 @@
+"""What a compose file says, as values: frozen, complete, and without any trace of how it was written.
+
+Short and long syntax, `extends`, `include`, env files and variables are gone here; every path is absolute.
+Sizes are bytes and durations seconds. `None` means "not said": the image's or the engine's own choice stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
+Protocol = Literal["tcp", "udp", "sctp"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PortSpec:
+    """One port of the container, and where it is published. A range is as many of these.
+
+    `host_ip` is empty for every address of the host; `host_port` is None for one that the engine picks.
+    """
+
+    container_port: int
+    protocol: Protocol = "tcp"
+    host_ip: str = ""
+    host_port: int | None = None
+
+    def __str__(self) -> str:
+        """The short syntax."""
+        host = f"[{self.host_ip}]" if ":" in self.host_ip else self.host_ip
+        ends = [host] if host else []
+        if host or self.host_port is not None:
+            ends.append("" if self.host_port is None else str(self.host_port))
+        ends.append(str(self.container_port))
+        return ":".join(ends) + ("" if self.protocol == "tcp" else f"/{self.protocol}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountSpec:
+    """One entry of `volumes`, `secrets` or `configs`.
+
+    `source` is an absolute path on the host (bind), the engine's name of a volume (volume; empty for an
+    anonymous one) or empty (tmpfs).
+    """
+
+    type: Literal["bind", "volume", "tmpfs"]
+    target: str
+    source: str = ""
+    read_only: bool = False
+    create_host_path: bool = True
+    propagation: str = ""
+    selinux: str = ""
+    recursive: str = ""
+    no_copy: bool = False
+    subpath: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tmpfs_size: int = 0
+    tmpfs_mode: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A network of the service. `key` is its name in the file, `network` its name at the engine."""
+
+    key: str
+    network: str
+    aliases: tuple[str, ...] = ()
+    ipv4_address: str = ""
+    ipv6_address: str = ""
+    link_local_ips: tuple[str, ...] = ()
+    driver_opts: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """What must be true of another service before this one starts."""
+
+    condition: Condition = "service_started"
+    restart: bool = False
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthSpec:
+    """A health check. An empty `test` keeps the image's own; `("NONE",)` switches it off. Seconds."""
+
+    test: tuple[str, ...] = ()
+    interval: float | None = None
+    timeout: float | None = None
+    start_period: float | None = None
+    start_interval: float | None = None
+    retries: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSource:
+    """Where a build secret comes from: a file, or the value of an environment variable."""
+
+    id: str
+    file: Path | None = None
+    value: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSpec:
+    """How the image is built.
+
+    `dockerfile` is relative to the context, or absolute when it lies outside of it; with `dockerfile_inline`
+    its text stands here. `ssh` maps the id of an agent socket or key to its path, empty for the user's agent.
+    `additional_contexts` holds absolute paths or what BuildKit understands (`docker-image://…`, URLs).
+    """
+
+    context: Path
+    dockerfile: str = "Dockerfile"
+    dockerfile_inline: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    target: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    secrets: tuple[SecretSource, ...] = ()
+    ssh: Mapping[str, str] = field(default_factory=dict)
+    additional_contexts: Mapping[str, str] = field(default_factory=dict)
+    platform: str = ""
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    network: str = ""
+    shm_size: int = 0
+    ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    no_cache: bool = False
+    pull: bool = False
+    cache_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the container may use. 0 and None: no limit of its own."""
+
+    memory: int = 0
+    memory_reservation: int = 0
+    memory_swap: int = 0
+    memory_swappiness: int | None = None
+    nano_cpus: int = 0
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpu_rt_period: int = 0
+    cpu_rt_runtime: int = 0
+    cpuset: str = ""
+    pids: int | None = None
+    oom_kill_disable: bool = False
+    oom_score_adj: int = 0
+    ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # name -> (soft, hard)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """One service. `image` is `<project>-<service>` where the file names none, as compose v2 has it.
+
+    A value of None in `environment` takes the variable away from what the image sets. `restart` is
+    `(policy, most tries)`. `devices` holds (host path, path inside, permissions).
+    """
+
+    name: str
+    project_name: str
+    image: str
+    build: BuildSpec | None = None
+    container_name: str | None = None
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+    ports: tuple[PortSpec, ...] = ()
+    expose: tuple[tuple[int, Protocol], ...] = ()
+    mounts: tuple[MountSpec, ...] = ()
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    networks: tuple[Attachment, ...] = ()  # the main one first
+    network_mode: str = ""
+    depends_on: Mapping[str, Dependency] = field(default_factory=dict)
+    healthcheck: HealthSpec | None = None
+    restart: tuple[str, int] | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    logging: tuple[str, Mapping[str, str]] | None = None  # driver, options
+    limits: Limits = field(default_factory=Limits)
+    stop_signal: str | None = None
+    stop_grace_period: float | None = None
+    user: str = ""
+    working_dir: str = ""
+    hostname: str = ""
+    domainname: str = ""
+    platform: str = ""
+    pull_policy: str = ""
+    runtime: str = ""
+    init: bool | None = None
+    tty: bool = False
+    stdin_open: bool = False
+    privileged: bool = False
+    read_only: bool = False
+    shm_size: int = 0
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    security_opt: tuple[str, ...] = ()
+    devices: tuple[tuple[str, str, str], ...] = ()
+    device_cgroup_rules: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    dns_opt: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    group_add: tuple[str, ...] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    storage_opt: Mapping[str, str] = field(default_factory=dict)
+    cgroup: str = ""
+    cgroup_parent: str = ""
+    ipc: str = ""
+    pid: str = ""
+    uts: str = ""
+    userns_mode: str = ""
+
+    @property
+    def default_name(self) -> str:
+        """The container's name: the file's own, else the one that compose v2 gives the first container."""
+        return self.container_name or f"{self.project_name}-{self.name}-1"
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """Why two containers of this service cannot run side by side; empty when they can."""
+        reasons = []
+        if self.network_mode == "host":
+            reasons.append("network_mode is host")
+        elif self.network_mode not in ("", "default", "bridge"):
+            reasons.append(f"network_mode is {self.network_mode}")
+        reasons += [
+            f"it has a fixed address on the network {each.key}"
+            for each in self.networks
+            if each.ipv4_address or each.ipv6_address
+        ]
+        reasons += [
+            f"it publishes {port}"
+            for port in self.ports
+            if port.protocol != "tcp" and port.host_port is not None
+        ]
+        return tuple(reasons)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subnet:
+    """One address range of a network."""
+
+    subnet: str = ""
+    ip_range: str = ""
+    gateway: str = ""
+    aux_addresses: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSpec:
+    """A network of the project. `name` is the engine's; an external one must exist already."""
+
+    key: str
+    name: str
+    external: bool = False
+    driver: str = ""
+    driver_opts: Mapping[str, str] = field(default_factory=dict)
+    internal: bool = False
+    attachable: bool = False
+    enable_ipv4: bool | None = None
+    enable_ipv6: bool | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ipam_driver: str = ""
+    ipam_options: Mapping[str, str] = field(default_factory=dict)
+    subnets: tuple[Subnet, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeSpec:
+    """A volume of the project. `name` is the engine's; an external one must exist already."""
+
+    key: str
+    name: str
+    external: bool = False
+    driver: str = ""
+    driver_opts: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComposeProject:
+    """One service of a compose file with all that it needs.
+
+    `services` holds the wanted service and, before it, those it depends on, in the order in which they start.
+    `networks` and `volumes` are those that these services use. `files` are all files that were read or looked
+    for, so that a change of any of them (also the coming of a missing `.env`) is a reason to load again.
+    """
+
+    name: str
+    file: Path
+    directory: Path
+    wanted: str
+    services: Mapping[str, ServiceSpec]
+    networks: Mapping[str, NetworkSpec]
+    volumes: Mapping[str, VolumeSpec]
+    files: tuple[Path, ...]
+    config_files: tuple[Path, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def service(self) -> ServiceSpec:
+        """The service to keep."""
+        return self.services[self.wanted]
+
+    @property
+    def dependencies(self) -> tuple[ServiceSpec, ...]:
+        """The services that the wanted one depends on, in the order in which they start."""
+        return tuple(spec for name, spec in self.services.items() if name != self.wanted)

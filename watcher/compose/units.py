@@ -1,0 +1,110 @@
+"""Sizes, durations and command lines as docker compose reads them. Pure; a bad one raises UnitError."""
+
+from __future__ import annotations
+
+import re
+
+# docker/go-units, size.go: RAMInBytes: binary multiples, an optional "i" and "b", a space before the unit.
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+) ?(?P<unit>[kKmMgGtTpP]?)(?:[iI]?[bB])?")
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+
+# xhit/go-str2duration: Go's durations, and weeks and days.
+_DURATION_PART = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?P<unit>ns|us|µs|μs|ms|s|m|h|d|w)")
+_SECONDS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "μs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+    "w": 604800.0,
+}
+_LONGEST = 2**63 / 1e9
+
+_BACKSLASH = re.compile(r"\\(?P<escaped>.)", re.DOTALL)
+_TOKEN = re.compile(
+    r"(?P<space>[ \t\r\n]+)|(?P<operator>[;&|<>`()])|\\(?P<escaped>.)"
+    r"|'(?P<single>[^']*)'|\"(?P<double>(?:\\.|[^\"\\])*)\"|[^ \t\r\n;&|<>`()\\'\"]+",
+    re.DOTALL,
+)
+
+
+class UnitError(ValueError):
+    """Text that cannot be read; the message is the rule that it breaks."""
+
+
+def size(value: object) -> int:
+    """Bytes, from a whole number or from a word like `512`, `64m`, `1.5gb`; -1 is let through."""
+    rule = "must be a size such as 64m or 1g"
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise UnitError(rule)
+    if isinstance(value, (int, float)):
+        if not -(2**63) <= value < 2**63:
+            raise UnitError(rule)
+        return int(value)
+    if re.fullmatch(r"-?\d{1,18}", value, re.ASCII):
+        return int(value)
+    match = _SIZE.fullmatch(value)
+    if match is None or not value.isascii():
+        raise UnitError(rule)
+    result = float(match["number"]) * 1024 ** _POWERS[match["unit"].lower()]
+    if result >= 2**63:
+        raise UnitError(rule)
+    return int(result)
+
+
+def duration(text: str) -> float:
+    """Seconds, from a word like `1m30s`, `1.5s` or `0`."""
+    rule = "must be a duration such as 10s or 1m30s"
+    if text == "0":
+        return 0.0
+    at, total = 0, 0.0
+    while at < len(text):
+        match = _DURATION_PART.match(text, at)
+        if match is None or not match["number"].isascii():
+            raise UnitError(rule)
+        total += float(match["number"]) * _SECONDS[match["unit"]]
+        at = match.end()
+    if not text or total >= _LONGEST:
+        raise UnitError(rule)
+    return round(total, 9)
+
+
+def command_words(text: str) -> tuple[str, ...]:
+    """The words of a command line, as mattn/go-shellwords splits it for compose: quotes and backslashes.
+
+    A shell's operators are refused: compose would cut the command there without a word.
+    """
+    words: list[str] = []
+    begun = False  # whether the last word is still open
+    at = 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise UnitError("a command must close its quotes, and not end with a backslash")
+        at = match.end()
+        if match["operator"]:
+            raise UnitError(f"a command is not run by a shell: quote {match[0]!r}, or write [sh, -c, …]")
+        if match["space"]:
+            begun = False
+            continue
+        if not begun:
+            words.append("")
+            begun = True
+        words[-1] += _token_text(match)
+    return tuple(words)
+
+
+def _token_text(match: re.Match[str]) -> str:
+    if match["single"] is not None:
+        return match["single"]
+    if match["double"] is not None:
+        return _BACKSLASH.sub(_unescaped, match["double"])
+    return _unescaped(match) if match["escaped"] else match[0]
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return {"t": "\t", "n": "\n"}.get(match["escaped"], match["escaped"])
