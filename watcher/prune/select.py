@@ -76,11 +76,11 @@ class _Judge:
         self._scope, self._needed = inventory.scope, inventory.needed
         self._policy, self._now, self._users = policy, now, users
         own = [image for image in inventory.images if self._own(image) and not self._stranger(image)]
-        own.sort(key=lambda image: (image.id == self._needed.live, _touched(image), image.id), reverse=True)
-        finals = [image for image in own if self._kind(image) is Kind.FINAL and image.tags]
-        good = [image.id for image in finals if self._good(image)]
-        self._last_good = frozenset(good[: policy.kept_finals])
+        own.sort(key=lambda image: (_touched(image), image.id), reverse=True)
         self._newest_builder = next((image.id for image in own if self._kind(image) is Kind.BUILDER), None)
+        good = [image.id for image in own if self._kind(image) is Kind.FINAL and self._good(image)]
+        good.sort(key=lambda image: image != self._needed.live)
+        self._last_good = frozenset(good[: policy.kept_finals])
 
     def image(self, image: Image) -> Verdict:
         """The verdict on one image."""
@@ -117,7 +117,8 @@ class _Judge:
         return not image.tags and not image.digests and self._policy.marks(image.labels)
 
     def _good(self, image: Image) -> bool:
-        return image.id == self._needed.live or image.id not in self._needed.failed
+        """Whether one could go back to it: it did not fail, and its revision's tag finds it."""
+        return image.id == self._needed.live or bool(image.tags and image.id not in self._needed.failed)
 
     # Why an image stays; None where nothing speaks for it.
 

@@ -1,0 +1,329 @@
+"""An engine in memory that answers as a real one does; `tests/contract` holds both to the same tests.
+
+It models the overlay2 store: a tag that moves leaves the older image behind without a name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from watcher.engine import (
+    CacheRecord,
+    Container,
+    EngineError,
+    EngineEvent,
+    EngineInfo,
+    Image,
+    Removal,
+    Usage,
+)
+
+
+@dataclass
+class Program:
+    """What a container of an image does when it is started; `exit_code` None: it runs until it is stopped."""
+
+    exit_code: int | None = None
+    lines: tuple[str, ...] = ()
+
+
+@dataclass
+class _Box:
+    """A container and what the port does not show of it."""
+
+    shown: Container
+    config: Mapping[str, Any]
+    lines: list[str] = field(default_factory=list)
+
+
+def _written(ref: str) -> str:
+    return ref if ":" in ref.rpartition("/")[2] else f"{ref}:latest"
+
+
+def _carries(found: Mapping[str, str], wanted: Sequence[str]) -> bool:
+    pairs = (item.partition("=") for item in wanted)
+    return all(name in found and (not equals or found[name] == value) for name, equals, value in pairs)
+
+
+class FakeEngine:
+    """The port `watcher.engine.Engine`; `add_image`, `add_cache` and `end` are what others do."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        self.programs: dict[str, Program] = {}
+        self.removed: list[str] = []  # ids and tags in the order of the requests that removed something
+        self._numbers = itertools.count(1)
+        self._images: dict[str, Image] = {}
+        self._layers: dict[str, dict[str, int]] = {}
+        self._cache: dict[str, tuple[str, int, str]] = {}
+        self._boxes: dict[str, _Box] = {}
+        self._networks: set[str] = set()
+        self._listeners: list[tuple[Sequence[str], asyncio.Queue[EngineEvent]]] = []
+
+    # What others do with the engine.
+
+    def add_image(
+        self,
+        *,
+        tags: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        layers: Mapping[str, int] | None = None,
+        created: float | None = None,
+        parent: str = "",
+        digests: Sequence[str] = (),
+    ) -> str:
+        """Put an image of these layers (digest -> bytes) into the store; its id."""
+        image = f"sha256:{next(self._numbers):064x}"
+        made = self.clock() if created is None else created
+        self._images[image] = Image(
+            image, labels=dict(labels or {}), created=made, parent=parent, digests=tuple(digests)
+        )
+        self._layers[image] = dict(layers or {})
+        for tag in tags:
+            self._tag(image, tag)
+        return image
+
+    def add_cache(self, layer: str, size: int, kind: str = "regular") -> str:
+        """Put a record that holds `layer` into the build cache; its id."""
+        record = f"record{next(self._numbers)}"
+        self._cache[record] = (layer, size, kind)
+        return record
+
+    def say(self, container: str, action: str) -> None:
+        """Tell the listeners that something happened to a container."""
+        shown = self._boxes[container].shown
+        attributes = {**shown.labels, "name": shown.name}
+        for wanted, inbox in self._listeners:
+            if _carries(shown.labels, wanted):
+                inbox.put_nowait(EngineEvent(action, shown.id, attributes))
+
+    def end(self, container: str, exit_code: int) -> None:
+        """Let a running container end by itself."""
+        box = self._boxes[container]
+        box.shown = replace(box.shown, state="exited", exit_code=exit_code, ports={}, changed=self.clock())
+        self.say(container, "die")
+
+    # Images.
+
+    async def info(self) -> EngineInfo:
+        """See `Engine.info`."""
+        return EngineInfo("0", "1.41", "overlay2", "fake://", "x86_64", clock=self.clock())
+
+    def _find_image(self, ref: str) -> Image | None:
+        if ref in self._images:
+            return self._images[ref]
+        written = _written(ref)
+        return next((image for image in self._images.values() if written in image.tags), None)
+
+    async def image(self, ref: str) -> Image | None:
+        """See `Engine.image`."""
+        await asyncio.sleep(0)
+        return self._find_image(ref)
+
+    async def images(self, *, labels: Sequence[str] = (), dangling: bool | None = None) -> list[Image]:
+        """See `Engine.images`."""
+        await asyncio.sleep(0)
+        return [
+            replace(image, tagged=0.0, size=sum(self._layers[image.id].values()))
+            for image in self._images.values()
+            if _carries(image.labels, labels)
+            and (dangling is None or dangling is not bool(image.tags or image.digests))
+        ]
+
+    async def image_size(self, image: str) -> int | None:
+        """See `Engine.image_size`."""
+        found = self._find_image(image)
+        return sum(self._layers[found.id].values()) if found else None
+
+    async def remove_image(self, ref: str) -> Removal:
+        """See `Engine.remove_image`; the rules are those of moby's daemon/images/image_delete.go."""
+        await asyncio.sleep(0)
+        image = self._find_image(ref)
+        if image is None:
+            return Removal.GONE
+        used = any(box.shown.image == image.id for box in self._boxes.values())
+        by_tag = ref not in self._images
+        if by_tag and len(image.tags) > 1:
+            left = tuple(tag for tag in image.tags if tag != _written(ref))
+            self._images[image.id] = replace(image, tags=left)
+        elif used or len(image.tags) > 1:
+            return Removal.IN_USE
+        else:
+            del self._images[image.id], self._layers[image.id]
+        self.removed.append(ref)
+        return Removal.REMOVED
+
+    async def usage(self) -> Usage:
+        """See `Engine.usage`."""
+        held = {layer: size for layers in self._layers.values() for layer, size in layers.items()}
+        records = (
+            CacheRecord(record, kind, "", size, in_use=False, shared=layer in held)
+            for record, (layer, size, kind) in self._cache.items()
+        )
+        cached = {layer: size for layer, size, _ in self._cache.values() if layer in held}
+        return Usage(sum({**held, **cached}.values()), tuple(records))
+
+    async def tag(self, image: str, ref: str) -> None:
+        """See `Engine.tag`."""
+        found = self._find_image(image)
+        if found is None:
+            raise EngineError(f"image {image} is gone", 404)
+        self._tag(found.id, ref)
+
+    def _tag(self, image: str, ref: str) -> None:
+        written = _written(ref)
+        for other in list(self._images.values()):
+            if written in other.tags and other.id != image:
+                left = tuple(tag for tag in other.tags if tag != written)
+                self._images[other.id] = replace(other, tags=left)
+        found = self._images[image]
+        tags = tuple(dict.fromkeys((*found.tags, written)))
+        self._images[image] = replace(found, tags=tags, tagged=self.clock())
+
+    # Containers.
+
+    def _find(self, ref: str) -> _Box | None:
+        named = (box for box in self._boxes.values() if box.shown.name == ref)
+        return self._boxes.get(ref) or next(named, None)
+
+    def _box(self, ref: str) -> _Box:
+        box = self._find(ref)
+        if box is None:
+            raise EngineError(f"No such container: {ref}", 404)
+        return box
+
+    def _free(self, name: str) -> None:
+        if self._find(name):
+            raise EngineError(f'Conflict. The container name "/{name}" is already in use', 409)
+
+    async def containers(self, *, labels: Sequence[str] = ()) -> list[Container]:
+        """See `Engine.containers`."""
+        await asyncio.sleep(0)
+        shown = (box.shown for box in self._boxes.values())
+        return [
+            Container(item.id, item.name, item.image, item.labels, item.state, changed=item.changed)
+            for item in shown
+            if _carries(item.labels, labels)
+        ]
+
+    async def container(self, ref: str) -> Container | None:
+        """See `Engine.container`."""
+        await asyncio.sleep(0)
+        box = self._find(ref)
+        return box.shown if box else None
+
+    async def create(self, name: str, config: Mapping[str, Any], *, platform: str | None = None) -> str:
+        """See `Engine.create`."""
+        image = self._find_image(config["Image"])
+        if image is None:
+            raise EngineError(f"No such image: {config['Image']}", 404)
+        self._free(name)
+        container = f"{next(self._numbers):064x}"
+        labels = {**image.labels, **(config.get("Labels") or {})}
+        shown = Container(container, name, image.id, labels, "created", changed=self.clock())
+        self._boxes[container] = _Box(shown, config)
+        return container
+
+    async def start(self, container: str) -> None:
+        """See `Engine.start`."""
+        box = self._box(container)
+        if box.shown.running:
+            return
+        ports = self._publish(box)
+        program = self.programs.get(box.shown.image, Program())
+        box.lines.extend(program.lines)
+        box.shown = replace(box.shown, state="running", exit_code=0, ports=ports, changed=self.clock())
+        self.say(box.shown.id, "start")
+        if program.exit_code is not None:
+            self.end(box.shown.id, program.exit_code)
+
+    def _publish(self, box: _Box) -> dict[str, tuple[tuple[str, int], ...]]:
+        taken = {
+            port
+            for other in self._boxes.values()
+            for bound in other.shown.ports.values()
+            for _, port in bound
+        }
+        ports: dict[str, tuple[tuple[str, int], ...]] = {}
+        wanted = ((box.config.get("HostConfig") or {}).get("PortBindings") or {}).items()
+        for name, bindings in wanted:
+            bound = []
+            for binding in bindings:
+                port = int(binding.get("HostPort") or 0) or 30000 + next(self._numbers)
+                if port in taken:
+                    raise EngineError(f"Bind for port {port} failed: port is already allocated", 500)
+                bound.append((binding.get("HostIp") or "0.0.0.0", port))
+            ports[name] = tuple(bound)
+        return ports
+
+    async def stop(self, container: str, timeout: float) -> None:
+        """See `Engine.stop`."""
+        box = self._find(container)
+        if box and box.shown.running:
+            self.end(box.shown.id, 137)
+
+    async def remove(self, container: str, *, force: bool = True) -> Removal:
+        """See `Engine.remove`."""
+        await asyncio.sleep(0)
+        box = self._find(container)
+        if box is None:
+            return Removal.GONE
+        if box.shown.running:
+            if not force:
+                return Removal.IN_USE
+            self.end(box.shown.id, 137)
+        self.say(box.shown.id, "destroy")
+        del self._boxes[box.shown.id]
+        self.removed.append(box.shown.id)
+        return Removal.REMOVED
+
+    async def rename(self, container: str, name: str) -> None:
+        """See `Engine.rename`."""
+        box = self._box(container)
+        self._free(name)
+        box.shown = replace(box.shown, name=name)
+
+    async def connect(self, container: str, network: str, aliases: Sequence[str] = ()) -> None:
+        """See `Engine.connect`."""
+        box = self._box(container)
+        if network not in self._networks:
+            raise EngineError(f"network {network} not found", 404)
+        address = f"172.20.0.{next(self._numbers) % 250 + 2}" if box.shown.running else ""
+        if address:
+            box.shown = replace(box.shown, addresses={**box.shown.addresses, network: address})
+
+    async def disconnect(self, container: str, network: str) -> None:
+        """See `Engine.disconnect`."""
+        if box := self._find(container):
+            left = {name: address for name, address in box.shown.addresses.items() if name != network}
+            box.shown = replace(box.shown, addresses=left)
+
+    async def logs(self, container: str, *, tail: int) -> tuple[str, ...]:
+        """See `Engine.logs`."""
+        box = self._find(container)
+        return tuple(box.lines[-tail:]) if box else ()
+
+    async def ensure_network(self, name: str, *, labels: Mapping[str, str]) -> None:
+        """See `Engine.ensure_network`."""
+        self._networks.add(name)
+
+    async def ensure_volume(self, name: str, *, labels: Mapping[str, str]) -> None:
+        """See `Engine.ensure_volume`; volumes are seen by containers only, and the fake runs none."""
+
+    async def events(self, *, labels: Sequence[str]) -> AsyncIterator[EngineEvent]:
+        """See `Engine.events`."""
+        listener = (labels, asyncio.Queue[EngineEvent]())
+        self._listeners.append(listener)
+        try:
+            while True:
+                yield await listener[1].get()
+        finally:
+            self._listeners.remove(listener)
+
+    async def close(self) -> None:
+        """See `Engine.close`."""

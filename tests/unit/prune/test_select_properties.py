@@ -1,0 +1,148 @@
+"""What holds of every inventory and every policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.prune.worlds import NOW, POLICIES, SCOPE, executed, inventories, references
+from watcher import labels
+from watcher.engine import Image
+from watcher.prune import Inventory, Kind, Policy, Verdict, select_stale
+
+_IMAGES = (Kind.FINAL, Kind.BUILDER, Kind.OTHER)
+
+
+def removed_images(verdicts: tuple[Verdict, ...], inventory: Inventory) -> list[Image]:
+    gone = {verdict.id for verdict in verdicts if verdict.remove and verdict.kind in _IMAGES}
+    return [image for image in inventory.images if image.id in gone]
+
+
+def is_own(image: Image) -> bool:
+    wanted = {(labels.PROJECT, SCOPE.project), (labels.SERVICE, SCOPE.service)}
+    return wanted <= set(image.labels.items())
+
+
+@given(inventories(), POLICIES)
+def test_every_object_gets_one_verdict_with_a_reason(inventory: Inventory, policy: Policy) -> None:
+    verdicts = select_stale(inventory, policy, NOW)
+    assert all(verdict.reason and verdict.name for verdict in verdicts)
+    judged = [verdict.id for verdict in verdicts if verdict.kind in _IMAGES]
+    assert judged == [image.id for image in inventory.images]
+    boxes = [verdict.id for verdict in verdicts if verdict.kind is Kind.CONTAINER]
+    assert len(boxes) == len(set(boxes))
+    assert set(boxes) <= {item.id for item in inventory.containers}
+
+
+@given(inventories(), POLICIES)
+def test_nothing_foreign_goes(inventory: Inventory, policy: Policy) -> None:
+    for image in removed_images(select_stale(inventory, policy, NOW), inventory):
+        if is_own(image):
+            assert all(tag.startswith("web-dev:rev-") for tag in image.tags)
+            assert not image.parent
+            assert labels.REVISION not in image.labels
+        else:
+            assert policy.all_projects
+            assert not image.tags
+            assert image.labels["stage"] == "builder"
+        assert image.tags or not image.digests
+        assert not any(name.startswith("bob/") for name in image.digests)
+
+
+@given(inventories(), POLICIES)
+def test_nothing_in_use_live_or_needed_goes(inventory: Inventory, policy: Policy) -> None:
+    verdicts = select_stale(inventory, policy, NOW)
+    gone = {verdict.id for verdict in verdicts if verdict.remove and verdict.kind is not Kind.TAG}
+    users = [item for item in inventory.containers if item.id not in gone]
+    assert gone.isdisjoint({item.image for item in users} | inventory.needed.ids | {inventory.needed.live})
+    off = {tag for verdict in verdicts if verdict.remove for tag in verdict.tags}
+    wanted = {f"web-dev:rev-{revision[:12]}" for revision in inventory.needed.revisions}
+    assert off.isdisjoint(wanted)
+
+
+@given(inventories(), POLICIES)
+def test_only_stopped_old_containers_of_the_service_go(inventory: Inventory, policy: Policy) -> None:
+    verdicts = select_stale(inventory, policy, NOW)
+    gone = {verdict.id for verdict in verdicts if verdict.remove and verdict.kind is Kind.CONTAINER}
+    for item in inventory.containers:
+        if item.id in gone:
+            assert item.state in ("created", "exited", "dead")
+            assert item.name.startswith("web-box.")
+            assert item.labels[labels.KIND] == labels.APP
+            assert NOW - item.changed >= policy.grace
+
+
+@given(inventories(), POLICIES)
+def test_nothing_young_goes_unless_it_is_ours_and_space_is_short(
+    inventory: Inventory, policy: Policy
+) -> None:
+    for image in removed_images(select_stale(inventory, policy, NOW), inventory):
+        if not (policy.eager and is_own(image)):
+            assert NOW - max(image.created, image.tagged) >= policy.grace
+
+
+@given(inventories(), POLICIES)
+def test_the_last_n_finals_and_the_newest_builder_stay(inventory: Inventory, policy: Policy) -> None:
+    gone = removed_images(select_stale(inventory, policy, NOW), inventory)
+    left = [image for image in inventory.images if image not in gone]
+
+    def newness(image: Image) -> float:
+        return max(image.created, image.tagged)
+
+    for image in gone:
+        kind = image.labels.get(labels.KIND)
+        if not is_own(image):
+            continue
+        if kind == labels.BUILDER:
+            assert any(
+                newness(other) >= newness(image)
+                for other in left
+                if is_own(other) and other.labels.get(labels.KIND) == kind
+            )
+        elif image.tags and image.id not in inventory.needed.failed:
+            better = [
+                other
+                for other in left
+                if is_own(other)
+                and other.labels.get(labels.KIND) == kind
+                and (newness(other) >= newness(image) or other.id == inventory.needed.live)
+            ]
+            assert len(better) >= (1 if policy.eager else policy.keep)
+
+
+@given(inventories(), POLICIES)
+def test_removing_what_is_stale_leaves_nothing_stale(inventory: Inventory, policy: Policy) -> None:
+    after = executed(inventory, select_stale(inventory, policy, NOW))
+    assert not [verdict for verdict in select_stale(after, policy, NOW) if verdict.remove]
+
+
+@given(inventories(), POLICIES, st.integers(1, 3))
+def test_keeping_more_removes_no_more(inventory: Inventory, policy: Policy, more: int) -> None:
+    less = executed(inventory, select_stale(inventory, policy, NOW))
+    patient = replace(policy, keep=policy.keep + more)
+    assert references(less) <= references(executed(inventory, select_stale(inventory, patient, NOW)))
+
+
+@given(inventories(), POLICIES, st.floats(0, 1000))
+def test_more_grace_removes_no_more(inventory: Inventory, policy: Policy, more: float) -> None:
+    less = executed(inventory, select_stale(inventory, policy, NOW))
+    patient = replace(policy, grace=policy.grace + more)
+    assert references(less) <= references(executed(inventory, select_stale(inventory, patient, NOW)))
+
+
+@given(inventories(), POLICIES, st.randoms(use_true_random=False))
+def test_the_order_of_the_inventory_does_not_matter(
+    inventory: Inventory, policy: Policy, dice: object
+) -> None:
+    images, containers = list(inventory.images), list(inventory.containers)
+    dice.shuffle(images)  # type: ignore[attr-defined]
+    dice.shuffle(containers)  # type: ignore[attr-defined]
+    shuffled = replace(inventory, images=tuple(images), containers=tuple(containers))
+
+    def outcome(found: Inventory) -> set[tuple[str, str, str, bool]]:
+        verdicts = select_stale(found, policy, NOW)
+        return {(verdict.kind, verdict.id, verdict.name, verdict.remove) for verdict in verdicts}
+
+    assert outcome(inventory) == outcome(shuffled)
