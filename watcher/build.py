@@ -48,13 +48,14 @@ class Recipe:
     project: str  # project id: scopes caches, labels and the engine's copy of the context
     image: str
     dockerfile: str = "Dockerfile"  # relative to the context
+    inline: str | None = None  # a Dockerfile's text in the compose file, instead
     build_args: Mapping[str, str] = field(default_factory=dict)
     target: str | None = None
     level: Level = Level.EXACT
     platform: str = ""
     image_labels: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, bytes | Path] = field(default_factory=dict)
-    add_hosts: Mapping[str, str] = field(default_factory=dict)
+    frontend_attrs: Mapping[str, str] = field(default_factory=dict)  # see `SolveRequest`
     network: str = ""
     no_cache: bool = False
 
@@ -78,6 +79,7 @@ class Recipe:
         plain = {
             "image": self.image,
             "dockerfile": self.dockerfile,
+            "inline": self.inline or "",
             "target": self.target or "",
             "level": self.level.value,
             "platform": self.platform,
@@ -86,7 +88,7 @@ class Recipe:
         for kind, pairs in (
             ("arg", self.build_args),
             ("label", self.image_labels),
-            ("host", self.add_hosts),
+            ("attr", self.frontend_attrs),
         ):
             plain |= {f"{kind} {name}": value for name, value in pairs.items()}
         return plain
@@ -156,7 +158,7 @@ class ImageBuilder:
                 await self._engine.tag(found.id, self.recipe.image)
             await self._tell_size("final", look.revision, found.id)
             return Built(found.id, reused=True)
-        text = look.snapshot.dockerfile
+        text = self._text(look.snapshot)
         if text is None:
             name = self.recipe.dockerfile
             raise UserError(
@@ -178,7 +180,7 @@ class ImageBuilder:
 
     async def export_builder(self, look: Look[Snapshot]) -> str | None:
         """Export the compile stage as an image; its id, None when there is no such stage."""
-        text = look.snapshot.dockerfile
+        text = self._text(look.snapshot)
         if text is None:
             return None
         try:
@@ -199,6 +201,10 @@ class ImageBuilder:
             return None  # the tree moved on; the next good deploy exports it
         await self._tell_size("builder", look.revision, image)
         return image
+
+    def _text(self, snapshot: Snapshot) -> bytes | None:
+        inline = self.recipe.inline
+        return snapshot.dockerfile if inline is None else inline.encode("utf-8", "surrogateescape")
 
     async def _tell_size(self, stage: str, revision: str, image: str) -> None:
         size = await self._engine.image_size(image)
@@ -276,7 +282,7 @@ class ImageBuilder:
                 failure = build_failure(error.step, error.reason, error.log)
                 if failure.kind == "compile" or not plan.changes or "RUN" not in error.step:
                     raise
-            plain = snapshot.dockerfile or b""
+            plain = self._text(snapshot) or b""
             text = plain.decode("utf-8", "surrogateescape")
             image = await self._solve(snapshot, text, counter, names=names, target=target)
         except SolveFailed as error:
@@ -315,7 +321,7 @@ class ImageBuilder:
             labels={**recipe.image_labels, **labels.image(recipe.project, recipe.service, kind)},
             platform=recipe.platform,
             no_cache=recipe.no_cache,
-            add_hosts=recipe.add_hosts,
+            frontend_attrs=recipe.frontend_attrs,
             network=recipe.network,
             names=names,
             secrets=recipe.secrets,

@@ -78,6 +78,11 @@ class ContainerRecipe(Protocol):
         """A network over which the container is reached by its address; None: over loopback ports."""
         ...
 
+    @property
+    def platform(self) -> str | None:
+        """The platform to create it for; None for the engine's own."""
+        ...
+
     def config(self, image: str, publish: Published, extra_labels: Mapping[str, str]) -> Mapping[str, Any]:
         """The Engine API's body for creating it."""
         ...
@@ -214,7 +219,9 @@ class ContainerDeployer:
         name = f"{recipe.name}.{short(revision)}"
         await self._remove_leftover(name)
         try:
-            container = await self._engine.create(name, recipe.config(image, publish, extra))
+            container = await self._engine.create(
+                name, recipe.config(image, publish, extra), platform=recipe.platform
+            )
             await recipe.created(container)
         except EngineError as error:
             raise UserError(Failure("container", f"the container cannot be created: {error}")) from error

@@ -26,7 +26,7 @@ from watcher.observe import (
 )
 from watcher.project import compose_project, kept_services, open_project
 from watcher.prune import Policy, Pruner, Report, Scope
-from watcher.service import ComposeContainer, recipe_of
+from watcher.service import recipe_of
 from watcher.settings import Settings
 
 _GOOD = frozenset({DeployOutcome.LIVE, DeployOutcome.UNCHANGED, DeployOutcome.ADOPTED})
@@ -90,13 +90,12 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool) -
     engine = await DockerEngine.open(settings.engine)
     try:
         reports = {}
-        for spec in kept_services(project, settings):
+        for spec in kept_services(project):
             recipe = recipe_of(spec, settings, project_id, settings.root)
-            name = ComposeContainer(project, spec, project_id, engine).name
             pruner = Pruner(
                 engine,
                 Fanout(),
-                scope=Scope.of(recipe, container=name),
+                scope=Scope.of(recipe, container=spec.default_name),
                 policy=Policy.of(settings.prune, all_projects=all_projects),
             )
             reports[spec.name] = await pruner.prune(dry_run=dry_run)

@@ -38,11 +38,9 @@ def compose_project(settings: Settings) -> ComposeProject:
     return compose.load(path, service=settings.service, env=dict(os.environ))
 
 
-def kept_services(project: ComposeProject, settings: Settings) -> Sequence[ServiceSpec]:
-    """The services to keep: the one that is named, else all that have a build section."""
-    if settings.service is not None:
-        return (project.services[settings.service],)
-    return tuple(spec for spec in project.services.values() if spec.build is not None)
+def kept_services(project: ComposeProject) -> Sequence[ServiceSpec]:
+    """The services to keep."""
+    return (project.service,)
 
 
 @asynccontextmanager
@@ -73,7 +71,7 @@ async def open_project(
                     observer=observer,
                     explain=explain,
                 )
-                for spec in kept_services(project, settings)
+                for spec in kept_services(project)
             }
             yield Opened(project_id, project, engine, services, lock)
         finally:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from watcher import compose, plan
+from watcher import plan
 from watcher.build import BuildkitLink, ImageBuilder, Recipe
 from watcher.chores import IdleChores
-from watcher.compose import ComposeProject, ServiceSpec
-from watcher.deploy import ContainerDeployer, Policy, Published
+from watcher.compose import BuildSpec, ComposeProject, SecretSource, ServiceSpec
+from watcher.container import ComposeContainer
+from watcher.deploy import ContainerDeployer, Policy
 from watcher.dockerfile import Level
 from watcher.engine import Engine
 from watcher.errors import ConfigError
@@ -26,74 +25,6 @@ from watcher.settings import Settings
 from watcher.settle import Lookout
 from watcher.tree import Snapshot, Tree
 from watcher.watch import TreeWatch
-
-
-@dataclass(frozen=True)
-class ComposeContainer:
-    """How the compose file wants a container of the service (see `deploy.ContainerRecipe`)."""
-
-    compose_project: ComposeProject
-    spec: ServiceSpec
-    project: str
-    engine: Engine
-
-    @property
-    def name(self) -> str:
-        """The name that the live container has: the compose file's, else the one compose would give."""
-        return self.spec.container_name or f"{self.spec.project_name}-{self.spec.name}-1"
-
-    @property
-    def service(self) -> str:
-        """Service of the compose file."""
-        return self.spec.name
-
-    @property
-    def digest(self) -> str:
-        """Digest over all that decides how the container runs."""
-        return compose.config_digest(self.spec)
-
-    @property
-    def ports(self) -> tuple[int, ...]:
-        """TCP ports that the front serves, as the compose file orders them."""
-        return tuple(dict.fromkeys(port.container_port for port in self.spec.ports if port.protocol == "tcp"))
-
-    @property
-    def published(self) -> Published:
-        """Where the compose file publishes them."""
-        found: dict[int, list[tuple[str, int]]] = {}
-        for port in self.spec.ports:
-            if port.protocol == "tcp":
-                found.setdefault(port.container_port, []).append((port.host_ip, port.host_port or 0))
-        return found
-
-    @property
-    def stop_timeout(self) -> float:
-        """Seconds that the program may take to stop."""
-        return 10.0 if self.spec.stop_grace_period is None else self.spec.stop_grace_period
-
-    @property
-    def network(self) -> str | None:
-        """Reached over published loopback ports."""
-        return None
-
-    def config(self, image: str, publish: Published, extra_labels: Mapping[str, str]) -> Mapping[str, Any]:
-        """The Engine API's body for creating it."""
-        own = compose.compose_labels(self.compose_project, self.spec, config_hash=self.digest, image=image)
-        return compose.container_config(
-            self.spec, image=image, publish=publish, labels={**own, **extra_labels}
-        )
-
-    async def prepare(self) -> None:
-        """Make the networks and volumes that the service names."""
-        for network in compose.networks_of(self.compose_project, self.spec):
-            await self.engine.ensure_network(network.name, labels=network.labels)
-        for volume in compose.volumes_of(self.compose_project, self.spec):
-            await self.engine.ensure_volume(volume.name, labels=volume.labels)
-
-    async def created(self, container: str) -> None:
-        """Attach it to the networks after the first, which creating it took."""
-        for network in compose.networks_of(self.compose_project, self.spec)[1:]:
-            await self.engine.connect(container, network.name, [self.spec.name])
 
 
 class Service:
@@ -192,26 +123,55 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str, root: Path) -
         raise ConfigError(f"services.{spec.name}", None, "has no build section: there is nothing to keep")
     build = spec.build
     image = spec.image if ":" in spec.image.rpartition("/")[2] else f"{spec.image}:latest"
-    recipe = Recipe(
+    _refuse(spec, build)
+    if build.dockerfile_inline is None and not (build.context / build.dockerfile).is_file():
+        place = _shown(build.context / build.dockerfile, root)
+        raise ConfigError(f"services.{spec.name}.build.dockerfile", str(place), "there is no such file")
+    return Recipe(
         service=spec.name,
         project=project,
         image=image,
         dockerfile=build.dockerfile,
+        inline=build.dockerfile_inline,
         build_args={**build.args, **settings.build.args},
         target=settings.build.target or build.target,
         level=Level(settings.build.accelerate),
-        platform=spec.platform or "",
+        platform=build.platform or spec.platform,
         image_labels=build.labels,
-        add_hosts=build.extra_hosts,
-        network=build.network or "",
+        secrets={item.id: _secret(item) for item in build.secrets},
+        frontend_attrs=_frontend_attrs(build),
+        network=build.network,
         no_cache=build.no_cache,
     )
-    if not (build.context / build.dockerfile).is_file():
-        place = build.context / build.dockerfile
-        raise ConfigError(
-            f"services.{spec.name}.build.dockerfile", str(_shown(place, root)), "there is no such file"
-        )
-    return recipe
+
+
+def _refuse(spec: ServiceSpec, build: BuildSpec) -> None:
+    """Name what the compose file may ask of a build and this program cannot do."""
+    at = f"services.{spec.name}.build"
+    if build.ssh:
+        raise ConfigError(f"{at}.ssh", ", ".join(build.ssh), "SSH agent forwarding is not supported")
+    for name, place in build.additional_contexts.items():
+        if "://" not in place:
+            rule = "a local folder is not supported here; an image (docker-image://) or a URL is"
+            raise ConfigError(f"{at}.additional_contexts.{name}", place, rule)
+
+
+def _secret(source: SecretSource) -> bytes | Path:
+    return source.file if source.file is not None else (source.value or "").encode()
+
+
+def _frontend_attrs(build: BuildSpec) -> dict[str, str]:
+    """What has no field of its own in a solve request (moby/buildkit, frontend/dockerui/config.go)."""
+    attrs = {f"context:{name}": place for name, place in build.additional_contexts.items()}
+    if build.extra_hosts:
+        attrs["add-hosts"] = ",".join(f"{name}={address}" for name, address in build.extra_hosts)
+    if build.shm_size:
+        attrs["shm-size"] = str(build.shm_size)
+    if build.ulimits:
+        attrs["ulimit"] = ",".join(f"{name}={soft}:{hard}" for name, (soft, hard) in build.ulimits.items())
+    if build.pull:
+        attrs["image-resolve-mode"] = "pull"
+    return attrs
 
 
 def _shown(path: Path, root: Path) -> Path:
@@ -231,7 +191,7 @@ def create(
 ) -> Service:
     """Put one service together; nothing is started yet. Raises ConfigError."""
     recipe = recipe_of(spec, settings, project, settings.root)
-    container = ComposeContainer(compose_project, spec, project, engine)
+    container = ComposeContainer(compose_project, spec, project, engine, observer)
     builder = ImageBuilder(recipe, engine=engine, link=link, observer=observer)
     fronts = _fronts(container, settings, observer, explain) if settings.deploy.strategy == "front" else {}
     deploy = settings.deploy

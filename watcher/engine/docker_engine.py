@@ -199,14 +199,10 @@ class DockerEngine:
         except docker.errors.NotFound as error:
             raise EngineError(_sentence(error), 404) from error
 
-    async def connect(self, container: str, network: str, aliases: Sequence[str] = ()) -> None:
+    async def connect(self, container: str, network: str, endpoint: Mapping[str, Any]) -> None:
         """See `Engine.connect`."""
-        try:
-            await self._call(
-                self._client.connect_container_to_network, container, network, aliases=list(aliases)
-            )
-        except docker.errors.NotFound as error:
-            raise EngineError(_sentence(error), 404) from error
+        body = {"Container": container, "EndpointConfig": dict(endpoint)}
+        await self._post(f"/networks/{network}/connect", body)
 
     async def disconnect(self, container: str, network: str) -> None:
         """See `Engine.disconnect`."""
@@ -221,15 +217,34 @@ class DockerEngine:
             return ()
         return tuple(raw.decode("utf-8", "replace").splitlines())
 
-    async def ensure_network(self, name: str, *, labels: Mapping[str, str]) -> None:
-        """See `Engine.ensure_network`."""
-        found = await self._call(self._client.networks, names=[name])
-        if not any(network["Name"] == name for network in found):
-            await self._call(self._client.create_network, name, driver="bridge", labels=dict(labels))
+    async def pull(self, ref: str, *, platform: str = "") -> None:
+        """See `Engine.pull`."""
+        try:
+            await self._call(self._client.pull, ref, platform=platform or None)
+        except docker.errors.NotFound as error:
+            raise EngineError(_sentence(error), 404) from error
 
-    async def ensure_volume(self, name: str, *, labels: Mapping[str, str]) -> None:
+    async def ensure_network(self, config: Mapping[str, Any]) -> None:
+        """See `Engine.ensure_network`."""
+        found = await self._call(self._client.networks, names=[config["Name"]])
+        if not any(network["Name"] == config["Name"] for network in found):
+            await self._post("/networks/create", config)
+
+    async def ensure_volume(self, config: Mapping[str, Any]) -> None:
         """See `Engine.ensure_volume`."""
-        await self._call(self._client.create_volume, name, labels=dict(labels))
+        await self._post("/volumes/create", config)  # the engine itself leaves one that is there alone
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> None:
+        """A request that docker-py has no method with all fields for; raises EngineError."""
+
+        def post() -> None:
+            api: Any = self._client
+            api._raise_for_status(api._post_json(api._url(path), data=dict(body)))
+
+        try:
+            await self._call(post)
+        except docker.errors.NotFound as error:
+            raise EngineError(_sentence(error), 404) from error
 
     async def events(self, *, labels: Sequence[str], since: float) -> AsyncIterator[EngineEvent]:
         """See `Engine.events`."""

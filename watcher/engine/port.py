@@ -183,8 +183,8 @@ class Engine(Protocol):
         """Give a container another name; raises EngineError when the name is taken."""
         ...
 
-    async def connect(self, container: str, network: str, aliases: Sequence[str] = ()) -> None:
-        """Attach a container to one more network under `aliases`."""
+    async def connect(self, container: str, network: str, endpoint: Mapping[str, Any]) -> None:
+        """Attach a container to one more network; `endpoint` is the API's EndpointSettings."""
         ...
 
     async def disconnect(self, container: str, network: str) -> None:
@@ -195,12 +195,16 @@ class Engine(Protocol):
         """The last `tail` lines the container printed, both streams."""
         ...
 
-    async def ensure_network(self, name: str, *, labels: Mapping[str, str]) -> None:
-        """Make a bridge network of that name unless there is one."""
+    async def pull(self, ref: str, *, platform: str = "") -> None:
+        """Pull an image; raises EngineError with the registry's or the engine's reason."""
         ...
 
-    async def ensure_volume(self, name: str, *, labels: Mapping[str, str]) -> None:
-        """Make a volume of that name unless there is one."""
+    async def ensure_network(self, config: Mapping[str, Any]) -> None:
+        """Make the network that the API's body describes, unless there is one of its name."""
+        ...
+
+    async def ensure_volume(self, config: Mapping[str, Any]) -> None:
+        """Make the volume that the API's body describes, unless there is one of its name."""
         ...
 
     def events(self, *, labels: Sequence[str], since: float) -> AsyncIterator[EngineEvent]:

@@ -6,7 +6,7 @@ snapshot together with everything else that decides the image; `diff` says what 
 
 from watcher.tree.changes import ChangeSet, Kind, classify, diff
 from watcher.tree.node import Problem, TreeEntry
-from watcher.tree.rules import DEFAULT_IGNORE, Rules
+from watcher.tree.rules import DEFAULT_IGNORE, Rules, is_outside
 from watcher.tree.scan import Tree, TreeGone
 from watcher.tree.snapshot import Layout, Snapshot, revision
 
@@ -23,5 +23,6 @@ __all__ = [
     "TreeGone",
     "classify",
     "diff",
+    "is_outside",
     "revision",
 ]

@@ -101,11 +101,16 @@ class Rules:
         """Whether a change of `path` can change the tree, wherever in the tree it is."""
         if path in self._always:
             return True
-        if any(self._names.match(name) for name in path.split("/")):
+        if is_outside(path) or any(self._names.match(name) for name in path.split("/")):
             return False
         if is_dir:
             return not any(matcher.prunable(path) for matcher in self._matchers)
         return not any(matcher.excluded(path) for matcher in self._matchers)
+
+
+def is_outside(path: str) -> bool:
+    """Whether a relative path leads out of the tree."""
+    return path == ".." or path.startswith("../")
 
 
 class _Names:

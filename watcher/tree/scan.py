@@ -21,7 +21,7 @@ from watcher.errors import ConfigError, WatcherError
 from watcher.tree.control import Control, ignore_files, read_control
 from watcher.tree.look import Look
 from watcher.tree.node import Directory, Problem
-from watcher.tree.rules import Rules
+from watcher.tree.rules import Rules, is_outside
 from watcher.tree.snapshot import Layout, Snapshot
 
 
@@ -164,7 +164,7 @@ class Tree:
     @staticmethod
     def _relative(touched: Collection[str]) -> set[str]:
         """Only what can be inside: the control files outside are read at every look anyway."""
-        return {"" if path == "." else path for path in touched if path.split("/")[0] != ".."}
+        return {"" if path == "." else path for path in touched if not is_outside(path)}
 
 
 @contextmanager

@@ -1,0 +1,166 @@
+"""The container of a service as the compose file wants it, and what it needs beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from watcher import compose
+from watcher.compose import ComposeProject, Dependency, ServiceSpec
+from watcher.deploy import Published
+from watcher.engine import Container, Engine, EngineError
+from watcher.errors import UserError
+from watcher.failure import Failure
+from watcher.observe import Notice, Observer, short
+
+STOP_SECONDS = 10.0  # what the engine gives a container to stop when nobody says otherwise
+CONDITION_PAUSE = 0.25  # seconds between looks at a service that this one depends on
+
+
+@dataclass(frozen=True)
+class ComposeContainer:
+    """What a container of the service is made of, beside its image (see `deploy.ContainerRecipe`)."""
+
+    compose_project: ComposeProject
+    spec: ServiceSpec
+    project: str
+    engine: Engine
+    observer: Observer
+
+    @property
+    def name(self) -> str:
+        """The name that the live container has."""
+        return self.spec.default_name
+
+    @property
+    def service(self) -> str:
+        """Service of the compose file."""
+        return self.spec.name
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest over all that decides how the container runs."""
+        return compose.config_digest(self.spec)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """TCP ports that are published, as the compose file orders them."""
+        return tuple(self.published)
+
+    @cached_property
+    def published(self) -> Published:
+        """Where the compose file publishes them."""
+        return compose.published(self.spec)
+
+    @property
+    def stop_timeout(self) -> float:
+        """Seconds that the program may take to stop."""
+        grace = self.spec.stop_grace_period
+        return STOP_SECONDS if grace is None else grace
+
+    @property
+    def network(self) -> str | None:
+        """The container is reached over published loopback ports."""
+        return None
+
+    @property
+    def platform(self) -> str | None:
+        """The platform that the compose file asks for."""
+        return self.spec.platform or None
+
+    def config(self, image: str, publish: Published, extra_labels: Mapping[str, str]) -> Mapping[str, Any]:
+        """The Engine API's body for creating it; ports other than TCP are published as the file says."""
+        own = compose.compose_labels(self.compose_project, self.spec, config_hash=self.digest, image_id=image)
+        return compose.container_config(
+            self.spec, image=image, name=self.name, publish=publish, labels={**own, **extra_labels}
+        )
+
+    async def created(self, container: str) -> None:
+        """Attach it to the networks after the first, which creating it took."""
+        for network, endpoint in compose.further_networks(self.spec, self.name).items():
+            await self.engine.connect(container, network, endpoint)
+
+    # What it needs.
+
+    async def prepare(self) -> None:
+        """Make networks and volumes, and bring up the services it depends on; raises UserError."""
+        project = self.compose_project
+        try:
+            for network in project.networks.values():
+                if not network.external:
+                    await self.engine.ensure_network(compose.network_config(project.name, network))
+            for volume in project.volumes.values():
+                if not volume.external:
+                    await self.engine.ensure_volume(compose.volume_config(project.name, volume))
+            needed = project.services
+            for spec in project.dependencies:
+                await self._bring_up(spec)
+            for name, dependency in self.spec.depends_on.items():
+                if name in needed:
+                    await self._until(needed[name], dependency)
+        except EngineError as error:
+            raise UserError(
+                Failure("container", f"what {self.service} needs cannot be made: {error}")
+            ) from error
+
+    async def _found(self, spec: ServiceSpec) -> Container | None:
+        """The container of another service of the project, whoever started it."""
+        labels = (
+            f"com.docker.compose.project={self.compose_project.name}",
+            f"com.docker.compose.service={spec.name}",
+        )
+        listed = await self.engine.containers(labels=labels)
+        listed.sort(key=lambda item: not item.running)
+        return await self.engine.container(listed[0].id) if listed else None
+
+    async def _bring_up(self, spec: ServiceSpec) -> None:
+        """Start another service once, and leave it alone from then on."""
+        found = await self._found(spec)
+        if found and (found.running or (found.exit_code == 0 and found.state == "exited")):
+            return
+        if found:
+            await self.engine.start(found.id)
+            return
+        if await self.engine.image(spec.image) is None:
+            if spec.build:
+                hint = f"`docker compose up -d {spec.name}` builds and starts it"
+                summary = f"{self.service} depends on {spec.name}, whose image {spec.image} is not built"
+                raise UserError(Failure("container", summary, hint=hint))
+            self._tell(f"pulling {spec.image} for {spec.name}")
+            await self.engine.pull(spec.image, platform=spec.platform)
+        image = await self.engine.image(spec.image)
+        digest = compose.config_digest(spec)
+        own = compose.compose_labels(
+            self.compose_project, spec, config_hash=digest, image_id=image.id if image else ""
+        )
+        body = compose.container_config(spec, image=spec.image, name=spec.default_name, labels=own)
+        container = await self.engine.create(spec.default_name, body, platform=spec.platform or None)
+        for network, endpoint in compose.further_networks(spec, spec.default_name).items():
+            await self.engine.connect(container, network, endpoint)
+        await self.engine.start(container)
+        self._tell(f"{spec.name} was started ({spec.default_name}, {short(container)})")
+
+    async def _until(self, spec: ServiceSpec, dependency: Dependency) -> None:
+        """Wait for what `depends_on` asks of another service."""
+        while dependency.condition != "service_started":
+            found = await self._found(spec)
+            if found is None or found.state == "dead":
+                raise UserError(Failure("container", f"{spec.name}, which {self.service} needs, is gone"))
+            ended = not found.running
+            if dependency.condition == "service_completed_successfully":
+                if ended and found.exit_code == 0:
+                    return
+            elif found.health == "healthy":
+                return
+            if ended or found.health == "unhealthy":
+                log = await self.engine.logs(found.id, tail=30)
+                state = found.health if found.running else f"ended with status {found.exit_code}"
+                summary = f"{spec.name}, which {self.service} needs, is {state}"
+                raise UserError(Failure("container", summary, log))
+            await asyncio.sleep(CONDITION_PAUSE)
+
+    def _tell(self, text: str) -> None:
+        self.observer.notify(Notice(service=self.service, level="info", text=text))
