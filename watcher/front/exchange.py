@@ -6,6 +6,11 @@ from watcher.front.framing import RequestHead
 from watcher.front.gate import Ticket
 from watcher.front.response import Response
 
+# A container that is killed leaves docker-proxy behind for a moment, which takes a connection and loses it.
+# Measured over `docker restart` under load: with one repetition 7 GETs failed in 4 restarts, with two none
+# in 8.
+RETRIES = 2
+
 
 class Exchange:
     """What a client connection keeps about the request in progress.
@@ -58,11 +63,11 @@ class Exchange:
         self.sent = b""
 
     def take_retry(self) -> bool:
-        """Whether the request may be sent once more; true only once (RFC 9110, section 9.2.2).
+        """Whether the request may be sent once more; true at most `RETRIES` times (RFC 9110, section 9.2.2).
 
         A proxy must not repeat what is not idempotent: a POST whose connection broke may have been done.
         """
-        if not self.repeatable or self._retries or not self.request.idempotent:
+        if not self.repeatable or self._retries == RETRIES or not self.request.idempotent:
             return False
         self._retries += 1
         return True

@@ -241,20 +241,22 @@ class HttpClient(ClientEnd):
         if exchange.response.done or (exchange.response.until_close and error is None):
             exchange.response.done = True
             self._finish(exchange, link)
-        elif exchange.response.status:
-            self._backend_failed(link, "closed the connection in the middle of its answer")
-        elif link.half_closed:  # the client has gone, or so it seems, and the backend took note
+            return
+        if link.half_closed and not exchange.response.status:
+            # The client has gone, or so it seems, and the backend took note.
             self._exchange = None
             self._close(whole=True)
+            return
+        # Before anything else goes there it has to show that it lives: repetitions are few.
+        self._context.gate.suspect(link.backend, "it broke off an exchange")
+        if exchange.response.status:
+            self._backend_failed(link, "closed the connection in the middle of its answer")
+        elif exchange.take_retry():
+            self._context.retried += 1
+            exchange.response = None
+            self._ask(exchange)
         else:
-            if link.served == 0 and exchange.repeatable:
-                self._context.gate.suspect(link.backend, "it closes connections without an answer")
-            if exchange.take_retry():
-                self._context.retried += 1
-                exchange.response = None
-                self._ask(exchange)
-            else:
-                self._backend_failed(link, "closed the connection without an answer")
+            self._backend_failed(link, "closed the connection without an answer")
 
     # -- the end of an exchange
 

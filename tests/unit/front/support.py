@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from watcher.front import Backend, Front, Limits, Listen
-from watcher.observe import Event
+from watcher.observe import Event, FrontRefused
 
+POST = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody"
 PATIENCE = 20.0  # seconds after which a test gives up waiting; never part of what is asserted
 
 E = TypeVar("E", bound=Event)
@@ -222,3 +223,31 @@ def says(body: str, *fields: str) -> Handler:
             await peer.send(ok(body, *fields))
 
     return handler
+
+
+def refusals(events: list[FrontRefused]) -> list[tuple[str, int]]:
+    return [(event.reason, event.code) for event in events]
+
+
+async def echo_length(peer: Peer) -> None:
+    while True:
+        head = await peer.reader.readuntil(b"\r\n\r\n")
+        if b"Content-Length: 4" in head:
+            await peer.reader.readexactly(4)
+        await peer.send(ok("x"))
+
+
+class Closing:
+    """Accepts and closes without a word, as docker-proxy does before the app listens; then serves."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+        self.closed = 0
+
+    async def __call__(self, peer: Peer) -> None:
+        if self.left:
+            self.left -= 1
+            self.closed += 1
+            peer.drop()
+            return
+        await echo_length(peer)
