@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
@@ -10,7 +11,7 @@ from pydantic_settings import BaseSettings, CliApp, CliSubCommand, SettingsConfi
 
 from watcher import commands
 from watcher.errors import EXIT_CONFIG, EXIT_FAILED, ConfigError, WatcherError
-from watcher.settings import Settings, config_error
+from watcher.settings import Settings, check_environment, config_error
 
 
 def _exit(status: int) -> NoReturn:
@@ -151,10 +152,18 @@ class Cli(BaseSettings):
         CliApp.run_subcommand(self)
 
 
+_KNOWN = frozenset(
+    name
+    for command in (Run, Once, Status, Wait, Prune, Rebuild, Pause, Resume, Init)
+    for name in command.model_fields
+)
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The command line's entry point; ends the process. Every expected failure is one line on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        check_environment(os.environ, _KNOWN)
         CliApp.run(Cli, cli_args=arguments or ["--help"])
     except (ValidationError, SettingsError) as error:
         _fail(config_error(error), EXIT_CONFIG)

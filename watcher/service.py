@@ -16,7 +16,7 @@ from watcher.dockerfile import Level
 from watcher.engine import Engine
 from watcher.errors import ConfigError
 from watcher.events import Source
-from watcher.front import Front, Limits, Listen, Unavailable
+from watcher.front import Additions, Front, Limits, Listen, Unavailable
 from watcher.observe import Event, Observer, ServiceStarted
 from watcher.prune import Needed, Pruner, Scope
 from watcher.prune import Policy as PrunePolicy
@@ -268,6 +268,7 @@ def _fronts(
             service=container.service,
             protocol=settings.deploy.protocol,
             limits=limits,
+            additions=Additions(settings.front.forwarded, settings.front.revision_header),
             explain=lambda: explain(container.service),
         )
         for port, bound in container.published.items()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -74,7 +75,7 @@ class DeploySettings(_Section):
     protocol: Literal["http", "tcp"] = "http"
     """What the front forwards; tcp splices bytes and looks at nothing."""
     ready_path: Annotated[str | None, AfterValidator(_http_path)] = None
-    """Path whose HTTP answer says that the container is ready; any answer below 500 counts. Default: /"""
+    """Path whose answer (below 400) says that it is ready; default: the HEALTHCHECK's, else any answer."""
     startup_timeout: Annotated[float, Field(gt=0)] = 30.0
     """Seconds a new container may take to answer."""
     soak: Seconds = 3.0
@@ -92,6 +93,10 @@ class FrontSettings(_Section):
     """Seconds a request is held before it is answered 503."""
     hold_requests: Count = 1000
     """Requests held at once; one more is answered 503."""
+    forwarded: bool = False
+    """Add X-Forwarded-For, -Proto and -Port to requests."""
+    revision_header: bool = False
+    """Add X-Watcher-Revision and Server-Timing to answers."""
 
 
 class ImageSettings(_Section):
@@ -223,6 +228,18 @@ class TomlSource(PydanticBaseSettingsSource):
                 f"{TOML_NAME}: project", data["project"], "cannot be set in the project's own file"
             )
         return data
+
+
+def check_environment(environ: Mapping[str, str], known: Collection[str]) -> None:
+    """Refuse a variable with our prefix that is no setting; raises ConfigError.
+
+    `known` are the names of settings; below them pydantic looks itself.
+    """
+    names = {name.upper() for name in known}
+    for variable, value in environ.items():
+        name = variable.upper().removeprefix(ENV_PREFIX)
+        if variable.upper().startswith(ENV_PREFIX) and name.partition("__")[0] not in names:
+            raise ConfigError(variable, value, "no such setting; `watcher run --help` lists them")
 
 
 def config_error(error: ValidationError | SettingsError) -> ConfigError:

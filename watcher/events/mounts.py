@@ -1,0 +1,63 @@
+"""File systems whose files may be changed by another machine, of which no event tells."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_ELSEWHERE = frozenset(
+    {
+        "9p",
+        "afs",
+        "ceph",
+        "cifs",
+        "davfs",
+        "drvfs",
+        "fakeowner",
+        "fuse.davfs2",
+        "fuse.gcsfuse",
+        "fuse.glusterfs",
+        "fuse.grpcfuse",
+        "fuse.osxfs",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.sshfs",
+        "fuse.vmhgfs-fuse",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "prl_fs",
+        "smb3",
+        "smbfs",
+        "vboxsf",
+        "virtiofs",
+        "vmhgfs",
+    }
+)
+
+
+def elsewhere(root: Path) -> str:
+    """The file system type of `root` if another machine may write to it; empty if not, or if unknown."""
+    try:
+        kind = type_at(os.path.realpath(root), _MOUNTS.read_text("utf-8", "surrogateescape"))
+    except OSError:  # not Linux
+        return ""
+    return kind if kind in _ELSEWHERE else ""
+
+
+def type_at(path: str, mountinfo: str) -> str:
+    """The type of the file system that holds the absolute `path` (proc(5), /proc/pid/mountinfo)."""
+    best, kind = "", ""
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split()
+        if len(fields) < 5 or not after:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
+        inside = path == point or path.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):  # of two at one place the later one is on top
+            best, kind = point, after.split()[0]
+    return kind

@@ -1,0 +1,82 @@
+"""Whether events are believed: a pure decision from what was tried and what was seen.
+
+A probe shows that events come from the kernel through to this program. It cannot show that the kernel knows
+of every change: on NFS, 9p or VirtioFS another machine writes, and no local event tells of it. For that there
+is only evidence. A look at everything that finds a change which no event announced proves that events do not
+tell all; changes that events announced before the look found them speak for the events again. A mount known
+to be of that kind starts without trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+GRACE = 2.0
+"""Seconds that an event may come later than the look that found the change."""
+
+_FIRST_PROOF = 3  # announced changes that take a doubt away; twice as many after each relapse
+_MOST_PROOF = 64
+_REMEMBER = 900.0  # seconds; longer than between two looks at everything
+
+
+class Trust:
+    """Collects evidence. Times are seconds of one monotonic clock."""
+
+    def __init__(self, foreign: str) -> None:
+        """`foreign` is the type of a file system that another machine may write to, or empty."""
+        self._doubt = (
+            f"files on {foreign} may be changed by another machine, and no event tells of that"
+            if foreign
+            else ""
+        )
+        self._needed = _FIRST_PROOF
+        self._seen = 0
+        self._told: dict[str, float] = {}
+        self._unannounced: dict[str, tuple[str, float]] = {}
+
+    @property
+    def doubt(self) -> str:
+        """Why events are not believed; empty if they are."""
+        return self._doubt
+
+    def told(self, directories: Collection[str], now: float) -> None:
+        """Events told of these directories."""
+        for directory in directories:
+            self._told[directory] = now
+            if self._unannounced.pop(directory, None):
+                self.confirmed()
+
+    def found(self, changed: Collection[str], *, since: float, now: float) -> None:
+        """A look at everything, whose turn it was by the clock, found these paths changed.
+
+        `since` is when the look before began: an event after that announced the change.
+        """
+        for path in changed:
+            above = path.rstrip("/")
+            announced = False
+            while above and not announced:
+                above = above.rpartition("/")[0]
+                announced = self._told.get(above, since) > since
+            if announced:
+                self.confirmed()
+            else:
+                self._unannounced.setdefault(path.rpartition("/")[0], (path, now + GRACE))
+
+    def confirmed(self) -> None:
+        """A look found a change where events had pointed to."""
+        if self._doubt:
+            self._seen += 1
+            if self._seen >= self._needed:
+                self._doubt = ""
+                self._seen = 0
+
+    def settle(self, now: float) -> bool:
+        """Draw the conclusions that time allows; whether a change has gone unannounced for good."""
+        late = [(path, at) for path, at in self._unannounced.values() if at <= now]
+        if late:
+            self._doubt = f"{late[0][0]} changed and no event told of it"
+            self._needed = min(_MOST_PROOF, self._needed * 2)
+            self._seen = 0
+            self._unannounced = {k: v for k, v in self._unannounced.items() if v[1] > now}
+        self._told = {directory: at for directory, at in self._told.items() if at > now - _REMEMBER}
+        return bool(late)
