@@ -1,0 +1,7 @@
+package main
+
+import "example.test/c/number"
+
+func main() {
+	println(number.Value())
+}

@@ -1,0 +1,11 @@
+FROM golang:alpine AS build
+ENV CGO_ENABLED=0
+WORKDIR /src
+COPY go.mod ./
+RUN go mod download
+COPY . .
+RUN go vet ./... && go build -trimpath -buildvcs=false -o /out/app .
+
+FROM scratch
+COPY --from=build /out/app /out/app
+CMD ["/out/app"]
