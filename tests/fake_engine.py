@@ -51,7 +51,7 @@ def _carries(found: Mapping[str, str], wanted: Sequence[str]) -> bool:
 
 
 class FakeEngine:
-    """The port `watcher.engine.Engine`; `add_image`, `add_cache` and `end` are what others do."""
+    """The port `watcher.engine.Engine`; `add_…`, `forget` and `end` are what others do."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
@@ -63,6 +63,7 @@ class FakeEngine:
         self._cache: dict[str, tuple[str, int, str]] = {}
         self._boxes: dict[str, _Box] = {}
         self._networks: set[str] = set()
+        self._past: list[tuple[float, Mapping[str, str], EngineEvent]] = []
         self._listeners: list[tuple[Sequence[str], asyncio.Queue[EngineEvent]]] = []
 
     # What others do with the engine.
@@ -85,7 +86,7 @@ class FakeEngine:
         )
         self._layers[image] = dict(layers or {})
         for tag in tags:
-            self._tag(image, tag)
+            self.add_tag(image, tag)
         return image
 
     def add_cache(self, layer: str, size: int, kind: str = "regular") -> str:
@@ -94,13 +95,19 @@ class FakeEngine:
         self._cache[record] = (layer, size, kind)
         return record
 
+    def forget(self, image: str) -> None:
+        """Let an image be gone, by somebody else's hand."""
+        self._images.pop(image, None)
+        self._layers.pop(image, None)
+
     def say(self, container: str, action: str) -> None:
         """Tell the listeners that something happened to a container."""
         shown = self._boxes[container].shown
-        attributes = {**shown.labels, "name": shown.name}
+        event = EngineEvent(action, shown.id, {**shown.labels, "name": shown.name})
+        self._past.append((self.clock(), shown.labels, event))
         for wanted, inbox in self._listeners:
             if _carries(shown.labels, wanted):
-                inbox.put_nowait(EngineEvent(action, shown.id, attributes))
+                inbox.put_nowait(event)
 
     def end(self, container: str, exit_code: int) -> None:
         """Let a running container end by itself."""
@@ -165,17 +172,17 @@ class FakeEngine:
             CacheRecord(record, kind, "", size, in_use=False, shared=layer in held)
             for record, (layer, size, kind) in self._cache.items()
         )
-        cached = {layer: size for layer, size, _ in self._cache.values() if layer in held}
-        return Usage(sum({**held, **cached}.values()), tuple(records))
+        return Usage(sum(held.values()), tuple(records))
 
     async def tag(self, image: str, ref: str) -> None:
         """See `Engine.tag`."""
         found = self._find_image(image)
         if found is None:
             raise EngineError(f"image {image} is gone", 404)
-        self._tag(found.id, ref)
+        self.add_tag(found.id, ref)
 
-    def _tag(self, image: str, ref: str) -> None:
+    def add_tag(self, image: str, ref: str) -> None:
+        """Let `ref` name `image`, and nothing else."""
         written = _written(ref)
         for other in list(self._images.values()):
             if written in other.tags and other.id != image:
@@ -288,7 +295,7 @@ class FakeEngine:
         self._free(name)
         box.shown = replace(box.shown, name=name)
 
-    async def connect(self, container: str, network: str, aliases: Sequence[str] = ()) -> None:
+    async def connect(self, container: str, network: str, endpoint: Mapping[str, Any]) -> None:
         """See `Engine.connect`."""
         box = self._box(container)
         if network not in self._networks:
@@ -308,17 +315,24 @@ class FakeEngine:
         box = self._find(container)
         return tuple(box.lines[-tail:]) if box else ()
 
-    async def ensure_network(self, name: str, *, labels: Mapping[str, str]) -> None:
-        """See `Engine.ensure_network`."""
-        self._networks.add(name)
+    async def pull(self, ref: str, *, platform: str = "") -> None:
+        """See `Engine.pull`; there is no registry."""
+        raise EngineError(f"pull access denied for {ref}, repository does not exist", 404)
 
-    async def ensure_volume(self, name: str, *, labels: Mapping[str, str]) -> None:
+    async def ensure_network(self, config: Mapping[str, Any]) -> None:
+        """See `Engine.ensure_network`."""
+        self._networks.add(config["Name"])
+
+    async def ensure_volume(self, config: Mapping[str, Any]) -> None:
         """See `Engine.ensure_volume`; volumes are seen by containers only, and the fake runs none."""
 
-    async def events(self, *, labels: Sequence[str]) -> AsyncIterator[EngineEvent]:
+    async def events(self, *, labels: Sequence[str], since: float) -> AsyncIterator[EngineEvent]:
         """See `Engine.events`."""
         listener = (labels, asyncio.Queue[EngineEvent]())
         self._listeners.append(listener)
+        for at, carried, event in self._past:
+            if at >= since and _carries(carried, labels):
+                listener[1].put_nowait(event)
         try:
             while True:
                 yield await listener[1].get()

@@ -79,7 +79,7 @@ def references(inventory: Inventory) -> set[str]:
 
 _OWN_TAGS = (rev(0xA), rev(0xB), rev(0xC), rev(0xD), rev(0xE), "web-dev:latest", "web-dev:builder")
 _FOREIGN_TAGS = ("web-dev:mine", "web-prod:rev-00000000000a", "bob/app:1", "localhost:5000/web-dev:latest")
-_LABELS = (
+_LABELS: tuple[dict[str, str], ...] = (
     FINAL,
     FINAL | STAGE,
     BUILDER,

@@ -1,0 +1,410 @@
+"""How verdicts are carried out, against the engine in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from tests.fake_engine import FakeEngine
+from tests.unit.prune.worlds import APP, BUILDER, FINAL, NOW, OLD, SCOPE, STAGE, rev
+from watcher.engine import CacheRecord, EngineError, EngineInfo, Image, Removal, Usage
+from watcher.errors import EngineUnavailable
+from watcher.observe import Event, Notice, Pruned
+from watcher.prune import Cache, Disk, Kind, Needed, Policy, Pruner, given_back
+
+
+class Heard:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def notify(self, event: Event) -> None:
+        self.events.append(event)
+
+    def pruned(self) -> Pruned:
+        (event,) = (event for event in self.events if isinstance(event, Pruned))
+        return event
+
+
+class Engine(FakeEngine):
+    """The engine in memory, whose next removal may be preceded by somebody else's doing, or held up."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=lambda: NOW)
+        self.before_look: Callable[[str], None] = lambda _: None
+        self.answer: Removal | Exception | None = None
+        self.asked = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.looks = 0
+
+    async def image(self, ref: str) -> Image | None:
+        self.looks += 1
+        self.before_look(ref)
+        return await super().image(ref)
+
+    async def remove_image(self, ref: str) -> Removal:
+        self.asked.set()
+        await self.go_on.wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer or await super().remove_image(ref)
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+def pruner(
+    engine: FakeEngine,
+    heard: Heard,
+    *,
+    policy: Policy | None = None,
+    needed: Callable[[], Needed] = Needed,
+    space: Callable[[EngineInfo], Disk | None] = lambda _: None,
+) -> Pruner:
+    return Pruner(engine, heard, scope=SCOPE, policy=policy or Policy(), needed=needed, space=space)
+
+
+def add_finals(engine: FakeEngine, count: int, size: int = 20) -> list[str]:
+    """Finals that share a base and were tagged long ago, oldest first."""
+    ids = []
+    for number in range(count):
+        engine.clock = lambda at=OLD + number: at  # type: ignore[misc]
+        layers = {"base": 5, f"binary {number}": size}
+        ids.append(engine.add_image(tags=[rev(number)], labels=FINAL, layers=layers))
+    engine.clock = lambda: NOW
+    return ids
+
+
+def add_builders(engine: FakeEngine, count: int) -> list[str]:
+    """Exported builder images, oldest first; the newest has the tag."""
+    ids = [
+        engine.add_image(labels=BUILDER, layers={"go": 50, f"work {number}": 9}, created=OLD + number)
+        for number in range(count)
+    ]
+    engine.clock = lambda: OLD
+    engine.add_tag(ids[-1], "web-dev:builder")
+    engine.clock = lambda: NOW
+    return ids
+
+
+async def left(engine: FakeEngine) -> set[str]:
+    return {image.id for image in await engine.images()}
+
+
+async def test_stale_images_go_and_everything_is_told_with_its_reason(engine: Engine, heard: Heard) -> None:
+    finals, builders = add_finals(engine, 5), add_builders(engine, 3)
+    alpine = engine.add_image(tags=["alpine:latest"], layers={"base": 5})
+    report = await pruner(engine, heard).prune()
+    assert await left(engine) == {*finals[2:], builders[-1], alpine}
+    told = heard.pruned()
+    assert {item.id for item in told.items if item.removed} == {*finals[:2], *builders[:2]}
+    assert {item.id for item in told.items} == {*finals, *builders}
+    assert all(item.reason for item in told.items)
+    assert {item.kind for item in told.items} == {"final", "builder"}
+    assert told.service == SCOPE.service
+    assert (report.others, report.others_size) == (1, 5)
+
+
+async def test_sizes_are_sums_of_layers_and_freed_bytes_count_shared_layers_once(
+    engine: Engine, heard: Heard
+) -> None:
+    add_finals(engine, 5)
+    add_builders(engine, 3)
+    report = await pruner(engine, heard).prune()
+    sizes = {verdict.size for verdict in report.verdicts if verdict.remove}
+    assert sizes == {25, 59}  # with the base, which stays
+    assert heard.pruned().freed == report.freed == 2 * 20 + 2 * 9
+
+
+async def test_layers_that_the_build_cache_still_holds_are_not_given_back(
+    engine: Engine, heard: Heard
+) -> None:
+    add_finals(engine, 5)
+    engine.add_cache("binary 0", 20)
+    report = await pruner(engine, heard).prune()
+    assert report.freed == 20
+    assert report.cached == 20
+    assert report.cache == Cache(size=20, reclaimable=20)
+
+
+async def test_a_dry_run_removes_and_tells_nothing(engine: Engine, heard: Heard) -> None:
+    finals = add_finals(engine, 5)
+    engine.add_cache("go", 70, "exec.cachemount")
+    report = await pruner(engine, heard).prune(dry_run=True)
+    assert await left(engine) == set(finals)
+    assert {verdict.id for verdict in report.verdicts if verdict.remove} == set(finals[:2])
+    assert report.dry_run
+    assert report.freed is None
+    assert report.cache == Cache(size=70, reclaimable=70, mounts=70)
+    assert heard.events == []
+
+
+async def test_pruning_twice_removes_nothing_more_and_measures_nothing(engine: Engine, heard: Heard) -> None:
+    add_finals(engine, 5)
+    await pruner(engine, heard).prune()
+    again = Heard()
+    report = await pruner(engine, again).prune()
+    assert (again.pruned().freed, report.freed) == (0, None)
+    assert not any(item.removed for item in again.pruned().items)
+
+
+async def test_an_image_goes_tag_by_tag(engine: Engine, heard: Heard) -> None:
+    finals = add_finals(engine, 4)
+    engine.clock = lambda: OLD
+    await engine.tag(finals[0], rev(77))
+    engine.clock = lambda: NOW
+    await pruner(engine, heard).prune()
+    assert finals[0] not in await left(engine)
+    assert engine.removed == [rev(0), rev(77)]
+
+
+async def test_a_tag_that_somebody_adds_meanwhile_keeps_the_image(engine: Engine, heard: Heard) -> None:
+    finals = add_finals(engine, 4)
+    prune = pruner(engine, heard)
+    verdicts = (await prune.prune(dry_run=True)).verdicts
+    engine.looks = 0
+
+    def tag_late(ref: str) -> None:
+        if engine.looks > len(verdicts):  # the inventory is taken: this is the look right before
+            engine.add_tag(finals[0], "bob/app:1")
+
+    engine.before_look = tag_late
+    report = await prune.prune()
+    assert finals[0] in await left(engine)
+    (verdict,) = (verdict for verdict in report.verdicts if verdict.id == finals[0])
+    assert (verdict.remove, verdict.reason) == (False, "named bob/app:1 in the meantime")
+    assert engine.removed == []
+
+
+async def test_an_untagged_image_that_somebody_tags_meanwhile_keeps_its_tag(
+    engine: Engine, heard: Heard
+) -> None:
+    builders = add_builders(engine, 2)
+
+    def tag_late(ref: str) -> None:
+        if engine.looks > len(builders):
+            engine.add_tag(builders[0], "bob/debug:1")
+
+    engine.before_look = tag_late
+    await pruner(engine, heard).prune()
+    found = await engine.image(builders[0])
+    assert found
+    assert found.tags == ("bob/debug:1",)
+
+
+async def test_what_the_daemon_comes_to_need_meanwhile_stays(engine: Engine, heard: Heard) -> None:
+    builders = add_builders(engine, 2)
+    answers = iter([Needed()])
+    needed = lambda: next(answers, Needed(ids=frozenset({builders[0]})))  # noqa: E731
+    report = await pruner(engine, heard, needed=needed).prune()
+    assert builders[0] in await left(engine)
+    assert "the daemon needs it" in {verdict.reason for verdict in report.verdicts}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Removal.IN_USE, "the engine says that it is in use"),
+        (Removal.GONE, "it was gone already"),
+        (EngineError("removal is in progress", 500), "the engine refused: removal is in progress"),
+    ],
+)
+async def test_a_refusal_is_normal_and_the_rest_goes_on(
+    engine: Engine, heard: Heard, answer: Removal | Exception, reason: str
+) -> None:
+    builders = add_builders(engine, 3)
+    engine.answer = answer
+    await pruner(engine, heard).prune()
+    told = {item.id: item for item in heard.pruned().items}
+    for image in builders[:2]:
+        assert (told[image].removed, told[image].reason) == (False, reason)
+    assert heard.pruned().freed == 0
+
+
+async def test_an_image_that_vanishes_meanwhile_was_gone_already(engine: Engine, heard: Heard) -> None:
+    builders = add_builders(engine, 2)
+
+    def vanish(ref: str) -> None:
+        if engine.looks > len(builders):
+            engine.forget(builders[0])
+
+    engine.before_look = vanish
+    await pruner(engine, heard).prune()
+    told = {item.id: item for item in heard.pruned().items}
+    assert (told[builders[0]].removed, told[builders[0]].reason) == (False, "it was gone already")
+
+
+async def test_a_leftover_container_goes_and_then_its_image(engine: Engine, heard: Heard) -> None:
+    finals = add_finals(engine, 4)
+    engine.clock = lambda: OLD
+    gone = await engine.create("web-box.0123", {"Image": finals[0], "Labels": APP})
+    engine.clock = lambda: NOW
+    await pruner(engine, heard).prune()
+    assert engine.removed == [gone, rev(0)]
+    assert await engine.container(gone) is None
+
+
+async def test_a_container_that_is_started_meanwhile_is_not_killed(engine: Engine, heard: Heard) -> None:
+    (image,) = add_finals(engine, 1)
+    engine.clock = lambda: OLD
+    box = await engine.create("web-box.0123", {"Image": image, "Labels": APP})
+    engine.clock = lambda: NOW
+    started = False
+
+    async def start() -> Usage:
+        nonlocal started
+        started = True
+        await engine.start(box)
+        return Usage(0)
+
+    engine.usage = start  # type: ignore[method-assign]
+    await pruner(engine, heard).prune()
+    assert started
+    found = await engine.container(box)
+    assert found
+    assert found.running
+
+
+async def test_a_container_that_ended_a_moment_ago_stays_though_created_long_ago(
+    engine: Engine, heard: Heard
+) -> None:
+    (image,) = add_finals(engine, 1)
+    engine.clock = lambda: OLD
+    box = await engine.create("web-box.0123", {"Image": image, "Labels": APP})
+    await engine.start(box)
+    engine.clock = lambda: NOW
+    await engine.stop(box, 0)
+    await pruner(engine, heard).prune()
+    assert await engine.container(box)
+
+
+async def test_cancelling_stops_after_the_removal_under_way_and_tells_what_is_gone(
+    engine: Engine, heard: Heard
+) -> None:
+    builders = add_builders(engine, 4)
+    engine.go_on.clear()
+    task = asyncio.create_task(pruner(engine, heard).prune())
+    await engine.asked.wait()
+    task.cancel()
+    engine.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await left(engine) == set(builders[1:])
+    assert [item.id for item in heard.pruned().items if item.removed] == builders[:1]
+
+
+async def test_cancelling_before_anything_is_gone_tells_nothing(engine: Engine, heard: Heard) -> None:
+    add_builders(engine, 4)
+    engine.answer = Removal.IN_USE
+    engine.go_on.clear()
+    task = asyncio.create_task(pruner(engine, heard).prune())
+    await engine.asked.wait()
+    task.cancel()
+    engine.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert heard.events == []
+
+
+async def test_an_engine_that_goes_away_is_not_hidden_and_what_is_gone_is_told(
+    engine: Engine, heard: Heard
+) -> None:
+    builders = add_builders(engine, 4)
+
+    def away(ref: str) -> None:
+        if engine.removed:
+            raise EngineUnavailable("the engine went away")
+
+    engine.before_look = away
+    with pytest.raises(EngineUnavailable):
+        await pruner(engine, heard).prune()
+    assert [item.id for item in heard.pruned().items if item.removed] == builders[:1]
+
+
+async def test_short_space_prunes_eagerly_and_warns_once_until_there_is_room_again(
+    engine: Engine, heard: Heard
+) -> None:
+    finals = add_finals(engine, 3)
+    low, roomy = Disk(1_000_000_000, 100_000_000_000), Disk(60_000_000_000, 100_000_000_000)
+    disk = low
+    prune = pruner(engine, heard, space=lambda _: disk)
+    await prune.prune()
+    assert await left(engine) == {finals[-1]}
+    await prune.prune()
+    disk = roomy
+    await prune.prune()
+    disk = low
+    await prune.prune()
+    notices = [event for event in heard.events if isinstance(event, Notice)]
+    assert len(notices) == 2
+    assert notices[0].level == "warning"
+    assert notices[0].text.startswith("the engine's disk has 1.00 GB of 100 GB free")
+
+
+async def test_no_warning_when_pruning_made_room(engine: Engine, heard: Heard) -> None:
+    add_finals(engine, 3)
+    answers = iter([Disk(1, 100), Disk(90, 100)])
+    await pruner(engine, heard, space=lambda _: next(answers)).prune()
+    assert not [event for event in heard.events if isinstance(event, Notice)]
+
+
+async def test_untagged_builder_images_of_nobody_go_only_when_all_projects_are_asked_for(
+    engine: Engine, heard: Heard
+) -> None:
+    stranger = engine.add_image(labels=STAGE, layers={"x": 7}, created=OLD)
+    report = await pruner(engine, heard).prune()
+    assert [verdict.kind for verdict in report.verdicts] == [Kind.BUILDER]
+    assert await left(engine) == {stranger}
+    await pruner(engine, Heard(), policy=Policy(all_projects=True)).prune()
+    assert await left(engine) == set()
+
+
+def _usage(layers: int, *records: tuple[str, int, bool]) -> Usage:
+    return Usage(
+        layers, tuple(CacheRecord(name, "regular", "", size, False, shared) for name, size, shared in records)
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "bound", "expected"),
+    [
+        pytest.param(_usage(100), _usage(70), 50, (30, 0), id="layers that nobody holds"),
+        pytest.param(
+            _usage(100, ("a", 30, True)),
+            _usage(70, ("a", 30, False)),
+            50,
+            (0, 30),
+            id="layers that the cache holds",
+        ),
+        pytest.param(
+            _usage(100, ("a", 10, True), ("b", 5, False)),
+            _usage(70, ("a", 10, False), ("b", 5, False)),
+            50,
+            (20, 10),
+            id="some of each",
+        ),
+        pytest.param(_usage(100), _usage(10), 50, (50, 0), id="somebody else removed more meanwhile"),
+        pytest.param(_usage(100), _usage(170), 50, (0, 0), id="a build added layers meanwhile"),
+        pytest.param(
+            _usage(100), _usage(70, ("new", 30, False)), 50, (30, 0), id="a build added a record meanwhile"
+        ),
+        pytest.param(
+            _usage(100, ("a", 30, False)), _usage(70), 50, (30, 0), id="somebody pruned the cache meanwhile"
+        ),
+    ],
+)
+def test_given_back_is_what_neither_image_nor_cache_holds(
+    before: Usage, after: Usage, bound: int, expected: tuple[int, int]
+) -> None:
+    assert given_back(before, after, bound) == expected
