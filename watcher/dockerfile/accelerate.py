@@ -63,7 +63,7 @@ class Options:
     level: Level
     scope: str
     without_network: bool
-    c_inputs: str
+    c_inputs: str | None
     gogc: str
 
 
@@ -77,16 +77,17 @@ def accelerate(
     cache_scope: str,
     compile_without_network: bool = False,
     platform: str = "linux/amd64",
-    c_inputs: str = "",
+    c_inputs: str | None = None,
     gogc: str = GOGC,
 ) -> Accelerated:
     """The text to send to the engine in place of `text`. Raises DockerfileError where `text` is none.
 
     `bases` has what is known of each of `base_images()`. `cache_scope` names the project: caches with
     different scopes are never shared. `compile_without_network` is the caller's word that the last
-    build downloaded every module and that the engine knows `RUN --network`. `c_inputs` is a digest over
-    the tree's `c_files`; it only counts where cgo may be on. `gogc` is what the compiler gets ("" for
-    nothing). `go test` may answer from the build cache, as it does outside a container.
+    build downloaded every module and that the engine knows `RUN --network`. `c_inputs` is a digest over the
+    paths and contents of the tree's `c_files`, "" when there are none: it counts where cgo may be on, and
+    None (not told) leaves the build cache out there. `gogc` is what the compiler gets ("" for nothing).
+    `go test` may answer from the build cache, as it does outside a container.
 
     Build other targets of the same file (the builder stage's image) from the same result: the text depends
     on `target`, and another text is another cache key.
@@ -145,10 +146,9 @@ class _Work:
             self.note(step, str(error))
             return
         kept: dict[str, str] = {}  # flag of `go clean` -> the folder that is mounted for it here
-        path = self._build_cache(family, step, reading) if reading.compiles else None
-        if path is not None and caches.mount_over(step, path) is None:
+        path, key = self._build_cache(family, step, reading) if reading.compiles else (None, None)
+        if path is not None and key is not None:
             kept["cache"] = path
-            key = self._cache_name(family, step, reading)
             why = self._why(step, reading)
             self.edits.append(_mount(step, f"{key},target={path}{who.options()}", why))
         if modules:
@@ -168,22 +168,24 @@ class _Work:
             self.edits.append(_flag(step, "--network=none", why))
             self.offline.append(step.one.line)
 
-    def _build_cache(self, family: Family, step: Step, reading: Reading) -> str | None:
-        """The folder where go's build cache is mounted, by us or by the file; None with a note otherwise."""
+    def _build_cache(self, family: Family, step: Step, reading: Reading) -> tuple[str | None, str | None]:
+        """Where go's build cache is mounted, and the name of ours; no name where the file mounts its own.
+
+        (None, None), with a note, where it is not mounted.
+        """
         try:
             path = caches.build_cache(step.state, reading)
-            if not caches.is_cache_at(step, path):
-                family.check_build_cache(step, reading, path)
+            if caches.is_cache_at(step, path):
+                return path, None
+            family.check_build_cache(step, reading, path)
+            name = f"{self.options.scope}-gocache"
+            if not caches.cgo_off(step.state, reading):
+                digest = caches.c_digest(step, reading, family.before(step), self.options.c_inputs)
+                name = f"{name}-cgo-{digest}"
         except LeaveAlone as error:
             self.note(step, f"the build cache is not mounted: {error}")
-            return None
-        return path
-
-    def _cache_name(self, family: Family, step: Step, reading: Reading) -> str:
-        name = f"{self.options.scope}-gocache"
-        if caches.cgo_off(step.state, reading):
-            return name
-        return f"{name}-cgo-{caches.c_digest(step, reading, family.before(step), self.options.c_inputs)}"
+            return None, None
+        return path, name
 
     def _why(self, step: Step, reading: Reading) -> str:
         why = "what was compiled once is there at the next build"

@@ -12,7 +12,8 @@ as it must (`sharing=shared`; `locked` would make one build wait for the other).
 leaves out is C that lies outside the package's folder: system headers and libraries, which cgo uses
 (`go help cache`: "does not detect changes to C libraries imported with cgo"). Where cgo may be on, the
 cache's name therefore carries a digest of all that can decide those files: base image, the steps before,
-the compiler's search paths, and what the caller says of the C files in the tree (`c_inputs`).
+the compiler's search paths, and what the caller says of the C files in the tree (`c_inputs`);
+without the caller's word no cache is mounted there.
 A module cache holds what go.sum names; its entries never change, so it is shared by the whole project.
 """
 
@@ -148,9 +149,13 @@ def _of(call: GoCall, state: State, name: str) -> str | None:
 
 
 def c_digest(
-    step: Step, reading: Reading, before: Iterable[tuple[Step, Reading | None]], c_inputs: str
+    step: Step, reading: Reading, before: Iterable[tuple[Step, Reading | None]], c_inputs: str | None
 ) -> str:
-    """A short digest of what decides the C that cgo would use at a RUN; see the module's text."""
+    """A short digest of what decides the C that cgo would use at a RUN; see the module's text.
+
+    Raises LeaveAlone where the tree's C files count and the caller has not told them: a cache that does not
+    know them would give a program out of an old header.
+    """
     state = step.state
     parts = [state.image, state.image_id, *(f"{name}={state.text(name)}" for name in _C_SEARCH)]
     parts += _besides_go(reading) if reading.use is Use.GO else []
@@ -168,6 +173,10 @@ def c_digest(
             if one.keyword == "ADD" or one.flag("from"):
                 parts += [one.flag("from") or "", one.body.text]
     if tree:  # before the tree is copied in, its C files cannot matter, and must not spoil the step's cache
+        if c_inputs is None:
+            raise LeaveAlone(
+                "cgo may be on, and go does not see that C outside a package changed; set CGO_ENABLED=0"
+            )
         parts.append(c_inputs)
     return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()[:10]
 

@@ -16,7 +16,7 @@ BOTH = f"{BUILD} {MODULES}"
 
 def made(text: str, level: Level = Level.EXACT, **options) -> Accelerated:
     """Accelerate with every golang base known and no change to the collector, unless asked."""
-    options = {"build_args": {}, "target": None, "cache_scope": "p", "gogc": "", **options}
+    options = {"build_args": {}, "target": None, "cache_scope": "p", "gogc": "", "c_inputs": "", **options}
     images = base_images(parse(text), options["build_args"], options["target"])
     known = {image: GOLANG if "golang" in image else ImageConfig() for image in images}
     return accelerate(text, level=level, **{"bases": known, **options})
@@ -144,6 +144,7 @@ def test_the_build_cache_is_not_mounted_where_something_else_may_need_it(middle,
         ("ENV GOPROXY=off\nRUN go build", "GOPROXY is off"),
         ("RUN go env -w GOMODCACHE=/m && go build", "go env -w moves a cache"),
         ("RUN go mod download\nUSER 0:5\nRUN go build", "go steps run as different users|could not write"),
+        ("USER 1000\nENV HOME=/h GOCACHE=/c\nRUN go build", "USER 1000 could not write beside it"),
         ("RUN go build && su app -c 'go mod download'", "su changes the user"),
         ("RUN go build\nRUN garble build", "garble keeps a cache of its own"),
     ],
@@ -390,6 +391,15 @@ class TestCgo:
         assert self.cache(early) == self.cache(early, c_inputs="x")
         bound = "RUN --mount=type=bind,target=/src go build"
         assert self.cache(bound) != self.cache(bound, c_inputs="x")
+
+    def test_a_tree_whose_c_was_not_told_gets_no_build_cache_unless_cgo_is_off(self):
+        text = "FROM golang:1.22 AS b\nCOPY . .\nRUN go build -a .\nFROM alpine\nCOPY --from=b /x /\n"
+        result = made(text, c_inputs=None)
+        assert "gocache" not in result.text
+        assert "go build -a" in result.text
+        assert "go does not see that C outside a package changed" in reasons(result)
+        off = text.replace("RUN go", "RUN CGO_ENABLED=0 go")
+        assert made(off, c_inputs=None).text == made(off).text != off
 
 
 @pytest.mark.parametrize(

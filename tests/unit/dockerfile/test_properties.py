@@ -132,7 +132,7 @@ def dockerfiles(draw: st.DrawFn) -> str:
     return "\n".join(lines).replace("\n", end) + draw(st.sampled_from(["", end]))
 
 
-def made(text: str, level: Level = Level.FAST):
+def made(text: str, level: Level = Level.FAST, c_inputs: str | None = ""):
     bases = dict.fromkeys(("golang", "golang:1.22", "golang:1"), GOLANG)
     return accelerate(
         text,
@@ -142,6 +142,7 @@ def made(text: str, level: Level = Level.FAST):
         bases={**bases, "alpine": ImageConfig()},
         cache_scope="p",
         compile_without_network=True,
+        c_inputs=c_inputs,
     )
 
 
@@ -160,10 +161,10 @@ def test_any_text_is_parsed_or_refused_with_a_line_of_it(text):
     assert refusal is None or 1 <= refusal.line <= text.count("\n") + 1
 
 
-@given(dockerfiles(), st.sampled_from([Level.EXACT, Level.FAST]))
-def test_accelerating_twice_is_accelerating_once(text, level):
-    once = made(text, level)
-    twice = made(once.text, level)
+@given(dockerfiles(), st.sampled_from([Level.EXACT, Level.FAST]), st.sampled_from(["", None]))
+def test_accelerating_twice_is_accelerating_once(text, level, c_inputs):
+    once = made(text, level, c_inputs)
+    twice = made(once.text, level, c_inputs)
     assert twice.text == once.text
     assert twice.changes == ()
 
