@@ -287,6 +287,17 @@ async def test_a_private_base_image_without_a_login_fails_with_its_name(client: 
         await client.solve(request(f"FROM {registry}/private/base:2\n"), ignore)
 
 
+async def test_the_file_of_an_exporter_is_received(client: Client, tmp_path: Path):
+    context = MemorySource({"a": b"x" * 1_000_000, "b/c": b"c"})
+    with (tmp_path / "rootfs.tar").open("wb") as file:
+        await client.solve(request("FROM scratch\nCOPY . /\n", context, exporter="tar", output=file), ignore)
+    with tarfile.open(tmp_path / "rootfs.tar") as archive:
+        assert {member.name: member.size for member in archive if member.isreg()} == {
+            "a": 1_000_000,
+            "b/c": 1,
+        }
+
+
 async def test_a_file_that_changes_before_it_is_sent_fails_the_build(client: Client, tmp_path: Path):
     (tmp_path / "a").write_bytes(b"as it was listed")
     source = DirectorySource(tmp_path)

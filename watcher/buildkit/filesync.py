@@ -69,7 +69,7 @@ class FileSync:
         jobs = _Jobs(self._workers)
         contents = _Contents(source)
         try:
-            contents.entries, packets = await jobs.run(lambda: self._list(source, wanted))
+            contents.entries, packets = await jobs.run(lambda: self._list(name, wanted))
             await _Transfer(call, contents, jobs).run(packets)
         except _JobFailed as failed:
             self._on_failure(failed.error)
@@ -77,16 +77,15 @@ class FileSync:
         finally:
             await jobs.finish(contents.close)
 
-    def _list(self, source: ContextSource, wanted: Wanted) -> tuple[Sequence[Entry], bytes]:
-        """The wanted entries and their packets."""
-        everything = not wanted.follow and not wanted.include
-        if everything and isinstance(source, Prefiltered) and source.excludes == wanted.exclude:
-            entries = source.entries()
+    def _list(self, name: str, wanted: Wanted) -> tuple[Sequence[Entry], bytes]:
+        """The wanted entries of a source and their packets."""
+        source = self._sources[name]
+        entries = source.entries()
+        if isinstance(source, Prefiltered) and source.excludes == wanted.exclude:
+            entries = select(entries, Wanted(wanted.follow, wanted.include))
         else:
-            entries = select(source.entries(), wanted)
-        # A request for a few paths must not make forget the packets of the whole context.
-        packets = self._packets if everything else StatPackets()
-        return entries, packets.encode(entries) + NO_MORE_STATS
+            entries = select(entries, wanted)
+        return entries, self._packets.encode((name, wanted), entries) + NO_MORE_STATS
 
 
 class _JobFailed(Exception):
@@ -128,17 +127,21 @@ class _Jobs:
     async def finish(self, cleanup: Callable[[], None]) -> None:
         """Call `cleanup` as soon as no thread is at work any more."""
         job = self._running
-        if job is None or job.done():
+        if job is None:
             cleanup()
             return
 
         def ended(job: asyncio.Future[Any]) -> None:
+            # Nobody may have waited for its result any more; it then is of no interest.
             job.exception()
             cleanup()
 
         # The thread may be within a read; what it uses must not be taken from under it.
-        job.add_done_callback(ended)
-        await asyncio.wait([job])
+        if job.done():
+            ended(job)
+        else:
+            job.add_done_callback(ended)
+            await asyncio.wait([job])
 
 
 class _Transfer:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable
 
 from watcher.buildkit.errors import BuildkitError
 from watcher.buildkit.grpc import frame
@@ -16,6 +17,9 @@ _GO_KINDS = {stat.S_IFREG: 0, stat.S_IFDIR: 1 << 31, stat.S_IFLNK: 1 << 27}
 _GO_SETUID = 1 << 23
 _GO_SETGID = 1 << 22
 _GO_STICKY = 1 << 20
+
+# A build makes up to four requests: for the Dockerfile, its ignore file, the context and one more of that.
+_KEPT_PURPOSES = 4
 
 FIN = frame(Packet(type=Packet.PACKET_FIN).SerializeToString())
 # A STAT packet without a stat: the list is complete.
@@ -61,18 +65,20 @@ def data_packet(index: int, data: bytes) -> bytes:
 
 
 class StatPackets:
-    """Keeps the packets of the last context: entries that are the same objects again cost nothing."""
+    """Keeps the packets of the last transfers: an entry that is the same object is not encoded again."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[Entry, bytes]] = {}
+        self._kept: OrderedDict[Hashable, dict[str, tuple[Entry, bytes]]] = OrderedDict()
 
-    def encode(self, entries: Iterable[Entry]) -> bytes:
-        """The packets of all entries in order. They replace what was kept before."""
-        kept = self._kept
+    def encode(self, purpose: Hashable, entries: Iterable[Entry]) -> bytes:
+        """The packets of all entries in order; they replace those that were kept for the same `purpose`."""
+        kept = self._kept.pop(purpose, {})
         now: dict[str, tuple[Entry, bytes]] = {}
         for entry in entries:
             path = entry.path
             known = kept.get(path)
             now[path] = known if known is not None and known[0] is entry else (entry, stat_packet(entry))
-        self._kept = now
+        self._kept[purpose] = now
+        while len(self._kept) > _KEPT_PURPOSES:
+            self._kept.popitem(last=False)
         return b"".join(packet for _, packet in now.values())

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from watcher.buildkit.errors import BuildkitError, RpcError
-from watcher.buildkit.grpc import NOT_FOUND, Call, Channel, Handler, Server, answer_unary, frame
+from watcher.buildkit.grpc import NOT_FOUND, Call, Channel, Handler, Server, ServerCall, answer_unary, frame
 from watcher.buildkit.messages.auth_pb2 import CredentialsRequest, CredentialsResponse
 from watcher.buildkit.messages.control_pb2 import BytesMessage
 from watcher.buildkit.messages.health_pb2 import HealthCheckResponse
@@ -24,6 +25,8 @@ _SESSION = "/moby.buildkit.v1.Control/Session"
 _HEALTH = "/grpc.health.v1.Health/Check"
 _CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
 _GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
+
+_FILE_SEND = "/moby.filesync.v1.FileSend/DiffCopy"
 
 # Bytes in one message of the tunnel; far below the 4 MiB that a gRPC server takes by default.
 _LARGEST_MESSAGE = 1024 * 1024
@@ -125,3 +128,24 @@ def build_secrets(values: Mapping[str, bytes | Path], workers: Executor) -> dict
         return GetSecretResponse(data=data).SerializeToString()
 
     return {_GET_SECRET: answer_unary(respond)}
+
+
+def take_output(
+    file: BinaryIO, workers: Executor, on_failure: Callable[[Exception], None]
+) -> dict[str, Handler]:
+    """The handler of `moby.filesync.v1.FileSend/DiffCopy`: writes what an exporter sends into a file.
+
+    (moby/buildkit, session/filesync/diffcopy.go, `writeTargetFile`.) `on_failure` is told if writing fails.
+    """
+    loop = asyncio.get_running_loop()
+
+    async def handle(call: ServerCall) -> None:
+        while batch := await call.receive():
+            data = b"".join(BytesMessage.FromString(message).data for message in batch)
+            try:
+                await loop.run_in_executor(workers, file.write, data)
+            except OSError as error:
+                on_failure(error)
+                raise
+
+    return {_FILE_SEND: handle}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from watcher.buildkit import filesync
 from watcher.buildkit.errors import BuildkitError, RpcError, SolveFailed
@@ -22,7 +22,7 @@ from watcher.buildkit.messages.control_pb2 import (
 from watcher.buildkit.messages.control_pb2 import SolveRequest as SolveMessage
 from watcher.buildkit.packets import StatPackets
 from watcher.buildkit.progress import Progress, ProgressReader
-from watcher.buildkit.session import CredentialsFor, Session, build_secrets, registry_logins
+from watcher.buildkit.session import CredentialsFor, Session, build_secrets, registry_logins, take_output
 from watcher.buildkit.sources import ContextSource
 
 _SOLVE = "/moby.buildkit.v1.Control/Solve"
@@ -54,7 +54,8 @@ class SolveRequest:
 
     `names` are full references, such as `docker.io/library/x:tag`, that the image gets. `exporter` is `moby`
     for an engine's image store, `image` for a standalone buildkitd; empty builds without a result.
-    `exporter_attrs` are added to it, e.g. `compression=uncompressed`.
+    `exporter_attrs` are added to it, e.g. `compression=uncompressed`. `output` is the file, open for writing,
+    that an exporter writes into: `docker` or `oci` of a standalone buildkitd, or `tar`.
 
     `image_resolve_mode` `local` does not ask a registry for a base image that is here; `default` and `pull`
     do. `network` is the network of every RUN: `none`, `host` (needs `entitlements=("network.host",)`) or
@@ -81,6 +82,7 @@ class SolveRequest:
     entitlements: tuple[str, ...] = ()
     secrets: Mapping[str, bytes | Path] = field(default_factory=dict)
     credentials: CredentialsFor | None = None
+    output: BinaryIO | None = None
 
     def frontend(self) -> dict[str, str]:
         """The FrontendAttrs of the Dockerfile frontend (moby/buildkit, frontend/dockerui/config.go)."""
@@ -162,21 +164,21 @@ class _Run:
         self._on_progress = on_progress
         self._progress = ProgressReader()
         self._ref = secrets.token_hex(16)
-        self._source_failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self._failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         contexts = filesync.FileSync(
             {"context": request.context, "dockerfile": request.dockerfile},
             packets=packets,
             workers=workers,
-            on_failure=self._source_failed,
+            on_failure=self._failed,
         )
-        self._session = Session(
-            request.shared_key,
-            {
-                filesync.METHOD: contexts.diff_copy,
-                **registry_logins(request.credentials, workers),
-                **build_secrets(request.secrets, workers),
-            },
-        )
+        handlers = {
+            filesync.METHOD: contexts.diff_copy,
+            **registry_logins(request.credentials, workers),
+            **build_secrets(request.secrets, workers),
+        }
+        if request.output is not None:
+            handlers |= take_output(request.output, workers, self._failed)
+        self._session = Session(request.shared_key, handlers)
 
     async def result(self) -> SolveResult:
         """Run everything and end everything."""
@@ -201,11 +203,11 @@ class _Run:
         self, solving: asyncio.Task[bytes], session: asyncio.Task[None], status: asyncio.Task[None]
     ) -> None:
         """Wait until the build has ended. Raises what makes going on pointless."""
-        waiting: set[asyncio.Future[Any]] = {solving, session, status, self._source_failure}
+        waiting: set[asyncio.Future[Any]] = {solving, session, status, self._failure}
         while not solving.done():
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if self._source_failure in done:
-                raise self._source_failure.result()
+            if self._failure in done:
+                raise self._failure.result()
             if status in done:
                 # Raises what the listener raised, if it did.
                 status.result()
@@ -222,9 +224,9 @@ class _Run:
                 raise SolveFailed(f"the engine ended the session of the build: {error}") from error
             raise SolveFailed("the engine ended the session of the build")
 
-    def _source_failed(self, error: Exception) -> None:
-        if not self._source_failure.done():
-            self._source_failure.set_result(error)
+    def _failed(self, error: Exception) -> None:
+        if not self._failure.done():
+            self._failure.set_result(error)
 
     def _read_result(self, solving: asyncio.Task[bytes]) -> SolveResult:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -55,7 +56,7 @@ class Entry(Protocol):
 
 
 class ContextSource(Protocol):
-    """The files of a context. Its methods are called from a worker thread, one at a time."""
+    """The files of a context. Its methods are called from worker threads, maybe from two at once."""
 
     def entries(self) -> Sequence[Entry]:
         """All entries in `walk_order`, every parent directory included; the same for the length of a build.
@@ -148,6 +149,7 @@ class DirectorySource:
         self.excludes = tuple(excludes)
         self._root = root
         self._found: dict[str, tuple[FileEntry, tuple[int, int, int, int]]] | None = None
+        self._looking = threading.Lock()
 
     def entries(self) -> Sequence[Entry]:
         """The entries of the first look. Raises `OSError` if a directory cannot be read."""
@@ -172,10 +174,11 @@ class DirectorySource:
         return _stamp(status) == stamp and status.st_mode == entry.mode
 
     def _listing(self) -> dict[str, tuple[FileEntry, tuple[int, int, int, int]]]:
-        if self._found is None:
-            found = dict(self._walk("", PatternMatcher(self.excludes)))
-            self._found = {path: found[path] for path in sorted(found, key=walk_order)}
-        return self._found
+        with self._looking:
+            if self._found is None:
+                found = dict(self._walk("", PatternMatcher(self.excludes)))
+                self._found = {path: found[path] for path in sorted(found, key=walk_order)}
+            return self._found
 
     def _walk(
         self, directory: str, matcher: PatternMatcher

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher.buildkit.errors import IgnorePatternError
@@ -182,11 +182,13 @@ def walked_one_by_one(patterns: list[str], path: str) -> bool:
     return matched
 
 
+@settings(deadline=None)
 @given(PATTERNS, PATHS)
 def test_merging_neighbouring_patterns_changes_no_result(patterns: list[str], path: str):
     assert PatternMatcher(patterns).excluded(path) is walked_one_by_one(patterns, path)
 
 
+@settings(deadline=None)
 @given(PATTERNS, st.lists(PATHS, max_size=8), PATHS)
 def test_what_was_asked_before_changes_no_result(patterns: list[str], earlier: list[str], path: str):
     matcher = PatternMatcher(patterns)
@@ -195,6 +197,7 @@ def test_what_was_asked_before_changes_no_result(patterns: list[str], earlier: l
     assert matcher.excluded(path) is PatternMatcher(patterns).excluded(path)
 
 
+@settings(deadline=None)
 @given(PATTERNS, PATHS, PATHS)
 def test_everything_below_a_prunable_directory_is_excluded(patterns: list[str], directory: str, below: str):
     matcher = PatternMatcher(patterns)
@@ -202,6 +205,7 @@ def test_everything_below_a_prunable_directory_is_excluded(patterns: list[str], 
         assert matcher.excluded(f"{directory}/{below}")
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=string.printable + "é\ufeff\u2028", max_size=60))
 def test_every_pattern_read_from_an_ignore_file_is_clean_and_on_one_line(text: str):
     for pattern in parse_dockerignore(text):
@@ -210,6 +214,7 @@ def test_every_pattern_read_from_an_ignore_file_is_clean_and_on_one_line(text: s
         assert not bare or clean(bare) == bare
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab/.", max_size=12))
 def test_clean_is_idempotent_and_leaves_no_empty_or_dot_component(path: str):
     once = clean(path)

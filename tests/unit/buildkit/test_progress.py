@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher.buildkit import Progress, StepFinished, StepLog, StepStarted, StepStatus, StepWarning
@@ -112,6 +112,7 @@ def test_lines_that_come_after_the_end_of_their_step_are_not_lost():
     assert events[-1].text == "late"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.lists(st.integers(0, 60), max_size=6))
 def test_no_byte_of_the_output_is_lost_or_doubled_however_it_is_cut(data: bytes, cuts: list[int]):
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})

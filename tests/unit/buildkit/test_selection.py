@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher.buildkit import FileEntry, IgnorePatternError
@@ -103,6 +103,7 @@ PATTERN = st.lists(st.sampled_from(["a", "b", "*", "**", "a*", "a.go", "é"]), m
 PATTERNS = st.lists(st.builds(str.__add__, st.sampled_from(["", "", "!"]), PATTERN), max_size=4).map(tuple)
 
 
+@settings(deadline=None)
 @given(TREES, PATTERNS)
 def test_what_stays_is_what_is_not_excluded_and_the_way_to_it(
     entries: list[FileEntry], exclude: tuple[str, ...]
@@ -114,6 +115,7 @@ def test_what_stays_is_what_is_not_excluded_and_the_way_to_it(
     assert kept == sorted(wanted | way, key=walk_order)
 
 
+@settings(deadline=None)
 @given(TREES, st.lists(PATTERN.filter(lambda each: "*" not in each), min_size=1, max_size=3).map(tuple))
 def test_plain_paths_select_as_the_same_paths_written_as_patterns(
     entries: list[FileEntry], paths: tuple[str, ...]
@@ -124,6 +126,7 @@ def test_plain_paths_select_as_the_same_paths_written_as_patterns(
     assert plain == [entry.path for entry in select(entries, Wanted(include=spelled))]
 
 
+@settings(deadline=None)
 @given(TREES, PATTERNS)
 def test_applying_the_same_patterns_twice_changes_nothing(entries: list[FileEntry], exclude: tuple[str, ...]):
     once = select(entries, Wanted(exclude=exclude))

@@ -30,12 +30,16 @@ from watcher.buildkit import (
     StepFinished,
     StepLog,
     StepStarted,
+    filesync,
 )
 from watcher.buildkit import solve as solve_module
+from watcher.buildkit.grpc import frame
 from watcher.buildkit.messages.auth_pb2 import CredentialsRequest, CredentialsResponse
-from watcher.buildkit.messages.control_pb2 import StatusResponse, Vertex, VertexLog
+from watcher.buildkit.messages.control_pb2 import BytesMessage, StatusResponse, Vertex, VertexLog
+from watcher.buildkit.messages.fsutil_pb2 import Packet
 from watcher.buildkit.messages.health_pb2 import HealthCheckResponse
 from watcher.buildkit.messages.secrets_pb2 import GetSecretRequest, GetSecretResponse
+from watcher.buildkit.selection import Wanted, select
 from watcher.buildkit.sources import ContextSource
 
 DOCKERFILE = MemorySource({"Dockerfile": b"FROM scratch\n"})
@@ -141,6 +145,68 @@ async def test_only_what_changed_is_sent_again():
     assert engine.builds[1].requested == ["pkg/file7.go", "pkg/new.go"]
     assert len(engine.builds[2].requested) == 200
     assert engine.kept["project", "context"].contents == files
+
+
+async def test_patterns_that_the_source_has_applied_are_not_applied_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    for name in ("a.go", "b.md"):
+        (tmp_path / name).write_bytes(b"x")
+    applied: list[Wanted] = []
+
+    def noting(entries: Sequence[Entry], wanted: Wanted) -> Sequence[Entry]:
+        applied.append(wanted)
+        return select(entries, wanted)
+
+    async def script(build: Build) -> dict[str, str]:
+        await build.receive(exclude_patterns=["*.md"])
+        assert list(build.engine.kept["project", "context"].contents) == ["a.go"]
+        await build.receive(exclude_patterns=["*.go"])
+        assert list(build.engine.kept["project", "context"].contents) == []
+        return IMAGE
+
+    monkeypatch.setattr(filesync, "select", noting)
+    async with running(FakeEngine(script)) as (client, _):
+        await client.solve(request(DirectorySource(tmp_path, ["*.md"])), ignore)
+    assert [wanted.exclude for wanted in applied] == [(), ("*.go",)]
+
+
+async def test_encoded_names_in_a_request_are_decoded():
+    async def script(build: Build) -> dict[str, str]:
+        found = await build.receive(followpaths=["%C3%A9+x", "a%2Bb"], followpaths_encoded=["1"])
+        assert list(found.contents) == ["a+b", "é x"]
+        found = await build.receive(followpaths=["a+b"])
+        assert list(found.contents) == ["a+b"]
+        return IMAGE
+
+    async with running(FakeEngine(script)) as (client, _):
+        await client.solve(request(MemorySource({"é x": b"1", "a+b": b"2", "c": b"3"})), ignore)
+
+
+async def test_a_request_for_what_has_no_contents_fails_the_build():
+    async def script(build: Build) -> dict[str, str]:
+        with build.session.open("/moby.filesync.v1.FileSync/DiffCopy", [("dir-name", "context")]) as call:
+            await call.send(frame(Packet(type=Packet.PACKET_REQ, ID=7).SerializeToString()))
+            while await call.receive():
+                pass
+        return IMAGE
+
+    async with running(FakeEngine(script)) as (client, _):
+        with pytest.raises(SolveFailed, match="entry 7, which has none"):
+            await client.solve(request(), ignore)
+
+
+async def test_the_engines_own_trouble_with_the_context_is_told():
+    async def script(build: Build) -> dict[str, str]:
+        with build.session.open("/moby.filesync.v1.FileSync/DiffCopy", [("dir-name", "context")]) as call:
+            await call.send(frame(Packet(type=Packet.PACKET_ERR, data=b"disk full").SerializeToString()))
+            while await call.receive():
+                pass
+        return IMAGE
+
+    async with running(FakeEngine(script)) as (client, _):
+        with pytest.raises(SolveFailed, match="could not take the context: disk full"):
+            await client.solve(request(), ignore)
 
 
 async def test_progress_is_told_in_order_and_lines_stay_whole():
@@ -286,6 +352,36 @@ async def test_registry_logins_come_from_the_callers_function_in_a_thread():
     assert answers == [("me", "hush"), ("", "")]
     assert all(name.startswith("buildkit") for name in threads)
     assert "hush" not in repr(Credentials("me", "hush"))
+
+
+async def send_archive(build: Build) -> dict[str, str]:
+    with build.session.open("/moby.filesync.v1.FileSend/DiffCopy", [("exporter-md-x", "y")]) as call:
+        for part in (b"one", b"", b"two" * 500_000):
+            await call.send(frame(BytesMessage(data=part).SerializeToString()))
+        call.end()
+        assert await call.receive() == []
+    return IMAGE
+
+
+async def test_what_an_exporter_sends_is_written_to_the_output(tmp_path: Path):
+    with (tmp_path / "image.tar").open("wb") as file:
+        async with running(FakeEngine(send_archive)) as (client, _):
+            await client.solve(request(exporter="docker", output=file), ignore)
+        assert not file.closed
+    assert (tmp_path / "image.tar").read_bytes() == b"one" + b"two" * 500_000
+
+
+async def test_an_output_that_cannot_be_written_fails_the_build():
+    with open("/dev/full", "wb", buffering=0) as file:
+        async with running(FakeEngine(send_archive)) as (client, _):
+            with pytest.raises(OSError, match="No space left"):
+                await client.solve(request(exporter="docker", output=file), ignore)
+
+
+async def test_an_exporter_that_sends_a_file_nobody_wants_is_refused():
+    async with running(FakeEngine(send_archive)) as (client, _):
+        with pytest.raises(SolveFailed, match="is not served"):
+            await client.solve(request(exporter="docker"), ignore)
 
 
 class Changing:

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher.buildkit import ContextChanged, DirectorySource, FileEntry, MemorySource
@@ -17,6 +17,7 @@ from watcher.buildkit.packets import StatPackets, data_packet, go_mode, stat_pac
 from watcher.buildkit.sources import walk_order
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab/-.é\udc80", min_size=1, max_size=6)))
 def test_walk_order_is_name_by_name_in_bytes(paths: list[str]):
     by_components = sorted(paths, key=lambda path: [os.fsencode(name) for name in path.split("/")])
@@ -71,6 +72,7 @@ def test_files_in_memory_come_with_their_directories():
     assert source.open("b/c/d").read() == b"1"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=20), st.binary(max_size=20))
 def test_the_time_of_a_file_in_memory_follows_from_its_contents(one: bytes, other: bytes):
     (first,), (second,) = MemorySource({"a": one}).entries(), MemorySource({"a": other}).entries()
@@ -133,12 +135,20 @@ def test_packets_of_the_same_entries_are_made_once():
     for name, entry in (("a", one), ("b", two)):
         for attribute, value in (("path", name), ("mode", stat.S_IFREG), ("size", 1), ("linkname", "")):
             object.__setattr__(entry, attribute, value)
-    first = packets.encode([one, two])
+    first = packets.encode("context", [one, two])
     made.clear()
-    assert packets.encode([one, two]) == first
+    assert packets.encode("context", [one, two]) == first
     assert made == []
-    assert packets.encode([FileEntry("a", stat.S_IFREG, 2, 1), two]) != first
+    assert packets.encode("context", [FileEntry("a", stat.S_IFREG, 2, 1), two]) != first
     assert made == []
+
+
+def test_packets_of_a_few_purposes_are_kept_beside_each_other():
+    packets = StatPackets()
+    entries = [FileEntry("a", stat.S_IFREG, 1, 1)]
+    for purpose in range(20):
+        assert packets.encode(purpose, entries) == stat_packet(entries[0])
+    assert list(packets._kept) == [16, 17, 18, 19]
 
 
 def test_a_data_packet_carries_index_and_bytes():
