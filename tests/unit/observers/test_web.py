@@ -1,0 +1,473 @@
+"""The HTTP surface, served for real on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import re
+import signal
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+
+from tests.unit.observers.conftest import told
+from tests.unit.observers.story import SERVICE, Story, image, revision
+from tests.unit.observers.web import Desk, Site, site
+from watcher.errors import ConfigError
+from watcher.observe import (
+    DaemonStopping,
+    DeployFinished,
+    DeployOutcome,
+    EngineDown,
+    EngineUp,
+    Paused,
+    StepOutput,
+    Wanted,
+)
+from watcher.settings import HttpSettings
+from watcher.state import StatusBoard
+from watcher.status import BuildList, LogList, Settled, Status
+from watcher.web import create_app, serve
+from watcher.web.app import page
+from watcher.web.server import listen
+from watcher.web.stream import position
+
+ACTIONS = ("rebuild", "pause", "resume", "rescan")
+
+
+@asynccontextmanager
+async def listening(at: Site, **headers: str) -> AsyncGenerator[AsyncIterator[dict[str, Any]]]:
+    """The messages of the event stream, as they come: event, id, data."""
+
+    async def read(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+        current: dict[str, Any] = {}
+        async for line in answer.aiter_lines():
+            name, _, value = line.partition(": ")
+            if name in ("event", "id", "data"):
+                current[name] = json.loads(value) if name == "data" else value
+            elif not line and current:
+                yield current
+                current = {}
+
+    async with at.client.stream("GET", "/api/events", headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        yield read(answer)
+
+
+# Reading.
+
+
+async def test_the_status_is_the_board(story: Story) -> None:
+    async with site(story.cycle(1).failing(2)) as at:
+        answer = await at.client.get("/api/status")
+        assert Status.model_validate_json(answer.content) == at.board.status
+        assert answer.headers["content-type"] == "application/json"
+
+
+async def test_builds_come_newest_first_and_as_many_as_asked(story: Story) -> None:
+    async with site(story.cycle(1).cycle(2).failing(3)) as at:
+        answer = BuildList.model_validate_json((await at.client.get("/api/builds?limit=2")).content)
+        assert [build.revision for build in answer.builds] == [revision(3), revision(2)]
+
+
+async def test_logs_are_told_by_source_and_from_a_line_on(story: Story) -> None:
+    async with site(story.failing(1).said("one\ntwo\nthree")) as at:
+
+        async def texts(query: str) -> list[str]:
+            answer = await at.client.get(f"/api/logs?{query}")
+            return [line.text for line in LogList.model_validate_json(answer.content).lines]
+
+        assert await texts("source=container&tail=2") == ["two", "three"]
+        assert await texts("after=5") == ["three"]
+        assert len(await texts("source=build")) == 3
+
+
+async def test_metrics_come_in_the_format_that_is_asked_for(story: Story) -> None:
+    async with site(story.cycle(1)) as at:
+        plain = await at.client.get("/metrics")
+        assert plain.headers["content-type"].startswith("text/plain; version=")
+        better = await at.client.get(
+            "/metrics", headers={"accept": "application/openmetrics-text;version=1.0.0"}
+        )
+        assert better.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+        assert better.text.endswith("# EOF\n")
+
+
+async def test_alive_at_once_ready_when_tree_and_engine_are_known() -> None:
+    story = Story().start()
+    async with site(story) as at:
+        assert (await at.client.get("/livez")).text == "ok\n"
+        waiting = await at.client.get("/readyz")
+        assert (waiting.status_code, waiting.text) == (503, "the tree is not known yet: go-server\n")
+        for event in Story().start().save(1).events:
+            at.board.notify(event)
+        assert (await at.client.get("/readyz")).text == "ok\n"
+        at.board.notify(EngineDown(reason="refused", retry_in=1))
+        assert (await at.client.get("/readyz")).text == "the engine does not answer: refused\n"
+        at.board.notify(EngineUp(version="", store="", endpoint=""))
+        at.board.notify(DaemonStopping(reason="SIGTERM"))
+        assert (await at.client.get("/readyz")).text == "stopping\n"
+
+
+async def test_a_service_must_be_named_when_there_are_two(story: Story) -> None:
+    story.events += Story("other").start().events
+    async with site(story) as at:
+        answer = await at.client.get("/api/builds")
+        assert answer.status_code == 404
+        assert answer.json()["detail"].endswith("there is no such service (known: go-server, other)")
+        assert (await at.client.get("/api/builds?service=other")).json()["service"] == "other"
+        assert (await at.client.post("/api/rebuild?service=none")).status_code == 404
+        assert at.desk.asked == []
+
+
+# Actions.
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+async def test_an_action_reaches_the_daemon(story: Story, action: str) -> None:
+    async with site(story) as at:
+        answer = await at.client.post(f"/api/{action}")
+        assert answer.status_code == 202
+        assert at.desk.asked == [(action, SERVICE)]
+        assert (await at.client.get(f"/api/{action}")).status_code == 405
+
+
+async def test_a_rescan_gives_the_revision_or_says_why_not(story: Story) -> None:
+    async with site(story) as at:
+        assert (await at.client.post("/api/rescan")).json()["revision"] == revision(1)
+        at.desk.gone = True
+        answer = await at.client.post("/api/rescan")
+        assert (answer.status_code, answer.json()["detail"]) == (503, "the project folder is gone")
+
+
+async def test_waiting_ends_when_the_tree_is_live(story: Story) -> None:
+    async with site(story.save(1).begin(1)) as at:
+        waiting = asyncio.create_task(at.client.post("/api/wait?timeout=20"))
+        while not at.desk.asked:
+            await asyncio.sleep(0.01)
+        mark = len(story.events)
+        for event in story.steps(1).built(1).deploy(1).events[mark:]:
+            at.board.notify(event)
+        settled = Settled.model_validate_json((await waiting).content)
+        assert (settled.outcome, settled.revision) == ("live", revision(1))
+
+
+@pytest.mark.parametrize("then", ["newer is live", "failed", "paused", "nothing", "the daemon stops"])
+async def test_waiting_ends_when(story: Story, then: str) -> None:
+    async with site(story.save(1)) as at:
+        query = "timeout=0.05" if then == "nothing" else "timeout=20"
+        waiting = asyncio.create_task(at.client.post(f"/api/wait?{query}"))
+        while not at.desk.asked:
+            await asyncio.sleep(0.01)
+        mark = len(story.events)
+        match then:
+            case "newer is live":
+                story.cycle(2)
+            case "failed":
+                story.begin(1).broken(1)
+            case "paused":
+                story.tell(Paused, paused=True)
+            case "the daemon stops":
+                at.board.close()
+        for event in story.events[mark:]:
+            at.board.notify(event)
+        settled = Settled.model_validate_json((await waiting).content)
+        expected = {
+            "newer is live": ("live", revision(2)),
+            "failed": ("failed", revision(1)),
+            "paused": ("paused", revision(1)),
+        }
+        assert (settled.outcome, settled.revision) == expected.get(then, ("timeout", revision(1)))
+        assert (settled.failure is not None) == (then == "failed")
+
+
+# The event stream.
+
+
+async def test_the_stream_begins_with_the_whole_status(story: Story) -> None:
+    async with site(story.cycle(1)) as at, listening(at) as news:
+        first = await anext(news)
+        assert first["event"] == "status"
+        assert Status.model_validate(first["data"]) == at.board.status
+
+
+async def test_changes_and_lines_follow(story: Story) -> None:
+    async with site(story.cycle(1)) as at, listening(at) as news:
+        await anext(news)
+        for event in Story().save(2).said("hello").events:
+            at.board.notify(event)
+        found = {item["event"]: item["data"] for item in (await anext(news), await anext(news))}
+        assert found["status"]["services"][0]["wanted"]["revision"] == revision(2)
+        assert [line["text"] for line in found["lines"]["lines"]] == ["hello"]
+
+
+async def test_a_client_that_comes_back_gets_the_lines_it_missed(story: Story) -> None:
+    async with site(story.cycle(1).said("one")) as at:
+        async with listening(at) as news:
+            last = (await anext(news))["id"]
+        for event in Story().said("two").said("three").events:
+            at.board.notify(event)
+        async with listening(at, **{"last-event-id": last}) as news:
+            assert (await anext(news))["event"] == "status"
+            lines = (await anext(news))["data"]
+        assert [line["text"] for line in lines["lines"]] == ["two", "three"]
+        assert lines["dropped"] is False
+
+
+def test_where_a_client_goes_on(story: Story) -> None:
+    board = told(story.said("one\ntwo\nthree"))
+    boot = board.status.daemon.boot
+    assert position(board, f"{boot}.1") == 1
+    assert position(board, f"{boot}.99") == 3  # never beyond what there is
+    for stranger in ("", "x", "other.1", f"{boot}.", f"{boot}.-1", f"{boot}.1.2", f"{boot}.²"):
+        assert position(board, stranger) == 3
+
+
+async def test_a_burst_of_events_is_one_message(story: Story) -> None:
+    async with site(story.cycle(1)) as at, listening(at) as news:
+        await anext(news)
+        for number in range(500):
+            at.board.notify(Paused(service=SERVICE, paused=number % 2 == 1))
+        assert (await anext(news))["data"]["services"][0]["paused"] is True
+        at.board.notify(Paused(service=SERVICE, paused=False))
+        assert (await anext(news))["data"]["services"][0]["paused"] is False
+
+
+async def test_fifty_clients_through_two_hundred_builds_leave_nothing_behind(story: Story) -> None:
+    async with site(story.cycle(0)) as at:
+
+        async def follow() -> str:
+            async with (
+                httpx.AsyncClient(base_url=at.url, timeout=60, trust_env=False) as client,
+                client.stream("GET", "/api/events") as answer,
+            ):
+                async for line in answer.aiter_lines():
+                    if line.startswith("data: ") and revision(200) in line and '"phase":"live"' in line:
+                        return "seen"
+            return "ended"
+
+        clients = [asyncio.create_task(follow()) for _ in range(50)]
+        while len(at.board._waiters) < 50:
+            await asyncio.sleep(0.01)
+        for number in range(1, 201):
+            cycle = Story().cycle(number)
+            for event in cycle.events:
+                at.board.notify(event)
+            at.board.notify(StepOutput(service=SERVICE, revision="r", step="s", text="line", stage="b"))
+            await asyncio.sleep(0)
+        assert await asyncio.gather(*clients) == ["seen"] * 50
+        while at.board._waiters:
+            await asyncio.sleep(0.01)
+        assert len(at.board.builds(SERVICE)) == 100
+    gc.collect()
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+async def test_the_daemon_stops_although_clients_listen(story: Story) -> None:
+    async with site(story.cycle(1)) as at, at.client.stream("GET", "/api/events") as answer:
+        lines = answer.aiter_lines()
+        assert await anext(lines) == "event: status"
+        at.board.close()
+        assert [line async for line in lines][-1] == ""
+
+
+# Who may ask.
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "10.0.0.7", "watcher", "", "[::1", "a b"]
+)
+async def test_a_name_that_somebody_else_could_own_is_refused(story: Story, host: str) -> None:
+    async with site(story) as at:
+        answer = await at.client.get("/api/status", headers={"host": host})
+        assert answer.status_code == 421
+        assert "localhost" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:9001", "127.0.0.1", "127.1.2.3:1", "[::1]:9001", "app.localhost", "LOCALHOST"]
+)
+async def test_names_of_this_machine_are_taken(story: Story, host: str) -> None:
+    async with site(story) as at:
+        assert (await at.client.get("/api/status", headers={"host": host})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://localhost:9000"},  # the app itself, on another port, is another origin
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+    ids=str,
+)
+async def test_another_site_cannot_act(story: Story, headers: dict[str, str]) -> None:
+    async with site(story) as at:
+        for action in ACTIONS:
+            assert (await at.client.post(f"/api/{action}", headers=headers)).status_code == 403
+        assert at.desk.asked == []
+
+
+async def test_the_page_itself_can_act(story: Story) -> None:
+    async with site(story) as at:
+        headers = {"origin": at.url.rstrip("/"), "sec-fetch-site": "same-origin"}
+        assert (await at.client.post("/api/pause", headers=headers)).status_code == 202
+
+
+async def test_no_answer_may_be_read_by_another_site(story: Story) -> None:
+    async with site(story) as at:
+        for path in ("/", "/api/status", "/metrics", "/openapi.json", "/nothing"):
+            answer = await at.client.get(path)
+            assert not [name for name in answer.headers if name.startswith("access-control-")]
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+            assert answer.headers["date"].endswith("GMT")
+        preflight = await at.client.options("/api/rebuild", headers={"access-control-request-method": "POST"})
+        assert preflight.status_code == 405
+
+
+def test_beyond_loopback_a_token_is_a_must() -> None:
+    for host in ("0.0.0.0", "::", "192.168.1.5", ""):
+        with pytest.raises(ConfigError, match=r"http\.token: must be set"):
+            create_app(StatusBoard(), CollectorRegistry(), Desk(), HttpSettings(host=host))
+
+
+async def test_beyond_loopback_only_who_has_the_token_is_answered(story: Story) -> None:
+    async with site(story, host="0.0.0.0", token="correct horse") as at:
+        assert (await at.client.get("/livez")).status_code == 200
+        for headers in (
+            {},
+            {"authorization": "Bearer wrong"},
+            {"authorization": "Basic correct horse"},
+            {"cookie": "watcher=correct horse"},
+            {"cookie": 'watcher="'},
+        ):
+            for path in (
+                "/",
+                "/api/status",
+                "/metrics",
+                "/openapi.json",
+                "/?token=wrong",
+                "/metrics?token=correct+horse",
+            ):
+                refused = await at.client.get(path, headers=headers)
+                assert refused.status_code == 401
+                assert refused.headers["www-authenticate"] == "Bearer"
+        good = {"authorization": "Bearer correct horse"}
+        assert (await at.client.get("/metrics", headers=good)).status_code == 200
+        for host, code in (("watcher:9001", 200), ("192.168.1.5:9001", 200), ("evil.example", 421)):
+            assert (await at.client.get("/api/status", headers=good | {"host": host})).status_code == code
+
+
+async def test_a_browser_trades_the_token_for_a_cookie(story: Story) -> None:
+    async with site(story, host="0.0.0.0", token="correct horse") as at:
+        answer = await at.client.get("/?token=correct+horse")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        cookie = answer.headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=strict" in cookie
+        assert "correct" not in cookie
+        assert (await at.client.get("/api/status")).status_code == 200  # the client keeps cookies
+
+
+# The page and the document about the API.
+
+
+async def test_the_page_needs_nothing_from_elsewhere(story: Story) -> None:
+    async with site(story) as at:
+        answer = await at.client.get("/")
+        assert answer.status_code == 200
+        assert len(answer.content) < 60_000
+        assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", answer.text)
+        assert "@import" not in answer.text
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert policy == page()[1]
+
+
+async def test_no_page_loads_from_a_cdn(story: Story) -> None:
+    async with site(story) as at:
+        for path in ("/docs", "/redoc"):
+            assert (await at.client.get(path)).status_code == 404
+
+
+async def test_the_api_describes_itself(story: Story) -> None:
+    async with site(story) as at:
+        document = (await at.client.get("/openapi.json")).json()
+        assert set(document["paths"]) == {
+            "/livez",
+            "/readyz",
+            "/api/status",
+            "/api/builds",
+            "/api/logs",
+            "/api/events",
+            "/api/wait",
+            *(f"/api/{action}" for action in ACTIONS),
+        }
+        schema = document["components"]["schemas"]["ServiceStatus"]["properties"]
+        assert schema["stale"]["description"].startswith("Whether what serves differs from the tree")
+
+
+# The server.
+
+
+def test_a_port_in_use_is_one_clear_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            ConfigError, match=rf"http\.port = {port}: is in use by another program; stop it or"
+        ):
+            listen("127.0.0.1", port)
+
+
+def test_an_address_of_another_machine_is_one_clear_sentence() -> None:
+    for host in ("192.0.2.1", "no-such-name.invalid"):
+        with pytest.raises(ConfigError, match=r"http\.host = "):
+            listen(host, 0)
+
+
+async def test_signals_stay_with_the_daemon(story: Story) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    async with site(story) as at:
+        await at.client.get("/livez")
+        assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+async def test_the_url_can_be_opened_wherever_it_listens() -> None:
+    board = StatusBoard()
+    settings = HttpSettings(host="0.0.0.0", token="t")
+    app = create_app(board, CollectorRegistry(), Desk(), settings)
+    async with serve(app, "0.0.0.0", 0) as url:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
+
+
+async def test_an_error_in_the_daemon_still_closes_the_port(story: Story) -> None:
+    ports = []
+
+    async def fail() -> None:
+        async with site(story) as at:
+            ports.append(int(at.url.rsplit(":", 1)[1].strip("/")))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    listen("127.0.0.1", ports[0]).close()
+
+
+async def test_deploys_and_wishes_of_a_live_tree_are_settled_at_once(story: Story) -> None:
+    story.tell(Wanted, revision=revision(1), changes=(), summary="", saved_at=story.now)
+    outcome = DeployOutcome.ADOPTED
+    story.tell(DeployFinished, revision=revision(1), image=image(1), outcome=outcome, seconds=0.1)
+    async with site(story) as at:
+        assert (await at.client.post("/api/wait?timeout=0")).json()["outcome"] == "live"

@@ -1,0 +1,66 @@
+"""The app, its controls and a client, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx
+from prometheus_client import CollectorRegistry
+
+from tests.unit.observers.conftest import told
+from tests.unit.observers.story import Story, revision
+from watcher.errors import UserError
+from watcher.metrics import Metrics
+from watcher.observe import Failure
+from watcher.settings import HttpSettings
+from watcher.state import StatusBoard
+from watcher.web import create_app, serve
+
+
+@dataclass
+class Desk:
+    """Controls that remember what they were asked."""
+
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    revision: str = revision(1)
+    gone: bool = False
+
+    def rebuild(self, service: str) -> None:
+        self.asked.append(("rebuild", service))
+
+    def pause(self, service: str) -> None:
+        self.asked.append(("pause", service))
+
+    def resume(self, service: str) -> None:
+        self.asked.append(("resume", service))
+
+    async def rescan(self, service: str) -> str:
+        self.asked.append(("rescan", service))
+        if self.gone:
+            raise UserError(Failure("config", "the project folder is gone"))
+        return self.revision
+
+
+@dataclass
+class Site:
+    client: httpx.AsyncClient
+    board: StatusBoard
+    desk: Desk
+    url: str
+
+
+@asynccontextmanager
+async def site(story: Story, **settings: str) -> AsyncGenerator[Site]:
+    """The app served on a free loopback port, having heard `story`; `settings` are those of the app."""
+    board, registry, desk = told(story), CollectorRegistry(), Desk()
+    metrics = Metrics(registry)
+    for event in story.events:
+        metrics.notify(event)
+    app = create_app(board, registry, desk, HttpSettings.model_validate(settings))
+    async with (
+        serve(app, "127.0.0.1", 0) as url,
+        httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client,
+    ):
+        yield Site(client, board, desk, url)
