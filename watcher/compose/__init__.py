@@ -4,16 +4,10 @@ What is not understood is refused with its name and place, never dropped in sile
 the compose file and the files it names; `container_config` and the rest are pure.
 """
 
-from watcher.compose.container import (
-    compose_labels,
-    config_digest,
-    container_config,
-    further_networks,
-    network_config,
-    published,
-    volume_config,
-)
-from watcher.compose.load import FILE_NAMES, find_compose_file, load
+from watcher.compose.container import config_digest, container_config, further_networks, published
+from watcher.compose.load import FILE_NAMES, find_compose_file, find_overrides, load
+from watcher.compose.needs import check_api, needs
+from watcher.compose.objects import compose_labels, network_config, volume_config
 from watcher.compose.spec import (
     Attachment,
     BuildSpec,
@@ -45,12 +39,15 @@ __all__ = [
     "ServiceSpec",
     "Subnet",
     "VolumeSpec",
+    "check_api",
     "compose_labels",
     "config_digest",
     "container_config",
     "find_compose_file",
+    "find_overrides",
     "further_networks",
     "load",
+    "needs",
     "network_config",
     "published",
     "volume_config",

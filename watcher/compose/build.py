@@ -16,6 +16,7 @@ _REFUSED = {
     "no_cache_filter": "stages are cached all together or not at all; use no_cache",
     "privileged": "builds run without special rights",
 }
+_SECRET_REFUSED = dict.fromkeys(("uid", "gid", "mode"), "RUN --mount=type=secret in the Dockerfile sets it")
 # Keys for which only the value that changes nothing is accepted.
 _ATTESTATIONS = ("provenance", "sbom")
 
@@ -30,48 +31,38 @@ def read_build(
     if not isinstance(field.value, dict):
         return BuildSpec(context=_context(field))
     section = Section(field)
-    for refused, reason in section.drop(_REFUSED):
-        raise refused.error(f"is not supported: {reason}")
+    section.refuse(_REFUSED)
     for name in _ATTESTATIONS:
-        given = section.take(name)
-        if given and given.value is not False and given.text() != "false":
-            raise given.error(
-                "is not supported: the engine's image store keeps no attestations; set it to false"
-            )
-    context = section.take("context")
+        section.read(name, _no_attestation, None)
+    read = section.read
     dockerfile, inline = section.take("dockerfile"), section.take("dockerfile_inline")
     if dockerfile and inline:
         raise inline.error("must not be given beside dockerfile")
-    args, labels = section.take("args"), section.take("labels")
-    contexts, ssh = section.take("additional_contexts"), section.take("ssh")
-    secrets, hosts = section.take("secrets"), section.take("extra_hosts")
-    target, network, shm_size = section.take("target"), section.take("network"), section.take("shm_size")
-    tags, caches, platforms = section.take("tags"), section.take("cache_from"), section.take("platforms")
-    no_cache, pull, limits = section.take("no_cache"), section.take("pull"), section.take("ulimits")
-    section.end("a build section")
-    return BuildSpec(
-        context=_context(context) if context else _context(Field(f"{field.path}.context", ".")),
+    build = BuildSpec(
+        context=_context(section.need("context", "a directory")),
         dockerfile=dockerfile.word() if dockerfile else "Dockerfile",
         dockerfile_inline=inline.text() if inline else None,
-        args=resolved(args, env) if args else {},
-        target=target.word() if target else None,
-        labels=labels.labels() if labels else {},
-        tags=tags.words() if tags else (),
-        secrets=_secrets(secrets, secret_source) if secrets else (),
-        ssh=_ssh(ssh) if ssh else {},
-        additional_contexts=_contexts(contexts) if contexts else {},
-        platform=_platform(platforms) if platforms else "",
-        extra_hosts=read_hosts(hosts) if hosts else (),
-        network=network.word() if network else "",
-        shm_size=shm_size.size() if shm_size else 0,
-        ulimits=read_ulimits(limits) if limits else {},
-        no_cache=no_cache.boolean() if no_cache else False,
-        pull=pull.boolean() if pull else False,
-        cache_from=caches.words() if caches else (),
+        args=read("args", lambda given: _args(given, env), {}),
+        target=read("target", Field.word, None),
+        labels=read("labels", Field.labels, {}),
+        tags=read("tags", Field.words, ()),
+        secrets=read("secrets", lambda given: _secrets(given, secret_source), ()),
+        ssh=read("ssh", _ssh, {}),
+        additional_contexts=read("additional_contexts", _contexts, {}),
+        platform=read("platforms", _platform, ""),
+        extra_hosts=read("extra_hosts", read_hosts, ()),
+        network=read("network", Field.word, ""),
+        shm_size=read("shm_size", Field.size, 0),
+        ulimits=read("ulimits", read_ulimits, {}),
+        no_cache=read("no_cache", Field.boolean, False),
+        pull=read("pull", Field.boolean, False),
+        cache_from=read("cache_from", Field.words, ()),
     )
+    section.end("a build section")
+    return build
 
 
-def resolved(field: Field, env: Mapping[str, str]) -> dict[str, str]:
+def _args(field: Field, env: Mapping[str, str]) -> dict[str, str]:
     """Build args; one without a value takes it from `env`, and is left out when it is not set there."""
     found = {}
     for name, value in field.pairs().items():
@@ -80,6 +71,11 @@ def resolved(field: Field, env: Mapping[str, str]) -> dict[str, str]:
         elif name in env:
             found[name] = env[name]
     return found
+
+
+def _no_attestation(field: Field) -> None:
+    if field.text() != "false":
+        raise field.error("is not supported: the engine's image store keeps no attestations; set it to false")
 
 
 def _context(field: Field) -> Path:
@@ -119,20 +115,14 @@ def _platform(field: Field) -> str:
 def _secrets(field: Field, source: Callable[[Field, str, str], SecretSource]) -> tuple[SecretSource, ...]:
     found = {}
     for item in field.items():
-        name = id_ = ""
+        name = id_ = item
         if isinstance(item.value, dict):
             section = Section(item)
-            given, target = section.take("source"), section.take("target")
-            for refused, _ in section.drop(dict.fromkeys(("uid", "gid", "mode"), "")):
-                raise refused.error("is set in the Dockerfile, with RUN --mount=type=secret")
+            section.refuse(_SECRET_REFUSED)
+            name = section.need("source", "a secret at the top of the file")
+            id_ = section.take("target") or name
             section.end("a build secret")
-            if given is None:
-                raise item.error("must have a source")
-            name = given.word()
-            id_ = target.word() if target else name
-        else:
-            name = id_ = item.word()
-        found[id_] = source(item, name, id_)
+        found[id_.word()] = source(name, name.word(), id_.word())
     return tuple(found.values())
 
 
@@ -173,10 +163,8 @@ def read_ulimits(field: Field) -> dict[str, tuple[int, int]]:
     for name, given in field.mapping().items():
         if isinstance(given.value, dict):
             section = Section(given)
-            soft, hard = section.take("soft"), section.take("hard")
+            soft, hard = section.need("soft", "a number"), section.need("hard", "a number")
             section.end("a ulimit")
-            if soft is None or hard is None:
-                raise given.error("must have both soft and hard")
             found[name] = (soft.integer(-1), hard.integer(-1))
         else:
             limit = given.integer(-1)

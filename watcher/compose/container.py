@@ -1,4 +1,4 @@
-"""A `ServiceSpec` as the bodies that the Engine API wants, and the labels that docker compose looks for.
+"""A `ServiceSpec` as the body that the Engine API wants.
 
 Field names are those of moby's api/swagger.yaml; how compose fills them is compose, pkg/compose/create.go.
 Everything here is understood by API 1.41 (engine 20.10) and later.
@@ -13,19 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from watcher.compose.networks import NETWORK_LABEL, PROJECT_LABEL, VERSION_LABEL, VOLUME_LABEL
 from watcher.compose.spec import (
     Attachment,
-    ComposeProject,
     HealthSpec,
     Limits,
     MountSpec,
-    NetworkSpec,
     ServiceSpec,
-    VolumeSpec,
 )
-
-COMPOSE_VERSION = "2.0.0"  # the compose whose labels these are, for tools that compare it
 
 _NANO = 1_000_000_000
 
@@ -118,31 +112,6 @@ def further_networks(spec: ServiceSpec, name: str) -> dict[str, dict[str, Any]]:
     return {each.network: _endpoint(spec, each, name) for each in spec.networks[1:]}
 
 
-def compose_labels(
-    project: ComposeProject, spec: ServiceSpec, *, config_hash: str, image_id: str
-) -> dict[str, str]:
-    """The labels by which `docker compose ps`, `logs`, `stop` and `down` know the container as theirs.
-
-    `config_hash` cannot be the one that compose computes: `docker compose up` will replace the container.
-    """
-    depends = ",".join(
-        f"{name}:{each.condition}:{'true' if each.restart else 'false'}"
-        for name, each in spec.depends_on.items()
-    )
-    return {
-        PROJECT_LABEL: project.name,
-        "com.docker.compose.service": spec.name,
-        "com.docker.compose.container-number": "1",
-        "com.docker.compose.oneoff": "False",
-        "com.docker.compose.config-hash": config_hash,
-        "com.docker.compose.image": image_id,
-        "com.docker.compose.depends_on": depends,
-        "com.docker.compose.project.working_dir": str(project.directory),
-        "com.docker.compose.project.config_files": ",".join(str(each) for each in project.config_files),
-        VERSION_LABEL: COMPOSE_VERSION,
-    }
-
-
 def config_digest(spec: ServiceSpec) -> str:
     """A stable digest over everything that decides how the container runs; 64 hex digits.
 
@@ -151,58 +120,6 @@ def config_digest(spec: ServiceSpec) -> str:
     decides = dataclasses.replace(spec, build=None, depends_on={}, pull_policy="")
     text = json.dumps(dataclasses.asdict(decides), sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def network_config(project: str, spec: NetworkSpec) -> dict[str, Any]:
-    """The body of `POST /networks/create` for a network that is not external."""
-    body: dict[str, Any] = {
-        "Name": spec.name,
-        "CheckDuplicate": True,
-        "Driver": spec.driver or "bridge",
-        "Options": dict(spec.driver_opts),
-        "Internal": spec.internal,
-        "Attachable": spec.attachable,
-        "Labels": {
-            **spec.labels,
-            NETWORK_LABEL: spec.key,
-            PROJECT_LABEL: project,
-            VERSION_LABEL: COMPOSE_VERSION,
-        },
-    }
-    if spec.enable_ipv4 is not None:
-        body["EnableIPv4"] = spec.enable_ipv4
-    if spec.enable_ipv6 is not None:
-        body["EnableIPv6"] = spec.enable_ipv6
-    if spec.ipam_driver or spec.ipam_options or spec.subnets:
-        body["IPAM"] = {
-            "Driver": spec.ipam_driver or "default",
-            "Options": dict(spec.ipam_options),
-            "Config": [
-                _said(
-                    Subnet=each.subnet,
-                    IPRange=each.ip_range,
-                    Gateway=each.gateway,
-                    AuxiliaryAddresses=dict(each.aux_addresses),
-                )
-                for each in spec.subnets
-            ],
-        }
-    return body
-
-
-def volume_config(project: str, spec: VolumeSpec) -> dict[str, Any]:
-    """The body of `POST /volumes/create` for a volume that is not external."""
-    return {
-        "Name": spec.name,
-        "Driver": spec.driver or "local",
-        "DriverOpts": dict(spec.driver_opts),
-        "Labels": {
-            **spec.labels,
-            VOLUME_LABEL: spec.key,
-            PROJECT_LABEL: project,
-            VERSION_LABEL: COMPOSE_VERSION,
-        },
-    }
 
 
 # Parts of the container's body.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from watcher.compose.units import UnitError, duration, size
 from watcher.errors import ConfigError
+
+Value = TypeVar("Value")
+Default = TypeVar("Default")
 
 _TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 
@@ -158,8 +162,8 @@ class Field:
         return [Field(f"{self.path}[{index}]", each) for index, each in enumerate(self.value)]
 
     def words(self) -> tuple[str, ...]:
-        """A list of words."""
-        return tuple(each.word() for each in self.items())
+        """A list of words, each once: merged definitions may say a thing twice."""
+        return tuple(dict.fromkeys(each.word() for each in self.items()))
 
     def word_or_words(self) -> tuple[str, ...]:
         """A list of words, or one word alone."""
@@ -194,7 +198,7 @@ class Section:
     """A mapping of known keys. Entries are taken one by one; what was not taken in the end is unknown."""
 
     def __init__(self, field: Field) -> None:
-        self.path = field.path
+        self._field = field
         self._fields = field.mapping()
 
     def take(self, key: str) -> Field | None:
@@ -202,11 +206,29 @@ class Section:
         found = self._fields.pop(key, None)
         return found if found is not None and found.value is not None else None
 
-    def drop(self, keys: Mapping[str, str]) -> Iterator[tuple[Field, str]]:
-        """Those of `keys` that are given, each with the reason that `keys` has for it."""
+    def read(self, key: str, how: Callable[[Field], Value], default: Default) -> Value | Default:
+        """The value of `key` as `how` reads it; `default` when it is not given."""
+        found = self.take(key)
+        return default if found is None else how(found)
+
+    def need(self, key: str, what: str) -> Field:
+        """The value of `key`, which must be given; `what` says what it is."""
+        found = self.take(key)
+        if found is None:
+            raise self._field.error(f"must have a {key}, {what}")
+        return found
+
+    def refuse(self, keys: Mapping[str, str]) -> None:
+        """None of `keys` may be given, unless its value asks for nothing; each has its reason."""
         for key, reason in keys.items():
-            if found := self.take(key):
-                yield found, reason
+            found = self.take(key)
+            if found and found.value not in ([], {}, False, ""):
+                raise found.error(f"is not supported: {reason}")
+
+    def ignore(self, keys: Iterable[str]) -> None:
+        """Whatever these keys say does not matter here."""
+        for key in keys:
+            self.take(key)
 
     def end(self, what: str) -> None:
         """Everything must have been taken, but for `x-` extensions."""

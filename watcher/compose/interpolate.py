@@ -2,7 +2,8 @@
 
 The rules are those of compose-go, template/template.go: `$NAME`, `${NAME}`, `${NAME:-default}`,
 `${NAME-default}`, `${NAME:?message}`, `${NAME?message}`, `${NAME:+other}`, `${NAME+other}`, each with
-variables in the part after the operator, and `$$` for a dollar sign. Any other dollar sign is an error.
+variables in the part after the operator, and `$$` for a dollar sign. A `${` that is none of these is an
+error; any other dollar sign stands for itself.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ def _replace(text: str, env: Mapping[str, str], missing: Missing, depth: int) ->
         elif match := _NAME.match(text, dollar + 1):
             out.append(_value(match[0], env, missing))
             at = match.end()
-        else:
-            raise TemplateError("a '$' must begin ${NAME} or $NAME; write '$$' for a dollar sign")
+        else:  # as in `$1` or `$(date)`
+            out.append("$")
+            at = dollar + 1
     out.append(text[at:])
     return "".join(out)
 

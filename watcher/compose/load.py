@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +35,14 @@ FILE_NAMES = (
     "docker-compose.yml",
     "docker-compose.yaml",
 )
+# compose-go, cli/options.go: DefaultFileNames and DefaultOverrideFileNames.
+_OWN_NAMES = FILE_NAMES[4:]
+_OVERRIDE_NAMES = (
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+)
 _PROJECT = "COMPOSE_PROJECT_NAME"
 _PROFILES = "COMPOSE_PROFILES"
 
@@ -53,21 +63,41 @@ def find_compose_file(project: Path, explicit: Path | None) -> Path:
     raise ConfigError("compose_file", None, f"there is no compose file in {project}, such as {FILE_NAMES[0]}")
 
 
+def find_overrides(path: Path) -> tuple[Path, ...]:
+    """The file that docker compose lays by itself over one of its own names, such as `compose.yaml`."""
+    return tuple(each for each in _override_candidates(path) if each.is_file())[:1]
+
+
+def _override_candidates(path: Path) -> list[Path]:
+    return [path.with_name(name) for name in _OVERRIDE_NAMES] if path.name in _OWN_NAMES else []
+
+
+def _absolute(path: Path) -> Path:
+    """The path without `..`, and with the symbolic links that lead to it: they name the project."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
+
+
 def load(
     path: Path,
     *,
     service: str | None,
     env: Mapping[str, str],
     profiles: Sequence[str] = (),
-    overrides: Sequence[Path] = (),
+    overrides: Sequence[Path] | None = None,
 ) -> ComposeProject:
     """Read one service of a compose file; raises ConfigError with the path of what is wrong.
 
     `service` None means the one that has a build section. `env` is the process's environment; the `.env` file
-    beside the compose file stands below it. `overrides` are files laid over the first, as with several `-f`.
+    beside the compose file stands below it. `overrides` are files laid over the first, as with several `-f`;
+    None means the one that docker compose finds by itself beside a file of one of its own names.
     Only the service and those it depends on are looked at; what is wrong elsewhere does not matter here.
     """
-    return _Loading(path.absolute(), env, profiles, [each.absolute() for each in overrides]).project(service)
+    found = find_overrides(path) if overrides is None else overrides
+    loading = _Loading(_absolute(path), env, profiles, [_absolute(each) for each in found])
+    if overrides is None:
+        for each in _override_candidates(path):
+            loading.looked_for(_absolute(each))
+    return loading.project(service)
 
 
 class _Loading:
@@ -139,7 +169,7 @@ class _Loading:
                 if field is not None and field.value is not None:
                     field = Field("name", field.value)
                     name = _normal(replace_variables(field, self.env, self._unset).text()) or name
-        name = name or _normal(self._directory.resolve().name)
+        name = name or _normal(self._directory.name)
         if not name:
             raise ConfigError(
                 "name", None, "the directory's name gives no project name: set name in the compose file"
@@ -239,6 +269,18 @@ class _Loading:
 
     def read_env(self, path: Path, into: dict[str, str], *, own: Mapping[str, str], raw: bool) -> None:
         self._files.env(path, into, {**own, **self.env}, self._unset, raw=raw)
+
+    def read_labels(self, path: Path, into: dict[str, str]) -> None:
+        self._files.env(path, into, {}, self._unset)
+
+    def read_json(self, field: Field, path: str) -> str:
+        file = self._directory / path
+        self.looked_for(file)
+        try:
+            content = json.loads(file.read_bytes())
+        except (OSError, ValueError) as error:
+            raise field.error(f"{file} cannot be read as JSON: {error}") from error
+        return json.dumps(content, separators=(",", ":"))
 
     def looked_for(self, path: Path) -> None:
         self._files.seen[path] = None

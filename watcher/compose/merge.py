@@ -53,10 +53,10 @@ def merge_resource(below: object, above: object) -> object:
 
 
 def _merge(below: object, above: object, at: Path, root: str) -> object:
-    if above is None:
-        return below
-    if below is None or at in _REPLACED:
+    if at in _REPLACED:
         return above
+    if above is None or below is None:
+        return below if above is None else above
     if at in _JOINED:
         return _as_list(below) + _as_list(above)
     if at == ("build",):
@@ -105,7 +105,7 @@ def _as_build(value: object) -> object:
 def _as_mapping(value: object, at: Path) -> object:
     if not isinstance(value, list):
         return value
-    started = {"condition": "service_started"} if at == ("depends_on",) else None
+    started = {"condition": "service_started", "required": True} if at == ("depends_on",) else None
     return {each: started for each in value if isinstance(each, str)}
 
 

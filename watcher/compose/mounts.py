@@ -11,6 +11,8 @@ from watcher.compose.spec import MountSpec
 
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 _SELINUX = ("z", "Z")
+_RECURSIVE = ("enabled", "disabled", "writable", "readonly")
+_FILE_REFUSED = dict.fromkeys(("uid", "gid", "mode"), "the file is mounted with the rights that it has")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,83 +108,69 @@ def _short(item: Field) -> MountSpec:
 
 def _long(item: Field) -> MountSpec:
     section = Section(item)
-    kind = section.take("type")
-    if kind is None:
-        raise item.error("must have a type: bind, volume or tmpfs")
-    type_ = kind.text()
-    target, source = section.take("target"), section.take("source")
-    if target is None:
-        raise item.error("must have a target, the path in the container")
-    read_only = section.take("read_only")
-    section.take("consistency")  # Docker Desktop for Mac; no effect elsewhere
+    kind = section.need("type", "one of bind, volume, tmpfs")
     mount = MountSpec(
         type="bind",
-        target=posixpath.normpath(target.word()),
-        source=source.text() if source else "",
-        read_only=read_only.boolean() if read_only else False,
+        target=posixpath.normpath(section.need("target", "the path in the container").word()),
+        source=section.read("source", Field.text, ""),
+        read_only=section.read("read_only", Field.boolean, False),
     )
-    options = section.take(type_)
-    section.end(f"a {type_} mount")
-    match type_:
-        case "bind":
-            if not mount.source:
-                raise item.error("a bind mount must have a source, the path on the host")
-            return _bind(mount, options)
-        case "volume":
-            return _volume(replace(mount, type="volume"), options)
-        case "tmpfs":
-            if mount.source:
-                raise item.error("a tmpfs mount has no source")
-            return _tmpfs(replace(mount, type="tmpfs"), options)
-    raise kind.error("must be bind, volume or tmpfs; other mounts are not supported")
+    section.ignore(("consistency",))  # Docker Desktop for Mac; no effect elsewhere
+    reader = _KINDS.get(kind.text())
+    if reader is None:
+        raise kind.error("must be bind, volume or tmpfs; other mounts are not supported")
+    mount = reader(item, mount, Section(section.take(kind.text()) or Field(item.path, {})))
+    section.end(f"a {kind.text()} mount")
+    return mount
 
 
-def _bind(mount: MountSpec, options: Field | None) -> MountSpec:
-    if options is None:
-        return mount
-    section = Section(options)
-    propagation = section.take("propagation")
-    create = section.take("create_host_path")
-    recursive = section.take("recursive")
-    selinux = section.take("selinux")
-    section.end("a bind mount")
-    return replace(
+def _bind(item: Field, mount: MountSpec, options: Section) -> MountSpec:
+    if not mount.source:
+        raise item.error("must have a source, the path on the host")
+    mount = replace(
         mount,
-        propagation=propagation.choice(*PROPAGATIONS) if propagation else "",
-        create_host_path=create.boolean() if create else True,
-        recursive=recursive.choice("enabled", "disabled", "writable", "readonly") if recursive else "",
-        selinux=selinux.choice(*_SELINUX) if selinux else "",
+        propagation=options.read("propagation", lambda given: given.choice(*PROPAGATIONS), ""),
+        create_host_path=options.read("create_host_path", Field.boolean, True),
+        recursive=options.read("recursive", lambda given: given.choice(*_RECURSIVE), ""),
+        selinux=options.read("selinux", lambda given: given.choice(*_SELINUX), ""),
     )
+    options.end("a bind mount")
+    return mount
 
 
-def _volume(mount: MountSpec, options: Field | None) -> MountSpec:
-    if options is None:
-        return mount
-    section = Section(options)
-    no_copy, subpath, labels = section.take("nocopy"), section.take("subpath"), section.take("labels")
-    section.end("a volume mount")
-    return replace(
+def _volume(_: Field, mount: MountSpec, options: Section) -> MountSpec:
+    mount = replace(
         mount,
-        no_copy=no_copy.boolean() if no_copy else False,
-        subpath=subpath.word() if subpath else "",
-        labels=labels.labels() if labels else {},
+        type="volume",
+        no_copy=options.read("nocopy", Field.boolean, False),
+        subpath=options.read("subpath", Field.word, ""),
+        labels=options.read("labels", Field.labels, {}),
     )
+    options.end("a volume mount")
+    return mount
 
 
-def _tmpfs(mount: MountSpec, options: Field | None) -> MountSpec:
-    if options is None:
-        return mount
-    section = Section(options)
-    size, mode = section.take("size"), section.take("mode")
-    section.end("a tmpfs mount")
-    return replace(
+def _tmpfs(item: Field, mount: MountSpec, options: Section) -> MountSpec:
+    if mount.source:
+        raise item.error("a tmpfs mount has no source")
+    mount = replace(
         mount,
-        tmpfs_size=size.size() if size else 0,
-        tmpfs_mode=file_mode(mode) if mode else 0,
+        type="tmpfs",
+        tmpfs_size=options.read("size", Field.size, 0),
+        tmpfs_mode=options.read("mode", _file_mode, 0),
     )
+    options.end("a tmpfs mount")
+    return mount
 
 
-def file_mode(field: Field) -> int:
+_KINDS: dict[str, Callable[[Field, MountSpec, Section], MountSpec]] = {
+    "bind": _bind,
+    "volume": _volume,
+    "tmpfs": _tmpfs,
+}
+
+
+def _file_mode(field: Field) -> int:
     """Permissions: a number as YAML gives it, or octal digits in a word."""
     if isinstance(field.value, str):
         digits = field.value.removeprefix("0o")
@@ -199,22 +187,15 @@ def read_files(field: Field, where: str, source_file: Callable[[Field, str], str
     """
     found: dict[str, MountSpec] = {}
     for item in field.items():
-        target_text = ""
-        source, source_field = "", item
+        source, target = item, item
         if isinstance(item.value, dict):
             section = Section(item)
-            name, target = section.take("source"), section.take("target")
-            for refused, reason in section.drop(dict.fromkeys(("uid", "gid", "mode"), "")):
-                raise refused.error(f"cannot be had for a file that is mounted{reason}")
+            section.refuse(_FILE_REFUSED)
+            source = section.need("source", "a name at the top of the file")
+            target = section.take("target") or source
             section.end("a secret or config")
-            if name is None:
-                raise item.error("must have a source")
-            source, source_field = name.word(), name
-            target_text = target.word() if target else ""
-        else:
-            source = item.word()
-        path = source_file(source_field, source)
-        target_path = posixpath.join(where, target_text or source)
+        path = source_file(source, source.word())
+        target_path = posixpath.join(where, target.word())
         found[target_path] = MountSpec(
             type="bind", source=path, target=target_path, read_only=True, create_host_path=False
         )

@@ -8,10 +8,9 @@ from watcher.compose.field import Field, Section
 from watcher.compose.paths import Base
 from watcher.compose.spec import NetworkSpec, Subnet, VolumeSpec
 
-PROJECT_LABEL = "com.docker.compose.project"
-VERSION_LABEL = "com.docker.compose.version"
-NETWORK_LABEL = "com.docker.compose.network"
-VOLUME_LABEL = "com.docker.compose.volume"
+_SOURCE_REFUSED = dict.fromkeys(
+    ("external", "driver", "template_driver", "content"), "only a file can be mounted"
+)
 
 
 def read_network(key: str, field: Field, project: str) -> NetworkSpec:
@@ -20,26 +19,24 @@ def read_network(key: str, field: Field, project: str) -> NetworkSpec:
         return NetworkSpec(key=key, name=f"{project}_{key}")
     section = Section(field)
     external, name = _external(section, key, project)
-    driver, options, labels = section.take("driver"), section.take("driver_opts"), section.take("labels")
-    internal, attachable = section.take("internal"), section.take("attachable")
-    four, six, ipam = section.take("enable_ipv4"), section.take("enable_ipv6"), section.take("ipam")
-    section.end("a network")
-    ipam_driver, ipam_options, subnets = _ipam(ipam) if ipam else ("", {}, ())
-    return NetworkSpec(
+    ipam_driver, ipam_options, subnets = section.read("ipam", _ipam, ("", {}, ()))
+    network = NetworkSpec(
         key=key,
         name=name,
         external=external,
-        driver=driver.text() if driver else "",
-        driver_opts=options.labels() if options else {},
-        internal=internal.boolean() if internal else False,
-        attachable=attachable.boolean() if attachable else False,
-        enable_ipv4=four.boolean() if four else None,
-        enable_ipv6=six.boolean() if six else None,
-        labels=labels.labels() if labels else {},
+        driver=section.read("driver", Field.text, ""),
+        driver_opts=section.read("driver_opts", Field.labels, {}),
+        internal=section.read("internal", Field.boolean, False),
+        attachable=section.read("attachable", Field.boolean, False),
+        enable_ipv4=section.read("enable_ipv4", Field.boolean, None),
+        enable_ipv6=section.read("enable_ipv6", Field.boolean, None),
+        labels=section.read("labels", Field.labels, {}),
         ipam_driver=ipam_driver,
         ipam_options=ipam_options,
         subnets=subnets,
     )
+    section.end("a network")
+    return network
 
 
 def read_volume(key: str, field: Field, project: str, base: Base) -> VolumeSpec:
@@ -48,67 +45,65 @@ def read_volume(key: str, field: Field, project: str, base: Base) -> VolumeSpec:
         return VolumeSpec(key=key, name=f"{project}_{key}")
     section = Section(field)
     external, name = _external(section, key, project)
-    driver, options, labels = section.take("driver"), section.take("driver_opts"), section.take("labels")
+    driver = section.read("driver", Field.text, "")
+    options = section.read("driver_opts", Field.labels, {})
+    labels = section.read("labels", Field.labels, {})
     section.end("a volume")
-    driver_opts = options.labels() if options else {}
-    if driver and driver.text() == "local" and driver_opts.get("o") == "bind" and "device" in driver_opts:
-        driver_opts["device"] = base.path(driver_opts["device"])
+    if driver == "local" and options.get("o") == "bind" and "device" in options:
+        options["device"] = base.path(options["device"])
     return VolumeSpec(
-        key=key,
-        name=name,
-        external=external,
-        driver=driver.text() if driver else "",
-        driver_opts=driver_opts,
-        labels=labels.labels() if labels else {},
+        key=key, name=name, external=external, driver=driver, driver_opts=options, labels=labels
     )
 
 
 def read_source(field: Field, base: Base) -> tuple[str, str]:
     """Of a secret or config: (absolute path of its file, "") or ("", environment variable)."""
     section = Section(field)
+    section.refuse(_SOURCE_REFUSED)
+    section.ignore(("name", "labels", "driver_opts"))  # for swarm, which stores secrets
     file, variable = section.take("file"), section.take("environment")
-    for key in ("external", "driver", "template_driver", "content"):
-        if refused := section.take(key):
-            raise refused.error("is not supported: only a file can be mounted")
-    for key in ("name", "labels", "driver_opts"):  # for swarm, which stores secrets
-        section.take(key)
     section.end("a secret or config")
-    if (file is None) == (variable is None):
-        raise field.error("must have either a file or an environment variable")
-    return (base.path(file.word()), "") if file else ("", variable.word() if variable else "")
+    if file and not variable:
+        return base.path(file.word()), ""
+    if variable and not file:
+        return "", variable.word()
+    raise field.error("must have either a file or an environment variable")
 
 
 def _external(section: Section, key: str, project: str) -> tuple[bool, str]:
     """Whether somebody else made it, and the engine's name."""
-    given, external_name = section.take("external"), None
-    external = False
+    given = section.take("external")
+    external, name = False, section.take("name")
     if given and isinstance(given.value, dict):  # the old way to say it
         inner = Section(given)
-        external_name = inner.take("name")
+        name = name or inner.take("name")
         inner.end("external")
         external = True
     elif given:
         external = given.boolean()
-    name = section.take("name") or external_name
-    return external, name.word() if name else key if external else f"{project}_{key}"
+    if name:
+        return external, name.word()
+    return external, key if external else f"{project}_{key}"
 
 
 def _ipam(field: Field) -> tuple[str, Mapping[str, str], tuple[Subnet, ...]]:
     section = Section(field)
-    driver, options, config = section.take("driver"), section.take("options"), section.take("config")
+    found = (
+        section.read("driver", Field.text, ""),
+        section.read("options", Field.labels, {}),
+        section.read("config", lambda given: tuple(_subnet(each) for each in given.items()), ()),
+    )
     section.end("an ipam section")
-    subnets = []
-    for item in config.items() if config else []:
-        inner = Section(item)
-        subnet, ip_range = inner.take("subnet"), inner.take("ip_range")
-        gateway, aux = inner.take("gateway"), inner.take("aux_addresses")
-        inner.end("an ipam configuration")
-        subnets.append(
-            Subnet(
-                subnet=subnet.text() if subnet else "",
-                ip_range=ip_range.text() if ip_range else "",
-                gateway=gateway.text() if gateway else "",
-                aux_addresses=aux.labels() if aux else {},
-            )
-        )
-    return driver.text() if driver else "", options.labels() if options else {}, tuple(subnets)
+    return found
+
+
+def _subnet(field: Field) -> Subnet:
+    section = Section(field)
+    subnet = Subnet(
+        subnet=section.read("subnet", Field.text, ""),
+        ip_range=section.read("ip_range", Field.text, ""),
+        gateway=section.read("gateway", Field.text, ""),
+        aux_addresses=section.read("aux_addresses", Field.labels, {}),
+    )
+    section.end("an ipam configuration")
+    return subnet

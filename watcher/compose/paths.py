@@ -44,7 +44,8 @@ class Base:
         if not isinstance(raw, dict):
             return raw
         done = dict(raw)
-        done["context"] = self._context(raw.get("context") or ".")
+        if "context" in raw:
+            done["context"] = self._context(raw["context"])
         if "additional_contexts" in raw:
             done["additional_contexts"] = _each_value(raw["additional_contexts"], self._context)
         if "ssh" in raw:

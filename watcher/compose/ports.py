@@ -27,7 +27,7 @@ def read_expose(field: Field) -> tuple[tuple[int, Protocol], ...]:
     found: dict[tuple[int, Protocol], None] = {}
     for item in field.items():
         text, _, protocol = item.word().partition("/")
-        for port in _range(item, text, "must be a port or a range of ports"):
+        for port in _range(item, text, "must be a port or a range of ports", least=1):
             found[port, _protocol(item, protocol)] = None
     return tuple(found)
 
@@ -39,7 +39,7 @@ def _short(item: Field) -> list[PortSpec]:
     protocol = _protocol(item, protocol_text)
     head, _, container_text = text.rpartition(":")
     address, _, host_text = head.rpartition(":")
-    containers = _range(item, container_text, _RULE)
+    containers = _range(item, container_text, _RULE, least=1)
     hosts: list[int | None] = [*_range(item, host_text, _RULE)] if host_text else [None] * len(containers)
     host_ip = _address(item, address)
     return _paired(item, hosts, containers, host_ip, protocol)
@@ -62,38 +62,26 @@ def _paired(
 
 def _long(item: Field) -> list[PortSpec]:
     section = Section(item)
-    target = section.take("target")
-    published = section.take("published")
-    host_ip = section.take("host_ip")
-    protocol = section.take("protocol")
-    mode = section.take("mode")
-    for _ in section.drop({"name": "only for people", "app_protocol": "only for people"}):
-        pass
+    containers = [section.need("target", "the container's port").integer(1, 65535)]
+    hosts: list[int | None] = [*section.read("published", _published, [])] or [None]
+    address = section.read("host_ip", lambda given: _address(given, given.text()), "")
+    protocol = section.read("protocol", lambda given: _protocol(given, given.text()), _PROTOCOLS["tcp"])
+    section.read("mode", lambda given: given.choice("ingress", "host"), "")
+    section.ignore(("name", "app_protocol"))  # for people
     section.end("a port")
-    if target is None:
-        raise item.error("must have a target, the container's port")
-    if mode:
-        mode.choice("ingress", "host")
-    containers = [target.integer(1, 65535)]
-    hosts: list[int | None] = [None]
-    if published and published.value != "":
-        hosts = [*_range(published, published.text(), "must be a port of the host")]
-    address = _address(host_ip, host_ip.text()) if host_ip else ""
-    return _paired(
-        published or item,
-        hosts,
-        containers,
-        address,
-        _protocol(protocol or item, protocol.text() if protocol else ""),
-    )
+    return _paired(item, hosts, containers, address, protocol)
 
 
-def _range(item: Field, text: str, rule: str) -> list[int]:
+def _published(field: Field) -> list[int]:
+    return _range(field, field.text(), "must be a port of the host") if field.value != "" else []
+
+
+def _range(item: Field, text: str, rule: str, *, least: int = 0) -> list[int]:
     match = _PORTS.fullmatch(text)
     if match is None:
         raise item.error(rule)
     first, last = int(match[1]), int(match[2] or match[1])
-    if not 0 <= first <= last <= 65535:
+    if not least <= first <= last <= 65535:
         raise item.error("a port must be between 1 and 65535, and a range must not go down")
     return list(range(first, last + 1))
 

@@ -113,18 +113,13 @@ class Definitions:
                 self._include(item, (item.word(),), None, None, scope)
                 continue
             section = Section(item)
-            paths, folder = section.take("path"), section.take("project_directory")
-            env_files = section.take("env_file")
-            section.end("an include")
-            if paths is None:
-                raise item.error("must have a path")
-            self._include(
-                item,
-                paths.word_or_words(),
-                Path(scope.base.path(folder.word())) if folder else None,
-                env_files.word_or_words() if env_files else None,
-                scope,
+            paths = section.need("path", "a compose file").word_or_words()
+            directory = section.read(
+                "project_directory", lambda given: Path(scope.base.path(given.word())), None
             )
+            env_files = section.read("env_file", Field.word_or_words, None)
+            section.end("an include")
+            self._include(item, paths, directory, env_files, scope)
 
     def _include(
         self,
@@ -174,7 +169,20 @@ class Definitions:
 
         Raises ConfigError when there is none, or it cannot be put together.
         """
-        return Field(f"services.{name}", _merged(self._files, name, self.layers, missing, ()))
+        merged = _merged(self._files, name, self.layers, missing, ())
+        build = merged.get("build")
+        if isinstance(build, dict) and build.get("context") is None:
+            merged["build"] = {**build, "context": str(self._build_directory(name))}
+        return Field(f"services.{name}", merged)
+
+    def _build_directory(self, name: str) -> Path:
+        """The context of a build that names none: the project of the first file that speaks of it."""
+        defining = [layer for layer in self.layers if name in layer.sections["services"]]
+        for layer in defining:
+            service = layer.sections["services"][name]
+            if isinstance(service, dict) and "build" in service:
+                return layer.scope.directory
+        return defining[0].scope.directory
 
 
 def _layer(path: Path, scope: Scope, content: Mapping[str, Field]) -> Layer:
@@ -221,11 +229,8 @@ def _extended(
     other, file = extends, None
     if isinstance(given, dict):
         section = Section(extends)
-        target, file = section.take("service"), section.take("file")
+        other, file = section.need("service", "what is extended"), section.take("file")
         section.end("extends")
-        if target is None:
-            raise extends.error("must name a service")
-        other = target
     here = (layer.file, name)
     if here in trail or (file is None and other.word() == name) or len(trail) > MOST_EXTENDED:
         raise extends.error("extends itself in a circle")

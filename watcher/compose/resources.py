@@ -7,6 +7,7 @@ from collections.abc import Callable
 from watcher.compose import keys
 from watcher.compose.build import read_ulimits
 from watcher.compose.field import Field, Section
+from watcher.compose.parts import one
 from watcher.compose.spec import Limits
 
 # The names of compose, and of `deploy`, for the engine's restart policies.
@@ -22,27 +23,24 @@ _POLICIES = {
 
 def read_limits(section: Section, deploy: Field | None) -> Limits:
     """The limits. The same one may stand in both places if they agree; raises ConfigError."""
-    take = section.take
+    take, read = section.take, section.read
     limit, reserved = _deployed(deploy) if deploy else ({}, {})
-    swap, swappiness, ulimits = take("memswap_limit"), take("mem_swappiness"), take("ulimits")
-    kill, score, cpuset = take("oom_kill_disable"), take("oom_score_adj"), take("cpuset")
-    shares = take("cpu_shares")
     return Limits(
         memory=_either(take("mem_limit"), limit.get("memory"), Field.size) or 0,
         memory_reservation=_either(take("mem_reservation"), reserved.get("memory"), Field.size) or 0,
-        memory_swap=swap.size(least=-1) if swap else 0,
-        memory_swappiness=swappiness.integer(-1, 100) if swappiness else None,
+        memory_swap=read("memswap_limit", lambda given: given.size(least=-1), 0),
+        memory_swappiness=read("mem_swappiness", lambda given: given.integer(-1, 100), None),
         nano_cpus=_either(take("cpus"), limit.get("cpus"), _nano) or 0,
-        cpu_shares=shares.integer(0) if shares else 0,
-        cpu_period=_microseconds(take("cpu_period")),
-        cpu_quota=_microseconds(take("cpu_quota")),
-        cpu_rt_period=_microseconds(take("cpu_rt_period")),
-        cpu_rt_runtime=_microseconds(take("cpu_rt_runtime")),
-        cpuset=cpuset.text() if cpuset else "",
-        pids=_either(take("pids_limit"), limit.get("pids"), lambda field: field.integer(-1)),
-        oom_kill_disable=kill.boolean() if kill else False,
-        oom_score_adj=score.integer(-1000, 1000) if score else 0,
-        ulimits=read_ulimits(ulimits) if ulimits else {},
+        cpu_shares=read("cpu_shares", lambda given: given.integer(0), 0),
+        cpu_period=read("cpu_period", Field.integer, 0),
+        cpu_quota=read("cpu_quota", Field.integer, 0),
+        cpu_rt_period=read("cpu_rt_period", Field.integer, 0),
+        cpu_rt_runtime=read("cpu_rt_runtime", Field.integer, 0),
+        cpuset=read("cpuset", Field.text, ""),
+        pids=_either(take("pids_limit"), limit.get("pids"), lambda given: given.integer(-1)),
+        oom_kill_disable=read("oom_kill_disable", Field.boolean, False),
+        oom_score_adj=read("oom_score_adj", lambda given: given.integer(-1000, 1000), 0),
+        ulimits=read("ulimits", read_ulimits, {}),
     )
 
 
@@ -50,9 +48,11 @@ def read_restart(restart: Field | None, deploy: Field | None) -> tuple[str, int]
     """(policy of the engine, most tries); that of `deploy` counts more, as with docker compose."""
     if deploy and (policy := Section(deploy).take("restart_policy")):
         section = Section(policy)
-        condition, attempts = section.take("condition"), section.take("max_attempts")
-        name = condition.choice("none", "on-failure", "any") if condition else "any"
-        return _POLICIES[name], attempts.integer(0) if attempts else 0
+        name = section.read("condition", lambda given: given.choice("none", "on-failure", "any"), "any")
+        attempts = section.read("max_attempts", lambda given: given.integer(0), 0)
+        section.ignore(("delay", "window"))  # for swarm
+        section.end("a restart policy")
+        return _POLICIES[name], attempts
     if restart is None:
         return None
     # YAML 1.2 has no word for `no`; a file that quotes nothing may still mean it.
@@ -73,22 +73,12 @@ def _nano(field: Field) -> int:
     return round(field.number() * 1e9)
 
 
-def _microseconds(field: Field | None) -> int:
-    return field.integer() if field else 0
-
-
 def _deployed(deploy: Field) -> tuple[dict[str, Field], dict[str, Field]]:
     """The limits and the reservations of `deploy.resources`."""
     section = Section(deploy)
-    for _ in section.drop(keys.DEPLOY_IGNORED):
-        pass
-    if (replicas := section.take("replicas")) and replicas.integer(0) != 1:
-        raise replicas.error("must be 1: one container of a service is kept")
-    if policy := section.take("restart_policy"):
-        inner = Section(policy)
-        for key in ("condition", "max_attempts", "delay", "window"):  # the last two are for swarm
-            inner.take(key)
-        inner.end("a restart policy")
+    section.ignore(keys.DEPLOY_IGNORED)
+    section.read("replicas", one, None)
+    section.ignore(("restart_policy",))  # read by read_restart
     resources = section.take("resources")
     section.end("a deploy section")
     if resources is None:

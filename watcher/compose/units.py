@@ -24,7 +24,7 @@ _SECONDS = {
 }
 _LONGEST = 2**63 / 1e9
 
-_BACKSLASH = re.compile(r"\\(?P<escaped>.)", re.DOTALL)
+_BACKSLASH = re.compile(r"\\(.)", re.DOTALL)
 _TOKEN = re.compile(
     r"(?P<space>[ \t\r\n]+)|(?P<operator>[;&|<>`()])|\\(?P<escaped>.)"
     r"|'(?P<single>[^']*)'|\"(?P<double>(?:\\.|[^\"\\])*)\"|[^ \t\r\n;&|<>`()\\'\"]+",
@@ -102,9 +102,5 @@ def _token_text(match: re.Match[str]) -> str:
     if match["single"] is not None:
         return match["single"]
     if match["double"] is not None:
-        return _BACKSLASH.sub(_unescaped, match["double"])
-    return _unescaped(match) if match["escaped"] else match[0]
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    return {"t": "\t", "n": "\n"}.get(match["escaped"], match["escaped"])
+        return _BACKSLASH.sub(r"\1", match["double"])
+    return match["escaped"] or match[0]

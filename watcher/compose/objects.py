@@ -1,0 +1,95 @@
+"""The labels that docker compose looks for, and the Engine API bodies of a project's networks and volumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from watcher.compose.spec import ComposeProject, NetworkSpec, ServiceSpec, VolumeSpec
+
+PROJECT_LABEL = "com.docker.compose.project"
+VERSION_LABEL = "com.docker.compose.version"
+NETWORK_LABEL = "com.docker.compose.network"
+VOLUME_LABEL = "com.docker.compose.volume"
+
+COMPOSE_VERSION = "2.0.0"  # the compose whose labels these are, for tools that compare it
+
+
+def compose_labels(
+    project: ComposeProject, spec: ServiceSpec, *, config_hash: str, image_id: str
+) -> dict[str, str]:
+    """The labels by which `docker compose ps`, `logs`, `stop` and `down` know the container as theirs.
+
+    `config_hash` cannot be the one that compose computes: `docker compose up` will replace the container.
+    """
+    depends = ",".join(
+        f"{name}:{each.condition}:{'true' if each.restart else 'false'}"
+        for name, each in spec.depends_on.items()
+    )
+    return {
+        PROJECT_LABEL: project.name,
+        "com.docker.compose.service": spec.name,
+        "com.docker.compose.container-number": "1",
+        "com.docker.compose.oneoff": "False",
+        "com.docker.compose.config-hash": config_hash,
+        "com.docker.compose.image": image_id,
+        "com.docker.compose.depends_on": depends,
+        "com.docker.compose.project.working_dir": str(project.directory),
+        "com.docker.compose.project.config_files": ",".join(str(each) for each in project.config_files),
+        VERSION_LABEL: COMPOSE_VERSION,
+    }
+
+
+def network_config(project: str, spec: NetworkSpec) -> dict[str, Any]:
+    """The body of `POST /networks/create` for a network that is not external."""
+    body: dict[str, Any] = {
+        "Name": spec.name,
+        "CheckDuplicate": True,
+        "Driver": spec.driver or "bridge",
+        "Options": dict(spec.driver_opts),
+        "Internal": spec.internal,
+        "Attachable": spec.attachable,
+        "Labels": {
+            **spec.labels,
+            NETWORK_LABEL: spec.key,
+            PROJECT_LABEL: project,
+            VERSION_LABEL: COMPOSE_VERSION,
+        },
+    }
+    if spec.enable_ipv4 is not None:
+        body["EnableIPv4"] = spec.enable_ipv4
+    if spec.enable_ipv6 is not None:
+        body["EnableIPv6"] = spec.enable_ipv6
+    if spec.ipam_driver or spec.ipam_options or spec.subnets:
+        body["IPAM"] = {
+            "Driver": spec.ipam_driver or "default",
+            "Options": dict(spec.ipam_options),
+            "Config": [
+                {
+                    key: value
+                    for key, value in (
+                        ("Subnet", each.subnet),
+                        ("IPRange", each.ip_range),
+                        ("Gateway", each.gateway),
+                        ("AuxiliaryAddresses", dict(each.aux_addresses)),
+                    )
+                    if value
+                }
+                for each in spec.subnets
+            ],
+        }
+    return body
+
+
+def volume_config(project: str, spec: VolumeSpec) -> dict[str, Any]:
+    """The body of `POST /volumes/create` for a volume that is not external."""
+    return {
+        "Name": spec.name,
+        "Driver": spec.driver or "local",
+        "DriverOpts": dict(spec.driver_opts),
+        "Labels": {
+            **spec.labels,
+            VOLUME_LABEL: spec.key,
+            PROJECT_LABEL: project,
+            VERSION_LABEL: COMPOSE_VERSION,
+        },
+    }
