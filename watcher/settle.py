@@ -168,7 +168,7 @@ class Lookout:
         self._settler = Settler(source, Git(root), hold=hold)
 
     async def next(self) -> Hint:
-        """The next reason to look, when what caused it has come to rest. The first look needs none."""
+        """The next reason to look, when what caused it has come to rest. The first comes at once."""
         return await self._settler.next()
 
     async def follow(self, tree: Tree, looked: Looked) -> None:
@@ -214,6 +214,8 @@ class Git:
             place = above / ".git"
             if place.is_dir():
                 return place
+            if not place.is_file():  # nor is a fifo ever opened
+                continue
             try:
                 text = place.read_text("utf-8", "surrogateescape")
             except OSError:

@@ -117,13 +117,14 @@ class Source:
         self._upkeep: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Get events if they are to be had. No hint comes of it: the first look is the caller's own."""
+        """Get events if they are to be had. The first hint, to look at everything, is there at once."""
         self._loop = asyncio.get_running_loop()
         self._inbox = Inbox(self._wake_up, self._clock)
         if self._wish != "polling":
             await self._probe()
             self._upkeep = asyncio.create_task(self._keep_up())
         self._decide_mode()
+        self._push(None, "start")
 
     async def stop(self) -> None:
         """Give everything back."""
