@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-_READ_SIZE = 256 * 1024
+# Bytes; thousands of small frames fit into it, and handling them must not hold up the event loop for long.
+_READ_SIZE = 64 * 1024
 
 
 class ByteStream(Protocol):
@@ -32,7 +33,7 @@ class SocketStream:
         self._writer = writer
 
     async def read(self) -> bytes:
-        """Return the next bytes, at most 256 KiB; empty at the end."""
+        """Return the next bytes, at most 64 KiB; empty at the end."""
         return await self._reader.read(_READ_SIZE)
 
     async def write(self, data: bytes) -> None:

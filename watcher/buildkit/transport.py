@@ -32,7 +32,7 @@ _Socket = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 # Whether the server at an address takes HTTP/2 at once; only a hint, as a server may be replaced by another
 # version.
-_at_once: dict[str, bool] = {}
+_at_once: dict[Address, bool] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Address:
     """A parsed address: `path` of a unix socket, or `host` and `port`."""
 
     text: str
+    tls: bool
     path: str = ""
     host: str = "localhost"
     port: int = 0
@@ -53,9 +54,9 @@ class Address:
         except ValueError:
             raise ConnectError(f"address {text!r}: the port is not a number up to 65535") from None
         if url.scheme == "unix" and url.path and not url.netloc:
-            return cls(text, path=url.path)
+            return cls(text, tls, path=url.path)
         if url.scheme == "tcp" and url.hostname:
-            return cls(text, host=url.hostname, port=port or (_TLS_PORT if tls else _PORT))
+            return cls(text, tls, host=url.hostname, port=port or (_TLS_PORT if tls else _PORT))
         raise ConnectError(f"address {text!r}: only unix:///path and tcp://host:port can be used")
 
 
@@ -68,16 +69,16 @@ async def open_transport(address: Address, tls: ssl.SSLContext | None) -> ByteSt
     if tls is not None:
         # A gRPC server of today refuses TLS connections on which HTTP/2 was not agreed upon.
         tls.set_alpn_protocols(["h2", "http/1.1"])
-    at_once = _at_once.get(address.text)
+    at_once = _at_once.get(address)
     if at_once is None:
-        at_once = _at_once[address.text] = await _takes_http2_at_once(address, tls)
+        at_once = _at_once[address] = await _takes_http2_at_once(address, tls)
     reader, writer = await _dial(address, tls)
     return SocketStream(reader, writer) if at_once else await _upgrade(address, reader, writer)
 
 
 def forget(address: Address) -> None:
     """Ask anew at the next connection how the server wants gRPC to begin."""
-    _at_once.pop(address.text, None)
+    _at_once.pop(address, None)
 
 
 async def _dial(address: Address, tls: ssl.SSLContext | None) -> _Socket:

@@ -198,6 +198,11 @@ def test_addresses_are_read(text: str, expected: tuple[str, str, int]):
     assert (address.path, address.host, address.port) == expected
 
 
+def test_what_is_known_of_an_address_is_not_believed_of_it_with_tls():
+    address = "tcp://build.example:1234"
+    assert Address.parse(address, tls=True) != Address.parse(address, tls=False)
+
+
 @pytest.mark.parametrize(
     "text", ["", "ssh://host", "unix://", "tcp://", "http://x", "tcp://x:99999", "/var/run/docker.sock"]
 )
