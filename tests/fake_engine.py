@@ -39,6 +39,7 @@ class _Box:
     shown: Container
     config: Mapping[str, Any]
     lines: list[str] = field(default_factory=list)
+    networks: set[str] = field(default_factory=set)
 
 
 def _written(ref: str) -> str:
@@ -112,7 +113,14 @@ class FakeEngine:
     def end(self, container: str, exit_code: int) -> None:
         """Let a running container end by itself."""
         box = self._boxes[container]
-        box.shown = replace(box.shown, state="exited", exit_code=exit_code, ports={}, changed=self.clock())
+        box.shown = replace(
+            box.shown,
+            state="exited",
+            exit_code=exit_code,
+            ports={},
+            addresses={},
+            changed=self.clock(),
+        )
         self.say(container, "die")
 
     # Images.
@@ -241,10 +249,17 @@ class FakeEngine:
         box = self._box(container)
         if box.shown.running:
             return
-        ports = self._publish(box)
+        addresses, ports = self._join(box), self._publish(box)
         program = self.programs.get(box.shown.image, Program())
         box.lines.extend(program.lines)
-        box.shown = replace(box.shown, state="running", exit_code=0, ports=ports, changed=self.clock())
+        box.shown = replace(
+            box.shown,
+            state="running",
+            exit_code=0,
+            ports=ports,
+            addresses=addresses,
+            changed=self.clock(),
+        )
         self.say(box.shown.id, "start")
         if program.exit_code is not None:
             self.end(box.shown.id, program.exit_code)
@@ -296,18 +311,24 @@ class FakeEngine:
         box.shown = replace(box.shown, name=name)
 
     async def connect(self, container: str, network: str, endpoint: Mapping[str, Any]) -> None:
-        """See `Engine.connect`."""
+        """See `Engine.connect`; of a container that does not run, the engine looks at it when it starts."""
         box = self._box(container)
-        if network not in self._networks:
-            raise EngineError(f"network {network} not found", 404)
-        address = f"172.20.0.{next(self._numbers) % 250 + 2}" if box.shown.running else ""
-        if address:
-            box.shown = replace(box.shown, addresses={**box.shown.addresses, network: address})
+        box.networks.add(network)
+        if box.shown.running:
+            box.shown = replace(box.shown, addresses=self._join(box))
+
+    def _join(self, box: _Box) -> dict[str, str]:
+        if missing := box.networks - self._networks:
+            box.networks -= missing
+            raise EngineError(f"network {min(missing)} not found", 404)
+        fresh = {name: f"172.20.0.{next(self._numbers) % 250 + 2}" for name in box.networks}
+        return fresh | dict(box.shown.addresses)
 
     async def disconnect(self, container: str, network: str) -> None:
         """See `Engine.disconnect`."""
         if box := self._find(container):
-            left = {name: address for name, address in box.shown.addresses.items() if name != network}
+            box.networks.discard(network)
+            left = {name: address for name, address in box.shown.addresses.items() if name in box.networks}
             box.shown = replace(box.shown, addresses=left)
 
     async def logs(self, container: str, *, tail: int) -> tuple[str, ...]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.prune.worlds import NOW, POLICIES, SCOPE, executed, inventories, references
 from watcher import labels
 from watcher.engine import Image
 from watcher.prune import Inventory, Kind, Policy, Verdict, select_stale
+
+# How long an example takes says something of the machine only.
+whenever = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 _IMAGES = (Kind.FINAL, Kind.BUILDER, Kind.OTHER)
 
@@ -25,6 +28,7 @@ def is_own(image: Image) -> bool:
     return wanted <= set(image.labels.items())
 
 
+@whenever
 @given(inventories(), POLICIES)
 def test_every_object_gets_one_verdict_with_a_reason(inventory: Inventory, policy: Policy) -> None:
     verdicts = select_stale(inventory, policy, NOW)
@@ -36,6 +40,7 @@ def test_every_object_gets_one_verdict_with_a_reason(inventory: Inventory, polic
     assert set(boxes) <= {item.id for item in inventory.containers}
 
 
+@whenever
 @given(inventories(), POLICIES)
 def test_nothing_foreign_goes(inventory: Inventory, policy: Policy) -> None:
     for image in removed_images(select_stale(inventory, policy, NOW), inventory):
@@ -51,6 +56,7 @@ def test_nothing_foreign_goes(inventory: Inventory, policy: Policy) -> None:
         assert not any(name.startswith("bob/") for name in image.digests)
 
 
+@whenever
 @given(inventories(), POLICIES)
 def test_nothing_in_use_live_or_needed_goes(inventory: Inventory, policy: Policy) -> None:
     verdicts = select_stale(inventory, policy, NOW)
@@ -62,6 +68,7 @@ def test_nothing_in_use_live_or_needed_goes(inventory: Inventory, policy: Policy
     assert off.isdisjoint(wanted)
 
 
+@whenever
 @given(inventories(), POLICIES)
 def test_only_stopped_old_containers_of_the_service_go(inventory: Inventory, policy: Policy) -> None:
     verdicts = select_stale(inventory, policy, NOW)
@@ -74,6 +81,7 @@ def test_only_stopped_old_containers_of_the_service_go(inventory: Inventory, pol
             assert NOW - item.changed >= policy.grace
 
 
+@whenever
 @given(inventories(), POLICIES)
 def test_nothing_young_goes_unless_it_is_ours_and_space_is_short(
     inventory: Inventory, policy: Policy
@@ -83,6 +91,7 @@ def test_nothing_young_goes_unless_it_is_ours_and_space_is_short(
             assert NOW - max(image.created, image.tagged) >= policy.grace
 
 
+@whenever
 @given(inventories(), POLICIES)
 def test_the_last_n_finals_and_the_newest_builder_stay(inventory: Inventory, policy: Policy) -> None:
     gone = removed_images(select_stale(inventory, policy, NOW), inventory)
@@ -112,12 +121,14 @@ def test_the_last_n_finals_and_the_newest_builder_stay(inventory: Inventory, pol
             assert len(better) >= (1 if policy.eager else policy.keep)
 
 
+@whenever
 @given(inventories(), POLICIES)
 def test_removing_what_is_stale_leaves_nothing_stale(inventory: Inventory, policy: Policy) -> None:
     after = executed(inventory, select_stale(inventory, policy, NOW))
     assert not [verdict for verdict in select_stale(after, policy, NOW) if verdict.remove]
 
 
+@whenever
 @given(inventories(), POLICIES, st.integers(1, 3))
 def test_keeping_more_removes_no_more(inventory: Inventory, policy: Policy, more: int) -> None:
     less = executed(inventory, select_stale(inventory, policy, NOW))
@@ -125,6 +136,7 @@ def test_keeping_more_removes_no_more(inventory: Inventory, policy: Policy, more
     assert references(less) <= references(executed(inventory, select_stale(inventory, patient, NOW)))
 
 
+@whenever
 @given(inventories(), POLICIES, st.floats(0, 1000))
 def test_more_grace_removes_no_more(inventory: Inventory, policy: Policy, more: float) -> None:
     less = executed(inventory, select_stale(inventory, policy, NOW))
@@ -132,6 +144,7 @@ def test_more_grace_removes_no_more(inventory: Inventory, policy: Policy, more: 
     assert references(less) <= references(executed(inventory, select_stale(inventory, patient, NOW)))
 
 
+@whenever
 @given(inventories(), POLICIES, st.randoms(use_true_random=False))
 def test_the_order_of_the_inventory_does_not_matter(
     inventory: Inventory, policy: Policy, dice: object
