@@ -18,7 +18,7 @@ from rich.text import Text
 
 from watcher import words
 from watcher.lines import plain as without_escapes
-from watcher.liveview import LiveView, step_words
+from watcher.liveview import ENGINE_STAGES, LiveView, step_words
 from watcher.observe import (
     BuildFinished,
     BuildOutcome,
@@ -51,7 +51,7 @@ from watcher.status import BuildInfo
 
 BUILDER_CHANGE = 1_000_000  # bytes by which a builder image must change to be worth a line
 REFUSALS_EVERY = 5.0  # seconds between two lines about refused requests
-SLOW_STEP = 0.5  # seconds from which an internal step is worth a line
+SLOW_STEP = 0.5  # seconds from which a step of the engine's own is worth a line
 BELL = "\a"
 _NOUNS = {"final": "final image", "builder": "builder image", "cache": "cache record"}
 
@@ -120,9 +120,10 @@ class Console:
             self._view.follow()
 
     def close(self) -> None:
-        """Take the live part away, so that the shell's prompt comes on a clean line."""
+        """Take the live part away for good, so that the shell's prompt comes on a clean line."""
         if self._view:
             self._view.close()
+            self._view = None
 
     # The daemon and the engine.
 
@@ -131,6 +132,7 @@ class Console:
         self._say(event, "·", f"status page and metrics: {event.url}")
 
     def _daemon_stopping(self, event: DaemonStopping) -> None:
+        self.close()
         self._say(event, "·", f"stopping ({event.reason}); once more to exit at once")
 
     def _service_started(self, event: ServiceStarted) -> None:
@@ -178,7 +180,7 @@ class Console:
             self._say(event, "·", f"building {short(event.revision)}")
 
     def _step_finished(self, event: StepFinished) -> None:
-        if self.live or (event.stage == "internal" and event.seconds < SLOW_STEP):
+        if self.live or (event.stage in ENGINE_STAGES and event.seconds < SLOW_STEP):
             return
         place, what = step_words(event.name)
         took = "cached" if event.cached else words.seconds(event.seconds)

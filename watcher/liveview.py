@@ -19,6 +19,7 @@ from watcher.status import BuildInfo, ServiceStatus, StepInfo
 
 TICK = 0.2  # seconds between two frames while something runs
 MOST_STEPS = 10
+ENGINE_STAGES = ("internal", "")  # steps that no stage of the Dockerfile asked for
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _NUMBERED = re.compile(r"^\[(?P<place>[^]]+)\]\s*(?P<what>.*)$", re.DOTALL)
 
@@ -92,8 +93,8 @@ class LiveView:
 
 
 def _steps(build: BuildInfo, now: float, room: int) -> Table:
-    """The newest steps; internal ones only while they run."""
-    shown = [step for step in build.steps if step.stage != "internal" or step.seconds is None][-room:]
+    """The newest steps; those of the engine only while they run."""
+    shown = [step for step in build.steps if step.stage not in ENGINE_STAGES or step.seconds is None][-room:]
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(width=1)
     table.add_column(no_wrap=True, overflow="ellipsis", style="dim", max_width=18)

@@ -61,7 +61,7 @@ STEPS = (
     ("b4", "[builder 4/5] COPY . .", "builder", 0.03, False),
     ("b5", "[builder 5/5] RUN CGO_ENABLED=0 GOOS=linux go build -o mygoexecutable .", "builder", 1.24, False),
     ("f2", "[final 2/3] COPY --from=builder /workspace/mygoexecutable .", "final", 0.05, False),
-    ("x", "exporting to image", "internal", 0.11, False),
+    ("x", "exporting to image", "", 0.11, False),
 )
 
 

@@ -227,6 +227,17 @@ async def test_a_terminal_shows_the_running_build_and_takes_it_away(story: Story
     assert end.count("\x1b[?25h") >= 1  # the cursor is back
 
 
+async def test_a_stop_during_a_build_gives_the_cursor_back(story: Story) -> None:
+    file = Terminal()
+    console = Console(file, environ={"TERM": "xterm-256color"})
+    for event in story.save(1).begin(1).tell(DaemonStopping, reason="SIGINT").events:
+        console.notify(event)
+    mark = file.getvalue().rindex("\x1b[?25h")
+    for event in Story().steps(1).cancelled(1).events:
+        console.notify(event)
+    assert "\x1b[?25l" not in file.getvalue()[mark:]
+
+
 async def test_no_color_leaves_no_colour_on_a_terminal(story: Story) -> None:
     text = on_terminal(story.cycle(1).events, NO_COLOR="1")
     assert "live" in text
