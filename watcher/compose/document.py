@@ -7,6 +7,7 @@ A key that stands twice is refused with both of its lines, as compose refuses it
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -24,8 +25,9 @@ from watcher.errors import ConfigError
 MOST_VALUES = 50_000  # with every alias written out: far beyond a real file, far below what hurts
 
 _STANDARD = "tag:yaml.org,2002:"
-_INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0[0-7_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|0b[01_]+)")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?")
+_NUMBER = "number"  # a tag of our own, for a word that may be a number
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*|0[0-7]+|0[oO][0-7]+|0[xX][0-9a-fA-F]+|0[bB][01]+)")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _SPECIAL = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
@@ -39,9 +41,8 @@ _Resolver.add_implicit_resolver(
 _Resolver.add_implicit_resolver(
     f"{_STANDARD}null", re.compile(r"(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
 )
-_Resolver.add_implicit_resolver(f"{_STANDARD}int", re.compile(f"(?:{_INT.pattern})$"), list("-+0123456789"))
 _Resolver.add_implicit_resolver(
-    f"{_STANDARD}float", re.compile(f"(?:{_FLOAT.pattern}|{_SPECIAL.pattern})$"), list("-+.0123456789")
+    f"{_STANDARD}{_NUMBER}", re.compile(r"[-+.0-9][-+.0-9a-zA-Z_]*$"), list("-+.0123456789")
 )
 _Resolver.add_implicit_resolver(f"{_STANDARD}merge", re.compile(r"<<$"), ["<"])
 
@@ -160,11 +161,14 @@ class _Builder:
                     return None
                 case "bool":
                     return _boolean(text)
-                case "int":
-                    return _integer(text)
-                case "float":
-                    return float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan").lower())
-        except ValueError:
+                case "number":
+                    return _number(text)
+                case "int" | "float":
+                    number = _number(text)
+                    if not isinstance(number, str):
+                        return int(number) if kind == "int" else float(number)
+                    raise ValueError(text)
+        except (ValueError, OverflowError):
             raise self._error(node, f"{text!r} is no {kind}") from None
         raise self._error(node, f"the tag {_shown(node.tag)} is not supported")
 
@@ -186,16 +190,18 @@ def _boolean(text: str) -> bool:
     return text.lower() == "true"
 
 
-def _integer(text: str) -> int | float:
+def _number(text: str) -> int | float | str:
+    """The number that go-yaml sees in a word, or the word itself."""
     plain = text.replace("_", "")
-    digits = plain.lstrip("+-")
-    sign = -1 if plain.startswith("-") else 1
-    if digits[:2].lower() in ("0x", "0o", "0b"):
-        value = sign * int(digits, 0)
-    elif digits.startswith("0"):
-        value = sign * int(digits, 8)
-    else:
-        value = sign * int(digits)
-    if -(2**63) <= value < 2**64:
-        return value
-    return float(value)
+    if _INT.fullmatch(plain):
+        digits, sign = plain.lstrip("+-"), -1 if plain.startswith("-") else 1
+        octal = digits.startswith("0") and digits.isdecimal() and digits != "0"
+        value = sign * (int(digits, 8) if octal else int(digits, 0))
+        if -(2**63) <= value < (2**63 if plain.startswith("+") else 2**64):
+            return value
+    if _FLOAT.fullmatch(plain):
+        number = float(plain)
+        return text if math.isinf(number) else number
+    if _SPECIAL.fullmatch(text):
+        return float(text.replace(".", "").lower())
+    return text

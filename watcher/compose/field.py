@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TypeVar
 
 from watcher.compose.units import UnitError, duration, size
@@ -31,30 +32,18 @@ def scalar_text(value: object) -> str:
 
 
 def _float_text(value: float) -> str:
-    """Go's `%v` of a float64: the shortest digits, with an exponent from 1e21 and below 1e-4 on."""
+    """Go's `%v` of a float64: the shortest digits, with an exponent from 1e+06 and below 1e-04 on."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    if value == 0:
-        return "-0" if math.copysign(1, value) < 0 else "0"
-    digits, _, exponent_text = f"{value!r}".partition("e")
-    mantissa, _, fraction = digits.lstrip("-").partition(".")
-    fraction = "" if fraction == "0" else fraction
-    exponent = int(exponent_text or 0) + len(mantissa) - 1
-    significant = (mantissa + fraction).lstrip("0")
-    if mantissa == "0":
-        exponent = int(exponent_text or 0) - (len(fraction) - len(fraction.lstrip("0"))) - 1
-    significant = significant.rstrip("0") or "0"
-    sign = "-" if value < 0 else ""
-    if -4 <= exponent < 21:
-        if exponent < 0:
-            return f"{sign}0.{'0' * (-exponent - 1)}{significant}"
-        whole = significant[: exponent + 1].ljust(exponent + 1, "0")
-        rest = significant[exponent + 1 :]
-        return f"{sign}{whole}.{rest}" if rest else f"{sign}{whole}"
-    head, tail = significant[0], significant[1:]
-    return f"{sign}{head}{'.' + tail if tail else ''}e{'+' if exponent >= 0 else '-'}{abs(exponent):02d}"
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    first = len(digits) + int(exponent) - 1  # the power of ten of the first digit
+    if value == 0 or -4 <= first < 6:
+        return f"{Decimal(repr(value)).normalize():f}"
+    text = "".join(map(str, digits))
+    tail = f".{text[1:]}" if text[1:] else ""
+    return f"{'-' if sign else ''}{text[0]}{tail}e{'-' if first < 0 else '+'}{abs(first):02d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +171,8 @@ class Field:
             for key, each in self.mapping().items():
                 pairs[key] = None if each.value is None else each.text()
             return pairs
+        if not isinstance(self.value, list):
+            raise self.error("must be a mapping or a list")
         for each in self.items():
             name, equals, value = each.text().partition("=")
             if not name:
@@ -234,7 +225,7 @@ class Section:
         """Everything must have been taken, but for `x-` extensions."""
         for key, found in self._fields.items():
             if not key.startswith("x-"):
-                raise ConfigError(found.path, None, f"is not a key of {what} that is known")
+                raise ConfigError(found.path, None, f"is not a known key of {what}")
 
 
 def _kind(value: object) -> str:

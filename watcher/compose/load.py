@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from watcher.compose.field import Field
@@ -217,20 +218,17 @@ class _Loading:
         known = self._definitions.names("services")
         kept: dict[str, Dependency] = {}
         for other, dependency in spec.depends_on.items():
-            why = self._unavailable(other, known)
-            if why and dependency.required:
-                raise ConfigError(f"services.{name}.depends_on.{other}", None, why)
-            if why:
-                self._warnings[f"services.{name}.depends_on.{other} is left out: {why}"] = None
-                continue
-            kept[other] = dependency
-            self._add(other, services, (*trail, name))
-        services[name] = spec
-
-    def _unavailable(self, name: str, known: Mapping[str, None]) -> str:
-        if name not in known:
-            return f"there is no such service in {self._path.name}"
-        return "" if self._active(name, self._unset) else "its profile is not active"
+            field = f"services.{name}.depends_on.{other}"
+            if other not in known:
+                raise ConfigError(field, None, f"there is no such service in {self._path.name}")
+            if self._active(other, self._unset):
+                kept[other] = dependency
+                self._add(other, services, (*trail, name))
+            elif dependency.required:
+                raise ConfigError(field, None, "its profile is not active")
+            else:
+                self._warnings[f"{field} is left out: its profile is not active"] = None
+        services[name] = replace(spec, depends_on=kept)
 
     def _unset(self, variable: str) -> None:
         self._warnings[f"the variable {variable} is not set: it is replaced by nothing"] = None

@@ -28,19 +28,16 @@ class ShortVolume:
         """Whether the source is a path of the host and not the name of a volume."""
         return self.source[:1] in (".", "/", "~")
 
-    def __str__(self) -> str:
-        """The short syntax again."""
-        parts = [self.source] if self.source else []
-        return ":".join([*parts, self.target, *([",".join(self.options)] if self.options else [])])
 
-
-def split_short(item: Field) -> ShortVolume:
+def _split_short(item: Field) -> ShortVolume:
     """The parts of a volume in short syntax; raises ConfigError."""
     text = item.word()
     parts = text.split(":")
-    if (len(text) > 2 and (len(parts[0]) == 1 and parts[0].isalpha() and len(parts) > 1)) or text.startswith(
-        "\\\\"
-    ):
+    if len(parts) > 1 and len(parts[0]) == 1 and parts[0].isalpha():
+        raise item.error(
+            "a letter before ':' is a drive of Windows to compose: give the volume a longer name"
+        )
+    if text.startswith("\\\\"):
         raise item.error("paths of Windows are not supported")
     if len(parts) > 3 or not all(parts):
         raise item.error("must be [source:]target[:options]")
@@ -77,7 +74,7 @@ def read_tmpfs(field: Field) -> dict[str, str]:
 
 
 def _short(item: Field) -> MountSpec:
-    short = split_short(item)
+    short = _split_short(item)
     read_only = no_copy = False
     propagation = selinux = ""
     for option in short.options:

@@ -14,7 +14,7 @@ Api = tuple[int, int]
 
 
 def check_api(project: ComposeProject, api: str) -> None:
-    """Raise ConfigError for the first thing that an engine of this API version (like `1.41`) does not know."""
+    """Raise ConfigError for the first thing that an engine of this API version (`1.41`) does not know."""
     major, _, minor = api.partition(".")
     have = (int(major), int(minor or 0))
     for path, need in needs(project):

@@ -131,7 +131,7 @@ class Definitions:
     ) -> None:
         files = [_local_file(item, text, scope) for text in paths]
         if not files:
-            raise item.error("must have a path")
+            raise item.error("must have a path, a compose file")
         directory = directory or files[0].parent
         if env_files is None:
             env = self._files.dot_env(directory, scope.env, self._missing)
@@ -188,7 +188,7 @@ class Definitions:
 def _layer(path: Path, scope: Scope, content: Mapping[str, Field]) -> Layer:
     for key, entry in content.items():
         if key not in TOP_KNOWN and key not in TOP_IGNORED and not key.startswith("x-"):
-            rule = "is not a section of a compose file that is known"
+            rule = "is not a known section of a compose file"
             raise ConfigError(f"{scope.prefix}{entry.path.rpartition('.')[2]}", None, rule)
     sections: dict[str, Mapping[str, object]] = {}
     for key in TOP_KNOWN:

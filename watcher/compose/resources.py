@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from watcher.compose import keys
@@ -10,15 +11,9 @@ from watcher.compose.field import Field, Section
 from watcher.compose.parts import one
 from watcher.compose.spec import Limits
 
-# The names of compose, and of `deploy`, for the engine's restart policies.
-_POLICIES = {
-    "no": "no",
-    "none": "no",
-    "always": "always",
-    "any": "always",
-    "on-failure": "on-failure",
-    "unless-stopped": "unless-stopped",
-}
+_RESTART = re.compile(r"(?P<plain>no|always|unless-stopped)|on-failure(?::(?P<tries>[0-9]{1,9}))?")
+# What `deploy.restart_policy.condition` is called by the engine.
+_CONDITIONS = {"none": "no", "on-failure": "on-failure", "any": "always"}
 
 
 def read_limits(section: Section, deploy: Field | None) -> Limits:
@@ -48,18 +43,19 @@ def read_restart(restart: Field | None, deploy: Field | None) -> tuple[str, int]
     """(policy of the engine, most tries); that of `deploy` counts more, as with docker compose."""
     if deploy and (policy := Section(deploy).take("restart_policy")):
         section = Section(policy)
-        name = section.read("condition", lambda given: given.choice("none", "on-failure", "any"), "any")
+        name = section.read("condition", lambda given: given.choice(*_CONDITIONS), "any")
         attempts = section.read("max_attempts", lambda given: given.integer(0), 0)
         section.ignore(("delay", "window"))  # for swarm
         section.end("a restart policy")
-        return _POLICIES[name], attempts
+        return _CONDITIONS[name], attempts
     if restart is None:
         return None
-    # YAML 1.2 has no word for `no`; a file that quotes nothing may still mean it.
-    name, colon, tries = ("no" if restart.value is False else restart.text()).partition(":")
-    if name not in ("no", "always", "on-failure", "unless-stopped") or (colon and name != "on-failure"):
+    if restart.value is False:  # an unquoted `no`, put through a tool that still reads YAML 1.1
+        return "no", 0
+    match = _RESTART.fullmatch(restart.text())
+    if match is None:
         raise restart.error("must be no, always, on-failure[:tries] or unless-stopped")
-    return _POLICIES[name], Field(restart.path, tries).integer(0) if colon else 0
+    return match["plain"] or "on-failure", int(match["tries"] or 0)
 
 
 def _either(own: Field | None, deployed: Field | None, read: Callable[[Field], int]) -> int | None:

@@ -116,6 +116,8 @@ def _environment(given: Field | None, files: Field | None, project: Project) -> 
     """The variables of the env files under those of the service itself."""
     own: dict[str, str | None] = {}
     for name, value in (given.pairs() if given else {}).items():
+        if given and name != name.rstrip():
+            raise given.error(f"the name {name!r} must not end with a space")
         own[name] = value if value is not None else project.env.get(name)
     known = {name: value for name, value in own.items() if value is not None}
     collected = dict(known)

@@ -1,0 +1,486 @@
+"""Which file, which project, which service, what it needs, what was read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.compose.conftest import Compose
+from watcher.compose import (
+    FILE_NAMES,
+    NetworkSpec,
+    Subnet,
+    VolumeSpec,
+    check_api,
+    find_compose_file,
+    load,
+    needs,
+)
+from watcher.errors import ConfigError
+
+# The file.
+
+
+def test_the_first_of_the_known_names_is_taken(tmp_path: Path) -> None:
+    for name in reversed(FILE_NAMES):
+        (tmp_path / name).write_text("services: {}")
+        assert find_compose_file(tmp_path, None) == tmp_path / name
+
+
+def test_a_named_file_is_relative_to_the_project(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text("")
+    (tmp_path / "compose.yaml").write_text("")
+    assert find_compose_file(tmp_path, Path("my.yaml")) == tmp_path / "my.yaml"
+    assert find_compose_file(Path("/else"), tmp_path / "my.yaml") == tmp_path / "my.yaml"
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_compose_file(tmp_path, None)
+    assert str(caught.value) == (
+        f"compose_file: there is no compose file in {tmp_path}, such as docker-compose-dev.yml"
+    )
+    with pytest.raises(ConfigError) as caught:
+        find_compose_file(tmp_path, Path("my.yaml"))
+    assert str(caught.value) == "compose_file = 'my.yaml': there is no such file"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "{file}: is empty: a compose file must have services"),
+        ("# only this\n", "{file}: is empty: a compose file must have services"),
+        ("[a]", "compose.yaml: must be a mapping, not a list"),
+        ("words", "compose.yaml = 'words': must be a mapping, not a word"),
+        ("service: {}", "service: is not a known section of a compose file"),
+        ("services: [web]", "services: must be a mapping, not a list"),
+        ("networks: {a: }", "services.web: there is no such service in compose.yaml"),
+        ("services: {web: }", "services.web: must be a mapping, not empty"),
+        ("services: {web: [a]}", "services.web: must be a mapping, not a list"),
+        ("services: {web: {image: a}}\nvolumes: x", "volumes = 'x': must be a mapping, not a word"),
+        (
+            "services: {web: {image: a}, web: {image: b}}",
+            "{file}:1: the key 'web' is already given in line 1",
+        ),
+    ],
+)
+def test_a_file_that_is_no_compose_file_is_refused(compose: Compose, text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose.load(text)
+    assert str(caught.value) == sentence.replace("{file}", f"{compose.root}/compose.yaml")
+
+
+def test_a_missing_file_is_refused(compose: Compose) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml: there is no such file"):
+        load(compose.root / "none.yaml", service=None, env={})
+
+
+def test_old_and_foreign_top_level_keys_are_accepted(compose: Compose) -> None:
+    text = "version: '3.5'\nname: a\nmodels: {m: {model: x}}\nx-y: 1\nservices: {web: {image: a}}\nsecrets:\n"
+    assert compose.load(text).name == "a"
+
+
+# The project's name.
+
+
+@pytest.mark.parametrize(
+    ("name", "env", "dot_env", "result"),
+    [
+        ("", {}, "", "shop"),
+        ("name: Given.Name", {}, "", "givenname"),
+        ("name: p-${X:-y}", {}, "", "p-y"),
+        ("name: given", {"COMPOSE_PROJECT_NAME": "env"}, "", "env"),
+        ("name: given", {}, "COMPOSE_PROJECT_NAME=dot", "dot"),
+        ("name: given", {"COMPOSE_PROJECT_NAME": "env"}, "COMPOSE_PROJECT_NAME=dot", "env"),
+        ("name: given", {"COMPOSE_PROJECT_NAME": ""}, "", "given"),
+        ("name:", {}, "", "shop"),
+    ],
+)
+def test_where_the_name_comes_from(
+    compose: Compose, name: str, env: dict[str, str], dot_env: str, result: str
+) -> None:
+    compose.write(".env", dot_env)
+    project = compose.load(f"{name}\nservices: {{web: {{image: $COMPOSE_PROJECT_NAME}}}}", env=env)
+    assert project.name == result
+    assert project.service.image == result
+
+
+@pytest.mark.parametrize(
+    ("directory", "name"), [("My App!", "myapp"), ("_-x", "x"), ("Größe", "gre"), ("a_b-c", "a_b-c")]
+)
+def test_a_directory_gives_its_name_as_compose_makes_it(tmp_path: Path, directory: str, name: str) -> None:
+    path = tmp_path / directory / "compose.yaml"
+    path.parent.mkdir()
+    path.write_text("services: {web: {image: a}}")
+    assert load(path, service="web", env={}).name == name
+
+
+def test_a_symbolic_link_gives_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "compose.yaml").write_text("services: {web: {image: a}}")
+    (tmp_path / "link").symlink_to("real")
+    assert load(tmp_path / "link" / "compose.yaml", service="web", env={}).name == "link"
+
+
+def test_a_relative_path_is_made_absolute(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    compose.write("compose.yaml", "services: {web: {image: a, volumes: ['./x:/x']}}")
+    (compose.root / "sub").mkdir()
+    monkeypatch.chdir(compose.root / "sub")
+    project = load(Path("../compose.yaml"), service="web", env={})
+    assert (project.name, project.directory) == ("shop", compose.root)
+    assert project.service.mounts[0].source == f"{compose.root}/x"
+
+
+def test_a_name_that_compose_would_not_take_is_refused(compose: Compose) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose.load("services: {web: {image: a}}", env={"COMPOSE_PROJECT_NAME": "My App"})
+    assert str(caught.value) == (
+        "COMPOSE_PROJECT_NAME = 'My App': must be lower case letters, digits, '-' and '_', "
+        "beginning with a letter or digit"
+    )
+
+
+def test_a_directory_without_a_usable_name_asks_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "§§" / "compose.yaml"
+    path.parent.mkdir()
+    path.write_text("services: {web: {image: a}}")
+    with pytest.raises(
+        ConfigError, match="name: the directory's name gives no project name: set name in the"
+    ):
+        load(path, service="web", env={})
+
+
+# The service.
+
+
+def test_the_only_service_that_is_built_is_the_one_to_keep(compose: Compose) -> None:
+    project = compose.load("services: {db: {image: a}, api: {build: .}}", service=None)
+    assert project.wanted == "api"
+
+
+def test_a_build_may_come_by_extends(compose: Compose) -> None:
+    compose.write("base.yaml", "services: {base: {build: .}}")
+    text = "services: {db: {image: a}, api: {extends: {file: base.yaml, service: base}}}"
+    assert compose.load(text, service=None).wanted == "api"
+
+
+def test_of_several_built_services_one_must_be_named(compose: Compose) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose.load("services: {a: {build: .}, b: {build: .}, c: {image: c}}", service=None)
+    assert str(caught.value) == "service: must name one of the services with a build section: a, b"
+
+
+def test_a_file_without_a_built_service_is_refused(compose: Compose) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose.load("services: {a: {image: a}}", service=None)
+    assert str(caught.value) == "compose.yaml: has no service with a build section"
+
+
+PROFILES = (
+    "services: {a: {build: ., profiles: [dev]}, b: {build: ., profiles: ['${P:-test}']}, c: {build: .}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("profiles", "env", "wanted"),
+    [
+        ([], {}, "c"),
+        (["nothing"], {}, "c"),
+    ],
+)
+def test_a_service_of_an_inactive_profile_is_no_candidate(
+    compose: Compose, profiles: list[str], env: dict[str, str], wanted: str
+) -> None:
+    assert compose.load(PROFILES, service=None, profiles=profiles, env=env).wanted == wanted
+
+
+@pytest.mark.parametrize(
+    ("profiles", "env", "named"),
+    [
+        (["dev"], {}, "a, c"),
+        ([], {"COMPOSE_PROFILES": "dev,test"}, "a, b, c"),
+        (["*"], {}, "a, b, c"),
+        (["x"], {"P": "x"}, "b, c"),
+    ],
+)
+def test_active_profiles_add_candidates(
+    compose: Compose, profiles: list[str], env: dict[str, str], named: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"with a build section: {named}$"):
+        compose.load(PROFILES, service=None, profiles=profiles, env=env)
+
+
+def test_inactive_candidates_are_named_when_there_is_no_other(compose: Compose) -> None:
+    with pytest.raises(
+        ConfigError, match=r"no service with a build section \(those of inactive profiles are a\)"
+    ):
+        compose.load("services: {a: {build: ., profiles: [dev]}}", service=None)
+
+
+def test_a_named_service_needs_no_profile(compose: Compose) -> None:
+    assert compose.load(PROFILES, service="a").wanted == "a"
+
+
+def test_what_is_wrong_with_another_service_does_not_matter(compose: Compose) -> None:
+    text = """
+    services:
+      web: {build: .}
+      odd: {image: a, foo: 1, links: [x], ports: [nonsense], volumes: [none:/x], env_file: none.env}
+      unset: {image: "${NOWHERE:?must be set}"}
+      circle: {extends: circle}
+      lost: {extends: {file: none.yaml, service: a}}
+      empty:
+      list: [a]
+    networks: {broken: {foo: 1}}
+    """
+    project = compose.load(text, service=None)
+    assert (project.wanted, project.warnings) == ("web", ())
+
+
+# What it depends on.
+
+
+def test_dependencies_come_in_the_order_in_which_they_start(compose: Compose) -> None:
+    text = """
+    services:
+      web: {build: ., depends_on: [api, cache], networks: [front]}
+      api: {image: api, depends_on: [db], networks: [front, back]}
+      cache: {image: cache, volumes: ["cc:/c"]}
+      db: {image: db, networks: [back], volumes: ["dd:/d"]}
+      other: {image: other, networks: [unused]}
+    networks: {front: , back: , unused: }
+    volumes: {cc: , dd: {name: real}, unused: }
+    """
+    project = compose.load(text)
+    assert list(project.services) == ["db", "api", "cache", "web"]
+    assert [spec.name for spec in project.dependencies] == ["db", "api", "cache"]
+    assert {network.name for network in project.networks.values()} == {
+        "shop_front",
+        "shop_back",
+        "shop_default",
+    }
+    assert {volume.name for volume in project.volumes.values()} == {"shop_cc", "real"}
+
+
+def test_a_circle_of_dependencies_is_refused(compose: Compose) -> None:
+    text = "services: {web: {image: a, depends_on: [b]}, b: {image: b, depends_on: [web]}}"
+    with pytest.raises(ConfigError) as caught:
+        compose.load(text)
+    assert str(caught.value) == "services.web.depends_on: goes in a circle: web → b → web"
+
+
+def test_an_unsupported_key_of_a_dependency_is_refused(compose: Compose) -> None:
+    with pytest.raises(ConfigError, match=r"services\.db\.links: is not supported"):
+        compose.load("services: {web: {image: a, depends_on: [db]}, db: {image: b, links: [x]}}")
+
+
+def test_a_dependency_of_an_inactive_profile_is_refused_or_left_out(compose: Compose) -> None:
+    text = "services: {web: {image: a, depends_on: {db: {required: %s}}}, db: {image: b, profiles: [p]}}"
+    with pytest.raises(ConfigError, match=r"services\.web\.depends_on\.db: its profile is not active"):
+        compose.load(text % "true")
+    project = compose.load(text % "false")
+    assert list(project.services) == ["web"]
+    assert project.warnings == ("services.web.depends_on.db is left out: its profile is not active",)
+    assert list(compose.load(text % "true", profiles=["p"]).services) == ["db", "web"]
+
+
+def test_what_is_left_out_is_not_waited_for(compose: Compose) -> None:
+    text = "services: {web: {image: a, depends_on: {db: {required: false}}}, db: {image: b, profiles: [p]}}"
+    assert compose.load(text).service.depends_on == {}
+
+
+def test_a_dependency_that_is_not_there_is_refused_even_if_not_required(compose: Compose) -> None:
+    with pytest.raises(ConfigError, match=r"depends_on\.db: there is no such service in compose\.yaml"):
+        compose.load("services: {web: {image: a, depends_on: {db: {required: false}}}}")
+
+
+def test_two_containers_cannot_have_one_name(compose: Compose) -> None:
+    text = """
+    services:
+      web: {image: a, container_name: box, depends_on: [db]}
+      db: {image: b, container_name: box}
+    """
+    with pytest.raises(ConfigError, match="container_name = 'box': must not name two services' containers"):
+        compose.load(text)
+
+
+# Variables.
+
+
+def test_the_process_comes_before_the_env_file(compose: Compose) -> None:
+    compose.write(".env", "A=dot\nB=dot\nC=${A}-${B}\n")
+    project = compose.load("services: {web: {image: '$A-$B-$C'}}", env={"A": "process"})
+    assert project.service.image == "process-dot-process-dot"
+
+
+def test_variables_that_are_not_set_are_told_once(compose: Compose) -> None:
+    project = compose.load(
+        "services: {web: {image: 'a:$TAG', user: $TAG, labels: {a: $B}}, x: {image: $OTHER}}"
+    )
+    assert project.service.image == "a:"
+    assert project.warnings == (
+        "the variable TAG is not set: it is replaced by nothing",
+        "the variable B is not set: it is replaced by nothing",
+    )
+
+
+def test_keys_and_plain_numbers_are_not_interpolated(compose: Compose) -> None:
+    spec = compose.load(
+        "services: {web: {image: a, labels: {$A: $A}, environment: {N: 1}}}", env={"A": "x"}
+    ).service
+    assert (spec.labels, spec.environment) == ({"$A": "x"}, {"N": "1"})
+
+
+def test_a_missing_env_file_is_looked_for_and_a_directory_is_none(compose: Compose) -> None:
+    assert compose.root / ".env" in compose.load("services: {web: {image: a}}").files
+    (compose.root / ".env").mkdir()
+    assert compose.load("services: {web: {image: a}}").name == "shop"
+
+
+def test_a_broken_env_file_is_named_with_its_line(compose: Compose) -> None:
+    compose.write(".env", "A=1\nB C=2\n")
+    with pytest.raises(ConfigError, match=r"\.env:2: the name of a variable must not hold a space"):
+        compose.load("services: {web: {image: a}}")
+
+
+# Networks, volumes.
+
+
+def test_networks_and_volumes_in_full(compose: Compose) -> None:
+    text = """
+    services: {web: {image: a, networks: [n, old, plain], volumes: ["vv:/v", "old:/o"]}}
+    networks:
+      n:
+        name: real
+        driver: bridge
+        driver_opts: {com.docker.network.bridge.name: br0}
+        internal: true
+        attachable: true
+        enable_ipv4: true
+        enable_ipv6: true
+        labels: [a=b]
+        ipam:
+          driver: default
+          options: {o: p}
+          config:
+            - {subnet: 10.1.0.0/16, ip_range: 10.1.1.0/24, gateway: 10.1.0.1, aux_addresses: {h: 10.1.0.2}}
+      old: {external: {name: theirs}}
+      plain: {}
+    volumes:
+      vv: {driver: local, driver_opts: {type: none, o: bind, device: ./data}, labels: {c: d}}
+      old: {external: true, name: theirs}
+    """
+    project = compose.load(text)
+    assert project.networks == {
+        "n": NetworkSpec(
+            key="n",
+            name="real",
+            driver="bridge",
+            driver_opts={"com.docker.network.bridge.name": "br0"},
+            internal=True,
+            attachable=True,
+            enable_ipv4=True,
+            enable_ipv6=True,
+            labels={"a": "b"},
+            ipam_driver="default",
+            ipam_options={"o": "p"},
+            subnets=(
+                Subnet(
+                    subnet="10.1.0.0/16",
+                    ip_range="10.1.1.0/24",
+                    gateway="10.1.0.1",
+                    aux_addresses={"h": "10.1.0.2"},
+                ),
+            ),
+        ),
+        "old": NetworkSpec(key="old", name="theirs", external=True),
+        "plain": NetworkSpec(key="plain", name="shop_plain"),
+    }
+    assert project.volumes == {
+        "vv": VolumeSpec(
+            key="vv",
+            name="shop_vv",
+            driver="local",
+            driver_opts={"type": "none", "o": "bind", "device": f"{compose.root}/data"},
+            labels={"c": "d"},
+        ),
+        "old": VolumeSpec(key="old", name="theirs", external=True),
+    }
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "sentence"),
+    [
+        ("networks", "{n: {foo: 1}}", "networks.n.foo: is not a known key of a network"),
+        ("networks", "{n: {external: {id: x}}}", "networks.n.external.id: is not a known key of external"),
+        ("networks", "{n: {external: maybe}}", "networks.n.external = 'maybe': must be true or false"),
+        (
+            "networks",
+            "{n: {ipam: {config: [{mask: x}]}}}",
+            "networks.n.ipam.config[0].mask: is not a known key of an ipam configuration",
+        ),
+        ("networks", "{n: [a]}", "networks.n: must be a mapping, not a list"),
+        ("volumes", "{vv: {size: 1}}", "volumes.vv.size: is not a known key of a volume"),
+        ("secrets", "{s: {}}", "secrets.s: must have either a file or an environment variable"),
+        (
+            "secrets",
+            "{s: {file: a, environment: B}}",
+            "secrets.s: must have either a file or an environment variable",
+        ),
+        (
+            "secrets",
+            "{s: {external: true}}",
+            "secrets.s.external = True: is not supported: only a file can be mounted",
+        ),
+        ("secrets", "{s: {path: a}}", "secrets.s.path: is not a known key of a secret or config"),
+    ],
+)
+def test_a_resource_that_is_wrong_is_refused_when_it_is_used(
+    compose: Compose, section: str, value: str, sentence: str
+) -> None:
+    top = {"networks": "{n: }", "volumes": "{vv: }", "secrets": "{s: {file: a}}", section: value}
+    lines = "\n".join(f"{key}: {text}" for key, text in top.items())
+    with pytest.raises(ConfigError) as caught:
+        compose.load(
+            f"services: {{web: {{image: a, networks: [n], volumes: ['vv:/v'], secrets: [s]}}}}\n{lines}"
+        )
+    assert str(caught.value) == sentence
+
+
+# What old engines drop.
+
+
+def test_what_an_older_engine_would_drop_is_named(compose: Compose) -> None:
+    project = compose.load(
+        """
+        services:
+          web:
+            image: a
+            healthcheck: {test: x, start_period: 1s, start_interval: 1s}
+            volumes:
+              - {type: volume, source: vv, target: /v, volume: {subpath: s}}
+              - {type: bind, source: /b, target: /b, bind: {recursive: readonly}}
+        volumes: {vv: }
+        networks: {default: {enable_ipv4: false}}
+        """
+    )
+    assert list(needs(project)) == [
+        ("services.web.healthcheck.start_interval", (1, 44)),
+        ("services.web.volumes (/v).volume.subpath", (1, 45)),
+        ("services.web.volumes (/b).bind.recursive", (1, 44)),
+        ("networks.default.enable_ipv4", (1, 48)),
+    ]
+    check_api(project, "1.48")
+    with pytest.raises(ConfigError) as caught:
+        check_api(project, "1.44")
+    assert str(caught.value) == (
+        "services.web.volumes (/v).volume.subpath: "
+        "is dropped by this engine: it needs API 1.45, the engine has 1.44"
+    )
+
+
+def test_an_ordinary_service_needs_nothing_new(compose: Compose) -> None:
+    project = compose.load("services: {web: {image: a, healthcheck: {test: x}, volumes: ['/a:/a', '/v']}}")
+    assert list(needs(project)) == []
+    check_api(project, "1.41")

@@ -1,0 +1,109 @@
+"""`ports` and `expose`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.compose.conftest import Compose
+from watcher.compose import PortSpec, published
+from watcher.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("entry", "ports"),
+    [
+        ('"9000"', [PortSpec(9000)]),
+        ("9000", [PortSpec(9000)]),
+        ('"9000:9000"', [PortSpec(9000, host_port=9000)]),
+        ("22:22", [PortSpec(22, host_port=22)]),
+        ('"127.0.0.1:9000:9001"', [PortSpec(9001, host_ip="127.0.0.1", host_port=9000)]),
+        ('"127.0.0.1::9001"', [PortSpec(9001, host_ip="127.0.0.1")]),
+        ('":9001"', [PortSpec(9001)]),
+        ('"0:9001"', [PortSpec(9001)]),
+        ('"[::1]:9000:9001"', [PortSpec(9001, host_ip="::1", host_port=9000)]),
+        ('"53:5353/udp"', [PortSpec(5353, "udp", host_port=53)]),
+        ('"53:53/UDP"', [PortSpec(53, "udp", host_port=53)]),
+        ('"9/sctp"', [PortSpec(9, "sctp")]),
+        (
+            '"9000-9002:8000-8002"',
+            [PortSpec(8000 + n, host_port=9000 + n) for n in range(3)],
+        ),
+        ('"8000-8001"', [PortSpec(8000), PortSpec(8001)]),
+        ("{target: 80}", [PortSpec(80)]),
+        ("{target: 80, published: 8080}", [PortSpec(80, host_port=8080)]),
+        ('{target: "80", published: ""}', [PortSpec(80)]),
+        (
+            "{target: 80, published: '81', host_ip: 127.0.0.1, protocol: udp, mode: host, name: a, "
+            "app_protocol: http}",
+            [PortSpec(80, "udp", "127.0.0.1", 81)],
+        ),
+        ("{target: 80, host_ip: '::1', x-note: y}", [PortSpec(80, host_ip="::1")]),
+    ],
+)
+def test_each_form_of_a_port(compose: Compose, entry: str, ports: list[PortSpec]) -> None:
+    assert list(compose.service(f"ports:\n  - {entry}").ports) == ports
+
+
+def test_the_order_of_the_file_is_kept_and_a_port_stands_once(compose: Compose) -> None:
+    spec = compose.service('ports: ["9000:9000", "80", "9000:9000", "9001:9000"]')
+    assert [str(port) for port in spec.ports] == ["9000:9000", "80", "9001:9000"]
+    assert published(spec) == {9000: (("", 9000), ("", 9001)), 80: (("", 0),)}
+
+
+@pytest.mark.parametrize(
+    ("entry", "rule"),
+    [
+        ("a:b", "must be [[address:]host port:]container port[/protocol]"),
+        ("9000/", "must be [[address:]host port:]container port[/protocol]"),
+        ("80:", "must be [[address:]host port:]container port[/protocol]"),
+        ("٣:80", "must be [[address:]host port:]container port[/protocol]"),
+        ("80:80/icmp", "the protocol must be tcp, udp or sctp"),
+        ("80:0", "a port must be between 1 and 65535, and a range must not go down"),
+        ("70000:80", "a port must be between 1 and 65535, and a range must not go down"),
+        ("9-8", "a port must be between 1 and 65535, and a range must not go down"),
+        ("1-2:1-3", "must have as many host ports as container ports"),
+        ("1:1-3", "must have as many host ports as container ports"),
+        ("1-2:3", "a range of host ports for one container port is not supported: name one host port"),
+        ("1.2.3:1:1", "the host address must be an IPv4 address, or an IPv6 address in brackets"),
+        ("::1:1:1", "an IPv6 address must stand in brackets"),
+        ("${NOTHING}", "must not be empty"),
+    ],
+)
+def test_a_port_that_is_none_is_refused(compose: Compose, entry: str, rule: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose.service(f'ports: ["8080:80", "{entry}"]')
+    assert caught.value.field == "services.web.ports[1]"
+    assert caught.value.rule == rule
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ("{published: 80}", "services.web.ports[0]: must have a target, the container's port"),
+        ("{target: 0}", "services.web.ports[0].target = 0: must be between 1 and 65535"),
+        ("{target: x}", "services.web.ports[0].target = 'x': must be a whole number"),
+        ("{target: 1, published: x}", "services.web.ports[0].published = 'x': must be a port of the host"),
+        ("{target: 1, mode: x}", "services.web.ports[0].mode = 'x': must be one of ingress, host"),
+        (
+            "{target: 1, protocol: x}",
+            "services.web.ports[0].protocol = 'x': the protocol must be tcp, udp or sctp",
+        ),
+        ("{target: 1, port: 2}", "services.web.ports[0].port: is not a known key of a port"),
+        ("[1]", "services.web.ports[0]: must be a word, not a list"),
+        (
+            "true:1",
+            "services.web.ports[0] = 'true:1': must be [[address:]host port:]container port[/protocol]",
+        ),
+    ],
+)
+def test_a_long_port_that_is_wrong_is_refused(compose: Compose, entry: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose.service(f"ports:\n  - {entry}")
+    assert str(caught.value) == sentence
+
+
+def test_expose_is_ports_and_ranges(compose: Compose) -> None:
+    spec = compose.service('expose: [80, "81/udp", "90-91"]')
+    assert spec.expose == ((80, "tcp"), (81, "udp"), (90, "tcp"), (91, "tcp"))
+    with pytest.raises(ConfigError, match=r"expose\[0\] = 'x': must be a port or a range of ports"):
+        compose.service("expose: [x]")
