@@ -40,9 +40,10 @@ class State:
     troubles: int = 0  # failures in a row that were not the user's
     retry_at: float = 0.0
     lost_at: float = -CALM
+    losses: int = 0  # live containers lost in a row, each within CALM of the one before
     hold: str = ""  # why nothing may begin: a git operation, a pause
     paused: bool = False
-    forced: bool = False  # build although live, because somebody asked
+    forced: bool = False  # build although live, because somebody asked; kept until a build has answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,19 @@ class DeployEnded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A build or deploy of `revision` failed by the user's fault; the live one serves on."""
+    """A build or deploy of `revision` failed by the user's fault."""
 
     revision: str
-    live: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """`revision` was live and failed in its soak time; the one before it has the traffic again.
+
+    Unlike `Failed` this is not the end of a build or deploy: one of another revision may be going on.
+    """
+
+    revision: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +124,8 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
-    """A container of `revision` (None: of an unknown one) was found serving when the daemon started."""
+class Serving:
+    """A container of `revision` has the traffic now (None: no container has): adopted, kept or put back."""
 
     revision: str | None
 
@@ -152,10 +162,11 @@ Input = (
     | DeployBegun
     | DeployEnded
     | Failed
+    | RolledBack
     | Cancelled
     | Troubled
     | Lost
-    | Adopted
+    | Serving
     | HoldChanged
     | PauseAsked
     | RebuildAsked
@@ -204,21 +215,31 @@ def decide(state: State, now: float, limits: Limits = Limits()) -> Action:
         return Wait()
     if state.built:
         return Deploy(*state.built)
-    if state.forced:
-        return Build(state.wanted, forced=True)
-    if state.wanted in (state.live, state.failed):
+    if state.wanted in (state.live, state.failed) and not state.forced:
         return Wait()
     if now < state.retry_at:
         return Wait(until=state.retry_at)
-    return Build(state.wanted)
+    return Build(state.wanted, forced=state.forced)
+
+
+def retry_pause(failures: int) -> float:
+    """Seconds to wait after one more failure than `failures` in a row."""
+    return min(RETRY_MOST, RETRY_FIRST * 2.0 ** min(failures, 16))
+
+
+def _known_to_fail(state: State, revision: str) -> State:
+    return replace(state, failed=revision) if revision == state.wanted else state
 
 
 def _pointless(state: State, now: float, limits: Limits) -> bool:
     """Whether the running build should make way for a newer save."""
-    if state.cancelling or state.building == state.wanted:
+    if state.cancelling:
         return False
-    if state.wanted == state.live:  # the tree is back at what serves: there is nothing to build at all
+    asked = state.forced and state.building == state.wanted
+    if state.wanted == state.live and not asked:  # there is nothing to build at all, or something else
         return True
+    if state.building == state.wanted:
+        return False
     return state.cancels < limits.max_cancels and now - state.building_since < limits.max_wait
 
 
@@ -228,41 +249,69 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
         case TreeSeen(revision):
             if revision == state.wanted:
                 return state
-            state = replace(state, wanted=revision, failed=None)
+            # Another tree may well be the cure of whatever is being waited out: it is tried at once.
+            state = replace(state, wanted=revision, failed=None, retry_at=now)
             # A built image that waits is newer than the live one and may go live, unless the tree went back.
             return replace(state, built=None) if revision == state.live else state
         case BuildBegun(revision):
-            return replace(state, building=revision, building_since=now, cancelling=False, forced=False)
+            return replace(state, building=revision, building_since=now, cancelling=False)
         case BuildCancelAsked():
             return replace(state, cancelling=True)
         case BuildEnded(revision, image):
-            unwanted = state.wanted == state.live != revision
+            # What was being cancelled and ended all the same would only keep the newer save waiting.
+            late = state.cancelling and revision != state.wanted
+            unwanted = late or (
+                state.wanted == state.live and not (state.forced and revision == state.wanted)
+            )
             return replace(
-                state, building=None, cancels=0, troubles=0, built=None if unwanted else (revision, image)
+                state,
+                building=None,
+                cancelling=False,
+                cancels=state.cancels + 1 if late else 0,
+                troubles=0,
+                forced=state.forced and revision != state.wanted,
+                built=None if unwanted else (revision, image),
             )
         case DeployBegun(revision):
             return replace(state, deploying=revision, built=None)
         case DeployEnded(revision):
-            return replace(state, deploying=None, live=revision, failed=None)
-        case Failed(revision, live):
-            failed = revision if revision == state.wanted else state.failed
-            return replace(state, building=None, deploying=None, cancels=0, failed=failed, live=live)
-        case Cancelled():
-            # An ending that nobody asked for is the tree changing under the build: the next look will say so.
-            count = state.cancels + 1 if state.cancelling else state.cancels
-            return replace(state, building=None, cancelling=False, cancels=count)
-        case Troubled():
-            pause = min(RETRY_MOST, RETRY_FIRST * 2**state.troubles)
+            failed = None if revision == state.wanted else state.failed
+            return replace(state, deploying=None, live=revision, failed=failed)
+        case Failed(revision):
             return replace(
-                state, building=None, deploying=None, troubles=state.troubles + 1, retry_at=now + pause
+                _known_to_fail(state, revision),
+                building=None,
+                deploying=None,
+                cancelling=False,
+                cancels=0,
+                forced=state.forced and revision != state.wanted,
+            )
+        case RolledBack(revision):
+            return _known_to_fail(state, revision)
+        case Cancelled():
+            if state.cancelling:
+                return replace(state, building=None, cancelling=False, cancels=state.cancels + 1)
+            # The tree changed under the build. The next look will say so; until then this revision cannot be
+            # built, and trying again at once would only find that out once more.
+            return replace(state, building=None, retry_at=now + RETRY_FIRST)
+        case Troubled():
+            pause = retry_pause(state.troubles)
+            return replace(
+                state,
+                building=None,
+                deploying=None,
+                cancelling=False,
+                troubles=state.troubles + 1,
+                retry_at=now + pause,
             )
         case Lost():
             again = now - state.lost_at < CALM
-            troubles = state.troubles + 1 if again else 0
-            pause = min(RETRY_MOST, RETRY_FIRST * 2**troubles) if again else 0.0
-            return replace(state, live=None, troubles=troubles, retry_at=now + pause, lost_at=now)
-        case Adopted(revision):
-            return replace(state, live=revision)
+            losses = state.losses + 1 if again else 0
+            pause = retry_pause(losses) if again else 0.0
+            return replace(state, live=None, losses=losses, retry_at=now + pause, lost_at=now)
+        case Serving(revision):
+            state = replace(state, live=revision)
+            return replace(state, built=None) if revision == state.wanted else state
         case HoldChanged(reason):
             return replace(state, hold=reason)
         case PauseAsked(paused):

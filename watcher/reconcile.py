@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from watcher import plan
@@ -150,7 +151,7 @@ class Reconciler(Generic[S]):
 
     def adopted(self, revision: str | None) -> None:
         """A container of this revision serves already."""
-        self._inbox.put_nowait(plan.Adopted(revision))
+        self._inbox.put_nowait(plan.Serving(revision))
 
     def lost(self, event: ContainerLost) -> None:
         """The live container ended."""
@@ -160,7 +161,8 @@ class Reconciler(Generic[S]):
     def rolled_back(self, event: DeployFinished) -> None:
         """A container that was live died in its soak time; the one before it has the traffic again."""
         self._observer.notify(event)
-        self._inbox.put_nowait(plan.Failed(event.revision, self._deployer.live))
+        self._inbox.put_nowait(plan.Serving(self._deployer.live))
+        self._inbox.put_nowait(plan.RolledBack(event.revision))
 
     def engine_back(self) -> None:
         """The engine answers again."""
@@ -190,6 +192,15 @@ class Reconciler(Generic[S]):
         self._stop_chores()
         self._fold(begun)
         self._work = asyncio.create_task(work)
+        self._work.add_done_callback(partial(self._ended, begun))
+
+    def _ended(self, begun: plan.BuildBegun | plan.DeployBegun, work: asyncio.Task[None]) -> None:
+        """Work says itself what came of it, unless it was cancelled before its first step, or is broken."""
+        if work.cancelled():
+            self._inbox.put_nowait(plan.Cancelled(begun.revision))
+        elif error := work.exception():
+            self._inbox.put_nowait(plan.Troubled(begun.revision))
+            self._trouble("loop", error)
 
     def _cancel(self) -> None:
         if self._work:
@@ -223,8 +234,8 @@ class Reconciler(Generic[S]):
         self._stop_chores()
         if self._work and self.state.building:
             self._work.cancel()
-        if self._work:
-            await asyncio.wait([self._work])
+        if left := [task for task in (self._work, self._chore) if task]:
+            await asyncio.wait(left)
 
     # The work; each part ends by saying what came of it.
 
@@ -241,7 +252,7 @@ class Reconciler(Generic[S]):
             outcome, ended = BuildOutcome.CANCELLED, plan.Cancelled(revision)
         except UserError as error:
             outcome, failure = BuildOutcome.FAILED, error.failure
-            ended = plan.Failed(revision, self.state.live)
+            ended = plan.Failed(revision)
         except Exception as error:
             failure = self._trouble("build", error)
         self._observer.notify(
@@ -270,9 +281,11 @@ class Reconciler(Generic[S]):
             self._chore_look, self._chore_due = look, self._clock() + self._chores_after
         except UserError as error:
             deployed, failure = Deployed("", DeployOutcome.FAILED), error.failure
-            ended = plan.Failed(revision, self._deployer.live)
+            ended = plan.Failed(revision)
         except Exception as error:
             failure = self._trouble("deploy", error)
+        if failure:  # the one before serves on, as a rule; it may have been lost on the way
+            self._inbox.put_nowait(plan.Serving(self._deployer.live))
         self._observer.notify(
             DeployFinished(
                 service=self._service,
@@ -288,10 +301,10 @@ class Reconciler(Generic[S]):
         )
         self._inbox.put_nowait(ended)
 
-    def _trouble(self, where: str, error: Exception) -> Failure:
+    def _trouble(self, where: str, error: BaseException) -> Failure:
         """Tell of a failure that is not the user's, and say it in a value."""
         if isinstance(error, EngineUnavailable):
-            pause = min(plan.RETRY_MOST, plan.RETRY_FIRST * 2**self.state.troubles)
+            pause = plan.retry_pause(self.state.troubles)
             self._observer.notify(EngineDown(service=self._service, reason=str(error), retry_in=pause))
             return Failure("engine", str(error))
         if isinstance(error, WatcherError):
@@ -302,16 +315,23 @@ class Reconciler(Generic[S]):
 
     async def _do_chores(self) -> None:
         look, self._chore_look = self._chore_look, None
+        pause = self._chores_every
         try:
             await self._chores.run(look)
         except asyncio.CancelledError:
-            self._chore_look = look  # still to be done; a deploy that comes first replaces it
+            self._put_back(look)
+            pause = self._chores_after
             raise
         except Exception as error:
             self._trouble("chores", error)
         finally:
             self._chore = None
-            self._chore_due = self._clock() + self._chores_every
+            self._chore_due = self._clock() + pause
+
+    def _put_back(self, look: Look[S] | None) -> None:
+        """The chores for `look` are still to be done, unless a deploy left newer ones meanwhile."""
+        if self._chore_look is None:
+            self._chore_look = look
 
     def _stop_chores(self) -> None:
         if self._chore:

@@ -1,0 +1,301 @@
+"""Histories of inputs against a model of the world, and the single decisions that they are made of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from watcher import plan
+
+# The long run is WATCHER_HISTORIES=10000.
+HISTORIES = int(os.environ.get("WATCHER_HISTORIES", "2000"))
+LIMITS = plan.Limits(max_cancels=3, max_wait=10.0)
+
+Op = tuple[str, float]
+
+
+class World:
+    """What is true outside of the state machine, and a check of each thing that it decides."""
+
+    def __init__(self) -> None:
+        self.state = plan.State()
+        self.now = 100.0
+        self.wanted: str | None = None
+        self.building: str | None = None
+        self.since = 0.0
+        self.cancelling = False
+        self.deploying: tuple[str, str] | None = None
+        self.serving: str | None = None
+        self.previous: str | None = None
+        self.hold = self.paused = False
+        self.asked = False  # a rebuild that no build has answered
+        self.seen: dict[str, int] = {}
+        self.changes = self.retries = self.builds = self.cancels = 0
+
+    def tell(self, event: plan.Input) -> None:
+        self.state = plan.step(self.state, event, self.now)
+
+    def act(self) -> plan.Wait:
+        """Do what is decided until it is to wait: never more than a few things without an input between."""
+        for _ in range(3):
+            action = plan.decide(self.state, self.now, LIMITS)
+            match action:
+                case plan.Wait(until):
+                    assert until is None or until > self.now
+                    return action
+                case plan.Build(revision, forced):
+                    self.begins()
+                    assert revision == self.wanted
+                    assert forced == self.asked
+                    assert forced or revision != self.serving
+                    self.building, self.since, self.cancelling = revision, self.now, False
+                    self.builds += 1
+                    self.tell(plan.BuildBegun(revision))
+                case plan.Deploy(revision, image):
+                    self.begins()
+                    older = self.serving is not None and self.seen[revision] < self.seen[self.serving]
+                    assert not older, "an older revision over a newer"
+                    self.deploying = (revision, image)
+                    self.tell(plan.DeployBegun(revision))
+                case plan.Cancel():
+                    assert self.building is not None
+                    assert self.building != self.wanted or self.wanted == self.serving
+                    assert not self.cancelling
+                    if self.wanted != self.serving:
+                        assert self.cancels < LIMITS.max_cancels
+                        assert self.now - self.since < LIMITS.max_wait
+                    self.cancelling = True
+                    self.tell(plan.BuildCancelAsked())
+        raise AssertionError(f"no end of actions: {self.state}")
+
+    def begins(self) -> None:
+        assert self.building is None
+        assert self.deploying is None
+        assert not self.hold
+        assert not self.paused
+
+    # What happens outside. What cannot happen now changes nothing.
+
+    def save(self, number: float) -> None:
+        revision = f"r{number:.0f}"
+        self.changes += revision != self.wanted
+        self.wanted = revision
+        self.seen[revision] = self.changes
+        self.tell(plan.TreeSeen(revision))
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    def build_ends(self, how: float) -> None:
+        revision, self.building = self.building, None
+        if revision is None:
+            return
+        cancelled, self.cancelling = self.cancelling, False
+        answered = revision == self.wanted
+        if how == 0:
+            late = cancelled and not answered
+            self.cancels = self.cancels + 1 if late else 0
+            self.asked = self.asked and not answered
+            self.tell(plan.BuildEnded(revision, f"image of {revision}"))
+        elif how == 1:
+            self.cancels = 0
+            self.asked = self.asked and not answered
+            self.tell(plan.Failed(revision))
+        elif how == 2:
+            self.retries += 1
+            self.tell(plan.Troubled(revision))
+        else:  # cancelled; without being asked, when the tree changed under it
+            self.cancels += cancelled
+            self.retries += 1
+            self.tell(plan.Cancelled(revision))
+
+    def deploy_ends(self, how: float) -> None:
+        if self.deploying is None:
+            return
+        (revision, _), self.deploying = self.deploying, None
+        if how == 0:
+            self.previous, self.serving = self.serving, revision
+            self.tell(plan.DeployEnded(revision))
+            return
+        self.retries += 1
+        self.tell(plan.Serving(self.serving))
+        self.tell(plan.Failed(revision) if how == 1 else plan.Troubled(revision))
+        if how == 1:
+            self.cancels = 0
+            self.asked = self.asked and revision != self.wanted
+
+    def lose(self, _: float) -> None:
+        if self.serving:
+            self.serving = self.previous = None
+            self.retries += 1
+            self.tell(plan.Lost())
+
+    def roll_back(self, _: float) -> None:
+        if self.previous and self.serving and not self.deploying:
+            failed, self.serving, self.previous = self.serving, self.previous, None
+            self.retries += 1
+            self.tell(plan.Serving(self.serving))
+            self.tell(plan.RolledBack(failed))
+
+    def set_hold(self, on: float) -> None:
+        self.hold = bool(on)
+        self.tell(plan.HoldChanged("git is writing files" if on else ""))
+
+    def set_pause(self, on: float) -> None:
+        self.paused = bool(on)
+        self.tell(plan.PauseAsked(self.paused))
+
+    def rebuild(self, _: float) -> None:
+        self.asked = True
+        self.retries += 1
+        self.tell(plan.RebuildAsked())
+
+    def engine_back(self, _: float) -> None:
+        self.tell(plan.EngineBack())
+
+    def check(self) -> None:
+        if self.building and self.wanted == self.serving and not self.asked:
+            assert self.cancelling, "a build although the tree is live"
+        assert (self.state.building, self.state.live) == (self.building, self.serving)
+        assert self.state.deploying == (self.deploying[0] if self.deploying else None)
+        assert self.builds <= self.changes + self.retries + 1
+
+    def come_to_rest(self) -> None:
+        """Nothing is saved any more and everything succeeds."""
+        self.set_hold(0)
+        self.set_pause(0)
+        for _ in range(12):
+            wait = self.act()
+            if self.building:
+                self.build_ends(3 if self.cancelling else 0)
+            elif self.deploying:
+                self.deploy_ends(0)
+            elif wait.until is not None:
+                self.now = wait.until
+            else:
+                break
+        else:
+            raise AssertionError(f"no rest: {self.state}")
+        assert self.wanted in (None, self.serving, self.state.failed)
+
+
+# What happens most is drawn most: histories that get somewhere are the ones in which much can go wrong.
+USUAL: list[Op] = [
+    *[("save", number) for number in (0.0, 0.0, 1.0, 1.0, 2.0)],
+    *[("build_ends", how) for how in (0.0, 0.0, 0.0, 3.0, 3.0)],
+    *[("deploy_ends", 0.0)] * 3,
+]
+RARE: list[Op] = [
+    *[("build_ends", how) for how in (1.0, 2.0)],
+    *[("deploy_ends", how) for how in (1.0, 2.0)],
+    *[("pass_time", seconds) for seconds in (0.01, 0.6, 11.0, 70.0)],
+    *[("set_hold", on) for on in (0.0, 1.0)],
+    *[("set_pause", on) for on in (0.0, 1.0)],
+    *[(name, 0.0) for name in ("lose", "roll_back", "rebuild", "engine_back")],
+]
+OPS = st.sampled_from([*USUAL, *USUAL, *USUAL, *RARE])
+
+
+@settings(
+    max_examples=HISTORIES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(st.lists(OPS, min_size=20, max_size=60))
+def test_every_history_ends_with_the_tree_live_or_its_failure_shown(history: Sequence[Op]) -> None:
+    world = World()
+    for name, value in history:
+        getattr(world, name)(value)
+        world.act()
+        world.check()
+    world.come_to_rest()
+
+
+def after(*events: plan.Input, now: float = 100.0) -> plan.State:
+    state = plan.State()
+    for event in events:
+        state = plan.step(state, event, now)
+    return state
+
+
+LIVE_A = (plan.TreeSeen("a"), plan.BuildBegun("a"), plan.BuildEnded("a", "i"), plan.DeployBegun("a"))
+
+
+def test_a_roll_back_while_another_revision_is_built_does_not_begin_a_second_build() -> None:
+    events = (*LIVE_A, plan.DeployEnded("a"), plan.TreeSeen("b"), plan.BuildBegun("b"))
+    state = after(*events, plan.Serving(None), plan.RolledBack("a"))
+    assert plan.decide(state, 100.0) == plan.Wait()
+    assert state.building == "b"
+
+
+def test_a_container_lost_while_a_build_fails_stays_lost() -> None:
+    state = after(*LIVE_A, plan.DeployEnded("a"), plan.TreeSeen("b"), plan.BuildBegun("b"))
+    state = plan.step(plan.step(state, plan.Lost(), 101.0), plan.Failed("b"), 101.0)
+    assert state.live is None
+
+
+def test_a_new_save_does_not_wait_for_the_pause_after_a_failure() -> None:
+    state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.Troubled("a"))
+    assert plan.decide(state, 100.0) == plan.Wait(until=100.0 + plan.RETRY_FIRST)
+    assert plan.decide(plan.step(state, plan.TreeSeen("b"), 100.1), 100.1) == plan.Build("b")
+
+
+def test_a_build_whose_tree_changed_under_it_is_not_begun_again_at_once() -> None:
+    state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.Cancelled("a"))
+    assert plan.decide(state, 100.0) == plan.Wait(until=100.0 + plan.RETRY_FIRST)
+
+
+def test_a_rebuild_that_met_trouble_is_tried_again() -> None:
+    events = (*LIVE_A, plan.DeployEnded("a"), plan.RebuildAsked(), plan.BuildBegun("a"), plan.Troubled("a"))
+    assert plan.decide(after(*events), 200.0) == plan.Build("a", forced=True)
+
+
+def test_a_cancelled_build_that_ends_all_the_same_gives_way_to_the_newer_save() -> None:
+    events = (plan.TreeSeen("a"), plan.BuildBegun("a"), plan.TreeSeen("b"), plan.BuildCancelAsked())
+    assert plan.decide(after(*events, plan.BuildEnded("a", "i")), 100.0) == plan.Build("b")
+
+
+def test_a_cancelled_build_whose_tree_came_back_is_used() -> None:
+    events = (plan.TreeSeen("a"), plan.BuildBegun("a"), plan.TreeSeen("b"), plan.BuildCancelAsked())
+    state = after(*events, plan.TreeSeen("a"), plan.BuildEnded("a", "i"))
+    assert plan.decide(state, 100.0) == plan.Deploy("a", "i")
+
+
+def test_the_third_cancellation_lets_the_next_build_end() -> None:
+    state = after(plan.TreeSeen("r0"))
+    for number in range(LIMITS.max_cancels):
+        state = plan.step(state, plan.BuildBegun(f"r{number}"), 100.0)
+        state = plan.step(state, plan.TreeSeen(f"r{number + 1}"), 100.0)
+        assert plan.decide(state, 100.0, LIMITS) == plan.Cancel()
+        state = plan.step(state, plan.BuildCancelAsked(), 100.0)
+        state = plan.step(state, plan.Cancelled(f"r{number}"), 100.0)
+    state = plan.step(plan.step(state, plan.BuildBegun("r3"), 100.0), plan.TreeSeen("r4"), 100.0)
+    assert plan.decide(state, 100.0, LIMITS) == plan.Wait()
+
+
+def test_the_pause_between_tries_grows_to_its_bound_and_no_further() -> None:
+    pauses = [plan.retry_pause(failures) for failures in (0, 1, 2, 10, 5000)]
+    assert pauses == [0.5, 1.0, 2.0, plan.RETRY_MOST, plan.RETRY_MOST]
+
+
+def test_a_crash_loop_is_slowed_down_and_forgotten_after_a_calm_time() -> None:
+    state = after(*LIVE_A, plan.DeployEnded("a"), plan.Lost())
+    assert plan.decide(state, 100.0) == plan.Build("a")
+    again = plan.step(replace_live(state), plan.Lost(), 101.0)
+    assert plan.decide(again, 101.0) == plan.Wait(until=102.0)
+    calm = plan.step(replace_live(again), plan.Lost(), 101.0 + plan.CALM)
+    assert plan.decide(calm, 101.0 + plan.CALM) == plan.Build("a")
+
+
+def replace_live(state: plan.State) -> plan.State:
+    for event in (
+        plan.BuildBegun("a"),
+        plan.BuildEnded("a", "i"),
+        plan.DeployBegun("a"),
+        plan.DeployEnded("a"),
+    ):
+        state = plan.step(state, event, 100.5)
+    return state

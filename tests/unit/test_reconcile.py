@@ -1,0 +1,371 @@
+"""The loop with scripted stages: what is begun, cancelled, told and kept. Waits are for conditions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import pytest
+
+from watcher import plan
+from watcher.errors import EngineUnavailable, Superseded, UserError
+from watcher.failure import Failure
+from watcher.observe import (
+    BuildFinished,
+    BuildOutcome,
+    ContainerLost,
+    DeployFinished,
+    DeployOutcome,
+    EngineDown,
+    Event,
+    InternalError,
+)
+from watcher.reconcile import Built, Deployed, Look, Reconciler
+
+E = TypeVar("E", bound=Event)
+BROKEN = UserError(Failure("compile", "main.go:1: no"))
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def notify(self, event: Event) -> None:
+        self.events.append(event)
+
+    def of(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+class Stage:
+    """Work that ends when the test says so: each call appears in `calls` with a future to answer it."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, asyncio.Future[None]]] = []
+        self.forced: list[bool] = []
+        self.cancelled: list[str] = []
+        self.running = self.most = 0
+
+    async def enter(self, revision: str) -> None:
+        answer = asyncio.get_running_loop().create_future()
+        self.calls.append((revision, answer))
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await answer
+        except asyncio.CancelledError:
+            self.cancelled.append(revision)
+            raise
+        finally:
+            self.running -= 1
+
+    @property
+    def revisions(self) -> list[str]:
+        return [revision for revision, _ in self.calls]
+
+    def answer(self, error: Exception | None = None) -> None:
+        future = self.calls[-1][1]
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+
+class Builds(Stage):
+    async def build(self, look: Look[str], *, forced: bool) -> Built:
+        self.forced.append(forced)
+        await self.enter(look.revision)
+        return Built(f"image of {look.revision}")
+
+
+class Deploys(Stage):
+    live: str | None = None
+
+    async def deploy(self, revision: str, image: str) -> Deployed:
+        await self.enter(revision)
+        self.live = revision
+        return Deployed("container", DeployOutcome.LIVE)
+
+
+class Idle(Stage):
+    async def run(self, look: Look[str] | None) -> None:
+        await self.enter(look.revision if look else "")
+
+
+@dataclass
+class Rig:
+    builds: Builds = field(default_factory=Builds)
+    deploys: Deploys = field(default_factory=Deploys)
+    chores: Idle = field(default_factory=Idle)
+    told: Recorder = field(default_factory=Recorder)
+
+    def make(self, *, chores_after: float = 3600.0) -> Reconciler[str]:
+        self.loop: Reconciler[str] = Reconciler(
+            "app",
+            builder=self.builds,
+            deployer=self.deploys,
+            chores=self.chores,
+            observer=self.told,
+            limits=plan.Limits(),
+            chores_after=chores_after,
+            chores_every=3600.0,
+        )
+        return self.loop
+
+    def save(self, revision: str) -> None:
+        self.loop.saw(Look(revision, revision, 0.0), None)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0)
+
+    async def build(self, revision: str, error: Exception | None = None) -> None:
+        """Wait until `revision` is built, and let that end."""
+        await self.until(lambda: self.builds.running and self.builds.revisions[-1] == revision)
+        self.builds.answer(error)
+
+    async def deploy(self, revision: str, error: Exception | None = None) -> None:
+        await self.until(lambda: self.deploys.running and self.deploys.revisions[-1] == revision)
+        self.deploys.answer(error)
+
+    async def live(self, revision: str) -> None:
+        self.save(revision)
+        await self.build(revision)
+        await self.deploy(revision)
+        await self.until(lambda: self.loop.state.live == revision)
+
+
+@asynccontextmanager
+async def running(rig: Rig, *, chores_after: float = 3600.0) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(rig.make(chores_after=chores_after).run())
+    try:
+        yield task
+    finally:
+        for stage in (rig.builds, rig.deploys, rig.chores):
+            for _, future in stage.calls:
+                if not future.done():
+                    future.set_result(None)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+async def test_a_save_is_built_and_goes_live(rig: Rig) -> None:
+    async with running(rig):
+        await rig.live("a")
+        assert rig.told.of(DeployFinished)[-1].outcome is DeployOutcome.LIVE
+
+
+async def test_the_newest_save_wins(rig: Rig) -> None:
+    async with running(rig):
+        rig.save("a")
+        await rig.until(lambda: rig.builds.running)
+        rig.save("b")
+        await rig.build("b")
+        await rig.deploy("b")
+        await rig.until(lambda: rig.loop.state.live == "b")
+    assert rig.builds.cancelled == ["a"]
+    assert rig.deploys.revisions == ["b"]
+    assert rig.builds.most == 1
+
+
+async def test_saves_that_arrive_together_do_not_wedge_the_loop(rig: Rig) -> None:
+    """The build of the first is cancelled before its first step, and so cannot say that it ended."""
+    async with running(rig):
+        rig.save("a")
+        rig.save("b")
+        await rig.build("b")
+        await rig.deploy("b")
+        await rig.until(lambda: rig.loop.state.live == "b")
+
+
+async def test_a_save_during_a_deploy_waits_for_the_switch(rig: Rig) -> None:
+    async with running(rig):
+        rig.save("a")
+        await rig.build("a")
+        await rig.until(lambda: rig.deploys.running)
+        rig.save("b")
+        await rig.until(lambda: rig.loop.state.wanted == "b")
+        assert rig.builds.revisions == ["a"]
+        await rig.deploy("a")
+        await rig.build("b")
+    assert rig.deploys.cancelled == []
+
+
+async def test_going_back_to_the_live_tree_cancels_the_build_and_builds_nothing(rig: Rig) -> None:
+    async with running(rig):
+        await rig.live("a")
+        rig.save("b")
+        await rig.until(lambda: rig.builds.running)
+        rig.save("a")
+        await rig.until(lambda: rig.builds.cancelled == ["b"] and rig.loop.state.building is None)
+        assert rig.builds.revisions == ["a", "b"]
+        assert rig.deploys.revisions == ["a"]
+
+
+async def test_a_users_error_keeps_the_live_revision_and_waits_for_the_next_save(rig: Rig) -> None:
+    async with running(rig):
+        await rig.live("a")
+        rig.save("b")
+        await rig.build("b", BROKEN)
+        await rig.until(lambda: rig.loop.state.failed == "b")
+        assert rig.loop.state.live == "a"
+        assert rig.told.of(BuildFinished)[-1].failure == BROKEN.failure
+        await rig.live("c")
+
+
+async def test_a_failed_deploy_that_lost_the_old_container_is_known_as_such(rig: Rig) -> None:
+    async with running(rig):
+        await rig.live("a")
+        rig.save("b")
+        await rig.build("b")
+        await rig.until(lambda: rig.deploys.running)
+        rig.deploys.live = None
+        await rig.deploy("b", BROKEN)
+        await rig.until(lambda: rig.loop.state.failed == "b")
+        assert rig.loop.state.live is None
+
+
+async def test_an_engine_that_went_away_is_asked_again_for_the_same_revision(rig: Rig) -> None:
+    async with running(rig):
+        rig.save("a")
+        await rig.build("a", EngineUnavailable("no engine"))
+        await rig.until(lambda: rig.told.of(EngineDown))
+        rig.loop.engine_back()
+        await rig.until(lambda: rig.builds.revisions == ["a", "a"])
+        await rig.build("a")
+        await rig.deploy("a", EngineUnavailable("no engine"))
+        rig.loop.engine_back()
+        await rig.until(lambda: rig.builds.revisions == ["a", "a", "a"])
+
+
+async def test_a_bug_in_a_stage_is_told_and_the_loop_lives_on(rig: Rig) -> None:
+    async with running(rig) as task:
+        rig.save("a")
+        await rig.build("a", ZeroDivisionError("oh"))
+        await rig.until(lambda: rig.told.of(InternalError))
+        assert "ZeroDivisionError" in rig.told.of(InternalError)[0].traceback
+        assert not task.done()
+        await rig.live("b")
+
+
+async def test_a_tree_that_changed_under_the_build_counts_as_cancelled(rig: Rig) -> None:
+    async with running(rig):
+        rig.save("a")
+        await rig.build("a", Superseded("main.go changed"))
+        await rig.until(lambda: rig.told.of(BuildFinished))
+        assert rig.told.of(BuildFinished)[0].outcome is BuildOutcome.CANCELLED
+        await rig.live("b")
+
+
+async def test_a_lost_container_is_deployed_again(rig: Rig) -> None:
+    async with running(rig):
+        await rig.live("a")
+        rig.deploys.live = None
+        rig.loop.lost(ContainerLost(service="app", revision="a", container="c", failure=BROKEN.failure))
+        await rig.build("a")
+        await rig.deploy("a")
+        await rig.until(lambda: rig.deploys.live == "a" and rig.loop.state.live == "a")
+
+
+async def test_a_roll_back_during_a_build_leaves_that_build_alone(rig: Rig) -> None:
+    async with running(rig):
+        await rig.live("a")
+        await rig.live("b")
+        rig.save("c")
+        await rig.until(lambda: rig.builds.running)
+        rig.deploys.live = "a"
+        outcome = DeployOutcome.ROLLED_BACK
+        rig.loop.rolled_back(
+            DeployFinished(service="app", revision="b", image="i", outcome=outcome, seconds=1.0)
+        )
+        await rig.until(lambda: rig.loop.state.live == "a")
+        await rig.build("c")
+        await rig.deploy("c")
+        await rig.until(lambda: rig.loop.state.live == "c")
+    assert rig.builds.most == 1
+    assert rig.builds.revisions == ["a", "b", "c"]
+
+
+async def test_a_paused_service_begins_nothing_until_it_is_resumed(rig: Rig) -> None:
+    async with running(rig):
+        rig.loop.pause(paused=True)
+        rig.save("a")
+        await rig.until(lambda: rig.loop.state.wanted == "a")
+        assert rig.builds.calls == []
+        rig.loop.pause(paused=False)
+        await rig.build("a")
+
+
+async def test_a_rebuild_builds_what_is_live_already(rig: Rig) -> None:
+    async with running(rig):
+        await rig.live("a")
+        rig.loop.rebuild()
+        await rig.until(lambda: rig.builds.revisions == ["a", "a"])
+        assert rig.builds.forced == [False, True]
+
+
+async def test_chores_run_after_a_deploy_and_make_way_for_work_and_come_back(rig: Rig) -> None:
+    async with running(rig, chores_after=0.0):
+        await rig.live("a")
+        await rig.until(lambda: rig.chores.running)
+        assert rig.chores.revisions == ["a"]
+        rig.save("b")
+        await rig.until(lambda: rig.chores.cancelled == ["a"])
+        await rig.build("b", BROKEN)
+        await rig.until(lambda: rig.chores.revisions == ["a", "a"])
+
+
+async def test_a_bug_in_the_chores_is_told_and_the_loop_lives_on(rig: Rig) -> None:
+    async with running(rig, chores_after=0.0):
+        await rig.live("a")
+        await rig.until(lambda: rig.chores.running)
+        rig.chores.answer(ZeroDivisionError("oh"))
+        await rig.until(lambda: rig.told.of(InternalError))
+        await rig.live("b")
+
+
+async def test_the_end_of_the_daemon_cancels_a_build(rig: Rig) -> None:
+    async with running(rig) as task:
+        rig.save("a")
+        await rig.until(lambda: rig.builds.running)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert rig.builds.cancelled == ["a"]
+        assert rig.builds.running == 0
+
+
+async def test_the_end_of_the_daemon_waits_for_a_deploy(rig: Rig) -> None:
+    async with running(rig) as task:
+        rig.save("a")
+        await rig.build("a")
+        await rig.until(lambda: rig.deploys.running)
+        task.cancel()
+        for _ in range(10):  # turns of the loop, in which a deploy that is cancelled too would end
+            await asyncio.sleep(0)
+        assert not task.done()
+        rig.deploys.answer()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert rig.deploys.live == "a"
+        assert rig.deploys.cancelled == []
+
+
+async def test_the_end_of_the_daemon_waits_for_cancelled_chores(rig: Rig) -> None:
+    async with running(rig, chores_after=0.0) as task:
+        await rig.live("a")
+        await rig.until(lambda: rig.chores.running)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert rig.chores.running == 0
