@@ -11,9 +11,9 @@
         print(result.image_id)
 
 It speaks with the API socket of Docker Engine 20.10 and newer and with a standalone buildkitd, and imports
-nothing of the rest of this project. The parts, from the wire up: `bytestream`, `transport`, `http2`, `grpc`;
-`messages`; `patterns`, `sources`, `selection`, `packets`, `filesync`; `session`; `progress`, `solve`,
-`client`.
+nothing of the rest of this project. The parts, from the wire up: `bytestream`, `transport`, `http2`
+(`http2stream`), `grpc`; `messages`; `patterns`, `sources`, `selection`, `packets`, `filesync`; `session`;
+`progress`, `solve`, `client`.
 """
 
 from watcher.buildkit.client import Client

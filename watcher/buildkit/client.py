@@ -7,6 +7,7 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from watcher.buildkit import solve, transport
 from watcher.buildkit.errors import ConnectError, ProtocolError, RpcError
@@ -22,6 +23,7 @@ from watcher.buildkit.messages.control_pb2 import (
 from watcher.buildkit.packets import StatPackets
 from watcher.buildkit.progress import Progress
 from watcher.buildkit.records import CacheRecord, Worker, cache_record, worker
+from watcher.buildkit.session import SessionDialer
 from watcher.buildkit.solve import SolveRequest, SolveResult
 
 _LIST_WORKERS = "/moby.buildkit.v1.Control/ListWorkers"
@@ -40,10 +42,13 @@ class Client:
     running calls raise `ConnectError` and `closed` turns true; connecting anew is up to the caller.
     """
 
-    def __init__(self, connection: Http2Connection, channel: Channel) -> None:
+    def __init__(
+        self, connection: Http2Connection, channel: Channel, dial: SessionDialer | None = None
+    ) -> None:
         """Use `connect`."""
         self._connection = connection
         self._channel = channel
+        self._dial = dial
         self._workers = ThreadPoolExecutor(_WORKER_THREADS, thread_name_prefix="buildkit")
         self._packets: OrderedDict[str, StatPackets] = OrderedDict()
 
@@ -74,10 +79,13 @@ class Client:
 
     @classmethod
     async def _connect(cls, address: transport.Address, tls: ssl.SSLContext | None) -> Client:
-        stream = await transport.open_transport(address, tls)
-        connection = Http2Connection(stream, peer=address.text)
+        reached = await transport.open_transport(address, tls)
+        connection = Http2Connection(reached.stream, peer=address.text)
         connection.start()
-        client = cls(connection, Channel(connection, address.host))
+        # A connection for every session pays only where making one costs next to nothing.
+        direct = reached.upgraded and address.path
+        dial = partial(transport.open_session, address) if direct else None
+        client = cls(connection, Channel(connection, address.host), dial)
         try:
             await connection.wait_greeted()
             await client.workers()
@@ -109,13 +117,9 @@ class Client:
         `ConnectError` if the connection is lost. Cancelling stops the build at once; the connection stays
         usable.
         """
-        return await solve.solve(
-            self._channel,
-            request,
-            on_progress,
-            packets=self._stat_packets(request.shared_key),
-            workers=self._workers,
-        )
+        packets = self._stat_packets(request.shared_key)
+        means = solve.Means(self._channel, self._dial, packets, self._workers)
+        return await solve.solve(means, request, on_progress)
 
     async def workers(self) -> list[Worker]:
         """The workers that build; an engine has one. Raises `ConnectError` or `RpcError`."""

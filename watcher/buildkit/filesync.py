@@ -220,13 +220,13 @@ class _Contents:
 
     def next_block(self) -> bytes:
         """DATA packets for about a mebibyte; empty if nothing is requested. Raises what the source raises."""
-        packets: list[bytes] = []
+        parts: list[bytes] = []
         size = 0
         while size < _BLOCK and (self._file is not None or self._requested):
-            packet = self._next_packet()
-            packets.append(packet)
-            size += len(packet)
-        return b"".join(packets)
+            head, data = self._next_packet()
+            parts += (head, data)
+            size += len(head) + len(data)
+        return b"".join(parts)
 
     def close(self) -> None:
         """Close the file that is being read."""
@@ -234,7 +234,7 @@ class _Contents:
             self._file.close()
             self._file = None
 
-    def _next_packet(self) -> bytes:
+    def _next_packet(self) -> tuple[bytes, bytes]:
         if self._file is None:
             self._index = self._requested.popleft()
             self._read = 0

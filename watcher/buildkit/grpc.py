@@ -12,7 +12,8 @@ from urllib.parse import quote, unquote
 
 from watcher.buildkit.bytestream import ByteStream
 from watcher.buildkit.errors import BuildkitError, ProtocolError, RpcError
-from watcher.buildkit.http2 import Headers, Http2Connection, Http2Stream
+from watcher.buildkit.http2 import Http2Connection
+from watcher.buildkit.http2stream import Headers, Http2Stream
 
 # Status codes of gRPC (grpc/grpc, doc/statuscodes.md) that are used here.
 OK = 0

@@ -1,21 +1,35 @@
 """A BuildKit session: what the engine may ask its client for while it builds.
 
 `Control.Session` (moby/buildkit, api/services/control/control.proto) is a call whose messages carry the bytes
-of one more HTTP/2 connection; on that one the engine is the client and this is the server.
+of one more HTTP/2 connection; on that one the engine is the client and this is the server. Engines that speak
+HTTP/1 take that connection as one of its own, too (`POST /session`), which saves both sides one of two layers
+of HTTP/2.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
-from watcher.buildkit.errors import BuildkitError, RpcError
-from watcher.buildkit.grpc import NOT_FOUND, Call, Channel, Handler, Server, ServerCall, answer_unary, frame
+from watcher.buildkit.bytestream import ByteStream
+from watcher.buildkit.errors import BuildkitError, ConnectError, RpcError
+from watcher.buildkit.grpc import (
+    NOT_FOUND,
+    Call,
+    Channel,
+    Handler,
+    Metadata,
+    Server,
+    ServerCall,
+    answer_unary,
+    frame,
+)
 from watcher.buildkit.messages.auth_pb2 import CredentialsRequest, CredentialsResponse
 from watcher.buildkit.messages.control_pb2 import BytesMessage
 from watcher.buildkit.messages.health_pb2 import HealthCheckResponse
@@ -45,25 +59,45 @@ CredentialsFor = Callable[[str], Credentials | None]
 """
 
 
+SessionDialer = Callable[[Metadata], Awaitable[ByteStream]]
+"""Opens a connection for one session, given its headers. Raises `ConnectError` or `OSError`."""
+
+
 class Session:
     """One session of one build, identified by `id`."""
 
     def __init__(self, shared_key: str, handlers: Mapping[str, Handler]) -> None:
         """Serve `handlers` and health checks. What the engine keeps of contexts it keeps per `shared_key`."""
         self.id = secrets.token_hex(16)
-        self._shared_key = shared_key
+        # It becomes a header, which takes printable ASCII only.
+        self._shared_key = quote(shared_key)
         self._handlers = {_HEALTH: answer_unary(_serving), **handlers}
 
-    async def run(self, channel: Channel) -> None:
-        """Serve until cancelled. Raises `ConnectError` or `RpcError` if the engine ends the session."""
+    async def run(self, channel: Channel, dial: SessionDialer | None) -> None:
+        """Serve until cancelled, or until the engine ends the session.
+
+        `dial` opens a connection for the session alone, if there is such a way; where it fails, and
+        otherwise, the session goes through the channel. Raises `ConnectError` or `RpcError` if that fails
+        too.
+        """
         metadata = [
             ("x-docker-expose-session-uuid", self.id),
             ("x-docker-expose-session-name", ""),
             ("x-docker-expose-session-sharedkey", self._shared_key),
             *(("x-docker-expose-session-grpc-method", method) for method in self._handlers),
         ]
-        with channel.open(_SESSION, metadata) as call:
-            await Server(self._handlers, peer="the engine").serve(_Tunnel(call))
+        server = Server(self._handlers, peer="the engine")
+        if dial is not None:
+            try:
+                stream = await dial(metadata)
+            except (ConnectError, OSError):
+                # A proxy before the engine's socket may let one through and not the other.
+                dial = None
+            else:
+                await server.serve(stream)
+        if dial is None:
+            with channel.open(_SESSION, metadata) as call:
+                await server.serve(_Tunnel(call))
 
 
 class _Tunnel:

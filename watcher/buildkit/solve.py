@@ -22,7 +22,14 @@ from watcher.buildkit.messages.control_pb2 import (
 from watcher.buildkit.messages.control_pb2 import SolveRequest as SolveMessage
 from watcher.buildkit.packets import StatPackets
 from watcher.buildkit.progress import Progress, ProgressReader
-from watcher.buildkit.session import CredentialsFor, Session, build_secrets, registry_logins, take_output
+from watcher.buildkit.session import (
+    CredentialsFor,
+    Session,
+    SessionDialer,
+    build_secrets,
+    registry_logins,
+    take_output,
+)
 from watcher.buildkit.sources import ContextSource
 
 _SOLVE = "/moby.buildkit.v1.Control/Solve"
@@ -131,35 +138,34 @@ class SolveResult:
     exporter_response: Mapping[str, str]
 
 
-async def solve(
-    channel: Channel,
-    request: SolveRequest,
-    on_progress: Callable[[Progress], None],
-    *,
-    packets: StatPackets,
-    workers: Executor,
-) -> SolveResult:
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a client has to build with.
+
+    `dial` opens a connection for a session, if there is a way beside `channel`; `packets` are of the last
+    builds of the same context; `workers` are threads for files and for the caller's functions.
+    """
+
+    channel: Channel
+    dial: SessionDialer | None
+    packets: StatPackets
+    workers: Executor
+
+
+async def solve(means: Means, request: SolveRequest, on_progress: Callable[[Progress], None]) -> SolveResult:
     """Build. Raises `SolveFailed`, `ContextChanged`, `ConnectError`, or what a source raised.
 
-    All progress has been told when this returns or raises, except on cancellation, which stops the build at
-    once.
+    All progress has been told when this returns or raises `SolveFailed`. Cancelling stops the build at once.
     """
-    run = _Run(channel, request, on_progress, packets, workers)
-    return await run.result()
+    return await _Run(means, request, on_progress).result()
 
 
 class _Run:
     """The calls that one build consists of."""
 
-    def __init__(
-        self,
-        channel: Channel,
-        request: SolveRequest,
-        on_progress: Callable[[Progress], None],
-        packets: StatPackets,
-        workers: Executor,
-    ) -> None:
-        self._channel = channel
+    def __init__(self, means: Means, request: SolveRequest, on_progress: Callable[[Progress], None]) -> None:
+        self._channel = means.channel
+        self._dial = means.dial
         self._request = request
         self._on_progress = on_progress
         self._progress = ProgressReader()
@@ -167,22 +173,22 @@ class _Run:
         self._failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         contexts = filesync.FileSync(
             {"context": request.context, "dockerfile": request.dockerfile},
-            packets=packets,
-            workers=workers,
+            packets=means.packets,
+            workers=means.workers,
             on_failure=self._failed,
         )
         handlers = {
             filesync.METHOD: contexts.diff_copy,
-            **registry_logins(request.credentials, workers),
-            **build_secrets(request.secrets, workers),
+            **registry_logins(request.credentials, means.workers),
+            **build_secrets(request.secrets, means.workers),
         }
         if request.output is not None:
-            handlers |= take_output(request.output, workers, self._failed)
+            handlers |= take_output(request.output, means.workers, self._failed)
         self._session = Session(request.shared_key, handlers)
 
     async def result(self) -> SolveResult:
         """Run everything and end everything."""
-        session = asyncio.create_task(self._session.run(self._channel))
+        session = asyncio.create_task(self._session.run(self._channel, self._dial))
         status = asyncio.create_task(self._follow())
         message = self._request.message(self._ref, self._session.id)
         solving = asyncio.create_task(self._channel.unary(_SOLVE, message))

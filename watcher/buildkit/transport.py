@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -22,9 +23,6 @@ from watcher.buildkit.errors import ConnectError
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 _FRAME_HEADER = 9
 _SETTINGS = 4
-_UPGRADE = (
-    "POST /grpc HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 0\r\n\r\n"
-)
 _PORT = 2375
 _TLS_PORT = 2376
 
@@ -60,8 +58,16 @@ class Address:
         raise ConnectError(f"address {text!r}: only unix:///path and tcp://host:port can be used")
 
 
-async def open_transport(address: Address, tls: ssl.SSLContext | None) -> ByteStream:
-    """Connect and reach gRPC: the result is a stream on which an HTTP/2 client can begin.
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """Where an HTTP/2 client can begin. `upgraded` says whether it took an HTTP/1 upgrade to get there."""
+
+    stream: ByteStream
+    upgraded: bool
+
+
+async def open_transport(address: Address, tls: ssl.SSLContext | None) -> Transport:
+    """Connect and reach gRPC.
 
     With `tls`, its ALPN protocols are set to those of HTTP/2 and HTTP/1.1, so it must not be shared with an
     HTTP/1 client. Raises `ConnectError` if the server offers no gRPC, `OSError` if it cannot be reached.
@@ -73,7 +79,18 @@ async def open_transport(address: Address, tls: ssl.SSLContext | None) -> ByteSt
     if at_once is None:
         at_once = _at_once[address] = await _takes_http2_at_once(address, tls)
     reader, writer = await _dial(address, tls)
-    return SocketStream(reader, writer) if at_once else await _upgrade(address, reader, writer)
+    if at_once:
+        return Transport(SocketStream(reader, writer), upgraded=False)
+    return Transport(await _upgrade(address, "/grpc", (), reader, writer), upgraded=True)
+
+
+async def open_session(address: Address, headers: Sequence[tuple[str, str]]) -> ByteStream:
+    """Make a connection that carries a session and nothing else (moby/moby, api/server/router/session).
+
+    The engine then begins as HTTP/2 client. Raises `ConnectError` or `OSError` where that is not possible.
+    """
+    reader, writer = await _dial(address, None)
+    return await _upgrade(address, "/session", headers, reader, writer)
 
 
 def forget(address: Address) -> None:
@@ -88,16 +105,13 @@ async def _dial(address: Address, tls: ssl.SSLContext | None) -> _Socket:
 
 
 async def _takes_http2_at_once(address: Address, tls: ssl.SSLContext | None) -> bool:
-    """Send an HTTP/2 preface on a connection of its own and look whether SETTINGS or something else comes
-    back.
-    """
+    """Send an HTTP/2 preface on a connection of its own and look whether SETTINGS come back."""
     reader, writer = await _dial(address, tls)
     try:
-        agreed: str | None = (
-            ssl_object := writer.get_extra_info("ssl_object")
-        ) and ssl_object.selected_alpn_protocol()
+        encryption = writer.get_extra_info("ssl_object")
+        agreed = encryption.selected_alpn_protocol() if encryption is not None else None
         if agreed is not None:
-            return agreed == "h2"
+            return bool(agreed == "h2")
         writer.write(_PREFACE)
         answer = await reader.readexactly(_FRAME_HEADER)
         return answer[3] == _SETTINGS and not answer.startswith(b"HTTP/")
@@ -109,11 +123,18 @@ async def _takes_http2_at_once(address: Address, tls: ssl.SSLContext | None) -> 
 
 
 async def _upgrade(
-    address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    address: Address,
+    path: str,
+    headers: Sequence[tuple[str, str]],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
 ) -> ByteStream:
+    """Turn an HTTP/1 connection into a byte stream (RFC 9110 section 7.8)."""
     stream = SocketStream(reader, writer)
+    lines = [f"POST {path} HTTP/1.1", f"Host: {address.host}", "Connection: Upgrade", "Upgrade: h2c"]
+    lines += ["Content-Length: 0", *(f"{name}: {value}" for name, value in headers)]
     try:
-        await stream.write(_UPGRADE.format(address.host).encode())
+        await stream.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
         head = await reader.readuntil(b"\r\n\r\n")
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         await stream.close()
@@ -126,5 +147,5 @@ async def _upgrade(
     status = head.split(b"\r\n", 1)[0].decode("latin-1")
     if " 101 " not in f"{status} ":
         await stream.close()
-        raise ConnectError(f"{address.text} offers no BuildKit: POST /grpc was answered with {status!r}")
+        raise ConnectError(f"{address.text} offers no BuildKit: POST {path} was answered with {status!r}")
     return stream

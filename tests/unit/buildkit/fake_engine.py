@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tests.unit.buildkit.pipes import MemoryStream, pipe, whole
+from watcher.buildkit.bytestream import ByteStream
 from watcher.buildkit.client import Client
 from watcher.buildkit.errors import ProtocolError
 from watcher.buildkit.grpc import Channel, Server, ServerCall, answer_unary, frame
@@ -169,7 +170,11 @@ class FakeEngine:
     async def _session(self, call: ServerCall) -> None:
         (name,) = call.metadata["x-docker-expose-session-uuid"]
         (shared_key,) = call.metadata["x-docker-expose-session-sharedkey"]
-        connection = Http2Connection(SessionStream(call), peer="the client")
+        await self.adopt_session(name, shared_key, SessionStream(call))
+
+    async def adopt_session(self, name: str, shared_key: str, stream: ByteStream) -> None:
+        """Use the stream for the session of this name until it ends."""
+        connection = Http2Connection(stream, peer="the client")
         connection.start()
         try:
             self._session_of(name).set_result((Channel(connection, "localhost"), shared_key))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from watcher.buildkit import ContextChanged, DirectorySource, FileEntry, MemorySource
 from watcher.buildkit.errors import BuildkitError
+from watcher.buildkit.grpc import frame
 from watcher.buildkit.messages.fsutil_pb2 import Packet
 from watcher.buildkit.packets import StatPackets, data_packet, go_mode, stat_packet
 from watcher.buildkit.sources import walk_order
@@ -151,6 +152,9 @@ def test_packets_of_a_few_purposes_are_kept_beside_each_other():
     assert list(packets._kept) == [16, 17, 18, 19]
 
 
-def test_a_data_packet_carries_index_and_bytes():
-    packet = Packet.FromString(data_packet(7, b"\0\1")[5:])
-    assert (packet.type, packet.ID, packet.data) == (Packet.PACKET_DATA, 7, b"\0\1")
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 16_383, 16_384, 262_144])
+@pytest.mark.parametrize("index", [0, 7, 300])
+def test_a_data_packet_is_what_protobuf_would_write(index: int, size: int):
+    data = bytes(size)
+    expected = Packet(type=Packet.PACKET_DATA, ID=index, data=data).SerializeToString()
+    assert b"".join(data_packet(index, data)) == frame(expected)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.buildkit.fake_engine import FakeEngine
-from watcher.buildkit import Client, ConnectError
+from tests.unit.buildkit.fake_engine import Build, FakeEngine
+from watcher.buildkit import Client, ConnectError, MemorySource, SolveRequest
 from watcher.buildkit.bytestream import SocketStream
 from watcher.buildkit.grpc import Server
 from watcher.buildkit.transport import Address
@@ -24,6 +24,11 @@ SWITCHING = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r
 
 async def never(_build: object) -> dict[str, str]:
     raise AssertionError
+
+
+async def take_context(build: Build) -> dict[str, str]:
+    await build.receive()
+    return {"containerimage.digest": "sha256:1"}
 
 
 async def serve_grpc(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -99,6 +104,49 @@ async def test_an_engine_before_29_is_reached_by_an_upgrade(tmp_path: Path):
     async with listening(tmp_path / "s", engine) as address:
         await use(address)
         assert [head.split()[:2] for head in engine.requests] == [[b"PRI", b"*"], [b"POST", b"/grpc"]]
+
+
+class SessionEngine28:
+    """An engine before 29 that also takes sessions as connections of their own, if `willing`."""
+
+    def __init__(self, *, willing: bool) -> None:
+        self.engine = FakeEngine(take_context)
+        self.willing = willing
+        self.asked: list[str] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        stream = SocketStream(reader, writer)
+        fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
+        self.asked.append(head.split()[1])
+        if head.startswith("POST /grpc "):
+            writer.write(SWITCHING)
+            await Server(self.engine.handlers(), peer="the client").serve(stream)
+        elif head.startswith("POST /session ") and self.willing:
+            writer.write(SWITCHING)
+            name, key = (fields[f"x-docker-expose-session-{field}"] for field in ("uuid", "sharedkey"))
+            await self.engine.adopt_session(name, key, stream)
+        else:
+            writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+
+@pytest.mark.parametrize("willing", [True, False])
+async def test_a_session_gets_a_connection_of_its_own_where_the_engine_allows_it(
+    tmp_path: Path, willing: bool
+):
+    engine = SessionEngine28(willing=willing)
+    request = SolveRequest(
+        context=MemorySource({"a": b"x" * 1_000_000}),
+        dockerfile=MemorySource({"Dockerfile": b"FROM scratch\n"}),
+        shared_key="a key with spaces, é and\nlines",
+    )
+    async with listening(tmp_path / "s", engine) as address, await Client.connect(address) as client:
+        for _ in range(2):
+            assert (await client.solve(request, lambda _event: None)).image_id == "sha256:1"
+    assert engine.asked == ["*", "/grpc", "/session", "/session"]
+    (kept,) = engine.engine.kept.values()
+    assert kept.contents == {"a": b"x" * 1_000_000}
+    assert [build.requested for build in engine.engine.builds] == [["a"], []]
 
 
 async def test_a_server_of_http2_is_reached_at_once(tmp_path: Path):
