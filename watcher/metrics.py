@@ -140,6 +140,8 @@ SPECS: tuple[Spec, ...] = tuple(value for value in list(globals().values()) if i
 
 _IMAGE_KINDS = ("final", "builder")
 _CODE_CLASSES = ("2xx", "3xx", "4xx", "5xx")
+_REFUSALS = ("timeout", "limit", "malformed", "backend")
+_PLACES = ("build", "deploy", "chores", "loop")  # where an error of the watcher itself is caught
 
 
 class Metrics:
@@ -193,6 +195,8 @@ class Metrics:
         match event:
             case DaemonStarted():
                 self._set(INFO, 1, event.version, platform.python_version())
+                for place in _PLACES:
+                    self._counters[BUGS].labels(self._bounded("where", place))
             case InternalError():
                 self._count(BUGS, self._bounded("where", event.where))
             case _:
@@ -222,6 +226,8 @@ class Metrics:
             self._counters[PRUNED_BYTES].labels(name, kind)
         for code in _CODE_CLASSES:
             self._counters[REQUESTS].labels(name, code)
+        for reason in _REFUSALS:
+            self._counters[REFUSED].labels(name, self._bounded("refused", reason))
         self._counters[RESCANS].labels(name, self._bounded("reason", "overflow"))
         for spec in (LOST, FS_EVENTS, SENT):
             self._counters[spec].labels(name)
