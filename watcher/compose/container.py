@@ -13,13 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from watcher.compose.spec import (
-    Attachment,
-    HealthSpec,
-    Limits,
-    MountSpec,
-    ServiceSpec,
-)
+from watcher.compose.spec import Attachment, HealthSpec, Limits, MountSpec, ServiceSpec
 
 _NANO = 1_000_000_000
 

@@ -22,6 +22,7 @@ from yaml.scanner import Scanner
 
 from watcher.errors import ConfigError
 
+MOST_NESTED = 100
 MOST_VALUES = 50_000  # with every alias written out: far beyond a real file, far below what hurts
 
 _STANDARD = "tag:yaml.org,2002:"
@@ -109,6 +110,8 @@ class _Builder:
             raise ConfigError(
                 self._name, None, f"holds more than {MOST_VALUES} values when aliases are written out"
             )
+        if len(parents) >= MOST_NESTED:
+            raise ConfigError(self._name, None, "is nested too deeply")
         if id(node) in parents:
             raise self._error(node, "an alias must not stand inside of what it names")
         below = (*parents, id(node))

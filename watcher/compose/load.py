@@ -128,16 +128,7 @@ class _Loading:
         wanted = service if service is not None else self._only_built()
         services: dict[str, ServiceSpec] = {}
         self._add(wanted, services, ())
-        for spec in services.values():
-            if (
-                spec.container_name
-                and [each.container_name for each in services.values()].count(spec.container_name) > 1
-            ):
-                raise ConfigError(
-                    f"services.{spec.name}.container_name",
-                    spec.container_name,
-                    "must not name two services' containers",
-                )
+        _different_names(services)
         return ComposeProject(
             name=self.name,
             file=self._path,
@@ -295,6 +286,15 @@ class _Loading:
         if key not in self._definitions.names(section):
             raise field.error(f"{key} is not declared under {section} at the top of the file")
         return self._definitions.resource(section, key, self._unset)
+
+
+def _different_names(services: Mapping[str, ServiceSpec]) -> None:
+    taken: set[str] = set()
+    for spec in services.values():
+        if spec.default_name in taken:
+            field = f"services.{spec.name}.container_name"
+            raise ConfigError(field, spec.default_name, "must not name two services' containers")
+        taken.add(spec.default_name)
 
 
 def _ignore(_: str) -> None:

@@ -15,7 +15,6 @@ Path = tuple[str, ...]
 # Written as lists of NAME=value (or of words) and joined.
 _JOINED: frozenset[Path] = frozenset(
     {
-        ("annotations",),
         ("build", "additional_contexts"),
         ("build", "args"),
         ("build", "extra_hosts"),
@@ -33,9 +32,8 @@ _JOINED: frozenset[Path] = frozenset(
     }
 )
 _REPLACED: frozenset[Path] = frozenset({("command",), ("entrypoint",), ("healthcheck", "test")})
-_NAMES: frozenset[Path] = frozenset(
-    {("depends_on",), ("networks",)}
-)  # a list of names is a mapping without values
+# Where a list of names is a mapping without values.
+_NAMES: frozenset[Path] = frozenset({("depends_on",), ("networks",)})
 
 
 def merge_service(below: Mapping[str, object], above: Mapping[str, object], path: str) -> dict[str, object]:
@@ -87,15 +85,16 @@ def _as_list(value: object) -> list[object]:
     done: list[object] = []
     for name, given in value.items():
         for each in given if isinstance(given, list) else [given]:
-            done += [name if each is None else f"{name}={_text(each)}"]
+            done += [name if each is None else _pair(name, each)]
     return done
 
 
-def _text(value: object) -> str:
+def _pair(name: str, value: object) -> object:
+    """`NAME=value`; a value of the wrong kind stays as it is, for the key's reader to refuse."""
     try:
-        return scalar_text(value)
+        return f"{name}={scalar_text(value)}"
     except TypeError:
-        return ""
+        return {name: value}
 
 
 def _as_build(value: object) -> object:

@@ -7,7 +7,7 @@ of the wrong kind is left alone here: the reader of that key refuses it with a b
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 _REMOTE = ("https://", "http://", "git://", "ssh://", "github.com/", "git@")
@@ -79,15 +79,13 @@ class Base:
         return raw
 
 
-def _each_value(raw: object, rewrite: object) -> object:
+def _each_value(raw: object, rewrite: Callable[[object], object]) -> object:
     """Rewrite the values of `NAME: value` or `- NAME=value`."""
-    assert callable(rewrite)
     if isinstance(raw, dict):
         return {name: rewrite(value) for name, value in raw.items()}
-    if isinstance(raw, list):
-        done = []
-        for each in raw:
-            name, equals, value = each.partition("=") if isinstance(each, str) else ("", "", "")
-            done.append(f"{name}={rewrite(value)}" if equals else each)
-        return done
-    return raw
+    return [_pair(each, rewrite) for each in raw] if isinstance(raw, list) else raw
+
+
+def _pair(raw: object, rewrite: Callable[[object], object]) -> object:
+    name, equals, value = raw.partition("=") if isinstance(raw, str) else ("", "", "")
+    return f"{name}={rewrite(value)}" if equals else raw

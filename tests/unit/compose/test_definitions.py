@@ -155,6 +155,11 @@ def test_extends_that_leads_nowhere_is_refused(compose: Compose, extends: str, s
     assert str(caught.value).replace(str(compose.root), "{root}") == sentence
 
 
+def test_a_value_of_the_wrong_kind_is_refused_after_merging_too(compose: Compose) -> None:
+    with pytest.raises(ConfigError, match=r"services\.web\.labels\[0\]: must be a word, not a mapping"):
+        compose.load("services: {a: {labels: {x: {y: z}}}, web: {image: a, extends: a, labels: [b=c]}}")
+
+
 def test_what_does_not_fit_together_is_refused(compose: Compose) -> None:
     with pytest.raises(
         ConfigError, match=r"services\.web\.cap_add: is a list in one place and not in the other"

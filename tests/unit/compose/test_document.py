@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.compose.document import MOST_VALUES, parse_documents, read_documents
+from watcher.compose.document import MOST_NESTED, MOST_VALUES, parse_documents, read_documents
 from watcher.errors import ConfigError
 
 
@@ -142,8 +142,10 @@ def test_aliases_that_grow_without_end_are_refused() -> None:
     )
 
 
-def test_nesting_without_end_is_refused() -> None:
-    assert refusal("[" * 5000) == "c.yaml: is nested too deeply"
+@pytest.mark.parametrize("depth", [MOST_NESTED + 1, 5000])
+def test_nesting_without_end_is_refused(depth: int) -> None:
+    assert refusal("[" * depth + "]" * depth) == "c.yaml: is nested too deeply"
+    assert value("[" * 50 + "]" * 50)
 
 
 def test_a_file_that_is_not_there_or_no_file(tmp_path: Path) -> None:
