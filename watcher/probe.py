@@ -10,17 +10,22 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import h11
 
 TRY = 2.0  # seconds that one try may take, growing with what is left
+BODY = 0.3  # seconds that an answer's body may take to end
 STAYS_OPEN = 0.05  # seconds a raw connection must survive; docker-proxy resets a dead one in a millisecond
 FIRST_PAUSE = 0.01  # seconds between tries at first; doubles up to LONGEST_PAUSE
 LONGEST_PAUSE = 0.25
 # An HTTP/2 client's first bytes (RFC 9113, section 3.4) and an empty SETTINGS frame: a server that speaks
 # only HTTP/2, such as gRPC's, answers these and closes on everything else.
 _HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-_HEALTH_URL = re.compile(r"https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::\d+)?(/[^\s\"'|;&)]*)?")
+_TARGET = "/?#[]@!$&'()*+,;=:%"  # what a request target may hold beside letters and digits (RFC 3986)
+_HEALTH_URL = re.compile(
+    r"http://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::(\d+))?(?=[/\s\"'|;&)]|$)(/[^\s\"'|;&)]*)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +36,15 @@ class Answer:
     text: str
 
 
-def health_path(healthcheck: Sequence[str]) -> str | None:
-    """The path that a HEALTHCHECK's command asks on the container's own address; None when it asks none."""
+def health_path(healthcheck: Sequence[str], port: int) -> str | None:
+    """The path that a HEALTHCHECK's command asks on this port of the container; None when it asks none.
+
+    A URL with a shell variable in it, of another port or over TLS says nothing about plain HTTP on `port`.
+    """
     match = _HEALTH_URL.search(" ".join(healthcheck))
-    return (match[1] or "/") if match else None
+    if match is None or int(match[1] or 80) != port or "$" in (match[2] or ""):
+        return None
+    return match[2] or "/"
 
 
 async def http(host: str, port: int, path: str | None) -> Answer:
@@ -46,7 +56,7 @@ async def http(host: str, port: int, path: str | None) -> Answer:
                 return Answer(ready=True, text="HTTP/2")
     except TimeoutError:
         return Answer(ready=False, text=f"no answer to GET {path or '/'} within {TRY:g} s")
-    except (OSError, h11.RemoteProtocolError) as error:
+    except (OSError, h11.ProtocolError) as error:
         return Answer(ready=False, text=str(error) or type(error).__name__)
     if status is None:
         return Answer(ready=False, text="the connection was closed without an answer")
@@ -54,18 +64,31 @@ async def http(host: str, port: int, path: str | None) -> Answer:
 
 
 async def _get(host: str, port: int, path: str) -> int | None:
-    """The status of one GET with its whole body read; 0 for an answer that is no HTTP/1; None for none."""
+    """The status of one GET; 0 for an answer that is no HTTP/1; None for none.
+
+    The body is read too, but a body without an end (a log, events) is not waited for.
+    """
     reader, writer = await asyncio.open_connection(host, port)
     try:
         connection = h11.Connection(h11.CLIENT)
         headers = [("Host", "localhost"), ("User-Agent", "watcher"), ("Connection", "close")]
-        writer.write(connection.send(h11.Request(method="GET", target=path, headers=headers)) or b"")
+        writer.write(
+            connection.send(h11.Request(method="GET", target=quote(path, safe=_TARGET), headers=headers))
+            or b""
+        )
         writer.write(connection.send(h11.EndOfMessage()) or b"")
         status: int | None = None
+        until = asyncio.get_running_loop().time() + BODY
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
-                data = await reader.read(65536)
+                try:
+                    async with asyncio.timeout_at(until if status is not None else None):
+                        data = await reader.read(65536)
+                except TimeoutError:
+                    if status is None:
+                        raise
+                    return status
                 if not data and status is None:
                     return None
                 if data and status is None and not data.startswith(b"H"):
@@ -73,8 +96,7 @@ async def _get(host: str, port: int, path: str) -> int | None:
                 connection.receive_data(data)
             elif isinstance(event, h11.Response):
                 status = event.status_code
-                if "text/event-stream" in str(event.headers.raw_items()):
-                    return status
+                until = asyncio.get_running_loop().time() + BODY
             elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
                 return status
     finally:

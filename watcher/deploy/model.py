@@ -1,0 +1,141 @@
+"""What a deploy is made of: the recipe for containers, how patient to be, the container that serves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from watcher.engine import Container
+from watcher.front import Backend
+
+Published = Mapping[int, Sequence[tuple[str, int]]]  # container port -> addresses on the host; port 0 = any
+
+
+class ContainerRecipe(Protocol):
+    """What a container of the service is made of, beside its image."""
+
+    @property
+    def name(self) -> str:
+        """The name that the live container has."""
+        ...
+
+    @property
+    def project(self) -> str:
+        """Project id."""
+        ...
+
+    @property
+    def service(self) -> str:
+        """Service of the compose file."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Digest over all that decides how the container runs."""
+        ...
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """TCP ports of the container that the front serves; the first one is asked for readiness."""
+        ...
+
+    @property
+    def published(self) -> Published:
+        """Where the compose file publishes these ports."""
+        ...
+
+    @property
+    def stop_timeout(self) -> float:
+        """Seconds that the program may take to stop."""
+        ...
+
+    @property
+    def network(self) -> str | None:
+        """A network over which the container is reached by its address; None: over loopback ports."""
+        ...
+
+    @property
+    def platform(self) -> str | None:
+        """The platform to create it for; None for the engine's own."""
+        ...
+
+    def config(self, image: str, publish: Published, extra_labels: Mapping[str, str]) -> Mapping[str, Any]:
+        """The Engine API's body for creating it."""
+        ...
+
+    async def prepare(self) -> None:
+        """Bring up what it needs: networks, volumes, services it depends on."""
+        ...
+
+    async def created(self, container: str) -> None:
+        """Finish a created container that does not run yet: further networks."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How patient a deploy is; seconds."""
+
+    ready_path: str | None = None
+    protocol: str = "http"
+    startup_timeout: float = 30.0
+    soak: float = 3.0
+    drain: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A container that serves."""
+
+    id: str
+    image: str
+    revision: str
+    digest: str
+    backends: Mapping[int, Backend]
+    since: float  # monotonic seconds
+
+    def as_revision(self, revision: str) -> Live:
+        """The same container, known to be of another revision too."""
+        backends = {port: replace(backend, revision=revision) for port, backend in self.backends.items()}
+        return replace(self, revision=revision, backends=backends)
+
+
+class Phases:
+    """Seconds per phase, by name."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self.done: tuple[tuple[str, float], ...] = ()
+
+    def mark(self, name: str) -> None:
+        """The phase `name` ends now."""
+        now = time.monotonic()
+        self.done = (*self.done, (name, now - self._last))
+        self._last = now
+
+
+def backends(recipe: ContainerRecipe, found: Container, revision: str) -> dict[int, Backend]:
+    """Where the running container's ports are reached: over the recipe's network, or as published."""
+    reached = {}
+    for port in recipe.ports:
+        bound = found.ports.get(f"{port}/tcp", ())
+        if recipe.network and recipe.network in found.addresses:
+            reached[port] = Backend(found.addresses[recipe.network], port, revision)
+        elif bound:
+            host, host_port = bound[0]
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+            reached[port] = Backend(host, host_port, revision)
+    return reached
+
+
+def fits(recipe: ContainerRecipe, found: Container, *, behind_front: bool) -> bool:
+    """Whether a container is published as this strategy publishes: behind the front, or by itself."""
+    if set(backends(recipe, found, "")) != set(recipe.ports):
+        return False
+    wanted = {port for bound in recipe.published.values() for _, port in bound if port}
+    if not wanted:
+        return True
+    direct = bool(wanted & {port for bound in found.ports.values() for _, port in bound})
+    return direct != behind_front

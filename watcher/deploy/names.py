@@ -1,0 +1,56 @@
+"""Names of containers: the live one has the compose file's, a new one that and its revision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from watcher import labels
+from watcher.deploy.model import ContainerRecipe
+from watcher.engine import Container, Engine, EngineError
+from watcher.errors import EngineUnavailable
+from watcher.observe import short
+
+
+def candidate(recipe: ContainerRecipe, revision: str) -> str:
+    """The name of a container until it is live."""
+    return f"{recipe.name}.{short(revision)}"
+
+
+def _is_ours(recipe: ContainerRecipe, found: Container) -> bool:
+    return labels.is_app(found.labels, recipe.project, recipe.service)
+
+
+async def _step_aside(engine: Engine, recipe: ContainerRecipe, container: str) -> None:
+    await engine.rename(container, f"{recipe.name}.old-{container[:12]}")
+
+
+async def free(engine: Engine, recipe: ContainerRecipe, name: str, in_use: Collection[str]) -> None:
+    """Make the name of a candidate free of our own containers; somebody else's is left for `create` to name.
+
+    What a killed daemon left behind is removed, what is `in_use` (ids) gets another name.
+    """
+    found = await engine.container(name)
+    if found is None or not _is_ours(recipe, found):
+        return
+    if found.id in in_use:
+        await _step_aside(engine, recipe, found.id)
+    else:
+        await engine.remove(found.id)
+
+
+async def take(engine: Engine, recipe: ContainerRecipe, live: str, tell: Callable[[str], None]) -> None:
+    """Give `live` the compose file's name; one of ours that has it steps aside.
+
+    A container that serves under another name still serves: `tell` gets the reason, nothing is raised.
+    """
+    try:
+        holder = await engine.container(recipe.name)
+        if holder and holder.id == live:
+            return
+        if holder and not _is_ours(recipe, holder):
+            raise EngineError("a container that is not the watcher's has that name")
+        if holder:
+            await _step_aside(engine, recipe, holder.id)
+        await engine.rename(live, recipe.name)
+    except (EngineError, EngineUnavailable) as error:
+        tell(f"the live container could not be named {recipe.name}: {error}")

@@ -1,0 +1,77 @@
+"""Waiting until a new container answers, and finding out why one does not run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from watcher import probe
+from watcher.deploy.model import ContainerRecipe, Policy, backends
+from watcher.diagnose import container_failure, not_ready
+from watcher.engine import Container, Engine
+from watcher.errors import EngineUnavailable, UserError
+from watcher.front import Backend
+from watcher.observe import Failure
+
+LOG_LINES = 60  # of a container that failed, shown to the user
+
+
+async def answer(recipe: ContainerRecipe, policy: Policy, found: Container) -> probe.Answer:
+    """Ask the first port once. A container without ports is ready as soon as it runs."""
+    port = next(iter(recipe.ports), None)
+    if port is None:
+        return probe.Answer(ready=True, text="no port to ask")
+    backend = backends(recipe, found, "").get(port)
+    if backend is None:
+        return probe.Answer(ready=False, text=f"port {port} is not published yet")
+    if policy.protocol != "http":
+        return await probe.tcp(backend.host, backend.port)
+    path = policy.ready_path or probe.health_path(found.healthcheck, port)
+    return await probe.http(backend.host, backend.port, path)
+
+
+async def until_ready(
+    engine: Engine, recipe: ContainerRecipe, policy: Policy, container: str, revision: str
+) -> Mapping[int, Backend]:
+    """Ask tightly at first, then less often; where its ports are reached, once it answers on them.
+
+    Raises UserError with its last lines when it ends, turns unhealthy, or `startup_timeout` is up.
+    """
+    pause, deadline = probe.FIRST_PAUSE, time.monotonic() + policy.startup_timeout
+    found = await engine.container(container)
+    while True:
+        said = await answer(recipe, policy, found) if found and found.running else None
+        # Looked at after the answer: one that answered and ended at once is not ready.
+        found = await engine.container(container)
+        if found is None or not found.running:
+            raise UserError(await why(engine, container, found, "the new container ended at once"))
+        if found.health == "unhealthy":
+            log = await engine.logs(container, tail=LOG_LINES)
+            raise UserError(Failure("container", "the new container's HEALTHCHECK says unhealthy", log))
+        reached = backends(recipe, found, revision)
+        if said and said.ready and set(reached) == set(recipe.ports):
+            return reached
+        if time.monotonic() > deadline:
+            log = await engine.logs(container, tail=LOG_LINES)
+            port, last = next(iter(recipe.ports), 0), said.text if said else "it was not running"
+            raise UserError(not_ready(policy.startup_timeout, port, last, log))
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, probe.LONGEST_PAUSE)
+
+
+async def why(engine: Engine, container: str, found: Container | None, summary: str) -> Failure:
+    """Why a container does not serve any more; `found` as it was seen, None when it was removed.
+
+    Never raises EngineUnavailable: when the engine is gone too there is just less to say.
+    """
+    if found is None:
+        return Failure("container", f"{summary}: it was removed")
+    try:
+        log = await engine.logs(container, tail=LOG_LINES)
+    except EngineUnavailable:
+        log = ()
+    if found.running:
+        return Failure("container", summary, log)
+    summary = f"{summary} with exit status {found.exit_code}"
+    return container_failure(summary, log, exit_code=found.exit_code, oom=found.oom_killed, error=found.error)
