@@ -156,7 +156,7 @@ class ImageBuilder:
         if not forced and (found := await self._engine.image(tag)):
             if self.recipe.image not in found.tags:
                 await self._engine.tag(found.id, self.recipe.image)
-            await self._tell_size("final", look.revision, found.id)
+            await self.tell_size("final", look.revision, found.id)
             return Built(found.id, reused=True)
         text = self._text(look.snapshot)
         if text is None:
@@ -170,7 +170,7 @@ class ImageBuilder:
         counter = _StepCounter(self.recipe.service, look.revision, self._observer, plan)
         names = tuple(dict.fromkeys((full_reference(self.recipe.image), full_reference(tag))))
         image = await self._solve_twice(look.snapshot, plan, counter, names, self.recipe.target)
-        await self._tell_size("final", look.revision, image)
+        await self.tell_size("final", look.revision, image)
         return Built(
             image,
             context_bytes=counter.context_bytes,
@@ -199,14 +199,15 @@ class ImageBuilder:
             )
         except (SolveFailed, ContextChanged):
             return None  # the tree moved on; the next good deploy exports it
-        await self._tell_size("builder", look.revision, image)
+        await self.tell_size("builder", look.revision, image)
         return image
 
     def _text(self, snapshot: Snapshot) -> bytes | None:
         inline = self.recipe.inline
         return snapshot.dockerfile if inline is None else inline.encode("utf-8", "surrogateescape")
 
-    async def _tell_size(self, stage: str, revision: str, image: str) -> None:
+    async def tell_size(self, stage: str, revision: str, image: str) -> None:
+        """Tell of the size of an image that is there."""
         size = await self._engine.image_size(image)
         if size is not None:
             self._observer.notify(

@@ -21,15 +21,13 @@ from watcher.observe import (
     Event,
     Fanout,
     ImageSized,
-    Notice,
     Observer,
+    Wanted,
 )
 from watcher.project import compose_project, kept_services, open_project
 from watcher.prune import Policy, Pruner, Report, Scope
 from watcher.service import recipe_of
 from watcher.settings import Settings
-
-_GOOD = frozenset({DeployOutcome.LIVE, DeployOutcome.UNCHANGED, DeployOutcome.ADOPTED})
 
 
 class FirstOutcome:
@@ -38,17 +36,29 @@ class FirstOutcome:
     def __init__(self, max_size: int | None) -> None:
         self.reached: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._max_size = max_size
-        self._too_big: Notice | None = None
+        self._wanted = ""
+        self._running = ""  # what ran already: it ends the matter only if it is what the tree wants
+        self._too_big: set[str] = set()
 
     def notify(self, event: Event) -> None:
         """Look for the end."""
         match event:
+            case Wanted(revision=revision):
+                self._wanted = revision
             case BuildFinished(outcome=BuildOutcome.FAILED | BuildOutcome.ERROR):
                 self._reach(good=False)
-            case ImageSized(stage="final", size=size) if self._max_size and size > self._max_size:
-                self._reach(good=False)
+            case ImageSized(stage="final", revision=revision, size=size) if self._max_size:
+                if size > self._max_size:
+                    self._too_big.add(revision)
+            case DeployFinished(outcome=DeployOutcome.ADOPTED, revision=revision):
+                self._running = revision
             case DeployFinished(outcome=outcome):
-                self._reach(good=outcome in _GOOD)
+                self._reach(good=outcome in (DeployOutcome.LIVE, DeployOutcome.UNCHANGED))
+        if self._wanted:
+            if self._wanted in self._too_big:
+                self._reach(good=False)
+            elif self._wanted == self._running:
+                self._reach(good=True)
 
     def _reach(self, *, good: bool) -> None:
         if not self.reached.done():

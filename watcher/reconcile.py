@@ -149,9 +149,10 @@ class Reconciler(Generic[S]):
         """Build the tree again even if it is live or known to fail."""
         self._inbox.put_nowait(plan.RebuildAsked())
 
-    def adopted(self, revision: str | None) -> None:
-        """A container of this revision serves already."""
-        self._inbox.put_nowait(plan.Serving(revision))
+    def adopted(self, event: DeployFinished) -> None:
+        """A container that was there already serves."""
+        self._observer.notify(event)
+        self._inbox.put_nowait(plan.Serving(event.revision))
 
     def lost(self, event: ContainerLost) -> None:
         """The live container ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from watcher.engine import Engine
 from watcher.errors import ConfigError
 from watcher.events import Source
 from watcher.front import Additions, Front, Limits, Listen, Unavailable
-from watcher.observe import Event, Observer, ServiceStarted
+from watcher.observe import DeployFinished, DeployOutcome, Event, Observer, ServiceStarted
 from watcher.prune import Needed, Pruner, Scope
 from watcher.prune import Policy as PrunePolicy
 from watcher.reconcile import Reconciler
@@ -63,9 +64,23 @@ class Service:
                 image_budget=self.settings.image.max_size,
             )
         )
-        revision = await self.deployer.adopt()
-        if revision is not None:
-            self.reconciler.adopted(revision)
+        await self._adopt()
+
+    async def _adopt(self) -> None:
+        begun = time.monotonic()
+        await self.deployer.adopt()
+        if live := self.deployer.container:
+            self.reconciler.adopted(
+                DeployFinished(
+                    service=self.name,
+                    revision=live.revision,
+                    image=live.image,
+                    outcome=DeployOutcome.ADOPTED,
+                    seconds=time.monotonic() - begun,
+                    container=live.id,
+                )
+            )
+            await self.builder.tell_size("final", live.revision, live.image)
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -1,0 +1,175 @@
+"""Save a file and the new version answers: the main job, in the order in which a day goes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import docker
+import httpx
+import pytest
+
+from tests.e2e.conftest import Project, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+
+@contextmanager
+def constant_load(project: Project) -> Iterator[list[str]]:
+    """Requests without a pause, on new and on kept connections; what failed is in the list."""
+    failures: list[str] = []
+    stop = threading.Event()
+
+    def ask(*, keep: bool) -> None:
+        url = f"http://127.0.0.1:{project.port}/health"
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            while not stop.is_set():
+                try:
+                    headers = {} if keep else {"connection": "close"}
+                    status = client.get(url, headers=headers).status_code
+                    if status != 200:
+                        failures.append(str(status))
+                except httpx.HTTPError as error:
+                    failures.append(repr(error))
+
+    threads = [threading.Thread(target=ask, kwargs={"keep": keep}) for keep in (True, False)]
+    for thread in threads:
+        thread.start()
+    yield failures
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_the_first_version_is_built_and_answers(project: Project, engine: docker.DockerClient) -> None:
+    project.start()
+    assert project.wait()["outcome"] == "live", "".join(project.output)
+    assert project.health()["environment"] == "dev"
+    assert engine.containers.get(f"{project.id}-box").status == "running"
+    assert project.status()["stale"] is False
+
+
+def test_saves_go_live_and_no_request_fails(project: Project) -> None:
+    with constant_load(project) as failures:
+        for number in range(3):
+            project.set_version(f"2.0.{number}")
+            assert project.wait()["outcome"] == "live"
+            assert project.health()["version"] == f"2.0.{number}"
+    assert failures == []
+
+
+def test_a_compile_error_is_shown_while_the_last_good_version_serves(project: Project) -> None:
+    good = project.version.read_text()
+    project.version.write_text(good + "func broken( {\n")
+    settled = project.wait()
+    assert settled["outcome"] == "failed"
+    assert settled["failure"]["diagnostics"][0]["file"] == "internal/version/version.go"
+    assert project.health()["version"] == "2.0.2"
+    assert project.status()["stale"] is True
+    assert project.metrics()['watcher_stale{service="go-server"}'] == 1
+    assert any("version.go:" in line for line in project.output)
+    told = project.watcher("wait", "--timeout", "60")
+    assert told.returncode == 1
+    assert "version.go:" in told.stderr
+    project.version.write_text(good.replace("2.0.2", "2.1.0"))
+    assert project.wait()["outcome"] == "live"
+    assert project.health()["version"] == "2.1.0"
+
+
+def test_an_environment_edit_goes_live(project: Project) -> None:
+    file = project.folder / "_envs" / "env_dev.yaml"
+    file.write_text(file.read_text().replace("Hello", "Hallo"))
+    assert project.wait()["outcome"] == "live"
+    assert "Hallo" in project.health()["greeting"]
+
+
+def test_a_tree_that_comes_back_is_live_without_a_build(project: Project) -> None:
+    project.set_version("2.2.0")
+    assert project.wait()["outcome"] == "live"
+    built = project.metrics()['watcher_builds_total{outcome="built",service="go-server"}']
+    project.set_version("2.1.0")
+    assert project.wait()["outcome"] == "live"
+    assert project.health()["version"] == "2.1.0"
+    assert project.metrics()['watcher_builds_total{outcome="built",service="go-server"}'] == built
+
+
+def test_a_save_that_changes_nothing_builds_nothing(project: Project) -> None:
+    before = project.status()["wanted"]["revision"]
+    project.version.write_bytes(project.version.read_bytes())
+    assert project.wait()["revision"] == before
+
+
+def test_stale_builder_images_vanish_and_foreign_ones_stay(
+    project: Project, engine: docker.DockerClient
+) -> None:
+    foreign = engine.api.import_image_from_data(b"\0" * 1024, repository=f"{project.id}-foreign", tag="1")
+    named = json.loads(foreign)["status"]
+    container = engine.api.create_container(
+        named, command="x", name=f"{project.id}-user", labels=["stage=builder"]
+    )
+    kept = engine.containers.get(container["Id"]).commit(
+        changes="LABEL stage=builder", repository=f"{project.id}-foreign"
+    )
+    until(lambda: engine.images.list(name=f"{project.id}:builder"), "the builder image is exported")
+    for number in range(2):
+        project.set_version(f"2.3.{number}")
+        assert project.wait()["outcome"] == "live"
+        newest = project.status()["live"]["revision"][:12]
+        until(
+            lambda newest=newest: (
+                project.status()["images"].get("builder", {}).get("revision", "")[:12] == newest
+            ),
+            "the builder image of the newest revision is exported",
+        )
+    report = project.watcher("prune", "--json", "--prune.grace", "0")
+    assert report.returncode == 0, report.stderr
+    filters = {"label": ["stage=builder", project.label()], "dangling": True}
+    assert engine.images.list(filters=filters) == []
+    assert engine.images.get(kept.id)
+    assert engine.images.get(named)
+    assert engine.images.get(f"{project.id}:builder").labels["stage"] == "builder"
+
+
+def test_a_second_watcher_is_refused(project: Project) -> None:
+    refused = project.watcher("run", "--http.port", "0")
+    assert refused.returncode == 1
+    assert "already keeps" in refused.stderr
+
+
+def test_a_killed_daemon_leaves_the_service_to_its_successor(
+    project: Project, engine: docker.DockerClient
+) -> None:
+    project.set_version("2.4.0")
+    assert project.wait()["outcome"] == "live"
+    before = engine.containers.get(f"{project.id}-box").id
+    project.stop(signal.SIGKILL)
+    project.start()
+    assert project.wait()["outcome"] == "live"
+    assert engine.containers.get(f"{project.id}-box").id == before
+    assert project.health()["version"] == "2.4.0"
+
+
+def test_sigterm_ends_in_good_order(project: Project, engine: docker.DockerClient) -> None:
+    assert project.stop() == 0
+    assert engine.containers.list(all=True, filters={"name": f"{project.id}-box"}) == []
+
+
+def test_once_deploys_and_run_takes_over(project: Project, engine: docker.DockerClient) -> None:
+    done = project.watcher("once", "--plain")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert project.health()["version"] == "2.4.0"
+    project.start()
+    assert project.wait()["outcome"] == "live"
+    assert project.health()["version"] == "2.4.0"
+    assert len(engine.containers.list(all=True, filters={"name": f"{project.id}-box"})) == 1
+    assert project.stop() == 0
+
+
+def test_once_says_by_its_status_that_the_build_failed(project: Project) -> None:
+    project.version.write_text('package version\n\nvar Number int = "x"\n')
+    done = project.watcher("once", "--plain")
+    assert done.returncode == 1
+    assert "version.go:3" in done.stdout
