@@ -39,12 +39,19 @@ class Look:
     """
 
     def __init__(
-        self, rules: Rules, looked_ns: int, *, touched: Collection[str] | None, racy: Collection[str]
+        self,
+        rules: Rules,
+        looked_ns: int,
+        *,
+        touched: Collection[str] | None,
+        racy: Collection[str],
+        same_rules: bool,
     ) -> None:
         self.racy: set[str] = set() if touched is None else set(racy)
         self.again: set[str] = set()
         self.unsettled: list[str] = []
         self._rules = rules
+        self._same_rules = same_rules  # what the look before kept need not be asked about again
         self._looked_ns = looked_ns
         self._fresh = may_be_racy_since(looked_ns)
         self._was_racy = frozenset(racy)
@@ -89,23 +96,10 @@ class Look:
         known = old.index if old else {}
         index: dict[str, TreeEntry | Directory] = {}
         problems: list[Problem] = []
-        rules = self._rules
         for name in byte_order(list(found)):
-            item = found[name]
             below = prefix + name
-            node: TreeEntry | Directory | None
             try:
-                if item.is_dir(follow_symlinks=False):
-                    place = rules.place(below, name)
-                    if place is Place.OUT:
-                        continue
-                    node = self._directory(
-                        fd, item, below, known.get(name), problems, excluded=place is Place.LOOK, deep=deep
-                    )
-                elif rules.excludes(below, name):
-                    continue
-                else:
-                    node = self._file(fd, item, below, known.get(name), problems)
+                node = self._node(fd, found[name], below, known.get(name), problems, deep=deep)
             except OSError as error:
                 if error.errno in _OURS:
                     raise
@@ -129,6 +123,30 @@ class Look:
             return old
         entry = TreeEntry(path, mode, 0, b"", "", _NO_STAMP)
         return Directory(entry, stamp_of(status), index, own, excluded=excluded)
+
+    def _node(
+        self,
+        fd: int,
+        item: os.DirEntry[str],
+        path: str,
+        known: TreeEntry | Directory | None,
+        problems: list[Problem],
+        *,
+        deep: bool,
+    ) -> TreeEntry | Directory | None:
+        """What `item` of the listing is; None for what does not belong to the tree."""
+        if item.is_dir(follow_symlinks=False):
+            if type(known) is Directory and self._same_rules:
+                excluded = known.excluded
+            else:
+                place = self._rules.place(path, item.name)
+                if place is Place.OUT:
+                    return None
+                excluded = place is Place.LOOK
+            return self._directory(fd, item, path, known, problems, excluded=excluded, deep=deep)
+        if not (type(known) is TreeEntry and self._same_rules) and self._rules.excludes(path, item.name):
+            return None
+        return self._file(fd, item, path, known, problems)
 
     def _directory(
         self,

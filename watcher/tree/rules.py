@@ -13,6 +13,7 @@ The Dockerfile and the ignore file are read whether or not the lists exclude the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -64,11 +65,13 @@ class Rules:
     ) -> None:
         """`docker` are the ignore file's patterns, `ignore` those of the settings, `always` paths that stay.
 
-        Raises `IgnorePatternError` for a pattern with wrong syntax.
+        Patterns are clean, as `parse_dockerignore` gives them. Raises `IgnorePatternError` for a pattern with
+        wrong syntax.
         """
         self._given = (tuple(docker), tuple(ignore), always)
         self._names, rest = _by_name((*DEFAULT_IGNORE, *ignore))
         self._matchers = tuple(m for m in (PatternMatcher(docker), PatternMatcher(rest)) if m)
+        self._heads, self._tails = _literals((*docker, *rest))
         self._always = always
 
     def copy(self) -> Rules:
@@ -77,9 +80,14 @@ class Rules:
         return Rules(docker=docker, ignore=ignore, always=always)
 
     def excludes(self, path: str, name: str) -> bool:
-        """Whether the file or link `path`, called `name` in its directory, is left out."""
+        """Whether the file or link `path`, called `name` in its directory, is left out.
+
+        Its directory must be one that is not `OUT`.
+        """
         if self._names.match(name):
             return True
+        if not (path.startswith(self._heads) or path.endswith(self._tails)):
+            return False
         for matcher in self._matchers:  # noqa: SIM110 - runs once a file, and any() takes twice as long
             if matcher.excluded(path):
                 return True
@@ -129,6 +137,24 @@ class _Names:
             name.startswith(start) and name.endswith(end) and len(name) >= len(start) + len(end)
             for start, end in self._ends
         )
+
+
+def _literals(patterns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Beginnings and endings of which a path must have one to be matched itself: a quick test.
+
+    With a `!`, or an escape, which may be a class of characters, nothing can be said so easily.
+    """
+    heads: set[str] = set()
+    tails: set[str] = set()
+    for pattern in patterns:
+        if pattern.startswith("!") or "\\" in pattern:
+            return ("",), ()
+        parts = re.split(r"[*?\[\]]+", pattern)
+        if parts[-1]:
+            tails.add(parts[-1])
+        else:
+            heads.add(parts[0])
+    return tuple(heads), tuple(tails)
 
 
 def _by_name(patterns: Sequence[str]) -> tuple[_Names, tuple[str, ...]]:

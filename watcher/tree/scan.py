@@ -107,12 +107,14 @@ class Tree:
             status = os.fstat(fd)
             identity = status.st_dev, status.st_ino
             control = read_control(self._base, self._layout.dockerfile)
-            whole = self._renew_rules(control) or touched is None or identity != before
+            new_rules = self._renew_rules(control)
+            whole = new_rules or touched is None or identity != before
             look = Look(
                 self._rules,
                 looked_ns,
                 touched=None if whole else {*self._relative(touched or ()), *self._again},
                 racy=self._racy,
+                same_rules=not new_rules and identity == before,
             )
             with _no_collection(during=whole):
                 root = look.at(fd, self._snapshot.root if self._snapshot else None)

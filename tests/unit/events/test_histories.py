@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from tests.unit.tree.test_incremental import OPERATIONS, apply
+from tests.unit.tree.test_incremental import USABLE, apply
 from watcher.events import Looked, Source
 from watcher.observe import Event
 from watcher.settle import Lookout
@@ -77,10 +77,6 @@ class Following:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         await self.source.stop()
-
-
-# An ignore file that cannot be used leaves the last good one in force, of which a fresh tree knows nothing.
-USABLE = OPERATIONS.filter(lambda operation: "bad[" not in operation[2])
 
 
 @settings(

@@ -1,0 +1,177 @@
+"""What looking at a tree, and watching it, costs: `python -m bench.tree [--files N] [--bytes N] [--idle S]`.
+
+Makes a tree of N small files (28,000 in 2,800 directories by default, sizes around the mean) in a temporary
+directory, in the page cache as after a checkout, and prints medians. Each figure of a look is of the
+whole `Tree.take`, in the process and thread that does nothing else. Run it when the machine is quiet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from watcher.events import Looked, Source
+from watcher.observe import Event
+from watcher.settle import Lookout
+from watcher.tree import Tree, diff
+
+ROUNDS = 9
+IGNORE = ".git\nbin/\n*.md\n**/*.log\nnode_modules\ndocs/**\ntmp\n**/*_generated.txt\n"
+
+
+def make_tree(root: Path, files: int, mean: int) -> int:
+    """Ten files a directory, four levels deep; the bytes written."""
+    rng = random.Random(1)
+    blob = rng.randbytes(1 << 20)
+    total = 0
+    for number in range(files):
+        directory = number // 10
+        place = root / f"pkg{directory // 100}/mod{directory % 100 // 10}/dir{directory}"
+        if number % 10 == 0:
+            place.mkdir(parents=True)
+        size = min(int(rng.expovariate(1 / mean)) + 1, 1 << 19)
+        start = rng.randrange(len(blob) - size)
+        (place / f"file_{number}.go").write_bytes(blob[start : start + size])
+        total += size
+    (root / "Dockerfile").write_text("FROM scratch\nCOPY . .\n")
+    (root / ".dockerignore").write_text(IGNORE)
+    return total
+
+
+def median_ms(action: Callable[[], object], rounds: int = ROUNDS) -> float:
+    times = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        result = action()
+        times.append(time.perf_counter() - begun)
+        del result
+    return statistics.median(times) * 1000
+
+
+def show(what: str, value: float, unit: str, goal: str = "") -> None:
+    print(f"{what:<58} {value:>9.1f} {unit:<3} {goal}", flush=True)
+
+
+def measure_looks(root: Path, files: int) -> None:
+    show("first look, every file read", median_ms(lambda: Tree(root).take()), "ms", "goal <= 350")
+    tree = Tree(root)
+    tree.take()
+    while (
+        tree.take() is not tree.take()
+    ):  # until no timestamp is racy any more, a look reads those files again
+        pass
+    time.sleep(2.5)
+    tree.take()
+    show("look at everything, nothing changed", median_ms(tree.take), "ms")
+    directory = files // 20
+    place = f"pkg{directory // 100}/mod{directory % 100 // 10}/dir{directory}"
+    number = iter(range(10**9))
+
+    def save(path: str) -> None:
+        (root / path).write_text(f"package x // {next(number)}\n")
+
+    def one_change() -> None:
+        save(f"{place}/file_{directory * 10}.go")
+        tree.take({place})
+
+    show("look after one save (saving included)", median_ms(one_change, 51), "ms", "goal <= 60")
+
+    def hundred() -> None:
+        touched = set()
+        for index in range(0, min(1000, files // 10), 10):
+            where = f"pkg{index // 100}/mod{index % 100 // 10}/dir{index}"
+            save(f"{where}/file_{index * 10}.go")
+            touched.add(where)
+        tree.take(touched)
+
+    show("look after saves in 100 directories (saving included)", median_ms(hundred), "ms")
+
+    def compared() -> None:
+        old = tree.take()
+        one_change()
+        diff(old, tree.take(()))
+
+    show("the same with digest, list of changes and entries", median_ms(compared), "ms")
+    show("entries of a new snapshot", median_ms(lambda: (one_change(), tree.take(()).entries())), "ms")
+
+
+class Nobody:
+    def notify(self, event: Event) -> None:
+        """Nothing is told to anybody."""
+
+
+async def measure_following(root: Path, idle: float) -> None:
+    tree, source = Tree(root), Source(root, observer=Nobody())
+    lookout = Lookout(source, root, hold=lambda _: None)
+    looked: asyncio.Queue[float] = asyncio.Queue()
+
+    async def follow() -> None:
+        old = None
+        while True:
+            hint = await lookout.next()
+            begun = time.monotonic()
+            snapshot = await asyncio.to_thread(tree.take, hint.touched)
+            seconds = time.monotonic() - begun
+            changed = [change.path for change in diff(old, snapshot).changes] if old else []
+            old = snapshot
+            if hint.by_events and changed:
+                looked.put_nowait(time.perf_counter())
+            await lookout.follow(tree, Looked(hint, seconds, changed, snapshot.unsettled))
+
+    begun = time.perf_counter()
+    await source.start()
+    task = asyncio.create_task(follow())
+    main = next(root.glob("pkg0/*/*/*.go"))
+    main.write_text("package warm\n")
+    await looked.get()
+    show(
+        "start: first look, watches, second look, first save seen", (time.perf_counter() - begun) * 1000, "ms"
+    )
+    times = []
+    for number in range(30):
+        await asyncio.sleep(0.5)
+        saved = time.perf_counter()
+        main.write_text(f"package save // {number}\n")
+        times.append((await looked.get() - saved) * 1000)
+    show("save to looked at, settling included: median", statistics.median(times), "ms")
+    show("save to looked at, settling included: worst of 30", max(times), "ms")
+    before, since = time.process_time(), time.perf_counter()
+    await asyncio.sleep(idle)
+    share = (time.process_time() - before) / (time.perf_counter() - since) * 100
+    show(f"processor time while nothing happens for {idle:.0f} s", share, "%", "goal < 0.3")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await source.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=28_000)
+    parser.add_argument("--bytes", type=int, default=2_600, help="mean size of a file")
+    parser.add_argument(
+        "--idle", type=float, default=150.0, help="seconds to be idle; 0 leaves the watching out"
+    )
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        total = make_tree(root, given.files, given.bytes)
+        machine = f"{os.cpu_count()} cores, Python {sys.version.split()[0]}"
+        print(f"{given.files} files, {total / 1e6:.0f} MB, {machine}")
+        measure_looks(root, given.files)
+        if given.idle:
+            asyncio.run(measure_following(root, given.idle))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    show("largest resident size of this process", peak, "MB", "goal < 120")
+
+
+if __name__ == "__main__":
+    main()
