@@ -108,6 +108,20 @@ class Resume(Settings):
         _exit(commands.act(self, "resume"))
 
 
+class Doctor(Settings):
+    """Measure what the watcher depends on, and say what to do about what is found.
+
+    Exit status: 0 it will work (advice may be given), 1 something is in the way.
+    """
+
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the findings as JSON."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(commands.doctor(self, as_json=self.as_json))
+
+
 class Init(Settings):
     """Write a watcher.toml with every setting, its default and what it means."""
 
@@ -145,6 +159,7 @@ class Cli(BaseSettings):
     rebuild: CliSubCommand[Rebuild]
     pause: CliSubCommand[Pause]
     resume: CliSubCommand[Resume]
+    doctor: CliSubCommand[Doctor]
     init: CliSubCommand[Init]
 
     def cli_cmd(self) -> None:
@@ -154,7 +169,7 @@ class Cli(BaseSettings):
 
 _KNOWN = frozenset(
     name
-    for command in (Run, Once, Status, Wait, Prune, Rebuild, Pause, Resume, Init)
+    for command in (Run, Once, Status, Wait, Prune, Rebuild, Pause, Resume, Doctor, Init)
     for name in command.model_fields
 )
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
@@ -17,6 +18,7 @@ from watcher import labels, lock
 from watcher import prune as pruning
 from watcher.console import Console
 from watcher.daemon import Daemon
+from watcher.doctor import Finding, Grade, examine, worst
 from watcher.errors import EXIT_FAILED, EXIT_TIMEOUT, ConfigError, WatcherError
 from watcher.log import JsonLog
 from watcher.observe import Observer, short
@@ -152,6 +154,29 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, as_json: boo
         return 0
 
     return _asyncio_run(main)
+
+
+def doctor(settings: Settings, *, as_json: bool) -> int:
+    """`watcher doctor`."""
+
+    async def main() -> int:
+        found = []
+        async for finding in examine(settings):
+            found.append(finding)
+            if not as_json:
+                _show(finding)
+        if as_json:
+            print(json.dumps([asdict(finding) for finding in found], indent=2))
+        return EXIT_FAILED if worst(found) is Grade.TROUBLE else 0
+
+    return _asyncio_run(main)
+
+
+def _show(finding: Finding) -> None:
+    mark = {Grade.GOOD: "✓", Grade.ADVICE: "!", Grade.TROUBLE: "✗"}[finding.grade]
+    print(f"{mark} {finding.topic}: {finding.text}")
+    if finding.advice:
+        print(f"    {finding.advice}")
 
 
 def init(settings: Settings, *, force: bool) -> int:

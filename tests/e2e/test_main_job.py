@@ -173,3 +173,11 @@ def test_once_says_by_its_status_that_the_build_failed(project: Project) -> None
     done = project.watcher("once", "--plain")
     assert done.returncode == 1
     assert "version.go:3" in done.stdout
+
+
+def test_the_doctor_finds_nothing_in_the_way(project: Project) -> None:
+    done = project.watcher("doctor", "--json", "--http.port", "0")
+    found = json.loads(done.stdout)
+    assert done.returncode == 0, found
+    assert {"grade": "good"}.items() <= next(one for one in found if one["topic"] == "events").items()
+    assert any("accelerated" in one["text"] for one in found if one["topic"] == "Dockerfile")

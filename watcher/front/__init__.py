@@ -25,6 +25,7 @@ from watcher.front.model import (
     Unavailable,
 )
 from watcher.front.server import Front
+from watcher.front.sockets import check_free
 
 __all__ = [
     "Additions",
@@ -37,4 +38,5 @@ __all__ = [
     "PortInUse",
     "Stats",
     "Unavailable",
+    "check_free",
 ]

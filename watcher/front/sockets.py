@@ -31,6 +31,12 @@ def bind(addresses: Sequence[Listen]) -> list[socket.socket]:
     return sockets
 
 
+def check_free(address: Listen) -> None:
+    """Raises `CannotListen` when a front could not have this address now."""
+    for sock in _bind_one(address):
+        sock.close()
+
+
 def _bind_one(address: Listen) -> list[socket.socket]:
     both = {"": ("0.0.0.0", "::"), "localhost": ("127.0.0.1", "::1")}
     hosts = both.get(address.host, (address.host,))

@@ -1,0 +1,157 @@
+"""Measures, one thing after the other: engine, base images, Dockerfile, tree, events, ports, disk."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterator
+
+from watcher import compose, labels, lock, words
+from watcher import dockerfile as dockerfiles
+from watcher.build import STAND_IN_LABEL, BuildkitLink, Recipe
+from watcher.compose import ServiceSpec
+from watcher.dockerfile import DockerfileError, ImageConfig
+from watcher.doctor import findings
+from watcher.doctor.findings import Finding, Grade
+from watcher.engine import DockerEngine, Engine
+from watcher.errors import EngineUnavailable
+from watcher.events import self_test
+from watcher.front import CannotListen, Listen, check_free
+from watcher.project import compose_project, kept_services
+from watcher.service import recipe_of
+from watcher.settings import Settings
+from watcher.tree import Snapshot, Tree, TreeGone
+
+ECHO = 2.0  # seconds that an event caused on purpose may take
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """Every finding as soon as it is known. Raises ConfigError where there is no project to look at."""
+    project = compose_project(settings)
+    running = lock.find(labels.project_id(settings.root))
+    if running:
+        yield Finding("daemon", Grade.GOOD, f"process {running.pid} keeps the project, {running.url}")
+    else:
+        yield Finding("daemon", Grade.GOOD, "none runs for this project")
+    for text in project.warnings:
+        yield Finding(project.file.name, Grade.ADVICE, text)
+    engine = None
+    begun = time.monotonic()
+    try:
+        engine = await DockerEngine.open(settings.engine)
+        info = await engine.info()
+        yield findings.engine(info, time.monotonic() - begun)
+        yield await _buildkit(engine)
+        yield await asyncio.to_thread(_disk, info.data_root)
+    except EngineUnavailable as error:
+        yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
+    try:
+        for spec in kept_services(project):
+            recipe = recipe_of(spec, settings, labels.project_id(settings.root), settings.root)
+            async for finding in _service(spec, recipe, settings, engine):
+                yield finding
+            if running is None:
+                for finding in _ports(spec, settings):
+                    yield finding
+    finally:
+        if engine:
+            await engine.close()
+
+
+async def _buildkit(engine: DockerEngine) -> Finding:
+    link, begun = BuildkitLink(engine.endpoint), time.monotonic()
+    try:
+        await link.client()
+    except EngineUnavailable as error:
+        return Finding("BuildKit", Grade.TROUBLE, str(error), "Engine 20.10 or newer has it built in")
+    finally:
+        await link.close()
+    return Finding("BuildKit", Grade.GOOD, f"answers in {words.seconds(time.monotonic() - begun)}")
+
+
+def _disk(root: str) -> Finding:
+    try:
+        return findings.disk(root, shutil.disk_usage(root).free)
+    except OSError:
+        return Finding("disk", Grade.GOOD, "the engine's disk is not on this machine")
+
+
+async def _service(
+    spec: ServiceSpec, recipe: Recipe, settings: Settings, engine: Engine | None
+) -> AsyncIterator[Finding]:
+    """What a build of the service begins with."""
+    context = spec.build.context if spec.build else settings.root
+    watch = settings.watch
+    tree = Tree(context, ignore=watch.ignore, env_dirs=watch.env_dirs, dockerfile=recipe.dockerfile)
+    begun = time.monotonic()
+    try:
+        snapshot = await asyncio.to_thread(tree.take)
+    except TreeGone as error:
+        yield Finding("tree", Grade.TROUBLE, str(error))
+        return
+    for finding in findings.tree(snapshot, time.monotonic() - begun):
+        yield finding
+    test = await asyncio.to_thread(self_test, context, tree.watch_dirs, ECHO)
+    yield findings.events(len(tree.watch_dirs), test)
+    async for finding in _dockerfile(snapshot, recipe, engine):
+        yield finding
+
+
+async def _dockerfile(snapshot: Snapshot, recipe: Recipe, engine: Engine | None) -> AsyncIterator[Finding]:
+    data = snapshot.dockerfile if recipe.inline is None else recipe.inline.encode("utf-8", "surrogateescape")
+    if data is None:
+        yield Finding(recipe.dockerfile, Grade.TROUBLE, "there is no such file")
+        return
+    text = data.decode("utf-8", "surrogateescape")
+    ignore = None if snapshot.ignore_file is None else snapshot.ignore_file[1].decode("utf-8", "replace")
+    args, target = recipe.build_args, recipe.target
+    try:
+        names = dockerfiles.base_images(dockerfiles.parse(text), args, target)
+        bases: dict[str, ImageConfig | None] = {}
+        for name in names:
+            finding, bases[name] = await _base(engine, name)
+            yield finding
+        accelerated = dockerfiles.accelerate(
+            text, level=recipe.level, build_args=args, target=target, bases=bases, cache_scope=recipe.project
+        )
+        advice = dockerfiles.lint(text, build_args=args, target=target, dockerignore=ignore)
+    except DockerfileError as error:
+        yield Finding(recipe.dockerfile, Grade.TROUBLE, str(error))
+        return
+    for finding in findings.dockerfile(recipe.dockerfile, accelerated, advice):
+        yield finding
+
+
+async def _base(engine: Engine | None, name: str) -> tuple[Finding, ImageConfig | None]:
+    image = await engine.image(name) if engine else None
+    if image is None:
+        return Finding("base image", Grade.GOOD, f"{name} is not here: the first build pulls it"), None
+    config = ImageConfig(
+        env=image.env, user=image.user, onbuild=image.onbuild, workdir=image.workdir, os=image.os, id=image.id
+    )
+    if STAND_IN_LABEL in image.labels:
+        text = f"{name} is a STAND-IN made on this machine"
+        return Finding(
+            "base image", Grade.ADVICE, text, f"where a registry answers: docker pull {name}"
+        ), config
+    return Finding("base image", Grade.GOOD, f"{name} is here"), config
+
+
+def _ports(spec: ServiceSpec, settings: Settings) -> Iterator[Finding]:
+    """Whether the ports that a daemon would take are free."""
+    wanted = [
+        Listen("" if host == "0.0.0.0" else host, port)
+        for bound in compose.published(spec).values()
+        for host, port in bound
+        if port
+    ]
+    if settings.http.port:
+        wanted.append(Listen(settings.http.host, settings.http.port))
+    for listen in wanted:
+        try:
+            check_free(listen)
+        except CannotListen as error:
+            yield Finding("port", Grade.TROUBLE, str(error))
+        else:
+            yield Finding("port", Grade.GOOD, f"{listen.port} is free")
