@@ -180,9 +180,11 @@ class Console:
             self._say(event, "·", f"building {short(event.revision)}")
 
     def _step_finished(self, event: StepFinished) -> None:
-        if self.live or (event.stage in ENGINE_STAGES and event.seconds < SLOW_STEP):
-            return
         place, what = step_words(event.name)
+        # A base image that is here takes no time, and BuildKit tells of it twice.
+        of_engine = event.stage in ENGINE_STAGES or what.startswith("FROM ")
+        if self.live or (of_engine and event.seconds < SLOW_STEP):
+            return
         took = "cached" if event.cached else words.seconds(event.seconds)
         failed = "  failed" if event.error else ""
         self._more(f"{took:>7}  {f'{place}  ' if place else ''}{what}{failed}", "")

@@ -70,6 +70,8 @@ def _build_hint(reason: str, lines: Sequence[str]) -> str:
         )
     if "not found" in reason and ("cache key" in reason or "failed to walk" in reason or "stat" in reason):
         return "a COPY names a file that is not in the build context: check the path and .dockerignore"
+    if "not a git repository" in text:
+        return '`.git` is not part of the tree: watch.ignore = ["!**/.git"] takes it in'
     if "missing go.sum entry" in text or "updates to go.mod needed" in text:
         return "run `go mod tidy` and save go.mod and go.sum"
     if "dial tcp" in text or "i/o timeout" in text or "no such host" in text:

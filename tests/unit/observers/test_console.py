@@ -80,7 +80,6 @@ def test_a_cycle_says_what_changed_each_step_and_what_is_live(story: Story) -> N
     assert lines_since(story, mark) == [
         f"TIME  → internal/version/version.go changed  → {short(revision(1))}",
         f"TIME  · building {short(revision(1))}",
-        "             cached  builder 1/5  FROM golang:alpine",
         "             cached  builder 2/5  RUN apk add --no-cache gcc libc-dev",
         "              30 ms  builder 4/5  COPY . .",
         "              1.2 s  builder 5/5  RUN CGO_ENABLED=0 GOOS=linux go build -o mygoexecutable .",
