@@ -228,8 +228,7 @@ class Console:
         service = self._board.service(event.service)
         image = service.images.get("final") if service else None
         if image and image.image == event.image:
-            change = "" if image.change is None else f" ({words.size_change(image.change)})"
-            parts.append(f"{words.size(image.size)}{change}")
+            parts.append(words.size_since(image.previous_size, image.size))
             self._sizes_told[event.service, "final"] = image.image
         self._say(event, "✓", line.append(f"  {' · '.join(parts)}", "dim"), "green")
 
@@ -243,12 +242,12 @@ class Console:
             or self._sizes_told.get((event.service, event.stage)) == event.image
         ):
             return
-        change = "" if image.change is None else f" ({words.size_change(image.change)})"
         serves = service.live is not None and service.live.image == event.image
         grown = image.change is None or abs(image.change) >= BUILDER_CHANGE
         if (event.stage == "final" and serves) or (event.stage == "builder" and grown):
             self._sizes_told[event.service, event.stage] = event.image
-            self._say(event, "·", f"{event.stage} image {words.size(event.size)}{change}", "dim")
+            text = f"{event.stage} image {words.size_since(image.previous_size, image.size)}"
+            self._say(event, "·", text, "dim")
 
     def _container_lost(self, event: ContainerLost) -> None:
         self._failed(event, "the live container is gone", event.failure)

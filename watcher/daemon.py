@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from prometheus_client import CollectorRegistry
 
 from watcher import __version__
+from watcher.budget import SizeBudget
 from watcher.engine import Engine
 from watcher.errors import WatcherError
 from watcher.front import Unavailable
@@ -38,6 +39,8 @@ class Daemon:
         self.board = StatusBoard()
         self.registry = CollectorRegistry()
         self.observers = Fanout(self.board, Metrics(self.registry), *observers)
+        if most := settings.image.max_size:
+            self.observers.add(SizeBudget(most, self.observers))
         self.services: dict[str, Service] = {}
         self._stop = asyncio.Event()
 

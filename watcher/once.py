@@ -11,6 +11,7 @@ import signal
 from typing import Any
 
 from watcher import labels
+from watcher.budget import SizeBudget
 from watcher.engine import DockerEngine
 from watcher.front import Unavailable
 from watcher.observe import (
@@ -71,6 +72,8 @@ async def deploy_once(settings: Settings, observer: Observer) -> bool:
     settings = settings.model_copy(update={"deploy": deploy})
     outcome = FirstOutcome(settings.image.max_size)
     observers = Fanout(observer, outcome)
+    if most := settings.image.max_size:
+        observers.add(SizeBudget(most, observer, level="error"))
     async with open_project(settings, observers, lambda _: Unavailable()) as opened:
         tasks: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()

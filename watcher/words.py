@@ -23,6 +23,17 @@ def size_change(count: int) -> str:
     return size(count) if count < 0 else f"+{size(count)}"
 
 
+def size_since(before: int | None, now: int) -> str:
+    """A size and the one before it: `21.1 → 14.5 MB`; `25.1 MB (+68 B)` where three digits show no change."""
+    shown = size(now)
+    if before is None:
+        return shown
+    number, _, unit = size(before).partition(" ")
+    if size(before) == shown:
+        return f"{shown} ({size_change(now - before)})"
+    return f"{number} → {shown}" if shown.endswith(f" {unit}") else f"{number} {unit} → {shown}"
+
+
 def seconds(value: float) -> str:
     """A duration: `45 ms`, `1.6 s`, `48 s`, `2 min 05 s`, `3 h 20 min`."""
     if value < 0.0995:

@@ -92,6 +92,7 @@ def test_a_cycle_says_what_changed_each_step_and_what_is_live(story: Story) -> N
 
 def test_the_second_image_is_told_with_the_change_of_its_size(story: Story) -> None:
     assert "23.3 MB (+1.20 kB)" in printed(story.cycle(1, 23_300_000).cycle(2, 23_301_200).events)
+    assert " 23.3 → 14.5 MB" in printed(story.cycle(3, 14_500_000).events)
 
 
 def test_a_compile_error_is_shown_in_full_and_what_serves_is_called_stale(story: Story) -> None:
@@ -182,7 +183,7 @@ def test_pruned_objects_are_counted_by_kind(story: Story) -> None:
 def test_a_builder_image_is_told_when_it_is_new_or_much_changed(story: Story) -> None:
     story.sized(1, 602_000_000, "builder").sized(2, 602_000_100, "builder").sized(3, 640_000_000, "builder")
     lines = [line for line in printed(story.events).splitlines() if "builder image" in line]
-    assert [line[4:] for line in lines] == ["  · builder image 602 MB", "  · builder image 640 MB (+38.0 MB)"]
+    assert [line[4:] for line in lines] == ["  · builder image 602 MB", "  · builder image 602 → 640 MB"]
 
 
 def test_with_two_services_each_line_names_its_own() -> None:

@@ -1,0 +1,55 @@
+"""Images over their budget are told: a warning of the daemon, an error of `once`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.unit.observers.story import Story, image, revision
+from watcher.budget import SizeBudget
+from watcher.observe import BuildFinished, BuildOutcome, Event, ImageSized, Notice, Wanted
+from watcher.once import FirstOutcome
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def notify(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def told(*sizes: int, stage: str = "final", level: str = "warning") -> list[tuple[str, str]]:
+    heard = Heard()
+    budget = SizeBudget(30_000_000, heard, level=level)
+    for number, size in enumerate(sizes):
+        budget.notify(ImageSized(service="web", stage=stage, revision="r", image=image(number), size=size))
+    return [(event.level, event.text) for event in heard.events if isinstance(event, Notice)]
+
+
+def test_an_image_over_the_budget_is_told_with_both_sizes() -> None:
+    text = "the final image has 31.2 MB, more than the 30.0 MB that image.max_size allows"
+    assert told(31_200_000) == [("warning", text)]
+    assert told(31_200_000, level="error") == [("error", text)]
+
+
+def test_exactly_the_budget_is_allowed_and_the_builder_image_has_none() -> None:
+    assert told(30_000_000) == []
+    assert told(602_000_000, stage="builder") == []
+
+
+def test_it_is_told_again_only_after_an_image_that_fits() -> None:
+    assert len(told(31_000_000, 32_000_000, 33_000_000)) == 1
+    assert len(told(31_000_000, 29_000_000, 33_000_000)) == 2
+
+
+async def test_once_fails_for_an_image_over_the_budget_and_not_for_one_within(story: Story) -> None:
+    for size, good in ((31_000_000, False), (29_000_000, True)):
+        outcome = FirstOutcome(30_000_000)
+        for event in Story().cycle(1, size).events:
+            outcome.notify(event)
+        async with asyncio.timeout(5):
+            assert await outcome.reached is good
+    outcome = FirstOutcome(30_000_000)
+    outcome.notify(Wanted(revision=revision(2), changes=(), summary="", saved_at=0.0))
+    outcome.notify(BuildFinished(revision=revision(2), outcome=BuildOutcome.BUILT, seconds=1.0))
+    assert not outcome.reached.done()

@@ -1,0 +1,31 @@
+"""The size that the final image may have: who goes beyond it is told so."""
+
+from __future__ import annotations
+
+from watcher import words
+from watcher.observe import Event, ImageSized, Notice, Observer
+
+
+class SizeBudget:
+    """An observer that tells `to` when a final image is larger than `most` bytes.
+
+    Once per service until an image fits again, so that a warning does not come back with every save.
+    """
+
+    def __init__(self, most: int, to: Observer, *, level: str = "warning") -> None:
+        self._most, self._to, self._level = most, to, level
+        self._over: set[str] = set()
+
+    def notify(self, event: Event) -> None:
+        """Compare the size of a final image."""
+        if not isinstance(event, ImageSized) or event.stage != "final":
+            return
+        if event.size <= self._most:
+            self._over.discard(event.service)
+        elif event.service not in self._over:
+            self._over.add(event.service)
+            text = (
+                f"the final image has {words.size(event.size)}, more than the "
+                f"{words.size(self._most)} that image.max_size allows"
+            )
+            self._to.notify(Notice(service=event.service, level=self._level, text=text))
