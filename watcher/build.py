@@ -58,6 +58,7 @@ class Recipe:
     frontend_attrs: Mapping[str, str] = field(default_factory=dict)  # see `SolveRequest`
     network: str = ""
     no_cache: bool = False
+    builder_label: str = "stage=builder"  # how the Dockerfile marks its compile stage
 
     @property
     def repository(self) -> str:
@@ -178,18 +179,22 @@ class ImageBuilder:
             cached_steps=counter.cached,
         )
 
+    async def tell_base(self, look: Look[Snapshot]) -> None:
+        """Tell of the size of the image that the compile stage starts from, if the engine has it by name."""
+        text = self._text(look.snapshot)
+        stage = self._compile_stage(text)
+        if text is None or stage is None:
+            return
+        dockerfile = dockerfiles.parse(text.decode("utf-8", "replace"))
+        name = dockerfiles.base_of(dockerfile, stage, self.recipe.build_args)
+        if name and (image := await self._engine.image(name)):
+            await self.tell_size("base", "", image.id)
+
     async def export_builder(self, look: Look[Snapshot]) -> str | None:
         """Export the compile stage as an image; its id, None when there is no such stage."""
         text = self._text(look.snapshot)
-        if text is None:
-            return None
-        try:
-            stage = dockerfiles.builder_stage(
-                dockerfiles.parse(text.decode("utf-8", "replace")), self.recipe.target, self.recipe.build_args
-            )
-        except DockerfileError:
-            return None
-        if stage is None:
+        stage = self._compile_stage(text)
+        if text is None or stage is None:
             return None
         plan = await self._accelerate(text)
         names = (full_reference(self.recipe.builder_tag),)
@@ -201,6 +206,16 @@ class ImageBuilder:
             return None  # the tree moved on; the next good deploy exports it
         await self.tell_size("builder", look.revision, image)
         return image
+
+    def _compile_stage(self, text: bytes | None) -> str | None:
+        recipe = self.recipe
+        try:
+            dockerfile = dockerfiles.parse((text or b"").decode("utf-8", "replace"))
+            return dockerfiles.builder_stage(
+                dockerfile, recipe.target, recipe.build_args, label=recipe.builder_label
+            )
+        except DockerfileError:
+            return None
 
     def _text(self, snapshot: Snapshot) -> bytes | None:
         inline = self.recipe.inline
@@ -248,10 +263,6 @@ class ImageBuilder:
                 "warning",
                 f"{name} is a STAND-IN made on this machine, because the real image could not be pulled; "
                 "sizes and packages differ from the real one's",
-            )
-        if (size := await self._engine.image_size(image.id)) is not None and "golang" in name:
-            self._observer.notify(
-                ImageSized(service=self.recipe.service, stage="base", revision="", image=image.id, size=size)
             )
         return ImageConfig(
             env=image.env,

@@ -1,4 +1,4 @@
-"""Work for idle times: export the builder stage's image, whose size is measured, then prune what is stale."""
+"""Work for idle times: measure base and builder image, which is exported for that; prune what is stale."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ class IdleChores:
 
     async def run(self, look: Look[Snapshot] | None) -> None:
         """Do what is due; `look` is set after a deploy. May be cancelled at any point."""
-        if look is not None and self._export:
-            await self._builder.export_builder(look)
+        if look is not None:
+            await self._builder.tell_base(look)
+            if self._export:
+                await self._builder.export_builder(look)
         if self._pruner:
             await self._pruner.prune()

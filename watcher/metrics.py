@@ -114,8 +114,12 @@ PAUSED = _gauge("watcher_paused", "Whether building was paused by hand.")
 LIVE_AT = _gauge("watcher_live_revision_timestamp_seconds", "When the live revision went live.")
 CHANGED_AT = _gauge("watcher_last_change_timestamp_seconds", "When the tree last changed.")
 
-PRUNED = _counter("watcher_pruned_images_total", "Images removed by pruning.", "kind")
-PRUNED_BYTES = _counter("watcher_pruned_bytes_total", "Bytes given back by pruning.", "kind")
+PRUNED = _counter("watcher_pruned_images_total", "Images removed by pruning.", "kind", "reason")
+PRUNED_BYTES = _counter("watcher_pruned_bytes_total", "Bytes given back by pruning.", "kind", "reason")
+KEPT = _gauge("watcher_kept_images", "Images that the last prune left, by why.", "kind", "reason")
+KEPT_BYTES = _gauge(
+    "watcher_kept_image_bytes", "Size of the images that the last prune left.", "kind", "reason"
+)
 
 FS_EVENTS = _counter("watcher_source_events_total", "File-system notifications received.")
 RESCANS = _counter("watcher_source_rescans_total", "Looks at the tree.", "reason")
@@ -139,6 +143,7 @@ HOLD_TIME = _histogram(
 SPECS: tuple[Spec, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Spec))
 
 _IMAGE_KINDS = ("final", "builder")
+_PRUNED_FOR = (("final", "superseded"), ("builder", "untagged"))
 _CODE_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 _REFUSALS = ("timeout", "limit", "malformed", "backend")
 _PLACES = ("build", "deploy", "chores", "loop")  # where an error of the watcher itself is caught
@@ -159,6 +164,7 @@ class Metrics:
         GCCollector(registry=registry)
         self._standing: defaultdict[str, Standing] = defaultdict(Standing)
         self._seen: defaultdict[str, set[str]] = defaultdict(set)
+        self._kept: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             **dict.fromkeys((FrontExchange, FrontHeld, FrontRefused), self._front),
             **dict.fromkeys((SourceEvents, SourceScanned, SourceMode), self._source),
@@ -221,9 +227,9 @@ class Metrics:
             self._counters[BUILDS].labels(name, build)
         for deploy in DeployOutcome:
             self._counters[DEPLOYS].labels(name, deploy)
-        for kind in _IMAGE_KINDS:
-            self._counters[PRUNED].labels(name, kind)
-            self._counters[PRUNED_BYTES].labels(name, kind)
+        for kind, reason in _PRUNED_FOR:
+            self._counters[PRUNED].labels(name, kind, self._bounded("cause", reason))
+            self._counters[PRUNED_BYTES].labels(name, kind, reason)
         for code in _CODE_CLASSES:
             self._counters[REQUESTS].labels(name, code)
         for reason in _REFUSALS:
@@ -275,16 +281,27 @@ class Metrics:
 
     def _pruned(self, event: Pruned) -> None:
         """Images share layers, so that their sizes add up to more than was freed: that is split by size."""
-        sizes: defaultdict[str, int] = defaultdict(int)
+        name = event.service
+        sizes: defaultdict[tuple[str, str], int] = defaultdict(int)
+        kept: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
         for item in event.items:
+            key = (self._bounded("kind", item.kind), self._bounded("cause", item.cause))
             if item.removed:
-                sizes[item.kind] += item.size
+                sizes[key] += item.size
                 if item.kind in _IMAGE_KINDS:
-                    self._count(PRUNED, event.service, item.kind)
+                    self._count(PRUNED, name, *key)
+            elif item.kind in _IMAGE_KINDS:
+                kept[key].append(item.size)
         total = sum(sizes.values())
-        for kind, size in sizes.items():
-            share = event.freed * size / total if total else 0.0
-            self._count(PRUNED_BYTES, event.service, self._bounded("kind", kind), by=share)
+        for key, size in sizes.items():
+            self._count(PRUNED_BYTES, name, *key, by=event.freed * size / total if total else 0.0)
+        for key in self._kept[name] - kept.keys():
+            self._set(KEPT, None, name, *key)
+            self._set(KEPT_BYTES, None, name, *key)
+        for key, found in kept.items():
+            self._set(KEPT, len(found), name, *key)
+            self._set(KEPT_BYTES, sum(found), name, *key)
+        self._kept[name] = set(kept)
 
     def _source(self, event: SourceEvents | SourceScanned | SourceMode) -> None:
         name = event.service

@@ -272,12 +272,13 @@ class ContainerOutput(Event):
 class PrunedItem:
     """One object that pruning looked at."""
 
-    kind: str  # final | builder | container | cache
+    kind: str  # final | builder | container | tag
     id: str
     name: str
     size: int
     removed: bool
     reason: str
+    cause: str = ""  # the reason in one word: superseded | untagged | live | in-use | young | …
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -157,6 +157,7 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str, root: Path) -
         frontend_attrs=_frontend_attrs(build),
         network=build.network,
         no_cache=build.no_cache,
+        builder_label=settings.prune.builder_label,
     )
 
 

@@ -164,12 +164,14 @@ class PrunedItemInfo(_Model):
     """One object that pruning looked at."""
 
     kind: str
-    """final | builder | container | cache"""
+    """final | builder | container | tag"""
     id: str
     name: str
     size: int
     removed: bool
     reason: str
+    cause: str = ""
+    """The reason in one word: superseded, untagged, live, in-use, young, …"""
 
 
 class PruneInfo(_Model):

@@ -1,12 +1,13 @@
 """Dockerfiles that somebody else wrote: read, made fast, explained. Pure: text goes in, values come out.
 
-- `parse` the text; `base_images` that a target needs; the `builder_stage`, whose image is worth measuring.
+- `parse` the text; `base_images` that a target needs; the `builder_stage`, whose image is worth
+  measuring beside that of its `base_of`.
 - `accelerate` gives the text to build from, with a reason per changed line, and `diff` shows it.
 - `lint` gives advice for the file itself; `context_files` says what an image takes from the context as is.
 """
 
 from watcher.dockerfile.accelerate import Accelerated, Level, accelerate
-from watcher.dockerfile.builder import builder_stage
+from watcher.dockerfile.builder import base_of, builder_stage
 from watcher.dockerfile.caches import c_files
 from watcher.dockerfile.context import context_files
 from watcher.dockerfile.diff import diff
@@ -29,6 +30,7 @@ __all__ = [
     "Stage",
     "accelerate",
     "base_images",
+    "base_of",
     "builder_stage",
     "c_files",
     "context_files",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from watcher.dockerfile.expand import Unresolved, expand
 from watcher.dockerfile.golang import Use, read_run
@@ -17,10 +17,11 @@ def builder_stage(
     target: str | None,
     build_args: Mapping[str, str] | None = None,
     platform: str = "linux/amd64",
+    label: str = "stage=builder",
 ) -> str | None:
     """The name (or number) of the stage that compiles for `target`, None when there is none beside it.
 
-    That is the last stage with `LABEL stage=builder` that the target needs; without such a label the last
+    That is the last stage with that `LABEL` (name=value) that the target needs; without such a label the last
     one, other than the target, that runs `go build` or `go install`, else one that runs make or a script
     and from which the target copies. Raises DockerfileError for a target or a FROM that cannot be.
     """
@@ -28,7 +29,7 @@ def builder_stage(
     final = graph.target(target)
     needed = [stage for stage in graph.reachable(target) if stage.index != final.index]
     for stage in reversed(needed):
-        if _labelled(stage, graph):
+        if _labelled(stage, graph, label.split("=", 1)):
             return stage.label
     for stage in reversed(needed):
         if _use(stage) is Use.GO:
@@ -40,7 +41,21 @@ def builder_stage(
     return None
 
 
-def _labelled(stage: Stage, graph: Graph) -> bool:
+def base_of(
+    dockerfile: Dockerfile,
+    stage: str,
+    build_args: Mapping[str, str] | None = None,
+    platform: str = "linux/amd64",
+) -> str | None:
+    """The image that this stage starts from, through other stages too; None for `scratch`.
+
+    Raises DockerfileError for a stage or a FROM that cannot be.
+    """
+    graph = Graph(dockerfile, build_args or {}, platform)
+    return graph.bases[graph.root(graph.target(stage)).index].image
+
+
+def _labelled(stage: Stage, graph: Graph, label: Sequence[str]) -> bool:
     for one in stage.instructions:
         if one.keyword == "LABEL":
             for name, value in pairs(one):
@@ -50,7 +65,7 @@ def _labelled(stage: Stage, graph: Graph) -> bool:
                     ]
                 except Unresolved:
                     continue
-                if plain == ["stage", "builder"]:
+                if plain == label:
                     return True
     return False
 

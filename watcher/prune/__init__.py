@@ -7,13 +7,14 @@
 The build cache is never pruned here: no record of it says which project made it.
 """
 
-from watcher.prune.model import Cache, Disk, Inventory, Kind, Needed, Policy, Scope, Verdict
+from watcher.prune.model import Cache, Cause, Disk, Inventory, Kind, Needed, Policy, Scope, Verdict, Why
 from watcher.prune.pruner import Pruner, Report, free_space, given_back
 from watcher.prune.select import select_stale
 from watcher.prune.table import Row, as_json, rows, summary
 
 __all__ = [
     "Cache",
+    "Cause",
     "Disk",
     "Inventory",
     "Kind",
@@ -24,6 +25,7 @@ __all__ = [
     "Row",
     "Scope",
     "Verdict",
+    "Why",
     "as_json",
     "free_space",
     "given_back",

@@ -29,6 +29,34 @@ class Kind(StrEnum):
     OTHER = "other"  # somebody else's image
 
 
+class Cause(StrEnum):
+    """Why an object goes or stays, in one word, for programs and metrics."""
+
+    # It goes.
+    SUPERSEDED = "superseded"  # a final image that newer ones have pushed out
+    UNTAGGED = "untagged"  # a compile stage's image that has lost its name
+    LEFT_BEHIND = "left-behind"  # a stopped container of a daemon that was killed
+    SURPLUS = "surplus"  # one tag too many of an image that stays
+    # It stays.
+    LIVE = "live"
+    NEEDED = "needed"  # by a build, a deploy or a roll-back
+    IN_USE = "in-use"
+    YOUNG = "young"
+    NEWEST = "newest"
+    LAST_GOOD = "last-good"
+    FOREIGN = "foreign"
+    GONE = "gone"  # it was to go, and was gone already
+    REFUSED = "refused"  # it was to go, and the engine would not have it
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """A reason: for programs, and for people."""
+
+    cause: Cause
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Whose objects are ours: one service of one project, under these names."""
@@ -156,17 +184,24 @@ class Verdict:
     name: str
     size: int
     remove: bool
-    reason: str
+    why: Why
     tags: tuple[str, ...] = ()
 
-    def kept(self, reason: str) -> Verdict:
+    def kept(self, cause: Cause, text: str) -> Verdict:
         """The same object, kept after all."""
-        return replace(self, remove=False, reason=reason)
+        return replace(self, remove=False, why=Why(cause, text))
+
+    @property
+    def reason(self) -> str:
+        """The reason for people."""
+        return self.why.text
 
     @property
     def item(self) -> PrunedItem:
         """As events tell it, once it has been carried out."""
-        return PrunedItem(self.kind.value, self.id, self.name, self.size, self.remove, self.reason)
+        return PrunedItem(
+            self.kind.value, self.id, self.name, self.size, self.remove, self.reason, self.why.cause.value
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from watcher import labels, words
 from watcher.engine import Container, Engine, EngineError, EngineInfo, Image, Removal, Usage
 from watcher.observe import Notice, Observer, Pruned
-from watcher.prune.model import Cache, Disk, Inventory, Kind, Needed, Policy, Scope, Verdict
+from watcher.prune.model import Cache, Cause, Disk, Inventory, Kind, Needed, Policy, Scope, Verdict
 from watcher.prune.select import select_stale
 
 
@@ -167,13 +167,13 @@ class Pruner:
         """Carry out one verdict; what came in between keeps the object, and is said."""
         needed = self._needed()
         if verdict.id in needed.ids or verdict.id == needed.live:
-            return verdict.kept("the daemon needs it")
+            return verdict.kept(Cause.NEEDED, "the daemon needs it")
         try:
             if verdict.kind is Kind.CONTAINER:
                 return _said(verdict, await self._engine.remove(verdict.id, force=False))
             return await self._remove_image(verdict)
         except EngineError as error:
-            return verdict.kept(f"the engine refused: {error}")
+            return verdict.kept(Cause.REFUSED, f"the engine refused: {error}")
 
     async def _remove_image(self, verdict: Verdict) -> Verdict:
         """Take off the tags of ours, or remove an untagged image by id, after one more look at its names.
@@ -182,14 +182,14 @@ class Pruner:
         """
         found = await self._engine.image(verdict.id)
         if found is None:
-            return verdict.kept("it was gone already")
+            return verdict.kept(Cause.GONE, "it was gone already")
         # Under a tag of ours the containerd store lists a name by digest too; an untagged image has none.
         names = found.tags if verdict.tags else (*found.tags, *found.digests)
         others = set(names) - set(verdict.tags)
         if verdict.kind is Kind.TAG and not others:
-            return verdict.kept("it is the image's only tag by now")
+            return verdict.kept(Cause.IN_USE, "it is the image's only tag by now")
         if verdict.kind is not Kind.TAG and others:
-            return verdict.kept(f"named {min(others)} in the meantime")
+            return verdict.kept(Cause.FOREIGN, f"named {min(others)} in the meantime")
         result = Removal.GONE
         for ref in verdict.tags or (verdict.id,):
             if verdict.tags and ref not in found.tags:
@@ -222,5 +222,6 @@ def _measured(report: Report, before: Usage, after: Usage) -> Report:
 def _said(verdict: Verdict, result: Removal) -> Verdict:
     if result is Removal.REMOVED:
         return verdict
-    gone = result is Removal.GONE
-    return verdict.kept("it was gone already" if gone else "the engine says that it is in use")
+    if result is Removal.GONE:
+        return verdict.kept(Cause.GONE, "it was gone already")
+    return verdict.kept(Cause.IN_USE, "the engine says that it is in use")

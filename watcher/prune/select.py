@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from watcher import labels, words
 from watcher.engine import Container, Image
 from watcher.observe import short
-from watcher.prune.model import Inventory, Kind, Policy, Verdict
+from watcher.prune.model import Cause, Inventory, Kind, Policy, Verdict, Why
 
 # A container in any other state runs, is about to, or is being removed already.
 _STOPPED = frozenset({"created", "exited", "dead"})
@@ -44,27 +45,35 @@ def _touched(image: Image) -> float:
     return max(image.created, image.tagged)
 
 
-def _young(age: float, grace: float) -> str | None:
+def _young(age: float, grace: float) -> Why | None:
     if age >= grace:
         return None
-    return f"{words.seconds(max(0.0, age))} old: younger than the grace period of {words.seconds(grace)}"
+    text = f"{words.seconds(max(0.0, age))} old: younger than the grace period of {words.seconds(grace)}"
+    return Why(Cause.YOUNG, text)
 
 
 def _container(item: Container, inventory: Inventory, policy: Policy, now: float) -> Verdict:
     """A container of this service: it goes when it is stopped, has a name of the daemon's, and is old."""
     scope = inventory.scope
-    keep = Verdict(Kind.CONTAINER, item.id, item.name, 0, remove=False, reason="")
+    stale = Verdict(
+        Kind.CONTAINER,
+        item.id,
+        item.name,
+        0,
+        remove=True,
+        why=Why(Cause.LEFT_BEHIND, "stopped and left behind"),
+    )
     if item.id in inventory.needed.ids:
-        return keep.kept("the daemon needs it")
+        return stale.kept(Cause.NEEDED, "the daemon needs it")
     if item.state not in _STOPPED:
-        return keep.kept(f"it is {item.state}")
+        return stale.kept(Cause.IN_USE, f"it is {item.state}")
     if item.name == scope.container:
-        return keep.kept("it has the service's own name")
+        return stale.kept(Cause.NEEDED, "it has the service's own name")
     if not item.name.startswith(f"{scope.container}."):
-        return keep.kept(f"its name is not one the daemon gives for {scope.container}")
+        return stale.kept(Cause.FOREIGN, f"its name is not one the daemon gives for {scope.container}")
     if young := _young(now - item.changed, policy.grace):
-        return keep.kept(young)
-    return Verdict(Kind.CONTAINER, item.id, item.name, 0, remove=True, reason="stopped and left behind")
+        return replace(stale, remove=False, why=young)
+    return stale
 
 
 class _Judge:
@@ -86,10 +95,13 @@ class _Judge:
         """The verdict on one image."""
         kind = self._kind(image)
         name = next(iter((*image.tags, *image.digests)), short(image.id))
-        why = "a superseded build" if kind is Kind.FINAL else "an untagged builder image"
-        verdict = Verdict(kind, image.id, name, image.size, remove=True, reason=why, tags=image.tags)
-        reason = self._stranger(image) or self._use(image) or self._fresh(image) or self._rank(image)
-        return verdict.kept(reason) if reason else verdict
+        stale = Why(Cause.UNTAGGED, "an untagged builder image")
+        if kind is Kind.FINAL:
+            stale = Why(Cause.SUPERSEDED, "a superseded build")
+        why = self._foreign(image) or self._use(image) or self._fresh(image) or self._rank(image)
+        return Verdict(
+            kind, image.id, name, image.size, remove=why is None, why=why or stale, tags=image.tags
+        )
 
     def surplus(self, image: Image) -> list[Verdict]:
         """Tags too many on an image that stays: every revision that gave the very same image left one."""
@@ -98,11 +110,8 @@ class _Judge:
         marked = [(tag, revision) for tag in image.tags if (revision := self._scope.revision(tag))]
         free = sorted(tag for tag, revision in marked if not self._needed.names(revision))
         kept = max(0, self._policy.kept_finals - (len(marked) - len(free)))
-        reason = f"one of {len(marked)} tags of the same image"
-        return [
-            Verdict(Kind.TAG, image.id, tag, 0, remove=True, reason=reason, tags=(tag,))
-            for tag in free[kept:]
-        ]
+        why = Why(Cause.SURPLUS, f"one of {len(marked)} tags of the same image")
+        return [Verdict(Kind.TAG, image.id, tag, 0, remove=True, why=why, tags=(tag,)) for tag in free[kept:]]
 
     def _own(self, image: Image) -> bool:
         return self._scope.carried_by(image.labels)
@@ -121,6 +130,10 @@ class _Judge:
         return image.id == self._needed.live or bool(image.tags and image.id not in self._needed.failed)
 
     # Why an image stays; None where nothing speaks for it.
+
+    def _foreign(self, image: Image) -> Why | None:
+        stranger = self._stranger(image)
+        return Why(Cause.FOREIGN, stranger) if stranger else None
 
     def _stranger(self, image: Image) -> str | None:
         """It is not ours to judge."""
@@ -153,28 +166,29 @@ class _Judge:
             )
         return "somebody else's"
 
-    def _use(self, image: Image) -> str | None:
+    def _use(self, image: Image) -> Why | None:
         """Something runs from it, or is about to."""
         if image.id == self._needed.live:
-            return "it is live"
+            return Why(Cause.LIVE, "it is live")
         if users := self._users.get(image.id):
-            return f"in use by container {users[0].name} ({users[0].state})"
+            return Why(Cause.IN_USE, f"in use by container {users[0].name} ({users[0].state})")
         revisions = (revision for tag in image.tags if (revision := self._scope.revision(tag)))
         if image.id in self._needed.ids or any(map(self._needed.names, revisions)):
-            return "the daemon needs it"
+            return Why(Cause.NEEDED, "the daemon needs it")
         return None
 
-    def _fresh(self, image: Image) -> str | None:
+    def _fresh(self, image: Image) -> Why | None:
         """It was made or tagged a moment ago, by a build that may still go on."""
         grace = self._policy.image_grace if self._own(image) else self._policy.grace
         return _young(self._now - _touched(image), grace)
 
-    def _rank(self, image: Image) -> str | None:
+    def _rank(self, image: Image) -> Why | None:
         """It is the newest of its kind, or one of the newest."""
         if moving := next(filter(None, map(self._scope.moving, image.tags)), None):
-            return moving
+            return Why(Cause.NEWEST, moving)
         if image.id == self._newest_builder:
-            return "the newest builder image"
+            return Why(Cause.NEWEST, "the newest builder image")
         if image.id in self._last_good:
-            return f"one of the last {words.count(self._policy.kept_finals, 'final image')}"
+            kept = words.count(self._policy.kept_finals, "final image")
+            return Why(Cause.LAST_GOOD, f"one of the last {kept}")
         return None

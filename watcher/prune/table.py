@@ -86,6 +86,7 @@ def as_json(report: Report) -> dict[str, Any]:
                 "id": verdict.id,
                 "name": verdict.name,
                 "size": verdict.size,
+                "cause": verdict.why.cause.value,
                 "reason": verdict.reason,
             }
             for verdict in report.verdicts

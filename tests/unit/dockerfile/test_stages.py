@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from watcher.dockerfile import DockerfileError, ImageConfig, base_images, builder_stage, context_files, parse
+from watcher.dockerfile import (
+    DockerfileError,
+    ImageConfig,
+    base_images,
+    base_of,
+    builder_stage,
+    context_files,
+    parse,
+)
 from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import walk
 
@@ -120,6 +128,27 @@ def test_the_triggers_of_a_base_come_first():
 )
 def test_the_builder_is_the_stage_that_compiles(text, stage):
     assert builder_stage(parse(text), None) == stage
+
+
+def test_the_label_of_the_builder_may_be_another_one():
+    text = (
+        "FROM golang AS a\nLABEL role=compile\nRUN ./x\nFROM golang AS b\nLABEL stage=builder\nRUN ./y\n"
+        "FROM alpine\nCOPY --from=a /x /\nCOPY --from=b /y /\n"
+    )
+    assert builder_stage(parse(text), None) == "b"
+    assert builder_stage(parse(text), None, label="role=compile") == "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "base"),
+    [
+        ("FROM my-go-base:1 AS b\nRUN go build\n", "my-go-base:1"),
+        ("ARG V=1.26\nFROM golang:${V} AS deps\nFROM deps AS b\nRUN go build\n", "golang:1.27"),
+        ("FROM scratch AS b\nCOPY . .\n", None),
+    ],
+)
+def test_the_base_of_a_stage_is_the_image_at_the_end_of_its_chain(text, base):
+    assert base_of(parse(text), "b", {"V": "1.27"}) == base
 
 
 @pytest.mark.parametrize(

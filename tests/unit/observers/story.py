@@ -204,9 +204,19 @@ class Story:
             Pruned,
             1.0,
             items=(
-                PrunedItem("final", image(1), "go-server-dev:rev-1", 23_300_000, False, "is live"),
-                PrunedItem("final", image(0), "go-server-dev:rev-0", 23_200_000, True, "superseded"),
-                PrunedItem("builder", image(900), "<none>", 602_000_000, True, "stale stage=builder image"),
+                PrunedItem("final", image(1), "go-server-dev:rev-1", 23_300_000, False, "is live", "live"),
+                PrunedItem(
+                    "final", image(0), "go-server-dev:rev-0", 23_200_000, True, "superseded", "superseded"
+                ),
+                PrunedItem(
+                    "builder",
+                    image(900),
+                    "<none>",
+                    602_000_000,
+                    True,
+                    "stale stage=builder image",
+                    "untagged",
+                ),
             ),
             freed=600_000_000,
             seconds=0.4,

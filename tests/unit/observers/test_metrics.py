@@ -45,6 +45,8 @@ REQUIRED = (
     "watcher_context_bytes",
     "watcher_pruned_images_total",
     "watcher_pruned_bytes_total",
+    "watcher_kept_images",
+    "watcher_kept_image_bytes",
     "watcher_stale",
     "watcher_live_revision_timestamp_seconds",
     "watcher_last_change_timestamp_seconds",
@@ -161,26 +163,40 @@ def test_images_are_measured_by_stage_beside_their_budget(story: Story) -> None:
 
 def test_pruned_bytes_add_up_to_what_was_freed(story: Story) -> None:
     items = (
-        PrunedItem("final", "a", "", 20, True, ""),
-        PrunedItem("builder", "b", "", 600, True, ""),
-        PrunedItem("cache", "c", "", 180, True, ""),
-        PrunedItem("final", "d", "", 20, False, "is live"),
+        PrunedItem("final", "a", "", 20, True, "", "superseded"),
+        PrunedItem("builder", "b", "", 600, True, "", "untagged"),
+        PrunedItem("container", "c", "", 180, True, "", "left-behind"),
+        PrunedItem("final", "d", "", 20, False, "it is live", "live"),
     )
     registry = measured(story.tell(Pruned, items=items, freed=400, seconds=0.1))
-    assert value(registry, "watcher_pruned_images_total", kind="final") == 1
-    assert value(registry, "watcher_pruned_images_total", kind="builder") == 1
-    assert value(registry, "watcher_pruned_images_total", kind="cache") is None
+    assert value(registry, "watcher_pruned_images_total", kind="final", reason="superseded") == 1
+    assert value(registry, "watcher_pruned_images_total", kind="builder", reason="untagged") == 1
+    assert value(registry, "watcher_pruned_images_total", kind="container", reason="left-behind") is None
+    why = {"final": "superseded", "builder": "untagged", "container": "left-behind"}
     shares = [
-        value(registry, "watcher_pruned_bytes_total", kind=kind) for kind in ("final", "builder", "cache")
+        value(registry, "watcher_pruned_bytes_total", kind=kind, reason=reason)
+        for kind, reason in why.items()
     ]
     assert shares == [10, 300, 90]
 
 
+def test_what_a_prune_kept_is_measured_by_reason_until_the_next(story: Story) -> None:
+    live = PrunedItem("final", "a", "", 20, False, "it is live", "live")
+    young = tuple(PrunedItem("final", name, "", 30, False, "4 s old", "young") for name in "bc")
+    registry = measured(story.tell(Pruned, items=(live, *young), freed=0, seconds=0.1))
+    assert value(registry, "watcher_kept_images", kind="final", reason="young") == 2
+    assert value(registry, "watcher_kept_image_bytes", kind="final", reason="young") == 60
+    registry = measured(story.tell(Pruned, items=(live,), freed=0, seconds=0.1))
+    assert value(registry, "watcher_kept_images", kind="final", reason="live") == 1
+    assert value(registry, "watcher_kept_images", kind="final", reason="young") is None
+    assert value(registry, "watcher_kept_image_bytes", kind="final", reason="young") is None
+
+
 def test_a_prune_that_freed_nothing_counts_its_images(story: Story) -> None:
-    items = (PrunedItem("final", "a", "", 0, True, ""),)
+    items = (PrunedItem("final", "a", "", 0, True, "", "superseded"),)
     registry = measured(story.tell(Pruned, items=items, freed=0, seconds=0.1))
-    assert value(registry, "watcher_pruned_images_total", kind="final") == 1
-    assert value(registry, "watcher_pruned_bytes_total", kind="final") == 0
+    assert value(registry, "watcher_pruned_images_total", kind="final", reason="superseded") == 1
+    assert value(registry, "watcher_pruned_bytes_total", kind="final", reason="superseded") == 0
 
 
 def test_requests_are_counted_by_class_and_tunnels_are_not_timed(story: Story) -> None:

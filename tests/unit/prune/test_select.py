@@ -22,7 +22,7 @@ from tests.unit.prune.worlds import (
 )
 from watcher import labels
 from watcher.engine import Image
-from watcher.prune import Disk, Inventory, Kind, Needed, Policy, Verdict, select_stale
+from watcher.prune import Cause, Disk, Inventory, Kind, Needed, Policy, Verdict, Why, select_stale
 
 POLICY = Policy()
 
@@ -310,7 +310,13 @@ def test_an_image_is_removed_by_all_its_tags() -> None:
 def test_somebody_elses_image_is_called_so() -> None:
     stranger = Image("sha256:1", ("alpine:latest",), {}, OLD)
     assert judged(world(stranger))[stranger.id] == Verdict(
-        Kind.OTHER, "sha256:1", "alpine:latest", 0, False, "somebody else's", ("alpine:latest",)
+        Kind.OTHER,
+        "sha256:1",
+        "alpine:latest",
+        0,
+        False,
+        Why(Cause.FOREIGN, "somebody else's"),
+        ("alpine:latest",),
     )
 
 

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import json
 
-from watcher.prune import Cache, Disk, Kind, Report, Row, Verdict, as_json, rows, summary
+from watcher.prune import Cache, Cause, Disk, Kind, Report, Row, Verdict, Why, as_json, rows, summary
 
-STAYS = Verdict(Kind.FINAL, "sha256:" + "a" * 64, "web:latest", 24_000_000, False, "it is live")
-GOES = Verdict(Kind.BUILDER, "sha256:" + "b" * 64, "bbbbbbbbbbbb", 602_000_000, True, "an old builder image")
-TAG = Verdict(Kind.TAG, "sha256:" + "a" * 64, "web:rev-1", 0, True, "one of 4 tags of the same image")
-BOX = Verdict(Kind.CONTAINER, "c" * 64, "web.1", 0, False, "it is running")
+STAYS = Verdict(
+    Kind.FINAL, "sha256:" + "a" * 64, "web:latest", 24_000_000, False, Why(Cause.LIVE, "it is live")
+)
+GOES = Verdict(
+    Kind.BUILDER,
+    "sha256:" + "b" * 64,
+    "bbbbbbbbbbbb",
+    602_000_000,
+    True,
+    Why(Cause.UNTAGGED, "an old builder image"),
+)
+TAG = Verdict(
+    Kind.TAG,
+    "sha256:" + "a" * 64,
+    "web:rev-1",
+    0,
+    True,
+    Why(Cause.SURPLUS, "one of 4 tags of the same image"),
+)
+BOX = Verdict(Kind.CONTAINER, "c" * 64, "web.1", 0, False, Why(Cause.IN_USE, "it is running"))
 
 
 def test_rows_show_what_goes_first_and_sizes_of_images_only() -> None:
@@ -73,6 +89,7 @@ def test_the_json_is_plain_and_complete() -> None:
                 "id": GOES.id,
                 "name": GOES.name,
                 "size": GOES.size,
+                "cause": "untagged",
                 "reason": GOES.reason,
             },
             {
@@ -81,6 +98,7 @@ def test_the_json_is_plain_and_complete() -> None:
                 "id": STAYS.id,
                 "name": STAYS.name,
                 "size": STAYS.size,
+                "cause": "live",
                 "reason": STAYS.reason,
             },
         ],
