@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -80,7 +79,6 @@ class RealWorld:
     def __init__(self, engine: DockerEngine, api: docker.APIClient) -> None:
         self.engine, self._api = engine, api
         self.run = uuid.uuid4().hex[:12]
-        self.images: set[str] = set()
 
     async def add_image(
         self,
@@ -93,14 +91,21 @@ class RealWorld:
         """See `World.add_image`."""
         unlike = {f"{self.run} {text}": size for text, size in (layers or {uuid.uuid4().hex: 100}).items()}
         made = Made(unlike, tags, {RUN: self.run, **(labels or {})}, created)
-        content, ids = archive([made])
-        told = await asyncio.to_thread(self._load, content)
-        image = next(iter(re.findall(r"Loaded image ID: (\S+)", told)), ids[0])
-        self.images.add(image)
-        return image
+        content, _ = archive([made])
+        return await asyncio.to_thread(self._load, content)
 
     def _load(self, content: bytes) -> str:
-        return "".join(part.get("stream", "") for part in self._api.load_image(content, quiet=True) or ())  # type: ignore[no-untyped-call]
+        before = self._mine()
+        for part in self._api.load_image(content, quiet=True) or ():  # type: ignore[no-untyped-call]
+            assert "error" not in part, part
+        # Asked for and not computed: an id is the digest of the configuration on one image store, and of the
+        # manifest that the engine writes on the other.
+        (image,) = self._mine() - before
+        return image
+
+    def _mine(self) -> set[str]:
+        listed = self._api.images(filters={"label": [f"{RUN}={self.run}"]})
+        return {str(item["Id"]) for item in listed}
 
     async def add_program(self, exit_code: int | None, lines: Sequence[str]) -> dict[str, Any]:
         """See `World.add_program`."""
