@@ -140,7 +140,7 @@ class Engine(Protocol):
         ...
 
     async def image_size(self, image: str) -> int | None:
-        """Sum of its layers' sizes, bytes: the same on every image store but for whole blocks. None when gone."""
+        """Sum of its layers' sizes, bytes: the same on every store but for whole blocks. None when gone."""
         ...
 
     async def remove_image(self, ref: str) -> Removal:
