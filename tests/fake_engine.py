@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from watcher.engine import (
     EngineEvent,
     EngineInfo,
     Image,
+    Printed,
     Removal,
     Usage,
 )
@@ -38,7 +39,8 @@ class _Box:
 
     shown: Container
     config: Mapping[str, Any]
-    lines: list[str] = field(default_factory=list)
+    printed: list[Printed] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     networks: set[str] = field(default_factory=set)
 
 
@@ -121,6 +123,7 @@ class FakeEngine:
             addresses={},
             changed=self.clock(),
         )
+        box.news.set()
         self.say(container, "die")
 
     # Images.
@@ -251,7 +254,7 @@ class FakeEngine:
             return
         addresses, ports = self._join(box), self._publish(box)
         program = self.programs.get(box.shown.image, Program())
-        box.lines.extend(program.lines)
+        self.print(box.shown.id, *program.lines)
         box.shown = replace(
             box.shown,
             state="running",
@@ -334,7 +337,30 @@ class FakeEngine:
     async def logs(self, container: str, *, tail: int) -> tuple[str, ...]:
         """See `Engine.logs`."""
         box = self._find(container)
-        return tuple(box.lines[-tail:]) if box else ()
+        return tuple(line.text for line in box.printed[-tail:]) if box else ()
+
+    def print(self, container: str, *lines: str) -> None:
+        """Let a container print."""
+        box = self._boxes[container]
+        box.printed.extend(Printed(self.clock(), line) for line in lines)
+        box.news.set()
+
+    async def follow(self, container: str, *, since: float, tail: int) -> AsyncGenerator[Sequence[Printed]]:
+        """See `Engine.follow`."""
+        box = self._find(container)
+        if box is None:
+            return
+        taken = max(0, len(box.printed) - tail)
+        while True:
+            box.news.clear()
+            batch = [line for line in box.printed[taken:] if line.at >= since]
+            taken = len(box.printed)
+            if batch:
+                yield batch
+            elif not box.shown.running:
+                return
+            else:
+                await box.news.wait()
 
     async def pull(self, ref: str, *, platform: str = "") -> None:
         """See `Engine.pull`; there is no registry."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
@@ -14,13 +15,12 @@ import httpx
 import rich.console
 import rich.table
 
-from watcher import labels, lock
+from watcher import labels, lock, log
 from watcher import prune as pruning
 from watcher.console import Console
 from watcher.daemon import Daemon
 from watcher.doctor import Finding, Grade, examine, worst
 from watcher.errors import EXIT_FAILED, EXIT_TIMEOUT, ConfigError, WatcherError
-from watcher.log import JsonLog
 from watcher.observe import Observer, short
 from watcher.once import deploy_once, prune_once
 from watcher.settings import TOML_NAME, Settings
@@ -29,10 +29,18 @@ WIDE = 240
 NOT_RUNNING = "no watcher keeps {project}: start one with `watcher run`"
 
 
-def _observer(settings: Settings) -> Observer:
+@contextmanager
+def _observer(settings: Settings) -> Iterator[Observer]:
+    """Who tells the user; the terminal is left clean, however the command ends."""
+    log.configure(as_json=settings.log_format == "json")
     if settings.log_format == "json":
-        return JsonLog()
-    return Console(plain=settings.plain)
+        yield log.JsonLog()
+        return
+    console = Console(plain=settings.plain, bell=settings.bell)
+    try:
+        yield console
+    finally:
+        console.close()
 
 
 def _asyncio_run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
@@ -46,20 +54,21 @@ def run(settings: Settings) -> int:
     """`watcher run`."""
 
     async def main() -> int:
-        daemon = Daemon(settings, _observer(settings))
-        await daemon.run()
+        await Daemon(settings, observer).run()
         return 0
 
-    return _asyncio_run(main)
+    with _observer(settings) as observer:
+        return _asyncio_run(main)
 
 
 def once(settings: Settings) -> int:
     """`watcher once`."""
 
     async def main() -> int:
-        return 0 if await deploy_once(settings, _observer(settings)) else EXIT_FAILED
+        return 0 if await deploy_once(settings, observer) else EXIT_FAILED
 
-    return _asyncio_run(main)
+    with _observer(settings) as observer:
+        return _asyncio_run(main)
 
 
 def _api(settings: Settings, *, timeout: float | None = 10.0) -> httpx.Client:

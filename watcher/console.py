@@ -80,7 +80,7 @@ class Console:
             no_color=True if plain or environ.get("NO_COLOR") else None,
             force_terminal=None if self.live else False,
         )
-        self._bell = bell
+        self._bell = bell and file.isatty()
         self._board = StatusBoard()
         self._view = LiveView(self._out, self._board) if self.live else None
         self._broken: set[str] = set()
@@ -313,6 +313,6 @@ class Console:
             self._more(line, "")
 
     def _ring(self) -> None:
-        if self._bell and self.live:
+        if self._bell:
             self._out.file.write(BELL)
             self._out.file.flush()

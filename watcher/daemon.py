@@ -16,8 +16,10 @@ from watcher import __version__
 from watcher.budget import SizeBudget
 from watcher.engine import Engine
 from watcher.errors import WatcherError
+from watcher.follow import Follower
 from watcher.front import Unavailable
 from watcher.labels import PROJECT
+from watcher.mask import Masking
 from watcher.metrics import Metrics
 from watcher.observe import DaemonStarted, DaemonStopping, EngineDown, EngineUp, Fanout, Observer
 from watcher.project import Opened, open_project
@@ -38,9 +40,10 @@ class Daemon:
         self.settings = settings
         self.board = StatusBoard()
         self.registry = CollectorRegistry()
-        self.observers = Fanout(self.board, Metrics(self.registry), *observers)
+        listeners = Fanout(self.board, Metrics(self.registry), *observers)
         if most := settings.image.max_size:
-            self.observers.add(SizeBudget(most, self.observers))
+            listeners.add(SizeBudget(most, listeners))
+        self.observers = Masking(listeners)
         self.services: dict[str, Service] = {}
         self._stop = asyncio.Event()
 
@@ -96,23 +99,29 @@ class Daemon:
     async def _follow(self, opened: Opened) -> None:
         """Pass the engine's events on to whom they concern; when it goes away, wait for it."""
         pause, down = ENGINE_PAUSE_FIRST, False
-        while True:
-            try:
-                since = time.time()
-                if down:
-                    await self._tell_engine(opened.engine)
-                for kept in self.services.values():
-                    await kept.deployer.check()
-                    kept.reconciler.engine_back()
-                pause, down = ENGINE_PAUSE_FIRST, False
-                async for event in opened.engine.events(labels=[f"{PROJECT}={opened.id}"], since=since):
+        follower = Follower(opened.engine, self.observers, opened.id)
+        try:
+            while True:
+                try:
+                    since = time.time()
+                    if down:
+                        await self._tell_engine(opened.engine)
                     for kept in self.services.values():
-                        await kept.deployer.take(event)
-            except WatcherError as error:
-                self.observers.notify(EngineDown(reason=str(error), retry_in=pause))
-                down = True
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, ENGINE_PAUSE_MOST)
+                        await kept.deployer.check()
+                        kept.reconciler.engine_back()
+                    await follower.look()
+                    pause, down = ENGINE_PAUSE_FIRST, False
+                    async for event in opened.engine.events(labels=[f"{PROJECT}={opened.id}"], since=since):
+                        follower.take(event)
+                        for kept in self.services.values():
+                            await kept.deployer.take(event)
+                except WatcherError as error:
+                    self.observers.notify(EngineDown(reason=str(error), retry_in=pause))
+                    down = True
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, ENGINE_PAUSE_MOST)
+        finally:
+            await follower.close()
 
     @contextlib.asynccontextmanager
     async def _signals(self) -> AsyncGenerator[None]:

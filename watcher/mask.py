@@ -67,7 +67,13 @@ class Masking:
 
     def __init__(self, inner: Observer, secrets: Iterable[str] = ()) -> None:
         self._inner = inner
-        self._mask = Mask(secrets)
+        self._secrets = frozenset(secrets)
+        self._mask = Mask(self._secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Hide these too from now on."""
+        self._secrets |= frozenset(secrets)
+        self._mask = Mask(self._secrets)
 
     def notify(self, event: Event) -> None:
         """Hand on `event`, masked."""

@@ -146,7 +146,7 @@ _IMAGE_KINDS = ("final", "builder")
 _PRUNED_FOR = (("final", "superseded"), ("builder", "untagged"))
 _CODE_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 _REFUSALS = ("timeout", "limit", "malformed", "backend")
-_PLACES = ("build", "deploy", "chores", "loop")  # where an error of the watcher itself is caught
+_PLACES = ("build", "deploy", "chores", "loop", "logs")  # where an error of the watcher itself is caught
 
 
 class Metrics:

@@ -14,6 +14,7 @@ from watcher import labels
 from watcher.budget import SizeBudget
 from watcher.engine import DockerEngine
 from watcher.front import Unavailable
+from watcher.mask import Masking
 from watcher.observe import (
     BuildFinished,
     BuildOutcome,
@@ -71,9 +72,10 @@ async def deploy_once(settings: Settings, observer: Observer) -> bool:
     deploy = settings.deploy.model_copy(update={"strategy": "recreate", "on_exit": "keep"})
     settings = settings.model_copy(update={"deploy": deploy})
     outcome = FirstOutcome(settings.image.max_size)
-    observers = Fanout(observer, outcome)
+    listeners = Fanout(observer, outcome)
     if most := settings.image.max_size:
-        observers.add(SizeBudget(most, observer, level="error"))
+        listeners.add(SizeBudget(most, observer, level="error"))
+    observers = Masking(listeners)
     async with open_project(settings, observers, lambda _: Unavailable()) as opened:
         tasks: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()

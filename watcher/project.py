@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from watcher import compose, labels, service
 from watcher.build import BuildkitLink
-from watcher.compose import ComposeProject, ServiceSpec
+from watcher.compose import ComposeProject, SecretSource, ServiceSpec
 from watcher.engine import DockerEngine, Engine
 from watcher.errors import ConfigError
 from watcher.front import Unavailable
 from watcher.lock import ProjectLock
-from watcher.observe import Notice, Observer
+from watcher.mask import Masking, secret_values
+from watcher.observe import Notice
 from watcher.service import Service
 from watcher.settings import Settings
 
@@ -43,15 +44,38 @@ def kept_services(project: ComposeProject) -> Sequence[ServiceSpec]:
     return (project.service,)
 
 
+def secrets_of(project: ComposeProject, settings: Settings) -> Iterator[str]:
+    """What must never be shown: variables and build arguments that are named so, build secrets."""
+    yield from secret_values(settings.build.args)
+    if settings.http.token:
+        yield settings.http.token
+    for spec in (*kept_services(project), *project.dependencies):
+        yield from secret_values({name: value for name, value in spec.environment.items() if value})
+        if spec.build:
+            yield from secret_values(spec.build.args)
+            for source in spec.build.secrets:
+                yield from _lines(source)
+
+
+def _lines(source: SecretSource) -> Iterator[str]:
+    """A secret, line by line: as output shows it."""
+    text = source.value or ""
+    if source.file:
+        with suppress(OSError):  # the build says so, if it needs it
+            text = source.file.read_text("utf-8", "replace")
+    yield from (line.strip() for line in text.splitlines())
+
+
 @asynccontextmanager
 async def open_project(
-    settings: Settings, observer: Observer, explain: Callable[[str], Unavailable]
+    settings: Settings, observer: Masking, explain: Callable[[str], Unavailable]
 ) -> AsyncGenerator[Opened]:
-    """Have the project while the context lasts; no service is started.
+    """Have the project while the context lasts; no service is started. `observer` learns its secrets.
 
     Raises ConfigError, AlreadyRunning, EngineUnavailable.
     """
     project = compose_project(settings)
+    observer.learn(secrets_of(project, settings))
     project_id = labels.project_id(settings.root)
     lock = ProjectLock.take(settings.root, project_id)
     try:

@@ -165,6 +165,8 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     plain: bool = False
     """Line output without colour or a live view, even on a terminal."""
+    bell: bool = False
+    """Ring the terminal's bell when the tree breaks and when it is mended."""
     log_format: Literal["console", "json"] = "console"
     """json: one JSON object per event on standard output."""
 

@@ -6,12 +6,13 @@ import asyncio
 import gc
 import time
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 
 from tests.contract.conftest import RUN, World
-from watcher.engine import Container, DockerEngine, EngineError, Removal
+from watcher.engine import Container, DockerEngine, EngineError, Printed, Removal
 from watcher.errors import EngineUnavailable
 
 LONG_AGO = 1_000_000_000.0
@@ -352,3 +353,47 @@ def test_an_endpoint_where_nobody_answers_is_unavailable() -> None:
 
     assert asyncio.run(told()).startswith("no Docker engine answers at unix:///nowhere/docker.sock: ")
     gc.collect()
+
+
+# What containers print.
+
+
+async def heard(world: World, container: str, *, since: float = 0.0, tail: int = 100) -> list[Printed]:
+    """All lines until the stream ends by itself."""
+    batches = world.engine.follow(container, since=since, tail=tail)
+    return [line async for batch in batches for line in batch]
+
+
+async def test_what_an_ended_container_printed_is_read_from_its_tail_with_times(world: World) -> None:
+    box = await created(world, await world.add_program(0, ["one", "two", "three"]))
+    await world.engine.start(box)
+    await until(world, box, "exited")
+    lines = await heard(world, box, tail=2)
+    assert [line.text for line in lines] == ["two", "three"]
+    assert all(abs(line.at - time.time()) < 600 for line in lines)
+
+
+async def test_only_what_was_printed_since_a_time_is_read(world: World) -> None:
+    box = await created(world, await world.add_program(0, ["one", "two"]))
+    await world.engine.start(box)
+    await until(world, box, "exited")
+    last = (await heard(world, box))[-1]
+    assert [line.text for line in await heard(world, box, since=last.at)][-1:] == ["two"]
+    assert await heard(world, box, since=last.at + 0.001) == []
+
+
+async def test_a_running_container_is_followed_until_it_ends(world: World) -> None:
+    box = await created(world, await world.add_program(None, ["up"]))
+    await world.engine.start(box)
+    stream = world.engine.follow(box, since=0.0, tail=100)
+    assert [line.text for line in await anext(stream)] == ["up"]
+    await world.engine.stop(box, 0)
+    assert [batch async for batch in stream] == []
+
+
+async def test_following_can_be_given_up_and_what_is_gone_prints_nothing(world: World) -> None:
+    box = await created(world, await world.add_program(None, ["up"]))
+    await world.engine.start(box)
+    async with aclosing(world.engine.follow(box, since=0.0, tail=100)) as stream:
+        await anext(stream)
+    assert await heard(world, f"nothing-{world.run}") == []

@@ -9,6 +9,7 @@ from watcher.engine.port import (
     EngineEvent,
     EngineInfo,
     Image,
+    Printed,
     Removal,
     Usage,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "EngineEvent",
     "EngineInfo",
     "Image",
+    "Printed",
     "Removal",
     "Usage",
 ]

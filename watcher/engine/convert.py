@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from watcher.engine.port import CacheRecord, Container, Image, Usage
+from watcher.engine.port import CacheRecord, Container, Image, Printed, Usage
+
+LONGEST_LINE = 65536  # bytes: a program may print for ever without ending a line
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -25,6 +27,26 @@ def seconds(value: object) -> float:
     with contextlib.suppress(ValueError):
         return max(0.0, datetime.fromisoformat(str(value)).timestamp())
     return 0.0
+
+
+def printed(chunks: Iterable[bytes]) -> Generator[Printed]:
+    """Lines from the chunks of a log with time stamps; a chunk may hold several lines, or a part of one."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from map(_printed, whole)
+        if len(rest) >= LONGEST_LINE:
+            yield _printed(rest)
+            rest = b""
+    if rest:
+        yield _printed(rest)
+
+
+def _printed(line: bytes) -> Printed:
+    text = line.decode("utf-8", "replace").rstrip("\r")
+    stamp, _, said = text.partition(" ")
+    at = seconds(stamp)
+    return Printed(at, said if at else text)
 
 
 def _tags(raw: Mapping[str, Any]) -> tuple[str, ...]:

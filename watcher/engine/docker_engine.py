@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import docker
@@ -17,7 +17,17 @@ import requests.exceptions
 import urllib3.exceptions
 
 from watcher.engine import convert
-from watcher.engine.port import Container, EngineError, EngineEvent, EngineInfo, Image, Removal, Usage
+from watcher.engine.port import (
+    Container,
+    EngineError,
+    EngineEvent,
+    EngineInfo,
+    Image,
+    Printed,
+    Removal,
+    Usage,
+)
+from watcher.engine.pump import Pump
 from watcher.errors import EngineUnavailable
 
 P = ParamSpec("P")
@@ -26,6 +36,7 @@ T = TypeVar("T")
 # docker-py without a version speaks the server's newest API, whose removed fields bite; this is the newest
 # version whose fields we have read. Engines 29.0-29.2 refuse anything below 1.44, hence the clamp.
 NEWEST_API = "1.45"
+MOST_LINES = 200  # of a container that wait to be taken; the rest waits in the engine
 _USAGE_TIMEOUT = 300.0  # seconds: the engine measures every cache record it has not measured yet
 _CONNECTION_ERRORS = (
     requests.exceptions.ConnectionError,
@@ -217,6 +228,28 @@ class DockerEngine:
             return ()
         return tuple(raw.decode("utf-8", "replace").splitlines())
 
+    async def follow(self, container: str, *, since: float, tail: int) -> AsyncGenerator[Sequence[Printed]]:
+        """See `Engine.follow`."""
+        try:
+            stream: Any = await self._call(
+                self._client.logs,
+                container,
+                stream=True,
+                follow=True,
+                timestamps=True,
+                tail=tail,
+                since=since or None,
+            )
+        except docker.errors.NotFound:
+            return
+        pump = Pump(convert.printed(_until_closed(stream)), most=MOST_LINES, name="engine-logs")
+        try:
+            async for batch in pump.batches():
+                yield batch
+        finally:
+            pump.close()
+            stream.close()
+
     async def pull(self, ref: str, *, platform: str = "") -> None:
         """See `Engine.pull`."""
         try:
@@ -272,11 +305,15 @@ class DockerEngine:
         await asyncio.to_thread(self._client.close)
 
 
-def _container_events(stream: Iterator[Mapping[str, Any]]) -> Iterator[EngineEvent]:
-    """The stream's container events until it ends, is closed, or the engine goes away."""
+def _until_closed(stream: Iterator[T]) -> Iterator[T]:
+    """The stream until it ends, is closed, or the engine goes away."""
     with contextlib.suppress(
         docker.errors.DockerException, *_CONNECTION_ERRORS, OSError, ValueError, AttributeError
     ):
-        for raw in stream:
-            actor = raw.get("Actor") or {}
-            yield EngineEvent(raw.get("Action", ""), actor.get("ID", ""), actor.get("Attributes") or {})
+        yield from stream
+
+
+def _container_events(stream: Iterator[Mapping[str, Any]]) -> Iterator[EngineEvent]:
+    for raw in _until_closed(stream):
+        actor = raw.get("Actor") or {}
+        yield EngineEvent(raw.get("Action", ""), actor.get("ID", ""), actor.get("Attributes") or {})

@@ -6,7 +6,7 @@ EngineUnavailable when the engine does not answer and EngineError when it refuse
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -124,6 +124,14 @@ class EngineEvent:
     attributes: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A line that a container printed, and when: Unix seconds by the engine's clock, 0 when not known."""
+
+    at: float
+    text: str
+
+
 class Engine(Protocol):
     """What the stages ask of a container engine."""
 
@@ -193,6 +201,15 @@ class Engine(Protocol):
 
     async def logs(self, container: str, *, tail: int) -> tuple[str, ...]:
         """The last `tail` lines the container printed, both streams."""
+        ...
+
+    def follow(self, container: str, *, since: float, tail: int) -> AsyncGenerator[Sequence[Printed]]:
+        """What a container prints as it comes, both streams: first at most `tail` lines that are there.
+
+        Only what it printed at `since` (Unix seconds) or later; 0 for all. Ends when the container ends, is
+        gone, or the engine goes away; raises EngineError when its logging driver cannot be read. A container
+        that prints faster than the batches are taken is read later, not kept in memory.
+        """
         ...
 
     async def pull(self, ref: str, *, platform: str = "") -> None:

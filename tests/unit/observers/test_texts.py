@@ -205,3 +205,11 @@ def test_a_size_has_at_least_three_digits_of_the_truth(count: int) -> None:
     number, unit = words.size(count).split()
     shown = float(number) * 1000 ** ["B", "kB", "MB", "GB", "TB"].index(unit)
     assert abs(shown - count) <= 0.0051 * count
+
+
+def test_secrets_that_are_learned_later_are_hidden_too() -> None:
+    heard = Heard()
+    masking = Masking(heard, ["first-secret"])
+    masking.learn(["second-secret"])
+    masking.notify(ContainerOutput(container="c", text="first-secret second-secret"))
+    assert heard.events[0].text == f"{HIDDEN} {HIDDEN}"  # type: ignore[attr-defined]

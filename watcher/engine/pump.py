@@ -1,0 +1,64 @@
+"""A blocking generator, run in a thread of its own; the event loop takes what has come, all at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Generator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Pump(Generic[T]):
+    """Holds at most `most` items that nobody has taken; the thread waits when there are more.
+
+    Made in the event loop. Whoever calls `close` sees to it that `items` stops waiting for its next one.
+    """
+
+    def __init__(self, items: Generator[T], *, most: int, name: str) -> None:
+        self._items = items
+        self._loop = asyncio.get_running_loop()
+        self._room = threading.Semaphore(most)
+        self._come: deque[T] = deque()
+        self._wake = asyncio.Event()
+        self._closed = self._ended = False
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            for item in self._items:
+                self._room.acquire()
+                if self._closed:
+                    return
+                self._come.append(item)
+                self._ring()
+        finally:
+            self._items.close()
+            self._ended = True
+            self._ring()
+
+    def _ring(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._wake.set)
+        except RuntimeError:  # the loop may be closed already when the daemon ends
+            self._closed = True
+
+    async def batches(self) -> AsyncIterator[list[T]]:
+        """What has come since the last batch, never empty, until the generator ends."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            ended = self._ended  # looked at first: what came before it is taken below
+            batch = [self._come.popleft() for _ in range(len(self._come))]
+            if batch:
+                self._room.release(len(batch))
+                yield batch
+            if ended:
+                return
+
+    def close(self) -> None:
+        """Take no more; the thread ends when the generator gives one more item or ends."""
+        self._closed = True
+        self._room.release()
