@@ -146,7 +146,7 @@ _IMAGE_KINDS = ("final", "builder")
 _PRUNED_FOR = (("final", "superseded"), ("builder", "untagged"))
 _CODE_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 _REFUSALS = ("timeout", "limit", "malformed", "backend")
-_PLACES = ("build", "deploy", "chores", "loop", "logs")  # where an error of the watcher itself is caught
+PLACES = ("build", "deploy", "chores", "loop", "logs")  # where an error of the watcher itself is caught
 
 
 class Metrics:
@@ -201,7 +201,7 @@ class Metrics:
         match event:
             case DaemonStarted():
                 self._set(INFO, 1, event.version, platform.python_version())
-                for place in _PLACES:
+                for place in PLACES:
                     self._counters[BUGS].labels(self._bounded("where", place))
             case InternalError():
                 self._count(BUGS, self._bounded("where", event.where))
