@@ -13,6 +13,10 @@ from typing import Any
 
 import docker
 
+from watcher.build import full_reference
+
+_NAME = "io.containerd.image.name"  # the annotation that carries an image's reference in an OCI archive
+
 
 @dataclass(frozen=True)
 class Made:
@@ -41,40 +45,68 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def archive(images: Iterable[Made]) -> tuple[bytes, list[str]]:
-    """A docker archive (`docker save`'s format) of `images`, and the digest of each one's configuration."""
-    buffer, manifest, ids = io.BytesIO(), [], []
-    written: set[str] = set()
+def containerd(api: docker.APIClient) -> bool:
+    """Whether the engine keeps its images in the containerd store."""
+    raw: Any = api
+    return ["driver-type", "io.containerd.snapshotter.v1"] in (raw.info()["DriverStatus"] or [])
+
+
+def archive(images: Iterable[Made], *, containerd: bool = False) -> tuple[bytes, list[str]]:
+    """An archive of `images` in both of `docker save`'s formats, and the id of each one.
+
+    The classic store reads `manifest.json` and calls an image by the digest of its configuration, the
+    containerd store reads `index.json` and calls it by the digest of its manifest.
+    """
+    buffer, docker_format, index, ids = io.BytesIO(), [], [], []
+    blobs: dict[str, dict[str, Any]] = {}  # digest -> descriptor
     with tarfile.open(fileobj=buffer, mode="w") as tar:
+
+        def blob(kind: str, content: bytes) -> dict[str, Any]:
+            digest = _digest(content)
+            if digest not in blobs:
+                _add(tar, f"blobs/sha256/{digest}", content)
+                media = f"application/vnd.oci.image.{kind}"
+                blobs[digest] = {"mediaType": media, "digest": f"sha256:{digest}", "size": len(content)}
+            return blobs[digest]
+
         for image in images:
             when = datetime.fromtimestamp(image.created, UTC).isoformat()
-            digests = []
-            for text, size in image.layers.items():
-                content = _layer(text, size)
-                digests.append(_digest(content))
-                if digests[-1] not in written:
-                    written.add(digests[-1])
-                    _add(tar, f"{digests[-1]}.tar", content)
+            layers = [blob("layer.v1.tar", _layer(text, size)) for text, size in image.layers.items()]
             config: dict[str, Any] = {
                 "architecture": "amd64",
                 "os": "linux",
                 "created": when,
                 "config": {"Labels": dict(image.labels)},
-                "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
+                "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
                 "history": [{"created": when, "created_by": text} for text in image.layers],
             }
-            content = json.dumps(config).encode()
-            ids.append(f"sha256:{_digest(content)}")
-            _add(tar, f"{_digest(content)}.json", content)
-            manifest.append(
+            configured = blob("config.v1+json", json.dumps(config).encode())
+            manifest = {
+                "schemaVersion": 2,
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "config": configured,
+                "layers": layers,
+            }
+            described = blob("manifest.v1+json", json.dumps(manifest).encode())
+            ids.append(str((described if containerd else configured)["digest"]))
+            docker_format.append(
                 {
-                    "Config": f"{_digest(content)}.json",
+                    "Config": _path(configured),
                     "RepoTags": list(image.tags) or None,
-                    "Layers": [f"{digest}.tar" for digest in digests],
+                    "Layers": [_path(layer) for layer in layers],
                 }
             )
-        _add(tar, "manifest.json", json.dumps(manifest).encode())
+            for tag in image.tags or ("",):
+                name = full_reference(tag) if tag else ""
+                index.append({**described, **({"annotations": {_NAME: name}} if name else {})})
+        _add(tar, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
+        _add(tar, "index.json", json.dumps({"schemaVersion": 2, "manifests": index}).encode())
+        _add(tar, "manifest.json", json.dumps(docker_format).encode())
     return buffer.getvalue(), ids
+
+
+def _path(descriptor: Mapping[str, Any]) -> str:
+    return "blobs/" + str(descriptor["digest"]).replace(":", "/")
 
 
 def build(

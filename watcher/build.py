@@ -30,7 +30,7 @@ from watcher.buildkit import (
 from watcher.buildkit.session import CredentialsFor
 from watcher.diagnose import build_failure
 from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, Level
-from watcher.engine import Engine
+from watcher.engine import Engine, EngineError
 from watcher.errors import EngineUnavailable, Superseded, UserError
 from watcher.observe import Failure, ImageSized, Notice, Observer, short
 from watcher.reconcile import Built, Look
@@ -149,6 +149,7 @@ class ImageBuilder:
         self._engine, self._link, self._observer = engine, link, observer
         self._credentials = credentials
         self._told: set[str] = set()
+        self._measuring: set[asyncio.Task[None]] = set()
         self._plain_text: bytes | None = None  # a Dockerfile that only built as it is
 
     async def build(self, look: Look[Snapshot], *, forced: bool) -> Built:
@@ -157,7 +158,7 @@ class ImageBuilder:
         if not forced and (found := await self._engine.image(tag)):
             if self.recipe.image not in found.tags:
                 await self._engine.tag(found.id, self.recipe.image)
-            await self.tell_size("final", look.revision, found.id)
+            self.measure(look.revision, found.id)
             return Built(found.id, reused=True)
         text = self._text(look.snapshot)
         if text is None:
@@ -171,13 +172,31 @@ class ImageBuilder:
         counter = _StepCounter(self.recipe.service, look.revision, self._observer, plan)
         names = tuple(dict.fromkeys((full_reference(self.recipe.image), full_reference(tag))))
         image = await self._solve_twice(look.snapshot, plan, counter, names, self.recipe.target)
-        await self.tell_size("final", look.revision, image)
+        self.measure(look.revision, image)
         return Built(
             image,
             context_bytes=counter.context_bytes,
             steps=counter.steps,
             cached_steps=counter.cached,
         )
+
+    def measure(self, revision: str, image: str) -> None:
+        """Tell of the final image's size when it is known: it may take longer than to deploy the image."""
+        task = asyncio.create_task(self._measured(revision, image))
+        self._measuring.add(task)
+        task.add_done_callback(self._measuring.discard)
+
+    async def _measured(self, revision: str, image: str) -> None:
+        try:
+            await self.tell_size("final", revision, image)
+        except (EngineError, EngineUnavailable) as error:
+            text = f"the size of the final image is not known: {error}"
+            self._observer.notify(Notice(service=self.recipe.service, level="warning", text=text))
+
+    async def measured(self) -> None:
+        """Wait until the sizes of all final images that were built are told."""
+        while self._measuring:
+            await asyncio.wait(self._measuring)
 
     async def tell_base(self, look: Look[Snapshot]) -> None:
         """Tell of the size of the image that the compile stage starts from, if the engine has it by name."""

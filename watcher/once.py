@@ -57,10 +57,15 @@ class FirstOutcome:
             case DeployFinished(outcome=outcome):
                 self._reach(good=outcome in (DeployOutcome.LIVE, DeployOutcome.UNCHANGED))
         if self._wanted:
-            if self._wanted in self._too_big:
+            if self.too_big:
                 self._reach(good=False)
             elif self._wanted == self._running:
                 self._reach(good=True)
+
+    @property
+    def too_big(self) -> bool:
+        """Whether the image of the tree is known to be larger than allowed."""
+        return self._wanted in self._too_big
 
     def _reach(self, *, good: bool) -> None:
         if not self.reached.done():
@@ -89,7 +94,11 @@ async def deploy_once(settings: Settings, observer: Observer) -> bool:
             for task in tasks:
                 if task.done():
                     task.result()
-            return outcome.reached.result()
+            good = outcome.reached.result()
+            if good and settings.image.max_size:
+                for kept in opened.services.values():
+                    await kept.builder.measured()
+            return good and not outcome.too_big
         finally:
             for task in tasks:
                 task.cancel()

@@ -80,7 +80,7 @@ class Service:
                     container=live.id,
                 )
             )
-            await self.builder.tell_size("final", live.revision, live.image)
+            self.builder.measure(live.revision, live.image)
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -201,9 +201,10 @@ class Keeping:
                 previous_size=previous,
                 change=None if previous is None else event.size - previous,
             )
-        build = self._build_of(event.revision)
-        if build and event.stage == "final":
-            build.image_size = event.size
+        if event.stage == "final":
+            for build in (self.status.building, self._build_of(event.revision)):
+                if build and build.revision == event.revision:
+                    build.image_size = event.size
 
     def _build_of(self, revision: str) -> BuildInfo | None:
         return next((build for build in reversed(self.builds) if build.revision == revision), None)

@@ -107,12 +107,19 @@ async def test_tagging_an_image_that_is_gone_is_refused(world: World) -> None:
         await world.engine.tag("sha256:" + "0" * 64, f"app-{world.run}:1")
 
 
-async def test_the_size_is_the_sum_of_the_layers(world: World) -> None:
-    image = await world.add_image(layers={"base": 300_000, "binary": 500_000})
-    size = await world.engine.image_size(image)
-    assert size
+async def test_the_size_is_the_sum_of_the_layers_files_on_every_store(world: World) -> None:
+    image = await world.add_image(layers={"base": 300_123, "binary": 500_456})
+    assert await world.engine.image_size(image) == 800_579
+    assert await world.engine.image_size(image) == 800_579  # the second time, it may be remembered
+    assert await world.engine.image_size("sha256:" + "0" * 64) is None
+
+
+async def test_the_space_is_what_the_engine_accounts_for(world: World) -> None:
+    image = await world.add_image(layers={"base": 300_123, "binary": 500_456})
+    space = await world.engine.image_space(image)
     # The containerd store tells what the layers take on the disk: whole blocks, and a directory for each.
-    assert 800_000 <= size < 830_000
+    assert space
+    assert 800_579 <= space < 830_000
 
 
 async def test_an_untagged_image_is_removed_by_id(world: World) -> None:

@@ -22,7 +22,7 @@ import docker
 import docker.errors
 import pytest
 
-from tests.images import Made, archive, build
+from tests.images import Made, archive, build, containerd
 from watcher import labels
 from watcher.engine import DockerEngine
 from watcher.observe import Event, Pruned
@@ -87,7 +87,7 @@ class Machine:
 
     def load(self, made: list[tuple[Made, bool]]) -> list[str]:
         """Put images into the store, in this order; ids."""
-        content, ids = archive([image for image, _ in made])
+        content, ids = archive([image for image, _ in made], containerd=containerd(self.api))
         api: Any = self.api
         told = api.load_image(content)
         failed = [part["errorDetail"] for part in told or () if "errorDetail" in part]
@@ -415,7 +415,8 @@ def superseded(machine: Machine) -> None:
         [
             Made({**shared, uuid.uuid4().hex: 3_000_000}, (), own, LONG_AGO),
             Made({**shared, uuid.uuid4().hex: 1_000}, (), own, LONG_AGO + 1),
-        ]
+        ],
+        containerd=containerd(machine.api),
     )
     api: Any = machine.api
     told = api.load_image(content)

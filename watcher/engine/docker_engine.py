@@ -17,7 +17,9 @@ import requests.exceptions
 import urllib3.exceptions
 
 from watcher.engine import convert
+from watcher.engine.archive import Unreadable, archive_size
 from watcher.engine.port import (
+    CONTAINERD,
     Container,
     EngineError,
     EngineEvent,
@@ -49,11 +51,27 @@ def _sentence(error: docker.errors.APIError) -> str:
     return str(error.explanation or error).strip()
 
 
+class _Stoppable:
+    """The body of an answer, until somebody says stop."""
+
+    def __init__(self, body: Any, stop: threading.Event) -> None:
+        self._body, self._stop = body, stop
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._stop.is_set():
+            raise Unreadable("nobody waits for it any more")
+        return bytes(self._body.read(size))
+
+
 class DockerEngine:
     """The real engine through docker-py. Make it with `DockerEngine.open`."""
 
     def __init__(self, client: docker.APIClient) -> None:
         self._client = client
+        self._store: str | None = None
+        self._measuring = asyncio.Lock()
+        self._sizes: dict[str, int] = {}  # of images, by id; only on the containerd store
+        self._layers: dict[str, int] = {}
 
     @classmethod
     async def open(cls, endpoint: str | None = None) -> DockerEngine:
@@ -100,7 +118,7 @@ class DockerEngine:
         return EngineInfo(
             version=raw["ServerVersion"],
             api=self._client.api_version,
-            store="containerd" if snapshotter else raw["Driver"],
+            store=CONTAINERD if snapshotter else raw["Driver"],
             endpoint=self.endpoint,
             architecture=raw.get("Architecture", ""),
             data_root=raw.get("DockerRootDir", ""),
@@ -123,11 +141,43 @@ class DockerEngine:
 
     async def image_size(self, image: str) -> int | None:
         """See `Engine.image_size`."""
+        if not await self._is_containerd():
+            return await self.image_space(image)
+        found = await self.image(image)
+        if found is None:
+            return None
+        async with self._measuring:  # one at a time: reading an image costs the engine and us
+            if found.id not in self._sizes:
+                stop = threading.Event()
+                try:
+                    self._sizes[found.id] = await self._call(self._read_size, found.id, stop)
+                except docker.errors.NotFound:
+                    return None
+                except Unreadable:
+                    return await self.image_space(found.id)
+                finally:
+                    stop.set()
+            return self._sizes[found.id]
+
+    def _read_size(self, image: str, stop: threading.Event) -> int:
+        client: Any = self._client
+        answer = client._get(client._url("/images/{0}/get", image), stream=True, timeout=_USAGE_TIMEOUT)
+        with answer:
+            client._raise_for_status(answer)
+            return archive_size(_Stoppable(answer.raw, stop), self._layers)
+
+    async def image_space(self, image: str) -> int | None:
+        """See `Engine.image_space`."""
         try:
             layers = await self._call(self._client.history, image)
         except docker.errors.NotFound:
             return None
         return sum(int(layer["Size"]) for layer in layers)
+
+    async def _is_containerd(self) -> bool:
+        if self._store is None:
+            self._store = (await self.info()).store
+        return self._store == CONTAINERD
 
     async def remove_image(self, ref: str) -> Removal:
         """See `Engine.remove_image`."""

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from watcher.errors import WatcherError
 
+CONTAINERD = "containerd"  # `EngineInfo.store` of engines whose images containerd keeps
+
 
 class EngineError(WatcherError):
     """The engine refused a request; the message is the engine's own sentence."""
@@ -148,7 +150,15 @@ class Engine(Protocol):
         ...
 
     async def image_size(self, image: str) -> int | None:
-        """Sum of its layers' sizes, bytes: the same on every store but for whole blocks. None when gone."""
+        """Its size in bytes as `docker images` of the classic store shows it; None when gone.
+
+        That is the sum of its layers' files, the same on every image store. On the containerd store the
+        image is read for it, once: this may take seconds. It is `image_space` where that cannot be.
+        """
+        ...
+
+    async def image_space(self, image: str) -> int | None:
+        """Bytes that its layers occupy, each one counted, by the engine's own account; None when gone."""
         ...
 
     async def remove_image(self, ref: str) -> Removal:

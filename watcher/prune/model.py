@@ -167,7 +167,7 @@ class Needed:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What is there. Images of this service carry `tagged` and their size as the sum of their layers."""
+    """What is there. Images of this service carry `tagged`; their size is `Engine.image_space`."""
 
     scope: Scope
     images: tuple[Image, ...]

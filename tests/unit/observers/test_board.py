@@ -172,6 +172,12 @@ def test_the_history_holds_the_last_builds_newest_first_with_deploy_and_size(sto
     assert len(builds[0].steps) == 7
 
 
+def test_a_size_belongs_to_its_build_whether_it_is_known_before_the_end_or_after(story: Story) -> None:
+    story.save(1).begin(1).sized(1, 23_300_000).built(1).save(2).begin(2).built(2).deploy(2)
+    story.sized(2, 24_000_000)
+    assert [build.image_size for build in told(story).builds(SERVICE)] == [24_000_000, 23_300_000]
+
+
 def test_a_cancelled_build_is_in_the_history_and_no_error(story: Story) -> None:
     board = told(story.cycle(1).save(2).begin(2).cancelled(2))
     assert board.builds(SERVICE)[0].outcome is BuildOutcome.CANCELLED

@@ -1,0 +1,94 @@
+"""The size of an image, read from its archive (`docker save`).
+
+The classic image store's size of a layer is the sum of its files' sizes (moby, pkg/directory: a file with
+several names once, folders and deletions not at all; a symbolic link has the length of its target). The
+containerd store knows two other figures: bytes of the compressed blobs, and blocks on the disk. What is
+summed here is the classic figure, to the byte.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zlib
+from collections.abc import MutableMapping
+from typing import IO, Protocol
+
+_BUFFER = 1 << 20
+_HEAD = 512  # bytes: enough to see the kind of a blob, and one tar header
+_GZIP = b"\x1f\x8b"
+_INDEX = "manifest.json"
+
+
+class Reader(Protocol):
+    """Something to read bytes from, in order."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+        ...
+
+
+class Unreadable(Exception):
+    """The archive, or a layer in it, is of a form that is not known here."""
+
+
+class _Again:
+    """A stream whose first bytes have been read already."""
+
+    def __init__(self, head: bytes, rest: Reader) -> None:
+        self._head, self._rest = head, rest
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._head:
+            head, self._head = self._head[:size], self._head[size:]
+            return head
+        return self._rest.read(size)
+
+
+def archive_size(archive: Reader, known: MutableMapping[str, int]) -> int:
+    """The size in bytes of the image in this archive.
+
+    `known` has the sizes of layers that were read before, by their names in archives, which are digests; it
+    is added to. Raises Unreadable.
+    """
+    index: bytes | None = None
+    try:
+        with tarfile.open(fileobj=_file(archive), mode="r|", bufsize=_BUFFER) as outer:
+            for member in outer:
+                content = outer.extractfile(member) if member.isreg() else None
+                if content is None or member.name in known:
+                    continue
+                if member.name == _INDEX:
+                    index = content.read()
+                elif (size := _layer_size(content)) is not None:
+                    known[member.name] = size
+        layers = json.loads(index or b"")[0]["Layers"]
+        return sum(known[name] for name in layers)
+    except (tarfile.TarError, zlib.error, EOFError, ValueError, LookupError, TypeError) as error:
+        raise Unreadable(f"{type(error).__name__}: {error}") from error
+
+
+def _layer_size(content: Reader) -> int | None:
+    """The size of the files in a layer; None for what is no layer, or one of a compression not known here."""
+    head = content.read(_HEAD)
+    if head.startswith(_GZIP):
+        mode = "r|gz"
+    elif head[257:262] == b"ustar" or not head.strip(b"\0"):
+        mode = "r|"
+    else:
+        return None
+    total = 0
+    stream = _file(_Again(head, content))
+    with tarfile.open(fileobj=stream, mode=mode, bufsize=_BUFFER) as layer:  # type: ignore[call-overload]
+        for entry in layer:
+            layer.members = []  # or it keeps one for each entry
+            if entry.isreg():
+                total += entry.size
+            elif entry.issym():
+                total += len(entry.linkname.encode("utf-8", "surrogateescape"))
+    return total
+
+
+def _file(reader: Reader) -> IO[bytes]:
+    """A reader as `tarfile` wants it in its streaming modes, where it only calls `read`."""
+    return reader  # type: ignore[return-value]
