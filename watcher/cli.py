@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import Annotated, Literal, NoReturn
 
-from pydantic import Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 from pydantic_settings import BaseSettings, CliApp, CliSubCommand, SettingsConfigDict, SettingsError
 
-from watcher import commands
+from watcher import ask, commands
 from watcher.errors import EXIT_CONFIG, EXIT_FAILED, ConfigError, WatcherError
 from watcher.settings import Settings, check_environment, config_error
 
@@ -45,10 +45,29 @@ class Status(Settings):
 
     as_json: bool = Field(default=False, validation_alias="json")
     """Print the whole status document as JSON."""
+    follow: bool = Field(default=False, validation_alias=AliasChoices("f", "follow"))
+    """Show it anew whenever it changes, until Ctrl-C; --watch is the same."""
 
     def cli_cmd(self) -> None:
         """Run the command."""
-        _exit(commands.status(self, as_json=self.as_json))
+        _exit(ask.status(self, watch=self.follow, as_json=self.as_json))
+
+
+class Logs(Settings):
+    """Show what builds and the containers printed; with -f go on, also when containers are replaced."""
+
+    follow: bool = Field(default=False, validation_alias=AliasChoices("f", "follow"))
+    """Go on with what is printed from now on, until Ctrl-C."""
+    tail: Annotated[int, Field(ge=1, le=4000)] = 200
+    """Newest lines to begin with."""
+    source: Literal["build", "container"] | None = None
+    """Only lines of builds, or of containers."""
+    as_json: bool = Field(default=False, validation_alias="json")
+    """One JSON object per line."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(ask.logs(self, follow=self.follow, tail=self.tail, source=self.source, as_json=self.as_json))
 
 
 class Wait(Settings):
@@ -64,7 +83,7 @@ class Wait(Settings):
 
     def cli_cmd(self) -> None:
         """Run the command."""
-        _exit(commands.wait(self, timeout=self.timeout, as_json=self.as_json))
+        _exit(ask.wait(self, timeout=self.timeout, as_json=self.as_json))
 
 
 class Prune(Settings):
@@ -89,7 +108,7 @@ class Rebuild(Settings):
 
     def cli_cmd(self) -> None:
         """Run the command."""
-        _exit(commands.act(self, "rebuild"))
+        _exit(ask.act(self, "rebuild"))
 
 
 class Pause(Settings):
@@ -97,7 +116,7 @@ class Pause(Settings):
 
     def cli_cmd(self) -> None:
         """Run the command."""
-        _exit(commands.act(self, "pause"))
+        _exit(ask.act(self, "pause"))
 
 
 class Resume(Settings):
@@ -105,7 +124,7 @@ class Resume(Settings):
 
     def cli_cmd(self) -> None:
         """Run the command."""
-        _exit(commands.act(self, "resume"))
+        _exit(ask.act(self, "resume"))
 
 
 class Doctor(Settings):
@@ -154,6 +173,7 @@ class Cli(BaseSettings):
     run: CliSubCommand[Run]
     once: CliSubCommand[Once]
     status: CliSubCommand[Status]
+    logs: CliSubCommand[Logs]
     wait: CliSubCommand[Wait]
     prune: CliSubCommand[Prune]
     rebuild: CliSubCommand[Rebuild]
@@ -169,9 +189,16 @@ class Cli(BaseSettings):
 
 _KNOWN = frozenset(
     name
-    for command in (Run, Once, Status, Wait, Prune, Rebuild, Pause, Resume, Doctor, Init)
+    for command in (Run, Once, Status, Logs, Wait, Prune, Rebuild, Pause, Resume, Doctor, Init)
     for name in command.model_fields
 )
+
+
+def _spelled(arguments: list[str]) -> list[str]:
+    """`status --watch` is `status --follow`: as a field, `watch` is a section of the settings."""
+    if arguments[:1] != ["status"]:
+        return arguments
+    return ["--follow" if argument == "--watch" else argument for argument in arguments]
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -179,13 +206,16 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         check_environment(os.environ, _KNOWN)
-        CliApp.run(Cli, cli_args=arguments or ["--help"])
+        CliApp.run(Cli, cli_args=_spelled(arguments) or ["--help"])
     except (ValidationError, SettingsError) as error:
         _fail(config_error(error), EXIT_CONFIG)
     except ConfigError as error:
         _fail(error, EXIT_CONFIG)
     except WatcherError as error:
         _fail(error, EXIT_FAILED)
+    except BrokenPipeError:  # `watcher logs | head`: whoever read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 import rich.console
+from rich.table import Table
 from rich.text import Text
 
 from watcher import words
@@ -53,6 +54,7 @@ BUILDER_CHANGE = 1_000_000  # bytes by which a builder image must change to be w
 REFUSALS_EVERY = 5.0  # seconds between two lines about refused requests
 SLOW_STEP = 0.5  # seconds from which a step of the engine's own is worth a line
 BELL = "\a"
+INDENT = 12  # columns before what a line says
 _NOUNS = {"final": "final image", "builder": "builder image", "cache": "cache record"}
 
 
@@ -299,14 +301,18 @@ class Console:
 
     def _say(self, event: Event, mark: str, line: str | Text, style: str = "") -> None:
         several = len(self._board.status.services) > 1 and event.service
-        text = Text.assemble((words.clock(event.at), "dim"), "  ", (mark, style or "dim"), " ")
-        if several:
-            text.append(f"{event.service}  ", "magenta")
+        head = Text.assemble((words.clock(event.at), "dim"), "  ", (mark, style or "dim"), " ")
+        text = Text.assemble((f"{event.service}  ", "magenta")) if several else Text()
         text.append_text(line) if isinstance(line, Text) else text.append(without_escapes(line), style)
-        self._out.print(text, soft_wrap=True)
+        if self.live and self._out.width >= 2 * INDENT:
+            table = Table.grid()  # a long sentence goes on beneath its beginning
+            table.add_row(head, text)
+            self._out.print(table)
+        else:
+            self._out.print(head.append_text(text), soft_wrap=True)
 
     def _more(self, line: str, style: str) -> None:
-        self._out.print(Text(" " * 12 + without_escapes(line), style), soft_wrap=True)
+        self._out.print(Text(" " * INDENT + without_escapes(line), style), soft_wrap=True)
 
     def _block(self, lines: Sequence[str]) -> None:
         for line in lines:

@@ -170,13 +170,14 @@ def _add_reading(app: FastAPI, board: StatusBoard) -> None:
     @app.get("/api/events", response_class=EventSourceResponse, tags=["reading"])
     async def events(
         last_event_id: Annotated[str | None, Header(max_length=100)] = None,
+        only: Annotated[Literal["status", "lines"] | None, Query(description="Leave the other out.")] = None,
     ) -> AsyncIterator[ServerSentEvent]:
         """News as server-sent events, until the daemon stops.
 
         `status` carries the document of /api/status: at once, then after changes, at most ten times a second.
         `lines` carries new log lines as /api/logs does; with Last-Event-ID, from where that one left off.
         """
-        async for item in stream(board, last_event_id or ""):
+        async for item in stream(board, last_event_id or "", only):
             yield item
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Literal
 
 from fastapi.sse import ServerSentEvent
 
@@ -23,7 +24,9 @@ def position(board: StatusBoard, last_event_id: str) -> int:
     return board.lines.last
 
 
-async def stream(board: StatusBoard, last_event_id: str) -> AsyncIterator[ServerSentEvent]:
+async def stream(
+    board: StatusBoard, last_event_id: str, only: Literal["status", "lines"] | None = None
+) -> AsyncIterator[ServerSentEvent]:
     """The messages for one client, until the board closes.
 
     A slow client gets fewer and later ones; nothing is queued for it.
@@ -32,9 +35,12 @@ async def stream(board: StatusBoard, last_event_id: str) -> AsyncIterator[Server
     while not board.closed:
         if version != board.version:
             version = board.version
-            yield ServerSentEvent(event="status", raw_data=board.json(), id=_id(board, seen), retry=RETRY)
+            if only != "lines":
+                yield ServerSentEvent(event="status", raw_data=board.json(), id=_id(board, seen), retry=RETRY)
         lines = board.lines.after(seen)[:MOST_LINES]
-        if lines:
+        if lines and only == "status":
+            seen = lines[-1].seq
+        elif lines:
             dropped = lines[0].seq > seen + 1
             seen = lines[-1].seq
             body = LogList(lines=lines, dropped=dropped).model_dump_json()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.observers.story import CRASH, STEPS, Story, revision
-from watcher.console import Console
+from watcher.console import INDENT, Console
 from watcher.liveview import step_words
 from watcher.observe import (
     BuildFinished,
@@ -236,6 +236,17 @@ async def test_a_stop_during_a_build_gives_the_cursor_back(story: Story) -> None
     for event in Story().steps(1).cancelled(1).events:
         console.notify(event)
     assert "\x1b[?25l" not in file.getvalue()[mark:]
+
+
+async def test_a_long_sentence_goes_on_beneath_its_beginning(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    text = on_terminal(story.tell(Notice, level="info", text="one word after the other, on and on").events)
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in text.splitlines()]
+    place = next(number for number, line in enumerate(lines) if "one word" in line)
+    assert lines[place].endswith("one word after the other, on")
+    assert lines[place + 1] == " " * INDENT + "and on"
 
 
 async def test_no_color_leaves_no_colour_on_a_terminal(story: Story) -> None:

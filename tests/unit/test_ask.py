@@ -1,0 +1,200 @@
+"""The commands that ask a running daemon, against a served one that is told stories."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.observers.story import SERVICE, Story, revision
+from tests.unit.observers.web import Site, site
+from watcher import ask, labels, report
+from watcher.errors import ConfigError, WatcherError
+from watcher.lock import ProjectLock
+from watcher.observe import DaemonStopping, DeployOutcome, EngineDown, Held
+from watcher.settings import Settings, load
+from watcher.state import StatusBoard
+
+
+@asynccontextmanager
+async def running(
+    story: Story, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[tuple[Site, Settings]]:
+    """A daemon's API for `project`, as its lock announces it."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(project))
+    settings = load(project=project)
+    lock = ProjectLock.take(settings.root, labels.project_id(settings.root))
+    try:
+        async with site(story) as at:
+            lock.announce(at.url)
+            yield at, settings
+    finally:
+        lock.release()
+
+
+class Out:
+    """What was printed so far."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys, self.text = capsys, ""
+
+    async def until(self, text: str) -> None:
+        """The test's own time limit ends a wait in vain."""
+        while text not in self.text:
+            self.text += self._capsys.readouterr().out
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story().start()
+
+
+@pytest.fixture
+def out(capsys: pytest.CaptureFixture[str]) -> Out:
+    return Out(capsys)
+
+
+def tell(at: Site, story: Story) -> None:
+    for event in story.events:
+        at.board.notify(event)
+
+
+def begin(function: Callable[..., int], *arguments: Any, **options: Any) -> asyncio.Future[int]:
+    return asyncio.ensure_future(asyncio.to_thread(function, *arguments, **options))
+
+
+async def test_status_says_what_is_live_and_what_is_wanted(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: Out
+) -> None:
+    async with running(story.cycle(1), tmp_path, monkeypatch) as (_, settings):
+        assert await begin(ask.status, settings, watch=False, as_json=False) == 0
+    await out.until(f"live     {revision(1)[:12]}  equal to the tree")
+    assert out.text.startswith("go-server  live  http://localhost:9000\n")
+
+
+async def test_status_of_a_service_that_is_not_kept_names_those_that_are(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(story, tmp_path, monkeypatch) as (_, settings):
+        other = settings.model_copy(update={"service": "wbe"})
+        with pytest.raises(ConfigError, match="known: go-server"):
+            await begin(ask.status, other, watch=False, as_json=False)
+
+
+async def test_watching_shows_each_change_and_ends_with_the_daemon(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: Out
+) -> None:
+    async with running(story.cycle(1), tmp_path, monkeypatch) as (at, settings):
+        watching = begin(ask.status, settings, watch=True, as_json=False)
+        await out.until("equal to the tree")
+        tell(at, Story().failing(2))
+        await out.until("undefined: versoin")
+        at.board.close()
+        with pytest.raises(WatcherError, match="has stopped"):
+            await watching
+
+
+async def test_watching_as_json_gives_one_document_a_line(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: Out
+) -> None:
+    async with running(story.cycle(1), tmp_path, monkeypatch) as (at, settings):
+        watching = begin(ask.status, settings, watch=True, as_json=True)
+        await out.until("\n")
+        at.board.close()
+        with pytest.raises(WatcherError):
+            await watching
+    assert json.loads(out.text.splitlines()[0])["services"][0]["phase"] == "live"
+
+
+async def test_logs_shows_the_newest_lines_of_builds_and_containers(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: Out
+) -> None:
+    story.failing(1).said("one").said("two")
+    async with running(story, tmp_path, monkeypatch) as (_, settings):
+        options = {"follow": False, "as_json": False}
+        assert await begin(ask.logs, settings, tail=3, source=None, **options) == 0
+        await out.until("app │ two\n")
+        assert out.text.splitlines()[0].startswith("builder │ ")
+        out.text = ""
+        assert await begin(ask.logs, settings, tail=3, source="container", **options) == 0
+        await out.until("two")
+        assert out.text == "one\ntwo\n"
+
+
+async def test_logs_goes_on_across_containers_of_its_service_only(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: Out
+) -> None:
+    async with running(story.said("before"), tmp_path, monkeypatch) as (at, settings):
+        one = settings.model_copy(update={"service": SERVICE})
+        following = begin(ask.logs, one, follow=True, tail=10, source="container", as_json=False)
+        await out.until("before")
+        tell(at, Story().failing(2).said("after"))
+        tell(at, Story("other").said("of another"))
+        tell(at, Story().said("last"))
+        await out.until("last")
+        at.board.close()
+        with pytest.raises(WatcherError, match="has stopped"):
+            await following
+    assert out.text == "before\nafter\nlast\n"
+
+
+async def test_a_daemon_that_goes_away_is_said_in_one_line(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(story, tmp_path, monkeypatch) as (_, settings):
+        monkeypatch.setattr(ask.lock, "find", lambda _: ask.lock.Running(1, "http://127.0.0.1:1/"))
+        with pytest.raises(WatcherError, match="does not answer"):
+            await begin(ask.status, settings, watch=False, as_json=False)
+
+
+def test_without_a_daemon_there_is_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with pytest.raises(WatcherError, match="start one with `watcher run`"):
+        ask.act(load(project=tmp_path), "rebuild")
+
+
+# The status in words.
+
+
+def reported(story: Story, **options: Any) -> str:
+    board = StatusBoard()
+    for event in story.events:
+        board.notify(event)
+    return "\n".join(report.lines(board.status, story.now + 5, **options))
+
+
+def test_a_stale_service_says_since_when_and_why(story: Story) -> None:
+    text = reported(story.cycle(1).failing(2))
+    assert f"live     {revision(1)[:12]}  stale for " in text
+    assert f"failed   {revision(2)[:12]}  internal/handler/health.go:17:21: undefined: versoin" in text
+
+
+def test_what_runs_now_is_named(story: Story) -> None:
+    assert "building" in reported(story.save(1).begin(1))
+    assert "nothing answers yet" in reported(story)
+    assert "waiting  git is at work" in reported(story.tell(Held, reason="git is at work"))
+
+
+def test_a_failed_deploy_has_its_hint(story: Story) -> None:
+    story.save(3).begin(3).steps(3).built(3).deploy(3, DeployOutcome.FAILED)
+    assert "hint: an environment file is missing" in reported(story)
+
+
+def test_an_engine_that_is_down_and_a_daemon_that_stops_come_first(story: Story) -> None:
+    story.events.append(EngineDown(reason="connection refused", retry_in=1.0))
+    story.events.append(DaemonStopping(reason="SIGTERM"))
+    first, second, *_ = reported(story).splitlines()
+    assert first == "the watcher is stopping: SIGTERM"
+    assert second == "the engine does not answer: connection refused"
+
+
+def test_one_of_several_services(story: Story) -> None:
+    story.cycle(1).events.extend(Story("worker").start().cycle(2).events)
+    assert "worker" in reported(story)
+    assert "worker" not in reported(story, service=SERVICE)

@@ -1,0 +1,70 @@
+"""The status document as a few lines for a person: what `watcher status` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from watcher import words
+from watcher.observe import short
+from watcher.status import BuildInfo, ServiceStatus, Status
+
+_STANDING = {True: "stale", False: "equal to the tree", None: "the tree is not known yet"}
+
+
+def lines(status: Status, now: float, service: str | None = None) -> list[str]:
+    """What is known of all services, or of one; `now` is Unix seconds."""
+    return list(_lines(status, now, service))
+
+
+def _lines(status: Status, now: float, service: str | None) -> Iterator[str]:
+    if status.daemon.stopping:
+        yield f"the watcher is stopping: {status.daemon.stopping}"
+    if status.engine.up is False:
+        yield f"the engine does not answer: {status.engine.reason}"
+    for found in status.services:
+        if service in (None, found.name):
+            yield f"{found.name}  {found.phase}  {' '.join(found.urls)}".rstrip()
+            for name, text in _facts(found, now):
+                yield f"  {name:<8} {text}"
+
+
+def _facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
+    standing = _STANDING[found.stale]
+    if found.stale and found.live is None:
+        standing = "nothing answers yet"
+    elif found.stale and found.stale_since is not None:
+        standing += f" for {words.seconds(max(0.0, now - found.stale_since))}"
+    yield "live", f"{short(found.live.revision if found.live else None)}  {standing}"
+    if found.wanted:
+        yield "wanted", f"{short(found.wanted.revision)}  {found.wanted.summary}".rstrip()
+    if found.building:
+        yield "building", _since(found.building.revision, found.building.started_at, now)
+    if found.deploying:
+        yield "going up", _since(found.deploying.revision, found.deploying.started_at, now)
+    if found.held and not found.paused:
+        yield "waiting", found.held
+    if found.failed and found.last_error:
+        failure = found.last_error.failure
+        yield "failed", f"{short(found.failed)}  {failure.summary}"
+        yield from (("", line) for line in failure.lines)
+        if failure.hint:
+            yield "", f"hint: {failure.hint}"
+    if found.last_build and found.last_build.seconds is not None:
+        yield "build", _build(found.last_build, found.save_to_live)
+    if found.images:
+        sizes = (f"{stage} {words.size(image.size)}" for stage, image in sorted(found.images.items()))
+        yield "images", ", ".join(sizes)
+
+
+def _since(revision: str, at: float, now: float) -> str:
+    return f"{short(revision)}  for {words.seconds(max(0.0, now - at))}"
+
+
+def _build(build: BuildInfo, save_to_live: float | None) -> str:
+    outcome = build.outcome or "running"
+    text = f"{outcome} in {words.seconds(build.seconds or 0.0)}"
+    if build.step_count:
+        text += f", {build.cached_steps} of {build.step_count} steps cached"
+    if build.deploy and save_to_live is not None and build.deploy.save_to_live is not None:
+        text += f", live {words.seconds(build.deploy.save_to_live)} after the save"
+    return text
