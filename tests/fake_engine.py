@@ -245,7 +245,7 @@ class FakeEngine:
         if image is None:
             raise EngineError(f"No such image: {config['Image']}", 404)
         self._free(name)
-        container = f"{next(self._numbers):064x}"
+        container = f"{next(self._numbers):012x}".ljust(64, "0")  # unlike in the part that is shown
         labels = {**image.labels, **(config.get("Labels") or {})}
         shown = Container(container, name, image.id, labels, "created", changed=self.clock())
         self._boxes[container] = _Box(shown, config)

@@ -108,6 +108,7 @@ class Daemon:
                         await self._tell_engine(opened.engine)
                     for kept in self.services.values():
                         await kept.deployer.check()
+                        await kept.deployer.tidy()
                         kept.reconciler.engine_back()
                     await follower.look()
                     pause, down = ENGINE_PAUSE_FIRST, False
@@ -137,18 +138,20 @@ class Daemon:
     def _explain(self, name: str) -> Unavailable:
         """What the front tells a client that could not be answered."""
         status = self.board.service(name)
-        if status is None or status.building or status.deploying or status.failed is None:
+        error = status.last_error if status else None
+        ended = error is not None and error.stage == "container" and error.resolved_at is None
+        if status is None or status.building or status.deploying or not (status.failed or ended):
             return Unavailable(text="The new version is on its way.")
-        failure = status.last_error.failure if status.last_error else None
-        if failure is None:
+        if error is None:
             return Unavailable(text="No version can answer yet.")
+        failure = error.failure
         return Unavailable(
             title="The build failed"
             if failure.kind in ("compile", "build")
             else "The container does not run",
             text=failure.summary,
             lines=tuple(failure.lines),
-            wait=False,
+            wait=ended,  # it is started again before long
         )
 
     # What the API may ask (`web.Controls`).

@@ -258,6 +258,7 @@ class ContainerLost(Event):
     revision: str
     container: str
     failure: Failure
+    image: str = ""  # what it ran: another container of it can take its place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,7 @@ class State:
     troubles: int = 0  # failures in a row that were not the user's
     retry_at: float = 0.0
     lost_at: float = -CALM
+    lost: tuple[str, str] | None = None  # (revision, image) that served last, while nothing serves
     losses: int = 0  # live containers lost in a row, each within CALM of the one before
     hold: str = ""  # why nothing may begin: a git operation, a pause
     paused: bool = False
@@ -120,7 +121,10 @@ class Troubled:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The live container is gone."""
+    """The live container, of this revision and image, is gone, and no other took its place."""
+
+    revision: str
+    image: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,20 +215,35 @@ def decide(state: State, now: float, limits: Limits = Limits()) -> Action:
         return Wait()
     if state.building:
         return Cancel() if _pointless(state, now, limits) else Wait()
-    if state.wanted is None or state.paused or state.hold:
-        return Wait()
-    if state.built:
+    free = not state.paused and not state.hold
+    if state.built and free:
         return Deploy(*state.built)
-    if state.wanted in (state.live, state.failed) and not state.forced:
+    served = state.lost[0] if state.lost else None
+    action: Action
+    if state.wanted is not None and free and (state.forced or state.wanted not in _known(state, served)):
+        action = Build(state.wanted, forced=state.forced)
+    elif state.lost:  # better than nothing, and no matter for a pause: it was live before
+        action = Deploy(*state.lost)
+    else:
         return Wait()
-    if now < state.retry_at:
-        return Wait(until=state.retry_at)
-    return Build(state.wanted, forced=state.forced)
+    return Wait(until=state.retry_at) if now < state.retry_at else action
+
+
+def _known(state: State, served: str | None) -> tuple[str | None, ...]:
+    """Revisions that need no build: live, known to fail, or to be put back as it is."""
+    return state.live, state.failed, served
 
 
 def retry_pause(failures: int) -> float:
     """Seconds to wait after one more failure than `failures` in a row."""
     return min(RETRY_MOST, RETRY_FIRST * 2.0 ** min(failures, 16))
+
+
+def _crashed(state: State, now: float, *, again: bool) -> State:
+    """What served ended, or could not be put back: at first it is tried at once, then less and less often."""
+    losses = state.losses + 1 if again else 0
+    pause = retry_pause(losses) if again else 0.0
+    return replace(state, losses=losses, retry_at=now + pause, lost_at=now)
 
 
 def _known_to_fail(state: State, revision: str) -> State:
@@ -276,8 +295,10 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
             return replace(state, deploying=revision, built=None)
         case DeployEnded(revision):
             failed = None if revision == state.wanted else state.failed
-            return replace(state, deploying=None, live=revision, failed=failed)
+            return replace(state, deploying=None, live=revision, failed=failed, lost=None)
         case Failed(revision):
+            if state.lost and state.deploying == state.lost[0] == revision:
+                state = _crashed(state, now, again=True)
             return replace(
                 _known_to_fail(state, revision),
                 building=None,
@@ -304,13 +325,11 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
                 troubles=state.troubles + 1,
                 retry_at=now + pause,
             )
-        case Lost():
-            again = now - state.lost_at < CALM
-            losses = state.losses + 1 if again else 0
-            pause = retry_pause(losses) if again else 0.0
-            return replace(state, live=None, losses=losses, retry_at=now + pause, lost_at=now)
+        case Lost(revision, image):
+            state = replace(state, live=None, lost=(revision, image))
+            return _crashed(state, now, again=now - state.lost_at < CALM)
         case Serving(revision):
-            state = replace(state, live=revision)
+            state = replace(state, live=revision, lost=None if revision else state.lost)
             return replace(state, built=None) if revision == state.wanted else state
         case HoldChanged(reason):
             return replace(state, hold=reason)

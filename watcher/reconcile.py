@@ -13,11 +13,11 @@ import asyncio
 import time
 import traceback
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from watcher import plan
+from watcher import plan, words
 from watcher.errors import EngineUnavailable, Superseded, UserError, WatcherError
 from watcher.observe import (
     BuildFinished,
@@ -156,8 +156,13 @@ class Reconciler(Generic[S]):
 
     def lost(self, event: ContainerLost) -> None:
         """The live container ended."""
-        self._observer.notify(event)
-        self._inbox.put_nowait(plan.Lost())
+        ended = plan.Lost(event.revision, event.image)
+        self._observer.notify(replace(event, failure=self._crash_loop(event.failure, ended)))
+        self._inbox.put_nowait(ended)
+
+    def found_stopped(self, revision: str, image: str) -> None:
+        """The container that served last ended while no daemon looked."""
+        self._inbox.put_nowait(plan.Lost(revision, image))
 
     def rolled_back(self, event: DeployFinished) -> None:
         """A container that was live died in its soak time; the one before it has the traffic again."""
@@ -181,7 +186,10 @@ class Reconciler(Generic[S]):
                             plan.BuildBegun(revision), self._build(self._looks[revision], forced=forced)
                         )
                     case plan.Deploy(revision, image):
-                        self._begin(plan.DeployBegun(revision), self._deploy(self._looks[revision], image))
+                        # What is put back answers no save: it was live before.
+                        put_back = (revision, image) == self.state.lost
+                        look = None if put_back else self._looks[revision]
+                        self._begin(plan.DeployBegun(revision), self._deploy(revision, image, look))
                     case plan.Cancel():
                         self._cancel()
                     case plan.Wait(until):
@@ -271,18 +279,19 @@ class Reconciler(Generic[S]):
         )
         self._inbox.put_nowait(ended)
 
-    async def _deploy(self, look: Look[S], image: str) -> None:
-        begun, revision = self._clock(), look.revision
+    async def _deploy(self, revision: str, image: str, look: Look[S] | None) -> None:
+        """Without a `look` it is what served last, put back."""
+        begun = self._clock()
         self._observer.notify(DeployStarted(service=self._service, revision=revision, image=image))
         deployed, failure = Deployed("", DeployOutcome.ERROR), None
         ended: plan.Input = plan.Troubled(revision)
         try:
             deployed = await self._deployer.deploy(revision, image)
             ended = plan.DeployEnded(revision)
-            self._chore_look, self._chore_due = look, self._clock() + self._chores_after
+            self._chore_look, self._chore_due = look or self._chore_look, self._clock() + self._chores_after
         except UserError as error:
-            deployed, failure = Deployed("", DeployOutcome.FAILED), error.failure
             ended = plan.Failed(revision)
+            deployed, failure = Deployed("", DeployOutcome.FAILED), self._crash_loop(error.failure, ended)
         except Exception as error:
             failure = self._trouble("deploy", error)
         if failure:  # the one before serves on, as a rule; it may have been lost on the way
@@ -295,12 +304,22 @@ class Reconciler(Generic[S]):
                 outcome=deployed.outcome,
                 seconds=self._clock() - begun,
                 container=deployed.container,
-                save_to_live=None if failure else max(0.0, time.time() - look.saved_at),
+                save_to_live=max(0.0, time.time() - look.saved_at) if look and not failure else None,
                 phases=deployed.phases,
                 failure=failure,
             )
         )
         self._inbox.put_nowait(ended)
+
+    def _crash_loop(self, failure: Failure, event: plan.Input) -> Failure:
+        """The failure, which also says so when what serves ends again and again."""
+        now = self._clock()
+        after = plan.step(self.state, event, now)
+        if after.lost is None or after.losses <= self.state.losses:
+            return failure
+        times, pause = after.losses + 1, words.seconds(after.retry_at - now)
+        text = f"{failure.summary} ({times} times in a row: a crash loop; it is started again in {pause})"
+        return replace(failure, summary=text)
 
     def _trouble(self, where: str, error: BaseException) -> Failure:
         """Tell of a failure that is not the user's, and say it in a value."""

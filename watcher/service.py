@@ -81,6 +81,8 @@ class Service:
                 )
             )
             self.builder.measure(live.revision, live.image)
+        elif lost := self.deployer.lost:
+            self.reconciler.found_stopped(lost.revision, lost.image)
 
     @property
     def urls(self) -> tuple[str, ...]:

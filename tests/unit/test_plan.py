@@ -31,6 +31,7 @@ class World:
         self.serving: str | None = None
         self.previous: str | None = None
         self.hold = self.paused = False
+        self.served = False  # something did, until it was lost
         self.asked = False  # a rebuild that no build has answered
         self.seen: dict[str, int] = {}
         self.changes = self.retries = self.builds = self.cancels = 0
@@ -55,7 +56,10 @@ class World:
                     self.builds += 1
                     self.tell(plan.BuildBegun(revision))
                 case plan.Deploy(revision, image):
-                    self.begins()
+                    if self.state.lost != (revision, image):
+                        self.begins()
+                    assert self.building is None
+                    assert self.deploying is None
                     older = self.serving is not None and self.seen[revision] < self.seen[self.serving]
                     assert not older, "an older revision over a newer"
                     self.deploying = (revision, image)
@@ -129,9 +133,10 @@ class World:
 
     def lose(self, _: float) -> None:
         if self.serving:
-            self.serving = self.previous = None
+            lost, self.serving, self.previous = self.serving, None, None
+            self.served = True
             self.retries += 1
-            self.tell(plan.Lost())
+            self.tell(plan.Lost(lost, f"image of {lost}"))
 
     def roll_back(self, _: float) -> None:
         if self.previous and self.serving and not self.deploying:
@@ -180,6 +185,7 @@ class World:
         else:
             raise AssertionError(f"no rest: {self.state}")
         assert self.wanted in (None, self.serving, self.state.failed)
+        assert self.serving or not self.served, "what served could be put back"
 
 
 # What happens most is drawn most: histories that get somewhere are the ones in which much can go wrong.
@@ -233,8 +239,37 @@ def test_a_roll_back_while_another_revision_is_built_does_not_begin_a_second_bui
 
 def test_a_container_lost_while_a_build_fails_stays_lost() -> None:
     state = after(*LIVE_A, plan.DeployEnded("a"), plan.TreeSeen("b"), plan.BuildBegun("b"))
-    state = plan.step(plan.step(state, plan.Lost(), 101.0), plan.Failed("b"), 101.0)
+    state = plan.step(plan.step(state, plan.Lost("a", "i"), 101.0), plan.Failed("b"), 101.0)
     assert state.live is None
+    assert plan.decide(state, 101.0) == plan.Deploy("a", "i"), "the last good one is put back"
+
+
+def test_what_was_lost_is_put_back_while_paused_and_when_the_tree_does_not_build() -> None:
+    served = (*LIVE_A, plan.DeployEnded("a"))
+    paused = after(*served, plan.PauseAsked(paused=True), plan.TreeSeen("b"), plan.Lost("a", "i"))
+    assert plan.decide(paused, 100.0) == plan.Deploy("a", "i")
+    broken = after(*served, plan.TreeSeen("b"), plan.BuildBegun("b"), plan.Failed("b"), plan.Lost("a", "i"))
+    assert plan.decide(broken, 100.0) == plan.Deploy("a", "i")
+
+
+def test_a_newer_tree_is_built_before_what_was_lost_is_put_back() -> None:
+    state = after(*LIVE_A, plan.DeployEnded("a"), plan.Lost("a", "i"), plan.TreeSeen("b"))
+    assert plan.decide(state, 100.0) == plan.Build("b")
+
+
+def test_what_was_lost_and_cannot_be_put_back_is_tried_again_less_and_less_often() -> None:
+    state = after(*LIVE_A, plan.DeployEnded("a"), plan.Lost("a", "i"))
+    pauses, now = [], 100.0
+    for _ in range(8):
+        assert plan.decide(state, now) == plan.Deploy("a", "i")
+        for event in (plan.DeployBegun("a"), plan.Serving(None), plan.Failed("a")):
+            state = plan.step(state, event, now)
+        pauses.append(state.retry_at - now)
+        now = state.retry_at
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    for event in (plan.DeployBegun("a"), plan.DeployEnded("a")):
+        state = plan.step(state, event, now)
+    assert (state.live, state.lost, state.failed) == ("a", None, None)
 
 
 def test_a_new_save_does_not_wait_for_the_pause_after_a_failure() -> None:
@@ -282,12 +317,13 @@ def test_the_pause_between_tries_grows_to_its_bound_and_no_further() -> None:
 
 
 def test_a_crash_loop_is_slowed_down_and_forgotten_after_a_calm_time() -> None:
-    state = after(*LIVE_A, plan.DeployEnded("a"), plan.Lost())
-    assert plan.decide(state, 100.0) == plan.Build("a")
-    again = plan.step(replace_live(state), plan.Lost(), 101.0)
+    lost = plan.Lost("a", "i")
+    state = after(*LIVE_A, plan.DeployEnded("a"), lost)
+    assert plan.decide(state, 100.0) == plan.Deploy("a", "i")
+    again = plan.step(replace_live(state), lost, 101.0)
     assert plan.decide(again, 101.0) == plan.Wait(until=102.0)
-    calm = plan.step(replace_live(again), plan.Lost(), 101.0 + plan.CALM)
-    assert plan.decide(calm, 101.0 + plan.CALM) == plan.Build("a")
+    calm = plan.step(replace_live(again), lost, 101.0 + plan.CALM)
+    assert plan.decide(calm, 101.0 + plan.CALM) == plan.Deploy("a", "i")
 
 
 def replace_live(state: plan.State) -> plan.State:

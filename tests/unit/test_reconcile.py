@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -101,6 +102,10 @@ class Rig:
     deploys: Deploys = field(default_factory=Deploys)
     chores: Idle = field(default_factory=Idle)
     told: Recorder = field(default_factory=Recorder)
+    now: float | None = None  # the loop's clock, where the test moves it
+
+    def clock(self) -> float:
+        return time.monotonic() if self.now is None else self.now
 
     def make(self, *, chores_after: float = 3600.0) -> Reconciler[str]:
         self.loop: Reconciler[str] = Reconciler(
@@ -112,6 +117,7 @@ class Rig:
             limits=plan.Limits(),
             chores_after=chores_after,
             chores_every=3600.0,
+            clock=self.clock,
         )
         return self.loop
 
@@ -267,14 +273,82 @@ async def test_a_tree_that_changed_under_the_build_counts_as_cancelled(rig: Rig)
         await rig.live("b")
 
 
-async def test_a_lost_container_is_deployed_again(rig: Rig) -> None:
+def lost(revision: str) -> ContainerLost:
+    image = f"image of {revision}"
+    return ContainerLost(
+        service="app", revision=revision, container="c", image=image, failure=Failure("container", "it ended")
+    )
+
+
+async def test_a_lost_container_is_put_back_without_a_build(rig: Rig) -> None:
     async with running(rig):
         await rig.live("a")
         rig.deploys.live = None
-        rig.loop.lost(ContainerLost(service="app", revision="a", container="c", failure=BROKEN.failure))
-        await rig.build("a")
+        rig.loop.lost(lost("a"))
         await rig.deploy("a")
         await rig.until(lambda: rig.deploys.live == "a" and rig.loop.state.live == "a")
+    assert rig.builds.revisions == ["a"]
+    first, again = rig.told.of(DeployFinished)
+    assert first.save_to_live is not None
+    assert again.save_to_live is None, "it answers no save"
+    assert rig.told.of(ContainerLost)[0].failure.summary == "it ended"
+
+
+async def test_a_lost_container_is_put_back_although_the_tree_does_not_build(rig: Rig) -> None:
+    async with running(rig):
+        await rig.live("a")
+        rig.save("broken")
+        await rig.build("broken", BROKEN)
+        await rig.until(lambda: rig.loop.state.failed == "broken")
+        rig.deploys.live = None
+        rig.loop.lost(lost("a"))
+        await rig.deploy("a")
+        await rig.until(lambda: rig.loop.state.live == "a")
+        assert rig.loop.state.failed == "broken"
+
+
+async def test_what_ended_while_no_daemon_looked_serves_again_before_the_first_look(rig: Rig) -> None:
+    async with running(rig):
+        rig.loop.found_stopped("a", "image of a")
+        await rig.deploy("a")
+        await rig.until(lambda: rig.loop.state.live == "a")
+    assert rig.told.of(ContainerLost) == []
+
+
+async def test_a_crash_loop_is_called_one_and_slows_down(rig: Rig) -> None:
+    rig.now = 1000.0
+    async with running(rig):
+        await rig.live("a")
+        for _ in range(3):
+            rig.deploys.live = None
+            rig.loop.lost(lost("a"))
+            await rig.until(lambda: rig.loop.state.lost)
+            rig.now = rig.loop.state.retry_at
+            rig.loop.hold("")  # look at the clock
+            await rig.deploy("a")
+            await rig.until(lambda: rig.loop.state.live)
+    assert [event.failure.summary for event in rig.told.of(ContainerLost)] == [
+        "it ended",
+        "it ended (2 times in a row: a crash loop; it is started again in 1.0 s)",
+        "it ended (3 times in a row: a crash loop; it is started again in 2.0 s)",
+    ]
+
+
+async def test_what_cannot_be_put_back_is_a_crash_loop_too(rig: Rig) -> None:
+    rig.now = 1000.0
+    async with running(rig):
+        await rig.live("a")
+        rig.deploys.live = None
+        rig.loop.lost(lost("a"))
+        await rig.deploy("a", UserError(Failure("container", "no database")))
+        await rig.until(lambda: rig.loop.state.losses)
+        rig.now = rig.loop.state.retry_at
+        rig.loop.hold("")
+        await rig.deploy("a")
+        await rig.until(lambda: rig.loop.state.live)
+    failure = rig.told.of(DeployFinished)[1].failure
+    assert failure
+    assert failure.summary == "no database (2 times in a row: a crash loop; it is started again in 1.0 s)"
 
 
 async def test_a_roll_back_during_a_build_leaves_that_build_alone(rig: Rig) -> None:

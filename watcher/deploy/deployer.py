@@ -3,7 +3,8 @@
 With the front a new container comes up beside the old one, is asked until it answers, and gets the traffic in
 one step; the old one is kept for the soak time, to take the traffic back, then drained and removed. With
 `recreate` the container publishes the ports itself: the old one is stopped first, and started again when the
-new one fails. Which container is live is written in Docker (name and labels); there is no state file.
+new one fails, in its soak time too. Which container is live is written in Docker (name and labels); there is
+no state file.
 """
 
 from __future__ import annotations
@@ -11,30 +12,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-import traceback
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from watcher import labels
+from watcher.deploy import found as finds
 from watcher.deploy import names, ready
-from watcher.deploy.model import ContainerRecipe, Live, Phases, Policy, Published, backends, fits
+from watcher.deploy.background import Background
+from watcher.deploy.model import ContainerRecipe, Live, Phases, Policy, Published, backends
 from watcher.diagnose import container_failure
 from watcher.engine import Container, Engine, EngineError, EngineEvent
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Front
-from watcher.observe import (
-    ContainerLost,
-    DeployFinished,
-    DeployOutcome,
-    Failure,
-    InternalError,
-    Notice,
-    Observer,
-)
+from watcher.observe import ContainerLost, DeployFinished, DeployOutcome, Failure, Notice, Observer
 from watcher.reconcile import Deployed
 
-RESTART_PATIENCE = 5.0  # seconds that a container which somebody else restarted may take to answer again
+RESTART_PATIENCE = 5.0  # seconds that a container which was started again may take to answer
 
 
 class ContainerDeployer:
@@ -54,15 +47,15 @@ class ContainerDeployer:
         self.recipe, self.policy = recipe, policy
         self._engine, self._fronts, self._observer = engine, fronts, observer
         self._on_lost, self._on_rolled_back = on_lost, on_rolled_back
+        self._background = Background(recipe, engine=engine, fronts=fronts, policy=policy, observer=observer)
         # Who is live changes under this lock only, so that what is told of it is told in its order.
         self._turn = asyncio.Lock()
         self._live: Live | None = None
-        # Kept running for the soak time, or stopped while it is replaced in place.
+        # Takes the traffic back if the live one fails: runs on behind the front, is stopped in `recreate`.
         self._previous: Live | None = None
-        self._lost: Live | None = None  # was live and ended by itself; replaced by the next deploy
+        self._lost: Live | None = None  # was live and ended by itself; goes once another one is live
         self._soaking: asyncio.Task[None] | None = None
-        self._background: set[asyncio.Task[None]] = set()
-        self._retiring: set[str] = set()
+        self._deploying = False
         self._candidates: set[str] = set()
         self._unfit: set[str] = set()
 
@@ -77,10 +70,15 @@ class ContainerDeployer:
         return self._live
 
     @property
+    def lost(self) -> Live | None:
+        """The container that served last, when none does."""
+        return self._lost
+
+    @property
     def needed(self) -> frozenset[str]:
         """Ids of the containers that serve, may serve again, come up or are drained, and of their images."""
-        lives = [live for live in (self._live, self._previous) if live]
-        ids = (*self._candidates, *self._retiring)
+        lives = [live for live in (self._live, self._previous, self._lost) if live]
+        ids = (*self._candidates, *self._background.retiring)
         return frozenset((*ids, *(live.id for live in lives), *(live.image for live in lives)))
 
     @property
@@ -95,7 +93,16 @@ class ContainerDeployer:
         async with self._turn:
             if same := await self._unchanged(revision, image):
                 return same
-            self._end_soak()
+        self._deploying = True
+        try:
+            return await self._replace(revision, image)
+        except UserError:
+            self._unfit.add(image)
+            raise
+        finally:
+            self._candidates, self._deploying = set(), False
+
+    async def _replace(self, revision: str, image: str) -> Deployed:
         clock = Phases()
         await self.recipe.prepare()
         candidate = await self._create(revision, image, clock)
@@ -109,16 +116,13 @@ class ContainerDeployer:
                 self._switch(live)
                 clock.mark("switch")
                 await names.take(self._engine, self.recipe, live.id, self._warn)
-        except BaseException as error:
-            if isinstance(error, UserError):
-                self._unfit.add(image)
-            await asyncio.shield(self._spawn(self._discard(candidate)))
+        except BaseException:
+            if not self._is_live(candidate):
+                await self._background.discard(candidate)
             raise
-        finally:
-            self._candidates = set()
         self._unfit.discard(image)
         # It may have ended between its answer and the switch, when nobody listened for its end yet.
-        self._spawn(self._check_quietly())
+        self._background.spawn(self._check_quietly())
         return Deployed(live.id, DeployOutcome.LIVE, clock.done)
 
     async def _unchanged(self, revision: str, image: str) -> Deployed | None:
@@ -148,7 +152,7 @@ class ContainerDeployer:
             await recipe.created(container)
         except BaseException as error:
             if container:
-                await asyncio.shield(self._spawn(self._discard(container)))
+                await self._background.discard(container)
             if isinstance(error, EngineError):
                 failure = Failure("container", f"the container {name} cannot be created: {error}")
                 raise UserError(failure) from error
@@ -174,50 +178,40 @@ class ContainerDeployer:
         async with self._turn:
             # From here on its end is our doing, not a loss.
             old, self._live = self._live, None
-            self._previous = old
+            self._keep(old)
         try:
             for stopped in (old, self._lost):
                 if stopped:
                     await self._engine.stop(stopped.id, self.recipe.stop_timeout)
             clock.mark("stop")
-            live = await self._bring_up(candidate, revision, image, clock)
+            return await self._bring_up(candidate, revision, image, clock)
         except BaseException:
             if old:
-                await asyncio.shield(self._spawn(self._bring_back(candidate, old)))
+                await asyncio.shield(self._background.spawn(self._put_back(candidate, old)))
             raise
-        self._previous = None
-        if old:
-            self._retire(old)
-        return live
 
-    async def _bring_back(self, candidate: str, old: Live) -> None:
-        self._previous = None
-        try:
-            await self._discard(candidate)
-            await self._engine.start(old.id)
-        except (EngineError, EngineUnavailable) as error:
-            self._lost = old
-            self._warn(f"the container before it could not be started again: {error}")
-            return
-        self._live = replace(old, since=time.monotonic())
-
-    async def _discard(self, container: str) -> None:
-        with contextlib.suppress(EngineError, EngineUnavailable):
-            await self._engine.remove(container)
+    async def _put_back(self, candidate: str, old: Live) -> None:
+        async with self._turn:
+            self._take_previous()
+            await self._background.discard(candidate)
+            try:
+                await self._engine.start(old.id)
+            except (EngineError, EngineUnavailable) as error:
+                summary = f"the container before it could not be started again: {error}"
+                self._tell_lost(old, Failure("container", summary))
+            else:
+                self._live = replace(old, since=time.monotonic())
 
     def _switch(self, live: Live) -> None:
         old, self._live = self._live, live
         self._point_fronts()
+        if self._fronts:
+            self._keep(old)
         if self._lost:
-            self._retire(self._lost)
+            self._background.retire(self._lost)
             self._lost = None
-        if old is None:
-            return
-        if self._fronts and self.policy.soak:
-            self._previous = old
-            self._soaking = asyncio.create_task(self._soak(old))
-        else:
-            self._retire(old)
+        if self._previous:
+            self._soaking = asyncio.create_task(self._soak())
 
     def _point_fronts(self) -> None:
         for port, front in self._fronts.items():
@@ -228,15 +222,11 @@ class ContainerDeployer:
 
     # After the switch.
 
-    async def _soak(self, old: Live) -> None:
-        await asyncio.sleep(self.policy.soak)
-        self._previous = self._soaking = None
-        self._retire(old)
-
-    def _end_soak(self) -> None:
-        """A newer deploy begins: the live container has proven itself enough."""
-        if previous := self._take_previous():
-            self._retire(previous)
+    def _keep(self, old: Live | None) -> None:
+        """From now on `old` takes the traffic back if need be; the one that was kept before goes."""
+        if before := self._take_previous():
+            self._background.retire(before)
+        self._previous = old
 
     def _take_previous(self) -> Live | None:
         """The container that could take the traffic back; from now on it is not kept for that any more."""
@@ -245,34 +235,11 @@ class ContainerDeployer:
         previous, self._previous, self._soaking = self._previous, None, None
         return previous
 
-    def _retire(self, old: Live) -> None:
-        self._retiring.add(old.id)
-        self._spawn(self._drain_and_remove(old))
-
-    async def _drain_and_remove(self, old: Live) -> None:
-        try:
-            for port, front in self._fronts.items():
-                backend = old.backends.get(port)
-                if backend and backend != front.backend:
-                    await front.drain(backend, self.policy.drain)
-            with contextlib.suppress(EngineError, EngineUnavailable):
-                await self._engine.stop(old.id, self.recipe.stop_timeout)
-                await self._engine.remove(old.id)
-        finally:
-            self._retiring.discard(old.id)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Work that nobody may wait for; if it fails that is told all the same."""
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._background.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            text = "".join(traceback.format_exception(error))
-            self._observer.notify(InternalError(service=self.recipe.service, where="deploy", traceback=text))
+    async def _soak(self) -> None:
+        await asyncio.sleep(self.policy.soak)
+        async with self._turn:
+            self._soaking = None
+            self._keep(None)
 
     # What the engine says.
 
@@ -283,10 +250,18 @@ class ContainerDeployer:
         if event.action in ("die", "start"):
             await self.check()
         elif event.action == "health_status: unhealthy":
-            async with self._turn:
-                if self._previous and self._is_live(event.container):
-                    found = await self._engine.container(event.container)
-                    await self._gone("the container's HEALTHCHECK says unhealthy", found)
+            await self._unhealthy(event.container)
+
+    async def _unhealthy(self, container: str) -> None:
+        """In its soak time the container before takes over; later there is none, and it serves on."""
+        async with self._turn:
+            if not self._is_live(container):
+                return
+            summary = "the container's HEALTHCHECK says unhealthy"
+            if self._previous:
+                await self._gone(summary, await self._engine.container(container))
+            else:
+                self._warn(f"{summary}; it serves on, because there is no container to go back to")
 
     def _is_live(self, container: str) -> bool:
         return self._live is not None and container == self._live.id
@@ -314,41 +289,71 @@ class ContainerDeployer:
 
     async def _follow(self, live: Live) -> None:
         """Somebody else restarted the live container: its loopback ports are new ones."""
-        policy = replace(self.policy, startup_timeout=min(RESTART_PATIENCE, self.policy.startup_timeout))
         for front in self._fronts.values():
             front.switch(None)
         try:
-            reached = await ready.until_ready(self._engine, self.recipe, policy, live.id, live.revision)
+            self._live = await self._answering(live)
         except UserError:
             await self._gone("the container was restarted and did not answer", None)
             return
-        self._live = replace(live, backends=reached)
         self._point_fronts()
+
+    async def _answering(self, live: Live) -> Live:
+        """A container that was started again, once it answers; raises UserError when it does not soon."""
+        patience = min(RESTART_PATIENCE, self.policy.startup_timeout)
+        policy = replace(self.policy, startup_timeout=patience)
+        reached = await ready.until_ready(self._engine, self.recipe, policy, live.id, live.revision)
+        return replace(live, backends=reached)
 
     async def _gone(self, summary: str, found: Container | None) -> None:
         """The live container failed by itself: the one before takes over, or everybody waits."""
         live, previous = self._live, self._take_previous()
         if live is None:
             return
-        self._live = previous
+        self._live = previous if self._fronts else None
         self._point_fronts()
         failure = await ready.why(self._engine, live.id, found, summary)
-        service = self.recipe.service
         if previous is None:
-            self._lost = live
-            # Whether it is started again is decided here, not by the engine's restart policy.
+            # Whether it is started again is decided by the loop, not by the engine's restart policy.
             with contextlib.suppress(EngineError, EngineUnavailable):
                 await self._engine.stop(live.id, self.recipe.stop_timeout)
-            self._on_lost(
-                ContainerLost(service=service, revision=live.revision, container=live.id, failure=failure)
-            )
+            self._tell_lost(live, failure)
             return
         self._unfit.add(live.image)
-        await self._discard(live.id)
-        await names.take(self._engine, self.recipe, previous.id, self._warn)
+        await self._background.discard(live.id)
+        self._tell_rolled_back(live, previous, failure)
+        if self._fronts or await self._start_again(previous):
+            await names.take(self._engine, self.recipe, previous.id, self._warn)
+            # What ended the one may have ended the other too.
+            self._background.spawn(self._check_quietly())
+
+    async def _start_again(self, previous: Live) -> bool:
+        """Whether a container that was stopped to make way serves again; if not, that is told."""
+        try:
+            await self._engine.start(previous.id)
+            self._live = await self._answering(previous)
+        except (UserError, EngineError, EngineUnavailable) as error:
+            summary = f"the container before it could not be started again: {error}"
+            self._tell_lost(previous, Failure("container", summary))
+            return False
+        return True
+
+    def _tell_lost(self, live: Live, failure: Failure) -> None:
+        self._lost = live
+        self._on_lost(
+            ContainerLost(
+                service=self.recipe.service,
+                revision=live.revision,
+                container=live.id,
+                image=live.image,
+                failure=failure,
+            )
+        )
+
+    def _tell_rolled_back(self, live: Live, previous: Live, failure: Failure) -> None:
         self._on_rolled_back(
             DeployFinished(
-                service=service,
+                service=self.recipe.service,
                 revision=live.revision,
                 image=live.image,
                 outcome=DeployOutcome.ROLLED_BACK,
@@ -357,52 +362,47 @@ class ContainerDeployer:
                 failure=failure,
             )
         )
-        self._spawn(self._check_quietly())  # what ended the one may have ended the other too
 
     # Beginning and end.
 
     async def adopt(self) -> str | None:
         """Keep what is serving already, and remove what a killed daemon left half-done; the live revision."""
-        recipe = self.recipe
-        mine = await self._engine.containers(labels=labels.selector(recipe.project, recipe.service))
-        running = [item for item in mine if item.running]
-        running.sort(key=lambda item: (item.name != recipe.name, item.name))
-        for item in running:
-            found = await self._engine.container(item.id)
-            if found and await self._serves(found):
-                revision, digest = item.labels.get(labels.REVISION, ""), item.labels.get(labels.CONFIG, "")
-                reached = backends(recipe, found, revision)
-                self._live = Live(item.id, item.image, revision, digest, reached, time.monotonic())
+        async with self._turn:
+            found = await finds.serving(
+                self._engine, self.recipe, self.policy, behind_front=bool(self._fronts)
+            )
+            if found:
+                self._live = found
                 self._point_fronts()
-                break
-        kept = self._live.id if self._live else ""
-        for item in mine:
-            if item.id != kept:
-                await self._discard(item.id)
-        if self._live:
-            await names.take(self._engine, recipe, self._live.id, self._warn)
+                await names.take(self._engine, self.recipe, found.id, self._warn)
+            else:
+                self._lost = await finds.stopped(self._engine, self.recipe)
+        await self.tidy()
         return self.live
 
-    async def _serves(self, found: Container) -> bool:
-        """Whether a running container was live: one that has the name was, another must answer first."""
-        if not fits(self.recipe, found, behind_front=bool(self._fronts)):
-            return False
-        return found.name == self.recipe.name or (await ready.answer(self.recipe, self.policy, found)).ready
+    async def tidy(self) -> None:
+        """Remove containers of this service that nobody needs: left by a killed daemon, or while the engine
+        was away. Raises EngineUnavailable.
+        """
+        async with self._turn:
+            for item in await finds.ours(self._engine, self.recipe):
+                # What a deploy under way has just made may not be known yet.
+                if item.id not in self.needed and not self._deploying:
+                    await self._background.discard(item.id)
 
     async def clear_the_way(self) -> None:
         """Remove containers of this service that publish the ports themselves, which the front will own."""
-        recipe = self.recipe
-        for item in await self._engine.containers(labels=labels.selector(recipe.project, recipe.service)):
-            found = await self._engine.container(item.id)
-            if found and found.running and not fits(recipe, found, behind_front=bool(self._fronts)):
-                await self._engine.stop(item.id, recipe.stop_timeout)
-                await self._engine.remove(item.id)
+        for item in await finds.misfits(self._engine, self.recipe, behind_front=bool(self._fronts)):
+            await self._engine.stop(item.id, self.recipe.stop_timeout)
+            await self._engine.remove(item.id)
 
     async def close(self, *, stop: bool) -> None:
         """End background work; with `stop` the live container too. Old containers are removed either way."""
-        self._end_soak()
-        while self._background:
-            await asyncio.wait(self._background)
+        self._keep(None)
+        if self._lost:
+            self._background.retire(self._lost)
+            self._lost = None
+        await self._background.done()
         if stop and (live := self._live):
             self._live = None
             try:

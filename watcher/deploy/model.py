@@ -128,14 +128,3 @@ def backends(recipe: ContainerRecipe, found: Container, revision: str) -> dict[i
             host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
             reached[port] = Backend(host, host_port, revision)
     return reached
-
-
-def fits(recipe: ContainerRecipe, found: Container, *, behind_front: bool) -> bool:
-    """Whether a container is published as this strategy publishes: behind the front, or by itself."""
-    if set(backends(recipe, found, "")) != set(recipe.ports):
-        return False
-    wanted = {port for bound in recipe.published.values() for _, port in bound if port}
-    if not wanted:
-        return True
-    direct = bool(wanted & {port for bound in found.ports.values() for _, port in bound})
-    return direct != behind_front

@@ -20,8 +20,17 @@ def _is_ours(recipe: ContainerRecipe, found: Container) -> bool:
     return labels.is_app(found.labels, recipe.project, recipe.service)
 
 
+def _aside(recipe: ContainerRecipe) -> str:
+    return f"{recipe.name}.old-"
+
+
+def has_stepped_aside(recipe: ContainerRecipe, found: Container) -> bool:
+    """Whether it was live and made way for another."""
+    return found.name.startswith(_aside(recipe))
+
+
 async def _step_aside(engine: Engine, recipe: ContainerRecipe, container: str) -> None:
-    await engine.rename(container, f"{recipe.name}.old-{container[:12]}")
+    await engine.rename(container, f"{_aside(recipe)}{container[:12]}")
 
 
 async def free(engine: Engine, recipe: ContainerRecipe, name: str, in_use: Collection[str]) -> None:

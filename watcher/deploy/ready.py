@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 
 from watcher import probe
@@ -38,7 +37,8 @@ async def until_ready(
 
     Raises UserError with its last lines when it ends, turns unhealthy, or `startup_timeout` is up.
     """
-    pause, deadline = probe.FIRST_PAUSE, time.monotonic() + policy.startup_timeout
+    clock = asyncio.get_running_loop().time
+    pause, deadline = probe.FIRST_PAUSE, clock() + policy.startup_timeout
     found = await engine.container(container)
     while True:
         said = await answer(recipe, policy, found) if found and found.running else None
@@ -52,7 +52,7 @@ async def until_ready(
         reached = backends(recipe, found, revision)
         if said and said.ready and set(reached) == set(recipe.ports):
             return reached
-        if time.monotonic() > deadline:
+        if clock() > deadline:
             log = await engine.logs(container, tail=LOG_LINES)
             port, last = next(iter(recipe.ports), 0), said.text if said else "it was not running"
             raise UserError(not_ready(policy.startup_timeout, port, last, log))

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import pytest
+
+from tests.unit.deploy.virtual import VirtualLoop
+from tests.unit.deploy.world import World
+from watcher import probe
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The world of these tests is in memory: its clock jumps."""
+    return {"virtual": VirtualLoop}
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """An engine in memory, and one service behind the front."""
+    made = World()
+    monkeypatch.setattr(probe, "http", made.answer)
+    yield made
+    await made.end()
+
+
+@pytest.fixture
+async def recreating(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """An engine in memory, and one service that publishes its port itself."""
+    made = World(fronts=False)
+    monkeypatch.setattr(probe, "http", made.answer)
+    yield made
+    await made.end()

@@ -1,0 +1,458 @@
+"""Histories of one service's containers: who has the traffic, what is told, what is left."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.unit.deploy.world import NAME, World, outcomes
+from watcher import labels
+from watcher.deploy import Policy
+from watcher.engine import EngineError
+from watcher.errors import EngineUnavailable, UserError
+from watcher.observe import ContainerLost, DeployOutcome
+from watcher.reconcile import Deployed
+
+# The straight way.
+
+
+async def test_the_new_one_comes_up_beside_the_old_and_gets_the_traffic_and_the_name(world: World) -> None:
+    daemon = await world.begin()
+    first = await world.good("one")
+    assert await world.named() == {NAME: "running"}
+    second = await world.good("two")
+    assert await world.serving() == "two"
+    assert await world.named() == {NAME: "running", f"{NAME}.old-{first[:12]}": "running"}
+    assert daemon.front.pointed == ["one", "two"], "there was always somebody to ask"
+    await world.settle()
+    assert [item.id for item in await world.mine()] == [second]
+    assert [backend.revision for backend in daemon.front.drained] == ["one"]
+    await world.hold()
+
+
+async def test_the_phases_of_a_deploy_are_told(world: World) -> None:
+    await world.begin()
+    deployed = await world.deploy("one", world.image())
+    assert isinstance(deployed, Deployed)
+    assert [name for name, _ in deployed.phases] == ["create", "start", "ready", "switch"]
+
+
+async def test_the_same_image_in_the_same_circumstances_is_not_replaced(world: World) -> None:
+    daemon = await world.begin()
+    image = world.image()
+    container = await world.good("one", image)
+    same = await world.deploy("two", image)
+    assert same == Deployed(container, DeployOutcome.UNCHANGED)
+    assert daemon.front.pointed == ["one", "two"]
+    world.recipe.digest = "told otherwise"
+    assert await world.good("three", image) != container
+
+
+async def test_a_newer_save_in_the_soak_time_leaves_one_container(world: World) -> None:
+    await world.begin()
+    for number in range(4):
+        await world.good(f"r{number}")
+    await world.settle()
+    assert await world.named() == {NAME: "running"}
+    assert await world.serving() == "r3"
+
+
+# New containers that fail.
+
+
+@pytest.mark.parametrize("how", ["ends", "silent", "unhealthy"])
+async def test_a_new_one_that_fails_leaves_the_old_one_alone(world: World, how: str) -> None:
+    daemon = await world.begin()
+    before = await world.good("good")
+    image = world.image(exit_code=3 if how == "ends" else None, silent=True)
+    deploy = asyncio.create_task(world.deploy("bad", image))
+    if how == "unhealthy":
+        while len(await world.mine()) < 2 or not all(item.running for item in await world.mine()):
+            await asyncio.sleep(0.01)
+        (new,) = (item.id for item in await world.mine() if item.id != before)
+        world.say_unhealthy(new)
+    error = await deploy
+    assert isinstance(error, UserError)
+    assert error.failure.lines == ("what it says",)
+    said = {"ends": "exit status 3", "silent": "within 30 s", "unhealthy": "HEALTHCHECK"}[how]
+    assert said in error.failure.summary
+    assert image in daemon.deployer.unfit
+    assert daemon.front.pointed == ["good"]
+    await world.settle()
+    assert [item.id for item in await world.mine()] == [before]
+    await world.hold()
+
+
+async def test_one_that_dies_in_its_soak_time_is_rolled_back_at_once(world: World) -> None:
+    daemon = await world.begin()
+    before = await world.good("good")
+    bad = await world.good("bad", image := world.image())
+    world.engine.end(bad, 2)
+    await asyncio.sleep(0.1)
+    assert await world.serving() == "good"
+    assert outcomes(daemon) == ["rolled_back bad"]
+    assert image in daemon.deployer.unfit
+    await world.settle()
+    assert await world.named() == {NAME: "running"}
+    assert (await world.mine())[0].id == before
+    await world.hold()
+
+
+async def test_one_that_turns_unhealthy_in_its_soak_time_is_rolled_back(world: World) -> None:
+    daemon = await world.begin()
+    await world.good("good")
+    world.say_unhealthy(await world.good("bad"))
+    await asyncio.sleep(0.1)
+    assert await world.serving() == "good"
+    assert outcomes(daemon) == ["rolled_back bad"]
+    await world.settle()
+    await world.hold()
+
+
+async def test_one_that_turns_unhealthy_later_serves_on_and_that_is_said(world: World) -> None:
+    daemon = await world.begin()
+    container = await world.good("good")
+    await world.settle()
+    world.say_unhealthy(container)
+    await asyncio.sleep(0.1)
+    assert await world.serving() == "good"
+    assert len(outcomes(daemon)) == 1
+    assert "unhealthy" in outcomes(daemon)[0]
+
+
+async def test_one_that_dies_while_the_next_comes_up_gives_the_traffic_back(world: World) -> None:
+    """The next may never get ready: until it has, the last good one is kept."""
+    daemon = await world.begin()
+    await world.good("good")
+    dying = await world.good("dying")
+    deploy = asyncio.create_task(world.deploy("silent", world.image(silent=True)))
+    await asyncio.sleep(1.0)
+    world.engine.end(dying, 1)
+    await asyncio.sleep(0.1)
+    assert await world.serving() == "good"
+    assert isinstance(await deploy, UserError)
+    assert outcomes(daemon) == ["rolled_back dying"]
+    await world.settle()
+    await world.hold()
+
+
+async def test_one_that_ended_between_its_answer_and_the_switch_is_noticed(world: World) -> None:
+    daemon = await world.begin()
+    await world.good("good")
+
+    def rule(number: int, name: str, done: bool) -> None:
+        if name == "container" and done and daemon.deployer.live == "bad":
+            new = daemon.deployer.container
+            assert new
+            box = world.engine._boxes.get(new.id)
+            if box and box.shown.running:
+                world.engine.end(new.id, 1)
+
+    daemon.engine.rule = rule
+    await world.deploy("bad", world.image())
+    await world.settle()
+    assert await world.serving() == "good"
+    await world.hold()
+
+
+async def test_both_ending_together_is_a_loss(world: World) -> None:
+    daemon = await world.begin()
+    one, two = await world.good("one"), await world.good("two")
+    world.engine.end(one, 1)
+    world.engine.end(two, 1)
+    await world.settle()
+    assert outcomes(daemon) == ["rolled_back two", "lost one"]
+    assert daemon.front.backend is None, "requests wait"
+    await world.hold()
+    await world.good("three")
+    await world.settle()
+    assert await world.named() == {NAME: "running"}
+
+
+# The live one and what others do to it.
+
+
+async def test_a_live_one_that_ends_is_told_with_its_last_lines_and_goes_once_another_is_live(
+    world: World,
+) -> None:
+    daemon = await world.begin()
+    container = await world.good("one", image := world.image())
+    await world.settle()
+    world.engine.end(container, 137)
+    await asyncio.sleep(0.1)
+    (lost,) = daemon.of(ContainerLost)
+    assert (lost.revision, lost.container, lost.image) == ("one", container, image)
+    assert "exit status 137" in lost.failure.summary
+    assert lost.failure.lines == ("what it says",)
+    assert {container, image} <= daemon.deployer.needed, "it may be looked at, and put back"
+    await world.good("one", image)
+    await world.settle()
+    assert container not in {item.id for item in await world.mine()}
+    await world.hold()
+
+
+async def test_a_live_one_that_somebody_removed_is_told(world: World) -> None:
+    daemon = await world.begin()
+    container = await world.good("one")
+    await world.settle()
+    await world.engine.remove(container)
+    await asyncio.sleep(0.1)
+    assert outcomes(daemon) == ["lost one"]
+    await world.hold()
+
+
+async def test_a_live_one_that_somebody_restarted_is_followed_to_its_new_port(world: World) -> None:
+    daemon = await world.begin()
+    container = await world.good("one")
+    await world.settle()
+    before = daemon.front.backend
+    box = world.engine._boxes[container]
+    box.shown = type(box.shown)(**{**_fields(box.shown), "state": "exited", "ports": {}})
+    await world.engine.start(container)  # its end was not seen in time
+    await world.settle()
+    assert daemon.front.backend not in (before, None)
+    assert await world.serving() == "one"
+    assert outcomes(daemon) == []
+    await world.hold()
+
+
+def _fields(shown: object) -> dict[str, object]:
+    return {name: getattr(shown, name) for name in shown.__slots__}  # type: ignore[attr-defined]
+
+
+async def test_a_restarted_one_that_does_not_answer_is_lost(world: World) -> None:
+    daemon = await world.begin()
+    container = await world.good("one", image := world.image())
+    await world.settle()
+    world.silent.add(image)
+    box = world.engine._boxes[container]
+    box.shown = type(box.shown)(**{**_fields(box.shown), "state": "exited", "ports": {}})
+    await world.engine.start(container)
+    await world.settle()
+    assert outcomes(daemon) == ["lost one"]
+    await world.hold()
+
+
+async def test_a_live_one_that_somebody_renamed_gets_its_name_back(world: World) -> None:
+    daemon = await world.begin()
+    container = await world.good("one")
+    await world.settle()
+    await world.engine.rename(container, "mine-now")
+    await daemon.deployer.check()
+    assert await world.named() == {NAME: "running"}
+
+
+async def test_events_of_other_containers_are_not_our_business(world: World) -> None:
+    daemon = await world.begin()
+    await world.good("one")
+    labelled = {"Labels": {labels.PROJECT: world.recipe.project}}
+    world.engine.end(await world.stranger("other", **labelled), 1)
+    world.strangers.clear()
+    await world.settle()
+    assert outcomes(daemon) == []
+    await world.hold()
+
+
+# Strangers.
+
+
+async def test_a_name_that_a_stranger_has_is_left_to_it_and_the_service_goes_live(world: World) -> None:
+    daemon = await world.begin()
+    await world.stranger(NAME)
+    await world.good("one")
+    assert await world.serving() == "one"
+    assert outcomes(daemon) == [
+        f"the live container could not be named {NAME}: a container that is not the watcher's has that name"
+    ]
+    await world.good("two")
+    await world.settle()
+    assert await world.serving() == "two"
+    await world.hold()
+
+
+async def test_a_stranger_with_a_candidates_name_is_a_failure_that_names_it(world: World) -> None:
+    await world.begin()
+    await world.good("one")
+    await world.stranger(f"{NAME}.{'a' * 12}")
+    error = await world.deploy("a" * 64, world.image())
+    assert isinstance(error, UserError)
+    assert "already in use" in error.failure.summary
+    await world.settle()
+    assert await world.serving() == "one"
+    await world.hold()
+
+
+async def test_a_stranger_on_the_port_is_a_failure_and_the_old_one_comes_back(recreating: World) -> None:
+    world = recreating
+    await world.begin()
+    await world.good("one")
+    (live,) = await world.mine()
+    await world.engine.stop(live.id, 0)
+    bindings = {"9000/tcp": [{"HostIp": "127.0.0.1", "HostPort": "9000"}]}
+    await world.stranger("other", HostConfig={"PortBindings": bindings})
+    error = await world.deploy("two", world.image())
+    assert isinstance(error, UserError)
+    assert "port is already allocated" in error.failure.summary
+    await world.untouched()
+
+
+# Recreate.
+
+
+async def test_recreate_stops_the_old_one_first_and_keeps_it_for_the_soak_time(recreating: World) -> None:
+    world = recreating
+    await world.begin()
+    first = await world.good("one")
+    deployed = await world.deploy("two", world.image())
+    assert isinstance(deployed, Deployed)
+    assert [name for name, _ in deployed.phases] == ["create", "stop", "start", "ready", "switch"]
+    assert await world.serving() == "two"
+    assert await world.named() == {NAME: "running", f"{NAME}.old-{first[:12]}": "exited"}
+    await world.settle()
+    assert await world.named() == {NAME: "running"}
+    await world.hold()
+
+
+@pytest.mark.parametrize("how", ["ends", "silent"])
+async def test_recreate_brings_the_old_one_back_when_the_new_one_fails(recreating: World, how: str) -> None:
+    world = recreating
+    daemon = await world.begin()
+    first = await world.good("one")
+    error = await world.deploy("bad", world.image(exit_code=1 if how == "ends" else None, silent=True))
+    assert isinstance(error, UserError)
+    assert await world.serving() == "one"
+    assert daemon.deployer.live == "one"
+    await world.settle()
+    assert [item.id for item in await world.mine()] == [first]
+    assert outcomes(daemon) == []
+    await world.hold()
+
+
+async def test_recreate_brings_the_old_one_back_when_the_new_one_dies_in_its_soak_time(
+    recreating: World,
+) -> None:
+    world = recreating
+    daemon = await world.begin()
+    first = await world.good("one")
+    world.engine.end(await world.good("bad"), 1)
+    await asyncio.sleep(0.1)
+    assert await world.serving() == "one"
+    assert outcomes(daemon) == ["rolled_back bad"]
+    await world.settle()
+    assert [item.id for item in await world.mine()] == [first]
+    assert await world.named() == {NAME: "running"}
+    await world.hold()
+
+
+async def test_recreate_says_when_the_old_one_cannot_be_brought_back(recreating: World) -> None:
+    world = recreating
+    daemon = await world.begin()
+    first = await world.good("one")
+
+    def rule(number: int, name: str, done: bool) -> Exception | None:
+        refused = name == "start" and daemon.deployer.live is None and world.engine._boxes[first]
+        return EngineError("no") if refused and len(world.engine._boxes) == 1 else None
+
+    daemon.engine.rule = rule
+    assert isinstance(await world.deploy("bad", world.image(exit_code=1)), UserError)
+    (lost,) = daemon.of(ContainerLost)
+    assert "could not be started again: no" in lost.failure.summary
+    daemon.engine.rule = lambda *_: None
+    await world.hold()
+
+
+# Beginning and end.
+
+
+async def test_the_live_one_of_a_killed_daemon_is_adopted_as_it_runs(world: World) -> None:
+    before = await world.begin()
+    container = await world.good("one")
+    before.kill()
+    after = await world.begin()
+    assert after.deployer.live == "one"
+    assert after.front.pointed == ["one"]
+    assert [item.id for item in await world.mine()] == [container]
+    await world.hold()
+
+
+async def test_what_ended_while_no_daemon_looked_is_known_as_lost(world: World) -> None:
+    before = await world.begin()
+    container = await world.good("one", image := world.image())
+    before.kill()
+    world.engine.end(container, 137)
+    after = await world.begin()
+    assert after.deployer.container is None
+    lost = after.deployer.lost
+    assert lost
+    assert (lost.id, lost.revision, lost.image) == (container, "one", image)
+    await world.good("one", image)
+    await world.settle()
+    assert await world.named() == {NAME: "running"}
+
+
+async def test_one_that_publishes_the_port_itself_makes_way_for_the_front(recreating: World) -> None:
+    world = recreating
+    before = await world.begin()
+    await world.good("one")
+    before.kill()
+    world.fronts = True
+    after = await world.begin()
+    assert await world.mine() == []
+    assert after.deployer.live is None
+    await world.good("one")
+    await world.hold()
+
+
+async def test_the_end_leaves_nothing(world: World) -> None:
+    daemon = await world.begin()
+    await world.stranger("other")
+    await world.good("one")
+    await world.good("two")
+    await daemon.stop()
+    assert await world.mine() == []
+    await world.untouched()
+
+
+async def test_the_end_leaves_no_lost_container_either(world: World) -> None:
+    daemon = await world.begin()
+    container = await world.good("one")
+    await world.settle()
+    world.engine.end(container, 1)
+    await world.settle()
+    await daemon.stop()
+    assert await world.mine() == []
+
+
+async def test_the_end_may_leave_the_live_one(world: World) -> None:
+    daemon = await world.begin()
+    await world.good("one")
+    container = await world.good("two")
+    await daemon.deployer.close(stop=False)
+    assert [item.id for item in await world.mine()] == [container]
+
+
+async def test_an_end_without_an_engine_is_said(world: World) -> None:
+    daemon = await world.begin()
+    await world.good("one")
+    await world.settle()
+    daemon.engine.rule = lambda *_: EngineUnavailable("gone")
+    await daemon.stop()
+    assert outcomes(daemon) == ["the live container could not be stopped: gone"]
+
+
+async def test_a_service_without_ports_is_live_as_soon_as_it_runs(world: World) -> None:
+    world.recipe.ports = ()
+    world.fronts = False
+    await world.begin()
+    await world.good("one")
+    assert await world.named() == {NAME: "running"}
+
+
+async def test_without_a_soak_time_the_old_one_goes_at_once(world: World) -> None:
+    world.policy = Policy(soak=0.0, drain=0.0)
+    await world.begin()
+    await world.good("one")
+    await world.good("two")
+    await asyncio.sleep(0.01)
+    assert await world.named() == {NAME: "running"}

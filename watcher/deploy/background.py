@@ -1,0 +1,84 @@
+"""Work that a deploy leaves behind: containers that drain and go, tasks that nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from watcher.deploy.model import ContainerRecipe, Live, Policy
+from watcher.engine import Engine, EngineError
+from watcher.errors import EngineUnavailable
+from watcher.front import Front
+from watcher.observe import InternalError, Observer
+
+
+class Background:
+    """Drains and removes the old containers of one service."""
+
+    def __init__(
+        self,
+        recipe: ContainerRecipe,
+        *,
+        engine: Engine,
+        fronts: Mapping[int, Front],
+        policy: Policy,
+        observer: Observer,
+    ) -> None:
+        self._recipe, self._policy = recipe, policy
+        self._engine, self._fronts, self._observer = engine, fronts, observer
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._retiring: set[str] = set()
+
+    @property
+    def retiring(self) -> frozenset[str]:
+        """Ids of the containers that are drained or stopped now."""
+        return frozenset(self._retiring)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin work that nobody may wait for; if it fails that is told all the same."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            text = "".join(traceback.format_exception(error))
+            self._observer.notify(InternalError(service=self._recipe.service, where="deploy", traceback=text))
+
+    def retire(self, old: Live) -> None:
+        """Let a container that has the traffic no more finish what it has begun, then remove it."""
+        self._retiring.add(old.id)
+        self.spawn(self._drain_and_remove(old))
+
+    async def _drain_and_remove(self, old: Live) -> None:
+        try:
+            for port, front in self._fronts.items():
+                backend = old.backends.get(port)
+                if backend and backend != front.backend:
+                    await front.drain(backend, self._policy.drain)
+            with contextlib.suppress(EngineError, EngineUnavailable):
+                await self._engine.stop(old.id, self._recipe.stop_timeout)
+                await self._engine.remove(old.id)
+        finally:
+            self._retiring.discard(old.id)
+
+    async def discard(self, container: str) -> None:
+        """Remove a container at once, even when the caller is cancelled; an engine that is away forgets it.
+
+        What stays is found by its labels (`ContainerDeployer.tidy`).
+        """
+        await asyncio.shield(self.spawn(self._discard(container)))
+
+    async def _discard(self, container: str) -> None:
+        with contextlib.suppress(EngineError, EngineUnavailable):
+            await self._engine.remove(container)
+
+    async def done(self) -> None:
+        """Return when nothing is under way any more."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
