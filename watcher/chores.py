@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 from watcher.build import ImageBuilder
 from watcher.reconcile import Look
 from watcher.tree import Snapshot
 
+SPACE_EVERY = 60.0  # seconds between looks at the engine's disk
+
 
 class Prunes(Protocol):
     """Removes what is stale."""
+
+    def became_short(self) -> bool:
+        """Whether the engine's disk has become short of room since the last prune."""
+        ...
 
     async def prune(self) -> object:
         """Look at what is there, and remove what is stale; may be cancelled between two removals."""
@@ -18,10 +26,29 @@ class Prunes(Protocol):
 
 
 class IdleChores:
-    """What a service does when there is nothing to build."""
+    """What a service does when there is nothing to build: to be run after a deploy and every `every` seconds.
 
-    def __init__(self, builder: ImageBuilder, pruner: Prunes | None, *, export_builder: bool) -> None:
+    It prunes after a deploy, every `prune_every` seconds (0: not by the clock), and once when the engine's
+    disk becomes short of room.
+    """
+
+    def __init__(
+        self,
+        builder: ImageBuilder,
+        pruner: Prunes | None,
+        *,
+        export_builder: bool,
+        prune_every: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._builder, self._pruner, self._export = builder, pruner, export_builder
+        self._prune_every, self._clock = prune_every or float("inf"), clock
+        self._pruned = clock()
+
+    @property
+    def every(self) -> float:
+        """Seconds after which there may be something to do again, without a deploy."""
+        return min(SPACE_EVERY, self._prune_every) if self._pruner else float("inf")
 
     async def run(self, look: Look[Snapshot] | None) -> None:
         """Do what is due; `look` is set after a deploy. May be cancelled at any point."""
@@ -29,5 +56,10 @@ class IdleChores:
             await self._builder.tell_base(look)
             if self._export:
                 await self._builder.export_builder(look)
-        if self._pruner:
+        if self._pruner and (look is not None or self._due or self._pruner.became_short()):
             await self._pruner.prune()
+            self._pruned = self._clock()
+
+    @property
+    def _due(self) -> bool:
+        return self._clock() - self._pruned >= self._prune_every

@@ -230,16 +230,20 @@ def create(
         policy=PrunePolicy.of(settings.prune),
         needed=lambda: _needed(loop[0], deployer),
     )
+    chores = IdleChores(
+        builder,
+        pruner if settings.prune.enabled else None,
+        export_builder=settings.build.builder_image,
+        prune_every=settings.prune.interval,
+    )
     reconciler: Reconciler[Snapshot] = Reconciler(
         spec.name,
         builder=builder,
         deployer=deployer,
-        chores=IdleChores(
-            builder, pruner if settings.prune.enabled else None, export_builder=settings.build.builder_image
-        ),
+        chores=chores,
         observer=observer,
         limits=plan.Limits(settings.build.max_cancels, settings.build.max_wait),
-        chores_every=settings.prune.interval or float("inf"),
+        chores_every=chores.every,
     )
     loop.append(reconciler)
     context = spec.build.context if spec.build else settings.root

@@ -118,7 +118,9 @@ class PruneSettings(_Section):
     builder_label: Annotated[str, Field(pattern=r"^[^=\s]+=[^=\s]+$")] = "stage=builder"
     """Label by which the Dockerfile marks its compile stage; untagged images with it are stale."""
     interval: Seconds = 600.0
-    """Seconds between prunes when nothing is deployed; 0 = only after a deploy."""
+    """Seconds between prunes when nothing is deployed; 0 = only after a deploy, and when space runs short."""
+    min_free: ByteSize | None = None
+    """Free space of the engine's disk below which one final image stays; default: a tenth, at most 5 GiB."""
 
 
 class HttpSettings(_Section):

@@ -26,7 +26,7 @@ from tests.images import Made, archive, build, containerd
 from watcher import labels
 from watcher.engine import DockerEngine
 from watcher.observe import Event, Pruned
-from watcher.prune import Needed, Policy, Pruner, Report, Scope, as_json, rows, summary
+from watcher.prune import Needed, Policy, Pruner, Report, Scope, Unseen, as_json, rows, summary
 
 pytestmark = pytest.mark.engine
 
@@ -311,7 +311,14 @@ def pruner(machine: Machine, engine: DockerEngine, heard: Heard, *, all_projects
         builder_label=f"stage={machine.stage['stage']}",
         all_projects=all_projects,
     )
-    return Pruner(engine, heard, scope=machine.scope, policy=policy, needed=Needed, space=lambda _: None)
+    return Pruner(
+        engine,
+        heard,
+        scope=machine.scope,
+        policy=policy,
+        needed=Needed,
+        space=lambda _: Unseen("not looked at"),
+    )
 
 
 def present(machine: Machine) -> tuple[dict[str, list[str]], set[str]]:

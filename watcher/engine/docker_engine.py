@@ -122,6 +122,7 @@ class DockerEngine:
             endpoint=self.endpoint,
             architecture=raw.get("Architecture", ""),
             data_root=raw.get("DockerRootDir", ""),
+            host=raw.get("Name", ""),
             clock=convert.seconds(raw.get("SystemTime", 0)),
         )
 

@@ -34,7 +34,7 @@ class Removal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What the engine says of itself. `store` is the image store: overlay2, containerd …"""
+    """What the engine says of itself. `store` is overlay2, containerd …; `host` its machine's name."""
 
     version: str
     api: str
@@ -42,6 +42,7 @@ class EngineInfo:
     endpoint: str
     architecture: str
     data_root: str = ""
+    host: str = ""
     clock: float = 0.0  # the engine's own time, Unix seconds: what it compares creation times with
 
 

@@ -7,8 +7,21 @@
 The build cache is never pruned here: no record of it says which project made it.
 """
 
-from watcher.prune.model import Cache, Cause, Disk, Inventory, Kind, Needed, Policy, Scope, Verdict, Why
-from watcher.prune.pruner import Pruner, Report, free_space, given_back
+from watcher.prune.disk import free_space
+from watcher.prune.model import (
+    Cache,
+    Cause,
+    Disk,
+    Inventory,
+    Kind,
+    Needed,
+    Policy,
+    Scope,
+    Unseen,
+    Verdict,
+    Why,
+)
+from watcher.prune.pruner import Pruner, Report, given_back
 from watcher.prune.select import select_stale
 from watcher.prune.table import Row, as_json, rows, summary
 
@@ -24,6 +37,7 @@ __all__ = [
     "Report",
     "Row",
     "Scope",
+    "Unseen",
     "Verdict",
     "Why",
     "as_json",

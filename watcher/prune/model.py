@@ -110,10 +110,16 @@ class Disk:
     free: int
     total: int
 
-    @property
-    def low(self) -> bool:
-        """Whether so little is free that pruning should be eager."""
-        return self.free < min(LOW_SHARE * self.total, LOW_BYTES)
+    def low(self, least: int | None = None) -> bool:
+        """Whether less than `least` bytes are free, by default so little that pruning should be eager."""
+        return self.free < (min(LOW_SHARE * self.total, LOW_BYTES) if least is None else least)
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """The engine's disk cannot be measured from here, and why."""
+
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +131,26 @@ class Policy:
     builder_label: str = "stage=builder"
     all_projects: bool = False  # the article's rule: every untagged image with the label, whoever made it
     eager: bool = False
+    min_free: int | None = None  # bytes; None for what `Disk.low` takes by itself
 
     @classmethod
     def of(cls, settings: PruneSettings, *, all_projects: bool = False) -> Policy:
         """The policy that the settings ask for."""
-        return cls(settings.keep, settings.grace, settings.builder_label, all_projects)
+        return cls(
+            settings.keep,
+            settings.grace,
+            settings.builder_label,
+            all_projects,
+            min_free=settings.min_free,
+        )
 
-    def with_disk(self, disk: Disk | None) -> Policy:
+    def short(self, disk: Disk | Unseen) -> bool:
+        """Whether that is known to be too little space."""
+        return isinstance(disk, Disk) and disk.low(self.min_free)
+
+    def with_disk(self, disk: Disk | Unseen) -> Policy:
         """The policy for that much space; unchanged when it is not known or enough."""
-        return replace(self, eager=True) if disk and disk.low else self
+        return replace(self, eager=True) if self.short(disk) else self
 
     @property
     def kept_finals(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,8 @@ from dataclasses import dataclass, replace
 from watcher import labels, words
 from watcher.engine import Container, Engine, EngineError, EngineInfo, Image, Removal, Usage
 from watcher.observe import Notice, Observer, Pruned
-from watcher.prune.model import Cache, Cause, Disk, Inventory, Kind, Needed, Policy, Scope, Verdict
+from watcher.prune.disk import free_space
+from watcher.prune.model import Cache, Cause, Disk, Inventory, Kind, Needed, Policy, Scope, Unseen, Verdict
 from watcher.prune.select import select_stale
 
 
@@ -27,22 +27,12 @@ class Report:
     freed: int | None = None
     cached: int | None = None
     cache: Cache | None = None
-    disk: Disk | None = None
+    disk: Disk | Unseen | None = None
+    low: bool = False  # the disk has so little room that pruning was eager
     others: int = 0
     others_size: int = 0
     seconds: float = 0.0
     dry_run: bool = False
-
-
-def free_space(info: EngineInfo) -> Disk | None:
-    """Space where the engine keeps its data; None where that is not on this machine."""
-    if not info.data_root or not info.endpoint.startswith("unix://"):
-        return None
-    try:
-        usage = shutil.disk_usage(info.data_root)
-    except OSError:  # the engine's own machine is a virtual one, or we are in a container
-        return None
-    return Disk(usage.free, usage.total)
 
 
 def given_back(before: Usage, after: Usage, bound: int) -> tuple[int, int]:
@@ -74,11 +64,12 @@ class Pruner:
         scope: Scope,
         policy: Policy,
         needed: Callable[[], Needed] = Needed,
-        space: Callable[[EngineInfo], Disk | None] = free_space,
+        space: Callable[[EngineInfo], Disk | Unseen] = free_space,
     ) -> None:
         self._engine, self._observer = engine, observer
         self._scope, self._policy, self._needed, self._space = scope, policy, needed, space
         self._low = False
+        self._info: EngineInfo | None = None
 
     async def prune(self, *, dry_run: bool = False) -> Report:
         """Look at what is there and remove what is stale; with `dry_run` only say what would be.
@@ -86,6 +77,7 @@ class Pruner:
         Tells `Pruned`, also when it is cancelled after something was removed. Raises EngineUnavailable.
         """
         begun, info = time.monotonic(), await self._engine.info()
+        self._info = info
         disk = self._space(info)
         policy = self._policy.with_disk(disk)
         inventory = await self.inventory()
@@ -94,6 +86,7 @@ class Pruner:
         report = Report(
             verdicts=tuple(verdict for verdict in verdicts if verdict.kind is not Kind.OTHER),
             disk=disk,
+            low=policy.eager,
             others=len(foreign),
             others_size=sum(verdict.size for verdict in foreign),
             dry_run=dry_run,
@@ -104,6 +97,10 @@ class Pruner:
         report = await self._carry_out(report, begun)
         self._warn(report, info)
         return report
+
+    def became_short(self) -> bool:
+        """Whether the engine's disk became short of room since the last prune; the engine is not asked."""
+        return not self._low and self._info is not None and self._policy.short(self._space(self._info))
 
     async def inventory(self) -> Inventory:
         """What is there, with what a list does not say of the objects of this service."""
@@ -202,8 +199,8 @@ class Pruner:
     def _warn(self, report: Report, info: EngineInfo) -> None:
         """Say once that the engine's disk is nearly full, when pruning did not help."""
         disk = self._space(info)
-        was, self._low = self._low, bool(disk and disk.low)
-        if disk is None or not disk.low or was:
+        was, self._low = self._low, self._policy.short(disk)
+        if not isinstance(disk, Disk) or not self._low or was:
             return
         text = (
             f"the engine's disk has {words.size(disk.free)} of {words.size(disk.total)} free: "

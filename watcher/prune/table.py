@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from watcher import words
 from watcher.observe import short
-from watcher.prune.model import Kind, Verdict
+from watcher.prune.model import Disk, Kind, Unseen, Verdict
 from watcher.prune.pruner import Report
 
 
@@ -66,14 +66,18 @@ def summary(report: Report) -> tuple[str, ...]:
             f"{words.size(cache.mounts)}; {words.size(cache.reclaimable)} could be given back "
             "(`docker builder prune`), never done here: no record says whose it is"
         )
-    if disk := report.disk:
-        lines.append(f"the engine's disk has {words.size(disk.free)} of {words.size(disk.total)} free")
+    if isinstance(report.disk, Disk):
+        room = f"{words.size(report.disk.free)} of {words.size(report.disk.total)} free"
+        eager = ", which is little: only one final image is kept" if report.low else ""
+        lines.append(f"the engine's disk has {room}{eager}")
+    elif report.disk:
+        lines.append(f"how full the engine's disk is cannot be measured from here: {report.disk.why}")
     return tuple(lines)
 
 
 def as_json(report: Report) -> dict[str, Any]:
     """The whole report in plain values; sizes are bytes."""
-    cache, disk = report.cache, report.disk
+    cache = report.cache
     return {
         "dry_run": report.dry_run,
         "freed": report.freed,
@@ -94,8 +98,17 @@ def as_json(report: Report) -> dict[str, Any]:
         "others": {"images": report.others, "size": report.others_size},
         "build_cache": cache
         and {"size": cache.size, "reclaimable": cache.reclaimable, "mounts": cache.mounts},
-        "disk": disk and {"free": disk.free, "total": disk.total, "low": disk.low},
+        "disk": _disk(report),
     }
+
+
+def _disk(report: Report) -> dict[str, Any] | None:
+    match report.disk:
+        case Disk(free=free, total=total):
+            return {"free": free, "total": total, "low": report.low}
+        case Unseen(why=why):
+            return {"unseen": why}
+    return None
 
 
 def _total(verdicts: Iterable[Verdict]) -> int:

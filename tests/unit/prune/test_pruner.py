@@ -12,7 +12,7 @@ from tests.unit.prune.worlds import APP, BUILDER, FINAL, NOW, OLD, SCOPE, STAGE,
 from watcher.engine import CacheRecord, EngineError, EngineInfo, Image, Removal, Usage
 from watcher.errors import EngineUnavailable
 from watcher.observe import Event, Notice, Pruned
-from watcher.prune import Cache, Disk, Kind, Needed, Policy, Pruner, given_back
+from watcher.prune import Cache, Disk, Kind, Needed, Policy, Pruner, Unseen, given_back
 
 
 class Heard:
@@ -70,7 +70,7 @@ def pruner(
     *,
     policy: Policy | None = None,
     needed: Callable[[], Needed] = Needed,
-    space: Callable[[EngineInfo], Disk | None] = lambda _: None,
+    space: Callable[[EngineInfo], Disk | Unseen] = lambda _: Unseen("a test"),
 ) -> Pruner:
     return Pruner(engine, heard, scope=SCOPE, policy=policy or Policy(), needed=needed, space=space)
 
@@ -350,6 +350,18 @@ async def test_short_space_prunes_eagerly_and_warns_once_until_there_is_room_aga
     assert len(notices) == 2
     assert notices[0].level == "warning"
     assert notices[0].text.startswith("the engine's disk has 1.00 GB of 100 GB free")
+
+
+async def test_a_disk_that_becomes_short_between_prunes_is_noticed_once(engine: Engine, heard: Heard) -> None:
+    disk = Disk(60_000_000_000, 100_000_000_000)
+    prune = pruner(engine, heard, space=lambda _: disk)
+    assert not prune.became_short()  # nobody knows yet where the engine's data are
+    await prune.prune()
+    assert not prune.became_short()
+    disk = Disk(1_000_000_000, 100_000_000_000)
+    assert prune.became_short()
+    await prune.prune()
+    assert not prune.became_short()
 
 
 async def test_no_warning_when_pruning_made_room(engine: Engine, heard: Heard) -> None:

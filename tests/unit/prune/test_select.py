@@ -22,7 +22,7 @@ from tests.unit.prune.worlds import (
 )
 from watcher import labels
 from watcher.engine import Image
-from watcher.prune import Cause, Disk, Inventory, Kind, Needed, Policy, Verdict, Why, select_stale
+from watcher.prune import Cause, Disk, Inventory, Kind, Needed, Policy, Unseen, Verdict, Why, select_stale
 
 POLICY = Policy()
 
@@ -243,10 +243,18 @@ def test_short_space_leaves_one_final_and_waits_for_nothing() -> None:
 
 
 def test_little_space_is_a_tenth_or_five_gibibytes_whichever_is_less() -> None:
-    assert Disk(free=999, total=10_000).low
-    assert not Disk(free=1_000, total=10_000).low
-    assert not Disk(free=5 * 1024**3, total=10**13).low
-    assert Disk(free=5 * 1024**3 - 1, total=10**13).low
+    assert Disk(free=999, total=10_000).low()
+    assert not Disk(free=1_000, total=10_000).low()
+    assert not Disk(free=5 * 1024**3, total=10**13).low()
+    assert Disk(free=5 * 1024**3 - 1, total=10**13).low()
+
+
+def test_the_least_space_may_be_set_and_an_unseen_disk_is_never_short() -> None:
+    policy = replace(POLICY, min_free=2_000)
+    assert policy.short(Disk(free=1_999, total=10_000))
+    assert not policy.short(Disk(free=2_000, total=10_000_000))
+    assert not policy.short(Unseen("it is far away"))
+    assert policy.with_disk(Unseen("it is far away")) is policy
 
 
 @pytest.mark.parametrize("state", ["created", "exited", "dead"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from watcher.prune import Cache, Cause, Disk, Kind, Report, Row, Verdict, Why, as_json, rows, summary
+from watcher.prune import Cache, Cause, Disk, Kind, Report, Row, Unseen, Verdict, Why, as_json, rows, summary
 
 STAYS = Verdict(
     Kind.FINAL, "sha256:" + "a" * 64, "web:latest", 24_000_000, False, Why(Cause.LIVE, "it is live")
@@ -73,6 +73,7 @@ def test_the_json_is_plain_and_complete() -> None:
         cached=2,
         cache=Cache(3, 2, 1),
         disk=Disk(1, 100),
+        low=True,
         others=4,
         others_size=5,
         seconds=0.5,
@@ -106,6 +107,17 @@ def test_the_json_is_plain_and_complete() -> None:
         "build_cache": {"size": 3, "reclaimable": 2, "mounts": 1},
         "disk": {"free": 1, "total": 100, "low": True},
     }
+
+
+def test_a_disk_that_is_nearly_full_or_out_of_sight_is_said_to_be_so() -> None:
+    short = Report(verdicts=(), disk=Disk(free=1_000_000_000, total=100_000_000_000), low=True)
+    room = "the engine's disk has 1.00 GB of 100 GB free, which is little: only one final image is kept"
+    assert summary(short)[-1] == room
+    far = Report(verdicts=(), disk=Unseen("it is reached at tcp://10.0.0.7:2376"))
+    assert summary(far)[-1] == (
+        "how full the engine's disk is cannot be measured from here: it is reached at tcp://10.0.0.7:2376"
+    )
+    assert as_json(far)["disk"] == {"unseen": "it is reached at tcp://10.0.0.7:2376"}
 
 
 def test_the_json_says_null_for_what_was_not_measured() -> None:

@@ -1,0 +1,37 @@
+"""How much room the engine's disk has, and when that cannot be seen from here."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from watcher.engine import EngineInfo
+from watcher.prune import Disk, Unseen, free_space
+
+INFO = EngineInfo(
+    "28", "1.45", "overlay2", "unix:///var/run/docker.sock", "x86_64", host=socket.gethostname()
+)
+
+
+def test_the_data_root_of_an_engine_on_this_machine_is_measured(tmp_path: Path) -> None:
+    found = free_space(replace(INFO, data_root=str(tmp_path)))
+    assert isinstance(found, Disk)
+    assert found.total == shutil.disk_usage(tmp_path).total
+    assert 0 < found.free <= found.total
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"endpoint": "tcp://10.0.0.7:2376"}, "it is reached at tcp://10.0.0.7:2376"),
+        ({"host": "docker-desktop"}, f"it runs on docker-desktop, and this is {socket.gethostname()}"),
+        ({"data_root": ""}, "it does not say where it keeps its data"),
+        ({"data_root": "/no/such/folder"}, "/no/such/folder cannot be looked at: No such file or directory"),
+    ],
+)
+def test_why_it_cannot_be_measured_is_said(change: dict[str, str], why: str, tmp_path: Path) -> None:
+    assert free_space(replace(INFO, **{"data_root": str(tmp_path), **change})) == Unseen(why)

@@ -1,0 +1,30 @@
+"""How much room there is where the engine keeps its data."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+
+from watcher.engine import EngineInfo
+from watcher.prune.model import Disk, Unseen
+
+
+def free_space(info: EngineInfo) -> Disk | Unseen:
+    """Room on the file system of the engine's data root, or why it cannot be measured from here.
+
+    A folder of the same name in this container, or beside an engine in a virtual machine, is another one:
+    the engine's host name, which the kernel gives to both, tells that.
+    """
+    if not info.endpoint.startswith("unix://"):
+        return Unseen(f"it is reached at {info.endpoint}")
+    if info.host != socket.gethostname():
+        return Unseen(
+            f"it runs on {info.host or 'a machine without a name'}, and this is {socket.gethostname()}"
+        )
+    if not info.data_root:
+        return Unseen("it does not say where it keeps its data")
+    try:
+        usage = shutil.disk_usage(info.data_root)
+    except OSError as error:
+        return Unseen(f"{info.data_root} cannot be looked at: {error.strerror}")
+    return Disk(usage.free, usage.total)
