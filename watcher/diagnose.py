@@ -17,6 +17,11 @@ _PLACE = re.compile(
     r":(?P<line>\d+)(?::(?P<column>\d+))?: (?P<text>.+)$"
 )
 _DOCKERFILE_LINE = re.compile(r"parse error (?:on )?line (\d+): (.+)")
+# Step and reason of a base image that is not to be had; the wording differs between versions of BuildKit.
+_BASE_STEP = re.compile(r"load metadata for (?:docker\.io/(?:library/)?)?(?P<image>[^\s:]+(?::[^\s:]+)*)")
+_BASE_REASON = re.compile(
+    r"failed to (?:solve(?: with frontend \S+)?|create LLB definition|resolve source metadata for \S+):\s*"
+)
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -48,12 +53,27 @@ def build_failure(step: str, reason: str, log: Sequence[str]) -> Failure:
     if match := _DOCKERFILE_LINE.search(reason):
         place = Diagnostic("Dockerfile", int(match[1]), 0, match[2])
         return Failure("build", f"Dockerfile:{match[1]}: {match[2]}", lines, (place,))
+    if match := _BASE_STEP.search(step) or _BASE_STEP.search(reason):
+        return base_failure((match["image"],), _BASE_REASON.sub("", reason), lines or (reason,))
     what = step or "the build"
     return Failure(
         "build",
         f"{what} failed: {_last(lines) or reason}",
         lines or (reason,),
         hint=_build_hint(reason, lines),
+    )
+
+
+def base_failure(images: Sequence[str], why: str, lines: Sequence[str] = ()) -> Failure:
+    """Base images that are not here and could not be had; `why` is what the engine said last of it."""
+    one = len(images) == 1
+    who = f"the base image {images[0]} is" if one else f"the base images {', '.join(images)} are"
+    registry = "its registry" if one else "their registry"
+    return Failure(
+        "build",
+        f"{who} not here, and {registry} did not give {'it' if one else 'them'}: {why}",
+        tuple(lines),
+        hint="check the name, the network and `docker login`; `docker pull` shows the same error",
     )
 
 

@@ -80,7 +80,7 @@ async def open_project(
     lock = ProjectLock.take(settings.root, project_id)
     try:
         engine = await DockerEngine.open(settings.engine)
-        link = BuildkitLink(engine.endpoint)
+        link = BuildkitLink(engine.endpoint, engine)
         try:
             for text in project.warnings:
                 observer.notify(Notice(level="warning", text=text))

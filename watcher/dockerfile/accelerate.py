@@ -76,6 +76,7 @@ def accelerate(
     bases: Mapping[str, ImageConfig | None],
     cache_scope: str,
     compile_without_network: bool = False,
+    engine_knows_networks: bool = True,
     platform: str = "linux/amd64",
     c_inputs: str | None = None,
     gogc: str = GOGC,
@@ -83,8 +84,9 @@ def accelerate(
     """The text to send to the engine in place of `text`. Raises DockerfileError where `text` is none.
 
     `bases` has what is known of each of `base_images()`. `cache_scope` names the project: caches with
-    different scopes are never shared. `compile_without_network` is the caller's word that the last
-    build downloaded every module and that the engine knows `RUN --network`. `c_inputs` is a digest over the
+    different scopes are never shared. `compile_without_network` is the caller's word that the last build
+    downloaded every module, `engine_knows_networks` that the frontend which the engine has built in, taken
+    where there is no `# syntax`, knows `RUN --network`. `c_inputs` is a digest over the
     paths and contents of the tree's `c_files`, "" when there are none: it counts where cgo may be on, and
     None (not told) leaves the build cache out there. `gogc` is what the compiler gets ("" for nothing).
     `go test` may answer from the build cache, as it does outside a container.
@@ -100,9 +102,8 @@ def accelerate(
         note = f"the frontend {dockerfile.syntax} may not know RUN --mount, so nothing is changed"
         return Accelerated(text, left_alone=(LineNote(1, f"# syntax={dockerfile.syntax}", note),))
     graph = Graph(dockerfile, build_args, platform)
-    options = Options(
-        level, _plain(cache_scope), compile_without_network and able.network is not False, c_inputs, gogc
-    )
+    networks = engine_knows_networks if able.network is None else able.network
+    options = Options(level, _plain(cache_scope), compile_without_network and networks, c_inputs, gogc)
     work = _Work(dockerfile, options)
     for family in families(graph, build_args, bases, target):
         work.family(family)

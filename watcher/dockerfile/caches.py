@@ -64,7 +64,7 @@ def c_files(paths: Iterable[str]) -> tuple[str, ...]:
 
     A digest over their paths and contents is what `accelerate` takes as `c_inputs`.
     """
-    return tuple(path for path in paths if path.lower().endswith(tuple(_C_SUFFIXES)))
+    return tuple(path for path in paths if f".{path.rpartition('.')[2].lower()}" in _C_SUFFIXES)
 
 
 def owner(state: State) -> Owner:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from watcher import compose, labels, lock, words
 from watcher import dockerfile as dockerfiles
-from watcher.build import STAND_IN_LABEL, BuildkitLink, Recipe
+from watcher.build import STAND_IN_LABEL, BuildkitLink, Recipe, c_inputs, config_of
 from watcher.compose import ServiceSpec
 from watcher.dockerfile import DockerfileError, ImageConfig
 from watcher.doctor import findings
@@ -60,7 +60,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _buildkit(engine: DockerEngine) -> Finding:
-    link, begun = BuildkitLink(engine.endpoint), time.monotonic()
+    link, begun = BuildkitLink(engine.endpoint, engine), time.monotonic()
     try:
         await link.client()
     except EngineUnavailable as error:
@@ -113,7 +113,13 @@ async def _dockerfile(snapshot: Snapshot, recipe: Recipe, engine: Engine | None)
             finding, bases[name] = await _base(engine, name)
             yield finding
         accelerated = dockerfiles.accelerate(
-            text, level=recipe.level, build_args=args, target=target, bases=bases, cache_scope=recipe.project
+            text,
+            level=recipe.level,
+            build_args=args,
+            target=target,
+            bases=bases,
+            cache_scope=recipe.project,
+            c_inputs=c_inputs(snapshot),
         )
         advice = dockerfiles.lint(text, build_args=args, target=target, dockerignore=ignore)
     except DockerfileError as error:
@@ -127,9 +133,7 @@ async def _base(engine: Engine | None, name: str) -> tuple[Finding, ImageConfig 
     image = await engine.image(name) if engine else None
     if image is None:
         return Finding("base image", Grade.GOOD, f"{name} is not here: the first build pulls it"), None
-    config = ImageConfig(
-        env=image.env, user=image.user, onbuild=image.onbuild, workdir=image.workdir, os=image.os, id=image.id
-    )
+    config = config_of(image)
     if STAND_IN_LABEL in image.labels:
         text = f"{name} is a STAND-IN made on this machine"
         return Finding(

@@ -1,0 +1,120 @@
+"""Which text is built after which failure: never more often than it can help, never less."""
+
+import pytest
+
+from watcher.build.attempts import Experience, Failed, Way
+from watcher.failure import Failure
+
+TEXT, MODULES = "FROM golang", "m1"
+COMPILER = Failure("compile", "main.go:3:1: undefined: x", ("./main.go:3:1: undefined: x",))
+LIMIT = Failure("build", "RUN go build failed: signal: killed", ("go build: signal: killed",))
+NO_PROXY = "main.go:5:2: example.test/x@v1.0.0: Get …: dial tcp: lookup proxy.golang.org: no such host"
+
+
+def failed(failure: Failure, *, step: str = "[b 3/3] RUN go build", reason: str = "exit code: 1") -> Failed:
+    return Failed(failure, step, reason, touched=True)
+
+
+def knowing() -> Experience:
+    """A memory of a good build of TEXT with MODULES."""
+    experience = Experience()
+    experience.went_well(Way.ACCELERATED, TEXT, MODULES, after=None)
+    return experience
+
+
+def test_without_a_network_only_when_the_modules_were_downloaded() -> None:
+    assert Experience().first(TEXT, MODULES) is Way.ACCELERATED
+    assert knowing().first(TEXT, MODULES) is Way.OFFLINE
+    assert knowing().first(TEXT, "m2") is Way.ACCELERATED
+
+
+@pytest.mark.parametrize("line", [NO_PROXY, "go: download go1.99: toolchain not available"])
+def test_a_missing_network_is_given_every_time(line: str) -> None:
+    experience, kind = knowing(), "compile" if line is NO_PROXY else "build"
+    for _ in range(3):
+        assert experience.next(Way.OFFLINE, TEXT, failed(Failure(kind, "x", (line,)))) is Way.ACCELERATED
+
+
+def test_a_network_that_is_always_needed_is_not_taken_away_a_third_time() -> None:
+    experience = knowing()
+    for _ in range(2):
+        assert experience.first(TEXT, MODULES) is Way.OFFLINE
+        experience.went_well(Way.ACCELERATED, TEXT, MODULES, after=Way.OFFLINE)
+    assert experience.first(TEXT, MODULES) is Way.ACCELERATED
+    assert experience.first("FROM golang:1", MODULES) is Way.OFFLINE
+
+
+def test_a_network_that_was_missed_now_and_then_is_still_taken_away() -> None:
+    experience = knowing()
+    for _ in range(3):
+        experience.went_well(Way.ACCELERATED, TEXT, MODULES, after=Way.OFFLINE)
+        experience.went_well(Way.OFFLINE, TEXT, MODULES, after=None)
+    assert experience.first(TEXT, MODULES) is Way.OFFLINE
+
+
+@pytest.mark.parametrize("way", list(Way))
+def test_what_the_compiler_says_is_the_users(way: Way) -> None:
+    assert knowing().next(way, TEXT, failed(COMPILER)) is None
+
+
+def test_a_failure_that_may_be_ours_is_tried_with_less_and_less_but_once() -> None:
+    experience = knowing()
+    assert experience.next(Way.OFFLINE, TEXT, failed(LIMIT)) is Way.ACCELERATED
+    assert experience.next(Way.ACCELERATED, TEXT, failed(LIMIT)) is Way.PLAIN
+    assert experience.next(Way.PLAIN, TEXT, failed(LIMIT)) is None
+    # The next save, with the same mistake: nothing is built twice.
+    assert experience.next(Way.OFFLINE, TEXT, failed(LIMIT)) is None
+    assert experience.next(Way.ACCELERATED, TEXT, failed(LIMIT)) is None
+
+
+def test_numbers_do_not_make_another_failure() -> None:
+    experience = Experience()
+    one, two = (Failure("build", f"/tmp/go-build{number}/b001: no space") for number in (17, 4711))
+    assert experience.next(Way.ACCELERATED, TEXT, failed(one)) is Way.PLAIN
+    assert experience.next(Way.ACCELERATED, TEXT, failed(two)) is None
+    assert experience.next(Way.ACCELERATED, TEXT, failed(LIMIT)) is Way.PLAIN
+    assert experience.next(Way.ACCELERATED, "FROM other", failed(one)) is Way.PLAIN
+
+
+def test_a_step_before_all_that_was_changed_is_not_ours() -> None:
+    untouched = Failed(Failure("build", "apk: no such package"), "[b 2/3] RUN apk add x", "1", touched=False)
+    assert Experience().next(Way.ACCELERATED, TEXT, untouched) is None
+
+
+def test_a_text_that_the_frontend_does_not_understand_is_given_as_it_is() -> None:
+    misread = Failed(
+        Failure("build", "Dockerfile:4: Unknown flag: network"),
+        "",
+        "failed to create LLB definition: dockerfile parse error line 4: Unknown flag: network",
+        touched=False,
+    )
+    assert Experience().next(Way.OFFLINE, TEXT, misread) is Way.ACCELERATED
+    assert Experience().next(Way.ACCELERATED, TEXT, misread) is Way.PLAIN
+    assert Experience().next(Way.PLAIN, TEXT, misread) is None
+
+
+def test_a_file_that_only_builds_as_it_is_is_left_alone_after_the_second_time() -> None:
+    experience = Experience()
+    experience.went_well(Way.PLAIN, TEXT, MODULES, after=Way.ACCELERATED)
+    assert experience.first(TEXT, MODULES) is Way.ACCELERATED
+    assert not experience.leaves_alone(TEXT)
+    experience.went_well(Way.PLAIN, TEXT, MODULES, after=Way.ACCELERATED)
+    assert experience.leaves_alone(TEXT)
+    assert experience.first(TEXT, MODULES) is Way.PLAIN
+    assert experience.first("FROM golang:1", MODULES) is Way.ACCELERATED
+
+
+def test_a_file_that_builds_accelerated_in_between_is_not_left_alone() -> None:
+    experience = Experience()
+    for _ in range(3):
+        experience.went_well(Way.PLAIN, TEXT, MODULES, after=Way.ACCELERATED)
+        experience.went_well(Way.ACCELERATED, TEXT, MODULES, after=None)
+    assert not experience.leaves_alone(TEXT)
+    assert experience.first(TEXT, MODULES) is Way.OFFLINE
+
+
+def test_a_file_with_nothing_to_change_collects_no_strikes() -> None:
+    experience = Experience()
+    for _ in range(3):
+        experience.went_well(Way.PLAIN, TEXT, MODULES, after=None)
+    assert experience.first(TEXT, MODULES) is Way.ACCELERATED

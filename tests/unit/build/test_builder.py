@@ -1,0 +1,297 @@
+"""One service's builds with a scripted BuildKit: what is sent, after which failure, and what is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fake_engine import FakeEngine
+from watcher import observe
+from watcher.build import ImageBuilder, Recipe
+from watcher.build import bases as lookups
+from watcher.build.link import BuildkitLink
+from watcher.buildkit import ConnectError, ContextChanged, SolveFailed, SolveRequest, SolveResult
+from watcher.buildkit.progress import Progress, StepFinished, StepStarted, parse_step
+from watcher.errors import EngineUnavailable, Superseded, UserError
+from watcher.observe import Event
+from watcher.reconcile import Look
+from watcher.tree import Snapshot, Tree, revision
+
+DOCKERFILE = """FROM golang:alpine AS builder
+WORKDIR /w
+COPY . .
+RUN CGO_ENABLED=0 go build -a \\
+    -o /app .
+FROM alpine
+COPY --from=builder /app /app
+"""
+OFFLINE = "--network=none"
+MOUNT = "--mount=type=cache"
+NO_NETWORK = ("go: example.test/x@v1.0.0: Get …: dial tcp: lookup proxy.golang.org: no such host",)
+Answer = Callable[[SolveRequest, str, Callable[[Progress], None]], None]
+
+
+def text_of(request: SolveRequest) -> str:
+    with request.dockerfile.open("Dockerfile") as file:
+        return file.read().decode()
+
+
+def run_step(text: str) -> str:
+    """The name that BuildKit gives the RUN over two lines."""
+    first, _, second = text.partition("RUN ")[2].partition("\n")
+    return f"[builder 4/4] RUN {first.removesuffix(chr(92))}{second.partition(chr(10))[0]}"
+
+
+class Scripted:
+    """Stands where a link and its client stand; `answers` are asked one after the other, then all is well."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.targets: list[str] = []
+        self.answers: list[Answer] = []
+        self.networks = True
+
+    async def client(self) -> Scripted:
+        return self
+
+    async def knows_networks(self) -> bool:
+        return self.networks
+
+    def refused_networks(self) -> None:
+        self.networks = False
+
+    async def solve(self, request: SolveRequest, tell: Callable[[Progress], None]) -> SolveResult:
+        text = text_of(request)
+        self.texts.append(text)
+        self.targets.append(request.target)
+        step = parse_step("sha256:1", run_step(text))
+        tell(StepStarted(step, 1.0))
+        if self.answers:
+            self.answers.pop(0)(request, step.name, tell)
+        tell(StepFinished(step, 2.0, 1.0, cached=False, error=""))
+        return SolveResult(f"sha256:{len(self.texts)}", {})
+
+    @property
+    def ways(self) -> list[str]:
+        """How each text was: offline, accelerated, plain."""
+        return [
+            "offline" if OFFLINE in text else "accelerated" if MOUNT in text else "plain"
+            for text in self.texts
+        ]
+
+
+class Bench:
+    """A builder of a tree on disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.engine, self.link, self.events = FakeEngine(), Scripted(), list[Event]()
+        recipe = Recipe(service="s", project="p", image="s:latest")
+        link: BuildkitLink = self.link  # type: ignore[assignment]
+        self.builder = ImageBuilder(recipe, engine=self.engine, link=link, observer=self)
+        self.write("Dockerfile", DOCKERFILE)
+        self.write("main.go", "package main\n")
+        self.write("go.mod", "module x\n")
+
+    def notify(self, event: Event) -> None:
+        self.events.append(event)
+
+    def write(self, name: str, text: str) -> None:
+        (self.root / name).write_text(text)
+
+    def look(self) -> Look[Snapshot]:
+        snapshot = Tree(self.root).take()
+        return Look(revision(snapshot, {}), snapshot, 0.0)
+
+    async def save(self, number: int = 0) -> str:
+        """One more save and its build; the image."""
+        self.write("main.go", f"package main // {number} {len(self.link.texts)}\n")
+        return (await self.builder.build(self.look(), forced=False)).image
+
+    @property
+    def notices(self) -> list[str]:
+        return [event.text for event in self.events if isinstance(event, observe.Notice)]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def fails(*log: str, reason: str = "exit code: 1") -> Answer:
+    def answer(_: SolveRequest, step: str, __: object) -> None:
+        raise SolveFailed(reason, step=step, log=log)
+
+    return answer
+
+
+def raises(error: Exception) -> Answer:
+    def answer(*_: object) -> None:
+        raise error
+
+    return answer
+
+
+async def test_the_second_build_compiles_without_a_network(bench: Bench) -> None:
+    await bench.save()
+    await bench.save()
+    assert bench.link.ways == ["accelerated", "offline"]
+
+
+async def test_other_modules_get_a_network_first(bench: Bench) -> None:
+    await bench.save()
+    bench.write("go.sum", "example.test/x v1.0.0 h1:=\n")
+    await bench.save()
+    await bench.save()
+    assert bench.link.ways == ["accelerated", "accelerated", "offline"]
+
+
+async def test_a_frontend_that_does_not_know_networks_is_not_asked_for_them(bench: Bench) -> None:
+    bench.link.networks = False
+    await bench.save()
+    await bench.save()
+    assert bench.link.ways == ["accelerated", "accelerated"]
+
+
+async def test_a_frontend_that_says_nothing_of_its_version_is_asked_once(bench: Bench) -> None:
+    await bench.save()
+    bench.link.answers = [raises(SolveFailed("dockerfile parse error line 4: Unknown flag: network"))]
+    await bench.save()
+    await bench.save()
+    assert bench.link.ways == ["accelerated", "offline", "accelerated", "accelerated"]
+    assert bench.notices == [
+        "the base image golang:alpine is not here: BuildKit pulls it",
+        "the base image alpine is not here: BuildKit pulls it",
+    ]
+
+
+async def test_a_step_that_misses_the_network_is_built_again_with_one(bench: Bench) -> None:
+    await bench.save()
+    bench.link.answers = [fails(*NO_NETWORK)]
+    assert await bench.save() == "sha256:3"
+    assert bench.link.ways == ["accelerated", "offline", "accelerated"]
+    assert any(text.startswith("built again with a network") for text in bench.notices)
+
+
+async def test_a_compile_error_is_told_at_once(bench: Bench) -> None:
+    await bench.save()
+    bench.link.answers = [fails("./main.go:1:14: undefined: x")]
+    with pytest.raises(UserError, match="undefined: x"):
+        await bench.save()
+    assert len(bench.link.texts) == 2
+
+
+async def test_what_builds_only_as_it_is_is_left_alone_from_the_second_time_on(bench: Bench) -> None:
+    for _ in range(2):
+        bench.link.answers = [fails("killed")]
+        await bench.save()
+    await bench.save()
+    assert bench.link.ways == ["accelerated", "plain", "accelerated", "plain", "plain"]
+    assert bench.link.texts[-1] == DOCKERFILE
+    assert "tried again next time" in bench.notices[-2]
+    assert "left alone from now on" in bench.notices[-1]
+
+
+async def test_a_failure_is_told_in_the_words_of_the_file(bench: Bench) -> None:
+    bench.link.answers = [fails("killed"), fails("killed")]
+    with pytest.raises(UserError) as caught:
+        await bench.save()
+    assert caught.value.failure.summary == (
+        "[builder 4/4] RUN CGO_ENABLED=0 go build -a -o /app . failed: killed"
+    )
+    names = [event.name for event in bench.events if isinstance(event, observe.StepStarted)]
+    assert set(names) == {"[builder 4/4] RUN CGO_ENABLED=0 go build -a -o /app ."}
+    assert bench.link.ways == ["accelerated", "plain"]
+    bench.link.answers = [fails("killed")]
+    with pytest.raises(UserError):
+        await bench.save()  # the same mistake again does not cost the slow build again
+    assert len(bench.link.texts) == 3
+
+
+async def test_only_the_steps_of_the_last_try_are_counted(bench: Bench) -> None:
+    bench.link.answers = [fails("killed")]
+    bench.write("main.go", "package x\n")
+    assert (await bench.builder.build(bench.look(), forced=False)).steps == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [(ContextChanged("main.go"), Superseded), (ConnectError("gone"), EngineUnavailable)],
+)
+async def test_what_is_nobodys_fault_is_not_tried_again(
+    bench: Bench, error: Exception, wanted: type[Exception]
+) -> None:
+    bench.link.answers = [raises(error)]
+    with pytest.raises(wanted):
+        await bench.save()
+    assert len(bench.link.texts) == 1
+
+
+async def test_a_cancelled_build_is_not_tried_again(bench: Bench) -> None:
+    bench.link.answers = [raises(asyncio.CancelledError())]  # type: ignore[arg-type]
+    with pytest.raises(asyncio.CancelledError):
+        await bench.save()
+    assert len(bench.link.texts) == 1
+
+
+async def test_the_builder_image_is_exported_from_the_text_that_was_built(bench: Bench) -> None:
+    await bench.save()
+    look = bench.look()
+    await bench.builder.export_builder(look)
+    assert bench.link.targets == ["", "builder"]
+    assert bench.link.texts[0] == bench.link.texts[1]
+
+
+async def test_a_file_that_is_not_understood_here_is_the_engines_to_refuse(bench: Bench) -> None:
+    bench.write("Dockerfile", "FROM golang:alpine\nFLY me\nRUN go build \\\n .\n")
+    assert await bench.save() == "sha256:1"
+    bench.link.answers = [raises(SolveFailed("dockerfile parse error line 2: unknown instruction: FLY"))]
+    with pytest.raises(UserError, match=r"line 2, 'FLY me': FLY is not an instruction"):
+        await bench.save()
+    assert bench.link.ways == ["plain", "plain"]
+
+
+async def test_a_bug_in_the_acceleration_is_told_and_harms_nobody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise IndexError("bug")
+
+    monkeypatch.setattr("watcher.dockerfile.accelerate", broken)
+    assert await bench.save() == "sha256:1"
+    assert bench.link.texts == [DOCKERFILE]
+    assert [event.where for event in bench.events if isinstance(event, observe.InternalError)] == [
+        "acceleration"
+    ]
+
+
+async def test_a_c_file_in_the_tree_names_another_cache(bench: Bench) -> None:
+    bench.link.networks = False
+    bench.write("Dockerfile", DOCKERFILE.replace("CGO_ENABLED=0 ", ""))
+    (bench.root / "include").mkdir()
+    for number in (1, 2, 1):
+        bench.write("include/number.h", f"#define N {number}\n")
+        await bench.save()
+    one, two, again = bench.link.texts
+    assert MOUNT in one
+    assert one != two
+    assert one == again
+
+
+async def test_a_registry_that_does_not_answer_is_not_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups, "PATIENCE", 0.05)
+    name = "[internal] load metadata for docker.io/library/golang:alpine"
+
+    async def solve(_: SolveRequest, tell: Callable[[Progress], None]) -> SolveResult:
+        tell(StepStarted(parse_step("sha256:1", name), 1.0))
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    monkeypatch.setattr(bench.link, "solve", solve)
+    with pytest.raises(UserError, match=r"golang:alpine is not here, and its registry .* no answer within"):
+        await bench.save()

@@ -1,0 +1,92 @@
+"""Small parts of a build: step names, versions, base images that are looked up."""
+
+import pytest
+
+from watcher.build.bases import PATIENCE, Lookups
+from watcher.build.link import _at_least
+from watcher.build.steps import own_words
+from watcher.buildkit.progress import StepFinished, StepStarted, parse_step
+from watcher.diagnose import build_failure
+from watcher.dockerfile import Level, accelerate
+
+FILE = """FROM golang:alpine AS b
+RUN echo a && {sign}
+   # why
+   go   build -a {sign}
+    -o /x . {sign}
+ && echo z
+"""
+
+
+@pytest.mark.parametrize("sign", ["\\", "`"])
+def test_a_step_over_several_lines_is_told_as_the_file_has_it(sign: str) -> None:
+    text = FILE.format(sign=sign)
+    text = f"# escape=`\n{text}" if sign == "`" else text
+    made = accelerate(
+        text, level=Level.EXACT, build_args={}, target=None, bases={"golang:alpine": None}, cache_scope="p"
+    )
+    assert made.changes
+    lines = [line for line in made.text.splitlines() if "#" not in line]
+    name = "[b 2/2] " + "".join(line.removesuffix(sign) for line in lines[1:])
+    assert "GOGC" in name
+    assert own_words(name, made.changes) == "[b 2/2] RUN echo a && go build -a -o /x . && echo z"
+
+
+@pytest.mark.parametrize(
+    ("version", "known"),
+    [
+        ("20.10.24+dfsg1", False),
+        ("23.0.1", True),
+        ("28.5.2", True),
+        ("0.0.0-20250101", None),
+        ("dev", None),
+        ("", None),
+    ],
+)
+def test_an_engine_is_new_enough_or_not_or_does_not_say(version: str, known: bool | None) -> None:
+    assert _at_least(version, (23, 0)) is known
+
+
+def test_only_lookups_of_base_images_are_waited_for_in_impatience() -> None:
+    one = parse_step("1", "[internal] load metadata for docker.io/library/golang:alpine")
+    two = parse_step("2", "[internal] load metadata for registry.test:5000/x/y:1")
+    other = parse_step("3", "[internal] load build context")
+    looking = Lookups()
+    assert not looking.take(StepStarted(other, 0.0), 100.0)
+    assert looking.until is None
+    assert looking.take(StepStarted(one, 0.0), 101.0)
+    assert looking.take(StepStarted(two, 0.0), 102.0)
+    assert looking.pending == ("golang:alpine", "registry.test:5000/x/y:1")
+    assert looking.until == 101.0 + PATIENCE
+    assert looking.take(StepFinished(one, 0.0, 0.0, cached=False, error=""), 103.0)
+    assert (looking.pending, looking.until) == (("registry.test:5000/x/y:1",), 102.0 + PATIENCE)
+    looking.take(StepFinished(two, 0.0, 0.0, cached=False, error=""), 104.0)
+    assert looking.until is None
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        (
+            "[internal] load metadata for docker.io/library/nosuch:image",
+            "failed to solve with frontend dockerfile.v0: failed to create LLB definition: "
+            'failed to do request: Head "https://registry-1.docker.io/v2": dial tcp: no such host',
+        ),
+        (
+            "[internal] load metadata for docker.io/library/nosuch:image",
+            "failed to solve: nosuch:image: failed to resolve source metadata for "
+            "docker.io/library/nosuch:image: "
+            'failed to do request: Head "https://registry-1.docker.io/v2": dial tcp: no such host',
+        ),
+    ],
+)
+def test_a_base_image_that_is_not_to_be_had_is_named(step: str, reason: str) -> None:
+    failure = build_failure(step, reason, ())
+    assert failure.summary.startswith(
+        "the base image nosuch:image is not here, and its registry did not give it: "
+    )
+    assert failure.summary.endswith(
+        'failed to do request: Head "https://registry-1.docker.io/v2": dial tcp: no such host'
+    )
+    assert "docker login" in failure.hint
+    assert "module" not in failure.hint

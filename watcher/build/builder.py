@@ -1,0 +1,251 @@
+"""Revision → image: one service's builds, through BuildKit's Control API.
+
+The Dockerfile's text is accelerated in memory; the file is never written. Every build gets a tag of its own
+(`<repository>:rev-<revision>`) beside the moving one, so that a tree that comes back is live without a build.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+from collections.abc import Callable
+
+from watcher import dockerfile as dockerfiles
+from watcher import labels
+from watcher.build.attempts import Experience, Failed, Way
+from watcher.build.bases import PATIENCE, Lookups
+from watcher.build.link import BuildkitLink
+from watcher.build.recipe import Recipe, full_reference
+from watcher.build.steps import StepCounter, own_words
+from watcher.build.texts import Text, Texts, modules
+from watcher.buildkit import ConnectError, ContextChanged, MemorySource, Progress, SolveFailed, SolveRequest
+from watcher.buildkit.session import CredentialsFor
+from watcher.diagnose import base_failure, build_failure
+from watcher.dockerfile import DockerfileError
+from watcher.engine import Engine, EngineError
+from watcher.errors import EngineUnavailable, Superseded, UserError
+from watcher.observe import Failure, ImageSized, Notice, Observer
+from watcher.reconcile import Built, Look
+from watcher.tree import Snapshot
+
+
+class ImageBuilder:
+    """Builds the images of one service."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        engine: Engine,
+        link: BuildkitLink,
+        observer: Observer,
+        credentials: CredentialsFor | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self._engine, self._link, self._observer = engine, link, observer
+        self._credentials = credentials
+        self._texts = Texts(recipe, engine=engine, link=link, observer=observer)
+        self._experience = Experience()
+        self._measuring: set[asyncio.Task[None]] = set()
+        self._last: tuple[str, Way] | None = None  # the revision that was built last, and how
+
+    async def build(self, look: Look[Snapshot], *, forced: bool) -> Built:
+        """Build `look`, or find its image; raises UserError, Superseded, EngineUnavailable."""
+        tag = self.recipe.tag(look.revision)
+        if not forced and (found := await self._engine.image(tag)):
+            if self.recipe.image not in found.tags:
+                await self._engine.tag(found.id, self.recipe.image)
+            self.measure(look.revision, found.id)
+            return Built(found.id, reused=True)
+        text = self._texts.written(look.snapshot)
+        if text is None:
+            name = self.recipe.dockerfile
+            raise UserError(
+                Failure(
+                    "build", f"{name}: there is no such file", hint=f"restore {name} or set build.dockerfile"
+                )
+            )
+        counter = StepCounter(self.recipe.service, look.revision, self._observer)
+        names = tuple(dict.fromkeys((full_reference(self.recipe.image), full_reference(tag))))
+        image = await self._attempts(look, text, counter, names)
+        self.measure(look.revision, image)
+        return Built(
+            image,
+            context_bytes=counter.context_bytes,
+            steps=counter.steps,
+            cached_steps=counter.cached,
+        )
+
+    async def _attempts(
+        self, look: Look[Snapshot], text: str, counter: StepCounter, names: tuple[str, ...]
+    ) -> str:
+        """Build, with less done to the text after each failure that this could be at fault for; an image."""
+        downloaded = modules(look.snapshot, text)
+        way, after = self._experience.first(text, downloaded), None
+        while True:
+            made = await self._texts.make(text, look.snapshot, way)
+            way = made.way
+            counter.begin(made.plan.changes)
+            try:
+                image = await self._solve(
+                    look.snapshot, made.plan.text, counter, names=names, target=self.recipe.target
+                )
+            except ContextChanged as error:
+                raise Superseded(str(error)) from error
+            except SolveFailed as error:
+                failed = self._failed(made, error, counter)
+                following = self._experience.next(way, text, failed)
+                if following is None:
+                    raise UserError(failed.failure) from error
+                self._tell_of_retry(way, following, failed)
+            else:
+                break
+            way, after = following, way
+        self._experience.went_well(way, text, downloaded, after=after)
+        self._last = look.revision, way
+        if way is Way.PLAIN and after is not None:
+            left = (
+                "left alone from now on" if self._experience.leaves_alone(text) else "tried again next time"
+            )
+            self._texts.tell_once(
+                "warning",
+                f"{self.recipe.dockerfile} failed when accelerated and built as it is; it is {left} "
+                f"({failed.failure.summary})",
+            )
+        return image
+
+    def _failed(self, made: Text, error: SolveFailed, counter: StepCounter) -> Failed:
+        step = own_words(error.step, made.plan.changes)
+        failure = build_failure(step, error.reason, error.log)
+        if made.unread is not None and not error.step:
+            failure = Failure("build", f"{self.recipe.dockerfile}: {made.unread}", failure.lines)
+        return Failed(failure, error.step, error.reason, counter.touched)
+
+    def _tell_of_retry(self, way: Way, following: Way, failed: Failed) -> None:
+        if way is Way.OFFLINE and failed.misread and "network" in failed.reason:
+            self._link.refused_networks()  # asked by trying; not worth a word
+        elif following is Way.ACCELERATED:
+            self._texts.tell_once("info", f"built again with a network ({failed.failure.summary})")
+        else:
+            self._texts.tell_once(
+                "warning",
+                f"the build failed when accelerated: {self.recipe.dockerfile} is built as it is, once, "
+                f"to see whether that is at fault ({failed.failure.summary})",
+            )
+
+    def measure(self, revision: str, image: str) -> None:
+        """Tell of the final image's size when it is known: it may take longer than to deploy the image."""
+        task = asyncio.create_task(self._measured(revision, image))
+        self._measuring.add(task)
+        task.add_done_callback(self._measuring.discard)
+
+    async def _measured(self, revision: str, image: str) -> None:
+        try:
+            await self.tell_size("final", revision, image)
+        except (EngineError, EngineUnavailable) as error:
+            text = f"the size of the final image is not known: {error}"
+            self._observer.notify(Notice(service=self.recipe.service, level="warning", text=text))
+
+    async def measured(self) -> None:
+        """Wait until the sizes of all final images that were built are told."""
+        while self._measuring:
+            await asyncio.wait(self._measuring)
+
+    async def tell_base(self, look: Look[Snapshot]) -> None:
+        """Tell of the size of the image that the compile stage starts from, if the engine has it by name."""
+        text = self._texts.written(look.snapshot)
+        stage = self._compile_stage(text)
+        if text is None or stage is None:
+            return
+        name = dockerfiles.base_of(dockerfiles.parse(text), stage, self.recipe.build_args)
+        if name and (image := await self._engine.image(name)):
+            await self.tell_size("base", "", image.id)
+
+    async def export_builder(self, look: Look[Snapshot]) -> str | None:
+        """Export the compile stage as an image; its id, None when there is no such stage."""
+        text = self._texts.written(look.snapshot)
+        stage = self._compile_stage(text)
+        if text is None or stage is None:
+            return None
+        # The text of the build itself: another one would be compiled anew.
+        way = self._experience.first(text, modules(look.snapshot, text))
+        if self._last is not None and self._last[0] == look.revision:
+            way = self._last[1]
+        made = await self._texts.make(text, look.snapshot, way)
+        names = (full_reference(self.recipe.builder_tag),)
+        try:
+            image = await self._solve(
+                look.snapshot, made.plan.text, lambda _: None, names=names, target=stage, kind=labels.BUILDER
+            )
+        except (SolveFailed, ContextChanged, UserError):
+            return None  # the tree moved on; the next good deploy exports it
+        await self.tell_size("builder", look.revision, image)
+        return image
+
+    def _compile_stage(self, text: str | None) -> str | None:
+        recipe = self.recipe
+        try:
+            return dockerfiles.builder_stage(
+                dockerfiles.parse(text or ""), recipe.target, recipe.build_args, label=recipe.builder_label
+            )
+        except DockerfileError:
+            return None
+
+    async def tell_size(self, stage: str, revision: str, image: str) -> None:
+        """Tell of the size of an image that is there."""
+        size = await self._engine.image_size(image)
+        if size is not None:
+            self._observer.notify(
+                ImageSized(
+                    service=self.recipe.service, stage=stage, revision=revision, image=image, size=size
+                )
+            )
+
+    async def _solve(
+        self,
+        snapshot: Snapshot,
+        text: str,
+        on_progress: Callable[[Progress], None],
+        *,
+        names: tuple[str, ...],
+        target: str | None,
+        kind: str = labels.FINAL,
+    ) -> str:
+        recipe, filename = self.recipe, posixpath.basename(self.recipe.dockerfile)
+        files = {filename: text.encode("utf-8", "surrogateescape")}
+        if snapshot.ignore_file and snapshot.ignore_file[0] == f"{recipe.dockerfile}.dockerignore":
+            files[f"{filename}.dockerignore"] = snapshot.ignore_file[1]
+        request = SolveRequest(
+            context=snapshot,
+            dockerfile=MemorySource(files),
+            shared_key=f"{recipe.project}/{recipe.service}",
+            filename=filename,
+            target=target or "",
+            build_args=recipe.build_args,
+            labels={**recipe.image_labels, **labels.image(recipe.project, recipe.service, kind)},
+            platform=recipe.platform,
+            no_cache=recipe.no_cache,
+            frontend_attrs=recipe.frontend_attrs,
+            network=recipe.network,
+            names=names,
+            secrets=recipe.secrets,
+            credentials=self._credentials,
+        )
+        client = await self._link.client()
+        clock, lookups = asyncio.get_running_loop().time, Lookups()
+        try:
+            async with asyncio.timeout(None) as limit:
+
+                def take(event: Progress) -> None:
+                    if lookups.take(event, clock()) and not limit.expired():
+                        limit.reschedule(lookups.until)
+                    on_progress(event)
+
+                return (await client.solve(request, take)).image_id
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            why = f"no answer within {PATIENCE:g} s"
+            raise UserError(base_failure(lookups.pending, why)) from error
+        except ConnectError as error:
+            raise EngineUnavailable(f"the connection to BuildKit was lost: {error}") from error

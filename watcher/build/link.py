@@ -1,0 +1,68 @@
+"""The way to BuildKit."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from watcher.buildkit import Client, ConnectError
+from watcher.engine import Engine
+from watcher.errors import EngineUnavailable
+
+# `RUN --network` came with BuildKit 0.9, and that with Engine 23 (20.10 has 0.8).
+_BUILDKIT = (0, 9)
+_ENGINE = (23, 0)
+
+
+class BuildkitLink:
+    """The connection to the engine's BuildKit, made when needed and made again when it was lost."""
+
+    def __init__(self, address: str, engine: Engine) -> None:
+        self._address, self._engine = address, engine
+        self._client: Client | None = None
+        self._lock = asyncio.Lock()
+        self._networks: bool | None = None
+
+    async def client(self) -> Client:
+        """A connected client; raises EngineUnavailable."""
+        async with self._lock:
+            if self._client is None or self._client.closed:
+                await self.close()
+                try:
+                    self._client = await Client.connect(self._address)
+                except ConnectError as error:
+                    raise EngineUnavailable(str(error)) from error
+            return self._client
+
+    async def knows_networks(self) -> bool:
+        """Whether the built-in frontend takes `RUN --network`, told from versions; raises EngineUnavailable.
+
+        True where the versions say nothing: then `refused_networks` will be told.
+        """
+        client = await self.client()
+        if self._networks is None:
+            versions = [each.version for each in await client.workers()]
+            known = _at_least(versions[0], _BUILDKIT) if versions else None
+            if known is None:
+                known = _at_least((await self._engine.info()).version, _ENGINE)
+            self._networks = known is not False
+        return self._networks
+
+    def refused_networks(self) -> None:
+        """A build failed because `RUN --network` was not understood."""
+        self._networks = False
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        self._networks = None  # whoever answers next may be another version
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+
+def _at_least(version: str, wanted: tuple[int, int]) -> bool | None:
+    """Whether a version such as `v0.12.5` or `20.10.24+dfsg1` is that new; None when it says nothing."""
+    match = re.match(r"v?(\d+)\.(\d+)", version)
+    if match is None or (found := (int(match[1]), int(match[2]))) == (0, 0):
+        return None
+    return found >= wanted

@@ -1,0 +1,94 @@
+"""A build's steps, told in the words of the user's file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from watcher import observe
+from watcher.buildkit import Progress, StepFinished, StepLog, StepStarted, StepStatus
+from watcher.dockerfile import LineChange
+from watcher.observe import Observer
+
+_TRANSFER = "transferring context"  # how BuildKit names the status of the context's transfer
+
+
+def own_words(name: str, changes: Iterable[LineChange]) -> str:
+    """A step's name as the user's file has it, without what acceleration put in; blanks are made one."""
+    name = _plain(name)
+    for change in changes:
+        name = name.replace(_plain(change.after), _plain(change.before))
+    return name
+
+
+def _plain(line: str) -> str:
+    """A line as BuildKit's step names hold it: continued lines are one, without the sign at their ends."""
+    return " ".join(line.rstrip().rstrip("\\`").split())
+
+
+class StepCounter:
+    """Tells of the steps of one build, and counts them.
+
+    `touched` is whether a step that acceleration changed has begun; `context_bytes` have travelled.
+    """
+
+    def __init__(self, service: str, revision: str, observer: Observer) -> None:
+        self._service, self._revision, self._observer = service, revision, observer
+        self._changes: Sequence[LineChange] = ()
+        self._cached: dict[str, bool] = {}
+        self.context_bytes = 0
+        self.touched = False
+
+    def begin(self, changes: Sequence[LineChange]) -> None:
+        """Begin to listen to a build of a text with these changes; what was counted is of another one."""
+        self._changes, self.touched = changes, False
+        self._cached.clear()
+
+    @property
+    def steps(self) -> int:
+        """Steps of the Dockerfile that ended, without BuildKit's internal ones."""
+        return len(self._cached)
+
+    @property
+    def cached(self) -> int:
+        """Those of them that were in the cache."""
+        return sum(self._cached.values())
+
+    def __call__(self, event: Progress) -> None:
+        """Take one event of BuildKit's."""
+        step, service, revision = event.step, self._service, self._revision
+        name = own_words(step.name, self._changes)
+        self.touched = self.touched or name != _plain(step.name)
+        match event:
+            case StepStarted():
+                self._observer.notify(
+                    observe.StepStarted(
+                        service=service, revision=revision, step=step.digest, name=name, stage=step.stage
+                    )
+                )
+            case StepFinished():
+                if step.total:
+                    self._cached[step.digest] = event.cached
+                self._observer.notify(
+                    observe.StepFinished(
+                        service=service,
+                        revision=revision,
+                        step=step.digest,
+                        name=name,
+                        stage=step.stage,
+                        seconds=event.seconds,
+                        cached=event.cached,
+                        error=event.error,
+                    )
+                )
+            case StepLog():
+                self._observer.notify(
+                    observe.StepOutput(
+                        service=service,
+                        revision=revision,
+                        step=step.digest,
+                        text=event.text,
+                        stage=step.stage,
+                    )
+                )
+            case StepStatus() if _TRANSFER in event.name:
+                self.context_bytes = max(self.context_bytes, event.current)

@@ -1,0 +1,127 @@
+"""The texts that a Dockerfile may be built from, made for one look at the tree."""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from dataclasses import dataclass
+
+from watcher import dockerfile as dockerfiles
+from watcher.build.attempts import Way
+from watcher.build.link import BuildkitLink
+from watcher.build.recipe import Recipe
+from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, Level
+from watcher.engine import Engine, Image
+from watcher.observe import InternalError, Notice, Observer
+from watcher.tree import Snapshot
+
+STAND_IN_LABEL = "watcher.stand-in"
+# What says which modules a build needs, wherever it lies.
+_MODULE_FILES = ("go.mod", "go.sum", "go.work", "go.work.sum", "vendor/modules.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What is built: the text and what differs in it, the way that this came to, why it was not read."""
+
+    plan: Accelerated
+    way: Way
+    unread: DockerfileError | None = None
+
+
+class Texts:
+    """Makes the texts for one service, and tells what there is to tell of its base images, once."""
+
+    def __init__(self, recipe: Recipe, *, engine: Engine, link: BuildkitLink, observer: Observer) -> None:
+        self._recipe, self._engine, self._link, self._observer = recipe, engine, link, observer
+        self._told: set[str] = set()
+
+    def written(self, snapshot: Snapshot) -> str | None:
+        """The Dockerfile as the user has it; None when there is no such file."""
+        if self._recipe.inline is not None:
+            return self._recipe.inline
+        data = snapshot.dockerfile
+        return None if data is None else data.decode("utf-8", "surrogateescape")
+
+    async def make(self, text: str, snapshot: Snapshot, way: Way) -> Text:
+        """The text to build from; raises EngineUnavailable.
+
+        What this program cannot read, or fails on, is left to the engine: it may be newer or wiser.
+        """
+        try:
+            return await self._make(text, snapshot, way)
+        except DockerfileError as error:
+            return Text(Accelerated(text), Way.PLAIN, error)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            trace = "".join(traceback.format_exception(error))
+            self._observer.notify(
+                InternalError(service=self._recipe.service, where="acceleration", traceback=trace)
+            )
+            return Text(Accelerated(text), Way.PLAIN)
+
+    async def _make(self, text: str, snapshot: Snapshot, way: Way) -> Text:
+        recipe = self._recipe
+        wanted = dockerfiles.base_images(dockerfiles.parse(text), recipe.build_args, recipe.target)
+        plan = dockerfiles.accelerate(
+            text,
+            level=Level.OFF if way is Way.PLAIN else recipe.level,
+            build_args=recipe.build_args,
+            target=recipe.target,
+            bases={name: await self._base(name) for name in wanted},
+            cache_scope=recipe.project,
+            compile_without_network=way is Way.OFFLINE,
+            engine_knows_networks=way is Way.OFFLINE and await self._link.knows_networks(),
+            c_inputs=c_inputs(snapshot),
+        )
+        if not plan.changes:
+            return Text(plan, Way.PLAIN)
+        return Text(plan, Way.OFFLINE if plan.without_network else Way.ACCELERATED)
+
+    async def _base(self, name: str) -> ImageConfig | None:
+        """What the engine knows of a base image; tells of stand-ins and of pulls, once each."""
+        image = await self._engine.image(name)
+        if image is None:
+            self.tell_once("info", f"the base image {name} is not here: BuildKit pulls it")
+            return None
+        if STAND_IN_LABEL in image.labels:
+            self.tell_once(
+                "warning",
+                f"{name} is a STAND-IN made on this machine, because the real image could not be pulled; "
+                "sizes and packages differ from the real one's",
+            )
+        return config_of(image)
+
+    def tell_once(self, level: str, text: str) -> None:
+        """Tell a notice, unless the same was told already."""
+        if text not in self._told:
+            self._told.add(text)
+            self._observer.notify(Notice(service=self._recipe.service, level=level, text=text))
+
+
+def config_of(image: Image) -> ImageConfig:
+    """Of a base image, what decides how a Dockerfile on it is accelerated."""
+    return ImageConfig(
+        env=image.env, user=image.user, onbuild=image.onbuild, workdir=image.workdir, os=image.os, id=image.id
+    )
+
+
+def c_inputs(snapshot: Snapshot) -> str:
+    """A digest over the paths and contents of all files that cgo may read; "" when there are none."""
+    files = snapshot.files
+    found = [(path, files[path].digest) for path in dockerfiles.c_files(files)]
+    return _digest(found) if found else ""
+
+
+def modules(snapshot: Snapshot, text: str) -> str:
+    """A digest over what says which modules a build of this Dockerfile downloads."""
+    files = snapshot.files
+    named = [(path, files[path].digest) for path in files if path.endswith(_MODULE_FILES)]
+    return _digest([*named, ("", text.encode("utf-8", "surrogateescape"))])
+
+
+def _digest(parts: list[tuple[str, bytes]]) -> str:
+    state = hashlib.sha256()
+    for path, content in sorted(parts):
+        name = path.encode("utf-8", "surrogateescape")
+        state.update(b"%d:%b%d:%b" % (len(name), name, len(content), content))
+    return state.hexdigest()
