@@ -141,6 +141,17 @@ class Doctor(Settings):
         _exit(commands.doctor(self, as_json=self.as_json))
 
 
+class Dockerfile(Settings):
+    """Show what is built in place of the Dockerfile: a diff with a reason for each line. Nothing is built."""
+
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print it as JSON."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(commands.dockerfile(self, as_json=self.as_json))
+
+
 class Init(Settings):
     """Write a watcher.toml with every setting, its default and what it means."""
 
@@ -180,6 +191,7 @@ class Cli(BaseSettings):
     pause: CliSubCommand[Pause]
     resume: CliSubCommand[Resume]
     doctor: CliSubCommand[Doctor]
+    dockerfile: CliSubCommand[Dockerfile]
     init: CliSubCommand[Init]
 
     def cli_cmd(self) -> None:
@@ -189,7 +201,7 @@ class Cli(BaseSettings):
 
 _KNOWN = frozenset(
     name
-    for command in (Run, Once, Status, Logs, Wait, Prune, Rebuild, Pause, Resume, Doctor, Init)
+    for command in (Run, Once, Status, Logs, Wait, Prune, Rebuild, Pause, Resume, Doctor, Dockerfile, Init)
     for name in command.model_fields
 )
 

@@ -19,6 +19,7 @@ from watcher.console import Console
 from watcher.daemon import Daemon
 from watcher.doctor import Finding, Grade, examine, worst
 from watcher.errors import EXIT_FAILED, ConfigError
+from watcher.explain import explain
 from watcher.observe import Observer
 from watcher.once import deploy_once, prune_once
 from watcher.settings import TOML_NAME, Settings
@@ -103,6 +104,25 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
         if as_json:
             print(json.dumps([asdict(finding) for finding in found], indent=2))
         return EXIT_FAILED if worst(found) is Grade.TROUBLE else 0
+
+    return _asyncio_run(main)
+
+
+def dockerfile(settings: Settings, *, as_json: bool) -> int:
+    """`watcher dockerfile`."""
+
+    async def main() -> int:
+        found = await explain(settings)
+        if as_json:
+            print(json.dumps({"services": [one.as_json() for one in found]}, indent=2))
+            return 0
+        out = rich.console.Console(highlight=False, markup=False, emoji=False)
+        styles = {"+": "green", "-": "red", "@": "cyan", "#": "yellow"}
+        for one in found:
+            for line in one.lines():
+                style = "bold" if line.startswith(("---", "+++")) else styles.get(line[:1], "")
+                out.print(line, style=style, soft_wrap=True)
+        return 0
 
     return _asyncio_run(main)
 

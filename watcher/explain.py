@@ -1,0 +1,114 @@
+"""What becomes of a project's Dockerfile before it is built, line by line, with reasons; nothing is built."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from watcher import dockerfile as dockerfiles
+from watcher import labels
+from watcher.build import Recipe, c_inputs, config_of
+from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, LineNote
+from watcher.engine import DockerEngine, Engine
+from watcher.errors import EngineUnavailable, WatcherError
+from watcher.project import compose_project, kept_services
+from watcher.service import recipe_of
+from watcher.settings import Settings
+from watcher.tree import Snapshot, Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A Dockerfile's `text`, what is built instead, advice for the file itself, and what was not known."""
+
+    service: str
+    name: str
+    level: str
+    text: str
+    plan: Accelerated
+    advice: tuple[LineNote, ...]
+    unknown: tuple[str, ...]
+
+    def lines(self) -> Iterator[str]:
+        """All of it for a person: a unified diff with a reason above each hunk, then notes."""
+        yield from dockerfiles.diff(self.text, self.plan, self.name).splitlines()
+        if not self.plan.changes:
+            off = " (build.accelerate is off)" if self.level == "off" else ""
+            yield f"# {self.name} is built as it is{off}"
+        for note in self.advice:
+            yield f"# line {note.line}, with or without the watcher: {note.reason}"
+        for sentence in self.unknown:
+            yield f"# {sentence}"
+
+    def as_json(self) -> Mapping[str, Any]:
+        """All of it for a program."""
+        return {
+            "service": self.service,
+            "dockerfile": self.name,
+            "level": self.level,
+            "text": self.plan.text,
+            "changes": [asdict(change) for change in self.plan.changes],
+            "left_alone": [asdict(note) for note in self.plan.left_alone],
+            "advice": [asdict(note) for note in self.advice],
+            "unknown": list(self.unknown),
+        }
+
+
+async def explain(settings: Settings) -> list[Explained]:
+    """The kept services' Dockerfiles, explained. Without an engine the base images' usual configuration is
+    assumed, and `unknown` says so. Raises ConfigError, and WatcherError where a Dockerfile cannot be read.
+    """
+    project = compose_project(settings)
+    engine: DockerEngine | None = None
+    unknown = []
+    try:
+        engine = await DockerEngine.open(settings.engine)
+    except EngineUnavailable as error:
+        unknown.append(f"base images were not looked at, their usual configuration is assumed: {error}")
+    found = []
+    try:
+        for spec in kept_services(project):
+            recipe = recipe_of(spec, settings, labels.project_id(settings.root), settings.root)
+            context = spec.build.context if spec.build else settings.root
+            watch = settings.watch
+            tree = Tree(context, ignore=watch.ignore, env_dirs=watch.env_dirs, dockerfile=recipe.dockerfile)
+            snapshot = await asyncio.to_thread(tree.take)
+            found.append(await _one(recipe, snapshot, engine, unknown))
+    finally:
+        if engine:
+            await engine.close()
+    return found
+
+
+async def _one(recipe: Recipe, snapshot: Snapshot, engine: Engine | None, unknown: list[str]) -> Explained:
+    data = snapshot.dockerfile if recipe.inline is None else recipe.inline.encode("utf-8", "surrogateescape")
+    if data is None:
+        raise WatcherError(f"{recipe.dockerfile}: there is no such file")
+    text = data.decode("utf-8", "surrogateescape")
+    ignore = None if snapshot.ignore_file is None else snapshot.ignore_file[1].decode("utf-8", "replace")
+    args, target, unknown = recipe.build_args, recipe.target, list(unknown)
+    try:
+        bases: dict[str, ImageConfig | None] = {}
+        for name in dockerfiles.base_images(dockerfiles.parse(text), args, target):
+            image = await engine.image(name) if engine else None
+            bases[name] = config_of(image) if image else None
+            if engine and image is None:
+                unknown.append(f"{name} is not here yet, its usual configuration is assumed")
+        plan = dockerfiles.accelerate(
+            text,
+            level=recipe.level,
+            build_args=args,
+            target=target,
+            bases=bases,
+            cache_scope=recipe.project,
+            c_inputs=c_inputs(snapshot),
+        )
+        advice = dockerfiles.lint(text, build_args=args, target=target, dockerignore=ignore)
+    except DockerfileError as error:
+        raise WatcherError(f"{recipe.dockerfile}: {error}") from error
+    name = "dockerfile_inline" if recipe.inline is not None else recipe.dockerfile
+    changed = {change.line for change in plan.changes}
+    kept = tuple(note for note in advice if note.line not in changed)
+    return Explained(recipe.service, name, recipe.level.value, text, plan, kept, tuple(unknown))
