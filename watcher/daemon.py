@@ -14,15 +14,16 @@ from prometheus_client import CollectorRegistry
 
 from watcher import __version__
 from watcher.budget import SizeBudget
+from watcher.configuration import Configuration, ConfigurationWatch
 from watcher.engine import Engine
-from watcher.errors import WatcherError
+from watcher.errors import ConfigError, WatcherError
 from watcher.follow import Follower
 from watcher.front import Unavailable
 from watcher.labels import PROJECT
 from watcher.mask import Masking
 from watcher.metrics import Metrics
 from watcher.observe import DaemonStarted, DaemonStopping, EngineDown, EngineUp, Fanout, Observer
-from watcher.project import Opened, open_project
+from watcher.project import Opened, kept_services, open_project, secrets_of
 from watcher.service import Service
 from watcher.settings import Settings
 from watcher.state import StatusBoard
@@ -41,8 +42,7 @@ class Daemon:
         self.board = StatusBoard()
         self.registry = CollectorRegistry()
         listeners = Fanout(self.board, Metrics(self.registry), *observers)
-        if most := settings.image.max_size:
-            listeners.add(SizeBudget(most, listeners))
+        listeners.add(SizeBudget(listeners))
         self.observers = Masking(listeners)
         self.services: dict[str, Service] = {}
         self._stop = asyncio.Event()
@@ -70,7 +70,7 @@ class Daemon:
             try:
                 await self._tell_engine(opened.engine)
                 for kept in self.services.values():
-                    await kept.start(self.observers, opened.compose.file)
+                    await kept.start()
                 await self._keep(opened)
             finally:
                 for kept in self.services.values():
@@ -79,8 +79,14 @@ class Daemon:
 
     async def _keep(self, opened: Opened) -> None:
         """Run everything until stopped, or until something fails that cannot."""
-        tasks = [asyncio.create_task(kept.run()) for kept in self.services.values()]
-        tasks += [asyncio.create_task(self._follow(opened)), asyncio.create_task(self._stopped())]
+        configured = ConfigurationWatch(
+            opened.configuration, observer=self.observers, apply=self._reconfigure
+        )
+        for kept in self.services.values():
+            kept.watch.ask_first(configured.current)
+        work = [kept.run() for kept in self.services.values()]
+        work += [self._follow(opened), configured.run(), self._stopped()]
+        tasks = [asyncio.create_task(each) for each in work]
         _, running = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in running:
             task.cancel()
@@ -88,6 +94,17 @@ class Daemon:
         for task in tasks:
             if task.done() and not task.cancelled():
                 task.result()
+
+    async def _reconfigure(self, new: Configuration) -> None:
+        """Put another configuration in force; raises WatcherError when it cannot be used."""
+        specs = kept_services(new.compose)
+        for spec in specs:
+            if spec.name not in self.services:
+                rule = f"another service is kept ({', '.join(self.services)}): start the watcher again"
+                raise ConfigError("service", spec.name, rule)
+        self.observers.learn(secrets_of(new.compose, new.settings))
+        for spec in specs:
+            await self.services[spec.name].change(spec, new.compose, new.settings)
 
     async def _tell_engine(self, engine: Engine) -> None:
         info = await engine.info()

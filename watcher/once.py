@@ -12,7 +12,9 @@ from typing import Any
 
 from watcher import labels
 from watcher.budget import SizeBudget
+from watcher.configuration import compose_project
 from watcher.engine import DockerEngine
+from watcher.fitting import recipe_of
 from watcher.front import Unavailable
 from watcher.mask import Masking
 from watcher.observe import (
@@ -26,9 +28,8 @@ from watcher.observe import (
     Observer,
     Wanted,
 )
-from watcher.project import compose_project, kept_services, open_project
+from watcher.project import kept_services, open_project
 from watcher.prune import Policy, Pruner, Report, Scope
-from watcher.service import recipe_of
 from watcher.settings import Settings
 
 
@@ -78,8 +79,7 @@ async def deploy_once(settings: Settings, observer: Observer) -> bool:
     settings = settings.model_copy(update={"deploy": deploy})
     outcome = FirstOutcome(settings.image.max_size)
     listeners = Fanout(observer, outcome)
-    if most := settings.image.max_size:
-        listeners.add(SizeBudget(most, observer, level="error"))
+    listeners.add(SizeBudget(observer, level="error"))
     observers = Masking(listeners)
     async with open_project(settings, observers, lambda _: Unavailable()) as opened:
         tasks: list[asyncio.Task[None]] = []
@@ -87,7 +87,7 @@ async def deploy_once(settings: Settings, observer: Observer) -> bool:
         loop.add_signal_handler(signal.SIGTERM, outcome.reached.cancel)
         try:
             for kept in opened.services.values():
-                await kept.start(observers, opened.compose.file)
+                await kept.start()
                 tasks.append(asyncio.create_task(kept.run()))
             ends: list[asyncio.Future[Any]] = [*tasks, outcome.reached]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -115,7 +115,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool) -
     try:
         reports = {}
         for spec in kept_services(project):
-            recipe = recipe_of(spec, settings, project_id, settings.root)
+            recipe = recipe_of(spec, settings, project_id)
             pruner = Pruner(
                 engine,
                 Fanout(),

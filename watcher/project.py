@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from watcher import compose, labels, service
+from watcher import configuration, labels
 from watcher.build import BuildkitLink
 from watcher.compose import ComposeProject, SecretSource, ServiceSpec
+from watcher.configuration import Configuration
 from watcher.engine import DockerEngine, Engine
-from watcher.errors import ConfigError
+from watcher.fitting import Site, check_dockerfile, fit
 from watcher.front import Unavailable
 from watcher.lock import ProjectLock
 from watcher.mask import Masking, secret_values
@@ -25,18 +25,10 @@ class Opened:
     """What a command works with while it has the project."""
 
     id: str
-    compose: ComposeProject
+    configuration: Configuration
     engine: Engine
     services: dict[str, Service]
     lock: ProjectLock
-
-
-def compose_project(settings: Settings) -> ComposeProject:
-    """The project's compose file, read; raises ConfigError."""
-    if not settings.root.is_dir():
-        raise ConfigError("project", str(settings.project), "there is no such folder")
-    path = compose.find_compose_file(settings.root, settings.compose_file)
-    return compose.load(path, service=settings.service, env=dict(os.environ))
 
 
 def kept_services(project: ComposeProject) -> Sequence[ServiceSpec]:
@@ -74,7 +66,8 @@ async def open_project(
 
     Raises ConfigError, AlreadyRunning, EngineUnavailable.
     """
-    project = compose_project(settings)
+    configured = configuration.read(settings)
+    project = configured.compose
     observer.learn(secrets_of(project, settings))
     project_id = labels.project_id(settings.root)
     lock = ProjectLock.take(settings.root, project_id)
@@ -84,20 +77,12 @@ async def open_project(
         try:
             for text in project.warnings:
                 observer.notify(Notice(level="warning", text=text))
-            services = {
-                spec.name: service.create(
-                    spec,
-                    compose_project=project,
-                    settings=settings,
-                    project=project_id,
-                    engine=engine,
-                    link=link,
-                    observer=observer,
-                    explain=explain,
-                )
-                for spec in kept_services(project)
-            }
-            yield Opened(project_id, project, engine, services, lock)
+            site = Site(project=project_id, engine=engine, link=link, observer=observer, explain=explain)
+            services = {}
+            for spec in kept_services(project):
+                check_dockerfile(spec, settings.root)
+                services[spec.name] = Service(site, fit(site, spec, project, settings))
+            yield Opened(project_id, configured, engine, services, lock)
         finally:
             await link.close()
             await engine.close()

@@ -120,10 +120,16 @@ class Reconciler(Generic[S]):
         self._chores_after, self._chores_every = chores_after, chores_every
         self._inbox: asyncio.Queue[plan.Input] = asyncio.Queue()
         self._looks: dict[str, Look[S]] = {}
+        self._told_hold = ""
         self._work: asyncio.Task[None] | None = None
         self._chore: asyncio.Task[None] | None = None
         self._chore_look: Look[S] | None = None
         self._chore_due = clock() + chores_every
+
+    def refit(self, chores: Chores[S], *, limits: plan.Limits, chores_every: float) -> None:
+        """Go on with these, while `run` does not run."""
+        self._chores, self._limits, self._chores_every = chores, limits, chores_every
+        self._chore_due = min(self._chore_due, self._clock() + chores_every)
 
     # What the outside says.
 
@@ -136,7 +142,8 @@ class Reconciler(Generic[S]):
 
     def hold(self, reason: str) -> None:
         """Begin nothing while `reason` is not empty."""
-        if reason != self.state.hold:
+        if reason != self._told_hold:
+            self._told_hold = reason
             self._observer.notify(Held(service=self._service, reason=reason))
         self._inbox.put_nowait(plan.HoldChanged(reason))
 

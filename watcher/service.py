@@ -4,67 +4,122 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
 
-from watcher import plan
-from watcher.build import BuildkitLink, ImageBuilder, Recipe
+from watcher.build import ImageBuilder
 from watcher.chores import IdleChores
-from watcher.compose import BuildSpec, ComposeProject, SecretSource, ServiceSpec
-from watcher.container import ComposeContainer
-from watcher.deploy import ContainerDeployer, Policy
-from watcher.dockerfile import Level
-from watcher.engine import Engine
-from watcher.errors import ConfigError
+from watcher.compose import ComposeProject, ServiceSpec
+from watcher.deploy import ContainerDeployer
+from watcher.errors import WatcherError
 from watcher.events import Source
-from watcher.front import Additions, Front, Limits, Listen, Unavailable
-from watcher.observe import DeployFinished, DeployOutcome, Event, Observer, ServiceStarted
+from watcher.fitting import Fit, Site, fit, front_options
+from watcher.front import Front
+from watcher.observe import DeployFinished, DeployOutcome, Event, ServiceStarted
 from watcher.prune import Needed, Pruner, Scope
 from watcher.prune import Policy as PrunePolicy
 from watcher.reconcile import Reconciler
 from watcher.settings import Settings
 from watcher.settle import Lookout
-from watcher.tree import Snapshot, Tree
+from watcher.tree import Snapshot
 from watcher.watch import TreeWatch
+
+Change = tuple[Fit, asyncio.Future[None]]  # how to go on, and whom to tell that it is done
 
 
 class Service:
-    """A kept service. Made by `create`; `start` takes the ports, `run` keeps it, `stop` ends it."""
+    """A kept service. `start` takes the ports, `run` keeps it, `change` reconfigures it, `stop` ends it."""
 
-    def __init__(
-        self,
-        spec: ServiceSpec,
-        *,
-        fronts: Mapping[int, Front],
-        watch: TreeWatch,
-        builder: ImageBuilder,
-        deployer: ContainerDeployer,
-        reconciler: Reconciler[Snapshot],
-        settings: Settings,
-        engine: Engine,
-    ) -> None:
-        self.name = spec.name
-        self.spec, self.settings = spec, settings
-        self.fronts, self.watch, self.builder = fronts, watch, builder
-        self.deployer, self.reconciler = deployer, reconciler
-        self._engine = engine
+    def __init__(self, site: Site, fitted: Fit) -> None:
+        self.name = fitted.spec.name
+        self._site, self._fit = site, fitted
+        self._told: ServiceStarted | None = None
+        self._changes: asyncio.Queue[Change] = asyncio.Queue()
+        self._background: set[asyncio.Task[None]] = set()
+        self.builder = ImageBuilder(fitted.recipe, engine=site.engine, link=site.link, observer=site.observer)
+        self.deployer = ContainerDeployer(
+            fitted.container,
+            engine=site.engine,
+            fronts=fitted.fronts,
+            policy=fitted.policy,
+            observer=site.observer,
+            on_lost=lambda event: self.reconciler.lost(event),  # noqa: PLW0108 - the loop is made after this
+            on_rolled_back=lambda event: self.reconciler.rolled_back(event),  # noqa: PLW0108
+        )
+        chores = self._chores(fitted)
+        self.reconciler: Reconciler[Snapshot] = Reconciler(
+            self.name,
+            builder=self.builder,
+            deployer=self.deployer,
+            chores=chores,
+            observer=site.observer,
+            limits=fitted.limits,
+            chores_every=chores.every,
+        )
+        self.watch = TreeWatch(
+            self.name, fitted.tree, self._lookout(fitted), inputs=fitted.inputs, observer=site.observer
+        )
 
-    async def start(self, observer: Observer, compose_file: Path) -> None:
+    def _chores(self, fitted: Fit) -> IdleChores:
+        settings = fitted.settings
+        pruner = Pruner(
+            self._site.engine,
+            self._site.observer,
+            scope=Scope.of(fitted.recipe, container=fitted.container.name),
+            policy=PrunePolicy.of(settings.prune),
+            needed=self._needed,
+        )
+        return IdleChores(
+            self.builder,
+            pruner if settings.prune.enabled else None,
+            export_builder=settings.build.builder_image,
+            prune_every=settings.prune.interval,
+        )
+
+    def _lookout(self, fitted: Fit) -> Lookout:
+        root, watch = fitted.tree.root, fitted.settings.watch
+        source = Source(
+            root,
+            observer=self._site.observer,
+            service=self.name,
+            mode=watch.mode,
+            full_look=watch.full_scan,
+        )
+        return Lookout(source, root, hold=self.reconciler.hold)
+
+    def _needed(self) -> Needed:
+        """What this process must not lose to pruning."""
+        state, live = self.reconciler.state, self.deployer.container
+        revisions = (state.wanted, state.building, state.deploying, state.live, self.deployer.live)
+        return Needed(
+            live=live.image if live else None,
+            ids=self.deployer.needed,
+            revisions=frozenset(revision for revision in revisions if revision),
+            failed=self.deployer.unfit,
+        )
+
+    async def start(self) -> None:
         """Take the ports and adopt what serves already; raises PortInUse or EngineUnavailable."""
         await self.deployer.clear_the_way()
-        for front in self.fronts.values():
+        for front in self._fit.fronts.values():
             await front.start()
-        observer.notify(
-            ServiceStarted(
-                service=self.name,
-                urls=self.urls,
-                compose_file=compose_file.name,
-                image=self.builder.recipe.image,
-                container=self.deployer.recipe.name,
-                image_budget=self.settings.image.max_size,
-            )
-        )
+        self._tell()
         await self._adopt()
+
+    def _tell(self) -> None:
+        """Tell what is kept and where, when it is not what was told before."""
+        event = ServiceStarted(
+            service=self.name,
+            urls=self.urls,
+            compose_file=self._fit.compose_file,
+            image=self._fit.recipe.image,
+            container=self._fit.container.name,
+            image_budget=self._fit.settings.image.max_size,
+        )
+        if self._told is None or replace(event, at=self._told.at) != self._told:
+            self._told = event
+            self._site.observer.notify(event)
 
     async def _adopt(self) -> None:
         begun = time.monotonic()
@@ -87,28 +142,88 @@ class Service:
     @property
     def urls(self) -> tuple[str, ...]:
         """Where the service answers."""
-        scheme = "http" if self.settings.deploy.protocol == "http" else "tcp"
-        published = self.deployer.recipe.published
+        scheme = "http" if self._fit.settings.deploy.protocol == "http" else "tcp"
+        published = self._fit.container.published
         addresses = [address for bound in published.values() for address in bound]
-        if self.fronts:
-            addresses = [(item.host, item.port) for front in self.fronts.values() for item in front.addresses]
+        if self._fit.fronts:
+            addresses = [
+                (item.host, item.port) for front in self._fit.fronts.values() for item in front.addresses
+            ]
         names = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}
         return tuple(dict.fromkeys(f"{scheme}://{names.get(host, host)}:{port}" for host, port in addresses))
 
     async def run(self) -> None:
         """Keep the container equal to the tree until cancelled."""
+        while True:
+            fitted, done = await self._until_change()
+            try:
+                await self._go_on_with(fitted)
+            finally:
+                if not done.done():
+                    done.set_result(None)
+
+    async def _until_change(self) -> Change:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.watch.run(self.reconciler))
-            group.create_task(self.reconciler.run())
+            tasks = [
+                group.create_task(self.watch.run(self.reconciler)),
+                group.create_task(self.reconciler.run()),
+            ]
+            change = await self._changes.get()
+            for task in tasks:  # a build is cancelled, a deploy comes to its end
+                task.cancel()
+        return change
+
+    async def change(self, spec: ServiceSpec, compose_project: ComposeProject, settings: Settings) -> None:
+        """Go on with another configuration, while `run` runs; returns when it is in force.
+
+        What is live serves on, and ports that stay are listened on throughout. Raises ConfigError or
+        CannotListen; then nothing has changed.
+        """
+        fitted = fit(self._site, spec, compose_project, settings, self._fit.fronts)
+        begun: list[Front] = []
+        try:
+            for front in fitted.fronts.values():
+                if front not in self._fit.fronts.values():
+                    await front.start()
+                    begun.append(front)
+        except WatcherError:
+            for front in begun:
+                await front.close(grace=0.0)
+            raise
+        done = asyncio.get_running_loop().create_future()
+        self._changes.put_nowait((fitted, done))
+        await done
+
+    async def _go_on_with(self, fitted: Fit) -> None:
+        limits, additions = front_options(fitted.settings)
+        for front in fitted.fronts.values():
+            front.configure(protocol=fitted.settings.deploy.protocol, limits=limits, additions=additions)
+        before, self._fit = self._fit, fitted
+        self.builder.recipe = fitted.recipe
+        await self.deployer.refit(fitted.container, fronts=fitted.fronts, policy=fitted.policy)
+        chores = self._chores(fitted)
+        self.reconciler.refit(chores, limits=fitted.limits, chores_every=chores.every)
+        self.reconciler.hold("")  # whoever held it is gone; the new look-out says so again
+        await self.watch.refit(fitted.tree, self._lookout(fitted), inputs=fitted.inputs)
+        self._tell()
+        for front in before.fronts.values():
+            if front not in fitted.fronts.values():
+                self._spawn(front.close(grace=fitted.policy.drain))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def stop(self) -> None:
         """Drain and end; the container stays, publishing the port itself, if the settings say so."""
-        keep = self.settings.deploy.on_exit == "keep"
+        keep = self._fit.settings.deploy.on_exit == "keep"
         live = self.deployer.container
         await self.deployer.close(stop=not keep)
-        for front in self.fronts.values():
+        for front in self._fit.fronts.values():
             await front.close()
-        if keep and live and self.fronts:
+        await asyncio.gather(*self._background, return_exceptions=True)
+        if keep and live and self._fit.fronts:
             await self._publish(live.revision, live.image)
         self.watch.close()
 
@@ -116,7 +231,7 @@ class Service:
         """From now on the container publishes the ports itself, as compose would have it."""
         alone = ContainerDeployer(
             self.deployer.recipe,
-            engine=self._engine,
+            engine=self._site.engine,
             fronts={},
             policy=self.deployer.policy,
             observer=_Nobody(),
@@ -132,166 +247,3 @@ class _Nobody:
 
     def notify(self, event: Event) -> None:
         """Nobody wants to know."""
-
-
-def recipe_of(spec: ServiceSpec, settings: Settings, project: str, root: Path) -> Recipe:
-    """What decides the service's image; raises ConfigError when it has no build section."""
-    if spec.build is None:
-        raise ConfigError(f"services.{spec.name}", None, "has no build section: there is nothing to keep")
-    build = spec.build
-    image = spec.image if ":" in spec.image.rpartition("/")[2] else f"{spec.image}:latest"
-    _refuse(spec, build)
-    if build.dockerfile_inline is None and not (build.context / build.dockerfile).is_file():
-        place = _shown(build.context / build.dockerfile, root)
-        raise ConfigError(f"services.{spec.name}.build.dockerfile", str(place), "there is no such file")
-    return Recipe(
-        service=spec.name,
-        project=project,
-        image=image,
-        dockerfile=build.dockerfile,
-        inline=build.dockerfile_inline,
-        build_args={**build.args, **settings.build.args},
-        target=settings.build.target or build.target,
-        level=Level(settings.build.accelerate),
-        platform=build.platform or spec.platform,
-        image_labels=build.labels,
-        secrets={item.id: _secret(item) for item in build.secrets},
-        frontend_attrs=_frontend_attrs(build),
-        network=build.network,
-        no_cache=build.no_cache,
-        builder_label=settings.prune.builder_label,
-    )
-
-
-def _refuse(spec: ServiceSpec, build: BuildSpec) -> None:
-    """Name what the compose file may ask of a build and this program cannot do."""
-    at = f"services.{spec.name}.build"
-    if build.ssh:
-        raise ConfigError(f"{at}.ssh", ", ".join(build.ssh), "SSH agent forwarding is not supported")
-    for name, place in build.additional_contexts.items():
-        if "://" not in place:
-            rule = "a local folder is not supported here; an image (docker-image://) or a URL is"
-            raise ConfigError(f"{at}.additional_contexts.{name}", place, rule)
-
-
-def _secret(source: SecretSource) -> bytes | Path:
-    return source.file if source.file is not None else (source.value or "").encode()
-
-
-def _frontend_attrs(build: BuildSpec) -> dict[str, str]:
-    """What has no field of its own in a solve request (moby/buildkit, frontend/dockerui/config.go)."""
-    attrs = {f"context:{name}": place for name, place in build.additional_contexts.items()}
-    if build.extra_hosts:
-        attrs["add-hosts"] = ",".join(f"{name}={address}" for name, address in build.extra_hosts)
-    if build.shm_size:
-        attrs["shm-size"] = str(build.shm_size)
-    if build.ulimits:
-        attrs["ulimit"] = ",".join(f"{name}={soft}:{hard}" for name, (soft, hard) in build.ulimits.items())
-    if build.pull:
-        attrs["image-resolve-mode"] = "pull"
-    return attrs
-
-
-def _shown(path: Path, root: Path) -> Path:
-    return path.relative_to(root) if path.is_relative_to(root) else path
-
-
-def create(
-    spec: ServiceSpec,
-    *,
-    compose_project: ComposeProject,
-    settings: Settings,
-    project: str,
-    engine: Engine,
-    link: BuildkitLink,
-    observer: Observer,
-    explain: Callable[[str], Unavailable],
-) -> Service:
-    """Put one service together; nothing is started yet. Raises ConfigError."""
-    recipe = recipe_of(spec, settings, project, settings.root)
-    container = ComposeContainer(compose_project, spec, project, engine, observer)
-    builder = ImageBuilder(recipe, engine=engine, link=link, observer=observer)
-    fronts = _fronts(container, settings, observer, explain) if settings.deploy.strategy == "front" else {}
-    deploy = settings.deploy
-    loop: list[Reconciler[Snapshot]] = []
-    deployer = ContainerDeployer(
-        container,
-        engine=engine,
-        fronts=fronts,
-        policy=Policy(deploy.ready_path, deploy.protocol, deploy.startup_timeout, deploy.soak, deploy.drain),
-        observer=observer,
-        on_lost=lambda event: loop[0].lost(event),  # noqa: PLW0108 - the loop is made after this
-        on_rolled_back=lambda event: loop[0].rolled_back(event),  # noqa: PLW0108
-    )
-    pruner = Pruner(
-        engine,
-        observer,
-        scope=Scope.of(recipe, container=container.name),
-        policy=PrunePolicy.of(settings.prune),
-        needed=lambda: _needed(loop[0], deployer),
-    )
-    chores = IdleChores(
-        builder,
-        pruner if settings.prune.enabled else None,
-        export_builder=settings.build.builder_image,
-        prune_every=settings.prune.interval,
-    )
-    reconciler: Reconciler[Snapshot] = Reconciler(
-        spec.name,
-        builder=builder,
-        deployer=deployer,
-        chores=chores,
-        observer=observer,
-        limits=plan.Limits(settings.build.max_cancels, settings.build.max_wait),
-        chores_every=chores.every,
-    )
-    loop.append(reconciler)
-    context = spec.build.context if spec.build else settings.root
-    watch = settings.watch
-    tree = Tree(context, ignore=watch.ignore, env_dirs=watch.env_dirs, dockerfile=recipe.dockerfile)
-    source = Source(context, observer=observer, service=spec.name, mode=watch.mode, full_look=watch.full_scan)
-    lookout = Lookout(source, context, hold=reconciler.hold)
-    inputs = {**recipe.inputs(), "container": container.digest}
-    return Service(
-        spec,
-        fronts=fronts,
-        watch=TreeWatch(spec.name, tree, lookout, inputs=lambda: inputs, observer=observer),
-        builder=builder,
-        deployer=deployer,
-        reconciler=reconciler,
-        settings=settings,
-        engine=engine,
-    )
-
-
-def _needed(reconciler: Reconciler[Snapshot], deployer: ContainerDeployer) -> Needed:
-    """What this process must not lose to pruning."""
-    state = reconciler.state
-    revisions = (state.wanted, state.building, state.deploying, state.live, deployer.live)
-    return Needed(
-        live=deployer.container.image if deployer.container else None,
-        ids=deployer.needed,
-        revisions=frozenset(revision for revision in revisions if revision),
-        failed=deployer.unfit,
-    )
-
-
-def _fronts(
-    container: ComposeContainer,
-    settings: Settings,
-    observer: Observer,
-    explain: Callable[[str], Unavailable],
-) -> dict[int, Front]:
-    limits = Limits(held=settings.front.hold_requests, hold_seconds=settings.front.hold_timeout)
-    return {
-        port: Front(
-            [Listen("" if host in ("", "0.0.0.0") else host, number) for host, number in bound],
-            observer=observer,
-            service=container.service,
-            protocol=settings.deploy.protocol,
-            limits=limits,
-            additions=Additions(settings.front.forwarded, settings.front.revision_header),
-            explain=lambda: explain(container.service),
-        )
-        for port, bound in container.published.items()
-    }

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from watcher.errors import ConfigError
@@ -186,10 +186,23 @@ class Settings(BaseSettings):
         toml = TomlSource(settings_cls, Path(given) / TOML_NAME)
         return init_settings, _Prefixed(settings_cls, env_settings), toml
 
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self._given = given
+
     @property
     def root(self) -> Path:
         """The project folder, absolute."""
         return self.project.expanduser().resolve()
+
+    def again(self) -> Settings:
+        """The settings as they are now, with the same command line; raises ConfigError."""
+        try:
+            return type(self)(**self._given)
+        except (ValidationError, SettingsError) as error:
+            raise config_error(error) from error
 
 
 class _Prefixed(PydanticBaseSettingsSource):

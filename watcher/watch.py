@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from watcher.events import Hint, Looked
-from watcher.observe import Notice, Observer, SourceScanned, Wanted
+from watcher.observe import Change, Notice, Observer, SourceScanned, Wanted
 from watcher.reconcile import Look
 from watcher.settle import Lookout
 from watcher.tree import ChangeSet, Snapshot, Tree, TreeGone, diff
 from watcher.tree import revision as revision_of
 
 _FIRST = "first look"
+_CONFIGURED = "configuration changed"
 
 
 class Sink(Protocol):
@@ -39,7 +40,7 @@ class TreeWatch:
         tree: Tree,
         lookout: Lookout,
         *,
-        inputs: Callable[[], Mapping[str, str]],
+        inputs: Mapping[str, str],
         observer: Observer,
     ) -> None:
         self._service, self._tree, self._lookout = service, tree, lookout
@@ -48,6 +49,16 @@ class TreeWatch:
         self._told: frozenset[str] = frozenset()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tree")
         self._lock = asyncio.Lock()
+        self._first: Callable[[], Awaitable[None]] | None = None
+
+    def ask_first(self, first: Callable[[], Awaitable[None]]) -> None:
+        """Await `first` before each look: it may change what the tree is."""
+        self._first = first
+
+    async def refit(self, tree: Tree, lookout: Lookout, *, inputs: Mapping[str, str]) -> None:
+        """Go on with another tree and other inputs, while `run` does not run."""
+        async with self._lock:
+            self._tree, self._lookout, self._inputs = tree, lookout, inputs
 
     async def run(self, sink: Sink) -> None:
         """Look at every hint, the first of which comes at once, until cancelled."""
@@ -70,6 +81,8 @@ class TreeWatch:
 
     async def look(self, sink: Sink, hint: Hint) -> str:
         """Look where `hint` says, and tell `sink`; the tree's revision. Raises TreeGone."""
+        if self._first:
+            await self._first()
         async with self._lock:
             begun = time.monotonic()
             loop = asyncio.get_running_loop()
@@ -80,7 +93,7 @@ class TreeWatch:
             paths = tuple(change.path for change in changes)
             await self._lookout.follow(self._tree, Looked(hint, seconds, paths, snapshot.unsettled))
             self._tell_scan(snapshot, hint, seconds)
-            revision = revision_of(snapshot, self._inputs())
+            revision = revision_of(snapshot, self._inputs)
             if before is not None and (before.revision == revision or snapshot.unsettled):
                 # Files that somebody is still writing are looked at again before they count.
                 return before.revision
@@ -89,7 +102,7 @@ class TreeWatch:
                 service=self._service,
                 revision=revision,
                 changes=changes,
-                summary=_FIRST if before is None else ChangeSet(changes).summary(),
+                summary=_summary(before, changes),
                 saved_at=self._last.saved_at,
             )
             sink.saw(self._last, wanted)
@@ -120,6 +133,12 @@ class TreeWatch:
     def close(self) -> None:
         """Give the thread back."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _summary(before: Look[Snapshot] | None, changes: tuple[Change, ...]) -> str:
+    if before is None:
+        return _FIRST
+    return ChangeSet(changes).summary() if changes else _CONFIGURED
 
 
 def _wall_clock(monotonic: float) -> float:

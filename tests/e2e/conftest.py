@@ -42,17 +42,17 @@ def until(condition: Callable[[], Any], what: str, timeout: float = LONG) -> Any
 
 
 class Project:
-    """A copy of the example service under names and a port of its own."""
+    """A copy of the example service in `folder`, under names and a port of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.id = f"e2e-{uuid.uuid4().hex[:8]}"
-        self.folder = folder / self.id
+        self.id = folder.name
+        self.folder = folder
         self.port = free_port()
         shutil.copytree(ROOT / "examples" / "go-server", self.folder)
-        compose = self.folder / "docker-compose-dev.yml"
-        text = compose.read_text()
+        self.compose = self.folder / "docker-compose-dev.yml"
+        text = self.compose.read_text()
         text = text.replace("go-server-box-dev", f"{self.id}-box").replace("go-server-dev", self.id)
-        compose.write_text(text.replace("9000:9000", f"127.0.0.1:{self.port}:9000"))
+        self.compose.write_text(text.replace("9000:9000", f"127.0.0.1:{self.port}:9000"))
         self.version = self.folder / "internal" / "version" / "version.go"
         self.process: subprocess.Popen[str] | None = None
         self.output: list[str] = []
@@ -126,9 +126,15 @@ def engine() -> Iterator[docker.DockerClient]:
     client.close()
 
 
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One place for all projects, one after the other: they compile with the same warm caches."""
+    return tmp_path_factory.mktemp("e2e") / f"e2e-{uuid.uuid4().hex[:8]}"
+
+
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, engine: docker.DockerClient) -> Iterator[Project]:
-    made = Project(tmp_path_factory.mktemp("e2e"))
+def project(folder: Path, engine: docker.DockerClient) -> Iterator[Project]:
+    made = Project(folder)
     yield made
     if made.process:
         made.stop()
@@ -141,3 +147,4 @@ def project(tmp_path_factory: pytest.TempPathFactory, engine: docker.DockerClien
                 engine.images.remove(tag)
     for network in engine.networks.list(names=[f"{made.id}_default"]):
         network.remove()
+    shutil.rmtree(folder)

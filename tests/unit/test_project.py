@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from watcher.project import compose_project, secrets_of
+from watcher.configuration import compose_project
+from watcher.project import secrets_of
 from watcher.settings import load
 
 COMPOSE = """

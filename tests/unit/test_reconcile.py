@@ -22,6 +22,7 @@ from watcher.observe import (
     DeployOutcome,
     EngineDown,
     Event,
+    Held,
     InternalError,
 )
 from watcher.reconcile import Built, Deployed, Look, Reconciler
@@ -443,3 +444,33 @@ async def test_the_end_of_the_daemon_waits_for_cancelled_chores(rig: Rig) -> Non
         with pytest.raises(asyncio.CancelledError):
             await task
         assert rig.chores.running == 0
+
+
+async def test_the_loop_goes_on_where_it_was_when_it_is_run_again(rig: Rig) -> None:
+    """A change of the configuration cancels the build, lets a deploy end, and starts the loop again."""
+    async with running(rig) as first:
+        await rig.live("a")
+        rig.loop.pause(paused=True)
+        await rig.until(lambda: rig.loop.state.paused)
+        rig.loop.pause(paused=False)
+        rig.save("b")
+        await rig.until(lambda: rig.builds.running)
+        first.cancel()
+        await rig.until(first.done)
+        rig.loop.refit(rig.chores, limits=plan.Limits(max_cancels=1), chores_every=60.0)
+        again = asyncio.create_task(rig.loop.run())
+        rig.save("c")
+        await rig.build("c")
+        await rig.deploy("c")
+        await rig.until(lambda: rig.loop.state.live == "c")
+        again.cancel()
+        await rig.until(again.done)
+    assert rig.builds.revisions == ["a", "b", "c"]
+    assert rig.builds.cancelled == ["b"]
+
+
+async def test_the_end_of_a_hold_is_told_however_quickly_it_comes(rig: Rig) -> None:
+    async with running(rig):
+        rig.loop.hold("git is writing files")
+        rig.loop.hold("")
+        assert [event.reason for event in rig.told.of(Held)] == ["git is writing files", ""]

@@ -85,19 +85,21 @@ def load(
     env: Mapping[str, str],
     profiles: Sequence[str] = (),
     overrides: Sequence[Path] | None = None,
+    seen: dict[Path, None] | None = None,
 ) -> ComposeProject:
     """Read one service of a compose file; raises ConfigError with the path of what is wrong.
 
     `service` None means the one that has a build section. `env` is the process's environment; the `.env` file
     beside the compose file stands below it. `overrides` are files laid over the first, as with several `-f`;
     None means the one that docker compose finds by itself beside a file of one of its own names.
+    `seen` is filled with `ComposeProject.files` as they are come to, for whoever wants them after an error.
     Only the service and those it depends on are looked at; what is wrong elsewhere does not matter here.
     """
     found = find_overrides(path) if overrides is None else overrides
-    loading = _Loading(_absolute(path), env, profiles, [_absolute(each) for each in found])
+    files = Files({} if seen is None else seen)
     if overrides is None:
-        for each in _override_candidates(path):
-            loading.looked_for(_absolute(each))
+        files.seen.update(dict.fromkeys(_absolute(each) for each in _override_candidates(path)))
+    loading = _Loading(files, _absolute(path), env, profiles, [_absolute(each) for each in found])
     return loading.project(service)
 
 
@@ -105,10 +107,15 @@ class _Loading:
     """One call of `load`; it is the `Project` that services refer to."""
 
     def __init__(
-        self, path: Path, env: Mapping[str, str], profiles: Sequence[str], overrides: Sequence[Path]
+        self,
+        files: Files,
+        path: Path,
+        env: Mapping[str, str],
+        profiles: Sequence[str],
+        overrides: Sequence[Path],
     ) -> None:
         self._path, self._directory = path, path.parent
-        self._files = Files()
+        self._files = files
         self._warnings: dict[str, None] = {}
         self._paths = (path, *overrides)
         for each in self._paths:

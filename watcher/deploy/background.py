@@ -32,6 +32,10 @@ class Background:
         self._tasks: set[asyncio.Task[None]] = set()
         self._retiring: set[str] = set()
 
+    def refit(self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy) -> None:
+        """Go on with these; what has begun to drain ends as it began."""
+        self._recipe, self._fronts, self._policy = recipe, fronts, policy
+
     @property
     def retiring(self) -> frozenset[str]:
         """Ids of the containers that are drained or stopped now."""
@@ -57,10 +61,10 @@ class Background:
 
     async def _drain_and_remove(self, old: Live) -> None:
         try:
-            for port, front in self._fronts.items():
-                backend = old.backends.get(port)
-                if backend and backend != front.backend:
-                    await front.drain(backend, self._policy.drain)
+            for front in self._fronts.values():
+                for backend in old.backends.values():
+                    if backend != front.backend:
+                        await front.drain(backend, self._policy.drain)
             with contextlib.suppress(EngineError, EngineUnavailable):
                 await self._engine.stop(old.id, self._recipe.stop_timeout)
                 await self._engine.remove(old.id)

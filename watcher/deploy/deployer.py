@@ -86,6 +86,18 @@ class ContainerDeployer:
         """Ids of images whose containers never got ready, or died in their soak time."""
         return frozenset(self._unfit)
 
+    async def refit(self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy) -> None:
+        """Go on with these, while no deploy runs. What is live serves on until the next deploy."""
+        async with self._turn:
+            before, self._fronts = self._fronts, fronts
+            self.recipe, self.policy = recipe, policy
+            self._background.refit(recipe, fronts=fronts, policy=policy)
+            if self._previous and set(self._previous.backends) != set(recipe.ports):
+                self._keep(None)  # it could not take the traffic of these ports back
+            for port, front in fronts.items():
+                if front not in before.values():
+                    front.switch(self._live.backends.get(port) if self._live else None)
+
     # Deploying.
 
     async def deploy(self, revision: str, image: str) -> Deployed:
@@ -207,6 +219,8 @@ class ContainerDeployer:
         self._point_fronts()
         if self._fronts:
             self._keep(old)
+        if old and set(old.backends) != set(live.backends):
+            self._keep(None)  # it could not take the traffic of these ports back
         if self._lost:
             self._background.retire(self._lost)
             self._lost = None
@@ -278,7 +292,7 @@ class ContainerDeployer:
             found = await self._engine.container(live.id)
             if found is None or not found.running:
                 await self._gone("the container ended", found)
-            elif backends(self.recipe, found, live.revision) != live.backends:
+            elif backends(self.recipe, found, live.revision, live.backends) != live.backends:
                 await self._follow(live)
             elif found.name != self.recipe.name:
                 await names.take(self._engine, self.recipe, live.id, self._warn)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -116,10 +116,15 @@ class Phases:
         self._last = now
 
 
-def backends(recipe: ContainerRecipe, found: Container, revision: str) -> dict[int, Backend]:
-    """Where the running container's ports are reached: over the recipe's network, or as published."""
+def backends(
+    recipe: ContainerRecipe, found: Container, revision: str, ports: Collection[int] = ()
+) -> dict[int, Backend]:
+    """Where the running container's ports are reached: over the recipe's network, or as published.
+
+    `ports` are asked for instead of the recipe's, of a container that was made by another one.
+    """
     reached = {}
-    for port in recipe.ports:
+    for port in ports or recipe.ports:
         bound = found.ports.get(f"{port}/tcp", ())
         if recipe.network and recipe.network in found.addresses:
             reached[port] = Backend(found.addresses[recipe.network], port, revision)

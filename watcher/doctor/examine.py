@@ -11,15 +11,16 @@ from watcher import compose, labels, lock, words
 from watcher import dockerfile as dockerfiles
 from watcher.build import STAND_IN_LABEL, BuildkitLink, Recipe, c_inputs, config_of
 from watcher.compose import ServiceSpec
+from watcher.configuration import compose_project
 from watcher.dockerfile import DockerfileError, ImageConfig
 from watcher.doctor import findings
 from watcher.doctor.findings import Finding, Grade
 from watcher.engine import DockerEngine, Engine
 from watcher.errors import EngineUnavailable
 from watcher.events import self_test
+from watcher.fitting import check_dockerfile, recipe_of
 from watcher.front import CannotListen, Listen, check_free
-from watcher.project import compose_project, kept_services
-from watcher.service import recipe_of
+from watcher.project import kept_services
 from watcher.settings import Settings
 from watcher.tree import Snapshot, Tree, TreeGone
 
@@ -48,7 +49,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
     try:
         for spec in kept_services(project):
-            recipe = recipe_of(spec, settings, labels.project_id(settings.root), settings.root)
+            check_dockerfile(spec, settings.root)
+            recipe = recipe_of(spec, settings, labels.project_id(settings.root))
             async for finding in _service(spec, recipe, settings, engine):
                 yield finding
             if running is None:

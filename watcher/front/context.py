@@ -54,6 +54,11 @@ class Context:
         self._empty: asyncio.Event = asyncio.Event()
         self._empty.set()
 
+    def configure(self, limits: Limits, additions: Additions) -> None:
+        """From now on these are in force."""
+        self.limits, self.additions = limits, additions
+        self.gate.limits = limits
+
     def joined(self, client: Client) -> None:
         """A client has connected."""
         self.clients.add(client)

@@ -58,7 +58,7 @@ class Gate:
     ) -> None:
         self.backend: Backend | None = None
         self.held_bytes = 0
-        self._limits = limits
+        self.limits = limits
         self._links = links
         self._explain = explain
         self._observer = observer
@@ -112,7 +112,7 @@ class Gate:
         ticket.size += size
         if ticket in self._held:
             self.held_bytes += size
-            if self.held_bytes > self._limits.held_bytes:
+            if self.held_bytes > self.limits.held_bytes:
                 self._refuse(ticket, "limit")
 
     def withdraw(self, ticket: Ticket) -> None:
@@ -142,7 +142,7 @@ class Gate:
         return self.backend is not None and self._probe is None
 
     def _hold(self, ticket: Ticket) -> None:
-        limits = self._limits
+        limits = self.limits
         if len(self._held) >= limits.held or self.held_bytes + ticket.size > limits.held_bytes:
             ticket.timer = self._loop.call_soon(self._refuse, ticket, "limit")
             return
@@ -203,7 +203,7 @@ class Gate:
                 link.abort()
 
         try:
-            async with asyncio.timeout(self._limits.connect_seconds):
+            async with asyncio.timeout(self.limits.connect_seconds):
                 await self._loop.create_connection(
                     lambda: Link(self._links, backend, made), backend.host, backend.port
                 )
@@ -232,7 +232,7 @@ class Gate:
         """Whether `backend` takes a connection and does not close it at once."""
         closed = asyncio.Event()
         try:
-            async with asyncio.timeout(self._limits.connect_seconds):
+            async with asyncio.timeout(self.limits.connect_seconds):
                 transport, _ = await self._loop.create_connection(
                     lambda: _Probe(closed), backend.host, backend.port
                 )

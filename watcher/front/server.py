@@ -53,6 +53,11 @@ class Front:
         self._context: Context | None = None
 
     @property
+    def listen(self) -> tuple[Listen, ...]:
+        """The addresses as they were asked for."""
+        return self._listen
+
+    @property
     def addresses(self) -> tuple[Listen, ...]:
         """The addresses that are listened on, in the order of `listen`, with the ports that were chosen."""
         names = (sock.getsockname() for server in self._servers for sock in server.sockets)
@@ -99,6 +104,12 @@ class Front:
         loop = asyncio.get_running_loop()
         for sock in sockets:
             self._servers.append(await loop.create_server(accept, sock=sock, backlog=BACKLOG))
+
+    def configure(self, *, protocol: Literal["http", "tcp"], limits: Limits, additions: Additions) -> None:
+        """Go on with other settings; connections that are open keep the protocol that they began with."""
+        self._protocol, self._limits, self._additions = protocol, limits, additions
+        if self._context is not None:
+            self._context.configure(limits, additions)
 
     def switch(self, backend: Backend | None) -> None:
         """Send every request that begins from now on, and all held ones, to `backend`; None holds them.

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from tests.unit.front.support import PATIENCE, fronted, get, ok, origin, says, true
-from watcher.front import CannotListen, Front, Limits, Listen, PortInUse
+from watcher.front import Additions, CannotListen, Front, Limits, Listen, PortInUse
 from watcher.front.sockets import bind
 from watcher.observe import Event, FrontRefused
 
@@ -238,3 +238,17 @@ async def test_a_connection_too_many_is_told_so() -> None:
         assert [(event.reason, event.code) for event in it.told(FrontRefused)] == [("limit", 503)]
         for client in (first, second):
             await client.ask(get(), ok("x"))
+
+
+async def test_other_settings_are_in_force_for_what_comes_next_and_nobody_is_cut_off() -> None:
+    async with origin(says("one")) as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.ask(get(), ok("one"))
+        it.front.configure(protocol="http", limits=Limits(held=0), additions=Additions(revision=True))
+        await client.send(get())
+        assert b"X-Watcher-Revision" in await client.head()
+        await client.expect(b"one")
+        it.front.switch(None)
+        await client.send(get())
+        assert b" 503 " in await client.head()

@@ -6,7 +6,7 @@ import asyncio
 
 from tests.unit.observers.story import Story, image, revision
 from watcher.budget import SizeBudget
-from watcher.observe import BuildFinished, BuildOutcome, Event, ImageSized, Notice, Wanted
+from watcher.observe import BuildFinished, BuildOutcome, Event, ImageSized, Notice, ServiceStarted, Wanted
 from watcher.once import FirstOutcome
 
 
@@ -18,9 +18,16 @@ class Heard:
         self.events.append(event)
 
 
+def started(most: int | None) -> ServiceStarted:
+    return ServiceStarted(
+        service="web", urls=(), compose_file="compose.yaml", image="web", container="web", image_budget=most
+    )
+
+
 def told(*sizes: int, stage: str = "final", level: str = "warning") -> list[tuple[str, str]]:
     heard = Heard()
-    budget = SizeBudget(30_000_000, heard, level=level)
+    budget = SizeBudget(heard, level=level)
+    budget.notify(started(30_000_000))
     for number, size in enumerate(sizes):
         budget.notify(ImageSized(service="web", stage=stage, revision="r", image=image(number), size=size))
     return [(event.level, event.text) for event in heard.events if isinstance(event, Notice)]
@@ -35,6 +42,15 @@ def test_an_image_over_the_budget_is_told_with_both_sizes() -> None:
 def test_exactly_the_budget_is_allowed_and_the_builder_image_has_none() -> None:
     assert told(30_000_000) == []
     assert told(602_000_000, stage="builder") == []
+
+
+def test_the_budget_is_the_one_that_is_in_force() -> None:
+    heard = Heard()
+    budget = SizeBudget(heard)
+    for most in (None, 5_000_000, 20_000_000):
+        budget.notify(started(most))
+        budget.notify(ImageSized(service="web", stage="final", revision="r", image="i", size=10_000_000))
+    assert len(heard.events) == 1
 
 
 def test_it_is_told_again_only_after_an_image_that_fits() -> None:

@@ -1,0 +1,88 @@
+"""What compose file and settings make of a service, and which fronts stay when they change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fake_engine import FakeEngine
+from watcher import compose
+from watcher.build import BuildkitLink
+from watcher.errors import ConfigError
+from watcher.fitting import Fit, Site, check_dockerfile, fit
+from watcher.front import Front, Unavailable
+from watcher.observe import Fanout
+from watcher.settings import load
+
+
+class Rig:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.site = Site(
+            project="p-1",
+            engine=FakeEngine(),
+            link=BuildkitLink("unix:///nowhere"),
+            observer=Fanout(),
+            explain=lambda _: Unavailable(),
+        )
+
+    def fit(self, ports: str, fronts: Mapping[int, Front] | None = None, **settings: Any) -> Fit:
+        file = self.root / "compose.yaml"
+        file.write_text(f"services: {{app: {{build: ., ports: {ports}}}}}")
+        project = compose.load(file, service=None, env={})
+        return fit(self.site, project.service, project, load(project=self.root, **settings), fronts)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def test_a_front_whose_address_stays_is_the_same_one(rig: Rig) -> None:
+    old = rig.fit("['9000:9000', '9100:9100']").fronts
+    new = rig.fit("['9000:9000', '9101:9100']", old).fronts
+    assert new[9000] is old[9000]
+    assert new[9100] is not old[9100]
+
+
+def test_a_front_stays_when_the_container_listens_elsewhere(rig: Rig) -> None:
+    old = rig.fit("['9000:9000']").fronts
+    new = rig.fit("['9000:8080']", old).fronts
+    assert new[8080] is old[9000]
+    swapped = rig.fit("['1001:1', '1002:2']").fronts
+    other = rig.fit("['1002:1', '1001:2']", swapped).fronts
+    assert (other[1], other[2]) == (swapped[2], swapped[1])
+
+
+def test_a_port_that_is_to_be_listened_on_at_other_addresses_is_refused(rig: Rig) -> None:
+    old = rig.fit("['9000:9000']").fronts
+    with pytest.raises(ConfigError, match=r"services\.app\.ports = '127\.0\.0\.1:9000:9000'"):
+        rig.fit("['127.0.0.1:9000:9000']", old)
+
+
+def test_two_ports_of_any_number_keep_their_own_front(rig: Rig) -> None:
+    old = rig.fit("['1', '2']").fronts
+    new = rig.fit("['2', '1']", old).fronts
+    assert (new[1], new[2]) == (old[1], old[2])
+
+
+def test_without_a_front_the_container_publishes_its_ports(rig: Rig) -> None:
+    assert rig.fit("['9000:9000']", deploy={"strategy": "recreate"}).fronts == {}
+
+
+def test_what_decides_the_revision(rig: Rig) -> None:
+    first = rig.fit("['9000:9000']").inputs
+    assert rig.fit("['9000:9000']", prune={"keep": 9}, deploy={"soak": 1}).inputs == first
+    assert rig.fit("['9001:9000']").inputs != first
+    assert rig.fit("['9000:9000']", build={"args": {"A": "1"}}).inputs != first
+
+
+def test_a_dockerfile_that_is_missing_is_named_at_the_start_only(rig: Rig) -> None:
+    fitted = rig.fit("['9000:9000']")
+    with pytest.raises(ConfigError, match=r"services\.app\.build\.dockerfile = 'Dockerfile'"):
+        check_dockerfile(fitted.spec, rig.root)
+    (rig.root / "Dockerfile").write_text("FROM scratch\n")
+    check_dockerfile(fitted.spec, rig.root)

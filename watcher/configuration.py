@@ -1,0 +1,234 @@
+"""What a project is configured by, and its files followed: a change of one is in force without a restart.
+
+The compose file, what it includes and extends, `.env`, env files and `watcher.toml` may lie anywhere, and
+some are only looked for. They are a dozen: their stat is compared twice a second, and before each look at the
+tree, so that a save of both is one build. What cannot be used is refused with its reason, and what was in
+force stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from watcher import compose
+from watcher.compose import ComposeProject
+from watcher.errors import ConfigError, WatcherError
+from watcher.observe import InternalError, Notice, Observer
+from watcher.settings import TOML_NAME, Settings
+
+LOOK_EVERY = 0.5  # seconds between looks at the files
+SETTLED = (
+    0.1  # seconds without a change after which a file is complete; several ticks of a file system's clock
+)
+# Not changed at run time: who listens where, which engine, which service, and how containers are published.
+FIXED: tuple[tuple[str, ...], ...] = (
+    ("project",),
+    ("service",),
+    ("engine",),
+    ("deploy", "strategy"),
+    ("http",),
+    ("plain",),
+    ("log_format",),
+)
+
+Stamp = tuple[int, int, int, int]  # inode, size, times of content and of inode in nanoseconds
+Stamps = Mapping[Path, Stamp | None]
+_UNREAD: Stamp = (-1, -1, -1, -1)  # equal to no file's: it is read again
+_TICK = 20_000_000  # nanoseconds; more than between two ticks of a file system's clock
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The settings and the compose file, as they were read, which began at `since` (Unix nanoseconds)."""
+
+    settings: Settings
+    compose: ComposeProject
+    since: int = field(compare=False)
+
+
+def read(settings: Settings, seen: dict[Path, None] | None = None) -> Configuration:
+    """The configuration with these settings; raises ConfigError. `seen` is filled as by `compose.load`."""
+    since = time.time_ns()
+    return Configuration(settings, compose_project(settings, seen), since)
+
+
+def compose_project(settings: Settings, seen: dict[Path, None] | None = None) -> ComposeProject:
+    """The project's compose file, read; raises ConfigError. `seen` is filled as by `compose.load`."""
+    if not settings.root.is_dir():
+        raise ConfigError("project", str(settings.project), "there is no such folder")
+    path = compose.find_compose_file(settings.root, settings.compose_file)
+    return compose.load(path, service=settings.service, env=dict(os.environ), seen=seen)
+
+
+def merge(old: Settings, new: Settings) -> tuple[Settings, tuple[str, ...]]:
+    """`new` without what cannot change at run time, and the names of such settings that did."""
+    late = []
+    for path in FIXED:
+        was, now = _value(old, path), _value(new, path)
+        if was != now:
+            late.append(".".join(path))
+            new = _with(new, path, was)
+    return new, tuple(late)
+
+
+def _value(settings: Settings, path: tuple[str, ...]) -> Any:
+    value: Any = settings
+    for name in path:
+        value = getattr(value, name)
+    return value
+
+
+def _with(settings: Settings, path: tuple[str, ...], value: Any) -> Settings:
+    name, *rest = path
+    if rest:
+        value = getattr(settings, name).model_copy(update={rest[0]: value})
+    return settings.model_copy(update={name: value})
+
+
+def files_of(settings: Settings, read: Iterable[Path]) -> tuple[Path, ...]:
+    """The files whose change may change the configuration: `read` or looked for, and those that may come."""
+    names = (TOML_NAME,) if settings.compose_file else (TOML_NAME, *compose.FILE_NAMES)
+    return tuple(dict.fromkeys((*(settings.root / name for name in names), *read)))
+
+
+def stamps(files: Iterable[Path]) -> Stamps:
+    """What tells a file's content from another one; None where there is no such file."""
+    return {path: _stamp(path) for path in files}
+
+
+def unchanged_since(found: Stamps, since: int) -> Stamps:
+    """The stamps of what was read after `since` and stamped later; what changed between counts as unread."""
+    return {path: _UNREAD if stamp and stamp[3] >= since - _TICK else stamp for path, stamp in found.items()}
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+class ConfigurationWatch:
+    """Follows the files of a configuration. `apply` puts a new one in force, or raises WatcherError."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        observer: Observer,
+        apply: Callable[[Configuration], Awaitable[None]],
+    ) -> None:
+        self.configuration = configuration  # what is in force
+        self._observer, self._apply = observer, apply
+        self._files = files_of(configuration.settings, configuration.compose.files)
+        self._seen = unchanged_since(stamps(self._files), configuration.since)
+        self._refused = ""  # why, while what the files say is not in force
+        self._late: tuple[str, ...] = ()
+        self._warned = frozenset(configuration.compose.warnings)
+        self._wake = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY):
+                        await self._wake.wait()
+                self._wake.clear()
+                waiting, self._waiting = self._waiting, []
+                try:
+                    await self._follow()
+                except Exception:
+                    self._observer.notify(
+                        InternalError(where="configuration", traceback=traceback.format_exc())
+                    )
+                finally:
+                    _release(waiting)
+        finally:
+            _release(self._waiting)
+
+    async def current(self) -> None:
+        """Return when what the files say at this moment is in force or refused; at once, as a rule."""
+        if self._waiting or stamps(self._files) != self._seen:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            self._wake.set()
+            await waiter
+
+    async def _follow(self) -> None:
+        """See whether a file changed; if so, wait until it is complete and use it."""
+        found = stamps(self._files)
+        if found == self._seen:
+            return
+        while True:
+            await asyncio.sleep(SETTLED)
+            later = stamps(self._files)
+            if later == found:
+                break
+            found = later
+        changed = [path.name for path in found if found[path] != self._seen.get(path)]
+        await self._use(", ".join(changed), found)
+
+    async def _use(self, names: str, found: Stamps) -> None:
+        """Put in force what the files say, or say why not. `names` changed; `found` are the stamps."""
+        since, seen = time.time_ns(), dict[Path, None]()
+        try:
+            new, late = await asyncio.to_thread(self._read, seen)
+            self._tell_late(late)
+            if new != self.configuration:
+                await self._apply(new)
+                self._tell("info", f"{names} changed: what it says is in force")
+            elif self._refused:
+                self._tell("info", f"{names} says again what is in force")
+            self.configuration, self._refused = new, ""
+            self._tell_warnings(new.compose.warnings)
+        except WatcherError as error:
+            if self._refused != str(error):
+                self._tell("error", f"{names} changed and is refused: {error}; what was in force stays")
+            self._refused = str(error)
+        finally:
+            force = self.configuration
+            self._files = files_of(force.settings, (*force.compose.files, *seen))
+            first = stamps(path for path in self._files if path not in found)
+            known = {path: found[path] for path in self._files if path in found}
+            self._seen = {**known, **unchanged_since(first, since)}
+
+    def _read(self, seen: dict[Path, None]) -> tuple[Configuration, tuple[str, ...]]:
+        """The files as they are, and settings that wait for the next start; raises ConfigError."""
+        force = self.configuration
+        settings, late = merge(force.settings, force.settings.again())
+        file = force.compose.file
+        if settings.compose_file == force.settings.compose_file and not file.is_file():
+            raise ConfigError(file.name, None, "there is no such file any more")
+        return read(settings, seen), late
+
+    def _tell_warnings(self, warnings: tuple[str, ...]) -> None:
+        for text in warnings:
+            if text not in self._warned:
+                self._tell("warning", text)
+        self._warned = frozenset(warnings)
+
+    def _tell_late(self, late: tuple[str, ...]) -> None:
+        if late != self._late and late:
+            verb = "takes" if len(late) == 1 else "take"
+            self._tell("warning", f"{', '.join(late)} changed: {verb} effect at the next start")
+        self._late = late
+
+    def _tell(self, level: str, text: str) -> None:
+        self._observer.notify(Notice(level=level, text=text))
+
+
+def _release(waiting: Iterable[asyncio.Future[None]]) -> None:
+    for waiter in waiting:
+        if not waiter.done():
+            waiter.set_result(None)

@@ -1,0 +1,205 @@
+"""What the compose file and the settings make of one service: values, and parts that are not started yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from watcher import plan
+from watcher.build import BuildkitLink, Recipe
+from watcher.compose import BuildSpec, ComposeProject, SecretSource, ServiceSpec
+from watcher.container import ComposeContainer
+from watcher.deploy import Policy
+from watcher.dockerfile import Level
+from watcher.engine import Engine
+from watcher.errors import ConfigError
+from watcher.front import Additions, Front, Limits, Listen, Unavailable
+from watcher.observe import Observer
+from watcher.settings import Settings
+from watcher.tree import Tree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What the services of a project share. `project` is its id; `explain` see `Front`."""
+
+    project: str
+    engine: Engine
+    link: BuildkitLink
+    observer: Observer
+    explain: Callable[[str], Unavailable]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """One service as it is to be kept. `fronts` are by port of the container; empty for `recreate`."""
+
+    spec: ServiceSpec
+    settings: Settings
+    compose_file: str
+    recipe: Recipe
+    container: ComposeContainer
+    fronts: Mapping[int, Front]
+    tree: Tree
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """The part of a revision that is not the tree."""
+        return {**self.recipe.inputs(), "container": self.container.digest}
+
+    @property
+    def policy(self) -> Policy:
+        """How patient a deploy is."""
+        deploy = self.settings.deploy
+        return Policy(deploy.ready_path, deploy.protocol, deploy.startup_timeout, deploy.soak, deploy.drain)
+
+    @property
+    def limits(self) -> plan.Limits:
+        """How long builds may be cancelled."""
+        return plan.Limits(self.settings.build.max_cancels, self.settings.build.max_wait)
+
+
+def fit(
+    site: Site,
+    spec: ServiceSpec,
+    compose_project: ComposeProject,
+    settings: Settings,
+    fronts: Mapping[int, Front] | None = None,
+) -> Fit:
+    """Put one service together; nothing is started, or changed. Raises ConfigError.
+
+    `fronts` are those that there are already: the ones whose addresses stay are used again.
+    """
+    recipe = recipe_of(spec, settings, site.project)
+    container = ComposeContainer(compose_project, spec, site.project, site.engine, site.observer)
+    front = settings.deploy.strategy == "front"
+    watch = settings.watch
+    return Fit(
+        spec=spec,
+        settings=settings,
+        compose_file=compose_project.file.name,
+        recipe=recipe,
+        container=container,
+        fronts=_fronts(site, container, settings, fronts or {}) if front else {},
+        tree=Tree(
+            spec.build.context if spec.build else settings.root,
+            ignore=watch.ignore,
+            env_dirs=watch.env_dirs,
+            dockerfile=recipe.dockerfile,
+        ),
+    )
+
+
+def front_options(settings: Settings) -> tuple[Limits, Additions]:
+    """How much a front holds, and what it adds."""
+    limits = Limits(held=settings.front.hold_requests, hold_seconds=settings.front.hold_timeout)
+    return limits, Additions(settings.front.forwarded, settings.front.revision_header)
+
+
+def _fronts(
+    site: Site, container: ComposeContainer, settings: Settings, there: Mapping[int, Front]
+) -> dict[int, Front]:
+    limits, additions = front_options(settings)
+    wanted = {
+        port: tuple(Listen("" if host in ("", "0.0.0.0") else host, number) for host, number in bound)
+        for port, bound in container.published.items()
+    }
+    kept = _kept_fronts(wanted, there)
+    taken = {item.port for front in there.values() if front not in kept.values() for item in front.listen}
+    fronts = {}
+    for port, listen in wanted.items():
+        for item in listen:
+            if port not in kept and item.port and item.port in taken:
+                rule = (
+                    "this port is listened on at other addresses now: start the watcher again to change them"
+                )
+                raise ConfigError(f"services.{container.service}.ports", f"{item}:{port}", rule)
+        fronts[port] = kept.get(port) or Front(
+            listen,
+            observer=site.observer,
+            service=container.service,
+            protocol=settings.deploy.protocol,
+            limits=limits,
+            additions=additions,
+            explain=lambda: site.explain(container.service),
+        )
+    return fronts
+
+
+def _kept_fronts(wanted: Mapping[int, Sequence[Listen]], there: Mapping[int, Front]) -> dict[int, Front]:
+    """The fronts that listen where `wanted` has it, by the port of the container that they are for now."""
+    kept = {port: there[port] for port in wanted if port in there and there[port].listen == wanted[port]}
+    for port, listen in wanted.items():
+        free = (front for front in there.values() if front not in kept.values() and front.listen == listen)
+        if port not in kept and (found := next(free, None)):
+            kept[port] = found
+    return kept
+
+
+def check_dockerfile(spec: ServiceSpec, root: Path) -> None:
+    """Raises ConfigError when there is none: said at the start, where a build could only fail later."""
+    if (build := spec.build) and build.dockerfile_inline is None:
+        place = build.context / build.dockerfile
+        if not place.is_file():
+            field, shown = f"services.{spec.name}.build.dockerfile", _shown(place, root)
+            raise ConfigError(field, str(shown), "there is no such file")
+
+
+def recipe_of(spec: ServiceSpec, settings: Settings, project: str) -> Recipe:
+    """What decides the service's image; raises ConfigError when it has no build section."""
+    if spec.build is None:
+        raise ConfigError(f"services.{spec.name}", None, "has no build section: there is nothing to keep")
+    build = spec.build
+    image = spec.image if ":" in spec.image.rpartition("/")[2] else f"{spec.image}:latest"
+    _refuse(spec, build)
+    return Recipe(
+        service=spec.name,
+        project=project,
+        image=image,
+        dockerfile=build.dockerfile,
+        inline=build.dockerfile_inline,
+        build_args={**build.args, **settings.build.args},
+        target=settings.build.target or build.target,
+        level=Level(settings.build.accelerate),
+        platform=build.platform or spec.platform,
+        image_labels=build.labels,
+        secrets={item.id: _secret(item) for item in build.secrets},
+        frontend_attrs=_frontend_attrs(build),
+        network=build.network,
+        no_cache=build.no_cache,
+        builder_label=settings.prune.builder_label,
+    )
+
+
+def _refuse(spec: ServiceSpec, build: BuildSpec) -> None:
+    """Name what the compose file may ask of a build and this program cannot do."""
+    at = f"services.{spec.name}.build"
+    if build.ssh:
+        raise ConfigError(f"{at}.ssh", ", ".join(build.ssh), "SSH agent forwarding is not supported")
+    for name, place in build.additional_contexts.items():
+        if "://" not in place:
+            rule = "a local folder is not supported here; an image (docker-image://) or a URL is"
+            raise ConfigError(f"{at}.additional_contexts.{name}", place, rule)
+
+
+def _secret(source: SecretSource) -> bytes | Path:
+    return source.file if source.file is not None else (source.value or "").encode()
+
+
+def _frontend_attrs(build: BuildSpec) -> dict[str, str]:
+    """What has no field of its own in a solve request (moby/buildkit, frontend/dockerui/config.go)."""
+    attrs = {f"context:{name}": place for name, place in build.additional_contexts.items()}
+    if build.extra_hosts:
+        attrs["add-hosts"] = ",".join(f"{name}={address}" for name, address in build.extra_hosts)
+    if build.shm_size:
+        attrs["shm-size"] = str(build.shm_size)
+    if build.ulimits:
+        attrs["ulimit"] = ",".join(f"{name}={soft}:{hard}" for name, (soft, hard) in build.ulimits.items())
+    if build.pull:
+        attrs["image-resolve-mode"] = "pull"
+    return attrs
+
+
+def _shown(path: Path, root: Path) -> Path:
+    return path.relative_to(root) if path.is_relative_to(root) else path
