@@ -103,9 +103,18 @@ def _build_hint(reason: str, lines: Sequence[str]) -> str:
     return ""
 
 
+_NO_FILE = r"no such file or directory"
+_ENV_FILE = r"(?:_envs?/|\benv_[\w-]+\.ya?ml)"
+# The first that matches counts; each is looked for in one line: two harmless ones are no error together.
+# What the engine says of a program that it cannot start is runc's (`exec: "/app": …`, `exec /app: …`) and the
+# kernel's; of a library that is missing musl's and glibc's loaders.
 _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
-        re.compile(r"_envs?/|env_\w+\.ya?ml", re.IGNORECASE),
+        re.compile(
+            rf"{_ENV_FILE}.*(?:no such file|not found|cannot|denied|invalid|unmarshal|yaml:)"
+            rf"|(?:no such file|cannot|unmarshal|yaml:).*{_ENV_FILE}",
+            re.IGNORECASE,
+        ),
         "an environment file is missing or wrong: check _envs/env_<ENV>.yaml and the build argument ENV",
     ),
     (
@@ -113,15 +122,27 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
         "the binary is for another architecture: check GOARCH and the platform of the service",
     ),
     (
-        re.compile(r"no such file or directory", re.IGNORECASE),
-        "if the file is there, the binary needs a shared library that the final image lacks: "
-        "build with CGO_ENABLED=0",
+        re.compile(r"executable file not found|exec: .*: stat .*no such file", re.IGNORECASE),
+        "the final image lacks the program that CMD or ENTRYPOINT names: check COPY --from and the path",
+    ),
+    (
+        re.compile(rf"\bexec .*{_NO_FILE}|loading shared librar|relocating .*not found", re.IGNORECASE),
+        "the binary needs a shared library or a loader that the final image lacks: build with CGO_ENABLED=0",
+    ),
+    (
+        re.compile(r"bind: permission denied", re.IGNORECASE),
+        "a port below 1024 is not for every user: use a higher one, or check the USER of the final stage",
     ),
     (
         re.compile(r"permission denied", re.IGNORECASE),
         "check the file's mode and the USER of the final stage",
     ),
     (re.compile(r"address already in use", re.IGNORECASE), "the program listens twice on one port"),
+    (
+        re.compile(r"connection refused|no such host|server misbehaving", re.IGNORECASE),
+        "it could not reach something it needs: a service of the compose file belongs in depends_on, "
+        "with condition service_healthy if it takes its time",
+    ),
 )
 
 
@@ -130,11 +151,10 @@ def container_failure(
 ) -> Failure:
     """Why a container does not run: exit code, memory, the engine's words, its last lines, a hint."""
     lines = clean(log)
-    text = "\n".join((error, *lines))
     if oom:
         hint = "it was killed for using too much memory: raise mem_limit or use less"
     else:
-        hint = next((advice for pattern, advice in _HINTS if pattern.search(text)), "")
+        hint = _container_hint((error, *lines))
         if not hint and exit_code == 0 and not error:
             hint = "the program ended by itself with status 0: a server must keep running"
     if error:
@@ -142,11 +162,42 @@ def container_failure(
     return Failure("container", summary, lines, hint=hint)
 
 
+def _container_hint(lines: Iterable[str]) -> str:
+    said = tuple(lines)
+    return next((advice for pattern, advice in _HINTS if any(map(pattern.search, said))), "")
+
+
+_LISTENS = re.compile(
+    r"(?:listen|serv(?:ing|er|es)|start|bound|running|address|addr)\w*\b.*?"
+    r"(?P<host>127\.0\.0\.1|localhost|\[::1\]|\[::\]|0\.0\.0\.0|\s|=|\"):(?P<port>\d{2,5})\b",
+    re.IGNORECASE,
+)
+
+
 def not_ready(seconds: float, port: int, last: str, log: Sequence[str]) -> Failure:
     """Why a running container was not taken: no answer on its port. `last` is what came of the last try."""
+    lines = clean(log)
     return Failure(
         "container",
         f"the new container did not answer on port {port} within {seconds:g} s ({last})",
-        clean(log),
-        hint=f"inside the container the program must listen on 0.0.0.0:{port}, not on 127.0.0.1",
+        lines,
+        hint=_port_hint(port, last, lines),
+    )
+
+
+def _port_hint(port: int, last: str, lines: Sequence[str]) -> str:
+    """What its last answer, or else its own words, say about where it listens."""
+    if "was answered" in last:
+        return "it runs, but says that it is not ready: see that path, or name another with deploy.ready_path"
+    if last.startswith("no answer"):
+        return (
+            "it takes connections and does not answer: does it wait for something, or speak another protocol?"
+        )
+    places = [found for line in lines if (found := _LISTENS.search(line))]
+    if places and not any(int(found["port"]) == port for found in places):
+        return f"it says that it listens on port {places[-1]['port']}, the compose file publishes {port}"
+    local = any(found["host"] in ("127.0.0.1", "localhost", "[::1]") for found in places)
+    return (
+        f"inside the container the program must listen on 0.0.0.0:{port}, not on 127.0.0.1"
+        f"{', where it says that it listens' if local else ''}"
     )
