@@ -22,7 +22,7 @@ from watcher.front import Unavailable
 from watcher.labels import PROJECT
 from watcher.mask import Masking
 from watcher.metrics import Metrics
-from watcher.observe import DaemonStarted, DaemonStopping, EngineDown, EngineUp, Fanout, Observer
+from watcher.observe import DaemonStarted, DaemonStopping, EngineDown, EngineUp, Fanout, Notice, Observer
 from watcher.project import Opened, kept_services, open_project, secrets_of
 from watcher.service import Service
 from watcher.settings import Settings
@@ -74,8 +74,15 @@ class Daemon:
                 await self._keep(opened)
             finally:
                 for kept in self.services.values():
-                    with contextlib.suppress(WatcherError):
-                        await kept.stop()
+                    await self._end(kept)
+
+    async def _end(self, kept: Service) -> None:
+        """Stop a service; what cannot be done any more is told, and keeps nobody from ending."""
+        try:
+            await kept.stop()
+        except WatcherError as error:
+            text = f"the service was not left as it should be: {error}"
+            self.observers.notify(Notice(service=kept.name, level="error", text=text))
 
     async def _keep(self, opened: Opened) -> None:
         """Run everything until stopped, or until something fails that cannot."""

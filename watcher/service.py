@@ -239,7 +239,10 @@ class Service:
             on_rolled_back=lambda _: None,
         )
         await alone.clear_the_way()
-        await alone.deploy(revision, image)
+        try:
+            await alone.deploy(revision, image)
+        finally:
+            await alone.close(stop=False)
 
 
 class _Nobody:
