@@ -24,6 +24,7 @@ from watcher.mask import Masking
 from watcher.metrics import Metrics
 from watcher.observe import DaemonStarted, DaemonStopping, EngineDown, EngineUp, Fanout, Notice, Observer
 from watcher.project import Opened, kept_services, open_project, secrets_of
+from watcher.revival import Revival
 from watcher.service import Service
 from watcher.settings import Settings
 from watcher.state import StatusBoard
@@ -43,6 +44,7 @@ class Daemon:
         self.registry = CollectorRegistry()
         listeners = Fanout(self.board, Metrics(self.registry), *observers)
         listeners.add(SizeBudget(listeners))
+        listeners.add(Revival(listeners))
         self.observers = Masking(listeners)
         self.services: dict[str, Service] = {}
         self._stop = asyncio.Event()

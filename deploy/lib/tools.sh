@@ -7,7 +7,25 @@ tools_ready() {
     PATH=$tools/usr/bin:$PATH
     export PATH
     has promtool && has prometheus || unpack "the rules and alerts are tested with promtool" prometheus
+    browser_ready
     has openssl || apt_install "the tests make certificates" openssl
+}
+
+browser_ready() {
+    why="the status page is tried in a real browser"
+    has chromium || has google-chrome || [ -x "$(browser_of_playwright)" ] && return
+    if has apt-cache && apt-cache show chromium 2>/dev/null | grep -q '^Version: [0-9]'; then
+        apt_install "$why" chromium fonts-dejavu-core
+    else # Ubuntu's package of that name only leads to a snap
+        say "$why: installing Chromium with playwright"
+        as_root "$python" -m playwright install-deps chromium >&2 && "$python" -m playwright install chromium >&2 ||
+            fail "$why: playwright install chromium failed (see above); install chromium by hand."
+    fi
+}
+
+browser_of_playwright() {
+    "$python" -c 'from playwright.sync_api import sync_playwright as p
+with p() as found: print(found.chromium.executable_path)'
 }
 
 unpack() { # WHY PACKAGE: a package whose programs need nothing but the C library

@@ -1,0 +1,21 @@
+"""The status page in a real browser: every scene, and what happens while it is open."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.observers.browser import chromium, live, look
+from tests.unit.observers.scenes import SCENES
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.mark.parametrize("scene", SCENES)
+async def test_a_scene_fits_in_every_width_and_theme_and_is_accessible(scene: str) -> None:
+    async with chromium() as browser:
+        await look(browser, scene)
+
+
+async def test_the_page_follows_acts_and_comes_back() -> None:
+    async with chromium() as browser:
+        await live(browser)
