@@ -10,11 +10,12 @@ from typing import Any
 from watcher import dockerfile as dockerfiles
 from watcher import labels
 from watcher.build import Recipe, c_inputs, config_of
+from watcher.configuration import compose_project
 from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, LineNote
 from watcher.engine import DockerEngine, Engine
 from watcher.errors import EngineUnavailable, WatcherError
-from watcher.project import compose_project, kept_services
-from watcher.service import recipe_of
+from watcher.fitting import check_dockerfile, recipe_of
+from watcher.project import kept_services
 from watcher.settings import Settings
 from watcher.tree import Snapshot, Tree
 
@@ -70,7 +71,8 @@ async def explain(settings: Settings) -> list[Explained]:
     found = []
     try:
         for spec in kept_services(project):
-            recipe = recipe_of(spec, settings, labels.project_id(settings.root), settings.root)
+            check_dockerfile(spec, settings.root)
+            recipe = recipe_of(spec, settings, labels.project_id(settings.root))
             context = spec.build.context if spec.build else settings.root
             watch = settings.watch
             tree = Tree(context, ignore=watch.ignore, env_dirs=watch.env_dirs, dockerfile=recipe.dockerfile)
