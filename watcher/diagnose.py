@@ -54,7 +54,8 @@ def build_failure(step: str, reason: str, log: Sequence[str]) -> Failure:
         place = Diagnostic("Dockerfile", int(match[1]), 0, match[2])
         return Failure("build", f"Dockerfile:{match[1]}: {match[2]}", lines, (place,))
     if match := _BASE_STEP.search(step) or _BASE_STEP.search(reason):
-        return base_failure((match["image"],), _BASE_REASON.sub("", reason), lines or (reason,))
+        why = _BASE_REASON.sub("", reason.replace(f" {match['image']}: failed", " failed"))
+        return base_failure((match["image"],), why, lines or (reason,))
     what = step or "the build"
     return Failure(
         "build",

@@ -12,6 +12,7 @@ from watcher.build import ImageBuilder
 from watcher.chores import IdleChores
 from watcher.compose import ComposeProject, ServiceSpec
 from watcher.deploy import ContainerDeployer
+from watcher.engine import find_login
 from watcher.errors import WatcherError
 from watcher.events import Source
 from watcher.fitting import Fit, Site, fit, front_options
@@ -37,7 +38,9 @@ class Service:
         self._told: ServiceStarted | None = None
         self._changes: asyncio.Queue[Change] = asyncio.Queue()
         self._background: set[asyncio.Task[None]] = set()
-        self.builder = ImageBuilder(fitted.recipe, engine=site.engine, link=site.link, observer=site.observer)
+        self.builder = ImageBuilder(
+            fitted.recipe, engine=site.engine, link=site.link, observer=site.observer, logins=find_login
+        )
         self.deployer = ContainerDeployer(
             fitted.container,
             engine=site.engine,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import posixpath
 from collections.abc import Callable
+from functools import partial
 
 from watcher import dockerfile as dockerfiles
 from watcher import labels
@@ -17,12 +18,19 @@ from watcher.build.bases import PATIENCE, Lookups
 from watcher.build.link import BuildkitLink
 from watcher.build.recipe import Recipe, full_reference
 from watcher.build.steps import StepCounter, own_words
-from watcher.build.texts import Text, Texts, modules
-from watcher.buildkit import ConnectError, ContextChanged, MemorySource, Progress, SolveFailed, SolveRequest
-from watcher.buildkit.session import CredentialsFor
+from watcher.build.texts import Text, Texts, modules, written
+from watcher.buildkit import (
+    ConnectError,
+    ContextChanged,
+    Credentials,
+    MemorySource,
+    Progress,
+    SolveFailed,
+    SolveRequest,
+)
 from watcher.diagnose import base_failure, build_failure
 from watcher.dockerfile import DockerfileError
-from watcher.engine import Engine, EngineError
+from watcher.engine import Engine, EngineError, Login
 from watcher.errors import EngineUnavailable, Superseded, UserError
 from watcher.observe import Failure, ImageSized, Notice, Observer
 from watcher.reconcile import Built, Look
@@ -30,7 +38,11 @@ from watcher.tree import Snapshot
 
 
 class ImageBuilder:
-    """Builds the images of one service."""
+    """Builds the images of one service.
+
+    `logins` gives the login for a registry; it is called in a thread. `recipe` may be replaced at any time;
+    a build that runs goes on with the one it began with.
+    """
 
     def __init__(
         self,
@@ -39,35 +51,35 @@ class ImageBuilder:
         engine: Engine,
         link: BuildkitLink,
         observer: Observer,
-        credentials: CredentialsFor | None = None,
+        logins: Callable[[str], Login | None] = lambda _: None,
     ) -> None:
         self.recipe = recipe
         self._engine, self._link, self._observer = engine, link, observer
-        self._credentials = credentials
-        self._texts = Texts(recipe, engine=engine, link=link, observer=observer)
+        self._logins = logins
+        self._texts = Texts(recipe.service, engine=engine, link=link, observer=observer)
         self._experience = Experience()
         self._measuring: set[asyncio.Task[None]] = set()
         self._last: tuple[str, Way] | None = None  # the revision that was built last, and how
 
     async def build(self, look: Look[Snapshot], *, forced: bool) -> Built:
         """Build `look`, or find its image; raises UserError, Superseded, EngineUnavailable."""
-        tag = self.recipe.tag(look.revision)
+        recipe = self.recipe
+        tag = recipe.tag(look.revision)
         if not forced and (found := await self._engine.image(tag)):
-            if self.recipe.image not in found.tags:
-                await self._engine.tag(found.id, self.recipe.image)
+            if recipe.image not in found.tags:
+                await self._engine.tag(found.id, recipe.image)
             self.measure(look.revision, found.id)
             return Built(found.id, reused=True)
-        text = self._texts.written(look.snapshot)
+        text = written(recipe, look.snapshot)
         if text is None:
-            name = self.recipe.dockerfile
+            name = recipe.dockerfile
             raise UserError(
                 Failure(
                     "build", f"{name}: there is no such file", hint=f"restore {name} or set build.dockerfile"
                 )
             )
-        counter = StepCounter(self.recipe.service, look.revision, self._observer)
-        names = tuple(dict.fromkeys((full_reference(self.recipe.image), full_reference(tag))))
-        image = await self._attempts(look, text, counter, names)
+        counter = StepCounter(recipe.service, look.revision, self._observer)
+        image = await self._attempts(recipe, look, text, counter)
         self.measure(look.revision, image)
         return Built(
             image,
@@ -76,28 +88,28 @@ class ImageBuilder:
             cached_steps=counter.cached,
         )
 
-    async def _attempts(
-        self, look: Look[Snapshot], text: str, counter: StepCounter, names: tuple[str, ...]
-    ) -> str:
+    async def _attempts(self, recipe: Recipe, look: Look[Snapshot], text: str, counter: StepCounter) -> str:
         """Build, with less done to the text after each failure that this could be at fault for; an image."""
+        tags = (recipe.image, recipe.tag(look.revision))
+        names = tuple(dict.fromkeys(full_reference(tag) for tag in tags))
         downloaded = modules(look.snapshot, text)
         way, after = self._experience.first(text, downloaded), None
         while True:
-            made = await self._texts.make(text, look.snapshot, way)
+            made = await self._texts.make(recipe, text, look.snapshot, way)
             way = made.way
             counter.begin(made.plan.changes)
             try:
                 image = await self._solve(
-                    look.snapshot, made.plan.text, counter, names=names, target=self.recipe.target
+                    recipe, look.snapshot, made.plan.text, counter, names=names, target=recipe.target
                 )
             except ContextChanged as error:
                 raise Superseded(str(error)) from error
             except SolveFailed as error:
-                failed = self._failed(made, error, counter)
+                failed = _failed(recipe, made, error, touched=counter.touched)
                 following = self._experience.next(way, text, failed)
                 if following is None:
                     raise UserError(failed.failure) from error
-                self._tell_of_retry(way, following, failed)
+                self._tell_of_retry(recipe, way, following, failed)
             else:
                 break
             way, after = following, way
@@ -109,19 +121,12 @@ class ImageBuilder:
             )
             self._texts.tell_once(
                 "warning",
-                f"{self.recipe.dockerfile} failed when accelerated and built as it is; it is {left} "
+                f"{recipe.dockerfile} failed when accelerated and built as it is; it is {left} "
                 f"({failed.failure.summary})",
             )
         return image
 
-    def _failed(self, made: Text, error: SolveFailed, counter: StepCounter) -> Failed:
-        step = own_words(error.step, made.plan.changes)
-        failure = build_failure(step, error.reason, error.log)
-        if made.unread is not None and not error.step:
-            failure = Failure("build", f"{self.recipe.dockerfile}: {made.unread}", failure.lines)
-        return Failed(failure, error.step, error.reason, counter.touched)
-
-    def _tell_of_retry(self, way: Way, following: Way, failed: Failed) -> None:
+    def _tell_of_retry(self, recipe: Recipe, way: Way, following: Way, failed: Failed) -> None:
         if way is Way.OFFLINE and failed.misread and "network" in failed.reason:
             self._link.refused_networks()  # asked by trying; not worth a word
         elif following is Way.ACCELERATED:
@@ -129,7 +134,7 @@ class ImageBuilder:
         else:
             self._texts.tell_once(
                 "warning",
-                f"the build failed when accelerated: {self.recipe.dockerfile} is built as it is, once, "
+                f"the build failed when accelerated: {recipe.dockerfile} is built as it is, once, "
                 f"to see whether that is at fault ({failed.failure.summary})",
             )
 
@@ -153,7 +158,7 @@ class ImageBuilder:
 
     async def tell_base(self, look: Look[Snapshot]) -> None:
         """Tell of the size of the image that the compile stage starts from, if the engine has it by name."""
-        text = self._texts.written(look.snapshot)
+        text = written(self.recipe, look.snapshot)
         stage = self._compile_stage(text)
         if text is None or stage is None:
             return
@@ -163,7 +168,8 @@ class ImageBuilder:
 
     async def export_builder(self, look: Look[Snapshot]) -> str | None:
         """Export the compile stage as an image; its id, None when there is no such stage."""
-        text = self._texts.written(look.snapshot)
+        recipe = self.recipe
+        text = written(recipe, look.snapshot)
         stage = self._compile_stage(text)
         if text is None or stage is None:
             return None
@@ -171,11 +177,17 @@ class ImageBuilder:
         way = self._experience.first(text, modules(look.snapshot, text))
         if self._last is not None and self._last[0] == look.revision:
             way = self._last[1]
-        made = await self._texts.make(text, look.snapshot, way)
-        names = (full_reference(self.recipe.builder_tag),)
+        made = await self._texts.make(recipe, text, look.snapshot, way)
+        names = (full_reference(recipe.builder_tag),)
         try:
             image = await self._solve(
-                look.snapshot, made.plan.text, lambda _: None, names=names, target=stage, kind=labels.BUILDER
+                recipe,
+                look.snapshot,
+                made.plan.text,
+                lambda _: None,
+                names=names,
+                target=stage,
+                kind=labels.BUILDER,
             )
         except (SolveFailed, ContextChanged, UserError):
             return None  # the tree moved on; the next good deploy exports it
@@ -203,6 +215,7 @@ class ImageBuilder:
 
     async def _solve(
         self,
+        recipe: Recipe,
         snapshot: Snapshot,
         text: str,
         on_progress: Callable[[Progress], None],
@@ -211,7 +224,7 @@ class ImageBuilder:
         target: str | None,
         kind: str = labels.FINAL,
     ) -> str:
-        recipe, filename = self.recipe, posixpath.basename(self.recipe.dockerfile)
+        filename = posixpath.basename(recipe.dockerfile)
         files = {filename: text.encode("utf-8", "surrogateescape")}
         if snapshot.ignore_file and snapshot.ignore_file[0] == f"{recipe.dockerfile}.dockerignore":
             files[f"{filename}.dockerignore"] = snapshot.ignore_file[1]
@@ -229,7 +242,7 @@ class ImageBuilder:
             network=recipe.network,
             names=names,
             secrets=recipe.secrets,
-            credentials=self._credentials,
+            credentials=partial(self._credentials, asyncio.get_running_loop()),
         )
         client = await self._link.client()
         clock, lookups = asyncio.get_running_loop().time, Lookups()
@@ -249,3 +262,21 @@ class ImageBuilder:
             raise UserError(base_failure(lookups.pending, why)) from error
         except ConnectError as error:
             raise EngineUnavailable(f"the connection to BuildKit was lost: {error}") from error
+
+    def _credentials(self, loop: asyncio.AbstractEventLoop, host: str) -> Credentials | None:
+        """The login for a registry; called in a thread of BuildKit's client."""
+        try:
+            login = self._logins(host)
+        except EngineError as error:
+            text = f"{host} is asked without a login: {error}"
+            loop.call_soon_threadsafe(self._texts.tell_once, "warning", text)
+            return None
+        return Credentials(login.username, login.secret) if login else None
+
+
+def _failed(recipe: Recipe, made: Text, error: SolveFailed, *, touched: bool) -> Failed:
+    """The failure, in the words of the user's file."""
+    failure = build_failure(own_words(error.step, made.plan.changes), error.reason, error.log)
+    if made.unread is not None and not error.step:
+        failure = Failure("build", f"{recipe.dockerfile}: {made.unread}", failure.lines)
+    return Failed(failure, error.step, error.reason, touched)

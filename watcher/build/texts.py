@@ -32,35 +32,25 @@ class Text:
 class Texts:
     """Makes the texts for one service, and tells what there is to tell of its base images, once."""
 
-    def __init__(self, recipe: Recipe, *, engine: Engine, link: BuildkitLink, observer: Observer) -> None:
-        self._recipe, self._engine, self._link, self._observer = recipe, engine, link, observer
+    def __init__(self, service: str, *, engine: Engine, link: BuildkitLink, observer: Observer) -> None:
+        self._service, self._engine, self._link, self._observer = service, engine, link, observer
         self._told: set[str] = set()
 
-    def written(self, snapshot: Snapshot) -> str | None:
-        """The Dockerfile as the user has it; None when there is no such file."""
-        if self._recipe.inline is not None:
-            return self._recipe.inline
-        data = snapshot.dockerfile
-        return None if data is None else data.decode("utf-8", "surrogateescape")
-
-    async def make(self, text: str, snapshot: Snapshot, way: Way) -> Text:
+    async def make(self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way) -> Text:
         """The text to build from; raises EngineUnavailable.
 
         What this program cannot read, or fails on, is left to the engine: it may be newer or wiser.
         """
         try:
-            return await self._make(text, snapshot, way)
+            return await self._make(recipe, text, snapshot, way)
         except DockerfileError as error:
             return Text(Accelerated(text), Way.PLAIN, error)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             trace = "".join(traceback.format_exception(error))
-            self._observer.notify(
-                InternalError(service=self._recipe.service, where="acceleration", traceback=trace)
-            )
+            self._observer.notify(InternalError(service=self._service, where="acceleration", traceback=trace))
             return Text(Accelerated(text), Way.PLAIN)
 
-    async def _make(self, text: str, snapshot: Snapshot, way: Way) -> Text:
-        recipe = self._recipe
+    async def _make(self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way) -> Text:
         wanted = dockerfiles.base_images(dockerfiles.parse(text), recipe.build_args, recipe.target)
         plan = dockerfiles.accelerate(
             text,
@@ -95,7 +85,15 @@ class Texts:
         """Tell a notice, unless the same was told already."""
         if text not in self._told:
             self._told.add(text)
-            self._observer.notify(Notice(service=self._recipe.service, level=level, text=text))
+            self._observer.notify(Notice(service=self._service, level=level, text=text))
+
+
+def written(recipe: Recipe, snapshot: Snapshot) -> str | None:
+    """The Dockerfile as the user has it; None when there is no such file."""
+    if recipe.inline is not None:
+        return recipe.inline
+    data = snapshot.dockerfile
+    return None if data is None else data.decode("utf-8", "surrogateescape")
 
 
 def config_of(image: Image) -> ImageConfig:

@@ -1,6 +1,7 @@
-"""The container engine: `Engine` is the port, `DockerEngine` the real one."""
+"""The container engine: `Engine` is the port, `DockerEngine` the real one. `find_login` asks for logins."""
 
 from watcher.engine.docker_engine import DockerEngine
+from watcher.engine.logins import Login, find_login
 from watcher.engine.port import (
     CacheRecord,
     Container,
@@ -23,7 +24,9 @@ __all__ = [
     "EngineEvent",
     "EngineInfo",
     "Image",
+    "Login",
     "Printed",
     "Removal",
     "Usage",
+    "find_login",
 ]

@@ -1,0 +1,119 @@
+"""A registry of one image, on this machine: what BuildKit asks of one to pull, with or without a login."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+_CONFIG = "application/vnd.docker.container.image.v1+json"
+_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _layer(name: str, size: int) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.size = size
+        archive.addfile(entry, io.BytesIO(name.encode().ljust(size, b".")))
+    return buffer.getvalue()
+
+
+@dataclass
+class Registry:
+    """The image `base` of a registry at `host`; `asked` are the paths of requests that were answered."""
+
+    host: str
+    blobs: dict[str, tuple[str, bytes]]
+    login: str = ""
+    asked: list[str] = field(default_factory=list)
+    refused: int = 0
+
+    @property
+    def image(self) -> str:
+        """The reference of the image."""
+        return f"{self.host}/base:1"
+
+
+def _image(name: str, size: int) -> dict[str, tuple[str, bytes]]:
+    layer = _layer(name, size)
+    config = json.dumps(
+        {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+            "history": [{"created_by": name}],
+        }
+    ).encode()
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": _MANIFEST,
+            "config": {"mediaType": _CONFIG, "size": len(config), "digest": _digest(config)},
+            "layers": [{"mediaType": _LAYER, "size": len(layer), "digest": _digest(layer)}],
+        }
+    ).encode()
+    blobs = {_digest(config): (_CONFIG, config), _digest(layer): (_LAYER, layer)}
+    return blobs | {_digest(manifest): (_MANIFEST, manifest), "1": (_MANIFEST, manifest)}
+
+
+@contextmanager
+def registry(name: str, *, size: int = 1000, login: str = "") -> Iterator[Registry]:
+    """Serve an image whose layer holds a file `name`; with `login` (`user:secret`) only to whom has it."""
+    expected = f"Basic {base64.b64encode(login.encode()).decode()}"
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        default_request_version = "HTTP/1.0"  # a TLS greeting is answered in plain HTTP, as a real one does
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            if login and self.headers.get("Authorization") != expected:
+                served.refused += 1
+                self._answer(401, "application/json", b"{}", {"WWW-Authenticate": 'Basic realm="test"'})
+                return
+            served.asked.append(self.path)
+            kind, data = served.blobs.get(self.path.rpartition("/")[2], ("", b""))
+            if self.path.rstrip("/") == "/v2":
+                self._answer(200, "application/json", b"{}", {})
+            elif data:
+                self._answer(200, kind, data, {"Docker-Content-Digest": _digest(data)})
+            else:
+                self._answer(404, "application/json", b'{"errors": [{"code": "MANIFEST_UNKNOWN"}]}', {})
+
+        def _answer(self, status: int, kind: str, data: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for key, value in {"Content-Type": kind, "Content-Length": str(len(data)), **headers}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    served = Registry(f"127.0.0.1:{server.server_address[1]}", _image(name, size), login)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,114 @@
+"""Base images that are not here: fetched with the user's login, or refused in a sentence that names them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.engine.registry import Registry, registry
+from watcher.build import BuildkitLink, ImageBuilder, Recipe
+from watcher.engine import DockerEngine, EngineError, Login
+from watcher.errors import UserError
+from watcher.observe import Event, Notice
+from watcher.reconcile import Look
+from watcher.tree import Tree, revision
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
+
+ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+
+
+class Bench:
+    """Builds an image on a base of some registry."""
+
+    def __init__(self, root: Path, engine: DockerEngine) -> None:
+        self.root, self.engine = root, engine
+        self.name = f"wt-{uuid.uuid4().hex[:10]}"
+        self.link = BuildkitLink(engine.endpoint, engine)
+        self.events: list[Event] = []
+        self.asked: list[str] = []
+        self.login: Login | EngineError | None = None
+
+    def notify(self, event: Event) -> None:
+        self.events.append(event)
+
+    def logins(self, host: str) -> Login | None:
+        self.asked.append(host)
+        if isinstance(self.login, EngineError):
+            raise self.login
+        return self.login
+
+    async def build(self, base: str) -> str:
+        (self.root / "Dockerfile").write_text(f"FROM {base}\nCOPY main.go /\n")
+        (self.root / "main.go").write_text("package main\n")
+        recipe = Recipe(service="s", project=self.name, image=f"{self.name}:latest")
+        builder = ImageBuilder(recipe, engine=self.engine, link=self.link, observer=self, logins=self.logins)
+        snapshot = Tree(self.root).take()
+        image = (await builder.build(Look(revision(snapshot, {}), snapshot, 0.0), forced=False)).image
+        await builder.measured()
+        return image
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    engine = await DockerEngine.open(ENGINE)
+    made = Bench(tmp_path, engine)
+    yield made
+    await made.link.close()
+    await engine.close()
+    client = docker.DockerClient(base_url=ENGINE)
+    for image in client.images.list(made.name):
+        for tag in image.tags:
+            client.images.remove(tag)
+    client.close()
+
+
+def own(served: Registry) -> str:
+    """What the test's registry gave out: nothing that the engine could have had already."""
+    return " ".join(served.asked)
+
+
+async def test_a_base_image_is_fetched_with_the_users_login(bench: Bench) -> None:
+    with registry(bench.name, login="me:secret") as served:
+        bench.login = Login("me", "secret")
+        assert await bench.build(served.image)
+        assert served.host in bench.asked
+        assert "/v2/base/manifests/" in own(served)
+        assert "/v2/base/blobs/" in own(served)
+
+
+async def test_without_the_login_the_image_and_a_way_out_are_named(bench: Bench) -> None:
+    with registry(bench.name, login="me:secret") as served:
+        with pytest.raises(UserError) as caught:
+            await bench.build(served.image)
+        assert f"the base image {served.image} is not here" in caught.value.failure.summary
+        assert "docker login" in caught.value.failure.hint
+        assert not served.asked
+
+
+async def test_a_login_that_cannot_be_had_is_told_and_the_registry_asked_without(bench: Bench) -> None:
+    with registry(bench.name) as served:
+        bench.login = EngineError("the keychain is locked")
+        assert await bench.build(served.image)
+    if bench.asked:  # BuildKit 0.8 asks for a login in any case, newer ones where a registry wants one
+        texts = [event.text for event in bench.events if isinstance(event, Notice)]
+        assert f"{served.host} is asked without a login: the keychain is locked" in texts
+
+
+async def test_an_image_that_a_registry_does_not_have_is_named(bench: Bench) -> None:
+    with registry(bench.name) as served:
+        with pytest.raises(UserError) as caught:
+            await bench.build(f"{served.host}/base:nosuch")
+        assert f"the base image {served.host}/base:nosuch is not here" in caught.value.failure.summary
+
+
+async def test_a_registry_that_refuses_connections_fails_at_once(bench: Bench) -> None:
+    with registry(bench.name) as served:
+        pass
+    with pytest.raises(UserError, match=f"the base image {served.image} is not here.*refused"):
+        await bench.build(served.image)
