@@ -193,8 +193,10 @@ class Gate:
     async def _connect(self, ticket: Ticket, backend: Backend) -> None:
         """Make one connection for `ticket`."""
         this = asyncio.current_task()
+        made: list[Link] = []
 
-        def made(link: Link) -> None:
+        def take(link: Link) -> None:
+            made.append(link)
             if ticket.dial is this:
                 ticket.dial = None
                 link.user = ticket.asker
@@ -205,9 +207,14 @@ class Gate:
         try:
             async with asyncio.timeout(self.limits.connect_seconds):
                 await self._loop.create_connection(
-                    lambda: Link(self._links, backend, made), backend.host, backend.port
+                    lambda: Link(self._links, backend, take), backend.host, backend.port
                 )
-        except OSError as error:
+        except (OSError, asyncio.CancelledError) as error:
+            for link in made:
+                # It was made and given up in the same turn of the loop: uvloop closes it, and tells nobody.
+                link.connection_lost(ConnectionAbortedError("given up"))
+            if isinstance(error, asyncio.CancelledError):
+                raise
             self.suspect(backend, os.strerror(error.errno) if error.errno else "it took too long")
             if ticket.dial is this:
                 ticket.dial = None

@@ -108,7 +108,7 @@ class Link(asyncio.Protocol):
             self.user.backend_slow(False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called by the loop."""
+        """Called by the loop, and by the gate where the loop forgets to; a second time changes nothing."""
         self._gone(exc)
         self._group.links.discard(self)
         self._links.changed()

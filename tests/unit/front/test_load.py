@@ -79,6 +79,37 @@ async def test_a_connection_that_is_made_although_it_was_given_up_is_dropped() -
         given[0].abort()
 
 
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("protocol", ["http", "tcp"])
+async def test_a_front_that_closes_while_a_connection_is_being_made_forgets_it(
+    protocol: str, turns: int
+) -> None:
+    async with origin() as app, fronted(protocol=protocol) as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        client.writer.write(get())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(PATIENCE):
+            await it.front.close(grace=0)
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("protocol", ["http", "tcp"])
+async def test_a_connection_that_is_given_up_while_it_is_made_does_not_hold_up_a_drain(
+    protocol: str, turns: int
+) -> None:
+    async with origin() as old, origin(says("new")) as new, fronted(protocol=protocol) as it:
+        it.front.switch(old.backend)
+        client = await it.connect()
+        client.writer.write(get())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        it.front.switch(new.backend)
+        async with asyncio.timeout(PATIENCE):
+            await it.front.drain(old.backend, timeout=0.01)
+
+
 async def test_a_backend_that_does_not_even_refuse_is_given_up_after_a_while() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         crowd = [socket.socket() for _ in range(4)]
