@@ -18,7 +18,7 @@ from watcher.configuration import Configuration, ConfigurationWatch
 from watcher.engine import Engine
 from watcher.errors import ConfigError, WatcherError
 from watcher.follow import Follower
-from watcher.front import Unavailable
+from watcher.front import Front, Unavailable
 from watcher.labels import PROJECT
 from watcher.mask import Masking
 from watcher.metrics import Metrics
@@ -28,6 +28,7 @@ from watcher.revival import Revival
 from watcher.service import Service
 from watcher.settings import Settings
 from watcher.state import StatusBoard
+from watcher.unavailable import Reconsider, unavailable
 from watcher.web import create_app, serve
 
 THREADS = 16  # docker-py blocks a thread per call; a slow stop must not delay a create
@@ -42,7 +43,7 @@ class Daemon:
         self.settings = settings
         self.board = StatusBoard()
         self.registry = CollectorRegistry()
-        listeners = Fanout(self.board, Metrics(self.registry), *observers)
+        listeners = Fanout(self.board, Reconsider(self._fronts), Metrics(self.registry), *observers)
         listeners.add(SizeBudget(listeners))
         listeners.add(Revival(listeners))
         self.observers = Masking(listeners)
@@ -163,22 +164,12 @@ class Daemon:
 
     def _explain(self, name: str) -> Unavailable:
         """What the front tells a client that could not be answered."""
-        status = self.board.service(name)
-        error = status.last_error if status else None
-        ended = error is not None and error.stage == "container" and error.resolved_at is None
-        if status is None or status.building or status.deploying or not (status.failed or ended):
-            return Unavailable(text="The new version is on its way.")
-        if error is None:
-            return Unavailable(text="No version can answer yet.")
-        failure = error.failure
-        return Unavailable(
-            title="The build failed"
-            if failure.kind in ("compile", "build")
-            else "The container does not run",
-            text=failure.summary,
-            lines=tuple(failure.lines),
-            wait=ended,  # it is started again before long
-        )
+        return unavailable(self.board.service(name), self.board.status.engine)
+
+    def _fronts(self, name: str) -> tuple[Front, ...]:
+        """The fronts of a service."""
+        kept = self.services.get(name)
+        return tuple(kept.fronts.values()) if kept else ()
 
     # What the API may ask (`web.Controls`).
 

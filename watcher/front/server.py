@@ -119,8 +119,12 @@ class Front:
         self._started.gate.switch(backend)
 
     def reconsider(self) -> None:
-        """Ask `explain` again for those who wait; to be called when its answer may have changed."""
-        self._started.gate.reconsider()
+        """Ask `explain` again for those who wait; to be called when its answer may have changed.
+
+        Does nothing while the front is not started, or closed: then nobody waits.
+        """
+        if self._context is not None:
+            self._context.gate.reconsider()
 
     async def drain(self, backend: Backend, timeout: float) -> DrainReport:
         """Wait until nothing uses `backend` any more, at most `timeout` seconds, then close what is left.
