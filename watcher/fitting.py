@@ -14,7 +14,7 @@ from watcher.deploy import Policy
 from watcher.dockerfile import Level
 from watcher.engine import Engine
 from watcher.errors import ConfigError
-from watcher.front import Additions, Front, Limits, Listen, Unavailable
+from watcher.front import Additions, Front, Limits, Listen, Unavailable, room_for
 from watcher.observe import Observer
 from watcher.settings import Settings
 from watcher.tree import Tree
@@ -93,7 +93,11 @@ def fit(
 
 def front_options(settings: Settings) -> tuple[Limits, Additions]:
     """How much a front holds, and what it adds."""
-    limits = Limits(held=settings.front.hold_requests, hold_seconds=settings.front.hold_timeout)
+    limits = Limits(
+        connections=room_for(Limits().connections),
+        held=settings.front.hold_requests,
+        hold_seconds=settings.front.hold_timeout,
+    )
     return limits, Additions(settings.front.forwarded, settings.front.revision_header)
 
 
@@ -102,7 +106,7 @@ def _fronts(
 ) -> dict[int, Front]:
     limits, additions = front_options(settings)
     wanted = {
-        port: tuple(Listen("" if host in ("", "0.0.0.0") else host, number) for host, number in bound)
+        port: tuple(Listen(host, number) for host, number in bound)
         for port, bound in container.published.items()
     }
     kept = _kept_fronts(wanted, there)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -141,6 +141,11 @@ class Service:
             self.builder.measure(live.revision, live.image)
         elif lost := self.deployer.lost:
             self.reconciler.found_stopped(lost.revision, lost.image)
+
+    @property
+    def fronts(self) -> Mapping[int, Front]:
+        """By port of the container; none when it publishes its ports itself."""
+        return self._fit.fronts
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from watcher.front.model import (
     Unavailable,
 )
 from watcher.front.server import Front
-from watcher.front.sockets import check_free
+from watcher.front.sockets import check_free, room_for
 
 __all__ = [
     "Additions",
@@ -39,4 +39,5 @@ __all__ = [
     "Stats",
     "Unavailable",
     "check_free",
+    "room_for",
 ]

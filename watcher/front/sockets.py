@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import socket
 import struct
 from collections.abc import Sequence
@@ -13,6 +14,24 @@ from contextlib import suppress
 from watcher.front.model import CannotListen, Listen, PortInUse
 
 BACKLOG = 4096  # connections the kernel completes before they are accepted; it caps this at somaxconn
+FILES_MOST = 65_536  # descriptors that are asked for; a container's limit may be a billion
+FILES_KEPT = 256  # descriptors for everything that is no connection of a client
+
+
+def room_for(connections: int) -> int:
+    """How many of so many client connections there may be: each needs two descriptors.
+
+    The process's soft limit, 1,024 on most systems, is raised first. Without descriptors a front could not
+    even tell a client that there are too many: the kernel would leave it waiting, or reset it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES_MOST if hard == resource.RLIM_INFINITY else min(hard, FILES_MOST)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):  # macOS has a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
+    files = FILES_MOST if soft == resource.RLIM_INFINITY else soft
+    return max(1, min(connections, (files - FILES_KEPT) // 2))
 
 
 def bind(addresses: Sequence[Listen]) -> list[socket.socket]:

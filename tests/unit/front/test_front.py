@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 
 import pytest
 
 from tests.unit.front.support import PATIENCE, fronted, get, ok, origin, says, true
-from watcher.front import Additions, CannotListen, Front, Limits, Listen, PortInUse
+from watcher.front import Additions, CannotListen, Front, Limits, Listen, PortInUse, room_for
 from watcher.front.sockets import bind
 from watcher.observe import Event, FrontRefused
 
@@ -41,6 +42,44 @@ async def test_one_address_means_no_other() -> None:
     assert [address.host for address in it.addresses] == ["127.0.0.1", "::1"]
     assert str(it.addresses[1]) == f"[::1]:{it.addresses[1].port}"
     await it.close()
+
+
+async def test_all_ipv4_addresses_leave_ipv6_alone() -> None:
+    it = front(Listen("0.0.0.0", 0))
+    await it.start()
+    assert [address.host for address in it.addresses] == ["0.0.0.0"]
+    await it.close()
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked", "room"),
+    [
+        ((1024, 1_048_576), 65_536, 4096),
+        ((1024, resource.RLIM_INFINITY), 65_536, 4096),
+        ((1024, 4096), 4096, 1920),
+        ((1024, 1024), None, 384),
+        ((200_000, 200_000), None, 4096),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None, 4096),
+        ((100, 100), None, 1),
+    ],
+)
+def test_there_are_descriptors_for_every_connection_that_is_let_in(
+    limits: tuple[int, int], asked: int | None, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_to: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, now: set_to.append(now))
+    assert room_for(4096) == room
+    assert set_to == ([] if asked is None else [(asked, limits[1])])
+
+
+def test_a_limit_that_cannot_be_raised_is_lived_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_what: int, _limits: tuple[int, int]) -> None:
+        raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256 + 20, 10_000))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    assert room_for(4096) == 10
 
 
 async def test_a_taken_port_is_named_and_nothing_is_left_open() -> None:
