@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -180,14 +181,21 @@ class FakeEngine:
         self.removed.append(ref)
         return Removal.REMOVED
 
-    async def usage(self) -> Usage:
-        """See `Engine.usage`."""
+    async def usage(self, *, whole: bool = False) -> Usage:
+        """See `Engine.usage`; its containers write nothing, and it has no volumes."""
         held = {layer: size for layers in self._layers.values() for layer, size in layers.items()}
         records = (
             CacheRecord(record, kind, "", size, in_use=False, shared=layer in held)
             for record, (layer, size, kind) in self._cache.items()
         )
-        return Usage(sum(held.values()), tuple(records))
+        holders = Counter(layer for layers in self._layers.values() for layer in layers)
+        alone = {
+            image: sum(size for layer, size in layers.items() if holders[layer] == 1)
+            for image, layers in self._layers.items()
+        }
+        return Usage(
+            sum(held.values()), tuple(records), alone, dict.fromkeys(self._boxes, 0) if whole else {}
+        )
 
     async def tag(self, image: str, ref: str) -> None:
         """See `Engine.tag`."""

@@ -87,10 +87,12 @@ class Wait(Settings):
 
 
 class Prune(Settings):
-    """Remove this project's stale images now, and say of each object why it goes or stays."""
+    """Remove this project's stale images now; say why each object goes or stays, and what fills the disk."""
 
     dry_run: bool = False
     """Only say what would be done."""
+    cache: bool = False
+    """Also empty this project's Go caches: the next build compiles everything again."""
     all_projects: bool = False
     """Also untagged images with the builder label that nobody can tell the project of."""
     as_json: bool = Field(default=False, validation_alias="json")
@@ -99,7 +101,13 @@ class Prune(Settings):
     def cli_cmd(self) -> None:
         """Run the command."""
         _exit(
-            commands.prune(self, dry_run=self.dry_run, all_projects=self.all_projects, as_json=self.as_json)
+            commands.prune(
+                self,
+                dry_run=self.dry_run,
+                all_projects=self.all_projects,
+                caches=self.cache,
+                as_json=self.as_json,
+            )
         )
 
 

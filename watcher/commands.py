@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.resources import files
@@ -13,15 +13,16 @@ from typing import Any
 import rich.console
 import rich.table
 
-from watcher import log
+from watcher import log, words
 from watcher import prune as pruning
+from watcher.clean import prune_once
 from watcher.console import Console
 from watcher.daemon import Daemon
 from watcher.doctor import Finding, Grade, examine, worst
 from watcher.errors import EXIT_FAILED, ConfigError
 from watcher.explain import explain
 from watcher.observe import Observer
-from watcher.once import deploy_once, prune_once
+from watcher.once import deploy_once
 from watcher.settings import TOML_NAME, Settings
 
 WIDE = 240
@@ -69,27 +70,42 @@ def once(settings: Settings) -> int:
         return _asyncio_run(main)
 
 
-def prune(settings: Settings, *, dry_run: bool, all_projects: bool, as_json: bool) -> int:
+def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool, as_json: bool) -> int:
     """`watcher prune`."""
 
     async def main() -> int:
-        reports = await prune_once(settings, dry_run=dry_run, all_projects=all_projects)
+        done = await prune_once(settings, dry_run=dry_run, all_projects=all_projects, caches=caches)
         if as_json:
-            print(json.dumps({name: pruning.as_json(report) for name, report in reports.items()}, indent=2))
+            services = {name: pruning.as_json(report) for name, report in done.reports.items()}
+            document = {"services": services, **pruning.engine_as_json(done.shares or (), done.disk)}
+            print(json.dumps(document, indent=2))
             return 0
-        out = rich.console.Console(highlight=False, markup=False)
-        if not out.is_terminal:
-            out.width = WIDE  # whoever reads a file can scroll; folded names help nobody
-        for report in reports.values():
-            table = rich.table.Table(*pruning.Row._fields, box=None, pad_edge=False)
-            for row in pruning.rows(report):
-                table.add_row(*row)
-            out.print(table)
-            for line in pruning.summary(report):
-                out.print(line)
+        for report in done.reports.values():
+            _print_table(pruning.Row._fields, pruning.rows(report))
+            print("\n".join(pruning.summary(report)))
+        if isinstance(done.emptied, pruning.Unseen):
+            print(f"the Go caches are not emptied: {done.emptied.why}")
+        for mount in done.emptied if isinstance(done.emptied, tuple) else ():
+            print(f"{mount.target} emptied: it held {words.size(mount.size)}")
+        print()
+        if done.shares is not None:
+            _print_table(pruning.ShareRow._fields, pruning.share_rows(done.shares))
+        else:
+            print("what fills the engine's disk cannot be summed up while others build so much")
+        print(pruning.room(done.disk))
         return 0
 
     return _asyncio_run(main)
+
+
+def _print_table(heads: Iterable[str], lines: Iterable[Iterable[str]]) -> None:
+    out = rich.console.Console(highlight=False, markup=False)
+    if not out.is_terminal:
+        out.width = WIDE  # whoever reads a file can scroll; folded names help nobody
+    table = rich.table.Table(*(head.replace("_", " ") for head in heads), box=None, pad_edge=False)
+    for line in lines:
+        table.add_row(*line)
+    out.print(table)
 
 
 def doctor(settings: Settings, *, as_json: bool) -> int:

@@ -10,11 +10,7 @@ import asyncio
 import signal
 from typing import Any
 
-from watcher import labels
 from watcher.budget import SizeBudget
-from watcher.configuration import compose_project
-from watcher.engine import DockerEngine
-from watcher.fitting import recipe_of
 from watcher.front import Unavailable
 from watcher.mask import Masking
 from watcher.observe import (
@@ -28,8 +24,7 @@ from watcher.observe import (
     Observer,
     Wanted,
 )
-from watcher.project import kept_services, open_project
-from watcher.prune import Policy, Pruner, Report, Scope
+from watcher.project import open_project
 from watcher.settings import Settings
 
 
@@ -105,24 +100,3 @@ async def deploy_once(settings: Settings, observer: Observer) -> bool:
             await asyncio.gather(*tasks, return_exceptions=True)
             for kept in opened.services.values():
                 await kept.stop()
-
-
-async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool) -> dict[str, Report]:
-    """Prune this project's services; a report for each. Fine beside a running daemon."""
-    project = compose_project(settings)
-    project_id = labels.project_id(settings.root)
-    engine = await DockerEngine.open(settings.engine)
-    try:
-        reports = {}
-        for spec in kept_services(project):
-            recipe = recipe_of(spec, settings, project_id)
-            pruner = Pruner(
-                engine,
-                Fanout(),
-                scope=Scope.of(recipe, container=spec.default_name),
-                policy=Policy.of(settings.prune, all_projects=all_projects),
-            )
-            reports[spec.name] = await pruner.prune(dry_run=dry_run)
-        return reports
-    finally:
-        await engine.close()

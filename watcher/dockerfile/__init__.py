@@ -6,7 +6,7 @@
 - `lint` gives advice for the file itself; `context_files` says what an image takes from the context as is.
 """
 
-from watcher.dockerfile.accelerate import Accelerated, Level, accelerate
+from watcher.dockerfile.accelerate import Accelerated, Level, OwnCache, accelerate, own_caches
 from watcher.dockerfile.builder import base_of, builder_stage
 from watcher.dockerfile.caches import c_files
 from watcher.dockerfile.context import context_files
@@ -27,6 +27,7 @@ __all__ = [
     "Level",
     "LineChange",
     "LineNote",
+    "OwnCache",
     "Stage",
     "accelerate",
     "base_images",
@@ -36,5 +37,6 @@ __all__ = [
     "context_files",
     "diff",
     "lint",
+    "own_caches",
     "parse",
 ]

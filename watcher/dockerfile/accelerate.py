@@ -28,7 +28,7 @@ from watcher.dockerfile.network import needs_no_network
 from watcher.dockerfile.notes import LineChange, LineNote
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.source import Edit, apply, line_of
-from watcher.dockerfile.stages import Graph
+from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import ImageConfig, Step
 
 GOGC = "400"
@@ -233,6 +233,27 @@ class _Work:
         )
         notes = tuple(note for _, note in sorted(self.notes.items()))
         return Accelerated(after, changes, notes, tuple(sorted(self.offline)))
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCache:
+    """A cache mount that acceleration put in: its id at the engine, where it is mounted, in which stage."""
+
+    id: str
+    target: str
+    stage: str
+
+
+def own_caches(text: str, cache_scope: str) -> tuple[OwnCache, ...]:
+    """The cache mounts of this scope in an accelerated text, each id once. Raises DockerfileError."""
+    ours = (f"{_plain(cache_scope)}-gocache", f"{_plain(cache_scope)}-gomodcache")
+    found: dict[str, OwnCache] = {}
+    for stage in parse(text).stages:
+        for one in stage.instructions:
+            for mount in mounts(one) if one.keyword == "RUN" else ():
+                if mount["type"] == "cache" and mount.get("id", "").startswith(ours):
+                    found.setdefault(mount["id"], OwnCache(mount["id"], mount["target"], stage.label))
+    return tuple(found.values())
 
 
 def _flag(step: Step, flag: str, reason: str) -> Edit:

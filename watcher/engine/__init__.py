@@ -13,6 +13,7 @@ from watcher.engine.port import (
     Printed,
     Removal,
     Usage,
+    Volume,
 )
 
 __all__ = [
@@ -28,5 +29,6 @@ __all__ = [
     "Printed",
     "Removal",
     "Usage",
+    "Volume",
     "find_login",
 ]

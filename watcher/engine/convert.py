@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from watcher.engine.port import CacheRecord, Container, Image, Printed, Usage
+from watcher.engine.port import CacheRecord, Container, Image, Printed, Usage, Volume
 
 LONGEST_LINE = 65536  # bytes: a program may print for ever without ending a line
 
@@ -134,5 +134,20 @@ def usage(raw: Mapping[str, Any]) -> Usage:
                 shared=item.get("Shared", False),
             )
             for item in raw.get("BuildCache") or ()
+        ),
+        alone={
+            item["Id"]: max(0, item["Size"] - item["SharedSize"])
+            for item in raw.get("Images") or ()
+            if item.get("SharedSize", -1) >= 0
+        },
+        written={item["Id"]: item.get("SizeRw") or 0 for item in raw.get("Containers") or ()},
+        volumes=tuple(
+            Volume(
+                item["Name"],
+                item.get("Labels") or {},
+                max(0, (item.get("UsageData") or {}).get("Size", 0)),
+                bool((item.get("UsageData") or {}).get("RefCount")),
+            )
+            for item in raw.get("Volumes") or ()
         ),
     )

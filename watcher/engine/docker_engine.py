@@ -40,6 +40,7 @@ T = TypeVar("T")
 NEWEST_API = "1.45"
 MOST_LINES = 200  # of a container that wait to be taken; the rest waits in the engine
 _USAGE_TIMEOUT = 300.0  # seconds: the engine measures every cache record it has not measured yet
+_USAGE_ATTEMPTS = 3
 _CONNECTION_ERRORS = (
     requests.exceptions.ConnectionError,
     requests.exceptions.Timeout,
@@ -195,15 +196,22 @@ class DockerEngine:
             raise
         return Removal.REMOVED
 
-    async def usage(self) -> Usage:
+    async def usage(self, *, whole: bool = False) -> Usage:
         """See `Engine.usage`."""
-        return convert.usage(await self._call(self._disk_usage))
+        for attempt in range(_USAGE_ATTEMPTS):
+            try:
+                return convert.usage(await self._call(self._disk_usage, whole))
+            except docker.errors.NotFound as error:  # a snapshot that was there a moment ago
+                if attempt == _USAGE_ATTEMPTS - 1:
+                    raise EngineError(_sentence(error), 404) from error
+        raise AssertionError
 
-    def _disk_usage(self) -> Mapping[str, Any]:
+    def _disk_usage(self, whole: bool) -> Mapping[str, Any]:
         # docker-py's df() cannot say of what, and then the engine walks through all volumes too.
         typed = convert.version_key(self._client.api_version) >= (1, 42)
-        params = {"type": ["image", "build-cache"]} if typed else {}
+        kinds = ["image", "build-cache", *(("container", "volume") if whole else ())]
         url = self._client._url("/system/df")  # type: ignore[attr-defined]
+        params = {"type": kinds} if typed else {}
         answer = self._client._get(url, params=params, timeout=_USAGE_TIMEOUT)  # type: ignore[attr-defined]
         return self._client._result(answer, json=True)  # type: ignore[attr-defined,no-any-return]
 

@@ -111,11 +111,28 @@ class CacheRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume; `size` is bytes, `used` whether a container has it."""
+
+    name: str
+    labels: Mapping[str, str]
+    size: int
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
-    """What the engine's store holds. `layers` is bytes of all image layers, each counted once."""
+    """What the engine's store holds, in bytes. `layers` are all image layers, each counted once.
+
+    `alone` has, by image id, what no other image holds. `written` (what containers wrote, by their ids) and
+    `volumes` are there only when they were asked for.
+    """
 
     layers: int
     cache: tuple[CacheRecord, ...] = ()
+    alone: Mapping[str, int] = field(default_factory=dict)
+    written: Mapping[str, int] = field(default_factory=dict)
+    volumes: tuple[Volume, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +183,12 @@ class Engine(Protocol):
         """Remove one image by id, or one tag of it, never with force."""
         ...
 
-    async def usage(self) -> Usage:
-        """What images and build cache occupy. Slow when much was built since it was last asked."""
+    async def usage(self, *, whole: bool = False) -> Usage:
+        """What images and build cache occupy; with `whole` containers and volumes too.
+
+        Slow when much was built since it was last asked, and with large volumes. EngineError: it could not
+        be summed up, which happens on the containerd store while others build.
+        """
         ...
 
     async def tag(self, image: str, ref: str) -> None:

@@ -4,10 +4,12 @@
     pruner = Pruner(engine, observer, scope=scope, policy=policy)
     report = await pruner.prune(dry_run=True)
 
-The build cache is never pruned here: no record of it says which project made it.
+The build cache is never pruned here: no record of it says which project made it. `filling` sums up what
+the engine's disk holds, with the build cache beside the rest.
 """
 
 from watcher.prune.disk import free_space
+from watcher.prune.filling import CacheMount, Found, Share, filling
 from watcher.prune.model import (
     Cache,
     Cause,
@@ -23,12 +25,14 @@ from watcher.prune.model import (
 )
 from watcher.prune.pruner import Pruner, Report, given_back
 from watcher.prune.select import select_stale
-from watcher.prune.table import Row, as_json, rows, summary
+from watcher.prune.table import Row, ShareRow, as_json, engine_as_json, room, rows, share_rows, summary
 
 __all__ = [
     "Cache",
+    "CacheMount",
     "Cause",
     "Disk",
+    "Found",
     "Inventory",
     "Kind",
     "Needed",
@@ -37,13 +41,19 @@ __all__ = [
     "Report",
     "Row",
     "Scope",
+    "Share",
+    "ShareRow",
     "Unseen",
     "Verdict",
     "Why",
     "as_json",
+    "engine_as_json",
+    "filling",
     "free_space",
     "given_back",
+    "room",
     "rows",
     "select_stale",
+    "share_rows",
     "summary",
 ]

@@ -223,18 +223,18 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """The build cache in bytes. It is everybody's: no record says which project made it."""
+    """The build cache in bytes, without what images hold too. Whose a record is, none of them says."""
 
     size: int = 0
-    reclaimable: int = 0  # held by no image and by no running build
+    reclaimable: int = 0  # not used by a running build
     mounts: int = 0  # of `size`: cache mounts, such as Go's
 
     @classmethod
     def of(cls, records: Iterable[CacheRecord]) -> Cache:
         """Summed over the engine's records."""
-        known = tuple(records)
+        private = tuple(record for record in records if not record.shared)
         return cls(
-            sum(record.size for record in known),
-            sum(record.size for record in known if not record.in_use and not record.shared),
-            sum(record.size for record in known if record.kind == "exec.cachemount"),
+            sum(record.size for record in private),
+            sum(record.size for record in private if not record.in_use),
+            sum(record.size for record in private if record.kind == "exec.cachemount"),
         )

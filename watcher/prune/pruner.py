@@ -11,26 +11,22 @@ from watcher import labels, words
 from watcher.engine import Container, Engine, EngineError, EngineInfo, Image, Removal, Usage
 from watcher.observe import Notice, Observer, Pruned
 from watcher.prune.disk import free_space
-from watcher.prune.model import Cache, Cause, Disk, Inventory, Kind, Needed, Policy, Scope, Unseen, Verdict
+from watcher.prune.model import Cause, Disk, Inventory, Kind, Needed, Policy, Scope, Unseen, Verdict
 from watcher.prune.select import select_stale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a prune found and did.
+    """What a prune found and did to one service's objects.
 
     `freed` bytes were given back to the disk and `cached` bytes are held by the build cache alone now; both
-    are None where nothing was removed or measured. `others` and `others_size` are somebody else's images.
+    are None where nothing was removed or it could not be measured.
     """
 
     verdicts: tuple[Verdict, ...]
     freed: int | None = None
     cached: int | None = None
-    cache: Cache | None = None
-    disk: Disk | Unseen | None = None
     low: bool = False  # the disk has so little room that pruning was eager
-    others: int = 0
-    others_size: int = 0
     seconds: float = 0.0
     dry_run: bool = False
 
@@ -82,18 +78,13 @@ class Pruner:
         policy = self._policy.with_disk(disk)
         inventory = await self.inventory()
         verdicts = select_stale(inventory, policy, info.clock or time.time())
-        foreign = [verdict for verdict in verdicts if verdict.kind is Kind.OTHER]
         report = Report(
             verdicts=tuple(verdict for verdict in verdicts if verdict.kind is not Kind.OTHER),
-            disk=disk,
             low=policy.eager,
-            others=len(foreign),
-            others_size=sum(verdict.size for verdict in foreign),
             dry_run=dry_run,
         )
         if dry_run:
-            usage = await self._engine.usage()
-            return replace(report, cache=Cache.of(usage.cache), seconds=time.monotonic() - begun)
+            return replace(report, seconds=time.monotonic() - begun)
         report = await self._carry_out(report, begun)
         self._warn(report, info)
         return report
@@ -130,14 +121,14 @@ class Pruner:
 
     async def _carry_out(self, report: Report, begun: float) -> Report:
         stale = any(verdict.remove for verdict in report.verdicts)
-        before = await self._engine.usage() if stale else None
+        before = await self._usage() if stale else None
         done: list[Verdict] = []
         try:
             for verdict in report.verdicts:
                 done.append(await self._finish(verdict, done) if verdict.remove else verdict)
             report = replace(report, verdicts=tuple(done))
-            if before is not None:
-                report = _measured(report, before, await self._engine.usage())
+            if before is not None and (after := await self._usage()) is not None:
+                report = _measured(report, before, after)
         except BaseException:
             if any(verdict.remove for verdict in done):
                 self._tell(done, 0, begun)
@@ -145,6 +136,12 @@ class Pruner:
         report = replace(report, seconds=time.monotonic() - begun)
         self._tell(done, report.freed or 0, begun)
         return report
+
+    async def _usage(self) -> Usage | None:
+        try:
+            return await self._engine.usage()
+        except EngineError:  # it is for the figures only
+            return None
 
     def _tell(self, done: Sequence[Verdict], freed: int, begun: float) -> None:
         items = tuple(verdict.item for verdict in done)
@@ -213,7 +210,7 @@ class Pruner:
 def _measured(report: Report, before: Usage, after: Usage) -> Report:
     bound = sum(verdict.size for verdict in report.verdicts if verdict.remove)
     freed, cached = given_back(before, after, bound)
-    return replace(report, freed=freed, cached=cached, cache=Cache.of(after.cache))
+    return replace(report, freed=freed, cached=cached)
 
 
 def _said(verdict: Verdict, result: Removal) -> Verdict:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from watcher import words
 from watcher.observe import short
-from watcher.prune.model import Disk, Kind, Unseen, Verdict
+from watcher.prune.filling import Share
+from watcher.prune.model import Disk, Kind, Unseen
 from watcher.prune.pruner import Report
 
 
@@ -39,49 +41,62 @@ def rows(report: Report) -> tuple[Row, ...]:
     )
 
 
+class ShareRow(NamedTuple):
+    """One line of what fills the disk."""
+
+    on_the_engine: str
+    size: str
+    this_project: str
+    note: str
+
+
+def share_rows(shares: Iterable[Share]) -> tuple[ShareRow, ...]:
+    """What fills the engine's disk."""
+    return tuple(
+        ShareRow(
+            share.what,
+            words.size(share.size),
+            "not told" if share.ours is None else words.size(share.ours),
+            share.note,
+        )
+        for share in shares
+    )
+
+
 def summary(report: Report) -> tuple[str, ...]:
-    """What fills the disk and what was given back, in sentences."""
-    lines = []
+    """What was given back, or would be, in sentences."""
     removed = [verdict for verdict in report.verdicts if verdict.remove]
-    if report.freed is not None:
-        text = f"{words.count(len(removed), 'object')} removed, {words.size(report.freed)} given back"
+    lines = ["room is short: only one final image is kept"] if report.low else []
+    if not removed:
+        return (*lines, "nothing is stale")
+    objects = words.count(len(removed), "object")
+    if report.dry_run:
+        most = words.size(sum(verdict.size for verdict in removed))
+        lines.append(f"{objects} would be removed, {most} at most: images share layers")
+    elif report.freed is None:
+        lines.append(f"{objects} removed; what that gave back could not be measured")
+    else:
+        text = f"{objects} removed, {words.size(report.freed)} given back"
         if report.cached:
             text += f"; {words.size(report.cached)} more are held by the build cache alone now"
         lines.append(text)
-    elif report.dry_run and removed:
-        most = words.size(_total(removed))
-        lines.append(
-            f"{words.count(len(removed), 'object')} would be removed, {most} at most: images share layers"
-        )
-    else:
-        lines.append("nothing is stale")
-    if report.others:
-        lines.append(
-            f"{words.count(report.others, 'image')} of others, {words.size(report.others_size)} "
-            "with what they share, never touched"
-        )
-    if cache := report.cache:
-        lines.append(
-            f"the build cache of all projects holds {words.size(cache.size)}, of which cache mounts "
-            f"{words.size(cache.mounts)}; {words.size(cache.reclaimable)} could be given back "
-            "(`docker builder prune`), never done here: no record says whose it is"
-        )
-    if isinstance(report.disk, Disk):
-        room = f"{words.size(report.disk.free)} of {words.size(report.disk.total)} free"
-        eager = ", which is little: only one final image is kept" if report.low else ""
-        lines.append(f"the engine's disk has {room}{eager}")
-    elif report.disk:
-        lines.append(f"how full the engine's disk is cannot be measured from here: {report.disk.why}")
     return tuple(lines)
+
+
+def room(disk: Disk | Unseen) -> str:
+    """How much room there is, in a sentence."""
+    if isinstance(disk, Disk):
+        return f"the engine's disk has {words.size(disk.free)} of {words.size(disk.total)} free"
+    return f"how full the engine's disk is cannot be measured from here: {disk.why}"
 
 
 def as_json(report: Report) -> dict[str, Any]:
     """The whole report in plain values; sizes are bytes."""
-    cache = report.cache
     return {
         "dry_run": report.dry_run,
         "freed": report.freed,
         "cached": report.cached,
+        "low": report.low,
         "seconds": report.seconds,
         "objects": [
             {
@@ -95,21 +110,10 @@ def as_json(report: Report) -> dict[str, Any]:
             }
             for verdict in report.verdicts
         ],
-        "others": {"images": report.others, "size": report.others_size},
-        "build_cache": cache
-        and {"size": cache.size, "reclaimable": cache.reclaimable, "mounts": cache.mounts},
-        "disk": _disk(report),
     }
 
 
-def _disk(report: Report) -> dict[str, Any] | None:
-    match report.disk:
-        case Disk(free=free, total=total):
-            return {"free": free, "total": total, "low": report.low}
-        case Unseen(why=why):
-            return {"unseen": why}
-    return None
-
-
-def _total(verdicts: Iterable[Verdict]) -> int:
-    return sum(verdict.size for verdict in verdicts)
+def engine_as_json(shares: Iterable[Share], disk: Disk | Unseen) -> dict[str, Any]:
+    """What fills the disk, in plain values; sizes are bytes."""
+    room = {"free": disk.free, "total": disk.total} if isinstance(disk, Disk) else {"unseen": disk.why}
+    return {"filling": [asdict(share) for share in shares], "disk": room}

@@ -1,0 +1,71 @@
+"""What fills the engine's disk, and how much of it is this project's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tests.unit.prune.worlds import SCOPE, box, builder, final
+from watcher.engine import CacheRecord, Image, Usage, Volume
+from watcher.prune import Cache, CacheMount, Found, Share, Unseen, filling
+
+OURS, GO, THEIRS = final(1), builder(1), Image("sha256:t", ("alpine:latest",))
+BOX, OTHER = box(1, OURS), box(2, THEIRS, own=False)
+COMPOSE = {"com.docker.compose.project": "shop"}
+USAGE = Usage(
+    layers=1_000,
+    cache=(
+        CacheRecord("a", "regular", "", 300, in_use=False, shared=False),
+        CacheRecord("b", "regular", "", 40, in_use=True, shared=False),
+        CacheRecord("c", "regular", "", 500, in_use=False, shared=True),
+        CacheRecord("d", "exec.cachemount", "", 200, in_use=False, shared=False),
+    ),
+    alone={OURS.id: 20, GO.id: 600, THEIRS.id: 5},
+    written={BOX.id: 3, OTHER.id: 4},
+    volumes=(Volume("data", COMPOSE, 70, used=True), Volume("old", {}, 8, used=False)),
+)
+FOUND = Found(
+    usage=USAGE,
+    images=(OURS, GO, THEIRS),
+    containers=(BOX, OTHER),
+    mounts=(CacheMount("/root/.cache/go-build", 120), CacheMount("/go/pkg/mod", 30)),
+    disk=Unseen("not looked at"),
+)
+
+
+def shares(**changes: Any) -> dict[str, Share]:
+    return {share.what: share for share in filling(replace(FOUND, **changes), SCOPE.project, "shop")}
+
+
+def test_each_kind_is_summed_up_with_this_projects_part() -> None:
+    found = shares()
+    assert {what: (share.size, share.ours) for what, share in found.items()} == {
+        "images": (1_000, 620),
+        "written by containers": (7, 3),
+        "volumes": (78, 70),
+        "build steps and contexts": (340, None),
+        "cache mounts": (200, 150),
+    }
+
+
+def test_what_images_hold_too_is_not_counted_a_second_time_as_build_cache() -> None:
+    assert Cache.of(USAGE.cache) == Cache(size=540, reclaimable=500, mounts=200)
+
+
+def test_the_notes_say_whose_it_is_and_how_to_be_rid_of_it() -> None:
+    found = shares()
+    assert found["images"].note.startswith("3 images, 2 of this project")
+    assert (
+        found["volumes"].note == "2 volumes, 8 B in those that no container has; never touched by the watcher"
+    )
+    assert "no record says whose it is" in found["build steps and contexts"].note
+    assert found["cache mounts"].note == (
+        "/root/.cache/go-build 120 B, /go/pkg/mod 30 B; `watcher prune --cache` empties them"
+    )
+
+
+def test_mounts_that_could_not_be_measured_are_not_called_nothing() -> None:
+    unknown = shares(mounts=Unseen("golang:alpine is not here"))["cache mounts"]
+    assert (unknown.size, unknown.ours) == (200, None)
+    assert unknown.note == "this project's are not known: golang:alpine is not here"
+    assert shares(mounts=())["cache mounts"] == Share("cache mounts", 200, 0, "none of this project")

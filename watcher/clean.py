@@ -1,0 +1,123 @@
+"""`watcher prune`: one prune of a project, and what fills the engine's disk besides. Fine beside a daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from watcher import labels, lock
+from watcher.build.link import BuildkitLink
+from watcher.build.recipe import Recipe
+from watcher.build.texts import Texts
+from watcher.compose import ServiceSpec
+from watcher.configuration import compose_project
+from watcher.engine import DockerEngine, EngineError
+from watcher.errors import EngineUnavailable
+from watcher.fitting import recipe_of
+from watcher.gocache import GoCaches
+from watcher.observe import Fanout
+from watcher.project import kept_services
+from watcher.prune import (
+    CacheMount,
+    Disk,
+    Found,
+    Needed,
+    Policy,
+    Pruner,
+    Report,
+    Scope,
+    Share,
+    Unseen,
+    filling,
+    free_space,
+)
+from watcher.settings import Settings
+from watcher.tree import Tree
+
+_PATIENCE = 5.0  # seconds that a running daemon may take to say what it needs
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What a prune did for each service, and what fills the disk after it: None where that is not known.
+
+    `emptied` are the cache mounts that were emptied, with what they held.
+    """
+
+    reports: dict[str, Report]
+    shares: tuple[Share, ...] | None
+    disk: Disk | Unseen
+    emptied: tuple[CacheMount, ...] | Unseen = ()
+
+
+async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool) -> Cleaned:
+    """Prune this project's services; with `caches` empty its Go caches too. Raises WatcherError."""
+    project = compose_project(settings)
+    project_id = labels.project_id(settings.root)
+    engine = await DockerEngine.open(settings.engine)
+    link = BuildkitLink(engine.endpoint, engine)
+    try:
+        reports: dict[str, Report] = {}
+        mounts: dict[str, CacheMount] = {}
+        emptied: tuple[CacheMount, ...] | Unseen = ()
+        unseen: Unseen | None = None
+        for spec in kept_services(project):
+            recipe = recipe_of(spec, settings, project_id)
+            pruner = Pruner(
+                engine,
+                Fanout(),
+                scope=Scope.of(recipe, container=spec.default_name),
+                policy=Policy.of(settings.prune, all_projects=all_projects),
+                needed=lambda: _needed(project_id),
+            )
+            reports[spec.name] = await pruner.prune(dry_run=dry_run)
+            go = GoCaches(recipe, Texts(recipe, engine=engine, link=link, observer=Fanout()), link)
+            snapshot = await asyncio.to_thread(_tree(spec, recipe, settings).take)
+            if caches and not dry_run:
+                emptied = await go.measure(snapshot, empty=True)
+            found = await go.measure(snapshot)
+            if isinstance(found, Unseen):
+                unseen = found
+            else:
+                mounts |= {mount.target: mount for mount in found}
+        info = await engine.info()
+        disk = free_space(info)
+        try:
+            whole = Found(
+                usage=await engine.usage(whole=True),
+                images=await engine.images(),
+                containers=await engine.containers(),
+                mounts=unseen or tuple(mounts.values()),
+                disk=disk,
+            )
+        except EngineError:
+            return Cleaned(reports, None, disk, emptied)
+        return Cleaned(reports, filling(whole, project_id, project.name), disk, emptied)
+    finally:
+        await link.close()
+        await engine.close()
+
+
+def _tree(spec: ServiceSpec, recipe: Recipe, settings: Settings) -> Tree:
+    context, watch = spec.build.context if spec.build else settings.root, settings.watch
+    return Tree(context, ignore=watch.ignore, env_dirs=watch.env_dirs, dockerfile=recipe.dockerfile)
+
+
+def _needed(project_id: str) -> Needed:
+    """What a daemon that keeps the project needs, by its own word: it may be about to deploy an old image."""
+    running = lock.find(project_id)
+    if running is None or not running.url:
+        return Needed()
+    headers = {"Authorization": f"Bearer {running.token}"} if running.token else {}
+    try:
+        url = f"{running.url.rstrip('/')}/api/status"
+        answer = httpx.get(url, headers=headers, timeout=_PATIENCE, trust_env=False)
+        document: dict[str, Any] = answer.raise_for_status().json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise EngineUnavailable(f"the daemon does not say what it needs: {error}") from error
+    parts = ("wanted", "building", "deploying", "live")
+    named = (service.get(part) for service in document["services"] for part in parts)
+    return Needed(revisions=frozenset(part["revision"] for part in named if part and part["revision"]))
