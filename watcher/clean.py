@@ -74,7 +74,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                 needed=lambda: _needed(project_id),
             )
             reports[spec.name] = await pruner.prune(dry_run=dry_run)
-            go = GoCaches(recipe, Texts(recipe, engine=engine, link=link, observer=Fanout()), link)
+            go = GoCaches(recipe, Texts(spec.name, engine=engine, link=link, observer=Fanout()), link)
             snapshot = await asyncio.to_thread(_tree(spec, recipe, settings).take)
             if caches and not dry_run:
                 emptied = await go.measure(snapshot, empty=True)

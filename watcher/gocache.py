@@ -17,7 +17,7 @@ from watcher import dockerfile as dockerfiles
 from watcher.build.attempts import Way
 from watcher.build.link import BuildkitLink
 from watcher.build.recipe import Recipe
-from watcher.build.texts import Texts
+from watcher.build.texts import Texts, written
 from watcher.buildkit import ConnectError, MemorySource, Progress, SolveFailed, SolveRequest, StepLog
 from watcher.dockerfile import DockerfileError, OwnCache
 from watcher.errors import EngineUnavailable
@@ -40,10 +40,11 @@ class GoCaches:
         Raises EngineUnavailable.
         """
         try:
-            written = self._texts.written(snapshot)
-            if written is None:
+            dockerfile = written(self._recipe, snapshot)
+            if dockerfile is None:
                 return Unseen(f"there is no {self._recipe.dockerfile}")
-            text = (await self._texts.make(written, snapshot, Way.ACCELERATED)).plan.text
+            made = await self._texts.make(self._recipe, dockerfile, snapshot, Way.ACCELERATED)
+            text = made.plan.text
             own = dockerfiles.own_caches(text, self._recipe.project)
             if not own:
                 return ()

@@ -35,9 +35,7 @@ class Project:
     def __init__(self, engine: DockerEngine, link: BuildkitLink, folder: Path) -> None:
         self.link, self.folder, self.id = link, folder, f"gocache-{uuid.uuid4().hex[:10]}"
         self.recipe = Recipe(service="web", project=self.id, image=f"{self.id}:latest")
-        self.caches = GoCaches(
-            self.recipe, Texts(self.recipe, engine=engine, link=link, observer=Fanout()), link
-        )
+        self.caches = GoCaches(self.recipe, Texts("web", engine=engine, link=link, observer=Fanout()), link)
 
     def snapshot(self, text: str = DOCKERFILE) -> Snapshot:
         self.folder.joinpath("Dockerfile").write_text(text)
