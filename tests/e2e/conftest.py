@@ -138,13 +138,17 @@ def project(folder: Path, engine: docker.DockerClient) -> Iterator[Project]:
     yield made
     if made.process:
         made.stop()
-    names = [made.id]
-    for container in engine.containers.list(all=True, filters={"name": made.id}):
+    clean_up(engine, made)
+    shutil.rmtree(folder)
+
+
+def clean_up(engine: docker.DockerClient, project: Project) -> None:
+    """Remove what the project left at the engine."""
+    for container in engine.containers.list(all=True, filters={"name": project.id}):
         container.remove(force=True)
     for image in engine.images.list():
         for tag in image.tags:
-            if tag.split(":")[0] in names:
+            if tag.split(":")[0] == project.id:
                 engine.images.remove(tag)
-    for network in engine.networks.list(names=[f"{made.id}_default"]):
+    for network in engine.networks.list(names=[f"{project.id}_default"]):
         network.remove()
-    shutil.rmtree(folder)

@@ -1,0 +1,139 @@
+"""A thousand random edits on the example, with the real daemon and engine: `./dev bench edits`.
+
+Somebody edits, creates, renames, removes, reverts, checks out and breaks, with short pauses. Now and then,
+and at the end, `watcher wait` must say what is true of the tree on disk: live, or failed when it does not
+compile. In the end the binary of the live container is compared, byte for byte, with that of a plain build of
+the same folder from scratch (the engine's classic builder, no cache, nothing of ours in between).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import io
+import re
+import sys
+import tarfile
+import tempfile
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+
+import docker
+
+from tests.e2e.conftest import Project, clean_up
+from tests.e2e.writer import Writer
+
+BINARY = "/mygoexecutable"
+
+
+def digest(client: docker.DockerClient, image: str) -> str:
+    """SHA-256 of the program in an image."""
+    made = client.api.create_container(image, command="x")["Id"]
+    try:
+        stream, _ = client.api.get_archive(made, BINARY)
+        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
+            file = archive.extractfile(BINARY.strip("/"))
+            assert file is not None
+            return hashlib.sha256(file.read()).hexdigest()
+    finally:
+        client.api.remove_container(made)
+
+
+def plain_build(client: docker.DockerClient, project: Project) -> str:
+    """A build of the folder as it is, from scratch; the image's id."""
+    begun = time.monotonic()
+    image, log = client.images.build(
+        path=str(project.folder),
+        buildargs={"ENV": "dev"},
+        tag=f"{project.id}:plain",
+        nocache=True,
+        rm=True,
+    )
+    print(f"plain build from scratch: {time.monotonic() - begun:.0f} s", flush=True)
+    for made in reversed(
+        re.findall(r" ---> ([0-9a-f]{12})", "".join(line.get("stream", "") for line in log))
+    ):
+        with contextlib.suppress(docker.errors.APIError):  # what its final stage is made of goes with its tag
+            if not client.images.get(made).tags:
+                client.images.remove(made)
+    return str(image.id)
+
+
+def verdict(project: Project, writer: Writer) -> str:
+    """What `wait` says of the tree as it is now; a wrong answer ends the run."""
+    settled, truth = project.wait(), "failed" if writer.broken else "live"
+    if settled["outcome"] != truth:
+        print("".join(project.output[-60:]))
+        sys.exit(f"wait says {settled['outcome']}, but the tree is {truth}: {settled}")
+    return truth
+
+
+def run(edits: int, pause: float, every: int, seed: int) -> None:
+    client = docker.from_env(timeout=1800)
+    with tempfile.TemporaryDirectory() as directory:
+        project = Project(Path(directory) / f"edits-{uuid.uuid4().hex[:8]}")
+        writer = Writer(project.folder, seed)
+        try:
+            project.start("--build.builder-image", "false")
+            begun = time.monotonic()
+            project.wait()
+            print(f"first version live after {time.monotonic() - begun:.0f} s", flush=True)
+            begun, acts, verdicts = time.monotonic(), Counter[str](), Counter[str]()
+            for number in range(1, edits + 1):
+                acts[writer.act()] += 1
+                time.sleep(writer.chance.uniform(0.0, 2 * pause))
+                if number % every == 0:
+                    verdicts[verdict(project, writer)] += 1
+                    print(f"{number} edits, {time.monotonic() - begun:.0f} s", flush=True)
+            writer.repair()
+            verdicts[verdict(project, writer)] += 1
+            report(project, acts, verdicts, time.monotonic() - begun)
+            compare(client, project)
+        finally:
+            if project.process:
+                project.stop()
+            clean_up(client, project)
+
+
+def report(project: Project, acts: Counter[str], verdicts: Counter[str], seconds: float) -> None:
+    metrics = project.metrics()
+    print(f"{acts.total()} edits in {seconds:.0f} s: {dict(acts.most_common())}")
+    print(f"wait was right each time: {dict(verdicts)}")
+    for what in ("builds", "deploys"):
+        name = f"watcher_{what}_total"
+        counts = {
+            key.split('outcome="')[1].split('"')[0]: round(value)
+            for key, value in metrics.items()
+            if key.startswith(name) and value
+        }
+        print(f"{what}: {counts}")
+    errors = sum(value for key, value in metrics.items() if key.startswith("watcher_internal_errors_total"))
+    print(f"errors of the watcher itself: {errors:.0f}")
+    if errors:
+        print("".join(project.output))
+        sys.exit(1)
+
+
+def compare(client: docker.DockerClient, project: Project) -> None:
+    live = digest(client, project.status()["live"]["image"])
+    plain = digest(client, plain_build(client, project))
+    print(f"live binary  {live}\nplain binary {plain}\n{'EQUAL' if live == plain else 'DIFFERENT'}")
+    if live != plain:
+        sys.exit(1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--edits", type=int, default=1000)
+    parser.add_argument("--pause", type=float, default=0.3, help="mean seconds between two edits")
+    parser.add_argument("--every", type=int, default=50, help="edits between two questions to `wait`")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    run(given.edits, given.pause, given.every, given.seed)
+
+
+if __name__ == "__main__":
+    main()
