@@ -304,19 +304,26 @@ class Console:
         head = Text.assemble((words.clock(event.at), "dim"), "  ", (mark, style or "dim"), " ")
         text = Text.assemble((f"{event.service}  ", "magenta")) if several else Text()
         text.append_text(line) if isinstance(line, Text) else text.append(without_escapes(line), style)
+        self._print(head, text)
+
+    def _more(self, line: str, style: str) -> None:
+        self._print(Text(" " * INDENT), Text(without_escapes(line), style))
+
+    def _block(self, lines: Sequence[str]) -> None:
+        """A tool's own lines stay whole, so that they can be copied and clicked on."""
+        for line in lines:
+            self._out.print(Text(" " * INDENT + without_escapes(line)), soft_wrap=True)
+
+    def _print(self, head: Text, text: Text) -> None:
+        """On a terminal a long sentence goes on beneath its beginning."""
         if self.live and self._out.width >= 2 * INDENT:
-            table = Table.grid()  # a long sentence goes on beneath its beginning
+            table = Table.grid()
+            table.add_column(no_wrap=True)
+            table.add_column(overflow="fold")
             table.add_row(head, text)
             self._out.print(table)
         else:
             self._out.print(head.append_text(text), soft_wrap=True)
-
-    def _more(self, line: str, style: str) -> None:
-        self._out.print(Text(" " * INDENT + without_escapes(line), style), soft_wrap=True)
-
-    def _block(self, lines: Sequence[str]) -> None:
-        for line in lines:
-            self._more(line, "")
 
     def _ring(self) -> None:
         if self._bell:

@@ -61,6 +61,16 @@ def test_saves_go_live_and_no_request_fails(project: Project) -> None:
     assert failures == []
 
 
+def test_the_log_goes_on_across_the_containers(project: Project) -> None:
+    def shown() -> str:
+        return project.watcher("logs", "--source", "container", "--tail", "1000").stdout
+
+    for number in range(3):
+        until(lambda: f"version=2.0.{number}" in shown(), "what each version said")  # noqa: B023
+    until(lambda: "stopping" in shown(), "what the replaced ones said at their end")
+    assert "go build" not in shown()
+
+
 def test_a_compile_error_is_shown_while_the_last_good_version_serves(project: Project) -> None:
     good = project.version.read_text()
     project.version.write_text(good + "func broken( {\n")
