@@ -73,7 +73,7 @@ async def open_project(
     lock = ProjectLock.take(settings.root, project_id)
     try:
         engine = await DockerEngine.open(settings.engine)
-        link = BuildkitLink(engine.endpoint, engine)
+        link = BuildkitLink(engine.endpoint, engine, engine.tls)
         try:
             for text in project.warnings:
                 observer.notify(Notice(level="warning", text=text))

@@ -24,7 +24,7 @@ class Rig:
         self.site = Site(
             project="p-1",
             engine=FakeEngine(),
-            link=BuildkitLink("unix:///nowhere"),
+            link=BuildkitLink("unix:///nowhere", FakeEngine()),
             observer=Fanout(),
             explain=lambda _: Unavailable(),
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
+from collections.abc import Callable
 
 from watcher.buildkit import Client, ConnectError
 from watcher.engine import Engine
@@ -17,8 +19,11 @@ _ENGINE = (23, 0)
 class BuildkitLink:
     """The connection to the engine's BuildKit, made when needed and made again when it was lost."""
 
-    def __init__(self, address: str, engine: Engine) -> None:
-        self._address, self._engine = address, engine
+    def __init__(
+        self, address: str, engine: Engine, tls: Callable[[], ssl.SSLContext | None] = lambda: None
+    ) -> None:
+        """`tls` makes a context for each connection; None: it is not encrypted."""
+        self._address, self._engine, self._tls = address, engine, tls
         self._client: Client | None = None
         self._lock = asyncio.Lock()
         self._networks: bool | None = None
@@ -29,7 +34,7 @@ class BuildkitLink:
             if self._client is None or self._client.closed:
                 await self.close()
                 try:
-                    self._client = await Client.connect(self._address)
+                    self._client = await Client.connect(self._address, tls=self._tls())
                 except ConnectError as error:
                     raise EngineUnavailable(str(error)) from error
             return self._client

@@ -62,7 +62,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _buildkit(engine: DockerEngine) -> Finding:
-    link, begun = BuildkitLink(engine.endpoint, engine), time.monotonic()
+    link, begun = BuildkitLink(engine.endpoint, engine, engine.tls), time.monotonic()
     try:
         await link.client()
     except EngineUnavailable as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
@@ -16,7 +17,7 @@ import docker.errors
 import requests.exceptions
 import urllib3.exceptions
 
-from watcher.engine import convert
+from watcher.engine import convert, reach
 from watcher.engine.archive import Unreadable, archive_size
 from watcher.engine.port import (
     CONTAINERD,
@@ -76,20 +77,23 @@ class DockerEngine:
 
     @classmethod
     async def open(cls, endpoint: str | None = None) -> DockerEngine:
-        """Reach the engine at `endpoint` (default: as the docker CLI would); raises EngineUnavailable."""
+        """Reach the engine at `endpoint` (default: as the docker CLI would).
+
+        Raises EngineUnavailable, and ConfigError for an address or certificates that cannot be used.
+        """
         return await asyncio.to_thread(cls._open, endpoint)
 
     @classmethod
     def _open(cls, endpoint: str | None) -> DockerEngine:
+        arguments = reach.client_arguments(endpoint)
         try:
-            if endpoint is None:
-                client = docker.from_env(version="auto").api
-            else:
-                client = docker.APIClient(base_url=endpoint, version="auto")
+            client = docker.APIClient(version=NEWEST_API, **arguments)
+            if arguments.get("tls"):
+                client.trust_env = False  # else REQUESTS_CA_BUNDLE replaces the engine's own authority
             server = client.version(api_version=False)
         except (docker.errors.DockerException, *_CONNECTION_ERRORS) as error:
             raise EngineUnavailable(
-                f"no Docker engine answers at {endpoint or 'the default endpoint'}: {error}"
+                f"no Docker engine answers at {arguments['base_url']}: {error}"
             ) from error
         highest = min(NEWEST_API, server["ApiVersion"], key=convert.version_key)
         client._version = max(highest, server.get("MinAPIVersion", "1.24"), key=convert.version_key)  # type: ignore[attr-defined]
@@ -98,9 +102,11 @@ class DockerEngine:
     @property
     def endpoint(self) -> str:
         """Where the engine is, as docker-py resolved it: unix://… , tcp://… ."""
-        adapter = getattr(self._client, "_custom_adapter", None)
-        path = getattr(adapter, "socket_path", None)
-        return f"unix://{path}" if path else str(self._client.base_url).replace("http", "tcp", 1)
+        return reach.address_of(self._client)
+
+    def tls(self) -> ssl.SSLContext | None:
+        """A new context for encrypted connections to the endpoint; None where they are not encrypted."""
+        return reach.tls_of(self._client)
 
     async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:

@@ -1,0 +1,161 @@
+"""A service's builder on a real engine: what compiles without a network, what is tried when that fails.
+
+All tests are builds of one project, so that the standard library is compiled once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from watcher import observe
+from watcher.build import BuildkitLink, ImageBuilder, Recipe
+from watcher.buildkit import Client
+from watcher.engine import DockerEngine
+from watcher.errors import UserError
+from watcher.observe import Event
+from watcher.reconcile import Look
+from watcher.tree import Tree, revision
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
+NAME = f"wt-{uuid.uuid4().hex[:10]}"
+ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+# A module that imports nothing, so that there is little to compile.
+VERSION = "v0.0.0-20200823014737-9f7001d12a5f"
+MODULE = f"module example.test/x\n\ngo 1.21\n\nrequire github.com/dgryski/go-rendezvous {VERSION}\n"
+SUMS = f"""github.com/dgryski/go-rendezvous {VERSION} h1:lO4WD4F/rVNCu3HqELle0jiPLLBs70cWOduZpkS1E78=
+github.com/dgryski/go-rendezvous {VERSION}/go.mod h1:cuUVRXasLTGF7a8hSLbxyZXjz+1KgoB3wDUb6vlszIc=
+"""
+DOCKERFILE = """FROM golang:alpine AS builder
+WORKDIR /w
+COPY . .
+RUN CGO_ENABLED=0 go build -a -o /out/{name} .
+FROM scratch
+COPY --from=builder /out/{name} /app
+"""
+ALONE = 'package main\n\nfunc main() {{ println("{}") }}\n'
+WITH_MODULE = """package main
+
+import "github.com/dgryski/go-rendezvous"
+
+func main() {{ println(rendezvous.New([]string{{"{}"}}, func(s string) uint64 {{ return 1 }}).Lookup("x")) }}
+"""
+
+
+class Bench:
+    """A builder of a small module in a folder, on the real engine."""
+
+    def __init__(self, root: Path, engine: DockerEngine, link: BuildkitLink) -> None:
+        self.root = root
+        self.engine, self.link = engine, link
+        self.events: list[Event] = []
+        recipe = Recipe(service="s", project=NAME, image=f"{NAME}:latest")
+        self.builder = ImageBuilder(recipe, engine=engine, link=link, observer=self)
+        self.write("Dockerfile", DOCKERFILE.format(name=NAME))
+        self.write("go.mod", MODULE)
+        self.write("go.sum", SUMS)
+
+    def notify(self, event: Event) -> None:
+        self.events.append(event)
+
+    def write(self, name: str, text: str) -> None:
+        (self.root / name).write_text(text)
+
+    async def save(self, text: str) -> str:
+        """Save main.go and build; the image. `events` are then those of this build."""
+        self.events.clear()
+        self.write("main.go", text)
+        snapshot = Tree(self.root).take()
+        look = Look(revision(snapshot, {}), snapshot, 0.0)
+        return (await self.builder.build(look, forced=False)).image
+
+    @property
+    def compiled(self) -> list[bool]:
+        """Whether the compile step went well, once for each time that it ran."""
+        return [
+            not event.error
+            for event in self.events
+            if isinstance(event, observe.StepFinished) and "go build" in event.name and not event.cached
+        ]
+
+    @property
+    def notices(self) -> str:
+        return "\n".join(event.text for event in self.events if isinstance(event, observe.Notice))
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    engine = await DockerEngine.open(ENGINE)
+    link = BuildkitLink(engine.endpoint, engine)
+    yield Bench(tmp_path, engine, link)
+    await link.close()
+    await engine.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tidy() -> Iterator[None]:
+    yield
+    remove_images(NAME)
+    asyncio.run(forget_caches())
+
+
+async def forget_caches() -> None:
+    async with await Client.connect(ENGINE) as client:
+        found = await client.disk_usage([f"type==exec.cachemount,description~={NAME}"])
+        if found:
+            await client.prune([f"id=={record.id}" for record in found])
+
+
+def remove_images(name: str) -> None:
+    client = docker.DockerClient(base_url=ENGINE)
+    try:
+        for image in client.images.list(name):
+            for tag in image.tags:
+                client.images.remove(tag)
+    finally:
+        client.close()
+
+
+async def test_the_engine_is_known_to_take_networks_or_not(bench: Bench) -> None:
+    version = (await bench.engine.info()).version
+    assert await bench.link.knows_networks() is (int(version.split(".")[0]) >= 23)
+
+
+async def test_a_module_that_is_used_first_is_fetched_although_the_last_build_had_all(bench: Bench) -> None:
+    await bench.save(ALONE.format("one"))
+    await bench.save(ALONE.format("two"))
+    assert bench.compiled == [True]
+    await bench.save(WITH_MODULE.format("three"))
+    networks = await bench.link.knows_networks()
+    assert bench.compiled == ([False, True] if networks else [True])
+    assert ("built again with a network" in bench.notices) is networks
+    await bench.save(WITH_MODULE.format("four"))
+    assert bench.compiled == [True]
+
+
+async def test_a_compile_error_is_compiled_once(bench: Bench) -> None:
+    await bench.save(ALONE.format("one"))
+    for number in range(2):
+        with pytest.raises(UserError, match=r"main\.go:3: undefined: nothing"):
+            await bench.save(f"package main\n\nfunc main() {{ nothing() }} // {number}\n")
+        assert bench.compiled == [False]
+
+
+async def test_a_file_that_needs_its_modules_in_a_layer_builds_and_is_left_alone_in_the_end(
+    bench: Bench,
+) -> None:
+    """The second RUN reads the module cache by a name that no reading of the text finds."""
+    text = DOCKERFILE.format(name=NAME)
+    hidden = "RUN ls $(printf '/go/pkg/%s' mod)/github.com/dgryski\nFROM scratch\n"
+    bench.write("Dockerfile", text.replace("-a ", "").replace("FROM scratch\n", hidden))
+    for number, times in enumerate((2, 2, 1)):
+        assert await bench.save(WITH_MODULE.format(number))
+        assert len(bench.compiled) == times
+        assert ("left alone from now on" in bench.notices) is (number == 1)
