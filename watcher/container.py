@@ -56,6 +56,17 @@ class ComposeContainer:
         return compose.published(self.spec)
 
     @property
+    def direct(self) -> tuple[str, ...]:
+        """Ports like `5353/udp` that the container publishes itself: a front serves TCP only."""
+        ports = (port for port in self.spec.ports if port.protocol != "tcp")
+        return tuple(f"{port.host_port or port.container_port}/{port.protocol}" for port in ports)
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether no two of them can run at once: a port of the host that no front serves has one user."""
+        return any(port.protocol != "tcp" and port.host_port for port in self.spec.ports)
+
+    @property
     def stop_timeout(self) -> float:
         """Seconds that the program may take to stop."""
         grace = self.spec.stop_grace_period

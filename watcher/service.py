@@ -17,7 +17,7 @@ from watcher.errors import WatcherError
 from watcher.events import Source
 from watcher.fitting import Fit, Site, fit, front_options
 from watcher.front import Front
-from watcher.observe import DeployFinished, DeployOutcome, Event, ServiceStarted
+from watcher.observe import DeployFinished, DeployOutcome, Event, Notice, ServiceStarted
 from watcher.prune import Needed, Pruner, Scope
 from watcher.prune import Policy as PrunePolicy
 from watcher.reconcile import Reconciler
@@ -123,6 +123,11 @@ class Service:
         if self._told is None or replace(event, at=self._told.at) != self._told:
             self._told = event
             self._site.observer.notify(event)
+            if self._fit.fronts and (direct := self._fit.container.direct):
+                text = f"{', '.join(direct)}: the front serves TCP only; the container publishes this itself"
+                if self._fit.container.exclusive:
+                    text += ", so the old one is stopped before the new one starts, while requests wait"
+                self._site.observer.notify(Notice(service=self.name, level="warning", text=text))
 
     async def _adopt(self) -> None:
         begun = time.monotonic()

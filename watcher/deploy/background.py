@@ -59,12 +59,16 @@ class Background:
         self._retiring.add(old.id)
         self.spawn(self._drain_and_remove(old))
 
+    async def drain(self, old: Live) -> None:
+        """Let what a container has begun come to its end, for as long as it may; no front sends it more."""
+        for front in self._fronts.values():
+            for backend in old.backends.values():
+                if backend != front.backend:
+                    await front.drain(backend, self._policy.drain)
+
     async def _drain_and_remove(self, old: Live) -> None:
         try:
-            for front in self._fronts.values():
-                for backend in old.backends.values():
-                    if backend != front.backend:
-                        await front.drain(backend, self._policy.drain)
+            await self.drain(old)
             with contextlib.suppress(EngineError, EngineUnavailable):
                 await self._engine.stop(old.id, self._recipe.stop_timeout)
                 await self._engine.remove(old.id)

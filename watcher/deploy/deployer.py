@@ -1,7 +1,8 @@
 """Image → a healthy container that receives the traffic of the service's ports.
 
 With the front a new container comes up beside the old one, is asked until it answers, and gets the traffic in
-one step; the old one is kept for the soak time, to take the traffic back, then drained and removed. With
+one step; the old one is kept for the soak time, to take the traffic back, then drained and removed. Where two
+cannot run at once, requests are held while the one replaces the other. With
 `recreate` the container publishes the ports itself: the old one is stopped first, and started again when the
 new one fails, in its soak time too. Which container is live is written in Docker (name and labels); there is
 no state file.
@@ -100,6 +101,11 @@ class ContainerDeployer:
 
     # Deploying.
 
+    @property
+    def _beside(self) -> bool:
+        """Whether a new container comes up beside the old one, or in its place."""
+        return bool(self._fronts) and not self.recipe.exclusive
+
     async def deploy(self, revision: str, image: str) -> Deployed:
         """Make `image` live; raises UserError (the last good one serves on) or EngineUnavailable."""
         async with self._turn:
@@ -120,7 +126,7 @@ class ContainerDeployer:
         candidate = await self._create(revision, image, clock)
         self._candidates = {candidate, image}
         try:
-            if self._fronts:
+            if self._beside:
                 live = await self._bring_up(candidate, revision, image, clock)
             else:
                 live = await self._replace_in_place(candidate, revision, image, clock)
@@ -191,7 +197,10 @@ class ContainerDeployer:
             # From here on its end is our doing, not a loss.
             old, self._live = self._live, None
             self._keep(old)
+            self._point_fronts()
         try:
+            if old:
+                await self._background.drain(old)
             for stopped in (old, self._lost):
                 if stopped:
                     await self._engine.stop(stopped.id, self.recipe.stop_timeout)
@@ -213,11 +222,13 @@ class ContainerDeployer:
                 self._tell_lost(old, Failure("container", summary))
             else:
                 self._live = replace(old, since=time.monotonic())
+                if self._fronts:
+                    await self._follow(self._live)
 
     def _switch(self, live: Live) -> None:
         old, self._live = self._live, live
         self._point_fronts()
-        if self._fronts:
+        if self._beside:
             self._keep(old)
         if old and set(old.backends) != set(live.backends):
             self._keep(None)  # it could not take the traffic of these ports back
@@ -324,7 +335,7 @@ class ContainerDeployer:
         live, previous = self._live, self._take_previous()
         if live is None:
             return
-        self._live = previous if self._fronts else None
+        self._live = previous if self._beside else None
         self._point_fronts()
         failure = await ready.why(self._engine, live.id, found, summary)
         if previous is None:
@@ -336,7 +347,7 @@ class ContainerDeployer:
         self._unfit.add(live.image)
         await self._background.discard(live.id)
         self._tell_rolled_back(live, previous, failure)
-        if self._fronts or await self._start_again(previous):
+        if self._beside or await self._start_again(previous):
             await names.take(self._engine, self.recipe, previous.id, self._warn)
             # What ended the one may have ended the other too.
             self._background.spawn(self._check_quietly())
@@ -350,6 +361,7 @@ class ContainerDeployer:
             summary = f"the container before it could not be started again: {error}"
             self._tell_lost(previous, Failure("container", summary))
             return False
+        self._point_fronts()
         return True
 
     def _tell_lost(self, live: Live, failure: Failure) -> None:

@@ -47,6 +47,11 @@ class ContainerRecipe(Protocol):
         ...
 
     @property
+    def exclusive(self) -> bool:
+        """Whether no two of them can run at once, because each takes something of the host's for itself."""
+        ...
+
+    @property
     def stop_timeout(self) -> float:
         """Seconds that the program may take to stop."""
         ...

@@ -33,3 +33,14 @@ async def recreating(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(probe, "http", made.answer)
     yield made
     await made.end()
+
+
+@pytest.fixture(params=["recreate", "exclusive"])
+async def in_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """As before; or a service behind the front that publishes a UDP port beside it."""
+    exclusive = request.param == "exclusive"
+    made = World(fronts=exclusive)
+    made.recipe.exclusive = exclusive
+    monkeypatch.setattr(probe, "http", made.answer)
+    yield made
+    await made.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import groupby
 
 import pytest
 
@@ -300,8 +301,8 @@ async def test_a_stranger_on_the_port_is_a_failure_and_the_old_one_comes_back(re
 # Recreate.
 
 
-async def test_recreate_stops_the_old_one_first_and_keeps_it_for_the_soak_time(recreating: World) -> None:
-    world = recreating
+async def test_recreate_stops_the_old_one_first_and_keeps_it_for_the_soak_time(in_place: World) -> None:
+    world = in_place
     await world.begin()
     first = await world.good("one")
     deployed = await world.deploy("two", world.image())
@@ -315,8 +316,8 @@ async def test_recreate_stops_the_old_one_first_and_keeps_it_for_the_soak_time(r
 
 
 @pytest.mark.parametrize("how", ["ends", "silent"])
-async def test_recreate_brings_the_old_one_back_when_the_new_one_fails(recreating: World, how: str) -> None:
-    world = recreating
+async def test_recreate_brings_the_old_one_back_when_the_new_one_fails(in_place: World, how: str) -> None:
+    world = in_place
     daemon = await world.begin()
     first = await world.good("one")
     error = await world.deploy("bad", world.image(exit_code=1 if how == "ends" else None, silent=True))
@@ -330,9 +331,9 @@ async def test_recreate_brings_the_old_one_back_when_the_new_one_fails(recreatin
 
 
 async def test_recreate_brings_the_old_one_back_when_the_new_one_dies_in_its_soak_time(
-    recreating: World,
+    in_place: World,
 ) -> None:
-    world = recreating
+    world = in_place
     daemon = await world.begin()
     first = await world.good("one")
     world.engine.end(await world.good("bad"), 1)
@@ -345,8 +346,8 @@ async def test_recreate_brings_the_old_one_back_when_the_new_one_dies_in_its_soa
     await world.hold()
 
 
-async def test_recreate_says_when_the_old_one_cannot_be_brought_back(recreating: World) -> None:
-    world = recreating
+async def test_recreate_says_when_the_old_one_cannot_be_brought_back(in_place: World) -> None:
+    world = in_place
     daemon = await world.begin()
     first = await world.good("one")
 
@@ -360,6 +361,18 @@ async def test_recreate_says_when_the_old_one_cannot_be_brought_back(recreating:
     assert "could not be started again: no" in lost.failure.summary
     daemon.engine.rule = lambda *_: None
     await world.hold()
+
+
+async def test_requests_wait_while_one_that_cannot_run_twice_is_replaced(world: World) -> None:
+    world.recipe.exclusive = True
+    daemon = await world.begin()
+    await world.good("one")
+    first = daemon.front.backend
+    await world.deploy("bad", world.image(exit_code=1))
+    assert daemon.front.drained == [first]
+    await world.good("two")
+    pointed = [revision for revision, _ in groupby(daemon.front.pointed)]
+    assert pointed == [None, "one", None, "one", None, "two"]
 
 
 # Beginning and end.

@@ -44,10 +44,11 @@ class Histories(RuleBasedStateMachine):
         assert self.world.daemon
         return self.world.daemon
 
-    @initialize(fronts=st.booleans(), soak=st.sampled_from([0.0, 3.0, 600.0]))
-    def begin(self, fronts: bool, soak: float) -> None:
+    @initialize(fronts=st.booleans(), exclusive=st.booleans(), soak=st.sampled_from([0.0, 3.0, 600.0]))
+    def begin(self, fronts: bool, exclusive: bool, soak: float) -> None:
         async def begin() -> None:
             self.world = World(fronts=fronts)
+            self.world.recipe.exclusive = exclusive
             self.world.policy = type(self.world.policy)(startup_timeout=5.0, soak=soak, drain=1.0)
             await self.world.begin()
 

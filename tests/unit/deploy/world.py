@@ -30,6 +30,7 @@ class Recipe:
     service: str = "app"
     digest: str = "as told"
     ports: tuple[int, ...] = (PORT,)
+    exclusive: bool = False  # then it publishes a UDP port of the host
     stop_timeout: float = 10.0
     network: str | None = None
     platform: str | None = None
@@ -44,6 +45,8 @@ class Recipe:
             f"{port}/tcp": [{"HostIp": host, "HostPort": str(number or "")} for host, number in bound]
             for port, bound in publish.items()
         }
+        if self.exclusive:
+            bindings["53/udp"] = [{"HostIp": "", "HostPort": "53"}]
         return {"Image": image, "Labels": dict(extra_labels), "HostConfig": {"PortBindings": bindings}}
 
     async def prepare(self) -> None:
