@@ -43,6 +43,7 @@ from watcher.observe import (
     ServiceStarted,
     SourceMode,
     StepFinished,
+    StepProgress,
     Wanted,
     short,
 )
@@ -52,6 +53,7 @@ from watcher.status import BuildInfo
 
 BUILDER_CHANGE = 1_000_000  # bytes by which a builder image must change to be worth a line
 REFUSALS_EVERY = 5.0  # seconds between two lines about refused requests
+FETCHED_EVERY = 5.0  # seconds between two lines about a base image on its way
 SLOW_STEP = 0.5  # seconds from which a step of the engine's own is worth a line
 BELL = "\a"
 INDENT = 12  # columns before what a line says
@@ -89,6 +91,7 @@ class Console:
         self._down = False
         self._refused = 0
         self._refused_told = 0.0
+        self._fetched_told: dict[str, float] = {}  # by step
         self._sizes_told: dict[tuple[str, str], str] = {}
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             DaemonStarted: self._daemon_started,
@@ -103,6 +106,7 @@ class Console:
             Paused: self._paused,
             BuildStarted: self._build_started,
             StepFinished: self._step_finished,
+            StepProgress: self._step_progress,
             BuildFinished: self._build_finished,
             ImageSized: self._image_sized,
             DeployFinished: self._deploy_finished,
@@ -190,6 +194,15 @@ class Console:
         took = "cached" if event.cached else words.seconds(event.seconds)
         failed = "  failed" if event.error else ""
         self._more(f"{took:>7}  {f'{place}  ' if place else ''}{what}{failed}", "")
+
+    def _step_progress(self, event: StepProgress) -> None:
+        """At once, and then at most one line per FETCHED_EVERY and step."""
+        if self.live or event.at - self._fetched_told.get(event.step, 0.0) < FETCHED_EVERY:
+            return
+        self._fetched_told[event.step] = event.at
+        place, what = step_words(event.name)
+        shown = f"{place}  {what}" if place else what
+        self._more(f"{shown}: {words.part(event.done, event.total)} fetched", "dim")
 
     def _build_finished(self, event: BuildFinished) -> None:
         took = words.seconds(event.seconds)

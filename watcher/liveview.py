@@ -109,7 +109,9 @@ def _steps(build: BuildInfo, now: float, room: int) -> Table:
 
 def _marks(step: StepInfo, now: float) -> tuple[Text, Text]:
     if step.seconds is None:
-        return Text("▸", "cyan"), Text(words.seconds(max(0.0, now - step.started_at)), "cyan")
+        took = words.seconds(max(0.0, now - step.started_at))
+        fetched = f"{words.part(step.done, step.total)}  " if step.total else ""
+        return Text("▸", "cyan"), Text(f"{fetched}{took}", "cyan")
     if step.error:
         return Text("✗", "red"), Text(words.seconds(step.seconds), "red")
     if step.cached:

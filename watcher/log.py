@@ -17,11 +17,12 @@ from watcher.observe import (
     FrontHeld,
     SourceEvents,
     StepOutput,
+    StepProgress,
     StepStarted,
 )
 
 # What comes with every request, file or line of output: counted and kept elsewhere, not logged.
-_NOT_LOGGED = (FrontExchange, FrontHeld, SourceEvents, StepStarted, StepOutput, ContainerOutput)
+_NOT_LOGGED = (FrontExchange, FrontHeld, SourceEvents, StepStarted, StepProgress, StepOutput, ContainerOutput)
 
 
 def name_of(event: Event) -> str:

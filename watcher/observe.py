@@ -196,6 +196,18 @@ class StepFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepProgress(Event):
+    """How much of a base image has come from its registry: `done` of `total` bytes, as far as is known."""
+
+    revision: str
+    step: str
+    name: str
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepOutput(Event):
     """Lines that a step printed."""
 

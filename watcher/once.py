@@ -18,6 +18,7 @@ from watcher.observe import (
     BuildOutcome,
     DeployFinished,
     DeployOutcome,
+    EngineUp,
     Event,
     Fanout,
     ImageSized,
@@ -81,6 +82,8 @@ async def deploy_once(settings: Settings, observer: Observer) -> bool:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, outcome.reached.cancel)
         try:
+            info = await opened.engine.info()
+            observers.notify(EngineUp(version=info.version, store=info.store, endpoint=info.endpoint))
             for kept in opened.services.values():
                 await kept.start()
                 tasks.append(asyncio.create_task(kept.run()))

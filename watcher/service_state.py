@@ -25,6 +25,7 @@ from watcher.observe import (
     SourceMode,
     SourceScanned,
     StepFinished,
+    StepProgress,
     StepStarted,
     Wanted,
 )
@@ -91,7 +92,7 @@ class Keeping:
                 )
             case BuildStarted():
                 status.building = self._new_build(event.revision, event.at)
-            case StepStarted() | StepFinished() if status.building:
+            case StepStarted() | StepFinished() | StepProgress() if status.building:
                 _step(status.building, event)
             case BuildFinished():
                 self._built(event)
@@ -231,12 +232,14 @@ class Keeping:
         return next((phase for applies, phase in phases if applies), "waiting")
 
 
-def _step(build: BuildInfo, event: StepStarted | StepFinished) -> None:
+def _step(build: BuildInfo, event: StepStarted | StepFinished | StepProgress) -> None:
     step = next((step for step in build.steps if step.id == event.step), None)
     if step is None:
         ran = event.seconds if isinstance(event, StepFinished) else 0.0
         step = StepInfo(id=event.step, name=event.name, stage=event.stage, started_at=event.at - ran)
         build.steps.append(step)
+    if isinstance(event, StepProgress):
+        step.done, step.total = event.done, event.total
     if isinstance(event, StepFinished):
         step.seconds, step.cached, step.error = event.seconds, event.cached, event.error
         build.step_count = len(build.steps)

@@ -94,6 +94,10 @@ class StepInfo(_Model):
     """Null while it runs."""
     cached: bool = False
     error: str = ""
+    done: int = 0
+    """Bytes of a base image that have come, where one is fetched."""
+    total: int = 0
+    """Bytes that will come, as far as is known; 0 where nothing is fetched."""
 
 
 class DeployInfo(_Model):

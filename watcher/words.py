@@ -34,6 +34,13 @@ def size_since(before: int | None, now: int) -> str:
     return f"{number} → {shown}" if shown.endswith(f" {unit}") else f"{number} {unit} → {shown}"
 
 
+def part(done: int, total: int) -> str:
+    """A size and the whole that it is of: `12.0 of 120 MB`, `900 kB of 1.20 MB`."""
+    whole, some = size(total), size(done)
+    number, _, unit = some.partition(" ")
+    return f"{number if whole.endswith(f' {unit}') else some} of {whole}"
+
+
 def seconds(value: float) -> str:
     """A duration: `45 ms`, `1.6 s`, `48 s`, `2 min 05 s`, `3 h 20 min`."""
     if value < 0.0995:

@@ -40,6 +40,7 @@ class Registry:
     login: str = ""
     asked: list[str] = field(default_factory=list)
     refused: int = 0
+    half: threading.Event | None = None  # the second half of the layer is given out when this is set
 
     @property
     def image(self) -> str:
@@ -101,8 +102,14 @@ def registry(name: str, *, size: int = 1000, login: str = "") -> Iterator[Regist
             for key, value in {"Content-Type": kind, "Content-Length": str(len(data)), **headers}.items():
                 self.send_header(key, value)
             self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(data)
+            if self.command == "HEAD":
+                return
+            middle = len(data) // 2
+            self.wfile.write(data[:middle])
+            if served.half is not None and kind == _LAYER:
+                self.wfile.flush()
+                served.half.wait(60)
+            self.wfile.write(data[middle:])
 
         def log_message(self, *_: object) -> None:
             pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.engine.registry import Registry, registry
 from watcher.build import BuildkitLink, ImageBuilder, Recipe
 from watcher.engine import DockerEngine, EngineError, Login
 from watcher.errors import UserError
-from watcher.observe import Event, Notice
+from watcher.observe import Event, Notice, StepProgress
 from watcher.reconcile import Look
 from watcher.tree import Tree, revision
 
@@ -32,10 +33,13 @@ class Bench:
         self.link = BuildkitLink(engine.endpoint, engine)
         self.events: list[Event] = []
         self.asked: list[str] = []
+        self.coming = threading.Event()
         self.login: Login | EngineError | None = None
 
     def notify(self, event: Event) -> None:
         self.events.append(event)
+        if isinstance(event, StepProgress) and event.done > 100_000:
+            self.coming.set()
 
     def logins(self, host: str) -> Login | None:
         self.asked.append(host)
@@ -112,3 +116,16 @@ async def test_a_registry_that_refuses_connections_fails_at_once(bench: Bench) -
         pass
     with pytest.raises(UserError, match=f"the base image {served.image} is not here.*refused"):
         await bench.build(served.image)
+
+
+async def test_how_much_of_a_base_image_has_come_is_told_while_it_comes(bench: Bench) -> None:
+    with registry(bench.name, size=4_000_000) as served:
+        served.half = bench.coming  # the registry waits until the first word was told
+        assert await bench.build(served.image)
+    told = [event for event in bench.events if isinstance(event, StepProgress)]
+    assert told
+    for event in told:
+        assert served.image in event.name
+        assert 0 <= event.done <= event.total
+    assert max(event.total for event in told) >= 4_000_000
+    assert 0 < min(event.done for event in told if event.done) < 4_000_000

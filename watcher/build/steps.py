@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from watcher import observe
@@ -9,6 +10,8 @@ from watcher.buildkit import Progress, StepFinished, StepLog, StepStarted, StepS
 from watcher.dockerfile import LineChange
 from watcher.observe import Observer
 
+PULL_EVERY = 0.5  # seconds between two words about one base image
+_PULL = re.compile(r"(?:^|\] )(?:FROM|docker-image://)")  # the steps that fetch one
 _TRANSFER = "transferring context"  # how BuildKit names the status of the context's transfer
 
 
@@ -35,6 +38,8 @@ class StepCounter:
         self._service, self._revision, self._observer = service, revision, observer
         self._changes: Sequence[LineChange] = ()
         self._cached: dict[str, bool] = {}
+        self._layers: dict[str, dict[str, tuple[int, int]]] = {}  # step -> layer -> (bytes there, bytes)
+        self._pull_told: dict[str, float] = {}
         self.context_bytes = 0
         self.touched = False
 
@@ -52,6 +57,28 @@ class StepCounter:
     def cached(self) -> int:
         """Those of them that were in the cache."""
         return sum(self._cached.values())
+
+    def _pulled(self, event: StepStatus, name: str) -> None:
+        """Add a layer of a base image up, and tell of all of them now and then."""
+        if event.total <= 0 or "sha256:" not in event.id or event.id.startswith("extracting"):
+            return
+        step = event.step
+        layers = self._layers.setdefault(step.digest, {})
+        new = event.id not in layers
+        layers[event.id] = (event.current, event.total)
+        if new or event.at - self._pull_told.get(step.digest, 0.0) >= PULL_EVERY:
+            self._pull_told[step.digest] = event.at
+            self._observer.notify(
+                observe.StepProgress(
+                    service=self._service,
+                    revision=self._revision,
+                    step=step.digest,
+                    name=name,
+                    stage=step.stage,
+                    done=sum(done for done, _ in layers.values()),
+                    total=sum(total for _, total in layers.values()),
+                )
+            )
 
     def __call__(self, event: Progress) -> None:
         """Take one event of BuildKit's."""
@@ -90,5 +117,7 @@ class StepCounter:
                         stage=step.stage,
                     )
                 )
+            case StepStatus() if _PULL.search(event.step.name):
+                self._pulled(event, name)
             case StepStatus() if _TRANSFER in event.name:
                 self.context_bytes = max(self.context_bytes, event.current)

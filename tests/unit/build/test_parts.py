@@ -4,10 +4,11 @@ import pytest
 
 from watcher.build.bases import PATIENCE, Lookups
 from watcher.build.link import _at_least
-from watcher.build.steps import own_words
-from watcher.buildkit.progress import StepFinished, StepStarted, parse_step
+from watcher.build.steps import PULL_EVERY, StepCounter, own_words
+from watcher.buildkit.progress import StepFinished, StepStarted, StepStatus, parse_step
 from watcher.diagnose import build_failure
 from watcher.dockerfile import Level, accelerate
+from watcher.observe import Event, StepProgress
 
 FILE = """FROM golang:alpine AS b
 RUN echo a && {sign}
@@ -90,3 +91,30 @@ def test_a_base_image_that_is_not_to_be_had_is_named(step: str, reason: str) -> 
     )
     assert "docker login" in failure.hint
     assert "module" not in failure.hint
+
+
+class Told:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def notify(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def test_the_layers_of_a_base_image_are_added_up_and_told_now_and_then() -> None:
+    told, step = Told(), parse_step("sha256:1", "[builder 1/3] FROM docker.io/library/golang:alpine")
+    counter = StepCounter("s", "r", told)
+
+    def status(at: float, id: str, current: int, total: int, step=step) -> None:
+        counter(StepStatus(step, at, id, "downloading", current, total, done=False))
+
+    status(10.0, "sha256:a", 0, 100)
+    status(10.1, "sha256:b", 30, 1000)
+    status(10.2, "sha256:b", 40, 1000)
+    status(10.1 + PULL_EVERY, "sha256:a", 50, 100)
+    status(11.0 + PULL_EVERY, "extracting sha256:a", 5, 100)
+    status(12.0, "resolve docker.io/library/golang:alpine", 0, 0)
+    status(13.0, "sha256:b", 7, 9, step=parse_step("sha256:2", "[internal] load build context"))
+    found = [event for event in told.events if isinstance(event, StepProgress)]
+    assert [(event.done, event.total) for event in found] == [(0, 100), (30, 1100), (90, 1100)]
+    assert found[0].name == step.name

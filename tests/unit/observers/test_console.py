@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.observers.story import CRASH, STEPS, Story, revision
-from watcher.console import INDENT, Console
+from watcher.console import FETCHED_EVERY, INDENT, Console
 from watcher.liveview import step_words
 from watcher.observe import (
     BuildFinished,
@@ -29,6 +29,7 @@ from watcher.observe import (
     Notice,
     Paused,
     SourceMode,
+    StepProgress,
     StepStarted,
     short,
 )
@@ -291,3 +292,20 @@ def test_text_that_the_terminal_cannot_show_does_no_harm(story: Story) -> None:
 )
 def test_a_step_is_split_into_place_and_deed(name: str, words: tuple[str, str]) -> None:
     assert step_words(name) == words
+
+
+def test_a_base_image_on_its_way_is_told_at_once_and_then_now_and_then(story: Story) -> None:
+    fields = {
+        "revision": "r",
+        "step": "sha256:1",
+        "name": "[builder 1/3] FROM golang:alpine",
+        "stage": "builder",
+        "total": 120_000_000,
+    }
+    for after, done in ((0.0, 900_000), (1.0, 2_000_000), (FETCHED_EVERY, 60_000_000)):
+        story.tell(StepProgress, after=after, done=done, **fields)
+    lines = [line for line in printed(story.events).splitlines() if "fetched" in line]
+    assert [line.strip() for line in lines] == [
+        "builder 1/3  FROM golang:alpine: 900 kB of 120 MB fetched",
+        "builder 1/3  FROM golang:alpine: 60.0 of 120 MB fetched",
+    ]
