@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ from tests.unit.front.test_framing import REFUSED, chunked_bodies
 from watcher.front.links import Link
 from watcher.observe import FrontExchange
 
-slow = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = int(
+    os.environ.get("FRONT_EXAMPLES", "150")
+)  # of each property; bench/conformance.py asks for more
+slow = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 loops = st.sampled_from([asyncio.SelectorEventLoop, uvloop.new_event_loop])
 sizes = st.lists(st.sampled_from([1, 2, 3, 7, 20, 100, 5000]), min_size=1, max_size=6)

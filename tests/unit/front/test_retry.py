@@ -89,7 +89,7 @@ async def test_after_a_broken_exchange_nothing_goes_out_before_the_backend_has_s
         app.peers[0].drop()
         await true(lambda: not it.front.stats.idle)
         await client.send(get())
-        await true(lambda: handler.closed > 0)
+        await true(lambda: it.front.stats.retried > 0)  # from here on the front knows
         await other.ask(POST, ok("x"))
         await client.expect(ok("x"))
         assert it.told(FrontRefused) == []
