@@ -65,6 +65,10 @@ class Texts:
         )
         if not plan.changes:
             return Text(plan, Way.PLAIN)
+        if plan.without_dwarf:
+            lines = ", ".join(str(line) for line in plan.without_dwarf)
+            text = f"build.accelerate is fast: {recipe.dockerfile} line {lines} links without DWARF"
+            self.tell_once("info", f"{text}, so a debugger finds no symbols")
         return Text(plan, Way.OFFLINE if plan.without_network else Way.ACCELERATED)
 
     async def _base(self, name: str) -> ImageConfig | None:

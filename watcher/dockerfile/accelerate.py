@@ -47,13 +47,15 @@ class Accelerated:
     """The text to build from, what differs in it, and what could have and does not.
 
     `without_network`: the lines whose step was given no network; when such a build fails, build again from
-    an acceleration with `compile_without_network=False`.
+    an acceleration with `compile_without_network=False`. `without_dwarf`: the lines whose program a debugger
+    finds no symbols in.
     """
 
     text: str
     changes: tuple[LineChange, ...] = ()
     left_alone: tuple[LineNote, ...] = ()
     without_network: tuple[int, ...] = ()
+    without_dwarf: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ class _Work:
         self.edits: list[Edit] = []
         self.notes: dict[tuple[int, str], LineNote] = {}
         self.offline: list[int] = []
+        self.stripped: set[int] = set()
 
     def note(self, step: Step, reason: str) -> None:
         line = step.stage.head.line if step.inherited else step.one.line
@@ -203,15 +206,19 @@ class _Work:
             self._attempt(step, "", partial(self._without_a, step, reading, call, path))
             if self.options.gogc:
                 self.edits += rewrite.collector(call, reading, state, self.options.gogc)
-            if self.options.level is Level.FAST:
-                self._attempt(step, "-w is not added: ", partial(rewrite.linker, call, reading, state))
+            linker = partial(rewrite.linker, call, reading, state)
+            if self.options.level is Level.FAST and self._attempt(step, "-w is not added: ", linker):
+                self.stripped.add(step.one.line)
 
-    def _attempt(self, step: Step, what: str, change: Callable[[], list[Edit]]) -> None:
-        """Make a change, or note why it is not made."""
+    def _attempt(self, step: Step, what: str, change: Callable[[], list[Edit]]) -> bool:
+        """Make a change, or note why it is not made; whether something changed."""
         try:
-            self.edits += change()
+            made = change()
         except LeaveAlone as error:
             self.note(step, what + str(error))
+            return False
+        self.edits += made
+        return bool(made)
 
     def _without_a(self, step: Step, reading: Reading, call: GoCall, path: str | None) -> list[Edit]:
         found = rewrite.rebuild_all(call, step.state, self.text)
@@ -232,7 +239,7 @@ class _Work:
             for line, why in sorted(reasons.items())
         )
         notes = tuple(note for _, note in sorted(self.notes.items()))
-        return Accelerated(after, changes, notes, tuple(sorted(self.offline)))
+        return Accelerated(after, changes, notes, tuple(sorted(self.offline)), tuple(sorted(self.stripped)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from watcher.build import bases as lookups
 from watcher.build.link import BuildkitLink
 from watcher.buildkit import ConnectError, ContextChanged, SolveFailed, SolveRequest, SolveResult
 from watcher.buildkit.progress import Progress, StepFinished, StepStarted, parse_step
+from watcher.dockerfile import Level
 from watcher.errors import EngineUnavailable, Superseded, UserError
 from watcher.observe import Event
 from watcher.reconcile import Look
@@ -295,3 +297,14 @@ async def test_a_registry_that_does_not_answer_is_not_waited_for(
     monkeypatch.setattr(bench.link, "solve", solve)
     with pytest.raises(UserError, match=r"golang:alpine is not here, and its registry .* no answer within"):
         await bench.save()
+
+
+async def test_who_builds_fast_is_told_once_what_a_debugger_loses(bench: Bench) -> None:
+    bench.builder.recipe = replace(bench.builder.recipe, level=Level.FAST)
+    await bench.save()
+    await bench.save()
+    told = [text for text in bench.notices if "fast" in text]
+    assert told == [
+        "build.accelerate is fast: Dockerfile line 4 links without DWARF, so a debugger finds no symbols"
+    ]
+    assert "-ldflags=-w" in bench.link.texts[0]
