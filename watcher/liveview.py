@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +19,7 @@ from watcher.status import BuildInfo, ServiceStatus, StepInfo
 
 TICK = 0.2  # seconds between two frames while something runs
 MOST_STEPS = 10
+FREE = 3  # columns at the right stay free: the terminal shows ^C there, which must not make one more line
 ENGINE_STAGES = ("internal", "")  # steps that no stage of the Dockerfile asked for
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _NUMBERED = re.compile(r"^\[(?P<place>[^]]+)\]\s*(?P<what>.*)$", re.DOTALL)
@@ -79,12 +80,14 @@ class LiveView:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         now = self._clock()
         frame = _FRAMES[int(now / TICK) % len(_FRAMES)]
+        shown: list[Text | Table] = []
         for service in self._active():
-            if service.building:
-                yield self._head(frame, "building", service.building.revision, service.building.started_at)
-                yield _steps(service.building, now, room=max(2, min(MOST_STEPS, options.max_height - 4)))
-            elif service.deploying:
-                yield self._head(frame, "deploying", service.deploying.revision, service.deploying.started_at)
+            if build := service.building:
+                shown.append(self._head(frame, "building", build.revision, build.started_at))
+                shown.append(_steps(build, now, room=max(2, min(MOST_STEPS, options.max_height - 4))))
+            elif deploying := service.deploying:
+                shown.append(self._head(frame, "deploying", deploying.revision, deploying.started_at))
+        return console.render(Group(*shown), options.update_width(max(1, options.max_width - FREE)))
 
     def _head(self, frame: str, what: str, revision: str, since: float) -> Text:
         head = Text(no_wrap=True, overflow="ellipsis")
