@@ -10,10 +10,12 @@ session/filesync/filesync.go).
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from itertools import chain
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import unquote_plus
 
@@ -54,6 +56,19 @@ class FileSync:
         self._packets = packets
         self._workers = workers
         self._on_failure = on_failure
+        self._sent: dict[str, Sequence[Entry]] = {}
+
+    def beyond_utf8(self) -> str | None:
+        """The first path sent of which the name or the link's target is not UTF-8, with `\\x` for odd bytes.
+
+        Engine 28 and newer refuse a whole context for one of them, and do not say for which.
+        """
+        for entry in chain.from_iterable(self._sent.values()):
+            try:
+                (entry.path + entry.linkname).encode()
+            except UnicodeEncodeError:
+                return os.fsencode(entry.path).decode(errors="backslashreplace")
+        return None
 
     async def diff_copy(self, call: ServerCall) -> None:
         """Handle one call. Raises `RpcError` with what the engine is to report."""
@@ -85,6 +100,7 @@ class FileSync:
             entries = select(entries, Wanted(wanted.follow, wanted.include))
         else:
             entries = select(entries, wanted)
+        self._sent[name] = entries
         return entries, self._packets.encode((name, wanted), entries) + NO_MORE_STATS
 
 

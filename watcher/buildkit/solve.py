@@ -171,14 +171,14 @@ class _Run:
         self._progress = ProgressReader()
         self._ref = secrets.token_hex(16)
         self._failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
-        contexts = filesync.FileSync(
+        self._contexts = filesync.FileSync(
             {"context": request.context, "dockerfile": request.dockerfile},
             packets=means.packets,
             workers=means.workers,
             on_failure=self._failed,
         )
         handlers = {
-            filesync.METHOD: contexts.diff_copy,
+            filesync.METHOD: self._contexts.diff_copy,
             **registry_logins(request.credentials, means.workers),
             **build_secrets(request.secrets, means.workers),
         }
@@ -239,10 +239,19 @@ class _Run:
             response = SolveResponse.FromString(solving.result())
         except RpcError as error:
             step, log = self._progress.failure
-            raise SolveFailed(error.message, step=step, log=log) from error
+            raise SolveFailed(self._reason(error), step=step, log=log) from error
         answer = dict(response.ExporterResponse)
         image = answer.get("containerimage.digest", "")
         return SolveResult(image, answer)
+
+    def _reason(self, error: RpcError) -> str:
+        """What the engine says, or what it means where that is known and it does not say it."""
+        if "UTF-8" in error.message and (path := self._contexts.beyond_utf8()):
+            return (
+                f'the name or link target of "{path}" is not UTF-8, and this engine takes no other: '
+                "rename it, or leave it out with .dockerignore"
+            )
+        return error.message
 
     async def _follow(self) -> None:
         """Tell the progress until the engine says that there is no more."""

@@ -209,6 +209,22 @@ async def test_the_engines_own_trouble_with_the_context_is_told():
             await client.solve(request(), ignore)
 
 
+async def test_an_engine_that_wants_utf8_is_explained_with_the_path():
+    async def script(build: Build) -> dict[str, str]:
+        await build.receive()
+        raise RpcError(
+            13, "grpc: failed to unmarshal the received message: string field contains invalid UTF-8"
+        )
+
+    odd = os.fsdecode(b"sub/caf\xe9.go")
+    async with running(FakeEngine(script)) as (client, _):
+        with pytest.raises(SolveFailed, match=r'"sub/caf\\xe9\.go" is not UTF-8') as failed:
+            await client.solve(request(MemorySource({"a": b"", "é": b"", odd: b""})), ignore)
+        assert "invalid" not in failed.value.reason
+        with pytest.raises(SolveFailed, match="failed to unmarshal"):
+            await client.solve(request(MemorySource({"a": b"", "é": b""})), ignore)
+
+
 async def test_progress_is_told_in_order_and_lines_stay_whole():
     async def script(build: Build) -> dict[str, str]:
         vertex = Vertex(digest="d", name="[builder 2/5] RUN go build")

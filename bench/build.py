@@ -1,0 +1,333 @@
+"""What a build costs after one line was changed: `go build` alone, ours at each level, other people's tools.
+
+    ./dev bench build                                   # the machine's own engine, 9 rounds
+    ./dev bench build --rounds 3 --slow-rounds 0        # a quick look
+    ./dev bench build --engine unix:///var/run/docker.sock --engine unix:///run/watcher-peers/28-containerd.sock
+
+Every build compiles a version of the example that never was before, all ways in turn within every round, so
+that what else the machine does falls on all alike; shown are medians in seconds. Ours is the daemon's own
+builder: a look at the tree, then the build with its export into the engine. The peers get a Dockerfile
+written by hand with cache mounts and `go mod download` before `COPY . .`; "as written" is the article's file,
+which compiles the world in every build and so is done in the first rounds only (--slow-rounds).
+
+The last lines say how long the process of a `RUN` lives after its build was cancelled; it ignores SIGTERM.
+
+Other engines: `deploy/peers/engine start 28-containerd`. Everything made here is removed at the end; steps in
+the engine's build cache stay, as after any build.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bench._peers import (
+    DEFAULT_ENGINE,
+    Docker,
+    Project,
+    forget_caches,
+    go_environment,
+    how_busy,
+    new_id,
+    table,
+)
+from watcher import compose, labels
+from watcher.build import BuildkitLink, ImageBuilder, Recipe
+from watcher.buildkit import Client, MemorySource, SolveRequest
+from watcher.dockerfile import Level
+from watcher.engine import DockerEngine
+from watcher.observe import Fanout
+from watcher.reconcile import Look
+from watcher.service import recipe_of
+from watcher.settings import Settings
+from watcher.tree import Tree
+from watcher.tree import revision as revision_of
+
+ALONE = "go build alone"
+Way = Callable[[], Awaitable[None]]
+Cancel = Callable[[], Awaitable[float]]
+
+
+@dataclass
+class Case:
+    """One way to build one copy of the example. `slow`: in the first rounds only."""
+
+    project: Project
+    way: Way
+    slow: bool = False
+    seconds: list[float] = field(default_factory=list)
+
+    async def round(self) -> None:
+        """Build once after a save; the save itself is not timed."""
+        self.project.edit()
+        begun = time.perf_counter()
+        await self.way()
+        self.seconds.append(time.perf_counter() - begun)
+
+
+@dataclass
+class Site:
+    """One engine: the ways to build on it, and to cancel (with the seconds that each took)."""
+
+    docker: Docker
+    cases: dict[str, Case]
+    cancels: dict[str, tuple[Cancel, list[float]]]
+
+
+# ---- the ways ----
+
+
+def go_alone(project: Project) -> Way:
+    """The compiler on this machine, with its own cache."""
+
+    async def build() -> None:
+        await execute(
+            "go", "build", "-o", f"{project.folder}.exe", ".", folder=project.folder, env=go_environment()
+        )
+
+    return build
+
+
+class Ours:
+    """The daemon's builders of one project on one engine, one a level."""
+
+    def __init__(self, recipe: Recipe, engine: DockerEngine, link: BuildkitLink, folder: Path) -> None:
+        self._tree = Tree(folder)
+        self._builders = {
+            level: ImageBuilder(replace(recipe, level=level), engine=engine, link=link, observer=Fanout())
+            for level in Level
+        }
+
+    @classmethod
+    async def open(cls, project: Project, endpoint: str, stack: AsyncExitStack) -> Ours:
+        engine = await DockerEngine.open(endpoint)
+        stack.push_async_callback(engine.close)
+        link = BuildkitLink(engine.endpoint)
+        stack.push_async_callback(link.close)
+        spec = compose.load(project.compose_file, service=None, env=dict(os.environ)).service
+        settings = Settings(project=project.folder)
+        recipe = recipe_of(spec, settings, labels.project_id(settings.root), settings.root)
+        return cls(recipe, engine, link, project.folder)
+
+    def way(self, level: Level) -> Way:
+        async def build() -> None:
+            builder = self._builders[level]
+            snapshot = await asyncio.to_thread(self._tree.take)
+            look = Look(revision_of(snapshot, builder.recipe.inputs()), snapshot, time.time())
+            await builder.build(look, forced=False)
+
+        return build
+
+
+def peer(docker: Docker, project: Project, *command: str) -> Way:
+    """A command of the docker CLI in the project's folder."""
+
+    async def build() -> None:
+        await execute("docker", *command, folder=project.folder, env=docker.environment)
+
+    return build
+
+
+async def execute(*command: str, folder: Path, env: dict[str, str]) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{output.decode()[-2000:]}")
+
+
+# ---- cancelling ----
+
+
+def endless() -> tuple[str, str]:
+    """A Dockerfile with a step that does not end and ignores SIGTERM, and a mark to know its process by."""
+    mark = str(random.randrange(10**8, 10**9))
+    return f"FROM alpine\nRUN trap '' TERM INT HUP; while sleep {mark}; do :; done\n", mark
+
+
+def processes(mark: str) -> list[int]:
+    """Those that the step runs; every engine of this machine runs them where we see them."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (place / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[:2] == [b"sleep", mark.encode()]:
+            found.append(int(place.name))
+    return found
+
+
+async def started(mark: str) -> int:
+    """The step's process, once it is there."""
+    async with asyncio.timeout(60):
+        while not (found := processes(mark)):
+            await asyncio.sleep(0.02)
+    return found[0]
+
+
+async def gone(pid: int) -> None:
+    while Path(f"/proc/{pid}").exists():
+        await asyncio.sleep(0.001)
+
+
+async def cancel_ours(client: Client) -> float:
+    """Seconds from cancelling Solve to the end of the step's process."""
+    text, mark = endless()
+    request = SolveRequest(
+        context=MemorySource({}),
+        dockerfile=MemorySource({"Dockerfile": text.encode()}),
+        shared_key=mark,
+        exporter="",
+    )
+    solving = asyncio.create_task(client.solve(request, lambda _: None))
+    pid = await started(mark)
+    begun = time.perf_counter()
+    solving.cancel()
+    await gone(pid)
+    seconds = time.perf_counter() - begun
+    await asyncio.gather(solving, return_exceptions=True)
+    return seconds
+
+
+async def cancel_buildx(docker: Docker) -> float:
+    """The same of Ctrl-C at buildx."""
+    text, mark = endless()
+    process = await asyncio.create_subprocess_exec(
+        *("docker", "buildx", "build", "--progress", "quiet", "-"),
+        env=docker.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdin
+    process.stdin.write(text.encode())
+    process.stdin.close()
+    pid = await started(mark)
+    begun = time.perf_counter()
+    process.send_signal(signal.SIGINT)
+    await gone(pid)
+    seconds = time.perf_counter() - begun
+    await process.wait()
+    return seconds
+
+
+# ---- the run ----
+
+
+async def site(docker: Docker, folder: Path, run: str, stack: AsyncExitStack) -> Site:
+    """The ways on one engine, each in a copy of the example that belongs to it."""
+    folder.mkdir()
+    mine = Project.make(folder, run, "ours")
+    alone = Project.make(folder, run, "alone")
+    written = Project.make(folder, run, "written")
+    tuned = Project.make(folder, run, "tuned", tuned=True)
+    ours = await Ours.open(mine, docker.endpoint, stack)
+    client = await stack.enter_async_context(await Client.connect(docker.endpoint))
+    cases = {
+        ALONE: Case(alone, go_alone(alone)),
+        "watcher, exact": Case(mine, ours.way(Level.EXACT)),
+        "watcher, fast": Case(mine, ours.way(Level.FAST)),
+        "watcher, off": Case(mine, ours.way(Level.OFF), slow=True),
+    }
+    cancels: dict[str, tuple[Cancel, list[float]]] = {"watcher": (lambda: cancel_ours(client), [])}
+    if "buildx" in docker.plugins:
+        build = ("buildx", "build", "--progress", "quiet", "--build-arg", "ENV=dev", "-t")
+        cases["docker buildx build, by hand"] = Case(tuned, peer(docker, tuned, *build, tuned.name, "."))
+        written_way = peer(docker, written, *build, written.name, ".")
+        cases["docker buildx build, as written"] = Case(written, written_way, slow=True)
+        cancels["docker buildx build"] = (lambda: cancel_buildx(docker), [])
+    if "compose" in docker.plugins:
+        build = ("compose", "-f", tuned.compose_file.name, "-p", tuned.name, "build", "--quiet")
+        cases["docker compose build, by hand"] = Case(tuned, peer(docker, tuned, *build))
+    return Site(docker, cases, cancels)
+
+
+async def bench(engines: list[str], rounds: int, slow_rounds: int) -> None:
+    run = new_id()
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=run)))
+        dockers = [Docker(endpoint, folder / "docker") for endpoint in engines]
+        for sentence in [*dockers[0].missing(("buildx", "compose")), *filter(None, [how_busy()])]:
+            print(sentence)
+        sites = []
+        for number, docker in enumerate(dockers):
+            stack.push_async_callback(clean_up, docker, run)
+            sites.append(await site(docker, folder / str(number), run, stack))
+        for round_number in range(-1, rounds):
+            for one in sites:
+                for name, case in one.cases.items():
+                    if case.slow and not 0 <= round_number < slow_rounds:
+                        continue
+                    print(
+                        f"round {round_number + 1} of {rounds}: {name}", end="\r", file=sys.stderr, flush=True
+                    )
+                    await case.round()
+                    if round_number < 0:  # caches are filled, and base images looked at
+                        case.seconds.clear()
+                for cancel, seconds in one.cancels.values():
+                    if round_number >= 0:
+                        seconds.append(await cancel())
+        print(" " * 70, end="\r", file=sys.stderr)
+        for one in sites:
+            show(one)
+
+
+def show(one: Site) -> None:
+    """One engine's table."""
+    alone = statistics.median(one.cases[ALONE].seconds)
+    rows = {}
+    for name, case in one.cases.items():
+        if not case.seconds:
+            continue
+        median = statistics.median(case.seconds)
+        over = "" if name == ALONE else f"{median - alone:+.2f}"
+        best, worst = min(case.seconds), max(case.seconds)
+        ratio = f"{median / alone:.2f}"
+        rows[name] = (f"{median:.2f}", over, ratio, f"{best:.2f}–{worst:.2f}", str(len(case.seconds)))
+    print(f"\n{one.docker.describe()}; seconds from a one-line change to the image")
+    print(table(("median", "over go build", "ratio", "range", "n"), rows, 33))
+    for name, (_, seconds) in one.cancels.items():
+        median, worst = statistics.median(seconds), max(seconds)
+        figures = f"median {median:.3f} s, worst {worst:.3f} s, n {len(seconds)}"
+        print(f"RUN process gone after cancel, {name}: {figures}")
+
+
+async def clean_up(docker: Docker, run: str) -> None:
+    """Remove the images and the cache mounts of this run."""
+    await asyncio.to_thread(docker.remove, run)
+    await forget_caches(docker.endpoint, run)
+
+
+def main() -> None:
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser.add_argument("--engine", action="append", help="address of an engine; may be given more than once")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument(
+        "--slow-rounds", type=int, default=1, help="rounds in which the world is compiled too"
+    )
+    options = parser.parse_args()
+    asyncio.run(bench(options.engine or [DEFAULT_ENGINE], max(options.rounds, 1), options.slow_rounds))
+
+
+if __name__ == "__main__":
+    main()
