@@ -114,7 +114,7 @@ class Ours:
     async def open(cls, project: Project, endpoint: str, stack: AsyncExitStack) -> Ours:
         engine = await DockerEngine.open(endpoint)
         stack.push_async_callback(engine.close)
-        link = BuildkitLink(engine.endpoint)
+        link = BuildkitLink(engine.endpoint, engine)
         stack.push_async_callback(link.close)
         spec = compose.load(project.compose_file, service=None, env=dict(os.environ)).service
         settings = Settings(project=project.folder)
@@ -326,6 +326,7 @@ def main() -> None:
         "--slow-rounds", type=int, default=1, help="rounds in which the world is compiled too"
     )
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything is removed then too
     asyncio.run(bench(options.engine or [DEFAULT_ENGINE], max(options.rounds, 1), options.slow_rounds))
 
 

@@ -392,6 +392,7 @@ def main() -> None:
     names = options.peers.split(",")
     if unknown := sorted(set(names) - set(MAKERS)):
         parser.error(f"--peers {','.join(unknown)}: known are {', '.join(MAKERS)}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything is removed then too
     bench(options.engine, names, max(options.rounds, 1), options.slow_rounds)
 
 
