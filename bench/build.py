@@ -48,9 +48,9 @@ from watcher.build import BuildkitLink, ImageBuilder, Recipe
 from watcher.buildkit import Client, MemorySource, SolveRequest
 from watcher.dockerfile import Level
 from watcher.engine import DockerEngine
+from watcher.fitting import recipe_of
 from watcher.observe import Fanout
 from watcher.reconcile import Look
-from watcher.service import recipe_of
 from watcher.settings import Settings
 from watcher.tree import Tree
 from watcher.tree import revision as revision_of
@@ -118,7 +118,7 @@ class Ours:
         stack.push_async_callback(link.close)
         spec = compose.load(project.compose_file, service=None, env=dict(os.environ)).service
         settings = Settings(project=project.folder)
-        recipe = recipe_of(spec, settings, labels.project_id(settings.root), settings.root)
+        recipe = recipe_of(spec, settings, labels.project_id(settings.root))
         return cls(recipe, engine, link, project.folder)
 
     def way(self, level: Level) -> Way:

@@ -53,9 +53,8 @@ def plain_build(client: docker.DockerClient, project: Project) -> str:
         rm=True,
     )
     print(f"plain build from scratch: {time.monotonic() - begun:.0f} s", flush=True)
-    for made in reversed(
-        re.findall(r" ---> ([0-9a-f]{12})", "".join(line.get("stream", "") for line in log))
-    ):
+    told = "".join(str(line.get("stream", "")) for line in log if isinstance(line, dict))
+    for made in reversed(re.findall(r" ---> ([0-9a-f]{12})", told)):
         with contextlib.suppress(docker.errors.APIError):  # what its final stage is made of goes with its tag
             if not client.images.get(made).tags:
                 client.images.remove(made)
