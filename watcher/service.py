@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
+from watcher import labels, lock
 from watcher.build import ImageBuilder
 from watcher.chores import IdleChores
 from watcher.compose import ComposeProject, ServiceSpec
@@ -109,6 +110,7 @@ class Service:
             await front.start()
         self._tell()
         await self._adopt()
+        await self._warn_of_copy()
 
     def _tell(self) -> None:
         """Tell what is kept and where, when it is not what was told before."""
@@ -128,6 +130,18 @@ class Service:
                 if self._fit.container.exclusive:
                     text += ", so the old one is stopped before the new one starts, while requests wait"
                 self._site.observer.notify(Notice(service=self.name, level="warning", text=text))
+
+    async def _warn_of_copy(self) -> None:
+        """Say so where another watcher builds under the same name: tags go to and fro, nothing is lost."""
+        image = self._fit.recipe.image
+        found = await self._site.engine.image(image)
+        other = found.labels.get(labels.PROJECT, self._site.project) if found else self._site.project
+        if other != self._site.project and lock.find(other):
+            text = (
+                f"the watcher of another project ({other}; is it a copy of this one?) builds {image} too: "
+                "the name goes to whoever builds last; give one of the two another image"
+            )
+            self._site.observer.notify(Notice(service=self.name, level="warning", text=text))
 
     async def _adopt(self) -> None:
         begun = time.monotonic()

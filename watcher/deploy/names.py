@@ -29,6 +29,16 @@ def has_stepped_aside(recipe: ContainerRecipe, found: Container) -> bool:
     return found.name.startswith(_aside(recipe))
 
 
+def _whose(found: Container) -> str:
+    other = found.labels.get(labels.PROJECT)
+    if other is None:
+        return "a container that is not the watcher's"
+    return (
+        f"the container of another watched project ({other}; is it a copy of this one? then give one of the "
+        "two another container_name and image)"
+    )
+
+
 async def _step_aside(engine: Engine, recipe: ContainerRecipe, container: str) -> None:
     await engine.rename(container, f"{_aside(recipe)}{container[:12]}")
 
@@ -57,7 +67,7 @@ async def take(engine: Engine, recipe: ContainerRecipe, live: str, tell: Callabl
         if holder and holder.id == live:
             return
         if holder and not _is_ours(recipe, holder):
-            raise EngineError("a container that is not the watcher's has that name")
+            raise EngineError(f"{_whose(holder)} has that name")
         if holder:
             await _step_aside(engine, recipe, holder.id)
         await engine.rename(live, recipe.name)

@@ -272,6 +272,20 @@ async def test_a_name_that_a_stranger_has_is_left_to_it_and_the_service_goes_liv
     await world.hold()
 
 
+async def test_another_watched_project_that_has_the_name_is_named(world: World) -> None:
+    daemon = await world.begin()
+    await world.stranger(NAME, Labels=labels.app("clone-0123456789", "web", "c" * 64))
+    await world.good("one")
+    assert await world.serving() == "one"
+    assert outcomes(daemon) == [
+        f"the live container could not be named {NAME}: the container of another watched project "
+        "(clone-0123456789; is it a copy of this one? then give one of the two another container_name and "
+        "image) has that name"
+    ]
+    await world.settle()
+    await world.hold()
+
+
 async def test_a_stranger_with_a_candidates_name_is_a_failure_that_names_it(world: World) -> None:
     await world.begin()
     await world.good("one")

@@ -1,0 +1,101 @@
+"""Two copies of one project, with the same names of image and container: neither loses anything."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.e2e.conftest import Project, until
+from watcher import labels
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+MAIN = """package main
+
+import (
+	"fmt"
+	"net/http"
+)
+
+func main() {
+	http.HandleFunc("/health", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"copy": "ONE"}`)
+	})
+	http.ListenAndServe(":9000", nil)
+}
+"""
+DOCKERFILE = """FROM golang:alpine AS builder
+LABEL stage=builder
+WORKDIR /src
+COPY . .
+RUN CGO_ENABLED=0 go build -o /app .
+FROM alpine
+COPY --from=builder /app /app
+CMD ["/app"]
+"""
+
+
+@pytest.fixture
+def copies(tmp_path: Path, engine: docker.DockerClient) -> Iterator[tuple[Project, Project]]:
+    one, two = Project(tmp_path / "one"), Project(tmp_path / "two")
+    compose = (one.folder / "docker-compose-dev.yml").read_text()
+    for project in (one, two):
+        shutil.rmtree(project.folder)
+        project.folder.mkdir()
+        (project.folder / "main.go").write_text(MAIN.replace("ONE", project.folder.parent.name))
+        (project.folder / "go.mod").write_text("module example.com/copy\n\ngo 1.22\n")
+        (project.folder / "Dockerfile").write_text(DOCKERFILE)
+        text = re.sub(r"127\.0\.0\.1:\d+:9000", f"127.0.0.1:{project.port}:9000", compose)
+        (project.folder / "docker-compose-dev.yml").write_text(text)
+    yield one, two
+    for project in (one, two):
+        if project.process:
+            project.stop()
+        for image in engine.images.list(all=True, filters={"label": project.label()}):
+            engine.images.remove(image.id, force=True)
+    for project in (one, two):
+        for network in engine.networks.list(names=[f"{project.id}_default"]):
+            network.remove()
+
+
+def test_two_copies_of_a_project_serve_and_prune_side_by_side(
+    copies: tuple[Project, Project], engine: docker.DockerClient
+) -> None:
+    one, two = copies
+    one.start()
+    assert one.wait()["outcome"] == "live", "".join(one.output)
+    two.start()
+    assert two.wait()["outcome"] == "live", "".join(two.output)
+    assert (one.health(), two.health()) == ({"copy": "one"}, {"copy": "two"})
+
+    other = labels.project_id(one.folder.resolve())
+    until(lambda: any(f"of another watched project ({other}" in line for line in two.output), "it is said")
+    assert any(f"another project ({other}" in line and "builds" in line for line in two.output)
+    assert not any("another" in line for line in one.output)
+
+    for project in (one, two):
+        until(
+            lambda project=project: "builder" in project.status()["images"], "the builder image is exported"
+        )
+    before = {image.id for image in engine.images.list(filters={"label": f"{labels.PROJECT}={other}"})}
+    for project in (two, one, two):
+        done = project.watcher("prune", "--prune.grace", "0", "--prune.keep", "1")
+        assert done.returncode == 0, done.stderr
+    assert (one.health(), two.health()) == ({"copy": "one"}, {"copy": "two"})
+    after = {image.id for image in engine.images.list(filters={"label": f"{labels.PROJECT}={other}"})}
+    assert after == before
+
+
+def test_two_copies_cannot_have_one_port(copies: tuple[Project, Project]) -> None:
+    one, two = copies
+    one.start()
+    compose = two.folder / "docker-compose-dev.yml"
+    compose.write_text(compose.read_text().replace(str(two.port), str(one.port)))
+    refused = two.watcher("run", "--http.port", "0")
+    assert refused.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{one.port}" in refused.stderr
