@@ -42,6 +42,7 @@ NEWEST_API = "1.45"
 MOST_LINES = 200  # of a container that wait to be taken; the rest waits in the engine
 _USAGE_TIMEOUT = 300.0  # seconds: the engine measures every cache record it has not measured yet
 _USAGE_ATTEMPTS = 3
+_USAGE_PAUSE = 0.2  # seconds
 _CONNECTION_ERRORS = (
     requests.exceptions.ConnectionError,
     requests.exceptions.Timeout,
@@ -210,6 +211,7 @@ class DockerEngine:
             except docker.errors.NotFound as error:  # a snapshot that was there a moment ago
                 if attempt == _USAGE_ATTEMPTS - 1:
                     raise EngineError(_sentence(error), 404) from error
+                await asyncio.sleep(_USAGE_PAUSE)
         raise AssertionError
 
     def _disk_usage(self, whole: bool) -> Mapping[str, Any]:

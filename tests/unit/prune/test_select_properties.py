@@ -7,10 +7,10 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.prune.worlds import NOW, POLICIES, SCOPE, executed, inventories, references
+from tests.unit.prune.worlds import CLONE, NOW, POLICIES, SCOPE, box, executed, inventories, references
 from watcher import labels
 from watcher.engine import Image
-from watcher.prune import Inventory, Kind, Policy, Verdict, select_stale
+from watcher.prune import Cause, Inventory, Kind, Policy, Verdict, select_stale
 
 # How long an example takes says something of the machine only.
 whenever = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -142,6 +142,87 @@ def test_more_grace_removes_no_more(inventory: Inventory, policy: Policy, more: 
     less = executed(inventory, select_stale(inventory, policy, NOW))
     patient = replace(policy, grace=policy.grace + more)
     assert references(less) <= references(executed(inventory, select_stale(inventory, patient, NOW)))
+
+
+@whenever
+@given(inventories(), POLICIES, st.floats(0, 10_000))
+def test_waiting_removes_no_less(inventory: Inventory, policy: Policy, wait: float) -> None:
+    now = executed(inventory, select_stale(inventory, policy, NOW))
+    later = executed(inventory, select_stale(inventory, policy, NOW + wait))
+    assert references(later) <= references(now)
+
+
+@whenever
+@given(inventories(), POLICIES)
+def test_short_space_removes_no_less_and_nothing_of_others(inventory: Inventory, policy: Policy) -> None:
+    patient, eager = replace(policy, eager=False), replace(policy, eager=True)
+    verdicts = select_stale(inventory, eager, NOW)
+    more = executed(inventory, verdicts)
+    assert references(more) <= references(executed(inventory, select_stale(inventory, patient, NOW)))
+    others = {image.id for image in removed_images(verdicts, inventory) if not is_own(image)}
+    calm = removed_images(select_stale(inventory, patient, NOW), inventory)
+    assert others == {image.id for image in calm if not is_own(image)}
+
+
+@whenever
+@given(inventories(), POLICIES)
+def test_all_projects_takes_untagged_images_with_the_label_besides_and_nothing_else(
+    inventory: Inventory, policy: Policy
+) -> None:
+    alone = select_stale(inventory, replace(policy, all_projects=False), NOW)
+    everybody = select_stale(inventory, replace(policy, all_projects=True), NOW)
+    before, gone = removed_images(alone, inventory), removed_images(everybody, inventory)
+    assert {image.id for image in before} <= {image.id for image in gone}
+    for image in gone:
+        if image not in before:
+            assert not is_own(image)
+            assert not image.tags
+            assert image.labels["stage"] == "builder"
+
+
+@whenever
+@given(inventories(), POLICIES, st.data())
+def test_one_more_user_or_name_keeps_an_image_and_costs_no_other(
+    inventory: Inventory, policy: Policy, data: st.DataObject
+) -> None:
+    gone = removed_images(select_stale(inventory, policy, NOW), inventory)
+    if not gone:
+        return
+    image = data.draw(st.sampled_from(gone))
+    user = box(99, image, state=data.draw(st.sampled_from(("created", "running", "exited"))), own=False)
+    used = replace(inventory, containers=(*inventory.containers, user))
+    named = replace(image, tags=(*image.tags, "bob/app:2"))
+    others = tuple(named if other is image else other for other in inventory.images)
+    for changed in (used, replace(inventory, images=others)):
+        left = {found.id for found in removed_images(select_stale(changed, policy, NOW), changed)}
+        assert image.id not in left
+        if changed is used:
+            assert left <= {found.id for found in gone}
+
+
+@whenever
+@given(inventories(), POLICIES)
+def test_two_copies_of_a_project_do_not_touch_each_others_images(
+    inventory: Inventory, policy: Policy
+) -> None:
+    policy = replace(policy, all_projects=False)
+    theirs = replace(inventory, scope=CLONE)
+    mine = select_stale(inventory, policy, NOW)
+    other = select_stale(theirs, policy, NOW)
+    gone = {image.id for image in removed_images(mine, inventory)}
+    assert gone.isdisjoint(image.id for image in removed_images(other, theirs))
+    after = replace(executed(inventory, mine), scope=CLONE)
+    left = {image.id for image in removed_images(select_stale(after, policy, NOW), after)}
+    # A container of the one may have used an image of the other, and be gone: nothing else may change.
+    assert {image.id for image in removed_images(other, theirs)} <= left
+
+
+@whenever
+@given(inventories(), POLICIES)
+def test_the_cause_says_whether_it_goes(inventory: Inventory, policy: Policy) -> None:
+    leaving = {Cause.SUPERSEDED, Cause.UNTAGGED, Cause.LEFT_BEHIND, Cause.SURPLUS}
+    for verdict in select_stale(inventory, policy, NOW):
+        assert verdict.remove == (verdict.why.cause in leaving)
 
 
 @whenever

@@ -17,6 +17,7 @@ SCOPE = Scope(
     builder="docker.io/library/web-dev:builder",
     container="web-box",
 )
+CLONE = replace(SCOPE, project="blog-9876543210")  # another copy of it: the same names
 NOW = 10_000.0
 OLD = NOW - 5_000.0
 NOTHING = Needed()
@@ -87,7 +88,8 @@ _LABELS: tuple[dict[str, str], ...] = (
     STAGE,
     {},
     labels.image(SCOPE.project, "worker", labels.FINAL) | STAGE,
-    labels.image("blog-9876543210", SCOPE.service, labels.BUILDER) | STAGE,
+    labels.image(CLONE.project, SCOPE.service, labels.BUILDER) | STAGE,
+    labels.image(CLONE.project, SCOPE.service, labels.FINAL),
     {labels.PROJECT: SCOPE.project},
 )
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
