@@ -76,7 +76,7 @@ def run(edits: int, pause: float, every: int, seed: int) -> None:
         project = Project(Path(directory) / f"edits-{uuid.uuid4().hex[:8]}")
         writer = Writer(project.folder, seed)
         try:
-            project.start("--build.builder-image", "false")
+            project.start("--no-build.builder-image")
             begun = time.monotonic()
             project.wait()
             print(f"first version live after {time.monotonic() - begun:.0f} s", flush=True)

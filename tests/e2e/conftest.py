@@ -72,7 +72,12 @@ class Project:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
-        until(lambda: self.watcher("status", "--json").returncode == 0, "the daemon answers", 60)
+        process = self.process
+        until(lambda: process.poll() is not None or self._answers(), "the daemon answers", 60)
+        assert process.poll() is None, "".join(self.output)
+
+    def _answers(self) -> bool:
+        return self.watcher("status", "--json").returncode == 0
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout

@@ -23,6 +23,7 @@ from watcher.buildkit import (
     ConnectError,
     ContextChanged,
     Credentials,
+    IgnorePatternError,
     MemorySource,
     Progress,
     SolveFailed,
@@ -104,6 +105,8 @@ class ImageBuilder:
                 )
             except ContextChanged as error:
                 raise Superseded(str(error)) from error
+            except IgnorePatternError as error:  # BuildKit hands the ignore file's patterns back unread
+                raise UserError(_ignore_failure(look.snapshot, error)) from error
             except SolveFailed as error:
                 failed = _failed(recipe, made, error, touched=counter.touched)
                 following = self._experience.next(way, text, failed)
@@ -189,7 +192,7 @@ class ImageBuilder:
                 target=stage,
                 kind=labels.BUILDER,
             )
-        except (SolveFailed, ContextChanged, UserError):
+        except (SolveFailed, ContextChanged, IgnorePatternError, UserError):
             return None  # the tree moved on; the next good deploy exports it
         await self.tell_size("builder", look.revision, image)
         return image
@@ -272,6 +275,11 @@ class ImageBuilder:
             loop.call_soon_threadsafe(self._texts.tell_once, "warning", text)
             return None
         return Credentials(login.username, login.secret) if login else None
+
+
+def _ignore_failure(snapshot: Snapshot, error: IgnorePatternError) -> Failure:
+    name = snapshot.ignore_file[0] if snapshot.ignore_file else ".dockerignore"
+    return Failure("build", f"{name}: {error.pattern!r}: {error.rule}", hint=f"mend the pattern in {name}")
 
 
 def _failed(recipe: Recipe, made: Text, error: SolveFailed, *, touched: bool) -> Failed:

@@ -14,7 +14,14 @@ from watcher import observe
 from watcher.build import ImageBuilder, Recipe
 from watcher.build import bases as lookups
 from watcher.build.link import BuildkitLink
-from watcher.buildkit import ConnectError, ContextChanged, SolveFailed, SolveRequest, SolveResult
+from watcher.buildkit import (
+    ConnectError,
+    ContextChanged,
+    IgnorePatternError,
+    SolveFailed,
+    SolveRequest,
+    SolveResult,
+)
 from watcher.buildkit.progress import Progress, StepFinished, StepStarted, parse_step
 from watcher.dockerfile import Level
 from watcher.errors import EngineUnavailable, Superseded, UserError
@@ -228,6 +235,14 @@ async def test_what_is_nobodys_fault_is_not_tried_again(
 ) -> None:
     bench.link.answers = [raises(error)]
     with pytest.raises(wanted):
+        await bench.save()
+    assert len(bench.link.texts) == 1
+
+
+async def test_an_ignore_file_that_cannot_be_used_is_the_users(bench: Bench) -> None:
+    bench.write(".dockerignore", "[\n")
+    bench.link.answers = [raises(IgnorePatternError("[", "[ is not closed by ]"))]
+    with pytest.raises(UserError, match=r"^\.dockerignore: '\[': \[ is not closed by \]$"):
         await bench.save()
     assert len(bench.link.texts) == 1
 
