@@ -1,4 +1,4 @@
-"""The few answers that the front gives by itself: 400, 431, 502 and 503, in the form the client asks for.
+"""The few answers that the front gives by itself (400, 408, 431, 502, 503), in the form the client asks for.
 
 A browser gets a small page that needs nothing else and tries again by itself, a program gets JSON or
 text, judged by `Accept` (RFC 9110, section 12.5.1).
@@ -14,6 +14,7 @@ from watcher.front.model import Unavailable
 
 _REASONS = {
     400: "Bad Request",
+    408: "Request Timeout",
     431: "Request Header Fields Too Large",
     502: "Bad Gateway",
     503: "Service Unavailable",

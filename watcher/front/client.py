@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import cast
 
 from watcher.front.context import Context
@@ -23,7 +24,7 @@ class ClientEnd(asyncio.Protocol):
         self._client_slow = False  # it takes less than it is sent
         self._backend_slow = False
         self._reading = True
-        self._linger: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop for a connection that was accepted."""
@@ -35,8 +36,7 @@ class ClientEnd(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         """Called by the loop."""
         self._context.left(self)
-        if self._linger is not None:
-            self._linger.cancel()
+        self._stop_timer()
 
     def pause_writing(self) -> None:
         """Called by the loop when the client takes less than it is sent."""
@@ -93,5 +93,14 @@ class ClientEnd(asyncio.Protocol):
             return
         half_close(self._transport)
         self._update_reading()
-        seconds = self._context.limits.linger_seconds
-        self._linger = self._context.loop.call_later(seconds, self._transport.close)
+        self._set_timer(self._context.limits.linger_seconds, self._transport.close)
+
+    def _set_timer(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do `action` in so many seconds, and not what was to be done before."""
+        self._stop_timer()
+        self._timer = self._context.loop.call_later(seconds, action)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -110,6 +110,8 @@ class HttpClient(ClientEnd):
             self._pending = data
             if data and (why := hopeless(data)):
                 self._reject(400, why)
+            elif data and self._timer is None:
+                self._set_timer(self._context.limits.head_seconds, self._too_slow)
         elif self._first and data.startswith(H2_PREFACE_HEAD):
             self._become_raw(data)
         else:
@@ -118,6 +120,7 @@ class HttpClient(ClientEnd):
 
     def _start(self, data: bytes, end: int) -> None:
         """Begin with the request whose head is `data[:end]`."""
+        self._stop_timer()
         context = self._context
         head = data[:end]
         try:
@@ -144,6 +147,11 @@ class HttpClient(ClientEnd):
         else:
             self._drop_link()
             self._ask(exchange)
+
+    def _too_slow(self) -> None:
+        """Half a head, and no end of it: such clients must not use up the connections (RFC 9110, 15.5.9)."""
+        text = f"The request's head did not end within {self._context.limits.head_seconds:g} seconds."
+        self._refuse(408, "timeout", Unavailable("The request was too slow", text))
 
     def _pass_body(self, data: bytes) -> None:
         exchange, link = cast(Exchange, self._exchange), cast(Link, self._link)
@@ -287,6 +295,7 @@ class HttpClient(ClientEnd):
 
     def _become_raw(self, data: bytes) -> None:
         """Leave a client that does not speak HTTP/1.1 to a tunnel."""
+        self._stop_timer()
         Tunnel(self._context).take_over(self._transport, data)
         self._context.left(self)
 

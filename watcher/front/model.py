@@ -42,6 +42,7 @@ class Limits:
     held_bytes: int = 64 * 1024 * 1024  # what those have sent so far, together
     hold_seconds: float = 30.0  # the longest wait of one request
     head_bytes: int = 64 * 1024  # a request head; longer is answered 431
+    head_seconds: float = 60.0  # from a head's first byte to its end; slower is answered 408
     replay_bytes: int = 64 * 1024  # a request up to this size can be repeated on a fresh connection
     read_ahead: int = 64 * 1024  # bytes taken from a client beyond the request in progress
     connect_seconds: float = 5.0  # one attempt to connect to a container

@@ -104,12 +104,12 @@ def test_lines_that_are_no_unicode_do_not_hinder() -> None:
 
 
 def test_only_503_says_when_to_come_back() -> None:
-    for status in (400, 431, 502):
+    for status in (400, 408, 431, 502):
         assert b"Retry-After" not in answer(status, FAILED)
 
 
 @given(
-    st.sampled_from([400, 431, 502, 503]),
+    st.sampled_from([400, 408, 431, 502, 503]),
     st.builds(Unavailable, st.text(), st.text(), st.lists(st.text()).map(tuple)),
     st.sampled_from(["", BROWSER, "application/json"]),
 )

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from tests.unit.front.support import PATIENCE, fronted, get, ok, origin, says
+from tests.unit.front.support import PATIENCE, fronted, get, ok, origin, refusals, says
 from watcher.front import Additions, Limits
-from watcher.observe import FrontExchange
+from watcher.observe import FrontExchange, FrontRefused
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 UNUSUAL = (
@@ -224,6 +224,23 @@ async def test_server_sent_events_arrive_one_by_one() -> None:
             event = b"8\r\ndata: %d\n\r\n" % number
             await server.send(event)
             await client.expect(event)
+
+
+async def test_half_a_head_is_answered_408_after_a_while_and_a_whole_one_stops_the_clock() -> None:
+    async with origin() as app, fronted(Limits(head_seconds=0.05)) as it:
+        it.front.switch(app.backend)
+        quick, slow, idle = [await it.connect() for _ in range(3)]
+        await quick.send(get()[:9])
+        await quick.send(get()[9:])
+        server = await app.peer()
+        await server.expect(get())
+        await slow.send(get("/slow")[:-2])
+        assert (await slow.rest()).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert refusals(it.told(FrontRefused)) == [("timeout", 408)]
+        await server.send(ok("late"))
+        await quick.expect(ok("late"))
+        await idle.send(get("/idle"))
+        await (await app.peer(1)).expect(get("/idle"))
 
 
 async def test_a_head_that_is_too_long_is_answered_431() -> None:
