@@ -21,6 +21,7 @@ from watcher.settings import Settings
 from watcher.status import LogLine, LogList, Status
 
 NOT_RUNNING = "no watcher keeps {project}: start one with `watcher run`"
+LONGEST_WAIT = 3600.0  # seconds of one request; a longer wait is several
 STOPPED = "the watcher has stopped"
 
 
@@ -148,12 +149,13 @@ def logs(settings: Settings, *, follow: bool, tail: int, source: str | None, as_
 
 def wait(settings: Settings, *, timeout: float | None, as_json: bool) -> int:
     """`watcher wait`."""
-    longest = 3600.0 if timeout is None else timeout
-    with daemon(settings, timeout=longest + 30.0) as api:
-        params = {"timeout": str(longest), **_service(settings)}
+    end = None if timeout is None else time.monotonic() + timeout
+    with daemon(settings, timeout=LONGEST_WAIT + 30.0) as api:
         while True:
+            left = float("inf") if end is None else max(0.0, end - time.monotonic())
+            params = {"timeout": str(min(LONGEST_WAIT, left)), **_service(settings)}
             settled: dict[str, Any] = json.loads(_read(api.post("/api/wait", params=params)))
-            if settled["outcome"] != "timeout" or timeout is not None:
+            if settled["outcome"] != "timeout" or left <= LONGEST_WAIT:
                 break
     if as_json:
         print(json.dumps(settled, indent=2))

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, CliApp, CliSubCommand, SettingsConfi
 
 from watcher import ask, commands
 from watcher.errors import EXIT_CONFIG, EXIT_FAILED, ConfigError, WatcherError
-from watcher.settings import Settings, check_environment, config_error
+from watcher.settings import Seconds, Settings, check_environment, config_error
 
 
 def _exit(status: int) -> NoReturn:
@@ -76,7 +76,7 @@ class Wait(Settings):
     Exit status: 0 it is live, 1 it failed (the error is printed), 124 the time is up.
     """
 
-    timeout: float | None = None
+    timeout: Seconds | None = None
     """Seconds to wait at most; default: for ever."""
     as_json: bool = Field(default=False, validation_alias="json")
     """Print the result as JSON."""

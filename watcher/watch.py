@@ -19,6 +19,7 @@ from watcher.settle import Lookout
 from watcher.tree import ChangeSet, Snapshot, Tree, TreeGone, diff
 from watcher.tree import revision as revision_of
 
+_UNSETTLED_PAUSE = 0.1  # seconds until files that were being written are looked at again
 _FIRST = "first look"
 _CONFIGURED = "configuration changed"
 
@@ -49,6 +50,7 @@ class TreeWatch:
         self._told: frozenset[str] = frozenset()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tree")
         self._lock = asyncio.Lock()
+        self._unsettled = False  # files were being written at the last look
         self._first: Callable[[], Awaitable[None]] | None = None
 
     def ask_first(self, first: Callable[[], Awaitable[None]]) -> None:
@@ -75,9 +77,16 @@ class TreeWatch:
             await self._lookout.source.stop()
 
     async def look_now(self, sink: Sink) -> str:
-        """Look at the whole tree because somebody asks; its revision. Raises TreeGone."""
-        now = time.monotonic()
-        return await self.look(sink, Hint(None, "request", first_seen=now, last_seen=now))
+        """Look at the whole tree because somebody asks; its revision. Raises TreeGone.
+
+        While files are being written there is no revision to give: it looks until they are complete.
+        """
+        while True:
+            now = time.monotonic()
+            revision = await self.look(sink, Hint(None, "request", first_seen=now, last_seen=now))
+            if not self._unsettled:
+                return revision
+            await asyncio.sleep(_UNSETTLED_PAUSE)
 
     async def look(self, sink: Sink, hint: Hint) -> str:
         """Look where `hint` says, and tell `sink`; the tree's revision. Raises TreeGone."""
@@ -94,6 +103,7 @@ class TreeWatch:
             await self._lookout.follow(self._tree, Looked(hint, seconds, paths, snapshot.unsettled))
             self._tell_scan(snapshot, hint, seconds)
             revision = revision_of(snapshot, self._inputs)
+            self._unsettled = bool(snapshot.unsettled)
             if before is not None and (before.revision == revision or snapshot.unsettled):
                 # Files that somebody is still writing are looked at again before they count.
                 return before.revision

@@ -16,13 +16,13 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from prometheus_client import CollectorRegistry
 
 from watcher import __version__
-from watcher.errors import EngineUnavailable, UserError
+from watcher.errors import WatcherError
 from watcher.metrics import expose
 from watcher.settings import HttpSettings
 from watcher.state import StatusBoard
 from watcher.status import Accepted, BuildList, LogList, Problem, Settled, Status
 from watcher.web.guard import Guard, require_token
-from watcher.web.stream import settle, stream
+from watcher.web.stream import Stopped, settle, stream
 
 ServiceName = Annotated[
     str | None, Query(description="Name of the service; may be left out when there is one.", max_length=200)
@@ -48,7 +48,7 @@ class Controls(Protocol):
         ...
 
     async def rescan(self, service: str) -> str:
-        """Look at the whole tree now; its revision. May raise UserError or EngineUnavailable."""
+        """Look at the whole tree now; its revision. May raise WatcherError."""
         ...
 
 
@@ -208,7 +208,7 @@ def _add_actions(app: FastAPI, board: StatusBoard, controls: Controls) -> None:
     async def look(name: str) -> str:
         try:
             return await controls.rescan(name)
-        except (UserError, EngineUnavailable) as error:
+        except WatcherError as error:
             raise HTTPException(503, str(error)) from error
 
     @app.post("/api/rescan", status_code=202, responses=problems, tags=["actions"])
@@ -224,4 +224,7 @@ def _add_actions(app: FastAPI, board: StatusBoard, controls: Controls) -> None:
     ) -> Settled:
         """Look at the tree, then wait until it (or what is saved meanwhile) is live, failed, or paused."""
         name = _named(board, service)
-        return await settle(board, name, await look(name), timeout)
+        try:
+            return await settle(board, name, lambda: look(name), timeout)
+        except Stopped as error:
+            raise HTTPException(503, str(error)) from error

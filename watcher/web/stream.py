@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Literal
 
 from fastapi.sse import ServerSentEvent
 
+from watcher.errors import WatcherError
 from watcher.state import StatusBoard
 from watcher.status import LogList, Settled
 
 CALM = 0.1  # seconds between two messages: a burst of events becomes one
 RETRY = 1000  # milliseconds before a browser connects again
+LOOK_SECONDS = 5.0  # a look may take so long even when nobody wants to wait: is it live now?
 MOST_LINES = 500  # in one message
 
 
@@ -53,24 +55,32 @@ def _id(board: StatusBoard, seen: int) -> str:
     return f"{board.status.daemon.boot}.{seen}"
 
 
-async def settle(board: StatusBoard, name: str, revision: str, timeout: float) -> Settled:
+class Stopped(WatcherError):
+    """The daemon stops: nothing will settle any more."""
+
+
+async def settle(
+    board: StatusBoard, name: str, look: Callable[[], Awaitable[str]], timeout: float
+) -> Settled:
     """Wait until the tree of service `name` is live, failed or paused, at most `timeout` seconds.
 
-    `revision` is the tree's when the question was asked; if it is changed meanwhile, the newer one counts.
+    `look` gives the revision of the tree as it is now; if that is changed meanwhile, the newer one counts.
+    Raises Stopped, and what `look` raises.
     """
+    revision, end = "", asyncio.get_running_loop().time() + timeout
     try:
-        async with asyncio.timeout(timeout):
-            while True:
+        async with asyncio.timeout(max(timeout, LOOK_SECONDS)):
+            revision = await look()
+        async with asyncio.timeout_at(end):
+            while not board.closed and not board.status.daemon.stopping:
                 version = board.version
                 settled = _settled(board, name, revision)
                 if settled:
                     return settled
                 await board.changed(version, board.lines.last)
-                if board.closed:
-                    break
+            raise Stopped("the watcher is being stopped")
     except TimeoutError:
-        pass
-    return Settled(service=name, outcome="timeout", revision=_wanted(board, name) or revision)
+        return Settled(service=name, outcome="timeout", revision=_wanted(board, name) or revision)
 
 
 def _wanted(board: StatusBoard, name: str) -> str:

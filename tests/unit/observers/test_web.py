@@ -33,7 +33,7 @@ from watcher.observe import (
 from watcher.settings import HttpSettings
 from watcher.state import StatusBoard
 from watcher.status import BuildList, LogList, Settled, Status
-from watcher.web import create_app, serve
+from watcher.web import create_app, serve, stream
 from watcher.web.app import page
 from watcher.web.server import listen
 from watcher.web.stream import position
@@ -158,7 +158,7 @@ async def test_waiting_ends_when_the_tree_is_live(story: Story) -> None:
         assert (settled.outcome, settled.revision) == ("live", revision(1))
 
 
-@pytest.mark.parametrize("then", ["newer is live", "failed", "paused", "nothing", "the daemon stops"])
+@pytest.mark.parametrize("then", ["newer is live", "failed", "paused", "nothing"])
 async def test_waiting_ends_when(story: Story, then: str) -> None:
     async with site(story.save(1)) as at:
         query = "timeout=0.05" if then == "nothing" else "timeout=20"
@@ -173,8 +173,6 @@ async def test_waiting_ends_when(story: Story, then: str) -> None:
                 story.begin(1).broken(1)
             case "paused":
                 story.tell(Paused, paused=True)
-            case "the daemon stops":
-                at.board.close()
         for event in story.events[mark:]:
             at.board.notify(event)
         settled = Settled.model_validate_json((await waiting).content)
@@ -185,6 +183,30 @@ async def test_waiting_ends_when(story: Story, then: str) -> None:
         }
         assert (settled.outcome, settled.revision) == expected.get(then, ("timeout", revision(1)))
         assert (settled.failure is not None) == (then == "failed")
+
+
+@pytest.mark.parametrize("how", ["asked to", "closed"])
+async def test_waiting_ends_with_a_reason_when_the_daemon_stops(story: Story, how: str) -> None:
+    async with site(story.save(1)) as at:
+        waiting = asyncio.create_task(at.client.post("/api/wait?timeout=20"))
+        while not at.desk.asked:
+            await asyncio.sleep(0.01)
+        if how == "closed":
+            at.board.close()
+        else:
+            at.board.notify(DaemonStopping(reason="SIGTERM"))
+        answer = await waiting
+        assert (answer.status_code, answer.json()["detail"]) == (503, "the watcher is being stopped")
+
+
+async def test_a_look_that_takes_too_long_is_the_time_that_is_up(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "LOOK_SECONDS", 0.01)
+    async with site(story.save(1)) as at:
+        at.desk.look_seconds = 20.0
+        answer = await at.client.post("/api/wait?timeout=0")
+        assert (answer.json()["outcome"], answer.json()["revision"]) == ("timeout", revision(1))
 
 
 # The event stream.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,11 +12,10 @@ from prometheus_client import CollectorRegistry
 
 from tests.unit.observers.conftest import told
 from tests.unit.observers.story import Story, revision
-from watcher.errors import UserError
 from watcher.metrics import Metrics
-from watcher.observe import Failure
 from watcher.settings import HttpSettings
 from watcher.state import StatusBoard
+from watcher.tree import TreeGone
 from watcher.web import create_app, serve
 
 
@@ -26,6 +26,7 @@ class Desk:
     asked: list[tuple[str, str]] = field(default_factory=list)
     revision: str = revision(1)
     gone: bool = False
+    look_seconds: float = 0.0
 
     def rebuild(self, service: str) -> None:
         self.asked.append(("rebuild", service))
@@ -39,7 +40,8 @@ class Desk:
     async def rescan(self, service: str) -> str:
         self.asked.append(("rescan", service))
         if self.gone:
-            raise UserError(Failure("config", "the project folder is gone"))
+            raise TreeGone("the project folder is gone")
+        await asyncio.sleep(self.look_seconds)
         return self.revision
 
 
