@@ -1,5 +1,6 @@
 """The page in a real browser, for `test_page.py`; `python -m tests.unit.observers.browser FOLDER` draws it.
 
+With FILE.png and the URL of a running daemon it draws what that one shows.
 Every scene is looked at wide and narrow, light and dark: nothing overflows, no script fails, axe is content.
 """
 
@@ -147,6 +148,14 @@ async def live(browser: Browser) -> None:
         await page.context.close()
 
 
+async def picture(url: str, file: Path) -> None:
+    """What the page of a running daemon shows now, as the README has it."""
+    async with chromium() as browser:
+        page = await opened(browser, url, color_scheme="dark", viewport={"width": 1180, "height": 860})
+        await page.locator("#about dl").wait_for()
+        await page.screenshot(path=file)
+
+
 async def main(folder: Path) -> None:
     """Keep pictures of all scenes."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -156,4 +165,4 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(picture(sys.argv[2], Path(sys.argv[1])) if sys.argv[2:] else main(Path(sys.argv[1])))
