@@ -12,6 +12,7 @@ from typing import Protocol, cast
 from watcher.front.model import Backend, DrainReport
 from watcher.front.sockets import half_close
 
+LAST_WORD = 1.0  # seconds after a drain's time is up in which an answer that is due may still come
 REUSE_IDLE = 1.0  # seconds after which a request that must not be repeated gets a fresh connection
 
 
@@ -42,7 +43,8 @@ class User(Protocol):
 class Link(asyncio.Protocol):
     """One connection to a backend, used by one client at a time.
 
-    `busy` while an exchange or a tunnel runs on it; `served` counts the exchanges that ended.
+    `busy` while an exchange or a tunnel runs on it; `served` counts the exchanges that ended. `awaiting`
+    while the backend has not spoken since its client did, `ending` once a tunnel is to be closed when it has.
     """
 
     __slots__ = (
@@ -50,9 +52,11 @@ class Link(asyncio.Protocol):
         "_links",
         "_made",
         "_poll",
+        "awaiting",
         "backend",
         "busy",
         "closed",
+        "ending",
         "half_closed",
         "idle_since",
         "served",
@@ -69,8 +73,10 @@ class Link(asyncio.Protocol):
         self._group = links.group(backend)
         self._made = made
         self.backend = backend
+        self.awaiting = False
         self.busy = False
         self.closed = False
+        self.ending = False
         self.half_closed = False
         self.served = 0
         self.slow = False  # it takes less than it is sent
@@ -115,7 +121,7 @@ class Link(asyncio.Protocol):
 
     def begin(self) -> None:
         """An exchange starts."""
-        self.busy = True
+        self.awaiting = self.busy = True
         self._group.active += 1
 
     def end(self, now: float) -> None:
@@ -211,7 +217,11 @@ class Links:
             link.cut()
 
     async def drain(self, backend: Backend, timeout: float) -> DrainReport:
-        """Wait at most `timeout` seconds for the exchanges on `backend`, then close what is still open."""
+        """Wait at most `timeout` seconds for the exchanges on `backend`, then close what is still open.
+
+        What waits for the backend's word at that moment gets a little longer: a WebSocket that is closed
+        between an answer and the next question loses nothing.
+        """
         began = time.monotonic()
         group = self.group(backend)
         at_start = group.active
@@ -221,14 +231,22 @@ class Links:
                 await self._until(lambda: not group.active)
         still_open = [link for link in group.links if link.busy]
         for link in still_open:
-            link.cut()
+            link.ending = True
+            if not link.awaiting:
+                link.cut()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORD):
+                await self._until(lambda: not group.active)
+        for link in still_open:
+            if link.busy:
+                link.cut()
+        cut = sum(link.closed for link in still_open)
         for link in list(group.links):
             link.abort()
         await self._until(lambda: not group.links)
         if self._groups.get(backend) is group:
             del self._groups[backend]
-        finished = max(at_start - len(still_open), 0)
-        return DrainReport(time.monotonic() - began, finished, len(still_open))
+        return DrainReport(time.monotonic() - began, max(at_start - cut, 0), cut)
 
     def abort(self) -> None:
         """Drop all connections."""

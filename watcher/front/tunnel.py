@@ -65,6 +65,7 @@ class Tunnel(ClientEnd):
         link.user = self
         transport.set_protocol(self)
         self._update_reading()
+        link.awaiting = bool(early)
         if early:
             link.transport.write(early)
 
@@ -74,6 +75,7 @@ class Tunnel(ClientEnd):
         """Called by the loop."""
         if self._link is not None:
             self._untouched = False
+            self._link.awaiting = True
             put(self._link.transport, data)
             return
         self._early += data
@@ -113,6 +115,7 @@ class Tunnel(ClientEnd):
         link.begin()
         early, self._early = self._early, b""
         self._update_reading()
+        link.awaiting = bool(early)
         if early:
             self._untouched = False
             link.transport.write(early)
@@ -129,6 +132,10 @@ class Tunnel(ClientEnd):
         """See `User`."""
         self._untouched = False
         put(self._transport, data)
+        if self._link is not None:
+            self._link.awaiting = False
+            if self._link.ending:
+                self._link.cut()
 
     def backend_eof(self) -> bool:
         """See `User`: the other direction stays open until the client ends it, too."""

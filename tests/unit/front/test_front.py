@@ -198,6 +198,25 @@ async def test_a_drain_closes_tunnels_when_its_time_is_up() -> None:
         assert await client.rest() == b"hello"
 
 
+async def test_a_tunnel_is_closed_between_an_answer_and_the_next_question() -> None:
+    async with origin() as app, fronted(protocol="tcp") as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        server = await app.peer()
+        pushed = await it.connect()
+        pushing = await app.peer(1)
+        await client.send(b"question")
+        await server.expect(b"question")
+        await pushing.send(b"news")
+        await pushed.expect(b"news")
+        it.front.switch(None)
+        drain = asyncio.create_task(it.front.drain(app.backend, timeout=0))
+        assert await pushed.rest() == b""  # nothing was due here
+        await server.send(b"answer")
+        assert await client.rest() == b"answer"
+        assert (await drain).cut == 2
+
+
 async def test_draining_the_current_backend_is_a_mistake() -> None:
     async with origin() as app, fronted() as it:
         it.front.switch(app.backend)
