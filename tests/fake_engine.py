@@ -245,7 +245,12 @@ class FakeEngine:
         """See `Engine.container`."""
         await asyncio.sleep(0)
         box = self._find(ref)
-        return box.shown if box else None
+        if box is None or not box.shown.joined:
+            return box.shown if box else None
+        holder = await self.container(box.shown.joined)
+        if holder is None:
+            return box.shown
+        return replace(box.shown, ports=holder.ports, addresses=holder.addresses)
 
     async def create(self, name: str, config: Mapping[str, Any], *, platform: str | None = None) -> str:
         """See `Engine.create`."""
@@ -255,7 +260,8 @@ class FakeEngine:
         self._free(name)
         container = f"{next(self._numbers):012x}".ljust(64, "0")  # unlike in the part that is shown
         labels = {**image.labels, **(config.get("Labels") or {})}
-        shown = Container(container, name, image.id, labels, "created", changed=self.clock())
+        joined = (config.get("HostConfig") or {}).get("NetworkMode", "").partition("container:")[2]
+        shown = Container(container, name, image.id, labels, "created", changed=self.clock(), joined=joined)
         self._boxes[container] = _Box(shown, config)
         return container
 
@@ -264,6 +270,9 @@ class FakeEngine:
         box = self._box(container)
         if box.shown.running:
             return
+        holder = self._find(box.shown.joined)
+        if box.shown.joined and not (holder and holder.shown.running):
+            raise EngineError(f"cannot join network of a non running container: {box.shown.joined}", 409)
         addresses, ports = self._join(box), self._publish(box)
         program = self.programs.get(box.shown.image, Program())
         self.print(box.shown.id, *program.lines)

@@ -29,6 +29,7 @@ class ComposeContainer:
     project: str
     engine: Engine
     observer: Observer
+    spare_network: bool = True  # as `deploy.sandbox` has it
 
     @property
     def name(self) -> str:
@@ -82,12 +83,30 @@ class ComposeContainer:
         """The platform that the compose file asks for."""
         return self.spec.platform or None
 
-    def config(self, image: str, publish: Published, extra_labels: Mapping[str, str]) -> Mapping[str, Any]:
+    @property
+    def sandboxed(self) -> bool:
+        """Whether a spare container may hold its network.
+
+        Nobody else may look for it by name meanwhile: on the network of a spare one nobody listens yet.
+        """
+        project, spec = self.compose_project, self.spec
+        shared = bool(project.others) or any(network.external for network in project.networks.values())
+        return self.spare_network and self.network is None and not shared and compose.may_join(spec)
+
+    def config(
+        self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = ""
+    ) -> Mapping[str, Any]:
         """The Engine API's body for creating it; ports other than TCP are published as the file says."""
         own = compose.compose_labels(self.compose_project, self.spec, config_hash=self.digest, image_id=image)
-        return compose.container_config(
+        body = compose.container_config(
             self.spec, image=image, name=self.name, publish=publish, labels={**own, **extra_labels}
         )
+        return compose.joined(body, joins) if joins else body
+
+    def sandbox(self, image: str, publish: Published, own_labels: Mapping[str, str]) -> Mapping[str, Any]:
+        """The body for a container that only holds the network."""
+        body = compose.container_config(self.spec, image=image, name=self.name, publish=publish, labels={})
+        return compose.holder(body, own_labels)
 
     async def created(self, container: str) -> None:
         """Attach it to the networks after the first, which creating it took."""

@@ -72,7 +72,9 @@ def fit(
     `fronts` are those that there are already: the ones whose addresses stay are used again.
     """
     recipe = recipe_of(spec, settings, site.project)
-    container = ComposeContainer(compose_project, spec, site.project, site.engine, site.observer)
+    container = ComposeContainer(
+        compose_project, spec, site.project, site.engine, site.observer, settings.deploy.sandbox
+    )
     front = settings.deploy.strategy == "front"
     watch = settings.watch
     return Fit(

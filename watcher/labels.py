@@ -17,6 +17,8 @@ REVISION = "watcher.revision"  # on containers only: on an image it would give e
 CONFIG = "watcher.config"  # digest over how the container was told to run
 
 FINAL, BUILDER, APP = "final", "builder", "app"
+SANDBOX = "sandbox"  # kind of a container that only holds a network
+SANDBOX_NAME = "watcher-net-"  # what its name begins with
 
 
 def project_id(root: Path) -> str:
@@ -34,6 +36,16 @@ def image(project: str, service: str, kind: str) -> dict[str, str]:
 def app(project: str, service: str, revision: str) -> dict[str, str]:
     """Labels of a container that runs the service."""
     return {PROJECT: project, SERVICE: service, KIND: APP, REVISION: revision}
+
+
+def sandbox(project: str, service: str) -> dict[str, str]:
+    """Labels of a container that only holds a network for one that runs the service."""
+    return {PROJECT: project, SERVICE: service, KIND: SANDBOX}
+
+
+def sandboxes(project: str, service: str) -> tuple[str, ...]:
+    """Filter values that find the containers that only hold a network for the service."""
+    return tuple(f"{key}={value}" for key, value in sandbox(project, service).items())
 
 
 def selector(project: str, service: str) -> tuple[str, ...]:

@@ -321,6 +321,31 @@ async def test_a_network_that_does_not_exist_is_refused_at_the_start_at_the_late
         await connect_and_start()
 
 
+async def test_a_container_that_joins_another_is_reached_where_that_one_is(world: World) -> None:
+    config = await world.add_program(None, [])
+    bindings = {"9000/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}
+    plain = config.get("HostConfig", {})
+    publishing = {
+        **config,
+        "ExposedPorts": {"9000/tcp": {}},
+        "HostConfig": {**plain, "PortBindings": bindings},
+    }
+    holder = await created(world, publishing, "holder")
+    box = await created(world, {**config, "HostConfig": {**plain, "NetworkMode": f"container:{holder}"}})
+    with pytest.raises(EngineError):
+        await world.engine.start(box)
+    await world.engine.start(holder)
+    await world.engine.start(box)
+    found, held = await until(world, box, "running"), await until(world, holder, "running")
+    assert (found.joined, held.joined) == (holder, "")
+    assert found.ports == held.ports
+    assert found.ports["9000/tcp"][0][0] == "127.0.0.1"
+    await world.engine.remove(holder)
+    left = await world.engine.container(box)
+    assert left
+    assert left.ports == {}
+
+
 async def test_a_volume_may_be_asked_for_twice(world: World) -> None:
     for _ in range(2):
         await world.engine.ensure_volume({"Name": f"vol-{world.run}", "Labels": {RUN: world.run}})

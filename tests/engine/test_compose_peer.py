@@ -77,13 +77,13 @@ volumes: {data: {}}
 class Stage:
     """A project in a folder, and its service deployed as the daemon does it."""
 
-    def __init__(self, folder: Path, engine: DockerEngine) -> None:
+    def __init__(self, folder: Path, engine: DockerEngine, text: str = TEXT) -> None:
         self.name = f"peer-{uuid.uuid4().hex[:8]}"
         self.folder, self.engine = folder, engine
         self.front, self.told = NotedFront(), list[Event]()
         (folder / "Dockerfile").write_text("FROM alpine\n")
         self.file = folder / "docker-compose.yml"
-        self.file.write_text(TEXT.replace("NAME", self.name))
+        self.file.write_text(text.replace("NAME", self.name))
         self.deployer = self.make()
 
     def make(self) -> ContainerDeployer:

@@ -34,8 +34,10 @@ class Told(Recipe):
         self.command: list[str] = []
         self.host: dict[str, Any] = {}
 
-    def config(self, image: str, publish: Published, extra_labels: Mapping[str, str]) -> Mapping[str, Any]:
-        body = dict(super().config(image, publish, extra_labels))
+    def config(
+        self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = ""
+    ) -> Mapping[str, Any]:
+        body = dict(super().config(image, publish, extra_labels, joins))
         body |= {"Cmd": self.command, "ExposedPorts": {f"{port}/tcp": {} for port in self.ports}}
         body["HostConfig"] = {**body["HostConfig"], **self.host}
         return body

@@ -4,7 +4,15 @@ What is not understood is refused with its name and place, never dropped in sile
 the compose file and the files it names; `container_config` and the rest are pure.
 """
 
-from watcher.compose.container import config_digest, container_config, further_networks, published
+from watcher.compose.container import (
+    config_digest,
+    container_config,
+    further_networks,
+    holder,
+    joined,
+    may_join,
+    published,
+)
 from watcher.compose.load import FILE_NAMES, find_compose_file, find_overrides, load
 from watcher.compose.needs import check_api, needs
 from watcher.compose.objects import compose_labels, network_config, volume_config
@@ -46,7 +54,10 @@ __all__ = [
     "find_compose_file",
     "find_overrides",
     "further_networks",
+    "holder",
+    "joined",
     "load",
+    "may_join",
     "needs",
     "network_config",
     "published",

@@ -86,6 +86,54 @@ def container_config(
     return body
 
 
+def joined(body: Mapping[str, Any], other: str) -> dict[str, Any]:
+    """The body of a container, as one that shares the network of the container `other`.
+
+    What belongs to a network cannot be said of it (moby, runconfig/hostconfig_unix.go).
+    """
+    host = {**body["HostConfig"], "NetworkMode": f"container:{other}", "PortBindings": {}}
+    dropped = ("NetworkingConfig", "ExposedPorts")
+    return {**{key: value for key, value in body.items() if key not in dropped}, "HostConfig": host}
+
+
+def holder(body: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+    """From the body of a container, one that does nothing but hold its network, published as it is."""
+    network = {key: body["HostConfig"][key] for key in ("NetworkMode", "PortBindings")}
+    return {
+        "Image": body["Image"],
+        "Entrypoint": ["sleep"],
+        "Cmd": ["2147483647"],  # seconds: busybox knows no word for ever in all its versions
+        "Healthcheck": {"Test": ["NONE"]},
+        "Labels": dict(labels),
+        "ExposedPorts": body["ExposedPorts"],
+        "HostConfig": network,
+        "NetworkingConfig": body["NetworkingConfig"],
+    }
+
+
+def may_join(spec: ServiceSpec) -> bool:
+    """Whether its containers may share the network of one that was made before, with nothing lost.
+
+    A name or an address of its own, and what is said about resolving names, would be the other's.
+    """
+    names = (
+        spec.hostname,
+        spec.domainname,
+        spec.uts,
+        spec.dns,
+        spec.dns_opt,
+        spec.dns_search,
+        spec.extra_hosts,
+    )
+    plain = len(spec.networks) == 1 and not any(
+        each.ipv4_address or each.ipv6_address or each.link_local_ips or each.driver_opts
+        for each in spec.networks
+    )
+    tcp = all(port.protocol == "tcp" for port in spec.ports)
+    net = any(name.startswith("net.") for name in spec.sysctls)
+    return plain and tcp and not net and not any(names) and not spec.network_mode
+
+
 def published(spec: ServiceSpec) -> dict[int, tuple[tuple[str, int], ...]]:
     """Where the file publishes TCP ports: container port → (address, port); an empty address means all of the
     host's, port 0 any free one.

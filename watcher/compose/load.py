@@ -147,6 +147,7 @@ class _Loading:
             files=tuple(self._files.seen),
             config_files=self._paths,
             warnings=tuple(self._warnings),
+            others=tuple(name for name in self._definitions.names("services") if name != wanted),
         )
 
     # Which project, which service.

@@ -302,6 +302,7 @@ class ComposeProject:
     files: tuple[Path, ...]
     config_files: tuple[Path, ...]
     warnings: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()  # names of all other services in the file, needed or not
 
     @property
     def service(self) -> ServiceSpec:

@@ -15,6 +15,14 @@ from watcher.front import Front
 from watcher.observe import InternalError, Observer
 
 
+async def remove(engine: Engine, container: str) -> None:
+    """Remove a container, and with it the one that held its network for it."""
+    found = await engine.container(container)
+    await engine.remove(container)
+    if found and found.joined:
+        await engine.remove(found.joined)
+
+
 class Background:
     """Drains and removes the old containers of one service."""
 
@@ -71,7 +79,7 @@ class Background:
             await self.drain(old)
             with contextlib.suppress(EngineError, EngineUnavailable):
                 await self._engine.stop(old.id, self._recipe.stop_timeout)
-                await self._engine.remove(old.id)
+                await remove(self._engine, old.id)
         finally:
             self._retiring.discard(old.id)
 
@@ -84,7 +92,7 @@ class Background:
 
     async def _discard(self, container: str) -> None:
         with contextlib.suppress(EngineError, EngineUnavailable):
-            await self._engine.remove(container)
+            await remove(self._engine, container)
 
     async def done(self) -> None:
         """Return when nothing is under way any more."""

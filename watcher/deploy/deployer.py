@@ -19,8 +19,9 @@ from dataclasses import replace
 from watcher import labels
 from watcher.deploy import found as finds
 from watcher.deploy import names, ready
-from watcher.deploy.background import Background
+from watcher.deploy.background import Background, remove
 from watcher.deploy.model import ContainerRecipe, Live, Phases, Policy, Published, backends
+from watcher.deploy.spare import Spares
 from watcher.diagnose import container_failure
 from watcher.engine import Container, Engine, EngineError, EngineEvent
 from watcher.errors import EngineUnavailable, UserError
@@ -49,6 +50,7 @@ class ContainerDeployer:
         self._engine, self._fronts, self._observer = engine, fronts, observer
         self._on_lost, self._on_rolled_back = on_lost, on_rolled_back
         self._background = Background(recipe, engine=engine, fronts=fronts, policy=policy, observer=observer)
+        self._spares = Spares(engine)
         # Who is live changes under this lock only, so that what is told of it is told in its order.
         self._turn = asyncio.Lock()
         self._live: Live | None = None
@@ -56,7 +58,7 @@ class ContainerDeployer:
         self._previous: Live | None = None
         self._lost: Live | None = None  # was live and ended by itself; goes once another one is live
         self._soaking: asyncio.Task[None] | None = None
-        self._deploying = False
+        self._deploying = self._closing = False
         self._candidates: set[str] = set()
         self._unfit: set[str] = set()
 
@@ -119,6 +121,16 @@ class ContainerDeployer:
             raise
         finally:
             self._candidates, self._deploying = set(), False
+            self._make_spare(image)
+
+    @property
+    def _loopback(self) -> Published:
+        """Where a container behind the front is published."""
+        return dict.fromkeys(self.recipe.ports, (("127.0.0.1", 0),))
+
+    def _make_spare(self, image: str) -> None:
+        if self._fronts and not self._closing:
+            self._background.spawn(self._spares.make(self.recipe, image, self._loopback))
 
     async def _replace(self, revision: str, image: str) -> Deployed:
         clock = Phases()
@@ -159,15 +171,16 @@ class ContainerDeployer:
         recipe = self.recipe
         publish: Published = recipe.published
         if self._fronts:
-            publish = {} if recipe.network else dict.fromkeys(recipe.ports, (("127.0.0.1", 0),))
+            publish = {} if recipe.network else self._loopback
         extra = labels.app(recipe.project, recipe.service, revision) | {labels.CONFIG: recipe.digest}
         name, container = names.candidate(recipe, revision), ""
         try:
             await names.free(self._engine, recipe, name, self.needed)
-            container = await self._engine.create(
-                name, recipe.config(image, publish, extra), platform=recipe.platform
-            )
-            await recipe.created(container)
+            container = await self._create_joined(name, image, extra)
+            if not container:
+                body = recipe.config(image, publish, extra)
+                container = await self._engine.create(name, body, platform=recipe.platform)
+                await recipe.created(container)
         except BaseException as error:
             if container:
                 await self._background.discard(container)
@@ -177,6 +190,21 @@ class ContainerDeployer:
             raise
         clock.mark("create")
         return container
+
+    async def _create_joined(self, name: str, image: str, extra: Mapping[str, str]) -> str:
+        """A container that joins the network made ready beforehand; empty when there is none to join."""
+        spare = await self._spares.take(self.recipe) if self._fronts else ""
+        if not spare:
+            return ""
+        try:
+            body = self.recipe.config(image, {}, extra, joins=spare)
+            return await self._engine.create(name, body, platform=self.recipe.platform)
+        except EngineError:
+            await self._background.discard(spare)
+            return ""
+        except BaseException:
+            await self._background.discard(spare)
+            raise
 
     async def _bring_up(self, candidate: str, revision: str, image: str, clock: Phases) -> Live:
         """Start it and wait until it answers; raises UserError with its last lines."""
@@ -270,6 +298,10 @@ class ContainerDeployer:
 
     async def take(self, event: EngineEvent) -> None:
         """Something happened to a container of this project; raises EngineUnavailable."""
+        if event.attributes.get(labels.KIND) == labels.SANDBOX:
+            if event.action == "die":  # of the network that the live one uses, it may be
+                await self.check()
+            return
         if not self._is_live(event.container):
             return
         if event.action in ("die", "start"):
@@ -303,6 +335,8 @@ class ContainerDeployer:
             found = await self._engine.container(live.id)
             if found is None or not found.running:
                 await self._gone("the container ended", found)
+            elif found.joined and not found.ports and live.backends:
+                await self._gone("the container that holds its network ended", found)
             elif backends(self.recipe, found, live.revision, live.backends) != live.backends:
                 await self._follow(live)
             elif found.name != self.recipe.name:
@@ -311,6 +345,10 @@ class ContainerDeployer:
     async def _check_quietly(self) -> None:
         with contextlib.suppress(EngineUnavailable):  # who notices that calls `check` when it is back
             await self.check()
+
+    async def _tidy_quietly(self) -> None:
+        with contextlib.suppress(EngineUnavailable):
+            await self.tidy()
 
     async def _follow(self, live: Live) -> None:
         """Somebody else restarted the live container: its loopback ports are new ones."""
@@ -338,6 +376,8 @@ class ContainerDeployer:
         self._live = previous if self._beside else None
         self._point_fronts()
         failure = await ready.why(self._engine, live.id, found, summary)
+        if found is None:  # it cannot say any more which container held its network
+            self._background.spawn(self._tidy_quietly())
         if previous is None:
             # Whether it is started again is decided by the loop, not by the engine's restart policy.
             with contextlib.suppress(EngineError, EngineUnavailable):
@@ -404,6 +444,8 @@ class ContainerDeployer:
             else:
                 self._lost = await finds.stopped(self._engine, self.recipe)
         await self.tidy()
+        if self._live:
+            self._make_spare(self._live.image)
         return self.live
 
     async def tidy(self) -> None:
@@ -411,28 +453,38 @@ class ContainerDeployer:
         was away. Raises EngineUnavailable.
         """
         async with self._turn:
+            used = set(self._spares.ids)
             for item in await finds.ours(self._engine, self.recipe):
                 # What a deploy under way has just made may not be known yet.
-                if item.id not in self.needed and not self._deploying:
+                if item.id in self.needed or self._deploying:
+                    found = await self._engine.container(item.id)
+                    used.add(found.joined if found else "")
+                else:
+                    await self._background.discard(item.id)
+            for item in await finds.sandboxes(self._engine, self.recipe):
+                if item.id not in used and not (self._deploying or self._spares.busy):
                     await self._background.discard(item.id)
 
     async def clear_the_way(self) -> None:
         """Remove containers of this service that publish the ports themselves, which the front will own."""
         for item in await finds.misfits(self._engine, self.recipe, behind_front=bool(self._fronts)):
             await self._engine.stop(item.id, self.recipe.stop_timeout)
-            await self._engine.remove(item.id)
+            await remove(self._engine, item.id)
 
     async def close(self, *, stop: bool) -> None:
         """End background work; with `stop` the live container too. Old containers are removed either way."""
+        self._closing = True
         self._keep(None)
         if self._lost:
             self._background.retire(self._lost)
             self._lost = None
         await self._background.done()
+        await self._spares.close()
         if stop and (live := self._live):
             self._live = None
             try:
                 await self._engine.stop(live.id, self.recipe.stop_timeout)
-                await self._engine.remove(live.id)
+                await remove(self._engine, live.id)
             except (EngineError, EngineUnavailable) as error:
                 self._warn(f"the live container could not be stopped: {error}")
+        await self._tidy_quietly()  # a network whose container somebody else removed

@@ -15,6 +15,11 @@ async def ours(engine: Engine, recipe: ContainerRecipe) -> list[Container]:
     return await engine.containers(labels=labels.selector(recipe.project, recipe.service))
 
 
+async def sandboxes(engine: Engine, recipe: ContainerRecipe) -> list[Container]:
+    """All containers that only hold a network for one of the service."""
+    return await engine.containers(labels=labels.sandboxes(recipe.project, recipe.service))
+
+
 async def misfits(engine: Engine, recipe: ContainerRecipe, *, behind_front: bool) -> list[Container]:
     """Running ones that are published in the other strategy's way."""
     details = [await engine.container(item.id) for item in await ours(engine, recipe)]

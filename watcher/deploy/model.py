@@ -66,8 +66,19 @@ class ContainerRecipe(Protocol):
         """The platform to create it for; None for the engine's own."""
         ...
 
-    def config(self, image: str, publish: Published, extra_labels: Mapping[str, str]) -> Mapping[str, Any]:
-        """The Engine API's body for creating it."""
+    @property
+    def sandboxed(self) -> bool:
+        """Whether its network may be made ready beforehand, and shared with a spare container."""
+        ...
+
+    def config(
+        self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = ""
+    ) -> Mapping[str, Any]:
+        """The Engine API's body for creating it; `joins` is the container whose network it is to share."""
+        ...
+
+    def sandbox(self, image: str, publish: Published, own_labels: Mapping[str, str]) -> Mapping[str, Any]:
+        """The body for a spare container that does nothing but hold the network."""
         ...
 
     async def prepare(self) -> None:

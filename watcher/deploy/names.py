@@ -54,7 +54,7 @@ async def free(engine: Engine, recipe: ContainerRecipe, name: str, in_use: Colle
     if found.id in in_use:
         await _step_aside(engine, recipe, found.id)
     else:
-        await engine.remove(found.id)
+        await engine.remove(found.id)  # a network that was held for it is found by its labels
 
 
 async def take(engine: Engine, recipe: ContainerRecipe, live: str, tell: Callable[[str], None]) -> None:

@@ -88,6 +88,11 @@ def listed_container(raw: Mapping[str, Any]) -> Container:
     )
 
 
+def _joined(raw: Mapping[str, Any]) -> str:
+    kind, _, other = ((raw.get("HostConfig") or {}).get("NetworkMode") or "").partition(":")
+    return other if kind == "container" else ""
+
+
 def container(raw: Mapping[str, Any]) -> Container:
     """From GET /containers/{id}/json."""
     state, network = raw["State"], raw.get("NetworkSettings") or {}
@@ -112,6 +117,7 @@ def container(raw: Mapping[str, Any]) -> Container:
             if item.get("IPAddress")
         },
         healthcheck=tuple((raw["Config"].get("Healthcheck") or {}).get("Test") or ()),
+        joined=_joined(raw),
         changed=max(
             seconds(raw.get("Created", 0)),
             seconds(state.get("StartedAt", 0)),

@@ -10,6 +10,7 @@ import contextlib
 import ssl
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 import docker
@@ -242,9 +243,13 @@ class DockerEngine:
     async def container(self, ref: str) -> Container | None:
         """See `Engine.container`."""
         try:
-            return convert.container(await self._call(self._client.inspect_container, ref))
+            found = convert.container(await self._call(self._client.inspect_container, ref))
         except docker.errors.NotFound:
             return None
+        if not found.joined:
+            return found
+        holder = await self.container(found.joined)
+        return replace(found, ports=holder.ports, addresses=holder.addresses) if holder else found
 
     async def create(self, name: str, config: Mapping[str, Any], *, platform: str | None = None) -> str:
         """See `Engine.create`."""

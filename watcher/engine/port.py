@@ -91,6 +91,7 @@ class Container:
     addresses: Mapping[str, str] = field(default_factory=dict)  # network name -> IP address
     healthcheck: tuple[str, ...] = ()
     changed: float = 0.0
+    joined: str = ""  # id of the container whose network it shares; ports and addresses are that one's
 
     @property
     def running(self) -> bool:

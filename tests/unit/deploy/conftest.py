@@ -17,10 +17,11 @@ def pytest_asyncio_loop_factories(
     return {"virtual": VirtualLoop}
 
 
-@pytest.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    """An engine in memory, and one service behind the front."""
+@pytest.fixture(params=[False, True], ids=["own-network", "spare-network"])
+async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """An engine in memory, and one service behind the front; its network is made ready beforehand, or not."""
     made = World()
+    made.recipe.sandboxed = request.param
     monkeypatch.setattr(probe, "http", made.answer)
     yield made
     await made.end()

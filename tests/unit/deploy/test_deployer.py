@@ -425,7 +425,7 @@ async def test_one_that_publishes_the_port_itself_makes_way_for_the_front(recrea
     before.kill()
     world.fronts = True
     after = await world.begin()
-    assert await world.mine() == []
+    await world.nothing_left()
     assert after.deployer.live is None
     await world.good("one")
     await world.hold()
@@ -437,7 +437,7 @@ async def test_the_end_leaves_nothing(world: World) -> None:
     await world.good("one")
     await world.good("two")
     await daemon.stop()
-    assert await world.mine() == []
+    await world.nothing_left()
     await world.untouched()
 
 
@@ -448,7 +448,7 @@ async def test_the_end_leaves_no_lost_container_either(world: World) -> None:
     world.engine.end(container, 1)
     await world.settle()
     await daemon.stop()
-    assert await world.mine() == []
+    await world.nothing_left()
 
 
 async def test_the_end_may_leave_the_live_one(world: World) -> None:

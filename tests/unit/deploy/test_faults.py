@@ -95,7 +95,7 @@ async def test_an_engine_that_goes_away_at_any_call_leaves_nothing_behind(
         assert await world.serving() == "last"
         await daemon.stop()
         await world.hold()
-        assert await world.mine() == []
+        await world.nothing_left()
         met += bool(hit)
         if not hit:
             break
@@ -132,7 +132,7 @@ async def test_a_daemon_killed_at_any_call_leaves_its_successor_one_container(
         assert await world.named() == {NAME: "running"}
         assert await world.serving() == "last"
         await after.stop()
-        assert await world.mine() == []
+        await world.nothing_left()
         met += killed
         if not killed:
             break

@@ -44,11 +44,16 @@ class Histories(RuleBasedStateMachine):
         assert self.world.daemon
         return self.world.daemon
 
-    @initialize(fronts=st.booleans(), exclusive=st.booleans(), soak=st.sampled_from([0.0, 3.0, 600.0]))
-    def begin(self, fronts: bool, exclusive: bool, soak: float) -> None:
+    @initialize(
+        fronts=st.booleans(),
+        kind=st.sampled_from(["plain", "exclusive", "sandboxed"]),
+        soak=st.sampled_from([0.0, 3.0, 600.0]),
+    )
+    def begin(self, fronts: bool, kind: str, soak: float) -> None:
         async def begin() -> None:
             self.world = World(fronts=fronts)
-            self.world.recipe.exclusive = exclusive
+            self.world.recipe.exclusive = kind == "exclusive"
+            self.world.recipe.sandboxed = kind == "sandboxed"
             self.world.policy = type(self.world.policy)(startup_timeout=5.0, soak=soak, drain=1.0)
             await self.world.begin()
 
@@ -124,6 +129,17 @@ class Histories(RuleBasedStateMachine):
 
         self.run(meddle())
 
+    @rule(how=st.sampled_from(["end", "remove"]))
+    def somebody_meddles_with_the_networks(self, how: str) -> None:
+        async def meddle() -> None:
+            for holder in await self.world.holders():
+                if how == "remove":
+                    await self.world.engine.remove(holder.id)
+                elif holder.running:
+                    self.world.engine.end(holder.id, 137)
+
+        self.run(meddle())
+
     @rule(name=st.sampled_from([NAME, f"{NAME}.other", "other"]))
     def a_stranger_comes(self, name: str) -> None:
         async def come() -> None:
@@ -188,10 +204,7 @@ class Histories(RuleBasedStateMachine):
             await self._answered()
             await self.world.untouched()
             live = self.daemon.deployer.container
-            healthy = [
-                box for box in await self.world.mine() if box.running and box.image not in self.world.silent
-            ]
-            assert (live is not None) == bool(healthy)
+            assert (live is not None) == any(map(self.world.healthy, await self.world.mine()))
             if live:
                 assert await self.world.serving() == live.revision
                 assert self.daemon.deployer.lost is None
@@ -203,7 +216,7 @@ class Histories(RuleBasedStateMachine):
             await self.world.settle(1000.0)
             await self.world.hold()
             await self.daemon.stop()
-            assert await self.world.mine() == [], "something is left behind"
+            await self.world.nothing_left()
             await self.world.untouched()
             await self.world.end()
 

@@ -35,12 +35,18 @@ class Recipe:
     network: str | None = None
     platform: str | None = None
     prepared: int = 0
+    sandboxed: bool = False
 
     @property
     def published(self) -> Published:
         return dict.fromkeys(self.ports, (("127.0.0.1", HOST_PORT),))
 
-    def config(self, image: str, publish: Published, extra_labels: Mapping[str, str]) -> Mapping[str, Any]:
+    def config(
+        self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = ""
+    ) -> Mapping[str, Any]:
+        if joins:
+            host = {"NetworkMode": f"container:{joins}"}
+            return {"Image": image, "Labels": dict(extra_labels), "HostConfig": host}
         bindings = {
             f"{port}/tcp": [{"HostIp": host, "HostPort": str(number or "")} for host, number in bound]
             for port, bound in publish.items()
@@ -48,6 +54,9 @@ class Recipe:
         if self.exclusive:
             bindings["53/udp"] = [{"HostIp": "", "HostPort": "53"}]
         return {"Image": image, "Labels": dict(extra_labels), "HostConfig": {"PortBindings": bindings}}
+
+    def sandbox(self, image: str, publish: Published, own_labels: Mapping[str, str]) -> Mapping[str, Any]:
+        return {**self.config(image, publish, own_labels), "Entrypoint": ["sleep"]}
 
     async def prepare(self) -> None:
         self.prepared += 1
@@ -251,6 +260,14 @@ class World:
         found = [await self.engine.container(item.id) for item in listed]
         return [item for item in found if item]
 
+    async def nothing_left(self) -> None:
+        assert await self.mine() == []
+        assert await self.holders() == []
+
+    async def holders(self) -> list[Container]:
+        """Our containers that only hold a network."""
+        return await self.engine.containers(labels=labels.sandboxes(self.recipe.project, self.recipe.service))
+
     async def named(self) -> dict[str, str]:
         """Our containers: name → state."""
         return {item.name: item.state for item in await self.mine()}
@@ -278,11 +295,18 @@ class World:
         await self.untouched()
         mine, live, lost = await self.mine(), self.daemon.deployer.container, self.daemon.deployer.lost
         kept = {item.id for item in (live, lost) if item}
+        holders = {item.id for item in await self.holders()}
+        spare = holders - {item.joined for item in mine}
+        assert len(spare) <= 1, "more than the one spare network"
         assert {item.id for item in mine} <= kept, "something is left behind"
-        healthy = [item for item in mine if item.running and item.image not in self.silent]
+        healthy = [item for item in mine if self.healthy(item)]
         if healthy:
             assert await self.serving() == healthy[0].labels[labels.REVISION], "it has not the traffic"
         assert (live is not None) == bool(healthy)
+
+    def healthy(self, box: Container) -> bool:
+        """Whether it runs, answers, and has a network."""
+        return box.running and box.image not in self.silent and bool(box.ports)
 
     async def untouched(self) -> None:
         for container, before in self.strangers.items():

@@ -1,0 +1,113 @@
+"""What a network made ready beforehand saves: the same deploys with `deploy.sandbox` on and off, in turn.
+
+    ./dev bench start [--rounds 15]
+
+A container of alpine's web server is deployed behind a front that only notes where it points, so that what is
+measured is the deploy: create, start, ready. The two ways take turns, so that the machine's moods hit both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from tests.unit.deploy.world import NotedFront
+from watcher import compose
+from watcher.container import ComposeContainer
+from watcher.deploy import ContainerDeployer, Policy
+from watcher.engine import DockerEngine
+from watcher.front import Front
+from watcher.observe import Event
+
+TEXT = """
+services:
+  app:
+    build: .
+    image: alpine:latest
+    command: busybox httpd -f -p 9000
+    init: true
+    environment: {TURN: "${TURN}"}
+    ports: ["9000"]
+"""
+PHASES = ("create", "start", "ready", "switch")
+
+
+class Way:
+    """One of the two ways, with a project of its own."""
+
+    def __init__(self, engine: DockerEngine, folder: Path, *, sandbox: bool) -> None:
+        self.engine, self.file, self.sandbox = engine, folder / "compose.yaml", sandbox
+        self.name = f"start-{uuid.uuid4().hex[:8]}"
+        self.file.write_text(TEXT)
+        self.rounds: list[Mapping[str, float]] = []
+        self.deployer = ContainerDeployer(
+            self.recipe(),
+            engine=engine,
+            fronts={9000: cast(Front, NotedFront())},
+            policy=Policy(soak=0.0, drain=0.0),
+            observer=self,
+            on_lost=self.notify,
+            on_rolled_back=self.notify,
+        )
+
+    def notify(self, event: Event) -> None:
+        """Nobody listens."""
+
+    def recipe(self) -> ComposeContainer:
+        project = compose.load(self.file, service="app", env={"COMPOSE_PROJECT_NAME": self.name, "TURN": "1"})
+        return ComposeContainer(project, project.service, self.name, self.engine, self, self.sandbox)
+
+    async def deploy(self, image: str, number: int) -> None:
+        begun = time.monotonic()
+        deployed = await self.deployer.deploy(f"{number:012x}", image)
+        self.rounds.append({**dict(deployed.phases), "all": time.monotonic() - begun})
+        await self.deployer._background.done()  # the old one is gone and the next network is ready
+
+    def report(self) -> str:
+        kept = self.rounds[2:]  # the first makes its own network whatever the setting
+        medians = [statistics.median(each[name] for each in kept) for name in (*PHASES, "all")]
+        shown = "  ".join(f"{value * 1000:8.0f}" for value in medians)
+        return f"{'on' if self.sandbox else 'off':>12}  {shown}"
+
+    async def clean(self) -> None:
+        await self.deployer.close(stop=True)
+        label = f"com.docker.compose.project={self.name}"
+        for network in self.engine._client.networks(filters={"label": label}):
+            self.engine._client.remove_network(network["Id"])
+
+
+async def main(rounds: int) -> None:
+    engine = await DockerEngine.open()
+    image = await engine.image("alpine:latest")
+    assert image
+    # Two names of one image: a deploy of the same one would replace nothing.
+    images = (image.id, "alpine:latest")
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+        ways = [Way(engine, Path(one), sandbox=False), Way(engine, Path(two), sandbox=True)]
+        try:
+            for number in range(rounds + 2):
+                for way in ways:
+                    await way.deploy(images[number % 2], number)
+        finally:
+            for way in ways:
+                await way.clean()
+            await engine.close()
+    print(f"medians of {rounds} deploys, milliseconds")
+    print(f"{'sandbox':>12}  {'  '.join(f'{name:>8}' for name in (*PHASES, 'all'))}")
+    for way in ways:
+        print(way.report())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=15)
+    asyncio.run(main(parser.parse_args().rounds))

@@ -1,0 +1,85 @@
+"""A network made ready beforehand: it is most of a container's start, and the same each time.
+
+A spare container that does nothing (as Kubernetes' pause container) holds the network, its aliases and the
+published loopback port; the next container of the service only joins it. One is made after each deploy, never
+on the way of one. What cannot live with it goes without: the recipe says so, or the engine does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from watcher import labels
+from watcher.deploy.model import ContainerRecipe, Published
+from watcher.engine import Engine, EngineError
+from watcher.errors import EngineUnavailable
+
+
+class Spares:
+    """Keeps one spare network ahead. It is used once, and goes with the container that used it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._ready: tuple[str, str] | None = None  # (id, digest of the recipe that it was made by)
+        self._making = asyncio.Lock()
+        self._unfit: set[str] = set()  # images without a program that sleeps, by id
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The spare's id, when there is one."""
+        return (self._ready[0],) if self._ready else ()
+
+    @property
+    def busy(self) -> bool:
+        """Whether one is being made, whose id is not known yet."""
+        return self._making.locked()
+
+    async def make(self, recipe: ContainerRecipe, image: str, publish: Published) -> None:
+        """Have one ready for the next deploy, if that is possible; never raises for the engine's sake."""
+        async with self._making:
+            if self._ready or not recipe.sandboxed or image in self._unfit:
+                return
+            name = f"{labels.SANDBOX_NAME}{secrets.token_hex(6)}"
+            body = recipe.sandbox(image, publish, labels.sandbox(recipe.project, recipe.service))
+            container = ""
+            try:
+                container = await self._engine.create(name, body, platform=recipe.platform)
+                await self._engine.start(container)
+                found = await self._engine.container(container)
+            except (EngineError, EngineUnavailable) as error:
+                if isinstance(error, EngineError):
+                    self._unfit.add(image)
+                await self._remove(container)
+                return
+            if found and found.running:
+                self._ready = (container, recipe.digest)
+            else:
+                self._unfit.add(image)
+                await self._remove(container)
+
+    async def take(self, recipe: ContainerRecipe) -> str:
+        """The spare, which is the caller's from now on; empty when there is none that fits."""
+        if self._ready is None:
+            return ""
+        (container, digest), self._ready = self._ready, None
+        found = await self._engine.container(container)
+        if recipe.sandboxed and digest == recipe.digest and found and found.running:
+            return container
+        await self._remove(container)
+        return ""
+
+    async def close(self) -> None:
+        """Remove the spare."""
+        async with self._making:
+            ready, self._ready = self._ready, None
+            if ready:
+                await self._remove(ready[0])
+
+    async def _remove(self, container: str) -> None:
+        if not container:
+            return
+        try:
+            await self._engine.remove(container)
+        except (EngineError, EngineUnavailable):
+            return  # found by its labels later
