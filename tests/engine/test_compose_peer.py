@@ -17,7 +17,7 @@ from typing import Any, cast
 import pytest
 
 from tests.unit.deploy.world import NotedFront
-from watcher import compose
+from watcher import compose, labels
 from watcher.container import ComposeContainer
 from watcher.deploy import ContainerDeployer, Policy
 from watcher.engine import DockerEngine
@@ -118,8 +118,10 @@ class Stage:
         await self.deployer.close(stop=True)
         api = self.engine._client
         mine: Any = {"label": [f"com.docker.compose.project={self.name}"]}
-        for item in api.containers(all=True, filters=mine):
-            api.remove_container(item["Id"], force=True, v=True)
+        ours: Any = {"label": [f"{labels.PROJECT}={self.name}"]}
+        for filters in (mine, ours):
+            for item in api.containers(all=True, filters=filters):
+                api.remove_container(item["Id"], force=True, v=True)
         for item in api.networks(filters=mine):
             api.remove_network(item["Id"])
         for item in api.volumes(filters=mine)["Volumes"] or ():
