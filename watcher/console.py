@@ -299,7 +299,9 @@ class Console:
                 f"stale: {short(service.live.revision)} keeps answering until the next good save", "yellow"
             )
         elif service and not service.live:
-            self._more("nothing answers until the next good save", "yellow")
+            again = isinstance(event, ContainerLost)
+            what = "it is started again" if again else "the next good save"
+            self._more(f"nothing answers until {what}", "yellow")
         if event.service not in self._broken:
             self._broken.add(event.service)
             self._ring()

@@ -126,6 +126,11 @@ def test_a_failed_deploy_gives_the_hint(story: Story) -> None:
     assert f"hint: {CRASH.hint}" in text
 
 
+def test_a_lost_container_is_said_to_be_started_again(story: Story) -> None:
+    story.cycle(1).tell(ContainerLost, revision=revision(1), container="c1", failure=CRASH)
+    assert "nothing answers until it is started again" in printed(story.events)
+
+
 @pytest.mark.parametrize(
     ("kind", "fields", "line"),
     [
