@@ -96,6 +96,20 @@ def test_an_environment_edit_goes_live(project: Project) -> None:
     assert "Hallo" in project.health()["greeting"]
 
 
+def test_what_does_not_alter_the_image_replaces_no_container(
+    project: Project, engine: docker.DockerClient
+) -> None:
+    before = engine.containers.get(f"{project.id}-box").id
+    for name in ("_envs/env_prod.yaml", "internal/notes/store_test.go", "README.md"):
+        file, revision = project.folder / name, project.status()["wanted"]["revision"]
+        mark = {".yaml": "# prod", ".go": "// test", ".md": "more"}[file.suffix]
+        file.write_text(file.read_text() + f"\n{mark}\n")
+        settled = project.wait()
+        assert settled["outcome"] == "live"
+        assert settled["revision"] != revision
+        assert engine.containers.get(f"{project.id}-box").id == before, name
+
+
 def test_a_tree_that_comes_back_is_live_without_a_build(project: Project) -> None:
     project.set_version("2.2.0")
     assert project.wait()["outcome"] == "live"
