@@ -45,7 +45,7 @@ def run(files: int, seconds: float, settle: float) -> None:
             assert project.wait()["outcome"] == "live", "".join(project.output)
             until(lambda: project.status()["images"].get("builder"), "the chores are done")
             time.sleep(settle)
-            assert project.process
+            assert project.process is not None
             pid = project.process.pid
             before, since = processor_seconds(pid), time.monotonic()
             time.sleep(seconds)
@@ -56,7 +56,7 @@ def run(files: int, seconds: float, settle: float) -> None:
             show("resident size of the daemon", megabytes(pid, "VmRSS"), "MB", "goal < 120")
             show("largest resident size of the daemon, build included", megabytes(pid, "VmHWM"), "MB")
         finally:
-            if project.process:
+            if project.process is not None:
                 project.stop()
             clean_up(client, project)
 
