@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from watcher.engine import (
     CacheRecord,
@@ -386,6 +386,11 @@ class FakeEngine:
     async def pull(self, ref: str, *, platform: str = "") -> None:
         """See `Engine.pull`; there is no registry."""
         raise EngineError(f"pull access denied for {ref}, repository does not exist", 404)
+
+    async def load(self, archive: BinaryIO) -> None:
+        """See `Engine.load`; the archives of tests hold nothing but tags, one a line."""
+        for tag in archive.read().decode().split():
+            self.add_image(tags=(tag,))
 
     async def ensure_network(self, config: Mapping[str, Any]) -> None:
         """See `Engine.ensure_network`."""

@@ -33,6 +33,8 @@ FIXED: tuple[tuple[str, ...], ...] = (
     ("project",),
     ("service",),
     ("engine",),
+    ("build", "buildkit"),
+    ("build", "buildkit_certs"),
     ("deploy", "strategy"),
     ("http",),
     ("plain",),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from watcher import configuration, labels
-from watcher.build import BuildkitLink
+from watcher.build import BuildkitLink, certificates
 from watcher.compose import ComposeProject, SecretSource, ServiceSpec
 from watcher.configuration import Configuration
 from watcher.engine import DockerEngine, Engine
@@ -58,6 +59,15 @@ def _lines(source: SecretSource) -> Iterator[str]:
     yield from (line.strip() for line in text.splitlines())
 
 
+def link_of(settings: Settings, engine: DockerEngine) -> BuildkitLink:
+    """The way to the BuildKit that the settings name, else to the engine's own; raises ConfigError."""
+    address, folder = settings.build.buildkit, settings.build.buildkit_certs
+    if address is None:
+        return BuildkitLink(engine.endpoint, engine, engine.tls)
+    certificates(folder)  # what cannot be used is said at once
+    return BuildkitLink(address, engine, partial(certificates, folder), standalone=True)
+
+
 @asynccontextmanager
 async def open_project(
     settings: Settings, observer: Masking, explain: Callable[[str], Unavailable]
@@ -73,7 +83,7 @@ async def open_project(
     lock = ProjectLock.take(settings.root, project_id)
     try:
         engine = await DockerEngine.open(settings.engine)
-        link = BuildkitLink(engine.endpoint, engine, engine.tls)
+        link = link_of(settings, engine)
         try:
             for text in project.warnings:
                 observer.notify(Notice(level="warning", text=text))

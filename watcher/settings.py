@@ -59,6 +59,10 @@ class BuildSettings(_Section):
     """Build arguments over those of the compose file."""
     target: str | None = None
     """Stage to build; the compose file's target, else the last stage."""
+    buildkit: Annotated[str | None, Field(pattern=r"^(unix:///|tcp://)[^\s]+$")] = None
+    """A buildkitd to build with, like unix:///run/buildkit/buildkitd.sock; default: the engine's own."""
+    buildkit_certs: Path | None = None
+    """Folder with ca.pem, cert.pem and key.pem, for a buildkitd at tcp:// that wants TLS."""
     max_cancels: Annotated[int, Field(ge=1)] = 3
     """After so many cancelled builds in a row one build may finish, so that a busy writer starves nobody."""
     max_wait: Seconds = 10.0

@@ -148,6 +148,23 @@ async def test_a_compile_error_is_compiled_once(bench: Bench) -> None:
         assert bench.compiled == [False]
 
 
+async def test_a_comment_that_does_not_change_the_program_gives_the_same_image(bench: Bench) -> None:
+    """So it is not deployed again. One in the main package does change it: go notes its source's hash."""
+    (bench.root / "greet").mkdir()
+    main = 'package main\n\nimport "example.test/x/greet"\n\nfunc main() {{ println(greet.Text) }}\n'
+    bench.write("greet/greet.go", 'package greet\n\nconst Text = "hello"\n')
+    first = await bench.save(main.format())
+    bench.write("greet/greet.go", 'package greet\n\nconst Text = "hello" // a word\n')
+    assert await bench.save(main.format()) == first
+    assert bench.compiled == [True]
+    bench.write("greet/greet.go", 'package greet\n\nconst Text = "hi"\n')
+    other = await bench.save(main.format())
+    assert other != first
+    bench.write("greet/greet.go", 'package greet\n\nconst Text = "hello"\n')
+    assert await bench.save(main.format()) == first  # back again, without a build
+    assert bench.compiled == []
+
+
 async def test_a_file_that_needs_its_modules_in_a_layer_builds_and_is_left_alone_in_the_end(
     bench: Bench,
 ) -> None:

@@ -7,7 +7,7 @@
 """
 
 from watcher.build.builder import ImageBuilder
-from watcher.build.link import BuildkitLink
+from watcher.build.link import BuildkitLink, certificates
 from watcher.build.recipe import Recipe, full_reference
 from watcher.build.texts import STAND_IN_LABEL, c_inputs, config_of
 
@@ -17,6 +17,7 @@ __all__ = [
     "ImageBuilder",
     "Recipe",
     "c_inputs",
+    "certificates",
     "config_of",
     "full_reference",
 ]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from watcher import dockerfile as dockerfiles
@@ -20,6 +22,7 @@ from watcher.build.recipe import Recipe, full_reference
 from watcher.build.steps import StepCounter, own_words
 from watcher.build.texts import Text, Texts, modules, written
 from watcher.buildkit import (
+    Client,
     ConnectError,
     ContextChanged,
     Credentials,
@@ -257,6 +260,8 @@ class ImageBuilder:
                         limit.reschedule(lookups.until)
                     on_progress(event)
 
+                if self._link.standalone:
+                    return await self._load(client, request, take)
                 return (await client.solve(request, take)).image_id
         except TimeoutError as error:
             if not limit.expired():
@@ -265,6 +270,17 @@ class ImageBuilder:
             raise UserError(base_failure(lookups.pending, why)) from error
         except ConnectError as error:
             raise EngineUnavailable(f"the connection to BuildKit was lost: {error}") from error
+
+    async def _load(self, client: Client, request: SolveRequest, take: Callable[[Progress], None]) -> str:
+        """Build on a buildkitd, and take the image over into the engine; its id there."""
+        with tempfile.TemporaryFile(prefix="watcher-") as archive:
+            await client.solve(replace(request, exporter="docker", output=archive), take)
+            archive.seek(0)
+            await self._engine.load(archive)
+        image = await self._engine.image(request.names[0])
+        if image is None:
+            raise EngineError(f"{request.names[0]} is gone, although it was loaded")
+        return image.id
 
     def _credentials(self, loop: asyncio.AbstractEventLoop, host: str) -> Credentials | None:
         """The login for a registry; called in a thread of BuildKit's client."""

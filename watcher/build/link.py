@@ -6,10 +6,11 @@ import asyncio
 import re
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 from watcher.buildkit import Client, ConnectError
 from watcher.engine import Engine
-from watcher.errors import EngineUnavailable
+from watcher.errors import ConfigError, EngineUnavailable
 
 # `RUN --network` came with BuildKit 0.9, and that with Engine 23 (20.10 has 0.8).
 _BUILDKIT = (0, 9)
@@ -17,13 +18,22 @@ _ENGINE = (23, 0)
 
 
 class BuildkitLink:
-    """The connection to the engine's BuildKit, made when needed and made again when it was lost."""
+    """The connection to BuildKit, made when needed and made again when it was lost.
+
+    `standalone`: it is a buildkitd beside the engine, whose images have to be loaded into the engine.
+    """
 
     def __init__(
-        self, address: str, engine: Engine, tls: Callable[[], ssl.SSLContext | None] = lambda: None
+        self,
+        address: str,
+        engine: Engine,
+        tls: Callable[[], ssl.SSLContext | None] = lambda: None,
+        *,
+        standalone: bool = False,
     ) -> None:
         """`tls` makes a context for each connection; None: it is not encrypted."""
         self._address, self._engine, self._tls = address, engine, tls
+        self.standalone = standalone
         self._client: Client | None = None
         self._lock = asyncio.Lock()
         self._networks: bool | None = None
@@ -48,7 +58,7 @@ class BuildkitLink:
         if self._networks is None:
             versions = [each.version for each in await client.workers()]
             known = _at_least(versions[0], _BUILDKIT) if versions else None
-            if known is None:
+            if known is None and not self.standalone:
                 known = _at_least((await self._engine.info()).version, _ENGINE)
             self._networks = known is not False
         return self._networks
@@ -71,3 +81,16 @@ def _at_least(version: str, wanted: tuple[int, int]) -> bool | None:
     if match is None or (found := (int(match[1]), int(match[2]))) == (0, 0):
         return None
     return found >= wanted
+
+
+def certificates(folder: Path | None) -> ssl.SSLContext | None:
+    """A new context with a folder's ca.pem, cert.pem and key.pem, None without one. Raises ConfigError."""
+    if folder is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=folder / "ca.pem")
+        context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    except OSError as error:
+        rule = f"must hold ca.pem, cert.pem and key.pem that fit: {error}"
+        raise ConfigError("build.buildkit_certs", str(folder), rule) from error
+    return context

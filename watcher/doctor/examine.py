@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from watcher import compose, labels, lock, words
 from watcher import dockerfile as dockerfiles
-from watcher.build import STAND_IN_LABEL, BuildkitLink, Recipe, c_inputs, config_of
+from watcher.build import STAND_IN_LABEL, Recipe, c_inputs, config_of
 from watcher.compose import ServiceSpec
 from watcher.configuration import compose_project
 from watcher.dockerfile import DockerfileError, ImageConfig
@@ -20,7 +20,7 @@ from watcher.errors import EngineUnavailable
 from watcher.events import self_test
 from watcher.fitting import check_dockerfile, recipe_of
 from watcher.front import CannotListen, Listen, check_free
-from watcher.project import kept_services
+from watcher.project import kept_services, link_of
 from watcher.settings import Settings
 from watcher.tree import Snapshot, Tree, TreeGone
 
@@ -43,7 +43,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         engine = await DockerEngine.open(settings.engine)
         info = await engine.info()
         yield findings.engine(info, time.monotonic() - begun)
-        yield await _buildkit(engine)
+        yield await _buildkit(settings, engine)
         yield await asyncio.to_thread(_disk, info.data_root)
     except EngineUnavailable as error:
         yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
@@ -61,8 +61,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             await engine.close()
 
 
-async def _buildkit(engine: DockerEngine) -> Finding:
-    link, begun = BuildkitLink(engine.endpoint, engine, engine.tls), time.monotonic()
+async def _buildkit(settings: Settings, engine: DockerEngine) -> Finding:
+    link, begun = link_of(settings, engine), time.monotonic()
     try:
         await link.client()
     except EngineUnavailable as error:

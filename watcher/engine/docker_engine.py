@@ -11,7 +11,7 @@ import ssl
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 import docker
 import docker.errors
@@ -328,6 +328,17 @@ class DockerEngine:
             await self._call(self._client.pull, ref, platform=platform or None)
         except docker.errors.NotFound as error:
             raise EngineError(_sentence(error), 404) from error
+
+    async def load(self, archive: BinaryIO) -> None:
+        """See `Engine.load`."""
+
+        def load() -> None:
+            api: Any = self._client
+            for said in api.load_image(archive, quiet=True):
+                if "error" in said:
+                    raise EngineError(str(said["error"]))
+
+        await self._call(load)
 
     async def ensure_network(self, config: Mapping[str, Any]) -> None:
         """See `Engine.ensure_network`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from watcher.errors import WatcherError
 
@@ -247,6 +247,10 @@ class Engine(Protocol):
 
     async def pull(self, ref: str, *, platform: str = "") -> None:
         """Pull an image; raises EngineError with the registry's or the engine's reason."""
+        ...
+
+    async def load(self, archive: BinaryIO) -> None:
+        """Take the images of a docker archive, read from where the file stands; raises EngineError."""
         ...
 
     async def ensure_network(self, config: Mapping[str, Any]) -> None:

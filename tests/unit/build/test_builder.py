@@ -61,7 +61,7 @@ class Scripted:
         self.texts: list[str] = []
         self.targets: list[str] = []
         self.answers: list[Answer] = []
-        self.networks = True
+        self.networks, self.standalone = True, False
 
     async def client(self) -> Scripted:
         return self
@@ -323,3 +323,22 @@ async def test_who_builds_fast_is_told_once_what_a_debugger_loses(bench: Bench) 
         "build.accelerate is fast: Dockerfile line 4 links without DWARF, so a debugger finds no symbols"
     ]
     assert "-ldflags=-w" in bench.link.texts[0]
+
+
+async def test_what_a_buildkitd_built_is_loaded_into_the_engine(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.link.standalone = True
+    asked: list[SolveRequest] = []
+
+    async def solve(request: SolveRequest, _: object) -> SolveResult:
+        asked.append(request)
+        assert request.output is not None
+        request.output.write("\n".join(request.names).encode())
+        return SolveResult("sha256:of-the-buildkitd", {})
+
+    monkeypatch.setattr(bench.link, "solve", solve)
+    image = await bench.engine.image(await bench.save())
+    assert image is not None
+    assert image.id != "sha256:of-the-buildkitd"
+    assert asked[0].exporter == "docker"
