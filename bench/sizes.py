@@ -82,7 +82,10 @@ def metrics_of(project: Path, endpoint: str) -> dict[str, int] | None:
     )
     if done.returncode:
         return None
-    url = json.loads(done.stdout)["daemon"]["url"]
+    document = json.loads(done.stdout)
+    if error := document["services"][0]["failed"] and document["services"][0]["last_error"]:
+        raise SystemExit(f"{endpoint}: {error['failure']['summary']}")
+    url = document["daemon"]["url"]
     text = httpx.get(f"{url}metrics", trust_env=False).text
     found = re.findall(r'watcher_image_size_bytes\{.*stage="(\w+)"\} (\S+)', text)
     sizes = {stage: int(float(value)) for stage, value in found}

@@ -159,10 +159,6 @@ class FakeEngine:
         found = self._find_image(image)
         return sum(self._layers[found.id].values()) if found else None
 
-    async def image_space(self, image: str) -> int | None:
-        """See `Engine.image_space`."""
-        return await self.image_size(image)
-
     async def remove_image(self, ref: str) -> Removal:
         """See `Engine.remove_image`; the rules are those of moby's daemon/images/image_delete.go."""
         await asyncio.sleep(0)

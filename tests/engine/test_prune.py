@@ -244,6 +244,7 @@ class Others:
             threading.Thread(target=self._guard, args=(job,)) for job in (self._build, self._tag)
         ]
         self.built: set[str] = set()
+        self.last = ""
         self.tagged: dict[str, str] = {}
         self.busy = threading.Event()
         self.failures: list[BaseException] = []
@@ -276,6 +277,7 @@ class Others:
                 api, f"busy-{run}:latest", "FROM scratch\nCOPY id /id\n", files, {RUN: run, **stage}
             )
             self.built.add(image)
+            self.last = image
             self.busy.set()
 
     def _tag(self, api: Any) -> None:
@@ -353,7 +355,9 @@ async def test_among_hundreds_of_objects_everything_stale_goes_and_nothing_else(
     verdicts = {verdict.id: verdict for verdict in report.verdicts}
     lost = [verdicts.get(image, image) for image in machine.images.keys() - stale - after.keys()]
     assert not lost, "something was lost"
-    assert others.built <= set(after), "an image that was being built was lost"
+    # On the containerd store the engine itself removes an image whose tag moves on.
+    built = {others.last} if containerd(machine.api) else others.built
+    assert built <= set(after), "an image that was being built was lost"
     named = {tag: image for image, tags in after.items() for tag in tags}
     assert named.items() >= machine.tags.items(), "a name was lost"
     assert named.items() >= others.tagged.items(), "a name that somebody gave meanwhile was lost"
@@ -399,8 +403,6 @@ def figures(machine: Machine, report: Report, built: int) -> None:
 async def test_freed_bytes_are_those_that_neither_an_image_nor_the_cache_holds(
     engine: DockerEngine, machine: Machine
 ) -> None:
-    if (await engine.info()).store == "containerd":
-        pytest.skip("on the containerd store the engine does not say which records images share")
     while True:
         superseded(machine)
         await past_grace(engine)
@@ -410,8 +412,15 @@ async def test_freed_bytes_are_those_that_neither_an_image_nor_the_cache_holds(
             break
         machine.clean()  # somebody made or removed images meanwhile, which the engine's sums show too
     removed = sorted(verdict.size for verdict in report.verdicts if verdict.remove)
-    assert removed == [4_000_000, 5_000_000]
-    assert (report.freed, report.cached) == (3_000_000, 4_000_000)
+    freed, cached = report.freed or 0, report.cached or 0
+    if not containerd(machine.api):
+        assert [*removed, freed, cached] == [4_000_000, 5_000_000, 3_000_000, 4_000_000]
+        return
+    # It has each layer twice: packed (the built one hardly takes room so), and as files in whole blocks. Its
+    # sum of layers grows with builds that go on meanwhile: the figure may be too small, never too large.
+    for size, least in zip([*removed, cached], (4_000_000, 10_000_000, 4_000_000), strict=True):
+        assert least <= size <= least + 60_000
+    assert 0 < freed <= 6_060_000
 
 
 def superseded(machine: Machine) -> None:

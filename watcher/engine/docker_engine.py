@@ -152,7 +152,7 @@ class DockerEngine:
     async def image_size(self, image: str) -> int | None:
         """See `Engine.image_size`."""
         if not await self._is_containerd():
-            return await self.image_space(image)
+            return await self._history_size(image)
         found = await self.image(image)
         if found is None:
             return None
@@ -164,7 +164,7 @@ class DockerEngine:
                 except docker.errors.NotFound:
                     return None
                 except Unreadable:
-                    return await self.image_space(found.id)
+                    return await self._history_size(found.id)
                 finally:
                     stop.set()
             return self._sizes[found.id]
@@ -176,8 +176,8 @@ class DockerEngine:
             client._raise_for_status(answer)
             return archive_size(_Stoppable(answer.raw, stop), self._layers)
 
-    async def image_space(self, image: str) -> int | None:
-        """See `Engine.image_space`."""
+    async def _history_size(self, image: str) -> int | None:
+        """The sum of the layers as the store itself accounts for them."""
         try:
             layers = await self._call(self._client.history, image)
         except docker.errors.NotFound:

@@ -51,8 +51,9 @@ class Image:
     """An image of the engine's store.
 
     `created` and `tagged` (when a tag last moved to it; 0 in lists) are Unix seconds. `digests` are names by
-    digest (`repository@sha256:…`). `size` is the engine's own figure in bytes, which on the containerd store
-    is another one than `Engine.image_size`. `parent` is set by the classic builder and by commit only.
+    digest (`repository@sha256:…`). `size` is the engine's own figure in bytes: on the containerd store
+    another one than `Engine.image_size`, in lists all that the image occupies, packed and unpacked. `parent`
+    is set by the classic builder and by commit only.
     """
 
     id: str
@@ -172,12 +173,8 @@ class Engine(Protocol):
         """Its size in bytes as `docker images` of the classic store shows it; None when gone.
 
         That is the sum of its layers' files, the same on every image store. On the containerd store the
-        image is read for it, once: this may take seconds. It is `image_space` where that cannot be.
+        image is read for it, once: this may take seconds. Where that cannot be, it is the blocks on the disk.
         """
-        ...
-
-    async def image_space(self, image: str) -> int | None:
-        """Bytes that its layers occupy, each one counted, by the engine's own account; None when gone."""
         ...
 
     async def remove_image(self, ref: str) -> Removal:

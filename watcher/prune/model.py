@@ -184,7 +184,7 @@ class Needed:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What is there. Images of this service carry `tagged`; their size is `Engine.image_space`."""
+    """What is there. Images of this service carry `tagged`; sizes are those of `Engine.images`."""
 
     scope: Scope
     images: tuple[Image, ...]

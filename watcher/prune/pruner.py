@@ -114,10 +114,8 @@ class Pruner:
         own = self._scope.carried_by(listed.labels)
         if not own and (listed.tags or not self._policy.marks(listed.labels)):
             return listed
-        found, size = await self._engine.image(listed.id), await self._engine.image_space(listed.id)
-        if found is None or size is None:
-            return None
-        return replace(listed, tags=found.tags, tagged=found.tagged, parent=found.parent, size=size)
+        found = await self._engine.image(listed.id)
+        return found and replace(listed, tags=found.tags, tagged=found.tagged, parent=found.parent)
 
     async def _carry_out(self, report: Report, begun: float) -> Report:
         stale = any(verdict.remove for verdict in report.verdicts)
