@@ -59,7 +59,9 @@ class Project:
 
     def watcher(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "watcher", *arguments, "--project", str(self.folder)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONG + 30, check=False)
+        return subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=LONG + 30, check=False
+        )
 
     def start(self, *arguments: str) -> None:
         command = [sys.executable, "-m", "watcher", "run", "--project", str(self.folder), "--plain"]
