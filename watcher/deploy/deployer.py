@@ -18,10 +18,10 @@ from dataclasses import replace
 
 from watcher import labels
 from watcher.deploy import found as finds
-from watcher.deploy import names, ready
+from watcher.deploy import names, ready, telling
 from watcher.deploy.background import Background, remove
-from watcher.deploy.model import ContainerRecipe, Live, Phases, Policy, Published, backends
-from watcher.deploy.spare import Spares
+from watcher.deploy.making import Maker
+from watcher.deploy.model import ContainerRecipe, Live, Phases, Policy, backends
 from watcher.diagnose import container_failure
 from watcher.engine import Container, Engine, EngineError, EngineEvent
 from watcher.errors import EngineUnavailable, UserError
@@ -50,7 +50,7 @@ class ContainerDeployer:
         self._engine, self._fronts, self._observer = engine, fronts, observer
         self._on_lost, self._on_rolled_back = on_lost, on_rolled_back
         self._background = Background(recipe, engine=engine, fronts=fronts, policy=policy, observer=observer)
-        self._spares = Spares(engine)
+        self._maker = Maker(engine, self._background)
         # Who is live changes under this lock only, so that what is told of it is told in its order.
         self._turn = asyncio.Lock()
         self._live: Live | None = None
@@ -123,19 +123,17 @@ class ContainerDeployer:
             self._candidates, self._deploying = set(), False
             self._make_spare(image)
 
-    @property
-    def _loopback(self) -> Published:
-        """Where a container behind the front is published."""
-        return dict.fromkeys(self.recipe.ports, (("127.0.0.1", 0),))
-
     def _make_spare(self, image: str) -> None:
         if self._fronts and not self._closing:
-            self._background.spawn(self._spares.make(self.recipe, image, self._loopback))
+            self._maker.make_spare(self.recipe, image)
 
     async def _replace(self, revision: str, image: str) -> Deployed:
         clock = Phases()
         await self.recipe.prepare()
-        candidate = await self._create(revision, image, clock)
+        candidate = await self._maker.create(
+            self.recipe, revision, image, behind_front=bool(self._fronts), needed=self.needed
+        )
+        clock.mark("create")
         self._candidates = {candidate, image}
         try:
             if self._beside:
@@ -166,45 +164,6 @@ class ContainerDeployer:
         self._live = live.as_revision(revision)
         self._point_fronts()
         return Deployed(live.id, DeployOutcome.UNCHANGED)
-
-    async def _create(self, revision: str, image: str, clock: Phases) -> str:
-        recipe = self.recipe
-        publish: Published = recipe.published
-        if self._fronts:
-            publish = {} if recipe.network else self._loopback
-        extra = labels.app(recipe.project, recipe.service, revision) | {labels.CONFIG: recipe.digest}
-        name, container = names.candidate(recipe, revision), ""
-        try:
-            await names.free(self._engine, recipe, name, self.needed)
-            container = await self._create_joined(name, image, extra)
-            if not container:
-                body = recipe.config(image, publish, extra)
-                container = await self._engine.create(name, body, platform=recipe.platform)
-                await recipe.created(container)
-        except BaseException as error:
-            if container:
-                await self._background.discard(container)
-            if isinstance(error, EngineError):
-                failure = Failure("container", f"the container {name} cannot be created: {error}")
-                raise UserError(failure) from error
-            raise
-        clock.mark("create")
-        return container
-
-    async def _create_joined(self, name: str, image: str, extra: Mapping[str, str]) -> str:
-        """A container that joins the network made ready beforehand; empty when there is none to join."""
-        spare = await self._spares.take(self.recipe) if self._fronts else ""
-        if not spare:
-            return ""
-        try:
-            body = self.recipe.config(image, {}, extra, joins=spare)
-            return await self._engine.create(name, body, platform=self.recipe.platform)
-        except EngineError:
-            await self._background.discard(spare)
-            return ""
-        except BaseException:
-            await self._background.discard(spare)
-            raise
 
     async def _bring_up(self, candidate: str, revision: str, image: str, clock: Phases) -> Live:
         """Start it and wait until it answers; raises UserError with its last lines."""
@@ -406,28 +365,10 @@ class ContainerDeployer:
 
     def _tell_lost(self, live: Live, failure: Failure) -> None:
         self._lost = live
-        self._on_lost(
-            ContainerLost(
-                service=self.recipe.service,
-                revision=live.revision,
-                container=live.id,
-                image=live.image,
-                failure=failure,
-            )
-        )
+        self._on_lost(telling.lost(self.recipe.service, live, failure))
 
     def _tell_rolled_back(self, live: Live, previous: Live, failure: Failure) -> None:
-        self._on_rolled_back(
-            DeployFinished(
-                service=self.recipe.service,
-                revision=live.revision,
-                image=live.image,
-                outcome=DeployOutcome.ROLLED_BACK,
-                seconds=time.monotonic() - live.since,
-                container=previous.id,
-                failure=failure,
-            )
-        )
+        self._on_rolled_back(telling.rolled_back(self.recipe.service, live, previous, failure))
 
     # Beginning and end.
 
@@ -453,7 +394,7 @@ class ContainerDeployer:
         was away. Raises EngineUnavailable.
         """
         async with self._turn:
-            used = set(self._spares.ids)
+            used = set(self._maker.spares.ids)
             for item in await finds.ours(self._engine, self.recipe):
                 # What a deploy under way has just made may not be known yet.
                 if item.id in self.needed or self._deploying:
@@ -462,7 +403,7 @@ class ContainerDeployer:
                 else:
                     await self._background.discard(item.id)
             for item in await finds.sandboxes(self._engine, self.recipe):
-                if item.id not in used and not (self._deploying or self._spares.busy):
+                if item.id not in used and not (self._deploying or self._maker.spares.busy):
                     await self._background.discard(item.id)
 
     async def clear_the_way(self) -> None:
@@ -479,7 +420,7 @@ class ContainerDeployer:
             self._background.retire(self._lost)
             self._lost = None
         await self._background.done()
-        await self._spares.close()
+        await self._maker.spares.close()
         if stop and (live := self._live):
             self._live = None
             try:

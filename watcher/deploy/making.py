@@ -1,0 +1,82 @@
+"""Creating the containers of a service, on a network made ready beforehand where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from watcher import labels
+from watcher.deploy import names
+from watcher.deploy.background import Background
+from watcher.deploy.model import ContainerRecipe, Published
+from watcher.deploy.spare import Spares
+from watcher.engine import Engine, EngineError
+from watcher.errors import UserError
+from watcher.failure import Failure
+
+
+def _loopback(recipe: ContainerRecipe) -> Published:
+    """Where a container behind the front is published."""
+    return dict.fromkeys(recipe.ports, (("127.0.0.1", 0),))
+
+
+class Maker:
+    """Creates containers that do not run yet."""
+
+    def __init__(self, engine: Engine, background: Background) -> None:
+        self._engine, self._background = engine, background
+        self.spares = Spares(engine)
+
+    def make_spare(self, recipe: ContainerRecipe, image: str) -> None:
+        """Begin to make the network of the next container behind the front ready."""
+        self._background.spawn(self.spares.make(recipe, image, _loopback(recipe)))
+
+    async def create(
+        self,
+        recipe: ContainerRecipe,
+        revision: str,
+        image: str,
+        *,
+        behind_front: bool,
+        needed: Collection[str],
+    ) -> str:
+        """The id of a new container. `needed` are ids that keep their container whatever its name is.
+
+        Raises UserError with the engine's reason, or EngineUnavailable; then nothing is left behind.
+        """
+        extra = labels.app(recipe.project, recipe.service, revision) | {labels.CONFIG: recipe.digest}
+        publish: Published = recipe.published
+        if behind_front:
+            publish = {} if recipe.network else _loopback(recipe)
+        name, container = names.candidate(recipe, revision), ""
+        try:
+            await names.free(self._engine, recipe, name, needed)
+            container = await self._create_joined(recipe, name, image, extra) if behind_front else ""
+            if not container:
+                body = recipe.config(image, publish, extra)
+                container = await self._engine.create(name, body, platform=recipe.platform)
+                await recipe.created(container)
+        except BaseException as error:
+            if container:
+                await self._background.discard(container)
+            if isinstance(error, EngineError):
+                failure = Failure("container", f"the container {name} cannot be created: {error}")
+                raise UserError(failure) from error
+            raise
+        return container
+
+    async def _create_joined(
+        self, recipe: ContainerRecipe, name: str, image: str, extra: Mapping[str, str]
+    ) -> str:
+        """A container that joins the network made ready beforehand; empty when there is none to join."""
+        spare = await self.spares.take(recipe)
+        if not spare:
+            return ""
+        try:
+            body = recipe.config(image, {}, extra, joins=spare)
+            return await self._engine.create(name, body, platform=recipe.platform)
+        except EngineError:
+            await self._background.discard(spare)
+            return ""
+        except BaseException:
+            await self._background.discard(spare)
+            raise

@@ -1,0 +1,28 @@
+"""What is told of a live container that failed. Pure: values in, events out."""
+
+from __future__ import annotations
+
+import time
+
+from watcher.deploy.model import Live
+from watcher.observe import ContainerLost, DeployFinished, DeployOutcome, Failure
+
+
+def lost(service: str, live: Live, failure: Failure) -> ContainerLost:
+    """Nothing serves in its place."""
+    return ContainerLost(
+        service=service, revision=live.revision, container=live.id, image=live.image, failure=failure
+    )
+
+
+def rolled_back(service: str, live: Live, previous: Live, failure: Failure) -> DeployFinished:
+    """The one before has the traffic again, or will have once it is started."""
+    return DeployFinished(
+        service=service,
+        revision=live.revision,
+        image=live.image,
+        outcome=DeployOutcome.ROLLED_BACK,
+        seconds=time.monotonic() - live.since,
+        container=previous.id,
+        failure=failure,
+    )
