@@ -258,7 +258,8 @@ class FakeEngine:
         labels = {**image.labels, **(config.get("Labels") or {})}
         joined = (config.get("HostConfig") or {}).get("NetworkMode", "").partition("container:")[2]
         shown = Container(container, name, image.id, labels, "created", changed=self.clock(), joined=joined)
-        self._boxes[container] = _Box(shown, config)
+        endpoints = (config.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
+        self._boxes[container] = _Box(shown, config, networks=set(endpoints))
         return container
 
     async def start(self, container: str) -> None:

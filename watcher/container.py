@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,7 @@ from watcher.deploy import Published
 from watcher.engine import Container, Engine, EngineError
 from watcher.errors import UserError
 from watcher.failure import Failure
+from watcher.inside import OwnContainer
 from watcher.observe import Notice, Observer, short
 
 STOP_SECONDS = 10.0  # what the engine gives a container to stop when nobody says otherwise
@@ -30,6 +31,7 @@ class ComposeContainer:
     engine: Engine
     observer: Observer
     spare_network: bool = True  # as `deploy.sandbox` has it
+    own: OwnContainer | None = None  # that the watcher runs in
 
     @property
     def name(self) -> str:
@@ -75,8 +77,31 @@ class ComposeContainer:
 
     @property
     def network(self) -> str | None:
-        """The container is reached over published loopback ports."""
-        return None
+        """The service's first network, which the watcher's own container joins; None: loopback ports do."""
+        networks = self.spec.networks
+        return networks[0].network if self.own and networks else None
+
+    @property
+    def listening(self) -> Published:
+        """Where fronts listen: as published, but within a container on all of its addresses."""
+        if self.network is None:
+            return self.published
+        return {
+            port: tuple(dict.fromkeys(("", number) for _, number in bound))
+            for port, bound in self.published.items()
+        }
+
+    def notices(self) -> Iterator[str]:
+        """What a person should know of ports that a front serves from within a container."""
+        if not self.own:
+            return
+        if self.network:
+            yield from self.own.notices(self.published)
+        elif self.ports:
+            yield (
+                f"the watcher runs in a container and cannot reach {self.service}, which is on no network "
+                f"of the compose file (network_mode: {self.spec.network_mode}): run it with `--network host`"
+            )
 
     @property
     def platform(self) -> str | None:
@@ -91,7 +116,7 @@ class ComposeContainer:
         """
         project, spec = self.compose_project, self.spec
         shared = bool(project.others) or any(network.external for network in project.networks.values())
-        return self.spare_network and self.network is None and not shared and compose.may_join(spec)
+        return self.spare_network and not shared and compose.may_join(spec)
 
     def config(
         self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = ""
@@ -115,13 +140,29 @@ class ComposeContainer:
 
     # What it needs.
 
+    async def join(self) -> None:
+        """Be where the container can be reached; raises UserError."""
+        if self.network:
+            try:
+                await self._networks()
+            except EngineError as error:
+                text = f"the watcher's own container cannot join the network {self.network}: {error}"
+                raise UserError(Failure("container", text)) from error
+
+    async def _networks(self) -> None:
+        """Make the project's networks; from within a container, be on the one that the service is on."""
+        project = self.compose_project
+        for network in project.networks.values():
+            if not network.external:
+                await self.engine.ensure_network(compose.network_config(project.name, network))
+        if self.own and self.network:
+            await self.own.join(self.network)
+
     async def prepare(self) -> None:
         """Make networks and volumes, and bring up the services it depends on; raises UserError."""
         project = self.compose_project
         try:
-            for network in project.networks.values():
-                if not network.external:
-                    await self.engine.ensure_network(compose.network_config(project.name, network))
+            await self._networks()
             for volume in project.volumes.values():
                 if not volume.external:
                     await self.engine.ensure_volume(compose.volume_config(project.name, volume))

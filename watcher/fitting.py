@@ -15,6 +15,7 @@ from watcher.dockerfile import Level
 from watcher.engine import Engine
 from watcher.errors import ConfigError
 from watcher.front import Additions, Front, Limits, Listen, Unavailable, room_for
+from watcher.inside import OwnContainer
 from watcher.observe import Observer
 from watcher.settings import Settings
 from watcher.tree import Tree
@@ -29,6 +30,7 @@ class Site:
     link: BuildkitLink
     observer: Observer
     explain: Callable[[str], Unavailable]
+    own: OwnContainer | None = None  # that the watcher runs in, where loopback does not reach the others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,7 @@ def fit(
     """
     recipe = recipe_of(spec, settings, site.project)
     container = ComposeContainer(
-        compose_project, spec, site.project, site.engine, site.observer, settings.deploy.sandbox
+        compose_project, spec, site.project, site.engine, site.observer, settings.deploy.sandbox, site.own
     )
     front = settings.deploy.strategy == "front"
     watch = settings.watch
@@ -109,7 +111,7 @@ def _fronts(
     limits, additions = front_options(settings)
     wanted = {
         port: tuple(Listen(host, number) for host, number in bound)
-        for port, bound in container.published.items()
+        for port, bound in container.listening.items()
     }
     kept = _kept_fronts(wanted, there)
     taken = {item.port for front in there.values() if front not in kept.values() for item in front.listen}

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from watcher import configuration, labels
+from watcher import configuration, inside, labels
 from watcher.build import BuildkitLink, certificates
 from watcher.compose import ComposeProject, SecretSource, ServiceSpec
 from watcher.configuration import Configuration
@@ -83,17 +83,22 @@ async def open_project(
     lock = ProjectLock.take(settings.root, project_id)
     try:
         engine = await DockerEngine.open(settings.engine)
-        link = link_of(settings, engine)
+        own, link = None, link_of(settings, engine)
         try:
             for text in project.warnings:
                 observer.notify(Notice(level="warning", text=text))
-            site = Site(project=project_id, engine=engine, link=link, observer=observer, explain=explain)
+            own = await inside.find(engine)
+            site = Site(
+                project=project_id, engine=engine, link=link, observer=observer, explain=explain, own=own
+            )
             services = {}
             for spec in kept_services(project):
                 check_dockerfile(spec, settings.root)
                 services[spec.name] = Service(site, fit(site, spec, project, settings))
             yield Opened(project_id, configured, engine, services, lock)
         finally:
+            if own:
+                await own.leave()
             await link.close()
             await engine.close()
     finally:

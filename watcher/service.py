@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
@@ -14,7 +15,7 @@ from watcher.chores import IdleChores
 from watcher.compose import ComposeProject, ServiceSpec
 from watcher.deploy import ContainerDeployer
 from watcher.engine import find_login
-from watcher.errors import WatcherError
+from watcher.errors import UserError, WatcherError
 from watcher.events import Source
 from watcher.fitting import Fit, Site, fit, front_options
 from watcher.front import Front
@@ -105,6 +106,8 @@ class Service:
 
     async def start(self) -> None:
         """Take the ports and adopt what serves already; raises PortInUse or EngineUnavailable."""
+        with contextlib.suppress(UserError):  # a deploy says so: until then there is nobody to reach
+            await self._fit.container.join()
         await self.deployer.clear_the_way()
         for front in self._fit.fronts.values():
             await front.start()
@@ -130,6 +133,28 @@ class Service:
                 if self._fit.container.exclusive:
                     text += ", so the old one is stopped before the new one starts, while requests wait"
                 self._site.observer.notify(Notice(service=self.name, level="warning", text=text))
+            self._tell_from_inside()
+
+    def _tell_from_inside(self) -> None:
+        """Tell what is different because the watcher runs in a container."""
+        texts = list(self._fit.container.notices()) if self._fit.fronts else []
+        if self._keeps and self._holds_port:
+            texts.append(
+                "deploy.on_exit = keep: the port is the watcher's own container's, so your container runs on "
+                "when the watcher ends, but nobody reaches it until the watcher is started again"
+            )
+        for text in texts:
+            self._site.observer.notify(Notice(service=self.name, level="warning", text=text))
+
+    @property
+    def _keeps(self) -> bool:
+        return self._fit.settings.deploy.on_exit == "keep"
+
+    @property
+    def _holds_port(self) -> bool:
+        """Whether the watcher's own container publishes what the service's would."""
+        own = self._site.own
+        return bool(self._fit.fronts and own and own.holds(self._fit.container.published))
 
     async def _warn_of_copy(self) -> None:
         """Say so where another watcher builds under the same name: tags go to and fro, nothing is lost."""
@@ -244,13 +269,13 @@ class Service:
 
     async def stop(self) -> None:
         """Drain and end; the container stays, publishing the port itself, if the settings say so."""
-        keep = self._fit.settings.deploy.on_exit == "keep"
+        keep = self._keeps
         live = self.deployer.container
         await self.deployer.close(stop=not keep)
         for front in self._fit.fronts.values():
             await front.close()
         await asyncio.gather(*self._background, return_exceptions=True)
-        if keep and live and self._fit.fronts:
+        if keep and live and self._fit.fronts and not self._holds_port:
             await self._publish(live.revision, live.image)
         self.watch.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,14 +141,15 @@ def as_composed(project: Page, port: int) -> dict[str, Any]:
 @pytest.fixture
 def page(tmp_path: Path, engine: docker.DockerClient, name: str) -> Iterator[Page]:
     """The project, and the end of all that is left of it."""
-    made = Page(tmp_path, name)
-    yield made
-    label = f"{labels.PROJECT}={labels.project_id(tmp_path.resolve())}"
+    folder = tmp_path / f"page-{uuid.uuid4().hex[:12]}"  # compose names the network after it
+    folder.mkdir()
+    yield Page(folder, name)
+    label = f"{labels.PROJECT}={labels.project_id(folder.resolve())}"
     for container in engine.containers.list(all=True, filters={"label": label}):
         container.remove(force=True)
     for image in engine.images.list(filters={"label": label}):
         engine.images.remove(image.id, force=True)
-    for network in engine.networks.list(filters={"label": f"com.docker.compose.project={tmp_path.name}"}):
+    for network in engine.networks.list(filters={"label": f"com.docker.compose.project={folder.name}"}):
         network.remove()
 
 
@@ -172,6 +174,109 @@ def test_the_watcher_keeps_a_project_from_within_a_container(
         assert box.wait()["StatusCode"] == 0
         with pytest.raises(docker.errors.NotFound):
             engine.containers.get(f"{name}-box")
+    except BaseException:
+        print(box.logs(tail=60).decode("utf-8", "replace"))
+        raise
+    finally:
+        box.remove(force=True)
+
+
+class Asking:
+    """One request after the other, each over a connection of its own, and what became of them."""
+
+    def __init__(self, port: int) -> None:
+        self.answers: list[str] = []
+        self.failed: list[str] = []
+        self._url = f"http://127.0.0.1:{port}/"
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def _ask(self) -> None:
+        while not self._end.is_set():
+            try:
+                self.answers.append(httpx.get(self._url, trust_env=False, timeout=60).text)
+            except httpx.HTTPError as error:
+                self.failed.append(repr(error))
+            self._end.wait(0.01)
+
+    def __enter__(self) -> Asking:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+
+def live_box(engine: docker.DockerClient, name: str) -> Any:
+    """The live container: it has the traffic first, and then its name."""
+
+    def found() -> Any:
+        try:
+            return engine.containers.get(f"{name}-box")
+        except docker.errors.NotFound:
+            return None
+
+    return until(found, "the live container has its name")
+
+
+def test_a_watcher_on_a_network_of_its_own_reaches_the_service_over_the_services_network(
+    engine: docker.DockerClient, image: str, name: str, page: Page
+) -> None:
+    given = as_composed(page, free_port())
+    given["network_mode"] = "bridge"
+    ports = {f"{page.port}/tcp": ("127.0.0.1", page.port)}
+    box = engine.containers.run(image, name=f"{name}-bridge", detach=True, ports=ports, **given)
+
+    def networks() -> set[str]:
+        box.reload()
+        return set(box.attrs["NetworkSettings"]["Networks"])
+
+    try:
+        until(lambda: page.answers("one"), "the first version answers")
+        joined = networks() - {"bridge"}
+        assert len(joined) == 1
+        for text in ("two", "three"):  # the second one joins a network that was made ready beforehand
+            with Asking(page.port) as asking:
+                page.save(text)
+                until(lambda text=text: text in asking.answers, "what was saved answers")
+            assert asking.failed == []
+        live = live_box(engine, name)
+        assert not any(live.attrs["NetworkSettings"]["Ports"].values())
+        assert f"`-p 127.0.0.1:{page.port}:{page.port}`" in box.logs().decode()
+        box.stop(timeout=30)
+        assert box.wait()["StatusCode"] == 0
+        assert networks() == {"bridge"}
+        with pytest.raises(docker.errors.NotFound):
+            engine.containers.get(f"{name}-box")
+        label = f"{labels.PROJECT}={labels.project_id(page.folder.resolve())}"
+        assert engine.containers.list(all=True, filters={"label": label}) == []
+    except BaseException:
+        print(box.logs(tail=60).decode("utf-8", "replace"))
+        raise
+    finally:
+        box.remove(force=True)
+
+
+def test_from_within_a_container_what_is_kept_runs_on_and_is_adopted(
+    engine: docker.DockerClient, image: str, name: str, page: Page
+) -> None:
+    given = as_composed(page, free_port())
+    given["network_mode"] = "bridge"
+    given["environment"]["WATCHER_DEPLOY__ON_EXIT"] = "keep"
+    ports = {f"{page.port}/tcp": ("127.0.0.1", page.port)}
+    box = engine.containers.run(image, name=f"{name}-keep", detach=True, ports=ports, **given)
+    try:
+        until(lambda: page.answers("one"), "the first version answers")
+        kept = live_box(engine, name)
+        box.stop(timeout=30)
+        assert box.wait()["StatusCode"] == 0
+        kept.reload()
+        assert kept.status == "running"
+        box.start()
+        until(lambda: page.answers("one"), "it answers again")
+        assert live_box(engine, name).id == kept.id
+        box.stop(timeout=30)
     except BaseException:
         print(box.logs(tail=60).decode("utf-8", "replace"))
         raise

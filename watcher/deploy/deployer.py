@@ -294,9 +294,11 @@ class ContainerDeployer:
             found = await self._engine.container(live.id)
             if found is None or not found.running:
                 await self._gone("the container ended", found)
-            elif found.joined and not found.ports and live.backends:
+                return
+            reached = backends(self.recipe, found, live.revision, live.backends)
+            if found.joined and not reached and live.backends:
                 await self._gone("the container that holds its network ended", found)
-            elif backends(self.recipe, found, live.revision, live.backends) != live.backends:
+            elif reached != live.backends:
                 await self._follow(live)
             elif found.name != self.recipe.name:
                 await names.take(self._engine, self.recipe, live.id, self._warn)

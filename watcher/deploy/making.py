@@ -14,9 +14,9 @@ from watcher.errors import UserError
 from watcher.failure import Failure
 
 
-def _loopback(recipe: ContainerRecipe) -> Published:
-    """Where a container behind the front is published."""
-    return dict.fromkeys(recipe.ports, (("127.0.0.1", 0),))
+def _behind_front(recipe: ContainerRecipe) -> Published:
+    """Where a container behind the front is published: nowhere, if it is reached over its network."""
+    return {} if recipe.network else dict.fromkeys(recipe.ports, (("127.0.0.1", 0),))
 
 
 class Maker:
@@ -28,7 +28,7 @@ class Maker:
 
     def make_spare(self, recipe: ContainerRecipe, image: str) -> None:
         """Begin to make the network of the next container behind the front ready."""
-        self._background.spawn(self.spares.make(recipe, image, _loopback(recipe)))
+        self._background.spawn(self.spares.make(recipe, image, _behind_front(recipe)))
 
     async def create(
         self,
@@ -44,9 +44,7 @@ class Maker:
         Raises UserError with the engine's reason, or EngineUnavailable; then nothing is left behind.
         """
         extra = labels.app(recipe.project, recipe.service, revision) | {labels.CONFIG: recipe.digest}
-        publish: Published = recipe.published
-        if behind_front:
-            publish = {} if recipe.network else _loopback(recipe)
+        publish = _behind_front(recipe) if behind_front else recipe.published
         name, container = names.candidate(recipe, revision), ""
         try:
             await names.free(self._engine, recipe, name, needed)

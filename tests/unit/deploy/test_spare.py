@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.unit.deploy.world import NAME, World, outcomes
+from tests.unit.deploy.world import NAME, PORT, World, outcomes
 from watcher.engine import EngineError
 from watcher.reconcile import Deployed
 
@@ -154,3 +154,24 @@ async def test_a_live_one_that_somebody_removed_takes_its_network_along(world: W
     await world.engine.remove(live)
     await world.settle()
     assert network not in {item.id for item in await world.holders()}
+
+
+async def test_over_a_network_of_the_engine_nothing_is_published(world: World) -> None:
+    daemon = await world.begin()
+    world.recipe.network = "net"
+    await world.engine.ensure_network({"Name": "net"})
+    holder = ""
+    for revision in ("one", "two"):  # the second one joins what was made ready after the first
+        found = await world.engine.container(await world.good(revision))
+        assert found
+        holder = found.joined
+        assert not found.ports
+        reached = daemon.front.backend
+        assert reached
+        assert (reached.host, reached.port) == (found.addresses["net"], PORT)
+        await world.settle()
+    await daemon.deployer.check()
+    assert outcomes(daemon) == []
+    world.engine.end(holder, 137)
+    await asyncio.sleep(0.1)
+    assert outcomes(daemon) == ["lost two"]

@@ -53,7 +53,13 @@ class Recipe:
         }
         if self.exclusive:
             bindings["53/udp"] = [{"HostIp": "", "HostPort": "53"}]
-        return {"Image": image, "Labels": dict(extra_labels), "HostConfig": {"PortBindings": bindings}}
+        endpoints: dict[str, Any] = {self.network: {}} if self.network else {}
+        return {
+            "Image": image,
+            "Labels": dict(extra_labels),
+            "HostConfig": {"PortBindings": bindings},
+            "NetworkingConfig": {"EndpointsConfig": endpoints},
+        }
 
     def sandbox(self, image: str, publish: Published, own_labels: Mapping[str, str]) -> Mapping[str, Any]:
         return {**self.config(image, publish, own_labels), "Entrypoint": ["sleep"]}
@@ -245,10 +251,11 @@ class World:
         await asyncio.sleep(seconds)
 
     async def answer(self, host: str, port: int, path: str | None) -> Answer:
-        """What a program says on a published port."""
+        """What a program says on a published port, or on its own at an address of its container."""
         await asyncio.sleep(0.001)
         for box in await self.mine():
-            if any(port == number for bound in box.ports.values() for _, number in bound):
+            published = any(port == number for bound in box.ports.values() for _, number in bound)
+            if published or (host in box.addresses.values() and port == PORT):
                 return Answer(box.image not in self.silent, "it was asked")
         return Answer(ready=False, text="refused")
 
