@@ -35,6 +35,10 @@ step() { # NAME COMMAND...: one check; goes on after a failure and remembers its
     fi
 }
 
+debian_archive() { # prints where this machine's apt gets Debian from; fails where it does not
+    apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep -m 1 '/debian/$'
+}
+
 as_root() { # COMMAND...: as root, by sudo where needed
     if [ "$(id -u)" = 0 ]; then
         "$@"

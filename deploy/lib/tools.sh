@@ -8,6 +8,7 @@ tools_ready() {
     export PATH
     has promtool && has prometheus || unpack "the rules and alerts are tested with promtool" prometheus
     browser_ready
+    compose_ready
     has openssl || apt_install "the tests make certificates" openssl
 }
 
@@ -26,6 +27,25 @@ browser_ready() {
 browser_of_playwright() {
     "$python" -c 'from playwright.sync_api import sync_playwright as p
 with p() as found: print(found.chromium.executable_path)'
+}
+
+compose_ready() { # Debian stable has no docker compose of today; the tests beside it say when it is not there
+    if has docker-compose || [ -x "$tools/usr/bin/docker-compose" ] || ! site=$(debian_archive); then
+        return
+    fi
+    say "the container is looked at with docker compose: unpacking that of Debian testing into .venv/tools"
+    folder=$(mktemp -d)
+    mkdir -p "$folder/lists/partial" "$tools/usr/bin"
+    echo "deb $site testing main" >"$folder/sources.list"
+    set -- -qq -o "Dir::Etc::SourceList=$folder/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+        -o "Dir::State::Lists=$folder/lists" -o "Dir::Cache=$folder" -o Acquire::Check-Valid-Until=false
+    if (cd "$folder" && apt-get "$@" update && apt-get "$@" download docker-compose) >"$folder/log" 2>&1 9>&- &&
+        dpkg-deb -x "$folder"/docker-compose_*.deb "$tools"; then
+        ln -sf ../libexec/docker/cli-plugins/docker-compose "$tools/usr/bin/docker-compose"
+    else
+        say "it could not be had ($(grep '^E:' "$folder/log" | head -n 1)): those tests are skipped"
+    fi
+    rm -rf "$folder"
 }
 
 unpack() { # WHY PACKAGE: a package whose programs need nothing but the C library

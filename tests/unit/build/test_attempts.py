@@ -8,7 +8,7 @@ from watcher.failure import Failure
 TEXT, MODULES = "FROM golang", "m1"
 COMPILER = Failure("compile", "main.go:3:1: undefined: x", ("./main.go:3:1: undefined: x",))
 LIMIT = Failure("build", "RUN go build failed: signal: killed", ("go build: signal: killed",))
-NO_PROXY = "main.go:5:2: example.test/x@v1.0.0: Get …: dial tcp: lookup proxy.golang.org: no such host"
+NO_PROXY = "main.go:5:2: example.test/x@v1.0.0: Get …: dial tcp: lookup proxy.example.test: no such host"
 
 
 def failed(failure: Failure, *, step: str = "[b 3/3] RUN go build", reason: str = "exit code: 1") -> Failed:

@@ -39,7 +39,7 @@ COPY --from=builder /app /app
 """
 OFFLINE = "--network=none"
 MOUNT = "--mount=type=cache"
-NO_NETWORK = ("go: example.test/x@v1.0.0: Get …: dial tcp: lookup proxy.golang.org: no such host",)
+NO_NETWORK = ("go: example.test/x@v1.0.0: Get …: dial tcp: lookup proxy.example.test: no such host",)
 Answer = Callable[[SolveRequest, str, Callable[[Progress], None]], None]
 
 

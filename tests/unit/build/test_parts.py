@@ -71,13 +71,13 @@ def test_only_lookups_of_base_images_are_waited_for_in_impatience() -> None:
         (
             "[internal] load metadata for docker.io/library/nosuch:image",
             "failed to solve with frontend dockerfile.v0: failed to create LLB definition: "
-            'failed to do request: Head "https://registry-1.docker.io/v2": dial tcp: no such host',
+            'failed to do request: Head "https://registry.example.test/v2": dial tcp: no such host',
         ),
         (
             "[internal] load metadata for docker.io/library/nosuch:image",
             "failed to solve: nosuch:image: failed to resolve source metadata for "
             "docker.io/library/nosuch:image: "
-            'failed to do request: Head "https://registry-1.docker.io/v2": dial tcp: no such host',
+            'failed to do request: Head "https://registry.example.test/v2": dial tcp: no such host',
         ),
     ],
 )
@@ -87,7 +87,7 @@ def test_a_base_image_that_is_not_to_be_had_is_named(step: str, reason: str) -> 
         "the base image nosuch:image is not here, and its registry did not give it: "
     )
     assert failure.summary.endswith(
-        'failed to do request: Head "https://registry-1.docker.io/v2": dial tcp: no such host'
+        'failed to do request: Head "https://registry.example.test/v2": dial tcp: no such host'
     )
     assert "docker login" in failure.hint
     assert "module" not in failure.hint

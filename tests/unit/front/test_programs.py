@@ -9,9 +9,9 @@ import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import pytest
@@ -72,6 +72,14 @@ async def test_grpc_calls_stay_where_their_connection_began() -> None:
             assert await elsewhere(lambda: list(echo(iter([b"x", LARGE, b"z"])))) == [b"x", LARGE, b"z"]
 
 
+def persistent(call: Any, request: bytes) -> Any:
+    """A call that may meet the end of the connection before, which grpc does not repeat by itself."""
+    for _ in range(10):
+        with suppress(grpc.RpcError):
+            return call(request, wait_for_ready=True)
+    return call(request)
+
+
 async def test_a_grpc_client_gets_a_new_connection_after_its_server_was_drained() -> None:
     async with fronted() as it:
         with serving(b"a") as old, serving(b"b") as new, calling(it) as channel:
@@ -80,7 +88,7 @@ async def test_a_grpc_client_gets_a_new_connection_after_its_server_was_drained(
             assert await elsewhere(functools.partial(named, b"1")) == b"a1"
             it.front.switch(new)
             assert (await it.front.drain(old, timeout=0)).cut == 1
-            assert await elsewhere(functools.partial(named, b"2", wait_for_ready=True)) == b"b2"
+            assert await elsewhere(functools.partial(persistent, named, b"2")) == b"b2"
 
 
 @pytest.fixture(scope="module")
