@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -115,8 +114,8 @@ class Project:
         lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
 
-    def health(self) -> dict[str, Any]:
-        answer = httpx.get(f"http://127.0.0.1:{self.port}/health", trust_env=False, timeout=LONG)
+    def health(self, timeout: float = LONG) -> dict[str, Any]:
+        answer = httpx.get(f"http://127.0.0.1:{self.port}/health", trust_env=False, timeout=timeout)
         answer.raise_for_status()
         return dict(answer.json())
 
@@ -131,12 +130,6 @@ def engine() -> Iterator[docker.DockerClient]:
     client = docker.from_env()
     yield client
     client.close()
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One place for all projects, one after the other: they compile with the same warm caches."""
-    return tmp_path_factory.mktemp("e2e") / f"e2e-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture(scope="module")

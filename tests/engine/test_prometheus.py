@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from config.grafana import generate
-from tests.e2e.conftest import Project, engine, folder, free_port, project, until
+from tests.e2e.conftest import Project, engine, free_port, project, until
 
-__all__ = ["engine", "folder", "project"]  # fixtures
+__all__ = ["engine", "project"]  # fixtures
 
 pytestmark = [pytest.mark.engine, pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -102,7 +102,7 @@ def prometheus(project: Project, tmp_path_factory: pytest.TempPathFactory) -> It
     server = Prometheus(tmp_path_factory.mktemp("prometheus"), target)
     try:
         until(lambda: server.value("watcher_info") == 1, "a first scrape")
-        project.health()  # held until the first version answers, however long it compiles
+        project.health(timeout=900)  # held until the first version answers, however long it compiles
         project.wait()
         before = server.value("watcher_save_to_live_seconds_count") or 0
         project.set_version("9.0.0")
