@@ -7,7 +7,10 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,15 +97,26 @@ class Prometheus:
         return float(data["result"][0]["value"][1]) if data and data["result"] else None
 
 
+def ask_early(project: Project) -> None:
+    """A request from the moment at which the front listens: held until the first version answers."""
+    while True:
+        with suppress(httpx.ConnectError):
+            project.health(timeout=900)
+            return
+        time.sleep(0.005)
+
+
 @pytest.fixture(scope="module")
 def prometheus(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Scraping since before the first build; a version, a compile error and its repair have gone by."""
+    early = threading.Thread(target=ask_early, args=(project,))
+    early.start()
     project.start("--image.max-size", "100MB", "--front.hold-timeout", "900")
     target = project.api().removeprefix("http://").strip("/")
     server = Prometheus(tmp_path_factory.mktemp("prometheus"), target)
     try:
         until(lambda: server.value("watcher_info") == 1, "a first scrape")
-        project.health(timeout=900)  # held until the first version answers, however long it compiles
+        early.join()
         project.wait()
         before = server.value("watcher_save_to_live_seconds_count") or 0
         project.set_version("9.0.0")
