@@ -9,7 +9,7 @@ from typing import Any
 
 from watcher import dockerfile as dockerfiles
 from watcher import labels
-from watcher.build import Recipe, c_inputs, config_of
+from watcher.build import Recipe, c_inputs, config_of, written
 from watcher.configuration import compose_project
 from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, LineNote
 from watcher.engine import DockerEngine, Engine
@@ -85,10 +85,9 @@ async def explain(settings: Settings) -> list[Explained]:
 
 
 async def _one(recipe: Recipe, snapshot: Snapshot, engine: Engine | None, unknown: list[str]) -> Explained:
-    data = snapshot.dockerfile if recipe.inline is None else recipe.inline.encode("utf-8", "surrogateescape")
-    if data is None:
+    text = written(recipe, snapshot)
+    if text is None:
         raise WatcherError(f"{recipe.dockerfile}: there is no such file")
-    text = data.decode("utf-8", "surrogateescape")
     ignore = None if snapshot.ignore_file is None else snapshot.ignore_file[1].decode("utf-8", "replace")
     args, target, unknown = recipe.build_args, recipe.target, list(unknown)
     try:

@@ -9,7 +9,7 @@
 from watcher.build.builder import ImageBuilder
 from watcher.build.link import BuildkitLink, certificates
 from watcher.build.recipe import Recipe, full_reference
-from watcher.build.texts import STAND_IN_LABEL, c_inputs, config_of
+from watcher.build.texts import STAND_IN_LABEL, c_inputs, config_of, written
 
 __all__ = [
     "STAND_IN_LABEL",
@@ -20,4 +20,5 @@ __all__ = [
     "certificates",
     "config_of",
     "full_reference",
+    "written",
 ]

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from watcher import compose, labels, lock, words
 from watcher import dockerfile as dockerfiles
-from watcher.build import STAND_IN_LABEL, Recipe, c_inputs, config_of
+from watcher.build import STAND_IN_LABEL, Recipe, c_inputs, config_of, written
 from watcher.compose import ServiceSpec
 from watcher.configuration import compose_project
 from watcher.dockerfile import DockerfileError, ImageConfig
@@ -101,11 +101,10 @@ async def _service(
 
 
 async def _dockerfile(snapshot: Snapshot, recipe: Recipe, engine: Engine | None) -> AsyncIterator[Finding]:
-    data = snapshot.dockerfile if recipe.inline is None else recipe.inline.encode("utf-8", "surrogateescape")
-    if data is None:
+    text = written(recipe, snapshot)
+    if text is None:
         yield Finding(recipe.dockerfile, Grade.TROUBLE, "there is no such file")
         return
-    text = data.decode("utf-8", "surrogateescape")
     ignore = None if snapshot.ignore_file is None else snapshot.ignore_file[1].decode("utf-8", "replace")
     args, target = recipe.build_args, recipe.target
     try:
