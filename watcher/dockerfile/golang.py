@@ -255,7 +255,10 @@ class _Reader:
             index += 2
         elif index < len(words) and words[index].text.startswith("-C="):
             index += 1
-        self.calls.append(GoCall(script, command, sub, min(index, len(words)), env, direct, form))
+        if index > len(words):  # go refuses it, and would take a flag put behind it for the folder
+            self.maybe = self.maybe or "go … -C without a folder"
+            return
+        self.calls.append(GoCall(script, command, sub, index, env, direct, form))
 
 
 def _assigned(word: Word) -> str | None:

@@ -162,6 +162,7 @@ def test_any_text_is_parsed_or_refused_with_a_line_of_it(text):
 
 
 @given(dockerfiles(), st.sampled_from([Level.EXACT, Level.FAST]), st.sampled_from(["", None]))
+@example("FROM golang AS s0\nRUN go build && go build -C", Level.FAST, "")
 def test_accelerating_twice_is_accelerating_once(text, level, c_inputs):
     once = made(text, level, c_inputs)
     twice = made(once.text, level, c_inputs)
