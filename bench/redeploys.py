@@ -12,7 +12,8 @@ exits at once, one never gets ready, one exits two seconds after it started to a
 A request has failed when it was refused, reset, cut short, or answered with anything but 200. An upload or a
 WebSocket message that was with the container which exits by itself after two seconds cannot be saved by
 anybody; these are counted, and shown apart. A WebSocket that is closed between two messages, because its
-container goes, is no failure and is counted, too. An answer is wrong when its request began after `wait`
+container goes, is no failure and is counted, too; so is a message that crosses the front's Close frame and is
+sent again (see `_load.py`). An answer is wrong when its request began after `wait`
 had returned for a version and an older one answered. Compose gets the Dockerfile as the watcher accelerates
 it, and the same saves; having no `wait`, it is given until the new version answers, or some seconds for a
 broken one.
@@ -394,6 +395,7 @@ def show(name: str, run: Run) -> None:
     print(f"  with an app that exited in the middle of them  {len(lost)}")
     print(f"  wrong version after wait had returned          {wrong(run)}")
     print(f"  WebSockets closed between two messages         {len(run.record.closed_idle)}")
+    print(f"  WebSocket messages that crossed a restart      {run.record.sent_again}")
     kinds = Counter(
         (
             sample.kind,

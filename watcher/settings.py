@@ -85,7 +85,7 @@ class DeploySettings(_Section):
     soak: Seconds = 3.0
     """Seconds the old container is kept after the switch, to take the traffic back if the new one dies."""
     drain: Seconds = 10.0
-    """Seconds that open requests of the old container may take to end."""
+    """Seconds that open requests of the old container may take; a transfer that moves gets 10 minutes."""
     sandbox: bool = True
     """Make the next container's network ready beforehand where the compose file allows it: a faster start."""
     on_exit: Literal["stop", "keep"] = "stop"

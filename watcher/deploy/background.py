@@ -14,6 +14,8 @@ from watcher.errors import EngineUnavailable
 from watcher.front import Front
 from watcher.observe import InternalError, Observer
 
+MOVING = 600.0  # seconds that an up- or download may go on in a container that has been replaced
+
 
 async def remove(engine: Engine, container: str) -> None:
     """Remove a container, and with it the one that held its network for it."""
@@ -67,12 +69,19 @@ class Background:
         self._retiring.add(old.id)
         self.spawn(self._drain_and_remove(old))
 
-    async def drain(self, old: Live) -> None:
-        """Let what a container has begun come to its end, for as long as it may; no front sends it more."""
-        for front in self._fronts.values():
-            for backend in old.backends.values():
-                if backend != front.backend:
-                    await front.drain(backend, self._policy.drain)
+    async def drain(self, old: Live, moving: float = MOVING) -> None:
+        """Let what a container has begun come to its end, for as long as it may; no front sends it more.
+
+        What still moves when `deploy.drain` is over gets up to `moving` seconds more.
+        """
+        await asyncio.gather(
+            *(
+                front.drain(backend, self._policy.drain, moving)
+                for front in self._fronts.values()
+                for backend in old.backends.values()
+                if backend != front.backend
+            )
+        )
 
     async def _drain_and_remove(self, old: Live) -> None:
         try:
@@ -95,6 +104,8 @@ class Background:
             await remove(self._engine, container)
 
     async def done(self) -> None:
-        """Return when nothing is under way any more."""
+        """Return when nothing is under way any more; nobody waits for transfers now."""
+        for front in self._fronts.values():
+            front.hurry()
         while self._tasks:
             await asyncio.wait(self._tasks)

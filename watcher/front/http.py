@@ -34,6 +34,7 @@ from watcher.front.model import Unavailable
 from watcher.front.response import Response
 from watcher.front.sockets import put, reset
 from watcher.front.tunnel import Tunnel
+from watcher.front.websocket import Frames, is_websocket
 from watcher.observe import short
 
 _EMPTY_LINES = re.compile(rb"(\r\n)+")
@@ -163,6 +164,7 @@ class HttpClient(ClientEnd):
             return
         part = data[:end]
         exchange.remember(part, self._context.limits.replay_bytes)
+        link.moved += len(part)
         put(link.transport, part)
         if body.done:
             self._phase = ANSWER
@@ -301,10 +303,21 @@ class HttpClient(ClientEnd):
 
     def _become_tunnel(self, exchange: Exchange, link: Link) -> None:
         """The backend has agreed to another protocol."""
-        status = cast(Response, exchange.response).status
+        response = cast(Response, exchange.response)
         self._link = self._exchange = None
-        tunnel = Tunnel(self._context, status)
-        tunnel.continue_with(self._transport, link, self._pending, began=exchange.began, held=exchange.waited)
+        frames = None
+        if is_websocket(exchange.head):
+            frames = Frames()
+            frames.feed(response.beyond)
+        tunnel = Tunnel(self._context, response.status)
+        tunnel.continue_with(
+            self._transport,
+            link,
+            self._pending,
+            began=exchange.began,
+            held=exchange.waited,
+            frames=frames,
+        )
         self._context.left(self)
 
     def _reject(self, status: int, why: str) -> None:
@@ -359,6 +372,15 @@ class HttpClient(ClientEnd):
 
     def _waiting_bytes(self) -> int:
         return len(self._pending)
+
+    @property
+    def has_end(self) -> bool:
+        """See `User`."""
+        response = self._exchange.response if self._exchange is not None else None
+        return self._phase is BODY or (response is not None and response.has_end)
+
+    def leave(self) -> None:
+        """See `User`: an exchange comes to its own end, or is cut."""
 
     # -- the front's side
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import select
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol, cast
 
-from watcher.front.model import Backend, DrainReport
+from watcher.front.model import Backend
 from watcher.front.sockets import half_close
 
-LAST_WORD = 1.0  # seconds after a drain's time is up in which an answer that is due may still come
 REUSE_IDLE = 1.0  # seconds after which a request that must not be repeated gets a fresh connection
 
 
@@ -39,12 +36,22 @@ class User(Protocol):
         """The backend takes less than it is sent, or no longer so."""
         ...
 
+    @property
+    def has_end(self) -> bool:
+        """Whether a body whose end is known is on its way, in either direction."""
+        ...
+
+    def leave(self) -> None:
+        """The backend is about to go: come to an end where nothing is lost by it."""
+        ...
+
 
 class Link(asyncio.Protocol):
     """One connection to a backend, used by one client at a time.
 
     `busy` while an exchange or a tunnel runs on it; `served` counts the exchanges that ended. `awaiting`
-    while the backend has not spoken since its client did, `ending` once a tunnel is to be closed when it has.
+    while the backend has not spoken since its client did; `moved` counts the bytes of bodies, and `was_cut`
+    tells that it was closed although what ran on it had not ended.
     """
 
     __slots__ = (
@@ -56,13 +63,14 @@ class Link(asyncio.Protocol):
         "backend",
         "busy",
         "closed",
-        "ending",
         "half_closed",
         "idle_since",
+        "moved",
         "served",
         "slow",
         "transport",
         "user",
+        "was_cut",
     )
 
     transport: asyncio.Transport
@@ -76,10 +84,11 @@ class Link(asyncio.Protocol):
         self.awaiting = False
         self.busy = False
         self.closed = False
-        self.ending = False
         self.half_closed = False
+        self.moved = 0
         self.served = 0
         self.slow = False  # it takes less than it is sent
+        self.was_cut = False
         self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -92,6 +101,7 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
+        self.moved += len(data)
         self.user.from_backend(data)
 
     def eof_received(self) -> bool:
@@ -158,8 +168,14 @@ class Link(asyncio.Protocol):
         self._free()
         self.transport.abort()
 
+    def leave(self) -> None:
+        """Close the connection although what runs on it has not ended; the user knows."""
+        self.was_cut = True
+        self.close()
+
     def cut(self) -> None:
         """Drop the connection; its user is told as if the backend had broken it off."""
+        self.was_cut = True
         self._gone(ConnectionAbortedError("closed by the front"))
 
     def _free(self) -> None:
@@ -191,6 +207,7 @@ class Links:
     def __init__(self) -> None:
         self._groups: dict[Backend, Group] = {}
         self._waiters: set[asyncio.Future[None]] = set()
+        self.hurried = False
 
     def group(self, backend: Backend) -> Group:
         """The links to `backend`."""
@@ -216,37 +233,14 @@ class Links:
         for link in [link for link in self.group(backend).links if not link.busy]:
             link.cut()
 
-    async def drain(self, backend: Backend, timeout: float) -> DrainReport:
-        """Wait at most `timeout` seconds for the exchanges on `backend`, then close what is still open.
-
-        What waits for the backend's word at that moment gets a little longer: a WebSocket that is closed
-        between an answer and the next question loses nothing.
-        """
-        began = time.monotonic()
-        group = self.group(backend)
-        at_start = group.active
-        self.close_idle(backend)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._until(lambda: not group.active)
-        still_open = [link for link in group.links if link.busy]
-        for link in still_open:
-            link.ending = True
-            if not link.awaiting:
-                link.cut()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORD):
-                await self._until(lambda: not group.active)
-        for link in still_open:
-            if link.busy:
-                link.cut()
-        cut = sum(link.closed for link in still_open)
-        for link in list(group.links):
-            link.abort()
-        await self._until(lambda: not group.links)
+    def forget(self, backend: Backend, group: Group) -> None:
+        """`backend` will not be connected to again; `group` was its links."""
         if self._groups.get(backend) is group:
             del self._groups[backend]
-        return DrainReport(time.monotonic() - began, max(at_start - cut, 0), cut)
+
+    def hurry(self) -> None:
+        """From now on no drain waits for what moves."""
+        self.hurried = True
 
     def abort(self) -> None:
         """Drop all connections."""
@@ -256,9 +250,10 @@ class Links:
 
     async def closed(self) -> None:
         """Wait until no connection to any backend is left."""
-        await self._until(lambda: not any(group.links for group in self._groups.values()))
+        await self.until(lambda: not any(group.links for group in self._groups.values()))
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return once `condition` is true; it is looked at when a link has become free, or gone."""
         while not condition():
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)

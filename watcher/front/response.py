@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from watcher.front.framing import HEAD_END, Body, Malformed, RequestHead, UntilClose, read_response
+from watcher.front.framing import HEAD_END, Body, Counted, Malformed, RequestHead, UntilClose, read_response
 
 MAX_HEAD = 256 * 1024  # bytes of a response head: far above what servers send, a bound for memory
 
@@ -13,8 +13,8 @@ class Response:
     """Interim responses, head, body and trailers of the answer to one request.
 
     `status` is 0 until the final head was seen; `switched` says that the connection now speaks another
-    protocol (101, or 2xx to CONNECT); `spoiled` that the backend sent more than the answer, so that its
-    connection cannot be used again. `adorn` may add fields to the final head.
+    protocol (101, or 2xx to CONNECT), whose first bytes are `beyond`; `spoiled` that the backend sent more
+    than the answer, so that its connection cannot be used again. `adorn` may add fields to the final head.
     """
 
     __slots__ = (
@@ -22,6 +22,7 @@ class Response:
         "_body",
         "_buffer",
         "_request",
+        "beyond",
         "done",
         "keep_alive",
         "spoiled",
@@ -38,12 +39,18 @@ class Response:
         self.keep_alive = True
         self.done = False
         self.switched = False
+        self.beyond = b""
         self.spoiled = False
 
     @property
     def until_close(self) -> bool:
         """Whether the end of the connection is the end of the response."""
         return isinstance(self._body, UntilClose)
+
+    @property
+    def has_end(self) -> bool:
+        """Whether a body of a length that was announced is on its way."""
+        return isinstance(self._body, Counted) and not self.done
 
     def take(self, data: bytes) -> bytes:
         """The bytes to pass on now that `data` has come; unchanged, in order. Raises `Malformed`."""
@@ -70,6 +77,7 @@ class Response:
         self.keep_alive = head.keep_alive
         if head.status == 101 or (self._request.method == b"CONNECT" and head.status < 300):
             self.switched = True
+            self.beyond = data[end:]
             return data
         self._body = head.body
         if self._adorn is None:

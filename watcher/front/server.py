@@ -9,6 +9,7 @@ from typing import Literal
 
 from watcher.front.additions import Additions
 from watcher.front.context import Context
+from watcher.front.drain import drain
 from watcher.front.http import HttpClient
 from watcher.front.model import (
     Backend,
@@ -126,15 +127,22 @@ class Front:
         if self._context is not None:
             self._context.gate.reconsider()
 
-    async def drain(self, backend: Backend, timeout: float) -> DrainReport:
-        """Wait until nothing uses `backend` any more, at most `timeout` seconds, then close what is left.
+    async def drain(self, backend: Backend, timeout: float, moving: float = 600.0) -> DrainReport:
+        """Wait until nothing uses `backend` any more, at most `timeout` seconds, then end what is left.
 
-        Idle connections to it are closed at once. Raises `ValueError` while `backend` is the current one:
-        it would never become free.
+        Idle connections to it are closed at once. An upload, or a download of known length, that is still
+        moving when the time is up gets up to `moving` seconds more. A WebSocket is closed with "Service
+        Restart" (1012), between two frames and once the app has answered what it got. Raises `ValueError`
+        while `backend` is the current one: it would never become free.
         """
         if backend == self.backend:
             raise ValueError(f"{backend} cannot be drained: it is where requests go; switch first")
-        return await self._started.links.drain(backend, timeout)
+        return await drain(self._started.links, backend, timeout, moving)
+
+    def hurry(self) -> None:
+        """Let no drain wait longer than its `timeout` from now on, whatever moves."""
+        if self._context is not None:
+            self._context.links.hurry()
 
     async def close(self, grace: float = 5.0) -> None:
         """Stop listening, let exchanges in progress end for `grace` seconds, then close everything.

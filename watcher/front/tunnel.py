@@ -10,6 +10,7 @@ from watcher.front.context import Context
 from watcher.front.gate import Ticket
 from watcher.front.links import Link
 from watcher.front.sockets import half_close, put, reset
+from watcher.front.websocket import Frames, restart_frame
 
 NOT_ANSWERING = 1.0  # seconds: docker-proxy closes a connection within that time when no app listens
 
@@ -31,6 +32,9 @@ class Tunnel(ClientEnd):
         self._backend_ended = False
         self._held = 0.0
         self._linked = 0.0  # time.monotonic()
+        self._frames: Frames | None = None  # what the app sends, where it is a WebSocket
+        self._leaving = False
+        self._left = False  # has taken leave: what the client still sends is thrown away
 
     # -- three ways to begin
 
@@ -50,10 +54,21 @@ class Tunnel(ClientEnd):
         self._context.gate.ask(self._ticket)
 
     def continue_with(
-        self, transport: asyncio.Transport, link: Link, early: bytes, *, began: float, held: float
+        self,
+        transport: asyncio.Transport,
+        link: Link,
+        early: bytes,
+        *,
+        began: float,
+        held: float,
+        frames: Frames | None,
     ) -> None:
-        """Go on after an upgrade: the client has sent `early` meanwhile; times as in `FrontExchange`."""
+        """Go on after an upgrade: the client has sent `early` meanwhile; times as in `FrontExchange`.
+
+        `frames` follows what the app sends if the upgrade was to a WebSocket.
+        """
         self._transport = transport
+        self._frames = frames
         self._link = link
         self._began = began
         self._held = held
@@ -73,6 +88,8 @@ class Tunnel(ClientEnd):
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop."""
+        if self._left:
+            return
         if self._link is not None:
             self._untouched = False
             self._link.awaiting = True
@@ -85,6 +102,8 @@ class Tunnel(ClientEnd):
     def eof_received(self) -> bool:
         """Called by the loop: the other direction stays open."""
         self._client_ended = True
+        if self._left:
+            return False
         if self._link is None:
             return True
         self._untouched = False
@@ -132,10 +151,12 @@ class Tunnel(ClientEnd):
         """See `User`."""
         self._untouched = False
         put(self._transport, data)
+        if self._frames is not None:
+            self._frames.feed(data)
         if self._link is not None:
             self._link.awaiting = False
-            if self._link.ending:
-                self._link.cut()
+            if self._leaving:
+                self._take_leave(self._link)
 
     def backend_eof(self) -> bool:
         """See `User`: the other direction stays open until the client ends it, too."""
@@ -168,6 +189,39 @@ class Tunnel(ClientEnd):
 
     def shut(self) -> None:
         """See `Client`: a tunnel is in progress for as long as it is open."""
+
+    @property
+    def has_end(self) -> bool:
+        """See `User`: nobody knows where a tunnel's talk ends."""
+        return False
+
+    def leave(self) -> None:
+        """See `User`. The app gets no more questions, and may answer the ones that it has got.
+
+        A client that then hears that the service restarts (WebSocket) or of an end of file knows that what
+        it sent last and has no answer to never reached the app.
+        """
+        self._leaving = True
+        if self._reading and not self._client_ended:
+            self._reading = False
+            self._transport.pause_reading()
+        if self._link is not None and not self._link.awaiting:
+            self._take_leave(self._link)
+
+    def _take_leave(self, link: Link) -> None:
+        if self._frames is not None:
+            if not self._frames.between:
+                return
+            if not self._backend_ended:
+                put(self._transport, restart_frame())
+        self._left, self._link, self._backend_slow = True, None, False
+        self._report(link)
+        link.leave()
+        self._end(whole=False)
+
+    def _update_reading(self) -> None:
+        if not self._leaving or self._left:
+            super()._update_reading()
 
     def _finish(self, link: Link) -> None:
         """Both sides have ended: close both after what is still to be written."""

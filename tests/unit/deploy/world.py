@@ -83,7 +83,10 @@ class NotedFront:
         self.backend = backend
         self.pointed.append(backend.revision if backend else None)
 
-    async def drain(self, backend: Backend, timeout: float) -> DrainReport:
+    def hurry(self) -> None:
+        pass
+
+    async def drain(self, backend: Backend, timeout: float, moving: float) -> DrainReport:
         if backend == self.backend:
             raise ValueError("it is where requests go")
         await asyncio.sleep(timeout / 2)
