@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 # machine would miss. HYPOTHESIS_PROFILE=explore looks for new ones; what it finds becomes an @example.
 SLOW = [HealthCheck.too_slow]
 settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=SLOW)
-settings.register_profile("explore", deadline=None, suppress_health_check=SLOW)
+settings.register_profile("explore", max_examples=3000, deadline=None, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 

@@ -22,6 +22,7 @@ from typing import ClassVar
 import docker
 import pytest
 
+from tests.process import open_files
 from watcher.buildkit import (
     Client,
     ContextChanged,
@@ -384,7 +385,7 @@ async def test_200_builds_cancelled_at_random_moments_leave_nothing(client: Clie
     dockerfile = "FROM alpine\nCOPY . /ctx\nRUN cat /ctx/* | md5sum\nRUN sleep 0.05\n"
     cancelled = 0
     before = asyncio.all_tasks()
-    descriptors = set(os.listdir("/proc/self/fd"))
+    descriptors = open_files()
     threads = set(threading.enumerate())
     for _ in range(200):
         (tmp_path / "file0").write_bytes(os.urandom(50_000))
@@ -396,8 +397,8 @@ async def test_200_builds_cancelled_at_random_moments_leave_nothing(client: Clie
         (outcome,) = await asyncio.gather(solving, return_exceptions=True)
         assert done or isinstance(outcome, asyncio.CancelledError)
         cancelled += not done
-        assert set(os.listdir("/proc/self/fd")) == descriptors
-    assert asyncio.all_tasks() == before
+        assert open_files() <= descriptors
+    assert asyncio.all_tasks() <= before
     assert not client._connection._streams
     assert {
         thread for thread in set(threading.enumerate()) - threads if not thread.name.startswith("buildkit")

@@ -36,7 +36,13 @@ def rebuild_all(call: GoCall, state: State, text: str) -> list[Edit]:
     if found and call.command.inner:
         raise LeaveAlone("-a stands inside a command substitution")
     if not any(_ALL.fullmatch(flag) for flag in (goflags(call, state) or "").split()) or call.command.inner:
-        return [_without(call, index, text, reason) for index in found]
+        edits: list[Edit] = []
+        for index in found:
+            edit = _without(call, index, text, reason)
+            if edits and edit.start < edits[-1].stop:  # the blank between them has gone with the one before
+                edit = _replace(call, index, "-a=false", reason)
+            edits.append(edit)
+        return edits
     if found:  # -a=false has to stand there, against the one in GOFLAGS
         return [_replace(call, index, "-a=false", reason) for index in found]
     if any(name == "a" for name, _, _ in call.flags()):

@@ -214,6 +214,7 @@ def lasting(text: str) -> list[str]:
 
 
 @given(dockerfiles())
+@example("FROM golang AS s0\nRUN go build -a=true -a=true")
 def test_the_commands_stay_the_same_but_for_the_words_that_may_change(text):
     result = made(text)
     for old, new in zip(parse(text).instructions(), parse(result.text).instructions(), strict=True):
