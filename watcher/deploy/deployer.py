@@ -187,7 +187,7 @@ class ContainerDeployer:
             self._point_fronts()
         try:
             if old:
-                await self._background.drain(old)
+                await self._background.drain(old, moving=0.0)
             for stopped in (old, self._lost):
                 if stopped:
                     await self._engine.stop(stopped.id, self.recipe.stop_timeout)

@@ -86,7 +86,7 @@ class NotedFront:
     def hurry(self) -> None:
         pass
 
-    async def drain(self, backend: Backend, timeout: float, moving: float) -> DrainReport:
+    async def drain(self, backend: Backend, timeout: float, moving: float = 0.0) -> DrainReport:
         if backend == self.backend:
             raise ValueError("it is where requests go")
         await asyncio.sleep(timeout / 2)
