@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,35 @@ class Project:
         self.version.write_text("\n".join([*kept, f'var Number = "{version}"', ""]))
 
 
+@contextmanager
+def constant_load(project: Project) -> Iterator[list[str]]:
+    """Requests without a pause, on new and on kept connections; what failed is in the list."""
+    failures: list[str] = []
+    stop = threading.Event()
+
+    def ask(*, keep: bool) -> None:
+        url = f"http://127.0.0.1:{project.port}/health"
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            while not stop.is_set():
+                try:
+                    headers = {} if keep else {"connection": "close"}
+                    status = client.get(url, headers=headers).status_code
+                    if status != 200:
+                        failures.append(str(status))
+                except httpx.HTTPError as error:
+                    failures.append(repr(error))
+
+    threads = [threading.Thread(target=ask, kwargs={"keep": keep}) for keep in (True, False)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield failures
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
 @pytest.fixture(scope="session")
 def engine() -> Iterator[docker.DockerClient]:
     client = docker.from_env()
@@ -144,8 +174,9 @@ def project(folder: Path, engine: docker.DockerClient) -> Iterator[Project]:
 
 def clean_up(engine: docker.DockerClient, project: Project) -> None:
     """Remove what the project left at the engine."""
-    for container in engine.containers.list(all=True, filters={"name": project.id}):
-        container.remove(force=True)
+    for found in ({"name": project.id}, {"label": project.label()}):
+        for container in engine.containers.list(all=True, filters=found):
+            container.remove(force=True)
     for image in engine.images.list():
         for tag in image.tags:
             if tag.split(":")[0] == project.id:

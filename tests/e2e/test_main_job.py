@@ -4,44 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import docker
-import httpx
 import pytest
 
-from tests.e2e.conftest import Project, until
+from tests.e2e.conftest import Project, constant_load, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
-
-
-@contextmanager
-def constant_load(project: Project) -> Iterator[list[str]]:
-    """Requests without a pause, on new and on kept connections; what failed is in the list."""
-    failures: list[str] = []
-    stop = threading.Event()
-
-    def ask(*, keep: bool) -> None:
-        url = f"http://127.0.0.1:{project.port}/health"
-        with httpx.Client(trust_env=False, timeout=60) as client:
-            while not stop.is_set():
-                try:
-                    headers = {} if keep else {"connection": "close"}
-                    status = client.get(url, headers=headers).status_code
-                    if status != 200:
-                        failures.append(str(status))
-                except httpx.HTTPError as error:
-                    failures.append(repr(error))
-
-    threads = [threading.Thread(target=ask, kwargs={"keep": keep}) for keep in (True, False)]
-    for thread in threads:
-        thread.start()
-    yield failures
-    stop.set()
-    for thread in threads:
-        thread.join()
 
 
 def test_the_first_version_is_built_and_answers(project: Project, engine: docker.DockerClient) -> None:
