@@ -25,25 +25,35 @@ class Prunes(Protocol):
         ...
 
 
+class Trims(Protocol):
+    """Keeps the engine's build cache small."""
+
+    async def trim(self) -> object:
+        """Remove what has not been used for longest."""
+        ...
+
+
 class IdleChores:
     """What a service does when there is nothing to build: to be run after a deploy and every `every` seconds.
 
     It prunes after a deploy, every `prune_every` seconds (0: not by the clock), and once when the engine's
-    disk becomes short of room.
+    disk becomes short of room. The build cache, if `cache` is there, is not looked at after each deploy.
     """
 
     def __init__(
         self,
         builder: ImageBuilder,
         pruner: Prunes | None,
+        cache: Trims | None = None,
         *,
         export_builder: bool,
         prune_every: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._builder, self._pruner, self._export = builder, pruner, export_builder
+        self._cache = cache
         self._prune_every, self._clock = prune_every or float("inf"), clock
-        self._pruned = clock()
+        self._pruned = self._trimmed = clock()
 
     @property
     def every(self) -> float:
@@ -56,10 +66,15 @@ class IdleChores:
             await self._builder.tell_base(look)
             if self._export:
                 await self._builder.export_builder(look)
-        if self._pruner and (look is not None or self._due or self._pruner.became_short()):
+        if self._pruner is None:
+            return
+        short = self._pruner.became_short()
+        if look is not None or short or self._due(self._pruned):
             await self._pruner.prune()
             self._pruned = self._clock()
+        if self._cache and (short or self._due(self._trimmed)):
+            await self._cache.trim()
+            self._trimmed = self._clock()
 
-    @property
-    def _due(self) -> bool:
-        return self._clock() - self._pruned >= self._prune_every
+    def _due(self, last: float) -> bool:
+        return self._clock() - last >= self._prune_every

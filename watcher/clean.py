@@ -12,6 +12,7 @@ from watcher import labels, lock
 from watcher.build.link import BuildkitLink
 from watcher.build.recipe import Recipe
 from watcher.build.texts import Texts
+from watcher.buildcache import Trimmed, build_cache
 from watcher.compose import ServiceSpec
 from watcher.configuration import compose_project
 from watcher.engine import DockerEngine, EngineError
@@ -51,6 +52,7 @@ class Cleaned:
     shares: tuple[Share, ...] | None
     disk: Disk | Unseen
     emptied: tuple[CacheMount, ...] | Unseen = ()
+    trimmed: Trimmed | None = None  # of the build cache, when the settings ask for it
 
 
 async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool) -> Cleaned:
@@ -83,6 +85,8 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                 unseen = found
             else:
                 mounts |= {mount.target: mount for mount in found}
+        cache = build_cache(settings, link, Fanout(), project.name)
+        trimmed = await cache.trim() if cache and not dry_run else None
         info = await engine.info()
         disk = free_space(info)
         try:
@@ -94,8 +98,8 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                 disk=disk,
             )
         except EngineError:
-            return Cleaned(reports, None, disk, emptied)
-        return Cleaned(reports, filling(whole, project_id, project.name), disk, emptied)
+            return Cleaned(reports, None, disk, emptied, trimmed)
+        return Cleaned(reports, filling(whole, project_id, project.name), disk, emptied, trimmed)
     finally:
         await link.close()
         await engine.close()

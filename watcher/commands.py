@@ -78,6 +78,8 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
         if as_json:
             services = {name: pruning.as_json(report) for name, report in done.reports.items()}
             document = {"services": services, **pruning.engine_as_json(done.shares or (), done.disk)}
+            if done.trimmed is not None:
+                document["build_cache"] = asdict(done.trimmed)
             print(json.dumps(document, indent=2))
             return 0
         for report in done.reports.values():
@@ -87,6 +89,8 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
             print(f"the Go caches are not emptied: {done.emptied.why}")
         for mount in done.emptied if isinstance(done.emptied, tuple) else ():
             print(f"{mount.target} emptied: it held {words.size(mount.size)}")
+        if done.trimmed is not None:
+            print(pruning.trimmed(done.trimmed.records, done.trimmed.freed))
         print()
         if done.shares is not None:
             _print_table(pruning.ShareRow._fields, pruning.share_rows(done.shares))

@@ -21,6 +21,7 @@ from watcher import words
 from watcher.lines import plain as without_escapes
 from watcher.liveview import ENGINE_STAGES, LiveView, step_words
 from watcher.observe import (
+    BuildCachePruned,
     BuildFinished,
     BuildOutcome,
     BuildStarted,
@@ -112,6 +113,7 @@ class Console:
             DeployFinished: self._deploy_finished,
             ContainerLost: self._container_lost,
             Pruned: self._pruned,
+            BuildCachePruned: self._build_cache_pruned,
             FrontRefused: self._front_refused,
             InternalError: self._internal_error,
         }
@@ -273,6 +275,10 @@ class Console:
             kinds = Counter(_NOUNS.get(item.kind, item.kind) for item in removed)
             what = ", ".join(words.count(number, kind) for kind, number in sorted(kinds.items()))
             self._say(event, "·", f"pruned {what}: {words.size(event.freed)} freed", "dim")
+
+    def _build_cache_pruned(self, event: BuildCachePruned) -> None:
+        what = words.count(event.records, "record")
+        self._say(event, "·", f"pruned {what} of the build cache: {words.size(event.freed)} freed", "dim")
 
     def _front_refused(self, event: FrontRefused) -> None:
         """The first at once, then at most one line per REFUSALS_EVERY."""

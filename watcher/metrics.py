@@ -27,6 +27,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from watcher.observe import (
+    BuildCachePruned,
     BuildFinished,
     BuildOutcome,
     BuildStarted,
@@ -174,6 +175,7 @@ class Metrics:
             ServiceStarted: self._service,
             DeployFinished: self._deploy,
             Pruned: self._pruned,
+            BuildCachePruned: self._build_cache_pruned,
         }
 
     def _define(self, spec: Spec) -> None:
@@ -278,6 +280,10 @@ class Metrics:
         standing.fold(event)
         self._set(STALE, standing.stale, event.service)
         self._set(LIVE_AT, standing.live.since if standing.live else None, event.service)
+
+    def _build_cache_pruned(self, event: BuildCachePruned) -> None:
+        kind, reason = self._bounded("kind", "build-cache"), self._bounded("cause", "unused")
+        self._count(PRUNED_BYTES, event.service, kind, reason, by=event.freed)
 
     def _pruned(self, event: Pruned) -> None:
         """Images share layers, so that their sizes add up to more than was freed: that is split by size."""

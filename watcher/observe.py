@@ -304,6 +304,14 @@ class Pruned(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BuildCachePruned(Event):
+    """Records of the engine's build cache were removed, as the settings ask; `freed` is in bytes."""
+
+    records: int
+    freed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrontExchange(Event):
     """The front finished one exchange (or tunnel, then `code` is 101 or 0 for raw TCP)."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from watcher import labels, lock
 from watcher.build import ImageBuilder
+from watcher.buildcache import build_cache
 from watcher.chores import IdleChores
 from watcher.compose import ComposeProject, ServiceSpec
 from watcher.deploy import ContainerDeployer
@@ -78,6 +79,7 @@ class Service:
         return IdleChores(
             self.builder,
             pruner if settings.prune.enabled else None,
+            build_cache(settings, self._site.link, self._site.observer, self.name),
             export_builder=settings.build.builder_image,
             prune_every=settings.prune.interval,
         )

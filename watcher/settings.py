@@ -125,6 +125,10 @@ class PruneSettings(_Section):
     """Label by which the Dockerfile marks its compile stage; untagged images with it are stale."""
     interval: Seconds = 600.0
     """Seconds between prunes when nothing is deployed; 0 = only after a deploy, and when space runs short."""
+    cache_keep_storage: ByteSize | None = None
+    """Build cache that stays, of everybody who uses the engine: no record says whose it is; default: all."""
+    cache_keep_duration: Seconds = 172800.0
+    """Seconds since its last use that a record of the build cache stays in any case."""
     min_free: ByteSize | None = None
     """Free space of the engine's disk below which one final image stays; default: a tenth, at most 5 GiB."""
 

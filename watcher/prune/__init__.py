@@ -25,7 +25,17 @@ from watcher.prune.model import (
 )
 from watcher.prune.pruner import Pruner, Report, given_back
 from watcher.prune.select import select_stale
-from watcher.prune.table import Row, ShareRow, as_json, engine_as_json, room, rows, share_rows, summary
+from watcher.prune.table import (
+    Row,
+    ShareRow,
+    as_json,
+    engine_as_json,
+    room,
+    rows,
+    share_rows,
+    summary,
+    trimmed,
+)
 
 __all__ = [
     "Cache",
@@ -56,4 +66,5 @@ __all__ = [
     "select_stale",
     "share_rows",
     "summary",
+    "trimmed",
 ]

@@ -88,7 +88,7 @@ def _cache(usage: Usage, mounts: Sequence[CacheMount] | Unseen) -> tuple[Share, 
         "build steps and contexts",
         cache.size - cache.mounts,
         None,
-        "of all projects: no record says whose it is, so it stays; `docker builder prune` empties it",
+        "of all projects: no record says whose it is, so it stays; prune.cache_keep_storage bounds it",
     )
     if isinstance(mounts, Unseen):
         return steps, Share("cache mounts", cache.mounts, None, f"this project's are not known: {mounts.why}")

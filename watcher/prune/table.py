@@ -83,6 +83,13 @@ def summary(report: Report) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def trimmed(records: int, freed: int) -> str:
+    """What was removed of the build cache, in a sentence."""
+    if not records:
+        return "the build cache keeps within prune.cache_keep_storage"
+    return f"{words.count(records, 'record')} of the build cache removed, {words.size(freed)} given back"
+
+
 def room(disk: Disk | Unseen) -> str:
     """How much room there is, in a sentence."""
     if isinstance(disk, Disk):

@@ -31,6 +31,9 @@ class Hands:
     def became_short(self) -> bool:
         return self.short
 
+    async def trim(self) -> None:
+        self.done.append("trim")
+
 
 class Clock:
     now = 100.0
@@ -83,3 +86,19 @@ def test_it_looks_at_the_disk_more_often_than_it_prunes_and_never_when_pruning_i
     assert chores(hands, Clock()).every == chores(hands, Clock(), every=0.0).every == SPACE_EVERY
     assert chores(hands, Clock(), every=5.0).every == 5.0
     assert IdleChores(hands, None, export_builder=True, prune_every=600.0).every == float("inf")
+
+
+async def test_the_build_cache_is_trimmed_by_the_clock_and_not_after_each_deploy() -> None:
+    hands, clock = Hands(), Clock()
+    anything: Any = hands
+    idle = IdleChores(anything, hands, hands, export_builder=False, prune_every=600.0, clock=clock)
+    clock.now += 400
+    await idle.run(LOOK)
+    assert hands.done == ["base", "prune"]
+    clock.now += 200  # the prune is not due yet again, the cache is
+    await idle.run(None)
+    await idle.run(None)
+    assert hands.done == ["base", "prune", "trim"]
+    hands.short = True
+    await idle.run(None)
+    assert hands.done == ["base", "prune", "trim", "prune", "trim"]

@@ -1,0 +1,87 @@
+"""Keeping the engine's build cache small, on a real engine: only records that the test made can be hit."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from watcher.build.link import BuildkitLink
+from watcher.buildcache import BuildCache, Trimmed
+from watcher.buildkit import CacheRecord, MemorySource, SolveRequest
+from watcher.engine import DockerEngine
+from watcher.observe import BuildCachePruned, Event
+
+pytestmark = pytest.mark.engine
+
+
+class Told:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def notify(self, event: Event) -> None:
+        self.events.append(event)
+
+
+@pytest.fixture
+async def link() -> AsyncIterator[BuildkitLink]:
+    engine = await DockerEngine.open(None)
+    made = BuildkitLink(engine.endpoint, engine)
+    yield made
+    await made.close()
+    await engine.close()
+
+
+async def made(link: BuildkitLink) -> tuple[CacheRecord, CacheRecord]:
+    """A step's record and that of a cache mount, both new."""
+    client, mark = await link.client(), uuid.uuid4().hex
+    for run in (f"--mount=type=cache,target=/c-{mark} touch /c-{mark}/x", f"echo {mark} >/x"):
+        source = MemorySource({"Dockerfile": f"FROM alpine\nRUN {run}\n".encode()})
+        await client.solve(
+            SolveRequest(context=source, dockerfile=source, shared_key=mark, exporter=""), lambda _: None
+        )
+    mine = [each for each in await client.disk_usage() if mark in each.description]
+    (mount,) = [each for each in mine if each.kind == "exec.cachemount"]
+    step = next(each for each in mine if each.kind == "regular" and f"echo {mark}" in each.description)
+    return step, mount
+
+
+async def ids(link: BuildkitLink) -> set[str]:
+    return {each.id for each in await (await link.client()).disk_usage()}
+
+
+def cache(link: BuildkitLink, told: Told, record: CacheRecord, *, keep: int, unused: float) -> BuildCache:
+    only = (f"id=={record.id}",)
+    return BuildCache(link, told, service="s", keep=keep, unused=unused, only=only)
+
+
+async def test_what_was_used_lately_stays(link: BuildkitLink) -> None:
+    told = Told()
+    step, _ = await made(link)
+    assert await cache(link, told, step, keep=0, unused=3600).trim() == Trimmed(0, 0)
+    assert step.id in await ids(link)
+    assert told.events == []
+
+
+async def test_what_the_size_leaves_room_for_stays(link: BuildkitLink) -> None:
+    step, _ = await made(link)
+    assert await cache(link, Told(), step, keep=1 << 50, unused=0).trim() == Trimmed(0, 0)
+    assert step.id in await ids(link)
+
+
+async def test_what_is_neither_goes_and_is_told_but_no_cache_mount(link: BuildkitLink) -> None:
+    told = Told()
+    step, mount = await made(link)
+    assert await cache(link, told, mount, keep=0, unused=0).trim() == Trimmed(0, 0)
+    if step.shared:  # the containerd store says so of steps that no image has, and then they stay
+        pytest.skip("the engine takes the step's record for one that an image shares")
+    done = await cache(link, told, step, keep=0, unused=0).trim()
+    left = await ids(link)
+    assert done.records == 1
+    assert step.id not in left
+    assert mount.id in left
+    (event,) = told.events
+    assert isinstance(event, BuildCachePruned)
+    assert (event.records, event.freed) == (1, done.freed)
+    await (await link.client()).prune([f"id=={mount.id}"])
