@@ -29,6 +29,7 @@ REFUSED = {
     "pre_start": "hooks are not run",
     "pre_stop": "hooks are not run",
     "provider": "the service is run by a program outside of the engine",
+    "umask": "the engine starts every container with its own",
     "use_api_socket": "the engine's socket is not handed to containers; mount it as a volume if you mean it",
     "volumes_from": "volumes of another container are not mounted: name them under volumes",
 }

@@ -8,10 +8,25 @@ import pytest
 
 from tests.unit.compose.conftest import Compose
 from watcher.compose import Attachment, Dependency, HealthSpec, Limits, keys
+from watcher.dockerfile.source import word_set
 from watcher.errors import ConfigError
 
 NAME_RULE = "must be letters, digits, '_', '.' or '-', and begin with a letter or digit"
 SHARE_RULE = "cannot share with another service: its container may change at any time"
+
+# The keys of a service in schema/compose-spec.json of github.com/compose-spec/compose-go/v2 v2.16.2.
+KNOWN_TO_COMPOSE = word_set(
+    "annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command configs"
+    " container_name cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime"
+    " cpu_shares cpus cpuset credential_spec depends_on deploy develop device_cgroup_rules devices dns"
+    " dns_opt dns_search domainname entrypoint env_file environment expose extends external_links"
+    " extra_hosts gpus group_add healthcheck hostname image init ipc isolation label_file labels links"
+    " logging mac_address mem_limit mem_reservation mem_swappiness memswap_limit models network_mode"
+    " networks oom_kill_disable oom_score_adj pid pids_limit platform ports post_start pre_start"
+    " pre_stop privileged profiles provider pull_policy pull_refresh_after read_only restart runtime"
+    " scale secrets security_opt shm_size stdin_open stop_grace_period stop_signal storage_opt sysctls"
+    " tmpfs tty ulimits umask use_api_socket user userns_mode uts volumes volumes_from working_dir"
+)
 
 
 @pytest.mark.parametrize(
@@ -441,3 +456,19 @@ def test_a_seccomp_profile_that_is_none_is_refused(compose: Compose) -> None:
         ConfigError, match=r"security_opt\[0\] = 'seccomp=bad\.json': .*cannot be read as JSON"
     ):
         compose.service("security_opt: [seccomp=bad.json]")
+
+
+@pytest.mark.parametrize("key", sorted(KNOWN_TO_COMPOSE))
+def test_no_key_that_compose_knows_is_unknown_here(compose: Compose, key: str) -> None:
+    """It may be refused for its value or for a reason, but by somebody who knows it."""
+    said = ""
+    try:
+        compose.service(f"{key}: null")
+    except ConfigError as error:
+        said = str(error)
+    assert "not a known key" not in said
+
+
+def test_a_key_that_compose_does_not_know_is_named(compose: Compose) -> None:
+    with pytest.raises(ConfigError, match="is not a known key of a service"):
+        compose.service("command_line: null")
