@@ -84,10 +84,10 @@ class Workshop:
         attrs = self.engine.images.get(name).attrs
         config = attrs["Config"]
         return ImageConfig(
-            env=dict(pair.split("=", 1) for pair in config["Env"] or ()),
-            user=config["User"],
+            env=dict(pair.split("=", 1) for pair in config.get("Env") or ()),
+            user=config.get("User") or "",  # engine 29 leaves out what is empty
             onbuild=tuple(config.get("OnBuild") or ()),
-            workdir=config["WorkingDir"],
+            workdir=config.get("WorkingDir") or "",
             os=attrs["Os"],
             id=attrs["Id"],
         )
@@ -221,3 +221,42 @@ async def test_a_compile_step_builds_without_a_network(workshop: Workshop, engin
             await workshop.build(accelerated.text)
         return
     assert greeting.encode() in await workshop.build(accelerated.text)
+
+
+def linked(workshop: Workshop) -> bool:
+    """Whether the last build, whose go has `-x`, ran the linker."""
+    return any("/link -o" in line for line in workshop.lines)
+
+
+async def test_what_is_not_in_the_program_does_not_link_it_again(workshop: Workshop):
+    greeting = use(workshop, "article")
+    workshop.text = workshop.text.replace("-trimpath", "-x -trimpath")
+    first = await workshop.build(workshop.accelerated(Level.EXACT).text)
+    assert linked(workshop)
+    for path, text in (
+        ("_envs/env_dev.yaml", b"a: 2\n"),
+        ("main_test.go", b"package main\n"),
+        ("x.md", b"x\n"),
+    ):
+        workshop.tree[path] = text
+        again = await workshop.build(workshop.accelerated(Level.EXACT).text)
+        assert again == first
+        assert not linked(workshop), path
+    assert workshop.says().startswith(greeting)
+
+
+async def test_a_program_that_embeds_its_folder_does_not_embed_itself(workshop: Workshop):
+    workshop.text = (
+        "FROM golang:alpine AS builder\nWORKDIR /out\nCOPY . .\n"
+        "RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -o app .\n"
+        'FROM alpine\nCOPY --from=builder /out/app /out/app\nCMD ["/out/app"]\n'
+    )
+    main = 'package main\n\nimport "embed"\n\n//go:embed *\nvar all embed.FS\n\nfunc main() {\n'
+    main += '\tfound, _ := all.ReadDir(".")\n\tfor _, one := range found {\n\t\tprintln(one.Name())\n\t}\n}\n'
+    workshop.tree = {"go.mod": b"module example.test/embeds\n\ngo 1.21\n", "main.go": main.encode()}
+    for number in range(3):
+        workshop.tree["data.txt"] = f"{SCOPE} {number}\n".encode()
+        fast = await workshop.build(workshop.accelerated(Level.EXACT).text)
+        assert workshop.says().split() == ["data.txt", "go.mod", "main.go"]
+    plain = await workshop.build(workshop.text)
+    assert sha256(fast).hexdigest() == sha256(plain).hexdigest()

@@ -27,6 +27,7 @@ from watcher.dockerfile.model import Dockerfile
 from watcher.dockerfile.network import needs_no_network
 from watcher.dockerfile.notes import LineChange, LineNote
 from watcher.dockerfile.parse import parse
+from watcher.dockerfile.program import keep_program
 from watcher.dockerfile.source import Edit, apply, line_of
 from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import ImageConfig, Step
@@ -67,6 +68,7 @@ class Options:
     without_network: bool
     c_inputs: str | None
     gogc: str
+    keep_programs: bool
 
 
 def accelerate(
@@ -82,6 +84,7 @@ def accelerate(
     platform: str = "linux/amd64",
     c_inputs: str | None = None,
     gogc: str = GOGC,
+    keep_programs: bool = True,
 ) -> Accelerated:
     """The text to send to the engine in place of `text`. Raises DockerfileError where `text` is none.
 
@@ -91,6 +94,7 @@ def accelerate(
     where there is no `# syntax`, knows `RUN --network`. `c_inputs` is a digest over the
     paths and contents of the tree's `c_files`, "" when there are none: it counts where cgo may be on, and
     None (not told) leaves the build cache out there. `gogc` is what the compiler gets ("" for nothing).
+    `keep_programs` keeps what was linked for the next build, see `program.py`.
     `go test` may answer from the build cache, as it does outside a container.
 
     Build other targets of the same file (the builder stage's image) from the same result: the text depends
@@ -105,7 +109,9 @@ def accelerate(
         return Accelerated(text, left_alone=(LineNote(1, f"# syntax={dockerfile.syntax}", note),))
     graph = Graph(dockerfile, build_args, platform)
     networks = engine_knows_networks if able.network is None else able.network
-    options = Options(level, _plain(cache_scope), compile_without_network and networks, c_inputs, gogc)
+    options = Options(
+        level, _plain(cache_scope), compile_without_network and networks, c_inputs, gogc, keep_programs
+    )
     work = _Work(dockerfile, options)
     for family in families(graph, build_args, bases, target):
         work.family(family)
@@ -165,6 +171,9 @@ class _Work:
         for script, command in reading.placed:
             if caches.removes_only(command, kept.values()):
                 self.edits.append(rewrite.remove_nothing(script, command))
+        if self.options.keep_programs and path and key and caches.cgo_off(step.state, reading):
+            for call in reading.calls:  # before the other edits: what stands before the command stands first
+                self.edits += keep_program(call, reading, step, path)
         self._calls(step, reading, kept, path)
         there = bool(modules) or family.has_modules(step)
         if self.options.without_network and there and needs_no_network(step, reading):

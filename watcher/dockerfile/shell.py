@@ -77,6 +77,16 @@ def commands(script: str) -> list[Command]:
     return reader.found
 
 
+def only_ands(script: str) -> bool:
+    """Whether the script is one list `a && b && c` of simple commands, without redirections or compounds.
+
+    Raises NotUnderstood.
+    """
+    reader = _Reader(script, 0, "")
+    reader.read()
+    return reader.plain
+
+
 @dataclass(slots=True)
 class _Draft:
     """A word while it is read: characters count until the first expansion."""
@@ -106,6 +116,7 @@ class _Reader:
         self.heredocs: list[str] = []
         self.waiting: list[tuple[str, bool]] = []  # here-documents whose bodies begin on the next line
         self.depth = 0
+        self.plain = True  # nothing but `&&` between simple commands so far
 
     def read(self) -> None:
         script = self.script
@@ -139,6 +150,7 @@ class _Reader:
         self.assignments, self.words, self.heredocs = [], [], []
 
     def _operator(self, operator: str) -> None:
+        self.plain = self.plain and operator == "&&"
         if operator == "(" and (self.words or self.assignments):
             raise NotUnderstood("a function or an array")
         if operator == ";;":
@@ -153,6 +165,7 @@ class _Reader:
             written = self.script[word.start : word.stop]
             if written in _STRANGE:
                 raise NotUnderstood(f"the word {written}")
+            self.plain = self.plain and written not in {"for"} | _LEADING | _CLOSING
             if written == "for":
                 self._for()
                 return
@@ -174,7 +187,7 @@ class _Reader:
                 self._word()
 
     def _redirection(self, match: re.Match[str]) -> None:
-        self.pos = match.end()
+        self.pos, self.plain = match.end(), False
         if self.script[self.pos : self.pos + 1] in ("", "(", ")", "\n", ";", "&", "|", "<", ">"):
             raise NotUnderstood("a redirection without a file")
         target = self._word()

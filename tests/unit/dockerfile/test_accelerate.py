@@ -19,7 +19,7 @@ def made(text: str, level: Level = Level.EXACT, **options) -> Accelerated:
     options = {"build_args": {}, "target": None, "cache_scope": "p", "gogc": "", "c_inputs": "", **options}
     images = base_images(parse(text), options["build_args"], options["target"])
     known = {image: GOLANG if "golang" in image else ImageConfig() for image in images}
-    return accelerate(text, level=level, **{"bases": known, **options})
+    return accelerate(text, level=level, **{"bases": known, "keep_programs": False, **options})
 
 
 def body(middle: str, level: Level = Level.EXACT, **options) -> str:

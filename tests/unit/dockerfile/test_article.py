@@ -34,6 +34,7 @@ def made(level: Level, *, without_network: bool = False) -> Accelerated:
         bases=BASES,
         cache_scope="go-server",
         compile_without_network=without_network,
+        keep_programs=False,
     )
 
 

@@ -66,6 +66,7 @@ def test_the_diff_gives_a_reason_for_each_changed_line_and_each_one_left():
             "alpine": ImageConfig(),
         },
         cache_scope="p",
+        keep_programs=False,
     )
     lines = diff(text, result).splitlines()
     assert lines[:2] == ["--- Dockerfile", "+++ Dockerfile (accelerated)"]
