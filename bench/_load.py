@@ -230,6 +230,8 @@ class Clients:
         began, sent = time.monotonic(), 0
         while sent < length:
             block = BLOCK[: length - sent]
+            if writer.is_closing():  # uvloop would raise a RuntimeError
+                raise ConnectionResetError("closed by the server")
             writer.write(block)
             await writer.drain()
             sent += len(block)

@@ -261,7 +261,8 @@ class Watcher(Stack):
             service = (await self.api.get("/api/status")).json()["services"][0]
             return bool(service["failed"] == settled["revision"] and service["live"])
 
-        return settled["outcome"] == "live" and await until(rolled_back, 30)
+        # It may have died before this was asked, or on a busy machine before it was ready.
+        return await until(rolled_back, 30)
 
 
 class Compose(Stack):
@@ -274,7 +275,13 @@ class Compose(Stack):
         text = dockerfile.read_text()
         bases = {"golang:alpine": None, "alpine": None}
         fast = accelerate(
-            text, level=Level.EXACT, build_args={"ENV": "dev"}, target=None, bases=bases, cache_scope=self.id
+            text,
+            level=Level.EXACT,
+            build_args={"ENV": "dev"},
+            target=None,
+            bases=bases,
+            cache_scope=self.id,
+            keep_programs=False,
         )
         dockerfile.write_text(fast.text)
         develop = "    develop: {watch: [{action: rebuild, path: .}]}\n"

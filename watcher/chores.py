@@ -1,4 +1,4 @@
-"""Work for idle times: measure base and builder image, which is exported for that; prune what is stale."""
+"""Work for idle times: keep programs, measure base and builder image, which is exported for that; prune."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ class IdleChores:
         """Do what is due; `look` is set after a deploy. May be cancelled at any point."""
         if look is not None:
             await self._builder.tell_base(look)
+            await self._builder.keep_programs(look)
             if self._export:
                 await self._builder.export_builder(look)
         if self._pruner is None:

@@ -10,14 +10,12 @@ import httpx
 
 from watcher import labels, lock
 from watcher.build.link import BuildkitLink
-from watcher.build.recipe import Recipe
 from watcher.build.texts import Texts
 from watcher.buildcache import Trimmed, build_cache
-from watcher.compose import ServiceSpec
 from watcher.configuration import compose_project
 from watcher.engine import DockerEngine, EngineError
 from watcher.errors import EngineUnavailable
-from watcher.fitting import recipe_of
+from watcher.fitting import recipe_of, tree_of
 from watcher.gocache import GoCaches
 from watcher.observe import Fanout
 from watcher.project import kept_services
@@ -36,7 +34,6 @@ from watcher.prune import (
     free_space,
 )
 from watcher.settings import Settings
-from watcher.tree import Tree
 
 _PATIENCE = 5.0  # seconds that a running daemon may take to say what it needs
 
@@ -77,7 +74,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
             )
             reports[spec.name] = await pruner.prune(dry_run=dry_run)
             go = GoCaches(recipe, Texts(spec.name, engine=engine, link=link, observer=Fanout()), link)
-            snapshot = await asyncio.to_thread(_tree(spec, recipe, settings).take)
+            snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).take)
             if caches and not dry_run:
                 emptied = await go.measure(snapshot, empty=True)
             found = await go.measure(snapshot)
@@ -103,11 +100,6 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
     finally:
         await link.close()
         await engine.close()
-
-
-def _tree(spec: ServiceSpec, recipe: Recipe, settings: Settings) -> Tree:
-    context, watch = spec.build.context if spec.build else settings.root, settings.watch
-    return Tree(context, ignore=watch.ignore, env_dirs=watch.env_dirs, dockerfile=recipe.dockerfile)
 
 
 def _needed(project_id: str) -> Needed:

@@ -9,15 +9,15 @@ from typing import Any
 
 from watcher import dockerfile as dockerfiles
 from watcher import labels
-from watcher.build import Recipe, c_inputs, config_of, written
+from watcher.build import Recipe, accelerated, config_of, written
 from watcher.configuration import compose_project
 from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, LineNote
 from watcher.engine import DockerEngine, Engine
 from watcher.errors import EngineUnavailable, WatcherError
-from watcher.fitting import check_dockerfile, recipe_of
+from watcher.fitting import check_dockerfile, recipe_of, tree_of
 from watcher.project import kept_services
 from watcher.settings import Settings
-from watcher.tree import Snapshot, Tree
+from watcher.tree import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,7 @@ async def explain(settings: Settings) -> list[Explained]:
         for spec in kept_services(project):
             check_dockerfile(spec, settings.root)
             recipe = recipe_of(spec, settings, labels.project_id(settings.root))
-            context = spec.build.context if spec.build else settings.root
-            watch = settings.watch
-            tree = Tree(context, ignore=watch.ignore, env_dirs=watch.env_dirs, dockerfile=recipe.dockerfile)
-            snapshot = await asyncio.to_thread(tree.take)
+            snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).take)
             found.append(await _one(recipe, snapshot, engine, unknown))
     finally:
         if engine:
@@ -97,15 +94,7 @@ async def _one(recipe: Recipe, snapshot: Snapshot, engine: Engine | None, unknow
             bases[name] = config_of(image) if image else None
             if engine and image is None:
                 unknown.append(f"{name} is not here yet, its usual configuration is assumed")
-        plan = dockerfiles.accelerate(
-            text,
-            level=recipe.level,
-            build_args=args,
-            target=target,
-            bases=bases,
-            cache_scope=recipe.project,
-            c_inputs=c_inputs(snapshot),
-        )
+        plan = accelerated(recipe, text, snapshot, bases)
         advice = dockerfiles.lint(text, build_args=args, target=target, dockerignore=ignore)
     except DockerfileError as error:
         raise WatcherError(f"{recipe.dockerfile}: {error}") from error

@@ -78,7 +78,6 @@ def fit(
         compose_project, spec, site.project, site.engine, site.observer, settings.deploy.sandbox, site.own
     )
     front = settings.deploy.strategy == "front"
-    watch = settings.watch
     return Fit(
         spec=spec,
         settings=settings,
@@ -86,13 +85,14 @@ def fit(
         recipe=recipe,
         container=container,
         fronts=_fronts(site, container, settings, fronts or {}) if front else {},
-        tree=Tree(
-            spec.build.context if spec.build else settings.root,
-            ignore=watch.ignore,
-            env_dirs=watch.env_dirs,
-            dockerfile=recipe.dockerfile,
-        ),
+        tree=tree_of(spec, recipe, settings),
     )
+
+
+def tree_of(spec: ServiceSpec, recipe: Recipe, settings: Settings) -> Tree:
+    """The build context of a service, as it is watched."""
+    context, watch = spec.build.context if spec.build else settings.root, settings.watch
+    return Tree(context, ignore=watch.ignore, env_dirs=watch.env_dirs, dockerfile=recipe.dockerfile)
 
 
 def front_options(settings: Settings) -> tuple[Limits, Additions]:

@@ -20,7 +20,17 @@ import docker
 import pytest
 
 from watcher.buildkit import Client, MemorySource, Progress, SolveFailed, SolveRequest, StepLog
-from watcher.dockerfile import Accelerated, ImageConfig, Level, accelerate, base_images, c_files, parse
+from watcher.dockerfile import (
+    KEEPING,
+    Accelerated,
+    ImageConfig,
+    Level,
+    accelerate,
+    base_images,
+    c_files,
+    keeping,
+    parse,
+)
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
@@ -116,6 +126,21 @@ class Workshop:
             file = archive.extractfile("app")
             assert file is not None
             return file.read()
+
+    async def keep(self, accelerated: Accelerated) -> None:
+        """Keep the programs of the last build for the next one, as a daemon does when idle."""
+        await self.client.solve(
+            SolveRequest(
+                context=MemorySource(self.tree, mode=0o755),
+                dockerfile=MemorySource(
+                    {"Dockerfile": keeping(accelerated.text, accelerated.programs).encode()}
+                ),
+                shared_key=f"{SCOPE}-shapes",
+                target=KEEPING,
+                exporter="",
+            ),
+            lambda _: None,
+        )
 
     def told(self, event: Progress) -> None:
         if isinstance(event, StepLog):
@@ -231,17 +256,23 @@ def linked(workshop: Workshop) -> bool:
 async def test_what_is_not_in_the_program_does_not_link_it_again(workshop: Workshop):
     greeting = use(workshop, "article")
     workshop.text = workshop.text.replace("-trimpath", "-x -trimpath")
-    first = await workshop.build(workshop.accelerated(Level.EXACT).text)
+    accelerated = workshop.accelerated(Level.EXACT)
+    first = await workshop.build(accelerated.text)
     assert linked(workshop)
+    await workshop.keep(accelerated)
     for path, text in (
         ("_envs/env_dev.yaml", b"a: 2\n"),
         ("main_test.go", b"package main\n"),
         ("x.md", b"x\n"),
     ):
         workshop.tree[path] = text
-        again = await workshop.build(workshop.accelerated(Level.EXACT).text)
+        again = await workshop.build(accelerated.text)
         assert again == first
         assert not linked(workshop), path
+    assert workshop.says().startswith(greeting)
+    greeting = use(workshop, "article")
+    await workshop.build(accelerated.text)
+    assert linked(workshop)
     assert workshop.says().startswith(greeting)
 
 
@@ -256,7 +287,9 @@ async def test_a_program_that_embeds_its_folder_does_not_embed_itself(workshop: 
     workshop.tree = {"go.mod": b"module example.test/embeds\n\ngo 1.21\n", "main.go": main.encode()}
     for number in range(3):
         workshop.tree["data.txt"] = f"{SCOPE} {number}\n".encode()
-        fast = await workshop.build(workshop.accelerated(Level.EXACT).text)
+        accelerated = workshop.accelerated(Level.EXACT)
+        fast = await workshop.build(accelerated.text)
+        await workshop.keep(accelerated)
         assert workshop.says().split() == ["data.txt", "go.mod", "main.go"]
     plain = await workshop.build(workshop.text)
     assert sha256(fast).hexdigest() == sha256(plain).hexdigest()

@@ -9,14 +9,14 @@
 from watcher.build.builder import ImageBuilder
 from watcher.build.link import BuildkitLink, certificates
 from watcher.build.recipe import Recipe, full_reference
-from watcher.build.texts import STAND_IN_LABEL, c_inputs, config_of, written
+from watcher.build.texts import STAND_IN_LABEL, accelerated, config_of, written
 
 __all__ = [
     "STAND_IN_LABEL",
     "BuildkitLink",
     "ImageBuilder",
     "Recipe",
-    "c_inputs",
+    "accelerated",
     "certificates",
     "config_of",
     "full_reference",

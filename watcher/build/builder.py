@@ -7,6 +7,7 @@ The Dockerfile's text is accelerated in memory; the file is never written. Every
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import posixpath
 import tempfile
 from collections.abc import Callable
@@ -39,6 +40,10 @@ from watcher.errors import EngineUnavailable, Superseded, UserError
 from watcher.observe import Failure, ImageSized, Notice, Observer
 from watcher.reconcile import Built, Look
 from watcher.tree import Snapshot
+
+# A containerd store keeps layers as they would be pushed, and compressing one takes longer than linking it
+# (moby/buildkit, exporter/containerimage/opts.go; a graph driver's exporter does not look at it).
+_NOT_COMPRESSED = {"compression": "uncompressed"}
 
 
 class ImageBuilder:
@@ -172,33 +177,50 @@ class ImageBuilder:
         if name and (image := await self._engine.image(name)):
             await self.tell_size("base", "", image.id)
 
+    async def keep_programs(self, look: Look[Snapshot]) -> bool:
+        """Keep what was linked for the next build; whether there is something to keep and it was kept."""
+        text = written(self.recipe, look.snapshot)
+        plan = (await self._text_again(look, text)).plan if text is not None else None
+        if plan is None or not plan.programs or self.recipe.no_cache:
+            return False
+        keeping = dockerfiles.keeping(plan.text, plan.programs)
+        return await self._solve_idle(look, keeping, dockerfiles.KEEPING, names=()) is not None
+
     async def export_builder(self, look: Look[Snapshot]) -> str | None:
         """Export the compile stage as an image; its id, None when there is no such stage."""
-        recipe = self.recipe
-        text = written(recipe, look.snapshot)
+        text = written(self.recipe, look.snapshot)
         stage = self._compile_stage(text)
         if text is None or stage is None:
             return None
-        # The text of the build itself: another one would be compiled anew.
+        plan = (await self._text_again(look, text)).plan
+        names = (full_reference(self.recipe.builder_tag),)
+        image = await self._solve_idle(look, plan.text, stage, names=names)
+        if image is not None:
+            await self.tell_size("builder", look.revision, image)
+        return image
+
+    async def _text_again(self, look: Look[Snapshot], text: str) -> Text:
+        """The text that was built: another one would be compiled anew."""
         way = self._experience.first(text, modules(look.snapshot, text))
         if self._last is not None and self._last[0] == look.revision:
             way = self._last[1]
-        made = await self._texts.make(recipe, text, look.snapshot, way)
-        names = (full_reference(recipe.builder_tag),)
-        try:
-            image = await self._solve(
-                recipe,
+        return await self._texts.make(self.recipe, text, look.snapshot, way)
+
+    async def _solve_idle(
+        self, look: Look[Snapshot], text: str, stage: str, *, names: tuple[str, ...]
+    ) -> str | None:
+        """Build a stage of what was built; None when the tree moved on, then the next good deploy does it."""
+        with contextlib.suppress(SolveFailed, ContextChanged, IgnorePatternError, UserError):
+            return await self._solve(
+                self.recipe,
                 look.snapshot,
-                made.plan.text,
+                text,
                 lambda _: None,
                 names=names,
                 target=stage,
                 kind=labels.BUILDER,
             )
-        except (SolveFailed, ContextChanged, IgnorePatternError, UserError):
-            return None  # the tree moved on; the next good deploy exports it
-        await self.tell_size("builder", look.revision, image)
-        return image
+        return None
 
     def _compile_stage(self, text: str | None) -> str | None:
         recipe = self.recipe
@@ -247,6 +269,8 @@ class ImageBuilder:
             frontend_attrs=recipe.frontend_attrs,
             network=recipe.network,
             names=names,
+            exporter="moby" if names else "",
+            exporter_attrs=_NOT_COMPRESSED if kind == labels.FINAL else {},
             secrets=recipe.secrets,
             credentials=partial(self._credentials, asyncio.get_running_loop()),
         )
@@ -260,7 +284,7 @@ class ImageBuilder:
                         limit.reschedule(lookups.until)
                     on_progress(event)
 
-                if self._link.standalone:
+                if self._link.standalone and names:
                     return await self._load(client, request, take)
                 return (await client.solve(request, take)).image_id
         except TimeoutError as error:

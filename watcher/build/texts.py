@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from watcher import dockerfile as dockerfiles
@@ -52,17 +53,9 @@ class Texts:
 
     async def _make(self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way) -> Text:
         wanted = dockerfiles.base_images(dockerfiles.parse(text), recipe.build_args, recipe.target)
-        plan = dockerfiles.accelerate(
-            text,
-            level=Level.OFF if way is Way.PLAIN else recipe.level,
-            build_args=recipe.build_args,
-            target=recipe.target,
-            bases={name: await self._base(name) for name in wanted},
-            cache_scope=recipe.project,
-            compile_without_network=way is Way.OFFLINE,
-            engine_knows_networks=way is Way.OFFLINE and await self._link.knows_networks(),
-            c_inputs=c_inputs(snapshot),
-        )
+        bases = {name: await self._base(name) for name in wanted}
+        networks = way is Way.OFFLINE and await self._link.knows_networks()
+        plan = accelerated(recipe, text, snapshot, bases, way=way, engine_knows_networks=networks)
         if not plan.changes:
             return Text(plan, Way.PLAIN)
         if plan.without_dwarf:
@@ -90,6 +83,29 @@ class Texts:
         if text not in self._told:
             self._told.add(text)
             self._observer.notify(Notice(service=self._service, level=level, text=text))
+
+
+def accelerated(
+    recipe: Recipe,
+    text: str,
+    snapshot: Snapshot,
+    bases: Mapping[str, ImageConfig | None],
+    *,
+    way: Way = Way.ACCELERATED,
+    engine_knows_networks: bool = False,
+) -> Accelerated:
+    """The Dockerfile `text` as this way builds it; raises DockerfileError."""
+    return dockerfiles.accelerate(
+        text,
+        level=Level.OFF if way is Way.PLAIN else recipe.level,
+        build_args=recipe.build_args,
+        target=recipe.target,
+        bases=bases,
+        cache_scope=recipe.project,
+        compile_without_network=way is Way.OFFLINE,
+        engine_knows_networks=engine_knows_networks,
+        c_inputs=c_inputs(snapshot),
+    )
 
 
 def written(recipe: Recipe, snapshot: Snapshot) -> str | None:

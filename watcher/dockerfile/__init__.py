@@ -2,7 +2,8 @@
 
 - `parse` the text; `base_images` that a target needs; the `builder_stage`, whose image is worth
   measuring beside that of its `base_of`.
-- `accelerate` gives the text to build from, with a reason per changed line, and `diff` shows it.
+- `accelerate` gives the text to build from, with a reason per changed line, and `diff` shows it; building
+  the stage `KEEPING` of `keeping` keeps linked programs for the next build.
 - `lint` gives advice for the file itself; `context_files` says what an image takes from the context as is.
 """
 
@@ -15,10 +16,12 @@ from watcher.dockerfile.lint import lint
 from watcher.dockerfile.model import Dockerfile, DockerfileError, Instruction, Stage
 from watcher.dockerfile.notes import LineChange, LineNote
 from watcher.dockerfile.parse import parse
+from watcher.dockerfile.program import KEEPING, Program, keeping
 from watcher.dockerfile.stages import base_images
 from watcher.dockerfile.state import ImageConfig
 
 __all__ = [
+    "KEEPING",
     "Accelerated",
     "Dockerfile",
     "DockerfileError",
@@ -28,6 +31,7 @@ __all__ = [
     "LineChange",
     "LineNote",
     "OwnCache",
+    "Program",
     "Stage",
     "accelerate",
     "base_images",
@@ -36,6 +40,7 @@ __all__ = [
     "c_files",
     "context_files",
     "diff",
+    "keeping",
     "lint",
     "own_caches",
     "parse",

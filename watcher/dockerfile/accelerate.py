@@ -27,7 +27,7 @@ from watcher.dockerfile.model import Dockerfile
 from watcher.dockerfile.network import needs_no_network
 from watcher.dockerfile.notes import LineChange, LineNote
 from watcher.dockerfile.parse import parse
-from watcher.dockerfile.program import keep_program
+from watcher.dockerfile.program import Program, put_in_place
 from watcher.dockerfile.source import Edit, apply, line_of
 from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import ImageConfig, Step
@@ -49,7 +49,7 @@ class Accelerated:
 
     `without_network`: the lines whose step was given no network; when such a build fails, build again from
     an acceleration with `compile_without_network=False`. `without_dwarf`: the lines whose program a debugger
-    finds no symbols in.
+    finds no symbols in. `programs`: what `keeping` can keep for the next build, where it is looked for.
     """
 
     text: str
@@ -57,6 +57,7 @@ class Accelerated:
     left_alone: tuple[LineNote, ...] = ()
     without_network: tuple[int, ...] = ()
     without_dwarf: tuple[int, ...] = ()
+    programs: tuple[Program, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def accelerate(
     where there is no `# syntax`, knows `RUN --network`. `c_inputs` is a digest over the
     paths and contents of the tree's `c_files`, "" when there are none: it counts where cgo may be on, and
     None (not told) leaves the build cache out there. `gogc` is what the compiler gets ("" for nothing).
-    `keep_programs` keeps what was linked for the next build, see `program.py`.
+    `keep_programs` has what was linked looked for where `keeping` keeps it, see `program.py`.
     `go test` may answer from the build cache, as it does outside a container.
 
     Build other targets of the same file (the builder stage's image) from the same result: the text depends
@@ -129,6 +130,7 @@ class _Work:
         self.notes: dict[tuple[int, str], LineNote] = {}
         self.offline: list[int] = []
         self.stripped: set[int] = set()
+        self.programs: list[Program] = []
 
     def note(self, step: Step, reason: str) -> None:
         line = step.stage.head.line if step.inherited else step.one.line
@@ -160,20 +162,23 @@ class _Work:
         if path is not None and key is not None:
             kept["cache"] = path
             why = self._why(step, reading)
-            self.edits.append(_mount(step, f"{key},target={path}{who.options()}", why))
+            self.edits.append(_mount(step, _cache(key, path, who), why))
         if modules:
             kept["modcache"] = modules
-            key = f"{self.options.scope}-gomodcache"
+            name = f"{self.options.scope}-gomodcache"
             why = "modules that were downloaded once are there at the next build"
-            self.edits.append(_mount(step, f"{key},target={modules}{who.options()}", why))
+            self.edits.append(_mount(step, _cache(name, modules, who), why))
         if reading.unclear:
             self.note(step, f"its go flags are not looked at: {reading.unclear}")
         for script, command in reading.placed:
             if caches.removes_only(command, kept.values()):
                 self.edits.append(rewrite.remove_nothing(script, command))
         if self.options.keep_programs and path and key and caches.cgo_off(step.state, reading):
+            mount = _cache(key, path, who)
             for call in reading.calls:  # before the other edits: what stands before the command stands first
-                self.edits += keep_program(call, reading, step, path)
+                if found := put_in_place(call, reading, step, cache=path, mount=mount):
+                    self.edits.append(found[0])
+                    self.programs.append(found[1])
         self._calls(step, reading, kept, path)
         there = bool(modules) or family.has_modules(step)
         if self.options.without_network and there and needs_no_network(step, reading):
@@ -248,7 +253,8 @@ class _Work:
             for line, why in sorted(reasons.items())
         )
         notes = tuple(note for _, note in sorted(self.notes.items()))
-        return Accelerated(after, changes, notes, tuple(sorted(self.offline)), tuple(sorted(self.stripped)))
+        offline, stripped = tuple(sorted(self.offline)), tuple(sorted(self.stripped))
+        return Accelerated(after, changes, notes, offline, stripped, tuple(self.programs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +282,12 @@ def _flag(step: Step, flag: str, reason: str) -> Edit:
     return Edit(step.one.keyword_stop, step.one.keyword_stop, f" {flag}", reason)
 
 
-def _mount(step: Step, options: str, reason: str) -> Edit:
-    return _flag(step, f"--mount=type=cache,sharing=shared,id={options}", reason)
+def _mount(step: Step, value: str, reason: str) -> Edit:
+    return _flag(step, f"--mount={value}", reason)
+
+
+def _cache(key: str, target: str, who: caches.Owner) -> str:
+    return f"type=cache,sharing=shared,id={key},target={target}{who.options()}"
 
 
 def _plain(scope: str) -> str:

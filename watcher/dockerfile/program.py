@@ -2,12 +2,13 @@
 
 `go build -o FILE` leaves a FILE alone that it would write again: the id of everything that went into it
 stands in it (cmd/go/internal/work, useCache). In a Dockerfile FILE is never there, so every save links anew,
-be it one of a template or of a test. Beside go's build cache, in its mount, FILE survives: it is put in place
-before go runs, and go decides, as it does outside a container, whether it is the right one.
+be it one of a template or of a test. Beside go's build cache, in its mount, FILE can survive: it is put in
+place before go runs, and go decides, as it does outside a container, whether it is the right one. Keeping it
+there is a build of its own, in idle time (`keeping`), because a copy costs what no save should wait for.
 
 Not where it could be seen: a `//go:embed` in a folder above FILE might take it in, and then it is not put
-there. Not where cgo may be on: the id knows nothing of system libraries. And only in a plain `a && b`, where
-nothing but `&&` decides what runs. It is written beside and renamed, because go does not look at its end.
+there. Not where cgo may be on: the id knows nothing of system libraries. Not when a Go file is newer than it:
+then go links anyway. And only in a plain `a && b`, where nothing but `&&` decides what runs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from watcher.dockerfile.golang import GoCall, Reading
 from watcher.dockerfile.rewrite import goflags
@@ -22,8 +25,8 @@ from watcher.dockerfile.shell import only_ands
 from watcher.dockerfile.source import Edit, word_set
 from watcher.dockerfile.state import Step
 
+KEEPING = "watcher-keeps-programs"  # the stage that keeps them
 _FILE = re.compile(r"(?!-)[\w@%+./-]*[\w@%+-]")
-_LEVELS_UP = 6  # folders above one that is not known, which are looked through
 # flags by which `go build` writes something else than one program, or writes it elsewhere
 _OTHERWISE = word_set("n buildmode toolexec overlay json")
 _STAYS = word_set("apk apt-get echo export git ls mkdir rm test true [ :")  # commands that leave the folder
@@ -31,36 +34,65 @@ _REASON = (
     "a save that changes nothing in the program (a test, a template, _envs) finds it linked; go itself sees "
     "whether it is the right one"
 )
-_KEPT = "the program is kept for the next build"
 
 
-def keep_program(call: GoCall, reading: Reading, step: Step, cache: str) -> list[Edit]:
-    """Put the program of the last build in place before the call, and keep that of this one, in `cache`.
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program of the stage `stage`, at `file` there; `kept` is its place in the cache that `mount` mounts.
 
-    Nothing where the text does not plainly allow it.
+    `base` is an image that can copy a file.
     """
-    file = _file(call)
+
+    stage: str
+    base: str
+    file: str
+    kept: str
+    mount: str
+
+
+def put_in_place(
+    call: GoCall, reading: Reading, step: Step, *, cache: str, mount: str
+) -> tuple[Edit, Program] | None:
+    """Put the program of the last build in place before the call; None where the text does not allow it.
+
+    `cache` is the folder of go's build cache, which `mount` (the flag's value) mounts.
+    """
+    written, workdir = _file(call), step.state.workdir
     plain = call.sub == "build" and call.form == "shell" and call.direct and not call.command.inner
-    if file is None or not plain or reading.sourced or not only_ands(call.script.text):
-        return []
+    if written is None or not plain or reading.sourced or not only_ands(call.script.text):
+        return None
+    if workdir is None or any(command.name() not in _STAYS for command in reading.others):
+        return None
     inherited = goflags(call, step.state)
     if inherited is None or _OTHERWISE & {word.lstrip("-").partition("=")[0] for word in inherited.split()}:
-        return []
-    words = (*call.command.assignments, *call.command.words)
-    name = hashlib.sha256("\0".join((str(step.state.workdir), file, call.script.text)).encode()).hexdigest()
+        return None
+    file = posixpath.normpath(posixpath.join("/", workdir, written))
+    name = hashlib.sha256("\0".join((file, call.script.text)).encode()).hexdigest()
     kept = f"{cache}/watcher-{name[:12]}"
-    moved = any(command.name() not in _STAYS for command in reading.others)
-    sources = _sources(file, None if moved else step.state.workdir)
-    folder = posixpath.dirname(file)
+    changed = f"find . -name '*.go' ! -name '*_test.go' -newer {kept} -print -quit | grep -q ."
+    folder = posixpath.dirname(written)
     make = f"mkdir -p {folder} && " if folder.strip("/") else ""
-    before = f"[ -d {file} -o -h {file} ] || grep -qs go:embed {sources} || {make}cp -p {kept} {file} || :"
-    after = f"rm -f {kept}.*; t=$(mktemp {kept}.XXXXXX) && cp -p {file} $t && mv $t {kept} || :"
-    start = call.script.offset(words[0].start)
-    stop = call.script.offset(words[-1].stop - 1) + 1
-    return [
-        Edit(start, start, f"{{ {before}; }} 2>/dev/null && ", _REASON),
-        Edit(stop, stop, f" && {{ {after}; }} 2>/dev/null", _KEPT),
-    ]
+    put = (
+        f"[ -d {written} -o -h {written} ] || {changed} || grep -qs go:embed {_sources(written, workdir)} || "
+        f"{make}cp -p {kept} {written} || :"
+    )
+    first = (*call.command.assignments, *call.command.words)[0]
+    start = call.script.offset(first.start)
+    program = Program(step.stage.label, step.state.image, file, kept, mount)
+    return Edit(start, start, f"{{ {put}; }} 2>/dev/null && ", _REASON), program
+
+
+def keeping(text: str, programs: Iterable[Program]) -> str:
+    """An accelerated text with one stage more, `KEEPING`: building that keeps the programs."""
+    programs = tuple(programs)
+    lines = [text.rstrip("\n"), "", f"FROM {programs[0].base} AS {KEEPING}", "USER 0:0"]
+    for one in programs:
+        bind = f"--mount=type=bind,from={one.stage},source={one.file},target=/watcher-program"
+        # Beside and renamed: go looks at a program's beginning only.
+        make = f"rm -f {one.kept}.*; t=$(mktemp {one.kept}.XXXXXX)"
+        keep = f"{make} && cp -p /watcher-program $t && mv $t {one.kept}"
+        lines.append(f"RUN --mount={one.mount} {bind} {keep}")
+    return "\n".join([*lines, ""])
 
 
 def _file(call: GoCall) -> str | None:
@@ -79,7 +111,7 @@ def _file(call: GoCall) -> str | None:
     return None if file.startswith("/dev/") else file
 
 
-def _sources(file: str, workdir: str | None) -> str:
+def _sources(file: str, workdir: str) -> str:
     """Patterns for the Go files of every folder that holds `file`, at any depth."""
     folder = posixpath.dirname(posixpath.normpath(file))
     folders = [folder]
@@ -87,6 +119,6 @@ def _sources(file: str, workdir: str | None) -> str:
         folder = posixpath.dirname(folder)
         folders.append(folder)
     if not file.startswith("/"):
-        levels = _LEVELS_UP if workdir is None else len(posixpath.normpath(workdir).strip("/").split("/"))
+        levels = len(posixpath.normpath(workdir).strip("/").split("/"))
         folders += ["/".join([".."] * level) for level in range(1, levels + 1)]
     return " ".join(posixpath.join(each, "*.go") for each in folders)

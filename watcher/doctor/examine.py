@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from watcher import compose, labels, lock, words
 from watcher import dockerfile as dockerfiles
-from watcher.build import STAND_IN_LABEL, Recipe, c_inputs, config_of, written
+from watcher.build import STAND_IN_LABEL, Recipe, accelerated, config_of, written
 from watcher.compose import ServiceSpec
 from watcher.configuration import compose_project
 from watcher.dockerfile import DockerfileError, ImageConfig
@@ -18,11 +18,11 @@ from watcher.doctor.findings import Finding, Grade
 from watcher.engine import DockerEngine, Engine
 from watcher.errors import EngineUnavailable
 from watcher.events import self_test
-from watcher.fitting import check_dockerfile, recipe_of
+from watcher.fitting import check_dockerfile, recipe_of, tree_of
 from watcher.front import CannotListen, Listen, check_free
 from watcher.project import kept_services, link_of
 from watcher.settings import Settings
-from watcher.tree import Snapshot, Tree, TreeGone
+from watcher.tree import Snapshot, TreeGone
 
 ECHO = 2.0  # seconds that an event caused on purpose may take
 
@@ -83,9 +83,7 @@ async def _service(
     spec: ServiceSpec, recipe: Recipe, settings: Settings, engine: Engine | None
 ) -> AsyncIterator[Finding]:
     """What a build of the service begins with."""
-    context = spec.build.context if spec.build else settings.root
-    watch = settings.watch
-    tree = Tree(context, ignore=watch.ignore, env_dirs=watch.env_dirs, dockerfile=recipe.dockerfile)
+    tree = tree_of(spec, recipe, settings)
     begun = time.monotonic()
     try:
         snapshot = await asyncio.to_thread(tree.take)
@@ -94,7 +92,7 @@ async def _service(
         return
     for finding in findings.tree(snapshot, time.monotonic() - begun):
         yield finding
-    test = await asyncio.to_thread(self_test, context, tree.watch_dirs, ECHO)
+    test = await asyncio.to_thread(self_test, tree.root, tree.watch_dirs, ECHO)
     yield findings.events(len(tree.watch_dirs), test)
     async for finding in _dockerfile(snapshot, recipe, engine):
         yield finding
@@ -113,20 +111,12 @@ async def _dockerfile(snapshot: Snapshot, recipe: Recipe, engine: Engine | None)
         for name in names:
             finding, bases[name] = await _base(engine, name)
             yield finding
-        accelerated = dockerfiles.accelerate(
-            text,
-            level=recipe.level,
-            build_args=args,
-            target=target,
-            bases=bases,
-            cache_scope=recipe.project,
-            c_inputs=c_inputs(snapshot),
-        )
+        plan = accelerated(recipe, text, snapshot, bases)
         advice = dockerfiles.lint(text, build_args=args, target=target, dockerignore=ignore)
     except DockerfileError as error:
         yield Finding(recipe.dockerfile, Grade.TROUBLE, str(error))
         return
-    for finding in findings.dockerfile(recipe.dockerfile, accelerated, advice):
+    for finding in findings.dockerfile(recipe.dockerfile, plan, advice):
         yield finding
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from watcher.dockerfile import ImageConfig, Level, accelerate
+from watcher.dockerfile import Accelerated, ImageConfig, Level, accelerate, keeping
 
 CACHE = "target=/root/.cache/go-build "
 KEPT = re.compile(r"watcher-[0-9a-f]{12}")
 
 
-def made(run: str, *, workdir: str = "/src", env: str = "CGO_ENABLED=0", config: str = "") -> str:
-    """The lines that the accelerated text has for a RUN."""
-    text = f"FROM golang\nENV {env}\n{config}WORKDIR {workdir}\nCOPY . .\n{run}\n"
-    result = accelerate(
+def accelerated(run: str, *, workdir: str = "/src") -> Accelerated:
+    """What comes of a RUN in a stage without cgo."""
+    text = f"FROM golang AS b\nENV CGO_ENABLED=0\nWORKDIR {workdir}\nCOPY . .\n{run}\n"
+    return accelerate(
         text,
         level=Level.EXACT,
         build_args={},
@@ -27,15 +30,36 @@ def made(run: str, *, workdir: str = "/src", env: str = "CGO_ENABLED=0", config:
         c_inputs="",
         gogc="",
     )
-    return result.text.split("COPY . .\n")[1]
 
 
-def test_the_program_is_put_in_place_before_and_kept_after() -> None:
+def made(run: str, *, workdir: str = "/src") -> str:
+    """The lines that the accelerated text has for a RUN."""
+    return accelerated(run, workdir=workdir).text.split("COPY . .\n")[1]
+
+
+def test_the_program_is_put_in_place_before() -> None:
     line = made("RUN go build -o app .").split(CACHE)[1]
     kept = f"/root/.cache/go-build/{KEPT.findall(line)[0]}"
-    before = f"[ -d app -o -h app ] || grep -qs go:embed *.go ../*.go || cp -p {kept} app || :"
-    after = f"rm -f {kept}.*; t=$(mktemp {kept}.XXXXXX) && cp -p app $t && mv $t {kept} || :"
-    assert line == f"{{ {before}; }} 2>/dev/null && go build -o app . && {{ {after}; }} 2>/dev/null\n"
+    newer = f"find . -name '*.go' ! -name '*_test.go' -newer {kept} -print -quit | grep -q ."
+    put = f"[ -d app -o -h app ] || {newer} || grep -qs go:embed *.go ../*.go || cp -p {kept} app || :"
+    assert line == f"{{ {put}; }} 2>/dev/null && go build -o app .\n"
+
+
+def test_another_stage_keeps_it() -> None:
+    found = accelerated("RUN go build -o app .")
+    (program,) = found.programs
+    kept = program.kept
+    assert (program.stage, program.base, program.file) == ("b", "golang", "/src/app")
+    lines = keeping(found.text, found.programs).removeprefix(found.text).splitlines()
+    bind = "--mount=type=bind,from=b,source=/src/app,target=/watcher-program"
+    assert lines == [
+        "",
+        "FROM golang AS watcher-keeps-programs",
+        "USER 0:0",
+        f"RUN --mount={program.mount} {bind} rm -f {kept}.*; t=$(mktemp {kept}.XXXXXX) "
+        f"&& cp -p /watcher-program $t && mv $t {kept}",
+    ]
+    assert program.mount == "type=cache,sharing=shared,id=p-gocache,target=/root/.cache/go-build"
 
 
 def test_every_folder_above_the_program_is_looked_through() -> None:
@@ -43,7 +67,6 @@ def test_every_folder_above_the_program_is_looked_through() -> None:
         "RUN go build -o bin/app .", workdir="/a/b"
     )
     assert " /out/*.go /*.go || mkdir -p /out && cp" in made("RUN go build -o /out/app .", workdir="/a/b")
-    assert made("RUN cd x && go build -o app .").count("../*.go") == 6
 
 
 @pytest.mark.parametrize(
@@ -56,7 +79,7 @@ def test_every_folder_above_the_program_is_looked_through() -> None:
 )
 def test_a_plain_list_keeps_its_program(run: str) -> None:
     text = made(run)
-    assert "mktemp" in text
+    assert "cp -p" in text
     assert text.count("\n") == run.count("\n") + 1
 
 
@@ -78,6 +101,7 @@ def test_a_plain_list_keeps_its_program(run: str) -> None:
         "RUN go build $FLAGS -o app .",
         "RUN go build -o a -o b .",
         "RUN go install .",
+        "RUN cd cmd && go build -o app .",
         "RUN set -e; go build -o app .",
         "RUN go build -o app . || true",
         "RUN go build -o app . > log",
@@ -96,7 +120,8 @@ def test_a_plain_list_keeps_its_program(run: str) -> None:
     ],
 )
 def test_anything_else_is_left_alone(run: str) -> None:
-    assert "mktemp" not in made(run)
+    assert "cp -p" not in made(run)
+    assert not accelerated(run).programs
 
 
 def test_two_programs_of_one_step_do_not_share_a_place() -> None:
@@ -109,55 +134,94 @@ def test_another_working_directory_is_another_place() -> None:
     assert KEPT.findall(made(run)) != KEPT.findall(made(run, workdir="/other"))
 
 
-def _run(text: str, folder: Path, go: str) -> subprocess.CompletedProcess[str]:
-    """What a shell does with the RUN, its `go` being a function and the cache a folder of ours."""
-    line = text.split(CACHE)[1].replace("/root/.cache/go-build", str(folder / "cache"))
-    script = f"go() {{ {go}\n}}\n{line}"
-    (folder / "src").mkdir(exist_ok=True)
-    (folder / "cache").mkdir(exist_ok=True)
-    return subprocess.run(
-        ["sh", "-c", script], cwd=folder / "src", text=True, capture_output=True, check=False
-    )
+class Shell:
+    """Does with a RUN what a shell does, its `go` being a function and the cache a folder of ours."""
+
+    def __init__(self, run: str, folder: Path) -> None:
+        self.sources, self.cache = folder / "src", folder / "cache"
+        self.sources.mkdir()
+        self.cache.mkdir()
+        found = accelerated(run)
+        line = found.text.split(CACHE)[1]
+        keep = keeping(found.text, found.programs).splitlines()[-1].partition("/watcher-program ")[2]
+        keep = keep.replace("/watcher-program", found.programs[0].file.replace("/src", str(self.sources)))
+        self.line, self.keep_line = (
+            each.replace("/root/.cache/go-build", str(self.cache)) for each in (line, keep)
+        )
+
+    def build(self, go: str) -> subprocess.CompletedProcess[str]:
+        return self._sh(f"go() {{ {go}\n}}\n{self.line}")
+
+    def keep(self) -> None:
+        assert self._sh(self.keep_line).returncode == 0
+
+    def _sh(self, script: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", script], cwd=self.sources, text=True, capture_output=True, check=False
+        )
+
+    def write(self, name: str, text: str, *, at: float = 1.0) -> None:
+        path = self.sources / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        os.utime(path, (at, at))
 
 
-def test_the_shell_does_what_is_meant(tmp_path: Path) -> None:
-    text = made("RUN go build -o app .")
-    sources = tmp_path / "src"
-    links = "cat app 2>/dev/null; echo one >app"
-    assert _run(text, tmp_path, links).stdout == ""  # nothing is kept yet
-    (sources / "app").unlink()
-    done = _run(text, tmp_path, "cat app 2>/dev/null; echo two >app")
-    assert (done.returncode, done.stdout) == (0, "one\n")
-    (sources / "app").unlink()
-    assert [one.name for one in (tmp_path / "cache").iterdir()] == [KEPT.findall(text)[0]]
-    failed = _run(text, tmp_path, "echo three >app; return 3")
-    assert failed.returncode == 3
-    (sources / "app").unlink()
-    assert _run(text, tmp_path, "cat app").stdout == "two\n"  # what failed was not kept
-    (sources / "app").unlink()
-    (sources / "x.go").write_text("//go:embed *\n")
-    assert _run(text, tmp_path, "ls; echo four >app").stdout == "x.go\n"
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """One whose program `app`, holding "one", was kept and is gone again."""
+    made = Shell("RUN go build -o app .", tmp_path)
+    done = made.build("cat app; echo one >app")
+    assert (done.returncode, done.stdout) == (0, "")
+    made.keep()
+    (made.sources / "app").unlink()
+    return made
 
 
-def test_a_folder_of_that_name_is_not_written_into(tmp_path: Path) -> None:
-    text = made("RUN go build -o app .")
-    _run(text, tmp_path, "echo one >app")
-    (tmp_path / "src" / "app").unlink()
-    (tmp_path / "src" / "app").mkdir()
-    done = _run(text, tmp_path, "ls app")
+def test_what_was_kept_is_there_for_go(shell: Shell) -> None:
+    shell.write("x.go", "package x\n")
+    done = shell.build("cat app; echo two >app")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "one\n", "")
+    assert (shell.sources / "app").read_text() == "two\n"
+    shell.keep()
+    (shell.sources / "app").unlink()
+    assert shell.build("cat app").stdout == "two\n"
+    assert len(list(shell.cache.iterdir())) == 1
+
+
+def test_a_build_that_fails_fails(shell: Shell) -> None:
+    assert shell.build("return 3").returncode == 3
+
+
+def test_a_folder_that_embeds_gets_nothing(shell: Shell) -> None:
+    shell.write("x.go", "//go:embed *\n")
+    assert shell.build("ls").stdout == "x.go\n"
+
+
+def test_nothing_is_put_in_place_where_go_will_link_anyway(shell: Shell) -> None:
+    later = time.time() + 5
+    shell.write("sub/x_test.go", "package x\n", at=later)
+    assert shell.build("cat app").stdout == "one\n"
+    (shell.sources / "app").unlink()
+    shell.write("sub/x.go", "package x\n", at=later)
+    assert shell.build("ls").stdout == "sub\n"
+
+
+def test_a_folder_of_that_name_is_not_written_into(shell: Shell) -> None:
+    (shell.sources / "app").mkdir()
+    done = shell.build("ls app")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert not list((tmp_path / "src" / "app").iterdir())
 
 
-def test_without_the_means_it_is_a_plain_build(tmp_path: Path) -> None:
-    text = made("RUN go build -o app .").replace("mktemp", "no-such-program").replace("cp -p", "no-such-copy")
-    done = _run(text, tmp_path, "echo one >app")
-    assert (done.returncode, done.stderr) == (0, "")
+def test_without_the_means_it_is_a_plain_build(shell: Shell) -> None:
+    shell.line = shell.line.replace("cp -p", "no-such-copy").replace("find", "no-such-find")
+    done = shell.build("ls; echo two >app")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_folder_is_made_as_go_would_make_it(tmp_path: Path) -> None:
-    text = made("RUN go build -o bin/app .")
-    _run(text, tmp_path, "mkdir -p bin; echo one >bin/app")
-    (tmp_path / "src" / "bin" / "app").unlink()
-    (tmp_path / "src" / "bin").rmdir()
-    assert _run(text, tmp_path, "cat bin/app").stdout == "one\n"
+    shell = Shell("RUN go build -o bin/app .", tmp_path)
+    shell.build("mkdir -p bin; echo one >bin/app")
+    shell.keep()
+    shutil.rmtree(shell.sources / "bin")
+    assert shell.build("cat bin/app").stdout == "one\n"

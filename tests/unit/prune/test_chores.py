@@ -22,6 +22,9 @@ class Hands:
     async def tell_base(self, look: Any) -> None:
         self.done.append("base")
 
+    async def keep_programs(self, look: Any) -> None:
+        self.done.append("programs")
+
     async def export_builder(self, look: Any) -> None:
         self.done.append("builder")
 
@@ -49,13 +52,13 @@ def chores(hands: Any, clock: Clock, *, every: float = 600.0, export: bool = Tru
 async def test_after_a_deploy_sizes_are_measured_before_anything_goes() -> None:
     hands = Hands()
     await chores(hands, Clock()).run(LOOK)
-    assert hands.done == ["base", "builder", "prune"]
+    assert hands.done == ["base", "programs", "builder", "prune"]
 
 
 async def test_the_builder_image_is_exported_only_if_wanted() -> None:
     hands = Hands()
     await chores(hands, Clock(), export=False).run(LOOK)
-    assert hands.done == ["base", "prune"]
+    assert hands.done == ["base", "programs", "prune"]
 
 
 async def test_without_a_deploy_it_prunes_by_the_clock() -> None:
@@ -94,11 +97,11 @@ async def test_the_build_cache_is_trimmed_by_the_clock_and_not_after_each_deploy
     idle = IdleChores(anything, hands, hands, export_builder=False, prune_every=600.0, clock=clock)
     clock.now += 400
     await idle.run(LOOK)
-    assert hands.done == ["base", "prune"]
+    assert hands.done == ["base", "programs", "prune"]
     clock.now += 200  # the prune is not due yet again, the cache is
     await idle.run(None)
     await idle.run(None)
-    assert hands.done == ["base", "prune", "trim"]
+    assert hands.done == ["base", "programs", "prune", "trim"]
     hands.short = True
     await idle.run(None)
-    assert hands.done == ["base", "prune", "trim", "prune", "trim"]
+    assert hands.done == ["base", "programs", "prune", "trim", "prune", "trim"]
