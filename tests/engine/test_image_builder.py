@@ -70,11 +70,15 @@ class Bench:
 
     async def save(self, text: str) -> str:
         """Save main.go and build; the image. `events` are then those of this build."""
-        self.events.clear()
         self.write("main.go", text)
+        return await self.build()
+
+    async def build(self) -> str:
+        """Build what is there; the image. `events` are then those of this build, `look` is what it built."""
+        self.events.clear()
         snapshot = Tree(self.root).take()
-        look = Look(revision(snapshot, {}), snapshot, 0.0)
-        return (await self.builder.build(look, forced=False)).image
+        self.look = Look(revision(snapshot, {}), snapshot, 0.0)
+        return (await self.builder.build(self.look, forced=False)).image
 
     @property
     def compiled(self) -> list[bool]:
@@ -84,6 +88,12 @@ class Bench:
             for event in self.events
             if isinstance(event, observe.StepFinished) and "go build" in event.name and not event.cached
         ]
+
+    @property
+    def linked(self) -> bool:
+        """Whether the compile step, whose go has `-x`, ran the linker."""
+        printed = [event.text for event in self.events if isinstance(event, observe.StepOutput)]
+        return "/link -o" in "".join(printed)
 
     @property
     def notices(self) -> str:
@@ -176,3 +186,22 @@ async def test_a_file_that_needs_its_modules_in_a_layer_builds_and_is_left_alone
         assert await bench.save(WITH_MODULE.format(number))
         assert len(bench.compiled) == times
         assert ("left alone from now on" in bench.notices) is (number == 1)
+
+
+async def test_a_save_that_is_not_in_the_program_finds_it_linked(bench: Bench):
+    bench.write("Dockerfile", DOCKERFILE.format(name=NAME).replace("-a -o", "-x -o"))
+    image = await bench.save(ALONE.format("linked once"))
+    assert bench.linked
+    assert await bench.builder.keep_programs(bench.look)
+    bench.write("env.yaml", "a: 1\n")
+    assert await bench.build() == image
+    assert bench.compiled[-1:] == [True]
+    assert not bench.linked
+    assert await bench.save(ALONE.format("linked again")) != image
+    assert bench.linked
+
+
+async def test_nothing_is_kept_of_a_file_that_is_built_as_it_is(bench: Bench):
+    bench.write("Dockerfile", DOCKERFILE.format(name=NAME).replace("go build", "true; go build"))
+    await bench.save(ALONE.format("plain"))
+    assert not await bench.builder.keep_programs(bench.look)
