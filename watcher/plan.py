@@ -97,12 +97,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """`revision` was live and failed in its soak time; the one before it has the traffic again.
+    """`revision` was live and failed in its soak time; the one before it, `serving`, has the traffic again.
 
-    Unlike `Failed` this is not the end of a build or deploy: one of another revision may be going on.
+    One input, since between two the failed revision would be wanted, not live and not known to fail. Unlike
+    `Failed` this is not the end of a build or deploy: one of another revision may be going on.
     """
 
     revision: str
+    serving: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +248,11 @@ def _crashed(state: State, now: float, *, again: bool) -> State:
     return replace(state, losses=losses, retry_at=now + pause, lost_at=now)
 
 
+def _serving(state: State, revision: str | None) -> State:
+    state = replace(state, live=revision, lost=None if revision else state.lost)
+    return replace(state, built=None) if revision == state.wanted else state
+
+
 def _known_to_fail(state: State, revision: str) -> State:
     return replace(state, failed=revision) if revision == state.wanted else state
 
@@ -307,8 +314,8 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
                 cancels=0,
                 forced=state.forced and revision != state.wanted,
             )
-        case RolledBack(revision):
-            return _known_to_fail(state, revision)
+        case RolledBack(revision, serving):
+            return _serving(_known_to_fail(state, revision), serving)
         case Cancelled():
             if state.cancelling:
                 return replace(state, building=None, cancelling=False, cancels=state.cancels + 1)
@@ -329,8 +336,7 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
             state = replace(state, live=None, lost=(revision, image))
             return _crashed(state, now, again=now - state.lost_at < CALM)
         case Serving(revision):
-            state = replace(state, live=revision, lost=None if revision else state.lost)
-            return replace(state, built=None) if revision == state.wanted else state
+            return _serving(state, revision)
         case HoldChanged(reason):
             return replace(state, hold=reason)
         case PauseAsked(paused):

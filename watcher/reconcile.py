@@ -174,8 +174,7 @@ class Reconciler(Generic[S]):
     def rolled_back(self, event: DeployFinished) -> None:
         """A container that was live died in its soak time; the one before it has the traffic again."""
         self._observer.notify(event)
-        self._inbox.put_nowait(plan.Serving(self._deployer.live))
-        self._inbox.put_nowait(plan.RolledBack(event.revision))
+        self._inbox.put_nowait(plan.RolledBack(event.revision, self._deployer.live))
 
     def engine_back(self) -> None:
         """The engine answers again."""

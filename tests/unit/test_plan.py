@@ -153,9 +153,8 @@ class World:
         if self.previous and self.serving and not self.deploying:
             failed, self.serving, self.previous = self.serving, self.previous, None
             self.retries += 1
-            self.tell(plan.Serving(self.serving))
             self.fails(failed)
-            self.tell(plan.RolledBack(failed))
+            self.tell(plan.RolledBack(failed, self.serving))
 
     def set_hold(self, on: float) -> None:
         self.hold = bool(on)
@@ -260,9 +259,16 @@ LIVE_A = (plan.TreeSeen("a"), plan.BuildBegun("a"), plan.BuildEnded("a", "i"), p
 
 def test_a_roll_back_while_another_revision_is_built_does_not_begin_a_second_build() -> None:
     events = (*LIVE_A, plan.DeployEnded("a"), plan.TreeSeen("b"), plan.BuildBegun("b"))
-    state = after(*events, plan.Serving(None), plan.RolledBack("a"))
+    state = after(*events, plan.RolledBack("a", None))
     assert plan.decide(state, 100.0) == plan.Wait()
     assert state.building == "b"
+
+
+def test_what_was_rolled_back_is_not_built_again() -> None:
+    b = (plan.TreeSeen("b"), plan.BuildBegun("b"), plan.BuildEnded("b", "j"), plan.DeployBegun("b"))
+    state = after(*LIVE_A, plan.DeployEnded("a"), *b, plan.DeployEnded("b"), plan.RolledBack("b", "a"))
+    assert (state.live, state.failed) == ("a", "b")
+    assert plan.decide(state, 100.0) == plan.Wait()
 
 
 def test_a_container_lost_while_a_build_fails_stays_lost() -> None:

@@ -371,6 +371,23 @@ async def test_a_roll_back_during_a_build_leaves_that_build_alone(rig: Rig) -> N
     assert rig.builds.revisions == ["a", "b", "c"]
 
 
+async def test_what_was_rolled_back_is_not_deployed_again(rig: Rig) -> None:
+    async with running(rig):
+        await rig.live("a")
+        await rig.live("b")
+        rig.deploys.live = "a"
+        outcome = DeployOutcome.ROLLED_BACK
+        rig.loop.rolled_back(
+            DeployFinished(service="app", revision="b", image="i", outcome=outcome, seconds=1.0)
+        )
+        await rig.until(lambda: rig.loop.state.failed == "b")
+        for _ in range(100):
+            await asyncio.sleep(0)
+    assert rig.loop.state.live == "a"
+    assert rig.builds.revisions == ["a", "b"]
+    assert rig.deploys.revisions == ["a", "b"]
+
+
 async def test_a_paused_service_begins_nothing_until_it_is_resumed(rig: Rig) -> None:
     async with running(rig):
         rig.loop.pause(paused=True)

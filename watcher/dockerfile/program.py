@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from watcher.dockerfile.caches import within
 from watcher.dockerfile.golang import GoCall, Reading
 from watcher.dockerfile.rewrite import goflags
 from watcher.dockerfile.shell import only_ands
@@ -30,6 +31,7 @@ _FILE = re.compile(r"(?!-)[\w@%+./-]*[\w@%+-]")
 # flags by which `go build` writes something else than one program, or writes it elsewhere
 _OTHERWISE = word_set("n buildmode toolexec overlay json")
 _STAYS = word_set("apk apt-get echo export git ls mkdir rm test true [ :")  # commands that leave the folder
+_LARGE = ("/proc", "/usr", "/go/pkg/mod", "/root/go")  # folders with more files than a module has
 _REASON = (
     "a save that changes nothing in the program (a test, a template, _envs) finds it linked; go itself sees "
     "whether it is the right one"
@@ -63,6 +65,8 @@ def put_in_place(
         return None
     if workdir is None or any(command.name() not in _STAYS for command in reading.others):
         return None
+    if any(within(folder, posixpath.normpath(workdir)) for folder in (cache, *_LARGE)):
+        return None  # looking for newer files there would take longer than linking
     inherited = goflags(call, step.state)
     if inherited is None or _OTHERWISE & {word.lstrip("-").partition("=")[0] for word in inherited.split()}:
         return None

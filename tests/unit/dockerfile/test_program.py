@@ -124,6 +124,11 @@ def test_anything_else_is_left_alone(run: str) -> None:
     assert not accelerated(run).programs
 
 
+@pytest.mark.parametrize("workdir", ["/", "/go", "/root", "/root/.cache"])
+def test_no_folder_is_searched_that_holds_the_caches(workdir: str) -> None:
+    assert "cp -p" not in made("RUN go build -o app .", workdir=workdir)
+
+
 def test_two_programs_of_one_step_do_not_share_a_place() -> None:
     text = made("RUN go build -o a ./cmd/a && go build -o b ./cmd/b")
     assert len(set(KEPT.findall(text))) == 2
