@@ -376,10 +376,11 @@ def during(run: Run, sample: Sample) -> Passed | None:
 
 
 def is_lost_with_app(run: Run, sample: Sample) -> bool:
-    """Whether it was with a version that exited in the middle of it."""
-    passed = during(run, sample)
-    at_risk = sample.kind in (UPLOAD, SOCKET) and passed is not None and passed.step.fault == DIES
-    return at_risk and sample.ended > passed.saved + 2  # type: ignore[union-attr]
+    """Whether it was with a version that exited in the middle of it; its client may learn so a bit later."""
+    return sample.kind in (UPLOAD, SOCKET) and any(
+        each.step.fault == DIES and sample.began <= each.settled and sample.ended > each.saved + 2
+        for each in run.passed
+    )
 
 
 def percentiles(values: Sequence[float]) -> str:
