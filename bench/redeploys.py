@@ -53,6 +53,7 @@ FOREVER = 3600.0  # seconds for a cold compile on a busy machine
 STARTUP = 5.0  # seconds that a version may take to get ready, here
 COMPOSE_BROKEN = 8.0  # seconds that compose gets to show a broken version
 DIES = "exits after 2 s"
+LINGER = 3.0
 
 # What makes a version broken, as Go text in the file that holds the version.
 BROKEN = {
@@ -376,9 +377,14 @@ def during(run: Run, sample: Sample) -> Passed | None:
 
 
 def is_lost_with_app(run: Run, sample: Sample) -> bool:
-    """Whether it was with a version that exited in the middle of it; its client may learn so a bit later."""
+    """Whether it was with a version that exited in the middle of it.
+
+    Its client learns so up to LINGER seconds later, because the front lets it see its 502.
+    """
     return sample.kind in (UPLOAD, SOCKET) and any(
-        each.step.fault == DIES and sample.began <= each.settled and sample.ended > each.saved + 2
+        each.step.fault == DIES
+        and sample.began <= each.settled
+        and each.saved + 2 < sample.ended <= each.settled + LINGER
         for each in run.passed
     )
 

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 class Wire:
-    """A Unix socket whose connections lead to the engine, while it is `up` and not `still`."""
+    """A Unix socket that leads to the engine while it is not cut; while it is stopped nothing moves on it."""
 
     def __init__(self, path: Path, engine: str) -> None:
         self.endpoint = f"unix://{path}"
@@ -119,10 +119,16 @@ def engine_is_up(project: Project) -> bool:
     return bool(json.loads(project.watcher("status", "--json").stdout)["engine"]["up"])
 
 
-def building(address: str) -> bool:
-    """Whether a build is under way; asked at the API, since the command takes longer than some builds."""
-    asked = httpx.get(address + "api/status", trust_env=False).json()
-    return bool(asked["services"][0]["phase"] == "building")
+def begin_to_build(project: Project, version: str) -> None:
+    """Save this version and see its build begin; at the API, since a command may take longer than it."""
+    address = project.api() + "api/status"
+
+    def building() -> bool:
+        asked = httpx.get(address, trust_env=False).json()
+        return bool(asked["services"][0]["phase"] == "building")
+
+    project.set_version(version)
+    until(building, "a build has begun")
 
 
 def said(project: Project) -> str:
@@ -148,9 +154,7 @@ def test_a_save_while_the_engine_is_away_goes_live_when_it_is_back(wire: Wire, p
 
 def test_an_engine_that_goes_away_during_a_build_is_not_the_users_fault(wire: Wire, project: Project) -> None:
     with constant_load(project) as failures:
-        address = project.api()
-        project.set_version("3.1.0")
-        until(lambda: building(address), "a build has begun")
+        begin_to_build(project, "3.1.0")
         wire.cut()
         until(lambda: not engine_is_up(project), "the loss is seen")
         assert project.status()["failed"] is None
@@ -162,9 +166,7 @@ def test_an_engine_that_goes_away_during_a_build_is_not_the_users_fault(wire: Wi
 
 def test_an_engine_that_hangs_for_a_while_costs_that_while(wire: Wire, project: Project) -> None:
     with constant_load(project) as failures:
-        address = project.api()
-        project.set_version("3.2.0")
-        until(lambda: building(address), "a build has begun")
+        begin_to_build(project, "3.2.0")
         wire.stop()
         assert project.watcher("wait", "--timeout", "3").returncode == 124
         wire.go_on()

@@ -14,6 +14,7 @@ from tests.unit.observers.story import CRASH, STEPS, Story, revision
 from watcher.console import FETCHED_EVERY, INDENT, Console
 from watcher.liveview import step_words
 from watcher.observe import (
+    BuildCachePruned,
     BuildFinished,
     BuildOutcome,
     ContainerLost,
@@ -184,6 +185,11 @@ def test_refusals_in_a_row_are_told_together(story: Story) -> None:
 
 def test_pruned_objects_are_counted_by_kind(story: Story) -> None:
     assert "pruned 1 builder image, 1 final image: 600 MB freed" in printed(story.pruned().events)
+
+
+def test_what_went_of_the_build_cache_is_told(story: Story) -> None:
+    story.tell(BuildCachePruned, records=3, freed=700_000_000)
+    assert "pruned 3 records of the build cache: 700 MB freed" in printed(story.events)
 
 
 def test_a_builder_image_is_told_when_it_is_new_or_much_changed(story: Story) -> None:

@@ -14,6 +14,7 @@ from tests.unit.observers.conftest import measured
 from tests.unit.observers.story import CRASH, SERVICE, Story, image, revision
 from watcher.metrics import MOST_VALUES, PLACES, SPECS, Metrics, expose
 from watcher.observe import (
+    BuildCachePruned,
     BuildFinished,
     BuildOutcome,
     ContainerLost,
@@ -197,6 +198,11 @@ def test_a_prune_that_freed_nothing_counts_its_images(story: Story) -> None:
     registry = measured(story.tell(Pruned, items=items, freed=0, seconds=0.1))
     assert value(registry, "watcher_pruned_images_total", kind="final", reason="superseded") == 1
     assert value(registry, "watcher_pruned_bytes_total", kind="final", reason="superseded") == 0
+
+
+def test_the_build_cache_counts_among_the_bytes_given_back(story: Story) -> None:
+    registry = measured(story.tell(BuildCachePruned, records=3, freed=700))
+    assert value(registry, "watcher_pruned_bytes_total", kind="build-cache", reason="unused") == 700
 
 
 def test_requests_are_counted_by_class_and_tunnels_are_not_timed(story: Story) -> None:
