@@ -14,7 +14,7 @@ from watcher.tree.read import (
     Replaced,
     is_racy,
     may_be_racy_since,
-    quick_digest,
+    quick_read,
     read_file,
     stamp_of,
 )
@@ -188,7 +188,11 @@ class Look:
         problems: list[Problem],
     ) -> TreeEntry | None:
         """The entry of anything but a directory; None for what cannot be part of a context."""
-        status = item.stat(follow_symlinks=False)
+        digest = None
+        if known is None and item.is_file(follow_symlinks=False):
+            status, digest = quick_read(item.name, fd, self._fresh)
+        else:
+            status = item.stat(follow_symlinks=False)
         stamp = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
         mode = status.st_mode
         kind = mode & _TYPE
@@ -199,7 +203,6 @@ class Look:
         link = ""
         self.racy.discard(path)
         if kind == stat.S_IFREG:
-            digest = quick_digest(item.name, stamp, fd)
             if digest is None:
                 mode, stamp, digest = self._read(fd, item.name, path, status)
         elif kind == stat.S_IFLNK:
@@ -218,7 +221,7 @@ class Look:
         return known if type(known) is TreeEntry and known == entry else entry
 
     def _read(self, fd: int, name: str, path: str, status: os.stat_result) -> tuple[int, Stamp, bytes]:
-        """Mode, stamp and digest of a file that is large or that somebody writes just now."""
+        """Mode, stamp and digest of a file that changed, is large, or was written lately."""
         reading = read_file(name, status, fd)
         if not reading.steady:
             self.unsettled.append(path)

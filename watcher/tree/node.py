@@ -108,23 +108,26 @@ class Directory:
         problems = own
         size = 0
         count = 0
-        parts: list[bytes] = []
+        names: list[str] = []
+        digests: list[bytes] = []
         for name, node in index.items():
             if type(node) is TreeEntry:
                 size += node.size
                 count += 1
-                parts.append(b"%o %b\0%b" % (node.mode, os.fsencode(name), node.digest))
+                names.append(f"{node.mode:o} {name}\0")
+                digests.append(node.digest)
             else:
                 problems += node.problems
                 if node.shown:
                     size += node.size
                     count += node.count + 1
-                    parts.append(b"%o %b\0%b" % (node.entry.mode, os.fsencode(name), node.digest))
-        self.shown: bool = bool(parts) or not excluded
+                    names.append(f"{node.entry.mode:o} {name}\0")
+                    digests.append(node.digest)
+        self.shown: bool = bool(names) or not excluded
         self.size: int = size
         self.count: int = count
         self.problems: tuple[Problem, ...] = problems
-        self.digest: bytes = sha256(b"".join(parts)).digest()
+        self.digest: bytes = sha256(os.fsencode("".join(names)) + b"\0" + b"".join(digests)).digest()
 
     def walk(self) -> Iterator[TreeEntry]:
         """Every shown entry below, parents before children, siblings by the bytes of their names."""

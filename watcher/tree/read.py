@@ -1,7 +1,7 @@
 """Reading one file so that its digest and its stat are of the same content.
 
 A file may be written while it is read, and a clock has a grain: a second write within the same grain leaves
-the same stat. So the stat before reading must equal the stat after, and a file whose stat is younger than the
+the same stat. So where somebody has written lately the stat before reading must equal the stat after, and a file whose stat is younger than the
 grain when it is read is racy, as git's index calls it: it is read again at the next look, whatever its stat.
 """
 
@@ -62,23 +62,26 @@ def is_racy(stamp: Stamp, looked_ns: int) -> bool:
     return newest >= looked_ns - (_COARSE_GRAIN if whole_seconds else _FINE_GRAIN)
 
 
-def quick_digest(name: str, stamp: Stamp, dir_fd: int) -> bytes | None:
-    """The digest of a small file that has just had this stamp and has it still; None: ask `read_file`.
+def quick_read(name: str, dir_fd: int, fresh: int) -> tuple[os.stat_result, bytes | None]:
+    """The stat of a regular file and the digest of what was read after it; None: ask `read_file`.
 
-    This is the path of tens of thousands of files at the first look: as few calls as can be.
+    That is to be asked about a file that is large, or whose stat is younger than `fresh` (Unix ns). For others,
+    tens of thousands at the first look, this does with as few calls as can be: if somebody writes after the
+    stat, it changes, so the next look reads the file again, and no build takes it (`Snapshot.unchanged`).
+    Raises OSError as `read_file` does.
     """
-    size = stamp[1]
-    if size > _ONE_READ:
-        return None
     fd = os.open(name, _FLAGS, 0, dir_fd=dir_fd)
     try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise Replaced(name)
+        size = status.st_size
+        if size > _ONE_READ or status.st_ctime_ns > fresh:
+            return status, None
         data = os.read(fd, size + 1)
-        after = os.fstat(fd)
     finally:
         os.close(fd)
-    if (after.st_ino, after.st_size, after.st_mtime_ns, after.st_ctime_ns) != stamp or len(data) != size:
-        return None
-    return sha256(data).digest()
+    return status, sha256(data).digest() if len(data) == size else None
 
 
 def read_file(name: str, status: os.stat_result, dir_fd: int) -> Reading:

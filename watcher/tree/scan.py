@@ -116,7 +116,7 @@ class Tree:
                 racy=self._racy,
                 same_rules=not new_rules and identity == before,
             )
-            with _no_collection(during=whole):
+            with _no_collection(during=whole, first=self._snapshot is None):
                 root = look.at(fd, self._snapshot.root if self._snapshot else None)
         except OSError as error:
             raise TreeGone(f"{self._base} cannot be looked at now: {error.strerror}") from error
@@ -170,9 +170,9 @@ class Tree:
 
 
 @contextmanager
-def _no_collection(*, during: bool) -> Iterator[None]:
+def _no_collection(*, during: bool, first: bool) -> Iterator[None]:
     """Keep the garbage collector out of a look at everything: it makes only objects that stay, and looking
-    through them again and again takes a sixth of its time.
+    through them again and again takes a sixth of its time. What the first look made it never looks through.
     """
     pause = during and gc.isenabled()
     if pause:
@@ -181,4 +181,6 @@ def _no_collection(*, during: bool) -> Iterator[None]:
         yield
     finally:
         if pause:
+            if first:
+                gc.freeze()
             gc.enable()
