@@ -21,6 +21,7 @@ from watcher.daemon import Daemon
 from watcher.doctor import Finding, Grade, examine, worst
 from watcher.errors import EXIT_FAILED, ConfigError
 from watcher.explain import explain
+from watcher.memory import give_back_early
 from watcher.observe import Observer
 from watcher.once import deploy_once
 from watcher.settings import TOML_NAME, Settings
@@ -56,6 +57,7 @@ def run(settings: Settings) -> int:
         await Daemon(settings, observer).run()
         return 0
 
+    give_back_early()
     with _observer(settings) as observer:
         return _asyncio_run(main)
 

@@ -1,8 +1,9 @@
 """Reading one file so that its digest and its stat are of the same content.
 
 A file may be written while it is read, and a clock has a grain: a second write within the same grain leaves
-the same stat. So where somebody has written lately the stat before reading must equal the stat after, and a file whose stat is younger than the
-grain when it is read is racy, as git's index calls it: it is read again at the next look, whatever its stat.
+the same stat. So where somebody has written lately the stat before reading must equal the stat after, and a
+file whose stat is younger than the grain when it is read is racy, as git's index calls it: it is read again at
+the next look, whatever its stat.
 """
 
 from __future__ import annotations
@@ -65,9 +66,9 @@ def is_racy(stamp: Stamp, looked_ns: int) -> bool:
 def quick_read(name: str, dir_fd: int, fresh: int) -> tuple[os.stat_result, bytes | None]:
     """The stat of a regular file and the digest of what was read after it; None: ask `read_file`.
 
-    That is to be asked about a file that is large, or whose stat is younger than `fresh` (Unix ns). For others,
-    tens of thousands at the first look, this does with as few calls as can be: if somebody writes after the
-    stat, it changes, so the next look reads the file again, and no build takes it (`Snapshot.unchanged`).
+    That is to be asked about a file that is large, or whose stat is younger than `fresh` (Unix ns). For the
+    others, tens of thousands at the first look, this does with as few calls as can be: if somebody writes after
+    the stat, it changes, so the next look reads the file again, and no build takes it (`Snapshot.unchanged`).
     Raises OSError as `read_file` does.
     """
     fd = os.open(name, _FLAGS, 0, dir_fd=dir_fd)
