@@ -160,9 +160,8 @@ class Look:
         deep: bool,
     ) -> Directory | None:
         """The directory that `item` of the listing is; None if it lies too deep."""
-        stamp = stamp_of(item.stat(follow_symlinks=False))
         old = known if type(known) is Directory else None
-        same = old is not None and old.stamp == stamp and not deep
+        same = old is not None and not deep and old.stamp == stamp_of(item.stat(follow_symlinks=False))
         if same and path not in self._touched and path not in self._ways:
             return old
         if path.count("/") >= _DEEPEST:

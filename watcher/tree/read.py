@@ -2,8 +2,8 @@
 
 A file may be written while it is read, and a clock has a grain: a second write within the same grain leaves
 the same stat. So where somebody has written lately the stat before reading must equal the stat after, and a
-file whose stat is younger than the grain when it is read is racy, as git's index calls it: it is read again at
-the next look, whatever its stat.
+file whose stat is younger than the grain when it is read is racy, as git's index calls it: it is read again
+at the next look, whatever its stat.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def quick_read(name: str, dir_fd: int, fresh: int) -> tuple[os.stat_result, byte
     """The stat of a regular file and the digest of what was read after it; None: ask `read_file`.
 
     That is to be asked about a file that is large, or whose stat is younger than `fresh` (Unix ns). For the
-    others, tens of thousands at the first look, this does with as few calls as can be: if somebody writes after
-    the stat, it changes, so the next look reads the file again, and no build takes it (`Snapshot.unchanged`).
-    Raises OSError as `read_file` does.
+    others, tens of thousands at the first look, this does with as few calls as can be: if somebody writes
+    after the stat, it changes, so the next look reads the file again, and no build takes it
+    (`Snapshot.unchanged`). Raises OSError as `read_file` does.
     """
     fd = os.open(name, _FLAGS, 0, dir_fd=dir_fd)
     try:

@@ -98,6 +98,8 @@ class Rules:
         if self._names.match(name):
             return Place.OUT
         place = Place.IN
+        if not (path.startswith(self._heads) or path.endswith(self._tails)):
+            return place
         for matcher in self._matchers:
             if matcher.prunable(path):
                 return Place.OUT
@@ -151,7 +153,7 @@ def _literals(patterns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]
             return ("",), ()
         parts = re.split(r"[*?\[\]]+", pattern)
         if parts[-1]:
-            tails.add(parts[-1])
+            tails.add(parts[-1].lstrip("/"))  # `**/` stands for nothing too
         else:
             heads.add(parts[0])
     return tuple(heads), tuple(tails)

@@ -111,6 +111,15 @@ def test_the_dockerfiles_own_ignore_file_wins(root: Path) -> None:
     assert {"pkg/a/a.go", "pkg/b/b.go"} <= set(tree.take({""}).files)
 
 
+def test_two_stars_stand_for_no_directory_too(root: Path) -> None:
+    write(root, ".dockerignore", "**/.env\n**/secrets\n")
+    for path in (".env", "pkg/.env", "secrets/key", "pkg/secrets/key", "a.env"):
+        write(root, path, "x")
+    listed = Tree(root).take().files
+    assert "a.env" in listed
+    assert not {".env", "pkg/.env", "secrets", "secrets/key", "pkg/secrets"} & set(listed)
+
+
 def test_a_directory_is_kept_for_what_an_exception_takes_back_in(root: Path) -> None:
     write(root, ".dockerignore", "pkg\n!pkg/b/*.go\n")
     write(root, "pkg/b/notes.txt", "x")
