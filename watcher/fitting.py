@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,6 +174,9 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str) -> Recipe:
         platform=build.platform or spec.platform,
         image_labels=build.labels,
         secrets={item.id: _secret(item) for item in build.secrets},
+        ssh={
+            name: _agent(f"services.{spec.name}.build.ssh", name, place) for name, place in build.ssh.items()
+        },
         frontend_attrs=_frontend_attrs(build),
         network=build.network,
         no_cache=build.no_cache,
@@ -183,8 +187,6 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str) -> Recipe:
 def _refuse(spec: ServiceSpec, build: BuildSpec) -> None:
     """Name what the compose file may ask of a build and this program cannot do."""
     at = f"services.{spec.name}.build"
-    if build.ssh:
-        raise ConfigError(f"{at}.ssh", ", ".join(build.ssh), "SSH agent forwarding is not supported")
     for name, place in build.additional_contexts.items():
         if "://" not in place:
             rule = "a local folder is not supported here; an image (docker-image://) or a URL is"
@@ -193,6 +195,20 @@ def _refuse(spec: ServiceSpec, build: BuildSpec) -> None:
 
 def _secret(source: SecretSource) -> bytes | Path:
     return source.file if source.file is not None else (source.value or "").encode()
+
+
+def _agent(at: str, name: str, place: str) -> Path:
+    """The socket of the SSH agent that is forwarded as `name`; whether it answers, the build will find."""
+    if not place and not (place := os.environ.get("SSH_AUTH_SOCK", "")):
+        rule = (
+            "needs an SSH agent, and SSH_AUTH_SOCK names none: start one with eval $(ssh-agent) and ssh-add"
+        )
+        raise ConfigError(at, name, rule)
+    path = Path(place)
+    if path.exists() and not path.is_socket():
+        rule = "is no agent's socket; give an agent the key with ssh-add and write: ssh: [default]"
+        raise ConfigError(at, f"{name}={place}", rule)
+    return path
 
 
 def _frontend_attrs(build: BuildSpec) -> dict[str, str]:

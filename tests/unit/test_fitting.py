@@ -21,6 +21,7 @@ from watcher.settings import load
 class Rig:
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.build = "."
         self.site = Site(
             project="p-1",
             engine=FakeEngine(),
@@ -31,7 +32,7 @@ class Rig:
 
     def fit(self, ports: str, fronts: Mapping[int, Front] | None = None, **settings: Any) -> Fit:
         file = self.root / "compose.yaml"
-        file.write_text(f"services: {{app: {{build: ., ports: {ports}}}}}")
+        file.write_text(f"services: {{app: {{build: {self.build}, ports: {ports}}}}}")
         project = compose.load(file, service=None, env={})
         return fit(self.site, project.service, project, load(project=self.root, **settings), fronts)
 
@@ -86,3 +87,25 @@ def test_a_dockerfile_that_is_missing_is_named_at_the_start_only(rig: Rig) -> No
         check_dockerfile(fitted.spec, rig.root)
     (rig.root / "Dockerfile").write_text("FROM scratch\n")
     check_dockerfile(fitted.spec, rig.root)
+
+
+def test_an_ssh_agent_is_that_of_the_environment_or_the_socket_that_is_named(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.build = "{context: ., ssh: [default, work=other]}"
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
+    assert rig.fit("['9000:9000']").recipe.ssh == {"default": Path("/run/agent"), "work": rig.root / "other"}
+    monkeypatch.delenv("SSH_AUTH_SOCK")
+    with pytest.raises(
+        ConfigError, match=r"build\.ssh = 'default': needs an SSH agent, and SSH_AUTH_SOCK names"
+    ):
+        rig.fit("['9000:9000']")
+
+
+def test_a_private_key_is_no_agent(rig: Rig) -> None:
+    (rig.root / "id_ed25519").write_text("key")
+    rig.build = "{context: ., ssh: [default=id_ed25519]}"
+    with pytest.raises(
+        ConfigError, match=r"build\.ssh = 'default=.*/id_ed25519': is no agent's socket; give an"
+    ):
+        rig.fit("['9000:9000']")

@@ -272,6 +272,7 @@ class ImageBuilder:
             exporter="moby" if names else "",
             exporter_attrs=_NOT_COMPRESSED if kind == labels.FINAL else {},
             secrets=recipe.secrets,
+            ssh=recipe.ssh,
             credentials=partial(self._credentials, asyncio.get_running_loop()),
         )
         client = await self._link.client()

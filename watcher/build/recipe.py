@@ -25,6 +25,7 @@ class Recipe:
     platform: str = ""
     image_labels: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, bytes | Path] = field(default_factory=dict)
+    ssh: Mapping[str, Path] = field(default_factory=dict)  # sockets of SSH agents by id
     frontend_attrs: Mapping[str, str] = field(default_factory=dict)  # see `SolveRequest`
     network: str = ""
     no_cache: bool = False

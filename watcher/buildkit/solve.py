@@ -31,6 +31,7 @@ from watcher.buildkit.session import (
     take_output,
 )
 from watcher.buildkit.sources import ContextSource
+from watcher.buildkit.sshagent import ssh_agents
 
 _SOLVE = "/moby.buildkit.v1.Control/Solve"
 _STATUS = "/moby.buildkit.v1.Control/Status"
@@ -66,7 +67,8 @@ class SolveRequest:
 
     `image_resolve_mode` `local` does not ask a registry for a base image that is here; `default` and `pull`
     do. `network` is the network of every RUN: `none`, `host` (needs `entitlements=("network.host",)`) or
-    empty. `frontend_attrs` are passed on as they are and win over everything else.
+    empty. `ssh` are the sockets of SSH agents by id, for `RUN --mount=type=ssh`. `frontend_attrs` are passed
+    on as they are and win over everything else.
     """
 
     context: ContextSource
@@ -88,6 +90,7 @@ class SolveRequest:
     cache_imports: tuple[CacheImport, ...] = ()
     entitlements: tuple[str, ...] = ()
     secrets: Mapping[str, bytes | Path] = field(default_factory=dict)
+    ssh: Mapping[str, Path] = field(default_factory=dict)
     credentials: CredentialsFor | None = None
     output: BinaryIO | None = None
 
@@ -181,6 +184,7 @@ class _Run:
             filesync.METHOD: self._contexts.diff_copy,
             **registry_logins(request.credentials, means.workers),
             **build_secrets(request.secrets, means.workers),
+            **ssh_agents(request.ssh),
         }
         if request.output is not None:
             handlers |= take_output(request.output, means.workers, self._failed)

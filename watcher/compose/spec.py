@@ -109,7 +109,7 @@ class BuildSpec:
     """How the image is built.
 
     `dockerfile` is relative to the context, or absolute when it lies outside of it; with `dockerfile_inline`
-    its text stands here. `ssh` maps the id of an agent socket or key to its path, empty for the user's agent.
+    its text stands here. `ssh` maps the id of an agent's socket to its path, empty for the user's agent.
     `additional_contexts` holds absolute paths or what BuildKit understands (`docker-image://…`, URLs).
     """
 

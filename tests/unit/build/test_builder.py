@@ -338,7 +338,9 @@ async def test_what_a_buildkitd_built_is_loaded_into_the_engine(
         return SolveResult("sha256:of-the-buildkitd", {})
 
     monkeypatch.setattr(bench.link, "solve", solve)
+    bench.builder.recipe = replace(bench.builder.recipe, ssh={"default": Path("/run/agent")})
     image = await bench.engine.image(await bench.save())
     assert image is not None
     assert image.id != "sha256:of-the-buildkitd"
+    assert asked[0].ssh == {"default": Path("/run/agent")}
     assert asked[0].exporter == "docker"

@@ -1,0 +1,103 @@
+"""Serves `moby.sshforward.v1.SSH`: lets the steps of a build use the user's SSH agent.
+
+A step with `RUN --mount=type=ssh` finds a socket; each connection to it becomes a call whose messages carry
+the bytes of the agent's protocol (draft-miller-ssh-agent, section 3). A build may list the keys and have
+something signed, and nothing else: whatever would change the agent is answered with a failure on the agent's
+behalf (moby/buildkit, session/sshforward/sshprovider/agentprovider.go, does the same).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from watcher.buildkit.errors import RpcError
+from watcher.buildkit.grpc import NOT_FOUND, UNAVAILABLE, Handler, ServerCall, answer_unary, frame
+from watcher.buildkit.messages.ssh_pb2 import BytesMessage, CheckAgentRequest, CheckAgentResponse
+
+_CHECK = "/moby.sshforward.v1.SSH/CheckAgent"
+_FORWARD = "/moby.sshforward.v1.SSH/ForwardAgent"
+
+DEFAULT = "default"
+"""The id that `RUN --mount=type=ssh` asks for when it names none."""
+
+_ID = "buildkit.ssh.id"  # metadata of a call: which of the agents
+_ALLOWED = frozenset((11, 13))  # SSH_AGENTC_REQUEST_IDENTITIES, SSH_AGENTC_SIGN_REQUEST
+_FAILURE = b"\0\0\0\1\5"  # SSH_AGENT_FAILURE
+_LENGTH = 4  # bytes before a message that say how long it is
+_LONGEST = 256 * 1024  # bytes of a message that OpenSSH's agent takes
+
+
+def ssh_agents(sockets: Mapping[str, Path]) -> dict[str, Handler]:
+    """The handlers of `moby.sshforward.v1.SSH` for agents by id; none without agents.
+
+    An engine that finds no such handlers says itself that no agent is forwarded.
+    """
+
+    def place(name: str) -> Path:
+        path = sockets.get(name or DEFAULT)
+        if path is None:
+            raise RpcError(NOT_FOUND, f"no SSH agent {name or DEFAULT!r} is forwarded to this build")
+        return path
+
+    async def check(request: bytes) -> bytes:
+        name = CheckAgentRequest.FromString(request).ID
+        _, writer = await _connect(name, place(name))
+        writer.close()
+        return CheckAgentResponse().SerializeToString()
+
+    async def forward(call: ServerCall) -> None:
+        name = call.metadata.get(_ID, [""])[0]
+        reader, writer = await _connect(name, place(name))
+        requests = _Requests(call)
+        try:
+            while (request := await requests.next()) is not None:
+                answer = _FAILURE
+                if request[_LENGTH] in _ALLOWED:
+                    writer.write(request)
+                    answer = await reader.readexactly(_LENGTH)
+                    answer += await reader.readexactly(int.from_bytes(answer, "big"))
+                await call.send(frame(BytesMessage(data=answer).SerializeToString()))
+        except (OSError, asyncio.IncompleteReadError) as error:
+            raise RpcError(UNAVAILABLE, f"the SSH agent {name or DEFAULT!r} went away: {error}") from error
+        finally:
+            writer.close()
+
+    return {_CHECK: answer_unary(check), _FORWARD: forward} if sockets else {}
+
+
+class _Requests:
+    """The agent's messages in a call, which may be cut anywhere."""
+
+    def __init__(self, call: ServerCall) -> None:
+        self._call = call
+        self._bytes = bytearray()
+
+    async def next(self) -> bytes | None:
+        """The next message with its length before it; None at the end. Raises `RpcError` for a wrong one."""
+        while (end := self._end()) is None:
+            batch = await self._call.receive()
+            if not batch:
+                return None
+            self._bytes += b"".join(BytesMessage.FromString(message).data for message in batch)
+        message = bytes(self._bytes[:end])
+        del self._bytes[:end]
+        return message
+
+    def _end(self) -> int | None:
+        """Where the first message ends, None while it is not complete."""
+        if len(self._bytes) < _LENGTH:
+            return None
+        size = int.from_bytes(self._bytes[:_LENGTH], "big")
+        if not 0 < size <= _LONGEST:
+            raise RpcError(UNAVAILABLE, f"a build sent its SSH agent a message of {size} bytes")
+        return _LENGTH + size if len(self._bytes) >= _LENGTH + size else None
+
+
+async def _connect(name: str, path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    try:
+        return await asyncio.open_unix_connection(path)
+    except OSError as error:
+        text = f"the SSH agent {name or DEFAULT!r} at {path} does not answer: {error.strerror}"
+        raise RpcError(UNAVAILABLE, text) from error
