@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from watcher import plan
@@ -74,7 +74,7 @@ def fit(
 
     `fronts` are those that there are already: the ones whose addresses stay are used again.
     """
-    recipe = recipe_of(spec, settings, site.project)
+    recipe = replace(recipe_of(spec, settings, site.project), ssh=agents_of(spec))
     container = ComposeContainer(
         compose_project, spec, site.project, site.engine, site.observer, settings.deploy.sandbox, site.own
     )
@@ -155,6 +155,25 @@ def check_dockerfile(spec: ServiceSpec, root: Path) -> None:
             raise ConfigError(field, str(shown), "there is no such file")
 
 
+def agents_of(spec: ServiceSpec) -> dict[str, Path]:
+    """The sockets of the SSH agents that builds may use, by id. Raises ConfigError for what is none.
+
+    Whether one answers, the build will find. Only who builds needs them: no part of `recipe_of`.
+    """
+    found = {}
+    at = f"services.{spec.name}.build.ssh"
+    for name, given in (spec.build.ssh if spec.build else {}).items():
+        place = given or os.environ.get("SSH_AUTH_SOCK", "")
+        if not place:
+            rule = "needs an SSH agent, and SSH_AUTH_SOCK names none: eval $(ssh-agent), then ssh-add"
+            raise ConfigError(at, name, rule)
+        path = found[name] = Path(place)
+        if path.exists() and not path.is_socket():
+            rule = "is no agent's socket; give an agent the key with ssh-add and write: ssh: [default]"
+            raise ConfigError(at, f"{name}={place}", rule)
+    return found
+
+
 def recipe_of(spec: ServiceSpec, settings: Settings, project: str) -> Recipe:
     """What decides the service's image; raises ConfigError when it has no build section."""
     if spec.build is None:
@@ -174,9 +193,6 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str) -> Recipe:
         platform=build.platform or spec.platform,
         image_labels=build.labels,
         secrets={item.id: _secret(item) for item in build.secrets},
-        ssh={
-            name: _agent(f"services.{spec.name}.build.ssh", name, place) for name, place in build.ssh.items()
-        },
         frontend_attrs=_frontend_attrs(build),
         network=build.network,
         no_cache=build.no_cache,
@@ -195,20 +211,6 @@ def _refuse(spec: ServiceSpec, build: BuildSpec) -> None:
 
 def _secret(source: SecretSource) -> bytes | Path:
     return source.file if source.file is not None else (source.value or "").encode()
-
-
-def _agent(at: str, name: str, place: str) -> Path:
-    """The socket of the SSH agent that is forwarded as `name`; whether it answers, the build will find."""
-    if not place and not (place := os.environ.get("SSH_AUTH_SOCK", "")):
-        rule = (
-            "needs an SSH agent, and SSH_AUTH_SOCK names none: start one with eval $(ssh-agent) and ssh-add"
-        )
-        raise ConfigError(at, name, rule)
-    path = Path(place)
-    if path.exists() and not path.is_socket():
-        rule = "is no agent's socket; give an agent the key with ssh-add and write: ssh: [default]"
-        raise ConfigError(at, f"{name}={place}", rule)
-    return path
 
 
 def _frontend_attrs(build: BuildSpec) -> dict[str, str]:

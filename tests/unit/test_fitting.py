@@ -12,7 +12,7 @@ from tests.fake_engine import FakeEngine
 from watcher import compose
 from watcher.build import BuildkitLink
 from watcher.errors import ConfigError
-from watcher.fitting import Fit, Site, check_dockerfile, fit
+from watcher.fitting import Fit, Site, check_dockerfile, fit, recipe_of
 from watcher.front import Front, Unavailable
 from watcher.observe import Fanout
 from watcher.settings import load
@@ -100,6 +100,14 @@ def test_an_ssh_agent_is_that_of_the_environment_or_the_socket_that_is_named(
         ConfigError, match=r"build\.ssh = 'default': needs an SSH agent, and SSH_AUTH_SOCK names"
     ):
         rig.fit("['9000:9000']")
+
+
+def test_who_does_not_build_needs_no_ssh_agent(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/run/agent")
+    rig.build = "{context: ., ssh: [default]}"
+    spec = rig.fit("['9000:9000']").spec
+    monkeypatch.delenv("SSH_AUTH_SOCK")
+    assert recipe_of(spec, load(project=rig.root), "p-1").ssh == {}
 
 
 def test_a_private_key_is_no_agent(rig: Rig) -> None:

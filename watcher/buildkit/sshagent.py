@@ -19,10 +19,8 @@ from watcher.buildkit.messages.ssh_pb2 import BytesMessage, CheckAgentRequest, C
 _CHECK = "/moby.sshforward.v1.SSH/CheckAgent"
 _FORWARD = "/moby.sshforward.v1.SSH/ForwardAgent"
 
-DEFAULT = "default"
-"""The id that `RUN --mount=type=ssh` asks for when it names none."""
-
 _ID = "buildkit.ssh.id"  # metadata of a call: which of the agents
+_DEFAULT = "default"  # what `RUN --mount=type=ssh` means when it names none
 _ALLOWED = frozenset((11, 13))  # SSH_AGENTC_REQUEST_IDENTITIES, SSH_AGENTC_SIGN_REQUEST
 _FAILURE = b"\0\0\0\1\5"  # SSH_AGENT_FAILURE
 _LENGTH = 4  # bytes before a message that say how long it is
@@ -35,21 +33,24 @@ def ssh_agents(sockets: Mapping[str, Path]) -> dict[str, Handler]:
     An engine that finds no such handlers says itself that no agent is forwarded.
     """
 
-    def place(name: str) -> Path:
-        path = sockets.get(name or DEFAULT)
+    async def connect(name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        path = sockets.get(name)
         if path is None:
-            raise RpcError(NOT_FOUND, f"no SSH agent {name or DEFAULT!r} is forwarded to this build")
-        return path
+            raise RpcError(NOT_FOUND, f"no SSH agent {name!r} is forwarded to this build")
+        try:
+            return await asyncio.open_unix_connection(path)
+        except OSError as error:
+            text = f"the SSH agent {name!r} at {path} does not answer: {error.strerror}"
+            raise RpcError(UNAVAILABLE, text) from error
 
     async def check(request: bytes) -> bytes:
-        name = CheckAgentRequest.FromString(request).ID
-        _, writer = await _connect(name, place(name))
+        _, writer = await connect(CheckAgentRequest.FromString(request).ID or _DEFAULT)
         writer.close()
         return CheckAgentResponse().SerializeToString()
 
     async def forward(call: ServerCall) -> None:
-        name = call.metadata.get(_ID, [""])[0]
-        reader, writer = await _connect(name, place(name))
+        name = call.metadata.get(_ID, [""])[0] or _DEFAULT
+        reader, writer = await connect(name)
         requests = _Requests(call)
         try:
             while (request := await requests.next()) is not None:
@@ -60,7 +61,7 @@ def ssh_agents(sockets: Mapping[str, Path]) -> dict[str, Handler]:
                     answer += await reader.readexactly(int.from_bytes(answer, "big"))
                 await call.send(frame(BytesMessage(data=answer).SerializeToString()))
         except (OSError, asyncio.IncompleteReadError) as error:
-            raise RpcError(UNAVAILABLE, f"the SSH agent {name or DEFAULT!r} went away: {error}") from error
+            raise RpcError(UNAVAILABLE, f"the SSH agent {name!r} went away: {error}") from error
         finally:
             writer.close()
 
@@ -93,11 +94,3 @@ class _Requests:
         if not 0 < size <= _LONGEST:
             raise RpcError(UNAVAILABLE, f"a build sent its SSH agent a message of {size} bytes")
         return _LENGTH + size if len(self._bytes) >= _LENGTH + size else None
-
-
-async def _connect(name: str, path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    try:
-        return await asyncio.open_unix_connection(path)
-    except OSError as error:
-        text = f"the SSH agent {name or DEFAULT!r} at {path} does not answer: {error.strerror}"
-        raise RpcError(UNAVAILABLE, text) from error

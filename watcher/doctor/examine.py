@@ -18,7 +18,7 @@ from watcher.doctor.findings import Finding, Grade
 from watcher.engine import DockerEngine, Engine
 from watcher.errors import EngineUnavailable
 from watcher.events import self_test
-from watcher.fitting import check_dockerfile, recipe_of, tree_of
+from watcher.fitting import agents_of, check_dockerfile, recipe_of, tree_of
 from watcher.front import CannotListen, Listen, check_free
 from watcher.project import kept_services, link_of
 from watcher.settings import Settings
@@ -50,6 +50,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     try:
         for spec in kept_services(project):
             check_dockerfile(spec, settings.root)
+            agents_of(spec)
             recipe = recipe_of(spec, settings, labels.project_id(settings.root))
             async for finding in _service(spec, recipe, settings, engine):
                 yield finding

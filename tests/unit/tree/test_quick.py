@@ -15,7 +15,7 @@ NAMES = ["a", "b", "ab", "ba", "a.md", "b.md", "a[", "a-b"]
 PARTS = ["a", "b", "ab", "*", "**", "*.md", "a*", "?b", "[ab]", "[^a].md", "a\\b", "\\a", "a*b*"]
 
 
-def patterns(parts: Sequence[str], most: int) -> st.SearchStrategy[tuple[str, ...]]:
+def ignore_files(parts: Sequence[str], most: int) -> st.SearchStrategy[tuple[str, ...]]:
     line = st.builds(
         lambda negated, parts: ("!" if negated else "") + "/".join(parts),
         st.sampled_from([False, False, False, True]),
@@ -24,17 +24,17 @@ def patterns(parts: Sequence[str], most: int) -> st.SearchStrategy[tuple[str, ..
     return st.lists(line, max_size=most).map(lambda lines: parse_dockerignore("\n".join(lines)))
 
 
-def names(names: Sequence[str]) -> st.SearchStrategy[list[str]]:
+def paths(names: Sequence[str]) -> st.SearchStrategy[list[str]]:
     return st.lists(st.sampled_from(names), min_size=1, max_size=4)
 
 
-@given(patterns=patterns(PARTS, 4), parts=names(NAMES))
+@given(patterns=ignore_files(PARTS, 4), parts=paths(NAMES))
 def test_rules_exclude_what_the_ignore_file_excludes(patterns: tuple[str, ...], parts: list[str]) -> None:
     same_as_the_matcher(patterns, parts)
 
 
 @settings(max_examples=1_000)
-@given(patterns=patterns(["a", "b", "**", "a*"], 2), parts=names(["a", "b", "ab"]))
+@given(patterns=ignore_files(["a", "b", "**", "a*"], 2), parts=paths(["a", "b", "ab"]))
 def test_the_same_of_few_names_so_that_most_of_them_meet(patterns: tuple[str, ...], parts: list[str]) -> None:
     same_as_the_matcher(patterns, parts)
 
