@@ -64,6 +64,14 @@ wait_for_engine() { # [PID]: until it answers, at most a minute, or until the pr
     done
 }
 
+room_ready() { # MEGABYTES WHAT: fails where the engine's disk, if it is of this machine, has less room
+    case ${DOCKER_HOST:-unix:} in unix:*) ;; *) return 0 ;; esac
+    folder=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)
+    [ -n "$folder" ] && free=$(df -Pm "$folder" 2>/dev/null | awk 'NR == 2 { print $4 }') && [ -n "$free" ] || return 0
+    [ "$free" -ge "$1" ] ||
+        fail "$2 needs about $1 MB at the Docker engine ($folder), and $free MB are free; make room, for example with: docker builder prune"
+}
+
 why_not() { # LOG: one sentence about an engine that does not start
     last=$(grep -ai -e 'failed to start' -e 'error' -e 'fatal' "$1" | tail -n 1 | cut -c1-300)
     case $last in

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.leftovers import records, remove_since
 from watcher.build.link import BuildkitLink
 from watcher.buildcache import BuildCache, Trimmed
 from watcher.buildkit import CacheRecord, MemorySource, SolveRequest
@@ -41,7 +43,11 @@ async def made(link: BuildkitLink) -> tuple[CacheRecord, CacheRecord]:
         await client.solve(
             SolveRequest(context=source, dockerfile=source, shared_key=mark, exporter=""), lambda _: None
         )
-    mine = [each for each in await client.disk_usage() if mark in each.description]
+    while True:  # as long as the build holds a step, its record goes by another id
+        mine = [each for each in await client.disk_usage() if mark in each.description]
+        if not any(each.in_use for each in mine):
+            break
+        await asyncio.sleep(0.02)
     (mount,) = [each for each in mine if each.kind == "exec.cachemount"]
     step = next(each for each in mine if each.kind == "regular" and f"echo {mark}" in each.description)
     return step, mount
@@ -85,3 +91,19 @@ async def test_what_is_neither_goes_and_is_told_but_no_cache_mount(link: Buildki
     assert isinstance(event, BuildCachePruned)
     assert (event.records, event.freed) == (1, done.freed)
     await (await link.client()).prune([f"id=={mount.id}"])
+
+
+async def test_the_tests_remove_the_records_that_they_added_and_no_other(link: BuildkitLink) -> None:
+    client = await link.client()
+    older, _ = await made(link)
+    before = await records(client)
+    step, mount = await made(link)
+    added = await records(client) - before
+    gone = await remove_since(client, before)
+    left = await records(client)
+    assert before <= left
+    assert older.id in left
+    assert mount.id not in left
+    assert (step.id in left) == step.shared
+    assert gone.records == len(added - left)
+    assert (await remove_since(client, left)).records == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import shutil
@@ -10,11 +11,11 @@ import stat
 import tarfile
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import docker
+import docker.errors
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -36,7 +37,7 @@ Listing = dict[str, tuple[str, object]]
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[docker.DockerClient]:
-    with closing(docker.DockerClient(base_url=ENGINE)) as connected:
+    with contextlib.closing(docker.DockerClient(base_url=ENGINE)) as connected:
         yield connected
 
 
@@ -82,7 +83,8 @@ def listed(source: DirectorySource) -> Listing:
     return found
 
 
-async def build(source: DirectorySource, name: str, key: str) -> None:
+async def build(source: DirectorySource, name: str, key: str) -> str:
+    """Build an image of the whole context; its id."""
     async with await Client.connect(ENGINE) as client:
         request = SolveRequest(
             context=source,
@@ -90,7 +92,14 @@ async def build(source: DirectorySource, name: str, key: str) -> None:
             shared_key=key,
             names=(f"docker.io/library/{name}:latest",),
         )
-        await client.solve(request, lambda _event: None)
+        return (await client.solve(request, lambda _event: None)).image_id
+
+
+def remove(engine: docker.DockerClient, built: Iterable[str]) -> None:
+    """Remove images by id: all but the newest have lost their name to it."""
+    for image in built:
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            engine.images.remove(image, force=True)
 
 
 ODD = os.fsdecode(b"\xff\xfe")
@@ -190,6 +199,7 @@ def test_copying_the_context_gives_what_the_source_lists(
     if not takes_odd_names(engine):
         before, tree = ([(path.replace(ODD, "odd"), node) for path, node in part] for part in (before, tree))
     name = f"watcher-sync-{uuid.uuid4().hex[:12]}"
+    built: list[str] = []
     root = Path(tempfile.mkdtemp()).resolve()
     ignore = "\n".join([*patterns, "!.hidden"])
     try:
@@ -206,31 +216,32 @@ def test_copying_the_context_gives_what_the_source_lists(
             expected = listed(DirectorySource(root, parse_dockerignore(ignore)))
             # The source lists all; it is the engine that reads .dockerignore and asks without what is
             # ignored.
-            asyncio.run(build(DirectorySource(root), name, name))
+            built.append(asyncio.run(build(DirectorySource(root), name, name)))
             assert read_back(engine, f"{name}:latest") == expected
             # The source has left out what is ignored itself.
-            asyncio.run(build(DirectorySource(root, parse_dockerignore(ignore)), name, name + "-2"))
+            built.append(
+                asyncio.run(build(DirectorySource(root, parse_dockerignore(ignore)), name, name + "-2"))
+            )
             assert read_back(engine, f"{name}:latest") == expected
     finally:
         shutil.rmtree(root)
-        for image in engine.images.list(name):
-            engine.images.remove(image.id, force=True)
+        remove(engine, built)
 
 
 def test_a_name_that_is_not_utf8_arrives_or_is_told_by_its_path(engine: docker.DockerClient, tmp_path: Path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / ODD).write_bytes(b"content")
     name = f"watcher-sync-{uuid.uuid4().hex[:12]}"
+    built: list[str] = []
     try:
         if takes_odd_names(engine):
-            asyncio.run(build(DirectorySource(tmp_path), name, name))
+            built.append(asyncio.run(build(DirectorySource(tmp_path), name, name)))
             assert read_back(engine, f"{name}:latest") == listed(DirectorySource(tmp_path))
         else:
             with pytest.raises(SolveFailed, match=r'"sub/\\xff\\xfe" is not UTF-8'):
-                asyncio.run(build(DirectorySource(tmp_path), name, name))
+                built.append(asyncio.run(build(DirectorySource(tmp_path), name, name)))
     finally:
-        for image in engine.images.list(name):
-            engine.images.remove(image.id, force=True)
+        remove(engine, built)
 
 
 def test_ten_thousand_files_arrive_and_one_change_sends_one_file(engine: docker.DockerClient, tmp_path: Path):
@@ -246,15 +257,15 @@ def test_ten_thousand_files_arrive_and_one_change_sends_one_file(engine: docker.
             return super().open(path)
 
     name = f"watcher-sync-{uuid.uuid4().hex[:12]}"
+    built: list[str] = []
     try:
-        asyncio.run(build(Counting(tmp_path), name, name))
+        built.append(asyncio.run(build(Counting(tmp_path), name, name)))
         assert len(opened) == 10_000
         opened.clear()
         (tmp_path / "pkg7" / "file7.go").write_bytes(b"package changed")
         source = Counting(tmp_path)
-        asyncio.run(build(source, name, name))
+        built.append(asyncio.run(build(source, name, name)))
         assert opened == ["pkg7/file7.go"]
         assert read_back(engine, f"{name}:latest") == listed(DirectorySource(tmp_path))
     finally:
-        for image in engine.images.list(name):
-            engine.images.remove(image.id, force=True)
+        remove(engine, built)

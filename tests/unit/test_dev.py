@@ -290,6 +290,20 @@ def test_an_engine_that_cannot_be_installed_is_explained(
     assert says in text
 
 
+def test_all_tests_do_not_start_on_a_disk_that_they_would_fill(sandbox: Sandbox) -> None:
+    sandbox.add("docker", DOCKER.replace('    "pull ', '    "info "*) echo /engine ;;\n    "pull '))
+    sandbox.add(
+        "df", '#!/bin/sh\necho "Filesystem 1M-blocks Used Available"; echo "/dev/x 100000 95000 5000"\n'
+    )
+    code, text = sandbox.run("test")
+    assert code == 1
+    assert (
+        "./dev test needs about 8000 MB at the Docker engine (/engine), and 5000 MB are free; make room"
+        in text
+    )
+    assert not sandbox.calls("python")
+
+
 def test_the_recipe_of_the_stand_ins_changes_with_each_of_its_files(tmp_path: Path) -> None:
     bases = shutil.copytree(ROOT / "deploy/bases", tmp_path / "bases")
 
