@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 
 from watcher import labels, lock
-from watcher.build.link import BuildkitLink
 from watcher.build.texts import Texts
 from watcher.buildcache import Trimmed, build_cache
 from watcher.configuration import compose_project
@@ -18,7 +17,7 @@ from watcher.errors import EngineUnavailable
 from watcher.fitting import recipe_of, tree_of
 from watcher.gocache import GoCaches
 from watcher.observe import Fanout
-from watcher.project import kept_services
+from watcher.project import bases_of, kept_services, link_of
 from watcher.prune import (
     CacheMount,
     Disk,
@@ -57,7 +56,8 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
     project = compose_project(settings)
     project_id = labels.project_id(settings.root)
     engine = await DockerEngine.open(settings.engine)
-    link = BuildkitLink(engine.endpoint, engine)
+    link = link_of(settings, engine)
+    bases = bases_of(engine, link)
     try:
         reports: dict[str, Report] = {}
         mounts: dict[str, CacheMount] = {}
@@ -73,7 +73,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                 needed=lambda: _needed(project_id),
             )
             reports[spec.name] = await pruner.prune(dry_run=dry_run)
-            go = GoCaches(recipe, Texts(spec.name, engine=engine, link=link, observer=Fanout()), link)
+            go = GoCaches(recipe, Texts(spec.name, bases=bases, link=link, observer=Fanout()), link)
             snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).take)
             if caches and not dry_run:
                 emptied = await go.measure(snapshot, empty=True)

@@ -9,13 +9,13 @@ from typing import Any
 
 from watcher import dockerfile as dockerfiles
 from watcher import labels
-from watcher.build import Recipe, accelerated, config_of, written
+from watcher.build import BaseImage, Bases, Recipe, accelerated, pinned, written
 from watcher.configuration import compose_project
-from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, LineNote
-from watcher.engine import DockerEngine, Engine
+from watcher.dockerfile import Accelerated, DockerfileError, LineNote
+from watcher.engine import DockerEngine
 from watcher.errors import EngineUnavailable, WatcherError
 from watcher.fitting import check_dockerfile, recipe_of, tree_of
-from watcher.project import kept_services
+from watcher.project import bases_of, kept_services, link_of
 from watcher.settings import Settings
 from watcher.tree import Snapshot
 
@@ -35,7 +35,7 @@ class Explained:
     def lines(self) -> Iterator[str]:
         """All of it for a person: a unified diff with a reason above each hunk, then notes."""
         yield from dockerfiles.diff(self.text, self.plan, self.name).splitlines()
-        if not self.plan.changes:
+        if not self.plan.every_change:
             off = " (build.accelerate is off)" if self.level == "off" else ""
             yield f"# {self.name} is built as it is{off}"
         for note in self.advice:
@@ -50,7 +50,7 @@ class Explained:
             "dockerfile": self.name,
             "level": self.level,
             "text": self.plan.text,
-            "changes": [asdict(change) for change in self.plan.changes],
+            "changes": [asdict(change) for change in self.plan.every_change],
             "left_alone": [asdict(note) for note in self.plan.left_alone],
             "advice": [asdict(note) for note in self.advice],
             "unknown": list(self.unknown),
@@ -63,9 +63,11 @@ async def explain(settings: Settings) -> list[Explained]:
     """
     project = compose_project(settings)
     engine: DockerEngine | None = None
-    unknown = []
+    link, bases, unknown = None, None, []
     try:
         engine = await DockerEngine.open(settings.engine)
+        link = link_of(settings, engine)
+        bases = bases_of(engine, link)
     except EngineUnavailable as error:
         unknown.append(f"base images were not looked at, their usual configuration is assumed: {error}")
     found = []
@@ -74,27 +76,30 @@ async def explain(settings: Settings) -> list[Explained]:
             check_dockerfile(spec, settings.root)
             recipe = recipe_of(spec, settings, labels.project_id(settings.root))
             snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).take)
-            found.append(await _one(recipe, snapshot, engine, unknown))
+            found.append(await _one(recipe, snapshot, bases, unknown))
     finally:
+        if link:
+            await link.close()
         if engine:
             await engine.close()
     return found
 
 
-async def _one(recipe: Recipe, snapshot: Snapshot, engine: Engine | None, unknown: list[str]) -> Explained:
+async def _one(recipe: Recipe, snapshot: Snapshot, bases: Bases | None, unknown: list[str]) -> Explained:
     text = written(recipe, snapshot)
     if text is None:
         raise WatcherError(f"{recipe.dockerfile}: there is no such file")
     ignore = None if snapshot.ignore_file is None else snapshot.ignore_file[1].decode("utf-8", "replace")
     args, target, unknown = recipe.build_args, recipe.target, list(unknown)
     try:
-        bases: dict[str, ImageConfig | None] = {}
+        found: dict[str, BaseImage] = {}
         for name in dockerfiles.base_images(dockerfiles.parse(text), args, target):
-            image = await engine.image(name) if engine else None
-            bases[name] = config_of(image) if image else None
-            if engine and image is None:
-                unknown.append(f"{name} is not here yet, its usual configuration is assumed")
-        plan = accelerated(recipe, text, snapshot, bases)
+            base = await bases.try_to_find(name, recipe.platform) if bases else BaseImage(None)
+            found[name] = base
+            if base.problem:
+                unknown.append(f"{name}: its usual configuration is assumed, nobody knows it: {base.problem}")
+        plan = accelerated(recipe, text, snapshot, {name: base.config for name, base in found.items()})
+        plan = pinned(recipe, plan, found)
         advice = dockerfiles.lint(text, build_args=args, target=target, dockerignore=ignore)
     except DockerfileError as error:
         raise WatcherError(f"{recipe.dockerfile}: {error}") from error

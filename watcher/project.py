@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from watcher import configuration, inside, labels
-from watcher.build import BuildkitLink, certificates
+from watcher.build import Bases, BuildkitLink, certificates, credentials_of
+from watcher.buildkit import Credentials
 from watcher.compose import ComposeProject, SecretSource, ServiceSpec
 from watcher.configuration import Configuration
-from watcher.engine import DockerEngine, Engine
+from watcher.engine import DockerEngine, Engine, EngineError, find_login
 from watcher.fitting import Site, check_dockerfile, fit
 from watcher.front import Unavailable
 from watcher.lock import ProjectLock
@@ -66,6 +67,18 @@ def link_of(settings: Settings, engine: DockerEngine) -> BuildkitLink:
         return BuildkitLink(engine.endpoint, engine, engine.tls)
     certificates(folder)  # what cannot be used is said at once
     return BuildkitLink(address, engine, partial(certificates, folder), standalone=True)
+
+
+def bases_of(engine: DockerEngine, link: BuildkitLink) -> Bases:
+    """What looks base images up for a command: where the user's logins do not work, without one."""
+
+    def login(host: str) -> Credentials | None:
+        try:
+            return credentials_of(find_login(host))
+        except EngineError:
+            return None
+
+    return Bases(engine, link, lambda: login)
 
 
 @asynccontextmanager

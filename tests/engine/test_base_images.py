@@ -11,8 +11,9 @@ from pathlib import Path
 import docker
 import pytest
 
-from tests.engine.registry import Registry, registry
-from watcher.build import BuildkitLink, ImageBuilder, Recipe
+from tests.registry import Registry, registry, small_image
+from watcher.build import Bases, BuildkitLink, ImageBuilder, Recipe
+from watcher.buildkit import Credentials
 from watcher.engine import DockerEngine, EngineError, Login
 from watcher.errors import UserError
 from watcher.observe import Event, Notice, StepProgress
@@ -78,7 +79,7 @@ def own(served: Registry) -> str:
 
 
 async def test_a_base_image_is_fetched_with_the_users_login(bench: Bench) -> None:
-    with registry(bench.name, login="me:secret") as served:
+    with registry(small_image(bench.name), login="me:secret") as served:
         bench.login = Login("me", "secret")
         assert await bench.build(served.image)
         assert served.host in bench.asked
@@ -87,7 +88,7 @@ async def test_a_base_image_is_fetched_with_the_users_login(bench: Bench) -> Non
 
 
 async def test_without_the_login_the_image_and_a_way_out_are_named(bench: Bench) -> None:
-    with registry(bench.name, login="me:secret") as served:
+    with registry(small_image(bench.name), login="me:secret") as served:
         with pytest.raises(UserError) as caught:
             await bench.build(served.image)
         assert f"the base image {served.image} is not here" in caught.value.failure.summary
@@ -96,7 +97,7 @@ async def test_without_the_login_the_image_and_a_way_out_are_named(bench: Bench)
 
 
 async def test_a_login_that_cannot_be_had_is_told_and_the_registry_asked_without(bench: Bench) -> None:
-    with registry(bench.name) as served:
+    with registry(small_image(bench.name)) as served:
         bench.login = EngineError("the keychain is locked")
         assert await bench.build(served.image)
     if bench.asked:  # BuildKit 0.8 asks for a login in any case, newer ones where a registry wants one
@@ -105,21 +106,21 @@ async def test_a_login_that_cannot_be_had_is_told_and_the_registry_asked_without
 
 
 async def test_an_image_that_a_registry_does_not_have_is_named(bench: Bench) -> None:
-    with registry(bench.name) as served:
+    with registry(small_image(bench.name)) as served:
         with pytest.raises(UserError) as caught:
             await bench.build(f"{served.host}/base:nosuch")
         assert f"the base image {served.host}/base:nosuch is not here" in caught.value.failure.summary
 
 
 async def test_a_registry_that_refuses_connections_fails_at_once(bench: Bench) -> None:
-    with registry(bench.name) as served:
+    with registry(small_image(bench.name)) as served:
         pass
     with pytest.raises(UserError, match=f"the base image {served.image} is not here.*refused"):
         await bench.build(served.image)
 
 
 async def test_how_much_of_a_base_image_has_come_is_told_while_it_comes(bench: Bench) -> None:
-    with registry(bench.name, size=4_000_000) as served:
+    with registry(small_image(bench.name, 4_000_000)) as served:
         served.half = bench.coming  # the registry waits until the first word was told
         assert await bench.build(served.image)
     told = [event for event in bench.events if isinstance(event, StepProgress)]
@@ -129,3 +130,21 @@ async def test_how_much_of_a_base_image_has_come_is_told_while_it_comes(bench: B
         assert 0 <= event.done <= event.total
     assert max(event.total for event in told) >= 4_000_000
     assert 0 < min(event.done for event in told if event.done) < 4_000_000
+
+
+async def test_what_a_base_image_sets_is_known_before_it_is_here(bench: Bench) -> None:
+    def bases(login: Credentials | None) -> Bases:
+        return Bases(bench.engine, bench.link, lambda: lambda _: login)
+
+    with registry(small_image(bench.name), login="me:secret") as served:
+        refused = await bases(None).find(served.image)
+        assert refused.config is None
+        assert refused.problem
+        found = await bases(Credentials("me", "secret")).find(served.image)
+        assert not found.here
+        assert found.config is not None
+        assert found.config.env == {"SET": "by the base"}
+        assert (found.config.user, found.config.workdir) == ("somebody", "/base")
+        assert found.config.id.startswith("sha256:")
+        other = await bases(Credentials("me", "secret")).find(f"{served.host}/base:nosuch")
+        assert (other.config, other.here) == (None, False)

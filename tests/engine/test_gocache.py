@@ -14,6 +14,7 @@ from watcher.buildkit import MemorySource, SolveRequest
 from watcher.engine import DockerEngine
 from watcher.gocache import GoCaches
 from watcher.observe import Fanout
+from watcher.project import bases_of
 from watcher.prune import Unseen
 from watcher.tree import Snapshot, Tree
 
@@ -35,7 +36,8 @@ class Project:
     def __init__(self, engine: DockerEngine, link: BuildkitLink, folder: Path) -> None:
         self.link, self.folder, self.id = link, folder, f"gocache-{uuid.uuid4().hex[:10]}"
         self.recipe = Recipe(service="web", project=self.id, image=f"{self.id}:latest")
-        self.caches = GoCaches(self.recipe, Texts("web", engine=engine, link=link, observer=Fanout()), link)
+        bases = bases_of(engine, link)
+        self.caches = GoCaches(self.recipe, Texts("web", bases=bases, link=link, observer=Fanout()), link)
 
     def snapshot(self, text: str = DOCKERFILE) -> Snapshot:
         self.folder.joinpath("Dockerfile").write_text(text)

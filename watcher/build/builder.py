@@ -17,7 +17,7 @@ from functools import partial
 from watcher import dockerfile as dockerfiles
 from watcher import labels
 from watcher.build.attempts import Experience, Failed, Way
-from watcher.build.bases import PATIENCE, Lookups
+from watcher.build.bases import PATIENCE, Bases, Lookups, credentials_of, fetches
 from watcher.build.link import BuildkitLink
 from watcher.build.recipe import Recipe, full_reference
 from watcher.build.steps import StepCounter, own_words
@@ -33,6 +33,7 @@ from watcher.buildkit import (
     SolveFailed,
     SolveRequest,
 )
+from watcher.buildkit.session import CredentialsFor
 from watcher.diagnose import base_failure, build_failure
 from watcher.dockerfile import DockerfileError
 from watcher.engine import Engine, EngineError, Login
@@ -65,7 +66,8 @@ class ImageBuilder:
         self.recipe = recipe
         self._engine, self._link, self._observer = engine, link, observer
         self._logins = logins
-        self._texts = Texts(recipe.service, engine=engine, link=link, observer=observer)
+        self._bases = Bases(engine, link, self._login_finder)
+        self._texts = Texts(recipe.service, bases=self._bases, link=link, observer=observer)
         self._experience = Experience()
         self._measuring: set[asyncio.Task[None]] = set()
         self._last: tuple[str, Way] | None = None  # the revision that was built last, and how
@@ -79,6 +81,8 @@ class ImageBuilder:
                 await self._engine.tag(found.id, recipe.image)
             self.measure(look.revision, found.id)
             return Built(found.id, reused=True)
+        if forced:
+            self._bases.forget()
         text = written(recipe, look.snapshot)
         if text is None:
             name = recipe.dockerfile
@@ -103,10 +107,11 @@ class ImageBuilder:
         names = tuple(dict.fromkeys(full_reference(tag) for tag in tags))
         downloaded = modules(look.snapshot, text)
         way, after = self._experience.first(text, downloaded), None
+        looked_up = False
         while True:
             made = await self._texts.make(recipe, text, look.snapshot, way)
             way = made.way
-            counter.begin(made.plan.changes)
+            counter.begin(made.plan)
             try:
                 image = await self._solve(
                     recipe, look.snapshot, made.plan.text, counter, names=names, target=recipe.target
@@ -116,6 +121,10 @@ class ImageBuilder:
             except IgnorePatternError as error:  # BuildKit hands the ignore file's patterns back unread
                 raise UserError(_ignore_failure(look.snapshot, error)) from error
             except SolveFailed as error:
+                if made.plan.pins and not looked_up and fetches(error.step):
+                    looked_up = True  # its registry may have lost this digest since
+                    self._bases.forget()
+                    continue
                 failed = _failed(recipe, made, error, touched=counter.touched)
                 following = self._experience.next(way, text, failed)
                 if following is None:
@@ -273,7 +282,7 @@ class ImageBuilder:
             exporter_attrs=_NOT_COMPRESSED if kind == labels.FINAL else {},
             secrets=recipe.secrets,
             ssh=recipe.ssh,
-            credentials=partial(self._credentials, asyncio.get_running_loop()),
+            credentials=self._login_finder(),
         )
         client = await self._link.client()
         clock, lookups = asyncio.get_running_loop().time, Lookups()
@@ -307,6 +316,9 @@ class ImageBuilder:
             raise EngineError(f"{request.names[0]} is gone, although it was loaded")
         return image.id
 
+    def _login_finder(self) -> CredentialsFor:
+        return partial(self._credentials, asyncio.get_running_loop())
+
     def _credentials(self, loop: asyncio.AbstractEventLoop, host: str) -> Credentials | None:
         """The login for a registry; called in a thread of BuildKit's client."""
         try:
@@ -315,7 +327,7 @@ class ImageBuilder:
             text = f"{host} is asked without a login: {error}"
             loop.call_soon_threadsafe(self._texts.tell_once, "warning", text)
             return None
-        return Credentials(login.username, login.secret) if login else None
+        return credentials_of(login)
 
 
 def _ignore_failure(snapshot: Snapshot, error: IgnorePatternError) -> Failure:
@@ -325,7 +337,7 @@ def _ignore_failure(snapshot: Snapshot, error: IgnorePatternError) -> Failure:
 
 def _failed(recipe: Recipe, made: Text, error: SolveFailed, *, touched: bool) -> Failed:
     """The failure, in the words of the user's file."""
-    failure = build_failure(own_words(error.step, made.plan.changes), error.reason, error.log)
+    failure = build_failure(own_words(error.step, made.plan.every_change), error.reason, error.log)
     if made.unread is not None and not error.step:
         failure = Failure("build", f"{recipe.dockerfile}: {made.unread}", failure.lines)
     return Failed(failure, error.step, error.reason, touched)

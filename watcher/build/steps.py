@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from watcher import observe
+from watcher.build.bases import pulls
 from watcher.buildkit import Progress, StepFinished, StepLog, StepStarted, StepStatus
-from watcher.dockerfile import LineChange
+from watcher.dockerfile import Accelerated, LineChange
 from watcher.observe import Observer
 
 PULL_EVERY = 0.5  # seconds between two words about one base image
-_PULL = re.compile(r"(?:^|\] )(?:FROM|docker-image://)")  # the steps that fetch one
 _TRANSFER = "transferring context"  # how BuildKit names the status of the context's transfer
 
 
@@ -37,15 +36,16 @@ class StepCounter:
     def __init__(self, service: str, revision: str, observer: Observer) -> None:
         self._service, self._revision, self._observer = service, revision, observer
         self._changes: Sequence[LineChange] = ()
+        self._pins: Sequence[LineChange] = ()
         self._cached: dict[str, bool] = {}
         self._layers: dict[str, dict[str, tuple[int, int]]] = {}  # step -> layer -> (bytes there, bytes)
         self._pull_told: dict[str, float] = {}
         self.context_bytes = 0
         self.touched = False
 
-    def begin(self, changes: Sequence[LineChange]) -> None:
-        """Begin to listen to a build of a text with these changes; what was counted is of another one."""
-        self._changes, self.touched = changes, False
+    def begin(self, plan: Accelerated) -> None:
+        """Begin to listen to a build of this text; what was counted is of another one."""
+        self._changes, self._pins, self.touched = plan.changes, plan.pins, False
         self._cached.clear()
 
     @property
@@ -85,6 +85,7 @@ class StepCounter:
         step, service, revision = event.step, self._service, self._revision
         name = own_words(step.name, self._changes)
         self.touched = self.touched or name != _plain(step.name)
+        name = own_words(name, self._pins)
         match event:
             case StepStarted():
                 self._observer.notify(
@@ -117,7 +118,7 @@ class StepCounter:
                         stage=step.stage,
                     )
                 )
-            case StepStatus() if _PULL.search(event.step.name):
+            case StepStatus() if pulls(event.step.name):
                 self._pulled(event, name)
             case StepStatus() if _TRANSFER in event.name:
                 self.context_bytes = max(self.context_bytes, event.current)

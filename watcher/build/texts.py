@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 from watcher import dockerfile as dockerfiles
 from watcher.build.attempts import Way
+from watcher.build.bases import PATIENCE, BaseImage, Bases
 from watcher.build.link import BuildkitLink
 from watcher.build.recipe import Recipe
+from watcher.diagnose import base_failure
 from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, Level
-from watcher.engine import Engine, Image
+from watcher.errors import UserError
 from watcher.observe import InternalError, Notice, Observer
 from watcher.tree import Snapshot
 
-STAND_IN_LABEL = "watcher.stand-in"
 # What says which modules a build needs, wherever it lies.
 _MODULE_FILES = ("go.mod", "go.sum", "go.work", "go.work.sum", "vendor/modules.txt")
 
@@ -33,12 +34,12 @@ class Text:
 class Texts:
     """Makes the texts for one service, and tells what there is to tell of its base images, once."""
 
-    def __init__(self, service: str, *, engine: Engine, link: BuildkitLink, observer: Observer) -> None:
-        self._service, self._engine, self._link, self._observer = service, engine, link, observer
+    def __init__(self, service: str, *, bases: Bases, link: BuildkitLink, observer: Observer) -> None:
+        self._service, self._bases, self._link, self._observer = service, bases, link, observer
         self._told: set[str] = set()
 
     async def make(self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way) -> Text:
-        """The text to build from; raises EngineUnavailable.
+        """The text to build from; raises EngineUnavailable, and UserError for a registry that is silent.
 
         What this program cannot read, or fails on, is left to the engine: it may be newer or wiser.
         """
@@ -53,9 +54,11 @@ class Texts:
 
     async def _make(self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way) -> Text:
         wanted = dockerfiles.base_images(dockerfiles.parse(text), recipe.build_args, recipe.target)
-        bases = {name: await self._base(name) for name in wanted}
+        found = {name: await self._base(name, recipe.platform) for name in wanted}
+        bases = {name: base.config for name, base in found.items()}
         networks = way is Way.OFFLINE and await self._link.knows_networks()
         plan = accelerated(recipe, text, snapshot, bases, way=way, engine_knows_networks=networks)
+        plan = pinned(recipe, plan, found)
         if not plan.changes:
             return Text(plan, Way.PLAIN)
         if plan.without_dwarf:
@@ -64,19 +67,21 @@ class Texts:
             self.tell_once("info", f"{text}, so a debugger finds no symbols")
         return Text(plan, Way.OFFLINE if plan.without_network else Way.ACCELERATED)
 
-    async def _base(self, name: str) -> ImageConfig | None:
-        """What the engine knows of a base image; tells of stand-ins and of pulls, once each."""
-        image = await self._engine.image(name)
-        if image is None:
+    async def _base(self, name: str, platform: str) -> BaseImage:
+        """What is known of a base image; tells of stand-ins and of pulls, once each."""
+        try:
+            base = await self._bases.find(name, platform)
+        except TimeoutError as error:
+            raise UserError(base_failure((name,), f"no answer within {PATIENCE:g} s")) from error
+        if not base.here:
             self.tell_once("info", f"the base image {name} is not here: BuildKit pulls it")
-            return None
-        if STAND_IN_LABEL in image.labels:
+        if base.stand_in:
             self.tell_once(
                 "warning",
                 f"{name} is a STAND-IN made on this machine, because the real image could not be pulled; "
                 "sizes and packages differ from the real one's",
             )
-        return config_of(image)
+        return base
 
     def tell_once(self, level: str, text: str) -> None:
         """Tell a notice, unless the same was told already."""
@@ -108,19 +113,20 @@ def accelerated(
     )
 
 
+def pinned(recipe: Recipe, plan: Accelerated, bases: Mapping[str, BaseImage]) -> Accelerated:
+    """`plan` with bases by digest, where that changes nothing but the wait; raises DockerfileError."""
+    if recipe.level is Level.OFF or "image-resolve-mode" in recipe.frontend_attrs:  # `build.pull`
+        return plan
+    digests = {name: base.digest for name, base in bases.items()}
+    return dockerfiles.pin(plan, digests, build_args=recipe.build_args, target=recipe.target)
+
+
 def written(recipe: Recipe, snapshot: Snapshot) -> str | None:
     """The Dockerfile as the user has it; None when there is no such file."""
     if recipe.inline is not None:
         return recipe.inline
     data = snapshot.dockerfile
     return None if data is None else data.decode("utf-8", "surrogateescape")
-
-
-def config_of(image: Image) -> ImageConfig:
-    """Of a base image, what decides how a Dockerfile on it is accelerated."""
-    return ImageConfig(
-        env=image.env, user=image.user, onbuild=image.onbuild, workdir=image.workdir, os=image.os, id=image.id
-    )
 
 
 def c_inputs(snapshot: Snapshot) -> str:

@@ -13,7 +13,7 @@
 It speaks with the API socket of Docker Engine 20.10 and newer and with a standalone buildkitd, and imports
 nothing of the rest of this project. The parts, from the wire up: `bytestream`, `transport`, `http2`
 (`http2stream`), `grpc`; `messages`; `patterns`, `sources`, `selection`, `packets`, `filesync`; `session`;
-`progress`, `solve`, `client`.
+`progress`, `solve`, `imageconfig`, `client`.
 """
 
 from watcher.buildkit.client import Client
@@ -26,6 +26,7 @@ from watcher.buildkit.errors import (
     RpcError,
     SolveFailed,
 )
+from watcher.buildkit.imageconfig import ResolvedImage
 from watcher.buildkit.patterns import PatternMatcher, parse_dockerignore
 from watcher.buildkit.progress import (
     Progress,
@@ -66,6 +67,7 @@ __all__ = [
     "Prefiltered",
     "Progress",
     "ProtocolError",
+    "ResolvedImage",
     "RpcError",
     "SolveFailed",
     "SolveRequest",

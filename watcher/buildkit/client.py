@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from watcher.buildkit import solve, transport
+from watcher.buildkit import imageconfig, solve, transport
 from watcher.buildkit.errors import ConnectError, ProtocolError, RpcError
 from watcher.buildkit.grpc import Channel, frame
 from watcher.buildkit.http2 import Http2Connection
+from watcher.buildkit.imageconfig import ResolvedImage
 from watcher.buildkit.messages.control_pb2 import (
     DiskUsageRequest,
     DiskUsageResponse,
@@ -23,7 +24,7 @@ from watcher.buildkit.messages.control_pb2 import (
 from watcher.buildkit.packets import StatPackets
 from watcher.buildkit.progress import Progress
 from watcher.buildkit.records import CacheRecord, Worker, cache_record, worker
-from watcher.buildkit.session import SessionDialer
+from watcher.buildkit.session import CredentialsFor, SessionDialer
 from watcher.buildkit.solve import SolveRequest, SolveResult
 
 _LIST_WORKERS = "/moby.buildkit.v1.Control/ListWorkers"
@@ -120,6 +121,31 @@ class Client:
         packets = self._stat_packets(request.shared_key)
         means = solve.Means(self._channel, self._dial, packets, self._workers)
         return await solve.solve(means, request, on_progress)
+
+    async def resolve_image(
+        self,
+        reference: str,
+        *,
+        platform: str = "",
+        resolve_mode: str = "local",
+        credentials: CredentialsFor | None = None,
+    ) -> ResolvedImage:
+        """The image that a build with `FROM reference` would start from; a registry is asked as by a build.
+
+        `reference` is a full one, such as `docker.io/library/alpine:latest`, `platform` as in `linux/arm64`;
+        empty is the engine's own. Raises `SolveFailed` if there is no such image, `ConnectError` if the
+        connection is lost, `ProtocolError` if the answer makes no sense. It may take as long as a registry
+        does; cancelling ends it at once.
+        """
+        return await imageconfig.resolve(
+            self._channel,
+            self._dial,
+            self._workers,
+            reference,
+            platform=platform,
+            resolve_mode=resolve_mode,
+            credentials=credentials,
+        )
 
     async def workers(self) -> list[Worker]:
         """The workers that build; an engine has one. Raises `ConnectError` or `RpcError`."""

@@ -3,7 +3,7 @@
 - `parse` the text; `base_images` that a target needs; the `builder_stage`, whose image is worth
   measuring beside that of its `base_of`.
 - `accelerate` gives the text to build from, with a reason per changed line, and `diff` shows it; building
-  the stage `KEEPING` of `keeping` keeps linked programs for the next build.
+  the stage `KEEPING` of `keeping` keeps linked programs for the next build; `pin` names bases by digest.
 - `lint` gives advice for the file itself; `context_files` says what an image takes from the context as is.
 """
 
@@ -16,6 +16,7 @@ from watcher.dockerfile.lint import lint
 from watcher.dockerfile.model import Dockerfile, DockerfileError, Instruction, Stage
 from watcher.dockerfile.notes import LineChange, LineNote
 from watcher.dockerfile.parse import parse
+from watcher.dockerfile.pins import pin
 from watcher.dockerfile.program import KEEPING, Program, keeping
 from watcher.dockerfile.stages import base_images
 from watcher.dockerfile.state import ImageConfig
@@ -44,4 +45,5 @@ __all__ = [
     "lint",
     "own_caches",
     "parse",
+    "pin",
 ]

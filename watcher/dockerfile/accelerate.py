@@ -50,6 +50,7 @@ class Accelerated:
     `without_network`: the lines whose step was given no network; when such a build fails, build again from
     an acceleration with `compile_without_network=False`. `without_dwarf`: the lines whose program a debugger
     finds no symbols in. `programs`: what `keeping` can keep for the next build, where it is looked for.
+    `pins`: the lines that `pin` changed besides.
     """
 
     text: str
@@ -58,6 +59,12 @@ class Accelerated:
     without_network: tuple[int, ...] = ()
     without_dwarf: tuple[int, ...] = ()
     programs: tuple[Program, ...] = ()
+    pins: tuple[LineChange, ...] = ()
+
+    @property
+    def every_change(self) -> tuple[LineChange, ...]:
+        """Changes and pins in the order of the lines."""
+        return tuple(sorted((*self.changes, *self.pins), key=lambda change: change.line))
 
 
 @dataclass(frozen=True, slots=True)

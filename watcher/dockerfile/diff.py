@@ -15,7 +15,7 @@ def diff(original: str, accelerated: Accelerated, name: str = "Dockerfile") -> s
     """
     old, new = original.splitlines(), accelerated.text.splitlines()
     hunks = difflib.unified_diff(old, new, name, f"{name} (accelerated)", n=2, lineterm="")
-    reasons = [(change.line, reason) for change in accelerated.changes for reason in change.reasons]
+    reasons = [(change.line, reason) for change in accelerated.every_change for reason in change.reasons]
     out: list[str] = []
     for line in hunks:
         if line.startswith("@@"):

@@ -9,18 +9,18 @@ from collections.abc import AsyncIterator, Iterator
 
 from watcher import compose, labels, lock, words
 from watcher import dockerfile as dockerfiles
-from watcher.build import STAND_IN_LABEL, Recipe, accelerated, config_of, written
+from watcher.build import BaseImage, Bases, BuildkitLink, Recipe, accelerated, written
 from watcher.compose import ServiceSpec
 from watcher.configuration import compose_project
 from watcher.dockerfile import DockerfileError, ImageConfig
 from watcher.doctor import findings
 from watcher.doctor.findings import Finding, Grade
-from watcher.engine import DockerEngine, Engine
+from watcher.engine import DockerEngine
 from watcher.errors import EngineUnavailable
 from watcher.events import self_test
 from watcher.fitting import agents_of, check_dockerfile, recipe_of, tree_of
 from watcher.front import CannotListen, Listen, check_free
-from watcher.project import kept_services, link_of
+from watcher.project import bases_of, kept_services, link_of
 from watcher.settings import Settings
 from watcher.tree import Snapshot, TreeGone
 
@@ -37,13 +37,15 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("daemon", Grade.GOOD, "none runs for this project")
     for text in project.warnings:
         yield Finding(project.file.name, Grade.ADVICE, text)
-    engine = None
+    engine = link = bases = None
     begun = time.monotonic()
     try:
         engine = await DockerEngine.open(settings.engine)
         info = await engine.info()
         yield findings.engine(info, time.monotonic() - begun)
-        yield await _buildkit(settings, engine)
+        link = link_of(settings, engine)
+        bases = bases_of(engine, link)
+        yield await _buildkit(link)
         yield await asyncio.to_thread(_disk, info.data_root)
     except EngineUnavailable as error:
         yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
@@ -52,24 +54,24 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             check_dockerfile(spec, settings.root)
             agents_of(spec)
             recipe = recipe_of(spec, settings, labels.project_id(settings.root))
-            async for finding in _service(spec, recipe, settings, engine):
+            async for finding in _service(spec, recipe, settings, bases):
                 yield finding
             if running is None:
                 for finding in _ports(spec, settings):
                     yield finding
     finally:
+        if link:
+            await link.close()
         if engine:
             await engine.close()
 
 
-async def _buildkit(settings: Settings, engine: DockerEngine) -> Finding:
-    link, begun = link_of(settings, engine), time.monotonic()
+async def _buildkit(link: BuildkitLink) -> Finding:
+    begun = time.monotonic()
     try:
         await link.client()
     except EngineUnavailable as error:
         return Finding("BuildKit", Grade.TROUBLE, str(error), "Engine 20.10 or newer has it built in")
-    finally:
-        await link.close()
     return Finding("BuildKit", Grade.GOOD, f"answers in {words.seconds(time.monotonic() - begun)}")
 
 
@@ -81,7 +83,7 @@ def _disk(root: str) -> Finding:
 
 
 async def _service(
-    spec: ServiceSpec, recipe: Recipe, settings: Settings, engine: Engine | None
+    spec: ServiceSpec, recipe: Recipe, settings: Settings, bases: Bases | None
 ) -> AsyncIterator[Finding]:
     """What a build of the service begins with."""
     tree = tree_of(spec, recipe, settings)
@@ -95,11 +97,11 @@ async def _service(
         yield finding
     test = await asyncio.to_thread(self_test, tree.root, tree.watch_dirs, ECHO)
     yield findings.events(len(tree.watch_dirs), test)
-    async for finding in _dockerfile(snapshot, recipe, engine):
+    async for finding in _dockerfile(snapshot, recipe, bases):
         yield finding
 
 
-async def _dockerfile(snapshot: Snapshot, recipe: Recipe, engine: Engine | None) -> AsyncIterator[Finding]:
+async def _dockerfile(snapshot: Snapshot, recipe: Recipe, bases: Bases | None) -> AsyncIterator[Finding]:
     text = written(recipe, snapshot)
     if text is None:
         yield Finding(recipe.dockerfile, Grade.TROUBLE, "there is no such file")
@@ -108,11 +110,12 @@ async def _dockerfile(snapshot: Snapshot, recipe: Recipe, engine: Engine | None)
     args, target = recipe.build_args, recipe.target
     try:
         names = dockerfiles.base_images(dockerfiles.parse(text), args, target)
-        bases: dict[str, ImageConfig | None] = {}
+        configs: dict[str, ImageConfig | None] = {}
         for name in names:
-            finding, bases[name] = await _base(engine, name)
-            yield finding
-        plan = accelerated(recipe, text, snapshot, bases)
+            base = await bases.try_to_find(name, recipe.platform) if bases else BaseImage(None)
+            configs[name] = base.config
+            yield _base(name, base)
+        plan = accelerated(recipe, text, snapshot, configs)
         advice = dockerfiles.lint(text, build_args=args, target=target, dockerignore=ignore)
     except DockerfileError as error:
         yield Finding(recipe.dockerfile, Grade.TROUBLE, str(error))
@@ -121,17 +124,18 @@ async def _dockerfile(snapshot: Snapshot, recipe: Recipe, engine: Engine | None)
         yield finding
 
 
-async def _base(engine: Engine | None, name: str) -> tuple[Finding, ImageConfig | None]:
-    image = await engine.image(name) if engine else None
-    if image is None:
-        return Finding("base image", Grade.GOOD, f"{name} is not here: the first build pulls it"), None
-    config = config_of(image)
-    if STAND_IN_LABEL in image.labels:
-        text = f"{name} is a STAND-IN made on this machine"
+def _base(name: str, base: BaseImage) -> Finding:
+    if base.problem:
+        text = f"{name} is not here, and its registry did not give it: {base.problem}"
         return Finding(
-            "base image", Grade.ADVICE, text, f"where a registry answers: docker pull {name}"
-        ), config
-    return Finding("base image", Grade.GOOD, f"{name} is here"), config
+            "base image", Grade.ADVICE, text, "see whether the name is right; docker login if it is private"
+        )
+    if base.stand_in:
+        text = f"{name} is a STAND-IN made on this machine"
+        return Finding("base image", Grade.ADVICE, text, f"where a registry answers: docker pull {name}")
+    if base.here:
+        return Finding("base image", Grade.GOOD, f"{name} is here")
+    return Finding("base image", Grade.GOOD, f"{name} is not here: the first build pulls it")
 
 
 def _ports(spec: ServiceSpec, settings: Settings) -> Iterator[Finding]:

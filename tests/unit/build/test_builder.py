@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,19 +11,21 @@ import pytest
 
 from tests.fake_engine import FakeEngine
 from watcher import observe
-from watcher.build import ImageBuilder, Recipe
+from watcher.build import ImageBuilder, Recipe, texts
 from watcher.build import bases as lookups
 from watcher.build.link import BuildkitLink
 from watcher.buildkit import (
     ConnectError,
     ContextChanged,
     IgnorePatternError,
+    ResolvedImage,
     SolveFailed,
     SolveRequest,
     SolveResult,
 )
 from watcher.buildkit.progress import Progress, StepFinished, StepStarted, parse_step
 from watcher.dockerfile import Level
+from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable, Superseded, UserError
 from watcher.observe import Event
 from watcher.reconcile import Look
@@ -40,6 +42,7 @@ COPY --from=builder /app /app
 OFFLINE = "--network=none"
 MOUNT = "--mount=type=cache"
 NO_NETWORK = ("go: example.test/x@v1.0.0: Get …: dial tcp: lookup proxy.example.test: no such host",)
+Answered = Callable[[], Awaitable[ResolvedImage]]
 Answer = Callable[[SolveRequest, str, Callable[[Progress], None]], None]
 
 
@@ -61,7 +64,9 @@ class Scripted:
         self.texts: list[str] = []
         self.targets: list[str] = []
         self.answers: list[Answer] = []
-        self.networks, self.standalone = True, False
+        self.networks, self.standalone, self.closed = True, False, False
+        self.registry: dict[str, Answered] = {}
+        self.resolved: list[str] = []
 
     async def client(self) -> Scripted:
         return self
@@ -71,6 +76,12 @@ class Scripted:
 
     def refused_networks(self) -> None:
         self.networks = False
+
+    async def resolve_image(self, reference: str, **_: object) -> ResolvedImage:
+        self.resolved.append(reference)
+        if (answer := self.registry.get(reference)) is None:
+            raise SolveFailed("no such host")
+        return await answer()
 
     async def solve(self, request: SolveRequest, tell: Callable[[Progress], None]) -> SolveResult:
         text = text_of(request)
@@ -312,6 +323,120 @@ async def test_a_registry_that_does_not_answer_is_not_waited_for(
     monkeypatch.setattr(bench.link, "solve", solve)
     with pytest.raises(UserError, match=r"golang:alpine is not here, and its registry .* no answer within"):
         await bench.save()
+
+
+DIGEST = "sha256:" + "ab" * 32
+FULL = "docker.io/own/base:latest"
+ON_OWN_BASE = DOCKERFILE.replace("golang:alpine", "own/base")
+
+
+def on_a_base(bench: Bench, *, env: str = "GOLANG_VERSION=1.26.0") -> list[str]:
+    """Put the project on a base image that only its registry has; what is appended makes it fail."""
+    down: list[str] = []
+
+    async def answer() -> ResolvedImage:
+        if down:
+            raise SolveFailed(down[0])
+        config = {"Env": [env, "GOPATH=/go"], "User": "", "WorkingDir": "/go"}
+        return ResolvedImage(DIGEST, {"os": "linux", "config": config})
+
+    bench.link.registry[FULL] = answer
+    bench.write("Dockerfile", ON_OWN_BASE)
+    return down
+
+
+async def test_a_base_image_that_is_not_here_is_looked_at_through_buildkit_once(bench: Bench) -> None:
+    on_a_base(bench)
+    await bench.save()
+    await bench.save()
+    assert bench.link.ways == ["accelerated", "offline"]
+    assert bench.link.resolved.count(FULL) == 1
+    assert "the base image own/base is not here: BuildKit pulls it" in bench.notices
+
+
+async def test_such_a_base_is_named_by_digest_so_that_no_build_asks_its_registry(bench: Bench) -> None:
+    on_a_base(bench)
+    await bench.save()
+    assert bench.link.texts[0].startswith(f"FROM own/base@{DIGEST} AS builder\n")
+    bench.builder.recipe = replace(bench.builder.recipe, level=Level.OFF)
+    await bench.save()
+    assert bench.link.texts[1].startswith("FROM own/base AS builder\n")
+    bench.builder.recipe = replace(
+        bench.builder.recipe, level=Level.EXACT, frontend_attrs={"image-resolve-mode": "pull"}
+    )
+    await bench.save()
+    assert bench.link.texts[2].startswith("FROM own/base AS builder\n")
+
+
+async def test_a_digest_that_is_gone_is_looked_up_again_at_once(bench: Bench) -> None:
+    on_a_base(bench)
+    gone = fails(reason="not found")
+    bench.link.answers = [lambda request, _, tell: gone(request, "[builder 1/4] FROM own/base", tell)]
+    await bench.save()
+    assert bench.link.ways == ["accelerated", "accelerated"]
+    assert bench.link.resolved.count(FULL) == 2
+
+
+async def test_a_step_that_fails_on_such_a_base_fails_as_ever(bench: Bench) -> None:
+    on_a_base(bench)
+    bench.link.answers = [lambda request, _, tell: fails("no")(request, "[builder 3/4] RUN own", tell)] * 6
+    for _ in range(2):
+        with pytest.raises(UserError):
+            await bench.save()
+    assert bench.link.resolved.count(FULL) == 1
+
+
+async def test_a_rebuild_looks_at_the_bases_again(bench: Bench) -> None:
+    on_a_base(bench)
+    await bench.save()
+    await bench.builder.build(bench.look(), forced=True)
+    assert bench.link.resolved.count(FULL) == 2
+
+
+async def test_a_registry_that_says_nothing_more_leaves_what_it_said(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups, "_FRESH", 0.0)
+    down = on_a_base(bench)
+    await bench.save()
+    down.append("no such host")
+    await bench.save()
+    assert bench.link.ways == ["accelerated", "offline"]
+    assert bench.link.resolved.count(FULL) == 2
+
+
+async def test_a_base_image_that_nobody_knows_is_built_on_as_the_file_says(bench: Bench) -> None:
+    on_a_base(bench).append("pull access denied")
+    await bench.save()
+    assert bench.link.ways == ["plain"]
+
+
+async def test_a_registry_that_is_silent_when_asked_for_a_base_is_not_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups, "PATIENCE", 0.05)
+    monkeypatch.setattr(texts, "PATIENCE", 0.05)
+    on_a_base(bench)
+
+    async def silent() -> ResolvedImage:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    bench.link.registry[FULL] = silent
+    with pytest.raises(UserError, match=r"own/base is not here, and its registry .* no answer within 0.05 s"):
+        await bench.save()
+    assert bench.link.texts == []
+
+
+async def test_a_buildkitd_is_asked_for_bases_even_where_the_engine_has_them(bench: Bench) -> None:
+    bench.engine.add_image(tags=["own/base:latest"])
+    bench.write("Dockerfile", ON_OWN_BASE)
+    await bench.save()
+    assert FULL not in bench.link.resolved
+    bench.link.standalone = True
+    with pytest.raises(EngineError):  # the scripted client loads nothing
+        await bench.save()
+    assert FULL in bench.link.resolved
 
 
 async def test_who_builds_fast_is_told_once_what_a_debugger_loses(bench: Bench) -> None:

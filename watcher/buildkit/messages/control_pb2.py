@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from watcher.buildkit.messages import worker_pb2 as watcher_dot_buildkit_dot_messages_dot_worker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'watcher/buildkit/messages/control.proto\x12\x10moby.buildkit.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&watcher/buildkit/messages/worker.proto\"\x84\x01\n\x0cPruneRequest\x12\x0e\n\x06\x66ilter\x18\x01 \x03(\t\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12\x14\n\x0ckeepDuration\x18\x03 \x01(\x03\x12\x15\n\rreservedSpace\x18\x04 \x01(\x03\x12\x14\n\x0cmaxUsedSpace\x18\x05 \x01(\x03\x12\x14\n\x0cminFreeSpace\x18\x06 \x01(\x03\"\"\n\x10\x44iskUsageRequest\x12\x0e\n\x06\x66ilter\x18\x01 \x03(\t\"B\n\x11\x44iskUsageResponse\x12-\n\x06record\x18\x01 \x03(\x0b\x32\x1d.moby.buildkit.v1.UsageRecord\"\x94\x02\n\x0bUsageRecord\x12\n\n\x02ID\x18\x01 \x01(\t\x12\x0f\n\x07Mutable\x18\x02 \x01(\x08\x12\r\n\x05InUse\x18\x03 \x01(\x08\x12\x0c\n\x04Size\x18\x04 \x01(\x03\x12\x0e\n\x06Parent\x18\x05 \x01(\t\x12-\n\tCreatedAt\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nLastUsedAt\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nUsageCount\x18\x08 \x01(\x03\x12\x13\n\x0b\x44\x65scription\x18\t \x01(\t\x12\x12\n\nRecordType\x18\n \x01(\t\x12\x0e\n\x06Shared\x18\x0b \x01(\x08\x12\x0f\n\x07Parents\x18\x0c \x03(\t\"\xbd\x03\n\x0cSolveRequest\x12\x0b\n\x03Ref\x18\x01 \x01(\t\x12\x1a\n\x12\x45xporterDeprecated\x18\x03 \x01(\t\x12\\\n\x17\x45xporterAttrsDeprecated\x18\x04 \x03(\x0b\x32;.moby.buildkit.v1.SolveRequest.ExporterAttrsDeprecatedEntry\x12\x0f\n\x07Session\x18\x05 \x01(\t\x12\x10\n\x08\x46rontend\x18\x06 \x01(\t\x12H\n\rFrontendAttrs\x18\x07 \x03(\x0b\x32\x31.moby.buildkit.v1.SolveRequest.FrontendAttrsEntry\x12-\n\x05\x43\x61\x63he\x18\x08 \x01(\x0b\x32\x1e.moby.buildkit.v1.CacheOptions\x12\x14\n\x0c\x45ntitlements\x18\t \x03(\t\x1a>\n\x1c\x45xporterAttrsDeprecatedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x34\n\x12\x46rontendAttrsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"z\n\x0c\x43\x61\x63heOptions\x12\x34\n\x07\x45xports\x18\x04 \x03(\x0b\x32#.moby.buildkit.v1.CacheOptionsEntry\x12\x34\n\x07Imports\x18\x05 \x03(\x0b\x32#.moby.buildkit.v1.CacheOptionsEntry\"\x8e\x01\n\x11\x43\x61\x63heOptionsEntry\x12\x0c\n\x04Type\x18\x01 \x01(\t\x12=\n\x05\x41ttrs\x18\x02 \x03(\x0b\x32..moby.buildkit.v1.CacheOptionsEntry.AttrsEntry\x1a,\n\nAttrsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x99\x01\n\rSolveResponse\x12O\n\x10\x45xporterResponse\x18\x01 \x03(\x0b\x32\x35.moby.buildkit.v1.SolveResponse.ExporterResponseEntry\x1a\x37\n\x15\x45xporterResponseEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1c\n\rStatusRequest\x12\x0b\n\x03Ref\x18\x01 \x01(\t\"\xcc\x01\n\x0eStatusResponse\x12*\n\x08vertexes\x18\x01 \x03(\x0b\x32\x18.moby.buildkit.v1.Vertex\x12\x30\n\x08statuses\x18\x02 \x03(\x0b\x32\x1e.moby.buildkit.v1.VertexStatus\x12)\n\x04logs\x18\x03 \x03(\x0b\x32\x1b.moby.buildkit.v1.VertexLog\x12\x31\n\x08warnings\x18\x04 \x03(\x0b\x32\x1f.moby.buildkit.v1.VertexWarning\"\xb1\x01\n\x06Vertex\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06\x63\x61\x63hed\x18\x04 \x01(\x08\x12+\n\x07started\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tcompleted\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x07 \x01(\t\"\xe3\x01\n\x0cVertexStatus\x12\n\n\x02ID\x18\x01 \x01(\t\x12\x0e\n\x06vertex\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x04 \x01(\x03\x12\r\n\x05total\x18\x05 \x01(\x03\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07started\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tcompleted\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\tVertexLog\x12\x0e\n\x06vertex\x18\x01 \x01(\t\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06stream\x18\x03 \x01(\x03\x12\x0b\n\x03msg\x18\x04 \x01(\x0c\"Z\n\rVertexWarning\x12\x0e\n\x06vertex\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\x03\x12\r\n\x05short\x18\x03 \x01(\x0c\x12\x0e\n\x06\x64\x65tail\x18\x04 \x03(\x0c\x12\x0b\n\x03url\x18\x05 \x01(\t\"\x1c\n\x0c\x42ytesMessage\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"$\n\x12ListWorkersRequest\x12\x0e\n\x06\x66ilter\x18\x01 \x03(\t\"K\n\x13ListWorkersResponse\x12\x34\n\x06record\x18\x01 \x03(\x0b\x32$.moby.buildkit.v1.types.WorkerRecord\"\r\n\x0bInfoRequest\"P\n\x0cInfoResponse\x12@\n\x0f\x62uildkitVersion\x18\x01 \x01(\x0b\x32\'.moby.buildkit.v1.types.BuildkitVersionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'watcher/buildkit/messages/control.proto\x12\x10moby.buildkit.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&watcher/buildkit/messages/worker.proto\"\x84\x01\n\x0cPruneRequest\x12\x0e\n\x06\x66ilter\x18\x01 \x03(\t\x12\x0b\n\x03\x61ll\x18\x02 \x01(\x08\x12\x14\n\x0ckeepDuration\x18\x03 \x01(\x03\x12\x15\n\rreservedSpace\x18\x04 \x01(\x03\x12\x14\n\x0cmaxUsedSpace\x18\x05 \x01(\x03\x12\x14\n\x0cminFreeSpace\x18\x06 \x01(\x03\"\"\n\x10\x44iskUsageRequest\x12\x0e\n\x06\x66ilter\x18\x01 \x03(\t\"B\n\x11\x44iskUsageResponse\x12-\n\x06record\x18\x01 \x03(\x0b\x32\x1d.moby.buildkit.v1.UsageRecord\"\x94\x02\n\x0bUsageRecord\x12\n\n\x02ID\x18\x01 \x01(\t\x12\x0f\n\x07Mutable\x18\x02 \x01(\x08\x12\r\n\x05InUse\x18\x03 \x01(\x08\x12\x0c\n\x04Size\x18\x04 \x01(\x03\x12\x0e\n\x06Parent\x18\x05 \x01(\t\x12-\n\tCreatedAt\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nLastUsedAt\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nUsageCount\x18\x08 \x01(\x03\x12\x13\n\x0b\x44\x65scription\x18\t \x01(\t\x12\x12\n\nRecordType\x18\n \x01(\t\x12\x0e\n\x06Shared\x18\x0b \x01(\x08\x12\x0f\n\x07Parents\x18\x0c \x03(\t\"\xcf\x03\n\x0cSolveRequest\x12\x0b\n\x03Ref\x18\x01 \x01(\t\x12\x1a\n\x12\x45xporterDeprecated\x18\x03 \x01(\t\x12\\\n\x17\x45xporterAttrsDeprecated\x18\x04 \x03(\x0b\x32;.moby.buildkit.v1.SolveRequest.ExporterAttrsDeprecatedEntry\x12\x0f\n\x07Session\x18\x05 \x01(\t\x12\x10\n\x08\x46rontend\x18\x06 \x01(\t\x12H\n\rFrontendAttrs\x18\x07 \x03(\x0b\x32\x31.moby.buildkit.v1.SolveRequest.FrontendAttrsEntry\x12-\n\x05\x43\x61\x63he\x18\x08 \x01(\x0b\x32\x1e.moby.buildkit.v1.CacheOptions\x12\x14\n\x0c\x45ntitlements\x18\t \x03(\t\x12\x10\n\x08Internal\x18\x0b \x01(\x08\x1a>\n\x1c\x45xporterAttrsDeprecatedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x34\n\x12\x46rontendAttrsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"z\n\x0c\x43\x61\x63heOptions\x12\x34\n\x07\x45xports\x18\x04 \x03(\x0b\x32#.moby.buildkit.v1.CacheOptionsEntry\x12\x34\n\x07Imports\x18\x05 \x03(\x0b\x32#.moby.buildkit.v1.CacheOptionsEntry\"\x8e\x01\n\x11\x43\x61\x63heOptionsEntry\x12\x0c\n\x04Type\x18\x01 \x01(\t\x12=\n\x05\x41ttrs\x18\x02 \x03(\x0b\x32..moby.buildkit.v1.CacheOptionsEntry.AttrsEntry\x1a,\n\nAttrsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x99\x01\n\rSolveResponse\x12O\n\x10\x45xporterResponse\x18\x01 \x03(\x0b\x32\x35.moby.buildkit.v1.SolveResponse.ExporterResponseEntry\x1a\x37\n\x15\x45xporterResponseEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1c\n\rStatusRequest\x12\x0b\n\x03Ref\x18\x01 \x01(\t\"\xcc\x01\n\x0eStatusResponse\x12*\n\x08vertexes\x18\x01 \x03(\x0b\x32\x18.moby.buildkit.v1.Vertex\x12\x30\n\x08statuses\x18\x02 \x03(\x0b\x32\x1e.moby.buildkit.v1.VertexStatus\x12)\n\x04logs\x18\x03 \x03(\x0b\x32\x1b.moby.buildkit.v1.VertexLog\x12\x31\n\x08warnings\x18\x04 \x03(\x0b\x32\x1f.moby.buildkit.v1.VertexWarning\"\xb1\x01\n\x06Vertex\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06\x63\x61\x63hed\x18\x04 \x01(\x08\x12+\n\x07started\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tcompleted\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x07 \x01(\t\"\xe3\x01\n\x0cVertexStatus\x12\n\n\x02ID\x18\x01 \x01(\t\x12\x0e\n\x06vertex\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07\x63urrent\x18\x04 \x01(\x03\x12\r\n\x05total\x18\x05 \x01(\x03\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07started\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tcompleted\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\tVertexLog\x12\x0e\n\x06vertex\x18\x01 \x01(\t\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06stream\x18\x03 \x01(\x03\x12\x0b\n\x03msg\x18\x04 \x01(\x0c\"Z\n\rVertexWarning\x12\x0e\n\x06vertex\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\x03\x12\r\n\x05short\x18\x03 \x01(\x0c\x12\x0e\n\x06\x64\x65tail\x18\x04 \x03(\x0c\x12\x0b\n\x03url\x18\x05 \x01(\t\"\x1c\n\x0c\x42ytesMessage\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"$\n\x12ListWorkersRequest\x12\x0e\n\x06\x66ilter\x18\x01 \x03(\t\"K\n\x13ListWorkersResponse\x12\x34\n\x06record\x18\x01 \x03(\x0b\x32$.moby.buildkit.v1.types.WorkerRecord\"\r\n\x0bInfoRequest\"P\n\x0cInfoResponse\x12@\n\x0f\x62uildkitVersion\x18\x01 \x01(\x0b\x32\'.moby.buildkit.v1.types.BuildkitVersionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,41 +50,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USAGERECORD']._serialized_start=374
   _globals['_USAGERECORD']._serialized_end=650
   _globals['_SOLVEREQUEST']._serialized_start=653
-  _globals['_SOLVEREQUEST']._serialized_end=1098
-  _globals['_SOLVEREQUEST_EXPORTERATTRSDEPRECATEDENTRY']._serialized_start=982
-  _globals['_SOLVEREQUEST_EXPORTERATTRSDEPRECATEDENTRY']._serialized_end=1044
-  _globals['_SOLVEREQUEST_FRONTENDATTRSENTRY']._serialized_start=1046
-  _globals['_SOLVEREQUEST_FRONTENDATTRSENTRY']._serialized_end=1098
-  _globals['_CACHEOPTIONS']._serialized_start=1100
-  _globals['_CACHEOPTIONS']._serialized_end=1222
-  _globals['_CACHEOPTIONSENTRY']._serialized_start=1225
-  _globals['_CACHEOPTIONSENTRY']._serialized_end=1367
-  _globals['_CACHEOPTIONSENTRY_ATTRSENTRY']._serialized_start=1323
-  _globals['_CACHEOPTIONSENTRY_ATTRSENTRY']._serialized_end=1367
-  _globals['_SOLVERESPONSE']._serialized_start=1370
-  _globals['_SOLVERESPONSE']._serialized_end=1523
-  _globals['_SOLVERESPONSE_EXPORTERRESPONSEENTRY']._serialized_start=1468
-  _globals['_SOLVERESPONSE_EXPORTERRESPONSEENTRY']._serialized_end=1523
-  _globals['_STATUSREQUEST']._serialized_start=1525
-  _globals['_STATUSREQUEST']._serialized_end=1553
-  _globals['_STATUSRESPONSE']._serialized_start=1556
-  _globals['_STATUSRESPONSE']._serialized_end=1760
-  _globals['_VERTEX']._serialized_start=1763
-  _globals['_VERTEX']._serialized_end=1940
-  _globals['_VERTEXSTATUS']._serialized_start=1943
-  _globals['_VERTEXSTATUS']._serialized_end=2170
-  _globals['_VERTEXLOG']._serialized_start=2172
-  _globals['_VERTEXLOG']._serialized_end=2275
-  _globals['_VERTEXWARNING']._serialized_start=2277
-  _globals['_VERTEXWARNING']._serialized_end=2367
-  _globals['_BYTESMESSAGE']._serialized_start=2369
-  _globals['_BYTESMESSAGE']._serialized_end=2397
-  _globals['_LISTWORKERSREQUEST']._serialized_start=2399
-  _globals['_LISTWORKERSREQUEST']._serialized_end=2435
-  _globals['_LISTWORKERSRESPONSE']._serialized_start=2437
-  _globals['_LISTWORKERSRESPONSE']._serialized_end=2512
-  _globals['_INFOREQUEST']._serialized_start=2514
-  _globals['_INFOREQUEST']._serialized_end=2527
-  _globals['_INFORESPONSE']._serialized_start=2529
-  _globals['_INFORESPONSE']._serialized_end=2609
+  _globals['_SOLVEREQUEST']._serialized_end=1116
+  _globals['_SOLVEREQUEST_EXPORTERATTRSDEPRECATEDENTRY']._serialized_start=1000
+  _globals['_SOLVEREQUEST_EXPORTERATTRSDEPRECATEDENTRY']._serialized_end=1062
+  _globals['_SOLVEREQUEST_FRONTENDATTRSENTRY']._serialized_start=1064
+  _globals['_SOLVEREQUEST_FRONTENDATTRSENTRY']._serialized_end=1116
+  _globals['_CACHEOPTIONS']._serialized_start=1118
+  _globals['_CACHEOPTIONS']._serialized_end=1240
+  _globals['_CACHEOPTIONSENTRY']._serialized_start=1243
+  _globals['_CACHEOPTIONSENTRY']._serialized_end=1385
+  _globals['_CACHEOPTIONSENTRY_ATTRSENTRY']._serialized_start=1341
+  _globals['_CACHEOPTIONSENTRY_ATTRSENTRY']._serialized_end=1385
+  _globals['_SOLVERESPONSE']._serialized_start=1388
+  _globals['_SOLVERESPONSE']._serialized_end=1541
+  _globals['_SOLVERESPONSE_EXPORTERRESPONSEENTRY']._serialized_start=1486
+  _globals['_SOLVERESPONSE_EXPORTERRESPONSEENTRY']._serialized_end=1541
+  _globals['_STATUSREQUEST']._serialized_start=1543
+  _globals['_STATUSREQUEST']._serialized_end=1571
+  _globals['_STATUSRESPONSE']._serialized_start=1574
+  _globals['_STATUSRESPONSE']._serialized_end=1778
+  _globals['_VERTEX']._serialized_start=1781
+  _globals['_VERTEX']._serialized_end=1958
+  _globals['_VERTEXSTATUS']._serialized_start=1961
+  _globals['_VERTEXSTATUS']._serialized_end=2188
+  _globals['_VERTEXLOG']._serialized_start=2190
+  _globals['_VERTEXLOG']._serialized_end=2293
+  _globals['_VERTEXWARNING']._serialized_start=2295
+  _globals['_VERTEXWARNING']._serialized_end=2385
+  _globals['_BYTESMESSAGE']._serialized_start=2387
+  _globals['_BYTESMESSAGE']._serialized_end=2415
+  _globals['_LISTWORKERSREQUEST']._serialized_start=2417
+  _globals['_LISTWORKERSREQUEST']._serialized_end=2453
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=2455
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=2530
+  _globals['_INFOREQUEST']._serialized_start=2532
+  _globals['_INFOREQUEST']._serialized_end=2545
+  _globals['_INFORESPONSE']._serialized_start=2547
+  _globals['_INFORESPONSE']._serialized_end=2627
 # @@protoc_insertion_point(module_scope)

@@ -12,10 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from tempfile import TemporaryFile
+from typing import IO
+
+import docker
 
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _CONFIG = "application/vnd.docker.container.image.v1+json"
 _LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+
+# Media type and content, by digest; the manifest also by its tag.
+Blobs = dict[str, tuple[str, bytes]]
 
 
 def _digest(data: bytes) -> str:
@@ -36,7 +43,7 @@ class Registry:
     """The image `base` of a registry at `host`; `asked` are the paths of requests that were answered."""
 
     host: str
-    blobs: dict[str, tuple[str, bytes]]
+    blobs: Blobs
     login: str = ""
     asked: list[str] = field(default_factory=list)
     refused: int = 0
@@ -48,32 +55,45 @@ class Registry:
         return f"{self.host}/base:1"
 
 
-def _image(name: str, size: int) -> dict[str, tuple[str, bytes]]:
+def small_image(name: str, size: int = 1000) -> Blobs:
+    """An image of one layer, with a file `name` of that size."""
+    inner = {"Env": ["SET=by the base"], "User": "somebody", "WorkingDir": "/base"}
+    config = {"architecture": "amd64", "os": "linux", "config": inner, "history": [{"created_by": name}]}
     layer = _layer(name, size)
-    config = json.dumps(
-        {
-            "architecture": "amd64",
-            "os": "linux",
-            "config": {},
-            "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
-            "history": [{"created_by": name}],
-        }
-    ).encode()
+    rootfs = {"type": "layers", "diff_ids": [_digest(layer)]}
+    return _blobs(json.dumps({**config, "rootfs": rootfs}).encode(), [layer])
+
+
+def saved_image(archive: IO[bytes]) -> Blobs:
+    """The one image of an archive of `docker save`."""
+    with tarfile.open(fileobj=archive) as tar:
+
+        def read(name: str) -> bytes:
+            file = tar.extractfile(name)
+            assert file is not None
+            return file.read()
+
+        (image,) = json.loads(read("manifest.json"))
+        return _blobs(read(image["Config"]), [read(layer) for layer in image["Layers"]])
+
+
+def _blobs(config: bytes, layers: list[bytes]) -> Blobs:
+    described = [{"mediaType": _LAYER, "size": len(layer), "digest": _digest(layer)} for layer in layers]
     manifest = json.dumps(
         {
             "schemaVersion": 2,
             "mediaType": _MANIFEST,
             "config": {"mediaType": _CONFIG, "size": len(config), "digest": _digest(config)},
-            "layers": [{"mediaType": _LAYER, "size": len(layer), "digest": _digest(layer)}],
+            "layers": described,
         }
     ).encode()
-    blobs = {_digest(config): (_CONFIG, config), _digest(layer): (_LAYER, layer)}
+    blobs = {_digest(layer): (_LAYER, layer) for layer in layers} | {_digest(config): (_CONFIG, config)}
     return blobs | {_digest(manifest): (_MANIFEST, manifest), "1": (_MANIFEST, manifest)}
 
 
 @contextmanager
-def registry(name: str, *, size: int = 1000, login: str = "") -> Iterator[Registry]:
-    """Serve an image whose layer holds a file `name`; with `login` (`user:secret`) only to whom has it."""
+def registry(blobs: Blobs, *, login: str = "") -> Iterator[Registry]:
+    """Serve an image; with `login` (`user:secret`) only to whom has it."""
     expected = f"Basic {base64.b64encode(login.encode()).decode()}"
 
     class Handler(BaseHTTPRequestHandler):
@@ -115,7 +135,7 @@ def registry(name: str, *, size: int = 1000, login: str = "") -> Iterator[Regist
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    served = Registry(f"127.0.0.1:{server.server_address[1]}", _image(name, size), login)
+    served = Registry(f"127.0.0.1:{server.server_address[1]}", blobs, login)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -124,3 +144,15 @@ def registry(name: str, *, size: int = 1000, login: str = "") -> Iterator[Regist
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def registry_of(client: docker.DockerClient, image: str) -> Iterator[Registry]:
+    """Serve an image of the engine's, to somebody who cannot take it from there."""
+    with TemporaryFile() as archive:
+        for part in client.images.get(image).save(named=True):
+            archive.write(part)
+        archive.seek(0)
+        blobs = saved_image(archive)
+    with registry(blobs) as served:
+        yield served
