@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import traceback
 from collections.abc import Mapping
@@ -54,10 +55,12 @@ class Texts:
 
     async def _make(self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way) -> Text:
         wanted = dockerfiles.base_images(dockerfiles.parse(text), recipe.build_args, recipe.target)
-        found = {name: await self._base(name, recipe.platform) for name in wanted}
-        bases = {name: base.config for name, base in found.items()}
+        # An engine with the containerd store takes 12 ms for each.
+        bases = await asyncio.gather(*(self._base(name, recipe.platform) for name in wanted))
+        found = dict(zip(wanted, bases, strict=True))
+        configs = {name: base.config for name, base in found.items()}
         networks = way is Way.OFFLINE and await self._link.knows_networks()
-        plan = accelerated(recipe, text, snapshot, bases, way=way, engine_knows_networks=networks)
+        plan = accelerated(recipe, text, snapshot, configs, way=way, engine_knows_networks=networks)
         plan = pinned(recipe, plan, found)
         if not plan.changes:
             return Text(plan, Way.PLAIN)
