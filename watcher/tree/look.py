@@ -14,7 +14,7 @@ from watcher.tree.read import (
     Replaced,
     is_racy,
     may_be_racy_since,
-    quick_read,
+    quick_entry,
     read_file,
     stamp_of,
 )
@@ -96,10 +96,20 @@ class Look:
         known = old.index if old else {}
         index: dict[str, TreeEntry | Directory] = {}
         problems: list[Problem] = []
+        excludes, racy, fresh, quick = self._rules.excludes, self.racy, self._fresh, old is None
         for name in byte_order(list(found)):
-            below = prefix + name
+            below, item = prefix + name, found[name]
             try:
-                node = self._node(fd, found[name], below, known.get(name), problems, deep=deep)
+                if quick and item.is_file(follow_symlinks=False):
+                    if excludes(below, name):
+                        continue
+                    racy.discard(below)
+                    entry = quick_entry(below, name, fd, fresh)
+                    if entry is not None:
+                        index[name] = entry
+                        continue
+                    quick = False  # one that is too young or too large for that seldom comes alone
+                node = self._node(fd, item, below, known.get(name), problems, deep=deep)
             except OSError as error:
                 if error.errno in _OURS:
                     raise
@@ -187,11 +197,7 @@ class Look:
         problems: list[Problem],
     ) -> TreeEntry | None:
         """The entry of anything but a directory; None for what cannot be part of a context."""
-        digest = None
-        if known is None and item.is_file(follow_symlinks=False):
-            status, digest = quick_read(item.name, fd, self._fresh)
-        else:
-            status = item.stat(follow_symlinks=False)
+        status = item.stat(follow_symlinks=False)
         stamp = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
         mode = status.st_mode
         kind = mode & _TYPE
@@ -202,8 +208,7 @@ class Look:
         link = ""
         self.racy.discard(path)
         if kind == stat.S_IFREG:
-            if digest is None:
-                mode, stamp, digest = self._read(fd, item.name, path, status)
+            mode, stamp, digest = self._read(fd, item.name, path, status)
         elif kind == stat.S_IFLNK:
             link = os.readlink(item.name, dir_fd=fd)
             mode = stat.S_IFLNK | 0o777  # what Linux says for every link

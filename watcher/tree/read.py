@@ -13,7 +13,7 @@ import stat
 from hashlib import sha256
 from typing import NamedTuple
 
-from watcher.tree.node import Stamp
+from watcher.tree.node import Stamp, TreeEntry
 
 HUGE = 128 * 1024 * 1024
 """Bytes above which a file's content is not read: its digest is taken from its stat.
@@ -63,26 +63,29 @@ def is_racy(stamp: Stamp, looked_ns: int) -> bool:
     return newest >= looked_ns - (_COARSE_GRAIN if whole_seconds else _FINE_GRAIN)
 
 
-def quick_read(name: str, dir_fd: int, fresh: int) -> tuple[os.stat_result, bytes | None]:
-    """The stat of a regular file and the digest of what was read after it; None: ask `read_file`.
+def quick_entry(path: str, name: str, dir_fd: int, fresh: int) -> TreeEntry | None:
+    """The entry of the regular file `name`, opened in `dir_fd` and unknown until now; None: ask `read_file`.
 
     That is to be asked about a file that is large, or whose stat is younger than `fresh` (Unix ns). For the
-    others, tens of thousands at the first look, this does with as few calls as can be: if somebody writes
-    after the stat, it changes, so the next look reads the file again, and no build takes it
-    (`Snapshot.unchanged`). Raises OSError as `read_file` does.
+    others, tens of thousands at the first look, this does with as few calls as can be, of the kernel and of
+    Python: if somebody writes after the stat, it changes, so the next look reads the file again, and no build
+    takes it (`Snapshot.unchanged`). Raises OSError as `read_file` does.
     """
     fd = os.open(name, _FLAGS, 0, dir_fd=dir_fd)
     try:
         status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
+        mode, size = status.st_mode, status.st_size
+        mtime, ctime = status.st_mtime_ns, status.st_ctime_ns
+        if not stat.S_ISREG(mode):
             raise Replaced(name)
-        size = status.st_size
-        if size > _ONE_READ or status.st_ctime_ns > fresh:
-            return status, None
+        if size > _ONE_READ or ctime > fresh or mtime > fresh:
+            return None
         data = os.read(fd, size + 1)
     finally:
         os.close(fd)
-    return status, sha256(data).digest() if len(data) == size else None
+    if len(data) != size:
+        return None
+    return TreeEntry(path, mode, size, sha256(data).digest(), "", (status.st_ino, size, mtime, ctime))
 
 
 def read_file(name: str, status: os.stat_result, dir_fd: int) -> Reading:
