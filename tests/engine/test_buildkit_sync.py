@@ -252,9 +252,9 @@ def test_ten_thousand_files_arrive_and_one_change_sends_one_file(engine: docker.
     opened: list[str] = []
 
     class Counting(DirectorySource):
-        def open(self, path: str):  # type: ignore[no-untyped-def]
+        def read(self, path: str, /) -> bytes:
             opened.append(path)
-            return super().open(path)
+            return super().read(path)
 
     name = f"watcher-sync-{uuid.uuid4().hex[:12]}"
     built: list[str] = []

@@ -22,9 +22,9 @@ from urllib.parse import unquote_plus
 from watcher.buildkit.errors import ContextChanged, ProtocolError, RpcError
 from watcher.buildkit.grpc import NOT_FOUND, UNKNOWN, ServerCall
 from watcher.buildkit.messages.fsutil_pb2 import Packet
-from watcher.buildkit.packets import FIN, NO_MORE_STATS, StatPackets, data_packet
+from watcher.buildkit.packets import FIN, NO_MORE_STATS, StatPackets, data_packet, whole_file
 from watcher.buildkit.selection import Wanted, select
-from watcher.buildkit.sources import ContextSource, Entry, Prefiltered
+from watcher.buildkit.sources import ContextSource, Entry, Prefiltered, ReadsWhole
 
 METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
 
@@ -223,6 +223,7 @@ class _Contents:
     def __init__(self, source: ContextSource) -> None:
         self.entries: Sequence[Entry] = ()
         self._source = source
+        self._whole = source.read if isinstance(source, ReadsWhole) else None
         self._requested: deque[int] = deque()
         self._file: BinaryIO | None = None
         self._index = 0
@@ -239,9 +240,9 @@ class _Contents:
         parts: list[bytes] = []
         size = 0
         while size < _BLOCK and (self._file is not None or self._requested):
-            head, data = self._next_packet()
-            parts += (head, data)
-            size += len(head) + len(data)
+            packets = self._next_packets()
+            parts += packets
+            size += sum(map(len, packets))
         return b"".join(parts)
 
     def close(self) -> None:
@@ -250,11 +251,14 @@ class _Contents:
             self._file.close()
             self._file = None
 
-    def _next_packet(self) -> tuple[bytes, bytes]:
+    def _next_packets(self) -> tuple[bytes, ...]:
         if self._file is None:
             self._index = self._requested.popleft()
+            entry = self.entries[self._index]
+            if self._whole is not None and entry.size <= _CHUNK:
+                return whole_file(self._index, self._whole(entry.path))
             self._read = 0
-            self._file = self._source.open(self.entries[self._index].path)
+            self._file = self._source.open(entry.path)
         data = self._file.read(_CHUNK)
         if data:
             self._read += len(data)

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import BinaryIO
 
 from watcher.buildkit.errors import ContextChanged
+from watcher.buildkit.sources import read_whole
 from watcher.tree.node import Directory, Problem, TreeEntry
 from watcher.tree.read import stamp_of
 
@@ -107,6 +108,16 @@ class Snapshot:
             file.close()
             raise ContextChanged(path)
         return file
+
+    def read(self, path: str, /) -> bytes:
+        """All of a regular file of the context.
+
+        Raises `ContextChanged` if it is gone, or its stat after the last byte is not what this snapshot saw.
+        """
+        entry = self.files.get(path)
+        if entry is None or not stat.S_ISREG(entry.mode):
+            raise ContextChanged(path)
+        return read_whole(self.base, path, entry.size, self.unchanged)
 
     def unchanged(self, path: str, fd: int) -> bool:
         """Whether the open file `fd` still is what this snapshot saw at `path`.

@@ -41,7 +41,7 @@ from watcher.buildkit.messages.fsutil_pb2 import Packet
 from watcher.buildkit.messages.health_pb2 import HealthCheckResponse
 from watcher.buildkit.messages.secrets_pb2 import GetSecretRequest, GetSecretResponse
 from watcher.buildkit.selection import Wanted, select
-from watcher.buildkit.sources import ContextSource
+from watcher.buildkit.sources import ContextSource, read_whole
 
 DOCKERFILE = MemorySource({"Dockerfile": b"FROM scratch\n"})
 IMAGE = {"containerimage.digest": "sha256:1"}
@@ -442,14 +442,29 @@ class Changing:
             path.symlink_to("a.go")
 
 
+class ChangingWhole(Changing):
+    """The same, for a file that is read in one piece."""
+
+    def read(self, path: str, /) -> bytes:
+        size = next(entry.size for entry in self.inner.entries() if entry.path == path)
+
+        def unchanged(path: str, fd: int) -> bool:
+            if path == "b.go" and self.moment == "opened":
+                self._change()
+            return self.inner.unchanged(path, fd)
+
+        return read_whole(self.root, path, size, unchanged)
+
+
 @pytest.mark.parametrize("size", [10, 700_000, 3_000_000])
+@pytest.mark.parametrize("kind", [Changing, ChangingWhole])
 @pytest.mark.parametrize(
     ("moment", "change"),
     [(moment, change) for moment in ("listed", "opened") for change in ("grown", "rewritten", "cut")]
     + [("listed", "replaced"), ("listed", "gone"), ("listed", "linked")],
 )
 async def test_a_file_that_changes_fails_the_build_and_is_named(
-    tmp_path: Path, moment: str, change: str, size: int
+    tmp_path: Path, moment: str, change: str, size: int, kind: type[Changing]
 ):
     (tmp_path / "a.go").write_bytes(b"a")
     (tmp_path / "b.go").write_bytes(b"b" * size)
@@ -457,7 +472,7 @@ async def test_a_file_that_changes_fails_the_build_and_is_named(
     engine = FakeEngine(take_context)
     async with running(engine) as (client, _):
         with pytest.raises(ContextChanged, match="changed while") as caught:
-            await client.solve(request(Changing(tmp_path, moment, change)), ignore)
+            await client.solve(request(kind(tmp_path, moment, change)), ignore)
         assert caught.value.path == "b.go"
         assert ("project", "context") not in engine.kept or not engine.kept["project", "context"].contents
         # The connection is as good as before.

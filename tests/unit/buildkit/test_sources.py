@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -14,7 +15,7 @@ from watcher.buildkit import ContextChanged, DirectorySource, FileEntry, MemoryS
 from watcher.buildkit.errors import BuildkitError
 from watcher.buildkit.grpc import frame
 from watcher.buildkit.messages.fsutil_pb2 import Packet
-from watcher.buildkit.packets import StatPackets, data_packet, go_mode, stat_packet
+from watcher.buildkit.packets import StatPackets, data_packet, go_mode, stat_packet, whole_file
 from watcher.buildkit.sources import walk_order
 
 
@@ -65,6 +66,41 @@ def test_a_file_that_became_a_link_is_not_followed(tmp_path: Path):
     (tmp_path / "a").symlink_to("/etc/hostname")
     with pytest.raises(ContextChanged, match="'a' changed"):
         source.open("a")
+
+
+def test_a_small_file_is_read_whole_or_has_changed(tmp_path: Path):
+    (tmp_path / "a").write_bytes(b"12345")
+    (tmp_path / "empty").touch()
+    source = DirectorySource(tmp_path)
+    assert (source.read("a"), source.read("empty")) == (b"12345", b"")
+    for replace in (
+        lambda path: path.write_bytes(b"1234"),
+        lambda path: path.write_bytes(b"123456"),
+        lambda path: path.write_bytes(b"54321"),
+        lambda path: path.symlink_to("/etc/hostname"),
+        lambda path: path.mkdir(),
+        os.mkfifo,
+        lambda path: None,
+    ):
+        (tmp_path / "a").unlink(missing_ok=True) if not (tmp_path / "a").is_dir() else (
+            tmp_path / "a"
+        ).rmdir()
+        replace(tmp_path / "a")
+        with pytest.raises(ContextChanged, match="'a' changed"):
+            source.read("a")
+
+
+def test_a_disk_that_does_not_read_is_no_change_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "a").write_bytes(b"12345")
+    source = DirectorySource(tmp_path)
+    source.entries()
+
+    def broken(_fd: int, _size: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("watcher.buildkit.sources.os.read", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        source.read("a")
 
 
 def test_files_in_memory_come_with_their_directories():
@@ -153,8 +189,11 @@ def test_packets_of_a_few_purposes_are_kept_beside_each_other():
 
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 16_383, 16_384, 262_144])
-@pytest.mark.parametrize("index", [0, 7, 300])
+@pytest.mark.parametrize("index", [0, 7, 300, 16_383, 16_384, 3_000_000])
 def test_a_data_packet_is_what_protobuf_would_write(index: int, size: int):
     data = bytes(size)
     expected = Packet(type=Packet.PACKET_DATA, ID=index, data=data).SerializeToString()
     assert b"".join(data_packet(index, data)) == frame(expected)
+    end = Packet(type=Packet.PACKET_DATA, ID=index).SerializeToString()
+    whole = frame(expected) + (frame(end) if data else b"")
+    assert b"".join(whole_file(index, data)) == whole

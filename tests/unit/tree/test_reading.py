@@ -226,6 +226,7 @@ def test_the_told_mtime_of_a_file_from_the_epoch_is_not_negative(root: Path) -> 
 
 def test_a_context_gives_the_bytes_of_its_entries(root: Path) -> None:
     snapshot = Tree(root).take()
+    assert snapshot.read("pkg/a/a.go") == b"package a\n"
     with snapshot.open("pkg/a/a.go") as file:
         assert file.read() == b"package a\n"
         assert snapshot.unchanged("pkg/a/a.go", file.fileno())
@@ -244,3 +245,5 @@ def test_a_context_refuses_a_file_that_changed_before_or_while_it_is_read(root: 
     for path in ("go.mod", "pkg", "nowhere"):
         with pytest.raises(ContextChanged):
             snapshot.open(path)
+        with pytest.raises(ContextChanged):
+            snapshot.read(path)
