@@ -96,7 +96,8 @@ async def measure(root: Path, ways: dict[str, Way], rounds: int) -> dict[tuple[s
         root = root.rename(root.with_name(f"context-{uuid.uuid4().hex[:12]}"))
         for case in (FIRST, CHANGED, UNCHANGED):
             for name, way in ways.items():
-                if case == CHANGED:
+                # The first time too: a tree that another way has sent is copied already, as the engine sees it.
+                if case != UNCHANGED:
                     change_one(root)
                 source = DirectorySource(root)
                 if name == "known":
