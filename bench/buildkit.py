@@ -91,12 +91,14 @@ async def run_buildx(command: list[str], root: Path) -> None:
 async def measure(root: Path, ways: dict[str, Way], rounds: int) -> dict[tuple[str, str], float]:
     """Seconds by way and case, medians over the rounds."""
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for _ in range(rounds):
+    for number in range(rounds):
+        turn = number % len(ways)
+        order = [*list(ways.items())[turn:], *list(ways.items())[:turn]]
         # Buildx derives the key under which the engine keeps a context from the directory's name.
         root = root.rename(root.with_name(f"context-{uuid.uuid4().hex[:12]}"))
         for case in (FIRST, CHANGED, UNCHANGED):
-            for name, way in ways.items():
-                # The first time too: a tree that another way has sent is copied already, as the engine sees it.
+            for name, way in order:
+                # The first time too: what another way has sent is copied already, as the engine sees it.
                 if case != UNCHANGED:
                     change_one(root)
                 source = DirectorySource(root)

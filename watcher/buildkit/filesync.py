@@ -33,6 +33,11 @@ _CHUNK = 256 * 1024
 # Bytes prepared in one go by a worker thread; two such blocks are in memory for a transfer.
 _BLOCK = 1024 * 1024
 
+# After so many blocks there is more to come, and requests are waited for (seconds) to be answered together: a
+# thread that is woken for a few small files costs more than they do.
+_FLOWING = 4
+_GATHERING = 0.002
+
 _T = TypeVar("_T")
 
 
@@ -208,13 +213,17 @@ class _Transfer:
 
     async def _answer_requests(self) -> None:
         """Send what was asked for; a worker reads the next block while one is being sent."""
+        blocks = 0
         while True:
             await self._requested.wait()
+            if blocks >= _FLOWING:
+                await asyncio.sleep(_GATHERING)
             self._requested.clear()
             reading = self._jobs.start(self._contents.next_block)
             while block := await self._jobs.wait(reading):
                 reading = self._jobs.start(self._contents.next_block)
                 await self._call.send(block)
+                blocks += 1
 
 
 class _Contents:

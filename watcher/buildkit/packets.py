@@ -48,20 +48,32 @@ def stat_packet(entry: Entry) -> bytes:
     Owner and extended attributes are left out, as the docker CLI does: what is cached must not depend on who
     saved a file.
     """
-    try:
-        mode = go_mode(entry.mode)
-    except KeyError:
-        raise BuildkitError(f"{entry.path!r} is no file, directory or link and cannot be sent") from None
-    message = Packet(
-        stat=Stat(
-            path=os.fsencode(entry.path),
-            mode=mode,
-            size=0 if stat.S_ISDIR(entry.mode) else entry.size,
-            modTime=entry.mtime_ns,
-            linkname=os.fsencode(entry.linkname),
-        )
-    )
-    return frame(message.SerializeToString())
+    return _StatEncoder().encode(entry)
+
+
+class _StatEncoder:
+    """Writes many STAT packets with one message object: to make one takes as long as to write it."""
+
+    def __init__(self) -> None:
+        self._packet = Packet(stat=Stat())
+        self._stat = self._packet.stat
+        self._modes: dict[int, int] = {}
+
+    def encode(self, entry: Entry) -> bytes:
+        """See `stat_packet`."""
+        found, mode = self._stat, entry.mode
+        if mode not in self._modes:
+            try:
+                self._modes[mode] = go_mode(mode)
+            except KeyError:
+                text = f"{entry.path!r} is no file, directory or link and cannot be sent"
+                raise BuildkitError(text) from None
+        found.path = os.fsencode(entry.path)
+        found.mode = self._modes[mode]
+        found.size = 0 if stat.S_ISDIR(mode) else entry.size
+        found.modTime = entry.mtime_ns
+        found.linkname = os.fsencode(entry.linkname)
+        return frame(self._packet.SerializeToString())
 
 
 def data_packet(index: int, data: bytes) -> tuple[bytes, bytes]:
@@ -113,10 +125,11 @@ class StatPackets:
         """The packets of all entries in order; they replace those that were kept for the same `purpose`."""
         kept = self._kept.pop(purpose, {})
         now: dict[str, tuple[Entry, bytes]] = {}
+        encoder = _StatEncoder()
         for entry in entries:
             path = entry.path
             known = kept.get(path)
-            now[path] = known if known is not None and known[0] is entry else (entry, stat_packet(entry))
+            now[path] = known if known is not None and known[0] is entry else (entry, encoder.encode(entry))
         self._kept[purpose] = now
         while len(self._kept) > _KEPT_PURPOSES:
             self._kept.popitem(last=False)
