@@ -20,7 +20,7 @@ from watcher.build.recipe import Recipe
 from watcher.build.texts import Texts, written
 from watcher.buildkit import ConnectError, MemorySource, Progress, SolveFailed, SolveRequest, StepLog
 from watcher.dockerfile import DockerfileError, OwnCache
-from watcher.errors import EngineUnavailable
+from watcher.errors import EngineUnavailable, UserError
 from watcher.prune import CacheMount, Unseen
 from watcher.tree import Snapshot
 
@@ -54,7 +54,7 @@ class GoCaches:
             lines = await self._step(base or "scratch", own, measure)
             if empty:
                 await self._step(base or "scratch", own, "true", no_cache=True)
-        except (DockerfileError, SolveFailed) as error:
+        except (DockerfileError, SolveFailed, UserError) as error:
             return Unseen(str(error).splitlines()[0])
         sizes = {int(found[2]): int(found[1]) * 1024 for line in lines if (found := _MEASURED.match(line))}
         if len(sizes) != len(own):

@@ -35,7 +35,7 @@ from watcher.buildkit import (
 )
 from watcher.buildkit.session import CredentialsFor
 from watcher.diagnose import base_failure, build_failure
-from watcher.dockerfile import DockerfileError
+from watcher.dockerfile import Accelerated, DockerfileError
 from watcher.engine import Engine, EngineError, Login
 from watcher.errors import EngineUnavailable, Superseded, UserError
 from watcher.observe import Failure, ImageSized, Notice, Observer
@@ -189,7 +189,7 @@ class ImageBuilder:
     async def keep_programs(self, look: Look[Snapshot]) -> bool:
         """Keep what was linked for the next build; whether there is something to keep and it was kept."""
         text = written(self.recipe, look.snapshot)
-        plan = (await self._text_again(look, text)).plan if text is not None else None
+        plan = await self._plan_again(look, text) if text is not None else None
         if plan is None or not plan.programs or self.recipe.no_cache:
             return False
         keeping = dockerfiles.keeping(plan.text, plan.programs)
@@ -201,19 +201,24 @@ class ImageBuilder:
         stage = self._compile_stage(text)
         if text is None or stage is None:
             return None
-        plan = (await self._text_again(look, text)).plan
+        plan = await self._plan_again(look, text)
+        if plan is None:
+            return None
         names = (full_reference(self.recipe.builder_tag),)
         image = await self._solve_idle(look, plan.text, stage, names=names)
         if image is not None:
             await self.tell_size("builder", look.revision, image)
         return image
 
-    async def _text_again(self, look: Look[Snapshot], text: str) -> Text:
-        """The text that was built: another one would be compiled anew."""
+    async def _plan_again(self, look: Look[Snapshot], text: str) -> Accelerated | None:
+        """What was built: another text would be compiled anew. None while a base's registry is silent."""
         way = self._experience.first(text, modules(look.snapshot, text))
         if self._last is not None and self._last[0] == look.revision:
             way = self._last[1]
-        return await self._texts.make(self.recipe, text, look.snapshot, way)
+        try:
+            return (await self._texts.make(self.recipe, text, look.snapshot, way)).plan
+        except UserError:
+            return None
 
     async def _solve_idle(
         self, look: Look[Snapshot], text: str, stage: str, *, names: tuple[str, ...]
