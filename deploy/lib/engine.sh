@@ -65,7 +65,7 @@ wait_for_engine() { # [PID]: until it answers, at most a minute, or until the pr
 }
 
 room_ready() { # MEGABYTES WHAT: fails where the engine's disk, if it is of this machine, has less room
-    case ${DOCKER_HOST:-unix:} in unix:*) ;; *) return 0 ;; esac
+    case $(docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null) in unix:*) ;; *) return 0 ;; esac
     folder=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)
     [ -n "$folder" ] && free=$(df -Pm "$folder" 2>/dev/null | awk 'NR == 2 { print $4 }') && [ -n "$free" ] || return 0
     [ "$free" -ge "$1" ] ||

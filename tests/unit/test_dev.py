@@ -290,11 +290,17 @@ def test_an_engine_that_cannot_be_installed_is_explained(
     assert says in text
 
 
-def test_all_tests_do_not_start_on_a_disk_that_they_would_fill(sandbox: Sandbox) -> None:
-    sandbox.add("docker", DOCKER.replace('    "pull ', '    "info "*) echo /engine ;;\n    "pull '))
+def full_disk(sandbox: Sandbox, host: str) -> None:
+    """5,000 MB are free where the engine at `host` says that it keeps its data."""
+    answers = f'    "info "*) echo /engine ;;\n    "context inspect") echo {host} ;;\n    "context "'
+    sandbox.add("docker", DOCKER.replace('    "context "', answers))
     sandbox.add(
         "df", '#!/bin/sh\necho "Filesystem 1M-blocks Used Available"; echo "/dev/x 100000 95000 5000"\n'
     )
+
+
+def test_all_tests_do_not_start_on_a_disk_that_they_would_fill(sandbox: Sandbox) -> None:
+    full_disk(sandbox, "unix:///var/run/docker.sock")
     code, text = sandbox.run("test")
     assert code == 1
     assert (
@@ -302,6 +308,11 @@ def test_all_tests_do_not_start_on_a_disk_that_they_would_fill(sandbox: Sandbox)
         in text
     )
     assert not sandbox.calls("python")
+
+
+def test_this_machines_disk_says_nothing_of_an_engine_elsewhere(sandbox: Sandbox) -> None:
+    full_disk(sandbox, "tcp://192.0.2.1:2375")
+    assert "make room" not in sandbox.run("test")[1]
 
 
 def test_the_recipe_of_the_stand_ins_changes_with_each_of_its_files(tmp_path: Path) -> None:

@@ -107,9 +107,9 @@ class ImageBuilder:
         names = tuple(dict.fromkeys(full_reference(tag) for tag in tags))
         downloaded = modules(look.snapshot, text)
         way, after = self._experience.first(text, downloaded), None
-        looked_up = False
+        pins = True
         while True:
-            made = await self._texts.make(recipe, text, look.snapshot, way)
+            made = await self._texts.make(recipe, text, look.snapshot, way, pins=pins)
             way = made.way
             counter.begin(made.plan)
             try:
@@ -121,8 +121,8 @@ class ImageBuilder:
             except IgnorePatternError as error:  # BuildKit hands the ignore file's patterns back unread
                 raise UserError(_ignore_failure(look.snapshot, error)) from error
             except SolveFailed as error:
-                if made.plan.pins and not looked_up and fetches(error.step):
-                    looked_up = True  # its registry may have lost this digest since
+                if made.plan.pins and fetches(error.step):
+                    pins = False  # the digest may be gone from its registry, or that gives images by tag only
                     self._bases.forget()
                     continue
                 failed = _failed(recipe, made, error, touched=counter.touched)

@@ -39,13 +39,16 @@ class Texts:
         self._service, self._bases, self._link, self._observer = service, bases, link, observer
         self._told: set[str] = set()
 
-    async def make(self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way) -> Text:
+    async def make(
+        self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way, *, pins: bool = True
+    ) -> Text:
         """The text to build from; raises EngineUnavailable, and UserError for a registry that is silent.
 
+        `pins`: with bases by digest, where that saves a lookup.
         What this program cannot read, or fails on, is left to the engine: it may be newer or wiser.
         """
         try:
-            return await self._make(recipe, text, snapshot, way)
+            return await self._make(recipe, text, snapshot, way, pins=pins)
         except DockerfileError as error:
             return Text(Accelerated(text), Way.PLAIN, error)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -53,7 +56,7 @@ class Texts:
             self._observer.notify(InternalError(service=self._service, where="acceleration", traceback=trace))
             return Text(Accelerated(text), Way.PLAIN)
 
-    async def _make(self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way) -> Text:
+    async def _make(self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way, *, pins: bool) -> Text:
         wanted = dockerfiles.base_images(dockerfiles.parse(text), recipe.build_args, recipe.target)
         # An engine with the containerd store takes 12 ms for each.
         bases = await asyncio.gather(*(self._base(name, recipe.platform) for name in wanted))
@@ -61,7 +64,8 @@ class Texts:
         configs = {name: base.config for name, base in found.items()}
         networks = way is Way.OFFLINE and await self._link.knows_networks()
         plan = accelerated(recipe, text, snapshot, configs, way=way, engine_knows_networks=networks)
-        plan = pinned(recipe, plan, found)
+        if pins:
+            plan = pinned(recipe, plan, found)
         if not plan.changes:
             return Text(plan, Way.PLAIN)
         if plan.without_dwarf:

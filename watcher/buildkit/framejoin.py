@@ -7,6 +7,9 @@ only, so frames that arrived together and say nothing but data can be handed on 
 
 from __future__ import annotations
 
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What a client's side of a connection begins with (RFC 9113 section 3.4)."""
+
 _HEADER = 9  # length (3 bytes), type, flags, stream (4): RFC 9113 section 4.1
 _PLAIN_DATA = b"\0\0"  # type DATA, no flags: neither padded nor the last of its stream
 

@@ -30,10 +30,9 @@ from h2.settings import SettingCodes, Settings
 
 from watcher.buildkit.bytestream import ByteStream
 from watcher.buildkit.errors import BuildkitError, ConnectError, ProtocolError
-from watcher.buildkit.framejoin import FrameJoiner
+from watcher.buildkit.framejoin import PREFACE, FrameJoiner
 from watcher.buildkit.http2stream import Http2Stream
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"  # what a client begins with (RFC 9113 section 3.4)
 # Bytes that the peer may send before any are taken: enough to keep it busy, and memory stays bounded.
 _STREAM_WINDOW = 4 * 1024 * 1024
 _CONNECTION_WINDOW = 16 * 1024 * 1024
@@ -66,7 +65,7 @@ class Http2Connection:
             validate_outbound_headers=False,
         )
         self._h2 = H2Connection(config)
-        preface = 0 if accept is None else len(_PREFACE)
+        preface = 0 if accept is None else len(PREFACE)
         self._joiner = FrameJoiner(preface=preface, largest=_LARGEST_FRAME)
         self._streams: dict[int, Http2Stream] = {}
         self._unsent = 0

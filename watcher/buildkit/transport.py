@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 
 from watcher.buildkit.bytestream import ByteStream, SocketStream
 from watcher.buildkit.errors import ConnectError
+from watcher.buildkit.framejoin import PREFACE
 
 # The client preface with an empty SETTINGS frame (RFC 9113 section 3.4), sent only to see how a server
 # reacts.
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+_GREETING = PREFACE + b"\0\0\0\4\0\0\0\0\0"
 _FRAME_HEADER = 9
 _SETTINGS = 4
 _PORT = 2375
@@ -112,7 +113,7 @@ async def _takes_http2_at_once(address: Address, tls: ssl.SSLContext | None) -> 
         agreed = encryption.selected_alpn_protocol() if encryption is not None else None
         if agreed is not None:
             return bool(agreed == "h2")
-        writer.write(_PREFACE)
+        writer.write(_GREETING)
         answer = await reader.readexactly(_FRAME_HEADER)
         return answer[3] == _SETTINGS and not answer.startswith(b"HTTP/")
     except (asyncio.IncompleteReadError, ConnectionResetError):

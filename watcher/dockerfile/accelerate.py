@@ -25,10 +25,10 @@ from watcher.dockerfile.frontend import abilities
 from watcher.dockerfile.golang import GoCall, Reading, Use
 from watcher.dockerfile.model import Dockerfile
 from watcher.dockerfile.network import needs_no_network
-from watcher.dockerfile.notes import LineChange, LineNote
+from watcher.dockerfile.notes import LineChange, LineNote, line_changes
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.program import Program, put_in_place
-from watcher.dockerfile.source import Edit, apply, line_of
+from watcher.dockerfile.source import Edit, apply
 from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import ImageConfig, Step
 
@@ -251,14 +251,7 @@ class _Work:
 
     def result(self) -> Accelerated:
         after = apply(self.text, tuple(self.edits))
-        old, new = self.text.split("\n"), after.split("\n")
-        reasons: dict[int, list[str]] = {}
-        for edit in sorted(self.edits, key=lambda one: one.start):
-            reasons.setdefault(line_of(self.text, edit.start), []).append(edit.reason)
-        changes = tuple(
-            LineChange(line, old[line - 1].rstrip("\r"), new[line - 1].rstrip("\r"), tuple(why))
-            for line, why in sorted(reasons.items())
-        )
+        changes = line_changes(self.text, after, self.edits)
         notes = tuple(note for _, note in sorted(self.notes.items()))
         offline, stripped = tuple(sorted(self.offline)), tuple(sorted(self.stripped))
         return Accelerated(after, changes, notes, offline, stripped, tuple(self.programs))

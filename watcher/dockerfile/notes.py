@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from watcher.dockerfile.source import Edit, line_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +25,15 @@ class LineNote:
     line: int
     text: str
     reason: str
+
+
+def line_changes(before: str, after: str, edits: Iterable[Edit]) -> tuple[LineChange, ...]:
+    """The lines in which `edits` turned `before` into `after`; there are as many lines in both."""
+    old, new = before.split("\n"), after.split("\n")
+    reasons: dict[int, list[str]] = {}
+    for edit in sorted(edits, key=lambda one: one.start):
+        reasons.setdefault(line_of(before, edit.start), []).append(edit.reason)
+    return tuple(
+        LineChange(line, old[line - 1].rstrip("\r"), new[line - 1].rstrip("\r"), tuple(why))
+        for line, why in reasons.items()
+    )

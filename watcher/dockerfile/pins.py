@@ -12,9 +12,9 @@ from dataclasses import replace
 
 from watcher.dockerfile.accelerate import Accelerated
 from watcher.dockerfile.model import Instruction, Stage
-from watcher.dockerfile.notes import LineChange
+from watcher.dockerfile.notes import line_changes
 from watcher.dockerfile.parse import parse
-from watcher.dockerfile.source import Edit, apply, line_of
+from watcher.dockerfile.source import Edit, apply
 from watcher.dockerfile.stages import Graph
 
 _WHY = "the image is not at the engine by name; by its digest its registry is not asked in every build"
@@ -41,21 +41,15 @@ def pin(
     if not edits:
         return plan
     text = apply(plan.text, edits)
-    before, after = plan.text.split("\n"), text.split("\n")
-    pins = tuple(
-        LineChange(line, before[line - 1].rstrip("\r"), after[line - 1].rstrip("\r"), (_WHY,))
-        for line in sorted({line_of(plan.text, edit.start) for edit in edits})
-    )
-    return replace(plan, text=text, pins=pins)
+    return replace(plan, text=text, pins=line_changes(plan.text, text, edits))
 
 
 def _edits(graph: Graph, stage: Stage, digests: Mapping[str, str]) -> Iterator[Edit]:
     image, text = graph.bases[stage.index].image, graph.dockerfile.text
     start = stage.head.body.offset(0)
     stop = start + len(stage.base)
-    if (
-        image is not None and image in digests and text[start:stop] == stage.base
-    ):  # not where it goes over lines
+    over_lines = text[start:stop] != stage.base
+    if image is not None and image in digests and not over_lines:
         yield Edit(start, stop, f"{image}@{digests[image]}", _WHY)
     for one, base in graph.reads(stage):
         if base.image is not None and base.image in digests and (place := _from(one, text)):

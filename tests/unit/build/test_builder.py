@@ -368,12 +368,16 @@ async def test_such_a_base_is_named_by_digest_so_that_no_build_asks_its_registry
     assert bench.link.texts[2].startswith("FROM own/base AS builder\n")
 
 
-async def test_a_digest_that_is_gone_is_looked_up_again_at_once(bench: Bench) -> None:
+async def test_a_digest_that_cannot_be_fetched_is_built_by_tag_at_once(bench: Bench) -> None:
     on_a_base(bench)
     gone = fails(reason="not found")
     bench.link.answers = [lambda request, _, tell: gone(request, "[builder 1/4] FROM own/base", tell)]
     await bench.save()
     assert bench.link.ways == ["accelerated", "accelerated"]
+    by_digest, by_tag = bench.link.texts
+    assert by_tag == by_digest.replace(f"@{DIGEST}", "") != by_digest
+    await bench.save()
+    assert DIGEST in bench.link.texts[2]
     assert bench.link.resolved.count(FULL) == 2
 
 
