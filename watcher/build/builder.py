@@ -114,7 +114,13 @@ class ImageBuilder:
             counter.begin(made.plan)
             try:
                 image = await self._solve(
-                    recipe, look.snapshot, made.plan.text, counter, names=names, target=recipe.target
+                    recipe,
+                    look.snapshot,
+                    made.plan.text,
+                    counter,
+                    names=names,
+                    target=recipe.target,
+                    cut_off=made.plan.cut_off,
                 )
             except ContextChanged as error:
                 raise Superseded(str(error)) from error
@@ -192,7 +198,7 @@ class ImageBuilder:
         plan = await self._plan_again(look, text) if text is not None else None
         if plan is None or not plan.programs or self.recipe.no_cache:
             return False
-        keeping = dockerfiles.keeping(plan.text, plan.programs)
+        keeping = replace(plan, text=dockerfiles.keeping(plan.text, plan.programs))
         return await self._solve_idle(look, keeping, dockerfiles.KEEPING, names=()) is not None
 
     async def export_builder(self, look: Look[Snapshot]) -> str | None:
@@ -205,7 +211,7 @@ class ImageBuilder:
         if plan is None:
             return None
         names = (full_reference(self.recipe.builder_tag),)
-        image = await self._solve_idle(look, plan.text, stage, names=names)
+        image = await self._solve_idle(look, plan, stage, names=names)
         if image is not None:
             await self.tell_size("builder", look.revision, image)
         return image
@@ -221,17 +227,18 @@ class ImageBuilder:
             return None
 
     async def _solve_idle(
-        self, look: Look[Snapshot], text: str, stage: str, *, names: tuple[str, ...]
+        self, look: Look[Snapshot], plan: Accelerated, stage: str, *, names: tuple[str, ...]
     ) -> str | None:
         """Build a stage of what was built; None when the tree moved on, then the next good deploy does it."""
         with contextlib.suppress(SolveFailed, ContextChanged, IgnorePatternError, UserError):
             return await self._solve(
                 self.recipe,
                 look.snapshot,
-                text,
+                plan.text,
                 lambda _: None,
                 names=names,
                 target=stage,
+                cut_off=plan.cut_off,
                 kind=labels.BUILDER,
             )
         return None
@@ -264,6 +271,7 @@ class ImageBuilder:
         *,
         names: tuple[str, ...],
         target: str | None,
+        cut_off: tuple[int, ...] = (),
         kind: str = labels.FINAL,
     ) -> str:
         filename = posixpath.basename(recipe.dockerfile)
@@ -282,6 +290,7 @@ class ImageBuilder:
             no_cache=recipe.no_cache,
             frontend_attrs=recipe.frontend_attrs,
             network=recipe.network,
+            without_network=cut_off,
             names=names,
             exporter="moby" if names else "",
             exporter_attrs=_NOT_COMPRESSED if kind == labels.FINAL else {},

@@ -66,7 +66,7 @@ class Texts:
         plan = accelerated(recipe, text, snapshot, configs, way=way, engine_knows_networks=networks)
         if pins:
             plan = pinned(recipe, plan, found)
-        if not plan.changes:
+        if not plan.changes and not plan.cut_off:
             return Text(plan, Way.PLAIN)
         if plan.without_dwarf:
             lines = ", ".join(str(line) for line in plan.without_dwarf)

@@ -1,9 +1,8 @@
 """The configuration of an image that BuildKit builds on, without building.
 
 The call is the gateway's (moby/buildkit, frontend/gateway/pb/gateway.proto, `LLBBridge.ResolveImageConfig`),
-which a build may make while it runs. A build with neither a frontend nor a definition is one that its client
-directs (solver/llbsolver/solver.go, `Solve`): it is begun for the call, which names it in its metadata
-(client/buildid), and cancelled after it.
+which a build may make while it runs. A build that its client directs (see `directed`) is begun for it, and
+cancelled after it.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
+from watcher.buildkit.directed import BUILD_ID, SOLVE
 from watcher.buildkit.errors import ProtocolError, RpcError, SolveFailed
 from watcher.buildkit.grpc import Channel
 from watcher.buildkit.messages.control_pb2 import SolveRequest
@@ -23,9 +23,7 @@ from watcher.buildkit.messages.gateway_pb2 import ResolveImageConfigRequest, Res
 from watcher.buildkit.messages.worker_pb2 import Platform
 from watcher.buildkit.session import CredentialsFor, Session, SessionDialer, registry_logins
 
-_SOLVE = "/moby.buildkit.v1.Control/Solve"
 _RESOLVE = "/moby.buildkit.v1.frontend.LLBBridge/ResolveImageConfig"
-_BUILD_ID = "buildkit-controlapi-buildid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,8 @@ async def resolve(
         Ref=reference, Platform=_platform(platform), ResolveMode=resolve_mode
     ).SerializeToString()
     serving = asyncio.create_task(session.run(channel, dial))
-    solving = asyncio.create_task(channel.unary(_SOLVE, begin))
-    asking = asyncio.create_task(channel.unary(_RESOLVE, ask, [(_BUILD_ID, ref)]))
+    solving = asyncio.create_task(channel.unary(SOLVE, begin))
+    asking = asyncio.create_task(channel.unary(_RESOLVE, ask, [(BUILD_ID, ref)]))
     tasks = (serving, solving, asking)
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

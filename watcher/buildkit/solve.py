@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from watcher.buildkit import filesync
+from watcher.buildkit import directed, filesync
 from watcher.buildkit.errors import BuildkitError, RpcError, SolveFailed
 from watcher.buildkit.grpc import Channel, frame
 from watcher.buildkit.messages.control_pb2 import (
@@ -33,7 +33,6 @@ from watcher.buildkit.session import (
 from watcher.buildkit.sources import ContextSource
 from watcher.buildkit.sshagent import ssh_agents
 
-_SOLVE = "/moby.buildkit.v1.Control/Solve"
 _STATUS = "/moby.buildkit.v1.Control/Status"
 
 # Seconds that the rest may take once the result, or the end of the session, is there; milliseconds are
@@ -67,8 +66,9 @@ class SolveRequest:
 
     `image_resolve_mode` `local` does not ask a registry for a base image that is here; `default` and `pull`
     do. `network` is the network of every RUN: `none`, `host` (needs `entitlements=("network.host",)`) or
-    empty. `ssh` are the sockets of SSH agents by id, for `RUN --mount=type=ssh`. `frontend_attrs` are passed
-    on as they are and win over everything else.
+    empty. `without_network` are the lines where those RUN begin that get none in any case: every BuildKit can
+    do that, while not every frontend takes `RUN --network=none`. `ssh` are the sockets of SSH agents by id,
+    for `RUN --mount=type=ssh`. `frontend_attrs` are passed on as they are and win over everything else.
     """
 
     context: ContextSource
@@ -83,6 +83,7 @@ class SolveRequest:
     image_resolve_mode: str = "local"
     add_hosts: Mapping[str, str] = field(default_factory=dict)
     network: str = ""
+    without_network: tuple[int, ...] = ()
     frontend_attrs: Mapping[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     exporter: str = "moby"
@@ -195,7 +196,12 @@ class _Run:
         session = asyncio.create_task(self._session.run(self._channel, self._dial))
         status = asyncio.create_task(self._follow())
         message = self._request.message(self._ref, self._session.id)
-        solving = asyncio.create_task(self._channel.unary(_SOLVE, message))
+        lines = self._request.without_network
+        solving = asyncio.create_task(
+            directed.solve(self._channel, message, lines)
+            if lines
+            else self._channel.unary(directed.SOLVE, message)
+        )
         try:
             await self._wait(solving, session, status)
             await asyncio.wait((status,), timeout=_REST if self._progress.began else _FIRST_PROGRESS)

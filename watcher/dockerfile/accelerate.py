@@ -50,7 +50,8 @@ class Accelerated:
     `without_network`: the lines whose step was given no network; when such a build fails, build again from
     an acceleration with `compile_without_network=False`. `without_dwarf`: the lines whose program a debugger
     finds no symbols in. `programs`: what `keeping` can keep for the next build, where it is looked for.
-    `pins`: the lines that `pin` changed besides.
+    `pins`: the lines that `pin` changed besides. `cut_off`: those of `without_network` that the text says
+    nothing of, because the frontend would not understand it: whoever builds has to see to it.
     """
 
     text: str
@@ -60,6 +61,7 @@ class Accelerated:
     without_dwarf: tuple[int, ...] = ()
     programs: tuple[Program, ...] = ()
     pins: tuple[LineChange, ...] = ()
+    cut_off: tuple[int, ...] = ()
 
     @property
     def every_change(self) -> tuple[LineChange, ...]:
@@ -74,6 +76,7 @@ class Options:
     level: Level
     scope: str
     without_network: bool
+    says_so: bool
     c_inputs: str | None
     gogc: str
     keep_programs: bool
@@ -99,10 +102,10 @@ def accelerate(
     `bases` has what is known of each of `base_images()`. `cache_scope` names the project: caches with
     different scopes are never shared. `compile_without_network` is the caller's word that the last build
     downloaded every module, `engine_knows_networks` that the frontend which the engine has built in, taken
-    where there is no `# syntax`, knows `RUN --network`. `c_inputs` is a digest over the
-    paths and contents of the tree's `c_files`, "" when there are none: it counts where cgo may be on, and
-    None (not told) leaves the build cache out there. `gogc` is what the compiler gets ("" for nothing).
-    `keep_programs` has what was linked looked for where `keeping` keeps it, see `program.py`.
+    where there is no `# syntax`, knows `RUN --network`: if not, such lines are in `cut_off`. `c_inputs` is a
+    digest over the paths and contents of the tree's `c_files`, "" when there are none: it counts where cgo
+    may be on, and None (not told) leaves the build cache out there. `gogc` is what the compiler gets ("" for
+    nothing). `keep_programs` has what was linked looked for where `keeping` keeps it, see `program.py`.
     `go test` may answer from the build cache, as it does outside a container.
 
     Build other targets of the same file (the builder stage's image) from the same result: the text depends
@@ -117,9 +120,8 @@ def accelerate(
         return Accelerated(text, left_alone=(LineNote(1, f"# syntax={dockerfile.syntax}", note),))
     graph = Graph(dockerfile, build_args, platform)
     networks = engine_knows_networks if able.network is None else able.network
-    options = Options(
-        level, _plain(cache_scope), compile_without_network and networks, c_inputs, gogc, keep_programs
-    )
+    offline = compile_without_network and able.network is not False
+    options = Options(level, _plain(cache_scope), offline, networks, c_inputs, gogc, keep_programs)
     work = _Work(dockerfile, options)
     for family in families(graph, build_args, bases, target):
         work.family(family)
@@ -190,7 +192,8 @@ class _Work:
         there = bool(modules) or family.has_modules(step)
         if self.options.without_network and there and needs_no_network(step, reading):
             why = "a compile step whose modules are there needs no network, and setting one up takes time"
-            self.edits.append(_flag(step, "--network=none", why))
+            if self.options.says_so:
+                self.edits.append(_flag(step, "--network=none", why))
             self.offline.append(step.one.line)
 
     def _build_cache(self, family: Family, step: Step, reading: Reading) -> tuple[str | None, str | None]:
@@ -254,7 +257,8 @@ class _Work:
         changes = line_changes(self.text, after, self.edits)
         notes = tuple(note for _, note in sorted(self.notes.items()))
         offline, stripped = tuple(sorted(self.offline)), tuple(sorted(self.stripped))
-        return Accelerated(after, changes, notes, offline, stripped, tuple(self.programs))
+        cut_off = () if self.options.says_so else offline
+        return Accelerated(after, changes, notes, offline, stripped, tuple(self.programs), cut_off=cut_off)
 
 
 @dataclass(frozen=True, slots=True)
