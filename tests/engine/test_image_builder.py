@@ -6,9 +6,11 @@ All tests are builds of one project, so that the standard library is compiled on
 from __future__ import annotations
 
 import asyncio
+import io
 import os
+import tarfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import docker
@@ -68,17 +70,17 @@ class Bench:
     def write(self, name: str, text: str) -> None:
         (self.root / name).write_text(text)
 
-    async def save(self, text: str) -> str:
+    async def save(self, text: str, *, forced: bool = False) -> str:
         """Save main.go and build; the image. `events` are then those of this build."""
         self.write("main.go", text)
-        return await self.build()
+        return await self.build(forced=forced)
 
-    async def build(self) -> str:
+    async def build(self, *, forced: bool = False) -> str:
         """Build what is there; the image. `events` are then those of this build, `look` is what it built."""
         self.events.clear()
         snapshot = Tree(self.root).take()
         self.look = Look(revision(snapshot, {}), snapshot, 0.0)
-        return (await self.builder.build(self.look, forced=False)).image
+        return (await self.builder.build(self.look, forced=forced)).image
 
     @property
     def compiled(self) -> list[bool]:
@@ -94,6 +96,12 @@ class Bench:
         """Whether the compile step, whose go has `-x`, ran the linker."""
         printed = [event.text for event in self.events if isinstance(event, observe.StepOutput)]
         return "/link -o" in "".join(printed)
+
+    @property
+    def read(self) -> bool:
+        """Whether BuildKit's frontend read the Dockerfile."""
+        finished = [event.name for event in self.events if isinstance(event, observe.StepFinished)]
+        return any("load build definition" in name for name in finished)
 
     @property
     def notices(self) -> str:
@@ -204,3 +212,51 @@ async def test_nothing_is_kept_of_a_file_that_is_built_as_it_is(bench: Bench):
     bench.write("Dockerfile", DOCKERFILE.format(name=NAME).replace("go build", "true; go build"))
     await bench.save(ALONE.format("plain"))
     assert not await bench.builder.keep_programs(bench.look)
+
+
+@pytest.fixture
+def base(bench: Bench) -> Iterator[Callable[[str], None]]:
+    """A base image that is made anew with another value of the variable WHICH."""
+    client = docker.DockerClient(base_url=ENGINE)
+    name = f"{NAME}-base:latest"
+
+    def make(value: str) -> None:
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as made:
+            made.addfile(tarfile.TarInfo("empty"))
+        archive.seek(0)
+        client.api.import_image_from_data(
+            archive.getvalue(),
+            repository=name.partition(":")[0],
+            tag="latest",
+            changes=[f"ENV WHICH={value}"],
+        )
+
+    yield make
+    remove_images(f"{NAME}-base")
+    client.close()
+
+
+async def test_a_base_image_that_was_made_anew_is_what_the_next_build_starts_from(
+    bench: Bench, base: Callable[[str], None]
+) -> None:
+    """Although the Dockerfile is not read again while nothing but the tree changes."""
+    bench.write("Dockerfile", f"FROM {NAME}-base\nCOPY main.go /\n")
+    seen = []
+    for number, value in enumerate(("one", None, "two", None)):
+        if value:
+            base(value)
+        image = await bench.save(ALONE.format(number))
+        config = await bench.engine.image(image)
+        assert config
+        seen.append((config.env["WHICH"], bench.read))
+    assert seen == [("one", True), ("one", False), ("two", True), ("two", False)]
+
+
+async def test_a_rebuild_reads_the_dockerfile_again(bench: Bench) -> None:
+    bench.write("Dockerfile", "FROM scratch\nCOPY main.go /\n")
+    seen = []
+    for forced in (False, False, True, False):
+        await bench.save(ALONE.format(f"rebuilt {len(seen)}"), forced=forced)
+        seen.append(bench.read)
+    assert seen == [True, False, True, False]

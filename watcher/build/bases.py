@@ -89,6 +89,7 @@ class Bases:
         """`credentials` is asked in the event loop for what gives logins in a thread of BuildKit's client."""
         self._engine, self._link, self._credentials = engine, link, credentials
         self._answers: dict[tuple[str, str], tuple[float, BaseImage]] = {}
+        self.age = 0  # changes when everything is to be asked for anew
 
     async def find(self, name: str, platform: str = "") -> BaseImage:
         """The image that `FROM name` means. Raises EngineUnavailable.
@@ -123,6 +124,7 @@ class Bases:
     def forget(self) -> None:
         """Ask for everything anew: somebody wants to start over, or an image is gone from its registry."""
         self._answers.clear()
+        self.age += 1
 
     async def try_to_find(self, name: str, platform: str = "") -> BaseImage:
         """The same; whatever goes wrong is a `problem`."""

@@ -121,6 +121,7 @@ class ImageBuilder:
                     names=names,
                     target=recipe.target,
                     cut_off=made.plan.cut_off,
+                    made_from=made.made_from,
                 )
             except ContextChanged as error:
                 raise Superseded(str(error)) from error
@@ -272,6 +273,7 @@ class ImageBuilder:
         names: tuple[str, ...],
         target: str | None,
         cut_off: tuple[int, ...] = (),
+        made_from: str = "",
         kind: str = labels.FINAL,
     ) -> str:
         filename = posixpath.basename(recipe.dockerfile)
@@ -291,6 +293,7 @@ class ImageBuilder:
             frontend_attrs=recipe.frontend_attrs,
             network=recipe.network,
             without_network=cut_off,
+            made_from=made_from,
             names=names,
             exporter="moby" if names else "",
             exporter_attrs=_NOT_COMPRESSED if kind == labels.FINAL else {},

@@ -25,11 +25,15 @@ _MODULE_FILES = ("go.mod", "go.sum", "go.work", "go.work.sum", "vendor/modules.t
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What is built: the text and what differs in it, the way that this came to, why it was not read."""
+    """What is built: the text and what differs in it, the way that this came to, why it was not read.
+
+    `made_from` is all that BuildKit's frontend reads for it beside what a recipe says; empty: not known.
+    """
 
     plan: Accelerated
     way: Way
     unread: DockerfileError | None = None
+    made_from: str = ""
 
 
 class Texts:
@@ -57,7 +61,8 @@ class Texts:
             return Text(Accelerated(text), Way.PLAIN)
 
     async def _make(self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way, *, pins: bool) -> Text:
-        wanted = dockerfiles.base_images(dockerfiles.parse(text), recipe.build_args, recipe.target)
+        dockerfile = dockerfiles.parse(text)
+        wanted = dockerfiles.base_images(dockerfile, recipe.build_args, recipe.target)
         # An engine with the containerd store takes 12 ms for each.
         bases = await asyncio.gather(*(self._base(name, recipe.platform) for name in wanted))
         found = dict(zip(wanted, bases, strict=True))
@@ -66,13 +71,15 @@ class Texts:
         plan = accelerated(recipe, text, snapshot, configs, way=way, engine_knows_networks=networks)
         if pins:
             plan = pinned(recipe, plan, found)
+        known = "" if dockerfile.syntax else made_from(recipe, plan, snapshot, found, age=self._bases.age)
         if not plan.changes and not plan.cut_off:
-            return Text(plan, Way.PLAIN)
+            return Text(plan, Way.PLAIN, made_from=known)
         if plan.without_dwarf:
             lines = ", ".join(str(line) for line in plan.without_dwarf)
             text = f"build.accelerate is fast: {recipe.dockerfile} line {lines} links without DWARF"
             self.tell_once("info", f"{text}, so a debugger finds no symbols")
-        return Text(plan, Way.OFFLINE if plan.without_network else Way.ACCELERATED)
+        way = Way.OFFLINE if plan.without_network else Way.ACCELERATED
+        return Text(plan, way, made_from=known)
 
     async def _base(self, name: str, platform: str) -> BaseImage:
         """What is known of a base image; tells of stand-ins and of pulls, once each."""
@@ -126,6 +133,27 @@ def pinned(recipe: Recipe, plan: Accelerated, bases: Mapping[str, BaseImage]) ->
         return plan
     digests = {name: base.digest for name, base in bases.items()}
     return dockerfiles.pin(plan, digests, build_args=recipe.build_args, target=recipe.target)
+
+
+def made_from(
+    recipe: Recipe, plan: Accelerated, snapshot: Snapshot, bases: Mapping[str, BaseImage], *, age: int
+) -> str:
+    """A digest over what BuildKit's own frontend reads to build `plan`, beside what the recipe says.
+
+    `age` is that of the bases. Empty where that is not all here: a registry or another frontend is asked.
+    """
+    attrs = recipe.frontend_attrs
+    elsewhere = "image-resolve-mode" in attrs or any(name.startswith("context:") for name in attrs)
+    if elsewhere or "BUILDKIT_SYNTAX" in recipe.build_args:
+        return ""
+    parts = [("text", plan.text.encode("utf-8", "surrogateescape")), (f"age {age}", b"")]
+    if snapshot.ignore_file:
+        parts.append((f"ignore {snapshot.ignore_file[0]}", snapshot.ignore_file[1]))
+    for name, base in bases.items():
+        if base.config is None or not (base.here or (base.digest and base.digest in plan.text)):
+            return ""
+        parts.append((f"base {name}", base.config.id.encode()))
+    return _digest(parts)
 
 
 def written(recipe: Recipe, snapshot: Snapshot) -> str | None:

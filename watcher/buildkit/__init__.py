@@ -13,7 +13,7 @@
 It speaks with the API socket of Docker Engine 20.10 and newer and with a standalone buildkitd, and imports
 nothing of the rest of this project. The parts, from the wire up: `bytestream`, `transport`, `http2`
 (`framejoin`, `http2stream`), `grpc`; `messages`; `patterns`, `sources`, `selection`, `packets`, `filesync`;
-`session`; `progress`, `solve`, `imageconfig`, `client`.
+`session`; `progress`, `definition`, `directed`, `solve`, `imageconfig`, `client`.
 """
 
 from watcher.buildkit.client import Client

@@ -21,18 +21,17 @@ from watcher.buildkit.messages.control_pb2 import (
     PruneRequest,
     UsageRecord,
 )
-from watcher.buildkit.packets import StatPackets
 from watcher.buildkit.progress import Progress
 from watcher.buildkit.records import CacheRecord, Worker, cache_record, worker
 from watcher.buildkit.session import CredentialsFor, SessionDialer
-from watcher.buildkit.solve import SolveRequest, SolveResult
+from watcher.buildkit.solve import Remembered, SolveRequest, SolveResult
 
 _LIST_WORKERS = "/moby.buildkit.v1.Control/ListWorkers"
 _DISK_USAGE = "/moby.buildkit.v1.Control/DiskUsage"
 _PRUNE = "/moby.buildkit.v1.Control/Prune"
 
 _WORKER_THREADS = 4
-# Contexts whose STAT packets are kept for the next build.
+# Contexts of which is remembered what their next build can use.
 _KEPT_CONTEXTS = 16
 
 
@@ -51,7 +50,7 @@ class Client:
         self._channel = channel
         self._dial = dial
         self._workers = ThreadPoolExecutor(_WORKER_THREADS, thread_name_prefix="buildkit")
-        self._packets: OrderedDict[str, StatPackets] = OrderedDict()
+        self._contexts: OrderedDict[str, Remembered] = OrderedDict()
 
     @classmethod
     async def connect(
@@ -118,8 +117,8 @@ class Client:
         `ConnectError` if the connection is lost. Cancelling stops the build at once; the connection stays
         usable.
         """
-        packets = self._stat_packets(request.shared_key)
-        means = solve.Means(self._channel, self._dial, packets, self._workers)
+        remembered = self._remembered(request.shared_key)
+        means = solve.Means(self._channel, self._dial, remembered, self._workers)
         return await solve.solve(means, request, on_progress)
 
     async def resolve_image(
@@ -187,9 +186,9 @@ class Client:
                 removed += (cache_record(UsageRecord.FromString(data)) for data in batch)
         return removed
 
-    def _stat_packets(self, shared_key: str) -> StatPackets:
-        packets = self._packets.setdefault(shared_key, StatPackets())
-        self._packets.move_to_end(shared_key)
-        if len(self._packets) > _KEPT_CONTEXTS:
-            self._packets.popitem(last=False)
-        return packets
+    def _remembered(self, shared_key: str) -> Remembered:
+        remembered = self._contexts.setdefault(shared_key, Remembered())
+        self._contexts.move_to_end(shared_key)
+        if len(self._contexts) > _KEPT_CONTEXTS:
+            self._contexts.popitem(last=False)
+        return remembered

@@ -1,7 +1,9 @@
-"""A build that its client directs, so that single steps of a Dockerfile can be run without a network.
+"""A build that its client directs: the frontend is asked by the client, not by the engine.
 
-Frontends older than BuildKit 0.9 do not know `RUN --network`, but every BuildKit knows steps without one.
-What its Dockerfile frontend made is taken back as a definition (LLB), changed and solved in place of it.
+What the frontend made of a Dockerfile is handed to the client as a definition (LLB), so it can be changed:
+single steps are run without a network where the frontend is older than `RUN --network` (BuildKit 0.9), while
+every BuildKit knows steps without one. And it can be kept: the next build of the same Dockerfile begins with
+its first step.
 
 The calls are the gateway's (moby/buildkit, frontend/gateway/pb/gateway.proto, `LLBBridge.Solve` and
 `Return`). A build with neither a frontend nor a definition is directed by its client
@@ -12,9 +14,10 @@ with what `Return` says.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass
 
+from watcher.buildkit.definition import Made, for_session, without_network
 from watcher.buildkit.errors import RpcError
 from watcher.buildkit.grpc import Channel
 from watcher.buildkit.messages import control_pb2
@@ -26,7 +29,6 @@ from watcher.buildkit.messages.gateway_pb2 import (
     SolveResponse,
     Status,
 )
-from watcher.buildkit.messages.llb_pb2 import NONE, Definition, Op
 
 SOLVE = "/moby.buildkit.v1.Control/Solve"
 BUILD_ID = "buildkit-controlapi-buildid"
@@ -35,17 +37,37 @@ _BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge"
 _REST = 3.0
 
 
-async def solve(channel: Channel, message: bytes, lines: Collection[int]) -> bytes:
-    """Build what `message`, a `Control.SolveRequest`, asks for; the steps of these lines get no network.
+@dataclass(slots=True)
+class Shelf:
+    """Where what a frontend made is kept between builds."""
 
-    Returns and raises what the call `Control.Solve` does. A line is where an instruction begins.
+    made: Made | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """How a build differs from what its frontend would have made of it.
+
+    `lines` are where the instructions begin whose steps get no network. What was made is kept on `shelf` for
+    builds with an equal `key`; None: it is not kept.
+    """
+
+    lines: Collection[int]
+    shelf: Shelf
+    key: Hashable | None
+
+
+async def solve(channel: Channel, message: bytes, direction: Direction) -> bytes:
+    """Build what `message`, a `Control.SolveRequest`, asks for.
+
+    Returns and raises what `Control.Solve` does.
     """
     asked = control_pb2.SolveRequest.FromString(message)
     directed = control_pb2.SolveRequest.FromString(message)
     directed.ClearField("Frontend")
     directed.ClearField("FrontendAttrs")
     solving = asyncio.create_task(channel.unary(SOLVE, directed.SerializeToString()))
-    directing = asyncio.create_task(_direct(channel, asked, lines))
+    directing = asyncio.create_task(_direct(channel, asked, direction))
     try:
         await asyncio.wait((solving, directing), return_when=asyncio.FIRST_COMPLETED)
         if not solving.done() and directing.exception():
@@ -64,9 +86,7 @@ async def solve(channel: Channel, message: bytes, lines: Collection[int]) -> byt
         await asyncio.gather(solving, directing, return_exceptions=True)
 
 
-async def _direct(
-    channel: Channel, asked: control_pb2.SolveRequest, lines: Collection[int]
-) -> RpcError | None:
+async def _direct(channel: Channel, asked: control_pb2.SolveRequest, direction: Direction) -> RpcError | None:
     """Have the frontend read the Dockerfile, change what it made, and return that as the build's result.
 
     Returns what the frontend failed with, after ending the build with it.
@@ -78,63 +98,24 @@ async def _direct(
         answer = await channel.unary(f"{_BRIDGE}/Solve", request.SerializeToString(), build)
         return SolveResponse.FromString(answer).result
 
+    # Nothing is built by these calls: a result is built when it is used.
     try:
-        result = await bridge(SolveRequest(Frontend=asked.Frontend, FrontendOpt=asked.FrontendAttrs))
-        changed = without_network(result.ref.definition, lines)
-        if changed is not None:  # nothing was built yet: a result is built when it is used
-            other = await bridge(SolveRequest(Definition=changed))
-            result.ref.CopyFrom(Ref(id=other.ref.id))
+        kept = direction.shelf.made
+        if kept is not None and kept.key == direction.key:
+            again = for_session(kept.definition, asked.Session)
+            result = await bridge(SolveRequest(Definition=again))
+            result = Result(ref=Ref(id=result.ref.id), metadata=kept.metadata)
+        else:
+            result = await bridge(SolveRequest(Frontend=asked.Frontend, FrontendOpt=asked.FrontendAttrs))
+            changed = without_network(result.ref.definition, direction.lines)
+            made = Made(direction.key, changed or result.ref.definition, dict(result.metadata))
+            if direction.key is not None:
+                direction.shelf.made = made if made.lasts else None
+            if changed is not None:
+                other = await bridge(SolveRequest(Definition=changed))
+                result.ref.CopyFrom(Ref(id=other.ref.id))
         returned, failure = ReturnRequest(result=result), None
     except RpcError as error:
         returned, failure = ReturnRequest(error=Status(code=error.code, message=error.message)), error
     await channel.unary(f"{_BRIDGE}/Return", returned.SerializeToString(), build)
     return failure
-
-
-def without_network(definition: Definition, lines: Collection[int]) -> Definition | None:
-    """`definition` with no network for the exec steps of these lines; None if none of them has one.
-
-    Operations name their inputs by the digest of their bytes, and each stands after its inputs
-    (moby/buildkit, client/llb/marshal.go): so all that follow a changed one are changed too. The others keep
-    their bytes, and all keep what is not read here.
-    """
-    wanted = {
-        digest
-        for digest, places in definition.Source.locations.items()
-        for place in places.locations
-        if any(each.start.line in lines for each in place.ranges)
-    }
-    renamed: dict[str, str] = {}
-    cut = False
-    ops: list[bytes] = []
-    for data in definition.ops:
-        digest, op = digest_of(data), Op.FromString(data)
-        touched = False
-        for each in op.inputs:
-            if each.digest in renamed:
-                each.digest = renamed[each.digest]
-                touched = True
-        if digest in wanted and op.HasField("exec") and op.exec.network != NONE:
-            op.exec.network = NONE
-            touched = cut = True
-        if touched:
-            data = op.SerializeToString()  # noqa: PLW2901 - the changed one stands in its place
-            renamed[digest] = digest_of(data)
-        ops.append(data)
-    if not cut:
-        return None
-    changed = Definition.FromString(definition.SerializeToString())
-    changed.ops[:] = ops
-    for old, new in renamed.items():
-        if old in changed.metadata:
-            changed.metadata[new].CopyFrom(changed.metadata[old])
-            del changed.metadata[old]
-        if old in changed.Source.locations:
-            changed.Source.locations[new].CopyFrom(changed.Source.locations[old])
-            del changed.Source.locations[old]
-    return changed
-
-
-def digest_of(data: bytes) -> str:
-    """The name of an operation."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from watcher.buildkit import directed, filesync
+from watcher.buildkit.directed import Direction, Shelf
 from watcher.buildkit.errors import BuildkitError, RpcError, SolveFailed
 from watcher.buildkit.grpc import Channel, frame
 from watcher.buildkit.messages.control_pb2 import (
@@ -69,6 +70,9 @@ class SolveRequest:
     empty. `without_network` are the lines where those RUN begin that get none in any case: every BuildKit can
     do that, while not every frontend takes `RUN --network=none`. `ssh` are the sockets of SSH agents by id,
     for `RUN --mount=type=ssh`. `frontend_attrs` are passed on as they are and win over everything else.
+
+    `made_from`, if not empty, says what the frontend reads that is not said here: the Dockerfile, its ignore
+    file, the ids of base images. As long as that and the rest stay the same, the frontend is not asked again.
     """
 
     context: ContextSource
@@ -84,6 +88,7 @@ class SolveRequest:
     add_hosts: Mapping[str, str] = field(default_factory=dict)
     network: str = ""
     without_network: tuple[int, ...] = ()
+    made_from: str = ""
     frontend_attrs: Mapping[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     exporter: str = "moby"
@@ -111,6 +116,12 @@ class SolveRequest:
         attrs |= {f"build-arg:{name}": value for name, value in self.build_args.items()}
         attrs |= {f"label:{name}": value for name, value in self.labels.items()}
         return attrs | dict(self.frontend_attrs)
+
+    def made_for(self) -> Hashable | None:
+        """What the frontend's work can be used again for; None: for nothing."""
+        if not self.made_from:
+            return None
+        return self.made_from, tuple(sorted(self.frontend().items())), self.without_network
 
     def message(self, ref: str, session: str) -> bytes:
         """The serialized `moby.buildkit.v1.SolveRequest`."""
@@ -143,16 +154,24 @@ class SolveResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Remembered:
+    """What the next build of the same context can use of the ones before."""
+
+    packets: StatPackets = field(default_factory=StatPackets)
+    shelf: Shelf = field(default_factory=Shelf)
+
+
+@dataclass(frozen=True, slots=True)
 class Means:
     """What a client has to build with.
 
-    `dial` opens a connection for a session, if there is a way beside `channel`; `packets` are of the last
+    `dial` opens a connection for a session, if there is a way beside `channel`; `remembered` is of the last
     builds of the same context; `workers` are threads for files and for the caller's functions.
     """
 
     channel: Channel
     dial: SessionDialer | None
-    packets: StatPackets
+    remembered: Remembered
     workers: Executor
 
 
@@ -170,6 +189,7 @@ class _Run:
     def __init__(self, means: Means, request: SolveRequest, on_progress: Callable[[Progress], None]) -> None:
         self._channel = means.channel
         self._dial = means.dial
+        self._shelf = means.remembered.shelf
         self._request = request
         self._on_progress = on_progress
         self._progress = ProgressReader()
@@ -177,7 +197,7 @@ class _Run:
         self._failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._contexts = filesync.FileSync(
             {"context": request.context, "dockerfile": request.dockerfile},
-            packets=means.packets,
+            packets=means.remembered.packets,
             workers=means.workers,
             on_failure=self._failed,
         )
@@ -196,10 +216,10 @@ class _Run:
         session = asyncio.create_task(self._session.run(self._channel, self._dial))
         status = asyncio.create_task(self._follow())
         message = self._request.message(self._ref, self._session.id)
-        lines = self._request.without_network
+        lines, key = self._request.without_network, self._request.made_for()
         solving = asyncio.create_task(
-            directed.solve(self._channel, message, lines)
-            if lines
+            directed.solve(self._channel, message, Direction(lines, self._shelf, key))
+            if lines or key is not None
             else self._channel.unary(directed.SOLVE, message)
         )
         try:
@@ -249,6 +269,8 @@ class _Run:
             response = SolveResponse.FromString(solving.result())
         except RpcError as error:
             step, log = self._progress.failure
+            if not log:  # no step of its own; it may be what the frontend made
+                self._shelf.made = None
             raise SolveFailed(self._reason(error), step=step, log=log) from error
         answer = dict(response.ExporterResponse)
         image = answer.get("containerimage.digest", "")

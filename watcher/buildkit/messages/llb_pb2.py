@@ -24,41 +24,47 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#watcher/buildkit/messages/llb.proto\x12\x02pb\"&\n\x05Input\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\"&\n\x06\x45xecOp\x12\x1c\n\x07network\x18\x03 \x01(\x0e\x32\x0b.pb.NetMode\"9\n\x02Op\x12\x19\n\x06inputs\x18\x01 \x03(\x0b\x32\t.pb.Input\x12\x18\n\x04\x65xec\x18\x02 \x01(\x0b\x32\n.pb.ExecOp\"\x0c\n\nOpMetadata\"+\n\x08Position\x12\x0c\n\x04line\x18\x01 \x01(\x05\x12\x11\n\tcharacter\x18\x02 \x01(\x05\"?\n\x05Range\x12\x1b\n\x05start\x18\x01 \x01(\x0b\x32\x0c.pb.Position\x12\x19\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x0c.pb.Position\":\n\x08Location\x12\x13\n\x0bsourceIndex\x18\x01 \x01(\x05\x12\x19\n\x06ranges\x18\x02 \x03(\x0b\x32\t.pb.Range\",\n\tLocations\x12\x1f\n\tlocations\x18\x01 \x03(\x0b\x32\x0c.pb.Location\"w\n\x06Source\x12,\n\tlocations\x18\x01 \x03(\x0b\x32\x19.pb.Source.LocationsEntry\x1a?\n\x0eLocationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1c\n\x05value\x18\x02 \x01(\x0b\x32\r.pb.Locations:\x02\x38\x01\"\xa6\x01\n\nDefinition\x12\x0b\n\x03ops\x18\x01 \x03(\x0c\x12.\n\x08metadata\x18\x02 \x03(\x0b\x32\x1c.pb.Definition.MetadataEntry\x12\x1a\n\x06Source\x18\x03 \x01(\x0b\x32\n.pb.Source\x1a?\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1d\n\x05value\x18\x02 \x01(\x0b\x32\x0e.pb.OpMetadata:\x02\x38\x01*(\n\x07NetMode\x12\t\n\x05UNSET\x10\x00\x12\x08\n\x04HOST\x10\x01\x12\x08\n\x04NONE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#watcher/buildkit/messages/llb.proto\x12\x02pb\"&\n\x05Input\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\r\n\x05index\x18\x02 \x01(\x03\"&\n\x06\x45xecOp\x12\x1c\n\x07network\x18\x03 \x01(\x0e\x32\x0b.pb.NetMode\"t\n\x08SourceOp\x12\x12\n\nidentifier\x18\x01 \x01(\t\x12&\n\x05\x61ttrs\x18\x02 \x03(\x0b\x32\x17.pb.SourceOp.AttrsEntry\x1a,\n\nAttrsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"W\n\x02Op\x12\x19\n\x06inputs\x18\x01 \x03(\x0b\x32\t.pb.Input\x12\x18\n\x04\x65xec\x18\x02 \x01(\x0b\x32\n.pb.ExecOp\x12\x1c\n\x06source\x18\x03 \x01(\x0b\x32\x0c.pb.SourceOp\"\x0c\n\nOpMetadata\"+\n\x08Position\x12\x0c\n\x04line\x18\x01 \x01(\x05\x12\x11\n\tcharacter\x18\x02 \x01(\x05\"?\n\x05Range\x12\x1b\n\x05start\x18\x01 \x01(\x0b\x32\x0c.pb.Position\x12\x19\n\x03\x65nd\x18\x02 \x01(\x0b\x32\x0c.pb.Position\":\n\x08Location\x12\x13\n\x0bsourceIndex\x18\x01 \x01(\x05\x12\x19\n\x06ranges\x18\x02 \x03(\x0b\x32\t.pb.Range\",\n\tLocations\x12\x1f\n\tlocations\x18\x01 \x03(\x0b\x32\x0c.pb.Location\"w\n\x06Source\x12,\n\tlocations\x18\x01 \x03(\x0b\x32\x19.pb.Source.LocationsEntry\x1a?\n\x0eLocationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1c\n\x05value\x18\x02 \x01(\x0b\x32\r.pb.Locations:\x02\x38\x01\"\xa6\x01\n\nDefinition\x12\x0b\n\x03ops\x18\x01 \x03(\x0c\x12.\n\x08metadata\x18\x02 \x03(\x0b\x32\x1c.pb.Definition.MetadataEntry\x12\x1a\n\x06Source\x18\x03 \x01(\x0b\x32\n.pb.Source\x1a?\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1d\n\x05value\x18\x02 \x01(\x0b\x32\x0e.pb.OpMetadata:\x02\x38\x01*(\n\x07NetMode\x12\t\n\x05UNSET\x10\x00\x12\x08\n\x04HOST\x10\x01\x12\x08\n\x04NONE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'watcher.buildkit.messages.llb_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_SOURCEOP_ATTRSENTRY']._loaded_options = None
+  _globals['_SOURCEOP_ATTRSENTRY']._serialized_options = b'8\001'
   _globals['_SOURCE_LOCATIONSENTRY']._loaded_options = None
   _globals['_SOURCE_LOCATIONSENTRY']._serialized_options = b'8\001'
   _globals['_DEFINITION_METADATAENTRY']._loaded_options = None
   _globals['_DEFINITION_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_NETMODE']._serialized_start=702
-  _globals['_NETMODE']._serialized_end=742
+  _globals['_NETMODE']._serialized_start=850
+  _globals['_NETMODE']._serialized_end=890
   _globals['_INPUT']._serialized_start=43
   _globals['_INPUT']._serialized_end=81
   _globals['_EXECOP']._serialized_start=83
   _globals['_EXECOP']._serialized_end=121
-  _globals['_OP']._serialized_start=123
-  _globals['_OP']._serialized_end=180
-  _globals['_OPMETADATA']._serialized_start=182
-  _globals['_OPMETADATA']._serialized_end=194
-  _globals['_POSITION']._serialized_start=196
-  _globals['_POSITION']._serialized_end=239
-  _globals['_RANGE']._serialized_start=241
-  _globals['_RANGE']._serialized_end=304
-  _globals['_LOCATION']._serialized_start=306
-  _globals['_LOCATION']._serialized_end=364
-  _globals['_LOCATIONS']._serialized_start=366
-  _globals['_LOCATIONS']._serialized_end=410
-  _globals['_SOURCE']._serialized_start=412
-  _globals['_SOURCE']._serialized_end=531
-  _globals['_SOURCE_LOCATIONSENTRY']._serialized_start=468
-  _globals['_SOURCE_LOCATIONSENTRY']._serialized_end=531
-  _globals['_DEFINITION']._serialized_start=534
-  _globals['_DEFINITION']._serialized_end=700
-  _globals['_DEFINITION_METADATAENTRY']._serialized_start=637
-  _globals['_DEFINITION_METADATAENTRY']._serialized_end=700
+  _globals['_SOURCEOP']._serialized_start=123
+  _globals['_SOURCEOP']._serialized_end=239
+  _globals['_SOURCEOP_ATTRSENTRY']._serialized_start=195
+  _globals['_SOURCEOP_ATTRSENTRY']._serialized_end=239
+  _globals['_OP']._serialized_start=241
+  _globals['_OP']._serialized_end=328
+  _globals['_OPMETADATA']._serialized_start=330
+  _globals['_OPMETADATA']._serialized_end=342
+  _globals['_POSITION']._serialized_start=344
+  _globals['_POSITION']._serialized_end=387
+  _globals['_RANGE']._serialized_start=389
+  _globals['_RANGE']._serialized_end=452
+  _globals['_LOCATION']._serialized_start=454
+  _globals['_LOCATION']._serialized_end=512
+  _globals['_LOCATIONS']._serialized_start=514
+  _globals['_LOCATIONS']._serialized_end=558
+  _globals['_SOURCE']._serialized_start=560
+  _globals['_SOURCE']._serialized_end=679
+  _globals['_SOURCE_LOCATIONSENTRY']._serialized_start=616
+  _globals['_SOURCE_LOCATIONSENTRY']._serialized_end=679
+  _globals['_DEFINITION']._serialized_start=682
+  _globals['_DEFINITION']._serialized_end=848
+  _globals['_DEFINITION_METADATAENTRY']._serialized_start=785
+  _globals['_DEFINITION_METADATAENTRY']._serialized_end=848
 # @@protoc_insertion_point(module_scope)

@@ -30,13 +30,30 @@ class ExecOp(_message.Message):
     network: NetMode
     def __init__(self, network: _Optional[_Union[NetMode, str]] = ...) -> None: ...
 
+class SourceOp(_message.Message):
+    __slots__ = ("identifier", "attrs")
+    class AttrsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    IDENTIFIER_FIELD_NUMBER: _ClassVar[int]
+    ATTRS_FIELD_NUMBER: _ClassVar[int]
+    identifier: str
+    attrs: _containers.ScalarMap[str, str]
+    def __init__(self, identifier: _Optional[str] = ..., attrs: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
 class Op(_message.Message):
-    __slots__ = ("inputs", "exec")
+    __slots__ = ("inputs", "exec", "source")
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     EXEC_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
     inputs: _containers.RepeatedCompositeFieldContainer[Input]
     exec: ExecOp
-    def __init__(self, inputs: _Optional[_Iterable[_Union[Input, _Mapping]]] = ..., exec: _Optional[_Union[ExecOp, _Mapping]] = ...) -> None: ...
+    source: SourceOp
+    def __init__(self, inputs: _Optional[_Iterable[_Union[Input, _Mapping]]] = ..., exec: _Optional[_Union[ExecOp, _Mapping]] = ..., source: _Optional[_Union[SourceOp, _Mapping]] = ...) -> None: ...
 
 class OpMetadata(_message.Message):
     __slots__ = ()

@@ -1,0 +1,102 @@
+"""What BuildKit's frontend makes of a Dockerfile, a definition (LLB), and the changes made to it here.
+
+Operations name their inputs by the digest of their bytes, and each stands after its inputs (moby/buildkit,
+client/llb/marshal.go): so all that follow a changed one are changed too. The others keep their bytes, and all
+keep what is not read here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Collection, Hashable, Mapping
+from dataclasses import dataclass
+
+from watcher.buildkit.messages.llb_pb2 import NONE, Definition, Op
+
+# What a source that is read from a client's session carries of it (moby/buildkit, solver/pb/attr.go).
+_SESSIONS = ("local.session", "oci.session")
+_UNIQUE = "local.unique"
+_LASTING = ("docker-image://", "local://")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a frontend made for `key`: a definition, and metadata such as the image's configuration."""
+
+    key: Hashable
+    definition: Definition
+    metadata: Mapping[str, bytes]
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it says the same in another build: not where a frontend looks at what lies elsewhere."""
+        sources = [op.source for op in map(Op.FromString, self.definition.ops) if op.HasField("source")]
+        return bool(sources) and all(each.identifier.startswith(_LASTING) for each in sources)
+
+
+def without_network(definition: Definition, lines: Collection[int]) -> Definition | None:
+    """`definition` with no network for the exec steps of these lines; None if none of them has one."""
+    wanted = {
+        digest
+        for digest, places in definition.Source.locations.items()
+        for place in places.locations
+        if any(each.start.line in lines for each in place.ranges)
+    }
+
+    def cut(digest: str, op: Op) -> bool:
+        if digest not in wanted or not op.HasField("exec") or op.exec.network == NONE:
+            return False
+        op.exec.network = NONE
+        return True
+
+    return _changed(definition, cut)
+
+
+def for_session(definition: Definition, session: str) -> Definition:
+    """`definition` with its contexts read from this session, which makes them sources of their own."""
+
+    def move(_: str, op: Op) -> bool:
+        attrs = op.source.attrs
+        new = {name: session for name in _SESSIONS if name in attrs}
+        if _UNIQUE in attrs:
+            new[_UNIQUE] = secrets.token_hex(16)
+        if new:
+            attrs.update(new)
+        return bool(new)
+
+    return _changed(definition, move) or definition
+
+
+def _changed(definition: Definition, change: Callable[[str, Op], bool]) -> Definition | None:
+    """A copy with operations changed by `change`, which says whether it did; None if none was."""
+    renamed: dict[str, str] = {}
+    ops: list[bytes] = []
+    for data in definition.ops:
+        digest, op = digest_of(data), Op.FromString(data)
+        touched = change(digest, op)
+        for each in op.inputs:
+            if each.digest in renamed:
+                each.digest = renamed[each.digest]
+                touched = True
+        if touched:
+            data = op.SerializeToString()  # noqa: PLW2901 - the changed one stands in its place
+            renamed[digest] = digest_of(data)
+        ops.append(data)
+    if not renamed:
+        return None
+    changed = Definition.FromString(definition.SerializeToString())
+    changed.ops[:] = ops
+    for old, new in renamed.items():
+        if old in changed.metadata:
+            changed.metadata[new].CopyFrom(changed.metadata[old])
+            del changed.metadata[old]
+        if old in changed.Source.locations:
+            changed.Source.locations[new].CopyFrom(changed.Source.locations[old])
+            del changed.Source.locations[old]
+    return changed
+
+
+def digest_of(data: bytes) -> str:
+    """The name of an operation."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
