@@ -11,7 +11,15 @@ from typing import Any
 
 from watcher.build.link import BuildkitLink
 from watcher.build.recipe import full_reference
-from watcher.buildkit import BuildkitError, Credentials, Progress, ResolvedImage, StepFinished, StepStarted
+from watcher.buildkit import (
+    BuildkitError,
+    Credentials,
+    Progress,
+    ResolvedImage,
+    StepFinished,
+    StepStarted,
+    StepStatus,
+)
 from watcher.buildkit.session import CredentialsFor
 from watcher.dockerfile import ImageConfig
 from watcher.engine import Engine, EngineError, Image, Login
@@ -23,6 +31,8 @@ _PATIENCE_AGAIN = 2.0  # the same where it is known what the registry said befor
 _FRESH = 600.0  # seconds that the answer of a registry is not asked for again
 _PULL = re.compile(r"(?:^|\] )(?:FROM|docker-image://)")
 _LOOKUP = re.compile(r"\[internal\] load metadata for (?:docker\.io/(?:library/)?)?(\S+)")
+# The status of a FROM that asks for an image itself: the frontend did not, or what it found was pruned.
+_RESOLVE = re.compile(r"resolve (?:docker\.io/(?:library/)?)?(\S+)")
 
 
 def pulls(step: str) -> bool:
@@ -43,15 +53,20 @@ class Lookups:
 
     def take(self, event: Progress, now: float) -> bool:
         """Follow a build; whether a lookup began or ended (at `now`, seconds of any clock)."""
-        if not isinstance(event, StepStarted | StepFinished):
+        match event:
+            case StepStatus():
+                found, ended = _RESOLVE.fullmatch(event.id), event.done
+            case StepStarted() | StepFinished():
+                found, ended = _LOOKUP.fullmatch(event.step.name), isinstance(event, StepFinished)
+            case _:
+                return False
+        if found is None:
             return False
-        match = _LOOKUP.fullmatch(event.step.name)
-        if match is None:
-            return False
-        if isinstance(event, StepStarted):
-            self._begun.setdefault(event.step.digest, (match[1], now))
+        lookup = f"{event.step.digest} {found[1]}"
+        if ended:
+            self._begun.pop(lookup, None)
         else:
-            self._begun.pop(event.step.digest, None)
+            self._begun.setdefault(lookup, (found[1], now))
         return True
 
     @property

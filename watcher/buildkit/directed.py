@@ -22,6 +22,7 @@ from watcher.buildkit.errors import RpcError
 from watcher.buildkit.grpc import Channel
 from watcher.buildkit.messages import control_pb2
 from watcher.buildkit.messages.gateway_pb2 import (
+    CacheOptionsEntry,
     Ref,
     Result,
     ReturnRequest,
@@ -92,8 +93,10 @@ async def _direct(channel: Channel, asked: control_pb2.SolveRequest, direction: 
     Returns what the frontend failed with, after ending the build with it.
     """
     build = [(BUILD_ID, asked.Ref)]
+    imports = [CacheOptionsEntry(Type=each.Type, Attrs=each.Attrs) for each in asked.Cache.Imports]
 
     async def bridge(request: SolveRequest) -> Result:
+        request.CacheImports.extend(imports)  # those of a build that its client directs are not looked at
         request.allowResultReturn = request.allowResultArrayRef = True
         answer = await channel.unary(f"{_BRIDGE}/Solve", request.SerializeToString(), build)
         return SolveResponse.FromString(answer).result

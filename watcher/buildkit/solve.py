@@ -269,7 +269,7 @@ class _Run:
             response = SolveResponse.FromString(solving.result())
         except RpcError as error:
             step, log = self._progress.failure
-            if not log:  # no step of its own; it may be what the frontend made
+            if not log:  # no command of the Dockerfile says why: what is kept may be at fault
                 self._shelf.made = None
             raise SolveFailed(self._reason(error), step=step, log=log) from error
         answer = dict(response.ExporterResponse)

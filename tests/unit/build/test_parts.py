@@ -65,6 +65,23 @@ def test_only_lookups_of_base_images_are_waited_for_in_impatience() -> None:
     assert looking.until is None
 
 
+def test_a_from_that_asks_for_its_image_itself_is_a_lookup_and_a_pull_is_not() -> None:
+    """As in a build of a Dockerfile that was read before, whose base image was pruned since."""
+    step = parse_step("1", "[a 1/2] FROM docker.io/library/golang:alpine@sha256:12")
+    looking = Lookups()
+
+    def status(name: str, *, done: bool) -> StepStatus:
+        return StepStatus(step, 0.0, name, name, 0, 0, done)
+
+    assert not looking.take(StepStarted(step, 0.0), 100.0)
+    assert not looking.take(status("sha256:34", done=False), 100.0)
+    assert looking.take(status("resolve docker.io/library/golang:alpine@sha256:12", done=False), 101.0)
+    looking.take(status("resolve docker.io/library/golang:alpine@sha256:12", done=False), 105.0)
+    assert (looking.pending, looking.until) == (("golang:alpine@sha256:12",), 101.0 + PATIENCE)
+    assert looking.take(status("resolve docker.io/library/golang:alpine@sha256:12", done=True), 106.0)
+    assert looking.until is None
+
+
 @pytest.mark.parametrize(
     ("step", "reason"),
     [

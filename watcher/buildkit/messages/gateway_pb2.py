@@ -26,7 +26,7 @@ from watcher.buildkit.messages import llb_pb2 as watcher_dot_buildkit_dot_messag
 from watcher.buildkit.messages import worker_pb2 as watcher_dot_buildkit_dot_messages_dot_worker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'watcher/buildkit/messages/gateway.proto\x12\x19moby.buildkit.v1.frontend\x1a#watcher/buildkit/messages/llb.proto\x1a&watcher/buildkit/messages/worker.proto\"\x82\x01\n\x19ResolveImageConfigRequest\x12\x0b\n\x03Ref\x18\x01 \x01(\t\x12\x32\n\x08Platform\x18\x02 \x01(\x0b\x32 .moby.buildkit.v1.types.Platform\x12\x13\n\x0bResolveMode\x18\x03 \x01(\t\x12\x0f\n\x07LogName\x18\x04 \x01(\t\"<\n\x1aResolveImageConfigResponse\x12\x0e\n\x06\x44igest\x18\x01 \x01(\t\x12\x0e\n\x06\x43onfig\x18\x02 \x01(\x0c\"5\n\x03Ref\x12\n\n\x02id\x18\x01 \x01(\t\x12\"\n\ndefinition\x18\x02 \x01(\x0b\x32\x0e.pb.Definition\"\xa9\x01\n\x06Result\x12+\n\x03ref\x18\x03 \x01(\x0b\x32\x1e.moby.buildkit.v1.frontend.Ref\x12\x41\n\x08metadata\x18\n \x03(\x0b\x32/.moby.buildkit.v1.frontend.Result.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\xff\x01\n\x0cSolveRequest\x12\"\n\nDefinition\x18\x01 \x01(\x0b\x32\x0e.pb.Definition\x12\x10\n\x08\x46rontend\x18\x02 \x01(\t\x12M\n\x0b\x46rontendOpt\x18\x03 \x03(\x0b\x32\x38.moby.buildkit.v1.frontend.SolveRequest.FrontendOptEntry\x12\x19\n\x11\x61llowResultReturn\x18\x05 \x01(\x08\x12\x1b\n\x13\x61llowResultArrayRef\x18\x06 \x01(\x08\x1a\x32\n\x10\x46rontendOptEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"B\n\rSolveResponse\x12\x31\n\x06result\x18\x03 \x01(\x0b\x32!.moby.buildkit.v1.frontend.Result\"\'\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"t\n\rReturnRequest\x12\x31\n\x06result\x18\x01 \x01(\x0b\x32!.moby.buildkit.v1.frontend.Result\x12\x30\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.moby.buildkit.v1.frontend.Statusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'watcher/buildkit/messages/gateway.proto\x12\x19moby.buildkit.v1.frontend\x1a#watcher/buildkit/messages/llb.proto\x1a&watcher/buildkit/messages/worker.proto\"\x82\x01\n\x19ResolveImageConfigRequest\x12\x0b\n\x03Ref\x18\x01 \x01(\t\x12\x32\n\x08Platform\x18\x02 \x01(\x0b\x32 .moby.buildkit.v1.types.Platform\x12\x13\n\x0bResolveMode\x18\x03 \x01(\t\x12\x0f\n\x07LogName\x18\x04 \x01(\t\"<\n\x1aResolveImageConfigResponse\x12\x0e\n\x06\x44igest\x18\x01 \x01(\t\x12\x0e\n\x06\x43onfig\x18\x02 \x01(\x0c\"5\n\x03Ref\x12\n\n\x02id\x18\x01 \x01(\t\x12\"\n\ndefinition\x18\x02 \x01(\x0b\x32\x0e.pb.Definition\"\xa9\x01\n\x06Result\x12+\n\x03ref\x18\x03 \x01(\x0b\x32\x1e.moby.buildkit.v1.frontend.Ref\x12\x41\n\x08metadata\x18\n \x03(\x0b\x32/.moby.buildkit.v1.frontend.Result.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"\x97\x01\n\x11\x43\x61\x63heOptionsEntry\x12\x0c\n\x04Type\x18\x01 \x01(\t\x12\x46\n\x05\x41ttrs\x18\x02 \x03(\x0b\x32\x37.moby.buildkit.v1.frontend.CacheOptionsEntry.AttrsEntry\x1a,\n\nAttrsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc3\x02\n\x0cSolveRequest\x12\"\n\nDefinition\x18\x01 \x01(\x0b\x32\x0e.pb.Definition\x12\x10\n\x08\x46rontend\x18\x02 \x01(\t\x12M\n\x0b\x46rontendOpt\x18\x03 \x03(\x0b\x32\x38.moby.buildkit.v1.frontend.SolveRequest.FrontendOptEntry\x12\x19\n\x11\x61llowResultReturn\x18\x05 \x01(\x08\x12\x1b\n\x13\x61llowResultArrayRef\x18\x06 \x01(\x08\x12\x42\n\x0c\x43\x61\x63heImports\x18\x0c \x03(\x0b\x32,.moby.buildkit.v1.frontend.CacheOptionsEntry\x1a\x32\n\x10\x46rontendOptEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"B\n\rSolveResponse\x12\x31\n\x06result\x18\x03 \x01(\x0b\x32!.moby.buildkit.v1.frontend.Result\"\'\n\x06Status\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\"t\n\rReturnRequest\x12\x31\n\x06result\x18\x01 \x01(\x0b\x32!.moby.buildkit.v1.frontend.Result\x12\x30\n\x05\x65rror\x18\x02 \x01(\x0b\x32!.moby.buildkit.v1.frontend.Statusb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RESULT_METADATAENTRY']._loaded_options = None
   _globals['_RESULT_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_CACHEOPTIONSENTRY_ATTRSENTRY']._loaded_options = None
+  _globals['_CACHEOPTIONSENTRY_ATTRSENTRY']._serialized_options = b'8\001'
   _globals['_SOLVEREQUEST_FRONTENDOPTENTRY']._loaded_options = None
   _globals['_SOLVEREQUEST_FRONTENDOPTENTRY']._serialized_options = b'8\001'
   _globals['_RESOLVEIMAGECONFIGREQUEST']._serialized_start=148
@@ -47,14 +49,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESULT']._serialized_end=567
   _globals['_RESULT_METADATAENTRY']._serialized_start=520
   _globals['_RESULT_METADATAENTRY']._serialized_end=567
-  _globals['_SOLVEREQUEST']._serialized_start=570
-  _globals['_SOLVEREQUEST']._serialized_end=825
-  _globals['_SOLVEREQUEST_FRONTENDOPTENTRY']._serialized_start=775
-  _globals['_SOLVEREQUEST_FRONTENDOPTENTRY']._serialized_end=825
-  _globals['_SOLVERESPONSE']._serialized_start=827
-  _globals['_SOLVERESPONSE']._serialized_end=893
-  _globals['_STATUS']._serialized_start=895
-  _globals['_STATUS']._serialized_end=934
-  _globals['_RETURNREQUEST']._serialized_start=936
-  _globals['_RETURNREQUEST']._serialized_end=1052
+  _globals['_CACHEOPTIONSENTRY']._serialized_start=570
+  _globals['_CACHEOPTIONSENTRY']._serialized_end=721
+  _globals['_CACHEOPTIONSENTRY_ATTRSENTRY']._serialized_start=677
+  _globals['_CACHEOPTIONSENTRY_ATTRSENTRY']._serialized_end=721
+  _globals['_SOLVEREQUEST']._serialized_start=724
+  _globals['_SOLVEREQUEST']._serialized_end=1047
+  _globals['_SOLVEREQUEST_FRONTENDOPTENTRY']._serialized_start=997
+  _globals['_SOLVEREQUEST_FRONTENDOPTENTRY']._serialized_end=1047
+  _globals['_SOLVERESPONSE']._serialized_start=1049
+  _globals['_SOLVERESPONSE']._serialized_end=1115
+  _globals['_STATUS']._serialized_start=1117
+  _globals['_STATUS']._serialized_end=1156
+  _globals['_RETURNREQUEST']._serialized_start=1158
+  _globals['_RETURNREQUEST']._serialized_end=1274
 # @@protoc_insertion_point(module_scope)
