@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "go-server"
 DEFAULT_ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 LONG = 900.0  # seconds: the article's Dockerfile compiles the world, on a busy machine more than once
+_PEER_SOCKETS = Path("/run/watcher-peers")
 _PLUGIN_DIRS = (
     Path.home() / ".docker/cli-plugins",
     Path("/usr/local/libexec/docker/cli-plugins"),
@@ -189,6 +190,17 @@ async def forget_caches(endpoint: str, run: str) -> None:
         for record in await client.disk_usage():
             if run in record.description and not record.in_use:
                 await client.prune([f"id=={record.id}"])
+
+
+def engines_here() -> list[str]:
+    """Addresses of the engines that answer: the default one, and those of `deploy/peers/engine`."""
+    found = [DEFAULT_ENGINE, *(f"unix://{path}" for path in sorted(_PEER_SOCKETS.glob("*.sock")))]
+    return [endpoint for endpoint in found if endpoint == DEFAULT_ENGINE or _answers(endpoint)]
+
+
+def _answers(endpoint: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(endpoint.removeprefix("unix://")) == 0
 
 
 def how_busy() -> str:

@@ -1,14 +1,17 @@
 """What a build costs after one line was changed: `go build` alone, ours at each level, other people's tools.
 
-    ./dev bench build                                   # the machine's own engine, 9 rounds
+    ./dev bench build                                   # every engine that answers here, 9 rounds
     ./dev bench build --rounds 3 --slow-rounds 0        # a quick look
-    ./dev bench build --engine unix:///var/run/docker.sock --engine unix:///run/watcher-peers/28-containerd.sock
+    ./dev bench build --engine unix:///run/watcher-peers/28-containerd.sock
 
 Every build compiles a version of the example that never was before, all ways in turn within every round, so
-that what else the machine does falls on all alike; shown are medians in seconds. Ours is the daemon's own
-builder: a look at the tree, then the build with its export into the engine. The peers get a Dockerfile
-written by hand with cache mounts and `go mod download` before `COPY . .`; "as written" is the article's file,
-which compiles the world in every build and so is done in the first rounds only (--slow-rounds).
+that what else the machine does falls on all alike; shown are medians in seconds. Engines are measured one
+after another: one with the containerd store goes on working after a build, which others would pay for.
+
+Ours is the daemon's own builder, at each level with a copy of the example of its own, as a user has one
+level: a look at the tree, then the build with its export into the engine. The peers get a Dockerfile written
+by hand with cache mounts and `go mod download` before `COPY . .`; "as written" is the article's file, which
+compiles the world in every build and so is done in the first rounds only (--slow-rounds).
 
 The last lines say how long the process of a `RUN` lives after its build was cancelled; it ignores SIGTERM.
 
@@ -34,9 +37,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench._peers import (
-    DEFAULT_ENGINE,
     Docker,
     Project,
+    engines_here,
     forget_caches,
     go_environment,
     how_busy,
@@ -44,7 +47,7 @@ from bench._peers import (
     table,
 )
 from watcher import compose, labels
-from watcher.build import BuildkitLink, ImageBuilder, Recipe
+from watcher.build import BuildkitLink, ImageBuilder
 from watcher.buildkit import Client, MemorySource, SolveRequest
 from watcher.dockerfile import Level
 from watcher.engine import DockerEngine
@@ -105,35 +108,24 @@ def go_alone(project: Project) -> Way:
     return build
 
 
-class Ours:
-    """The daemon's builders of one project on one engine, one a level."""
+async def ours(project: Project, level: Level, endpoint: str, stack: AsyncExitStack) -> Way:
+    """The daemon's builder of one project at one level, on a connection of its own."""
+    engine = await DockerEngine.open(endpoint)
+    stack.push_async_callback(engine.close)
+    link = BuildkitLink(engine.endpoint, engine)
+    stack.push_async_callback(link.close)
+    spec = compose.load(project.compose_file, service=None, env=dict(os.environ)).service
+    settings = Settings(project=project.folder)
+    recipe = replace(recipe_of(spec, settings, labels.project_id(settings.root)), level=level)
+    builder = ImageBuilder(recipe, engine=engine, link=link, observer=Fanout())
+    tree = Tree(project.folder)
 
-    def __init__(self, recipe: Recipe, engine: DockerEngine, link: BuildkitLink, folder: Path) -> None:
-        self._tree = Tree(folder)
-        self._builders = {
-            level: ImageBuilder(replace(recipe, level=level), engine=engine, link=link, observer=Fanout())
-            for level in Level
-        }
+    async def build() -> None:
+        snapshot = await asyncio.to_thread(tree.take)
+        look = Look(revision_of(snapshot, recipe.inputs()), snapshot, time.time())
+        await builder.build(look, forced=False)
 
-    @classmethod
-    async def open(cls, project: Project, endpoint: str, stack: AsyncExitStack) -> Ours:
-        engine = await DockerEngine.open(endpoint)
-        stack.push_async_callback(engine.close)
-        link = BuildkitLink(engine.endpoint, engine)
-        stack.push_async_callback(link.close)
-        spec = compose.load(project.compose_file, service=None, env=dict(os.environ)).service
-        settings = Settings(project=project.folder)
-        recipe = recipe_of(spec, settings, labels.project_id(settings.root))
-        return cls(recipe, engine, link, project.folder)
-
-    def way(self, level: Level) -> Way:
-        async def build() -> None:
-            builder = self._builders[level]
-            snapshot = await asyncio.to_thread(self._tree.take)
-            look = Look(revision_of(snapshot, builder.recipe.inputs()), snapshot, time.time())
-            await builder.build(look, forced=False)
-
-        return build
+    return build
 
 
 def peer(docker: Docker, project: Project, *command: str) -> Way:
@@ -241,18 +233,15 @@ async def cancel_buildx(docker: Docker) -> float:
 async def site(docker: Docker, folder: Path, run: str, stack: AsyncExitStack) -> Site:
     """The ways on one engine, each in a copy of the example that belongs to it."""
     folder.mkdir()
-    mine = Project.make(folder, run, "ours")
     alone = Project.make(folder, run, "alone")
     written = Project.make(folder, run, "written")
     tuned = Project.make(folder, run, "tuned", tuned=True)
-    ours = await Ours.open(mine, docker.endpoint, stack)
     client = await stack.enter_async_context(await Client.connect(docker.endpoint))
-    cases = {
-        ALONE: Case(alone, go_alone(alone)),
-        "watcher, exact": Case(mine, ours.way(Level.EXACT)),
-        "watcher, fast": Case(mine, ours.way(Level.FAST)),
-        "watcher, off": Case(mine, ours.way(Level.OFF), slow=True),
-    }
+    cases = {ALONE: Case(alone, go_alone(alone))}
+    for level in (Level.EXACT, Level.FAST, Level.OFF):
+        mine = Project.make(folder, run, level)
+        way = await ours(mine, level, docker.endpoint, stack)
+        cases[f"watcher, {level}"] = Case(mine, way, slow=level is Level.OFF)
     cancels: dict[str, tuple[Cancel, list[float]]] = {"watcher": (lambda: cancel_ours(client), [])}
     if "buildx" in docker.plugins:
         build = ("buildx", "build", "--progress", "quiet", "--build-arg", "ENV=dev", "-t")
@@ -268,32 +257,34 @@ async def site(docker: Docker, folder: Path, run: str, stack: AsyncExitStack) ->
 
 async def bench(engines: list[str], rounds: int, slow_rounds: int) -> None:
     run = new_id()
-    async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=run)))
-        dockers = [Docker(endpoint, folder / "docker") for endpoint in engines]
-        for sentence in [*dockers[0].missing(("buildx", "compose")), *filter(None, [how_busy()])]:
-            print(sentence)
-        sites = []
-        for number, docker in enumerate(dockers):
+    for sentence in filter(None, [how_busy()]):
+        print(sentence)
+    for endpoint in engines:
+        async with AsyncExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=run)))
+            docker = Docker(endpoint, folder / "docker")
+            for sentence in docker.missing(("buildx", "compose")):
+                print(sentence)
             stack.push_async_callback(clean_up, docker, run)
-            sites.append(await site(docker, folder / str(number), run, stack))
-        for round_number in range(-1, rounds):
-            for one in sites:
-                for name, case in one.cases.items():
-                    if case.slow and not 0 <= round_number < slow_rounds:
-                        continue
-                    print(
-                        f"round {round_number + 1} of {rounds}: {name}", end="\r", file=sys.stderr, flush=True
-                    )
-                    await case.round()
-                    if round_number < 0:  # caches are filled, and base images looked at
-                        case.seconds.clear()
-                for cancel, seconds in one.cancels.values():
-                    if round_number >= 0:
-                        seconds.append(await cancel())
-        print(" " * 70, end="\r", file=sys.stderr)
-        for one in sites:
+            one = await site(docker, folder / "projects", run, stack)
+            for number in range(rounds + 1):
+                await all_in_turn(one, number, rounds, slow_rounds)
+            print(" " * 70, end="\r", file=sys.stderr)
             show(one)
+
+
+async def all_in_turn(one: Site, number: int, rounds: int, slow_rounds: int) -> None:
+    """One round. Round 0 is not counted: caches are filled in it, and base images looked at."""
+    for name, case in one.cases.items():
+        if case.slow and not 0 < number <= slow_rounds:
+            continue
+        print(f"round {number} of {rounds}: {name:40}", end="\r", file=sys.stderr, flush=True)
+        await case.round()
+        if number == 0:
+            case.seconds.clear()
+    for cancel, seconds in one.cancels.values():
+        if number > 0:
+            seconds.append(await cancel())
 
 
 def show(one: Site) -> None:
@@ -332,7 +323,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything is removed then too
-    asyncio.run(bench(options.engine or [DEFAULT_ENGINE], max(options.rounds, 1), options.slow_rounds))
+    asyncio.run(bench(options.engine or engines_here(), max(options.rounds, 1), options.slow_rounds))
 
 
 if __name__ == "__main__":

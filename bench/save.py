@@ -187,7 +187,8 @@ class Contender:
             self._wait(client, version, typed)
 
     def round(self) -> None:
-        """One save."""
+        """One save. Nobody pays for what others have not written to disk yet."""
+        os.sync()
         if not self.answers:
             self.project.edit()
             begun = time.perf_counter()
