@@ -6,6 +6,7 @@ message UsageRecord), so nothing here can spare other people's: without a size i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,15 @@ class Trimmed:
 
     records: int
     freed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """What a trim would find, in bytes: what the cache holds, what may stay, about how much would go."""
+
+    holds: int
+    keep: int
+    over: int
 
 
 class BuildCache:
@@ -60,6 +70,24 @@ class BuildCache:
             event = BuildCachePruned(service=self._service, records=done.records, freed=done.freed)
             self._observer.notify(event)
         return done
+
+    async def measure(self) -> Excess:
+        """What `trim` would remove, by the engine's rules, to about one record. Raises EngineUnavailable.
+
+        What an image shares neither counts nor goes (moby/buildkit, cache/manager.go, `prune`).
+        """
+        client, now = await self._link.client(), time.time()
+        try:
+            everything, own = await client.disk_usage(), await client.disk_usage([self._filter])
+        except (ConnectError, RpcError) as error:
+            raise EngineUnavailable(f"the build cache could not be looked at: {error}") from error
+        holds = sum(record.size for record in everything if not record.shared)
+        stale = sum(
+            record.size
+            for record in own
+            if not (record.shared or record.in_use or record.last_used > now - self._unused)
+        )
+        return Excess(holds, self._keep, min(max(0, holds - self._keep), stale))
 
 
 def build_cache(

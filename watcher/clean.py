@@ -10,7 +10,7 @@ import httpx
 
 from watcher import labels, lock
 from watcher.build.texts import Texts
-from watcher.buildcache import Trimmed, build_cache
+from watcher.buildcache import Excess, Trimmed, build_cache
 from watcher.configuration import compose_project
 from watcher.engine import DockerEngine, EngineError
 from watcher.errors import EngineUnavailable
@@ -41,14 +41,15 @@ _PATIENCE = 5.0  # seconds that a running daemon may take to say what it needs
 class Cleaned:
     """What a prune did for each service, and what fills the disk after it: None where that is not known.
 
-    `emptied` are the cache mounts that were emptied, with what they held.
+    `emptied` are the cache mounts that were emptied, with what they held. `trimmed` is an `Excess` after
+    a dry run.
     """
 
     reports: dict[str, Report]
     shares: tuple[Share, ...] | None
     disk: Disk | Unseen
     emptied: tuple[CacheMount, ...] | Unseen = ()
-    trimmed: Trimmed | None = None  # of the build cache, when the settings ask for it
+    trimmed: Trimmed | Excess | None = None  # of the build cache, when the settings ask for it
 
 
 async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool) -> Cleaned:
@@ -83,7 +84,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
             else:
                 mounts |= {mount.target: mount for mount in found}
         cache = build_cache(settings, link, Fanout(), project.name)
-        trimmed = await cache.trim() if cache and not dry_run else None
+        trimmed = await (cache.measure() if dry_run else cache.trim()) if cache else None
         info = await engine.info()
         disk = free_space(info)
         try:

@@ -15,6 +15,7 @@ import rich.table
 
 from watcher import log, words
 from watcher import prune as pruning
+from watcher.buildcache import Excess
 from watcher.clean import prune_once
 from watcher.console import Console
 from watcher.daemon import Daemon
@@ -91,7 +92,9 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
             print(f"the Go caches are not emptied: {done.emptied.why}")
         for mount in done.emptied if isinstance(done.emptied, tuple) else ():
             print(f"{mount.target} emptied: it held {words.size(mount.size)}")
-        if done.trimmed is not None:
+        if isinstance(done.trimmed, Excess):
+            print(pruning.excess(done.trimmed.holds, done.trimmed.keep, done.trimmed.over))
+        elif done.trimmed is not None:
             print(pruning.trimmed(done.trimmed.records, done.trimmed.freed))
         print()
         if done.shares is not None:

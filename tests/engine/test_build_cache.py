@@ -80,9 +80,14 @@ async def test_what_is_neither_goes_and_is_told_but_no_cache_mount(link: Buildki
     told = Told()
     step, mount = await made(link)
     assert await cache(link, told, mount, keep=0, unused=0).trim() == Trimmed(0, 0)
+    assert (await cache(link, told, mount, keep=0, unused=0).measure()).over == 0
     if step.shared:  # the containerd store says so of steps that no image has, and then they stay
         pytest.skip("the engine takes the step's record for one that an image shares")
+    assert (await cache(link, told, step, keep=0, unused=3600).measure()).over == 0
+    assert (await cache(link, told, step, keep=1 << 50, unused=0).measure()).over == 0
+    foretold = await cache(link, told, step, keep=0, unused=0).measure()
     done = await cache(link, told, step, keep=0, unused=0).trim()
+    assert foretold.holds >= foretold.over == done.freed
     left = await ids(link)
     assert done.records == 1
     assert step.id not in left

@@ -30,13 +30,15 @@ def _plain(line: str) -> str:
 class StepCounter:
     """Tells of the steps of one build, and counts them.
 
-    `touched` is whether a step that acceleration changed has begun; `context_bytes` have travelled.
+    `touched` is whether a step that acceleration changed, in the text or in what it may reach, has begun;
+    `context_bytes` have travelled.
     """
 
     def __init__(self, service: str, revision: str, observer: Observer) -> None:
         self._service, self._revision, self._observer = service, revision, observer
         self._changes: Sequence[LineChange] = ()
         self._pins: Sequence[LineChange] = ()
+        self._cut_off: Sequence[str] = ()  # lines whose steps lost only their network
         self._cached: dict[str, bool] = {}
         self._layers: dict[str, dict[str, tuple[int, int]]] = {}  # step -> layer -> (bytes there, bytes)
         self._pull_told: dict[str, float] = {}
@@ -46,6 +48,8 @@ class StepCounter:
     def begin(self, plan: Accelerated) -> None:
         """Begin to listen to a build of this text; what was counted is of another one."""
         self._changes, self._pins, self.touched = plan.changes, plan.pins, False
+        lines = plan.text.split("\n")
+        self._cut_off = [_plain(lines[number - 1]) for number in plan.cut_off]
         self._cached.clear()
 
     @property
@@ -83,8 +87,8 @@ class StepCounter:
     def __call__(self, event: Progress) -> None:
         """Take one event of BuildKit's."""
         step, service, revision = event.step, self._service, self._revision
-        name = own_words(step.name, self._changes)
-        self.touched = self.touched or name != _plain(step.name)
+        name, told = own_words(step.name, self._changes), _plain(step.name)
+        self.touched = self.touched or name != told or any(line in told for line in self._cut_off)
         name = own_words(name, self._pins)
         match event:
             case StepStarted():

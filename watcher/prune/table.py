@@ -86,8 +86,18 @@ def summary(report: Report) -> tuple[str, ...]:
 def trimmed(records: int, freed: int) -> str:
     """What was removed of the build cache, in a sentence."""
     if not records:
-        return "the build cache keeps within prune.cache_keep_storage"
+        return "nothing of the build cache had to go"
     return f"{words.count(records, 'record')} of the build cache removed, {words.size(freed)} given back"
+
+
+def excess(holds: int, keep: int, over: int) -> str:
+    """What would be removed of the build cache, which holds so many bytes and may keep so many."""
+    sizes = f"it holds {words.size(holds)}, and prune.cache_keep_storage is {words.size(keep)}"
+    if over:
+        return f"about {words.size(over)} of the build cache would be removed: {sizes}"
+    if holds <= keep:
+        return f"nothing of the build cache would be removed: {sizes}"
+    return f"nothing of the build cache would be removed: {sizes}, but all that may go was used lately"
 
 
 def room(disk: Disk | Unseen) -> str:

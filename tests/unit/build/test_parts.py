@@ -7,8 +7,8 @@ from watcher.build.link import _at_least
 from watcher.build.steps import PULL_EVERY, StepCounter, own_words
 from watcher.buildkit.progress import StepFinished, StepStarted, StepStatus, parse_step
 from watcher.diagnose import build_failure
-from watcher.dockerfile import Level, accelerate
-from watcher.observe import Event, StepProgress
+from watcher.dockerfile import Accelerated, Level, accelerate
+from watcher.observe import Event, Fanout, StepProgress
 
 FILE = """FROM golang:alpine AS b
 RUN echo a && {sign}
@@ -31,6 +31,23 @@ def test_a_step_over_several_lines_is_told_as_the_file_has_it(sign: str) -> None
     name = "[b 2/2] " + "".join(line.removesuffix(sign) for line in lines[1:])
     assert "GOGC" in name
     assert own_words(name, made.changes) == "[b 2/2] RUN echo a && go build -a -o /x . && echo z"
+
+
+@pytest.mark.parametrize(
+    ("begun", "touched"),
+    [
+        ("[b 1/3] FROM docker.io/library/golang:alpine", False),
+        ("[b 2/3] RUN echo go build -o /x .", False),
+        ("[b 3/3] RUN go build -o /x .   && echo z", True),
+    ],
+)
+def test_a_step_that_lost_only_its_network_was_touched(begun: str, touched: bool) -> None:
+    """As on an engine that does not know `RUN --network`: the text says nothing of it."""
+    text = "FROM golang:alpine AS b\nRUN echo go build -o /x .\nRUN go build -o /x . \\\n  && echo z\n"
+    counter = StepCounter("s", "r", Fanout())
+    counter.begin(Accelerated(text, cut_off=(3,)))
+    counter(StepStarted(parse_step("1", begun), 0.0))
+    assert counter.touched is touched
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,12 @@ from watcher.prune import (
     Why,
     as_json,
     engine_as_json,
+    excess,
     room,
     rows,
     share_rows,
     summary,
+    trimmed,
 )
 
 STAYS = Verdict(
@@ -129,3 +131,17 @@ def test_rows_of_what_fills_the_disk() -> None:
         ShareRow("images", "737 MB", "22.0 MB", "x"),
         ShareRow("cache mounts", "7 B", "not told", "y"),
     )
+
+
+def test_what_goes_of_the_build_cache_is_told_or_why_nothing_does() -> None:
+    assert trimmed(0, 0) == "nothing of the build cache had to go"
+    assert trimmed(2, 3_000_000) == "2 records of the build cache removed, 3.00 MB given back"
+    sizes = "it holds 5.00 MB, and prune.cache_keep_storage is 2.00 MB"
+    assert excess(5_000_000, 2_000_000, 3_000_000) == (
+        f"about 3.00 MB of the build cache would be removed: {sizes}"
+    )
+    nothing = "nothing of the build cache would be removed: it holds"
+    assert excess(5_000_000, 2_000_000, 0) == (
+        f"{nothing} 5.00 MB, and prune.cache_keep_storage is 2.00 MB, but all that may go was used lately"
+    )
+    assert excess(1_000_000, 2_000_000, 0) == f"{nothing} 1.00 MB, and prune.cache_keep_storage is 2.00 MB"
