@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import gzip
-import hashlib
-import http.server
 import io
-import json
 import os
 import random
 import tarfile
@@ -17,12 +12,12 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import ClassVar
 
 import docker
 import pytest
 
 from tests.process import open_files
+from tests.registry import registry, small_image
 from watcher.buildkit import (
     Client,
     ContextChanged,
@@ -202,92 +197,24 @@ async def test_a_required_secret_that_is_missing_fails_by_name(client: Client):
         await client.solve(request(dockerfile), ignore)
 
 
-class Registry(http.server.BaseHTTPRequestHandler):
-    """A private registry with one image, enough of it for a pull."""
-
-    # Newer engines try TLS first and go on without it only if the answer to that is HTTP with a status line.
-    default_request_version = "HTTP/1.0"
-    blobs: ClassVar[dict[str, bytes]]
-    manifest: ClassVar[bytes]
-
-    def do_GET(self) -> None:
-        login = self.headers.get("Authorization", "")
-        if login != "Basic " + base64.b64encode(b"me:hush").decode():
-            self._send(401, b"{}", {"WWW-Authenticate": 'Basic realm="test"'})
-        elif "/manifests/" in self.path:
-            kind = "application/vnd.docker.distribution.manifest.v2+json"
-            digest = f"sha256:{hashlib.sha256(self.manifest).hexdigest()}"
-            self._send(200, self.manifest, {"Content-Type": kind, "Docker-Content-Digest": digest})
-        elif self.path.rpartition("/")[2] in self.blobs:
-            self._send(200, self.blobs[self.path.rpartition("/")[2]], {})
-        else:
-            self._send(200 if self.path == "/v2/" else 404, b"{}", {})
-
-    do_HEAD = do_GET  # noqa: N815 - the name that http.server looks for
-
-    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for key, value in (headers | {"Content-Length": str(len(body))}).items():
-            self.send_header(key, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def registry() -> Iterator[str]:
-    """The address of a registry that wants a login and has the image `base`."""
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w") as archive:
-        info = tarfile.TarInfo("from-the-registry")
-        info.size = len(content := uuid.uuid4().hex.encode())
-        archive.addfile(info, io.BytesIO(content))
-    layer = gzip.compress(data.getvalue())
-    rootfs = {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(data.getvalue()).hexdigest()}"]}
-    config = json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": rootfs}).encode()
-
-    def described(blob: bytes, kind: str) -> dict[str, object]:
-        digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"
-        return {"mediaType": f"application/vnd.docker.{kind}", "size": len(blob), "digest": digest}
-
-    class Private(Registry):
-        blobs: ClassVar = {f"sha256:{hashlib.sha256(blob).hexdigest()}": blob for blob in (layer, config)}
-        manifest = json.dumps(
-            {
-                "schemaVersion": 2,
-                "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
-                "config": described(config, "container.image.v1+json"),
-                "layers": [described(layer, "image.rootfs.diff.tar.gzip")],
-            }
-        ).encode()
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Private)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-async def test_a_private_base_image_is_pulled_with_the_callers_login(client: Client, registry: str):
+async def test_a_private_base_image_is_pulled_with_the_callers_login(client: Client):
     asked: list[str] = []
 
     def find(host: str) -> Credentials:
         asked.append(host)
         return Credentials("me", "hush")
 
-    dockerfile = f"FROM {registry}/private/base:1\nCOPY a /\n"
-    await client.solve(request(dockerfile, MemorySource({"a": b""}), credentials=find), ignore)
-    assert set(asked) == {registry}
+    with registry(small_image(uuid.uuid4().hex), login="me:hush") as served:
+        dockerfile = f"FROM {served.image}\nCOPY a /\n"
+        await client.solve(request(dockerfile, MemorySource({"a": b""}), credentials=find), ignore)
+    assert set(asked) == {served.host}
 
 
-async def test_a_private_base_image_without_a_login_fails_with_its_name(client: Client, registry: str):
-    with pytest.raises(SolveFailed, match=registry):
-        await client.solve(request(f"FROM {registry}/private/base:2\n"), ignore)
+async def test_a_private_base_image_without_a_login_fails_with_its_name(client: Client):
+    with registry(small_image(uuid.uuid4().hex), login="me:hush") as served:
+        with pytest.raises(SolveFailed, match=served.host):
+            await client.solve(request(f"FROM {served.image}\n"), ignore)
+        assert served.refused
 
 
 async def test_the_file_of_an_exporter_is_received(client: Client, tmp_path: Path):
