@@ -194,8 +194,8 @@ async def forget_caches(endpoint: str, run: str) -> None:
 
 def engines_here() -> list[str]:
     """Addresses of the engines that answer: the default one, and those of `deploy/peers/engine`."""
-    found = [DEFAULT_ENGINE, *(f"unix://{path}" for path in sorted(_PEER_SOCKETS.glob("*.sock")))]
-    return [endpoint for endpoint in found if endpoint == DEFAULT_ENGINE or _answers(endpoint)]
+    peers = [f"unix://{path}" for path in sorted(_PEER_SOCKETS.glob("*.sock"))]
+    return list(dict.fromkeys([DEFAULT_ENGINE, *filter(_answers, peers)]))
 
 
 def _answers(endpoint: str) -> bool:
