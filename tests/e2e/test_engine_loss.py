@@ -32,6 +32,7 @@ class Wire:
         self._path, self._engine = path, urlsplit(engine)
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
+        self._is_cut = True
         self._calls: set[asyncio.Task[None]] = set()
         self._moves = asyncio.Event()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -66,10 +67,12 @@ class Wire:
 
     async def _listen(self) -> None:
         self._path.unlink(missing_ok=True)
+        self._is_cut = False
         self._server = await asyncio.start_unix_server(self._serve, self._path)
 
     async def _hang_up(self) -> None:
         server, self._server = self._server, None
+        self._is_cut = True
         if server is None:
             return
         server.close()
@@ -82,20 +85,24 @@ class Wire:
     def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         call = self._loop.create_task(self._call(reader, writer))
         self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+
+        def over(_: object) -> None:  # not in the task, which may be cancelled before it has begun
+            self._calls.discard(call)
+            writer.transport.abort()
+
+        call.add_done_callback(over)
+        if self._is_cut:  # taken before the cut, and told of after it
+            call.cancel()
 
     async def _call(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._engine.scheme == "unix":
+            ends = await asyncio.open_unix_connection(self._engine.path)
+        else:
+            ends = await asyncio.open_connection(self._engine.hostname, self._engine.port)
         try:
-            if self._engine.scheme == "unix":
-                ends = await asyncio.open_unix_connection(self._engine.path)
-            else:
-                ends = await asyncio.open_connection(self._engine.hostname, self._engine.port)
-            try:
-                await asyncio.gather(self._pass_on(reader, ends[1]), self._pass_on(ends[0], writer))
-            finally:
-                ends[1].transport.abort()
+            await asyncio.gather(self._pass_on(reader, ends[1]), self._pass_on(ends[0], writer))
         finally:
-            writer.transport.abort()
+            ends[1].transport.abort()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
