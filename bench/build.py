@@ -257,18 +257,17 @@ async def site(docker: Docker, folder: Path, run: str, stack: AsyncExitStack) ->
 
 async def bench(engines: list[str], rounds: int, slow_rounds: int) -> None:
     run = new_id()
-    for sentence in filter(None, [how_busy()]):
-        print(sentence)
-    for endpoint in engines:
-        async with AsyncExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=run)))
-            docker = Docker(endpoint, folder / "docker")
-            for sentence in docker.missing(("buildx", "compose")):
-                print(sentence)
-            stack.push_async_callback(clean_up, docker, run)
-            one = await site(docker, folder / "projects", run, stack)
-            for number in range(rounds + 1):
-                await all_in_turn(one, number, rounds, slow_rounds)
+    with tempfile.TemporaryDirectory(prefix=run) as place:
+        folder = Path(place)
+        dockers = [Docker(endpoint, folder / "docker") for endpoint in engines]
+        for sentence in [*dockers[0].missing(("buildx", "compose")), *filter(None, [how_busy()])]:
+            print(sentence)
+        for number, docker in enumerate(dockers):
+            async with AsyncExitStack() as stack:
+                stack.push_async_callback(clean_up, docker, run)
+                one = await site(docker, folder / str(number), run, stack)
+                for round_number in range(rounds + 1):
+                    await all_in_turn(one, round_number, rounds, slow_rounds)
             print(" " * 70, end="\r", file=sys.stderr)
             show(one)
 

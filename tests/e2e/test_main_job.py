@@ -120,6 +120,9 @@ def test_stale_builder_images_vanish_and_foreign_ones_stay(
             ),
             "the builder image of the newest revision is exported",
         )
+    foretold = project.watcher("prune", "--dry-run", "--json", "--prune.cache-keep-storage", "1TB")
+    cache = json.loads(foretold.stdout)["build_cache"]
+    assert (cache["keep"], cache["over"]) == (10**12, 0)
     report = project.watcher("prune", "--json", "--prune.grace", "0")
     assert report.returncode == 0, report.stderr
     filters = {"label": ["stage=builder", project.label()], "dangling": True}

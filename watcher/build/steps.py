@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from watcher import observe
 from watcher.build.bases import pulls
 from watcher.buildkit import Progress, StepFinished, StepLog, StepStarted, StepStatus
-from watcher.dockerfile import Accelerated, LineChange
+from watcher.dockerfile import Accelerated, LineChange, parse
 from watcher.observe import Observer
 
 PULL_EVERY = 0.5  # seconds between two words about one base image
@@ -27,6 +27,17 @@ def _plain(line: str) -> str:
     return " ".join(line.rstrip().rstrip("\\`").split())
 
 
+def _cut_off(plan: Accelerated) -> list[str]:
+    """How BuildKit names the steps that lost their network without a word of it in the text."""
+    names: list[str] = []
+    for one in parse(plan.text).instructions() if plan.cut_off else ():
+        if one.line in plan.cut_off:
+            lines = f"{one.keyword}{plan.text[one.keyword_stop : one.stop]}".split("\n")
+            said = (_plain(line) for line in lines if not line.lstrip().startswith("#"))
+            names.append(_plain(" ".join(said)))
+    return names
+
+
 class StepCounter:
     """Tells of the steps of one build, and counts them.
 
@@ -38,7 +49,7 @@ class StepCounter:
         self._service, self._revision, self._observer = service, revision, observer
         self._changes: Sequence[LineChange] = ()
         self._pins: Sequence[LineChange] = ()
-        self._cut_off: Sequence[str] = ()  # lines whose steps lost only their network
+        self._cut_off: Sequence[str] = ()  # names of steps that lost only their network
         self._cached: dict[str, bool] = {}
         self._layers: dict[str, dict[str, tuple[int, int]]] = {}  # step -> layer -> (bytes there, bytes)
         self._pull_told: dict[str, float] = {}
@@ -48,8 +59,7 @@ class StepCounter:
     def begin(self, plan: Accelerated) -> None:
         """Begin to listen to a build of this text; what was counted is of another one."""
         self._changes, self._pins, self.touched = plan.changes, plan.pins, False
-        lines = plan.text.split("\n")
-        self._cut_off = [_plain(lines[number - 1]) for number in plan.cut_off]
+        self._cut_off = _cut_off(plan)
         self._cached.clear()
 
     @property
@@ -87,8 +97,10 @@ class StepCounter:
     def __call__(self, event: Progress) -> None:
         """Take one event of BuildKit's."""
         step, service, revision = event.step, self._service, self._revision
-        name, told = own_words(step.name, self._changes), _plain(step.name)
-        self.touched = self.touched or name != told or any(line in told for line in self._cut_off)
+        name = own_words(step.name, self._changes)
+        if not self.touched:
+            told = _plain(step.name)
+            self.touched = name != told or any(line in told for line in self._cut_off)
         name = own_words(name, self._pins)
         match event:
             case StepStarted():

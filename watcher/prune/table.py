@@ -97,7 +97,9 @@ def excess(holds: int, keep: int, over: int) -> str:
         return f"about {words.size(over)} of the build cache would be removed: {sizes}"
     if holds <= keep:
         return f"nothing of the build cache would be removed: {sizes}"
-    return f"nothing of the build cache would be removed: {sizes}, but all that may go was used lately"
+    return (
+        f"nothing of the build cache would be removed: {sizes}, but all that may go is in use or was lately"
+    )
 
 
 def room(disk: Disk | Unseen) -> str:

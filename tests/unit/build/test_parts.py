@@ -38,12 +38,13 @@ def test_a_step_over_several_lines_is_told_as_the_file_has_it(sign: str) -> None
     [
         ("[b 1/3] FROM docker.io/library/golang:alpine", False),
         ("[b 2/3] RUN echo go build -o /x .", False),
-        ("[b 3/3] RUN go build -o /x .   && echo z", True),
+        ("[b 3/3] RUN   go build -o /x .   && echo z", True),
     ],
 )
-def test_a_step_that_lost_only_its_network_was_touched(begun: str, touched: bool) -> None:
+@pytest.mark.parametrize("run", ["RUN go build", "run \\\n  # why\n\n  go build"])
+def test_a_step_that_lost_only_its_network_was_touched(run: str, begun: str, touched: bool) -> None:
     """As on an engine that does not know `RUN --network`: the text says nothing of it."""
-    text = "FROM golang:alpine AS b\nRUN echo go build -o /x .\nRUN go build -o /x . \\\n  && echo z\n"
+    text = f"FROM golang:alpine AS b\nRUN echo go build -o /x .\n{run} -o /x . \\\n  && echo z\n"
     counter = StepCounter("s", "r", Fanout())
     counter.begin(Accelerated(text, cut_off=(3,)))
     counter(StepStarted(parse_step("1", begun), 0.0))

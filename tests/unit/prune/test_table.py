@@ -142,6 +142,7 @@ def test_what_goes_of_the_build_cache_is_told_or_why_nothing_does() -> None:
     )
     nothing = "nothing of the build cache would be removed: it holds"
     assert excess(5_000_000, 2_000_000, 0) == (
-        f"{nothing} 5.00 MB, and prune.cache_keep_storage is 2.00 MB, but all that may go was used lately"
+        f"{nothing} 5.00 MB, and prune.cache_keep_storage is 2.00 MB, "
+        "but all that may go is in use or was lately"
     )
     assert excess(1_000_000, 2_000_000, 0) == f"{nothing} 1.00 MB, and prune.cache_keep_storage is 2.00 MB"
