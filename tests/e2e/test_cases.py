@@ -1,0 +1,45 @@
+"""Small projects that once failed: each is right now, and stays so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.e2e.case_project import CaseProject
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+Open = Callable[..., CaseProject]
+
+
+@pytest.fixture
+def open_case(folder: Path, engine: docker.DockerClient) -> Iterator[Open]:
+    """`open_case(NAME, ARGUMENT…)`: a copy of the case, with a running daemon unless `start=False`."""
+    opened: list[CaseProject] = []
+
+    def open_it(name: str, *arguments: str, start: bool = True) -> CaseProject:
+        opened.append(CaseProject(folder, name))
+        if start:
+            opened[-1].start(*arguments)
+        return opened[-1]
+
+    yield open_it
+    for case in opened:
+        case.remove(engine)
+
+
+def test_a_program_is_never_embedded_in_its_successor(open_case: Open) -> None:
+    case = open_case("embedded-program")
+    sizes = []
+    for value in ("eight", "nine", "ten"):
+        if sizes:
+            case.replace("main.go", 'save = "', f'save = "{value}')
+        case.wait_live()
+        text = case.get()
+        assert value in text
+        sizes.append(int(re.search(r"program=(\d+)", text)[1]))  # type: ignore[index]
+    assert max(sizes) - min(sizes) < 1e6, sizes
