@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 
 RETRY_FIRST = 0.5  # seconds before the engine is asked again after a failure that was not the user's
 RETRY_MOST = 30.0
+SUPERSEDED_MOST = 2
+"""Builds in a row that may find a changed file of which no scan knows. One more is a bug, and is said."""
 CALM = 60.0  # seconds a container must have lived for its loss not to count as part of a crash loop
 
 
@@ -37,6 +39,8 @@ class State:
     live: str | None = None
     failed: str | None = None  # the wanted revision, known to fail
     cancels: int = 0  # builds cancelled since the last one that ended by itself
+    renewed: bool = False  # the tree was seen since the build began
+    superseded: int = 0  # builds in a row that found a changed file although no scan finds a change
     troubles: int = 0  # failures in a row that were not the user's
     retry_at: float = 0.0
     lost_at: float = -CALM
@@ -49,7 +53,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class TreeSeen:
-    """The tree was looked at and has this revision."""
+    """The tree was looked at: it has this revision, and a newer snapshot than before."""
 
     revision: str
 
@@ -273,14 +277,16 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
     """The state after `event`."""
     match event:
         case TreeSeen(revision):
+            state = replace(state, renewed=True)
             if revision == state.wanted:
-                return state
+                # What a build found changed is known now.
+                return replace(state, superseded=0, retry_at=now) if state.superseded else state
             # Another tree may well be the cure of whatever is being waited out: it is tried at once.
-            state = replace(state, wanted=revision, failed=None, retry_at=now)
+            state = replace(state, wanted=revision, failed=None, retry_at=now, superseded=0)
             # A built image that waits is newer than the live one and may go live, unless the tree went back.
             return replace(state, built=None) if revision == state.live else state
         case BuildBegun(revision):
-            return replace(state, building=revision, building_since=now, cancelling=False)
+            return replace(state, building=revision, building_since=now, cancelling=False, renewed=False)
         case BuildCancelAsked():
             return replace(state, cancelling=True)
         case BuildEnded(revision, image):
@@ -295,6 +301,7 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
                 cancelling=False,
                 cancels=state.cancels + 1 if late else 0,
                 troubles=0,
+                superseded=0,
                 forced=state.forced and revision != state.wanted,
                 built=None if unwanted else (revision, image),
             )
@@ -312,6 +319,7 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
                 deploying=None,
                 cancelling=False,
                 cancels=0,
+                superseded=0,
                 forced=state.forced and revision != state.wanted,
             )
         case RolledBack(revision, serving):
@@ -321,7 +329,8 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
                 return replace(state, building=None, cancelling=False, cancels=state.cancels + 1)
             # The tree changed under the build. The next look will say so; until then this revision cannot be
             # built, and trying again at once would only find that out once more.
-            return replace(state, building=None, retry_at=now + RETRY_FIRST)
+            superseded = 0 if state.renewed else state.superseded + 1
+            return replace(state, building=None, retry_at=now + RETRY_FIRST, superseded=superseded)
         case Troubled():
             pause = retry_pause(state.troubles)
             return replace(
@@ -329,6 +338,7 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
                 building=None,
                 deploying=None,
                 cancelling=False,
+                superseded=0,
                 troubles=state.troubles + 1,
                 retry_at=now + pause,
             )

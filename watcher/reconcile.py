@@ -109,11 +109,14 @@ class Reconciler(Generic[S]):
         chores: Chores[S],
         observer: Observer,
         limits: plan.Limits,
+        scan_again: Callable[[], None] = lambda: None,
         chores_after: float = 1.0,
         chores_every: float = 600.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`scan_again` is called when a build finds a file other than the last scan did."""
         self.state = plan.State()
+        self._scan_again = scan_again
         self._service = service
         self._builder, self._deployer, self._chores = builder, deployer, chores
         self._observer, self._limits, self._clock = observer, limits, clock
@@ -263,8 +266,14 @@ class Reconciler(Generic[S]):
             built = await self._builder.build(look, forced=forced)
             outcome = BuildOutcome.REUSED if built.reused else BuildOutcome.BUILT
             ended = plan.BuildEnded(revision, built.image)
-        except (asyncio.CancelledError, Superseded):
+        except asyncio.CancelledError:
             outcome, ended = BuildOutcome.CANCELLED, plan.Cancelled(revision)
+        except Superseded as error:
+            self._scan_again()
+            if failure := self._in_vain(revision, error):
+                outcome = BuildOutcome.ERROR
+            else:
+                outcome, ended = BuildOutcome.CANCELLED, plan.Cancelled(revision)
         except UserError as error:
             outcome, failure = BuildOutcome.FAILED, error.failure
             ended = plan.Failed(revision)
@@ -316,6 +325,15 @@ class Reconciler(Generic[S]):
             )
         )
         self._inbox.put_nowait(ended)
+
+    def _in_vain(self, revision: str, error: Superseded) -> Failure | None:
+        """The failure to tell when builds find a change again and again and no scan finds one."""
+        after = plan.step(self.state, plan.Cancelled(revision), self._clock())
+        if after.superseded <= plan.SUPERSEDED_MOST or not self._inbox.empty():
+            return None
+        text = f"{after.superseded} builds in a row were dropped ({error}), and no scan finds a change"
+        self._observer.notify(InternalError(service=self._service, where="build", traceback=text))
+        return Failure("bug", text, hint="`watcher rebuild` tries again at once; please report this")
 
     def _crash_loop(self, failure: Failure, event: plan.Input) -> Failure:
         """The failure, which also says so when what serves ends again and again."""

@@ -61,6 +61,7 @@ class Service:
             chores=chores,
             observer=site.observer,
             limits=fitted.limits,
+            scan_again=lambda: self.watch.scan_again(),  # noqa: PLW0108 - the watch is made after this
             chores_every=chores.every,
         )
         self.watch = TreeWatch(

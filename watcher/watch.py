@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Protocol
 
 from watcher.events import Hint, Looked
@@ -28,7 +29,7 @@ class Sink(Protocol):
     """Who wants to know of looks."""
 
     def saw(self, look: Look[Snapshot], wanted: Wanted | None) -> None:
-        """The tree was looked at; `wanted` is set when its revision is new."""
+        """The tree was looked at and its snapshot is new; `wanted` is set when its revision is new too."""
         ...
 
 
@@ -104,9 +105,12 @@ class TreeWatch:
             self._tell_scan(snapshot, hint, seconds)
             revision = revision_of(snapshot, self._inputs)
             self._unsettled = bool(snapshot.unsettled)
-            if before is not None and (before.revision == revision or snapshot.unsettled):
-                # Files that somebody is still writing are looked at again before they count.
+            if before is not None and snapshot.unsettled:
+                # Files that are still being written are scanned again before they count.
                 return before.revision
+            if before is not None and before.revision == revision:
+                self._renew(sink, before, snapshot)
+                return revision
             self._last = Look(revision, snapshot, _wall_clock(hint.first_seen))
             wanted = Wanted(
                 service=self._service,
@@ -117,6 +121,16 @@ class TreeWatch:
             )
             sink.saw(self._last, wanted)
             return revision
+
+    def _renew(self, sink: Sink, before: Look[Snapshot], snapshot: Snapshot) -> None:
+        """Replace the snapshot of the same revision: its stamps are newer, and a build checks them."""
+        if snapshot is not before.snapshot:
+            self._last = replace(before, snapshot=snapshot)
+            sink.saw(self._last, None)
+
+    def scan_again(self) -> None:
+        """Have the whole tree scanned soon: a build found a file other than the last scan did."""
+        self._lookout.source.ask("build")
 
     def _tell_scan(self, snapshot: Snapshot, hint: Hint, seconds: float) -> None:
         problems = tuple(problem.text for problem in snapshot.problems)

@@ -36,6 +36,8 @@ class World:
         self.served = False  # something did, until it was lost
         self.asked = False  # a rebuild that no build has answered
         self.seen: dict[str, int] = {}
+        self.disk = self.known = self.source = 0  # stamps: on disk, of the newest snapshot, of the build's
+        self.in_vain = 0  # builds in a row that found a change of which the scan after it knew nothing
         self.changes = self.retries = self.builds = self.cancels = 0
 
     def tell(self, event: plan.Input) -> None:
@@ -56,6 +58,7 @@ class World:
                     assert forced or revision not in (self.serving, self.failed), "a build without need"
                     self.building, self.since, self.cancelling = revision, self.now, False
                     self.builds += 1
+                    self.source = self.known
                     self.tell(plan.BuildBegun(revision))
                 case plan.Deploy(revision, image):
                     if self.state.lost != (revision, image):
@@ -92,7 +95,21 @@ class World:
             self.failed = None
         self.wanted = revision
         self.seen[revision] = self.changes
-        self.tell(plan.TreeSeen(revision))
+        self.disk += 1
+        self.scan()
+
+    def scan(self) -> None:
+        """The newest snapshot is told, whether or not its revision is new; the same one is not."""
+        if self.known != self.disk and self.wanted:
+            self.known, self.in_vain = self.disk, 0
+            self.tell(plan.TreeSeen(self.wanted))
+
+    def rewrite(self, scanned: float) -> None:
+        """The same content is written again; a scan may come before or after the build reads it."""
+        self.disk += 1
+        self.retries += 1
+        if scanned:
+            self.scan()
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
@@ -103,7 +120,11 @@ class World:
             return
         cancelled, self.cancelling = self.cancelling, False
         answered = revision == self.wanted
-        if how == 0:
+        if how == 0 and answered and self.source != self.disk and not cancelled:
+            self.retries += 1
+            self.tell(plan.Cancelled(revision))
+            self.scan()
+        elif how == 0:
             late = cancelled and not answered
             self.cancels = self.cancels + 1 if late else 0
             self.asked = self.asked and not answered
@@ -119,7 +140,10 @@ class World:
         else:  # cancelled; without being asked, when the tree changed under it
             self.cancels += cancelled
             self.retries += 1
+            self.disk += not cancelled
             self.tell(plan.Cancelled(revision))
+            if not cancelled:
+                self.scan()
 
     def deploy_ends(self, how: float) -> None:
         if self.deploying is None:
@@ -194,6 +218,7 @@ class World:
                 self.now = wait.until
             else:
                 break
+            assert self.state.superseded <= plan.SUPERSEDED_MOST, "a bug that is none"
         else:
             raise AssertionError(f"no rest: {self.state}")
         assert self.wanted in (None, self.serving, self.failed)
@@ -212,6 +237,7 @@ RARE: list[Op] = [
     *[("pass_time", seconds) for seconds in (0.01, 0.6, 11.0, 70.0)],
     *[("set_hold", on) for on in (0.0, 1.0)],
     *[("set_pause", on) for on in (0.0, 1.0)],
+    *[("rewrite", scanned) for scanned in (0.0, 1.0)],
     *[(name, 0.0) for name in ("lose", "roll_back", "rebuild", "engine_back")],
 ]
 OPS = [*USUAL, *USUAL, *USUAL, *RARE]
@@ -315,6 +341,28 @@ def test_a_new_save_does_not_wait_for_the_pause_after_a_failure() -> None:
 def test_a_build_whose_tree_changed_under_it_is_not_begun_again_at_once() -> None:
     state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.Cancelled("a"))
     assert plan.decide(state, 100.0) == plan.Wait(until=100.0 + plan.RETRY_FIRST)
+
+
+def test_a_newer_snapshot_of_the_same_revision_is_built_at_once() -> None:
+    state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.Cancelled("a"), plan.TreeSeen("a"))
+    assert plan.decide(state, 100.0) == plan.Build("a")
+
+
+def test_builds_dropped_for_nothing_new_are_counted_and_a_newer_snapshot_ends_that() -> None:
+    in_vain = (plan.BuildBegun("a"), plan.Cancelled("a"))
+    events = (plan.TreeSeen("a"), *in_vain * 3)
+    assert after(*events).superseded == plan.SUPERSEDED_MOST + 1
+    assert after(*events, plan.TreeSeen("a")).superseded == 0
+    assert after(*events, plan.TreeSeen("b")).superseded == 0
+    renewed = (plan.BuildBegun("a"), plan.TreeSeen("a"), plan.Cancelled("a"))
+    assert after(*events, *renewed).superseded == 0
+    for end in (plan.BuildEnded("a", "i"), plan.Failed("a"), plan.Troubled("a")):
+        assert after(*events, plan.BuildBegun("a"), end).superseded == 0
+
+
+def test_a_newer_snapshot_does_not_cut_the_wait_for_the_engine_short() -> None:
+    state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.Troubled("a"))
+    assert plan.step(state, plan.TreeSeen("a"), 100.1).retry_at == state.retry_at
 
 
 def test_a_rebuild_that_met_trouble_is_tried_again() -> None:

@@ -103,6 +103,7 @@ class Rig:
     deploys: Deploys = field(default_factory=Deploys)
     chores: Idle = field(default_factory=Idle)
     told: Recorder = field(default_factory=Recorder)
+    scans: int = 0  # asked for by builds
     now: float | None = None  # the loop's clock, where the test moves it
 
     def clock(self) -> float:
@@ -116,11 +117,15 @@ class Rig:
             chores=self.chores,
             observer=self.told,
             limits=plan.Limits(),
+            scan_again=self.scan_again,
             chores_after=chores_after,
             chores_every=3600.0,
             clock=self.clock,
         )
         return self.loop
+
+    def scan_again(self) -> None:
+        self.scans += 1
 
     def save(self, revision: str) -> None:
         self.loop.saw(Look(revision, revision, 0.0), None)
@@ -271,7 +276,43 @@ async def test_a_tree_that_changed_under_the_build_counts_as_cancelled(rig: Rig)
         await rig.build("a", Superseded("main.go changed"))
         await rig.until(lambda: rig.told.of(BuildFinished))
         assert rig.told.of(BuildFinished)[0].outcome is BuildOutcome.CANCELLED
+        assert rig.scans == 1, "the tree is scanned again"
         await rig.live("b")
+
+
+async def test_a_third_build_dropped_for_nothing_new_is_said_to_be_a_bug(rig: Rig) -> None:
+    rig.now = 1000.0
+    async with running(rig):
+        rig.save("a")
+        for number in range(3):
+            await rig.until(lambda number=number: len(rig.builds.calls) == number + 1)
+            rig.builds.answer(Superseded("main.go changed"))
+            await rig.until(lambda: rig.loop.state.building is None)
+            rig.now = rig.loop.state.retry_at
+            rig.loop.hold("")  # look at the clock
+        (bug,) = rig.told.of(InternalError)
+        assert "3 builds in a row were dropped (main.go changed)" in bug.traceback
+        assert [event.outcome for event in rig.told.of(BuildFinished)] == [
+            BuildOutcome.CANCELLED,
+            BuildOutcome.CANCELLED,
+            BuildOutcome.ERROR,
+        ]
+        await rig.build("a")
+        await rig.deploy("a")
+
+
+async def test_builds_dropped_for_newer_snapshots_are_no_bug(rig: Rig) -> None:
+    rig.now = 1000.0
+    async with running(rig):
+        for number in range(5):
+            rig.save("a")
+            await rig.until(lambda number=number: len(rig.builds.calls) == number + 1)
+            rig.builds.answer(Superseded("main.go changed"))
+            await rig.until(lambda: rig.loop.state.building is None)
+        rig.save("a")
+        await rig.build("a")
+        await rig.deploy("a")
+        assert rig.told.of(InternalError) == []
 
 
 def lost(revision: str) -> ContainerLost:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+import os
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.unit.test_reconcile import Builds, Deploys, Idle, Recorder
+from watcher import plan
+from watcher.buildkit import ContextChanged
+from watcher.errors import Superseded
 from watcher.events import Source
-from watcher.observe import Fanout, Wanted
-from watcher.reconcile import Look
+from watcher.observe import Fanout, InternalError, Wanted
+from watcher.reconcile import Built, Look, Reconciler
 from watcher.settle import Lookout
 from watcher.tree import Snapshot, Tree
 from watcher.watch import TreeWatch
@@ -34,8 +43,10 @@ class WrittenTo(Tree):
 class Sink:
     def __init__(self) -> None:
         self.told: list[Wanted] = []
+        self.looks: list[Look[Snapshot]] = []
 
     def saw(self, look: Look[Snapshot], wanted: Wanted | None) -> None:
+        self.looks.append(look)
         if wanted:
             self.told.append(wanted)
 
@@ -97,3 +108,156 @@ async def test_the_configuration_is_asked_before_each_look(rig: Rig) -> None:
     assert asked.is_set()
     assert one == await rig.watch.look_now(rig.sink)
     await rig.source.stop()
+
+
+def _rewrite(path: Path) -> None:
+    path.write_bytes(path.read_bytes())
+
+
+def _rename_over(path: Path) -> None:
+    beside = path.with_name("main.go~")
+    beside.write_bytes(path.read_bytes())
+    beside.rename(path)
+
+
+def _there_and_back(path: Path) -> None:
+    mode = path.stat().st_mode
+    path.chmod(0o600)
+    path.chmod(mode)
+
+
+def _link(path: Path) -> None:
+    path.with_name("main.go~").hardlink_to(path)
+
+
+@pytest.mark.parametrize("again", [_rewrite, Path.touch, _rename_over, _there_and_back, _link])
+async def test_the_same_content_written_again_is_the_same_revision_with_a_newer_snapshot(
+    rig: Rig, again: Callable[[Path], None]
+) -> None:
+    await rig.source.start()
+    before = await rig.watch.look_now(rig.sink)
+    again(rig.root / "main.go")
+    assert await rig.watch.look_now(rig.sink) == before
+    await rig.watch.look_now(rig.sink)
+    await rig.source.stop()
+    first, second = rig.sink.looks
+    assert len(rig.sink.told) == 1
+    assert (first.revision, first.saved_at) == (second.revision, second.saved_at)
+    with pytest.raises(ContextChanged):
+        first.snapshot.open("main.go")
+    second.snapshot.open("main.go").close()
+
+
+async def test_a_build_that_finds_a_change_has_the_whole_tree_scanned(rig: Rig) -> None:
+    await rig.source.start()
+    await rig.lookout.next()
+    rig.watch.scan_again()
+    hint = await rig.lookout.next()
+    await rig.source.stop()
+    assert (hint.touched, hint.reason) == (None, "build")
+
+
+OPS = ("write", "rewrite", "touch", "rename over", "link", "scan", "build reads", "build ends")
+
+
+class ReadsAll(Builds):
+    """A builder that asks for every file of the snapshot, in the middle of the build."""
+
+    look: Look[Snapshot] | None = None
+
+    async def build(self, look: Look[Snapshot], *, forced: bool) -> Built:  # type: ignore[override]
+        self.look = look
+        await self.enter(look.revision)
+        return Built(f"image of {look.revision}")
+
+    def read(self) -> None:
+        """As the transfer of the context does."""
+        if self.look and self.running and not self.calls[-1][1].done():
+            try:
+                with self.look.snapshot.open("main.go"):
+                    pass
+            except ContextChanged as error:
+                self.answer(Superseded(str(error)))
+
+
+class Loop:
+    """The real tree, watch and reconciler, with a builder that reads what it was given."""
+
+    def __init__(self, root: Path) -> None:
+        self.now, self.number = 1000.0, 0
+        self.file = root / "main.go"
+        self.file.write_text("package main\n")
+        self.builds, self.deploys, self.told = ReadsAll(), Deploys(), Recorder()
+        source = Source(root, observer=Fanout(), mode="polling")
+        lookout = Lookout(source, root, hold=lambda _: None)
+        self.watch = TreeWatch("app", Tree(root), lookout, inputs={}, observer=Fanout())
+        self.source = source
+        self.reconciler: Reconciler[Snapshot] = Reconciler(
+            "app",
+            builder=self.builds,
+            deployer=self.deploys,
+            chores=Idle(),  # type: ignore[arg-type]
+            observer=self.told,
+            limits=plan.Limits(),
+            scan_again=lambda: None,
+            clock=lambda: self.now,
+        )
+
+    async def turn(self) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    async def do(self, op: str) -> None:
+        match op:
+            case "write":
+                self.number += 1
+                self.file.write_text(f"package main // {self.number}\n")
+            case "rewrite":
+                _rewrite(self.file)
+            case "touch":
+                os.utime(self.file, ns=(0, time.time_ns()))
+            case "rename over":
+                _rename_over(self.file)
+            case "link":
+                self.file.with_name("main.go~").unlink(missing_ok=True)
+                _link(self.file)
+            case "scan":
+                await self.watch.look_now(self.reconciler)
+            case "build reads":
+                self.builds.read()
+            case "build ends" if self.builds.running and not self.builds.calls[-1][1].done():
+                self.builds.answer()
+        await self.turn()
+        if self.deploys.running and not self.deploys.calls[-1][1].done():
+            self.deploys.answer()
+            await self.turn()
+
+    async def run(self, ops: list[str]) -> None:
+        await self.source.start()
+        task = asyncio.create_task(self.reconciler.run())
+        try:
+            for op in ops:
+                await self.do(op)
+            revision = await self.watch.look_now(self.reconciler)
+            before = len(self.builds.calls)
+            for _ in range(6):
+                self.now = max(self.now, self.reconciler.state.retry_at)
+                self.reconciler.hold("")  # look at the clock
+                await self.turn()
+                await self.do("build reads")
+                await self.do("build ends")
+            assert self.reconciler.state.live == revision, self.reconciler.state
+            assert len(self.builds.calls) - before <= 2
+            assert self.told.of(InternalError) == []
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            await self.source.stop()
+            self.watch.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(OPS), max_size=14))
+def test_after_any_history_of_writes_and_scans_the_tree_goes_live(ops: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        asyncio.run(Loop(Path(root)).run(ops))

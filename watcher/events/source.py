@@ -167,6 +167,10 @@ class Source:
         self._root_due = self._clock() + _ROOT_EVERY
         await self._renew()
 
+    def ask(self, reason: str) -> None:
+        """Give a hint to look at everything, because something other than the file system asks for it."""
+        self._push(None, reason)
+
     async def wait(self, timeout: float | None = None) -> Hint | None:
         """The next hint, all that is known by now in one; None when `timeout` seconds pass without."""
         deadline = None if timeout is None else self._clock() + timeout

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import BinaryIO
 
@@ -112,12 +112,24 @@ class Snapshot:
     def read(self, path: str, /) -> bytes:
         """All of a regular file of the context.
 
-        Raises `ContextChanged` if it is gone, or its stat after the last byte is not what this snapshot saw.
+        A file that was written again with the bytes that this snapshot saw is still the same file. Raises
+        `ContextChanged` if it is gone or holds something else.
         """
         entry = self.files.get(path)
         if entry is None or not stat.S_ISREG(entry.mode):
             raise ContextChanged(path)
-        return read_whole(self.base, path, entry.size, self.unchanged)
+        same = partial(self._same_mode, entry)
+        try:
+            return read_whole(self.base, path, entry.size, self.unchanged)
+        except ContextChanged:
+            data = read_whole(self.base, path, entry.size, same)
+            if sha256(data).digest() != entry.digest:
+                raise
+            return data
+
+    @staticmethod
+    def _same_mode(entry: TreeEntry, _path: str, fd: int) -> bool:
+        return os.fstat(fd).st_mode == entry.mode
 
     def unchanged(self, path: str, fd: int) -> bool:
         """Whether the open file `fd` still is what this snapshot saw at `path`.

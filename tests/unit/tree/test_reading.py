@@ -247,3 +247,18 @@ def test_a_context_refuses_a_file_that_changed_before_or_while_it_is_read(root: 
             snapshot.open(path)
         with pytest.raises(ContextChanged):
             snapshot.read(path)
+
+
+def test_a_context_gives_a_file_that_was_written_again_with_the_same_bytes(root: Path) -> None:
+    snapshot = Tree(root).take()
+    text = (root / "main.go").read_bytes()
+    (root / "main.go").unlink()
+    (root / "main.go").write_bytes(text)
+    assert snapshot.read("main.go") == text
+    (root / "main.go").chmod(0o755)
+    with pytest.raises(ContextChanged):
+        snapshot.read("main.go")
+    (root / "main.go").chmod(0o644)
+    (root / "main.go").write_bytes(text[::-1])
+    with pytest.raises(ContextChanged):
+        snapshot.read("main.go")
