@@ -20,7 +20,7 @@ from watcher.build.attempts import Experience, Failed, Way
 from watcher.build.bases import PATIENCE, Bases, Lookups, credentials_of, fetches
 from watcher.build.link import BuildkitLink
 from watcher.build.recipe import Recipe, full_reference
-from watcher.build.steps import StepCounter, own_words
+from watcher.build.steps import StepCounter, UserWords
 from watcher.build.texts import Text, Texts, modules, written
 from watcher.buildkit import (
     Client,
@@ -32,6 +32,7 @@ from watcher.buildkit import (
     Progress,
     SolveFailed,
     SolveRequest,
+    parse_step,
 )
 from watcher.buildkit.session import CredentialsFor
 from watcher.diagnose import base_failure, build_failure
@@ -111,7 +112,8 @@ class ImageBuilder:
         while True:
             made = await self._texts.make(recipe, text, look.snapshot, way, pins=pins)
             way = made.way
-            counter.begin(made.plan)
+            words = UserWords(text, made.plan)
+            counter.begin(words)
             try:
                 image = await self._solve(
                     recipe,
@@ -122,6 +124,7 @@ class ImageBuilder:
                     target=recipe.target,
                     cut_off=made.plan.cut_off,
                     made_from=made.made_from,
+                    locate=bool(made.plan.changes or made.plan.cut_off),
                 )
             except ContextChanged as error:
                 raise Superseded(str(error)) from error
@@ -132,7 +135,7 @@ class ImageBuilder:
                     pins = False  # the digest may be gone from its registry, or that gives images by tag only
                     self._bases.forget()
                     continue
-                failed = _failed(recipe, made, error, touched=counter.touched)
+                failed = _failed(recipe, made, error, words, touched=counter.touched)
                 following = self._experience.next(way, text, failed)
                 if following is None:
                     raise UserError(failed.failure) from error
@@ -274,6 +277,7 @@ class ImageBuilder:
         target: str | None,
         cut_off: tuple[int, ...] = (),
         made_from: str = "",
+        locate: bool = False,
         kind: str = labels.FINAL,
     ) -> str:
         filename = posixpath.basename(recipe.dockerfile)
@@ -294,6 +298,7 @@ class ImageBuilder:
             network=recipe.network,
             without_network=cut_off,
             made_from=made_from,
+            locate=locate,
             names=names,
             exporter="moby" if names else "",
             exporter_attrs=_NOT_COMPRESSED if kind == labels.FINAL else {},
@@ -352,9 +357,12 @@ def _ignore_failure(snapshot: Snapshot, error: IgnorePatternError) -> Failure:
     return Failure("build", f"{name}: {error.pattern!r}: {error.rule}", hint=f"mend the pattern in {name}")
 
 
-def _failed(recipe: Recipe, made: Text, error: SolveFailed, *, touched: bool) -> Failed:
+def _failed(recipe: Recipe, made: Text, error: SolveFailed, words: UserWords, *, touched: bool) -> Failed:
     """The failure, in the words of the user's file."""
-    failure = build_failure(own_words(error.step, made.plan.every_change), error.reason, error.log)
+    step = parse_step("", error.step, error.line)
+    reason = words.reason(step, error.reason)
+    failure_step = words.name(step) if error.step else ""
+    failure = build_failure(failure_step, reason, error.log)
     if made.unread is not None and not error.step:
         failure = Failure("build", f"{recipe.dockerfile}: {made.unread}", failure.lines)
-    return Failed(failure, error.step, error.reason, touched)
+    return Failed(failure, failure_step, error.reason, touched)

@@ -2,40 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
 
 from watcher import observe
 from watcher.build.bases import pulls
-from watcher.buildkit import Progress, StepFinished, StepLog, StepStarted, StepStatus
-from watcher.dockerfile import Accelerated, LineChange, parse
+from watcher.buildkit import Progress, Step, StepFinished, StepLog, StepStarted, StepStatus
+from watcher.dockerfile import Accelerated, Instruction, parse
 from watcher.observe import Observer
 
 PULL_EVERY = 0.5  # seconds between two words about one base image
 _TRANSFER = "transferring context"  # how BuildKit names the status of the context's transfer
 
 
-def own_words(name: str, changes: Iterable[LineChange]) -> str:
-    """A step's name as the user's file has it, without what acceleration put in; blanks are made one."""
-    name = _plain(name)
-    for change in changes:
-        name = name.replace(_plain(change.after), _plain(change.before))
-    return name
+class UserWords:
+    """Shows the steps of a build in the words of the user's Dockerfile, whatever was changed in it.
+
+    A step is known by the line where its instruction begins: its name does not do, because BuildKit puts the
+    values of variables into it.
+    """
+
+    def __init__(self, text: str, plan: Accelerated) -> None:
+        """`text` is the user's; it has as many lines as that of `plan`, and the same instructions."""
+        self._pins = plan.pins
+        changed = {change.line for change in plan.changes} | set(plan.cut_off)
+        self._changed: dict[int, Instruction] = {}
+        for one in parse(text).instructions() if changed else ():
+            if not changed.isdisjoint(range(one.line, one.end_line + 1)):
+                self._changed[one.line] = one
+
+    def changed(self, step: Step) -> bool:
+        """Whether acceleration changed this step; one that cannot be told apart may be, if any was."""
+        if not self._changed or "[internal]" in step.name:
+            return False
+        return step.line in self._changed or (not step.line and " RUN " in step.name)
+
+    def name(self, step: Step) -> str:
+        """The step's name: its instruction as the file has it where that was changed, blanks made one."""
+        one = self._changed.get(step.line)
+        if one is None:
+            name = " ".join(step.name.split())
+            for pin in self._pins:
+                name = name.replace(_plain(pin.after), _plain(pin.before))
+            return name
+        head = _HEAD.match(step.name)
+        return f"{head[0] if head else ''}{_shown(one)}"
+
+    def reason(self, step: Step, reason: str) -> str:
+        """What BuildKit says of a step's failure, the command in it as the file has it."""
+        one = self._changed.get(step.line)
+        if one is None:
+            return reason
+        for before, behind in _COMMAND:
+            start, stop = reason.find(before), reason.rfind(behind)
+            if 0 <= start < stop:
+                return f"{reason[: start + len(before)]}{_shown(one)}{reason[stop:]}"
+        return reason
+
+
+# `[builder 5/5] ` of a step's name.
+_HEAD = re.compile(r"\[[^\]\n]{0,200}\] ")
+# What stands around the command in BuildKit's word on a failure: in 0.8's, and in that of newer ones.
+_COMMAND = (("executor failed running [", "]: "), ('process "', '" did not complete'))
+
+
+def _shown(one: Instruction) -> str:
+    """An instruction in one line, as BuildKit's names of steps have it."""
+    flags = (f"--{flag.name}" + (f"={flag.value}" if flag.value is not None else "") for flag in one.flags)
+    return " ".join(f"{one.keyword} {' '.join(flags)} {one.body.text}".split())
 
 
 def _plain(line: str) -> str:
     """A line as BuildKit's step names hold it: continued lines are one, without the sign at their ends."""
     return " ".join(line.rstrip().rstrip("\\`").split())
-
-
-def _cut_off(plan: Accelerated) -> list[str]:
-    """How BuildKit names the steps that lost their network without a word of it in the text."""
-    names: list[str] = []
-    for one in parse(plan.text).instructions() if plan.cut_off else ():
-        if one.line in plan.cut_off:
-            lines = f"{one.keyword}{plan.text[one.keyword_stop : one.stop]}".split("\n")
-            said = (_plain(line) for line in lines if not line.lstrip().startswith("#"))
-            names.append(_plain(" ".join(said)))
-    return names
 
 
 class StepCounter:
@@ -47,19 +85,16 @@ class StepCounter:
 
     def __init__(self, service: str, revision: str, observer: Observer) -> None:
         self._service, self._revision, self._observer = service, revision, observer
-        self._changes: Sequence[LineChange] = ()
-        self._pins: Sequence[LineChange] = ()
-        self._cut_off: Sequence[str] = ()  # names of steps that lost only their network
+        self._words = UserWords("", Accelerated(""))
         self._cached: dict[str, bool] = {}
         self._layers: dict[str, dict[str, tuple[int, int]]] = {}  # step -> layer -> (bytes there, bytes)
         self._pull_told: dict[str, float] = {}
         self.context_bytes = 0
         self.touched = False
 
-    def begin(self, plan: Accelerated) -> None:
-        """Begin to listen to a build of this text; what was counted is of another one."""
-        self._changes, self._pins, self.touched = plan.changes, plan.pins, False
-        self._cut_off = _cut_off(plan)
+    def begin(self, words: UserWords) -> None:
+        """Begin to listen to a build that these words are for; what was counted is of another one."""
+        self._words, self.touched = words, False
         self._cached.clear()
 
     @property
@@ -97,11 +132,8 @@ class StepCounter:
     def __call__(self, event: Progress) -> None:
         """Take one event of BuildKit's."""
         step, service, revision = event.step, self._service, self._revision
-        name = own_words(step.name, self._changes)
-        if not self.touched:
-            told = _plain(step.name)
-            self.touched = name != told or any(line in told for line in self._cut_off)
-        name = own_words(name, self._pins)
+        name = self._words.name(step)
+        self.touched = self.touched or self._words.changed(step)
         match event:
             case StepStarted():
                 self._observer.notify(

@@ -36,6 +36,7 @@ from watcher.buildkit.progress import (
     StepStarted,
     StepStatus,
     StepWarning,
+    parse_step,
 )
 from watcher.buildkit.records import CacheRecord, Worker
 from watcher.buildkit.session import Credentials
@@ -80,4 +81,5 @@ __all__ = [
     "StepWarning",
     "Worker",
     "parse_dockerignore",
+    "parse_step",
 ]

@@ -53,6 +53,15 @@ def without_network(definition: Definition, lines: Collection[int]) -> Definitio
     return _changed(definition, cut)
 
 
+def first_lines(definition: Definition) -> dict[str, int]:
+    """Where the instruction of each operation begins: digest -> line, for those that come from one."""
+    return {
+        digest: min(each.start.line for place in places.locations for each in place.ranges)
+        for digest, places in definition.Source.locations.items()
+        if any(place.ranges for place in places.locations)
+    }
+
+
 def for_session(definition: Definition, session: str) -> Definition:
     """`definition` with its contexts read from this session, which makes them sources of their own."""
 

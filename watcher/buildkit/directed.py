@@ -14,10 +14,10 @@ with what `Return` says.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 
-from watcher.buildkit.definition import Made, for_session, without_network
+from watcher.buildkit.definition import Made, first_lines, for_session, without_network
 from watcher.buildkit.errors import RpcError
 from watcher.buildkit.grpc import Channel
 from watcher.buildkit.messages import control_pb2
@@ -50,12 +50,14 @@ class Direction:
     """How a build differs from what its frontend would have made of it.
 
     `lines` are where the instructions begin whose steps get no network. What was made is kept on `shelf` for
-    builds with an equal `key`; None: it is not kept.
+    builds with an equal `key`; None: it is not kept. `locate` is told, before any step of the Dockerfile
+    begins, where the instruction of each step begins: the step's digest -> line.
     """
 
     lines: Collection[int]
     shelf: Shelf
     key: Hashable | None
+    locate: Callable[[Mapping[str, int]], None]
 
 
 async def solve(channel: Channel, message: bytes, direction: Direction) -> bytes:
@@ -106,6 +108,7 @@ async def _direct(channel: Channel, asked: control_pb2.SolveRequest, direction: 
         kept = direction.shelf.made
         if kept is not None and kept.key == direction.key:
             again = for_session(kept.definition, asked.Session)
+            direction.locate(first_lines(again))
             result = await bridge(SolveRequest(Definition=again))
             result = Result(ref=Ref(id=result.ref.id), metadata=kept.metadata)
         else:
@@ -114,6 +117,7 @@ async def _direct(channel: Channel, asked: control_pb2.SolveRequest, direction: 
             made = Made(direction.key, changed or result.ref.definition, dict(result.metadata))
             if direction.key is not None:
                 direction.shelf.made = made if made.lasts else None
+            direction.locate(first_lines(made.definition))
             if changed is not None:
                 other = await bridge(SolveRequest(Definition=changed))
                 result.ref.CopyFrom(Ref(id=other.ref.id))

@@ -55,11 +55,12 @@ class SolveFailed(BuildkitError):
     """A build failed. `reason` is BuildKit's own text, whose wording differs between versions.
 
     `step` is the name of the step that failed, empty if none began; `log` are the lines that it wrote, in
-    order.
+    order. `line` is where its instruction begins in the Dockerfile, 0 where that is not known.
     """
 
-    def __init__(self, reason: str, *, step: str = "", log: tuple[str, ...] = ()) -> None:
+    def __init__(self, reason: str, *, step: str = "", log: tuple[str, ...] = (), line: int = 0) -> None:
         super().__init__(f"{step}: {reason}" if step else reason)
         self.reason = reason
         self.step = step
         self.log = log
+        self.line = line

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -27,7 +27,8 @@ class Step:
     """A step of a build (a vertex of BuildKit).
 
     `name` is BuildKit's text, such as `[builder 5/5] RUN go build`. `stage`, `index` and `total` are what it
-    says in brackets: empty and 0 where it says nothing.
+    says in brackets: empty and 0 where it says nothing. `line` is where its instruction begins in the
+    Dockerfile, 0 where that is not known: of the frontend's own steps, and of builds that are not located.
     """
 
     digest: str
@@ -35,6 +36,7 @@ class Step:
     stage: str
     index: int
     total: int
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +105,13 @@ class StepWarning:
 Progress = StepStarted | StepFinished | StepLog | StepStatus | StepWarning
 
 
-def parse_step(digest: str, name: str) -> Step:
+def parse_step(digest: str, name: str, line: int = 0) -> Step:
     """The step that a vertex's name describes."""
     match = _NAME.match(name)
     if match is None:
-        return Step(digest, name, "", 0, 0)
+        return Step(digest, name, "", 0, 0, line)
     stage = _PLATFORM.sub("", match["stage"] or "")
-    return Step(digest, name, stage, int(match["index"] or 0), int(match["total"] or 0))
+    return Step(digest, name, stage, int(match["index"] or 0), int(match["total"] or 0), line)
 
 
 @dataclass(slots=True)
@@ -147,6 +149,13 @@ class ProgressReader:
     def __init__(self) -> None:
         self._vertices: dict[str, _Vertex] = {}
         self._failed: _Vertex | None = None
+        self._lines: Mapping[str, int] = {}
+
+    def locate(self, lines: Mapping[str, int]) -> None:
+        """Take the line of the Dockerfile where the instruction of each step begins, by the step's digest."""
+        self._lines = lines
+        for digest, vertex in self._vertices.items():
+            vertex.step = replace(vertex.step, line=lines.get(digest, 0))
 
     def read(self, data: bytes) -> Iterator[Progress]:
         """The events in one serialized `StatusResponse`, in the order to show them."""
@@ -173,16 +182,16 @@ class ProgressReader:
         return bool(self._vertices)
 
     @property
-    def failure(self) -> tuple[str, tuple[str, ...]]:
-        """The name of the step that failed and its lines; empty if none did."""
+    def failure(self) -> tuple[Step | None, tuple[str, ...]]:
+        """The step that failed and the lines that it wrote; None and nothing if none did."""
         if self._failed is None:
-            return "", ()
-        return self._failed.step.name, tuple(self._failed.lines)
+            return None, ()
+        return self._failed.step, tuple(self._failed.lines)
 
     def _known(self, digest: str, name: str = "") -> _Vertex:
         vertex = self._vertices.get(digest)
         if vertex is None or (name and name != vertex.step.name):
-            step = parse_step(digest, name)
+            step = parse_step(digest, name, self._lines.get(digest, 0))
             if vertex is None:
                 vertex = self._vertices[digest] = _Vertex(step)
             vertex.step = step
@@ -216,15 +225,15 @@ class ProgressReader:
         output = vertex.outputs.setdefault(message.stream, _Output())
         text = output.feed(message.msg)
         if text is not None:
-            yield self._lines(vertex, _seconds(message.timestamp), message.stream, text)
+            yield self._written(vertex, _seconds(message.timestamp), message.stream, text)
 
     def _flush(self, vertex: _Vertex, at: float) -> Iterator[Progress]:
         for stream, output in vertex.outputs.items():
             text = output.feed(b"", final=True)
             if text is not None:
-                yield self._lines(vertex, at, stream, text)
+                yield self._written(vertex, at, stream, text)
 
-    def _lines(self, vertex: _Vertex, at: float, stream: int, text: str) -> StepLog:
+    def _written(self, vertex: _Vertex, at: float, stream: int, text: str) -> StepLog:
         vertex.lines += text.split("\n")
         return StepLog(vertex.step, at, stream, text)
 

@@ -73,6 +73,9 @@ class SolveRequest:
 
     `made_from`, if not empty, says what the frontend reads that is not said here: the Dockerfile, its ignore
     file, the ids of base images. As long as that and the rest stay the same, the frontend is not asked again.
+
+    `locate` has each step know the line where its instruction begins: names of steps are no means to know
+    them by, because variables are expanded in them.
     """
 
     context: ContextSource
@@ -89,6 +92,7 @@ class SolveRequest:
     network: str = ""
     without_network: tuple[int, ...] = ()
     made_from: str = ""
+    locate: bool = False
     frontend_attrs: Mapping[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     exporter: str = "moby"
@@ -218,8 +222,8 @@ class _Run:
         message = self._request.message(self._ref, self._session.id)
         lines, key = self._request.without_network, self._request.made_for()
         solving = asyncio.create_task(
-            directed.solve(self._channel, message, Direction(lines, self._shelf, key))
-            if lines or key is not None
+            directed.solve(self._channel, message, Direction(lines, self._shelf, key, self._progress.locate))
+            if lines or key is not None or self._request.locate
             else self._channel.unary(directed.SOLVE, message)
         )
         try:
@@ -269,9 +273,10 @@ class _Run:
             response = SolveResponse.FromString(solving.result())
         except RpcError as error:
             step, log = self._progress.failure
+            name, line = (step.name, step.line) if step else ("", 0)
             if not log:  # no command of the Dockerfile says why: what is kept may be at fault
                 self._shelf.made = None
-            raise SolveFailed(self._reason(error), step=step, log=log) from error
+            raise SolveFailed(self._reason(error), step=name, log=log, line=line) from error
         answer = dict(response.ExporterResponse)
         image = answer.get("containerimage.digest", "")
         return SolveResult(image, answer)

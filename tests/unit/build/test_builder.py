@@ -39,6 +39,7 @@ RUN CGO_ENABLED=0 go build -a \\
 FROM alpine
 COPY --from=builder /app /app
 """
+RUN_LINE = 4
 OFFLINE = "--network=none"
 MOUNT = "--mount=type=cache"
 NO_NETWORK = ("go: example.test/x@v1.0.0: Get …: dial tcp: lookup proxy.example.test: no such host",)
@@ -87,7 +88,7 @@ class Scripted:
         text = text_of(request)
         self.texts.append(text)
         self.targets.append(request.target)
-        step = parse_step("sha256:1", run_step(text))
+        step = parse_step("sha256:1", run_step(text), RUN_LINE if request.locate else 0)
         tell(StepStarted(step, 1.0))
         if self.answers:
             self.answers.pop(0)(request, step.name, tell)
@@ -142,8 +143,8 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def fails(*log: str, reason: str = "exit code: 1") -> Answer:
-    def answer(_: SolveRequest, step: str, __: object) -> None:
-        raise SolveFailed(reason, step=step, log=log)
+    def answer(request: SolveRequest, step: str, __: object) -> None:
+        raise SolveFailed(reason, step=step, log=log, line=RUN_LINE if request.locate else 0)
 
     return answer
 
@@ -229,6 +230,40 @@ async def test_a_failure_is_told_in_the_words_of_the_file(bench: Bench) -> None:
     with pytest.raises(UserError):
         await bench.save()  # the same mistake again does not cost the slow build again
     assert len(bench.link.texts) == 3
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "executor failed running [/bin/sh -c {COMMAND}]: exit code: 1",
+        'process "/bin/sh -c {COMMAND}" did not complete successfully: exit code: 1',
+    ],
+)
+async def test_a_failure_without_a_word_shows_the_command_of_the_file(bench: Bench, reason: str) -> None:
+    """BuildKit says which command failed, and that is ours: none of it reaches the user."""
+    ours = "{ if [ -f /root/.cache/go-build/watcher-1 ]; then :; fi; } && GOGC=400 go build"
+    reason = reason.replace("{COMMAND}", ours)
+    bench.link.answers = [fails(reason=reason), fails(reason=reason.replace(ours, "go build -a"))]
+    with pytest.raises(UserError) as caught:
+        await bench.save()
+    assert bench.link.ways == ["accelerated", "plain"]
+    told = repr([caught.value.failure, bench.events])
+    assert "GOGC" not in told
+    assert "watcher-1" not in told
+
+
+async def test_a_variable_in_a_changed_step_does_not_take_the_second_try_away(bench: Bench) -> None:
+    """BuildKit puts values into the names of steps, so no name is that of a line."""
+    bench.write("Dockerfile", DOCKERFILE.replace("WORKDIR /w", "ARG V=1.2").replace("-o /app", "-o /app$V"))
+
+    def answer(request: SolveRequest, step: str, tell: Callable[[Progress], None]) -> None:
+        fails("killed")(request, step.replace("$V", "1.2"), tell)
+
+    bench.link.answers = [answer]
+    await bench.save()
+    assert bench.link.ways == ["accelerated", "plain"]
+    names = {event.name for event in bench.events if isinstance(event, observe.StepStarted)}
+    assert names == {"[builder 4/4] RUN CGO_ENABLED=0 go build -a -o /app$V ."}
 
 
 async def test_only_the_steps_of_the_last_try_are_counted(bench: Bench) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from watcher.build.bases import PATIENCE, Lookups
 from watcher.build.link import _at_least
-from watcher.build.steps import PULL_EVERY, StepCounter, own_words
+from watcher.build.steps import PULL_EVERY, StepCounter, UserWords
 from watcher.buildkit.progress import StepFinished, StepStarted, StepStatus, parse_step
 from watcher.diagnose import build_failure
 from watcher.dockerfile import Accelerated, Level, accelerate
@@ -19,35 +19,58 @@ RUN echo a && {sign}
 """
 
 
-@pytest.mark.parametrize("sign", ["\\", "`"])
-def test_a_step_over_several_lines_is_told_as_the_file_has_it(sign: str) -> None:
-    text = FILE.format(sign=sign)
-    text = f"# escape=`\n{text}" if sign == "`" else text
+def accelerated(text: str) -> Accelerated:
     made = accelerate(
         text, level=Level.EXACT, build_args={}, target=None, bases={"golang:alpine": None}, cache_scope="p"
     )
     assert made.changes
-    lines = [line for line in made.text.splitlines() if "#" not in line]
-    name = "[b 2/2] " + "".join(line.removesuffix(sign) for line in lines[1:])
-    assert "GOGC" in name
-    assert own_words(name, made.changes) == "[b 2/2] RUN echo a && go build -a -o /x . && echo z"
+    return made
+
+
+@pytest.mark.parametrize("sign", ["\\", "`"])
+def test_a_step_over_several_lines_is_told_as_the_file_has_it(sign: str) -> None:
+    text = FILE.format(sign=sign)
+    text = f"# escape=`\n{text}" if sign == "`" else text
+    line = 3 if sign == "`" else 2
+    words = UserWords(text, accelerated(text))
+    step = parse_step("1", "[b 2/2] RUN --mount=type=cache … echo a && GOGC=400 go build -o /x .", line)
+    assert words.changed(step)
+    assert words.name(step) == "[b 2/2] RUN echo a && go build -a -o /x . && echo z"
 
 
 @pytest.mark.parametrize(
-    ("begun", "touched"),
+    ("name", "line", "changed"),
     [
-        ("[b 1/3] FROM docker.io/library/golang:alpine", False),
-        ("[b 2/3] RUN echo go build -o /x .", False),
-        ("[b 3/3] RUN   go build -o /x .   && echo z", True),
+        ("[b 1/3] FROM docker.io/library/golang:alpine", 1, False),
+        ("[b 2/3] RUN echo a 1.2", 3, False),
+        ("[b 3/3] RUN --mount=type=cache go build -o /x1.2", 4, True),
+        ("[internal] load build definition from Dockerfile", 0, False),
+        ("[b 3/3] RUN --mount=type=cache go build -o /x1.2", 0, True),  # not located: it may be
+        ("[b 1/3] FROM docker.io/library/golang:alpine", 0, False),
+        ("[b 2/2] RUN echo from a trigger of the base", 1, False),
     ],
 )
+def test_a_step_is_known_by_its_line(name: str, line: int, changed: bool) -> None:
+    text = "FROM golang:alpine AS b\nARG V=1.2\nRUN echo a $V\nRUN go build -o /x$V\n"
+    words = UserWords(text, accelerated(text))
+    step = parse_step("1", name, line)
+    assert words.changed(step) is changed
+    assert words.name(step) == ("[b 3/3] RUN go build -o /x$V" if line == 4 else name)
+
+
+def test_nothing_was_changed_in_a_file_that_is_built_as_it_is() -> None:
+    text = "FROM golang:alpine AS b\nRUN go build\n"
+    assert not UserWords(text, Accelerated(text)).changed(parse_step("1", "[b 2/2] RUN go build"))
+
+
+@pytest.mark.parametrize(("line", "touched"), [(1, False), (2, False), (3, True)])
 @pytest.mark.parametrize("run", ["RUN go build", "run \\\n  # why\n\n  go build"])
-def test_a_step_that_lost_only_its_network_was_touched(run: str, begun: str, touched: bool) -> None:
+def test_a_step_that_lost_only_its_network_was_touched(run: str, line: int, touched: bool) -> None:
     """As on an engine that does not know `RUN --network`: the text says nothing of it."""
     text = f"FROM golang:alpine AS b\nRUN echo go build -o /x .\n{run} -o /x . \\\n  && echo z\n"
     counter = StepCounter("s", "r", Fanout())
-    counter.begin(Accelerated(text, cut_off=(3,)))
-    counter(StepStarted(parse_step("1", begun), 0.0))
+    counter.begin(UserWords(text, Accelerated(text, cut_off=(3,))))
+    counter(StepStarted(parse_step("1", "[b 2/3] RUN something", line), 0.0))
     assert counter.touched is touched
 
 

@@ -149,4 +149,6 @@ def test_the_failure_is_the_first_real_one_with_all_its_lines():
         vertex("c", started=2, completed=3, error="exit code: 2"),
     ):
         list(reader.read(message.SerializeToString()))
-    assert reader.failure == ("[builder 1/2] RUN x", ("one", "two"))
+    step, lines = reader.failure
+    assert step is not None
+    assert (step.name, lines) == ("[builder 1/2] RUN x", ("one", "two"))
