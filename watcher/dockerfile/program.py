@@ -6,9 +6,11 @@ be it one of a template or of a test. Beside go's build cache, in its mount, FIL
 place before go runs, and go decides, as it does outside a container, whether it is the right one. Keeping it
 there is a build of its own, in idle time (`keeping`), because a copy costs what no save should wait for.
 
-Not where it could be seen: a `//go:embed` in a folder above FILE might take it in, and then it is not put
-there. Not where cgo may be on: the id knows nothing of system libraries. Not when a Go file is newer than it:
-then go links anyway. And only in a plain `a && b`, where nothing but `&&` decides what runs.
+Not where it could be seen: a `//go:embed` in a folder above FILE might take it in, git in a checkout that
+holds it would call that modified (go stamps what git says into the program), and a file that is there is not
+written over, because go may refuse to do so. Not where cgo may be on: the id knows nothing of system
+libraries. Not when a Go file is newer than it: then go links anyway. And only in a plain `a && b`, where
+nothing but `&&` decides what runs.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ _FILE = re.compile(r"(?!-)[\w@%+./-]*[\w@%+-]")
 # flags by which `go build` writes something else than one program, or writes it elsewhere
 _OTHERWISE = word_set("n buildmode toolexec overlay json")
 _STAYS = word_set("apk apt-get echo export git ls mkdir rm test true [ :")  # commands that leave the folder
+# Suffixes of files that go takes for sources: a program of such a name would be one of them.
+_SOURCES = word_set(".go .s .S .sx .c .h .cc .cpp .cxx .hh .hpp .hxx .m .f .F .for .f90 .syso .swig .swigcxx")
+_LEVELS = 8  # folders above a program that are looked through at least: links may lead deeper than names do
 _LARGE = ("/proc", "/usr", "/go/pkg/mod", "/root/go")  # folders with more files than a module has
 _REASON = (
     "a save that changes nothing in the program (a test, a template, _envs) finds it linked; go itself sees "
@@ -73,17 +78,35 @@ def put_in_place(
     file = posixpath.normpath(posixpath.join("/", workdir, written))
     name = hashlib.sha256("\0".join((file, call.script.text)).encode()).hexdigest()
     kept = f"{cache}/watcher-{name[:12]}"
-    changed = f"find . -name '*.go' ! -name '*_test.go' -newer {kept} -print -quit | grep -q ."
-    folder = posixpath.dirname(written)
-    make = f"mkdir -p {folder} && " if folder.strip("/") else ""
-    put = (
-        f"[ -d {written} -o -h {written} ] || {changed} || grep -qs go:embed {_sources(written, workdir)} || "
-        f"{make}cp -p {kept} {written} || :"
-    )
+    stamped = not ("-buildvcs=false" in inherited.split() or ("buildvcs", "false") in _given(call))
     first = (*call.command.assignments, *call.command.words)[0]
     start = call.script.offset(first.start)
     program = Program(step.stage.label, step.state.image, file, kept, mount)
-    return Edit(start, start, f"{{ {put}; }} 2>/dev/null && ", _REASON), program
+    put = _put(kept, written, _above(written, workdir), stamped=stamped)
+    return Edit(start, start, f"{put} && ", _REASON), program
+
+
+def _put(kept: str, file: str, folders: list[str], *, stamped: bool) -> str:
+    """Shell text that copies `kept` to `file` where nothing is against it; it succeeds and says nothing.
+
+    One `if` with one condition after the other: `||` and `&&` are of equal rank in a shell, so that a list
+    of both means something else than it seems to.
+    """
+    conditions = [
+        f"[ -f {kept} ]",
+        f"[ ! -e {file} ]",
+        f"[ ! -h {file} ]",
+        "type find grep cp",
+        f"! find . -name '*.go' ! -name '*_test.go' -newer {kept} -print -quit | grep -q .",
+        f"! grep -qs go:embed {' '.join(posixpath.join(folder, '*.go') for folder in folders)}",
+    ]
+    if stamped:
+        checkouts = " ".join(posixpath.join(folder, ".git") for folder in folders)
+        conditions.append(f"! {{ type git && ls -d {checkouts} | grep -q .; }}")
+    folder = posixpath.dirname(file)
+    make = f"mkdir -p {folder} && " if folder.strip("/") else ""
+    copy = f"{make}cp -p {kept} {file} || rm -f {file}"
+    return f"{{ if {' && '.join(conditions)}; then {copy}; fi; :; }} >/dev/null 2>&1"
 
 
 def keeping(text: str, programs: Iterable[Program]) -> str:
@@ -107,22 +130,27 @@ def _file(call: GoCall) -> str | None:
             return None
         if name == "o":
             named.append(value)
-    if call.first != 2 or not all(word.literal for word in call.command.words):
+    written = (*call.command.assignments, *call.command.words)
+    if call.first != 2 or not all(word.literal for word in written):
         return None  # -C stands before it, or a word may become anything
     file = named[0] if len(named) == 1 else None
     if file is None or not _FILE.fullmatch(file) or posixpath.basename(file) in (".", ".."):
         return None
-    return None if file.startswith("/dev/") else file
+    return None if file.startswith("/dev/") or posixpath.splitext(file)[1] in _SOURCES else file
 
 
-def _sources(file: str, workdir: str) -> str:
-    """Patterns for the Go files of every folder that holds `file`, at any depth."""
-    folder = posixpath.dirname(posixpath.normpath(file))
-    folders = [folder]
-    while folder not in ("", "/"):
-        folder = posixpath.dirname(folder)
-        folders.append(folder)
-    if not file.startswith("/"):
-        levels = len(posixpath.normpath(workdir).strip("/").split("/"))
-        folders += ["/".join([".."] * level) for level in range(1, levels + 1)]
-    return " ".join(posixpath.join(each, "*.go") for each in folders)
+def _given(call: GoCall) -> list[tuple[str, str | None]]:
+    return [(name, value) for name, value, _ in call.flags()]
+
+
+def _above(file: str, workdir: str) -> list[str]:
+    """Every folder that holds `file`, at any depth, named so that a shell in `workdir` finds it.
+
+    Above each folder in the name by `..` too: where one is a link, that leads to other folders than the name.
+    """
+    named = [posixpath.dirname(posixpath.normpath(file)) or "."]
+    while named[-1] not in (".", "/"):
+        named.append(posixpath.dirname(named[-1]) or ".")
+    depth = max(_LEVELS, len(posixpath.normpath(posixpath.join(workdir, file)).strip("/").split("/")))
+    found = [posixpath.join(folder, *[".."] * level) for folder in named for level in range(depth)]
+    return [*dict.fromkeys(found)]

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from watcher.dockerfile import Accelerated, ImageConfig, Level, accelerate, keeping
 
@@ -40,9 +42,10 @@ def made(run: str, *, workdir: str = "/src") -> str:
 def test_the_program_is_put_in_place_before() -> None:
     line = made("RUN go build -o app .").split(CACHE)[1]
     kept = f"/root/.cache/go-build/{KEPT.findall(line)[0]}"
-    newer = f"find . -name '*.go' ! -name '*_test.go' -newer {kept} -print -quit | grep -q ."
-    put = f"[ -d app -o -h app ] || {newer} || grep -qs go:embed *.go ../*.go || cp -p {kept} app || :"
-    assert line == f"{{ {put}; }} 2>/dev/null && go build -o app .\n"
+    assert line.startswith(f"{{ if [ -f {kept} ] && [ ! -e app ] && ")
+    assert line.endswith(
+        f"; then cp -p {kept} app || rm -f app; fi; :; }} >/dev/null 2>&1 && go build -o app .\n"
+    )
 
 
 def test_another_stage_keeps_it() -> None:
@@ -62,11 +65,33 @@ def test_another_stage_keeps_it() -> None:
     assert program.mount == "type=cache,sharing=shared,id=p-gocache,target=/root/.cache/go-build"
 
 
-def test_every_folder_above_the_program_is_looked_through() -> None:
-    assert " bin/*.go *.go ../*.go ../../*.go || mkdir -p bin && cp" in made(
-        "RUN go build -o bin/app .", workdir="/a/b"
-    )
-    assert " /out/*.go /*.go || mkdir -p /out && cp" in made("RUN go build -o /out/app .", workdir="/a/b")
+@pytest.mark.parametrize(
+    ("file", "workdir", "folders"),
+    [
+        ("app", "/src", ["."] + ["/".join(["."] + [".."] * level) for level in range(1, 8)]),
+        ("bin/app", "/src", [f"{one}{'/..' * level}" for one in ("bin", ".") for level in range(8)]),
+        ("/out/app", "/src", [f"/out{'/..' * level}" for level in range(8)]),
+    ],
+)
+def test_every_folder_above_the_program_is_looked_through(
+    file: str, workdir: str, folders: list[str]
+) -> None:
+    line = made(f"RUN go build -o {file} .", workdir=workdir)
+    asked = line.partition("grep -qs go:embed ")[2].partition(" && ")[0].split()
+    assert asked[: len(folders)] == [f"{folder}/*.go" for folder in folders]
+    checkouts = line.partition("ls -d ")[2].partition(" | ")[0].split()
+    assert [one.removesuffix("/.git") for one in checkouts] == [one.removesuffix("/*.go") for one in asked]
+
+
+def test_a_deep_folder_is_looked_through_up_to_the_root() -> None:
+    assert "./../../../../../../../../../*.go" in made("RUN go build -o app .", workdir="/a/b/c/d/e/f/g/h/i")
+
+
+def test_git_is_not_asked_for_where_go_does_not_ask_it() -> None:
+    assert "type git" in made("RUN go build -o app .")
+    for run in ("RUN go build -buildvcs=false -o app .", "RUN GOFLAGS=-buildvcs=false go build -o app ."):
+        assert "type git" not in made(run)
+        assert "cp -p" in made(run)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +126,10 @@ def test_a_plain_list_keeps_its_program(run: str) -> None:
         "RUN go build $FLAGS -o app .",
         "RUN go build -o a -o b .",
         "RUN go install .",
+        "RUN go build -o x.go .",
+        "RUN go build -o lib.syso .",
+        "RUN V=$(ls bin) go build -o bin/app .",
+        'RUN go build -ldflags "-X main.v=$(ls bin)" -o bin/app .',
         "RUN cd cmd && go build -o app .",
         "RUN set -e; go build -o app .",
         "RUN go build -o app . || true",
@@ -224,9 +253,140 @@ def test_without_the_means_it_is_a_plain_build(shell: Shell) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_a_file_that_is_there_is_not_written_over(shell: Shell) -> None:
+    """Go refuses to write over one that is no program, and so does the build."""
+    shell.write("app", "from the tree\n")
+    assert shell.build("cat app").stdout == "from the tree\n"
+
+
 def test_a_folder_is_made_as_go_would_make_it(tmp_path: Path) -> None:
     shell = Shell("RUN go build -o bin/app .", tmp_path)
     shell.build("mkdir -p bin; echo one >bin/app")
     shell.keep()
     shutil.rmtree(shell.sources / "bin")
     assert shell.build("cat bin/app").stdout == "one\n"
+
+
+# A state of the folder is what each of these is there or is not; the shell's answer has to be the table's.
+FACTS = (
+    "kept",  # a program was kept
+    "folder",  # the folder of the program is there
+    "linked",  # that folder is a link to one elsewhere, whose parent is another
+    "file",  # a file of the program's name is there
+    "dangling",  # a link of that name, to nothing, is there
+    "newer",  # a Go file is newer
+    "newer_test",  # a Go file of a test is newer
+    "embeds",  # a Go file above embeds
+    "embeds_beside",  # one embeds that lies beside the folder, not above it
+    "embeds_linked",  # one embeds that lies above where the link leads
+    "checkout",  # the tree is a checkout of git's
+    "git",  # git is installed
+    "broken",  # the copy fails half-way
+)
+TOOLS = {"find", "grep", "cp", "rm", "mkdir", "ls"}
+SHELLS = [
+    command
+    for command in (["sh"], ["bash"], ["bash", "-e"], ["bash", "-o", "pipefail"], ["busybox", "sh"])
+    if shutil.which(command[0])
+]
+
+
+class Outcome:
+    """What a state comes to: the program is put in place, and go's status is the line's."""
+
+    def __init__(self, facts: frozenset[str], folder: Path) -> None:
+        self.facts, self.folder = facts, folder
+        self.sources, self.cache, self.tools = folder / "src", folder / "cache", folder / "tools"
+        for each in (self.sources, self.cache, self.tools):
+            each.mkdir()
+        self.program = self.sources / "bin" / "app"
+        self.line = made("RUN go build -o bin/app .").split(CACHE)[1].rstrip("\n")
+        (self.kept_name,) = set(KEPT.findall(self.line))
+        self.line = self.line.replace("/root/.cache/go-build", str(self.cache))
+        self._arrange()
+
+    def _arrange(self) -> None:
+        facts = self.facts
+        self._write(self.sources / "main.go", "package main\n")
+        bin_folder = self.sources / "bin"
+        if "linked" in facts:
+            (self.folder / "elsewhere" / "deep").mkdir(parents=True)
+            bin_folder.symlink_to(self.folder / "elsewhere" / "deep")
+        elif "folder" in facts or facts & {"file", "dangling"}:
+            bin_folder.mkdir()
+        if "dangling" in facts:
+            self.program.symlink_to("/nowhere/at/all")
+        elif "file" in facts:
+            self._write(self.program, "theirs")
+        for fact, name, text in (
+            ("embeds", "a.go", "//go:embed *\n"),
+            ("embeds_beside", "other/a.go", "//go:embed *\n"),
+            ("embeds_linked", "../elsewhere/a.go", "//go:embed *\n"),
+        ):
+            if fact in facts and (fact != "embeds_linked" or "linked" in facts):
+                self._write(self.sources / name, text)
+        if "checkout" in facts:
+            (self.sources / ".git").mkdir()
+        if "kept" in facts:
+            self._write(self.cache / self.kept_name, "kept", at=100.0)
+        for fact, name in (("newer", "new.go"), ("newer_test", "new_test.go")):
+            if fact in facts:
+                self._write(self.sources / name, "package main\n", at=200.0)
+        for tool in TOOLS | ({"git"} if "git" in facts else set()):
+            (self.tools / tool).symlink_to(shutil.which(tool) or "/bin/true")
+        if "broken" in facts:
+            (self.tools / "cp").unlink()
+            self._write(self.tools / "cp", '#!/bin/sh\nfor last; do :; done\necho half >"$last"\nexit 1\n')
+            (self.tools / "cp").chmod(0o755)
+
+    @staticmethod
+    def _write(path: Path, text: str, *, at: float = 50.0) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        os.utime(path, (at, at))
+
+    @property
+    def expected(self) -> bool:
+        """Whether the program is put in place, by what the module's text says."""
+        facts = self.facts
+        against = {"file", "dangling", "newer", "embeds", "broken"}
+        if "linked" in facts:
+            against |= {"embeds_linked"}
+        return "kept" in facts and not facts & against and not {"checkout", "git"} <= facts
+
+    def run(self, shell: list[str], status: int) -> subprocess.CompletedProcess[str]:
+        script = f"go() {{ echo built; return {status}; }}\n{self.line}"
+        return subprocess.run(
+            [shutil.which(shell[0]) or shell[0], *shell[1:], "-c", script],
+            cwd=self.sources,
+            env={"PATH": str(self.tools)},
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(facts=st.frozensets(st.sampled_from(FACTS)), shell=st.sampled_from(SHELLS), status=st.integers(0, 2))
+@example(facts=frozenset({"kept"}), shell=["sh"], status=0)
+@example(facts=frozenset({"kept", "embeds"}), shell=["sh"], status=0)
+@example(facts=frozenset({"kept", "embeds", "folder"}), shell=["sh"], status=0)
+@example(facts=frozenset({"kept", "checkout", "git"}), shell=["sh"], status=0)
+@example(facts=frozenset({"kept", "linked", "embeds_linked"}), shell=["sh"], status=0)
+@example(facts=frozenset({"kept", "newer", "folder"}), shell=["sh"], status=0)
+def test_the_shell_does_what_the_table_says(
+    tmp_path_factory: pytest.TempPathFactory, facts: frozenset[str], shell: list[str], status: int
+) -> None:
+    outcome = Outcome(facts, tmp_path_factory.mktemp("outcome"))
+    before = outcome.program.read_text() if outcome.program.exists() else None
+    made_folder = outcome.program.parent.exists()
+    done = outcome.run(shell, status)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "built\n", "")
+    if outcome.expected:
+        assert outcome.program.read_text() == "kept"
+        assert outcome.program.stat().st_mtime == 100.0
+    else:
+        assert (outcome.program.read_text() if outcome.program.exists() else None) == before
+        assert outcome.program.is_symlink() == ("dangling" in facts)
+        if "broken" not in facts:
+            assert outcome.program.parent.exists() == made_folder  # an empty one could not be embedded
