@@ -43,3 +43,13 @@ def test_a_program_is_never_embedded_in_its_successor(open_case: Open) -> None:
         assert value in text
         sizes.append(int(re.search(r"program=(\d+)", text)[1]))  # type: ignore[index]
     assert max(sizes) - min(sizes) < 1e6, sizes
+
+
+def test_a_test_in_a_dockerfile_fails_the_build_whatever_it_reads(open_case: Open) -> None:
+    case = open_case("tests-in-the-build")
+    case.wait_live()
+    case.replace("charts/values.yaml", "8080", "9999")  # outside of the module, and read by a child process
+    failed = case.wait_failed()
+    assert "go test" in str(failed)
+    case.replace("charts/values.yaml", "9999", "8080")
+    case.wait_live()

@@ -5,7 +5,8 @@ instructions change: cache mounts for go come in, `-a` and `go clean -cache` go 
 stays, so the engine's error messages point to the right ones. In doubt a line is left alone and the reason
 said. What a level promises:
 
-- `exact`: with `-trimpath -buildvcs=false` the binary is the same, byte for byte, as without.
+- `exact`: with `-trimpath -buildvcs=false` the binary is the same, byte for byte, as without, and a step
+  ends with the same status: a test that is run by a step runs in every build of it.
 - `fast`: also `-ldflags=-w`, so the binary lacks DWARF and is otherwise the same program.
 """
 
@@ -23,6 +24,7 @@ from watcher.dockerfile.caches import LeaveAlone
 from watcher.dockerfile.family import Family, check_touchable, families
 from watcher.dockerfile.frontend import abilities
 from watcher.dockerfile.golang import GoCall, Reading, Use
+from watcher.dockerfile.gotest import run_tests
 from watcher.dockerfile.model import Dockerfile
 from watcher.dockerfile.network import needs_no_network
 from watcher.dockerfile.notes import LineChange, LineNote, line_changes
@@ -106,7 +108,7 @@ def accelerate(
     digest over the paths and contents of the tree's `c_files`, "" when there are none: it counts where cgo
     may be on, and None (not told) leaves the build cache out there. `gogc` is what the compiler gets ("" for
     nothing). `keep_programs` has what was linked looked for where `keeping` keeps it, see `program.py`.
-    `go test` may answer from the build cache, as it does outside a container.
+    Tests run in every build that reaches them, see `gotest.py`.
 
     Build other targets of the same file (the builder stage's image) from the same result: the text depends
     on `target`, and another text is another cache key.
@@ -172,6 +174,7 @@ class _Work:
             kept["cache"] = path
             why = self._why(step, reading)
             self.edits.append(_mount(step, _cache(key, path, who), why))
+            self.edits += run_tests(step.one, reading, step.state, path)
         if modules:
             kept["modcache"] = modules
             name = f"{self.options.scope}-gomodcache"

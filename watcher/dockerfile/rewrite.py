@@ -47,7 +47,7 @@ def rebuild_all(call: GoCall, state: State, text: str) -> list[Edit]:
         return [_replace(call, index, "-a=false", reason) for index in found]
     if any(name == "a" for name, _, _ in call.flags()):
         return []
-    return [_with_flag(call, "-a=false", f"GOFLAGS holds -a: {reason}")]
+    return [with_flag(call, "-a=false", f"GOFLAGS holds -a: {reason}")]
 
 
 def linker(call: GoCall, reading: Reading, state: State) -> list[Edit]:
@@ -65,7 +65,7 @@ def linker(call: GoCall, reading: Reading, state: State) -> list[Edit]:
         raise LeaveAlone("GOFLAGS is not known and may hold -ldflags, which -w on the line would replace")
     if "-ldflags" in inherited:
         raise LeaveAlone("GOFLAGS holds -ldflags; put -w there")
-    return [_with_flag(call, "-ldflags=-w", reason)]
+    return [with_flag(call, "-ldflags=-w", reason)]
 
 
 def _merged(call: GoCall, index: int, reason: str) -> list[Edit]:
@@ -149,7 +149,8 @@ def _replace(call: GoCall, index: int, text: str, reason: str) -> Edit:
     return Edit(*_span(call, index), text, reason)
 
 
-def _with_flag(call: GoCall, flag: str, reason: str) -> Edit:
+def with_flag(call: GoCall, flag: str, reason: str) -> Edit:
+    """Put a flag behind the subcommand, before every other one."""
     stop = _span(call, call.first - 1)[1]
     if call.form == "exec":
         return Edit(stop + 1, stop + 1, f', "{flag}"', reason)

@@ -1,0 +1,67 @@
+"""Make a `RUN` that may run tests run them, although go's build cache is mounted there.
+
+go keeps the result of a test that passed in its build cache and repeats it while what it saw of the test's
+inputs is the same (`go help test`). It does not see files outside of the module, what a child process reads,
+the network, or the time. In a build without our mount there is no cache, so every test runs; with it, a build
+that has to fail would pass.
+
+A call that is read gets `-count=1`. Where go may be run by something else (make, a script, `go run`), the
+results are made to expire: go takes none that is older than the time in `testexpire.txt` in the cache, which
+is how `go clean -testcache` works (cmd/go/internal/test), and puts no earlier time there itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from watcher.dockerfile.golang import GoCall, Reading
+from watcher.dockerfile.model import Instruction
+from watcher.dockerfile.rewrite import goflags, with_flag
+from watcher.dockerfile.source import Edit
+from watcher.dockerfile.state import State
+
+_NEVER = 2**63 - 1  # ns; the latest time that go can hold
+_RUN_OTHERS = frozenset({"run", "generate", "tool"})  # subcommands that start programs, which may call go
+_REASON = "a test has to run in every build, and go would repeat its result out of the cache"
+
+
+def run_tests(one: Instruction, reading: Reading, state: State, cache: str) -> list[Edit]:
+    """What has every test of this RUN run, `cache` being the folder of the build cache that is mounted."""
+    tests = [call for call in reading.calls if call.sub == "test"]
+    hidden = reading.maybe or reading.unclear or reading.sourced
+    if hidden or any(call.sub in _RUN_OTHERS for call in reading.calls):
+        return [_expire(one, cache)]
+    if any(call.command.inner for call in tests):  # nothing is put into a command substitution
+        return [_expire(one, cache)]
+    flags = [_flags(call, state) for call in tests]
+    if any(known is None for known in flags):
+        return [_expire(one, cache)]
+    return [
+        with_flag(call, "-count=1", _REASON)
+        for call, known in zip(tests, flags, strict=True)
+        if known is not None and "count" not in known
+    ]
+
+
+def _flags(call: GoCall, state: State) -> set[str] | None:
+    """The names of the flags of a call, those of GOFLAGS among them; None when they are not known."""
+    inherited = goflags(call, state)
+    if inherited is None:
+        return None
+    given = {name.removeprefix("test.") for name, _, _ in call.flags()}
+    return given | {word.lstrip("-").partition("=")[0] for word in inherited.split()}
+
+
+def _expire(one: Instruction, cache: str) -> Edit:
+    expire = f"{{ echo {_NEVER} >{cache}/testexpire.txt; }} 2>/dev/null || :; "
+    if one.words is not None:
+        start = one.body.text.index('"') if '"' in one.body.text else 0
+        script = json.dumps(f'{expire}exec "$@"')
+        at = one.body.offset(start)
+        return Edit(at, at, f'"/bin/sh", "-c", {script}, "sh", ', _REASON)
+    script_is_heredoc = len(one.heredocs) == 1 and re.fullmatch(r"<<-?\s*\S+", one.body.text)
+    body = one.heredocs[0].content if script_is_heredoc else one.body
+    start = body.text.find("\n") + 1 if body.text.startswith("#!") else 0
+    at = body.offset(start)
+    return Edit(at, at, expire, _REASON)
