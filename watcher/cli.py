@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from argparse import ArgumentParser
+from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 from pydantic import AliasChoices, Field, ValidationError
-from pydantic_settings import BaseSettings, CliApp, CliSubCommand, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    CliSettingsSource,
+    CliSubCommand,
+    SettingsConfigDict,
+    SettingsError,
+)
 
-from watcher import ask, commands
-from watcher.errors import EXIT_CONFIG, EXIT_FAILED, ConfigError, WatcherError
+from watcher import __version__, ask, client, commands
+from watcher.cli_help import Help, arrange
+from watcher.errors import EXIT_FAILED, UsageError, WatcherError
 from watcher.settings import Seconds, Settings, check_environment, config_error
 
 
@@ -40,7 +51,16 @@ class Once(Settings):
         _exit(commands.once(self))
 
 
-class Status(Settings):
+class _Asking(Settings):
+    """A command that asks a running watcher: from a subfolder of its project, too."""
+
+    @classmethod
+    def default_project(cls) -> Path:
+        """The folder, here or above, that a watcher runs for; the current one when there is none."""
+        return client.nearest(super().default_project())
+
+
+class Status(_Asking):
     """Say what the running watcher is doing: what is wanted, building, live, failed."""
 
     as_json: bool = Field(default=False, validation_alias="json")
@@ -53,7 +73,7 @@ class Status(Settings):
         _exit(ask.status(self, watch=self.follow, as_json=self.as_json))
 
 
-class Logs(Settings):
+class Logs(_Asking):
     """Show what builds and the containers printed; with -f go on, also when containers are replaced."""
 
     follow: bool = Field(default=False, validation_alias=AliasChoices("f", "follow"))
@@ -70,20 +90,23 @@ class Logs(Settings):
         _exit(ask.logs(self, follow=self.follow, tail=self.tail, source=self.source, as_json=self.as_json))
 
 
-class Wait(Settings):
+class Wait(_Asking):
     """Wait until exactly the tree as it is on disk now is live.
 
-    Exit status: 0 it is live, 1 it failed (the error is printed), 124 the time is up.
+    Exit status: 0 it is live, 1 it failed (the error is printed), 3 no watcher is running, 4 it is paused,
+    5 the tree cannot be read, 124 the time is up.
     """
 
     timeout: Seconds | None = None
-    """Seconds to wait at most; default: for ever."""
+    """Seconds to wait at most; default: no limit."""
+    start_timeout: Seconds = 0.0
+    """Seconds to wait for a watcher to start, if none is running."""
     as_json: bool = Field(default=False, validation_alias="json")
     """Print the result as JSON."""
 
     def cli_cmd(self) -> None:
         """Run the command."""
-        _exit(ask.wait(self, timeout=self.timeout, as_json=self.as_json))
+        _exit(ask.wait(self, timeout=self.timeout, start_timeout=self.start_timeout, as_json=self.as_json))
 
 
 class Prune(Settings):
@@ -111,28 +134,44 @@ class Prune(Settings):
         )
 
 
-class Rebuild(Settings):
-    """Build the tree again, even if it is live or known to fail."""
+class Rebuild(_Asking):
+    """Build the tree again, even if it is live or known to fail.
+
+    Exit status with --wait: as of `watcher wait`.
+    """
+
+    wait: bool = False
+    """Wait until that build is live, or has failed."""
+    timeout: Seconds | None = None
+    """Seconds to wait at most; default: no limit."""
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the result as JSON."""
 
     def cli_cmd(self) -> None:
         """Run the command."""
-        _exit(ask.act(self, "rebuild"))
+        _exit(ask.rebuild(self, wait=self.wait, timeout=self.timeout, as_json=self.as_json))
 
 
-class Pause(Settings):
+class Pause(_Asking):
     """Begin no more builds until `watcher resume`; what is live serves on."""
 
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the result as JSON."""
+
     def cli_cmd(self) -> None:
         """Run the command."""
-        _exit(ask.act(self, "pause"))
+        _exit(ask.act(self, "pause", as_json=self.as_json))
 
 
-class Resume(Settings):
+class Resume(_Asking):
     """Go on after `watcher pause`."""
 
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the result as JSON."""
+
     def cli_cmd(self) -> None:
         """Run the command."""
-        _exit(ask.act(self, "resume"))
+        _exit(ask.act(self, "resume", as_json=self.as_json))
 
 
 class Doctor(Settings):
@@ -175,8 +214,11 @@ class Cli(BaseSettings):
     """Keeps the dev container behind a port equal to a Go source tree.
 
     Save a file, and the new version answers; no request is refused; a compile error shows at once while the
-    last good version serves on. `watcher COMMAND --help` shows the settings, which may also stand in
+    last good version serves on. `watcher COMMAND --help-settings` shows the settings, which may also stand in
     watcher.toml or in the environment (WATCHER_HTTP__PORT=9002).
+
+    Exit status: 0 good, 1 failed, 2 wrong usage, 3 no watcher is running, 4 paused, 5 the tree cannot be
+    read, 78 a setting is wrong, 124 the time is up.
     """
 
     model_config = SettingsConfigDict(
@@ -187,6 +229,7 @@ class Cli(BaseSettings):
         cli_hide_none_type=True,
         use_attribute_docstrings=True,
         cli_use_class_docs_for_groups=True,
+        cli_exit_on_error=False,
     )
 
     run: CliSubCommand[Run]
@@ -215,24 +258,47 @@ _KNOWN = frozenset(
 
 
 def _spelled(arguments: list[str]) -> list[str]:
-    """`status --watch` is `status --follow`: as a field, `watch` is a section of the settings."""
-    if arguments[:1] != ["status"]:
-        return arguments
-    return ["--follow" if argument == "--watch" else argument for argument in arguments]
+    """`help` and `version` as options, which argparse knows; without arguments the help.
+
+    `status --watch` is `status --follow`: as a field, `watch` is a section of the settings.
+    """
+    match arguments:
+        case [] | ["help"]:
+            return ["--help"]
+        case ["help", *topic]:
+            return [*topic, "--help"]
+        case ["version" | "-V"]:
+            return ["--version"]
+        case ["status", *_]:
+            return ["--follow" if argument == "--watch" else argument for argument in arguments]
+    return arguments
+
+
+def _usage_error(error: ValidationError | SettingsError, arguments: list[str]) -> WatcherError:
+    """What is wrong: an option of the command is wrong usage, a setting is a wrong setting."""
+    text = str(error).removeprefix("error parsing CLI: ")
+    if isinstance(error, SettingsError) and text != str(error):
+        command = f"{arguments[0]} " if arguments[:1] and arguments[0] in Cli.model_fields else ""
+        return UsageError(f"{text}; `watcher {command}--help` shows the usage")
+    found = config_error(error)
+    if found.field.partition(".")[0] in _KNOWN - Settings.model_fields.keys():
+        return UsageError(f"--{found}")
+    return found
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The command line's entry point; ends the process. Every expected failure is one line on stderr."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = _spelled(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in arguments
     try:
         check_environment(os.environ, _KNOWN)
-        CliApp.run(Cli, cli_args=_spelled(arguments) or ["--help"])
+        source: CliSettingsSource[ArgumentParser] = CliSettingsSource(Cli, formatter_class=Help)
+        arrange(source.root_parser, __version__)
+        CliApp.run(Cli, cli_args=arguments, cli_settings_source=source)
     except (ValidationError, SettingsError) as error:
-        _fail(config_error(error), EXIT_CONFIG)
-    except ConfigError as error:
-        _fail(error, EXIT_CONFIG)
+        _fail(_usage_error(error, arguments), as_json=as_json)
     except WatcherError as error:
-        _fail(error, EXIT_FAILED)
+        _fail(error, as_json=as_json)
     except BrokenPipeError:  # `watcher logs | head`: whoever read it has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)
@@ -241,6 +307,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(0)
 
 
-def _fail(error: Exception, status: int) -> NoReturn:
+def _fail(error: WatcherError, *, as_json: bool) -> NoReturn:
+    """End with the error's status: a sentence on stderr, with --json a document on stdout too."""
+    if as_json:
+        document = {"outcome": error.outcome, "exit_status": error.exit_status, "error": str(error)}
+        print(json.dumps({"schema_version": 1, **document}, indent=2))
     print(f"watcher: {error}", file=sys.stderr)
-    sys.exit(status)
+    sys.exit(error.exit_status)

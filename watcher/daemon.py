@@ -49,6 +49,7 @@ class Daemon:
         self.observers = Masking(listeners)
         self.services: dict[str, Service] = {}
         self._stop = asyncio.Event()
+        self._started = asyncio.Event()  # every service has its ports, and knows what serves already
 
     def stop(self, reason: str) -> None:
         """End `run`, in good order; a second call ends the process at once."""
@@ -67,13 +68,21 @@ class Daemon:
             serve(app, settings.http.host, settings.http.port) as url,
             self._signals(),
         ):
-            opened.lock.announce(url, settings.http.token or "")
             self.services = opened.services
-            self.observers.notify(DaemonStarted(version=__version__, project=str(settings.root), url=url))
+            self.observers.notify(
+                DaemonStarted(
+                    version=__version__,
+                    project=str(settings.root),
+                    url=url,
+                    services=tuple(self.services),
+                )
+            )
+            opened.lock.announce(url, settings.http.token or "")  # from here on clients find it
             try:
                 await self._tell_engine(opened.engine)
                 for kept in self.services.values():
                     await kept.start()
+                self._started.set()
                 await self._keep(opened)
             finally:
                 for kept in self.services.values():
@@ -186,6 +195,7 @@ class Daemon:
         self.services[service].reconciler.pause(paused=False)
 
     async def rescan(self, service: str) -> str:
-        """Look at the whole tree now; its revision."""
+        """Scan the whole tree now, once the service has started; its revision."""
+        await self._started.wait()
         kept = self.services[service]
         return await kept.watch.look_now(kept.reconciler)

@@ -14,12 +14,36 @@ from __future__ import annotations
 from watcher.failure import Failure
 
 EXIT_FAILED = 1
+EXIT_USAGE = 2  # as argparse
+EXIT_NOT_RUNNING = 3  # as `status` of a service that is not running (LSB, systemctl)
+EXIT_PAUSED = 4
+EXIT_UNKNOWN = 5
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 EXIT_TIMEOUT = 124  # as timeout(1)
 
 
 class WatcherError(Exception):
-    """Base of every error that this program raises on purpose."""
+    """Base of every error that this program raises on purpose.
+
+    `exit_status` is the exit status of a command that ends with it, `outcome` the word for it in JSON.
+    """
+
+    exit_status: int = EXIT_FAILED
+    outcome: str = "failed"
+
+
+class UsageError(WatcherError):
+    """The command line cannot be used."""
+
+    exit_status = EXIT_USAGE
+    outcome = "usage"
+
+
+class NotRunning(WatcherError):
+    """No watcher runs for the project, or it does not answer."""
+
+    exit_status = EXIT_NOT_RUNNING
+    outcome = "not-running"
 
 
 class UserError(WatcherError):
@@ -40,6 +64,9 @@ class Superseded(WatcherError):
 
 class ConfigError(WatcherError):
     """A setting cannot be used. `field` names it, `value` is what was given, `rule` what it must be."""
+
+    exit_status = EXIT_CONFIG
+    outcome = "config"
 
     def __init__(self, field: str, value: object, rule: str) -> None:
         shown = "" if value is None else f" = {value!r}"

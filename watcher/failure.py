@@ -19,7 +19,7 @@ class Diagnostic:
 class Failure:
     """Why something of the user's failed: a sentence, the tool's own lines, places in files, a hint."""
 
-    kind: str  # compile | build | container | config | engine | bug
+    kind: str  # compile | build | container | config | engine | tree | bug
     summary: str
     lines: tuple[str, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()

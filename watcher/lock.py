@@ -5,12 +5,18 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
 
-from watcher.errors import WatcherError
+from watcher import rundir
+from watcher.errors import ConfigError, WatcherError
+
+ASKING_SECONDS = 0.5  # a client that asks who runs holds the lock for a moment: that is not another daemon
+ASKING_PAUSE = 0.01
+MOST_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,69 +32,106 @@ class AlreadyRunning(WatcherError):
     """Another daemon has the project."""
 
     def __init__(self, project: Path, running: Running | None) -> None:
-        who = f" (process {running.pid}, {running.url})" if running else ""
-        super().__init__(f"a watcher already keeps {project}{who}; stop it first")
+        who = f" (process {running.pid}, {running.url or 'starting'})" if running else ""
+        super().__init__(f"a watcher is already running for {project}{who}; stop it first")
         self.running = running
-
-
-def _path(project_id: str) -> Path:
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(base) / "watcher" if base else Path(tempfile.gettempdir()) / f"watcher-{os.getuid()}"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder / f"{project_id}.lock"
 
 
 class ProjectLock:
     """Held by the process that keeps a project. Made by `take`, given back by `release`."""
 
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
 
     @classmethod
     def take(cls, project: Path, project_id: str) -> ProjectLock:
-        """The lock of this project; raises AlreadyRunning."""
-        path = _path(project_id)
-        file = path.open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            running = _read(file)
-            file.close()
-            raise AlreadyRunning(project, running) from None
-        lock = cls(file)
+        """The lock of this project; raises AlreadyRunning, or ConfigError without a private directory."""
+        first, *others = rundir.candidates()
+        for other in others:  # started from a session with other variables
+            if running := _ask(other, project_id):
+                raise AlreadyRunning(project, running)
+        with rundir.directory(first, create=True) as folder:
+            if folder is None:
+                raise ConfigError("run directory", str(first), "was removed while it was being opened")
+            try:
+                descriptor = rundir.open_file(folder, _name(project_id), create=True)
+            except OSError as error:
+                why = error.strerror or str(error)
+                raise ConfigError("run directory", str(first), f"cannot hold the lock: {why}") from error
+        if not _locked(descriptor):
+            running = _read(descriptor)
+            os.close(descriptor)
+            raise AlreadyRunning(project, running)
+        lock = cls(descriptor)
         lock.announce("")
         return lock
 
     def announce(self, url: str, token: str = "") -> None:
         """Let `find` say where this daemon's API is."""
-        self._file.seek(0)
-        self._file.truncate()
-        json.dump(asdict(Running(os.getpid(), url, token)), self._file)
-        self._file.flush()
+        text = json.dumps(asdict(Running(os.getpid(), url, token)))
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text.encode(), 0)
 
     def release(self) -> None:
         """Let the next one have it. The file stays: removing it would race with the next one."""
-        self._file.seek(0)
-        self._file.truncate()
-        self._file.close()
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+
+def _name(project_id: str) -> str:
+    return f"{project_id}.lock"
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock exclusively; whether it could be had."""
+    until = time.monotonic() + ASKING_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(ASKING_PAUSE)
+        else:
+            return True
 
 
 def find(project_id: str) -> Running | None:
-    """The daemon that keeps this project, None when there is none."""
-    path = _path(project_id)
-    if not path.exists():
-        return None
-    with path.open("r", encoding="utf-8") as file:
+    """The daemon that keeps this project, None when there is none. Only files of this very user count."""
+    found = (_ask(folder, project_id) for folder in rundir.candidates())
+    return next((running for running in found if running), None)
+
+
+def _ask(path: Path, project_id: str) -> Running | None:
+    with _opened(path, project_id) as descriptor:
+        if descriptor is None:
+            return None
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _read(file)
+            return _read(descriptor) or Running(pid=0)  # it is writing this very moment
     return None
 
 
-def _read(file: IO[str]) -> Running | None:
-    file.seek(0)
+@contextmanager
+def _opened(path: Path, project_id: str) -> Iterator[int | None]:
+    """The project's lock file in that directory, None when there is none that can be trusted."""
+    descriptor = None
     try:
-        return Running(**json.load(file))
+        with rundir.directory(path, create=False) as folder:
+            if folder is not None:
+                descriptor = rundir.open_file(folder, _name(project_id), create=False)
+    except (ConfigError, OSError):
+        descriptor = None
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _read(descriptor: int) -> Running | None:
+    try:
+        return Running(**json.loads(os.pread(descriptor, MOST_BYTES, 0)))
     except (ValueError, TypeError):
         return None

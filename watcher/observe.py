@@ -64,11 +64,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonStarted(Event):
-    """The daemon is up; `url` is the status page."""
+    """The daemon is up; `url` is the status page, `services` are those that it manages."""
 
     version: str
     project: str
     url: str
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, PrivateAttr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from watcher.errors import ConfigError
 
@@ -192,9 +198,16 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line (arrives as init values), environment, then the project's TOML file."""
-        given = init_settings().get("project") or os.environ.get(f"{ENV_PREFIX}PROJECT") or "."
-        toml = TomlSource(settings_cls, Path(given) / TOML_NAME)
-        return init_settings, _Prefixed(settings_cls, env_settings), toml
+        given = init_settings().get("project") or os.environ.get(f"{ENV_PREFIX}PROJECT")
+        project = Path(given) if given else settings_cls.default_project()  # type: ignore[attr-defined]
+        toml = TomlSource(settings_cls, project / TOML_NAME)
+        default = InitSettingsSource(settings_cls, {"project": project})
+        return init_settings, _Prefixed(settings_cls, env_settings), toml, default
+
+    @classmethod
+    def default_project(cls) -> Path:
+        """The project when none is given."""
+        return Path()
 
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -204,8 +217,11 @@ class Settings(BaseSettings):
 
     @property
     def root(self) -> Path:
-        """The project folder, absolute."""
-        return self.project.expanduser().resolve()
+        """The project folder, absolute; raises ConfigError when it is relative to a folder that is gone."""
+        try:
+            return self.project.expanduser().resolve()
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links; no home folder
+            raise ConfigError("project", str(self.project), f"cannot be resolved: {error}") from error
 
     def again(self) -> Settings:
         """The settings as they are now, with the same command line; raises ConfigError."""

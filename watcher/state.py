@@ -101,6 +101,8 @@ class StatusBoard:
             case DaemonStarted():
                 status.daemon.version, status.daemon.project = event.version, event.project
                 status.daemon.url, status.daemon.started_at = event.url, event.at
+                for name in event.services:  # known from the first moment: a client may ask at once
+                    self._keeping(name)
             case DaemonStopping():
                 status.daemon.stopping = event.reason
             case EngineUp() | EngineDown():
@@ -117,10 +119,13 @@ class StatusBoard:
             case InternalError():
                 status.daemon.internal_errors += 1
         if event.service:
-            if event.service not in self._services:
-                self._services[event.service] = Keeping(event.service)
-                status.services.append(self._services[event.service].status)
-            self._services[event.service].fold(event, status.engine.up)
+            self._keeping(event.service).fold(event, status.engine.up)
+
+    def _keeping(self, name: str) -> Keeping:
+        if name not in self._services:
+            self._services[name] = Keeping(name)
+            self.status.services.append(self._services[name].status)
+        return self._services[name]
 
     def _fold_engine(self, event: EngineUp | EngineDown) -> None:
         engine, up = self.status.engine, isinstance(event, EngineUp)

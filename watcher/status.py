@@ -42,7 +42,7 @@ class FailureInfo(_Model):
     """Why something failed."""
 
     kind: str
-    """compile | build | container | config | engine | bug"""
+    """compile | build | container | config | engine | tree | bug"""
     summary: str
     lines: list[str] = []
     """The tool's own lines."""
@@ -333,7 +333,8 @@ class Settled(_Model):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     service: str
-    outcome: Literal["live", "failed", "paused", "timeout"]
+    outcome: Literal["live", "failed", "paused", "timeout", "unknown"]
+    """unknown: the tree cannot be read, `failure` says why."""
     revision: str
     """The tree's revision; empty when it is not known yet."""
     failure: FailureInfo | None = None
@@ -347,6 +348,8 @@ class Accepted(_Model):
     action: Literal["rebuild", "pause", "resume", "rescan"]
     revision: str = ""
     """The tree's revision, after a rescan."""
+    last_build: int | None = None
+    """After a rebuild: the number of the last build that ended before it, for `/api/wait`."""
 
 
 class Problem(_Model):

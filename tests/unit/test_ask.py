@@ -13,10 +13,18 @@ import pytest
 
 from tests.unit.observers.story import SERVICE, Story, revision
 from tests.unit.observers.web import Site, site
-from watcher import ask, labels, report
-from watcher.errors import ConfigError, WatcherError
+from watcher import ask, client, labels, report
+from watcher.cli import Run, Status
+from watcher.errors import (
+    EXIT_FAILED,
+    EXIT_PAUSED,
+    EXIT_TIMEOUT,
+    EXIT_UNKNOWN,
+    ConfigError,
+    NotRunning,
+)
 from watcher.lock import ProjectLock
-from watcher.observe import DaemonStopping, DeployOutcome, EngineDown, Held
+from watcher.observe import DaemonStarted, DaemonStopping, DeployOutcome, EngineDown, Held, Paused
 from watcher.settings import Settings, load
 from watcher.state import StatusBoard
 
@@ -96,7 +104,7 @@ async def test_watching_shows_each_change_and_ends_with_the_daemon(
         tell(at, Story().failing(2))
         await out.until("undefined: versoin")
         at.board.close()
-        with pytest.raises(WatcherError, match="has stopped"):
+        with pytest.raises(NotRunning, match="has stopped"):
             await watching
 
 
@@ -107,7 +115,7 @@ async def test_watching_as_json_gives_one_document_a_line(
         watching = begin(ask.status, settings, watch=True, as_json=True)
         await out.until("\n")
         at.board.close()
-        with pytest.raises(WatcherError):
+        with pytest.raises(NotRunning):
             await watching
     assert json.loads(out.text.splitlines()[0])["services"][0]["phase"] == "live"
 
@@ -139,7 +147,7 @@ async def test_logs_goes_on_across_containers_of_its_service_only(
         tell(at, Story().said("last"))
         await out.until("last")
         at.board.close()
-        with pytest.raises(WatcherError, match="has stopped"):
+        with pytest.raises(NotRunning, match="has stopped"):
             await following
     assert out.text == "before\nafter\nlast\n"
 
@@ -148,15 +156,142 @@ async def test_a_daemon_that_goes_away_is_said_in_one_line(
     story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(story, tmp_path, monkeypatch) as (_, settings):
-        monkeypatch.setattr(ask.lock, "find", lambda _: ask.lock.Running(1, "http://127.0.0.1:1/"))
-        with pytest.raises(WatcherError, match="does not answer"):
+        monkeypatch.setattr(client.lock, "find", lambda _: client.lock.Running(1, "http://127.0.0.1:1/"))
+        with pytest.raises(NotRunning, match="does not answer"):
             await begin(ask.status, settings, watch=False, as_json=False)
 
 
 def test_without_a_daemon_there_is_a_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    with pytest.raises(WatcherError, match="start one with `watcher run`"):
-        ask.act(load(project=tmp_path), "rebuild")
+    with pytest.raises(NotRunning, match="start one with `watcher run`"):
+        ask.rebuild(load(project=tmp_path), wait=False, timeout=None, as_json=False)
+
+
+@pytest.mark.parametrize(
+    ("then", "status", "says"),
+    [
+        ("live", 0, f"live {revision(1)[:12]}"),
+        ("failed", EXIT_FAILED, "undefined: versoin"),
+        ("paused", EXIT_PAUSED, "until `watcher resume`"),
+        ("gone", EXIT_UNKNOWN, "unknown: the project folder is gone"),
+        ("nothing", EXIT_TIMEOUT, "the time is up"),
+    ],
+)
+async def test_each_end_of_a_wait_has_its_own_exit_status(
+    story: Story,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    then: str,
+    status: int,
+    says: str,
+) -> None:
+    match then:
+        case "live":
+            story.cycle(1)
+        case "failed":
+            story.failing(1)
+        case "paused":
+            story.save(1).tell(Paused, paused=True)
+        case _:
+            story.save(1)
+    timeout = 0.05 if then == "nothing" else 20.0
+    async with running(story, tmp_path, monkeypatch) as (at, settings):
+        at.desk.gone = then == "gone"
+        options = {"timeout": timeout, "start_timeout": 0.0}
+        assert await begin(ask.wait, settings, as_json=False, **options) == status
+        shown = capsys.readouterr()
+        assert says in shown.out + shown.err
+        assert await begin(ask.wait, settings, as_json=True, **options) == status
+        document = json.loads(capsys.readouterr().out)
+    assert document["outcome"] == {"gone": "unknown", "nothing": "timeout"}.get(then, then)
+
+
+async def test_a_wait_for_a_daemon_that_stops_is_not_a_failed_build(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(story.save(1), tmp_path, monkeypatch) as (at, settings):
+        waiting = begin(ask.wait, settings, timeout=None, start_timeout=0.0, as_json=False)
+        while not at.desk.asked:
+            await asyncio.sleep(0.01)
+        at.board.notify(DaemonStopping(reason="SIGTERM"))
+        with pytest.raises(NotRunning, match="has stopped"):
+            await waiting
+
+
+async def test_a_wait_may_begin_before_the_daemon(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    settings = load(project=tmp_path)
+    with pytest.raises(NotRunning):
+        ask.wait(settings, timeout=None, start_timeout=0.0, as_json=False)
+    waiting = begin(ask.wait, settings, timeout=None, start_timeout=30.0, as_json=False)
+    async with running(story.cycle(1), tmp_path, monkeypatch):
+        assert await waiting == 0
+
+
+def test_a_daemon_that_starts_is_not_called_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    settings = load(project=tmp_path)
+    lock = ProjectLock.take(settings.root, labels.project_id(settings.root))
+    with pytest.raises(NotRunning, match="is still starting"):
+        ask.status(settings, watch=False, as_json=False)
+    lock.release()
+
+
+async def test_a_rebuild_that_is_waited_for_is_not_what_was_live_before(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(story.cycle(1), tmp_path, monkeypatch) as (at, settings):
+        waiting = begin(ask.rebuild, settings, wait=True, timeout=None, as_json=False)
+        while ("rescan", SERVICE) not in at.desk.asked:
+            await asyncio.sleep(0.01)
+        assert not waiting.done()
+        tell(at, Story(now=story.now).begin(1).steps(1).built(1))
+        assert not (await asyncio.wait({waiting}, timeout=0.3))[0]  # built, and not yet deployed
+        tell(at, Story(now=story.now).deploy(1))
+        assert await waiting == 0
+
+
+async def test_a_rebuild_that_fails_is_said_with_the_status_of_a_wait(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(story.failing(1), tmp_path, monkeypatch) as (at, settings):
+        waiting = begin(ask.rebuild, settings, wait=True, timeout=None, as_json=True)
+        while ("rescan", SERVICE) not in at.desk.asked:
+            await asyncio.sleep(0.01)
+        assert not waiting.done()  # that it failed before is no answer
+        tell(at, Story(now=story.now).begin(1).broken(1))
+        assert await waiting == EXIT_FAILED
+
+
+async def test_a_command_in_a_subfolder_finds_the_project_above(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = tmp_path / "internal" / "handler"
+    below.mkdir(parents=True)
+    async with running(story.cycle(1), tmp_path, monkeypatch):
+        assert client.nearest(below) == tmp_path.resolve()
+        monkeypatch.chdir(below)
+        assert Status().root == tmp_path.resolve()
+        assert Run.default_project() == Path()  # what is to be run is not guessed
+    assert client.nearest(below) == below
+
+
+async def test_services_are_known_from_the_first_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that has only just begun: nothing but its name is known of the service."""
+    story = Story()
+    story.events.append(DaemonStarted(version="1", project="/p", url="http://x/", services=(SERVICE,)))
+    async with running(story, tmp_path, monkeypatch) as (at, settings):
+        waiting = begin(ask.wait, settings, timeout=20.0, start_timeout=0.0, as_json=False)
+        while not at.desk.asked:
+            await asyncio.sleep(0.01)
+        tell(at, Story().start().cycle(1))
+        assert await waiting == 0
 
 
 # The status in words.

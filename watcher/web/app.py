@@ -186,8 +186,10 @@ def _add_actions(app: FastAPI, board: StatusBoard, controls: Controls) -> None:
     async def rebuild(service: ServiceName = None) -> Accepted:
         """Build the tree again, even if it is live or known to fail."""
         name = _named(board, service)
+        found = board.service(name)
+        last = found.last_build.id if found and found.last_build else 0
         controls.rebuild(name)
-        return Accepted(service=name, action="rebuild")
+        return Accepted(service=name, action="rebuild", last_build=last)
 
     @app.post("/api/pause", status_code=202, responses=_PROBLEMS, tags=["actions"])
     async def pause(service: ServiceName = None) -> Accepted:
@@ -205,26 +207,29 @@ def _add_actions(app: FastAPI, board: StatusBoard, controls: Controls) -> None:
 
     problems = _PROBLEMS | {503: {"model": Problem, "description": "The tree cannot be looked at now."}}
 
-    async def look(name: str) -> str:
-        try:
-            return await controls.rescan(name)
-        except WatcherError as error:
-            raise HTTPException(503, str(error)) from error
-
     @app.post("/api/rescan", status_code=202, responses=problems, tags=["actions"])
     async def rescan(service: ServiceName = None) -> Accepted:
         """Look at the whole tree now; gives its revision."""
         name = _named(board, service)
-        return Accepted(service=name, action="rescan", revision=await look(name))
+        try:
+            revision = await controls.rescan(name)
+        except WatcherError as error:
+            raise HTTPException(503, str(error)) from error
+        return Accepted(service=name, action="rescan", revision=revision)
 
-    @app.post("/api/wait", responses=problems, tags=["actions"])
+    stopped = _PROBLEMS | {503: {"model": Problem, "description": "The watcher is being stopped."}}
+
+    @app.post("/api/wait", responses=stopped, tags=["actions"])
     async def wait(
         service: ServiceName = None,
         timeout: Annotated[float, Query(ge=0, le=3600, description="Seconds.")] = 60.0,
+        after_build: Annotated[
+            int | None, Query(ge=0, description="Only once a build with a higher number has ended.")
+        ] = None,
     ) -> Settled:
-        """Look at the tree, then wait until it (or what is saved meanwhile) is live, failed, or paused."""
+        """Scan the tree, then wait until it (or what is saved meanwhile) is live, failed, or paused."""
         name = _named(board, service)
         try:
-            return await settle(board, name, lambda: look(name), timeout)
+            return await settle(board, name, lambda: controls.rescan(name), timeout, after_build)
         except Stopped as error:
             raise HTTPException(503, str(error)) from error

@@ -10,7 +10,7 @@ from fastapi.sse import ServerSentEvent
 
 from watcher.errors import WatcherError
 from watcher.state import StatusBoard
-from watcher.status import LogList, Settled
+from watcher.status import BuildInfo, FailureInfo, LogList, Settled
 
 CALM = 0.1  # seconds between two messages: a burst of events becomes one
 RETRY = 1000  # milliseconds before a browser connects again
@@ -60,12 +60,16 @@ class Stopped(WatcherError):
 
 
 async def settle(
-    board: StatusBoard, name: str, look: Callable[[], Awaitable[str]], timeout: float
+    board: StatusBoard,
+    name: str,
+    look: Callable[[], Awaitable[str]],
+    timeout: float,
+    after_build: int | None = None,
 ) -> Settled:
-    """Wait until the tree of service `name` is live, failed or paused, at most `timeout` seconds.
+    """Wait until the tree of service `name` is live, failed, paused or unreadable, at most `timeout` seconds.
 
     `look` gives the revision of the tree as it is now; if that is changed meanwhile, the newer one counts.
-    Raises Stopped, and what `look` raises.
+    With `after_build`, a build with a higher number must have ended too, and its deploy. Raises Stopped.
     """
     revision, end = "", asyncio.get_running_loop().time() + timeout
     try:
@@ -74,13 +78,18 @@ async def settle(
         async with asyncio.timeout_at(end):
             while not board.closed and not board.status.daemon.stopping:
                 version = board.version
-                settled = _settled(board, name, revision)
+                settled = _settled(board, name, revision, after_build)
                 if settled:
                     return settled
                 await board.changed(version, board.lines.last)
             raise Stopped("the watcher is being stopped")
     except TimeoutError:
         return Settled(service=name, outcome="timeout", revision=_wanted(board, name) or revision)
+    except Stopped:
+        raise
+    except WatcherError as error:
+        failure = FailureInfo(kind="tree", summary=str(error))
+        return Settled(service=name, outcome="unknown", revision="", failure=failure)
 
 
 def _wanted(board: StatusBoard, name: str) -> str:
@@ -88,17 +97,23 @@ def _wanted(board: StatusBoard, name: str) -> str:
     return service.wanted.revision if service and service.wanted else ""
 
 
-def _settled(board: StatusBoard, name: str, asked: str) -> Settled | None:
+def _settled(board: StatusBoard, name: str, asked: str, after_build: int | None) -> Settled | None:
     service, wanted = board.service(name), _wanted(board, name)
     if service is None or not wanted:
         return None
-    if service.live and service.live.revision in (asked, wanted):
+    answered = after_build is None or _answered(service.last_build, after_build)
+    if answered and service.live and service.live.revision in (asked, wanted):
         return Settled(service=name, outcome="live", revision=service.live.revision)
     if service.building or service.deploying:
         return None
-    if service.failed == wanted:
+    if answered and service.failed == wanted:
         failure = service.last_error.failure if service.last_error else None
         return Settled(service=name, outcome="failed", revision=wanted, failure=failure)
     if service.paused:
         return Settled(service=name, outcome="paused", revision=wanted)
     return None
+
+
+def _answered(build: BuildInfo | None, after: int) -> bool:
+    """Whether a build after number `after` has ended, and what follows a good one too."""
+    return build is not None and build.id > after and (build.deploy is not None or build.failure is not None)
