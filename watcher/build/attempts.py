@@ -4,10 +4,13 @@ Whoever accelerates a Dockerfile must not make its user worse off. So a build th
 is might not is tried again, with less done to it:
 
 - a compile step that was given no network gets one, unless the compiler itself has spoken;
+- then, where go misses a module, the module cache of ours is left out: a mount hides what the image holds at
+  its place, such as private modules that somebody put there;
 - then the file is built as it is, if a step that was changed had begun, or the text was not even understood.
 
 Each is tried once for one and the same failure: a user who saves ten times with the same mistake waits for
-the slow build once. A file that failed twice in a row when accelerated, and built as it is, is left alone.
+the slow build once. What helped twice in a row is done from then on: such a file gets no module cache, or is
+left alone.
 """
 
 from __future__ import annotations
@@ -25,6 +28,20 @@ _NO_NETWORK = re.compile(
     r"dial (?:tcp|udp)|no such host|name resolution|[Nn]etwork is unreachable|resolve host|proxyconnect"
     r"|toolchain not available"
 )
+# go prints a heading, `# import/path`, above what compiler, assembler, linker and vet say of a package. What
+# it says without one it found while it looked for packages and modules.
+_HEADING = re.compile(r"# \S")
+# Of that, what no module that is there or is not there can change: the tree itself is wrong.
+_OF_THE_TREE = re.compile(
+    r"no required module provides package|is not in std|expected |import cycle not allowed"
+    r"|use of internal package|found packages |malformed import path|string literal not terminated"
+    r"|build constraints exclude all Go files"
+)
+# What go says when it misses a module, or a file of one.
+_MODULE = re.compile(
+    r"@v\d|\bmodules?\b|GOPROXY|GOFLAGS|GONOSUMDB|GONOSUMCHECK|GOPRIVATE|go\.sum|go\.mod|sumdb|pkg/mod"
+    r"|unrecognized import path|cannot find package|no matching versions|git ls-remote"
+)
 
 
 class Way(StrEnum):
@@ -32,17 +49,22 @@ class Way(StrEnum):
 
     OFFLINE = "accelerated, compiling without a network"
     ACCELERATED = "accelerated"
+    OWN_MODULES = "accelerated, with the modules where the Dockerfile has them"
     PLAIN = "as it is"
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A failed build. `step` is empty when none began; `touched`: a step that was changed had begun."""
+    """A failed build. `step` is empty when none began; `touched`: a step that was changed had begun.
+
+    `modules_mounted`: a module cache of ours was where an image, or a layer, may hold modules.
+    """
 
     failure: Failure
     step: str
     reason: str
     touched: bool
+    modules_mounted: bool
 
     @property
     def misread(self) -> bool:
@@ -53,6 +75,23 @@ class Failed:
     def key(self) -> tuple[str, str]:
         """What makes it the same failure again, numbers left out: they are of processes and folders."""
         return self.step, re.sub(r"\d+", "#", self.failure.summary)
+
+    @property
+    def of_the_tree(self) -> bool:
+        """Whether the compiler has spoken, or go of what stands in the tree: the user's own mistake."""
+        if self.failure.kind != "compile":
+            return False
+        if any(_HEADING.match(line) for line in self.failure.lines):
+            return True
+        places = self.failure.diagnostics
+        said = [place.message for place in places] if places else [self.failure.summary]
+        return all(_OF_THE_TREE.search(each) for each in said)
+
+    @property
+    def lacks_module(self) -> bool:
+        """Whether it may be that a module is missing which the module cache of ours hides."""
+        lines = (self.reason, self.failure.summary, *self.failure.lines)
+        return self.modules_mounted and any(_MODULE.search(line) for line in lines)
 
     @property
     def lacks_network(self) -> bool:
@@ -69,6 +108,7 @@ class Experience:
     def __init__(self) -> None:
         self._modules: str | None = None  # those that are in the cache, as far as is known
         self._strikes: Counter[str] = Counter()  # text -> times that it built only as it is, in a row
+        self._module_strikes: Counter[str] = Counter()  # text -> only without a module cache of ours
         self._offline_strikes: Counter[str] = Counter()
         self._tried: set[tuple[Way, str, tuple[str, str]]] = set()
 
@@ -76,17 +116,22 @@ class Experience:
         """What to begin with."""
         if self._strikes[text] >= _STRIKES:
             return Way.PLAIN
+        if self._module_strikes[text] >= _STRIKES:
+            return Way.OWN_MODULES
         there = self._modules == modules and self._offline_strikes[text] < _STRIKES
         return Way.OFFLINE if there else Way.ACCELERATED
 
     def next(self, way: Way, text: str, failed: Failed) -> Way | None:
         """What to try now that `way` failed; None: nothing, the failure is the user's."""
-        compiler = failed.failure.kind == "compile"
         if way is Way.OFFLINE and (failed.lacks_network or failed.misread):
             return Way.ACCELERATED  # every time: the network may be back
-        if compiler or way is Way.PLAIN or not (failed.touched or failed.misread):
+        if failed.of_the_tree or way is Way.PLAIN or not (failed.touched or failed.misread):
             return None
-        other = Way.ACCELERATED if way is Way.OFFLINE else Way.PLAIN
+        other = Way.PLAIN
+        if failed.lacks_module and way is not Way.OWN_MODULES:
+            other = Way.OWN_MODULES
+        elif way is Way.OFFLINE:
+            other = Way.ACCELERATED
         mark = (other, text, failed.key)
         if mark in self._tried:
             return None
@@ -101,11 +146,19 @@ class Experience:
             self._strikes[text] += after is not None
             return
         self._strikes[text] = 0
+        if way is Way.OWN_MODULES:
+            self._module_strikes[text] += after is not None
+            return
+        self._module_strikes[text] = 0
         self._modules = modules
         if after is Way.OFFLINE:
             self._offline_strikes[text] += 1
         elif way is Way.OFFLINE:
             self._offline_strikes[text] = 0
+
+    def keeps_modules(self, text: str) -> bool:
+        """Whether this file gets no module cache from now on."""
+        return self._module_strikes[text] >= _STRIKES
 
     def leaves_alone(self, text: str) -> bool:
         """Whether this file is built as it is from now on."""

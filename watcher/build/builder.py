@@ -145,6 +145,12 @@ class ImageBuilder:
             way, after = following, way
         self._experience.went_well(way, text, downloaded, after=after)
         self._last = look.revision, way
+        if way is Way.OWN_MODULES and after is not None and self._experience.keeps_modules(text):
+            self._texts.tell_once(
+                "info",
+                f"{recipe.dockerfile} finds its modules only where the image has them: from now on no module "
+                f"cache is mounted over them ({failed.failure.summary})",
+            )
         if way is Way.PLAIN and after is not None:
             left = (
                 "left alone from now on" if self._experience.leaves_alone(text) else "tried again next time"
@@ -159,6 +165,12 @@ class ImageBuilder:
     def _tell_of_retry(self, recipe: Recipe, way: Way, following: Way, failed: Failed) -> None:
         if way is Way.OFFLINE and failed.misread and "network" in failed.reason:
             self._link.refused_networks()  # asked by trying; not worth a word
+        elif following is Way.OWN_MODULES:
+            self._texts.tell_once(
+                "info",
+                f"a module is missing: built again without a module cache over the image's own modules "
+                f"({failed.failure.summary})",
+            )
         elif following is Way.ACCELERATED:
             self._texts.tell_once("info", f"built again with a network ({failed.failure.summary})")
         else:
@@ -365,4 +377,4 @@ def _failed(recipe: Recipe, made: Text, error: SolveFailed, words: UserWords, *,
     failure = build_failure(failure_step, reason, error.log)
     if made.unread is not None and not error.step:
         failure = Failure("build", f"{recipe.dockerfile}: {made.unread}", failure.lines)
-    return Failed(failure, failure_step, error.reason, touched)
+    return Failed(failure, failure_step, error.reason, touched, made.plan.modules_mounted)

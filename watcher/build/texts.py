@@ -78,7 +78,8 @@ class Texts:
             lines = ", ".join(str(line) for line in plan.without_dwarf)
             text = f"build.accelerate is fast: {recipe.dockerfile} line {lines} links without DWARF"
             self.tell_once("info", f"{text}, so a debugger finds no symbols")
-        way = Way.OFFLINE if plan.without_network else Way.ACCELERATED
+        if way is not Way.OWN_MODULES:
+            way = Way.OFFLINE if plan.without_network else Way.ACCELERATED
         return Text(plan, way, made_from=known)
 
     async def _base(self, name: str, platform: str) -> BaseImage:
@@ -122,6 +123,7 @@ def accelerated(
         bases=bases,
         cache_scope=recipe.project,
         compile_without_network=way is Way.OFFLINE,
+        mount_modules=way is not Way.OWN_MODULES,
         engine_knows_networks=engine_knows_networks,
         c_inputs=c_inputs(snapshot),
     )

@@ -54,6 +54,8 @@ class Accelerated:
     finds no symbols in. `programs`: what `keeping` can keep for the next build, where it is looked for.
     `pins`: the lines that `pin` changed besides. `cut_off`: those of `without_network` that the text says
     nothing of, because the frontend would not understand it: whoever builds has to see to it.
+    `modules_mounted`: a module cache was put where the image, or a layer, may hold modules of its own, which
+    it hides; when such a build misses one, build again with `mount_modules=False`.
     """
 
     text: str
@@ -64,6 +66,7 @@ class Accelerated:
     programs: tuple[Program, ...] = ()
     pins: tuple[LineChange, ...] = ()
     cut_off: tuple[int, ...] = ()
+    modules_mounted: bool = False
 
     @property
     def every_change(self) -> tuple[LineChange, ...]:
@@ -82,6 +85,7 @@ class Options:
     c_inputs: str | None
     gogc: str
     keep_programs: bool
+    mount_modules: bool
 
 
 def accelerate(
@@ -98,6 +102,7 @@ def accelerate(
     c_inputs: str | None = None,
     gogc: str = GOGC,
     keep_programs: bool = True,
+    mount_modules: bool = True,
 ) -> Accelerated:
     """The text to send to the engine in place of `text`. Raises DockerfileError where `text` is none.
 
@@ -123,7 +128,8 @@ def accelerate(
     graph = Graph(dockerfile, build_args, platform)
     networks = engine_knows_networks if able.network is None else able.network
     offline = compile_without_network and able.network is not False
-    options = Options(level, _plain(cache_scope), offline, networks, c_inputs, gogc, keep_programs)
+    scope = _plain(cache_scope)
+    options = Options(level, scope, offline, networks, c_inputs, gogc, keep_programs, mount_modules)
     work = _Work(dockerfile, options)
     for family in families(graph, build_args, bases, target):
         work.family(family)
@@ -142,6 +148,7 @@ class _Work:
         self.offline: list[int] = []
         self.stripped: set[int] = set()
         self.programs: list[Program] = []
+        self.modules_mounted = False
 
     def note(self, step: Step, reason: str) -> None:
         line = step.stage.head.line if step.inherited else step.one.line
@@ -154,12 +161,21 @@ class _Work:
         for step, reading in family.steps:
             if step.one.keyword == "ONBUILD" and reading is not None and reading.use is not Use.NONE:
                 self.note(step, "an ONBUILD runs in builds of other files; it is left as it is")
-        modules, why = family.modules()
-        if why is not None:
-            self.note(*why)
+        modules = self._modules(family)
         for step, reading in family.runs():
             if reading.use is not Use.NONE:
                 self.run(family, step, reading, modules if reading.modules else None)
+
+    def _modules(self, family: Family) -> str | None:
+        """Where the module cache is mounted on every go step of the family; None: it is not."""
+        modules, why = family.modules()
+        if why is not None:
+            self.note(*why)
+        if modules is not None and not self.options.mount_modules:
+            first = next(step for step, reading in family.runs() if reading.modules)
+            self.note(first, "the module cache is not mounted: the image's own modules were missed under it")
+            return None
+        return modules
 
     def run(self, family: Family, step: Step, reading: Reading, modules: str | None) -> None:
         try:
@@ -180,6 +196,7 @@ class _Work:
             name = f"{self.options.scope}-gomodcache"
             why = "modules that were downloaded once are there at the next build"
             self.edits.append(_mount(step, _cache(name, modules, who), why))
+            self.modules_mounted = True
         if reading.unclear:
             self.note(step, f"its go flags are not looked at: {reading.unclear}")
         for script, command in reading.placed:
@@ -261,7 +278,16 @@ class _Work:
         notes = tuple(note for _, note in sorted(self.notes.items()))
         offline, stripped = tuple(sorted(self.offline)), tuple(sorted(self.stripped))
         cut_off = () if self.options.says_so else offline
-        return Accelerated(after, changes, notes, offline, stripped, tuple(self.programs), cut_off=cut_off)
+        return Accelerated(
+            after,
+            changes,
+            notes,
+            offline,
+            stripped,
+            tuple(self.programs),
+            cut_off=cut_off,
+            modules_mounted=self.modules_mounted,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,23 @@
 import pytest
 
 from watcher.build.attempts import Experience, Failed, Way
+from watcher.diagnose import build_failure
 from watcher.failure import Failure
 
 TEXT, MODULES = "FROM golang", "m1"
-COMPILER = Failure("compile", "main.go:3:1: undefined: x", ("./main.go:3:1: undefined: x",))
+COMPILER = build_failure("", "", ("# example.test/a", "./main.go:3:1: undefined: x"))
 LIMIT = Failure("build", "RUN go build failed: signal: killed", ("go build: signal: killed",))
 NO_PROXY = "main.go:5:2: example.test/x@v1.0.0: Get …: dial tcp: lookup proxy.example.test: no such host"
 
 
-def failed(failure: Failure, *, step: str = "[b 3/3] RUN go build", reason: str = "exit code: 1") -> Failed:
-    return Failed(failure, step, reason, touched=True)
+def failed(
+    failure: Failure,
+    *,
+    step: str = "[b 3/3] RUN go build",
+    reason: str = "exit code: 1",
+    modules: bool = False,
+) -> Failed:
+    return Failed(failure, step, reason, touched=True, modules_mounted=modules)
 
 
 def knowing() -> Experience:
@@ -77,7 +84,13 @@ def test_numbers_do_not_make_another_failure() -> None:
 
 
 def test_a_step_before_all_that_was_changed_is_not_ours() -> None:
-    untouched = Failed(Failure("build", "apk: no such package"), "[b 2/3] RUN apk add x", "1", touched=False)
+    untouched = Failed(
+        Failure("build", "apk: no such package"),
+        "[b 2/3] RUN apk add x",
+        "1",
+        touched=False,
+        modules_mounted=True,
+    )
     assert Experience().next(Way.ACCELERATED, TEXT, untouched) is None
 
 
@@ -87,6 +100,7 @@ def test_a_text_that_the_frontend_does_not_understand_is_given_as_it_is() -> Non
         "",
         "failed to create LLB definition: dockerfile parse error line 4: Unknown flag: network",
         touched=False,
+        modules_mounted=True,
     )
     assert Experience().next(Way.OFFLINE, TEXT, misread) is Way.ACCELERATED
     assert Experience().next(Way.ACCELERATED, TEXT, misread) is Way.PLAIN
@@ -118,3 +132,74 @@ def test_a_file_with_nothing_to_change_collects_no_strikes() -> None:
     for _ in range(3):
         experience.went_well(Way.PLAIN, TEXT, MODULES, after=None)
     assert experience.first(TEXT, MODULES) is Way.ACCELERATED
+
+
+# What go 1.26 says of a module that is not in its cache, with the lines above it.
+MISSING = {
+    "no proxy": ("main.go:3:8: example.test/x@v1.0.0: Get …: dial tcp: lookup proxy.test: no such host",),
+    "not at the proxy": (
+        "go: downloading example.test/x v1.0.0",
+        "main.go:3:8: example.test/x@v1.0.0: reading https://proxy.test/x/@v/v1.0.0.zip: 404 Not Found",
+    ),
+    "GOPROXY=off": ("main.go:3:8: module lookup disabled by GOPROXY=off",),
+    "-mod=mod": (
+        "main.go:3:8: cannot find module providing package example.test/x: "
+        "module lookup disabled by GOPROXY=off",
+    ),
+    "a private repository": (
+        "go: example.test/x@v1.0.0: git ls-remote -q origin: exit status 128:",
+        "\tfatal: could not read Username for 'https://example.test': terminal prompts disabled",
+    ),
+    "no sum": ("main.go:3:8: missing go.sum entry for module providing package example.test/x",),
+    "another sum": ("verifying example.test/x@v1.0.0: checksum mismatch", "SECURITY ERROR"),
+    "a file of it": ("cat: can't open '/go/pkg/mod/example.test/x@v1.0.0/schema.sql': No such file",),
+    "vendored beside": (
+        "go: inconsistent vendoring in /src:",
+        "\texample.test/x@v1.0.0: is explicitly required",
+    ),
+}
+
+
+@pytest.mark.parametrize("lines", MISSING.values(), ids=MISSING)
+def test_a_module_that_a_mount_of_ours_may_hide_is_looked_for_where_the_image_has_it(
+    lines: tuple[str, ...],
+) -> None:
+    experience, failure = Experience(), build_failure("[b 3/3] RUN go build", "exit code: 1", lines)
+    missed = failed(failure, modules=True)
+    assert experience.next(Way.ACCELERATED, TEXT, missed) is Way.OWN_MODULES
+    assert experience.next(Way.OWN_MODULES, TEXT, missed) is Way.PLAIN
+    assert experience.next(Way.PLAIN, TEXT, missed) is None
+    assert experience.next(Way.ACCELERATED, TEXT, missed) is None  # in vain, once
+    # Without a module cache of ours it cannot be hidden by one.
+    assert Experience().next(Way.ACCELERATED, TEXT, failed(failure)) is Way.PLAIN
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("# example.test/a", "./main.go:3:1: undefined: x"),
+        ("# example.test/a", "# [example.test/a]", "vet: ./main.go:3:1: undefined: module"),
+        (
+            "main.go:4:2: no required module provides package example.test/y; to add it:",
+            "\tgo get example.test/y",
+        ),
+        ("main.go:4:2: package foo/bar is not in std (/usr/local/go/src/foo/bar)",),
+        ("main.go:1:1: expected 'package', found 'x'",),
+        ("main.go:4:2: use of internal package example.test/x/internal/y not allowed",),
+        ("package a", "\timports b", "main.go:3:8: import cycle not allowed"),
+    ],
+)
+def test_what_is_wrong_in_the_tree_is_told_at_once(lines: tuple[str, ...]) -> None:
+    failure = build_failure("[b 3/3] RUN go build", "exit code: 1", lines)
+    assert Experience().next(Way.ACCELERATED, TEXT, failed(failure, modules=True)) is None
+
+
+def test_a_file_whose_modules_are_the_images_gets_no_module_cache_the_third_time() -> None:
+    experience = Experience()
+    for _ in range(2):
+        assert experience.first(TEXT, MODULES) is Way.ACCELERATED
+        experience.went_well(Way.OWN_MODULES, TEXT, MODULES, after=Way.ACCELERATED)
+    assert experience.keeps_modules(TEXT)
+    assert experience.first(TEXT, MODULES) is Way.OWN_MODULES
+    experience.went_well(Way.OWN_MODULES, TEXT, MODULES, after=None)
+    assert experience.first(TEXT, MODULES) is Way.OWN_MODULES

@@ -199,7 +199,7 @@ async def test_a_step_that_misses_the_network_is_built_again_with_one(bench: Ben
 
 async def test_a_compile_error_is_told_at_once(bench: Bench) -> None:
     await bench.save()
-    bench.link.answers = [fails("./main.go:1:14: undefined: x")]
+    bench.link.answers = [fails("# example.test/a", "./main.go:1:14: undefined: x")]
     with pytest.raises(UserError, match="undefined: x"):
         await bench.save()
     assert len(bench.link.texts) == 2
@@ -214,6 +214,18 @@ async def test_what_builds_only_as_it_is_is_left_alone_from_the_second_time_on(b
     assert bench.link.texts[-1] == DOCKERFILE
     assert "tried again next time" in bench.notices[-2]
     assert "left alone from now on" in bench.notices[-1]
+
+
+async def test_a_module_that_only_the_image_has_is_found_without_a_mount_over_it(bench: Bench) -> None:
+    missing = "main.go:3:8: example.test/x@v1.0.0: Get …: dial tcp: lookup proxy.test: no such host"
+    for _ in range(2):
+        bench.link.answers = [fails(missing)]
+        await bench.save()
+    await bench.save()
+    assert ["gomodcache" in text for text in bench.link.texts] == [True, False, True, False, False]
+    assert all("id=p-gocache" in text for text in bench.link.texts)
+    assert "built again without a module cache" in bench.notices[-2]
+    assert "from now on no module cache" in bench.notices[-1]
 
 
 async def test_a_failure_is_told_in_the_words_of_the_file(bench: Bench) -> None:
