@@ -21,13 +21,15 @@ from typing import Any
 from watcher import compose
 from watcher.compose import ComposeProject
 from watcher.errors import ConfigError, WatcherError
-from watcher.observe import InternalError, Notice, Observer
+from watcher.observe import ConfigurationRefused, InternalError, Notice, Observer
 from watcher.settings import TOML_NAME, Settings
 
 LOOK_EVERY = 0.5  # seconds between looks at the files
 SETTLED = (
     0.1  # seconds without a change after which a file is complete; several ticks of a file system's clock
 )
+SETTLED_MOST = 3.0  # seconds after which a file that is written all the time is read as it is
+RETRY_EVERY = 5.0  # seconds between tries of what may be possible later, like a port that is taken
 # Not changed at run time: who listens where, which engine, which service, and how containers are published.
 FIXED: tuple[tuple[str, ...], ...] = (
     ("project",),
@@ -134,6 +136,8 @@ class ConfigurationWatch:
         self._files = files_of(configuration.settings, configuration.compose.files)
         self._seen = unchanged_since(stamps(self._files), configuration.since)
         self._refused = ""  # why, while what the files say is not in force
+        self._changed = ""  # the names of the files that said so
+        self._retry_at: float | None = None  # when to try again, although no file changes
         self._late: tuple[str, ...] = ()
         self._warned = frozenset(configuration.compose.warnings)
         self._wake = asyncio.Event()
@@ -169,17 +173,19 @@ class ConfigurationWatch:
 
     async def _follow(self) -> None:
         """See whether a file changed; if so, wait until it is complete and use it."""
-        found = stamps(self._files)
+        found, begun = stamps(self._files), time.monotonic()
         if found == self._seen:
+            if self._retry_at is not None and begun >= self._retry_at:
+                await self._use(self._changed, found)
             return
         while True:
             await asyncio.sleep(SETTLED)
             later = stamps(self._files)
-            if later == found:
+            if later == found or time.monotonic() > begun + SETTLED_MOST:
                 break
             found = later
-        changed = [path.name for path in found if found[path] != self._seen.get(path)]
-        await self._use(", ".join(changed), found)
+        self._changed = ", ".join(path.name for path in found if found[path] != self._seen.get(path))
+        await self._use(self._changed, found)
 
     async def _use(self, names: str, found: Stamps) -> None:
         """Put in force what the files say, or say why not. `names` changed; `found` are the stamps."""
@@ -192,18 +198,29 @@ class ConfigurationWatch:
                 self._tell("info", f"{names} changed: what it says is in force")
             elif self._refused:
                 self._tell("info", f"{names} says again what is in force")
-            self.configuration, self._refused = new, ""
+            self.configuration, self._retry_at = new, None
+            self._refuse("")
             self._tell_warnings(new.compose.warnings)
         except WatcherError as error:
             if self._refused != str(error):
                 self._tell("error", f"{names} changed and is refused: {error}; what was in force stays")
-            self._refused = str(error)
+            self._refuse(str(error))
+            self._retry_at = None if isinstance(error, ConfigError) else time.monotonic() + RETRY_EVERY
+        except Exception as error:
+            self._refuse(f"an error of the watcher itself: {error!r}")
+            raise
         finally:
             force = self.configuration
             self._files = files_of(force.settings, (*force.compose.files, *seen))
             first = stamps(path for path in self._files if path not in found)
             known = {path: found[path] for path in self._files if path in found}
             self._seen = {**known, **unchanged_since(first, since)}
+
+    def _refuse(self, reason: str) -> None:
+        """What the files say is not in force, because of `reason`; empty: it is."""
+        if reason != self._refused:
+            self._refused = reason
+            self._observer.notify(ConfigurationRefused(reason=reason))
 
     def _read(self, seen: dict[Path, None]) -> tuple[Configuration, tuple[str, ...]]:
         """The files as they are, and settings that wait for the next start; raises ConfigError."""

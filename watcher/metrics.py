@@ -31,6 +31,7 @@ from watcher.observe import (
     BuildFinished,
     BuildOutcome,
     BuildStarted,
+    ConfigurationRefused,
     ContainerLost,
     DaemonStarted,
     DeployFinished,
@@ -47,6 +48,7 @@ from watcher.observe import (
     Pruned,
     ServiceStarted,
     SourceEvents,
+    SourceGone,
     SourceMode,
     SourceScanned,
     StepFinished,
@@ -86,6 +88,12 @@ def _histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...] = 
 
 INFO = Spec("watcher_info", "gauge", "The running watcher: always 1.", ("version", "python"))
 ENGINE_UP = Spec("watcher_engine_up", "gauge", "Whether the container engine answered when last asked.", ())
+REFUSED_CONFIGURATION = Spec(
+    "watcher_configuration_refused",
+    "gauge",
+    "Whether the configuration files were refused as last saved.",
+    (),
+)
 BUGS = Spec("watcher_internal_errors_total", "counter", "Errors of the watcher itself.", ("where",))
 
 BUILDS = _counter("watcher_builds_total", "Builds that ended.", "outcome")
@@ -110,7 +118,7 @@ SAVE_TO_LIVE = _histogram(
     "watcher_save_to_live_seconds", "Time from the first save of a change to the new version answering."
 )
 LOST = _counter("watcher_container_losses_total", "Live containers that ended without being asked to.")
-STALE = _gauge("watcher_stale", "Whether the live revision differs from the tree.")
+STALE = _gauge("watcher_stale", "Whether what serves differs from the tree and its configuration.")
 PAUSED = _gauge("watcher_paused", "Whether building was paused by hand.")
 LIVE_AT = _gauge("watcher_live_revision_timestamp_seconds", "When the live revision went live.")
 CHANGED_AT = _gauge("watcher_last_change_timestamp_seconds", "When the tree last changed.")
@@ -196,13 +204,18 @@ class Metrics:
         handle = self._handlers.get(type(event))
         if handle:
             handle(event)
-        if event.service and isinstance(event, Wanted | DeployFinished | ContainerLost):
-            self._stand(event)
+        if event.service and isinstance(event, Wanted | DeployFinished | ContainerLost | SourceGone):
+            self._stand(event, event.service)
+        elif isinstance(event, ConfigurationRefused):
+            self._set(REFUSED_CONFIGURATION, bool(event.reason))
+            for name in self._standing:
+                self._stand(event, name)
 
     def _daemon(self, event: DaemonStarted | EngineUp | EngineDown | InternalError) -> None:
         match event:
             case DaemonStarted():
                 self._set(INFO, 1, event.version, platform.python_version())
+                self._set(REFUSED_CONFIGURATION, 0)
                 for place in PLACES:
                     self._counters[BUGS].labels(self._bounded("where", place))
             case InternalError():
@@ -275,11 +288,11 @@ class Metrics:
         if event.outcome in GOOD_DEPLOYS and event.save_to_live is not None:
             self._observe(SAVE_TO_LIVE, event.save_to_live, name, revision=event.revision)
 
-    def _stand(self, event: Wanted | DeployFinished | ContainerLost) -> None:
-        standing = self._standing[event.service]
+    def _stand(self, event: Event, name: str) -> None:
+        standing = self._standing[name]
         standing.fold(event)
-        self._set(STALE, standing.stale, event.service)
-        self._set(LIVE_AT, standing.live.since if standing.live else None, event.service)
+        self._set(STALE, standing.stale, name)
+        self._set(LIVE_AT, standing.live.since if standing.live else None, name)
 
     def _build_cache_pruned(self, event: BuildCachePruned) -> None:
         kind, reason = self._bounded("kind", "build-cache"), self._bounded("cause", "unused")

@@ -116,6 +116,20 @@ class EngineDown(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationRefused(Event):
+    """The configuration files were saved with something that cannot be used, so it is not in force."""
+
+    reason: str  # empty when what the files say is in force again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceGone(Event):
+    """The tree cannot be scanned, so its revision is not known."""
+
+    reason: str  # empty when it can be scanned again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceMode(Event):
     """How changes are noticed from now on."""
 

@@ -29,12 +29,7 @@ def _lines(status: Status, now: float, service: str | None) -> Iterator[str]:
 
 
 def _facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
-    standing = _STANDING[found.stale]
-    if found.stale and found.live is None:
-        standing = "nothing answers yet"
-    elif found.stale and found.stale_since is not None:
-        standing += f" for {words.seconds(max(0.0, now - found.stale_since))}"
-    yield "live", f"{short(found.live.revision if found.live else None)}  {standing}"
+    yield "live", f"{short(found.live.revision if found.live else None)}  {_standing(found, now)}"
     if found.wanted:
         yield "wanted", f"{short(found.wanted.revision)}  {found.wanted.summary}".rstrip()
     if found.building:
@@ -43,6 +38,8 @@ def _facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
         yield "going up", _since(found.deploying.revision, found.deploying.started_at, now)
     if found.held and not found.paused:
         yield "waiting", found.held
+    if found.refused:
+        yield "refused", f"the configuration: {found.refused}; what was in force before stays"
     if found.failed and found.last_error:
         failure = found.last_error.failure
         yield "failed", f"{short(found.failed)}  {failure.summary}"
@@ -54,6 +51,17 @@ def _facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
     if found.images:
         sizes = (f"{stage} {words.size(image.size)}" for stage, image in sorted(found.images.items()))
         yield "images", ", ".join(sizes)
+
+
+def _standing(found: ServiceStatus, now: float) -> str:
+    if found.source.gone:
+        return f"unknown whether it is the tree: {found.source.gone}"
+    if found.stale and found.live is None:
+        return "nothing answers yet"
+    if found.stale and found.stale_since is not None:
+        how = "not what the configuration files say" if found.refused else _STANDING[True]
+        return f"{how} for {words.seconds(max(0.0, now - found.stale_since))}"
+    return _STANDING[found.stale]
 
 
 def _since(revision: str, at: float, now: float) -> str:

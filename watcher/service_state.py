@@ -72,6 +72,7 @@ class Keeping:
         status, standing = self.status, self.standing
         status.live, status.failed = standing.live, standing.failed
         status.stale, status.stale_since = standing.stale, standing.stale_since
+        status.refused, status.source.gone = standing.refused, standing.gone
         status.phase = self._phase(engine_up)
         error = status.last_error
         if error and error.resolved_at is None and status.stale is False and status.failed is None:
@@ -223,6 +224,8 @@ class Keeping:
             (status.building, "building"),
             (status.deploying, "deploying"),
             (engine_up is False, "down"),
+            (status.refused, "failed"),
+            (status.source.gone, "held"),
             (status.paused, "paused"),
             (status.failed, "failed"),
             (status.stale is False, "live"),

@@ -6,10 +6,12 @@ from watcher.observe import (
     BuildFinished,
     BuildOutcome,
     BuildStarted,
+    ConfigurationRefused,
     ContainerLost,
     DeployFinished,
     DeployOutcome,
     Event,
+    SourceGone,
     Wanted,
 )
 from watcher.status import (
@@ -26,14 +28,21 @@ class Standing:
         self.wanted: str | None = None
         self.failed: str | None = None
         self.live: LiveInfo | None = None
+        self.refused = ""  # why what the configuration files say is not in force
+        self.gone = ""  # why the tree's revision is not known now
         self.stale_since: float | None = None
         self._before: LiveInfo | None = None  # what served before, in case the traffic goes back to it
 
     @property
     def stale(self) -> bool | None:
-        """Whether what serves differs from the tree; None before the tree is known."""
-        if self.wanted is None:
+        """Whether what serves differs from what is on disk; None while the tree is not known.
+
+        The configuration files are part of what is on disk: what they say must be in force too.
+        """
+        if self.wanted is None or self.gone:
             return None
+        if self.refused:
+            return True
         return self.live is None or self.live.revision != self.wanted
 
     def fold(self, event: Event) -> None:
@@ -52,11 +61,15 @@ class Standing:
                 self._deployed(event)
             case ContainerLost():
                 self.live = None
+            case ConfigurationRefused():
+                self.refused = event.reason
+            case SourceGone():
+                self.gone = event.reason
             case _:
                 return
-        if not self.stale:
+        if self.stale is False:
             self.stale_since = None
-        elif self.stale_since is None:
+        elif self.stale and self.stale_since is None:
             self.stale_since = since
 
     def _deployed(self, event: DeployFinished) -> None:

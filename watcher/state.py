@@ -7,6 +7,7 @@ import secrets
 
 from watcher.lines import Lines
 from watcher.observe import (
+    ConfigurationRefused,
     ContainerOutput,
     DaemonStarted,
     DaemonStopping,
@@ -107,6 +108,10 @@ class StatusBoard:
                 status.daemon.stopping = event.reason
             case EngineUp() | EngineDown():
                 self._fold_engine(event)
+                return
+            case ConfigurationRefused():
+                for keeping in self._services.values():
+                    keeping.fold(event, status.engine.up)
                 return
             case Notice():
                 level = event.level if event.level in ("warning", "error") else "info"

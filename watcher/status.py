@@ -18,7 +18,8 @@ Phase = Literal["starting", "live", "building", "deploying", "failed", "held", "
 """One word for a service.
 
 starting: nothing is known yet · live: what serves equals the tree · building, deploying: on the way ·
-failed: the tree does not build or does not run · held: waits for something outside · paused: by hand ·
+failed: the tree does not build or does not run, or the configuration is refused · held: waits for something
+outside, or the tree cannot be scanned · paused: by hand ·
 waiting: a build is due · down: the engine does not answer.
 """
 
@@ -202,6 +203,8 @@ class SourceInfo(_Model):
     scan_seconds: float | None = None
     scan_reason: str = ""
     problems: list[str] = []
+    gone: str = ""
+    """Why the tree cannot be scanned now; empty when it can."""
 
 
 class FrontInfo(_Model):
@@ -233,8 +236,10 @@ class ServiceStatus(_Model):
     live: LiveInfo | None = None
     failed: str | None = None
     """The wanted revision, when it is known to fail."""
+    refused: str = ""
+    """Why what the configuration files say is not in force; empty when it is."""
     stale: bool | None = None
-    """Whether what serves differs from the tree; null before the tree is known."""
+    """Whether what serves differs from the tree and its configuration; null while the tree is not known."""
     stale_since: float | None = None
     held: str = ""
     """Why nothing begins; empty when nothing forbids it."""

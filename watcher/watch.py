@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from watcher.events import Hint, Looked
-from watcher.observe import Change, Notice, Observer, SourceScanned, Wanted
+from watcher.observe import Change, Notice, Observer, SourceGone, SourceScanned, Wanted
 from watcher.reconcile import Look
 from watcher.settle import Lookout
 from watcher.tree import ChangeSet, Snapshot, Tree, TreeGone, diff
@@ -49,6 +49,7 @@ class TreeWatch:
         self._inputs, self._observer = inputs, observer
         self._last: Look[Snapshot] | None = None
         self._told: frozenset[str] = frozenset()
+        self._gone = ""  # why the tree could not be scanned
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tree")
         self._lock = asyncio.Lock()
         self._unsettled = False  # files were being written at the last look
@@ -96,7 +97,12 @@ class TreeWatch:
         async with self._lock:
             begun = time.monotonic()
             loop = asyncio.get_running_loop()
-            snapshot = await loop.run_in_executor(self._thread, self._tree.take, hint.touched)
+            try:
+                snapshot = await loop.run_in_executor(self._thread, self._tree.take, hint.touched)
+            except TreeGone as error:
+                self._tell_gone(str(error))
+                raise
+            self._tell_gone("")
             seconds = time.monotonic() - begun
             before = self._last
             changes = () if before is None else diff(before.snapshot, snapshot).changes
@@ -146,6 +152,12 @@ class TreeWatch:
             )
         )
         self._tell_problems(problems)
+
+    def _tell_gone(self, reason: str) -> None:
+        """Tell why the tree is not known, and when it is again."""
+        if reason != self._gone:
+            self._gone = reason
+            self._observer.notify(SourceGone(service=self._service, reason=reason))
 
     def _tell_problems(self, problems: tuple[str, ...]) -> None:
         """Tell of each problem once, and again when it comes back."""

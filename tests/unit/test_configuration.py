@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,8 +15,8 @@ import pytest
 
 from watcher import configuration
 from watcher.configuration import Configuration, ConfigurationWatch, merge
-from watcher.errors import ConfigError
-from watcher.observe import Event, InternalError, Notice
+from watcher.errors import ConfigError, WatcherError
+from watcher.observe import ConfigurationRefused, Event, InternalError, Notice
 from watcher.settings import Settings, load
 
 COMPOSE = "services:\n  app:\n    build: .\n    environment:\n      WORD: {word}\n"
@@ -30,6 +31,7 @@ class Rig:
         self.applied: list[Configuration] = []
         self.told: list[str] = []
         self.bugs: list[str] = []
+        self.refused: list[str] = []
         self.refuse: Exception | None = None
 
     def write(self, name: str, text: str) -> None:
@@ -43,6 +45,8 @@ class Rig:
     def notify(self, event: Event) -> None:
         if isinstance(event, Notice):
             self.told.append(event.text)
+        if isinstance(event, ConfigurationRefused):
+            self.refused.append(event.reason)
         if isinstance(event, InternalError):
             self.bugs.append(event.traceback)
 
@@ -124,6 +128,8 @@ async def test_a_file_that_cannot_be_used_is_refused_once_and_the_old_one_stays(
         await watch.current()
     assert rig.applied == []
     assert rig.told[1:] == ["compose.yaml says again what is in force"]
+    assert ["services.app.ports" in reason for reason in rig.refused] == [True, False]
+    assert rig.refused[-1] == ""
 
 
 async def test_what_cannot_be_put_in_force_is_refused_and_tried_again_when_changed(rig: Rig) -> None:
@@ -137,6 +143,44 @@ async def test_what_cannot_be_put_in_force_is_refused_and_tried_again_when_chang
         rig.write("compose.yaml", COMPOSE.format(word="two") + "# again\n")
         await watch.current()
     assert rig.words() == ["two"]
+    assert rig.refused == ["services.app.ports = '1:1': is taken", ""]
+
+
+async def test_a_port_that_was_taken_is_tried_again_without_a_save(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configuration, "RETRY_EVERY", 0.0)
+    async with rig.following() as watch:
+        rig.refuse = WatcherError("port 1 is taken")
+        rig.write("compose.yaml", COMPOSE.format(word="two"))
+        await watch.current()
+        assert rig.refused == ["port 1 is taken"]
+        rig.refuse = None
+        async with asyncio.timeout(30):
+            while not rig.applied:
+                await asyncio.sleep(0.01)
+    assert rig.refused == ["port 1 is taken", ""]
+    assert rig.told[-1] == "compose.yaml changed: what it says is in force"
+
+
+async def test_a_file_that_is_written_all_the_time_does_not_hold_the_looks(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configuration, "SETTLED", 0.01)
+    monkeypatch.setattr(configuration, "SETTLED_MOST", 0.1)
+
+    async def write() -> None:
+        for number in itertools.count():
+            rig.write("beside", COMPOSE.format(word=f"w{number}"))
+            (rig.root / "beside").rename(rig.root / "compose.yaml")
+            await asyncio.sleep(0)
+
+    async with rig.following() as watch:
+        writer = asyncio.create_task(write())
+        await asyncio.sleep(0)
+        await asyncio.wait_for(watch.current(), 30)
+        writer.cancel()
+    assert rig.applied, (rig.told, rig.refused)
 
 
 async def test_env_files_and_files_that_only_may_come_are_followed(rig: Rig) -> None:
@@ -191,6 +235,7 @@ async def test_those_who_wait_are_let_go_when_a_bug_or_the_end_comes(rig: Rig) -
     rig.write("compose.yaml", COMPOSE.format(word="two"))
     await watch.current()
     assert "a bug" in rig.bugs[0]
+    assert rig.refused == ["an error of the watcher itself: RuntimeError('a bug')"]
     rig.refuse = None
     rig.write("compose.yaml", COMPOSE.format(word="three"))
     await watch.current()

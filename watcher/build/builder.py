@@ -92,6 +92,8 @@ class ImageBuilder:
                     "build", f"{name}: there is no such file", hint=f"restore {name} or set build.dockerfile"
                 )
             )
+        if problem := look.snapshot.ignore_problem:
+            raise UserError(Failure("build", problem.text, hint=f"mend {problem.path}"))
         counter = StepCounter(recipe.service, look.revision, self._observer)
         image = await self._attempts(recipe, look, text, counter)
         self.measure(look.revision, image)

@@ -80,6 +80,9 @@ def diff(old: Snapshot | None, new: Snapshot) -> ChangeSet:
         # It is excluded from the context, lies outside of it, or is a link.
         verb = "added" if old.dockerfile is None else "removed" if new.dockerfile is None else "changed"
         found[new.layout.dockerfile] = verb
+    broken, mended = new.ignore_problem, old.ignore_problem if old else None
+    if broken != mended and (problem := broken or mended):
+        found.setdefault(problem.path, "changed")
     return ChangeSet(
         tuple(
             Change(path, found[path], classify(path, new.layout).value)

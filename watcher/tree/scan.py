@@ -156,7 +156,7 @@ class Tree:
             self._rules_problem = Problem(
                 control.ignore_path,
                 "ignore-file",
-                f"{control.ignore_path}: {error.pattern!r}: {error.rule}; its last good state is in force",
+                f"{control.ignore_path}: {error.pattern!r}: {error.rule}",
             )
             return False
         self._rules_problem = None

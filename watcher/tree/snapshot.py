@@ -63,7 +63,14 @@ class Snapshot:
         ignore file is part of it only as far as it is in the context itself; its effect is in what is listed.
         """
         control = b"-" if self.dockerfile is None else sha256(self.dockerfile).digest()
+        if self.ignore_problem:  # what it meant to leave out is not known, so this is no earlier tree
+            control += sha256(self.ignore_problem.text.encode("utf-8", "surrogateescape")).digest()
         return sha256(b"tree 1\0" + self.root.digest + control).hexdigest()
+
+    @property
+    def ignore_problem(self) -> Problem | None:
+        """Why the ignore file cannot be used; None when it can. A build of this tree has to fail."""
+        return next((problem for problem in self.problems if problem.kind == "ignore-file"), None)
 
     @property
     def total_bytes(self) -> int:

@@ -101,6 +101,10 @@ def _settled(board: StatusBoard, name: str, asked: str, after_build: int | None)
     service, wanted = board.service(name), _wanted(board, name)
     if service is None or not wanted:
         return None
+    if service.refused:
+        summary = f"the configuration is refused: {service.refused}"
+        refusal = FailureInfo(kind="config", summary=summary, hint="what was in force before stays")
+        return Settled(service=name, outcome="failed", revision=wanted, failure=refusal)
     answered = after_build is None or _answered(service.last_build, after_build)
     if answered and service.live and service.live.revision in (asked, wanted):
         return Settled(service=name, outcome="live", revision=service.live.revision)

@@ -299,6 +299,13 @@ async def test_what_is_nobodys_fault_is_not_tried_again(
 
 async def test_an_ignore_file_that_cannot_be_used_is_the_users(bench: Bench) -> None:
     bench.write(".dockerignore", "[\n")
+    with pytest.raises(UserError, match=r"^\.dockerignore: '\[': \[ is not closed by \]$"):
+        await bench.save()
+    assert bench.link.texts == [], "nothing is built with the last good one"
+
+
+async def test_a_pattern_that_only_buildkit_hands_back_is_the_users(bench: Bench) -> None:
+    bench.write(".dockerignore", "a\n")
     bench.link.answers = [raises(IgnorePatternError("[", "[ is not closed by ]"))]
     with pytest.raises(UserError, match=r"^\.dockerignore: '\[': \[ is not closed by \]$"):
         await bench.save()

@@ -17,6 +17,7 @@ from watcher.observe import (
     BuildOutcome,
     BuildStarted,
     Change,
+    ConfigurationRefused,
     ContainerLost,
     ContainerOutput,
     DaemonStopping,
@@ -32,6 +33,7 @@ from watcher.observe import (
     Notice,
     Paused,
     SourceEvents,
+    SourceGone,
     StepOutput,
     Wanted,
 )
@@ -375,3 +377,31 @@ def test_an_event_of_an_unknown_kind_does_no_harm(event: Event) -> None:
     board = StatusBoard()
     board.notify(event)
     assert Status.model_validate_json(board.json()) == board.status
+
+
+def test_a_refused_configuration_is_not_live_until_it_is_mended(story: Story) -> None:
+    board = told(story.cycle(1))
+    service = service_of(board)
+    board.notify(ConfigurationRefused(at=story.now, reason="services.app.ports = 'nine': is no port"))
+    assert (service.phase, service.stale, service.stale_since) == ("failed", True, story.now)
+    assert service.refused == "services.app.ports = 'nine': is no port"
+    board.notify(BuildStarted(service=SERVICE, revision=revision(2)))
+    assert service.phase == "building"
+    board.notify(
+        BuildFinished(service=SERVICE, revision=revision(2), outcome=BuildOutcome.CANCELLED, seconds=0.1)
+    )
+    board.notify(Paused(service=SERVICE, paused=True))
+    assert service.phase == "failed"
+    board.notify(Paused(service=SERVICE, paused=False))
+    board.notify(ConfigurationRefused(reason=""))
+    assert (service.phase, service.stale, service.stale_since) == ("live", False, None)
+
+
+def test_a_tree_that_cannot_be_scanned_is_neither_live_nor_stale(story: Story) -> None:
+    board = told(story.cycle(1))
+    service = service_of(board)
+    board.notify(SourceGone(service=SERVICE, reason="/src cannot be watched: No such file or directory"))
+    assert (service.phase, service.stale) == ("held", None)
+    assert service.source.gone == "/src cannot be watched: No such file or directory"
+    board.notify(SourceGone(service=SERVICE, reason=""))
+    assert (service.phase, service.stale) == ("live", False)

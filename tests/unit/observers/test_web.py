@@ -21,6 +21,7 @@ from tests.unit.observers.story import SERVICE, Story, image, revision
 from tests.unit.observers.web import Desk, Site, site
 from watcher.errors import ConfigError
 from watcher.observe import (
+    ConfigurationRefused,
     DaemonStopping,
     DeployFinished,
     DeployOutcome,
@@ -183,6 +184,19 @@ async def test_waiting_ends_when(story: Story, then: str) -> None:
         }
         assert (settled.outcome, settled.revision) == expected.get(then, ("timeout", revision(1)))
         assert (settled.failure is not None) == (then == "failed")
+
+
+async def test_waiting_fails_at_once_while_the_configuration_is_refused(story: Story) -> None:
+    async with site(story.cycle(1)) as at:
+        at.board.notify(ConfigurationRefused(reason="services.app.ports = 'nine': is no port"))
+        settled = Settled.model_validate_json((await at.client.post("/api/wait")).content)
+        assert settled.outcome == "failed"
+        assert settled.failure is not None
+        assert settled.failure.kind == "config"
+        assert "services.app.ports = 'nine': is no port" in settled.failure.summary
+        at.board.notify(ConfigurationRefused(reason=""))
+        settled = Settled.model_validate_json((await at.client.post("/api/wait")).content)
+        assert settled.outcome == "live"
 
 
 @pytest.mark.parametrize("how", ["asked to", "closed"])
