@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from pydantic import BaseModel
 
+from watcher import regex
 from watcher.settings import Settings
 
 # `--service NAME` and so on: what a value is, where its type says too little.
@@ -41,8 +41,8 @@ _TYPES = {
     "tuple[str,...]": "TEXT,…",
     "dict[str,str]": "NAME=VALUE",
 }
-_EMPTY = re.compile(r" \(default: (?:None|\(\)|\{\}|False)\)$")
-_DEFAULT = re.compile(r" \(default: ([^()]+|\('[^()']*',\))\)$")
+_EMPTY = regex.compile(r" \(default: (?:None|\(\)|\{\}|False)\)$")
+_DEFAULT = regex.compile(r" \(default: ([^()]+|\('[^()']*',\))\)$")
 PLACE = ("project", "service")  # settings that every command needs, to say what is meant
 
 
@@ -156,7 +156,7 @@ def _put_into_words(action: argparse.Action) -> None:
         action.metavar = _VALUES.get(name) or _TYPES.get(action.metavar, action.metavar)
     text = _EMPTY.sub("", action.help or "")
     if found := _DEFAULT.search(text):
-        value = "on" if found[1] == "True" else re.sub(r"\.0$", "", found[1].strip("()',"))
+        value = "on" if found[1] == "True" else found[1].strip("()',").removesuffix(".0")
         text = f"{text[: found.start()]} (default: {value})"
     if name == "help":
         text = "show this help"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
+from watcher import regex
 from watcher.observe import Diagnostic, Failure
 
 MOST_LINES = 60  # of a tool's output kept in a failure
@@ -12,17 +12,17 @@ MOST_DIAGNOSTICS = 50
 
 # The go command prints "path/file.go:LINE:COLUMN: message", relative to where it ran; vet and the linker may
 # leave the column out; a module file's errors look the same. The paths hold no colon and no space on Linux.
-_PLACE = re.compile(
+_PLACE = regex.compile(
     r"^(?:vet: |go: )?(?P<file>[^\s:]+\.(?:go|mod|sum|work|s|c|h))"
     r":(?P<line>\d+)(?::(?P<column>\d+))?: (?P<text>.+)$"
 )
-_DOCKERFILE_LINE = re.compile(r"parse error (?:on )?line (\d+): (.+)")
+_DOCKERFILE_LINE = regex.compile(r"parse error (?:on )?line (\d+): (.+)")
 # Step and reason of a base image that is not to be had; the wording differs between versions of BuildKit.
-_BASE_STEP = re.compile(r"load metadata for (?:docker\.io/(?:library/)?)?(?P<image>[^\s:]+(?::[^\s:]+)*)")
-_BASE_REASON = re.compile(
+_BASE_STEP = regex.compile(r"load metadata for (?:docker\.io/(?:library/)?)?(?P<image>[^\s:]+(?::[^\s:]+)*)")
+_BASE_REASON = regex.compile(
     r"failed to (?:solve(?: with frontend \S+)?|create LLB definition|resolve source metadata for \S+):\s*"
 )
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_ANSI = regex.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def diagnostics(lines: Iterable[str]) -> tuple[Diagnostic, ...]:
@@ -109,38 +109,37 @@ _ENV_FILE = r"(?:_envs?/|\benv_[\w-]+\.ya?ml)"
 # The first that matches counts; each is looked for in one line: two harmless ones are no error together.
 # What the engine says of a program that it cannot start is runc's (`exec: "/app": …`, `exec /app: …`) and the
 # kernel's; of a library that is missing musl's and glibc's loaders.
-_HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
+_HINTS: tuple[tuple[regex.Pattern, str], ...] = (
     (
-        re.compile(
-            rf"{_ENV_FILE}.*(?:no such file|not found|cannot|denied|invalid|unmarshal|yaml:)"
-            rf"|(?:no such file|cannot|unmarshal|yaml:).*{_ENV_FILE}",
-            re.IGNORECASE,
+        regex.compile(
+            rf"(?i){_ENV_FILE}.*(?:no such file|not found|cannot|denied|invalid|unmarshal|yaml:)"
+            rf"|(?:no such file|cannot|unmarshal|yaml:).*{_ENV_FILE}"
         ),
         "an environment file is missing or wrong: check _envs/env_<ENV>.yaml and the build argument ENV",
     ),
     (
-        re.compile(r"exec format error"),
+        regex.compile(r"exec format error"),
         "the binary is for another architecture: check GOARCH and the platform of the service",
     ),
     (
-        re.compile(r"executable file not found|exec: .*: stat .*no such file", re.IGNORECASE),
+        regex.compile(r"(?i)executable file not found|exec: .*: stat .*no such file"),
         "the final image lacks the program that CMD or ENTRYPOINT names: check COPY --from and the path",
     ),
     (
-        re.compile(rf"\bexec .*{_NO_FILE}|loading shared librar|relocating .*not found", re.IGNORECASE),
+        regex.compile(rf"(?i)\bexec .*{_NO_FILE}|loading shared librar|relocating .*not found"),
         "the binary needs a shared library or a loader that the final image lacks: build with CGO_ENABLED=0",
     ),
     (
-        re.compile(r"bind: permission denied", re.IGNORECASE),
+        regex.compile(r"(?i)bind: permission denied"),
         "a port below 1024 is not for every user: use a higher one, or check the USER of the final stage",
     ),
     (
-        re.compile(r"permission denied", re.IGNORECASE),
+        regex.compile(r"(?i)permission denied"),
         "check the file's mode and the USER of the final stage",
     ),
-    (re.compile(r"address already in use", re.IGNORECASE), "the program listens twice on one port"),
+    (regex.compile(r"(?i)address already in use"), "the program listens twice on one port"),
     (
-        re.compile(r"connection refused|no such host|server misbehaving", re.IGNORECASE),
+        regex.compile(r"(?i)connection refused|no such host|server misbehaving"),
         "it could not reach something it needs: a service of the compose file belongs in depends_on, "
         "with condition service_healthy if it takes its time",
     ),
@@ -168,10 +167,9 @@ def _container_hint(lines: Iterable[str]) -> str:
     return next((advice for pattern, advice in _HINTS if any(map(pattern.search, said))), "")
 
 
-_LISTENS = re.compile(
-    r"(?:listen|serv(?:ing|er|es)|start|bound|running|address|addr)\w*\b.*?"
-    r"(?P<host>127\.0\.0\.1|localhost|\[::1\]|\[::\]|0\.0\.0\.0|\s|=|\"):(?P<port>\d{2,5})\b",
-    re.IGNORECASE,
+_LISTENS = regex.compile(
+    r"(?i)(?:listen|serv(?:ing|er|es)|start|bound|running|address|addr)\w*\b.*?"
+    r"(?P<host>127\.0\.0\.1|localhost|\[::1\]|\[::\]|0\.0\.0\.0|\s|=|\"):(?P<port>\d{2,5})\b"
 )
 
 

@@ -9,11 +9,11 @@ whose result is thrown away. A build without cache makes the engine drop the mou
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Sequence
 
 from watcher import dockerfile as dockerfiles
+from watcher import regex
 from watcher.build.attempts import Way
 from watcher.build.link import BuildkitLink
 from watcher.build.recipe import Recipe
@@ -25,7 +25,7 @@ from watcher.prune import CacheMount, Unseen
 from watcher.tree import Snapshot
 
 _FOLDER = "/watcher-caches"
-_MEASURED = re.compile(rf"(\d+)\s+{_FOLDER}/(\d+)")
+_MEASURED = regex.compile(rf"(\d+)\s+{_FOLDER}/(\d+)")
 
 
 class GoCaches:

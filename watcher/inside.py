@@ -7,10 +7,10 @@ host's network, or in a container of another engine, nothing of this holds: loop
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from watcher import regex
 from watcher.engine import Container, Engine, EngineError
 from watcher.errors import EngineUnavailable
 
@@ -21,11 +21,9 @@ ANYWHERE = {"", "0.0.0.0", "::"}
 
 # The engine mounts three files of the container's folder, which is named by its id (proc_pid_mountinfo(5):
 # the fourth field is the path within the file system, the fifth the mount point).
-_MOUNTED = re.compile(
-    r"^\d+ \d+ \S+ \S*/([0-9a-f]{64})/\S* /etc/(?:hostname|hosts|resolv\.conf) ", re.MULTILINE
-)
-_GROUPED = re.compile(r"^\d+:[^:]*:\S*?([0-9a-f]{64})(?:\.scope)?$", re.MULTILINE)  # cgroups(7)
-_SHORT = re.compile(r"[0-9a-f]{12,64}")
+_MOUNTED = regex.compile(r"(?m)^\d+ \d+ \S+ \S*/([0-9a-f]{64})/\S* /etc/(?:hostname|hosts|resolv\.conf) ")
+_GROUPED = regex.compile(r"(?m)^\d+:[^:]*:\S*?([0-9a-f]{64})(?:\.scope)?$")  # cgroups(7)
+_SHORT = regex.compile(r"[0-9a-f]{12,64}")
 
 
 def candidates(mountinfo: str, cgroup: str, hostname: str) -> tuple[str, ...]:

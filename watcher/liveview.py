@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
 
@@ -12,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from watcher import words
+from watcher import regex, words
 from watcher.observe import short
 from watcher.state import StatusBoard
 from watcher.status import BuildInfo, ServiceStatus, StepInfo
@@ -22,7 +21,7 @@ MOST_STEPS = 10
 FREE = 3  # columns at the right stay free: the terminal shows ^C there, which must not make one more line
 ENGINE_STAGES = ("internal", "")  # steps that no stage of the Dockerfile asked for
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-_NUMBERED = re.compile(r"^\[(?P<place>[^]]+)\]\s*(?P<what>.*)$", re.DOTALL)
+_NUMBERED = regex.compile(r"(?s)^\[(?P<place>[^]]+)\]\s*(?P<what>.*)$")
 
 
 def step_words(name: str) -> tuple[str, str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TextIO
 
 from watcher.observe import (
@@ -27,7 +27,12 @@ _NOT_LOGGED = (FrontExchange, FrontHeld, SourceEvents, StepStarted, StepProgress
 
 def name_of(event: Event) -> str:
     """The name of an event's type in snake case: `build_finished`."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
+    return _snake_case(type(event).__name__)
+
+
+@cache
+def _snake_case(name: str) -> str:
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name).removeprefix("_")
 
 
 def record(event: Event) -> dict[str, Any]:

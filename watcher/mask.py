@@ -5,23 +5,23 @@ Stands between the stages and all observers, so that none of them has to think o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
+from watcher import regex
 from watcher.observe import Event, FrontExchange, FrontHeld, Observer, SourceEvents
 
 HIDDEN = "•••"
 SHORTEST = 6  # characters; a shorter value would be found in innocent words
 
-_SECRET_NAME = re.compile(
-    r"(?i)pass(word|wd|phrase)?$|pwd$|secret|token|credential|auth(?!or)|(api|access|private|_)key"
+_SECRET_NAME = regex.compile(
+    r"(?i)pass(word|wd|phrase)?$|pwd$|secret|token|credential|auth(?:$|[^o]|o(?:$|[^r]))|(api|access|private|_)key"
 )
-_USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@")
-_SCHEME = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/-]{8,}=*")
-_SURROGATES = re.compile("[\ud800-\udfff]")
+_USERINFO = regex.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@")
+_SCHEME = regex.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/-]{8,}=*")
+_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 _UNTOUCHED = (FrontExchange, FrontHeld, SourceEvents)  # many, and without text
 
 
@@ -36,16 +36,16 @@ class Mask:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         # The longest first, so that one that contains another is hidden whole.
         known = sorted({value for value in secrets if len(value) >= SHORTEST}, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+        self._known = regex.one_off("|".join(map(regex.escape, known))) if known else None
 
     def text(self, text: str) -> str:
         """`text` with secrets hidden and undecodable bytes shown as U+FFFD."""
         if self._known:
             text = self._known.sub(HIDDEN, text)
         if "://" in text:
-            text = _USERINFO.sub(rf"\1:{HIDDEN}@", text)
-        text = _SCHEME.sub(rf"\1 {HIDDEN}", text)
-        return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+            text = _USERINFO.sub(lambda match: f"{match[1]}:{HIDDEN}@", text)
+        text = _SCHEME.sub(lambda match: f"{match[1]} {HIDDEN}", text)
+        return text if text.isascii() else text.translate(_SURROGATES)
 
     def value(self, value: Any) -> Any:
         """`value` with all texts in it masked; the same object when there was nothing to hide."""

@@ -7,12 +7,13 @@ back, a raw TCP port when a connection stays open for a moment.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 import h11
+
+from watcher import regex
 
 TRY = 2.0  # seconds that one try may take, growing with what is left
 BODY = 0.3  # seconds that an answer's body may take to end
@@ -23,8 +24,8 @@ LONGEST_PAUSE = 0.25
 # only HTTP/2, such as gRPC's, answers these and closes on everything else.
 _HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 _TARGET = "/?#[]@!$&'()*+,;=:%"  # what a request target may hold beside letters and digits (RFC 3986)
-_HEALTH_URL = re.compile(
-    r"http://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::(\d+))?(?=[/\s\"'|;&)]|$)(/[^\s\"'|;&)]*)?"
+_HEALTH_URL = regex.compile(
+    r"http://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(?::(\d+))?(?:(/[^\s\"'|;&)]*)|[\s\"'|;&)]|$)"
 )
 
 

@@ -8,7 +8,6 @@ them with their defaults; a test keeps it equal to this file.
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from watcher import regex
 from watcher.errors import ConfigError
 
 TOML_NAME = "watcher.toml"
@@ -33,8 +33,11 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=0)]
 
 
+_PATH = regex.compile(r"/[\x21-\x7e]*")
+
+
 def _http_path(value: str | None) -> str | None:
-    if value is not None and not re.fullmatch(r"/[\x21-\x7e]*", value):
+    if value is not None and not _PATH.fullmatch(value):
         raise ValueError("must be a path that starts with '/' and holds no spaces")
     return value
 

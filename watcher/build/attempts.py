@@ -15,33 +15,34 @@ left alone.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
+from watcher import regex
 from watcher.failure import Failure
 
 _STRIKES = 2
 # What go, git and the resolvers of libc say when there is no network.
-_NO_NETWORK = re.compile(
+_NO_NETWORK = regex.compile(
     r"dial (?:tcp|udp)|no such host|name resolution|[Nn]etwork is unreachable|resolve host|proxyconnect"
     r"|toolchain not available"
 )
 # go prints a heading, `# import/path`, above what compiler, assembler, linker and vet say of a package. What
 # it says without one it found while it looked for packages and modules.
-_HEADING = re.compile(r"# \S")
+_HEADING = regex.compile(r"# \S")
 # Of that, what no module that is there or is not there can change: the tree itself is wrong.
-_OF_THE_TREE = re.compile(
+_OF_THE_TREE = regex.compile(
     r"no required module provides package|is not in std|expected |import cycle not allowed"
     r"|use of internal package|found packages |malformed import path|string literal not terminated"
     r"|build constraints exclude all Go files"
 )
 # What go says when it misses a module, or a file of one.
-_MODULE = re.compile(
+_MODULE = regex.compile(
     r"@v\d|\bmodules?\b|GOPROXY|GOFLAGS|GONOSUMDB|GONOSUMCHECK|GOPRIVATE|go\.sum|go\.mod|sumdb|pkg/mod"
     r"|unrecognized import path|cannot find package|no matching versions|git ls-remote"
 )
+_NUMBERS = regex.compile(r"\d+")
 
 
 class Way(StrEnum):
@@ -74,7 +75,7 @@ class Failed:
     @property
     def key(self) -> tuple[str, str]:
         """What makes it the same failure again, numbers left out: they are of processes and folders."""
-        return self.step, re.sub(r"\d+", "#", self.failure.summary)
+        return self.step, _NUMBERS.sub("#", self.failure.summary)
 
     @property
     def of_the_tree(self) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from watcher import regex
 from watcher.build.link import BuildkitLink
 from watcher.build.recipe import full_reference
 from watcher.buildkit import (
@@ -29,10 +29,10 @@ STAND_IN_LABEL = "watcher.stand-in"
 PATIENCE = 20.0  # seconds that a registry may take to answer; an engine alone tries for minutes
 _PATIENCE_AGAIN = 2.0  # the same where it is known what the registry said before
 _FRESH = 600.0  # seconds that the answer of a registry is not asked for again
-_PULL = re.compile(r"(?:^|\] )(?:FROM|docker-image://)")
-_LOOKUP = re.compile(r"\[internal\] load metadata for (?:docker\.io/(?:library/)?)?(\S+)")
+_PULL = regex.compile(r"(?:^|\] )(?:FROM|docker-image://)")
+_LOOKUP = regex.compile(r"\[internal\] load metadata for (?:docker\.io/(?:library/)?)?(\S+)")
 # The status of a FROM that asks for an image itself: the frontend did not, or what it found was pruned.
-_RESOLVE = re.compile(r"resolve (?:docker\.io/(?:library/)?)?(\S+)")
+_RESOLVE = regex.compile(r"resolve (?:docker\.io/(?:library/)?)?(\S+)")
 
 
 def pulls(step: str) -> bool:

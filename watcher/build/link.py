@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+from watcher import regex
 from watcher.buildkit import Client, ConnectError
 from watcher.engine import Engine
 from watcher.errors import ConfigError, EngineUnavailable
 
 # `RUN --network` came with BuildKit 0.9, and that with Engine 23 (20.10 has 0.8).
 _BUILDKIT = (0, 9)
+_VERSION = regex.compile(r"v?(\d+)\.(\d+)")
 _ENGINE = (23, 0)
 
 
@@ -77,7 +78,7 @@ class BuildkitLink:
 
 def _at_least(version: str, wanted: tuple[int, int]) -> bool | None:
     """Whether a version such as `v0.12.5` or `20.10.24+dfsg1` is that new; None when it says nothing."""
-    match = re.match(r"v?(\d+)\.(\d+)", version)
+    match = _VERSION.match(version)
     if match is None or (found := (int(match[1]), int(match[2]))) == (0, 0):
         return None
     return found >= wanted

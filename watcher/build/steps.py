@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-from watcher import observe
+from watcher import observe, regex
 from watcher.build.bases import pulls
 from watcher.buildkit import Progress, Step, StepFinished, StepLog, StepStarted, StepStatus
 from watcher.dockerfile import Accelerated, Instruction, parse
@@ -60,7 +58,7 @@ class UserWords:
 
 
 # `[builder 5/5] ` of a step's name.
-_HEAD = re.compile(r"\[[^\]\n]{0,200}\] ")
+_HEAD = regex.compile(r"\[[^\]\n]{0,200}\] ")
 # What stands around the command in BuildKit's word on a failure: in 0.8's, and in that of newer ones.
 _COMMAND = (("executor failed running [", "]: "), ('process "', '" did not complete'))
 

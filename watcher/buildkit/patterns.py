@@ -3,21 +3,19 @@
 The reference is `PatternMatcher.MatchesUsingParentResults` (moby/patternmatcher, patternmatcher.go), which is
 what the docker CLI and BuildKit use while walking a context: patterns apply in order, a later `!` pattern
 re-includes, and what matched a directory holds for everything below it. Patterns become Go regular
-expressions there, so `[^a]` may match a slash and `\\d` a digit; the same holds here. One thing differs: a
-pattern that cannot be used is reported when the matcher is made, not when the first path reaches it.
-
-Unicode classes (`\\pL`) are the one construct of Go that is refused: no ignore file can mean them.
+expressions there, so `[^a]` may match a slash and `\\d` a digit; the same expressions are used here, on RE2,
+which has Go's syntax. One thing differs: a pattern that cannot be used is reported when the matcher is made,
+not when the first path reaches it. `tests/oracle/ignore` compares both on random ignore files.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
+from watcher import regex
 from watcher.buildkit.errors import IgnorePatternError
 from watcher.buildkit.gopath import BadPattern, check_glob, clean
-from watcher.buildkit.goregexp import translate
 
 # What Go's unicode.IsSpace takes for a space; Python's own strip() also takes the control characters 0x1c to
 # 0x1f.
@@ -27,8 +25,9 @@ _SPACES = (
 # The reference means to escape `|`, `{` and `}` too, but its bit map of eight bytes has no place for them.
 _ESCAPED_BY_GO = frozenset(".+()$")
 # A component with one of these may match over slashes, so nothing can be said of what stands behind it.
-_MAY_CROSS = re.compile(r"\*\*|[\[\]\\^]")
+_MAY_CROSS = regex.compile(r"\*\*|[\[\]\\^]")
 _KEPT_DIRECTORIES = 65_536
+_ALTERNATIVES = 200  # in one expression: a run of ten thousand patterns would not fit into RE2's memory
 
 
 def parse_dockerignore(text: str) -> tuple[str, ...]:
@@ -158,7 +157,18 @@ class _Run:
             if pattern.startswith("**/"):
                 self._exact.add(pattern[3:])
         else:
-            self._expressions.append(f"(?:{translate(expression)})")
+            self._add_expression(expression)
+
+    def _add_expression(self, expression: str) -> None:
+        if "C" in _escaped(expression):  # any byte: RE2 has it, Go has not
+            raise BadPattern(r"\C is no escape sequence")
+        try:
+            regex.one_off(expression)
+        except regex.BadPattern as error:
+            raise BadPattern(_reason(error)) from None
+        # What follows `\Q` without its end is literal to the end, so it cannot stand among others.
+        closed = rf"{expression}\E" if r"\Q" in expression else expression
+        self._expressions.append(f"(?:{closed})")
 
     @property
     def paths(self) -> frozenset[str] | None:
@@ -166,8 +176,9 @@ class _Run:
         return None if self._prefixes or self._suffixes or self._expressions else frozenset(self._exact)
 
     @cached_property
-    def _regexp(self) -> re.Pattern[str]:
-        return re.compile("|".join(self._expressions) or r"(?!)", re.ASCII)
+    def _patterns_of_go(self) -> tuple[regex.Pattern, ...]:
+        parts = range(0, len(self._expressions), _ALTERNATIVES)
+        return tuple(regex.one_off("|".join(self._expressions[at : at + _ALTERNATIVES])) for at in parts)
 
     def matches(self, path: str) -> bool:
         """Whether one of the patterns matches exactly this path."""
@@ -175,7 +186,7 @@ class _Run:
             path in self._exact
             or path.startswith(self._prefixes)
             or path.endswith(self._suffixes)
-            or self._regexp.match(path) is not None
+            or any(pattern.found(path) for pattern in self._patterns_of_go)
         )
 
     def may_match_below(self, directory: Sequence[str]) -> bool:
@@ -257,3 +268,17 @@ def _compile(pattern: str) -> tuple[str, str]:
             if char in "[]":
                 kind = "regexp"
     return kind, "".join(out) + "$"
+
+
+def _escaped(expression: str) -> str:
+    """The characters that stand behind a backslash."""
+    out, at = [], 0
+    while (at := expression.find("\\", at)) >= 0:
+        out.append(expression[at + 1 : at + 2])
+        at += 2
+    return "".join(out)
+
+
+def _reason(error: Exception) -> str:
+    said = error.args[0] if error.args else ""
+    return said.decode(errors="replace") if isinstance(said, bytes) else str(said)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from watcher import regex
 from watcher.buildkit.messages.control_pb2 import (
     StatusResponse,
     Vertex,
@@ -18,8 +18,8 @@ from watcher.buildkit.messages.control_pb2 import (
 )
 
 # Names look like [builder 5/5] RUN …, [2/3] COPY …, [internal] load … or [linux/amd64 final 1/2] FROM …
-_NAME = re.compile(r"\[(?:(?P<stage>[^\]]*?)\s*)?(?:\b(?P<index>\d+)/(?P<total>\d+))?\]\s")
-_PLATFORM = re.compile(r"^[a-z]+/[a-z0-9/]+\s*")
+_NAME = regex.compile(r"\[(?:(?P<stage>[^\]]*?)\s*)?(?:\b(?P<index>\d+)/(?P<total>\d+))?\]\s")
+_PLATFORM = regex.compile(r"^[a-z]+/[a-z0-9/]+\s*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from watcher.buildkit.gopath import BadPattern, clean, compile_glob, has_wildcard, join
+from watcher.buildkit.gopath import BadPattern, Glob, clean, has_wildcard, join
 from watcher.buildkit.patterns import PatternMatcher
 from watcher.buildkit.sources import Entry
 
@@ -109,7 +109,7 @@ class _Follower:
         if not has_wildcard(name):
             return self._link(path)
         try:
-            glob = compile_glob(name)
+            glob = Glob(name)
         except BadPattern:
             return []
         prefix = f"{parent}/" if parent else ""
@@ -118,7 +118,7 @@ class _Follower:
             for other in self._entries
             if other.startswith(prefix)
             and "/" not in other[len(prefix) :]
-            and glob.match(other[len(prefix) :])
+            and glob.matches(other[len(prefix) :])
             for target in self._link(other)
         ]
 

@@ -8,7 +8,6 @@ A key that stands twice is refused with both of its lines, as compose refuses it
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 
 import yaml
@@ -20,6 +19,7 @@ from yaml.reader import Reader
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
+from watcher import regex
 from watcher.errors import ConfigError
 
 MOST_NESTED = 100
@@ -27,9 +27,9 @@ MOST_VALUES = 50_000  # with every alias written out: far beyond a real file, fa
 
 _STANDARD = "tag:yaml.org,2002:"
 _NUMBER = "number"  # a tag of our own, for a word that may be a number
-_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*|0[0-7]+|0[oO][0-7]+|0[xX][0-9a-fA-F]+|0[bB][01]+)")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_SPECIAL = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_INT = regex.compile(r"[-+]?(?:0|[1-9][0-9]*|0[0-7]+|0[oO][0-7]+|0[xX][0-9a-fA-F]+|0[bB][01]+)")
+_FLOAT = regex.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_SPECIAL = regex.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
 class _Resolver(BaseResolver):
@@ -37,15 +37,15 @@ class _Resolver(BaseResolver):
 
 
 _Resolver.add_implicit_resolver(
-    f"{_STANDARD}bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+    f"{_STANDARD}bool", regex.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
 _Resolver.add_implicit_resolver(
-    f"{_STANDARD}null", re.compile(r"(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
+    f"{_STANDARD}null", regex.compile(r"(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
 )
 _Resolver.add_implicit_resolver(
-    f"{_STANDARD}{_NUMBER}", re.compile(r"[-+.0-9][-+.0-9a-zA-Z_]*$"), list("-+.0123456789")
+    f"{_STANDARD}{_NUMBER}", regex.compile(r"[-+.0-9][-+.0-9a-zA-Z_]*$"), list("-+.0123456789")
 )
-_Resolver.add_implicit_resolver(f"{_STANDARD}merge", re.compile(r"<<$"), ["<"])
+_Resolver.add_implicit_resolver(f"{_STANDARD}merge", regex.compile(r"<<$"), ["<"])
 
 
 class _Loader(Reader, Scanner, Parser, Composer, BaseConstructor, _Resolver):

@@ -7,15 +7,16 @@ quotes all is literal. A name alone takes its value from outside. The `raw` form
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 
+from watcher import regex
 from watcher.compose.interpolate import TemplateError, interpolate
 from watcher.errors import ConfigError
 
 _SPACE = " \t\v\f\r\x85\xa0"
-_ESCAPE = re.compile(r"\\([abcfnrtv$\"\\]|0[0-7]{0,3})")
+_EXPORT = regex.token(r"export\s++")
+_ESCAPE = regex.compile(r"\\([abcfnrtv$\"\\]|0[0-7]{0,3})")
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", '"': '"', "\\": "\\"}
 
 
@@ -93,7 +94,7 @@ class _Parser:
 
     def _variable(self) -> tuple[str, bool]:
         """The name that begins here, and whether a value follows."""
-        if match := re.compile(r"export\s+").match(self._text, self._at):
+        if match := _EXPORT.match(self._text, self._at):
             self._at = match.end()
         begin = self._at
         while self._at < len(self._text):
@@ -158,7 +159,7 @@ class _Parser:
 
 
 def _unescape(value: str) -> str:
-    def one(match: re.Match[str]) -> str:
+    def one(match: regex.Match) -> str:
         code = match[1]
         if code == "$":
             return "$$"

@@ -8,10 +8,11 @@ error; any other dollar sign stands for itself.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 
-_NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
+from watcher import regex
+
+_NAME = regex.token(r"[_a-zA-Z][_a-zA-Z0-9]*+")
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
 MOST_NESTED = 50
 

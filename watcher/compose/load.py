@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from watcher import regex
 from watcher.compose.field import Field
 from watcher.compose.interpolate import Missing
 from watcher.compose.networks import read_network, read_source, read_volume
@@ -44,6 +44,7 @@ _OVERRIDE_NAMES = (
     "docker-compose.override.yml",
     "docker-compose.override.yaml",
 )
+_NOT_IN_A_NAME = regex.compile(r"[^a-z0-9_-]")
 _PROJECT = "COMPOSE_PROJECT_NAME"
 _PROFILES = "COMPOSE_PROFILES"
 
@@ -311,4 +312,4 @@ def _ignore(_: str) -> None:
 
 def _normal(name: str) -> str:
     """A project's name as compose makes it of any word."""
-    return re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
+    return _NOT_IN_A_NAME.sub("", name.lower()).lstrip("_-")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 
+from watcher import regex
 from watcher.compose.field import Field, Section
 from watcher.compose.spec import PortSpec, Protocol
 
-_PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
+_PORTS = regex.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _PROTOCOLS: dict[str, Protocol] = {"tcp": "tcp", "udp": "udp", "sctp": "sctp"}
 _RULE = "must be [[address:]host port:]container port[/protocol]"
 

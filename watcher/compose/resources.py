@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
+from watcher import regex
 from watcher.compose import keys
 from watcher.compose.build import read_ulimits
 from watcher.compose.field import Field, Section
 from watcher.compose.parts import one
 from watcher.compose.spec import Limits
 
-_RESTART = re.compile(r"(?P<plain>no|always|unless-stopped)|on-failure(?::(?P<tries>[0-9]{1,9}))?")
+_RESTART = regex.compile(r"(?P<plain>no|always|unless-stopped)|on-failure(?::(?P<tries>[0-9]{1,9}))?")
 # What `deploy.restart_policy.condition` is called by the engine.
 _CONDITIONS = {"none": "no", "on-failure": "on-failure", "any": "always"}
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
+from watcher import regex
 
 # docker/go-units, size.go: RAMInBytes: binary multiples, an optional "i" and "b", a space before the unit.
-_SIZE = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+) ?(?P<unit>[kKmMgGtTpP]?)(?:[iI]?[bB])?")
+_SIZE = regex.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+) ?(?P<unit>[kKmMgGtTpP]?)(?:[iI]?[bB])?")
+_WHOLE = regex.compile(r"-?\d{1,18}")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 # xhit/go-str2duration: Go's durations, and weeks and days.
-_DURATION_PART = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)(?P<unit>ns|us|µs|μs|ms|s|m|h|d|w)")
+_DURATION_PART = regex.token(r"(?P<number>\d++(?:\.\d*+)?+|\.\d++)(?P<unit>ns|us|µs|μs|ms|s|m|h|d|w)")
 _SECONDS = {
     "ns": 1e-9,
     "us": 1e-6,
@@ -24,12 +25,12 @@ _SECONDS = {
 }
 _LONGEST = 2**63 / 1e9
 
-_BACKSLASH = re.compile(r"\\(.)", re.DOTALL)
-_TOKEN = re.compile(
-    r"(?P<space>[ \t\r\n]+)|(?P<operator>[;&|<>`()])|\\(?P<escaped>.)"
-    r"|'(?P<single>[^']*)'|\"(?P<double>(?:\\.|[^\"\\])*)\"|[^ \t\r\n;&|<>`()\\'\"]+",
-    re.DOTALL,
+_TOKEN = regex.token(
+    r"(?s)(?P<space>[ \t\r\n]++)|(?P<operator>[;&|<>`()])|\\(?P<escaped>.)"
+    r"|'(?P<single>[^']*+)'|[^ \t\r\n;&|<>`()\\'\"]++",
 )
+_UNQUOTED = regex.token(r'[^"\\]++')
+_UNFINISHED = "a command must close its quotes, and not end with a backslash"
 
 
 class UnitError(ValueError):
@@ -45,7 +46,7 @@ def size(value: object) -> int:
         if not -(2**63) <= value < 2**63:
             raise UnitError(rule)
         return int(value)
-    if re.fullmatch(r"-?\d{1,18}", value, re.ASCII):
+    if _WHOLE.fullmatch(value):
         return int(value)
     match = _SIZE.fullmatch(value)
     if match is None or not value.isascii():
@@ -82,25 +83,39 @@ def command_words(text: str) -> tuple[str, ...]:
     begun = False  # whether the last word is still open
     at = 0
     while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise UnitError("a command must close its quotes, and not end with a backslash")
-        at = match.end()
-        if match["operator"]:
-            raise UnitError(f"a command is not run by a shell: quote {match[0]!r}, or write [sh, -c, …]")
-        if match["space"]:
-            begun = False
-            continue
+        if text[at] == '"':
+            found, at = _in_double_quotes(text, at + 1)
+        else:
+            match = _TOKEN.match(text, at)
+            if match is None:
+                raise UnitError(_UNFINISHED)
+            at = match.end()
+            if match["operator"]:
+                raise UnitError(f"a command is not run by a shell: quote {match[0]!r}, or write [sh, -c, …]")
+            if match["space"]:
+                begun = False
+                continue
+            found = match[0] if match["single"] is None else match["single"]
+            found = match["escaped"] or found
         if not begun:
             words.append("")
             begun = True
-        words[-1] += _token_text(match)
+        words[-1] += found
     return tuple(words)
 
 
-def _token_text(match: re.Match[str]) -> str:
-    if match["single"] is not None:
-        return match["single"]
-    if match["double"] is not None:
-        return _BACKSLASH.sub(r"\1", match["double"])
-    return match["escaped"] or match[0]
+def _in_double_quotes(text: str, at: int) -> tuple[str, int]:
+    """What stands from `at` to the closing quote, escapes resolved, and where the text goes on."""
+    out: list[str] = []
+    while not text.startswith('"', at):
+        if text.startswith("\\", at):
+            at += 1
+            plain = text[at : at + 1]
+        else:
+            match = _UNQUOTED.match(text, at)
+            plain = match[0] if match else ""
+        if not plain:
+            raise UnitError(_UNFINISHED)
+        out.append(plain)
+        at += len(plain)
+    return "".join(out), at + 1

@@ -13,12 +13,12 @@ said. What a level promises:
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
+from watcher import regex
 from watcher.dockerfile import caches, rewrite
 from watcher.dockerfile.caches import LeaveAlone
 from watcher.dockerfile.family import Family, check_touchable, families
@@ -35,6 +35,7 @@ from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import ImageConfig, Step
 
 GOGC = "400"
+_NOT_PLAIN = regex.compile(r"[^\w.-]")
 
 
 class Level(StrEnum):
@@ -325,7 +326,7 @@ def _cache(key: str, target: str, who: caches.Owner) -> str:
 
 def _plain(scope: str) -> str:
     """The scope as a mount option can carry it; distinct scopes stay distinct."""
-    plain = re.sub(r"[^\w.-]", "-", scope, flags=re.ASCII)
+    plain = _NOT_PLAIN.sub("-", scope)
     if plain == scope:
         return plain
     return f"{plain}-{hashlib.sha256(scope.encode(errors='surrogateescape')).hexdigest()[:8]}"

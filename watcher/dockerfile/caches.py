@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from watcher import regex
 from watcher.dockerfile.golang import COMPILING, GoCall, Reading, Use
 from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.shell import Command
@@ -33,6 +33,12 @@ from watcher.dockerfile.stages import mounts
 from watcher.dockerfile.state import State, Step
 
 CACHE_NAMES = ("GOCACHE", "GOMODCACHE", "GOPATH", "HOME", "XDG_CACHE_HOME", "GOENV")
+_PLAIN_PATH = regex.compile(r"/[\pL\pN_@%+./-]+")
+_VARIABLE = regex.compile(r"\$\{?([A-Za-z_]\w*)")
+_WILD = regex.compile(r"[*?\[$\\]")
+_ENDS = r"(?:[^\w.-]|$)"  # behind a path: no name that only begins like it
+_GIVEN_TO_GO = regex.compile(rf"(^|[^\w$])(?:{'|'.join(CACHE_NAMES)})=\S*")
+_PROGRAMS = regex.compile(r"(?:\$\{?GOPATH\}?|\$\(go env GOPATH\))/(?:bin|src)\b")  # beside the module cache
 _C_SEARCH = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "PKG_CONFIG_PATH", "CC", "CXX")
 _C_SUFFIXES = word_set(
     ".h .hh .hpp .hxx .inc .inl .c .cc .cpp .cxx .m .mm .f .for .f90 .s .sx .a .so .o .def .ld .lds .pc .syso"
@@ -132,7 +138,7 @@ def module_cache(state: State, reading: Reading) -> str:
 
 def _absolute(path: str, name: str) -> str:
     path = posixpath.normpath(path)
-    if not re.fullmatch(r"/[\w@%+./-]+", path):
+    if not _PLAIN_PATH.fullmatch(path):
         raise LeaveAlone(f"{name} is {path!r}, which is not the plain path of a folder")
     return path
 
@@ -166,7 +172,7 @@ def c_digest(
             parts += _besides_go(found)
         elif one.keyword == "RUN":
             text = one.body.text + "".join(heredoc.content.text for heredoc in one.heredocs)
-            used = sorted(set(re.findall(r"\$\{?([A-Za-z_]\w*)", text)))
+            used = sorted(set(_VARIABLE.findall(text)))
             parts += [text, *(f"{name}={other.state.text(name)}" for name in used)]
         elif one.keyword in ("ADD", "COPY"):
             tree = tree or (not one.flag("from") and (copies_folders(one) or bool(c_files(sources(one)))))
@@ -244,7 +250,7 @@ def related(one: str, other: str) -> bool:
 def pattern_touches(pattern: str, path: str) -> bool:
     """Whether a COPY source pattern may name `path`, something in it, or a folder above it."""
     pattern = posixpath.normpath("/" + pattern.lstrip("/"))
-    literal = re.split(r"[*?\[$\\]", pattern)[0]
+    literal = _WILD.split(pattern)[0]
     if literal == pattern:
         return related(pattern, path)
     return path.startswith(literal) or within(literal.rstrip("/") or "/", path)
@@ -257,25 +263,26 @@ def in_home_cache(path: str) -> bool:
 
 def build_cache_names(path: str) -> tuple[str, ...]:
     """Patterns by which a shell text may mean the build cache without writing its path."""
-    home = (r"\.cache(?=/?(?:[\s\"';&|)]|/?\*|$))",) if "/.cache/" in path else ()
-    return ("GOCACHE", r"cache/go-build(?![\w.-])", *home)
+    home = (r"(\.cache)/?(?:[\s\"';&|)]|/?\*|$)",) if "/.cache/" in path else ()
+    return ("GOCACHE", rf"(cache/go-build){_ENDS}", *home)
 
 
 def module_cache_names(path: str) -> tuple[str, ...]:
     """Patterns by which a shell text may mean the module cache without writing its path."""
-    gopath = (r"\$\{?GOPATH\}?(?![\w}]|/(?:bin|src)\b)", r"\$\(go env GOPATH\)(?!/(?:bin|src)\b)")
-    return ("GOMODCACHE", *((r"pkg/mod(?![\w.-])", *gopath) if path.endswith("pkg/mod") else ()))
+    gopath = (r"(\$\{?GOPATH\}?)(?:[^\w}]|$)", r"\$\(go env GOPATH\)")
+    return ("GOMODCACHE", *((rf"(pkg/mod){_ENDS}", *gopath) if path.endswith("pkg/mod") else ()))
 
 
 def mentions(reading: Reading, path: str, names: tuple[str, ...]) -> str | None:
     """How a RUN's text names the folder `path`, other than through go; None when it does not.
 
-    `names` are patterns that mean the folder too. A folder above it counts as an argument of a program.
+    `names` are patterns that mean the folder too, with what is shown as their group where they have one. A
+    folder above it counts as an argument of a program.
     """
-    bare = re.sub(rf"(?<![\w$])(?:{'|'.join(CACHE_NAMES)})=\S*", "", reading.text)
-    for pattern in (re.escape(path) + r"(?![\w.-])", *names):
-        if match := re.search(pattern, bare):
-            return match[0]
+    bare = _PROGRAMS.sub(" ", _GIVEN_TO_GO.sub(lambda match: match[1], reading.text))
+    for pattern in (f"({regex.escape(path)}){_ENDS}", *names):
+        if match := regex.one_off(pattern).search(bare):
+            return str(next(iter(match.groups()), match[0]))
     above = []
     while path != "/":
         above.append(path)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator, Mapping
 
+from watcher import regex
 from watcher.dockerfile.caches import operands, sources, within
 from watcher.dockerfile.model import Dockerfile, Stage
 from watcher.dockerfile.stages import Graph
 from watcher.dockerfile.state import State, Step, walk
+
+_VARIABLES = regex.compile(r"\$\{[^}]*\}|\$\w+")
 
 
 def context_files(
@@ -70,4 +72,4 @@ def _traced(graph: Graph, steps: Mapping[int, list[Step]], stage: Stage, path: s
 
 def _expanded(graph: Graph, state: State, word: str) -> str:
     expanded = state.expand(word, graph.dockerfile.escape)
-    return re.sub(r"\$\{[^}]*\}|\$\w+", "*", word) if expanded is None else expanded
+    return _VARIABLES.sub("*", word) if expanded is None else expanded

@@ -7,11 +7,13 @@ the last kind raises `Unresolved` instead of pretending that it were empty.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[@*#?$!-]")
+from watcher import regex
+
+_NAME = regex.token(r"[A-Za-z_][A-Za-z0-9_]*+|[0-9]++|[@*#?$!-]")
+_OPERATOR = regex.token(r":?+[-+?]")
 
 
 class Unresolved(ValueError):
@@ -100,7 +102,7 @@ def _dollar(word: str, pos: int, lookup: Lookup, escape: str) -> tuple[str, int]
         return _known(lookup(name), name) or "", pos
     if word.startswith("}", pos):
         return _known(lookup(name), name) or "", pos + 1
-    operator = re.compile(r":?[-+?]").match(word, pos)
+    operator = _OPERATOR.match(word, pos)
     if operator is None:  # ${X#p} ${X%p} ${X/a/b}: rare, and newer than the engine's own frontend
         raise Unresolved(f"{word!r}: this kind of substitution is not followed")
     argument, pos = _until("}", word, operator.end(), lookup, escape)

@@ -7,10 +7,10 @@ a family of stages, or on none: a step without it would not see what a step with
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from watcher import regex
 from watcher.dockerfile import caches, rewrite
 from watcher.dockerfile.caches import LeaveAlone
 from watcher.dockerfile.golang import UNSAFE_TOOLS, Reading, Use, read_run
@@ -20,6 +20,7 @@ from watcher.dockerfile.source import word_set
 from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import ImageConfig, State, Step, trigger_text, walk
 
+_MOVES_A_CACHE = regex.compile(r"\bgo env\b[^;&|]*-w[^;&|]*\b(?:GOCACHE|GOMODCACHE|GOPATH)\b")
 _RUNS_GO_LATER = word_set("go air gow wgo reflex CompileDaemon fresh realize dlv make task mage modd")
 _INSTALLERS = frozenset(["apk", "apt", "apt-get", "dnf", "yum", "microdnf", "zypper", "pacman"])
 
@@ -187,7 +188,7 @@ def check_touchable(step: Step, reading: Reading) -> None:
     tools = {posixpath.basename(command.name() or "") for command in reading.others} & UNSAFE_TOOLS
     if tools:
         raise LeaveAlone(f"{', '.join(sorted(tools))} keeps a cache of its own that must fit go's")
-    if re.search(r"\bgo env\b[^;&|]*-w[^;&|]*\b(?:GOCACHE|GOMODCACHE|GOPATH)\b", reading.text):
+    if _MOVES_A_CACHE.search(reading.text):
         raise LeaveAlone("go env -w moves a cache")
 
 
@@ -195,7 +196,7 @@ def _check_itself(step: Step, reading: Reading, path: str, names: tuple[str, ...
     """Raise LeaveAlone when the RUN that is to get a mount names the folder, other than to empty it alone."""
     for call in reading.calls:
         rewrite.keep_caches(call, {flag})
-    if reading.unclear and re.search(rf"\bclean\b[^;&|\n]*-{flag}", reading.text):
+    if reading.unclear and regex.one_off(rf"\bclean\b[^;&|\n]*-{flag}").search(reading.text):
         raise LeaveAlone(f"its text, which {reading.unclear}, cleans the cache")
     quiet, folders = reading.text, _folders(step, reading)
     for script, command in reading.placed:

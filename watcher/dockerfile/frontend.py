@@ -7,10 +7,12 @@ reference (`--mount` 1.2, `--network` 1.3).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-_DOCKER = re.compile(r"(?:docker\.io/)?docker/dockerfile(?:-upstream)?(?::([\w.-]+))?(?:@[\w:]+)?")
+from watcher import regex
+
+_DOCKER = regex.compile(r"(?:docker\.io/)?docker/dockerfile(?:-upstream)?(?::([\w.-]+))?(?:@[\w:]+)?")
+_VERSION = regex.compile(r"(\d+)(?:\.(\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ def abilities(syntax: str | None) -> Abilities:
     match = _DOCKER.fullmatch(syntax)
     if match is None:
         return Abilities(mounts=False, network=False)
-    version = re.match(r"(\d+)(?:\.(\d+))?", match[1] or "")
+    version = _VERSION.match(match[1] or "")
     if version is None or version[2] is None:
         return Abilities(mounts=True, network=True)  # latest, master, 1: all newer than what is needed
     numbers = (int(version[1]), int(version[2]))

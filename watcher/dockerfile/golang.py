@@ -7,22 +7,26 @@ tool), or neither (`Use.NONE`). Where the text cannot be followed it is MAYBE.
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from watcher import regex
 from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.shell import Command, NotUnderstood, Word, commands, unquoted
 from watcher.dockerfile.source import Piece, word_set
 
 COMPILING = frozenset({"build", "install", "test", "vet", "generate", "run", "tool", "list", "get", "fix"})
 MODULES = frozenset({"mod", "get", "work", "clean"})  # may read or fill the module cache, compile nothing
-GO = re.compile(r"(?:.*/)?(?:go(?:\d+(?:\.\d+)*(?:(?:rc|beta)\d+)?)?|gotip|xx-go)")
-_GO_IN_TEXT = re.compile(
-    r"(?<![\w./-])(?:[\w./-]*/)?(?:go[\d.]*|gotip|xx-go)[ \t]+(?:-C[ =]\S+[ \t]+)?([a-z]+)\b"
+GO = regex.compile(r"(?:.*/)?(?:go(?:\d+(?:\.\d+)*(?:(?:rc|beta)\d+)?)?|gotip|xx-go)")
+_GO_IN_TEXT = regex.compile(
+    r"(?:^|[^\w./-])(?:[\w./-]*/)?(?:go[\d.]*|gotip|xx-go)[ \t]+(?:-C[ =]\S+[ \t]+)?([a-z]+)\b"
 )
-_MAY_BE_GO = re.compile(r"\b(?:go[\d.]*|gotip|make|mage|task|just|goreleaser|ko)\b|(?:^|[\s;&|])\.{0,2}/")
+_MAY_BE_GO = regex.compile(r"\b(?:go[\d.]*|gotip|make|mage|task|just|goreleaser|ko)\b|(?:^|[\s;&|])\.{0,2}/")
+_SHELL_COMMAND = regex.compile(r"-[a-z]*c")
+_QUOTED = regex.compile(r'"((?:[^"\\]|\\.)*)"')
+HEREDOC_ALONE = regex.compile(r"<<-?\s*\S+")
+_POSIX_SHELL = regex.compile(r"#!\s*(?:\S*/)?(?:env\s+)?(?:ba|a|da)?sh\b")
 _SHELLS = frozenset({"sh", "bash", "ash", "dash"})
 _WRAPPERS = frozenset({"time", "exec", "command", "nohup"})
 _OTHER_USER = frozenset({"su", "sudo", "gosu", "su-exec", "doas", "setpriv", "runuser", "chroot"})
@@ -227,7 +231,7 @@ class _Reader:
         for index, word in enumerate(words[1:], 1):
             if not word.text.startswith("-") or not word.literal:
                 break
-            if re.fullmatch(r"-[a-z]*c", word.text) and index + 1 < len(words):
+            if _SHELL_COMMAND.fullmatch(word.text) and index + 1 < len(words):
                 inner = unquoted(script, words[index + 1])
                 if inner is None:
                     self.maybe = f"{words[0].text} {word.text}"
@@ -299,7 +303,7 @@ def read_run(one: Instruction, shell: tuple[str, ...]) -> Reading:
 
 def _exec_form(reader: _Reader, one: Instruction) -> None:
     words: list[Word] = []
-    for match in re.finditer(r'"((?:[^"\\]|\\.)*)"', one.body.text):
+    for match in _QUOTED.finditer(one.body.text):
         if "\\" in match[1]:
             reader.unclear = "escapes in the exec form"
             reader.texts.append(one.body.text)
@@ -314,10 +318,8 @@ def _exec_form(reader: _Reader, one: Instruction) -> None:
 def _with_heredocs(reader: _Reader, one: Instruction) -> None:
     head = one.body.text
     first = one.heredocs[0]
-    if len(one.heredocs) == 1 and re.fullmatch(r"<<-?\s*\S+", head):  # BuildKit runs the content in the SHELL
-        if first.content.text.startswith("#!") and not re.match(
-            r"#!\s*(?:\S*/)?(?:env\s+)?(?:ba|a|da)?sh\b", first.content.text
-        ):
+    if len(one.heredocs) == 1 and HEREDOC_ALONE.fullmatch(head):  # BuildKit runs the content in the SHELL
+        if first.content.text.startswith("#!") and not _POSIX_SHELL.match(first.content.text):
             reader.unclear, reader.foreign = "an interpreter that is not a POSIX shell", True
             reader.texts.append(first.content.text)
             return

@@ -13,9 +13,8 @@ is how `go clean -testcache` works (cmd/go/internal/test), and puts no earlier t
 from __future__ import annotations
 
 import json
-import re
 
-from watcher.dockerfile.golang import GoCall, Reading
+from watcher.dockerfile.golang import HEREDOC_ALONE, GoCall, Reading
 from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.rewrite import goflags, with_flag
 from watcher.dockerfile.source import Edit
@@ -60,7 +59,7 @@ def _expire(one: Instruction, cache: str) -> Edit:
         script = json.dumps(f'{expire}exec "$@"')
         at = one.body.offset(start)
         return Edit(at, at, f'"/bin/sh", "-c", {script}, "sh", ', _REASON)
-    script_is_heredoc = len(one.heredocs) == 1 and re.fullmatch(r"<<-?\s*\S+", one.body.text)
+    script_is_heredoc = len(one.heredocs) == 1 and HEREDOC_ALONE.fullmatch(one.body.text)
     body = one.heredocs[0].content if script_is_heredoc else one.body
     start = body.text.find("\n") + 1 if body.text.startswith("#!") else 0
     at = body.offset(start)

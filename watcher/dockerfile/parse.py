@@ -8,9 +8,9 @@ continuations, flags, here-documents, stage names. Nothing is executed and no va
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 
+from watcher import regex
 from watcher.dockerfile.model import Dockerfile, DockerfileError, Flag, Heredoc, Instruction, Stage
 from watcher.dockerfile.source import Piece, word_set
 
@@ -18,12 +18,12 @@ KEYWORDS = word_set(
     "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL"
     " STOPSIGNAL USER VOLUME WORKDIR"
 )
-_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
+_DIRECTIVE = regex.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
 _DIRECTIVES = ("syntax", "escape", "check")
 _HEREDOC_HOLDERS = ("ADD", "COPY", "RUN")
 _EXEC_FORMS = ("RUN", "CMD", "ENTRYPOINT", "SHELL", "COPY", "ADD", "VOLUME")
-_STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
-_HEREDOC = re.compile(r"""(\d*)<<(-?)[ \t]*("[^"]*"|'[^']*'|[^\s<>&|;()'"]+)""")
+_STAGE_NAME = regex.compile(r"[a-z][a-z0-9_.-]*")
+_HEREDOC = regex.token(r"""(\d*+)<<(-?+)[ \t]*+("[^"]*+"|'[^']*+'|[^\s<>&|;()'"]++)""")
 _BOM = "\ufeff"
 
 
@@ -86,7 +86,8 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.lines = re.findall(r"[^\n]*\n|[^\n]+", text)  # str.splitlines knows more line ends than these
+        self.lines = text.split("\n")  # str.splitlines knows more line ends than this one
+        self.lines = [f"{line}\n" for line in self.lines[:-1]] + [line for line in self.lines[-1:] if line]
         self.escape = "\\"
         self.syntax: str | None = None
         self.gaps: list[tuple[int, int]] = []
@@ -134,8 +135,6 @@ class _Reader:
 
     def _joined(self, number: int, offset: int) -> tuple[Piece, int, int]:
         """The logical line that begins here, and the number and offset of the line behind it."""
-        escape = re.escape(self.escape)
-        going_on = re.compile(rf"(?:(?<=[^{escape}])|^){escape}[ \t]*$")
         text = ""
         at: list[int] = []
         last = offset
@@ -149,8 +148,9 @@ class _Reader:
             number, stop = number + 1, offset + len(line)
             skip = not first and (not content.strip() or content.lstrip().startswith("#"))
             if not skip:
-                more = going_on.search(content)
-                end = more.start() if more else len(content)
+                bare = content.rstrip(" \t")
+                more = bare.endswith(self.escape) and not bare.endswith(self.escape * 2)
+                end = len(bare) - 1 if more else len(content)
                 text += content[begin:end]
                 at += range(offset + begin, offset + max(begin, end))
                 last = offset + max(begin, end)
@@ -165,10 +165,9 @@ class _Reader:
         line = line.strip()
         if not line.text:
             return None
-        match = re.match(r"\S+", line.text)
-        assert match is not None  # the text is not empty and begins with no white space
-        keyword = match[0].upper()
-        flags, body = _flags(line.cut(match.end()), self.escape)
+        first = line.text.split(maxsplit=1)[0]  # the text is not empty and begins with no white space
+        keyword = first.upper()
+        flags, body = _flags(line.cut(len(first)), self.escape)
         words = _json_list(body.text) if keyword in _EXEC_FORMS else None
         heredocs: list[Heredoc] = []
         holder = keyword
@@ -194,7 +193,7 @@ class _Reader:
             end_line=after,
             start=offset,
             stop=stop,
-            keyword_stop=line.at[match.end() - 1] + 1,
+            keyword_stop=line.at[len(first) - 1] + 1,
             flags=flags,
             body=body,
             heredocs=tuple(heredocs),

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from watcher import regex
 from watcher.dockerfile.caches import within
 from watcher.dockerfile.golang import GoCall, Reading
 from watcher.dockerfile.rewrite import goflags
@@ -29,7 +29,7 @@ from watcher.dockerfile.source import Edit, word_set
 from watcher.dockerfile.state import Step
 
 KEEPING = "watcher-keeps-programs"  # the stage that keeps them
-_FILE = re.compile(r"(?!-)[\w@%+./-]*[\w@%+-]")
+_FILE = regex.compile(r"[\pL\pN_@%+./][\pL\pN_@%+./-]*[\pL\pN_@%+-]|[\pL\pN_@%+]")
 # flags by which `go build` writes something else than one program, or writes it elsewhere
 _OTHERWISE = word_set("n buildmode toolexec overlay json")
 _STAYS = word_set("apk apt-get echo export git ls mkdir rm test true [ :")  # commands that leave the folder

@@ -5,8 +5,7 @@ Every change keeps the number of lines and never breaks a continuation.
 
 from __future__ import annotations
 
-import re
-
+from watcher import regex
 from watcher.dockerfile.caches import LeaveAlone
 from watcher.dockerfile.golang import GoCall, Reading
 from watcher.dockerfile.shell import Command
@@ -14,7 +13,7 @@ from watcher.dockerfile.source import Edit, Piece
 from watcher.dockerfile.state import State
 
 _TRUE = frozenset({None, "1", "t", "T", "true", "TRUE", "True"})
-_ALL = re.compile(r"--?a(?:=(?:1|t|T|true|TRUE|True))?")
+_ALL = regex.compile(r"--?a(?:=(?:1|t|T|true|TRUE|True))?")
 _HAVE_A = frozenset({"build", "install", "test", "run", "vet"})
 _CACHE_FLAGS = {"cache", "testcache", "modcache", "fuzzcache"}
 

@@ -7,19 +7,19 @@ the caller then leaves the text alone.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 
+from watcher import regex
 from watcher.dockerfile.source import Piece
 
 _BLANK = " \t\r"
 _OPERATORS = ("&&", "||", ";;", ";", "&", "|", "\n", "(", ")")
-_REDIRECTION = re.compile(r"\d*(<<<|<<-|<<|>>|<&|>&|&>>|&>|<>|>\||<|>)[ \t]*")
+_REDIRECTION = regex.token(r"\d*+(<<<|<<-|<<|>>|<&|>&|&>>|&>|<>|>\||<|>)[ \t]*+")
 _LEADING = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "{"})  # a command follows
 _CLOSING = frozenset({"fi", "done", "}"})
 _STRANGE = frozenset({"case", "function", "select", "[["})
-_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-]")
+_ASSIGNMENT = regex.token(r"([A-Za-z_][A-Za-z0-9_]*+)=")
+_NAME = regex.token(r"[A-Za-z_][A-Za-z0-9_]*+|[0-9@*#?$!-]")
 
 
 class NotUnderstood(ValueError):
@@ -186,7 +186,7 @@ class _Reader:
             else:
                 self._word()
 
-    def _redirection(self, match: re.Match[str]) -> None:
+    def _redirection(self, match: regex.TokenMatch) -> None:
         self.pos, self.plain = match.end(), False
         if self.script[self.pos : self.pos + 1] in ("", "(", ")", "\n", ";", "&", "|", "<", ">"):
             raise NotUnderstood("a redirection without a file")

@@ -6,17 +6,17 @@ A stage begins with its base: another stage's end, or an image's configuration a
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from watcher import regex
 from watcher.dockerfile.expand import UNKNOWN, Unresolved, Value, expand
 from watcher.dockerfile.model import DockerfileError, Instruction, Stage
 from watcher.dockerfile.parse import parse_instruction
 from watcher.dockerfile.stages import Graph, arguments, pairs
 
 _NOT_ENVIRONMENT = frozenset({"BUILDKIT_SYNTAX"})
-_OFFICIAL = re.compile(r"(?:.*/)?golang(?::[^/]*)?(?:@.*)?")
+_OFFICIAL = regex.compile(r"(?:.*/)?golang(?::[^/]*)?(?:@.*)?")
 
 
 @dataclass(frozen=True, slots=True)

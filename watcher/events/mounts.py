@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
+from watcher import regex
+
 _MOUNTS = Path("/proc/self/mountinfo")
+_OCTAL = regex.compile(r"\\([0-7]{3})")  # how a space or a backslash stands in the file
 _ELSEWHERE = frozenset(
     {
         "9p",
@@ -56,7 +58,7 @@ def type_at(path: str, mountinfo: str) -> str:
         fields = before.split()
         if len(fields) < 5 or not after:
             continue
-        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
+        point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])
         inside = path == point or path.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):  # of two at one place the later one is on top
             best, kind = point, after.split()[0]

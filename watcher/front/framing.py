@@ -9,11 +9,12 @@ output, and no byte is ever changed.
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import Protocol
 
 import httptools
+
+from watcher import regex
 
 HEAD_END = b"\r\n\r\n"
 H2_PREFACE_HEAD = b"PRI * HTTP/2.0\r\n\r\n"  # RFC 9113, section 3.4: how the client preface begins
@@ -21,9 +22,9 @@ TLS_HANDSHAKE = 0x16  # RFC 8446, section 5.1: ContentType handshake, the first 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110, 9.2.2
 
 _TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_REQUEST_LINE = re.compile(rb"(" + _TCHAR + rb"+) ([\x21-\x7e\x80-\xff]+) HTTP/(1\.[01])\r\n")
-_TOKEN_START = re.compile(_TCHAR)
-_CODING = re.compile(_TCHAR + rb"+")
+_REQUEST_LINE = regex.token(rb"(" + _TCHAR + rb"++) ([\x21-\x7e\x80-\xff]++) HTTP/(1\.[01])\r\n")
+_TOKEN_START = regex.token(_TCHAR)
+_CODING = regex.token(_TCHAR + rb"++")
 _KNOWN_METHODS = IDEMPOTENT | {b"POST", b"PATCH", b"CONNECT"}
 _CHUNKED_HEAD = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 

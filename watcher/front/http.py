@@ -11,7 +11,6 @@ read-ahead limit the client is not read from. Nothing is changed on the way, and
 
 from __future__ import annotations
 
-import re
 import time
 from enum import Enum
 from typing import cast
@@ -36,8 +35,6 @@ from watcher.front.sockets import put, reset
 from watcher.front.tunnel import Tunnel
 from watcher.front.websocket import Frames, is_websocket
 from watcher.observe import short
-
-_EMPTY_LINES = re.compile(rb"(\r\n)+")
 
 
 class _Phase(Enum):
@@ -101,8 +98,10 @@ class HttpClient(ClientEnd):
         if self._first and data[0] == TLS_HANDSHAKE:
             self._become_raw(data)
             return
-        if data.startswith(b"\r\n"):  # empty lines before a request: RFC 9112, section 2.2
-            data = _EMPTY_LINES.sub(b"", data, count=1)
+        start = 0
+        while data.startswith(b"\r\n", start):  # empty lines before a request: RFC 9112, section 2.2
+            start += 2
+        data = data[start:]
         found = data.find(HEAD_END)
         end = found + len(HEAD_END) if found >= 0 else len(data)
         if end > self._context.limits.head_bytes:

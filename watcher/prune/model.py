@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from watcher import labels
+from watcher import labels, regex
 from watcher.build import Recipe, full_reference
 from watcher.engine import CacheRecord, Container, Image
 from watcher.observe import PrunedItem
 from watcher.settings import PruneSettings
 
-_REVISION_TAG = re.compile(r"rev-([0-9a-f]{12})")
+_REVISION_TAG = regex.compile(r"rev-([0-9a-f]{12})")
 
 LOW_SHARE = 0.10  # of the file system: less free space than this is little …
 LOW_BYTES = 5 * 1024**3  # … unless it is this much

@@ -13,11 +13,13 @@ The Dockerfile and the ignore file are read whether or not the lists exclude the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from enum import IntEnum
 
+from watcher import regex
 from watcher.buildkit.patterns import PatternMatcher
+
+_WILD = regex.compile(r"[*?\[\]]+")
 
 DEFAULT_IGNORE: tuple[str, ...] = (
     # Stores of version control: large, written by reading commands too, and never compiled.
@@ -151,7 +153,7 @@ def _literals(patterns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]
     for pattern in patterns:
         if pattern.startswith("!") or "\\" in pattern:
             return ("",), ()
-        parts = re.split(r"[*?\[\]]+", pattern)
+        parts = _WILD.split(pattern)
         if parts[-1]:
             tails.add(parts[-1].lstrip("/"))  # `**/` stands for nothing too
         else:

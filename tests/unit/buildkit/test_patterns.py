@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher.buildkit.errors import IgnorePatternError
-from watcher.buildkit.gopath import clean, compile_glob, join
+from watcher.buildkit.gopath import Glob, clean, join
 from watcher.buildkit.patterns import PatternMatcher, parse_dockerignore
 
 # Each expectation was obtained from moby/patternmatcher v0.6.1 itself, asked along the walk as fsutil does.
@@ -89,7 +89,6 @@ def test_a_path_is_excluded_when_the_reference_excludes_it(patterns: list[str], 
         "a\\",
         r"\q",
         r"a\1",
-        r"\pL",
         "[b-a]",
         "a{3,2}*",
         "*{2}",
@@ -240,4 +239,4 @@ def test_join_leaves_out_empty_parts_as_go_does():
     ],
 )
 def test_a_glob_matches_as_filepath_match_does(glob: str, name: str, expected: bool):
-    assert (compile_glob(glob).match(name) is not None) is expected
+    assert Glob(glob).matches(name) is expected
