@@ -94,7 +94,10 @@ class Service:
             mode=watch.mode,
             full_look=watch.full_scan,
         )
-        return Lookout(source, root, hold=self.reconciler.hold)
+        return Lookout(source, root, hold=self.reconciler.hold, warn=self._warn)
+
+    def _warn(self, text: str) -> None:
+        self._site.observer.notify(Notice(service=self.name, level="warning", text=text))
 
     def _needed(self) -> Needed:
         """What this process must not lose to pruning."""

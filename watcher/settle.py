@@ -7,23 +7,30 @@ a burst turned out not to be over. A build that began too early costs little: a 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from watcher import words
 from watcher.events import Hint, Looked, Source
+from watcher.git_state import Git, GitState
 from watcher.tree import Tree
 
 LONGEST = 3.0
 """Seconds after which a burst is taken for what it is, however busy: somebody writes all the time."""
 
 GIT_LONGEST = 10.0
-"""Seconds without a sign of life after which a git operation no longer holds anything.
+"""Seconds without progress of its own after which a git operation no longer holds anything.
 
-A lock file stays behind when git crashes, and `git commit -a` keeps it while its editor is open.
+A lock file stays behind when git crashes, and `git commit -a` keeps it while its editor is open. Files that
+change meanwhile are no progress: they may well be the user's, who waits for them to go live.
 """
+
+GIT_MOST = 60.0
+"""Seconds that one burst is held at most, even for a git operation that goes on."""
 
 _FEW, _SOME, _MANY = 2, 10, 100  # files; an editor that writes beside and renames touches two names
 _QUIET = {_FEW: 0.015, _SOME: 0.05, _MANY: 0.12}  # seconds for up to so many files
@@ -35,6 +42,7 @@ _WRITING_QUIET = 0.2  # somebody has a file open and writes to it
 _RESUMED_WITHIN = 0.3  # seconds after its end in which a burst can turn out not to have been over
 _RESUMED_FACTOR = 3
 _GIT_TICK = 0.025  # seconds between looks at git's state
+_AT_REST = GitState()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +61,13 @@ class Until:
     hold: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class GitState:
-    """The operation that is going on (empty for none), and how many seconds ago it last did something."""
-
-    operation: str = ""
-    idle: float = 0.0
-
-
 class Settling:
     """Decides whether a burst is over. Times are seconds of one monotonic clock; nothing waits here."""
 
     def __init__(self) -> None:
         self._hint: Hint | None = None
-        self._held = False
+        self._held_from: float | None = None  # when the burst was first held
+        self._held_until = -math.inf  # when it was last
         self._ended = -_RESUMED_WITHIN
         self._resumed = 0
         self._before: frozenset[str] = frozenset()  # paths of the burst that is resumed
@@ -80,27 +81,27 @@ class Settling:
                 self._resumed, self._before = 0, frozenset()
         self._hint = self._hint.then(hint) if self._hint else hint
 
-    def decide(self, now: float, git: GitState = GitState()) -> Ready | Until:
+    def decide(self, now: float, git: GitState = _AT_REST) -> Ready | Until:
         """Whether to look now."""
         hint = self._hint
         if hint is None:
             return Ready()
-        if git.operation:
-            # What began while git was at work goes on as long as files keep on changing.
-            lives = self._held and now - hint.last_seen < GIT_LONGEST
-            if lives or git.idle < GIT_LONGEST:
-                self._held = True
+        if git.operation and git.idle < GIT_LONGEST:
+            held_from = now if self._held_from is None else self._held_from
+            if now < held_from + GIT_MOST:
+                self._held_from, self._held_until = held_from, now
                 return Until(now + _GIT_TICK, git.operation)
         if not hint.by_events:
             return Ready()
-        over = hint.last_seen + self._quiet(hint)
-        if not self._held:  # after an operation that took long a burst is as young as its last event
-            over = min(over, hint.first_seen + LONGEST)
+        # After an operation that took long a burst is as young as its end.
+        begun = max(hint.first_seen, self._held_until)
+        over = min(hint.last_seen + self._quiet(hint), begun + LONGEST)
         return Ready() if now >= over else Until(over)
 
     def take(self, now: float) -> Hint | None:
         """What was added, as one; the next burst begins from nothing."""
-        hint, self._hint, self._held = self._hint, None, False
+        hint, self._hint = self._hint, None
+        self._held_from, self._held_until = None, -math.inf
         if hint is not None and hint.by_events:
             self._ended = now
             self._before = self._before | hint.paths if len(self._before) < _MANY else self._before
@@ -134,23 +135,31 @@ class Settler:
         git: Callable[[], GitState],
         *,
         hold: Callable[[str], None],
+        warn: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`hold` is told for what is waited (a git operation), and the empty string when that is over."""
+        """`hold` is told for what is waited (a git operation), and the empty string when that is over.
+
+        `warn` is told once of an operation that is no longer waited for although it has not ended.
+        """
         self._source, self._git, self._hold, self._clock = source, git, hold, clock
+        self._warn = warn
+        self._warned = 0.0  # of the operation that began then
         self._settling = Settling()
 
     async def next(self) -> Hint:
         """The next reason to look."""
         held = ""
         while True:
-            decision = self._settling.decide(self._clock(), self._git())
+            git = self._git()
+            decision = self._settling.decide(self._clock(), git)
             reason = decision.hold if isinstance(decision, Until) else ""
-            if reason != held:
-                held = reason
+            if bool(reason) != bool(held):
+                held = f"{reason} since {words.clock(git.since)}" if reason else ""
                 self._hold(held)
             if isinstance(decision, Ready):
                 if hint := self._settling.take(self._clock()):
+                    self._tell_of_idle(git)
                     return hint
                 timeout = None
             else:
@@ -158,14 +167,27 @@ class Settler:
             if more := await self._source.wait(timeout):
                 self._settling.add(more)
 
+    def _tell_of_idle(self, git: GitState) -> None:
+        if git.operation and git.since != self._warned:
+            self._warned = git.since
+            text = f"{git.operation} since {words.clock(git.since)} and is not waited for any longer"
+            self._warn(f"{text}: saves are built (if no git runs, it crashed: remove its index.lock)")
+
 
 class Lookout:
     """One tree's source with all that settles its hints: `next`, look, `follow`, and again."""
 
-    def __init__(self, source: Source, root: Path, *, hold: Callable[[str], None]) -> None:
-        """`hold` is told of git operations that are waited for, see `Settler`."""
+    def __init__(
+        self,
+        source: Source,
+        root: Path,
+        *,
+        hold: Callable[[str], None],
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`hold` and `warn` are told of git operations, see `Settler`."""
         self.source = source
-        self._settler = Settler(source, Git(root), hold=hold)
+        self._settler = Settler(source, Git(root), hold=hold, warn=warn)
 
     async def next(self) -> Hint:
         """The next reason to look, when what caused it has come to rest. The first comes at once."""
@@ -179,54 +201,3 @@ class Lookout:
     async def gone(self) -> None:
         """Say that a look raised TreeGone: a hint follows when the root is there again."""
         await self.source.gone()
-
-
-class Git:
-    """Reads from the files of a repository whether git is at work in the work tree that holds `root`."""
-
-    def __init__(self, root: Path, wall: Callable[[], float] = time.time) -> None:
-        self._root = root.absolute()
-        self._wall = wall
-
-    def __call__(self) -> GitState:
-        """The operation that is going on now: an index that is locked, a rebase between two commits.
-
-        A rebase that has stopped for its user (a conflict, `edit`) is not at work, nor is an open merge.
-        """
-        directory = self._directory()
-        if directory is None:
-            return GitState()
-        if (at := _mtime(directory / "index.lock")) is not None:
-            return GitState("git is writing files", abs(self._wall() - at))
-        for name in ("rebase-merge", "rebase-apply"):
-            state = directory / name
-            at = _mtime(state)
-            if at is None or _mtime(state / "stopped-sha") is not None:
-                continue
-            parts = [_mtime(state / part) or 0.0 for part in ("done", "msgnum", "next")]
-            newest = max(at, *parts)
-            return GitState("git is rebasing", abs(self._wall() - newest))
-        return GitState()
-
-    def _directory(self) -> Path | None:
-        """The git directory of the work tree; in a linked work tree or a submodule `.git` is a file."""
-        for above in (self._root, *self._root.parents):
-            place = above / ".git"
-            if place.is_dir():
-                return place
-            if not place.is_file():  # nor is a fifo ever opened
-                continue
-            try:
-                text = place.read_text("utf-8", "surrogateescape")
-            except OSError:
-                continue
-            if text.startswith("gitdir:"):
-                return above / text.removeprefix("gitdir:").strip()
-        return None
-
-
-def _mtime(path: Path) -> float | None:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.settle import Git, GitState
+from watcher.git_state import Git, GitState
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "n",
@@ -67,7 +67,7 @@ def test_a_locked_index_is_work_also_seen_from_a_directory_below(repository: Pat
     (repository / ".git/index.lock").touch()
     os.utime(repository / ".git/index.lock", (1000, 1000))
     for place in (repository, repository / "sub/deep"):
-        assert Git(place, lambda: 1003.0)() == GitState("git is writing files", 3.0)
+        assert Git(place, wall=lambda: 1003.0)() == GitState("git is writing files", 3.0, 1000.0)
     (repository / ".git/index.lock").unlink()
     assert not Git(repository)().operation
 
@@ -86,6 +86,8 @@ def test_a_linked_work_tree_and_a_submodule_have_a_state_of_their_own(
     assert Git(linked)().operation
     assert Git(outer / "inner")().operation
     assert not Git(repository)().operation
+    assert Git(outer)().operation, "its work tree holds the submodule's"
+    (outer / ".git/modules/inner/index.lock").unlink()
     assert not Git(outer)().operation
 
 
@@ -96,7 +98,7 @@ def spy(repository: Path) -> Path:
     script.write_text(
         f"#!{sys.executable}\n"
         "import sys; sys.path[:] = " + repr([entry or str(Path.cwd()) for entry in sys.path]) + "\n"
-        "from pathlib import Path; from watcher.settle import Git\n"
+        "from pathlib import Path; from watcher.git_state import Git\n"
         f"seen = open({str(repository.parent / 'seen')!r}, 'a')\n"
         f"print(Git(Path({str(repository)!r}))().operation, file=seen)\n"
     )
@@ -129,8 +131,91 @@ def test_a_rebase_that_does_nothing_any_more_is_told_by_its_idle_time(repository
     (state / "next").write_text("2")
     os.utime(state, (1000, 1000))
     os.utime(state / "next", (1010, 1010))
-    assert Git(repository, lambda: 1030.0)() == GitState("git is rebasing", 20.0)
+    assert Git(repository, wall=lambda: 1030.0)() == GitState("git is rebasing", 20.0, 1010.0)
     assert Git(repository)().idle > time.time() - 2000
+
+
+class Clocks:
+    """A wall clock that may be set, and one that may not."""
+
+    def __init__(self, place: Path) -> None:
+        self.wall, self.now = time.time(), 50.0
+        self.git = Git(place, wall=lambda: self.wall, clock=lambda: self.now)
+
+    def after(self, seconds: float) -> GitState:
+        self.now += seconds
+        self.wall += seconds
+        return self.git()
+
+
+def test_only_what_git_does_itself_is_its_progress(repository: Path) -> None:
+    clocks = Clocks(repository)
+    git(repository, "rebase", "--exec", "false", "HEAD~2", check=False)
+    first = clocks.after(0.0)
+    assert first.operation == "git is rebasing"
+    (repository / "main.go").write_text("a save")
+    assert clocks.after(8.0).idle == pytest.approx(first.idle + 8.0)
+    git(repository, "checkout", "main.go")
+    git(repository, "rebase", "--continue", check=False)
+    second = clocks.after(1.0)
+    assert second.idle <= 1.0
+    assert second.since == first.since
+    git(repository, "rebase", "--abort")
+    assert clocks.after(0.0) == GitState()
+
+
+def test_setting_the_clock_changes_nothing_for_an_operation_that_was_seen(repository: Path) -> None:
+    clocks = Clocks(repository)
+    (repository / ".git/index.lock").touch()
+    clocks.after(0.0)
+    for jump in (7200.0, -86400.0, 5e9):
+        clocks.wall += jump
+        before = clocks.git().idle
+        assert clocks.after(3.0).idle == pytest.approx(before + 3.0)
+    assert clocks.git().idle < 12.0
+
+
+def test_a_lock_from_the_future_is_waited_for_no_longer_than_another(repository: Path) -> None:
+    clocks = Clocks(repository)
+    (repository / ".git/index.lock").touch()
+    os.utime(repository / ".git/index.lock", (4e9, 4e9))
+    assert clocks.after(0.0).idle == 0.0
+    assert clocks.after(11.0).idle == 11.0
+
+
+def test_a_bisection_a_stash_and_a_housekeeping_hold_nothing_when_they_are_done(repository: Path) -> None:
+    git(repository, "bisect", "start", "HEAD", "HEAD~2")
+    assert Git(repository)() == GitState()
+    git(repository, "bisect", "reset")
+    (repository / "main.go").write_text("not committed")
+    git(repository, "stash")
+    assert Git(repository)() == GitState()
+    git(repository, "gc", "-q")
+    (repository / ".git/gc.pid").write_text("1 host")
+    assert Git(repository)() == GitState()
+
+
+def test_a_work_tree_that_is_added_beside_does_not_hold_this_one(repository: Path, tmp_path: Path) -> None:
+    git(repository, "worktree", "add", "-q", "--detach", str(tmp_path / "beside"))
+    (repository / ".git/worktrees/beside/index.lock").touch()
+    assert Git(repository)() == GitState()
+
+
+@pytest.mark.parametrize(
+    ("lock", "operation"),
+    [
+        (".jj/working_copy/working_copy.lock", "jj is writing files"),
+        (".hg/wlock", "hg is writing files"),
+        (".sl/wlock", "sl is writing files"),
+        (".git/sl/wlock", "sl is writing files"),
+    ],
+)
+def test_other_systems_are_waited_for_too(tmp_path: Path, lock: str, operation: str) -> None:
+    (tmp_path / lock).parent.mkdir(parents=True)
+    assert Git(tmp_path)() == GitState()
+    (tmp_path / lock).symlink_to("host:4711")  # as hg and sl do, by a link that leads nowhere
+    (tmp_path / "below").mkdir()
+    assert Git(tmp_path / "below")().operation == operation
 
 
 def test_an_open_merge_holds_nothing(repository: Path) -> None:

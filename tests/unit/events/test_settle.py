@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from watcher import words
 from watcher.events import Hint
-from watcher.settle import GIT_LONGEST, LONGEST, GitState, Ready, Settler, Settling, Until
+from watcher.git_state import GitState
+from watcher.settle import GIT_LONGEST, GIT_MOST, LONGEST, Ready, Settler, Settling, Until
 
 START = 1000.0
 NO_GIT = GitState()
@@ -127,13 +129,41 @@ def test_nothing_is_looked_at_while_git_is_at_work() -> None:
     assert 5.0 <= over <= 5.3
 
 
-def test_an_operation_that_takes_long_holds_as_long_as_files_change() -> None:
+@pytest.mark.parametrize("every", [0.5, 2.5, 7.0])
+def test_saves_do_not_prolong_the_hold_of_an_operation_that_is_not_going_on(every: float) -> None:
+    settling, now = Settling(), 0.0
+    while now < GIT_LONGEST:
+        settling.add(hint(Save(now)))
+        assert settling.decide(START + now, GitState("git is rebasing", now)) == Until(
+            START + now + 0.025, "git is rebasing"
+        )
+        now += every
+    settling.add(hint(Save(now)))
+    decision = settling.decide(START + now + 0.02, GitState("git is rebasing", now))
+    assert isinstance(decision, Ready)
+
+
+def test_the_progress_of_git_itself_prolongs_the_hold_up_to_a_bound() -> None:
     settling = Settling()
+    settling.add(hint(Save(0.0)))
     for second in range(60):
-        settling.add(hint(Save(float(second))))
-        now = START + second
-        assert isinstance(settling.decide(now, GitState("git is rebasing", float(second))), Until)
-    assert isinstance(settling.decide(START + 60 + GIT_LONGEST, GitState("git is rebasing", 70.0)), Ready)
+        assert isinstance(settling.decide(START + second, GitState("git is rebasing", 1.0)), Until)
+    assert isinstance(settling.decide(START + GIT_MOST, GitState("git is rebasing", 1.0)), Ready)
+    settling.take(START + GIT_MOST)
+    settling.add(hint(Save(GIT_MOST + 1)))
+    assert isinstance(settling.decide(START + GIT_MOST + 1, GitState("git is rebasing", 1.0)), Until)
+
+
+def test_somebody_who_writes_all_the_time_is_looked_at_soon_after_a_hold_too() -> None:
+    settling = Settling()
+    for tick in range(500):
+        settling.add(hint(Save(tick * 0.01)))
+        assert isinstance(settling.decide(START + tick * 0.01, CHECKOUT), Until)
+    now = 5.0
+    while not isinstance(settling.decide(START + now), Ready):
+        now += 0.01
+        settling.add(hint(Save(now)))
+        assert now < 5.0 + LONGEST + 0.02
 
 
 def test_a_lock_that_a_crashed_git_left_behind_holds_nothing() -> None:
@@ -202,12 +232,36 @@ async def test_a_settler_hands_on_one_merged_hint_when_things_have_come_to_rest(
 async def test_a_settler_says_for_what_it_waits_and_when_that_is_over() -> None:
     source = Scripted([(START, hint(Save(0.0)))])
     holds: list[str] = []
+    warnings: list[str] = []
     settler = Settler(
         source,
         lambda: CHECKOUT if source.now < START + 2.0 else NO_GIT,
         hold=holds.append,
+        warn=warnings.append,
         clock=lambda: source.now,
     )
     await settler.next()
-    assert holds == ["git is writing files", ""]
+    assert holds == [f"git is writing files since {words.clock(0.0)}", ""]
     assert START + 2.0 <= source.now <= START + 2.1
+    assert warnings == []
+
+
+async def test_a_settler_warns_once_of_an_operation_that_does_not_end() -> None:
+    source = Scripted([(START + at, hint(Save(at))) for at in (0.0, 2.5, 5.0, 12.0, 14.0)])
+    warnings: list[str] = []
+    holds: list[str] = []
+    settler = Settler(
+        source,
+        lambda: GitState("git is rebasing", source.now - START, 5.0),
+        hold=holds.append,
+        warn=warnings.append,
+        clock=lambda: source.now,
+    )
+    await settler.next()
+    assert START + GIT_LONGEST <= source.now <= START + GIT_LONGEST + 0.1
+    await settler.next()
+    await settler.next()
+    assert source.now < START + 14.1, "not held a second time"
+    assert len(holds) == 2
+    (warning,) = warnings
+    assert warning.startswith(f"git is rebasing since {words.clock(5.0)} and is not waited for any longer")
