@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.resources import files
-from typing import Any
+from typing import Any, TextIO, cast
 
 import rich.console
 import rich.table
@@ -25,7 +26,9 @@ from watcher.explain import explain
 from watcher.memory import give_back_early
 from watcher.observe import Observer
 from watcher.once import deploy_once
+from watcher.output import Output, lost
 from watcher.settings import TOML_NAME, Settings
+from watcher.signals import dump_on_quit
 
 WIDE = 240
 
@@ -33,15 +36,20 @@ WIDE = 240
 @contextmanager
 def _observer(settings: Settings) -> Iterator[Observer]:
     """Who tells the user; the terminal is left clean, however the command ends."""
-    log.configure(as_json=settings.log_format == "json")
-    if settings.log_format == "json":
-        yield log.JsonLog()
-        return
-    console = Console(plain=settings.plain, bell=settings.bell)
+    as_json = settings.log_format == "json"
+    outputs = [Output(file, log.lost if as_json else lost) for file in (sys.stdout, sys.stderr)]
+    out, err = (cast(TextIO, output) for output in outputs)
+    log.configure(as_json=as_json, file=err)
+    dump_on_quit()
+    console = None if as_json else Console(out, plain=settings.plain, bell=settings.bell)
     try:
-        yield console
+        yield console or log.JsonLog(out)
     finally:
-        console.close()
+        if console:
+            console.close()
+        log.configure(as_json=as_json)
+        for output in outputs:
+            output.close()
 
 
 def _asyncio_run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:

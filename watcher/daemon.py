@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 import time
-from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 
 from prometheus_client import CollectorRegistry
@@ -27,8 +23,10 @@ from watcher.project import Opened, kept_services, open_project, secrets_of
 from watcher.revival import Revival
 from watcher.service import Service
 from watcher.settings import Settings
+from watcher.signals import stopping_signals
 from watcher.state import StatusBoard
 from watcher.unavailable import Reconsider, unavailable
+from watcher.watchdog import LoopWatchdog
 from watcher.web import create_app, serve
 
 THREADS = 16  # docker-py blocks a thread per call; a slow stop must not delay a create
@@ -52,9 +50,9 @@ class Daemon:
         self._started = asyncio.Event()  # every service has its ports, and knows what serves already
 
     def stop(self, reason: str) -> None:
-        """End `run`, in good order; a second call ends the process at once."""
+        """End `run`, in good order."""
         if self._stop.is_set():
-            os._exit(130)
+            return
         self.observers.notify(DaemonStopping(reason=reason))
         self._stop.set()
 
@@ -66,7 +64,8 @@ class Daemon:
         async with (
             open_project(settings, self.observers, self._explain) as opened,
             serve(app, settings.http.host, settings.http.port) as url,
-            self._signals(),
+            stopping_signals(self.stop),
+            LoopWatchdog(self.observers).watching(),
         ):
             self.services = opened.services
             self.observers.notify(
@@ -159,17 +158,6 @@ class Daemon:
                     pause = min(pause * 2, ENGINE_PAUSE_MOST)
         finally:
             await follower.close()
-
-    @contextlib.asynccontextmanager
-    async def _signals(self) -> AsyncGenerator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.stop, signal.Signals(number).name)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
 
     def _explain(self, name: str) -> Unavailable:
         """What the front tells a client that could not be answered."""

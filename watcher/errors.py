@@ -20,6 +20,7 @@ EXIT_PAUSED = 4
 EXIT_UNKNOWN = 5
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 EXIT_TIMEOUT = 124  # as timeout(1)
+EXIT_STOPPED = 130  # as a shell says it of Ctrl-C
 
 
 class WatcherError(Exception):

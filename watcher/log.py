@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
@@ -15,6 +16,7 @@ from watcher.observe import (
     Event,
     FrontExchange,
     FrontHeld,
+    LoopLag,
     SourceEvents,
     StepOutput,
     StepProgress,
@@ -22,7 +24,16 @@ from watcher.observe import (
 )
 
 # What comes with every request, file or line of output: counted and kept elsewhere, not logged.
-_NOT_LOGGED = (FrontExchange, FrontHeld, SourceEvents, StepStarted, StepProgress, StepOutput, ContainerOutput)
+_NOT_LOGGED = (
+    FrontExchange,
+    FrontHeld,
+    LoopLag,
+    SourceEvents,
+    StepStarted,
+    StepProgress,
+    StepOutput,
+    ContainerOutput,
+)
 
 
 def name_of(event: Event) -> str:
@@ -58,6 +69,12 @@ class JsonLog:
         """Write `event`, unless it is one of those that are only counted."""
         if not isinstance(event, _NOT_LOGGED):
             print(json.dumps(record(event), ensure_ascii=False), file=self._file, flush=True)
+
+
+def lost(lines: int, reason: str) -> str:
+    """The record about lines that could not be written."""
+    values = {"at": _iso(time.time()), "event": "lines_lost", "lines": lines, "reason": reason}
+    return json.dumps(values) + "\n"
 
 
 class JsonFormatter(logging.Formatter):

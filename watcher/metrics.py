@@ -44,6 +44,7 @@ from watcher.observe import (
     FrontRefused,
     ImageSized,
     InternalError,
+    LoopLag,
     Paused,
     Pruned,
     ServiceStarted,
@@ -95,6 +96,12 @@ REFUSED_CONFIGURATION = Spec(
     (),
 )
 BUGS = Spec("watcher_internal_errors_total", "counter", "Errors of the watcher itself.", ("where",))
+LAG = Spec(
+    "watcher_event_loop_lag_seconds",
+    "gauge",
+    "Longest delay of the watcher's event loop within the last 20 seconds.",
+    (),
+)
 
 BUILDS = _counter("watcher_builds_total", "Builds that ended.", "outcome")
 BUILD_TIME = _histogram("watcher_build_duration_seconds", "Time a build took, by how it ended.", "outcome")
@@ -178,7 +185,7 @@ class Metrics:
             **dict.fromkeys((FrontExchange, FrontHeld, FrontRefused), self._front),
             **dict.fromkeys((SourceEvents, SourceScanned, SourceMode), self._source),
             **dict.fromkeys((BuildStarted, StepFinished, BuildFinished), self._build),
-            **dict.fromkeys((DaemonStarted, EngineUp, EngineDown, InternalError), self._daemon),
+            **dict.fromkeys((DaemonStarted, EngineUp, EngineDown, InternalError, LoopLag), self._daemon),
             **dict.fromkeys((ImageSized, ContainerLost, Paused, Wanted), self._rest),
             ServiceStarted: self._service,
             DeployFinished: self._deploy,
@@ -211,7 +218,7 @@ class Metrics:
             for name in self._standing:
                 self._stand(event, name)
 
-    def _daemon(self, event: DaemonStarted | EngineUp | EngineDown | InternalError) -> None:
+    def _daemon(self, event: DaemonStarted | EngineUp | EngineDown | InternalError | LoopLag) -> None:
         match event:
             case DaemonStarted():
                 self._set(INFO, 1, event.version, platform.python_version())
@@ -220,6 +227,8 @@ class Metrics:
                     self._counters[BUGS].labels(self._bounded("where", place))
             case InternalError():
                 self._count(BUGS, self._bounded("where", event.where))
+            case LoopLag():
+                self._set(LAG, event.seconds)
             case _:
                 self._set(ENGINE_UP, isinstance(event, EngineUp))
 

@@ -327,6 +327,13 @@ class BuildCachePruned(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoopLag(Event):
+    """`seconds` is the longest delay of the event loop within the last 20 seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrontExchange(Event):
     """The front finished one exchange (or tunnel, then `code` is 101 or 0 for raw TCP)."""
 

@@ -7,10 +7,10 @@ would have it; a daemon that is started later takes it over.
 from __future__ import annotations
 
 import asyncio
-import signal
 from typing import Any
 
 from watcher.budget import SizeBudget
+from watcher.errors import EXIT_STOPPED, WatcherError
 from watcher.front import Unavailable
 from watcher.mask import Masking
 from watcher.observe import (
@@ -27,6 +27,14 @@ from watcher.observe import (
 )
 from watcher.project import open_project
 from watcher.settings import Settings
+from watcher.signals import stopping_signals
+
+
+class Stopped(WatcherError):
+    """A signal came before there was an outcome."""
+
+    exit_status = EXIT_STOPPED
+    outcome = "stopped"
 
 
 class FirstOutcome:
@@ -59,6 +67,11 @@ class FirstOutcome:
             elif self._wanted == self._running:
                 self._reach(good=True)
 
+    def stop(self, reason: str) -> None:
+        """End without an outcome, because of a signal."""
+        if not self.reached.done():
+            self.reached.set_exception(Stopped(f"stopped by {reason} before the tree was live"))
+
     @property
     def too_big(self) -> bool:
         """Whether the image of the tree is known to be larger than allowed."""
@@ -77,10 +90,11 @@ async def deploy_once(settings: Settings, observer: Observer) -> bool:
     listeners = Fanout(observer, outcome)
     listeners.add(SizeBudget(observer, level="error"))
     observers = Masking(listeners)
-    async with open_project(settings, observers, lambda _: Unavailable()) as opened:
+    async with (
+        open_project(settings, observers, lambda _: Unavailable()) as opened,
+        stopping_signals(outcome.stop),
+    ):
         tasks: list[asyncio.Task[None]] = []
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, outcome.reached.cancel)
         try:
             info = await opened.engine.info()
             observers.notify(EngineUp(version=info.version, store=info.store, endpoint=info.endpoint))

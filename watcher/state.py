@@ -16,6 +16,7 @@ from watcher.observe import (
     Event,
     FrontExchange,
     InternalError,
+    LoopLag,
     Notice,
     SourceEvents,
     StepOutput,
@@ -54,6 +55,8 @@ class StatusBoard:
         if isinstance(event, StepOutput | ContainerOutput):
             self.lines.add(event)
             self._wake()
+            return
+        if isinstance(event, LoopLag):  # a metric, no part of the document
             return
         self._fold(event)
         self._json = None
