@@ -175,6 +175,11 @@ class Console:
     def _wanted(self, event: Wanted) -> None:
         line = Text.assemble(without_escapes(event.summary), ("  → ", "dim"), (short(event.revision), "cyan"))
         self._say(event, "→", line)
+        service = self._board.service(event.service)
+        if service and service.stale is False:
+            text = Text.assemble(("live ", "bold green"), (short(event.revision), "cyan"), " already")
+            self._say(event, "✓", text, "green")
+            self._mended(event.service)
 
     def _held(self, event: Held) -> None:
         if event.reason:
@@ -227,8 +232,12 @@ class Console:
             case _ if event.failure:
                 what = "rolled back" if event.outcome is DeployOutcome.ROLLED_BACK else "deploy failed"
                 self._failed(event, f"{what} after {words.seconds(event.seconds)}", event.failure)
-        if event.outcome in GOOD_DEPLOYS and event.service in self._broken:
-            self._broken.discard(event.service)
+        if event.outcome in GOOD_DEPLOYS:
+            self._mended(event.service)
+
+    def _mended(self, service: str) -> None:
+        if service in self._broken:
+            self._broken.discard(service)
             self._ring()
 
     def _went_live(self, event: DeployFinished) -> None:

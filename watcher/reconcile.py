@@ -41,11 +41,16 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class Look(Generic[S]):
-    """One look at the tree: its revision, the snapshot to build from, when it was saved (Unix seconds)."""
+    """One look at the tree: its revision, the snapshot to build from, when it was saved (Unix seconds).
+
+    `saved` is the same moment on the monotonic clock; None where no save is answered: the first scan, a
+    rebuild.
+    """
 
     revision: str
     snapshot: S
     saved_at: float
+    saved: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,8 @@ class Reconciler(Generic[S]):
 
     def pause(self, *, paused: bool) -> None:
         """Stop beginning builds, or go on."""
+        if not paused:  # what is built from now on answers whoever ended the pause, and no save
+            self._looks = {revision: replace(look, saved=None) for revision, look in self._looks.items()}
         self._observer.notify(Paused(service=self._service, paused=paused))
         self._inbox.put_nowait(plan.PauseAsked(paused))
 
@@ -191,14 +198,15 @@ class Reconciler(Generic[S]):
             while True:
                 match plan.decide(self.state, self._clock(), self._limits):
                     case plan.Build(revision, forced):
-                        self._begin(
-                            plan.BuildBegun(revision), self._build(self._looks[revision], forced=forced)
-                        )
+                        look = self._looks[revision]
+                        if forced:
+                            look = self._looks[revision] = replace(look, saved=None)
+                        self._begin(plan.BuildBegun(revision), self._build(look, forced=forced))
                     case plan.Deploy(revision, image):
                         # What is put back answers no save: it was live before.
                         put_back = (revision, image) == self.state.lost
-                        look = None if put_back else self._looks[revision]
-                        self._begin(plan.DeployBegun(revision), self._deploy(revision, image, look))
+                        deployed = None if put_back else self._looks[revision]
+                        self._begin(plan.DeployBegun(revision), self._deploy(revision, image, deployed))
                     case plan.Cancel():
                         self._cancel()
                     case plan.Wait(until):
@@ -319,12 +327,15 @@ class Reconciler(Generic[S]):
                 outcome=deployed.outcome,
                 seconds=self._clock() - begun,
                 container=deployed.container,
-                save_to_live=max(0.0, time.time() - look.saved_at) if look and not failure else None,
+                save_to_live=self._since_save(look) if look and not failure else None,
                 phases=deployed.phases,
                 failure=failure,
             )
         )
         self._inbox.put_nowait(ended)
+
+    def _since_save(self, look: Look[S]) -> float | None:
+        return None if look.saved is None else max(0.0, self._clock() - look.saved)
 
     def _in_vain(self, revision: str, error: Superseded) -> Failure | None:
         """The failure to tell when builds find a change again and again and no scan finds one."""

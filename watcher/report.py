@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from watcher import words
-from watcher.observe import short
+from watcher.observe import BuildOutcome, short
 from watcher.status import BuildInfo, ServiceStatus, Status
 
 _STANDING = {True: "stale", False: "equal to the tree", None: "the tree is not known yet"}
@@ -47,7 +47,7 @@ def _facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
         if failure.hint:
             yield "", f"hint: {failure.hint}"
     if found.last_build and found.last_build.seconds is not None:
-        yield "build", _build(found.last_build, found.save_to_live)
+        yield "build", _build(found.last_build, found.save_to_live, mended=found.stale is False)
     if found.images:
         sizes = (f"{stage} {words.size(image.size)}" for stage, image in sorted(found.images.items()))
         yield "images", ", ".join(sizes)
@@ -68,9 +68,11 @@ def _since(revision: str, at: float, now: float) -> str:
     return f"{short(revision)}  for {words.seconds(max(0.0, now - at))}"
 
 
-def _build(build: BuildInfo, save_to_live: float | None) -> str:
+def _build(build: BuildInfo, save_to_live: float | None, *, mended: bool) -> str:
     outcome = build.outcome or "running"
     text = f"{outcome} in {words.seconds(build.seconds or 0.0)}"
+    if mended and build.outcome in (BuildOutcome.FAILED, BuildOutcome.ERROR, BuildOutcome.CANCELLED):
+        text += "; the tree that is live needed no build"
     if build.step_count:
         text += f", {build.cached_steps} of {build.step_count} steps cached"
     if build.deploy and save_to_live is not None and build.deploy.save_to_live is not None:

@@ -117,7 +117,8 @@ class TreeWatch:
             if before is not None and before.revision == revision:
                 self._renew(sink, before, snapshot)
                 return revision
-            self._last = Look(revision, snapshot, _wall_clock(hint.first_seen))
+            saved = None if before is None else hint.first_seen
+            self._last = Look(revision, snapshot, _wall_clock(hint.first_seen), saved)
             wanted = Wanted(
                 service=self._service,
                 revision=revision,

@@ -128,7 +128,7 @@ class Rig:
         self.scans += 1
 
     def save(self, revision: str) -> None:
-        self.loop.saw(Look(revision, revision, 0.0), None)
+        self.loop.saw(Look(revision, revision, 0.0, self.clock()), None)
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(10):
@@ -175,6 +175,35 @@ async def test_a_save_is_built_and_goes_live(rig: Rig) -> None:
     async with running(rig):
         await rig.live("a")
         assert rig.told.of(DeployFinished)[-1].outcome is DeployOutcome.LIVE
+
+
+async def test_from_save_to_live_is_measured_on_the_monotonic_clock_and_only_for_saves(rig: Rig) -> None:
+    rig.now = 1000.0
+    async with running(rig):
+        rig.loop.saw(Look("first", "first", 0.0), None)  # the tree as it was at the start
+        await rig.build("first")
+        await rig.deploy("first")
+        await rig.until(lambda: rig.loop.state.live == "first")
+        rig.save("a")
+        await rig.until(lambda: rig.builds.running)
+        rig.now = 1003.0
+        await rig.build("a")
+        await rig.deploy("a")
+        await rig.until(lambda: rig.loop.state.live == "a")
+        rig.now = 1180.0
+        rig.loop.rebuild()
+        await rig.build("a")
+        await rig.deploy("a")
+        await rig.until(lambda: len(rig.told.of(DeployFinished)) == 3)
+        rig.loop.pause(paused=True)
+        rig.save("b")
+        await rig.until(lambda: rig.loop.state.wanted == "b")
+        rig.now = 1300.0
+        rig.loop.pause(paused=False)
+        await rig.build("b")
+        await rig.deploy("b")
+        await rig.until(lambda: rig.loop.state.live == "b")
+    assert [event.save_to_live for event in rig.told.of(DeployFinished)] == [None, 3.0, None, None]
 
 
 async def test_the_newest_save_wins(rig: Rig) -> None:

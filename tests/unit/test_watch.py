@@ -143,6 +143,7 @@ async def test_the_same_content_written_again_is_the_same_revision_with_a_newer_
     first, second = rig.sink.looks
     assert len(rig.sink.told) == 1
     assert (first.revision, first.saved_at) == (second.revision, second.saved_at)
+    assert first.saved is None, "the tree as it was found answers no save"
     with pytest.raises(ContextChanged):
         first.snapshot.open("main.go")
     second.snapshot.open("main.go").close()

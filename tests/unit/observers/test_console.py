@@ -320,3 +320,15 @@ def test_a_base_image_on_its_way_is_told_at_once_and_then_now_and_then(story: St
         "builder 1/3  FROM golang:alpine: 900 kB of 120 MB fetched",
         "builder 1/3  FROM golang:alpine: 60.0 of 120 MB fetched",
     ]
+
+
+def test_going_back_to_the_live_tree_after_an_error_ends_with_a_mark(story: Story) -> None:
+    story.cycle(1).failing(2)
+    mark = len(story.events)
+    lines = lines_since(story.save(1), mark)
+    assert lines[-1] == f"TIME  ✓ live {short(revision(1))} already"
+    rung = Terminal()
+    console = Console(rung, bell=True, plain=True, environ={"TERM": "xterm"})
+    for event in story.events:
+        console.notify(event)
+    assert rung.getvalue().count("\a") == 2, "once when it broke and once when it was mended"
