@@ -22,12 +22,13 @@ import docker
 
 from watcher.build import config_of
 from watcher.buildkit import Client, MemorySource, SolveRequest
-from watcher.dockerfile import KEEPING, Accelerated, Level, accelerate, base_images, keeping, parse
+from watcher.dockerfile import KEEPING, Accelerated, Level, Platforms, accelerate, base_images, keeping, parse
 from watcher.engine import DockerEngine
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "go-server"
 ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 ARGS = {"ENV": "dev"}
+PLATFORMS = Platforms.of_this_machine("")
 
 
 async def texts(name: str) -> dict[str, Accelerated]:
@@ -35,7 +36,8 @@ async def texts(name: str) -> dict[str, Accelerated]:
     text = (EXAMPLE / "Dockerfile").read_text()
     engine = await DockerEngine.open(ENGINE)
     try:
-        found = {each: await engine.image(each) for each in base_images(parse(text), ARGS, None)}
+        names = base_images(parse(text), ARGS, None, PLATFORMS)
+        found = {each: await engine.image(each) for each in names}
     finally:
         await engine.close()
     bases = {each: config_of(image) if image else None for each, image in found.items()}
@@ -45,6 +47,7 @@ async def texts(name: str) -> dict[str, Accelerated]:
             level=Level.EXACT,
             build_args=ARGS,
             target=None,
+            platforms=PLATFORMS,
             bases=bases,
             cache_scope=name,
             keep_programs=keep,

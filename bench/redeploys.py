@@ -46,7 +46,7 @@ import uvloop
 
 from bench._load import KEPT, NEW, SOCKET, UPLOAD, Clients, Load, Record, Sample, ask, until
 from watcher import labels
-from watcher.dockerfile import Level, accelerate
+from watcher.dockerfile import Level, Platforms, accelerate
 
 ROOT = Path(__file__).resolve().parent.parent
 FOREVER = 3600.0  # seconds for a cold compile on a busy machine
@@ -280,6 +280,7 @@ class Compose(Stack):
             level=Level.EXACT,
             build_args={"ENV": "dev"},
             target=None,
+            platforms=Platforms.of_this_machine(""),
             bases=bases,
             cache_scope=self.id,
             keep_programs=False,

@@ -9,7 +9,7 @@ from typing import Any
 
 from watcher import dockerfile as dockerfiles
 from watcher import labels
-from watcher.build import BaseImage, Bases, Recipe, accelerated, pinned, written
+from watcher.build import BaseImage, Bases, Recipe, accelerated, pinned, platforms_of, written
 from watcher.configuration import compose_project
 from watcher.dockerfile import Accelerated, DockerfileError, LineNote
 from watcher.engine import DockerEngine
@@ -93,14 +93,19 @@ async def _one(recipe: Recipe, snapshot: Snapshot, bases: Bases | None, unknown:
     args, target, unknown = recipe.build_args, recipe.target, list(unknown)
     try:
         found: dict[str, BaseImage] = {}
-        for name in dockerfiles.base_images(dockerfiles.parse(text), args, target):
+        platforms = await platforms_of(recipe, bases)
+        for name in dockerfiles.base_images(dockerfiles.parse(text), args, target, platforms):
             base = await bases.try_to_find(name, recipe.platform) if bases else BaseImage(None)
             found[name] = base
             if base.problem:
                 unknown.append(f"{name}: its usual configuration is assumed, nobody knows it: {base.problem}")
-        plan = accelerated(recipe, text, snapshot, {name: base.config for name, base in found.items()})
-        plan = pinned(recipe, plan, found)
-        advice = dockerfiles.lint(text, build_args=args, target=target, dockerignore=ignore)
+        plan = accelerated(
+            recipe, text, snapshot, {name: base.config for name, base in found.items()}, platforms
+        )
+        plan = pinned(recipe, plan, found, platforms)
+        advice = dockerfiles.lint(
+            text, build_args=args, target=target, platforms=platforms, dockerignore=ignore
+        )
     except DockerfileError as error:
         raise WatcherError(f"{recipe.dockerfile}: {error}") from error
     name = "dockerfile_inline" if recipe.inline is not None else recipe.dockerfile

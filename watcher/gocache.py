@@ -48,7 +48,8 @@ class GoCaches:
             own = dockerfiles.own_caches(text, self._recipe.project)
             if not own:
                 return ()
-            base = dockerfiles.base_of(dockerfiles.parse(text), own[0].stage, self._recipe.build_args)
+            args, platforms = self._recipe.build_args, await self._link.platforms(self._recipe.platform)
+            base = dockerfiles.base_of(dockerfiles.parse(text), own[0].stage, args, platforms)
             # The engine must not take the step from its cache, nor forget the mounts: no two are the same.
             measure = f"du -sk {_FOLDER}/* # {uuid.uuid4().hex}"
             lines = await self._step(base or "scratch", own, measure)

@@ -19,6 +19,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests.platforms import AMD64
 from watcher.buildkit import Client, MemorySource, Progress, SolveFailed, SolveRequest, StepLog
 from watcher.dockerfile import (
     KEEPING,
@@ -84,7 +85,8 @@ class Workshop:
             level=level,
             build_args={},
             target=None,
-            bases={name: self.config(name) for name in base_images(parse(self.text), {}, None)},
+            platforms=AMD64,
+            bases={name: self.config(name) for name in base_images(parse(self.text), {}, None, AMD64)},
             cache_scope=SCOPE,
             compile_without_network=without_network,
             c_inputs=digest.hexdigest(),

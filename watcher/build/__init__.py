@@ -6,7 +6,7 @@
 - `steps` tells of a build's steps in the words of the user's file.
 """
 
-from watcher.build.bases import BaseImage, Bases, config_of, credentials_of
+from watcher.build.bases import BaseImage, Bases, config_of, credentials_of, platforms_of
 from watcher.build.builder import ImageBuilder
 from watcher.build.link import BuildkitLink, certificates
 from watcher.build.recipe import Recipe, full_reference
@@ -24,5 +24,6 @@ __all__ = [
     "credentials_of",
     "full_reference",
     "pinned",
+    "platforms_of",
     "written",
 ]

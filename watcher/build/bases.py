@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from watcher import regex
 from watcher.build.link import BuildkitLink
-from watcher.build.recipe import full_reference
+from watcher.build.recipe import Recipe, full_reference
 from watcher.buildkit import (
     BuildkitError,
     Credentials,
@@ -21,7 +22,7 @@ from watcher.buildkit import (
     StepStatus,
 )
 from watcher.buildkit.session import CredentialsFor
-from watcher.dockerfile import ImageConfig
+from watcher.dockerfile import ImageConfig, Platforms
 from watcher.engine import Engine, EngineError, Image, Login
 from watcher.errors import EngineUnavailable
 
@@ -136,6 +137,10 @@ class Bases:
         self._answers[key] = now, found
         return found
 
+    async def platforms(self, target: str) -> Platforms:
+        """What builds, and for what; raises EngineUnavailable."""
+        return await self._link.platforms(target)
+
     def forget(self) -> None:
         """Ask for everything anew: somebody wants to start over, or an image is gone from its registry."""
         self._answers.clear()
@@ -149,6 +154,14 @@ class Bases:
             return BaseImage(None, problem=f"no answer within {PATIENCE:g} s")
         except (EngineUnavailable, EngineError) as error:
             return BaseImage(None, problem=str(error))
+
+
+async def platforms_of(recipe: Recipe, bases: Bases | None) -> Platforms:
+    """What a recipe is built on and for; without an engine that answers, as if this machine built it."""
+    with contextlib.suppress(EngineUnavailable):
+        if bases:
+            return await bases.platforms(recipe.platform)
+    return Platforms.of_this_machine(recipe.platform)
 
 
 def credentials_of(login: Login | None) -> Credentials | None:

@@ -36,7 +36,7 @@ from watcher.buildkit import (
 )
 from watcher.buildkit.session import CredentialsFor
 from watcher.diagnose import base_failure, build_failure
-from watcher.dockerfile import Accelerated, DockerfileError
+from watcher.dockerfile import Accelerated, DockerfileError, Platforms
 from watcher.engine import Engine, EngineError, Login
 from watcher.errors import EngineUnavailable, Superseded, UserError
 from watcher.observe import Failure, ImageSized, Notice, Observer
@@ -203,10 +203,11 @@ class ImageBuilder:
     async def tell_base(self, look: Look[Snapshot]) -> None:
         """Tell of the size of the image that the compile stage starts from, if the engine has it by name."""
         text = written(self.recipe, look.snapshot)
-        stage = self._compile_stage(text)
+        platforms = await self._link.platforms(self.recipe.platform)
+        stage = self._compile_stage(text, platforms)
         if text is None or stage is None:
             return
-        name = dockerfiles.base_of(dockerfiles.parse(text), stage, self.recipe.build_args)
+        name = dockerfiles.base_of(dockerfiles.parse(text), stage, self.recipe.build_args, platforms)
         if name and (image := await self._engine.image(name)):
             await self.tell_size("base", "", image.id)
 
@@ -222,7 +223,8 @@ class ImageBuilder:
     async def export_builder(self, look: Look[Snapshot]) -> str | None:
         """Export the compile stage as an image; its id, None when there is no such stage."""
         text = written(self.recipe, look.snapshot)
-        stage = self._compile_stage(text)
+        platforms = await self._link.platforms(self.recipe.platform)
+        stage = self._compile_stage(text, platforms)
         if text is None or stage is None:
             return None
         plan = await self._plan_again(look, text)
@@ -261,11 +263,15 @@ class ImageBuilder:
             )
         return None
 
-    def _compile_stage(self, text: str | None) -> str | None:
+    def _compile_stage(self, text: str | None, platforms: Platforms) -> str | None:
         recipe = self.recipe
         try:
             return dockerfiles.builder_stage(
-                dockerfiles.parse(text or ""), recipe.target, recipe.build_args, label=recipe.builder_label
+                dockerfiles.parse(text or ""),
+                recipe.target,
+                recipe.build_args,
+                platforms,
+                label=recipe.builder_label,
             )
         except DockerfileError:
             return None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from watcher import regex
 from watcher.buildkit import Client, ConnectError
+from watcher.dockerfile import Platforms
 from watcher.engine import Engine
 from watcher.errors import ConfigError, EngineUnavailable
 
@@ -38,6 +39,7 @@ class BuildkitLink:
         self._client: Client | None = None
         self._lock = asyncio.Lock()
         self._networks: bool | None = None
+        self._native = ""
 
     async def client(self) -> Client:
         """A connected client; raises EngineUnavailable."""
@@ -64,13 +66,22 @@ class BuildkitLink:
             self._networks = known is not False
         return self._networks
 
+    async def platforms(self, target: str) -> Platforms:
+        """What builds, and for what: `target`, or the same when it is empty; raises EngineUnavailable."""
+        client = await self.client()
+        if not self._native:
+            native = [each.platforms[0] for each in await client.workers() if each.platforms]
+            self._native = native[0] if native else Platforms.of_this_machine("").build
+        return Platforms.of(self._native, target)
+
     def refused_networks(self) -> None:
         """A build failed because `RUN --network` was not understood."""
         self._networks = False
 
     async def close(self) -> None:
         """Give the connection back."""
-        self._networks = None  # whoever answers next may be another version
+        self._networks = None  # whoever answers next may be another version, on another machine
+        self._native = ""
         if self._client is not None:
             await self._client.close()
             self._client = None

@@ -14,7 +14,7 @@ from watcher.build.bases import PATIENCE, BaseImage, Bases
 from watcher.build.link import BuildkitLink
 from watcher.build.recipe import Recipe
 from watcher.diagnose import base_failure
-from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, Level
+from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, Level, Platforms
 from watcher.errors import UserError
 from watcher.observe import InternalError, Notice, Observer
 from watcher.tree import Snapshot
@@ -62,15 +62,18 @@ class Texts:
 
     async def _make(self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way, *, pins: bool) -> Text:
         dockerfile = dockerfiles.parse(text)
-        wanted = dockerfiles.base_images(dockerfile, recipe.build_args, recipe.target)
+        platforms = await self._link.platforms(recipe.platform)
+        wanted = dockerfiles.base_images(dockerfile, recipe.build_args, recipe.target, platforms)
         # An engine with the containerd store takes 12 ms for each.
         bases = await asyncio.gather(*(self._base(name, recipe.platform) for name in wanted))
         found = dict(zip(wanted, bases, strict=True))
         configs = {name: base.config for name, base in found.items()}
         networks = way is Way.OFFLINE and await self._link.knows_networks()
-        plan = accelerated(recipe, text, snapshot, configs, way=way, engine_knows_networks=networks)
+        plan = accelerated(
+            recipe, text, snapshot, configs, platforms, way=way, engine_knows_networks=networks
+        )
         if pins:
-            plan = pinned(recipe, plan, found)
+            plan = pinned(recipe, plan, found, platforms)
         known = "" if dockerfile.syntax else made_from(recipe, plan, snapshot, found, age=self._bases.age)
         if not plan.changes and not plan.cut_off:
             return Text(plan, Way.PLAIN, made_from=known)
@@ -110,6 +113,7 @@ def accelerated(
     text: str,
     snapshot: Snapshot,
     bases: Mapping[str, ImageConfig | None],
+    platforms: Platforms,
     *,
     way: Way = Way.ACCELERATED,
     engine_knows_networks: bool = False,
@@ -120,6 +124,7 @@ def accelerated(
         level=Level.OFF if way is Way.PLAIN else recipe.level,
         build_args=recipe.build_args,
         target=recipe.target,
+        platforms=platforms,
         bases=bases,
         cache_scope=recipe.project,
         compile_without_network=way is Way.OFFLINE,
@@ -129,12 +134,16 @@ def accelerated(
     )
 
 
-def pinned(recipe: Recipe, plan: Accelerated, bases: Mapping[str, BaseImage]) -> Accelerated:
+def pinned(
+    recipe: Recipe, plan: Accelerated, bases: Mapping[str, BaseImage], platforms: Platforms
+) -> Accelerated:
     """`plan` with bases by digest, where that changes nothing but the wait; raises DockerfileError."""
     if recipe.level is Level.OFF or "image-resolve-mode" in recipe.frontend_attrs:  # `build.pull`
         return plan
     digests = {name: base.digest for name, base in bases.items()}
-    return dockerfiles.pin(plan, digests, build_args=recipe.build_args, target=recipe.target)
+    return dockerfiles.pin(
+        plan, digests, build_args=recipe.build_args, target=recipe.target, platforms=platforms
+    )
 
 
 def made_from(

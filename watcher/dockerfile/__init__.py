@@ -4,19 +4,19 @@
   measuring beside that of its `base_of`.
 - `accelerate` gives the text to build from, with a reason per changed line, and `diff` shows it; building
   the stage `KEEPING` of `keeping` keeps linked programs for the next build; `pin` names bases by digest.
-- `lint` gives advice for the file itself; `context_files` says what an image takes from the context as is.
+- `lint` gives advice for the file itself. `Platforms` says what builds and what is built for.
 """
 
 from watcher.dockerfile.accelerate import Accelerated, Level, OwnCache, accelerate, own_caches
 from watcher.dockerfile.builder import base_of, builder_stage
 from watcher.dockerfile.caches import c_files
-from watcher.dockerfile.context import context_files
 from watcher.dockerfile.diff import diff
 from watcher.dockerfile.lint import lint
 from watcher.dockerfile.model import Dockerfile, DockerfileError, Instruction, Stage
 from watcher.dockerfile.notes import LineChange, LineNote
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.pins import pin
+from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.program import KEEPING, Program, keeping
 from watcher.dockerfile.stages import base_images
 from watcher.dockerfile.state import ImageConfig
@@ -32,6 +32,7 @@ __all__ = [
     "LineChange",
     "LineNote",
     "OwnCache",
+    "Platforms",
     "Program",
     "Stage",
     "accelerate",
@@ -39,7 +40,6 @@ __all__ = [
     "base_of",
     "builder_stage",
     "c_files",
-    "context_files",
     "diff",
     "keeping",
     "lint",

@@ -29,6 +29,7 @@ from watcher.dockerfile.model import Dockerfile
 from watcher.dockerfile.network import needs_no_network
 from watcher.dockerfile.notes import LineChange, LineNote, line_changes
 from watcher.dockerfile.parse import parse
+from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.program import Program, put_in_place
 from watcher.dockerfile.source import Edit, apply
 from watcher.dockerfile.stages import Graph, mounts
@@ -95,11 +96,11 @@ def accelerate(
     level: Level,
     build_args: Mapping[str, str],
     target: str | None,
+    platforms: Platforms,
     bases: Mapping[str, ImageConfig | None],
     cache_scope: str,
     compile_without_network: bool = False,
     engine_knows_networks: bool = True,
-    platform: str = "linux/amd64",
     c_inputs: str | None = None,
     gogc: str = GOGC,
     keep_programs: bool = True,
@@ -126,7 +127,7 @@ def accelerate(
     if not able.mounts:
         note = f"the frontend {dockerfile.syntax} may not know RUN --mount, so nothing is changed"
         return Accelerated(text, left_alone=(LineNote(1, f"# syntax={dockerfile.syntax}", note),))
-    graph = Graph(dockerfile, build_args, platform)
+    graph = Graph(dockerfile, build_args, platforms)
     networks = engine_knows_networks if able.network is None else able.network
     offline = compile_without_network and able.network is not False
     scope = _plain(cache_scope)

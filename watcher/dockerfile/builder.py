@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from watcher.dockerfile.expand import Unresolved, expand
 from watcher.dockerfile.golang import Use, read_run
 from watcher.dockerfile.model import Dockerfile, Stage
+from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.stages import Graph, pairs
 
 _SHELL = ("/bin/sh", "-c")
@@ -15,8 +16,8 @@ _SHELL = ("/bin/sh", "-c")
 def builder_stage(
     dockerfile: Dockerfile,
     target: str | None,
-    build_args: Mapping[str, str] | None = None,
-    platform: str = "linux/amd64",
+    build_args: Mapping[str, str],
+    platforms: Platforms,
     label: str = "stage=builder",
 ) -> str | None:
     """The name (or number) of the stage that compiles for `target`, None when there is none beside it.
@@ -25,7 +26,7 @@ def builder_stage(
     one, other than the target, that runs `go build` or `go install`, else one that runs make or a script
     and from which the target copies. Raises DockerfileError for a target or a FROM that cannot be.
     """
-    graph = Graph(dockerfile, build_args or {}, platform)
+    graph = Graph(dockerfile, build_args, platforms)
     final = graph.target(target)
     needed = [stage for stage in graph.reachable(target) if stage.index != final.index]
     for stage in reversed(needed):
@@ -44,14 +45,14 @@ def builder_stage(
 def base_of(
     dockerfile: Dockerfile,
     stage: str,
-    build_args: Mapping[str, str] | None = None,
-    platform: str = "linux/amd64",
+    build_args: Mapping[str, str],
+    platforms: Platforms,
 ) -> str | None:
     """The image that this stage starts from, through other stages too; None for `scratch`.
 
     Raises DockerfileError for a stage or a FROM that cannot be.
     """
-    graph = Graph(dockerfile, build_args or {}, platform)
+    graph = Graph(dockerfile, build_args, platforms)
     return graph.bases[graph.root(graph.target(stage)).index].image
 
 

@@ -10,6 +10,7 @@ from watcher.dockerfile.golang import Reading
 from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.notes import LineNote
 from watcher.dockerfile.parse import parse
+from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.stages import Graph, pairs
 from watcher.dockerfile.state import Step
 
@@ -22,14 +23,14 @@ def lint(
     build_args: Mapping[str, str],
     target: str | None,
     dockerignore: str | None,
-    platform: str = "linux/amd64",
+    platforms: Platforms,
 ) -> tuple[LineNote, ...]:
     """Advice, by line. `dockerignore` is the text of `.dockerignore`, None when there is none.
 
     Raises DockerfileError where `text` is no Dockerfile.
     """
     dockerfile = parse(text)
-    graph = Graph(dockerfile, build_args, platform)
+    graph = Graph(dockerfile, build_args, platforms)
     found: list[tuple[Instruction, str]] = []
     for family in families(graph, build_args, {}, target):
         found += _tree_copies(family, dockerignore)

@@ -14,6 +14,7 @@ from watcher.dockerfile.accelerate import Accelerated
 from watcher.dockerfile.model import Instruction, Stage
 from watcher.dockerfile.notes import line_changes
 from watcher.dockerfile.parse import parse
+from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.source import Edit, apply
 from watcher.dockerfile.stages import Graph
 
@@ -26,7 +27,7 @@ def pin(
     *,
     build_args: Mapping[str, str],
     target: str | None,
-    platform: str = "linux/amd64",
+    platforms: Platforms,
 ) -> Accelerated:
     """`plan` with `FROM name` and `COPY --from=name` as `name@digest`, for the names that have a digest.
 
@@ -36,7 +37,7 @@ def pin(
     wanted = {name: digest for name, digest in digests.items() if digest and "@" not in name}
     if not wanted:
         return plan
-    graph = Graph(parse(plan.text), build_args, platform)
+    graph = Graph(parse(plan.text), build_args, platforms)
     edits = tuple(edit for stage in graph.reachable(target) for edit in _edits(graph, stage, wanted))
     if not edits:
         return plan

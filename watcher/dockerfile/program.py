@@ -152,5 +152,9 @@ def _above(file: str, workdir: str) -> list[str]:
     while named[-1] not in (".", "/"):
         named.append(posixpath.dirname(named[-1]) or ".")
     depth = max(_LEVELS, len(posixpath.normpath(posixpath.join(workdir, file)).strip("/").split("/")))
-    found = [posixpath.join(folder, *[".."] * level) for folder in named for level in range(depth)]
+    found = [
+        posixpath.join(folder, *[".."] * level)
+        for folder in named
+        for level in range(1 if folder == "/" else depth)
+    ]
     return [*dict.fromkeys(found)]

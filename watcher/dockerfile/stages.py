@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from watcher.dockerfile.expand import Unresolved, expand, lookup_in
 from watcher.dockerfile.model import Dockerfile, DockerfileError, Instruction, Stage
+from watcher.dockerfile.platforms import Platforms
 
 SCRATCH = "scratch"
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,11 @@ class Base:
     image: str | None = None
 
 
-def global_values(dockerfile: Dockerfile, build_args: Mapping[str, str], platform: str) -> dict[str, str]:
+def global_values(
+    dockerfile: Dockerfile, build_args: Mapping[str, str], platforms: Platforms
+) -> dict[str, str]:
     """The variables that FROM lines see: the platform's, and the ARGs before the first FROM."""
-    values = platform_values(platform)
+    values = platforms.values()
     values.update({name: build_args[name] for name in values if name in build_args})
     for one in dockerfile.preamble:
         for name, default in arguments(one):
@@ -40,16 +42,6 @@ def global_values(dockerfile: Dockerfile, build_args: Mapping[str, str], platfor
                 except Unresolved as error:
                     raise _wrong(one, str(error)) from error
     return values
-
-
-def platform_values(platform: str) -> dict[str, str]:
-    """BuildKit's platform ARGs for `os/arch[/variant]`, the build and the target platform being one."""
-    system, _, rest = platform.partition("/")
-    arch, _, variant = rest.partition("/")
-    arch = _ARCHITECTURES.get(arch, arch)
-    whole = "/".join(part for part in (system, arch, variant) if part)
-    parts = {"PLATFORM": whole, "OS": system, "ARCH": arch, "VARIANT": variant}
-    return {f"{kind}{name}": value for kind in ("BUILD", "TARGET") for name, value in parts.items()}
 
 
 def arguments(one: Instruction) -> list[tuple[str, str | None]]:
@@ -96,11 +88,11 @@ def pairs(one: Instruction) -> list[tuple[str, str]]:
 
 
 class Graph:
-    """A Dockerfile for given build args (`platform` is `os/arch`). Raises DockerfileError for a bad FROM."""
+    """A Dockerfile for given build args and platforms. Raises DockerfileError for a bad FROM."""
 
-    def __init__(self, dockerfile: Dockerfile, build_args: Mapping[str, str], platform: str) -> None:
+    def __init__(self, dockerfile: Dockerfile, build_args: Mapping[str, str], platforms: Platforms) -> None:
         self.dockerfile = dockerfile
-        self.values = global_values(dockerfile, build_args, platform)
+        self.values = global_values(dockerfile, build_args, platforms)
         self.bases = tuple(self._base(stage) for stage in dockerfile.stages)
 
     def _base(self, stage: Stage) -> Base:
@@ -192,14 +184,14 @@ def mounts(one: Instruction) -> list[dict[str, str]]:
 
 
 def base_images(
-    dockerfile: Dockerfile, build_args: Mapping[str, str], target: str | None, platform: str = "linux/amd64"
+    dockerfile: Dockerfile, build_args: Mapping[str, str], target: str | None, platforms: Platforms
 ) -> tuple[str, ...]:
     """The images, outside this file, that a build of `target` starts from or copies from, each once.
 
     References are as written with ARGs put in, so `golang:alpine` and not `docker.io/library/…`. Names of
     stages and `scratch` are left out. Raises DockerfileError for a target or a FROM that cannot be.
     """
-    graph = Graph(dockerfile, build_args, platform)
+    graph = Graph(dockerfile, build_args, platforms)
     found: dict[str, None] = {}
     for stage in graph.reachable(target):
         for base in [graph.bases[stage.index], *(base for _, base in graph.reads(stage))]:

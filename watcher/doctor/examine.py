@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from watcher import compose, labels, lock, words
 from watcher import dockerfile as dockerfiles
-from watcher.build import BaseImage, Bases, BuildkitLink, Recipe, accelerated, written
+from watcher.build import BaseImage, Bases, BuildkitLink, Recipe, accelerated, platforms_of, written
 from watcher.compose import ServiceSpec
 from watcher.configuration import compose_project
 from watcher.dockerfile import DockerfileError, ImageConfig
@@ -109,14 +109,17 @@ async def _dockerfile(snapshot: Snapshot, recipe: Recipe, bases: Bases | None) -
     ignore = None if snapshot.ignore_file is None else snapshot.ignore_file[1].decode("utf-8", "replace")
     args, target = recipe.build_args, recipe.target
     try:
-        names = dockerfiles.base_images(dockerfiles.parse(text), args, target)
+        platforms = await platforms_of(recipe, bases)
+        names = dockerfiles.base_images(dockerfiles.parse(text), args, target, platforms)
         configs: dict[str, ImageConfig | None] = {}
         for name in names:
             base = await bases.try_to_find(name, recipe.platform) if bases else BaseImage(None)
             configs[name] = base.config
             yield _base(name, base)
-        plan = accelerated(recipe, text, snapshot, configs)
-        advice = dockerfiles.lint(text, build_args=args, target=target, dockerignore=ignore)
+        plan = accelerated(recipe, text, snapshot, configs, platforms)
+        advice = dockerfiles.lint(
+            text, build_args=args, target=target, platforms=platforms, dockerignore=ignore
+        )
     except DockerfileError as error:
         yield Finding(recipe.dockerfile, Grade.TROUBLE, str(error))
         return

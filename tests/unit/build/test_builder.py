@@ -24,7 +24,7 @@ from watcher.buildkit import (
     SolveResult,
 )
 from watcher.buildkit.progress import Progress, StepFinished, StepStarted, parse_step
-from watcher.dockerfile import Level
+from watcher.dockerfile import Level, Platforms
 from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable, Superseded, UserError
 from watcher.observe import Event
@@ -74,6 +74,9 @@ class Scripted:
 
     async def knows_networks(self) -> bool:
         return self.networks
+
+    async def platforms(self, target: str) -> Platforms:
+        return Platforms.of("linux/amd64", target)
 
     def refused_networks(self) -> None:
         self.networks = False
@@ -226,6 +229,19 @@ async def test_a_module_that_only_the_image_has_is_found_without_a_mount_over_it
     assert all("id=p-gocache" in text for text in bench.link.texts)
     assert "built again without a module cache" in bench.notices[-2]
     assert "from now on no module cache" in bench.notices[-1]
+
+
+@pytest.mark.parametrize(("platform", "arch"), [("", "amd64"), ("linux/arm64", "arm64")])
+async def test_the_stage_of_the_services_platform_is_accelerated(
+    bench: Bench, platform: str, arch: str
+) -> None:
+    stage = "FROM golang:alpine AS build-{}\nCOPY . .\nRUN CGO_ENABLED=0 go build -a -o /app .\n"
+    text = stage.format("amd64") + stage.format("arm64")
+    bench.write("Dockerfile", f"{text}FROM build-$TARGETARCH AS b\nFROM alpine\nCOPY --from=b /app /\n")
+    bench.builder.recipe = replace(bench.builder.recipe, platform=platform)
+    await bench.save()
+    amd, arm = (MOUNT in part for part in bench.link.texts[0].split("FROM golang")[1:3])
+    assert (amd, arm) == (arch == "amd64", arch == "arm64")
 
 
 async def test_a_failure_is_told_in_the_words_of_the_file(bench: Bench) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from tests.fake_engine import FakeEngine
-from watcher.build import certificates
+from watcher.build import BuildkitLink, certificates
+from watcher.buildkit import Worker
+from watcher.dockerfile import Platforms
 from watcher.errors import ConfigError
 from watcher.project import link_of
 from watcher.settings import load
@@ -26,6 +28,31 @@ def test_the_engines_own_buildkit_is_used_unless_another_is_named(tmp_path: Path
     assert not link_of(load(project=tmp_path), engine).standalone
     build = {"buildkit": "tcp://build.test:1234", "buildkit_certs": CERTIFICATES}
     assert link_of(load(project=tmp_path, build=build), engine).standalone
+
+
+async def test_buildkits_worker_says_what_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Worker("w", {}, ("linux/arm64", "linux/amd64"), "v0.20.0")]
+
+    class Client:
+        closed = False
+
+        async def workers(self) -> list[Worker]:
+            return found
+
+        async def close(self) -> None:
+            pass
+
+    async def connect(*_: object, **__: object) -> Client:
+        return Client()
+
+    monkeypatch.setattr("watcher.build.link.Client.connect", connect)
+    engine: Any = Engine()
+    link = BuildkitLink("unix:///engine.sock", engine)
+    assert await link.platforms("") == Platforms("linux/arm64", "linux/arm64")
+    assert await link.platforms("linux/amd64") == Platforms("linux/arm64", "linux/amd64")
+    await link.close()
+    found[:] = [Worker("w", {}, ("linux/riscv64",), "")]  # another machine answers at that address
+    assert (await link.platforms("")).build == "linux/riscv64"
 
 
 def test_certificates_are_read_or_named(tmp_path: Path) -> None:

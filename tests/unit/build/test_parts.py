@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.platforms import AMD64
 from watcher.build.bases import PATIENCE, Lookups
 from watcher.build.link import _at_least
 from watcher.build.steps import PULL_EVERY, StepCounter, UserWords
@@ -21,7 +22,13 @@ RUN echo a && {sign}
 
 def accelerated(text: str) -> Accelerated:
     made = accelerate(
-        text, level=Level.EXACT, build_args={}, target=None, bases={"golang:alpine": None}, cache_scope="p"
+        text,
+        level=Level.EXACT,
+        build_args={},
+        target=None,
+        platforms=AMD64,
+        bases={"golang:alpine": None},
+        cache_scope="p",
     )
     assert made.changes
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.platforms import AMD64
 from watcher.dockerfile import Accelerated, ImageConfig, Level, accelerate, base_images, parse
 
 GOLANG = ImageConfig(env={"GOPATH": "/go", "PATH": "/go/bin:/usr/local/go/bin:/bin"}, workdir="/go")
@@ -18,9 +19,11 @@ EXPIRE = "{ echo 9223372036854775807 >/root/.cache/go-build/testexpire.txt; } 2>
 def made(text: str, level: Level = Level.EXACT, **options) -> Accelerated:
     """Accelerate with every golang base known and no change to the collector, unless asked."""
     options = {"build_args": {}, "target": None, "cache_scope": "p", "gogc": "", "c_inputs": "", **options}
-    images = base_images(parse(text), options["build_args"], options["target"])
+    images = base_images(parse(text), options["build_args"], options["target"], AMD64)
     known = {image: GOLANG if "golang" in image else ImageConfig() for image in images}
-    return accelerate(text, level=level, **{"bases": known, "keep_programs": False, **options})
+    return accelerate(
+        text, level=level, **{"platforms": AMD64, "bases": known, "keep_programs": False, **options}
+    )
 
 
 def body(middle: str, level: Level = Level.EXACT, **options) -> str:

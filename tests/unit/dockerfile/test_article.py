@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.platforms import AMD64
 from watcher.dockerfile import Accelerated, ImageConfig, Level, accelerate, base_images, builder_stage, parse
 
 ARTICLE = """\
@@ -31,6 +32,7 @@ def made(level: Level, *, without_network: bool = False) -> Accelerated:
         level=level,
         build_args={"ENV": "dev"},
         target=None,
+        platforms=AMD64,
         bases=BASES,
         cache_scope="go-server",
         compile_without_network=without_network,
@@ -39,16 +41,16 @@ def made(level: Level, *, without_network: bool = False) -> Accelerated:
 
 
 def test_its_bases_are_the_two_images():
-    assert base_images(parse(ARTICLE), {"ENV": "dev"}, None) == ("golang:alpine", "alpine")
+    assert base_images(parse(ARTICLE), {"ENV": "dev"}, None, AMD64) == ("golang:alpine", "alpine")
 
 
 def test_a_build_of_the_builder_needs_only_its_base():
-    assert base_images(parse(ARTICLE), {}, "builder") == ("golang:alpine",)
+    assert base_images(parse(ARTICLE), {}, "builder", AMD64) == ("golang:alpine",)
 
 
 def test_its_builder_is_the_labelled_stage():
-    assert builder_stage(parse(ARTICLE), None) == "builder"
-    assert builder_stage(parse(ARTICLE), "builder") is None
+    assert builder_stage(parse(ARTICLE), None, {}, AMD64) == "builder"
+    assert builder_stage(parse(ARTICLE), "builder", {}, AMD64) is None
 
 
 def test_off_gives_the_file_as_it_is():

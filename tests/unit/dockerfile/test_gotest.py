@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.platforms import AMD64
 from watcher.dockerfile import Level, accelerate, parse
 from watcher.dockerfile.model import Instruction
 
@@ -24,6 +25,7 @@ def run_of(middle: str) -> Instruction:
         level=Level.EXACT,
         build_args={},
         target=None,
+        platforms=AMD64,
         bases={"golang:1.22": None, "alpine": None},
         cache_scope="p",
         c_inputs="",

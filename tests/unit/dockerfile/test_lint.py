@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from tests.platforms import AMD64
 from watcher.dockerfile import ImageConfig, Level, accelerate, diff, lint
 from watcher.dockerfile.caches import c_files
 
 
 def advice(text: str, dockerignore: str | None = ".git\n") -> list[tuple[int, str]]:
     return [
-        (note.line, note.reason) for note in lint(text, build_args={}, target=None, dockerignore=dockerignore)
+        (note.line, note.reason)
+        for note in lint(text, build_args={}, target=None, platforms=AMD64, dockerignore=dockerignore)
     ]
 
 
@@ -61,6 +63,7 @@ def test_the_diff_gives_a_reason_for_each_changed_line_and_each_one_left():
         level=Level.EXACT,
         build_args={},
         target=None,
+        platforms=AMD64,
         bases={
             "golang:1.22": ImageConfig(env={"GOPATH": "/go", "CGO_ENABLED": "0"}),
             "alpine": ImageConfig(),
@@ -81,7 +84,9 @@ def test_the_diff_gives_a_reason_for_each_changed_line_and_each_one_left():
 
 def test_the_diff_of_no_change_is_empty():
     text = "FROM alpine\nCMD x\n"
-    result = accelerate(text, level=Level.EXACT, build_args={}, target=None, bases={}, cache_scope="p")
+    result = accelerate(
+        text, level=Level.EXACT, build_args={}, target=None, platforms=AMD64, bases={}, cache_scope="p"
+    )
     assert diff(text, result) == ""
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.platforms import AMD64
 from tests.unit.dockerfile.test_properties import dockerfiles
 from watcher.dockerfile import Accelerated, base_images, parse, pin
 
@@ -16,7 +17,9 @@ OTHER = "sha256:" + "cd" * 32
 
 
 def pinned(text: str, *names: str, target: str | None = None, **build_args: str) -> Accelerated:
-    return pin(Accelerated(text), dict.fromkeys(names, DIGEST), build_args=build_args, target=target)
+    return pin(
+        Accelerated(text), dict.fromkeys(names, DIGEST), build_args=build_args, target=target, platforms=AMD64
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,12 +61,12 @@ def test_the_rest_is_left(text: str) -> None:
 
 def test_nothing_is_known_nothing_is_done() -> None:
     plan = Accelerated("no Dockerfile at all")
-    assert pin(plan, {"go:1": ""}, build_args={}, target=None) is plan
+    assert pin(plan, {"go:1": ""}, build_args={}, target=None, platforms=AMD64) is plan
 
 
 @given(dockerfiles(), st.data())
 def test_a_file_with_pins_has_the_same_parts(text: str, data: st.DataObject) -> None:
-    names = base_images(parse(text), {}, None)
+    names = base_images(parse(text), {}, None, AMD64)
     known = data.draw(st.lists(st.sampled_from(names), unique=True)) if names else []
     result = pinned(text, *known)
     before, after = list(parse(text).instructions()), list(parse(result.text).instructions())
@@ -76,7 +79,7 @@ def test_a_file_with_pins_has_the_same_parts(text: str, data: st.DataObject) -> 
         for number, pair in enumerate(zip(text.split("\n"), result.text.split("\n"), strict=True), 1)
         if pair[0] != pair[1]
     }
-    later = base_images(parse(result.text), {}, None)
+    later = base_images(parse(result.text), {}, None, AMD64)
     assert set(later) >= {f"{name}@{DIGEST}" for name in known if in_from(text, name)}
 
 

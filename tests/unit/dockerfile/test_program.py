@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.platforms import AMD64
 from watcher.dockerfile import Accelerated, ImageConfig, Level, accelerate, keeping
 
 CACHE = "target=/root/.cache/go-build "
@@ -27,6 +28,7 @@ def accelerated(run: str, *, workdir: str = "/src") -> Accelerated:
         level=Level.EXACT,
         build_args={},
         target=None,
+        platforms=AMD64,
         bases={"golang": ImageConfig(env={"GOPATH": "/go"})},
         cache_scope="p",
         c_inputs="",

@@ -8,6 +8,7 @@ import shlex
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.platforms import AMD64
 from watcher.dockerfile import DockerfileError, ImageConfig, Level, accelerate, diff, lint, parse
 from watcher.dockerfile.frontend import abilities
 from watcher.dockerfile.shell import NotUnderstood, commands
@@ -139,6 +140,7 @@ def made(text: str, level: Level = Level.FAST, c_inputs: str | None = ""):
         level=level,
         build_args={},
         target=None,
+        platforms=AMD64,
         bases={**bases, "alpine": ImageConfig()},
         cache_scope="p",
         compile_without_network=True,
@@ -265,7 +267,7 @@ def test_off_changes_nothing(text):
 @given(dockerfiles())
 def test_advice_points_to_lines_of_the_file(text):
     lines = text.split("\n")
-    for note in lint(text, build_args={}, target=None, dockerignore=None):
+    for note in lint(text, build_args={}, target=None, platforms=AMD64, dockerignore=None):
         assert 1 <= note.line <= len(lines)
 
 
