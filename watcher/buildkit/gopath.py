@@ -7,7 +7,7 @@ BuildKit passes patterns and paths through `filepath.Clean`, `filepath.Join` and
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 
 class BadPattern(ValueError):
@@ -40,6 +40,7 @@ def has_wildcard(name: str) -> bool:
 
 
 _Class = tuple[bool, tuple[tuple[str, str], ...]]  # whether it is negated, and its ranges
+_Chunk = tuple[str | _Class, ...]
 _ANY: _Class = (True, (("/", "/"),))  # what `?` stands for
 
 
@@ -58,31 +59,32 @@ class Glob:
 
     def matches(self, name: str) -> bool:
         """Whether the pattern matches the whole name."""
-        last = len(self._chunks) - 1
-        at = 0
-        for index, (star, chunk) in enumerate(self._chunks):
-            if star and not chunk:
-                return "/" not in name[at:]
-            # Behind the star anything but a slash may be left out.
-            slash = name.find("/", at)
-            stop = at if not star else slash if slash >= 0 else len(name)
-            for start in range(at, stop + 1):
-                fits = _fits(chunk, name, start)
-                if fits and (index < last or start + len(chunk) == len(name)):
-                    at = start + len(chunk)
-                    break
-            else:
-                return False
-        return at == len(name)
+        return _matches(self._chunks, name)
 
 
 def check_glob(pattern: str) -> None:
-    """Raise `BadPattern` where `filepath.Match` does."""
-    for _ in _chunks(pattern):
-        pass
+    """Raise `BadPattern` where `filepath.Match(pattern, ".")` does: it reads up to what cannot match."""
+    _matches(_chunks(pattern), ".")
 
 
-def _fits(chunk: Sequence[str | _Class], name: str, start: int) -> bool:
+def _matches(chunks: Iterable[tuple[bool, _Chunk, bool]], name: str) -> bool:
+    at = 0
+    for star, chunk, more in chunks:
+        if star and not chunk:
+            return "/" not in name[at:]
+        # Behind the star anything but a slash may be left out.
+        slash = name.find("/", at)
+        stop = at if not star else slash if slash >= 0 else len(name)
+        for start in range(at, stop + 1):
+            if _fits(chunk, name, start) and (more or start + len(chunk) == len(name)):
+                at = start + len(chunk)
+                break
+        else:
+            return False
+    return at == len(name)
+
+
+def _fits(chunk: _Chunk, name: str, start: int) -> bool:
     if start + len(chunk) > len(name):
         return False
     for offset, one in enumerate(chunk):
@@ -95,8 +97,8 @@ def _fits(chunk: Sequence[str | _Class], name: str, start: int) -> bool:
     return True
 
 
-def _chunks(pattern: str) -> Iterator[tuple[bool, tuple[str | _Class, ...]]]:
-    """The parts of a glob between its stars: whether a star precedes, and what each character must be."""
+def _chunks(pattern: str) -> Iterator[tuple[bool, _Chunk, bool]]:
+    """The parts of a glob: whether a star precedes, what each character must be, whether more follow."""
     at = 0
     while at < len(pattern):
         star = pattern[at] == "*"
@@ -106,7 +108,7 @@ def _chunks(pattern: str) -> Iterator[tuple[bool, tuple[str | _Class, ...]]]:
         while at < len(pattern) and pattern[at] != "*":
             one, at = _one(pattern, at)
             chunk.append(one)
-        yield star, tuple(chunk)
+        yield star, tuple(chunk), at < len(pattern)
 
 
 def _one(pattern: str, at: int) -> tuple[str | _Class, int]:

@@ -160,14 +160,15 @@ class _Run:
             self._add_expression(expression)
 
     def _add_expression(self, expression: str) -> None:
-        if "C" in _escaped(expression):  # any byte: RE2 has it, Go has not
+        escaped = _escaped(expression)
+        if "C" in escaped:  # any byte: RE2 has it, Go has not
             raise BadPattern(r"\C is no escape sequence")
         try:
             regex.one_off(expression)
         except regex.BadPattern as error:
             raise BadPattern(_reason(error)) from None
         # What follows `\Q` without its end is literal to the end, so it cannot stand among others.
-        closed = rf"{expression}\E" if r"\Q" in expression else expression
+        closed = rf"{expression}\E" if "Q" in escaped else expression
         self._expressions.append(f"(?:{closed})")
 
     @property
@@ -270,13 +271,17 @@ def _compile(pattern: str) -> tuple[str, str]:
     return kind, "".join(out) + "$"
 
 
-def _escaped(expression: str) -> str:
-    """The characters that stand behind a backslash."""
-    out, at = [], 0
+def _escaped(expression: str) -> set[str]:
+    """The characters that stand behind a backslash which escapes them."""
+    out: set[str] = set()
+    at = 0
     while (at := expression.find("\\", at)) >= 0:
-        out.append(expression[at + 1 : at + 2])
+        char = expression[at + 1 : at + 2]
+        out.add(char)
         at += 2
-    return "".join(out)
+        if char == "Q" and (at := expression.find(r"\E", at)) < 0:  # all up to `\E` is literal
+            break
+    return out
 
 
 def _reason(error: Exception) -> str:
