@@ -215,3 +215,44 @@ def test_an_escaped_text_matches_itself(text: str):
 def test_what_re2_does_not_know_is_refused():
     with pytest.raises(regex.BadPattern):
         regex.one_off(r"(?=a)")
+
+
+_IN_CLASS = r"\[(?:[^\]\\\n]|\\.)*\]"
+_LITERAL = re.compile(
+    rf"(?:[(=,:!]|\|\|) ?/((?:[^/\\\n\[*]|\\.|{_IN_CLASS})(?:[^/\\\n\[]|\\.|{_IN_CLASS})*)/"
+)
+
+
+def page_patterns() -> list[str]:
+    """The regular expressions of the page's script, whose engine backtracks."""
+    script = (SOURCES / "web" / "page.html").read_text("utf-8").partition("<script>")[2]
+    found = _LITERAL.findall(script)
+    return sorted({one.replace("[^]", r"[\s\S]") for one in found})
+
+
+def test_the_patterns_of_the_page_are_found():
+    assert any("go|mod|sum" in one for one in page_patterns())
+    assert len(page_patterns()) > 5
+
+
+def repeats(tree: parser.SubPattern) -> Iterator[int]:
+    """How deep each unbounded repeat stands in others."""
+    for kind, argument in tree:
+        if kind in (codes.MAX_REPEAT, codes.MIN_REPEAT):
+            _, most, inner = argument
+            if most is codes.MAXREPEAT:
+                yield 1
+            yield from (depth + (most is codes.MAXREPEAT) for depth in repeats(inner))
+        elif kind is codes.SUBPATTERN:
+            yield from repeats(argument[3])
+        elif kind is codes.BRANCH:
+            for branch in argument[1]:
+                yield from repeats(branch)
+
+
+@pytest.mark.parametrize("pattern", page_patterns())
+def test_a_pattern_of_the_page_is_anchored_or_bounded(pattern: str):
+    depths = list(repeats(parser.parse(pattern)))
+    assert not depths or (pattern.startswith("^") and max(depths) == 1)
+    for text in hostile(pattern, LARGE):
+        assert seconds(lambda text=text: re.search(pattern, text)) < LIMIT
