@@ -83,7 +83,7 @@ class FakeEngine:
         digests: Sequence[str] = (),
     ) -> str:
         """Put an image of these layers (digest -> bytes) into the store; its id."""
-        image = f"sha256:{next(self._numbers):064x}"
+        image = f"sha256:{next(self._numbers):012x}".ljust(71, "0")  # unlike in the part that is shown
         made = self.clock() if created is None else created
         self._images[image] = Image(
             image, labels=dict(labels or {}), created=made, parent=parent, digests=tuple(digests)
@@ -107,11 +107,34 @@ class FakeEngine:
     def say(self, container: str, action: str) -> None:
         """Tell the listeners that something happened to a container."""
         shown = self._boxes[container].shown
-        event = EngineEvent(action, shown.id, {**shown.labels, "name": shown.name})
+        config = self._boxes[container].config
+        event = EngineEvent(action, shown.id, {**shown.labels, "name": shown.name, "image": config["Image"]})
         self._past.append((self.clock(), shown.labels, event))
         for wanted, inbox in self._listeners:
             if _carries(shown.labels, wanted):
                 inbox.put_nowait(event)
+
+    def commit(self, container: str, *tags: str) -> str:
+        """As `docker commit`: an image that has the labels of a container; its id."""
+        shown = self._boxes[container].shown
+        return self.add_image(tags=tags, labels=shown.labels, parent=shown.image)
+
+    async def remove_by_force(self, container: str) -> None:
+        """As `docker rm -f`."""
+        await self.stop(container, 0)
+        await self.remove(container)
+
+    def pause(self, container: str) -> None:
+        """As `docker pause`."""
+        box = self._boxes[container]
+        box.shown = replace(box.shown, state="paused")
+        self.say(container, "pause")
+
+    def unpause(self, container: str) -> None:
+        """As `docker unpause`."""
+        box = self._boxes[container]
+        box.shown = replace(box.shown, state="running")
+        self.say(container, "unpause")
 
     def end(self, container: str, exit_code: int) -> None:
         """Let a running container end by itself."""
@@ -307,19 +330,17 @@ class FakeEngine:
     async def stop(self, container: str, timeout: float) -> None:
         """See `Engine.stop`."""
         box = self._find(container)
-        if box and box.shown.running:
+        if box and (box.shown.running or box.shown.paused):
             self.end(box.shown.id, 137)
 
-    async def remove(self, container: str, *, force: bool = True) -> Removal:
+    async def remove(self, container: str) -> Removal:
         """See `Engine.remove`."""
         await asyncio.sleep(0)
         box = self._find(container)
         if box is None:
             return Removal.GONE
-        if box.shown.running:
-            if not force:
-                return Removal.IN_USE
-            self.end(box.shown.id, 137)
+        if box.shown.running or box.shown.paused:
+            return Removal.IN_USE
         self.say(box.shown.id, "destroy")
         del self._boxes[box.shown.id]
         self.removed.append(box.shown.id)
@@ -330,6 +351,7 @@ class FakeEngine:
         box = self._box(container)
         self._free(name)
         box.shown = replace(box.shown, name=name)
+        self.say(box.shown.id, "rename")
 
     async def connect(self, container: str, network: str, endpoint: Mapping[str, Any]) -> None:
         """See `Engine.connect`; of a container that does not run, the engine looks at it when it starts."""

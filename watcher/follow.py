@@ -15,8 +15,9 @@ from itertools import groupby
 
 from watcher.engine import Engine, EngineError, EngineEvent, Printed
 from watcher.errors import EngineUnavailable
-from watcher.labels import PROJECT, SERVICE
+from watcher.labels import PROJECT, SERVICE, is_proven
 from watcher.observe import ContainerOutput, InternalError, Notice, Observer
+from watcher.ownership import proven_containers
 
 TAIL = 200  # lines of a container that has printed already
 CALM = 0.1  # seconds between two batches
@@ -38,16 +39,18 @@ class Follower:
 
     async def look(self) -> None:
         """Follow every container that runs, and forget those that are gone. Raises EngineUnavailable."""
-        found = await self._engine.containers(labels=[f"{PROJECT}={self._project}"])
+        listed = await self._engine.containers(labels=[f"{PROJECT}={self._project}"])
+        found = proven_containers(listed)  # somebody else's container inherits our labels from our image
         self._seen = {item.id: self._seen[item.id] for item in found if item.id in self._seen}
         for item in found:
             if item.running:
                 self._begin(item.id, item.labels.get(SERVICE, ""))
 
     def take(self, event: EngineEvent) -> None:
-        """Something happened to a container of the project."""
-        if event.action == "start":
-            self._begin(event.container, event.attributes.get(SERVICE, ""))
+        """Something happened to a container that has the project's labels."""
+        said = event.attributes
+        if event.action == "start" and is_proven(said, said.get("name", ""), said.get("image", "")):
+            self._begin(event.container, said.get(SERVICE, ""))
         elif event.action == "destroy":
             self._seen.pop(event.container, None)
 

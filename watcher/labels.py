@@ -1,12 +1,21 @@
 """The labels by which the daemon knows its own objects again: there is no other memory of them.
 
 Every image that is built and every container that is created carries `PROJECT` and `SERVICE`. What does not
-carry them is somebody else's and is never touched.
+carry them is somebody else's and is never touched. But labels are inherited: an image hands its labels down
+to its containers and to the images built from it, and `docker commit` puts a container's labels into an
+image. So a label says what an object claims to be, and is no proof:
+
+- A container proves itself by `IMAGE`, the id of the image that it was created from. An id is a digest over
+  the image's labels too, so no image can carry its own id: a container that inherited the label was created
+  from another image than the label names. Of two containers with the same `CREATION` the later one is a copy.
+- An image proves itself by a name that only the daemon gives (`prune.Scope`): names are not inherited.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,10 +24,13 @@ SERVICE = "watcher.service"  # service of the compose file
 KIND = "watcher.kind"  # final | builder | app
 REVISION = "watcher.revision"  # on containers only: on an image it would give equal images different ids
 CONFIG = "watcher.config"  # digest over how the container was told to run
+IMAGE = "watcher.image"  # on containers only: id of the image that it was created from
+CREATION = "watcher.creation"  # on containers only: a number used once
 
 FINAL, BUILDER, APP = "final", "builder", "app"
 SANDBOX = "sandbox"  # kind of a container that only holds a network
 SANDBOX_NAME = "watcher-net-"  # what its name begins with
+_OLD_SANDBOX = re.compile(rf"{SANDBOX_NAME}[0-9a-f]{{12}}")
 
 
 def project_id(root: Path) -> str:
@@ -43,6 +55,33 @@ def sandbox(project: str, service: str) -> dict[str, str]:
     return {PROJECT: project, SERVICE: service, KIND: SANDBOX}
 
 
+def proof(image: str) -> dict[str, str]:
+    """Labels that prove that a container of the image with this id was created here; never the same twice."""
+    return {IMAGE: image, CREATION: secrets.token_hex(16)}
+
+
+def is_proven(found: Mapping[str, str], name: str, image: str) -> bool:
+    """Whether labels, name and image id of a container prove that the watcher created it.
+
+    Earlier versions wrote no proof. Their containers that run the service carry compose's labels with the
+    image's id, and a configuration digest that is compose's hash too; compose itself would overwrite both.
+    """
+    if IMAGE in found:
+        return _same_id(found[IMAGE], image)
+    if found.get(KIND) == SANDBOX:
+        return _OLD_SANDBOX.fullmatch(name) is not None
+    config = found.get(CONFIG)
+    return (
+        config is not None
+        and config == found.get("com.docker.compose.config-hash")
+        and _same_id(found.get("com.docker.compose.image", ""), image)
+    )
+
+
+def _same_id(one: str, other: str) -> bool:
+    return bool(one) and one.removeprefix("sha256:") == other.removeprefix("sha256:")
+
+
 def sandboxes(project: str, service: str) -> tuple[str, ...]:
     """Filter values that find the containers that only hold a network for the service."""
     return tuple(f"{key}={value}" for key, value in sandbox(project, service).items())
@@ -54,5 +93,5 @@ def selector(project: str, service: str) -> tuple[str, ...]:
 
 
 def is_app(found: Mapping[str, str], project: str, service: str) -> bool:
-    """Whether these are labels of a container that runs the service."""
+    """Whether these are labels of a container that runs the service: what it claims, not yet a proof."""
     return app(project, service, "").items() - {(REVISION, "")} <= found.items()

@@ -41,6 +41,7 @@ class Service:
         self._told: ServiceStarted | None = None
         self._changes: asyncio.Queue[Change] = asyncio.Queue()
         self._background: set[asyncio.Task[None]] = set()
+        self._own_images: set[str] = set()  # ids
         self.builder = ImageBuilder(
             fitted.recipe, engine=site.engine, link=site.link, observer=site.observer, logins=find_login
         )
@@ -76,6 +77,7 @@ class Service:
             scope=Scope.of(fitted.recipe, container=fitted.container.name),
             policy=PrunePolicy.of(settings.prune),
             needed=self._needed,
+            known=self._own_images,
         )
         return IdleChores(
             self.builder,

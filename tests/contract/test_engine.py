@@ -219,18 +219,19 @@ async def test_a_list_of_containers_has_those_in_every_state(world: World) -> No
     assert await world.engine.containers(labels=[*mine(world), "other=label"]) == []
 
 
-async def test_a_running_container_goes_only_by_force(world: World) -> None:
+async def test_a_running_container_is_not_removed(world: World) -> None:
     box = await created(world, await world.add_program(None, []))
     await world.engine.start(box)
-    assert await world.engine.remove(box, force=False) is Removal.IN_USE
+    assert await world.engine.remove(box) is Removal.IN_USE
     assert (await until(world, box, "running")).running
+    await world.engine.stop(box, 0)
     assert await world.engine.remove(box) is Removal.REMOVED
     assert await world.engine.container(box) is None
 
 
-async def test_a_stopped_container_goes_without_force(world: World) -> None:
+async def test_a_created_container_goes(world: World) -> None:
     box = await created(world, await world.add_program(None, []))
-    assert await world.engine.remove(box, force=False) is Removal.REMOVED
+    assert await world.engine.remove(box) is Removal.REMOVED
 
 
 async def test_a_name_is_given_once(world: World) -> None:
@@ -339,6 +340,7 @@ async def test_a_container_that_joins_another_is_reached_where_that_one_is(world
     assert (found.joined, held.joined) == (holder, "")
     assert found.ports == held.ports
     assert found.ports["9000/tcp"][0][0] == "127.0.0.1"
+    await world.engine.stop(holder, 0)
     await world.engine.remove(holder)
     left = await world.engine.container(box)
     assert left

@@ -230,11 +230,22 @@ class ImageBuilder:
         plan = await self._plan_again(look, text)
         if plan is None:
             return None
+        await self._name_builder()
         names = (full_reference(self.recipe.builder_tag),)
         image = await self._solve_idle(look, plan, stage, names=names)
         if image is not None:
             await self.tell_size("builder", look.revision, image)
         return image
+
+    async def _name_builder(self) -> None:
+        """Give the last exported image a name of its own, before the next one takes its tag.
+
+        Without a name nothing would prove that it is ours, and it could not be pruned.
+        """
+        found = await self._engine.image(self.recipe.builder_tag)
+        wanted = labels.image(self.recipe.project, self.recipe.service, labels.BUILDER)
+        if found and wanted.items() <= found.labels.items():
+            await self._engine.tag(found.id, self.recipe.builder_name(found.id))
 
     async def _plan_again(self, look: Look[Snapshot], text: str) -> Accelerated | None:
         """What was built: another text would be compiled anew. None while a base's registry is silent."""

@@ -46,6 +46,10 @@ class Recipe:
         """The reference of the newest exported builder-stage image."""
         return f"{self.repository}:builder"
 
+    def builder_name(self, image: str) -> str:
+        """The reference that an exported builder-stage image keeps when a newer one takes `builder_tag`."""
+        return f"{self.builder_tag}-{short(image)}"
+
     def inputs(self) -> dict[str, str]:
         """The part of a revision that is not the tree."""
         plain = {

@@ -9,20 +9,13 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from watcher.deploy.model import ContainerRecipe, Live, Policy
-from watcher.engine import Engine, EngineError
+from watcher.deploy.owned import OwnContainers
+from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable
 from watcher.front import Front
 from watcher.observe import InternalError, Observer
 
 MOVING = 600.0  # seconds that an up- or download may go on in a container that has been replaced
-
-
-async def remove(engine: Engine, container: str) -> None:
-    """Remove a container, and with it the one that held its network for it."""
-    found = await engine.container(container)
-    await engine.remove(container)
-    if found and found.joined:
-        await engine.remove(found.joined)
 
 
 class Background:
@@ -32,13 +25,13 @@ class Background:
         self,
         recipe: ContainerRecipe,
         *,
-        engine: Engine,
+        own: OwnContainers,
         fronts: Mapping[int, Front],
         policy: Policy,
         observer: Observer,
     ) -> None:
         self._recipe, self._policy = recipe, policy
-        self._engine, self._fronts, self._observer = engine, fronts, observer
+        self._own, self._fronts, self._observer = own, fronts, observer
         self._tasks: set[asyncio.Task[None]] = set()
         self._retiring: set[str] = set()
 
@@ -87,8 +80,8 @@ class Background:
         try:
             await self.drain(old)
             with contextlib.suppress(EngineError, EngineUnavailable):
-                await self._engine.stop(old.id, self._recipe.stop_timeout)
-                await remove(self._engine, old.id)
+                await self._own.stop(old.id, self._recipe.stop_timeout)
+                await self._own.remove(old.id)
         finally:
             self._retiring.discard(old.id)
 
@@ -101,7 +94,7 @@ class Background:
 
     async def _discard(self, container: str) -> None:
         with contextlib.suppress(EngineError, EngineUnavailable):
-            await remove(self._engine, container)
+            await self._own.remove(container)
 
     async def done(self) -> None:
         """Return when nothing is under way any more; nobody waits for transfers now."""

@@ -19,9 +19,10 @@ from dataclasses import replace
 from watcher import labels
 from watcher.deploy import found as finds
 from watcher.deploy import names, ready, telling
-from watcher.deploy.background import Background, remove
+from watcher.deploy.background import Background
 from watcher.deploy.making import Maker
 from watcher.deploy.model import ContainerRecipe, Live, Phases, Policy, backends
+from watcher.deploy.owned import OwnContainers
 from watcher.diagnose import container_failure
 from watcher.engine import Container, Engine, EngineError, EngineEvent
 from watcher.errors import EngineUnavailable, UserError
@@ -49,8 +50,9 @@ class ContainerDeployer:
         self.recipe, self.policy = recipe, policy
         self._engine, self._fronts, self._observer = engine, fronts, observer
         self._on_lost, self._on_rolled_back = on_lost, on_rolled_back
-        self._background = Background(recipe, engine=engine, fronts=fronts, policy=policy, observer=observer)
-        self._maker = Maker(engine, self._background)
+        self._own = own = OwnContainers(engine, recipe.project, recipe.service)
+        self._background = Background(recipe, own=own, fronts=fronts, policy=policy, observer=observer)
+        self._maker = Maker(engine, own, self._background)
         # Who is live changes under this lock only, so that what is told of it is told in its order.
         self._turn = asyncio.Lock()
         self._live: Live | None = None
@@ -143,7 +145,7 @@ class ContainerDeployer:
             async with self._turn:
                 self._switch(live)
                 clock.mark("switch")
-                await names.take(self._engine, self.recipe, live.id, self._warn)
+                await names.take(self._engine, self._own, self.recipe, live.id, self._warn)
         except BaseException:
             if not self._is_live(candidate):
                 await self._background.discard(candidate)
@@ -190,7 +192,7 @@ class ContainerDeployer:
                 await self._background.drain(old, moving=0.0)
             for stopped in (old, self._lost):
                 if stopped:
-                    await self._engine.stop(stopped.id, self.recipe.stop_timeout)
+                    await self._own.stop(stopped.id, self.recipe.stop_timeout)
             clock.mark("stop")
             return await self._bring_up(candidate, revision, image, clock)
         except BaseException:
@@ -301,7 +303,7 @@ class ContainerDeployer:
             elif reached != live.backends:
                 await self._follow(live)
             elif found.name != self.recipe.name:
-                await names.take(self._engine, self.recipe, live.id, self._warn)
+                await names.take(self._engine, self._own, self.recipe, live.id, self._warn)
 
     async def _check_quietly(self) -> None:
         with contextlib.suppress(EngineUnavailable):  # who notices that calls `check` when it is back
@@ -342,14 +344,14 @@ class ContainerDeployer:
         if previous is None:
             # Whether it is started again is decided by the loop, not by the engine's restart policy.
             with contextlib.suppress(EngineError, EngineUnavailable):
-                await self._engine.stop(live.id, self.recipe.stop_timeout)
+                await self._own.stop(live.id, self.recipe.stop_timeout)
             self._tell_lost(live, failure)
             return
         self._unfit.add(live.image)
         await self._background.discard(live.id)
         self._tell_rolled_back(live, previous, failure)
         if self._beside or await self._start_again(previous):
-            await names.take(self._engine, self.recipe, previous.id, self._warn)
+            await names.take(self._engine, self._own, self.recipe, previous.id, self._warn)
             # What ended the one may have ended the other too.
             self._background.spawn(self._check_quietly())
 
@@ -377,15 +379,13 @@ class ContainerDeployer:
     async def adopt(self) -> str | None:
         """Keep what is serving already, and remove what a killed daemon left half-done; the live revision."""
         async with self._turn:
-            found = await finds.serving(
-                self._engine, self.recipe, self.policy, behind_front=bool(self._fronts)
-            )
+            found = await finds.serving(self._own, self.recipe, self.policy, behind_front=bool(self._fronts))
             if found:
                 self._live = found
                 self._point_fronts()
-                await names.take(self._engine, self.recipe, found.id, self._warn)
+                await names.take(self._engine, self._own, self.recipe, found.id, self._warn)
             else:
-                self._lost = await finds.stopped(self._engine, self.recipe)
+                self._lost = await finds.stopped(self._own, self.recipe)
         await self.tidy()
         if self._live:
             self._make_spare(self._live.image)
@@ -397,22 +397,22 @@ class ContainerDeployer:
         """
         async with self._turn:
             used = set(self._maker.spares.ids)
-            for item in await finds.ours(self._engine, self.recipe):
+            for item in await self._own.apps():
                 # What a deploy under way has just made may not be known yet.
                 if item.id in self.needed or self._deploying:
                     found = await self._engine.container(item.id)
                     used.add(found.joined if found else "")
                 else:
                     await self._background.discard(item.id)
-            for item in await finds.sandboxes(self._engine, self.recipe):
+            for item in await self._own.sandboxes():
                 if item.id not in used and not (self._deploying or self._maker.spares.busy):
                     await self._background.discard(item.id)
 
     async def clear_the_way(self) -> None:
         """Remove containers of this service that publish the ports themselves, which the front will own."""
-        for item in await finds.misfits(self._engine, self.recipe, behind_front=bool(self._fronts)):
-            await self._engine.stop(item.id, self.recipe.stop_timeout)
-            await remove(self._engine, item.id)
+        for item in await finds.misfits(self._own, self.recipe, behind_front=bool(self._fronts)):
+            await self._own.stop(item.id, self.recipe.stop_timeout)
+            await self._own.remove(item.id)
 
     async def close(self, *, stop: bool) -> None:
         """End background work; with `stop` the live container too. Old containers are removed either way."""
@@ -426,8 +426,8 @@ class ContainerDeployer:
         if stop and (live := self._live):
             self._live = None
             try:
-                await self._engine.stop(live.id, self.recipe.stop_timeout)
-                await remove(self._engine, live.id)
+                await self._own.stop(live.id, self.recipe.stop_timeout)
+                await self._own.remove(live.id)
             except (EngineError, EngineUnavailable) as error:
                 self._warn(f"the live container could not be stopped: {error}")
         await self._tidy_quietly()  # a network whose container somebody else removed

@@ -7,56 +7,46 @@ import time
 from watcher import labels
 from watcher.deploy import names, ready
 from watcher.deploy.model import ContainerRecipe, Live, Policy, backends
-from watcher.engine import Container, Engine
+from watcher.deploy.owned import OwnContainers
+from watcher.engine import Container
 
 
-async def ours(engine: Engine, recipe: ContainerRecipe) -> list[Container]:
-    """All containers of the service that a daemon made, in any state; names, labels and states only."""
-    return await engine.containers(labels=labels.selector(recipe.project, recipe.service))
-
-
-async def sandboxes(engine: Engine, recipe: ContainerRecipe) -> list[Container]:
-    """All containers that only hold a network for one of the service."""
-    return await engine.containers(labels=labels.sandboxes(recipe.project, recipe.service))
-
-
-async def misfits(engine: Engine, recipe: ContainerRecipe, *, behind_front: bool) -> list[Container]:
+async def misfits(own: OwnContainers, recipe: ContainerRecipe, *, behind_front: bool) -> list[Container]:
     """Running ones that are published in the other strategy's way."""
-    details = [await engine.container(item.id) for item in await ours(engine, recipe)]
     return [
         item
-        for item in details
-        if item and item.running and not fits(recipe, item, behind_front=behind_front)
+        for item in await own.details()
+        if item.running and not fits(recipe, item, behind_front=behind_front)
     ]
 
 
 async def serving(
-    engine: Engine, recipe: ContainerRecipe, policy: Policy, *, behind_front: bool
+    own: OwnContainers, recipe: ContainerRecipe, policy: Policy, *, behind_front: bool
 ) -> Live | None:
     """The container that was live when the daemon before was killed.
 
-    One that has the name was live; one under another name was if it answers, because a container gets the
-    traffic first and then the name.
+    One that has the name was live, also when somebody has paused it; one under another name was if it
+    answers, because a container gets the traffic first and then the name.
     """
-    running = [item for item in await ours(engine, recipe) if item.running]
-    running.sort(key=lambda item: (item.name != recipe.name, item.name))
-    for item in running:
-        found = await engine.container(item.id)
-        if found is None or not fits(recipe, found, behind_front=behind_front):
+    alive = [item for item in await own.details() if item.running or item.paused]
+    alive.sort(key=lambda item: (item.name != recipe.name, item.paused, item.name))
+    for found in alive:
+        if not fits(recipe, found, behind_front=behind_front):
             continue
-        if found.name == recipe.name or (await ready.answer(recipe, policy, found)).ready:
+        named = found.name == recipe.name
+        if named or (found.running and (await ready.answer(recipe, policy, found)).ready):
             return _live(recipe, found)
     return None
 
 
-async def stopped(engine: Engine, recipe: ContainerRecipe) -> Live | None:
+async def stopped(own: OwnContainers, recipe: ContainerRecipe) -> Live | None:
     """The last good container, if it ended while no daemon looked.
 
     It has the name; or one that stepped aside is there too, kept because that one had not proven itself yet.
     """
-    details = [await engine.container(item.id) for item in await ours(engine, recipe)]
-    aside = [item for item in details if item and names.has_stepped_aside(recipe, item)]
-    named = [item for item in details if item and item.name == recipe.name]
+    details = await own.details()
+    aside = [item for item in details if names.has_stepped_aside(recipe, item)]
+    named = [item for item in details if item.name == recipe.name]
     last = max(aside or named, key=lambda item: item.changed, default=None)
     return _live(recipe, last) if last else None
 

@@ -8,6 +8,7 @@ from watcher import labels
 from watcher.deploy import names
 from watcher.deploy.background import Background
 from watcher.deploy.model import ContainerRecipe, Published
+from watcher.deploy.owned import OwnContainers
 from watcher.deploy.spare import Spares
 from watcher.engine import Engine, EngineError
 from watcher.errors import UserError
@@ -22,9 +23,9 @@ def _behind_front(recipe: ContainerRecipe) -> Published:
 class Maker:
     """Creates containers that do not run yet."""
 
-    def __init__(self, engine: Engine, background: Background) -> None:
-        self._engine, self._background = engine, background
-        self.spares = Spares(engine)
+    def __init__(self, engine: Engine, own: OwnContainers, background: Background) -> None:
+        self._engine, self._own, self._background = engine, own, background
+        self.spares = Spares(engine, own)
 
     def make_spare(self, recipe: ContainerRecipe, image: str) -> None:
         """Begin to make the network of the next container behind the front ready."""
@@ -47,11 +48,11 @@ class Maker:
         publish = _behind_front(recipe) if behind_front else recipe.published
         name, container = names.candidate(recipe, revision), ""
         try:
-            await names.free(self._engine, recipe, name, needed)
+            await names.free(self._engine, self._own, recipe, name, needed)
             container = await self._create_joined(recipe, name, image, extra) if behind_front else ""
             if not container:
                 body = recipe.config(image, publish, extra)
-                container = await self._engine.create(name, body, platform=recipe.platform)
+                container = await self._own.create(name, body, platform=recipe.platform)
                 await recipe.created(container)
         except BaseException as error:
             if container:
@@ -71,7 +72,7 @@ class Maker:
             return ""
         try:
             body = recipe.config(image, {}, extra, joins=spare)
-            return await self._engine.create(name, body, platform=recipe.platform)
+            return await self._own.create(name, body, platform=recipe.platform, joins=spare)
         except EngineError:
             await self._background.discard(spare)
             return ""

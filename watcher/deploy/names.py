@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from watcher import labels
 from watcher.deploy.model import ContainerRecipe
+from watcher.deploy.owned import OwnContainers
 from watcher.engine import Container, Engine, EngineError
 from watcher.errors import EngineUnavailable
 from watcher.observe import short
@@ -14,10 +15,6 @@ from watcher.observe import short
 def candidate(recipe: ContainerRecipe, revision: str) -> str:
     """The name of a container until it is live."""
     return f"{recipe.name}.{short(revision)}"
-
-
-def _is_ours(recipe: ContainerRecipe, found: Container) -> bool:
-    return labels.is_app(found.labels, recipe.project, recipe.service)
 
 
 def _aside(recipe: ContainerRecipe) -> str:
@@ -29,35 +26,41 @@ def has_stepped_aside(recipe: ContainerRecipe, found: Container) -> bool:
     return found.name.startswith(_aside(recipe))
 
 
-def _whose(found: Container) -> str:
+def _whose(recipe: ContainerRecipe, found: Container) -> str:
     other = found.labels.get(labels.PROJECT)
     if other is None:
         return "a container that is not the watcher's"
+    if other == recipe.project or not labels.is_proven(found.labels, found.name, found.image):
+        return "a container that the watcher did not create (its image only handed the labels down)"
     return (
         f"the container of another watched project ({other}; is it a copy of this one? then give one of the "
         "two another container_name and image)"
     )
 
 
-async def _step_aside(engine: Engine, recipe: ContainerRecipe, container: str) -> None:
-    await engine.rename(container, f"{_aside(recipe)}{container[:12]}")
+async def _step_aside(own: OwnContainers, recipe: ContainerRecipe, container: str) -> None:
+    await own.rename(container, f"{_aside(recipe)}{container[:12]}")
 
 
-async def free(engine: Engine, recipe: ContainerRecipe, name: str, in_use: Collection[str]) -> None:
+async def free(
+    engine: Engine, own: OwnContainers, recipe: ContainerRecipe, name: str, in_use: Collection[str]
+) -> None:
     """Make the name of a candidate free of our own containers; somebody else's is left for `create` to name.
 
     What a killed daemon left behind is removed, what is `in_use` (ids) gets another name.
     """
     found = await engine.container(name)
-    if found is None or not _is_ours(recipe, found):
+    if found is None or not await own.owns(found.id):
         return
     if found.id in in_use:
-        await _step_aside(engine, recipe, found.id)
+        await _step_aside(own, recipe, found.id)
     else:
-        await engine.remove(found.id)  # a network that was held for it is found by its labels
+        await own.remove(found.id)
 
 
-async def take(engine: Engine, recipe: ContainerRecipe, live: str, tell: Callable[[str], None]) -> None:
+async def take(
+    engine: Engine, own: OwnContainers, recipe: ContainerRecipe, live: str, tell: Callable[[str], None]
+) -> None:
     """Give `live` the compose file's name; one of ours that has it steps aside.
 
     A container that serves under another name still serves: `tell` gets the reason, nothing is raised.
@@ -66,10 +69,10 @@ async def take(engine: Engine, recipe: ContainerRecipe, live: str, tell: Callabl
         holder = await engine.container(recipe.name)
         if holder and holder.id == live:
             return
-        if holder and not _is_ours(recipe, holder):
-            raise EngineError(f"{_whose(holder)} has that name")
+        if holder and not await own.owns(holder.id):
+            raise EngineError(f"{_whose(recipe, holder)} has that name")
         if holder:
-            await _step_aside(engine, recipe, holder.id)
-        await engine.rename(live, recipe.name)
+            await _step_aside(own, recipe, holder.id)
+        await own.rename(live, recipe.name)
     except (EngineError, EngineUnavailable) as error:
         tell(f"the live container could not be named {recipe.name}: {error}")

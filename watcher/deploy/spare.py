@@ -12,6 +12,7 @@ import secrets
 
 from watcher import labels
 from watcher.deploy.model import ContainerRecipe, Published
+from watcher.deploy.owned import OwnContainers
 from watcher.engine import Engine, EngineError
 from watcher.errors import EngineUnavailable
 
@@ -19,8 +20,8 @@ from watcher.errors import EngineUnavailable
 class Spares:
     """Keeps one spare network ahead. It is used once, and goes with the container that used it."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, own: OwnContainers) -> None:
+        self._engine, self._own = engine, own
         self._ready: tuple[str, str] | None = None  # (id, digest of the recipe that it was made by)
         self._making = asyncio.Lock()
         self._unfit: set[str] = set()  # images without a program that sleeps, by id
@@ -44,7 +45,7 @@ class Spares:
             body = recipe.sandbox(image, publish, labels.sandbox(recipe.project, recipe.service))
             container = ""
             try:
-                container = await self._engine.create(name, body, platform=recipe.platform)
+                container = await self._own.create(name, body, platform=recipe.platform)
                 await self._engine.start(container)
                 found = await self._engine.container(container)
             except (EngineError, EngineUnavailable) as error:
@@ -80,6 +81,6 @@ class Spares:
         if not container:
             return
         try:
-            await self._engine.remove(container)
+            await self._own.remove(container)
         except (EngineError, EngineUnavailable):
             return  # found by its labels later

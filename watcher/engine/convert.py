@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterable, Mapping
+import re
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from watcher.engine.port import CacheRecord, Container, Image, Printed, Usage, Volume
+
+_GENERATED = re.compile(r"[0-9a-f]{64}")  # what the engine names a volume that nobody named
 
 LONGEST_LINE = 65536  # bytes: a program may print for ever without ending a line
 
@@ -93,6 +96,22 @@ def _joined(raw: Mapping[str, Any]) -> str:
     return other if kind == "container" else ""
 
 
+def _anonymous_volumes(raw: Mapping[str, Any]) -> Iterator[str]:
+    """Volumes that the engine made for this container: named by itself, and by nothing in the configuration.
+
+    With `--volumes-from` another container's look the same, so then none is taken for its own.
+    """
+    host = raw.get("HostConfig") or {}
+    if host.get("VolumesFrom"):
+        return
+    chosen = {bind.partition(":")[0] for bind in host.get("Binds") or ()}
+    chosen |= {mount.get("Source") or "" for mount in host.get("Mounts") or ()}
+    for mount in raw.get("Mounts") or ():
+        name = mount.get("Name") or ""
+        if mount.get("Type") == "volume" and _GENERATED.fullmatch(name) and name not in chosen:
+            yield name
+
+
 def container(raw: Mapping[str, Any]) -> Container:
     """From GET /containers/{id}/json."""
     state, network = raw["State"], raw.get("NetworkSettings") or {}
@@ -118,6 +137,7 @@ def container(raw: Mapping[str, Any]) -> Container:
         },
         healthcheck=tuple((raw["Config"].get("Healthcheck") or {}).get("Test") or ()),
         joined=_joined(raw),
+        volumes=tuple(_anonymous_volumes(raw)),
         changed=max(
             seconds(raw.get("Created", 0)),
             seconds(state.get("StartedAt", 0)),

@@ -191,7 +191,7 @@ class DockerEngine:
 
     async def remove_image(self, ref: str) -> Removal:
         """See `Engine.remove_image`."""
-        return await self._removal(self._client.remove_image, ref, force=False)
+        return await self._removal(self._client.remove_image, ref)
 
     async def _removal(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Removal:
         try:
@@ -228,7 +228,7 @@ class DockerEngine:
         """See `Engine.tag`."""
         repository, _, tag = ref.rpartition(":")
         try:
-            await self._call(self._client.tag, image, repository, tag, force=True)
+            await self._call(self._client.tag, image, repository, tag)
         except docker.errors.NotFound as error:
             raise EngineError(f"image {image} is gone", 404) from error
 
@@ -242,14 +242,17 @@ class DockerEngine:
 
     async def container(self, ref: str) -> Container | None:
         """See `Engine.container`."""
-        try:
-            found = convert.container(await self._call(self._client.inspect_container, ref))
-        except docker.errors.NotFound:
-            return None
-        if not found.joined:
+        found = await self._inspect(ref)
+        if found is None or not found.joined:
             return found
         holder = await self.container(found.joined)
         return replace(found, ports=holder.ports, addresses=holder.addresses) if holder else found
+
+    async def _inspect(self, ref: str) -> Container | None:
+        try:
+            return convert.container(await self._call(self._client.inspect_container, ref))
+        except docker.errors.NotFound:
+            return None
 
     async def create(self, name: str, config: Mapping[str, Any], *, platform: str | None = None) -> str:
         """See `Engine.create`."""
@@ -271,9 +274,21 @@ class DockerEngine:
         with contextlib.suppress(docker.errors.NotFound):
             await self._call(self._client.stop, container, timeout=max(0, round(timeout)))
 
-    async def remove(self, container: str, *, force: bool = True) -> Removal:
-        """See `Engine.remove`."""
-        return await self._removal(self._client.remove_container, container, v=True, force=force)
+    async def remove(self, container: str) -> Removal:
+        """See `Engine.remove`.
+
+        The engine's own `v=true` is not used: volumes are removed one by one, by name, and the engine
+        refuses each that anything still uses.
+        """
+        found = await self._inspect(container)
+        if found is None:
+            return Removal.GONE
+        removal = await self._removal(self._client.remove_container, found.id)
+        if removal is Removal.REMOVED:
+            for volume in found.volumes:
+                with contextlib.suppress(EngineError):
+                    await self._removal(self._client.remove_volume, volume)
+        return removal
 
     async def rename(self, container: str, name: str) -> None:
         """See `Engine.rename`."""
@@ -290,7 +305,7 @@ class DockerEngine:
     async def disconnect(self, container: str, network: str) -> None:
         """See `Engine.disconnect`."""
         with contextlib.suppress(docker.errors.NotFound, EngineError):
-            await self._call(self._client.disconnect_container_from_network, container, network, force=True)
+            await self._call(self._client.disconnect_container_from_network, container, network)
 
     async def logs(self, container: str, *, tail: int) -> tuple[str, ...]:
         """See `Engine.logs`."""

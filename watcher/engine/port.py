@@ -93,11 +93,17 @@ class Container:
     healthcheck: tuple[str, ...] = ()
     changed: float = 0.0
     joined: str = ""  # id of the container whose network it shares; ports and addresses are that one's
+    volumes: tuple[str, ...] = ()  # names of its anonymous volumes; not in lists
 
     @property
     def running(self) -> bool:
         """Whether the container's process runs."""
         return self.state == "running"
+
+    @property
+    def paused(self) -> bool:
+        """Whether its process is there, frozen by `docker pause`."""
+        return self.state == "paused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +219,11 @@ class Engine(Protocol):
         """Ask it to stop and kill it `timeout` seconds later; fine when it is gone."""
         ...
 
-    async def remove(self, container: str, *, force: bool = True) -> Removal:
-        """Remove a container and its anonymous volumes; with `force` it is killed if it runs."""
+    async def remove(self, container: str) -> Removal:
+        """Remove a container that does not run, never with force; one that runs is in use.
+
+        Its anonymous volumes go with it, unless another container uses them or the engine refuses.
+        """
         ...
 
     async def rename(self, container: str, name: str) -> None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from watcher import labels, regex
 from watcher.build import Recipe, full_reference
 from watcher.engine import CacheRecord, Container, Image
-from watcher.observe import PrunedItem
+from watcher.observe import PrunedItem, short
 from watcher.settings import PruneSettings
 
 _REVISION_TAG = regex.compile(r"rev-([0-9a-f]{12})")
@@ -89,9 +89,24 @@ class Scope:
             return f"{tag} is what compose starts"
         return "the newest builder image" if written == self.builder else None
 
-    def owns(self, tag: str) -> bool:
-        """Whether the daemon itself sets this tag."""
-        return self.moving(tag) is not None or self.revision(tag) is not None
+    def names_builder(self, tag: str, image: str) -> bool:
+        """Whether this is the name of its own that an exported compile stage with this id has."""
+        return full_reference(tag) == f"{self.builder}-{short(image)}"
+
+    def owns(self, tag: str, image: str) -> bool:
+        """Whether the daemon itself gives this tag to the image with this id."""
+        return self.moving(tag) is not None or self.proves(tag, image)
+
+    def proves(self, tag: str, image: str) -> bool:
+        """Whether only the daemon gives the image with this id this tag: names are not inherited, labels are.
+
+        The compose file's own tag proves nothing: `docker compose build` and others set it too.
+        """
+        return (
+            self.revision(tag) is not None
+            or full_reference(tag) == self.builder
+            or self.names_builder(tag, image)
+        )
 
     def holds(self, reference: str) -> bool:
         """Whether a reference, without digest, is of this service's repository."""
@@ -183,12 +198,18 @@ class Needed:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What is there. Images of this service carry `tagged`; sizes are those of `Engine.images`."""
+    """What is there. Images of this service carry `tagged`; sizes are those of `Engine.images`.
+
+    `own` are the ids of the containers that are proven to be the watcher's, and `known` of the images that
+    were, at some time in this process.
+    """
 
     scope: Scope
     images: tuple[Image, ...]
     containers: tuple[Container, ...]
     needed: Needed = Needed()
+    own: frozenset[str] = frozenset()
+    known: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from watcher import labels, words
 from watcher.engine import Container, Engine, EngineError, EngineInfo, Image, Removal, Usage
 from watcher.observe import Notice, Observer, Pruned
+from watcher.ownership import proven_containers
 from watcher.prune.disk import free_space
 from watcher.prune.model import Cause, Disk, Inventory, Kind, Needed, Policy, Scope, Unseen, Verdict
 from watcher.prune.select import select_stale
@@ -60,10 +61,12 @@ class Pruner:
         scope: Scope,
         policy: Policy,
         needed: Callable[[], Needed] = Needed,
+        known: set[str] | None = None,
         space: Callable[[EngineInfo], Disk | Unseen] = free_space,
     ) -> None:
         self._engine, self._observer = engine, observer
         self._scope, self._policy, self._needed, self._space = scope, policy, needed, space
+        self._known = set() if known is None else known  # ids of images that were proven to be ours
         self._low = False
         self._info: EngineInfo | None = None
 
@@ -95,14 +98,30 @@ class Pruner:
 
     async def inventory(self) -> Inventory:
         """What is there, with what a list does not say of the objects of this service."""
-        containers = [await self._container(item) for item in await self._engine.containers()]
+        listed = await self._engine.containers()
+        own = frozenset(item.id for item in proven_containers(listed))
+        containers = [await self._container(item) for item in listed]
         images = [await self._image(item) for item in await self._engine.images()]
+        there = tuple(item for item in images if item)
+        self._remember(there)
         return Inventory(
             self._scope,
-            tuple(item for item in images if item),
+            there,
             tuple(item for item in containers if item),
             self._needed(),
+            own,
+            frozenset(self._known),
         )
+
+    def _remember(self, images: Iterable[Image]) -> None:
+        """Know the images that are ours by name, also when they lose it: a rebuild takes a revision's tag."""
+        self._known &= {image.id for image in images}
+        self._known |= {
+            image.id
+            for image in images
+            if self._scope.carried_by(image.labels)
+            and any(self._scope.proves(tag, image.id) for tag in image.tags)
+        }
 
     async def _container(self, listed: Container) -> Container | None:
         if not labels.is_app(listed.labels, self._scope.project, self._scope.service):
@@ -162,7 +181,7 @@ class Pruner:
             return verdict.kept(Cause.NEEDED, "the daemon needs it")
         try:
             if verdict.kind is Kind.CONTAINER:
-                return _said(verdict, await self._engine.remove(verdict.id, force=False))
+                return _said(verdict, await self._engine.remove(verdict.id))
             return await self._remove_image(verdict)
         except EngineError as error:
             return verdict.kept(Cause.REFUSED, f"the engine refused: {error}")

@@ -65,6 +65,9 @@ def _container(item: Container, inventory: Inventory, policy: Policy, now: float
     )
     if item.id in inventory.needed.ids:
         return stale.kept(Cause.NEEDED, "the daemon needs it")
+    if item.id not in inventory.own:
+        text = "somebody else created it: it has the watcher's labels from its image, or from a copy"
+        return stale.kept(Cause.FOREIGN, text)
     if item.state not in _STOPPED:
         return stale.kept(Cause.IN_USE, f"it is {item.state}")
     if item.name == scope.container:
@@ -82,7 +85,7 @@ class _Judge:
     def __init__(
         self, inventory: Inventory, policy: Policy, now: float, users: Mapping[str, Sequence[Container]]
     ) -> None:
-        self._scope, self._needed = inventory.scope, inventory.needed
+        self._scope, self._needed, self._known = inventory.scope, inventory.needed, inventory.known
         self._policy, self._now, self._users = policy, now, users
         own = [image for image in inventory.images if self._own(image) and not self._stranger(image)]
         own.sort(key=lambda image: (_touched(image), image.id), reverse=True)
@@ -142,7 +145,14 @@ class _Judge:
             return self._others(image)
         if found.get(labels.KIND) not in _IMAGE_KINDS or labels.REVISION in found or image.parent:
             return "made by somebody else from an image or a container of this service"
-        if foreign := next((tag for tag in image.tags if not scope.owns(tag)), None):
+        if not image.tags and image.id not in self._known:
+            if self._dangling_builder(image) and self._policy.all_projects:
+                return None
+            return (
+                "untagged, and its labels may come from the image it was built from: nothing shows that the "
+                "watcher built it; `docker image prune` removes it"
+            )
+        if foreign := next((tag for tag in image.tags if not scope.owns(tag, image.id)), None):
             return f"tagged {foreign} by somebody else"
         # The containerd store gives every tagged image a name by digest in the tag's own repository; a name
         # by digest anywhere else was pushed or pulled, and such an image is not dangling.

@@ -197,7 +197,7 @@ async def test_a_live_one_that_somebody_removed_is_told(world: World) -> None:
     daemon = await world.begin()
     container = await world.good("one")
     await world.settle()
-    await world.engine.remove(container)
+    await world.engine.remove_by_force(container)
     await asyncio.sleep(0.1)
     assert outcomes(daemon) == ["lost one"]
     await world.hold()
@@ -274,7 +274,9 @@ async def test_a_name_that_a_stranger_has_is_left_to_it_and_the_service_goes_liv
 
 async def test_another_watched_project_that_has_the_name_is_named(world: World) -> None:
     daemon = await world.begin()
-    await world.stranger(NAME, Labels=labels.app("clone-0123456789", "web", "c" * 64))
+    image = world.image()
+    theirs = labels.app("clone-0123456789", "web", "c" * 64) | labels.proof(image)
+    await world.stranger(NAME, Image=image, Labels=theirs)
     await world.good("one")
     assert await world.serving() == "one"
     assert outcomes(daemon) == [

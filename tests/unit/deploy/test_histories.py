@@ -123,7 +123,7 @@ class Histories(RuleBasedStateMachine):
                 await self.world.engine.stop(current.id, 0)
                 await self.world.engine.start(current.id)
             elif how == "remove":
-                await self.world.engine.remove(current.id)
+                await self.world.engine.remove_by_force(current.id)
             else:
                 await self.world.engine.rename(current.id, f"theirs-{next(self.numbers)}")
 
@@ -134,7 +134,7 @@ class Histories(RuleBasedStateMachine):
         async def meddle() -> None:
             for holder in await self.world.holders():
                 if how == "remove":
-                    await self.world.engine.remove(holder.id)
+                    await self.world.engine.remove_by_force(holder.id)
                 elif holder.running:
                     self.world.engine.end(holder.id, 137)
 

@@ -151,7 +151,7 @@ async def test_a_live_one_that_somebody_removed_takes_its_network_along(world: W
     live = await world.good("two")
     await world.settle()
     network = await joined(world, live)
-    await world.engine.remove(live)
+    await world.engine.remove_by_force(live)
     await world.settle()
     assert network not in {item.id for item in await world.holders()}
 

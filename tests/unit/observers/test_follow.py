@@ -42,8 +42,8 @@ class World:
     async def container(self, *lines: str) -> str:
         image = self.engine.add_image()
         self.engine.programs[image] = Program(None, lines)
-        body = {"Image": image, "Labels": labels.app(PROJECT, SERVICE, "r")}
-        return await self.engine.create(f"box-{image[-4:]}", body)
+        body = {"Image": image, "Labels": labels.app(PROJECT, SERVICE, "r") | labels.proof(image)}
+        return await self.engine.create(f"box-{image[7:19]}", body)
 
     def lines(self) -> list[str]:
         return [line.text for line in self.board.lines.tail(1000, service=SERVICE, source="container")]
@@ -67,7 +67,7 @@ async def test_lines_go_on_across_a_replacement(world: World) -> None:
     await until(lambda: "new is up" in world.lines())
     world.engine.print(old, "old says goodbye")
     await until(lambda: "old says goodbye" in world.lines())
-    await world.engine.remove(old)
+    await world.engine.remove_by_force(old)
     world.engine.print(new, "new goes on")
     await until(lambda: world.lines() == ["old is up", "new is up", "old says goodbye", "new goes on"])
     told = world.board.lines.tail(4)
@@ -115,6 +115,18 @@ async def test_other_projects_and_containers_without_a_service_are_left_alone(wo
     await until(lambda: world.lines() == ["mine"])
 
 
+async def test_a_container_that_somebody_runs_from_our_image_is_not_followed(world: World) -> None:
+    """It inherits the labels: what it prints is not what the service prints."""
+    ours = await world.container("ours")
+    image = world.engine.commit(ours)
+    world.engine.programs[image] = Program(None, ("theirs",))
+    theirs = await world.engine.create("theirs", {"Image": image})
+    await world.engine.start(theirs)
+    await world.follower.look()
+    await world.engine.start(ours)
+    await until(lambda: world.lines() == ["ours"])
+
+
 class Flood(FakeEngine):
     """An engine with one container that prints for ever, `size` lines at a time.
 
@@ -138,7 +150,7 @@ class Flood(FakeEngine):
 
 
 def started(container: str) -> EngineEvent:
-    return EngineEvent("start", container, {labels.SERVICE: SERVICE})
+    return EngineEvent("start", container, {labels.SERVICE: SERVICE, "image": "i", **labels.proof("i")})
 
 
 async def test_of_a_container_that_prints_without_measure_lines_are_left_out(

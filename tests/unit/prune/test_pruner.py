@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.fake_engine import FakeEngine
-from tests.unit.prune.worlds import APP, BUILDER, FINAL, NOW, OLD, SCOPE, STAGE, rev
+from tests.unit.prune.worlds import BUILDER, FINAL, NOW, OLD, SCOPE, STAGE, proven, rev
 from watcher.engine import CacheRecord, EngineError, EngineInfo, Image, Removal, Usage
 from watcher.errors import EngineUnavailable
-from watcher.observe import Event, Notice, Pruned
+from watcher.observe import Event, Notice, Pruned, short
 from watcher.prune import Disk, Kind, Needed, Policy, Pruner, Unseen, given_back
 
 
@@ -70,9 +70,12 @@ def pruner(
     *,
     policy: Policy | None = None,
     needed: Callable[[], Needed] = Needed,
+    known: set[str] | None = None,
     space: Callable[[EngineInfo], Disk | Unseen] = lambda _: Unseen("a test"),
 ) -> Pruner:
-    return Pruner(engine, heard, scope=SCOPE, policy=policy or Policy(), needed=needed, space=space)
+    return Pruner(
+        engine, heard, scope=SCOPE, policy=policy or Policy(), needed=needed, known=known, space=space
+    )
 
 
 def add_finals(engine: FakeEngine, count: int, size: int = 20) -> list[str]:
@@ -86,13 +89,15 @@ def add_finals(engine: FakeEngine, count: int, size: int = 20) -> list[str]:
     return ids
 
 
-def add_builders(engine: FakeEngine, count: int) -> list[str]:
-    """Exported builder images, oldest first; the newest has the tag."""
+def add_builders(engine: FakeEngine, count: int, *, named: bool = True) -> list[str]:
+    """Exported builder images, oldest first; the newest has the tag, the others names of their own."""
     ids = [
         engine.add_image(labels=BUILDER, layers={"go": 50, f"work {number}": 9}, created=OLD + number)
         for number in range(count)
     ]
     engine.clock = lambda: OLD
+    for image in ids[:-1] if named else ():
+        engine.add_tag(image, f"web-dev:builder-{short(image)}")
     engine.add_tag(ids[-1], "web-dev:builder")
     engine.clock = lambda: NOW
     return ids
@@ -199,14 +204,14 @@ async def test_a_tag_that_somebody_adds_meanwhile_keeps_the_image(engine: Engine
 async def test_an_untagged_image_that_somebody_tags_meanwhile_keeps_its_tag(
     engine: Engine, heard: Heard
 ) -> None:
-    builders = add_builders(engine, 2)
+    builders = add_builders(engine, 2, named=False)
 
     def tag_late(ref: str) -> None:
         if engine.looks > len(builders):
             engine.add_tag(builders[0], "bob/debug:1")
 
     engine.before_look = tag_late
-    await pruner(engine, heard).prune()
+    await pruner(engine, heard, known={builders[0]}).prune()
     found = await engine.image(builders[0])
     assert found
     assert found.tags == ("bob/debug:1",)
@@ -257,7 +262,7 @@ async def test_an_image_that_vanishes_meanwhile_was_gone_already(engine: Engine,
 async def test_a_leftover_container_goes_and_then_its_image(engine: Engine, heard: Heard) -> None:
     finals = add_finals(engine, 4)
     engine.clock = lambda: OLD
-    gone = await engine.create("web-box.0123", {"Image": finals[0], "Labels": APP})
+    gone = await engine.create("web-box.0123", {"Image": finals[0], "Labels": proven(finals[0])})
     engine.clock = lambda: NOW
     await pruner(engine, heard).prune()
     assert engine.removed == [gone, rev(0)]
@@ -267,7 +272,7 @@ async def test_a_leftover_container_goes_and_then_its_image(engine: Engine, hear
 async def test_a_container_that_is_started_meanwhile_is_not_killed(engine: Engine, heard: Heard) -> None:
     (image,) = add_finals(engine, 1)
     engine.clock = lambda: OLD
-    box = await engine.create("web-box.0123", {"Image": image, "Labels": APP})
+    box = await engine.create("web-box.0123", {"Image": image, "Labels": proven(image)})
     engine.clock = lambda: NOW
     started = False
 
@@ -290,7 +295,7 @@ async def test_a_container_that_ended_a_moment_ago_stays_though_created_long_ago
 ) -> None:
     (image,) = add_finals(engine, 1)
     engine.clock = lambda: OLD
-    box = await engine.create("web-box.0123", {"Image": image, "Labels": APP})
+    box = await engine.create("web-box.0123", {"Image": image, "Labels": proven(image)})
     await engine.start(box)
     engine.clock = lambda: NOW
     await engine.stop(box, 0)
@@ -429,3 +434,69 @@ def test_given_back_is_what_neither_image_nor_cache_holds(
     before: Usage, after: Usage, bound: int, expected: tuple[int, int]
 ) -> None:
     assert given_back(before, after, bound) == expected
+
+
+# What is ours.
+
+
+async def test_an_image_whose_name_a_rebuild_took_is_remembered_and_goes(
+    engine: Engine, heard: Heard
+) -> None:
+    engine.clock = lambda: OLD
+    old = engine.add_image(tags=[rev(1)], labels=FINAL, created=OLD)
+    found = pruner(engine, heard)
+    await found.prune()
+    engine.add_image(tags=[rev(1)], labels=FINAL, created=OLD + 1)  # the same revision, built again
+    engine.clock = lambda: NOW
+    assert old in await left(engine)
+    await found.prune()
+    assert old not in await left(engine)
+
+
+async def test_an_untagged_image_with_inherited_labels_stays(engine: Engine, heard: Heard) -> None:
+    """As `docker build` leaves it, of a Dockerfile that begins with `FROM web-dev`."""
+    child = engine.add_image(labels=FINAL, created=OLD)
+    compile_stage = engine.add_image(labels=BUILDER, created=OLD)
+    add_finals(engine, 1)
+    add_builders(engine, 1)
+    report = await pruner(engine, heard).prune()
+    assert {child, compile_stage} <= await left(engine)
+    said = {verdict.id: verdict.reason for verdict in report.verdicts}
+    assert "nothing shows that the watcher built it" in said[child]
+    await pruner(engine, Heard(), policy=Policy(all_projects=True)).prune()
+    assert child in await left(engine)
+    assert compile_stage not in await left(engine), "the article's rule was asked for"
+
+
+async def test_a_name_of_a_builder_image_on_another_image_proves_nothing(
+    engine: Engine, heard: Heard
+) -> None:
+    child = engine.add_image(tags=["web-dev:builder-0123456789ab"], labels=BUILDER, created=OLD)
+    engine.clock = lambda: NOW
+    report = await pruner(engine, heard, policy=Policy(grace=0.0)).prune()
+    (verdict,) = report.verdicts
+    assert verdict.id == child
+    assert verdict.reason == "tagged web-dev:builder-0123456789ab by somebody else"
+
+
+async def test_a_stopped_container_of_a_commit_of_ours_stays(engine: Engine, heard: Heard) -> None:
+    finals = add_finals(engine, 2)
+    ours = await engine.create("web-box.0123", {"Image": finals[0], "Labels": proven(finals[0])})
+    image = engine.commit(ours, "bob/x:1")
+    theirs = await engine.create("web-box.theirs", {"Image": image})
+    engine.clock = lambda: NOW + 1000
+    await pruner(engine, heard).prune()
+    assert {item.id for item in await engine.containers()} == {theirs}
+
+
+async def test_a_copy_of_our_container_with_all_its_labels_stays(engine: Engine, heard: Heard) -> None:
+    """As tools make it that create a container again from what `docker inspect` says."""
+    (image,) = add_finals(engine, 1)
+    found = proven(image)
+    ours = await engine.create("web-box.0123", {"Image": image, "Labels": found})
+    engine.clock = lambda: NOW + 5
+    copy = await engine.create("web-box.copy", {"Image": image, "Labels": found})
+    engine.clock = lambda: NOW + 1000
+    await pruner(engine, heard).prune()
+    assert {item.id for item in await engine.containers()} == {copy}
+    assert ours in engine.removed

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from watcher import labels
 from watcher.engine import Container, Image
+from watcher.ownership import proven_containers
 from watcher.prune import Inventory, Kind, Needed, Policy, Scope, Verdict
 
 SCOPE = Scope(
@@ -24,7 +25,7 @@ NOTHING = Needed()
 STAGE = {"stage": "builder"}
 FINAL = labels.image(SCOPE.project, SCOPE.service, labels.FINAL)
 BUILDER = labels.image(SCOPE.project, SCOPE.service, labels.BUILDER) | STAGE
-APP = labels.app(SCOPE.project, SCOPE.service, "f" * 64)
+APP = labels.app(SCOPE.project, SCOPE.service, "f" * 64)  # as inherited: without a proof
 
 
 def rev(number: int) -> str:
@@ -49,12 +50,25 @@ def box(
 ) -> Container:
     """A container of `image`; of ours with a candidate's name unless told otherwise."""
     given = name or (f"web-box.{number:012x}" if own else f"other-{number}")
-    return Container(f"{number:064x}", given, image.id, APP if own else {}, state, changed=OLD)
+    found = proven(image.id) if own else {}
+    return Container(f"{number:064x}", given, image.id, found, state, changed=OLD)
 
 
-def world(*images: Image, containers: tuple[Container, ...] = (), needed: Needed = NOTHING) -> Inventory:
-    """An inventory of these."""
-    return Inventory(SCOPE, images, containers, needed)
+def proven(image: str) -> dict[str, str]:
+    """Labels of a container of ours that was created from the image with this id."""
+    return APP | labels.proof(image)
+
+
+def world(
+    *images: Image,
+    containers: tuple[Container, ...] = (),
+    needed: Needed = NOTHING,
+    known: frozenset[str] | None = None,
+) -> Inventory:
+    """An inventory of these; all images have been seen under names of ours, unless `known` are given."""
+    own = frozenset(item.id for item in proven_containers(containers))
+    seen = frozenset(image.id for image in images) if known is None else known
+    return Inventory(SCOPE, images, containers, needed, own, seen)
 
 
 def executed(inventory: Inventory, verdicts: tuple[Verdict, ...]) -> Inventory:
@@ -129,8 +143,8 @@ def inventories(draw: st.DrawFn) -> Inventory:
         Container(
             f"{number:064x}",
             draw(st.sampled_from(("web-box", "web-box.0a", "web-box.old-1", "renamed", "web-boxer"))),
-            draw(st.sampled_from(ids)),
-            draw(st.sampled_from((APP, APP, FINAL, {}))),
+            user := draw(st.sampled_from(ids)),
+            draw(st.sampled_from((proven(user), proven(user), proven("sha256:committed"), APP, FINAL, {}))),
             draw(st.sampled_from(_STATES)),
             changed=draw(_TIMES),
         )
@@ -143,4 +157,5 @@ def inventories(draw: st.DrawFn) -> Inventory:
         draw(st.frozensets(st.sampled_from([f"{n:012x}".ljust(64, "0") for n in (0xA, 0xB)]))),
         draw(some),
     )
-    return Inventory(SCOPE, images, containers, needed)
+    known = draw(st.just(frozenset(ids)) | st.frozensets(st.sampled_from(ids)))
+    return world(*images, containers=containers, needed=needed, known=known)

@@ -1,0 +1,29 @@
+"""Which containers and images are proven to be the watcher's own. Pure; the reasons are in `labels.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from watcher import labels
+from watcher.engine import Container
+
+
+def proven_containers(found: Iterable[Container], known: Iterable[str] = ()) -> list[Container]:
+    """Those of listed containers that prove to be the watcher's, or are `known` (ids) to be.
+
+    Of several with the same `CREATION` the first is the one that was created here, the others are copies
+    with all of its labels. When that cannot be told, none is ours.
+    """
+    known = frozenset(known)
+    claims = [
+        item for item in found if item.id in known or labels.is_proven(item.labels, item.name, item.image)
+    ]
+    same: dict[str, list[Container]] = {}
+    for item in claims:
+        same.setdefault(item.labels.get(labels.CREATION, item.id), []).append(item)
+
+    def is_first(item: Container) -> bool:
+        others = same[item.labels.get(labels.CREATION, item.id)]
+        return all(other is item or item.changed < other.changed for other in others)
+
+    return [item for item in claims if item.id in known or is_first(item)]
