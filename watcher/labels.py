@@ -14,10 +14,11 @@ image. So a label says what an object claims to be, and is no proof:
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+
+from watcher import regex
 
 PROJECT = "watcher.project"  # project id
 SERVICE = "watcher.service"  # service of the compose file
@@ -30,7 +31,7 @@ CREATION = "watcher.creation"  # on containers only: a number used once
 FINAL, BUILDER, APP = "final", "builder", "app"
 SANDBOX = "sandbox"  # kind of a container that only holds a network
 SANDBOX_NAME = "watcher-net-"  # what its name begins with
-_OLD_SANDBOX = re.compile(rf"{SANDBOX_NAME}[0-9a-f]{{12}}")
+_OLD_SANDBOX = regex.compile(rf"{SANDBOX_NAME}[0-9a-f]{{12}}")
 
 
 def project_id(root: Path) -> str:

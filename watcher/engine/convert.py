@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from watcher import regex
 from watcher.engine.port import CacheRecord, Container, Image, Printed, Usage, Volume
 
-_GENERATED = re.compile(r"[0-9a-f]{64}")  # what the engine names a volume that nobody named
+_GENERATED = regex.compile(r"[0-9a-f]{64}")  # what the engine names a volume that nobody named
 
 LONGEST_LINE = 65536  # bytes: a program may print for ever without ending a line
 
