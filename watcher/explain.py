@@ -99,9 +99,8 @@ async def _one(recipe: Recipe, snapshot: Snapshot, bases: Bases | None, unknown:
             found[name] = base
             if base.problem:
                 unknown.append(f"{name}: its usual configuration is assumed, nobody knows it: {base.problem}")
-        plan = accelerated(
-            recipe, text, snapshot, {name: base.config for name, base in found.items()}, platforms
-        )
+        configs = {name: base.config for name, base in found.items()}
+        plan = await asyncio.to_thread(accelerated, recipe, text, snapshot, configs, platforms)
         plan = pinned(recipe, plan, found, platforms)
         advice = dockerfiles.lint(
             text, build_args=args, target=target, platforms=platforms, dockerignore=ignore

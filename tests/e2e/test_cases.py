@@ -53,3 +53,12 @@ def test_a_test_in_a_dockerfile_fails_the_build_whatever_it_reads(open_case: Ope
     assert "go test" in str(failed)
     case.replace("charts/values.yaml", "9999", "8080")
     case.wait_live()
+
+
+def test_a_file_that_only_c_includes_is_in_the_program_at_once(open_case: Open) -> None:
+    case = open_case("cgo-includes")
+    case.wait_live()
+    assert "answer=2005" in case.get()
+    case.replace("entries.tbl", "2000", "3000")
+    case.wait_live()
+    assert "answer=3005" in case.get()

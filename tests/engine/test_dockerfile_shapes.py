@@ -26,9 +26,9 @@ from watcher.dockerfile import (
     Accelerated,
     ImageConfig,
     Level,
+    TreeInputs,
     accelerate,
     base_images,
-    c_files,
     keeping,
     parse,
 )
@@ -79,7 +79,7 @@ class Workshop:
         self.images: list[str] = []
 
     def accelerated(self, level: Level, *, without_network: bool = False) -> Accelerated:
-        digest = sha256(repr(sorted((path, self.tree[path]) for path in c_files(self.tree))).encode())
+        digests = {path: sha256(content).digest() for path, content in self.tree.items()}
         return accelerate(
             self.text,
             level=level,
@@ -89,7 +89,7 @@ class Workshop:
             bases={name: self.config(name) for name in base_images(parse(self.text), {}, None, AMD64)},
             cache_scope=SCOPE,
             compile_without_network=without_network,
-            c_inputs=digest.hexdigest(),
+            inputs=TreeInputs(digests, self.tree.get),
         )
 
     def config(self, name: str) -> ImageConfig:
@@ -214,6 +214,33 @@ async def test_a_header_outside_its_package_is_seen_by_exact(workshop: Workshop)
         assert workshop.says() == number
     plain = await workshop.build(workshop.text)
     assert sha256(fast).hexdigest() == sha256(plain).hexdigest()
+
+
+async def test_what_a_header_includes_is_seen_by_exact_whatever_its_name(workshop: Workshop):
+    workshop.text = (SHAPES / "c.Dockerfile").read_text()
+    for number in ("43", "44"):
+        header = b'enum { NUMBER =\n#include "number.tbl"\n};\n'
+        workshop.tree = tree_of("c") | {"include/number.h": header, "include/number.tbl": number.encode()}
+        await workshop.build(workshop.accelerated(Level.EXACT).text)
+        assert workshop.says() == number
+
+
+async def test_what_go_assembly_includes_is_seen_by_exact(workshop: Workshop):
+    workshop.text = (
+        "FROM golang:alpine AS builder\nWORKDIR /src\nCOPY . .\n"
+        "RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -o /out/app .\n"
+        'FROM alpine\nCOPY --from=builder /out/app /out/app\nCMD ["/out/app"]\n'
+    )
+    for number in ("45", "46"):
+        workshop.tree = {
+            "go.mod": b"module example.test/assembly\n\ngo 1.21\n",
+            "main.go": b"package main\n\nfunc number() int64\n\nfunc main() { println(number()) }\n",
+            "n_amd64.s": b'#include "textflag.h"\n#include "number.inc"\n'
+            b"TEXT \xc2\xb7number(SB), NOSPLIT, $0-8\n\tMOVQ $NUMBER, ret+0(FP)\n\tRET\n",
+            "number.inc": f"#define NUMBER {number}\n".encode(),
+        }
+        await workshop.build(workshop.accelerated(Level.EXACT).text)
+        assert workshop.says() == number
 
 
 async def test_after_the_first_build_only_what_changed_is_compiled(workshop: Workshop):

@@ -13,12 +13,14 @@ from watcher.build.attempts import Way
 from watcher.build.bases import PATIENCE, BaseImage, Bases
 from watcher.build.link import BuildkitLink
 from watcher.build.recipe import Recipe
+from watcher.buildkit import ContextChanged
 from watcher.diagnose import base_failure
-from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, Level, Platforms
+from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, Level, Platforms, TreeInputs
 from watcher.errors import UserError
 from watcher.observe import InternalError, Notice, Observer
 from watcher.tree import Snapshot
 
+_LARGEST = 16 << 20  # bytes of a file that is looked through for what leads to C
 # What says which modules a build needs, wherever it lies.
 _MODULE_FILES = ("go.mod", "go.sum", "go.work", "go.work.sum", "vendor/modules.txt")
 
@@ -42,6 +44,7 @@ class Texts:
     def __init__(self, service: str, *, bases: Bases, link: BuildkitLink, observer: Observer) -> None:
         self._service, self._bases, self._link, self._observer = service, bases, link, observer
         self._told: set[str] = set()
+        self._known: dict[tuple[str, bytes], bool] = {}  # of contents, for `tree_inputs`
 
     async def make(
         self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way, *, pins: bool = True
@@ -69,8 +72,16 @@ class Texts:
         found = dict(zip(wanted, bases, strict=True))
         configs = {name: base.config for name, base in found.items()}
         networks = way is Way.OFFLINE and await self._link.knows_networks()
-        plan = accelerated(
-            recipe, text, snapshot, configs, platforms, way=way, engine_knows_networks=networks
+        plan = await asyncio.to_thread(
+            accelerated,
+            recipe,
+            text,
+            snapshot,
+            configs,
+            platforms,
+            way=way,
+            engine_knows_networks=networks,
+            known=self._known,
         )
         if pins:
             plan = pinned(recipe, plan, found, platforms)
@@ -117,8 +128,12 @@ def accelerated(
     *,
     way: Way = Way.ACCELERATED,
     engine_knows_networks: bool = False,
+    known: dict[tuple[str, bytes], bool] | None = None,
 ) -> Accelerated:
-    """The Dockerfile `text` as this way builds it; raises DockerfileError."""
+    """The Dockerfile `text` as this way builds it; raises DockerfileError. May read files: for a thread.
+
+    `known` is for `tree_inputs`.
+    """
     return dockerfiles.accelerate(
         text,
         level=Level.OFF if way is Way.PLAIN else recipe.level,
@@ -130,7 +145,7 @@ def accelerated(
         compile_without_network=way is Way.OFFLINE,
         mount_modules=way is not Way.OWN_MODULES,
         engine_knows_networks=engine_knows_networks,
-        c_inputs=c_inputs(snapshot),
+        inputs=tree_inputs(snapshot, known),
     )
 
 
@@ -175,11 +190,23 @@ def written(recipe: Recipe, snapshot: Snapshot) -> str | None:
     return None if data is None else data.decode("utf-8", "surrogateescape")
 
 
-def c_inputs(snapshot: Snapshot) -> str:
-    """A digest over the paths and contents of all files that cgo may read; "" when there are none."""
-    files = snapshot.files
-    found = [(path, files[path].digest) for path in dockerfiles.c_files(files)]
-    return _digest(found) if found else ""
+def tree_inputs(snapshot: Snapshot, known: dict[tuple[str, bytes], bool] | None = None) -> TreeInputs:
+    """The tree's files as far as C may open them. `known`: what was found out before, and is from now on."""
+    files = {path: entry.digest for path, entry in snapshot.files.items() if not entry.is_dir}
+
+    def read(path: str) -> bytes | None:
+        entry = snapshot.files[path]
+        if entry.is_link and not path.endswith(".go"):
+            return b""  # what it leads to is a file of its own, if it is in the tree at all
+        if entry.is_link or entry.size > _LARGEST:
+            return None
+        try:
+            with snapshot.open(path) as file:
+                return file.read()
+        except (OSError, ContextChanged):  # changed since: the build will be superseded
+            return None
+
+    return TreeInputs(files, read, known)
 
 
 def modules(snapshot: Snapshot, text: str) -> str:

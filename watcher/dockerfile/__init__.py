@@ -9,8 +9,8 @@
 
 from watcher.dockerfile.accelerate import Accelerated, Level, OwnCache, accelerate, own_caches
 from watcher.dockerfile.builder import base_of, builder_stage
-from watcher.dockerfile.caches import c_files
 from watcher.dockerfile.diff import diff
+from watcher.dockerfile.inputs import TreeInputs
 from watcher.dockerfile.lint import lint
 from watcher.dockerfile.model import Dockerfile, DockerfileError, Instruction, Stage
 from watcher.dockerfile.notes import LineChange, LineNote
@@ -35,11 +35,11 @@ __all__ = [
     "Platforms",
     "Program",
     "Stage",
+    "TreeInputs",
     "accelerate",
     "base_images",
     "base_of",
     "builder_stage",
-    "c_files",
     "diff",
     "keeping",
     "lint",

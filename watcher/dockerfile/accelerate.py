@@ -25,6 +25,7 @@ from watcher.dockerfile.family import Family, check_touchable, families
 from watcher.dockerfile.frontend import abilities
 from watcher.dockerfile.golang import GoCall, Reading, Use
 from watcher.dockerfile.gotest import run_tests
+from watcher.dockerfile.inputs import TreeInputs
 from watcher.dockerfile.model import Dockerfile
 from watcher.dockerfile.network import needs_no_network
 from watcher.dockerfile.notes import LineChange, LineNote, line_changes
@@ -34,6 +35,7 @@ from watcher.dockerfile.program import Program, put_in_place
 from watcher.dockerfile.source import Edit, apply
 from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import ImageConfig, Step
+from watcher.dockerfile.unseen import Namer, cgo_off
 
 GOGC = "400"
 _NOT_PLAIN = regex.compile(r"[^\w.-]")
@@ -84,7 +86,6 @@ class Options:
     scope: str
     without_network: bool
     says_so: bool
-    c_inputs: str | None
     gogc: str
     keep_programs: bool
     mount_modules: bool
@@ -101,7 +102,7 @@ def accelerate(
     cache_scope: str,
     compile_without_network: bool = False,
     engine_knows_networks: bool = True,
-    c_inputs: str | None = None,
+    inputs: TreeInputs | None = None,
     gogc: str = GOGC,
     keep_programs: bool = True,
     mount_modules: bool = True,
@@ -111,9 +112,9 @@ def accelerate(
     `bases` has what is known of each of `base_images()`. `cache_scope` names the project: caches with
     different scopes are never shared. `compile_without_network` is the caller's word that the last build
     downloaded every module, `engine_knows_networks` that the frontend which the engine has built in, taken
-    where there is no `# syntax`, knows `RUN --network`: if not, such lines are in `cut_off`. `c_inputs` is a
-    digest over the paths and contents of the tree's `c_files`, "" when there are none: it counts where cgo
-    may be on, and None (not told) leaves the build cache out there. `gogc` is what the compiler gets ("" for
+    where there is no `# syntax`, knows `RUN --network`: if not, such lines are in `cut_off`. `inputs` are
+    the tree's files: they count where C or assembly may open them, and None (not told) leaves the build cache
+    out where cgo may be on. `gogc` is what the compiler gets ("" for
     nothing). `keep_programs` has what was linked looked for where `keeping` keeps it, see `program.py`.
     Tests run in every build that reaches them, see `gotest.py`.
 
@@ -131,8 +132,8 @@ def accelerate(
     networks = engine_knows_networks if able.network is None else able.network
     offline = compile_without_network and able.network is not False
     scope = _plain(cache_scope)
-    options = Options(level, scope, offline, networks, c_inputs, gogc, keep_programs, mount_modules)
-    work = _Work(dockerfile, options)
+    options = Options(level, scope, offline, networks, gogc, keep_programs, mount_modules)
+    work = _Work(dockerfile, options, Namer(graph, bases, build_args, inputs))
     for family in families(graph, build_args, bases, target):
         work.family(family)
     return work.result()
@@ -141,8 +142,9 @@ def accelerate(
 class _Work:
     """Collects edits and notes, one RUN after the other."""
 
-    def __init__(self, dockerfile: Dockerfile, options: Options) -> None:
+    def __init__(self, dockerfile: Dockerfile, options: Options, namer: Namer) -> None:
         self.dockerfile = dockerfile
+        self.namer = namer
         self.text = dockerfile.text
         self.options = options
         self.edits: list[Edit] = []
@@ -204,7 +206,7 @@ class _Work:
         for script, command in reading.placed:
             if caches.removes_only(command, kept.values()):
                 self.edits.append(rewrite.remove_nothing(script, command))
-        if self.options.keep_programs and path and key and caches.cgo_off(step.state, reading):
+        if self.options.keep_programs and path and key and cgo_off(step.state, reading):
             mount = _cache(key, path, who)
             for call in reading.calls:  # before the other edits: what stands before the command stands first
                 if found := put_in_place(call, reading, step, cache=path, mount=mount):
@@ -228,10 +230,7 @@ class _Work:
             if caches.is_cache_at(step, path):
                 return path, None
             family.check_build_cache(step, reading, path)
-            name = f"{self.options.scope}-gocache"
-            if not caches.cgo_off(step.state, reading):
-                digest = caches.c_digest(step, reading, family.before(step), self.options.c_inputs)
-                name = f"{name}-cgo-{digest}"
+            name = f"{self.options.scope}-gocache{self.namer.suffix(family, step, reading)}"
         except LeaveAlone as error:
             self.note(step, f"the build cache is not mounted: {error}")
             return None, None
@@ -270,8 +269,11 @@ class _Work:
         found = rewrite.rebuild_all(call, step.state, self.text)
         if found and path is None:
             raise LeaveAlone("-a stays, because there is no build cache at this step that would help")
-        if found and path and caches.mount_over(step, path) and not caches.cgo_off(step.state, reading):
-            raise LeaveAlone("-a stays: the file's own cache mount knows nothing of C, and cgo may be on")
+        if found and path and caches.mount_over(step, path) and not self.namer.sees_all(step, reading):
+            why = (
+                "cgo may be on" if not cgo_off(step.state, reading) else "the tree's assembly includes files"
+            )
+            raise LeaveAlone(f"-a stays: go's cache, which the file mounts itself, does not see C, and {why}")
         return found
 
     def result(self) -> Accelerated:

@@ -5,47 +5,29 @@ os.UserCacheDir); GOMODCACHE is `$GOMODCACHE`, else the first entry of `$GOPATH`
 `$HOME/go` when not set (`go help environment`). HOME is root's `/root` unless set; another user's HOME is in
 the image's /etc/passwd, which the text does not show.
 
-**Who may share a build cache.** An entry of GOCACHE is found by a hash over the toolchain's id, the flags,
-the environment that matters and the content of every input (cmd/go/internal/work, buildActionID), so two
-images with different Go versions, and two services that build at once, may share one: go locks and renames
-as it must (`sharing=shared`; `locked` would make one build wait for the other). The one thing that the hash
-leaves out is C that lies outside the package's folder: system headers and libraries, which cgo uses
-(`go help cache`: "does not detect changes to C libraries imported with cgo"). Where cgo may be on, the
-cache's name therefore carries a digest of all that can decide those files: base image, the steps before,
-the compiler's search paths, and what the caller says of the C files in the tree (`c_inputs`);
-without the caller's word no cache is mounted there.
+Who may share a build cache is in `unseen.py`.
 A module cache holds what go.sum names; its entries never change, so it is shared by the whole project.
 """
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from watcher import regex
-from watcher.dockerfile.golang import COMPILING, GoCall, Reading, Use
+from watcher.dockerfile.golang import Reading
 from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.shell import Command
-from watcher.dockerfile.source import word_set
 from watcher.dockerfile.stages import mounts
 from watcher.dockerfile.state import State, Step
 
 CACHE_NAMES = ("GOCACHE", "GOMODCACHE", "GOPATH", "HOME", "XDG_CACHE_HOME", "GOENV")
 _PLAIN_PATH = regex.compile(r"/[\pL\pN_@%+./-]+")
-_VARIABLE = regex.compile(r"\$\{?([A-Za-z_]\w*)")
 _WILD = regex.compile(r"[*?\[$\\]")
 _ENDS = r"(?:[^\w.-]|$)"  # behind a path: no name that only begins like it
 _GIVEN_TO_GO = regex.compile(rf"(^|[^\w$])(?:{'|'.join(CACHE_NAMES)})=\S*")
 _PROGRAMS = regex.compile(r"(?:\$\{?GOPATH\}?|\$\(go env GOPATH\))/(?:bin|src)\b")  # beside the module cache
-_C_SEARCH = ("CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "PKG_CONFIG_PATH", "CC", "CXX")
-_C_SUFFIXES = word_set(
-    ".h .hh .hpp .hxx .inc .inl .c .cc .cpp .cxx .m .mm .f .for .f90 .s .sx .a .so .o .def .ld .lds .pc .syso"
-)
-_HARMLESS = word_set(
-    "[ : basename cat cd date dirname echo exit export false ls mkdir printf pwd rm set test true unset"
-)
 _ROOT_USERS = frozenset({"", "0", "root", "0:0", "root:root", "0:root", "root:0"})
 
 
@@ -63,14 +45,6 @@ class Owner:
     def options(self) -> str:
         """`,uid=…,gid=…` for the mount."""
         return "".join(f",{name}={value}" for name, value in (("uid", self.uid), ("gid", self.gid)) if value)
-
-
-def c_files(paths: Iterable[str]) -> tuple[str, ...]:
-    """Those of a tree's paths that C, and so cgo, may read from outside a package's folder.
-
-    A digest over their paths and contents is what `accelerate` takes as `c_inputs`.
-    """
-    return tuple(path for path in paths if f".{path.rpartition('.')[2].lower()}" in _C_SUFFIXES)
 
 
 def owner(state: State) -> Owner:
@@ -141,56 +115,6 @@ def _absolute(path: str, name: str) -> str:
     if not _PLAIN_PATH.fullmatch(path):
         raise LeaveAlone(f"{name} is {path!r}, which is not the plain path of a folder")
     return path
-
-
-def cgo_off(state: State, reading: Reading) -> bool:
-    """Whether no go command of this RUN can use cgo."""
-    if reading.use is not Use.GO or reading.maybe or reading.unclear:
-        return False  # a Makefile or a script may turn it on
-    return all(_of(call, state, "CGO_ENABLED") == "0" for call in reading.calls if call.sub in COMPILING)
-
-
-def _of(call: GoCall, state: State, name: str) -> str | None:
-    return call.env[name] if name in call.env else state.text(name)
-
-
-def c_digest(
-    step: Step, reading: Reading, before: Iterable[tuple[Step, Reading | None]], c_inputs: str | None
-) -> str:
-    """A short digest of what decides the C that cgo would use at a RUN; see the module's text.
-
-    Raises LeaveAlone where the tree's C files count and the caller has not told them: a cache that does not
-    know them would give a program out of an old header.
-    """
-    state = step.state
-    parts = [state.image, state.image_id, *(f"{name}={state.text(name)}" for name in _C_SEARCH)]
-    parts += _besides_go(reading) if reading.use is Use.GO else []
-    tree = any(mount["type"] == "bind" and "from" not in mount for mount in mounts(step.one))
-    for other, found in before:
-        one = other.one
-        if one.keyword == "RUN" and found is not None and found.use is Use.GO:
-            parts += _besides_go(found)
-        elif one.keyword == "RUN":
-            text = one.body.text + "".join(heredoc.content.text for heredoc in one.heredocs)
-            used = sorted(set(_VARIABLE.findall(text)))
-            parts += [text, *(f"{name}={other.state.text(name)}" for name in used)]
-        elif one.keyword in ("ADD", "COPY"):
-            tree = tree or (not one.flag("from") and (copies_folders(one) or bool(c_files(sources(one)))))
-            if one.keyword == "ADD" or one.flag("from"):
-                parts += [one.flag("from") or "", one.body.text]
-    if tree:  # before the tree is copied in, its C files cannot matter, and must not spoil the step's cache
-        if c_inputs is None:
-            raise LeaveAlone(
-                "cgo may be on, and go does not see that C outside a package changed; set CGO_ENABLED=0"
-            )
-        parts.append(c_inputs)
-    return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()[:10]
-
-
-def _besides_go(reading: Reading) -> list[str]:
-    """The commands of a go step that may bring C: those that are not go, nor harmless."""
-    named = [(command, posixpath.basename(command.name() or "?")) for command in reading.others]
-    return [" ".join(word.text for word in one.words) for one, name in named if name not in _HARMLESS]
 
 
 def operands(one: Instruction) -> tuple[str, ...]:

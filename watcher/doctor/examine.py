@@ -116,7 +116,7 @@ async def _dockerfile(snapshot: Snapshot, recipe: Recipe, bases: Bases | None) -
             base = await bases.try_to_find(name, recipe.platform) if bases else BaseImage(None)
             configs[name] = base.config
             yield _base(name, base)
-        plan = accelerated(recipe, text, snapshot, configs, platforms)
+        plan = await asyncio.to_thread(accelerated, recipe, text, snapshot, configs, platforms)
         advice = dockerfiles.lint(
             text, build_args=args, target=target, platforms=platforms, dockerignore=ignore
         )

@@ -366,12 +366,13 @@ async def test_a_bug_in_the_acceleration_is_told_and_harms_nobody(
     ]
 
 
-async def test_a_c_file_in_the_tree_names_another_cache(bench: Bench) -> None:
+async def test_any_file_in_a_tree_with_cgo_names_another_cache(bench: Bench) -> None:
     bench.link.networks = False
+    bench.write("c.go", 'package main\n\n// #include "include/numbers"\nimport "C"\n')
     bench.write("Dockerfile", DOCKERFILE.replace("CGO_ENABLED=0 ", ""))
     (bench.root / "include").mkdir()
     for number in (1, 2, 1):
-        bench.write("include/number.h", f"#define N {number}\n")
+        bench.write("include/numbers", f"#define N {number}\n")
         await bench.save()
     one, two, again = bench.link.texts
     assert MOUNT in one

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.platforms import AMD64
-from watcher.dockerfile import Accelerated, ImageConfig, Level, accelerate, base_images, parse
+from watcher.dockerfile import Accelerated, ImageConfig, Level, TreeInputs, accelerate, base_images, parse
 
 GOLANG = ImageConfig(env={"GOPATH": "/go", "PATH": "/go/bin:/usr/local/go/bin:/bin"}, workdir="/go")
 HEAD = "FROM golang:1.22 AS b\nWORKDIR /src\nENV CGO_ENABLED=0\nCOPY . .\n"
@@ -15,10 +15,13 @@ MODULES = "--mount=type=cache,sharing=shared,id=p-gomodcache,target=/go/pkg/mod"
 BOTH = f"{BUILD} {MODULES}"
 EXPIRE = "{ echo 9223372036854775807 >/root/.cache/go-build/testexpire.txt; } 2>/dev/null || :; "
 
+NOTHING = TreeInputs({}, lambda _: None)
+SOMETHING = TreeInputs({"c.go": b"1", "x.h": b"2"}, {"c.go": b'import "C"', "x.h": b""}.get)
+
 
 def made(text: str, level: Level = Level.EXACT, **options) -> Accelerated:
     """Accelerate with every golang base known and no change to the collector, unless asked."""
-    options = {"build_args": {}, "target": None, "cache_scope": "p", "gogc": "", "c_inputs": "", **options}
+    options = {"build_args": {}, "target": None, "cache_scope": "p", "gogc": "", "inputs": NOTHING, **options}
     images = base_images(parse(text), options["build_args"], options["target"], AMD64)
     known = {image: GOLANG if "golang" in image else ImageConfig() for image in images}
     return accelerate(
@@ -391,19 +394,19 @@ class TestCgo:
     def test_the_trees_c_counts_behind_the_copy_of_the_tree_only(self):
         late = "COPY . .\nRUN go build"
         early = "COPY go.mod go.sum ./\nRUN go install example.com/tool@v1\nCOPY . .\nCMD x"
-        assert self.cache(late) != self.cache(late, c_inputs="x")
-        assert self.cache(early) == self.cache(early, c_inputs="x")
+        assert self.cache(late) != self.cache(late, inputs=SOMETHING)
+        assert self.cache(early) == self.cache(early, inputs=SOMETHING)
         bound = "RUN --mount=type=bind,target=/src go build"
-        assert self.cache(bound) != self.cache(bound, c_inputs="x")
+        assert self.cache(bound) != self.cache(bound, inputs=SOMETHING)
 
     def test_a_tree_whose_c_was_not_told_gets_no_build_cache_unless_cgo_is_off(self):
         text = "FROM golang:1.22 AS b\nCOPY . .\nRUN go build -a .\nFROM alpine\nCOPY --from=b /x /\n"
-        result = made(text, c_inputs=None)
+        result = made(text, inputs=None)
         assert "gocache" not in result.text
         assert "go build -a" in result.text
         assert "go does not see that C outside a package changed" in reasons(result)
         off = text.replace("RUN go", "RUN CGO_ENABLED=0 go")
-        assert made(off, c_inputs=None).text == made(off).text != off
+        assert made(off, inputs=None).text == made(off).text != off
 
 
 @pytest.mark.parametrize(

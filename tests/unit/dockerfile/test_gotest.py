@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.platforms import AMD64
-from watcher.dockerfile import Level, accelerate, parse
+from watcher.dockerfile import Level, TreeInputs, accelerate, parse
 from watcher.dockerfile.model import Instruction
 
 HEAD = "FROM golang:1.22 AS b\nWORKDIR /src\nENV CGO_ENABLED=0\nCOPY . .\n"
@@ -28,7 +28,7 @@ def run_of(middle: str) -> Instruction:
         platforms=AMD64,
         bases={"golang:1.22": None, "alpine": None},
         cache_scope="p",
-        c_inputs="",
+        inputs=TreeInputs({}, lambda _: None),
         gogc="",
         keep_programs=False,
     ).text

@@ -6,7 +6,6 @@ import pytest
 
 from tests.platforms import AMD64
 from watcher.dockerfile import ImageConfig, Level, accelerate, diff, lint
-from watcher.dockerfile.caches import c_files
 
 
 def advice(text: str, dockerignore: str | None = ".git\n") -> list[tuple[int, str]]:
@@ -88,12 +87,3 @@ def test_the_diff_of_no_change_is_empty():
         text, level=Level.EXACT, build_args={}, target=None, platforms=AMD64, bases={}, cache_scope="p"
     )
     assert diff(text, result) == ""
-
-
-def test_c_files_are_those_that_cgo_may_read():
-    assert c_files(["a.go", "b.h", "x/lib.A", "y.pc", "README.md", "z.c"]) == (
-        "b.h",
-        "x/lib.A",
-        "y.pc",
-        "z.c",
-    )

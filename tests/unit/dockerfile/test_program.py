@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.platforms import AMD64
-from watcher.dockerfile import Accelerated, ImageConfig, Level, accelerate, keeping
+from watcher.dockerfile import Accelerated, ImageConfig, Level, TreeInputs, accelerate, keeping
 
 CACHE = "target=/root/.cache/go-build "
 KEPT = re.compile(r"watcher-[0-9a-f]{12}")
@@ -31,7 +31,7 @@ def accelerated(run: str, *, workdir: str = "/src") -> Accelerated:
         platforms=AMD64,
         bases={"golang": ImageConfig(env={"GOPATH": "/go"})},
         cache_scope="p",
-        c_inputs="",
+        inputs=TreeInputs({}, lambda _: None),
         gogc="",
     )
 

@@ -1,0 +1,122 @@
+"""What a tree holds that go's build cache may not see; why that matters is in `unseen.py`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+
+from watcher import regex
+from watcher.dockerfile.source import word_set
+
+# Every way to write the import path C in Go. Elsewhere in a file these bytes only cost a larger digest.
+_IMPORTS_C = (b'"C"', b"`C`", rb'"\x43"', rb'"\103"', rb'"\u0043"', rb'"\U00000043"')
+_INCLUDE = regex.compile(r'#[ \t]*include[ \t]*"([^"\n]*)')
+_HEADERS = (".h", ".hh", ".hpp", ".hxx")
+# What a file or a command says that sets one of these, or that has to do with folders of the system.
+LEADS = regex.compile(
+    r"CGO_(?:C|CPP|CXX|F|LD)FLAGS|CPATH|INCLUDE_PATH|LIBRARY_PATH|PKG_CONFIG|\bC(?:C|XX)[ \t]*[:?+]?="
+    r"|/usr/(?:local/)?(?:include|lib)|(?i:\bprefix\b)"
+)
+_OWN_NAMES = word_set("go.mod go.sum go.work go.work.sum")
+_STORES = frozenset({".git", ".hg", ".svn", ".jj"})
+_LARGEST = 1 << 20  # bytes of a file, not Go, that is looked through for variables
+
+
+def is_gos_own(path: str) -> bool:
+    """Whether go sees every change of this file: what it compiles, and what names modules."""
+    folder, _, name = path.rpartition("/")
+    parts = folder.split("/")
+    if _STORES & {*parts, name}:
+        return True  # no compiler's input, and it changes with every look that git takes
+    if name in _OWN_NAMES or path.endswith("vendor/modules.txt"):
+        return True
+    ignored = name[:1] in "_." or any(part == "testdata" or part[:1] in ("_", ".") for part in parts if part)
+    return name.endswith(".go") and not ignored
+
+
+class TreeInputs:
+    """What the tree holds that go's build cache may not see. Read only where it matters.
+
+    `files` are the tree's regular files with the digests of their contents, `read` gives a content (None when
+    it cannot be had: then the worst is assumed). `known` keeps what was found out about a content, from one
+    of these to the next.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[str, bytes],
+        read: Callable[[str], bytes | None],
+        known: dict[tuple[str, bytes], bool] | None = None,
+    ) -> None:
+        self._files, self._read = files, read
+        self._known = {} if known is None else known
+
+    @cached_property
+    def users_of_c(self) -> tuple[str, ...]:
+        """The Go and SWIG files for which go runs a C compiler."""
+        swig = [path for path in self._files if path.endswith((".swig", ".swigcxx"))]
+        found = self._that("imports C", (path for path in self._files if path.endswith(".go")), _imports_c)
+        return (*swig, *found)
+
+    @cached_property
+    def assembly(self) -> bool:
+        """Whether go's assembler may open a file here that go does not hash."""
+        if not any(path.endswith(".s") for path in self._files):
+            return False
+        headers = (path for path in self._files if path.endswith((".s", ".h", ".hh", ".hpp", ".hxx")))
+        return bool(self._that("includes", headers, _includes_unseen))
+
+    @cached_property
+    def leads_c(self) -> bool:
+        """Whether a file that is not Go may tell the C compiler where to look, or put something there."""
+        texts = (path for path in self._files if not is_gos_own(path))
+        leads = self._that("leads", texts, lambda data: len(data) <= _LARGEST and LEADS.found(_text(data)))
+        return bool(leads)
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest over all files but go's own."""
+        return self._digest("")
+
+    @cached_property
+    def vendored_digest(self) -> str:
+        """The same for what is in `vendor`."""
+        return self._digest("vendor/")
+
+    def _digest(self, folder: str) -> str:
+        state = hashlib.sha256()
+        for path in sorted(self._files):
+            if path.startswith(folder) and not is_gos_own(path):
+                name = path.encode("utf-8", "surrogateescape")
+                state.update(b"%d:%b%b" % (len(name), name, self._files[path]))
+        return state.hexdigest()
+
+    def _that(self, what: str, paths: Iterable[str], test: Callable[[bytes], bool]) -> list[str]:
+        """Those of the files whose content passes the test."""
+        found = []
+        for path in paths:
+            key = what, self._files[path]
+            passes = self._known.get(key)
+            if passes is None:
+                data = self._read(path)
+                passes = data is None or test(data)
+                if data is not None:
+                    self._known[key] = passes
+            if passes:
+                found.append(path)
+        return found
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _imports_c(data: bytes) -> bool:
+    return any(spelling in data for spelling in _IMPORTS_C)
+
+
+def _includes_unseen(data: bytes) -> bool:
+    """Whether assembly, or a header, includes what is no header of its own folder or of go itself."""
+    names = _INCLUDE.findall(_text(data))
+    return any("/" in name or not name.endswith(_HEADERS) for name in names)
