@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from watcher.errors import ConfigError
+from watcher.web.connection import Connection
 
 STOP_SECONDS = 2  # for answers that are under way when the daemon stops
 
@@ -68,7 +69,7 @@ async def serve(app: FastAPI, host: str, port: int) -> AsyncGenerator[str]:
     bound, number = listener.getsockname()[:2]
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
