@@ -116,7 +116,7 @@ async def ours(project: Project, level: Level, endpoint: str, stack: AsyncExitSt
     stack.push_async_callback(link.close)
     spec = compose.load(project.compose_file, service=None, env=dict(os.environ)).service
     settings = Settings(project=project.folder)
-    recipe = replace(recipe_of(spec, settings, labels.project_id(settings.root)), level=level)
+    recipe = replace(recipe_of(spec, settings, labels.project_id(settings.root), ""), level=level)
     builder = ImageBuilder(recipe, engine=engine, link=link, observer=Fanout())
     tree = Tree(project.folder)
 

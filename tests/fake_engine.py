@@ -15,11 +15,13 @@ from typing import Any, BinaryIO
 
 from watcher.engine import (
     CacheRecord,
+    Command,
     Container,
     EngineError,
     EngineEvent,
     EngineInfo,
     Image,
+    NewFile,
     Printed,
     Removal,
     Usage,
@@ -60,6 +62,9 @@ class FakeEngine:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
         self.programs: dict[str, Program] = {}
+        self.files: dict[str, dict[str, NewFile]] = {}  # by container and path
+        self.answers: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self.executed: list[tuple[str, Command]] = []
         self.removed: list[str] = []  # ids and tags in the order of the requests that removed something
         self._numbers = itertools.count(1)
         self._images: dict[str, Image] = {}
@@ -366,6 +371,18 @@ class FakeEngine:
             raise EngineError(f"network {min(missing)} not found", 404)
         fresh = {name: f"172.20.0.{next(self._numbers) % 250 + 2}" for name in box.networks}
         return fresh | dict(box.shown.addresses)
+
+    async def put_files(self, container: str, files: Sequence[NewFile]) -> None:
+        """See `Engine.put_files`."""
+        self._box(container)
+        self.files.setdefault(container, {}).update({file.path: file for file in files})
+
+    async def execute(self, container: str, command: Command) -> tuple[int, tuple[str, ...]]:
+        """See `Engine.execute`; what is to come of a command stands in `answers`, by its first word."""
+        if not self._box(container).shown.running:
+            raise EngineError(f"Container {container} is not running", 409)
+        self.executed.append((container, command))
+        return self.answers.get(command.words[0], (0, ()))
 
     async def disconnect(self, container: str, network: str) -> None:
         """See `Engine.disconnect`."""

@@ -65,7 +65,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
         emptied: tuple[CacheMount, ...] | Unseen = ()
         unseen: Unseen | None = None
         for spec in kept_services(project):
-            recipe = recipe_of(spec, settings, project_id)
+            recipe = recipe_of(spec, settings, project_id, (await engine.info()).platform)
             pruner = Pruner(
                 engine,
                 Fanout(),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
-from watcher import compose
+from watcher import compose, hooks
 from watcher.compose import ComposeProject, Dependency, ServiceSpec
 from watcher.deploy import Published
-from watcher.engine import Container, Engine, EngineError
+from watcher.engine import Container, Engine, EngineError, NewFile
 from watcher.errors import UserError
 from watcher.failure import Failure
 from watcher.inside import OwnContainer
@@ -66,8 +67,8 @@ class ComposeContainer:
 
     @property
     def exclusive(self) -> bool:
-        """Whether no two of them can run at once: a port of the host that no front serves has one user."""
-        return any(port.protocol != "tcp" and port.host_port for port in self.spec.ports)
+        """Whether no two of them can run at once, because a port or an address has one user."""
+        return bool(self.spec.alone)
 
     @property
     def stop_timeout(self) -> float:
@@ -134,9 +135,25 @@ class ComposeContainer:
         return compose.holder(body, own_labels)
 
     async def created(self, container: str) -> None:
-        """Attach it to the networks after the first, which creating it took."""
-        for network, endpoint in compose.further_networks(self.spec, self.name).items():
+        """Attach it to the networks after the first, which creating it took, and write its files."""
+        await self._finish(self.spec, container, self.name)
+
+    async def started(self, container: str) -> None:
+        """Run the commands of `post_start`; raises UserError for one that fails."""
+        if failure := await hooks.run(self.engine, container, self.spec.post_start, "post_start"):
+            raise UserError(failure)
+
+    async def stopping(self, container: str) -> None:
+        """Run the commands of `pre_stop`; one that fails is told, and the container stops all the same."""
+        if failure := await hooks.run(self.engine, container, self.spec.pre_stop, "pre_stop"):
+            self._tell(failure.summary, "warning")
+
+    async def _finish(self, spec: ServiceSpec, container: str, name: str) -> None:
+        for network, endpoint in compose.further_networks(spec, name).items():
             await self.engine.connect(container, network, endpoint)
+        if spec.files:
+            files = [NewFile(f.target, f.content, f.uid, f.gid, f.mode) for f in spec.files]
+            await self.engine.put_files(container, files)
 
     # What it needs.
 
@@ -177,61 +194,105 @@ class ComposeContainer:
                 Failure("container", f"what {self.service} needs cannot be made: {error}")
             ) from error
 
-    async def _found(self, spec: ServiceSpec) -> Container | None:
-        """The container of another service of the project, whoever started it."""
+    async def _found(self, spec: ServiceSpec) -> list[Container]:
+        """The containers of another service of the project, whoever started them."""
         labels = (
             f"com.docker.compose.project={self.compose_project.name}",
             f"com.docker.compose.service={spec.name}",
+            "com.docker.compose.oneoff=False",
         )
         listed = await self.engine.containers(labels=labels)
         listed.sort(key=lambda item: not item.running)
-        return await self.engine.container(listed[0].id) if listed else None
+        found = [await self.engine.container(item.id) for item in listed]
+        return [item for item in found if item]
 
     async def _bring_up(self, spec: ServiceSpec) -> None:
         """Start another service once, and leave it alone from then on."""
         found = await self._found(spec)
-        if found and (found.running or (found.exit_code == 0 and found.state == "exited")):
+        for item in found:
+            if not item.running and not (item.exit_code == 0 and item.state == "exited"):
+                await self.engine.start(item.id)
+        missing = spec.replicas - len(found)
+        if missing <= 0:
             return
-        if found:
-            await self.engine.start(found.id)
-            return
-        if await self.engine.image(spec.image) is None:
-            if spec.build:
+        rule = spec.left_to_compose or compose.missing_api(spec, (await self.engine.info()).api)
+        if rule:
+            hint = f"`docker compose up -d {spec.name}` may start it; then save again"
+            summary = f"{self.service} depends on {spec.name}, which is not started here: {rule}"
+            raise UserError(Failure("container", summary, hint=hint))
+        await self._have_image(spec)
+        image = await self.engine.image(spec.image)
+        taken = {item.name for item in found}
+        names = (spec.replica_name(number) for number in range(1, len(found) + spec.replicas + 1))
+        for number, name in enumerate(names, 1):
+            if missing and name not in taken:
+                missing -= 1
+                await self._create(spec, name, number, image.id if image else "")
+
+    async def _have_image(self, spec: ServiceSpec) -> None:
+        """Pull the image of another service when `pull_policy` wants it; raises UserError without one."""
+        there = await self.engine.image(spec.image)
+        old = there is not None and time.time() - there.tagged > spec.pull_after
+        if spec.build:
+            if there is None:
                 hint = f"`docker compose up -d {spec.name}` builds and starts it"
                 summary = f"{self.service} depends on {spec.name}, whose image {spec.image} is not built"
                 raise UserError(Failure("container", summary, hint=hint))
+        elif spec.pull_policy == "always" or (spec.pull_policy == "refresh" and old) or there is None:
+            if spec.pull_policy == "never":
+                summary = f"{spec.name} is never pulled (pull_policy), and {spec.image} is not here"
+                raise UserError(Failure("container", summary))
             self._tell(f"pulling {spec.image} for {spec.name}")
             await self.engine.pull(spec.image, platform=spec.platform)
-        image = await self.engine.image(spec.image)
-        digest = compose.config_digest(spec)
+
+    async def _create(self, spec: ServiceSpec, name: str, number: int, image: str) -> None:
+        """Create and start a container of another service."""
         own = compose.compose_labels(
-            self.compose_project, spec, config_hash=digest, image_id=image.id if image else ""
+            self.compose_project,
+            spec,
+            config_hash=compose.config_digest(spec),
+            image_id=image,
+            number=number,
         )
-        body = compose.container_config(spec, image=spec.image, name=spec.default_name, labels=own)
-        container = await self.engine.create(spec.default_name, body, platform=spec.platform or None)
-        for network, endpoint in compose.further_networks(spec, spec.default_name).items():
-            await self.engine.connect(container, network, endpoint)
+        body = compose.container_config(spec, image=spec.image, name=name, labels=own)
+        container = await self.engine.create(name, body, platform=spec.platform or None)
+        try:
+            await self._finish(spec, container, name)
+        except BaseException:
+            await self.engine.remove(container)  # what is half made would be taken for whole the next time
+            raise
         await self.engine.start(container)
-        self._tell(f"{spec.name} was started ({spec.default_name}, {short(container)})")
+        self._tell(f"{spec.name} was started ({name}, {short(container)})")
+        if failure := await hooks.run(self.engine, container, spec.post_start, "post_start"):
+            raise UserError(replace(failure, summary=f"{spec.name}: {failure.summary}"))
 
     async def _until(self, spec: ServiceSpec, dependency: Dependency) -> None:
         """Wait for what `depends_on` asks of another service."""
         while dependency.condition != "service_started":
             found = await self._found(spec)
-            if found is None or found.state == "dead":
+            if spec.replicas and not any(item.state != "dead" for item in found):
                 raise UserError(Failure("container", f"{spec.name}, which {self.service} needs, is gone"))
-            ended = not found.running
-            if dependency.condition == "service_completed_successfully":
-                if ended and found.exit_code == 0:
-                    return
-            elif found.health == "healthy":
+            waiting = False
+            for item in found:
+                waiting = await self._is_waited_for(spec, dependency, item) or waiting
+            if not waiting:
                 return
-            if ended or found.health == "unhealthy":
-                log = await self.engine.logs(found.id, tail=30)
-                state = found.health if found.running else f"ended with status {found.exit_code}"
-                summary = f"{spec.name}, which {self.service} needs, is {state}"
-                raise UserError(Failure("container", summary, log))
             await asyncio.sleep(CONDITION_PAUSE)
 
-    def _tell(self, text: str) -> None:
-        self.observer.notify(Notice(service=self.service, level="info", text=text))
+    async def _is_waited_for(self, spec: ServiceSpec, dependency: Dependency, found: Container) -> bool:
+        """Whether a container of another service is not yet as it must be; raises UserError for never."""
+        ended = not found.running
+        if dependency.condition == "service_completed_successfully":
+            if ended and found.exit_code == 0:
+                return False
+        elif found.health == "healthy":
+            return False
+        if ended or found.health == "unhealthy":
+            log = await self.engine.logs(found.id, tail=30)
+            state = found.health if found.running else f"ended with status {found.exit_code}"
+            summary = f"{spec.name}, which {self.service} needs, is {state}"
+            raise UserError(Failure("container", summary, log))
+        return True
+
+    def _tell(self, text: str, level: Literal["info", "warning"] = "info") -> None:
+        self.observer.notify(Notice(service=self.service, level=level, text=text))

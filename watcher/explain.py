@@ -74,7 +74,8 @@ async def explain(settings: Settings) -> list[Explained]:
     try:
         for spec in kept_services(project):
             check_dockerfile(spec, settings.root)
-            recipe = recipe_of(spec, settings, labels.project_id(settings.root))
+            native = (await engine.info()).platform if engine else ""
+            recipe = recipe_of(spec, settings, labels.project_id(settings.root), native)
             snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).take)
             found.append(await _one(recipe, snapshot, bases, unknown))
     finally:

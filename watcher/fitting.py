@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from watcher import plan
+from watcher import compose, plan
 from watcher.build import BuildkitLink, Recipe
+from watcher.buildkit import CacheImport
 from watcher.compose import BuildSpec, ComposeProject, SecretSource, ServiceSpec
 from watcher.container import ComposeContainer
 from watcher.deploy import Policy
 from watcher.dockerfile import Level
-from watcher.engine import Engine
+from watcher.engine import Engine, EngineInfo
 from watcher.errors import ConfigError
 from watcher.front import Additions, Front, Limits, Listen, Unavailable, room_for
 from watcher.inside import OwnContainer
@@ -31,6 +32,7 @@ class Site:
     link: BuildkitLink
     observer: Observer
     explain: Callable[[str], Unavailable]
+    info: EngineInfo
     own: OwnContainer | None = None  # that the watcher runs in, where loopback does not reach the others
 
 
@@ -74,7 +76,8 @@ def fit(
 
     `fronts` are those that there are already: the ones whose addresses stay are used again.
     """
-    recipe = replace(recipe_of(spec, settings, site.project), ssh=agents_of(spec))
+    compose.check_api(compose_project, site.info.api)
+    recipe = replace(recipe_of(spec, settings, site.project, site.info.platform), ssh=agents_of(spec))
     container = ComposeContainer(
         compose_project, spec, site.project, site.engine, site.observer, settings.deploy.sandbox, site.own
     )
@@ -174,12 +177,15 @@ def agents_of(spec: ServiceSpec) -> dict[str, Path]:
     return found
 
 
-def recipe_of(spec: ServiceSpec, settings: Settings, project: str) -> Recipe:
-    """What decides the service's image; raises ConfigError when it has no build section."""
+def recipe_of(spec: ServiceSpec, settings: Settings, project: str, native: str) -> Recipe:
+    """What decides the service's image; raises ConfigError when it has no build section.
+
+    `native` is the engine's own platform; empty when there is no engine to ask.
+    """
     if spec.build is None:
         raise ConfigError(f"services.{spec.name}", None, "has no build section: there is nothing to keep")
     build = spec.build
-    image = spec.image if ":" in spec.image.rpartition("/")[2] else f"{spec.image}:latest"
+    image = _tagged(spec.image)
     _refuse(spec, build)
     return Recipe(
         service=spec.name,
@@ -190,11 +196,14 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str) -> Recipe:
         build_args={**build.args, **settings.build.args},
         target=settings.build.target or build.target,
         level=Level(settings.build.accelerate),
-        platform=build.platform or spec.platform,
+        platform=platform_of(spec, native),
         image_labels=build.labels,
         secrets={item.id: _secret(item) for item in build.secrets},
         frontend_attrs=_frontend_attrs(build),
         network=build.network,
+        tags=tuple(_tagged(tag) for tag in build.tags),
+        cache_from=tuple(_cache(each) for each in build.cache_from),
+        entitlements=_entitlements(build),
         no_cache=build.no_cache,
         builder_label=settings.prune.builder_label,
     )
@@ -207,6 +216,33 @@ def _refuse(spec: ServiceSpec, build: BuildSpec) -> None:
         if "://" not in place:
             rule = "a local folder is not supported here; an image (docker-image://) or a URL is"
             raise ConfigError(f"{at}.additional_contexts.{name}", place, rule)
+
+
+def platform_of(spec: ServiceSpec, native: str) -> str:
+    """The platform to build for: of several the engine's own (`native`), if it is one of them.
+
+    One container runs of the image: the others are for those who publish it.
+    """
+    platforms = spec.build.platforms if spec.build else ()
+    if spec.platform or len(platforms) < 2:
+        return spec.platform or next(iter(platforms), "")
+    return native if native in platforms else platforms[0]
+
+
+def _tagged(reference: str) -> str:
+    return reference if ":" in reference.rpartition("/")[2] else f"{reference}:latest"
+
+
+def _cache(given: Mapping[str, str]) -> CacheImport:
+    return CacheImport(
+        type=given["type"], attrs={key: value for key, value in given.items() if key != "type"}
+    )
+
+
+def _entitlements(build: BuildSpec) -> tuple[str, ...]:
+    """What a build may do beyond the normal; the host's network has to be asked for twice."""
+    host = ("network.host",) if build.network == "host" else ()
+    return tuple(dict.fromkeys((*build.entitlements, *host)))
 
 
 def _secret(source: SecretSource) -> bytes | Path:
@@ -222,6 +258,8 @@ def _frontend_attrs(build: BuildSpec) -> dict[str, str]:
         attrs["shm-size"] = str(build.shm_size)
     if build.ulimits:
         attrs["ulimit"] = ",".join(f"{name}={soft}:{hard}" for name, (soft, hard) in build.ulimits.items())
+    if build.no_cache_filter:
+        attrs["no-cache"] = ",".join(build.no_cache_filter)
     if build.pull:
         attrs["image-resolve-mode"] = "pull"
     return attrs

@@ -45,6 +45,9 @@ def secrets_of(project: ComposeProject, settings: Settings) -> Iterator[str]:
         yield settings.http.token
     for spec in (*kept_services(project), *project.dependencies):
         yield from secret_values({name: value for name, value in spec.environment.items() if value})
+        for file in spec.files:
+            if file.secret:
+                yield from _spoken(file.content.decode("utf-8", "replace"))
         if spec.build:
             yield from secret_values(spec.build.args)
             for source in spec.build.secrets:
@@ -57,6 +60,10 @@ def _lines(source: SecretSource) -> Iterator[str]:
     if source.file:
         with suppress(OSError):  # the build says so, if it needs it
             text = source.file.read_text("utf-8", "replace")
+    yield from _spoken(text)
+
+
+def _spoken(text: str) -> Iterator[str]:
     yield from (line.strip() for line in text.splitlines())
 
 
@@ -102,7 +109,13 @@ async def open_project(
                 observer.notify(Notice(level="warning", text=text))
             own = await inside.find(engine)
             site = Site(
-                project=project_id, engine=engine, link=link, observer=observer, explain=explain, own=own
+                project=project_id,
+                engine=engine,
+                link=link,
+                observer=observer,
+                explain=explain,
+                info=await engine.info(),
+                own=own,
             )
             services = {}
             for spec in kept_services(project):

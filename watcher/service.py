@@ -136,12 +136,24 @@ class Service:
         if self._told is None or replace(event, at=self._told.at) != self._told:
             self._told = event
             self._site.observer.notify(event)
-            if self._fit.fronts and (direct := self._fit.container.direct):
-                text = f"{', '.join(direct)}: the front serves TCP only; the container publishes this itself"
-                if self._fit.container.exclusive:
-                    text += ", so the old one is stopped before the new one starts, while requests wait"
-                self._site.observer.notify(Notice(service=self.name, level="warning", text=text))
+            if self._fit.fronts:
+                self._tell_of_limits()
             self._tell_from_inside()
+
+    def _tell_of_limits(self) -> None:
+        """Say which ports no front serves, and why a new container cannot start beside the old one."""
+        texts = []
+        if direct := self._fit.container.direct:
+            texts.append(
+                f"{', '.join(direct)}: the front serves TCP only; the container publishes this itself"
+            )
+        if reasons := self._fit.spec.alone:
+            texts.append(
+                f"{', '.join(reasons)}: the old container is stopped before the new one starts, and requests "
+                "wait meanwhile"
+            )
+        for text in texts:
+            self._site.observer.notify(Notice(service=self.name, level="warning", text=text))
 
     def _tell_from_inside(self) -> None:
         """Tell what is different because the watcher runs in a container."""

@@ -11,6 +11,7 @@ import pytest
 from tests.fake_engine import FakeEngine
 from watcher import compose
 from watcher.build import BuildkitLink
+from watcher.engine import EngineInfo
 from watcher.errors import ConfigError
 from watcher.fitting import Fit, Site, check_dockerfile, fit, recipe_of
 from watcher.front import Front, Unavailable
@@ -28,6 +29,7 @@ class Rig:
             link=BuildkitLink("unix:///nowhere", FakeEngine()),
             observer=Fanout(),
             explain=lambda _: Unavailable(),
+            info=EngineInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),
         )
 
     def fit(self, ports: str, fronts: Mapping[int, Front] | None = None, **settings: Any) -> Fit:
@@ -107,7 +109,7 @@ def test_who_does_not_build_needs_no_ssh_agent(rig: Rig, monkeypatch: pytest.Mon
     rig.build = "{context: ., ssh: [default]}"
     spec = rig.fit("['9000:9000']").spec
     monkeypatch.delenv("SSH_AUTH_SOCK")
-    assert recipe_of(spec, load(project=rig.root), "p-1").ssh == {}
+    assert recipe_of(spec, load(project=rig.root), "p-1", "").ssh == {}
 
 
 def test_a_private_key_is_no_agent(rig: Rig) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.fake_engine import FakeEngine
 from watcher import compose
 from watcher.build import BuildkitLink
-from watcher.engine import Container
+from watcher.engine import Container, EngineInfo
 from watcher.errors import EngineUnavailable, UserError
 from watcher.fitting import Fit, Site, fit
 from watcher.front import Unavailable
@@ -159,6 +159,7 @@ class Rig:
             link=BuildkitLink("unix:///nowhere", self.engine),
             observer=Fanout(),
             explain=lambda _: Unavailable(),
+            info=EngineInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),
             own=OwnContainer(self.engine, found),
         )
         project = compose.load(file, service=None, env={})

@@ -78,8 +78,9 @@ class ImageBuilder:
         recipe = self.recipe
         tag = recipe.tag(look.revision)
         if not forced and (found := await self._engine.image(tag)):
-            if recipe.image not in found.tags:
-                await self._engine.tag(found.id, recipe.image)
+            for name in (recipe.image, *recipe.tags):
+                if name not in found.tags:
+                    await self._engine.tag(found.id, name)
             self.measure(look.revision, found.id)
             return Built(found.id, reused=True)
         if forced:
@@ -106,7 +107,7 @@ class ImageBuilder:
 
     async def _attempts(self, recipe: Recipe, look: Look[Snapshot], text: str, counter: StepCounter) -> str:
         """Build, with less done to the text after each failure that this could be at fault for; an image."""
-        tags = (recipe.image, recipe.tag(look.revision))
+        tags = (recipe.image, recipe.tag(look.revision), *recipe.tags)
         names = tuple(dict.fromkeys(full_reference(tag) for tag in tags))
         downloaded = modules(look.snapshot, text)
         way, after = self._experience.first(text, downloaded), None
@@ -331,6 +332,9 @@ class ImageBuilder:
             made_from=made_from,
             locate=locate,
             names=names,
+            # Once something was built, this engine's own cache has more than any that is fetched.
+            cache_imports=() if self._last else recipe.cache_from,
+            entitlements=recipe.entitlements,
             exporter="moby" if names else "",
             exporter_attrs=_NOT_COMPRESSED if kind == labels.FINAL else {},
             secrets=recipe.secrets,

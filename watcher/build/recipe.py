@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from watcher.buildkit import CacheImport
 from watcher.dockerfile import Level
 from watcher.observe import short
 
@@ -28,6 +29,9 @@ class Recipe:
     ssh: Mapping[str, Path] = field(default_factory=dict)  # sockets of SSH agents by id
     frontend_attrs: Mapping[str, str] = field(default_factory=dict)  # see `SolveRequest`
     network: str = ""
+    tags: tuple[str, ...] = ()  # further references for each image
+    cache_from: tuple[CacheImport, ...] = ()
+    entitlements: tuple[str, ...] = ()
     no_cache: bool = False
     builder_label: str = "stage=builder"  # how the Dockerfile marks its compile stage
 
@@ -60,6 +64,7 @@ class Recipe:
             "level": self.level.value,
             "platform": self.platform,
             "network": self.network,
+            "tags": " ".join(self.tags),
         }
         for kind, pairs in (
             ("arg", self.build_args),

@@ -13,8 +13,9 @@ from watcher.compose.container import (
     may_join,
     published,
 )
-from watcher.compose.load import FILE_NAMES, find_compose_file, find_overrides, load
-from watcher.compose.needs import check_api, needs
+from watcher.compose.find import FILE_NAMES, find_compose_file
+from watcher.compose.load import load
+from watcher.compose.needs import check_api, missing_api
 from watcher.compose.objects import compose_labels, network_config, volume_config
 from watcher.compose.spec import (
     Attachment,
@@ -31,14 +32,19 @@ from watcher.compose.spec import (
     Subnet,
     VolumeSpec,
 )
+from watcher.compose.specparts import BlockIo, ContainerFile, DeviceRequest, Hook
 
 __all__ = [
     "FILE_NAMES",
     "Attachment",
+    "BlockIo",
     "BuildSpec",
     "ComposeProject",
+    "ContainerFile",
     "Dependency",
+    "DeviceRequest",
     "HealthSpec",
+    "Hook",
     "Limits",
     "MountSpec",
     "NetworkSpec",
@@ -52,13 +58,12 @@ __all__ = [
     "config_digest",
     "container_config",
     "find_compose_file",
-    "find_overrides",
     "further_networks",
     "holder",
     "joined",
     "load",
     "may_join",
-    "needs",
+    "missing_api",
     "network_config",
     "published",
     "volume_config",

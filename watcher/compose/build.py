@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from watcher.compose.field import Field, Section
+from watcher.compose.parts import read_isolation
+from watcher.compose.refer import Project
 from watcher.compose.spec import BuildSpec, SecretSource
 
-# Keys that mean something which this program's builds do not do.
-_REFUSED = {
-    "cache_to": "the engine's own BuildKit keeps its cache itself and exports none",
-    "entitlements": "builds run without special rights",
-    "isolation": "it is for Windows only",
-    "no_cache_filter": "stages are cached all together or not at all; use no_cache",
-    "privileged": "builds run without special rights",
+SERVICE = "service:"  # before the name of a service whose image is a context
+
+# What is only for images that are published from elsewhere.
+_NOT_DONE = {
+    "cache_to": "is not done: the engine's own BuildKit keeps its cache itself, and none is exported",
+    "provenance": "is not done: an image for this machine gets no attestations",
+    "sbom": "is not done: an image for this machine gets no attestations",
 }
-_SECRET_REFUSED = dict.fromkeys(("uid", "gid", "mode"), "RUN --mount=type=secret in the Dockerfile sets it")
-# Keys for which only the value that changes nothing is accepted.
-_ATTESTATIONS = ("provenance", "sbom")
+_SECRET_RIGHTS = ("uid", "gid", "mode")
 
 
-def read_build(
-    field: Field, env: Mapping[str, str], secret_source: Callable[[Field, str, str], SecretSource]
-) -> BuildSpec:
+def read_build(field: Field, project: Project) -> BuildSpec:
     """The build section, with absolute paths; raises ConfigError.
 
-    Build args that have no value take it from `env`.
+    Build args that have no value take it from the project's environment.
     """
     if not isinstance(field.value, dict):
         return BuildSpec(context=_context(field))
     section = Section(field)
-    section.refuse(_REFUSED)
-    for name in _ATTESTATIONS:
-        section.read(name, _no_attestation, None)
+    for name, why in _NOT_DONE.items():
+        given = section.take(name)
+        if given and given.value not in (False, "false", [], ""):
+            project.warn(f"{given.path} {why}")
+    section.read("isolation", read_isolation, None)
     read = section.read
     dockerfile, inline = section.take("dockerfile"), section.take("dockerfile_inline")
     if dockerfile and inline:
@@ -42,24 +42,32 @@ def read_build(
         context=_context(section.need("context", "a directory")),
         dockerfile=dockerfile.word() if dockerfile else "Dockerfile",
         dockerfile_inline=inline.text() if inline else None,
-        args=read("args", lambda given: _args(given, env), {}),
+        args=read("args", lambda given: _args(given, project.env), {}),
         target=read("target", Field.word, None),
         labels=read("labels", Field.labels, {}),
         tags=read("tags", Field.words, ()),
-        secrets=read("secrets", lambda given: _secrets(given, secret_source), ()),
+        secrets=read("secrets", lambda given: _secrets(given, project), ()),
         ssh=read("ssh", _ssh, {}),
         additional_contexts=read("additional_contexts", _contexts, {}),
-        platform=read("platforms", _platform, ""),
+        platforms=read("platforms", Field.words, ()),
         extra_hosts=read("extra_hosts", read_hosts, ()),
         network=read("network", Field.word, ""),
         shm_size=read("shm_size", Field.size, 0),
         ulimits=read("ulimits", read_ulimits, {}),
         no_cache=read("no_cache", Field.boolean, False),
+        no_cache_filter=read("no_cache_filter", Field.word_or_words, ()),
         pull=read("pull", Field.boolean, False),
-        cache_from=read("cache_from", Field.words, ()),
+        cache_from=read("cache_from", _caches, ()),
+        entitlements=_entitlements(section),
     )
     section.end("a build section")
     return build
+
+
+def service_contexts(build: BuildSpec | None) -> tuple[str, ...]:
+    """The services whose images are contexts of this build."""
+    contexts = build.additional_contexts.values() if build else ()
+    return tuple(text.removeprefix(SERVICE) for text in contexts if text.startswith(SERVICE))
 
 
 def _args(field: Field, env: Mapping[str, str]) -> dict[str, str]:
@@ -73,9 +81,33 @@ def _args(field: Field, env: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _no_attestation(field: Field) -> None:
-    if field.text() != "false":
-        raise field.error("is not supported: the engine's image store keeps no attestations; set it to false")
+def _caches(field: Field) -> tuple[Mapping[str, str], ...]:
+    """Where a cache is read from: `NAME[:TAG]`, or `type=…,key=value` as buildx has it."""
+    return tuple(_cache(item) for item in field.items())
+
+
+def _cache(item: Field) -> Mapping[str, str]:
+    text = item.word()
+    if "=" not in text:
+        return {"type": "registry", "ref": text}
+    found = {}
+    for pair in text.split(","):
+        key, equals, value = pair.strip().partition("=")
+        if not key or not equals:
+            raise item.error("must be the name of an image, or type=…,key=value")
+        found[key.lower()] = value
+    if "type" not in found:
+        raise item.error("must say its type, such as type=registry")
+    if found["type"] == "local":
+        raise item.unsupported("is not supported: a cache in a folder is not read; use type=registry")
+    return found
+
+
+def _entitlements(section: Section) -> tuple[str, ...]:
+    given = section.read("entitlements", Field.words, ())
+    if section.read("privileged", Field.boolean, False):
+        given = (*given, "security.insecure")
+    return tuple(dict.fromkeys(given))
 
 
 def _context(field: Field) -> Path:
@@ -90,8 +122,6 @@ def _contexts(field: Field) -> dict[str, str]:
     for name, value in field.pairs().items():
         if not value:
             raise field.error(f"the context {name} must have a value")
-        if value.startswith("service:"):
-            raise field.error(f"the context {name} is another service's image, which is not supported")
         found[name] = value
     return found
 
@@ -105,24 +135,19 @@ def _ssh(field: Field) -> dict[str, str]:
     return found
 
 
-def _platform(field: Field) -> str:
-    platforms = field.words()
-    if len(platforms) != 1:
-        raise field.error("must name one platform: one container runs of the image")
-    return platforms[0]
-
-
-def _secrets(field: Field, source: Callable[[Field, str, str], SecretSource]) -> tuple[SecretSource, ...]:
+def _secrets(field: Field, project: Project) -> tuple[SecretSource, ...]:
     found = {}
     for item in field.items():
         name = id_ = item
         if isinstance(item.value, dict):
             section = Section(item)
-            section.refuse(_SECRET_REFUSED)
+            if rights := [key for key in _SECRET_RIGHTS if section.take(key)]:
+                rule = "are not used: RUN --mount=type=secret in the Dockerfile sets them"
+                project.warn(f"{item.path}: {', '.join(rights)} {rule}")
             name = section.need("source", "a secret at the top of the file")
             id_ = section.take("target") or name
             section.end("a build secret")
-        found[id_.word()] = source(name, name.word(), id_.word())
+        found[id_.word()] = project.build_secret(name, name.word(), id_.word())
     return tuple(found.values())
 
 

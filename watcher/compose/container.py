@@ -13,9 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from watcher.compose.spec import Attachment, HealthSpec, Limits, MountSpec, ServiceSpec
-
-_NANO = 1_000_000_000
+from watcher.compose.hostconfig import block_io, health, limits, names, restart, said, security
+from watcher.compose.spec import Attachment, MountSpec, ServiceSpec
 
 Published = Mapping[int, Sequence[tuple[str, int]]]  # TCP port of the container -> (address, port; 0 = any)
 
@@ -40,15 +39,18 @@ def container_config(
         "Binds": [_bind(each) for each in spec.mounts if not _needs_mount(each)],
         "Mounts": [_mount(each) for each in spec.mounts if _needs_mount(each)],
         "Tmpfs": dict(spec.tmpfs),
-        "RestartPolicy": _restart(spec),
-        **_limits(spec.limits),
-        **_security(spec),
-        **_names(spec),
-        **_said(
+        "RestartPolicy": restart(spec),
+        **limits(spec.limits),
+        **block_io(spec.block_io),
+        **security(spec),
+        **names(spec),
+        **said(
             ShmSize=spec.shm_size,
             Runtime=spec.runtime,
             StorageOpt=dict(spec.storage_opt),
             CgroupParent=spec.cgroup_parent,
+            Annotations=dict(spec.annotations),
+            VolumesFrom=list(spec.volumes_from),
         ),
     }
     if spec.logging is not None:
@@ -67,12 +69,13 @@ def container_config(
         "AttachStderr": True,
         "Tty": spec.tty,
         "OpenStdin": spec.stdin_open,
-        **_said(
+        **said(
             Hostname=spec.hostname,
             Domainname=spec.domainname,
             User=spec.user,
             WorkingDir=spec.working_dir,
             StopSignal=spec.stop_signal,
+            MacAddress=spec.mac_address,  # API 1.44 wants it at the network too, older ones only here
         ),
     }
     if spec.command is not None:
@@ -82,7 +85,7 @@ def container_config(
     if spec.stop_grace_period is not None:
         body["StopTimeout"] = int(spec.stop_grace_period)
     if spec.healthcheck is not None:
-        body["Healthcheck"] = _health(spec.healthcheck)
+        body["Healthcheck"] = health(spec.healthcheck)
     return body
 
 
@@ -126,12 +129,18 @@ def may_join(spec: ServiceSpec) -> bool:
         spec.extra_hosts,
     )
     plain = len(spec.networks) == 1 and not any(
-        each.ipv4_address or each.ipv6_address or each.link_local_ips or each.driver_opts
+        each.ipv4_address
+        or each.ipv6_address
+        or each.link_local_ips
+        or each.driver_opts
+        or each.mac_address
+        or each.interface_name
         for each in spec.networks
     )
     tcp = all(port.protocol == "tcp" for port in spec.ports)
     net = any(name.startswith("net.") for name in spec.sysctls)
-    return plain and tcp and not net and not any(names) and not spec.network_mode
+    linked = spec.links or spec.external_links or spec.mac_address
+    return plain and tcp and not net and not linked and not any(names) and not spec.network_mode
 
 
 def published(spec: ServiceSpec) -> dict[int, tuple[tuple[str, int], ...]]:
@@ -159,17 +168,12 @@ def config_digest(spec: ServiceSpec) -> str:
 
     How the image is built and what must have started before are not part of it.
     """
-    decides = dataclasses.replace(spec, build=None, depends_on={}, pull_policy="")
+    decides = dataclasses.replace(spec, build=None, depends_on={}, pull_policy="", pull_after=0.0, replicas=1)
     text = json.dumps(dataclasses.asdict(decides), sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 # Parts of the container's body.
-
-
-def _said(**entries: object) -> dict[str, Any]:
-    """The entries that are not empty."""
-    return {key: value for key, value in entries.items() if value}
 
 
 def _network_mode(spec: ServiceSpec) -> str:
@@ -182,16 +186,26 @@ def _endpoints(spec: ServiceSpec, name: str) -> dict[str, Any]:
 
 def _endpoint(spec: ServiceSpec, network: Attachment, name: str) -> dict[str, Any]:
     aliases = dict.fromkeys((name, spec.name, *network.aliases))
-    endpoint: dict[str, Any] = {"Aliases": list(aliases)}
-    addresses = _said(
+    main = network == spec.networks[0]
+    options = dict(network.driver_opts)
+    if network.interface_name:
+        options["com.docker.network.endpoint.ifname"] = network.interface_name
+    endpoint: dict[str, Any] = {
+        "Aliases": list(aliases),
+        **said(
+            Links=[f"{other}:{alias}" for other, alias in (*spec.links, *spec.external_links)],
+            MacAddress=network.mac_address or (spec.mac_address if main else ""),
+            GwPriority=network.gw_priority,
+            DriverOpts=options,
+        ),
+    }
+    addresses = said(
         IPv4Address=network.ipv4_address,
         IPv6Address=network.ipv6_address,
         LinkLocalIPs=list(network.link_local_ips),
     )
     if addresses:
         endpoint["IPAMConfig"] = addresses
-    if network.driver_opts:
-        endpoint["DriverOpts"] = dict(network.driver_opts)
     return endpoint
 
 
@@ -244,7 +258,7 @@ def _mount(mount: MountSpec) -> dict[str, Any]:
         body["Source"] = mount.source
     match mount.type:
         case "bind":
-            options = _said(
+            options = said(
                 Propagation=mount.propagation,
                 CreateMountpoint=mount.create_host_path,
                 NonRecursive=mount.recursive == "disabled",
@@ -253,88 +267,11 @@ def _mount(mount: MountSpec) -> dict[str, Any]:
             )
             return body | ({"BindOptions": options} if options else {})
         case "volume":
-            options = _said(NoCopy=mount.no_copy, Subpath=mount.subpath, Labels=dict(mount.labels))
+            options = said(NoCopy=mount.no_copy, Subpath=mount.subpath, Labels=dict(mount.labels))
             return body | ({"VolumeOptions": options} if options else {})
         case "tmpfs":
-            options = _said(SizeBytes=mount.tmpfs_size, Mode=mount.tmpfs_mode)
+            options = said(SizeBytes=mount.tmpfs_size, Mode=mount.tmpfs_mode)
             return body | ({"TmpfsOptions": options} if options else {})
-
-
-def _restart(spec: ServiceSpec) -> dict[str, Any]:
-    policy, tries = spec.restart or ("no", 0)
-    return {"Name": policy, "MaximumRetryCount": tries}
-
-
-def _limits(limits: Limits) -> dict[str, Any]:
-    body = _said(
-        Memory=limits.memory,
-        MemoryReservation=limits.memory_reservation,
-        MemorySwap=limits.memory_swap,
-        NanoCpus=limits.nano_cpus,
-        CpuShares=limits.cpu_shares,
-        CpuPeriod=limits.cpu_period,
-        CpuQuota=limits.cpu_quota,
-        CpuRealtimePeriod=limits.cpu_rt_period,
-        CpuRealtimeRuntime=limits.cpu_rt_runtime,
-        CpusetCpus=limits.cpuset,
-        OomKillDisable=limits.oom_kill_disable,
-        OomScoreAdj=limits.oom_score_adj,
-        Ulimits=[{"Name": name, "Soft": soft, "Hard": hard} for name, (soft, hard) in limits.ulimits.items()],
-    )
-    if limits.memory_swappiness is not None:
-        body["MemorySwappiness"] = limits.memory_swappiness
-    if limits.pids is not None:
-        body["PidsLimit"] = limits.pids
-    return body
-
-
-def _security(spec: ServiceSpec) -> dict[str, Any]:
-    body = _said(
-        CapAdd=list(spec.cap_add),
-        CapDrop=list(spec.cap_drop),
-        Privileged=spec.privileged,
-        ReadonlyRootfs=spec.read_only,
-        GroupAdd=list(spec.group_add),
-        Sysctls=dict(spec.sysctls),
-        SecurityOpt=[each for each in spec.security_opt if each != "systempaths=unconfined"],
-        Devices=[
-            {"PathOnHost": source, "PathInContainer": inside, "CgroupPermissions": rights}
-            for source, inside, rights in spec.devices
-        ],
-        DeviceCgroupRules=list(spec.device_cgroup_rules),
-        CgroupnsMode=spec.cgroup,
-        IpcMode=spec.ipc,
-        PidMode=spec.pid,
-        UTSMode=spec.uts,
-        UsernsMode=spec.userns_mode,
-    )
-    if "systempaths=unconfined" in spec.security_opt:
-        body |= {"MaskedPaths": [], "ReadonlyPaths": []}
-    return body
-
-
-def _names(spec: ServiceSpec) -> dict[str, Any]:
-    return _said(
-        Dns=list(spec.dns),
-        DnsOptions=list(spec.dns_opt),
-        DnsSearch=list(spec.dns_search),
-        ExtraHosts=[f"{name}:{address}" for name, address in spec.extra_hosts],
-    )
-
-
-def _health(health: HealthSpec) -> dict[str, Any]:
-    body: dict[str, Any] = {"Test": list(health.test)}
-    for key, seconds in (
-        ("Interval", health.interval),
-        ("Timeout", health.timeout),
-        ("StartPeriod", health.start_period),
-        ("StartInterval", health.start_interval),
-    ):
-        if seconds is not None:
-            body[key] = round(seconds * _NANO)
-    if health.retries is not None:
-        body["Retries"] = health.retries
-    return body
 
 
 def _plain(value: object) -> object:

@@ -17,6 +17,10 @@ Default = TypeVar("Default")
 _TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 
 
+class Unsupported(ConfigError):
+    """A key that docker compose may know and this program does nothing with."""
+
+
 def scalar_text(value: object) -> str:
     """A number, boolean or word as docker compose prints it (Go's `%v`); raises TypeError for the rest."""
     match value:
@@ -55,8 +59,15 @@ class Field:
 
     def error(self, rule: str) -> ConfigError:
         """The error that this value breaks `rule`."""
-        value = self.value if isinstance(self.value, (str, int, float)) else None
-        return ConfigError(self.path, value, rule)
+        return ConfigError(self.path, self._shown, rule)
+
+    def unsupported(self, rule: str) -> Unsupported:
+        """The error that only docker compose can do what this value asks for."""
+        return Unsupported(self.path, self._shown, rule)
+
+    @property
+    def _shown(self) -> object:
+        return self.value if isinstance(self.value, (str, int, float)) else None
 
     # Plain values.
 
@@ -214,7 +225,7 @@ class Section:
         for key, reason in keys.items():
             found = self.take(key)
             if found and found.value not in ([], {}, False, ""):
-                raise found.error(f"is not supported: {reason}")
+                raise found.unsupported(f"is not supported: {reason}")
 
     def ignore(self, keys: Iterable[str]) -> None:
         """Whatever these keys say does not matter here."""
@@ -225,7 +236,7 @@ class Section:
         """Everything must have been taken, but for `x-` extensions."""
         for key, found in self._fields.items():
             if not key.startswith("x-"):
-                raise ConfigError(found.path, None, f"is not a known key of {what}")
+                raise Unsupported(found.path, None, f"is not a known key of {what}")
 
 
 def _kind(value: object) -> str:

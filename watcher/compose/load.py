@@ -9,13 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from watcher import regex
-from watcher.compose.field import Field
+from watcher.compose.build import SERVICE, service_contexts
+from watcher.compose.field import Field, Unsupported
+from watcher.compose.find import find_overrides, override_candidates
 from watcher.compose.interpolate import Missing
+from watcher.compose.links import resolve_links
 from watcher.compose.networks import read_network, read_source, read_volume
 from watcher.compose.paths import Base
 from watcher.compose.resolve import Definitions, Files, Scope, replace_variables
-from watcher.compose.service import read_service
+from watcher.compose.service import left_to_compose, read_service
 from watcher.compose.spec import (
+    BuildSpec,
     ComposeProject,
     Dependency,
     NetworkSpec,
@@ -25,53 +29,9 @@ from watcher.compose.spec import (
 )
 from watcher.errors import ConfigError
 
-# The article's development file first; the rest in the order of docker compose.
-FILE_NAMES = (
-    "docker-compose-dev.yml",
-    "docker-compose-dev.yaml",
-    "compose-dev.yaml",
-    "compose-dev.yml",
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yml",
-    "docker-compose.yaml",
-)
-# compose-go, cli/options.go: DefaultFileNames and DefaultOverrideFileNames.
-_OWN_NAMES = FILE_NAMES[4:]
-_OVERRIDE_NAMES = (
-    "compose.override.yml",
-    "compose.override.yaml",
-    "docker-compose.override.yml",
-    "docker-compose.override.yaml",
-)
 _NOT_IN_A_NAME = regex.compile(r"[^a-z0-9_-]")
 _PROJECT = "COMPOSE_PROJECT_NAME"
 _PROFILES = "COMPOSE_PROFILES"
-
-
-def find_compose_file(project: Path, explicit: Path | None) -> Path:
-    """The compose file: `explicit` (relative to the project), else the first of `FILE_NAMES` that exists.
-
-    Raises ConfigError when there is none.
-    """
-    if explicit is not None:
-        path = project / explicit.expanduser()
-        if not path.is_file():
-            raise ConfigError("compose_file", str(explicit), "there is no such file")
-        return path
-    for name in FILE_NAMES:
-        if (project / name).is_file():
-            return project / name
-    raise ConfigError("compose_file", None, f"there is no compose file in {project}, such as {FILE_NAMES[0]}")
-
-
-def find_overrides(path: Path) -> tuple[Path, ...]:
-    """The file that docker compose lays by itself over one of its own names, such as `compose.yaml`."""
-    return tuple(each for each in _override_candidates(path) if each.is_file())[:1]
-
-
-def _override_candidates(path: Path) -> list[Path]:
-    return [path.with_name(name) for name in _OVERRIDE_NAMES] if path.name in _OWN_NAMES else []
 
 
 def _absolute(path: Path) -> Path:
@@ -99,7 +59,7 @@ def load(
     found = find_overrides(path) if overrides is None else overrides
     files = Files({} if seen is None else seen)
     if overrides is None:
-        files.seen.update(dict.fromkeys(_absolute(each) for each in _override_candidates(path)))
+        files.seen.update(dict.fromkeys(_absolute(each) for each in override_candidates(path)))
     loading = _Loading(files, _absolute(path), env, profiles, [_absolute(each) for each in found])
     return loading.project(service)
 
@@ -214,24 +174,67 @@ class _Loading:
             raise ConfigError(
                 f"services.{name}.depends_on", None, f"goes in a circle: {' → '.join((*trail, name))}"
             )
-        spec = read_service(name, self._definitions.service(name, self._unset), self)
+        spec = self._service(name, kept=not trail)
         known = self._definitions.names("services")
-        kept: dict[str, Dependency] = {}
+        needed: dict[str, Dependency] = {}
         for other, dependency in spec.depends_on.items():
             field = f"services.{name}.depends_on.{other}"
             if other not in known:
                 raise ConfigError(field, None, f"there is no such service in {self._path.name}")
-            if self._active(other, self._unset):
-                kept[other] = dependency
+            if self._is_outside(other):
+                hint = f"`docker compose up -d {other}` starts it"
+                self.warn(f"{other} is run by a program outside of the engine: {hint}")
+            elif self._active(other, self._unset):
+                needed[other] = dependency
                 self._add(other, services, (*trail, name))
             elif dependency.required:
                 raise ConfigError(field, None, "its profile is not active")
             else:
-                self._warnings[f"{field} is left out: its profile is not active"] = None
-        services[name] = replace(spec, depends_on=kept)
+                self.warn(f"{field} is left out: its profile is not active")
+        services[name] = resolve_links(
+            replace(spec, depends_on=needed, build=self._with_images(spec)), services
+        )
+
+    def _service(self, name: str, *, kept: bool) -> ServiceSpec:
+        """A service as it is read. What is not supported of a dependency is left to docker compose."""
+        field = self._definitions.service(name, self._unset)
+        try:
+            spec = read_service(name, field, self)
+        except Unsupported as error:
+            if kept:
+                raise
+            self.warn(f"{error}; {name} is left to `docker compose up -d {name}`")
+            return left_to_compose(name, field, self, str(error))
+        if kept and spec.replicas != 1:
+            if spec.replicas == 0:
+                raise ConfigError(f"services.{name}.scale", 0, "must be 1: this service is the one to keep")
+            self.warn(f"services.{name}: {spec.replicas} containers are asked for, and one is kept")
+            spec = replace(spec, replicas=1)
+        return spec
+
+    def _is_outside(self, name: str) -> bool:
+        """Whether a program outside of the engine runs the service (`provider`)."""
+        given = self._definitions.service(name, _ignore).mapping().get("provider")
+        return given is not None and given.value is not None
+
+    def _with_images(self, spec: ServiceSpec) -> BuildSpec | None:
+        """The build section, with the image's name for a context that is another service's image."""
+        if spec.build is None or not service_contexts(spec.build):
+            return spec.build
+        contexts = dict(spec.build.additional_contexts)
+        for name, text in contexts.items():
+            other = text.removeprefix(SERVICE)
+            if text != other:
+                if other not in self._definitions.names("services"):
+                    field = f"services.{spec.name}.build.additional_contexts.{name}"
+                    raise ConfigError(field, text, f"there is no such service in {self._path.name}")
+                given = self._definitions.service(other, self._unset).mapping().get("image")
+                image = given.word() if given and given.value is not None else f"{self.name}-{other}"
+                contexts[name] = f"docker-image://{image}"
+        return replace(spec.build, additional_contexts=contexts)
 
     def _unset(self, variable: str) -> None:
-        self._warnings[f"the variable {variable} is not set: it is replaced by nothing"] = None
+        self.warn(f"the variable {variable} is not set: it is replaced by nothing")
 
     # What services refer to.
 
@@ -250,20 +253,21 @@ class _Loading:
             self._volumes[key] = read_volume(key, given, self.name, base)
         return self._volumes[key].name
 
-    def secret_file(self, field: Field, key: str) -> str:
-        return self._mounted_file(field, "secrets", key)
+    def secret(self, field: Field, key: str) -> str | bytes:
+        return self._source(field, "secrets", key)
 
-    def config_file(self, field: Field, key: str) -> str:
-        return self._mounted_file(field, "configs", key)
+    def config(self, field: Field, key: str) -> str | bytes:
+        return self._source(field, "configs", key)
+
+    def warn(self, text: str) -> None:
+        self._warnings[text] = None
 
     def build_secret(self, field: Field, key: str, id_: str) -> SecretSource:
         given, base = self._declared(field, "secrets", key)
-        file, variable = read_source(given, base)
-        if file:
-            return SecretSource(id_, file=Path(file))
-        if variable not in self.env:
-            raise field.error(f"the secret {key} is the variable {variable}, which is not set")
-        return SecretSource(id_, value=self.env[variable])
+        source = read_source(given, base)
+        if source.file:
+            return SecretSource(id_, file=Path(source.file))
+        return SecretSource(id_, value=self._variable(field, key, source.variable))
 
     def read_env(self, path: Path, into: dict[str, str], *, own: Mapping[str, str], raw: bool) -> None:
         self._files.env(path, into, {**own, **self.env}, self._unset, raw=raw)
@@ -283,12 +287,20 @@ class _Loading:
     def looked_for(self, path: Path) -> None:
         self._files.seen[path] = None
 
-    def _mounted_file(self, field: Field, section: str, key: str) -> str:
+    def _source(self, field: Field, section: str, key: str) -> str | bytes:
+        """The file of a secret or config, or its content."""
         given, base = self._declared(field, section, key)
-        file, variable = read_source(given, base)
-        if not file:
-            raise field.error(f"{key} is the variable {variable}: only a file can be mounted")
-        return file
+        source = read_source(given, base)
+        if source.file:
+            return source.file
+        if source.content is not None:
+            return source.content.encode("utf-8", "surrogateescape")
+        return self._variable(field, key, source.variable).encode("utf-8", "surrogateescape")
+
+    def _variable(self, field: Field, key: str, variable: str) -> str:
+        if variable not in self.env:
+            raise field.error(f"{key} is the variable {variable}, which is not set")
+        return self.env[variable]
 
     def _declared(self, field: Field, section: str, key: str) -> tuple[Field, Base]:
         """What `key` names at the top of the file; raises ConfigError at the place that refers to it."""

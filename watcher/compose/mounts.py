@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from watcher.compose.field import Field, Section
+from watcher.compose.refer import Project
 from watcher.compose.spec import MountSpec
+from watcher.compose.specparts import ContainerFile
 
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 _SELINUX = ("z", "Z")
+_READABLE = 0o444  # what compose gives a file whose mode is not said
 _RECURSIVE = ("enabled", "disabled", "writable", "readonly")
-_FILE_REFUSED = dict.fromkeys(("uid", "gid", "mode"), "the file is mounted with the rights that it has")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,23 +179,46 @@ def _file_mode(field: Field) -> int:
     return field.integer(0, 0o7777)
 
 
-def read_files(field: Field, where: str, source_file: Callable[[Field, str], str]) -> tuple[MountSpec, ...]:
-    """`secrets` (`where` = /run/secrets) or `configs` (`where` = /): files mounted read-only.
+def read_files(
+    field: Field, where: str, project: Project, *, secret: bool
+) -> tuple[tuple[MountSpec, ...], tuple[ContainerFile, ...]]:
+    """`secrets` (`where` = /run/secrets) or `configs` (`where` = /).
 
-    `source_file` gives the path on the host of a declared secret or config.
+    What is a file on the host is mounted read-only. The rest is written into the container before its start.
     """
-    found: dict[str, MountSpec] = {}
+    mounts: dict[str, MountSpec] = {}
+    files: dict[str, ContainerFile] = {}
     for item in field.items():
-        source, target = item, item
+        name = target = item
+        rights: dict[str, Field] = {}
         if isinstance(item.value, dict):
             section = Section(item)
-            section.refuse(_FILE_REFUSED)
-            source = section.need("source", "a name at the top of the file")
-            target = section.take("target") or source
+            rights = {key: given for key in ("uid", "gid", "mode") if (given := section.take(key))}
+            name = section.need("source", "a name at the top of the file")
+            target = section.take("target") or name
             section.end("a secret or config")
-        path = source_file(source, source.word())
-        target_path = posixpath.join(where, target.word())
-        found[target_path] = MountSpec(
-            type="bind", source=path, target=target_path, read_only=True, create_host_path=False
-        )
-    return tuple(found.values())
+        source = project.secret(name, name.word()) if secret else project.config(name, name.word())
+        path = posixpath.normpath(posixpath.join(where, target.word()))
+        mounts.pop(path, None)
+        files.pop(path, None)
+        if isinstance(source, str):
+            if rights:
+                rule = "are not supported for a file of the host: it has the rights that it has there"
+                project.warn(f"{item.path}: {', '.join(rights)} {rule}")
+            mounts[path] = MountSpec(
+                type="bind", source=source, target=path, read_only=True, create_host_path=False
+            )
+        else:
+            files[path] = ContainerFile(
+                target=path,
+                content=source,
+                uid=_id(rights.get("uid")),
+                gid=_id(rights.get("gid")),
+                mode=_file_mode(rights["mode"]) if "mode" in rights else _READABLE,
+                secret=secret,
+            )
+    return tuple(mounts.values()), tuple(files.values())
+
+
+def _id(field: Field | None) -> int:
+    return field.integer(0, 2**31 - 1) if field else 0

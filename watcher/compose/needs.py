@@ -14,28 +14,51 @@ Api = tuple[int, int]
 
 
 def check_api(project: ComposeProject, api: str) -> None:
-    """Raise ConfigError for the first thing that an engine of this API version (`1.41`) does not know."""
+    """Raise ConfigError for the first thing that an engine of this API version (`1.41`) does not know.
+
+    What only a dependency asks for keeps nobody from running: see `missing_api`.
+    """
+    for network in project.networks.values():
+        _check(_network(network), api)
+    if rule := missing_api(project.service, api):
+        raise rule
+
+
+def missing_api(spec: ServiceSpec, api: str) -> ConfigError | None:
+    """The first thing of a service that an engine of this API version does not know."""
+    try:
+        _check(_service(spec), api)
+    except ConfigError as error:
+        return error
+    return None
+
+
+def _check(needed: Iterator[tuple[str, Api]], api: str) -> None:
     major, _, minor = api.partition(".")
     have = (int(major), int(minor or 0))
-    for path, need in needs(project):
+    for path, need in needed:
         if have < need:
-            rule = f"is dropped by this engine: it needs API {need[0]}.{need[1]}, the engine has {api}"
+            rule = f"is dropped by this engine: it needs API {need[0]}.{need[1]}, and {api} is spoken here"
             raise ConfigError(path, None, rule)
 
 
-def needs(project: ComposeProject) -> Iterator[tuple[str, Api]]:
-    """What is used that API 1.41 does not know: its path, and the first version that does."""
-    for spec in project.services.values():
-        yield from _service(spec)
-    for network in project.networks.values():
-        yield from _network(network)
-
-
 def _service(spec: ServiceSpec) -> Iterator[tuple[str, Api]]:
+    at = f"services.{spec.name}"
     if spec.healthcheck and spec.healthcheck.start_interval is not None:
-        yield f"services.{spec.name}.healthcheck.start_interval", (1, 44)
+        yield f"{at}.healthcheck.start_interval", (1, 44)
+    if spec.annotations:
+        yield f"{at}.annotations", (1, 43)
+    if any(request.driver == "cdi" for request in spec.device_requests):
+        yield f"{at}.devices", (1, 44)
+    for network in spec.networks:
+        if network.gw_priority:
+            yield f"{at}.networks.{network.key}.gw_priority", (1, 48)
+        if network.interface_name:
+            yield f"{at}.networks.{network.key}.interface_name", (1, 49)
+        if network.mac_address:
+            yield f"{at}.networks.{network.key}.mac_address", (1, 44)
     for mount in spec.mounts:
-        yield from _mount(f"services.{spec.name}.volumes ({mount.target})", mount)
+        yield from _mount(f"{at}.volumes ({mount.target})", mount)
 
 
 def _mount(path: str, mount: MountSpec) -> Iterator[tuple[str, Api]]:

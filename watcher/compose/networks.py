@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from watcher.compose.field import Field, Section
 from watcher.compose.paths import Base
 from watcher.compose.spec import NetworkSpec, Subnet, VolumeSpec
 
 _SOURCE_REFUSED = dict.fromkeys(
-    ("external", "driver", "template_driver", "content"), "only a file can be mounted"
+    ("external", "driver", "template_driver"),
+    "the engine stores none without a swarm",
 )
 
 
@@ -56,18 +58,32 @@ def read_volume(key: str, field: Field, project: str, base: Base) -> VolumeSpec:
     )
 
 
-def read_source(field: Field, base: Base) -> tuple[str, str]:
-    """Of a secret or config: (absolute path of its file, "") or ("", environment variable)."""
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the content of a secret or config comes from: one of the three. The file's path is absolute."""
+
+    file: str = ""
+    variable: str = ""
+    content: str | None = None
+
+
+def read_source(field: Field, base: Base) -> Source:
+    """The source of a declared secret or config; raises ConfigError."""
     section = Section(field)
     section.refuse(_SOURCE_REFUSED)
     section.ignore(("name", "labels", "driver_opts"))  # for swarm, which stores secrets
-    file, variable = section.take("file"), section.take("environment")
+    file, variable, content = (section.take(key) for key in ("file", "environment", "content"))
     section.end("a secret or config")
-    if file and not variable:
-        return base.path(file.word()), ""
-    if variable and not file:
-        return "", variable.word()
-    raise field.error("must have either a file or an environment variable")
+    if sum(each is not None for each in (file, variable, content)) != 1:
+        rule = "must have one of file, environment" + (" and content" if "configs." in field.path else "")
+        raise field.error(rule)
+    if content is not None:
+        if "configs." not in field.path:
+            raise content.error("is for configs: a secret has a file or an environment variable")
+        return Source(content=content.text())
+    return (
+        Source(file=base.path(file.word())) if file else Source(variable=variable.word() if variable else "")
+    )
 
 
 def _external(section: Section, key: str, project: str) -> tuple[bool, str]:

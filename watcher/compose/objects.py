@@ -15,7 +15,7 @@ COMPOSE_VERSION = "2.0.0"  # the compose whose labels these are, for tools that 
 
 
 def compose_labels(
-    project: ComposeProject, spec: ServiceSpec, *, config_hash: str, image_id: str
+    project: ComposeProject, spec: ServiceSpec, *, config_hash: str, image_id: str, number: int = 1
 ) -> dict[str, str]:
     """The labels by which `docker compose ps`, `logs`, `stop` and `down` know the container as theirs.
 
@@ -28,7 +28,7 @@ def compose_labels(
     return {
         PROJECT_LABEL: project.name,
         "com.docker.compose.service": spec.name,
-        "com.docker.compose.container-number": "1",
+        "com.docker.compose.container-number": str(number),
         "com.docker.compose.oneoff": "False",
         "com.docker.compose.config-hash": config_hash,
         "com.docker.compose.image": image_id,

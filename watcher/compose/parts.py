@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from watcher.compose.device_requests import is_named_device
 from watcher.compose.field import Field, Section
 from watcher.compose.refer import Project
 from watcher.compose.spec import Attachment, Condition, Dependency, HealthSpec
@@ -13,12 +14,6 @@ _CONDITIONS: dict[str, Condition] = {
     "service_started": "service_started",
     "service_healthy": "service_healthy",
     "service_completed_successfully": "service_completed_successfully",
-}
-
-_NETWORK_REFUSED = {
-    "gw_priority": "engines before 28 do not know it; use priority",
-    "interface_name": "engines before 28.1 do not know it",
-    "mac_address": "two containers with one address cannot stand side by side",
 }
 
 
@@ -40,7 +35,6 @@ def _network(key: str, field: Field, project: Project) -> Attachment:
     if field.value is None:
         return Attachment(key=key, network=network)
     section = Section(field)
-    section.refuse(_NETWORK_REFUSED)
     attachment = Attachment(
         key=key,
         network=network,
@@ -50,6 +44,9 @@ def _network(key: str, field: Field, project: Project) -> Attachment:
         link_local_ips=section.read("link_local_ips", Field.words, ()),
         driver_opts=section.read("driver_opts", Field.labels, {}),
         priority=section.read("priority", Field.integer, 0),
+        gw_priority=section.read("gw_priority", Field.integer, 0),
+        interface_name=section.read("interface_name", Field.word, ""),
+        mac_address=section.read("mac_address", Field.word, ""),
     )
     section.end("a service's network")
     return attachment
@@ -111,9 +108,14 @@ def read_logging(field: Field) -> tuple[str, Mapping[str, str]]:
 
 
 def read_devices(field: Field) -> tuple[tuple[str, str, str], ...]:
-    """(path on the host, path inside, rights) of each device; of two for one path inside the later counts."""
+    """(path on the host, path inside, rights) of each device; of two for one path inside the later counts.
+
+    Devices by name, such as `vendor.com/gpu=all`, are left to `read_named_devices`.
+    """
     found: dict[str, tuple[str, str, str]] = {}
     for item in field.items():
+        if is_named_device(item):
+            continue
         if isinstance(item.value, dict):
             section = Section(item)
             parts = [
@@ -164,15 +166,12 @@ def read_container_name(field: Field) -> str:
     return text
 
 
-def read_mode(field: Field) -> str:
-    """A namespace to share: the engine's own, or a container's; not another service's."""
-    text = field.text()
-    if text.startswith("service:"):
-        raise field.error("cannot share with another service: its container may change at any time")
-    return text
+def read_uts(field: Field) -> str:
+    """The UTS namespace: the engine shares only its host's."""
+    return field.choice("host")
 
 
-def one(field: Field) -> None:
-    """A number of containers: one."""
-    if field.integer(0) != 1:
-        raise field.error("must be 1: one container of a service is kept")
+def read_isolation(field: Field) -> None:
+    """How containers are kept apart; on Linux there is one way."""
+    if field.text() not in ("", "default"):
+        raise field.unsupported("is not supported: it is for Windows only")

@@ -31,12 +31,16 @@ class Project(Protocol):
         """The engine's name of a declared volume."""
         ...
 
-    def secret_file(self, field: Field, key: str) -> str:
-        """The file of a declared secret."""
+    def secret(self, field: Field, key: str) -> str | bytes:
+        """The file of a declared secret, or its content."""
         ...
 
-    def config_file(self, field: Field, key: str) -> str:
-        """The file of a declared config."""
+    def config(self, field: Field, key: str) -> str | bytes:
+        """The file of a declared config, or its content."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Tell the user what is not done as the file says."""
         ...
 
     def build_secret(self, field: Field, key: str, id_: str) -> SecretSource:

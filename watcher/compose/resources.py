@@ -7,9 +7,10 @@ from collections.abc import Callable
 from watcher import regex
 from watcher.compose import keys
 from watcher.compose.build import read_ulimits
-from watcher.compose.field import Field, Section
-from watcher.compose.parts import one
+from watcher.compose.device_requests import read_gpus, read_named_devices, read_reservations
+from watcher.compose.field import Default, Field, Section
 from watcher.compose.spec import Limits
+from watcher.compose.specparts import DeviceRequest
 
 _RESTART = regex.compile(r"(?P<plain>no|always|unless-stopped)|on-failure(?::(?P<tries>[0-9]{1,9}))?")
 # What `deploy.restart_policy.condition` is called by the engine.
@@ -21,18 +22,18 @@ def read_limits(section: Section, deploy: Field | None) -> Limits:
     take, read = section.take, section.read
     limit, reserved = _deployed(deploy) if deploy else ({}, {})
     return Limits(
-        memory=_either(take("mem_limit"), limit.get("memory"), Field.size) or 0,
-        memory_reservation=_either(take("mem_reservation"), reserved.get("memory"), Field.size) or 0,
+        memory=_either(take("mem_limit"), limit.get("memory"), Field.size, 0),
+        memory_reservation=_either(take("mem_reservation"), reserved.get("memory"), Field.size, 0),
         memory_swap=read("memswap_limit", lambda given: given.size(least=-1), 0),
         memory_swappiness=read("mem_swappiness", lambda given: given.integer(-1, 100), None),
-        nano_cpus=_either(take("cpus"), limit.get("cpus"), _nano) or 0,
+        nano_cpus=_either(take("cpus"), limit.get("cpus"), _nano, 0),
         cpu_shares=read("cpu_shares", lambda given: given.integer(0), 0),
         cpu_period=read("cpu_period", Field.integer, 0),
         cpu_quota=read("cpu_quota", Field.integer, 0),
         cpu_rt_period=read("cpu_rt_period", Field.integer, 0),
         cpu_rt_runtime=read("cpu_rt_runtime", Field.integer, 0),
         cpuset=read("cpuset", Field.text, ""),
-        pids=_either(take("pids_limit"), limit.get("pids"), lambda given: given.integer(-1)),
+        pids=_either(take("pids_limit"), limit.get("pids"), lambda given: given.integer(-1), None),
         oom_kill_disable=read("oom_kill_disable", Field.boolean, False),
         oom_score_adj=read("oom_score_adj", lambda given: given.integer(-1000, 1000), 0),
         ulimits=read("ulimits", read_ulimits, {}),
@@ -58,11 +59,13 @@ def read_restart(restart: Field | None, deploy: Field | None) -> tuple[str, int]
     return match["plain"] or "on-failure", int(match["tries"] or 0)
 
 
-def _either(own: Field | None, deployed: Field | None, read: Callable[[Field], int]) -> int | None:
+def _either(
+    own: Field | None, deployed: Field | None, read: Callable[[Field], int], default: Default
+) -> int | Default:
     values = [read(field) for field in (own, deployed) if field]
     if own and deployed and values[0] != values[1]:
         raise own.error(f"differs from {deployed.path}")
-    return values[0] if values else None
+    return values[0] if values else default
 
 
 def _nano(field: Field) -> int:
@@ -73,8 +76,7 @@ def _deployed(deploy: Field) -> tuple[dict[str, Field], dict[str, Field]]:
     """The limits and the reservations of `deploy.resources`."""
     section = Section(deploy)
     section.ignore(keys.DEPLOY_IGNORED)
-    section.read("replicas", one, None)
-    section.ignore(("restart_policy",))  # read by read_restart
+    section.ignore(("restart_policy", "replicas"))  # read by read_restart and read_replicas
     resources = section.take("resources")
     section.end("a deploy section")
     if resources is None:
@@ -82,13 +84,32 @@ def _deployed(deploy: Field) -> tuple[dict[str, Field], dict[str, Field]]:
     both = Section(resources)
     limits, reservations = both.take("limits"), both.take("reservations")
     both.end("a resources section")
-    return _taken(limits, ("memory", "cpus", "pids")), _taken(reservations, ("memory", "cpus"))
+    return _taken(limits, ("memory", "cpus", "pids")), _taken(reservations, ("memory", "cpus", "devices"))
+
+
+def read_replicas(scale: Field | None, deploy: Field | None) -> int:
+    """How many containers run of the service."""
+    replicas = Section(deploy).take("replicas") if deploy else None
+    return _either(scale, replicas, lambda given: given.integer(0), default=1)
+
+
+def read_device_requests(
+    gpus: Field | None, devices: Field | None, deploy: Field | None
+) -> tuple[DeviceRequest, ...]:
+    """What drivers of the engine are asked for, wherever the file says it."""
+    reserved = _deployed(deploy)[1].get("devices") if deploy else None
+    return (
+        *(read_gpus(gpus) if gpus else ()),
+        *(read_named_devices(devices) if devices else ()),
+        *(read_reservations(reserved) if reserved else ()),
+    )
 
 
 def _taken(field: Field | None, known: tuple[str, ...]) -> dict[str, Field]:
     if field is None:
         return {}
     section = Section(field)
+    section.ignore(("generic_resources",))  # for swarm
     found = {key: given for key in known if (given := section.take(key))}
     section.end("limits and reservations")
     return found

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from watcher.compose import keys, parts
+from watcher.compose import keys, links, parts, pulls
 from watcher.compose.build import read_build, read_hosts
+from watcher.compose.device_requests import read_block_io
 from watcher.compose.field import Field, Section
+from watcher.compose.hooks import read_hooks
 from watcher.compose.mounts import read_files, read_tmpfs, read_volumes
 from watcher.compose.ports import read_expose, read_ports
 from watcher.compose.refer import Project
-from watcher.compose.resources import read_limits, read_restart
-from watcher.compose.spec import MountSpec, ServiceSpec
+from watcher.compose.resources import read_device_requests, read_limits, read_replicas, read_restart
+from watcher.compose.spec import MountSpec, PortSpec, ServiceSpec
+from watcher.compose.specparts import BlockIo, ContainerFile
+from watcher.errors import ConfigError
 
 
 def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
@@ -22,16 +27,19 @@ def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
     section.ignore(keys.IGNORED)
     read = section.read
     deploy = section.take("deploy")
-    build = read("build", lambda given: read_build(given, project.env, project.build_secret), None)
+    build = read("build", lambda given: read_build(given, project), None)
     image = read("image", Field.word, None)
     if build is None and image is None:
         raise field.error("must have an image or a build section")
     network_mode, networks = section.take("network_mode"), section.take("networks")
     if network_mode and networks and networks.value:
         raise network_mode.error("cannot stand beside networks")
-    read("scale", parts.one, None)
-    tmpfs = section.take("tmpfs")
-    mounts = _mounts(section, project)
+    read("isolation", parts.read_isolation, None)
+    tmpfs, devices, gpus = section.take("tmpfs"), section.take("devices"), section.take("gpus")
+    mounts, files = _mounts(section, project)
+    pull_policy, pull_after = pulls.read_pull_policy(
+        section.take("pull_policy"), section.take("pull_refresh_after")
+    )
     spec = ServiceSpec(
         name=name,
         project_name=project.name,
@@ -41,18 +49,28 @@ def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
         command=read("command", parts.read_command, None),
         entrypoint=read("entrypoint", parts.read_command, None),
         environment=_environment(section.take("environment"), section.take("env_file"), project),
-        ports=read("ports", read_ports, ()),
+        ports=_ports(section.take("ports"), network_mode, project),
         expose=read("expose", read_expose, ()),
         mounts=mounts,
+        volumes_from=read("volumes_from", links.read_volumes_from, ()),
+        files=files,
         tmpfs=_tmpfs(tmpfs, mounts) if tmpfs else {},
         networks=() if network_mode else parts.read_networks(networks, field, project),
-        network_mode=parts.read_mode(network_mode) if network_mode else "",
+        network_mode=network_mode.text() if network_mode else "",
+        mac_address=read("mac_address", Field.word, ""),
+        links=read("links", links.read_links, ()),
+        external_links=read("external_links", links.read_external_links, ()),
         depends_on=read("depends_on", parts.read_depends, {}),
         healthcheck=read("healthcheck", parts.read_health, None),
         restart=read_restart(section.take("restart"), deploy),
         labels=_labels(section.take("labels"), section.take("label_file"), project),
+        annotations=read("annotations", Field.labels, {}),
         logging=read("logging", parts.read_logging, None),
         limits=read_limits(section, deploy),
+        block_io=read("blkio_config", read_block_io, BlockIo()),
+        replicas=read_replicas(section.take("scale"), deploy),
+        post_start=read("post_start", lambda given: read_hooks(given, project.env), ()),
+        pre_stop=read("pre_stop", lambda given: read_hooks(given, project.env), ()),
         stop_signal=read("stop_signal", Field.word, None),
         stop_grace_period=read("stop_grace_period", Field.duration, None),
         user=read("user", Field.text, ""),
@@ -60,7 +78,8 @@ def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
         hostname=read("hostname", Field.text, ""),
         domainname=read("domainname", Field.text, ""),
         platform=read("platform", Field.text, ""),
-        pull_policy=read("pull_policy", Field.text, ""),
+        pull_policy=pull_policy,
+        pull_after=pull_after,
         runtime=read("runtime", Field.text, ""),
         init=read("init", Field.boolean, None),
         tty=read("tty", Field.boolean, False),
@@ -71,7 +90,8 @@ def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
         cap_add=read("cap_add", Field.words, ()),
         cap_drop=read("cap_drop", Field.words, ()),
         security_opt=read("security_opt", lambda given: parts.read_security(given, project), ()),
-        devices=read("devices", parts.read_devices, ()),
+        devices=parts.read_devices(devices) if devices else (),
+        device_requests=read_device_requests(gpus, devices, deploy),
         device_cgroup_rules=read("device_cgroup_rules", Field.words, ()),
         dns=read("dns", Field.word_or_words, ()),
         dns_opt=read("dns_opt", Field.words, ()),
@@ -82,26 +102,55 @@ def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
         storage_opt=read("storage_opt", Field.labels, {}),
         cgroup=read("cgroup", lambda given: given.choice("host", "private"), ""),
         cgroup_parent=read("cgroup_parent", Field.text, ""),
-        ipc=read("ipc", parts.read_mode, ""),
-        pid=read("pid", parts.read_mode, ""),
-        uts=read("uts", parts.read_mode, ""),
+        ipc=read("ipc", Field.text, ""),
+        pid=read("pid", Field.text, ""),
+        uts=read("uts", parts.read_uts, ""),
         userns_mode=read("userns_mode", Field.text, ""),
     )
     section.end("a service")
-    return spec
+    if spec.container_name and spec.replicas > 1:
+        rule = "names one container: without it there may be several (scale, deploy.replicas)"
+        raise ConfigError(f"{field.path}.container_name", spec.container_name, rule)
+    if spec.read_only and spec.files:
+        rule = f"must not be true: {spec.files[0].target} is written into the container; use a file"
+        raise ConfigError(f"{field.path}.read_only", None, rule)
+    return replace(spec, depends_on={**spec.depends_on, **links.missing_dependencies(spec)})
 
 
-def _mounts(section: Section, project: Project) -> tuple[MountSpec, ...]:
+def left_to_compose(name: str, field: Field, project: Project, reason: str) -> ServiceSpec:
+    """As much of a service as is needed to find the container that docker compose made of it."""
+    section = Section(field)
+    image = section.take("image")
+    return ServiceSpec(
+        name=name,
+        project_name=project.name,
+        image=image.word() if image else f"{project.name}-{name}",
+        container_name=section.read("container_name", parts.read_container_name, None),
+        left_to_compose=reason,
+    )
+
+
+def _ports(given: Field | None, network_mode: Field | None, project: Project) -> tuple[PortSpec, ...]:
+    """The published ports: none on the host's network, where the engine publishes none either."""
+    ports = read_ports(given) if given else ()
+    if given and ports and network_mode and network_mode.value in ("host", "none"):
+        why = "so there is no front" if network_mode.value == "host" else "so nobody reaches them"
+        project.warn(f"{given.path}: nothing is published with network_mode {network_mode.value}, {why}")
+        return ()
+    return ports
+
+
+def _mounts(section: Section, project: Project) -> tuple[tuple[MountSpec, ...], tuple[ContainerFile, ...]]:
     """Volumes, and the secrets and configs whose place no volume takes."""
-    found = section.read("volumes", lambda given: read_volumes(given, project.volume_name), ())
-    for key, where, source in (
-        ("secrets", "/run/secrets", project.secret_file),
-        ("configs", "/", project.config_file),
-    ):
+    mounts = section.read("volumes", lambda given: read_volumes(given, project.volume_name), ())
+    files: tuple[ContainerFile, ...] = ()
+    for key, where in (("secrets", "/run/secrets"), ("configs", "/")):
         if given := section.take(key):
-            taken = {each.target for each in found}
-            found += tuple(each for each in read_files(given, where, source) if each.target not in taken)
-    return found
+            mounted, written = read_files(given, where, project, secret=key == "secrets")
+            taken = {each.target for each in mounts} | {each.target for each in files}
+            mounts += tuple(each for each in mounted if each.target not in taken)
+            files += tuple(each for each in written if each.target not in taken)
+    return mounts, files
 
 
 def _tmpfs(field: Field, mounts: tuple[MountSpec, ...]) -> dict[str, str]:

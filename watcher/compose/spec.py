@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from watcher.compose.specparts import BlockIo, ContainerFile, DeviceRequest, Hook
+
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
 Protocol = Literal["tcp", "udp", "sctp"]
 
@@ -72,6 +74,9 @@ class Attachment:
     link_local_ips: tuple[str, ...] = ()
     driver_opts: Mapping[str, str] = field(default_factory=dict)
     priority: int = 0
+    gw_priority: int = 0
+    interface_name: str = ""
+    mac_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +128,16 @@ class BuildSpec:
     secrets: tuple[SecretSource, ...] = ()
     ssh: Mapping[str, str] = field(default_factory=dict)
     additional_contexts: Mapping[str, str] = field(default_factory=dict)
-    platform: str = ""
+    platforms: tuple[str, ...] = ()
     extra_hosts: tuple[tuple[str, str], ...] = ()
     network: str = ""
     shm_size: int = 0
     ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()  # stages that are built without the cache
     pull: bool = False
-    cache_from: tuple[str, ...] = ()
+    cache_from: tuple[Mapping[str, str], ...] = ()  # each with a `type`
+    entitlements: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +166,8 @@ class ServiceSpec:
     """One service. `image` is `<project>-<service>` where the file names none, as compose v2 has it.
 
     A value of None in `environment` takes the variable away from what the image sets. `restart` is
-    `(policy, most tries)`. `devices` holds (host path, path inside, permissions).
+    `(policy, most tries)`. `devices` holds (host path, path inside, permissions). Links are (container,
+    alias). `left_to_compose` says why only docker compose can start this service; empty for most.
     """
 
     name: str
@@ -173,15 +181,25 @@ class ServiceSpec:
     ports: tuple[PortSpec, ...] = ()
     expose: tuple[tuple[int, Protocol], ...] = ()
     mounts: tuple[MountSpec, ...] = ()
+    volumes_from: tuple[str, ...] = ()  # container[:ro]
+    files: tuple[ContainerFile, ...] = ()
     tmpfs: Mapping[str, str] = field(default_factory=dict)
     networks: tuple[Attachment, ...] = ()  # the main one first
     network_mode: str = ""
+    mac_address: str = ""
+    links: tuple[tuple[str, str], ...] = ()
+    external_links: tuple[tuple[str, str], ...] = ()
     depends_on: Mapping[str, Dependency] = field(default_factory=dict)
     healthcheck: HealthSpec | None = None
     restart: tuple[str, int] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     logging: tuple[str, Mapping[str, str]] | None = None  # driver, options
     limits: Limits = field(default_factory=Limits)
+    block_io: BlockIo = field(default_factory=BlockIo)
+    replicas: int = 1
+    post_start: tuple[Hook, ...] = ()
+    pre_stop: tuple[Hook, ...] = ()
     stop_signal: str | None = None
     stop_grace_period: float | None = None
     user: str = ""
@@ -189,7 +207,8 @@ class ServiceSpec:
     hostname: str = ""
     domainname: str = ""
     platform: str = ""
-    pull_policy: str = ""
+    pull_policy: str = ""  # missing (or empty), always, never, build, refresh
+    pull_after: float = 0.0  # seconds after which `refresh` pulls again
     runtime: str = ""
     init: bool | None = None
     tty: bool = False
@@ -201,6 +220,7 @@ class ServiceSpec:
     cap_drop: tuple[str, ...] = ()
     security_opt: tuple[str, ...] = ()
     devices: tuple[tuple[str, str, str], ...] = ()
+    device_requests: tuple[DeviceRequest, ...] = ()
     device_cgroup_rules: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
     dns_opt: tuple[str, ...] = ()
@@ -215,25 +235,30 @@ class ServiceSpec:
     pid: str = ""
     uts: str = ""
     userns_mode: str = ""
+    left_to_compose: str = ""
 
     @property
     def default_name(self) -> str:
         """The container's name: the file's own, else the one that compose v2 gives the first container."""
-        return self.container_name or f"{self.project_name}-{self.name}-1"
+        return self.replica_name(1)
+
+    def replica_name(self, number: int) -> str:
+        """The name of one of its containers, counted from 1."""
+        return self.container_name or f"{self.project_name}-{self.name}-{number}"
 
     @property
     def alone(self) -> tuple[str, ...]:
         """Why two containers of this service cannot run side by side; empty when they can."""
         reasons = []
-        if self.network_mode == "host":
-            reasons.append("network_mode is host")
-        elif self.network_mode not in ("", "default", "bridge"):
+        if self.network_mode == "host" or self.network_mode.startswith("container:"):
             reasons.append(f"network_mode is {self.network_mode}")
         reasons += [
             f"it has a fixed address on the network {each.key}"
             for each in self.networks
-            if each.ipv4_address or each.ipv6_address
+            if each.ipv4_address or each.ipv6_address or each.link_local_ips or each.mac_address
         ]
+        if self.mac_address:
+            reasons.append(f"its mac_address is {self.mac_address}")
         reasons += [
             f"it publishes {port}"
             for port in self.ports

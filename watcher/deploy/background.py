@@ -80,6 +80,7 @@ class Background:
         try:
             await self.drain(old)
             with contextlib.suppress(EngineError, EngineUnavailable):
+                await self._recipe.stopping(old.id)
                 await self._own.stop(old.id, self._recipe.stop_timeout)
                 await self._own.remove(old.id)
         finally:

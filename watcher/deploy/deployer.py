@@ -175,6 +175,7 @@ class ContainerDeployer:
             summary = "the container cannot be started"
             failure = container_failure(summary, (), exit_code=1, oom=False, error=str(error))
             raise UserError(failure) from error
+        await self.recipe.started(candidate)
         clock.mark("start")
         reached = await ready.until_ready(self._engine, self.recipe, self.policy, candidate, revision)
         clock.mark("ready")
@@ -192,6 +193,7 @@ class ContainerDeployer:
                 await self._background.drain(old, moving=0.0)
             for stopped in (old, self._lost):
                 if stopped:
+                    await self.recipe.stopping(stopped.id)
                     await self._own.stop(stopped.id, self.recipe.stop_timeout)
             clock.mark("stop")
             return await self._bring_up(candidate, revision, image, clock)
@@ -426,6 +428,7 @@ class ContainerDeployer:
         if stop and (live := self._live):
             self._live = None
             try:
+                await self.recipe.stopping(live.id)
                 await self._own.stop(live.id, self.recipe.stop_timeout)
                 await self._own.remove(live.id)
             except (EngineError, EngineUnavailable) as error:

@@ -70,12 +70,15 @@ class Maker:
         spare = await self.spares.take(recipe)
         if not spare:
             return ""
+        container = ""
         try:
             body = recipe.config(image, {}, extra, joins=spare)
-            return await self._own.create(name, body, platform=recipe.platform, joins=spare)
-        except EngineError:
-            await self._background.discard(spare)
-            return ""
-        except BaseException:
-            await self._background.discard(spare)
+            container = await self._own.create(name, body, platform=recipe.platform, joins=spare)
+            await recipe.created(container)
+        except BaseException as error:
+            for made in filter(None, (container, spare)):
+                await self._background.discard(made)
+            if isinstance(error, EngineError):
+                return ""
             raise
+        return container

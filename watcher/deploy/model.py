@@ -86,7 +86,15 @@ class ContainerRecipe(Protocol):
         ...
 
     async def created(self, container: str) -> None:
-        """Finish a created container that does not run yet: further networks."""
+        """Finish a created container that does not run yet: further networks, files."""
+        ...
+
+    async def started(self, container: str) -> None:
+        """Do what is to be done in a container that has just been started; raises UserError."""
+        ...
+
+    async def stopping(self, container: str) -> None:
+        """Do what is to be done in a container before it is stopped."""
         ...
 
 

@@ -53,7 +53,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         for spec in kept_services(project):
             check_dockerfile(spec, settings.root)
             agents_of(spec)
-            recipe = recipe_of(spec, settings, labels.project_id(settings.root))
+            native = (await engine.info()).platform if engine else ""
+            recipe = recipe_of(spec, settings, labels.project_id(settings.root), native)
             async for finding in _service(spec, recipe, settings, bases):
                 yield finding
             if running is None:

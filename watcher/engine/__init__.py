@@ -4,12 +4,14 @@ from watcher.engine.docker_engine import DockerEngine
 from watcher.engine.logins import Login, find_login
 from watcher.engine.port import (
     CacheRecord,
+    Command,
     Container,
     Engine,
     EngineError,
     EngineEvent,
     EngineInfo,
     Image,
+    NewFile,
     Printed,
     Removal,
     Usage,
@@ -18,6 +20,7 @@ from watcher.engine.port import (
 
 __all__ = [
     "CacheRecord",
+    "Command",
     "Container",
     "DockerEngine",
     "Engine",
@@ -26,6 +29,7 @@ __all__ = [
     "EngineInfo",
     "Image",
     "Login",
+    "NewFile",
     "Printed",
     "Removal",
     "Usage",

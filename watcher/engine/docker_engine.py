@@ -18,15 +18,17 @@ import docker.errors
 import requests.exceptions
 import urllib3.exceptions
 
-from watcher.engine import convert, reach
+from watcher.engine import convert, inner, reach
 from watcher.engine.archive import Unreadable, archive_size
 from watcher.engine.port import (
     CONTAINERD,
+    Command,
     Container,
     EngineError,
     EngineEvent,
     EngineInfo,
     Image,
+    NewFile,
     Printed,
     Removal,
     Usage,
@@ -301,6 +303,20 @@ class DockerEngine:
         """See `Engine.connect`."""
         body = {"Container": container, "EndpointConfig": dict(endpoint)}
         await self._post(f"/networks/{network}/connect", body)
+
+    async def put_files(self, container: str, files: Sequence[NewFile]) -> None:
+        """See `Engine.put_files`."""
+        try:
+            await self._call(inner.put_files, self._client, container, files)
+        except docker.errors.NotFound as error:
+            raise EngineError(_sentence(error), 404) from error
+
+    async def execute(self, container: str, command: Command) -> tuple[int, tuple[str, ...]]:
+        """See `Engine.execute`."""
+        try:
+            return await self._call(inner.execute, self._client, container, command)
+        except docker.errors.NotFound as error:
+            raise EngineError(_sentence(error), 404) from error
 
     async def disconnect(self, container: str, network: str) -> None:
         """See `Engine.disconnect`."""

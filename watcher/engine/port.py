@@ -13,6 +13,14 @@ from typing import Any, BinaryIO, Protocol
 
 from watcher.errors import WatcherError
 
+# What an engine calls its machine, and Go (moby, pkg/platform, as `uname -m` has it).
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "arm/v7",
+    "armv6l": "arm/v6",
+    "i686": "386",
+}
 CONTAINERD = "containerd"  # `EngineInfo.store` of engines whose images containerd keeps
 
 
@@ -44,6 +52,11 @@ class EngineInfo:
     data_root: str = ""
     host: str = ""
     clock: float = 0.0  # the engine's own time, Unix seconds: what it compares creation times with
+
+    @property
+    def platform(self) -> str:
+        """The platform that it builds for and runs by itself, such as `linux/amd64`."""
+        return f"linux/{_ARCHITECTURES.get(self.architecture, self.architecture)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +157,28 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class NewFile:
+    """A file that is written into a container."""
+
+    path: str
+    content: bytes = field(repr=False)
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o444
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is run in a container. What is empty is as the container has it."""
+
+    words: tuple[str, ...]
+    user: str = ""
+    workdir: str = ""
+    environment: tuple[str, ...] = ()  # NAME=value
+    privileged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class EngineEvent:
     """Something that happened to a container."""
 
@@ -232,6 +267,14 @@ class Engine(Protocol):
 
     async def connect(self, container: str, network: str, endpoint: Mapping[str, Any]) -> None:
         """Attach a container to one more network; `endpoint` is the API's EndpointSettings."""
+        ...
+
+    async def put_files(self, container: str, files: Sequence[NewFile]) -> None:
+        """Write files into a container; the folders that they need are made. Raises EngineError."""
+        ...
+
+    async def execute(self, container: str, command: Command) -> tuple[int, tuple[str, ...]]:
+        """Run a command in a running container; its exit status and its last lines. Raises EngineError."""
         ...
 
     async def disconnect(self, container: str, network: str) -> None:

@@ -54,10 +54,13 @@ def test_every_key_is_read(compose: Compose) -> None:
           ulimits: {nofile: {soft: 1, hard: 2}}
           no_cache: true
           pull: "yes"
-          cache_from: [old]
+          no_cache_filter: builder
+          cache_from: [old, "type=registry,ref=host/cache:1,scope=x"]
           provenance: false
           sbom: "false"
-          privileged: false
+          isolation: default
+          entitlements: [network.host]
+          privileged: true
           x-note: anything
         """,
         {"B": "from outside", "TOKEN": "s3cret"},
@@ -73,14 +76,19 @@ def test_every_key_is_read(compose: Compose) -> None:
         secrets=(SecretSource("token", file=root / "token"), SecretSource("t", value="s3cret")),
         ssh={"default": "", "key": f"{root}/id"},
         additional_contexts={"docs": f"{root}/docs", "base": "docker-image://alpine"},
-        platform="linux/amd64",
+        platforms=("linux/amd64",),
         extra_hosts=(("db", "10.0.0.1"),),
         network="host",
         shm_size=64 << 20,
         ulimits={"nofile": (1, 2)},
         no_cache=True,
         pull=True,
-        cache_from=("old",),
+        no_cache_filter=("builder",),
+        cache_from=(
+            {"type": "registry", "ref": "old"},
+            {"type": "registry", "ref": "host/cache:1", "scope": "x"},
+        ),
+        entitlements=("network.host", "security.insecure"),
     )
 
 
@@ -108,11 +116,17 @@ def test_a_dockerfile_may_stand_in_the_file(compose: Compose) -> None:
             "{dockerfile: a, dockerfile_inline: b}",
             ".dockerfile_inline = 'b': must not be given beside dockerfile",
         ),
-        ("{platforms: [a, b]}", ".platforms: must name one platform: one container runs of the image"),
         (
             "{additional_contexts: {a: 'service:db'}}",
-            ".additional_contexts: the context a is another service's image, which is not supported",
+            ".additional_contexts.a = 'service:db': there is no such service in compose.yaml",
         ),
+        ("{isolation: hyperv}", ".isolation = 'hyperv': is not supported: it is for Windows only"),
+        (
+            "{cache_from: ['type=local,src=/c']}",
+            ".cache_from[0] = 'type=local,src=/c': is not supported: a cache in a folder is not read; "
+            "use type=registry",
+        ),
+        ("{cache_from: ['ref=a']}", ".cache_from[0] = 'ref=a': must say its type, such as type=registry"),
         ("{additional_contexts: [a]}", ".additional_contexts: the context a must have a value"),
         ("{ssh: [key]}", ".ssh: the ssh key 'key' must have a path; only default means the user's agent"),
         (
@@ -121,21 +135,7 @@ def test_a_dockerfile_may_stand_in_the_file(compose: Compose) -> None:
         ),
         (
             "{secrets: [variable]}",
-            ".secrets[0] = 'variable': the secret variable is the variable TOKEN, which is not set",
-        ),
-        (
-            "{secrets: [{source: token, mode: 0400}]}",
-            ".secrets[0].mode = 256: is not supported: RUN --mount=type=secret in the Dockerfile sets it",
-        ),
-        (
-            "{cache_to: [a]}",
-            ".cache_to: is not supported: the engine's own BuildKit keeps its cache itself and exports none",
-        ),
-        ("{privileged: true}", ".privileged = True: is not supported: builds run without special rights"),
-        (
-            "{provenance: mode=max}",
-            ".provenance = 'mode=max': is not supported: the engine's image store keeps no attestations; "
-            "set it to false",
+            ".secrets[0] = 'variable': variable is the variable TOKEN, which is not set",
         ),
         ("{no_cache: maybe}", ".no_cache = 'maybe': must be true or false"),
         ("{ulimits: {nofile: {soft: 1}}}", ".ulimits.nofile: must have a hard, a number"),
@@ -149,3 +149,34 @@ def test_a_build_that_is_wrong_is_refused(compose: Compose, text: str, sentence:
     with pytest.raises(ConfigError) as caught:
         build(compose, text)
     assert str(caught.value) == f"services.web.build{sentence}"
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("{cache_to: ['type=inline']}", "cache_to is not done: the engine's own BuildKit keeps its cache"),
+        ("{provenance: mode=max}", "provenance is not done: an image for this machine gets no attestations"),
+        ("{sbom: true}", "sbom is not done: an image for this machine gets no attestations"),
+        ("{secrets: [{source: token, mode: 0400, uid: '1'}]}", "secrets[0]: uid, mode are not used"),
+    ],
+)
+def test_what_only_publishing_needs_is_left_out_and_said(compose: Compose, text: str, warning: str) -> None:
+    project = compose.load(f"services: {{web: {{build: {text}}}}}\n{TOP}")
+    assert len(project.warnings) == 1
+    assert project.warnings[0].startswith(f"services.web.build.{warning}")
+
+
+def test_the_image_of_another_service_may_be_a_context(compose: Compose) -> None:
+    project = compose.load(
+        """
+        services:
+          web: {build: {context: ., additional_contexts: {base: "service:base", other: "service:named"}}}
+          base: {build: ./base}
+          named: {build: ./named, image: "example.com/named:1"}
+        """
+    )
+    assert project.service.build is not None
+    assert project.service.build.additional_contexts == {
+        "base": "docker-image://shop-base",
+        "other": "docker-image://example.com/named:1",
+    }

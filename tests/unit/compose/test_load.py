@@ -9,13 +9,15 @@ import pytest
 from tests.unit.compose.conftest import Compose
 from watcher.compose import (
     FILE_NAMES,
+    ContainerFile,
+    Dependency,
+    DeviceRequest,
     NetworkSpec,
     Subnet,
     VolumeSpec,
     check_api,
     find_compose_file,
     load,
-    needs,
 )
 from watcher.errors import ConfigError
 
@@ -270,9 +272,75 @@ def test_a_circle_of_dependencies_is_refused(compose: Compose) -> None:
     assert str(caught.value) == "services.web.depends_on: goes in a circle: web → b → web"
 
 
-def test_an_unsupported_key_of_a_dependency_is_refused(compose: Compose) -> None:
-    with pytest.raises(ConfigError, match=r"services\.db\.links: is not supported"):
-        compose.load("services: {web: {image: a, depends_on: [db]}, db: {image: b, links: [x]}}")
+@pytest.mark.parametrize(
+    "key", ["umask: '022'", "use_api_socket: true", "credential_spec: {file: x}", "key_of_tomorrow: 1"]
+)
+def test_a_dependency_that_only_compose_can_start_is_left_to_it(compose: Compose, key: str) -> None:
+    text = f"services: {{web: {{image: a, depends_on: [db]}}, db: {{image: b, {key}, container_name: box}}}}"
+    project = compose.load(text)
+    db = project.services["db"]
+    assert db.left_to_compose.startswith(f"services.db.{key.partition(':')[0]}")
+    assert (db.image, db.default_name) == ("b", "box")
+    assert project.warnings[0].endswith("; db is left to `docker compose up -d db`")
+    with pytest.raises(ConfigError):
+        compose.load(text, service="db")
+
+
+def test_what_is_wrong_in_a_dependency_is_refused_as_compose_refuses_it(compose: Compose) -> None:
+    with pytest.raises(ConfigError, match=r"services\.db\.ports\[0\] = 'x'"):
+        compose.load("services: {web: {image: a, depends_on: [db]}, db: {image: b, ports: [x]}}")
+
+
+def test_a_dependency_that_a_program_runs_is_left_out_and_said(compose: Compose) -> None:
+    text = "services: {web: {image: a, depends_on: [ai]}, ai: {provider: {type: model}}}"
+    project = compose.load(text)
+    assert list(project.services) == ["web"]
+    assert project.service.depends_on == {}
+    assert "ai is run by a program outside of the engine" in project.warnings[0]
+
+
+def test_everyday_dependencies_keep_nobody_from_running(compose: Compose) -> None:
+    project = compose.load(
+        """
+        services:
+          web:
+            build: .
+            links: [db, "db:database"]
+            depends_on: [ollama, prometheus]
+          ollama:
+            image: ollama/ollama
+            deploy:
+              replicas: 2
+              resources: {reservations: {devices: [{driver: nvidia, count: all, capabilities: [gpu]}]}}
+          prometheus:
+            image: prom/prometheus
+            configs: [{source: scrape, target: /etc/prometheus/prometheus.yml, uid: "65534"}]
+          db: {image: postgres, network_mode: "service:ollama", volumes_from: ["prometheus:ro"], gpus: all}
+        configs:
+          scrape: {content: "job: ${NAME:-web}"}
+        """
+    )
+    ollama, prometheus, db = (project.services[name] for name in ("ollama", "prometheus", "db"))
+    assert ollama.device_requests == (DeviceRequest(driver="nvidia", count=-1, capabilities=("gpu",)),)
+    assert ollama.replicas == 2
+    assert prometheus.files == (
+        ContainerFile(target="/etc/prometheus/prometheus.yml", content=b"job: web", uid=65534),
+    )
+    assert project.service.links == (("shop-db-1", "database"),)
+    assert project.service.depends_on["db"] == Dependency(restart=True)
+    assert db.network_mode == "container:shop-ollama-1"
+    assert db.volumes_from == ("shop-prometheus-1:ro",)
+    assert db.device_requests == (DeviceRequest(count=-1, capabilities=("gpu",)),)
+    assert list(project.services)[-1] == "web"
+    assert project.warnings == ()
+
+
+def test_of_several_containers_of_the_kept_service_there_is_one(compose: Compose) -> None:
+    project = compose.load("services: {web: {image: a, deploy: {replicas: 3}}}")
+    assert project.service.replicas == 1
+    assert project.warnings == ("services.web: 3 containers are asked for, and one is kept",)
+    with pytest.raises(ConfigError, match="must be 1: this service is the one to keep"):
+        compose.load("services: {web: {image: a, scale: 0}}")
 
 
 def test_a_dependency_of_an_inactive_profile_is_refused_or_left_out(compose: Compose) -> None:
@@ -422,16 +490,16 @@ def test_networks_and_volumes_in_full(compose: Compose) -> None:
         ),
         ("networks", "{n: [a]}", "networks.n: must be a mapping, not a list"),
         ("volumes", "{vv: {size: 1}}", "volumes.vv.size: is not a known key of a volume"),
-        ("secrets", "{s: {}}", "secrets.s: must have either a file or an environment variable"),
+        ("secrets", "{s: {}}", "secrets.s: must have one of file, environment"),
         (
             "secrets",
             "{s: {file: a, environment: B}}",
-            "secrets.s: must have either a file or an environment variable",
+            "secrets.s: must have one of file, environment",
         ),
         (
             "secrets",
             "{s: {external: true}}",
-            "secrets.s.external = True: is not supported: only a file can be mounted",
+            "secrets.s.external = True: is not supported: the engine stores none without a swarm",
         ),
         ("secrets", "{s: {path: a}}", "secrets.s.path: is not a known key of a secret or config"),
     ],
@@ -462,25 +530,18 @@ def test_what_an_older_engine_would_drop_is_named(compose: Compose) -> None:
               - {type: volume, source: vv, target: /v, volume: {subpath: s}}
               - {type: bind, source: /b, target: /b, bind: {recursive: readonly}}
         volumes: {vv: }
-        networks: {default: {enable_ipv4: false}}
+        networks: {default: {enable_ipv4: true}}
         """
     )
-    assert list(needs(project)) == [
-        ("services.web.healthcheck.start_interval", (1, 44)),
-        ("services.web.volumes (/v).volume.subpath", (1, 45)),
-        ("services.web.volumes (/b).bind.recursive", (1, 44)),
-        ("networks.default.enable_ipv4", (1, 48)),
-    ]
     check_api(project, "1.48")
     with pytest.raises(ConfigError) as caught:
         check_api(project, "1.44")
     assert str(caught.value) == (
         "services.web.volumes (/v).volume.subpath: "
-        "is dropped by this engine: it needs API 1.45, the engine has 1.44"
+        "is dropped by this engine: it needs API 1.45, and 1.44 is spoken here"
     )
 
 
 def test_an_ordinary_service_needs_nothing_new(compose: Compose) -> None:
     project = compose.load("services: {web: {image: a, healthcheck: {test: x}, volumes: ['/a:/a', '/v']}}")
-    assert list(needs(project)) == []
     check_api(project, "1.41")

@@ -185,11 +185,7 @@ def test_a_volume_takes_the_place_of_a_secret(compose: Compose) -> None:
         ("secrets: [none]", "secrets[0] = 'none': none is not declared under secrets at the top of the file"),
         (
             "secrets: [variable]",
-            "secrets[0] = 'variable': variable is the variable KEY: only a file can be mounted",
-        ),
-        (
-            "secrets: [{source: key, uid: '1'}]",
-            "secrets[0].uid = '1': is not supported: the file is mounted with the rights that it has",
+            "secrets[0] = 'variable': variable is the variable KEY, which is not set",
         ),
         ("configs: [{target: x}]", "configs[0]: must have a source, a name at the top of the file"),
     ],

@@ -7,12 +7,20 @@ import json
 import pytest
 
 from tests.unit.compose.conftest import Compose
-from watcher.compose import Attachment, Dependency, HealthSpec, Limits, keys
+from watcher.compose import (
+    Attachment,
+    BlockIo,
+    Dependency,
+    DeviceRequest,
+    HealthSpec,
+    Hook,
+    Limits,
+    keys,
+)
 from watcher.dockerfile.source import word_set
 from watcher.errors import ConfigError
 
 NAME_RULE = "must be letters, digits, '_', '.' or '-', and begin with a letter or digit"
-SHARE_RULE = "cannot share with another service: its container may change at any time"
 
 # The keys of a service in schema/compose-spec.json of github.com/compose-spec/compose-go/v2 v2.16.2.
 KNOWN_TO_COMPOSE = word_set(
@@ -110,6 +118,38 @@ KNOWN_TO_COMPOSE = word_set(
         ("logging: {options: {a: b}}", "logging", ("", {"a": "b"})),
         ("network_mode: host", "network_mode", "host"),
         ("depends_on: []", "depends_on", {}),
+        ("annotations: {a: 1}", "annotations", {"a": "1"}),
+        ("mac_address: '02:42:ac:11:00:09'", "mac_address", "02:42:ac:11:00:09"),
+        ("external_links: [box, 'other:alias']", "external_links", (("box", "box"), ("other", "alias"))),
+        ("volumes_from: ['container:box:ro']", "volumes_from", ("box:ro",)),
+        ("pid: container:box", "pid", "container:box"),
+        ("isolation: default", "name", "web"),
+        ("pull_policy: if_not_present", "pull_policy", "missing"),
+        ("pull_policy: daily", "pull_after", 86400.0),
+        ("pull_policy: every_12h", "pull_after", 43200.0),
+        ("pull_policy: refresh\npull_refresh_after: 5m", "pull_after", 300.0),
+        (
+            "blkio_config: {weight: 10, device_read_bps: [{path: /dev/a, rate: 1mb}]}",
+            "block_io",
+            BlockIo(weight=10, device_read_bps=(("/dev/a", 1 << 20),)),
+        ),
+        ("gpus: all", "device_requests", (DeviceRequest(count=-1, capabilities=("gpu",)),)),
+        (
+            "gpus: [{driver: nvidia, device_ids: ['0'], options: {a: b}}]",
+            "device_requests",
+            (DeviceRequest(driver="nvidia", device_ids=("0",), capabilities=("gpu",), options={"a": "b"}),),
+        ),
+        (
+            "devices: [/dev/a, vendor.com/gpu=all]",
+            "device_requests",
+            (DeviceRequest(driver="cdi", device_ids=("vendor.com/gpu=all",)),),
+        ),
+        ("devices: [/dev/a, vendor.com/gpu=all]", "devices", (("/dev/a", "/dev/a", "rwm"),)),
+        (
+            "pre_stop: [{command: sh -c 'a b', user: root, privileged: true, environment: [A=1, B]}]",
+            "pre_stop",
+            (Hook(command=("sh", "-c", "a b"), user="root", privileged=True, environment=("A=1",)),),
+        ),
         ("healthcheck: {disable: true}", "healthcheck", HealthSpec(test=("NONE",))),
         ("healthcheck: {test: curl -f x}", "healthcheck", HealthSpec(test=("CMD-SHELL", "curl -f x"))),
         (
@@ -198,6 +238,11 @@ def test_a_network_mode_leaves_no_networks(compose: Compose) -> None:
 def test_two_containers_cannot_always_stand_side_by_side(compose: Compose) -> None:
     assert compose.service("ports: ['9000:9000', '80']").alone == ()
     assert compose.service("network_mode: host").alone == ("network_mode is host",)
+    assert compose.service("network_mode: container:box").alone == ("network_mode is container:box",)
+    assert compose.service("network_mode: none").alone == ()
+    assert compose.service("mac_address: '02:42:ac:11:00:09'").alone == (
+        "its mac_address is 02:42:ac:11:00:09",
+    )
     assert compose.service("ports: ['53:53/udp', '9/udp']").alone == ("it publishes 53:53/udp",)
     fixed = compose.service("networks: {a: {ipv4_address: 10.0.0.9}}", top="networks: {a: }")
     assert fixed.alone == ("it has a fixed address on the network a",)
@@ -295,7 +340,7 @@ def test_every_unsupported_key_is_refused_with_its_reason(compose: Compose, key:
 
 @pytest.mark.parametrize("value", ["[]", "{}", "", "null", "false", "''"])
 def test_an_unsupported_key_that_asks_for_nothing_is_accepted(compose: Compose, value: str) -> None:
-    assert compose.service(f"links: {value}").name == "web"
+    assert compose.service(f"umask: {value}").name == "web"
 
 
 @pytest.mark.parametrize(
@@ -323,8 +368,6 @@ def test_an_unsupported_key_that_asks_for_nothing_is_accepted(compose: Compose, 
             "command = 'a; b': a command is not run by a shell: quote ';', or write [sh, -c, …]",
         ),
         ("command: {a: b}", "command: must be a word, not a mapping"),
-        ("scale: 2", "scale = 2: must be 1: one container of a service is kept"),
-        ("deploy: {replicas: 3}", "deploy.replicas = 3: must be 1: one container of a service is kept"),
         ("deploy: {foo: 1}", "deploy.foo: is not a known key of a deploy section"),
         (
             "deploy: {resources: {limits: {foo: 1}}}",
@@ -332,7 +375,36 @@ def test_an_unsupported_key_that_asks_for_nothing_is_accepted(compose: Compose, 
         ),
         (
             "deploy: {resources: {reservations: {devices: [1]}}}",
-            "deploy.resources.reservations.devices: is not a known key of limits and reservations",
+            "deploy.resources.reservations.devices[0] = 1: must be a mapping, not a number",
+        ),
+        (
+            "deploy: {resources: {reservations: {devices: [{count: 1}]}}}",
+            "deploy.resources.reservations.devices[0]: must have capabilities, such as [gpu]",
+        ),
+        ("gpus: some", "gpus = 'some': must be all, or a list of device requests"),
+        ("gpus: [{count: 1, device_ids: ['0']}]", "gpus[0]: must not have both count and device_ids"),
+        ("scale: 2\ndeploy: {replicas: 3}", "scale = 2: differs from services.web.deploy.replicas"),
+        (
+            "scale: 2\ncontainer_name: box",
+            "container_name = 'box': names one container: without it there may be several "
+            "(scale, deploy.replicas)",
+        ),
+        ("links: [':x']", "links[0] = ':x': must be a service, or service:alias"),
+        ("links: [nobody]", "depends_on.nobody: there is no such service in compose.yaml"),
+        ("uts: container:x", "uts = 'container:x': must be one of host"),
+        ("isolation: hyperv", "isolation = 'hyperv': is not supported: it is for Windows only"),
+        ("post_start: [{command: ''}]", "post_start[0]: must have a command that is not empty"),
+        ("post_start: [{run: x}]", "post_start[0]: must have a command, what is run"),
+        ("blkio_config: {weight: 2000}", "blkio_config.weight = 2000: must be between 0 and 1000"),
+        (
+            "pull_policy: sometimes",
+            "pull_policy = 'sometimes': must be always, never, missing, build, refresh, daily, weekly or "
+            "every_<duration>",
+        ),
+        (
+            "volumes_from: ['a:b']",
+            "volumes_from[0] = 'a:b': must be a service or container:NAME, with :ro or :rw behind it if need "
+            "be",
         ),
         (
             "deploy: {restart_policy: {condition: x}}",
@@ -374,29 +446,11 @@ def test_an_unsupported_key_that_asks_for_nothing_is_accepted(compose: Compose, 
         ("cap_add: NET_ADMIN", "cap_add = 'NET_ADMIN': must be a list, not a word"),
         ("cap_add: [[a]]", "cap_add[0]: must be a word, not a list"),
         ("cgroup: mine", "cgroup = 'mine': must be one of host, private"),
-        (
-            "network_mode: service:db",
-            f"network_mode = 'service:db': {SHARE_RULE}",
-        ),
-        (
-            "pid: service:db",
-            f"pid = 'service:db': {SHARE_RULE}",
-        ),
         ("network_mode: host\nnetworks: [a]", "network_mode = 'host': cannot stand beside networks"),
         ("networks: [a]", "networks[0]: a is not declared under networks at the top of the file"),
         (
             "networks: {default: {foo: 1}}",
             "networks.default.foo: is not a known key of a service's network",
-        ),
-        (
-            "networks: {default: {mac_address: a}}",
-            "networks.default.mac_address = 'a': is not supported: "
-            "two containers with one address cannot stand side by side",
-        ),
-        (
-            "networks: {default: {gw_priority: 1}}",
-            "networks.default.gw_priority = 1: is not supported: "
-            "engines before 28 do not know it; use priority",
         ),
         (
             "depends_on: {db: {condition: happy}}",
@@ -472,3 +526,16 @@ def test_no_key_that_compose_knows_is_unknown_here(compose: Compose, key: str) -
 def test_a_key_that_compose_does_not_know_is_named(compose: Compose) -> None:
     with pytest.raises(ConfigError, match="is not a known key of a service"):
         compose.service("command_line: null")
+
+
+def test_on_the_hosts_network_nothing_is_published_and_that_is_said(compose: Compose) -> None:
+    project = compose.load("services: {web: {image: a, network_mode: host, ports: ['9000:9000']}}")
+    assert project.service.ports == ()
+    assert project.warnings == (
+        "services.web.ports: nothing is published with network_mode host, so there is no front",
+    )
+
+
+def test_what_is_written_into_a_container_needs_one_that_can_be_written(compose: Compose) -> None:
+    with pytest.raises(ConfigError, match=r"read_only: must not be true: /c is written into the container"):
+        compose.service("configs: [c]\nread_only: true", top="configs: {c: {content: x}}")

@@ -70,6 +70,12 @@ class Recipe:
     async def created(self, container: str) -> None:
         await asyncio.sleep(0)
 
+    async def started(self, container: str) -> None:
+        await asyncio.sleep(0)
+
+    async def stopping(self, container: str) -> None:
+        await asyncio.sleep(0)
+
 
 @dataclass
 class NotedFront:

@@ -1,0 +1,100 @@
+"""Devices that a driver of the engine hands out (`gpus`, reservations, CDI names), and limits for disks."""
+
+from __future__ import annotations
+
+from watcher.compose.field import Field, Section
+from watcher.compose.specparts import BlockIo, DeviceRequest
+
+_ALL = -1
+
+
+def read_gpus(field: Field) -> tuple[DeviceRequest, ...]:
+    """`gpus`: `all`, or a list of requests."""
+    if isinstance(field.value, str):
+        if field.value != "all":
+            raise field.error("must be all, or a list of device requests")
+        return (DeviceRequest(count=_ALL, capabilities=("gpu",)),)
+    return tuple(_request(item, ("gpu",)) for item in field.items())
+
+
+def read_reservations(field: Field) -> tuple[DeviceRequest, ...]:
+    """`deploy.resources.reservations.devices`."""
+    return tuple(_request(item, ()) for item in field.items())
+
+
+def _request(item: Field, implied: tuple[str, ...]) -> DeviceRequest:
+    section = Section(item)
+    ids = section.read("device_ids", Field.words, ())
+    count = section.read("count", _count, None)
+    if ids and count is not None:
+        raise item.error("must not have both count and device_ids")
+    given = section.read("capabilities", Field.words, ())
+    if not given and not implied:
+        raise item.error("must have capabilities, such as [gpu]")
+    request = DeviceRequest(
+        driver=section.read("driver", Field.text, ""),
+        count=count if count is not None else 0 if ids else _ALL,
+        device_ids=ids,
+        capabilities=tuple(dict.fromkeys((*given, *implied))),
+        options=section.read("options", Field.labels, {}),
+    )
+    section.end("a device request")
+    return request
+
+
+def _count(field: Field) -> int:
+    if isinstance(field.value, str) and field.value.lower() == "all":
+        return _ALL
+    return field.integer(_ALL)
+
+
+def is_named_device(item: Field) -> bool:
+    """Whether an entry of `devices` is a name of the Container Device Interface: `vendor/class=name`."""
+    text = item.value
+    if isinstance(text, dict):
+        text = text.get("source")
+    if not isinstance(text, str) or text.startswith("/"):
+        return False
+    kind, equals, name = text.partition("=")
+    vendor, slash, device_class = kind.partition("/")
+    return bool(equals and slash and vendor and device_class and name)
+
+
+def read_named_devices(field: Field) -> tuple[DeviceRequest, ...]:
+    """The entries of `devices` that are names."""
+    named = [item for item in field.items() if is_named_device(item)]
+    names = [item.value["source"] if isinstance(item.value, dict) else item.text() for item in named]
+    return (DeviceRequest(driver="cdi", device_ids=tuple(dict.fromkeys(names))),) if names else ()
+
+
+def read_block_io(field: Field) -> BlockIo:
+    """`blkio_config`."""
+    section = Section(field)
+    found = BlockIo(
+        weight=section.read("weight", lambda given: given.integer(0, 1000), 0),
+        weight_device=section.read("weight_device", _weights, ()),
+        device_read_bps=section.read("device_read_bps", _rates, ()),
+        device_write_bps=section.read("device_write_bps", _rates, ()),
+        device_read_iops=section.read("device_read_iops", _rates, ()),
+        device_write_iops=section.read("device_write_iops", _rates, ()),
+    )
+    section.end("a blkio_config")
+    return found
+
+
+def _weights(field: Field) -> tuple[tuple[str, int], ...]:
+    return _pairs(field, "weight")
+
+
+def _rates(field: Field) -> tuple[tuple[str, int], ...]:
+    return _pairs(field, "rate")
+
+
+def _pairs(field: Field, what: str) -> tuple[tuple[str, int], ...]:
+    found = []
+    for item in field.items():
+        section = Section(item)
+        path, value = section.need("path", "a device"), section.need(what, "a number")
+        section.end("a limit of a device")
+        found.append((path.word(), value.size()))
+    return tuple(found)

@@ -1,0 +1,32 @@
+"""`post_start` and `pre_stop`: commands that are run inside of a container."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from watcher.compose.field import Field, Section
+from watcher.compose.parts import read_command
+from watcher.compose.specparts import Hook
+
+
+def read_hooks(field: Field, env: Mapping[str, str]) -> tuple[Hook, ...]:
+    """The commands in order; a variable without a value takes it from `env`. Raises ConfigError."""
+    return tuple(_hook(item, env) for item in field.items())
+
+
+def _hook(item: Field, env: Mapping[str, str]) -> Hook:
+    section = Section(item)
+    command = read_command(section.need("command", "what is run"))
+    if not command:
+        raise item.error("must have a command that is not empty")
+    given = section.read("environment", Field.pairs, {})
+    values = {name: env.get(name) if value is None else value for name, value in given.items()}
+    hook = Hook(
+        command=command,
+        user=section.read("user", Field.text, ""),
+        privileged=section.read("privileged", Field.boolean, False),
+        working_dir=section.read("working_dir", Field.text, ""),
+        environment=tuple(f"{name}={value}" for name, value in values.items() if value is not None),
+    )
+    section.end("a hook")
+    return hook

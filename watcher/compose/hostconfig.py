@@ -1,0 +1,125 @@
+"""Parts of a container's body that only translate names: limits, rights, health.
+
+Field names are those of moby's api/swagger.yaml.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from watcher.compose.spec import HealthSpec, Limits, ServiceSpec
+from watcher.compose.specparts import BlockIo
+
+_NANO = 1_000_000_000
+
+
+def said(**entries: object) -> dict[str, Any]:
+    """The entries that are not empty."""
+    return {key: value for key, value in entries.items() if value}
+
+
+def restart(spec: ServiceSpec) -> dict[str, Any]:
+    """The restart policy."""
+    policy, tries = spec.restart or ("no", 0)
+    return {"Name": policy, "MaximumRetryCount": tries}
+
+
+def limits(given: Limits) -> dict[str, Any]:
+    """What the container may use."""
+    body = said(
+        Memory=given.memory,
+        MemoryReservation=given.memory_reservation,
+        MemorySwap=given.memory_swap,
+        NanoCpus=given.nano_cpus,
+        CpuShares=given.cpu_shares,
+        CpuPeriod=given.cpu_period,
+        CpuQuota=given.cpu_quota,
+        CpuRealtimePeriod=given.cpu_rt_period,
+        CpuRealtimeRuntime=given.cpu_rt_runtime,
+        CpusetCpus=given.cpuset,
+        OomKillDisable=given.oom_kill_disable,
+        OomScoreAdj=given.oom_score_adj,
+        Ulimits=[{"Name": name, "Soft": soft, "Hard": hard} for name, (soft, hard) in given.ulimits.items()],
+    )
+    if given.memory_swappiness is not None:
+        body["MemorySwappiness"] = given.memory_swappiness
+    if given.pids is not None:
+        body["PidsLimit"] = given.pids
+    return body
+
+
+def block_io(given: BlockIo) -> dict[str, Any]:
+    """What the container may use of disks."""
+    rates = {
+        "BlkioDeviceReadBps": given.device_read_bps,
+        "BlkioDeviceWriteBps": given.device_write_bps,
+        "BlkioDeviceReadIOps": given.device_read_iops,
+        "BlkioDeviceWriteIOps": given.device_write_iops,
+    }
+    return said(
+        BlkioWeight=given.weight,
+        BlkioWeightDevice=[{"Path": path, "Weight": weight} for path, weight in given.weight_device],
+        **{key: [{"Path": path, "Rate": rate} for path, rate in found] for key, found in rates.items()},
+    )
+
+
+def security(spec: ServiceSpec) -> dict[str, Any]:
+    """What the container may do, and which devices it has."""
+    body = said(
+        CapAdd=list(spec.cap_add),
+        CapDrop=list(spec.cap_drop),
+        Privileged=spec.privileged,
+        ReadonlyRootfs=spec.read_only,
+        GroupAdd=list(spec.group_add),
+        Sysctls=dict(spec.sysctls),
+        SecurityOpt=[each for each in spec.security_opt if each != "systempaths=unconfined"],
+        Devices=[
+            {"PathOnHost": source, "PathInContainer": inside, "CgroupPermissions": rights}
+            for source, inside, rights in spec.devices
+        ],
+        DeviceRequests=[
+            {
+                "Driver": each.driver,
+                "Count": each.count,
+                "DeviceIDs": list(each.device_ids),
+                "Capabilities": [list(each.capabilities)] if each.capabilities else [],
+                "Options": dict(each.options),
+            }
+            for each in spec.device_requests
+        ],
+        DeviceCgroupRules=list(spec.device_cgroup_rules),
+        CgroupnsMode=spec.cgroup,
+        IpcMode=spec.ipc,
+        PidMode=spec.pid,
+        UTSMode=spec.uts,
+        UsernsMode=spec.userns_mode,
+    )
+    if "systempaths=unconfined" in spec.security_opt:
+        body |= {"MaskedPaths": [], "ReadonlyPaths": []}
+    return body
+
+
+def names(spec: ServiceSpec) -> dict[str, Any]:
+    """How names are resolved in the container."""
+    return said(
+        Dns=list(spec.dns),
+        DnsOptions=list(spec.dns_opt),
+        DnsSearch=list(spec.dns_search),
+        ExtraHosts=[f"{name}:{address}" for name, address in spec.extra_hosts],
+    )
+
+
+def health(given: HealthSpec) -> dict[str, Any]:
+    """The health check."""
+    body: dict[str, Any] = {"Test": list(given.test)}
+    for key, seconds in (
+        ("Interval", given.interval),
+        ("Timeout", given.timeout),
+        ("StartPeriod", given.start_period),
+        ("StartInterval", given.start_interval),
+    ):
+        if seconds is not None:
+            body[key] = round(seconds * _NANO)
+    if given.retries is not None:
+        body["Retries"] = given.retries
+    return body

@@ -1,0 +1,29 @@
+"""The commands of `post_start` and `pre_stop`, run inside of a container."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from watcher.compose import Hook
+from watcher.engine import Command, Engine, EngineError
+from watcher.failure import Failure
+
+PATIENCE = 50.0  # seconds that a command may take
+
+
+async def run(engine: Engine, container: str, hooks: Sequence[Hook], key: str) -> Failure | None:
+    """Run the commands one after the other; what the first one that fails has said."""
+    for hook in hooks:
+        command = Command(hook.command, hook.user, hook.working_dir, hook.environment, hook.privileged)
+        shown = f"{key} `{' '.join(hook.command)}`"
+        try:
+            async with asyncio.timeout(PATIENCE):
+                status, lines = await engine.execute(container, command)
+        except TimeoutError:
+            return Failure("container", f"{shown} took longer than {PATIENCE:g} s")
+        except EngineError as error:
+            return Failure("container", f"{shown} cannot be run: {error}")
+        if status:
+            return Failure("container", f"{shown} failed with status {status}", lines)
+    return None
