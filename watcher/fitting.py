@@ -13,7 +13,7 @@ from watcher.buildkit import CacheImport
 from watcher.compose import BuildSpec, ComposeProject, SecretSource, ServiceSpec
 from watcher.container import ComposeContainer
 from watcher.deploy import Policy
-from watcher.dockerfile import Level
+from watcher.dockerfile import Level, Runs
 from watcher.engine import Engine, EngineInfo
 from watcher.errors import ConfigError
 from watcher.front import Additions, Front, Limits, Listen, Unavailable, room_for
@@ -205,6 +205,7 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str, native: str) 
         cache_from=tuple(_cache(each) for each in build.cache_from),
         entitlements=_entitlements(build),
         no_cache=build.no_cache,
+        runs=Runs(spec.command, spec.entrypoint, spec.healthcheck.test if spec.healthcheck else ()),
         builder_label=settings.prune.builder_label,
     )
 

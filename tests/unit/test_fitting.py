@@ -11,6 +11,7 @@ import pytest
 from tests.fake_engine import FakeEngine
 from watcher import compose
 from watcher.build import BuildkitLink
+from watcher.dockerfile import Runs
 from watcher.engine import EngineInfo
 from watcher.errors import ConfigError
 from watcher.fitting import Fit, Site, check_dockerfile, fit, recipe_of
@@ -42,6 +43,15 @@ class Rig:
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
+
+
+def test_what_the_compose_file_runs_is_told_to_the_builder(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    health = "healthcheck: {test: [CMD, go, run, ./health]}"
+    file.write_text(f"services: {{app: {{build: ., command: go run ., entrypoint: [sh, -c], {health}}}}}")
+    project = compose.load(file, service=None, env={})
+    runs = recipe_of(project.service, load(project=tmp_path), "p-1", "").runs
+    assert runs == Runs(("go", "run", "."), ("sh", "-c"), ("CMD", "go", "run", "./health"))
 
 
 def test_a_front_whose_address_stays_is_the_same_one(rig: Rig) -> None:

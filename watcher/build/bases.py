@@ -172,7 +172,13 @@ def credentials_of(login: Login | None) -> Credentials | None:
 def config_of(image: Image) -> ImageConfig:
     """Of a base image, what decides how a Dockerfile on it is accelerated."""
     return ImageConfig(
-        env=image.env, user=image.user, onbuild=image.onbuild, workdir=image.workdir, os=image.os, id=image.id
+        env=image.env,
+        user=image.user,
+        onbuild=image.onbuild,
+        workdir=image.workdir,
+        os=image.os,
+        id=image.id,
+        command=image.command,
     )
 
 
@@ -186,5 +192,6 @@ def _base_of(image: ResolvedImage) -> BaseImage:
         workdir=config.get("WorkingDir") or "",
         os=image.config.get("os") or "linux",
         id=image.digest,
+        command=(*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())),
     )
     return BaseImage(found, image.digest, stand_in=STAND_IN_LABEL in (config.get("Labels") or {}))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from watcher.buildkit import CacheImport
-from watcher.dockerfile import Level
+from watcher.dockerfile import Level, Runs
 from watcher.observe import short
 
 
@@ -33,6 +33,7 @@ class Recipe:
     cache_from: tuple[CacheImport, ...] = ()
     entitlements: tuple[str, ...] = ()
     no_cache: bool = False
+    runs: Runs = field(default_factory=Runs)  # what the compose file has the container run
     builder_label: str = "stage=builder"  # how the Dockerfile marks its compile stage
 
     @property

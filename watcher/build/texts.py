@@ -141,6 +141,7 @@ def accelerated(
         target=recipe.target,
         platforms=platforms,
         bases=bases,
+        runs=recipe.runs,
         cache_scope=recipe.project,
         compile_without_network=way is Way.OFFLINE,
         mount_modules=way is not Way.OWN_MODULES,

@@ -18,6 +18,7 @@ from watcher.dockerfile.parse import parse
 from watcher.dockerfile.pins import pin
 from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.program import KEEPING, Program, keeping
+from watcher.dockerfile.running import Runs
 from watcher.dockerfile.stages import base_images
 from watcher.dockerfile.state import ImageConfig
 
@@ -34,6 +35,7 @@ __all__ = [
     "OwnCache",
     "Platforms",
     "Program",
+    "Runs",
     "Stage",
     "TreeInputs",
     "accelerate",

@@ -32,6 +32,7 @@ from watcher.dockerfile.notes import LineChange, LineNote, line_changes
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.program import Program, put_in_place
+from watcher.dockerfile.running import THE_IMAGES, Runs
 from watcher.dockerfile.source import Edit, apply
 from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import ImageConfig, Step
@@ -105,6 +106,7 @@ def accelerate(
     inputs: TreeInputs | None = None,
     gogc: str = GOGC,
     keep_programs: bool = True,
+    runs: Runs = THE_IMAGES,
     mount_modules: bool = True,
 ) -> Accelerated:
     """The text to send to the engine in place of `text`. Raises DockerfileError where `text` is none.
@@ -116,6 +118,7 @@ def accelerate(
     the tree's files: they count where C or assembly may open them, and None (not told) leaves the build cache
     out where cgo may be on. `gogc` is what the compiler gets ("" for
     nothing). `keep_programs` has what was linked looked for where `keeping` keeps it, see `program.py`.
+    `runs` is what the compose file has a container run: go in a container needs the cache in its image.
     Tests run in every build that reaches them, see `gotest.py`.
 
     Build other targets of the same file (the builder stage's image) from the same result: the text depends
@@ -134,7 +137,7 @@ def accelerate(
     scope = _plain(cache_scope)
     options = Options(level, scope, offline, networks, gogc, keep_programs, mount_modules)
     work = _Work(dockerfile, options, Namer(graph, bases, build_args, inputs))
-    for family in families(graph, build_args, bases, target):
+    for family in families(graph, build_args, bases, target, runs):
         work.family(family)
     return work.result()
 

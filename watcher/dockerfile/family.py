@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from watcher import regex
 from watcher.dockerfile import caches, rewrite
 from watcher.dockerfile.caches import LeaveAlone
 from watcher.dockerfile.golang import UNSAFE_TOOLS, Reading, Use, read_run
-from watcher.dockerfile.model import Instruction, Stage
+from watcher.dockerfile.model import Stage
 from watcher.dockerfile.parse import parse_instruction
-from watcher.dockerfile.source import word_set
+from watcher.dockerfile.running import Runs, starts_go
 from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import ImageConfig, State, Step, trigger_text, walk
 
 _MOVES_A_CACHE = regex.compile(r"\bgo env\b[^;&|]*-w[^;&|]*\b(?:GOCACHE|GOMODCACHE|GOPATH)\b")
-_RUNS_GO_LATER = word_set("go air gow wgo reflex CompileDaemon fresh realize dlv make task mage modd")
 _INSTALLERS = frozenset(["apk", "apt", "apt-get", "dnf", "yum", "microdnf", "zypper", "pacman"])
 
 
@@ -33,6 +32,7 @@ class Family:
     steps: list[tuple[Step, Reading | None]]
     readers: list[tuple[Step, str]]  # steps of any stage that read a path out of this family
     output: Stage | None = None  # the stage of the family that becomes the image, when one does
+    runs_later: Runs = field(default_factory=Runs)  # what a container of that image is given to run
 
     @property
     def go(self) -> bool:
@@ -78,8 +78,10 @@ class Family:
             target = self._destination(other)
             if target is not None and caches.within(target, path):
                 raise LeaveAlone(f"line {other.one.line} copies into go's build cache {path}")
-        if self.output is not None and (command := self._starts_go()):
-            raise LeaveAlone(f"the image itself runs {command}, which would miss the build cache")
+        instructions = [other.one for other, _ in self.steps]
+        command = starts_go(self.runs_later, instructions, step.state.command) if self.output else None
+        if command:
+            raise LeaveAlone(f"the container itself runs {command}, which would miss the build cache")
 
     def has_modules(self, step: Step) -> bool:
         """Whether a step before this one has put the modules into a layer or the tree."""
@@ -148,18 +150,6 @@ class Family:
             return None
         return posixpath.normpath(posixpath.join(step.state.workdir or "/", target))
 
-    def _starts_go(self) -> str | None:
-        last: dict[str, Instruction] = {}
-        for step, _ in self.steps:
-            if step.one.keyword in ("CMD", "ENTRYPOINT"):
-                last[step.one.keyword] = step.one
-        for one in last.values():
-            text = " ".join(one.words) if one.words is not None else one.body.text
-            for part in text.split():
-                if posixpath.basename(part) in _RUNS_GO_LATER:
-                    return part
-        return None
-
 
 def _modules_at(step: Step, reading: Reading, path: str | None, first: Step) -> str:
     """The module cache's folder at a step, the same as at the steps before. Raises LeaveAlone."""
@@ -218,7 +208,11 @@ def _folders(step: Step, reading: Reading) -> list[str]:
 
 
 def families(
-    graph: Graph, build_args: Mapping[str, str], bases: Mapping[str, ImageConfig | None], target: str | None
+    graph: Graph,
+    build_args: Mapping[str, str],
+    bases: Mapping[str, ImageConfig | None],
+    target: str | None,
+    runs: Runs,
 ) -> list[Family]:
     """The families of the stages that the target needs, in the order of the file."""
     stages = graph.reachable(target)
@@ -226,7 +220,7 @@ def families(
     final = graph.target(target)
     found: dict[int, Family] = {}
     for stage in stages:
-        family = found.setdefault(graph.root(stage).index, Family(graph, [], []))
+        family = found.setdefault(graph.root(stage).index, Family(graph, [], [], runs_later=runs))
         family.steps += [(step, _reading(step, graph)) for step in steps[stage.index]]
         if stage.index == final.index:
             family.output = stage

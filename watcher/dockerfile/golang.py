@@ -323,7 +323,7 @@ def _with_heredocs(reader: _Reader, one: Instruction) -> None:
             reader.unclear, reader.foreign = "an interpreter that is not a POSIX shell", True
             reader.texts.append(first.content.text)
             return
-        reader.shell(first.content, "shell")
+        reader.shell(first.script, "shell")
         return
     reader.shell(one.body, "shell")
     bodies = {heredoc.name: heredoc for heredoc in one.heredocs}
@@ -331,4 +331,4 @@ def _with_heredocs(reader: _Reader, one: Instruction) -> None:
         if posixpath.basename(command.name() or "") in _SHELLS:
             for name in command.heredocs:
                 if name in bodies:
-                    reader.shell(bodies[name].content, "shell")
+                    reader.shell(bodies[name].script, "shell")

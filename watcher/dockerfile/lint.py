@@ -11,6 +11,7 @@ from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.notes import LineNote
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.platforms import Platforms
+from watcher.dockerfile.running import THE_IMAGES
 from watcher.dockerfile.stages import Graph, pairs
 from watcher.dockerfile.state import Step
 
@@ -32,7 +33,7 @@ def lint(
     dockerfile = parse(text)
     graph = Graph(dockerfile, build_args, platforms)
     found: list[tuple[Instruction, str]] = []
-    for family in families(graph, build_args, {}, target):
+    for family in families(graph, build_args, {}, target, THE_IMAGES):
         found += _tree_copies(family, dockerignore)
         if family.go:
             found += [(step.one, advice) for step, advice in _go(family)]

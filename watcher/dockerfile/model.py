@@ -35,6 +35,11 @@ class Heredoc:
     chomp: bool
     content: Piece
 
+    @property
+    def script(self) -> Piece:
+        """What a shell gets of the content: with `<<-` no line has tabs at its beginning."""
+        return self.content.without_leading("\t") if self.chomp else self.content
+
 
 @dataclass(frozen=True, slots=True)
 class Instruction:

@@ -37,6 +37,17 @@ class Piece:
         """The offset in the file of the character with this index; `end` behind the last one."""
         return self.at[index] if index < len(self.at) else self.end
 
+    def without_leading(self, char: str) -> Piece:
+        """This piece without that character at the beginning of any line."""
+        kept: list[int] = []
+        leading = True
+        for index, one in enumerate(self.text):
+            leading = leading and one == char
+            if not leading:
+                kept.append(index)
+            leading = leading or one == "\n"
+        return Piece("".join(self.text[i] for i in kept), tuple(self.at[i] for i in kept), self.end)
+
     def strip(self) -> Piece:
         """This piece without white space at its ends."""
         start = len(self.text) - len(self.text.lstrip())

@@ -29,6 +29,7 @@ class ImageConfig:
     workdir: str = ""
     os: str = "linux"
     id: str = ""
+    command: tuple[str, ...] = ()  # ENTRYPOINT, then CMD
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class State:
     image_id: str
     os: str
     golang: bool  # the image at the bottom is a Go toolchain's
+    command: tuple[str, ...] = ()  # what that image runs
     assumed: bool = False  # the image was not looked at; a known image's usual configuration was taken
 
     def get(self, name: str) -> Value:
@@ -101,6 +103,7 @@ def first_state(image: str | None, config: ImageConfig | None) -> State:
         config.id,
         config.os,
         golang=go,
+        command=config.command,
     )
 
 

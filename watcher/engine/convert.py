@@ -70,6 +70,7 @@ def image(raw: Mapping[str, Any]) -> Image:
         onbuild=tuple(config.get("OnBuild") or ()),
         healthcheck=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
         workdir=config.get("WorkingDir") or "",
+        command=(*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())),
         os=raw.get("Os") or "linux",
         parent=raw.get("ParentId") or raw.get("Parent") or "",
         digests=tuple(name for name in raw.get("RepoDigests") or () if name != "<none>@<none>"),

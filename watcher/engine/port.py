@@ -78,6 +78,7 @@ class Image:
     onbuild: tuple[str, ...] = ()
     healthcheck: tuple[str, ...] = ()
     workdir: str = ""
+    command: tuple[str, ...] = ()  # ENTRYPOINT, then CMD
     os: str = "linux"
     parent: str = ""
     digests: tuple[str, ...] = ()

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.platforms import AMD64
-from watcher.dockerfile import Accelerated, ImageConfig, Level, TreeInputs, accelerate, base_images, parse
+from watcher.dockerfile import (
+    Accelerated,
+    ImageConfig,
+    Level,
+    Runs,
+    TreeInputs,
+    accelerate,
+    base_images,
+    parse,
+)
 
 GOLANG = ImageConfig(env={"GOPATH": "/go", "PATH": "/go/bin:/usr/local/go/bin:/bin"}, workdir="/go")
 HEAD = "FROM golang:1.22 AS b\nWORKDIR /src\nENV CGO_ENABLED=0\nCOPY . .\n"
@@ -188,9 +199,67 @@ def test_an_image_that_runs_go_itself_keeps_its_caches():
     text = 'FROM golang:1.22\nCOPY . /src\nRUN go mod download && go build -a ./...\nCMD ["go", "run", "."]\n'
     result = made(text)
     assert result.text == text
-    assert "the image itself runs go" in reasons(result)
+    assert "the container itself runs go" in reasons(result)
     assert "would lose its modules" in reasons(result)
     assert "-a stays" in reasons(result)
+
+
+ONE_STAGE = "FROM golang:1.22\nENV CGO_ENABLED=0\nCOPY . .\nRUN go build -o /app .\n"
+MOUNTED = "-gocache,target="
+
+
+@pytest.mark.parametrize(
+    ("rest", "runs", "mounted"),
+    [
+        ('CMD ["/app"]', Runs(), True),
+        ('CMD ["go", "run", "."]', Runs(), False),
+        # what the compose file says wins over the image, either way
+        ('CMD ["/app"]', Runs(command=("go", "run", ".")), False),
+        ('CMD ["/app"]', Runs(command=("sh", "-c", "cd cmd && exec go run .")), False),
+        ('CMD ["/app"]', Runs(command=("/usr/local/go/bin/go", "run", ".")), False),
+        ('CMD ["/app"]', Runs(entrypoint=("air", "-c", ".air.toml")), False),
+        ('ENTRYPOINT ["/app"]', Runs(command=("serve",)), True),
+        ('ENTRYPOINT ["go"]', Runs(command=("run", ".")), False),
+        ('CMD ["go", "run", "."]', Runs(command=("/app",)), True),
+        ('CMD ["go", "run", "."]', Runs(entrypoint=("/app",)), True),
+        ('ENTRYPOINT ["go"]\nCMD ["run", "."]', Runs(entrypoint=("/app",)), True),
+        # what runs besides
+        ('CMD ["/app"]', Runs(health=("CMD", "go", "run", "./health")), False),
+        ('CMD ["/app"]', Runs(health=("CMD-SHELL", "go run ./health || exit 1")), False),
+        ('CMD ["/app"]\nHEALTHCHECK CMD go run ./health', Runs(), False),
+        ('CMD ["/app"]\nHEALTHCHECK CMD go run ./health', Runs(health=("NONE",)), True),
+        ('CMD ["/app"]', Runs(others=(("go", "run", "./seed"),)), False),
+    ],
+)
+def test_a_container_that_runs_go_keeps_the_cache_of_its_image(rest: str, runs: Runs, mounted: bool) -> None:
+    result = made(ONE_STAGE + rest + "\n", runs=runs)
+    assert (MOUNTED in result.text) is mounted
+    assert ("which would miss the build cache" in reasons(result)) is not mounted
+
+
+@pytest.mark.parametrize(
+    ("rest", "mounted"), [("", False), ('CMD ["/app"]\n', True), ('ENTRYPOINT ["/app"]\n', True)]
+)
+def test_what_the_base_image_runs_counts_where_nothing_else_is_said(rest: str, mounted: bool) -> None:
+    base = replace(GOLANG, command=("air",))
+    assert (MOUNTED in made(ONE_STAGE + rest, bases={"golang:1.22": base}).text) is mounted
+
+
+def test_a_stage_that_is_not_the_image_may_have_any_command() -> None:
+    text = f"{ONE_STAGE.replace('1.22', '1.22 AS b')}CMD go run .{TAIL.replace('/src/app', '/app')}"
+    assert MOUNTED in made(text, runs=Runs(command=("go", "run", "."))).text
+
+
+def test_tabs_of_a_heredoc_are_no_part_of_what_the_shell_reads() -> None:
+    text = "FROM golang:1.22 AS b\nRUN <<-EOF\n\tcat <<X >f\n\ttext\n\tX\n\tgo build -a .\n\tEOF\n" + TAIL
+    assert "\n\tgo build .\n" in made(text).text
+    # without the sign they stay, and the end of the inner one is not found
+    assert "go build -a ." in made(text.replace("<<-EOF", "<<EOF").replace("\tEOF", "EOF")).text
+
+
+def test_a_heredoc_fed_to_a_shell_is_read_without_its_tabs() -> None:
+    text = "FROM golang:1.22 AS b\nRUN sh -e <<-'EOF'\n\tcat <<X >f\n\tX\n\t\tgo build -a .\n\tEOF\n" + TAIL
+    assert "\n\t\tgo build .\n" in made(text).text
 
 
 def test_an_image_of_one_stage_keeps_its_modules_and_not_its_build_cache():

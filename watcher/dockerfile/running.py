@@ -1,0 +1,64 @@
+"""What a container of the image runs: by the Dockerfile, by its base, and by whoever starts the container."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from watcher.dockerfile.model import Instruction
+from watcher.dockerfile.source import word_set
+
+_RUNS_GO = word_set("go air gow wgo reflex CompileDaemon fresh realize dlv make task mage modd")
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """What a compose file has a container run; None, and an empty `health`, leave that to the image.
+
+    `others` are commands that run in the container besides.
+    """
+
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    health: tuple[str, ...] = ()
+    others: tuple[tuple[str, ...], ...] = ()
+
+
+THE_IMAGES = Runs()
+
+
+def starts_go(runs: Runs, steps: Iterable[Instruction], base: tuple[str, ...]) -> str | None:
+    """The program by which the container runs go, as far as it is named; None: it does not.
+
+    `steps` are the instructions of the image's stages, `base` is what the image below them runs.
+    """
+    for text in _commands(runs, list(steps), " ".join(base)):
+        for word in text.replace('"', " ").replace("'", " ").split():
+            if posixpath.basename(word) in _RUNS_GO:
+                return word
+    return None
+
+
+def _commands(runs: Runs, steps: list[Instruction], base: str) -> Iterator[str]:
+    """The texts of all commands that a container runs (docker: an entrypoint of one's own drops the CMD)."""
+    last = {one.keyword: one for one in steps if one.keyword in ("CMD", "ENTRYPOINT", "HEALTHCHECK")}
+    if runs.entrypoint is not None:
+        yield " ".join(runs.entrypoint)
+    elif one := last.get("ENTRYPOINT"):
+        yield _text(one)
+    elif runs.command is None and "CMD" not in last:
+        yield base
+    if runs.command is not None:
+        yield " ".join(runs.command)
+    elif runs.entrypoint is None and (one := last.get("CMD")):
+        yield _text(one)
+    if runs.health:
+        yield " ".join(runs.health)
+    elif one := last.get("HEALTHCHECK"):
+        yield _text(one)
+    yield from (" ".join(each) for each in runs.others)
+
+
+def _text(one: Instruction) -> str:
+    return " ".join(one.words) if one.words is not None else one.body.text
