@@ -137,6 +137,8 @@ class ConfigurationWatch:
         self._seen = unchanged_since(stamps(self._files), configuration.since)
         self._refused = ""  # why, while what the files say is not in force
         self._changed = ""  # the names of the files that said so
+        self._root = str(configuration.settings.root)
+        self._moved_to = ""  # where the project's path leads now, when it is another folder than at the start
         self._retry_at: float | None = None  # when to try again, although no file changes
         self._late: tuple[str, ...] = ()
         self._warned = frozenset(configuration.compose.warnings)
@@ -165,7 +167,7 @@ class ConfigurationWatch:
 
     async def current(self) -> None:
         """Return when what the files say at this moment is in force or refused; at once, as a rule."""
-        if self._waiting or stamps(self._files) != self._seen:
+        if self._waiting or self._elsewhere() != self._moved_to or stamps(self._files) != self._seen:
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
             self._wake.set()
@@ -173,6 +175,8 @@ class ConfigurationWatch:
 
     async def _follow(self) -> None:
         """See whether a file changed; if so, wait until it is complete and use it."""
+        if await self._has_moved():
+            return
         found, begun = stamps(self._files), time.monotonic()
         if found == self._seen:
             if self._retry_at is not None and begun >= self._retry_at:
@@ -186,6 +190,25 @@ class ConfigurationWatch:
             found = later
         self._changed = ", ".join(path.name for path in found if found[path] != self._seen.get(path))
         await self._use(self._changed, found)
+
+    def _elsewhere(self) -> str:
+        """Where the project's path leads, when that is not the folder that is watched."""
+        try:
+            root = str(self.configuration.settings.root)
+        except ConfigError:
+            return ""
+        return "" if root == self._root else root
+
+    async def _has_moved(self) -> bool:
+        """Whether the project's path leads elsewhere. Everything known is of the folder that it led to."""
+        before, self._moved_to = self._moved_to, self._elsewhere()
+        if self._moved_to and self._moved_to != before:
+            text = f"project leads to {self._moved_to} now, not to {self._root}: start the watcher again"
+            self._tell("error", text)
+            self._refuse(text)
+        elif before and not self._moved_to:
+            await self._use("project", stamps(self._files))
+        return bool(self._moved_to)
 
     async def _use(self, names: str, found: Stamps) -> None:
         """Put in force what the files say, or say why not. `names` changed; `found` are the stamps."""

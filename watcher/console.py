@@ -43,6 +43,8 @@ from watcher.observe import (
     Pruned,
     ServiceStarted,
     SourceMode,
+    SourceScanned,
+    SourceScanning,
     StepFinished,
     StepProgress,
     Wanted,
@@ -93,6 +95,7 @@ class Console:
         self._refused = 0
         self._refused_told = 0.0
         self._fetched_told: dict[str, float] = {}  # by step
+        self._scanning_told: dict[str, float] = {}  # by service
         self._sizes_told: dict[tuple[str, str], str] = {}
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             DaemonStarted: self._daemon_started,
@@ -102,6 +105,8 @@ class Console:
             EngineUp: self._engine_up,
             EngineDown: self._engine_down,
             SourceMode: self._source_mode,
+            SourceScanning: self._source_scanning,
+            SourceScanned: self._source_scanned,
             Wanted: self._wanted,
             Held: self._held,
             Paused: self._paused,
@@ -165,6 +170,17 @@ class Console:
     def _source_mode(self, event: SourceMode) -> None:
         if event.mode == "polling":
             self._say(event, "!", f"changes are found by polling: {event.reason}", "yellow")
+
+    def _source_scanning(self, event: SourceScanning) -> None:
+        """At once, and then at most one line per FETCHED_EVERY."""
+        if event.at - self._scanning_told.get(event.service, 0.0) >= FETCHED_EVERY:
+            self._scanning_told[event.service] = event.at
+            self._say(event, "·", f"reading a large change: {event.files} files so far", "dim")
+
+    def _source_scanned(self, event: SourceScanned) -> None:
+        if self._scanning_told.pop(event.service, None):
+            took = words.seconds(event.seconds)
+            self._say(event, "·", f"read {words.count(event.files, 'file')} in {took}", "dim")
 
     def _internal_error(self, event: InternalError) -> None:
         self._say(event, "✗", f"an error of the watcher itself in {event.where}; it goes on", "red")

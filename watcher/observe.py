@@ -157,6 +157,13 @@ class SourceScanned(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceScanning(Event):
+    """A scan takes long; `files` were read so far."""
+
+    files: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted(Event):
     """The tree has a new revision. `saved_at` is when its first change was noticed (Unix seconds)."""
 

@@ -30,6 +30,8 @@ def _lines(status: Status, now: float, service: str | None) -> Iterator[str]:
 
 def _facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
     yield "live", f"{short(found.live.revision if found.live else None)}  {_standing(found, now)}"
+    if found.source.scanning is not None:
+        yield "reading", f"a large change: {found.source.scanning} files so far"
     if found.wanted:
         yield "wanted", f"{short(found.wanted.revision)}  {found.wanted.summary}".rstrip()
     if found.building:

@@ -22,8 +22,10 @@ from watcher.observe import (
     Pruned,
     ServiceStarted,
     SourceEvents,
+    SourceGone,
     SourceMode,
     SourceScanned,
+    SourceScanning,
     StepFinished,
     StepProgress,
     StepStarted,
@@ -69,6 +71,7 @@ class Keeping:
         self.standing.fold(event)
         self._fold_work(event)
         self._fold_rest(event)
+        self._fold_source(event)
         status, standing = self.status, self.standing
         status.live, status.failed = standing.live, standing.failed
         status.stale, status.stale_since = standing.stale, standing.stale_since
@@ -127,17 +130,6 @@ class Keeping:
                     removed=sum(item.removed for item in items),
                     items=items,
                 )
-            case SourceMode():
-                status.source.mode = "polling" if event.mode == "polling" else "events"
-                status.source.mode_reason = event.reason
-            case SourceEvents():
-                status.source.events += event.count
-            case SourceScanned():
-                source = status.source
-                source.rescans += 1
-                source.files, source.context_bytes = event.files, event.context_bytes
-                source.scanned_at, source.scan_seconds = event.at, event.seconds
-                source.scan_reason, source.problems = event.reason, list(event.problems)
             case FrontExchange():
                 front = status.front
                 name = code_class(event.code)
@@ -150,6 +142,25 @@ class Keeping:
             case FrontRefused():
                 refused = status.front.refused
                 refused[event.reason] = refused.get(event.reason, 0) + 1
+
+    def _fold_source(self, event: Event) -> None:
+        source = self.status.source
+        match event:
+            case SourceMode():
+                source.mode = "polling" if event.mode == "polling" else "events"
+                source.mode_reason = event.reason
+            case SourceEvents():
+                source.events += event.count
+            case SourceScanning():
+                source.scanning = event.files
+            case SourceGone():
+                source.scanning = None
+            case SourceScanned():
+                source.scanning = None
+                source.rescans += 1
+                source.files, source.context_bytes = event.files, event.context_bytes
+                source.scanned_at, source.scan_seconds = event.at, event.seconds
+                source.scan_reason, source.problems = event.reason, list(event.problems)
 
     def _new_build(self, revision: str, at: float) -> BuildInfo:
         self._count += 1

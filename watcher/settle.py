@@ -195,7 +195,7 @@ class Lookout:
 
     async def follow(self, tree: Tree, looked: Looked) -> None:
         """Say what came of a look: what is listened to, and when to look again, follows from it."""
-        await self.source.watch(tree.watch_dirs, tree.rules.copy())
+        await self.source.watch(tree.watch_dirs, tree.rules.copy(), also=tree.links)
         self.source.looked(looked)
 
     async def gone(self) -> None:

@@ -203,6 +203,8 @@ class SourceInfo(_Model):
     scan_seconds: float | None = None
     scan_reason: str = ""
     problems: list[str] = []
+    scanning: int | None = None
+    """Files read so far by a scan that takes long; null when none does."""
     gone: str = ""
     """Why the tree cannot be scanned now; empty when it can."""
 

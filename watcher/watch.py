@@ -14,13 +14,14 @@ from dataclasses import replace
 from typing import Protocol
 
 from watcher.events import Hint, Looked
-from watcher.observe import Change, Notice, Observer, SourceGone, SourceScanned, Wanted
+from watcher.observe import Change, Notice, Observer, SourceGone, SourceScanned, SourceScanning, Wanted
 from watcher.reconcile import Look
 from watcher.settle import Lookout
 from watcher.tree import ChangeSet, Snapshot, Tree, TreeGone, diff
 from watcher.tree import revision as revision_of
 
 _UNSETTLED_PAUSE = 0.1  # seconds until files that were being written are looked at again
+_PROGRESS_EVERY = 1.0  # seconds of a look after which, and then between which, its progress is told
 _FIRST = "first look"
 _CONFIGURED = "configuration changed"
 
@@ -96,9 +97,8 @@ class TreeWatch:
             await self._first()
         async with self._lock:
             begun = time.monotonic()
-            loop = asyncio.get_running_loop()
             try:
-                snapshot = await loop.run_in_executor(self._thread, self._tree.take, hint.touched)
+                snapshot = await self._take(hint)
             except TreeGone as error:
                 self._tell_gone(str(error))
                 raise
@@ -128,6 +128,15 @@ class TreeWatch:
             )
             sink.saw(self._last, wanted)
             return revision
+
+    async def _take(self, hint: Hint) -> Snapshot:
+        """Look in the worker thread, and tell how far that has come when it takes long. Raises TreeGone."""
+        work = asyncio.get_running_loop().run_in_executor(self._thread, self._tree.take, hint.touched)
+        # Who is cancelled leaves it behind, and nobody asks then how it ended.
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())
+        while not (await asyncio.wait([work], timeout=_PROGRESS_EVERY))[0]:
+            self._observer.notify(SourceScanning(service=self._service, files=self._tree.seen))
+        return work.result()
 
     def _renew(self, sink: Sink, before: Look[Snapshot], snapshot: Snapshot) -> None:
         """Replace the snapshot of the same revision: its stamps are newer, and a build checks them."""

@@ -56,8 +56,11 @@ def seconds(value: float) -> str:
 
 
 def clock(at: float) -> str:
-    """The local time of day of a Unix time: `14:03:12`."""
-    return time.strftime("%H:%M:%S", time.localtime(at))
+    """The local time of day of a Unix time: `14:03:12`; `??:??:??` for one that no calendar has."""
+    try:
+        return time.strftime("%H:%M:%S", time.localtime(at))
+    except (OverflowError, ValueError, OSError):
+        return "??:??:??"
 
 
 def count(number: int, noun: str) -> str:

@@ -270,3 +270,27 @@ def test_settings_are_read_again_with_the_values_that_were_given(tmp_path: Path)
 def test_when_it_was_read_is_no_difference(rig: Rig) -> None:
     read = configuration.read(load(project=rig.root))
     assert dataclasses.replace(read, since=0) == read
+
+
+async def test_a_project_path_that_leads_elsewhere_is_refused_until_it_leads_back(
+    rig: Rig, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    places = tmp_path_factory.mktemp("places")
+    link, other = places / "project", places / "other"
+    other.mkdir()
+    link.symlink_to(rig.root)
+    watch = ConfigurationWatch(configuration.read(load(project=link)), observer=rig, apply=rig.apply)
+    task = asyncio.create_task(watch.run())
+    await watch.current()
+    link.unlink()
+    link.symlink_to(other)
+    await watch.current()
+    await watch.current()
+    text = f"project leads to {other} now, not to {rig.root}: start the watcher again"
+    assert (rig.refused, rig.told) == ([text], [text])
+    link.unlink()
+    link.symlink_to(rig.root)
+    await watch.current()
+    assert rig.refused[1:] == [""]
+    task.cancel()
+    assert rig.applied == []

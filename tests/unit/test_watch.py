@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 
 from tests.unit.test_reconcile import Builds, Deploys, Idle, Recorder
 from watcher import plan
+from watcher import watch as watch_module
 from watcher.buildkit import ContextChanged
 from watcher.errors import Superseded
 from watcher.events import Source
-from watcher.observe import Fanout, InternalError, Wanted
+from watcher.observe import Fanout, InternalError, SourceScanning, Wanted
 from watcher.reconcile import Built, Look, Reconciler
 from watcher.settle import Lookout
 from watcher.tree import Snapshot, Tree
@@ -156,6 +158,62 @@ async def test_a_build_that_finds_a_change_has_the_whole_tree_scanned(rig: Rig) 
     hint = await rig.lookout.next()
     await rig.source.stop()
     assert (hint.touched, hint.reason) == (None, "build")
+
+
+async def test_a_change_of_what_the_dockerfile_links_to_is_noticed_by_an_event(tmp_path: Path) -> None:
+    root, shared = tmp_path / "root", tmp_path / "shared"
+    root.mkdir()
+    shared.mkdir()
+    (shared / "Dockerfile").write_text("FROM a\n")
+    (root / "Dockerfile").symlink_to("../shared/Dockerfile")
+    source = Source(root, observer=Fanout(), mode="events", full_look=0.0)
+    lookout = Lookout(source, root, hold=lambda _: None)
+    watch, sink = TreeWatch("app", Tree(root), lookout, inputs={}, observer=Fanout()), Sink()
+    task = asyncio.create_task(watch.run(sink))
+    async with asyncio.timeout(30):
+        while not sink.told:
+            await asyncio.sleep(0.01)
+        await watch.look_now(sink)
+        (shared / "beside").write_text("FROM b\n")
+        (shared / "beside").rename(shared / "Dockerfile")
+        while len(sink.told) < 2:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task])
+    watch.close()
+    assert sink.told[1].summary == "Dockerfile changed"
+
+
+class Slow(Tree):
+    """A tree whose look waits until the test has seen its progress."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.go_on = threading.Event()
+
+    @property
+    def seen(self) -> int:
+        return 12_400
+
+    def take(self, touched: Collection[str] | None = None) -> Snapshot:
+        assert self.go_on.wait(30)
+        return super().take(touched)
+
+
+async def test_the_progress_of_a_long_look_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "_PROGRESS_EVERY", 0.01)
+    await rig.source.start()
+    tree, told = Slow(rig.root), Recorder()
+    watch = TreeWatch("app", tree, rig.lookout, inputs={}, observer=told)
+    look = asyncio.create_task(watch.look_now(rig.sink))
+    async with asyncio.timeout(30):
+        while not told.of(SourceScanning):
+            await asyncio.sleep(0.01)
+    tree.go_on.set()
+    await look
+    await rig.source.stop()
+    watch.close()
+    assert told.of(SourceScanning)[0].files == 12_400
 
 
 OPS = ("write", "rewrite", "touch", "rename over", "link", "scan", "build reads", "build ends")

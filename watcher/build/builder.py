@@ -319,7 +319,7 @@ class ImageBuilder:
         request = SolveRequest(
             context=snapshot,
             dockerfile=MemorySource(files),
-            shared_key=f"{recipe.project}/{recipe.service}",
+            shared_key=f"{recipe.project}/{recipe.service}{snapshot.odd_modes and '/'}{snapshot.odd_modes}",
             filename=filename,
             target=target or "",
             build_args=recipe.build_args,

@@ -20,6 +20,7 @@ _GO_STICKY = 1 << 20
 
 # A build makes up to four requests: for the Dockerfile, its ignore file, the context and one more of that.
 _KEPT_PURPOSES = 4
+_LAST_TIME = 2**63 - 1  # nanoseconds since 1970 that the message can hold; others are told as 1970
 
 _TYPE_DATA = Packet(type=Packet.PACKET_DATA).SerializeToString()
 # Field 3 of Packet, a number; field 4, length-delimited.
@@ -71,7 +72,7 @@ class _StatEncoder:
         found.path = os.fsencode(entry.path)
         found.mode = self._modes[mode]
         found.size = 0 if stat.S_ISDIR(mode) else entry.size
-        found.modTime = entry.mtime_ns
+        found.modTime = entry.mtime_ns if 0 <= entry.mtime_ns <= _LAST_TIME else 0
         found.linkname = os.fsencode(entry.linkname)
         return frame(self._packet.SerializeToString())
 

@@ -12,8 +12,8 @@ MANY = 512
 class Hint:
     """Something may have changed in the directories `touched` (None: anywhere).
 
-    `reason` is event | start | subscribed | unsettled | timer | poll | overflow | root | resume | build.
-    Times are seconds of the source's clock. Only hints with events have the rest: `first_seen` and
+    `reason` is event | start | subscribed | unsettled | timer | poll | overflow | root | mount | resume |
+    build.    Times are seconds of the source's clock. Only hints with events have the rest: `first_seen` and
     `last_seen` are of the first and last event, `paths` are what the events named (at most `MANY`),
     `writing` are files that somebody has written to and not closed yet, `removal` tells that the last event
     took something away.

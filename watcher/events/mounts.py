@@ -1,4 +1,4 @@
-"""File systems whose files may be changed by another machine, of which no event tells."""
+"""What is mounted where. No event tells of a mount, nor of what another machine writes to its file system."""
 
 from __future__ import annotations
 
@@ -50,6 +50,26 @@ def elsewhere(root: Path) -> str:
     return kind if kind in _ELSEWHERE else ""
 
 
+def mounted_at(path: str) -> frozenset[str]:
+    """What is mounted on the directory `path` (without links) and below it, as the kernel lists it."""
+    try:
+        mountinfo = _MOUNTS.read_text("utf-8", "surrogateescape")
+    except OSError:  # not Linux
+        return frozenset()
+    return mounts_below(path, mountinfo)
+
+
+def mounts_below(path: str, mountinfo: str) -> frozenset[str]:
+    """The lines of `mountinfo` whose mount point is `path` or lies below it."""
+    inside = path.rstrip("/") + "/"
+    found = set()
+    for line in mountinfo.splitlines():
+        fields = line.split(" ", 5)
+        if len(fields) > 5 and f"{_point(fields[4])}/".startswith(inside):
+            found.add(line)
+    return frozenset(found)
+
+
 def type_at(path: str, mountinfo: str) -> str:
     """The type of the file system that holds the absolute `path` (proc(5), /proc/pid/mountinfo)."""
     best, kind = "", ""
@@ -58,8 +78,12 @@ def type_at(path: str, mountinfo: str) -> str:
         fields = before.split()
         if len(fields) < 5 or not after:
             continue
-        point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])
+        point = _point(fields[4])
         inside = path == point or path.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):  # of two at one place the later one is on top
             best, kind = point, after.split()[0]
     return kind
+
+
+def _point(field: str) -> str:
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), field)

@@ -24,7 +24,7 @@ from watcher.events.backend import Backend, EventsUnavailable
 from watcher.events.hint import Hint
 from watcher.events.inbox import Inbox, Mail
 from watcher.events.inotify import Inotify
-from watcher.events.mounts import elsewhere
+from watcher.events.mounts import elsewhere, mounted_at
 from watcher.events.recursive import Recursive
 from watcher.events.trust import Trust
 from watcher.observe import Observer, SourceEvents, SourceMode
@@ -35,7 +35,8 @@ PROBE_EVERY = 30.0
 
 _PROBE_TIMEOUT = 2.0
 _RETRY_MOST = 600.0  # seconds
-_TICK = 5.0  # seconds between looks at the clock; how long a sleep of the machine may go unnoticed
+_TICK = 1.0  # seconds between looks at the clock; how long a sleep of the machine may go unnoticed
+_PLACE_EVERY = 1.0  # seconds between looks at what the root is, and at what is mounted in it
 _SLEPT = 2.0  # seconds by which the wall clock must have run ahead of the monotonic one
 _ROOT_EVERY = 0.25  # seconds between attempts to find a root that is gone
 _UNSETTLED_AFTER = 0.1  # seconds until files that were being written are looked at again
@@ -110,6 +111,8 @@ class Source:
         self._wanted: frozenset[str] = frozenset(("",))
         self._hints: list[tuple[float, Hint]] = []  # due at
         self._root_due: float | None = None  # when to see whether a root that is gone is back
+        self._place: Place | None = None
+        self._place_due = 0.0
         self._look_seconds = 0.0
         self._look_began = self._look_from = clock()
         self._skew = wall() - clock()
@@ -124,6 +127,7 @@ class Source:
             await self._probe()
             self._upkeep = asyncio.create_task(self._keep_up())
         self._decide_mode()
+        self._place = await asyncio.to_thread(_place_of, self._base)
         self._push(None, "start")
 
     async def stop(self) -> None:
@@ -249,7 +253,22 @@ class Source:
             self._push(None, "poll" if self.mode == "polling" else "timer")
         if self._trust.settle(now):
             await self._renew()
+        if now >= self._place_due:
+            self._place_due = now + _PLACE_EVERY
+            await self._watch_place()
         self._decide_mode()
+
+    async def _watch_place(self) -> None:
+        """Notice what no event tells of: a link above that leads elsewhere, a mount over a folder."""
+        if self._root_due is not None:
+            return
+        found, before = await asyncio.to_thread(_place_of, self._base), self._place
+        if found == before or before is None:
+            return
+        self._place = found
+        moved = found[0] != before[0]
+        await (self.gone() if moved else self._renew())
+        self._push(None, "root" if moved else "mount")
 
     def _root_is_there(self) -> bool:
         return os.path.isdir(self._base)  # noqa: PTH112
@@ -328,6 +347,18 @@ class Source:
         backend, self._backend = self._backend, None
         if backend is not None:
             backend.stop()
+
+
+Place = tuple[tuple[int, int] | None, frozenset[str]]  # device and inode of the root, mounts in it
+
+
+def _place_of(base: str) -> Place:
+    """What the path `base` is now; its identity is None when there is nothing."""
+    try:
+        status = os.stat(base)  # noqa: PTH116
+    except OSError:
+        return None, frozenset()
+    return (status.st_dev, status.st_ino), mounted_at(os.path.realpath(base))
 
 
 def native_backend(base: str, inbox: Inbox) -> Backend:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from watcher.tree.node import Problem
 
+_LINKS_MOST = 40  # as the kernel follows (path_resolution(7))
 _LARGEST = 4 * 1024 * 1024  # bytes; nobody writes such a Dockerfile, but a wrong path may name anything
 # Links are followed, as BuildKit does; not blocking, so that a fifo cannot hang the look.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -46,6 +48,48 @@ def read_control(base: str, dockerfile: str) -> Control:
         if ignore is not None:
             return Control(text, path, ignore, tuple(problems))
     return Control(text, "", b"", tuple(problems))
+
+
+def link_chain(base: str, paths: Collection[str]) -> frozenset[str]:
+    """The links on the way to `paths` (relative to `base`) and the files at the end, relative to `base`.
+
+    Paths without a link on the way are left out.
+    """
+    real = os.path.realpath(base)
+    found: set[str] = set()
+    for path in paths:
+        chain = _follow(os.path.join(real, path))  # noqa: PTH118 - bytes that are no UTF-8 must survive
+        if len(chain) > 1:
+            found.update(os.path.relpath(place, real) for place in chain)
+    return frozenset(found)
+
+
+def _follow(path: str) -> list[str]:
+    """Each link on the way to `path`, in the order in which they are followed, and the end of the way."""
+    chain: list[str] = []
+    here, rest = os.sep, _parts(path)
+    while rest:
+        part = rest.pop(0)
+        if part == os.pardir:
+            here = os.path.dirname(here)  # noqa: PTH120
+            continue
+        place = os.path.join(here, part)  # noqa: PTH118
+        try:
+            target = os.readlink(place)  # noqa: PTH115
+        except OSError:
+            here = place
+            continue
+        chain.append(place)
+        if len(chain) > _LINKS_MOST:
+            break
+        rest = _parts(target) + rest
+        if target.startswith(os.sep):
+            here = os.sep
+    return [*chain, here]
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split(os.sep) if part not in ("", os.curdir)]  # noqa: PTH206 - `..` stays
 
 
 def _read(base: str, path: str, kind: str, problems: list[Problem]) -> bytes | None:

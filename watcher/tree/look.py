@@ -50,6 +50,7 @@ class Look:
         self.racy: set[str] = set() if touched is None else set(racy)
         self.again: set[str] = set()
         self.unsettled: list[str] = []
+        self.seen = 0  # entries listed so far
         self._rules = rules
         self._same_rules = same_rules  # what the look before kept need not be asked about again
         self._looked_ns = looked_ns
@@ -92,6 +93,7 @@ class Look:
         status = os.fstat(fd)
         with os.scandir(fd) as listing:
             found = {item.name: item for item in listing}
+        self.seen += len(found)
         prefix = f"{path}/" if path else ""
         known = old.index if old else {}
         index: dict[str, TreeEntry | Directory] = {}

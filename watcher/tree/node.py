@@ -18,6 +18,7 @@ Stamp: TypeAlias = tuple[int, int, int, int]
 """(inode, size, mtime in ns, ctime in ns): equal stamps mean that nobody wrote, but for racy timestamps."""
 
 _SECOND = 1_000_000_000
+_LAST_SECOND = (2**63 - 1) // _SECOND  # of the year 2262; the engine's times are 64 bits of nanoseconds
 _DIR_MTIME = 315_619_200 * _SECOND  # 2 January 1980: zip archives know nothing earlier
 
 
@@ -47,12 +48,17 @@ class TreeEntry(NamedTuple):
         stale in both for ever; with a fraction that follows the content it does not. One second is taken off
         so that the result is never in the future, which make would complain about.
 
+        A time that no 64 bits of nanoseconds can say (before 1970, after 2262) is the beginning of 1970, as
+        docker has it.
+
         For a directory it is always the same: the engine does not compare it, so it would keep whatever it
         was told first, and images of equal trees would differ.
         """
         if not self.digest:
             return _DIR_MTIME
-        second = max(0, self.stamp[2] // _SECOND - 1)
+        second = self.stamp[2] // _SECOND - 1
+        if not 0 <= second < _LAST_SECOND:
+            second = 0
         return second * _SECOND + int.from_bytes(self.digest[:8], "big") % _SECOND
 
     @property

@@ -18,7 +18,7 @@ from pathlib import Path
 from watcher.buildkit.errors import IgnorePatternError
 from watcher.buildkit.patterns import parse_dockerignore
 from watcher.errors import ConfigError, WatcherError
-from watcher.tree.control import Control, ignore_files, read_control
+from watcher.tree.control import Control, ignore_files, link_chain, read_control
 from watcher.tree.look import Look
 from watcher.tree.node import Directory, Problem
 from watcher.tree.rules import Rules, is_outside
@@ -66,11 +66,27 @@ class Tree:
         self._racy: set[str] = set()
         self._again: set[str] = set()
         self._watched: tuple[Directory, frozenset[str]] | None = None
+        self._looking: Look | None = None  # the look that another thread is at
+        self._links: frozenset[str] = frozenset()
 
     @property
     def rules(self) -> Rules:
         """What belongs to the tree, by the ignore file of the last look. Give another thread a `copy`."""
         return self._rules
+
+    @property
+    def seen(self) -> int:
+        """Entries that the look under way has listed; 0 when none is. For any thread."""
+        look = self._looking
+        return look.seen if look else 0
+
+    @property
+    def links(self) -> frozenset[str]:
+        """Paths (relative, may lead outside) that decide what the Dockerfile and the ignore files hold.
+
+        Where one of these is a symbolic link, or lies below one: each link on the way, and what it leads to.
+        """
+        return self._links
 
     @property
     def watch_dirs(self) -> frozenset[str]:
@@ -107,6 +123,7 @@ class Tree:
             status = os.fstat(fd)
             identity = status.st_dev, status.st_ino
             control = read_control(self._base, self._layout.dockerfile)
+            self._links = link_chain(self._base, self._always)
             new_rules = self._renew_rules(control)
             whole = new_rules or touched is None or identity != before
             look = Look(
@@ -116,11 +133,13 @@ class Tree:
                 racy=self._racy,
                 same_rules=not new_rules and identity == before,
             )
+            self._looking = look
             with _no_collection(during=whole, first=self._snapshot is None):
                 root = look.at(fd, self._snapshot.root if self._snapshot else None)
         except OSError as error:
             raise TreeGone(f"{self._base} cannot be looked at now: {error.strerror}") from error
         finally:
+            self._looking = None
             os.close(fd)
         self._identity, self._racy, self._again = identity, look.racy, look.again
         return self._keep(control, root, tuple(look.unsettled))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -15,6 +16,7 @@ from watcher.buildkit.sources import read_whole
 from watcher.tree.node import Directory, Problem, TreeEntry
 from watcher.tree.read import stamp_of
 
+_USUAL_MODE = 0o755
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -66,6 +68,26 @@ class Snapshot:
         if self.ignore_problem:  # what it meant to leave out is not known, so this is no earlier tree
             control += sha256(self.ignore_problem.text.encode("utf-8", "surrogateescape")).digest()
         return sha256(b"tree 1\0" + self.root.digest + control).hexdigest()
+
+    @cached_property
+    def odd_modes(self) -> str:
+        """A digest over the modes of directories: of most, and each that differs. Empty where all have 0755.
+
+        An engine that is sent a directory with another mode than before takes the mode over, but does not
+        count that as a change (fsutil, `HandleChange` in diskwriter.go): its cache gives the old image. Where
+        this differs the context must be one that the engine does not know yet.
+        """
+        modes = [(entry.path, entry.mode) for entry in self._entries if not entry.digest]
+        if not modes:
+            return ""
+        counts = Counter(mode for _, mode in modes)
+        counts[self.root.entry.mode] += 1
+        usual = max(counts, key=lambda mode: (counts[mode], mode == self.root.entry.mode, mode))
+        odd = [f"{mode:o} {path}" for path, mode in modes if mode != usual]
+        if not odd and stat.S_IMODE(usual) == _USUAL_MODE:
+            return ""
+        text = "\0".join((f"{usual:o}", *odd))
+        return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
     @property
     def ignore_problem(self) -> Problem | None:

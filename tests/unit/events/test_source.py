@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from watcher.events import EventsUnavailable, Hint, Looked, Source
+from watcher.events import source as source_module
 from watcher.events.inbox import Act, Inbox
+from watcher.events.mounts import mounts_below
 from watcher.observe import Event, SourceEvents, SourceMode
 from watcher.tree import Rules
 
@@ -377,3 +379,58 @@ async def test_a_cancelled_wait_loses_no_hint(bench: Bench) -> None:
         await asyncio.gather(waiting, return_exceptions=True)
         bench.backend.event("pkg", "a.go")
         assert (await wait(source)).touched == {"pkg"}
+
+
+async def test_a_root_that_is_a_link_and_leads_elsewhere_is_looked_at(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    bench.root = tmp_path / "link"
+    bench.root.symlink_to(tmp_path)
+    async with bench.source() as source:
+        bench.pass_time(2.0)
+        assert await source.wait(0) is None
+        bench.root.unlink()
+        bench.root.symlink_to("other")
+        bench.pass_time(2.0)
+        hint = await source.wait(0)
+        assert hint is not None
+        assert (hint.touched, hint.reason) == (None, "root")
+
+
+async def test_a_folder_above_that_is_renamed_is_noticed(bench: Bench, tmp_path: Path) -> None:
+    above = tmp_path / "above"
+    (above / "root").mkdir(parents=True)
+    bench.root = above / "root"
+    async with bench.source() as source:
+        above.rename(tmp_path / "elsewhere")
+        bench.pass_time(2.0)
+        hint = await source.wait(0)
+        assert hint is not None
+        assert hint.reason == "root"
+
+
+async def test_a_mount_in_the_tree_is_noticed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    there: frozenset[str] = frozenset()
+    monkeypatch.setattr(source_module, "mounted_at", lambda _path: there)
+    async with bench.source() as source:
+        await source.watch(["", "data"], Rules())
+        await source.wait(0)
+        there = frozenset({"a line"})
+        bench.pass_time(2.0)
+        hint = await source.wait(0)
+        assert hint is not None
+        assert (hint.touched, hint.reason) == (None, "mount")
+        assert not bench.backend.watched, "everything is listened to anew"
+        bench.pass_time(2.0)
+        assert await source.wait(0) is None
+
+
+def test_mounts_are_those_at_a_folder_and_below() -> None:
+    def line(point: str) -> str:
+        return f"36 35 98:0 / {point} rw,noatime - ext4 /dev/root rw"
+
+    points = ["/", "/src", "/src/shop", "/src/shop/data", "/src/shop\\040two", "/src/shopping"]
+    lines = [line(point) for point in points]
+    text = "\n".join([*lines, "no mount"])
+    assert mounts_below("/src/shop", text) == {lines[2], lines[3]}
+    assert mounts_below("/src/shop two", text) == {lines[4]}
+    assert mounts_below("/", text) == set(lines)

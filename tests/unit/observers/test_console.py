@@ -30,6 +30,8 @@ from watcher.observe import (
     Notice,
     Paused,
     SourceMode,
+    SourceScanned,
+    SourceScanning,
     StepProgress,
     StepStarted,
     short,
@@ -332,3 +334,16 @@ def test_going_back_to_the_live_tree_after_an_error_ends_with_a_mark(story: Stor
     for event in story.events:
         console.notify(event)
     assert rung.getvalue().count("\a") == 2, "once when it broke and once when it was mended"
+
+
+def test_a_large_change_is_counted_while_it_is_read(story: Story) -> None:
+    mark = len(story.events)
+    for files in (12_400, 20_000):
+        story.tell(SourceScanning, files=files)
+    story.tell(
+        SourceScanned, reason="event", full=False, seconds=4.2, files=30_003, context_bytes=1, problems=()
+    )
+    assert lines_since(story, mark) == [
+        "TIME  · reading a large change: 12400 files so far",
+        "TIME  · read 30003 files in 4.2 s",
+    ]

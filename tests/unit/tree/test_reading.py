@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.tree.conftest import write
 from watcher.buildkit.errors import ContextChanged
+from watcher.buildkit.packets import StatPackets
 from watcher.tree import Tree
 from watcher.tree.read import is_racy
 
@@ -262,3 +263,52 @@ def test_a_context_gives_a_file_that_was_written_again_with_the_same_bytes(root:
     (root / "main.go").write_bytes(text[::-1])
     with pytest.raises(ContextChanged):
         snapshot.read("main.go")
+
+
+@pytest.mark.parametrize(
+    "seconds", [-(2**63), -2_177_452_800, -1, 0, 1, 9_223_372_036, 9_223_372_037, 10_413_792_000, 2**63 - 1]
+)
+def test_no_time_of_a_file_is_beyond_what_the_engine_can_be_told(root: Path, seconds: int) -> None:
+    entry = Tree(root).take().files["main.go"]
+    odd = entry._replace(stamp=(1, entry.size, seconds * SECOND, 0))
+    assert 0 <= odd.mtime_ns < 2**63
+    clamped = not 1 <= seconds <= 9_223_372_036
+    assert odd.mtime_ns // SECOND == (0 if clamped else seconds - 1)
+    assert StatPackets().encode(("", 0), [odd])
+
+
+def test_a_file_from_the_year_2300_is_sent(root: Path) -> None:
+    os.utime(root / "main.go", (10_413_792_000, 10_413_792_000))
+    snapshot = Tree(root).take()
+    assert StatPackets().encode(("", 0), snapshot.entries())
+    assert snapshot.read("main.go")
+
+
+def test_directories_of_an_odd_mode_make_another_context(root: Path) -> None:
+    tree = Tree(root)
+    usual = tree.take().odd_modes
+    (root / "new").mkdir()
+    (root / "new").chmod((root / "pkg").stat().st_mode)
+    assert tree.take().odd_modes == usual
+    seen = {usual}
+    for mode in (0o700, 0o1777, 0o711):
+        (root / "new").chmod(mode)
+        seen.add(tree.take().odd_modes)
+    assert len(seen) == 4
+    (root / "new").chmod((root / "pkg").stat().st_mode)
+    assert tree.take().odd_modes == usual
+    (root / "main.go").chmod(0o600)
+    assert tree.take().odd_modes == usual, "files are sent again by themselves"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_the_modes_of_all_or_most_directories_are_told_apart_too(tmp_path: Path, count: int) -> None:
+    places = [tmp_path / f"d{number}" for number in range(count)]
+    for place in places:
+        place.mkdir(mode=0o755)
+    tree = Tree(tmp_path)
+    seen = [tree.take().odd_modes]
+    for place in places:
+        place.chmod(0o700)
+        seen.append(tree.take().odd_modes)
+    assert len(set(seen)) == count + 1

@@ -278,3 +278,41 @@ def test_directories_nested_too_deep_are_left_out_with_a_note(root: Path) -> Non
     snapshot = Tree(root).take()
     assert [problem.kind for problem in snapshot.problems] == ["special"]
     assert "main.go" in snapshot.files
+
+
+def test_what_links_of_the_control_files_lead_to_is_named(root: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "Dockerfile.dev").write_text("FROM a\n")
+    (outside / "latest").symlink_to("Dockerfile.dev")
+    (root / "Dockerfile").unlink(missing_ok=True)
+    (root / "Dockerfile").symlink_to(outside / "latest")
+    (root / "ignore").write_text("x\n")
+    (root / ".dockerignore").symlink_to("ignore")
+    tree = Tree(root)
+    before = tree.take()
+    up = os.path.relpath(outside, root)
+    assert tree.links == {"Dockerfile", f"{up}/latest", f"{up}/Dockerfile.dev", ".dockerignore", "ignore"}
+    (outside / "Dockerfile.dev").write_text("FROM b\n")
+    assert tree.take({up}).digest != before.digest
+    (root / "Dockerfile").unlink()
+    (root / "Dockerfile").write_text("FROM c\n")
+    (root / ".dockerignore").unlink()
+    tree.take({""})
+    assert tree.links == frozenset()
+
+
+def test_a_folder_that_is_a_link_and_a_loop_of_links_are_followed_to_their_end(
+    root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker/Dockerfile").write_text("FROM a\n")
+    (root / "build").symlink_to(tmp_path / "docker")
+    tree = Tree(root, dockerfile="build/Dockerfile")
+    tree.take()
+    up = os.path.relpath(tmp_path / "docker", root)
+    assert {"build", f"{up}/Dockerfile"} <= tree.links
+    (tmp_path / "docker/Dockerfile").unlink()
+    (tmp_path / "docker/Dockerfile").symlink_to("Dockerfile")
+    assert tree.take(()).problems
+    assert tree.links
