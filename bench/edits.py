@@ -76,7 +76,7 @@ def run(edits: int, pause: float, every: int, seed: int) -> None:
         project = Project(Path(directory) / f"edits-{uuid.uuid4().hex[:8]}")
         writer = Writer(project.folder, seed)
         try:
-            project.start("--no-build.builder-image")
+            project.start()
             begun = time.monotonic()
             while project.wait()["outcome"] == "timeout":
                 pass  # a cold compile may take longer than one wait does

@@ -103,7 +103,7 @@ def measure(endpoint: str) -> Sizes:
         log = Path(folder, "log")
         with log.open("w") as output:
             command = [sys.executable, "-m", "watcher", "run", "--project", str(project), "--plain"]
-            command += ["--http.port", "0", "--engine", endpoint]
+            command += ["--http.port", "0", "--engine", endpoint, "--build.builder-image"]
             daemon = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
 
@@ -114,6 +114,7 @@ def measure(endpoint: str) -> Sizes:
 
             metrics = until(known, f"the sizes on {endpoint}")
             names = {"base": "golang:alpine", "builder": f"{name}:builder", "final": f"{name}:latest"}
+            until(lambda: api.images(name=names["builder"]), "the builder image is exported")
             listed = {stage: size_in_list(api, ref) for stage, ref in names.items()}
         finally:
             daemon.terminate()

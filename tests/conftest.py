@@ -1,6 +1,8 @@
 """What tests of several folders share."""
 
 import os
+import shutil
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -17,6 +19,10 @@ SLOW = [HealthCheck.too_slow]
 settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=SLOW)
 settings.register_profile("explore", max_examples=3000, deadline=None, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+# What daemons remember of their builds goes with the tests.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="watcher-tests-")
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +46,7 @@ def build_cache_before(request: pytest.FixtureRequest) -> None:
 # Not a fixture's end: that would count as a part of the last test, which has a time limit.
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Remove the build cache that the tests added, on any ending but a killed process."""
+    shutil.rmtree(os.environ["XDG_STATE_HOME"], ignore_errors=True)
     before = session.stash.get(_CACHE, None)
     if before is None:
         return

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from watcher import labels, lock
+from watcher.build import open_journal
 from watcher.build.texts import Texts
 from watcher.buildcache import Excess, Trimmed, build_cache
 from watcher.configuration import compose_project
@@ -20,11 +21,14 @@ from watcher.observe import Fanout
 from watcher.project import bases_of, kept_services, link_of
 from watcher.prune import (
     CacheMount,
+    Cause,
     Disk,
     Found,
+    Kind,
     Needed,
     Policy,
     Pruner,
+    RecordPruner,
     Report,
     Scope,
     Share,
@@ -58,7 +62,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
     project_id = labels.project_id(settings.root)
     engine = await DockerEngine.open(settings.engine)
     link = link_of(settings, engine)
-    bases = bases_of(engine, link)
+    bases, journal = bases_of(engine, link), open_journal(project_id)
     try:
         reports: dict[str, Report] = {}
         mounts: dict[str, CacheMount] = {}
@@ -66,15 +70,21 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
         unseen: Unseen | None = None
         for spec in kept_services(project):
             recipe = recipe_of(spec, settings, project_id, (await engine.info()).platform)
+            records = RecordPruner(
+                link, journal, keep=settings.prune.keep, daemon_runs=lambda: lock.find(project_id) is not None
+            )
             pruner = Pruner(
                 engine,
                 Fanout(),
                 scope=Scope.of(recipe, container=spec.default_name),
-                policy=Policy.of(settings.prune, all_projects=all_projects),
+                policy=Policy.of(
+                    settings.prune, builder_image=settings.build.builder_image, all_projects=all_projects
+                ),
+                records=records,
                 needed=lambda: _needed(project_id),
             )
             reports[spec.name] = await pruner.prune(dry_run=dry_run)
-            go = GoCaches(recipe, Texts(spec.name, bases=bases, link=link, observer=Fanout()), link)
+            go = GoCaches(recipe, Texts(spec.name, bases=bases, link=link, observer=Fanout()), link, journal)
             snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).take)
             if caches and not dry_run:
                 emptied = await go.measure(snapshot, empty=True)
@@ -93,6 +103,14 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                 images=await engine.images(),
                 containers=await engine.containers(),
                 mounts=unseen or tuple(mounts.values()),
+                steps=sum(
+                    verdict.size
+                    for report in reports.values()
+                    for verdict in report.verdicts
+                    if verdict.kind is Kind.STEP
+                    and not verdict.remove
+                    and verdict.why.cause is not Cause.IN_USE  # an image has it: counted there
+                ),
                 disk=disk,
             )
         except EngineError:

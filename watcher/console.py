@@ -60,7 +60,7 @@ FETCHED_EVERY = 5.0  # seconds between two lines about a base image on its way
 SLOW_STEP = 0.5  # seconds from which a step of the engine's own is worth a line
 BELL = "\a"
 INDENT = 12  # columns before what a line says
-_NOUNS = {"final": "final image", "builder": "builder image", "cache": "cache record"}
+_NOUNS = {"final": "final image", "builder": "builder image", "step": "build step"}
 
 
 class Console:
@@ -299,7 +299,7 @@ class Console:
         if removed:
             kinds = Counter(_NOUNS.get(item.kind, item.kind) for item in removed)
             what = ", ".join(words.count(number, kind) for kind, number in sorted(kinds.items()))
-            self._say(event, "·", f"pruned {what}: {words.size(event.freed)} freed", "dim")
+            self._say(event, "·", f"pruned {what}: gave back {words.size(event.freed)}", "dim")
 
     def _build_cache_pruned(self, event: BuildCachePruned) -> None:
         what = words.count(event.records, "record")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from watcher import compose, plan
-from watcher.build import BuildkitLink, Recipe
+from watcher.build import BuildJournal, BuildkitLink, Recipe
 from watcher.buildkit import CacheImport
 from watcher.compose import BuildSpec, ComposeProject, SecretSource, ServiceSpec
 from watcher.container import ComposeContainer
@@ -30,6 +30,7 @@ class Site:
     project: str
     engine: Engine
     link: BuildkitLink
+    journal: BuildJournal
     observer: Observer
     explain: Callable[[str], Unavailable]
     info: EngineInfo

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from watcher import dockerfile as dockerfiles
 from watcher import regex
 from watcher.build.attempts import Way
+from watcher.build.journal import BuildJournal
 from watcher.build.link import BuildkitLink
 from watcher.build.recipe import Recipe
 from watcher.build.texts import Texts, written
@@ -31,8 +32,8 @@ _MEASURED = regex.compile(rf"(\d+)\s+{_FOLDER}/(\d+)")
 class GoCaches:
     """The cache mounts of one service."""
 
-    def __init__(self, recipe: Recipe, texts: Texts, link: BuildkitLink) -> None:
-        self._recipe, self._texts, self._link = recipe, texts, link
+    def __init__(self, recipe: Recipe, texts: Texts, link: BuildkitLink, journal: BuildJournal) -> None:
+        self._recipe, self._texts, self._link, self._journal = recipe, texts, link, journal
 
     async def measure(self, snapshot: Snapshot, *, empty: bool = False) -> tuple[CacheMount, ...] | Unseen:
         """The mounts that a build of this tree has, with their sizes; `empty` gives them back after that.
@@ -74,6 +75,7 @@ class GoCaches:
         printed: list[str] = []
 
         def hear(event: Progress) -> None:
+            write_down(event)
             if isinstance(event, StepLog):
                 printed.extend(event.text.splitlines())
 
@@ -88,7 +90,8 @@ class GoCaches:
         )
         client = await self._link.client()
         try:
-            await client.solve(request, hear)
+            with self._journal.build(self._recipe.service, "", final=False) as write_down:
+                await client.solve(request, hear)
         except ConnectError as error:
             raise EngineUnavailable(f"the connection to BuildKit was lost: {error}") from error
         return printed

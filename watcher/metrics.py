@@ -131,7 +131,7 @@ LIVE_AT = _gauge("watcher_live_revision_timestamp_seconds", "When the live revis
 CHANGED_AT = _gauge("watcher_last_change_timestamp_seconds", "When the tree last changed.")
 
 PRUNED = _counter("watcher_pruned_images_total", "Images removed by pruning.", "kind", "reason")
-PRUNED_BYTES = _counter("watcher_pruned_bytes_total", "Bytes given back by pruning.", "kind", "reason")
+PRUNED_BYTES = _counter("watcher_prune_freed_bytes_total", "Bytes given back by pruning.", "kind", "reason")
 KEPT = _gauge("watcher_kept_images", "Images that the last prune left, by why.", "kind", "reason")
 KEPT_BYTES = _gauge(
     "watcher_kept_image_bytes", "Size of the images that the last prune left.", "kind", "reason"
@@ -308,7 +308,7 @@ class Metrics:
         self._count(PRUNED_BYTES, event.service, kind, reason, by=event.freed)
 
     def _pruned(self, event: Pruned) -> None:
-        """Images share layers, so that their sizes add up to more than was freed: that is split by size."""
+        """Split what was freed: a build step's record is freed whole, images share layers and the rest."""
         name = event.service
         sizes: defaultdict[tuple[str, str], int] = defaultdict(int)
         kept: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
@@ -320,9 +320,12 @@ class Metrics:
                     self._count(PRUNED, name, *key)
             elif item.kind in _IMAGE_KINDS:
                 kept[key].append(item.size)
-        total = sum(sizes.values())
+        steps = {key: size for key, size in sizes.items() if key[0] == "step"}
+        rest = max(0, event.freed - sum(steps.values()))
+        total = sum(sizes.values()) - sum(steps.values())
         for key, size in sizes.items():
-            self._count(PRUNED_BYTES, name, *key, by=event.freed * size / total if total else 0.0)
+            share = rest * size / total if total else 0.0
+            self._count(PRUNED_BYTES, name, *key, by=steps.get(key, share))
         for key in self._kept[name] - kept.keys():
             self._set(KEPT, None, name, *key)
             self._set(KEPT_BYTES, None, name, *key)

@@ -307,7 +307,7 @@ class ContainerOutput(Event):
 class PrunedItem:
     """One object that pruning looked at."""
 
-    kind: str  # final | builder | container | tag
+    kind: str  # final | builder | container | tag | step
     id: str
     name: str
     size: int

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from watcher import configuration, inside, labels
-from watcher.build import Bases, BuildkitLink, certificates, credentials_of
+from watcher.build import Bases, BuildkitLink, certificates, credentials_of, open_journal
 from watcher.buildkit import Credentials
 from watcher.compose import ComposeProject, SecretSource, ServiceSpec
 from watcher.configuration import Configuration
@@ -108,10 +108,15 @@ async def open_project(
             for text in project.warnings:
                 observer.notify(Notice(level="warning", text=text))
             own = await inside.find(engine)
+            journal = open_journal(project_id)
+            if journal.problem:
+                text = f"builds cannot be remembered, so their build cache stays: {journal.problem}"
+                observer.notify(Notice(level="warning", text=text))
             site = Site(
                 project=project_id,
                 engine=engine,
                 link=link,
+                journal=journal,
                 observer=observer,
                 explain=explain,
                 info=await engine.info(),

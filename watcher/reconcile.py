@@ -97,6 +97,10 @@ class Deployer(Protocol):
 class Chores(Protocol[S]):
     """Work for idle times."""
 
+    def deployed(self) -> None:
+        """A revision went live; returns at once."""
+        ...
+
     async def run(self, look: Look[S] | None) -> None:
         """Do what is due; `look` is set after a deploy. May be cancelled at any point."""
         ...
@@ -311,6 +315,7 @@ class Reconciler(Generic[S]):
         try:
             deployed = await self._deployer.deploy(revision, image)
             ended = plan.DeployEnded(revision)
+            self._chores.deployed()
             self._chore_look, self._chore_due = look or self._chore_look, self._clock() + self._chores_after
         except UserError as error:
             ended = plan.Failed(revision)

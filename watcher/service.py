@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import traceback
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,8 +21,8 @@ from watcher.errors import UserError, WatcherError
 from watcher.events import Source
 from watcher.fitting import Fit, Site, fit, front_options
 from watcher.front import Front
-from watcher.observe import DeployFinished, DeployOutcome, Event, Notice, ServiceStarted
-from watcher.prune import Needed, Pruner, Scope
+from watcher.observe import DeployFinished, DeployOutcome, Event, InternalError, Notice, ServiceStarted
+from watcher.prune import Needed, Pruner, RecordPruner, Scope
 from watcher.prune import Policy as PrunePolicy
 from watcher.reconcile import Reconciler
 from watcher.settings import Settings
@@ -43,7 +44,12 @@ class Service:
         self._background: set[asyncio.Task[None]] = set()
         self._own_images: set[str] = set()  # ids
         self.builder = ImageBuilder(
-            fitted.recipe, engine=site.engine, link=site.link, observer=site.observer, logins=find_login
+            fitted.recipe,
+            engine=site.engine,
+            link=site.link,
+            observer=site.observer,
+            journal=site.journal,
+            logins=find_login,
         )
         self.deployer = ContainerDeployer(
             fitted.container,
@@ -54,7 +60,7 @@ class Service:
             on_lost=lambda event: self.reconciler.lost(event),  # noqa: PLW0108 - the loop is made after this
             on_rolled_back=lambda event: self.reconciler.rolled_back(event),  # noqa: PLW0108
         )
-        chores = self._chores(fitted)
+        self._idle_work = chores = self._chores(fitted)
         self.reconciler: Reconciler[Snapshot] = Reconciler(
             self.name,
             builder=self.builder,
@@ -71,11 +77,14 @@ class Service:
 
     def _chores(self, fitted: Fit) -> IdleChores:
         settings = fitted.settings
+        records = RecordPruner(self._site.link, self._site.journal, keep=settings.prune.keep)
+        policy = PrunePolicy.of(settings.prune, builder_image=settings.build.builder_image)
         pruner = Pruner(
             self._site.engine,
             self._site.observer,
             scope=Scope.of(fitted.recipe, container=fitted.container.name),
-            policy=PrunePolicy.of(settings.prune),
+            policy=replace(policy, knows_needed=True),
+            records=records,
             needed=self._needed,
             known=self._own_images,
         )
@@ -84,6 +93,8 @@ class Service:
             pruner if settings.prune.enabled else None,
             build_cache(settings, self._site.link, self._site.observer, self.name),
             export_builder=settings.build.builder_image,
+            stage_size=records.stage_size,
+            on_error=self._prune_failed,
             prune_every=settings.prune.interval,
         )
 
@@ -104,13 +115,23 @@ class Service:
     def _needed(self) -> Needed:
         """What this process must not lose to pruning."""
         state, live = self.reconciler.state, self.deployer.container
-        revisions = (state.wanted, state.building, state.deploying, state.live, self.deployer.live)
+        built = state.built[0] if state.built else None
+        revisions = (state.wanted, state.building, built, state.deploying, state.live, self.deployer.live)
         return Needed(
             live=live.image if live else None,
             ids=self.deployer.needed,
             revisions=frozenset(revision for revision in revisions if revision),
             failed=self.deployer.unfit,
         )
+
+    def _prune_failed(self, error: Exception) -> None:
+        """Tell that pruning beside builds failed; the next deploy tries again."""
+        if isinstance(error, WatcherError):
+            text = f"pruning failed, the next deploy tries again: {error}"
+            self._site.observer.notify(Notice(service=self.name, level="warning", text=text))
+        else:
+            trace = "".join(traceback.format_exception(error))
+            self._site.observer.notify(InternalError(service=self.name, where="chores", traceback=trace))
 
     async def start(self) -> None:
         """Take the ports and adopt what serves already; raises PortInUse or EngineUnavailable."""
@@ -273,7 +294,8 @@ class Service:
         before, self._fit = self._fit, fitted
         self.builder.recipe = fitted.recipe
         await self.deployer.refit(fitted.container, fronts=fitted.fronts, policy=fitted.policy)
-        chores = self._chores(fitted)
+        await self._idle_work.close()
+        self._idle_work = chores = self._chores(fitted)
         self.reconciler.refit(chores, limits=fitted.limits, chores_every=chores.every)
         self.reconciler.hold("")  # whoever held it is gone; the new look-out says so again
         await self.watch.refit(fitted.tree, self._lookout(fitted), inputs=fitted.inputs)
@@ -291,6 +313,7 @@ class Service:
         """Drain and end; the container stays, publishing the port itself, if the settings say so."""
         keep = self._keeps
         live = self.deployer.container
+        await self._idle_work.close()
         await self.deployer.close(stop=not keep)
         for front in self._fit.fronts.values():
             await front.close()

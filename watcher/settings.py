@@ -76,8 +76,8 @@ class BuildSettings(_Section):
     """After so many cancelled builds in a row one build may finish, so that a busy writer starves nobody."""
     max_wait: Seconds = 10.0
     """A build that has run for so many seconds is not cancelled by a newer save."""
-    builder_image: bool = True
-    """Export the compile stage as a tagged image when idle, so that its size is known."""
+    builder_image: bool = False
+    """Export the compile stage as a tagged image, once for each Dockerfile and base image."""
 
 
 class DeploySettings(_Section):
@@ -125,11 +125,11 @@ class PruneSettings(_Section):
     """What is removed by itself."""
 
     enabled: bool = True
-    """Remove stale builder images and superseded final images after a good deploy."""
+    """After a good deploy, remove superseded images and the build cache that only they needed."""
     keep: Annotated[int, Field(ge=1)] = 3
-    """Final images of this service that stay, the live one among them."""
+    """Revisions of this service that stay, the live one among them: final images and their build cache."""
     grace: Seconds = 60.0
-    """Seconds an image must have existed before it may go."""
+    """Seconds an image that the running watcher did not build must have existed before it may go."""
     builder_label: Annotated[str, Field(pattern=r"^[^=\s]+=[^=\s]+$")] = "stage=builder"
     """Label by which the Dockerfile marks its compile stage; untagged images with it are stale."""
     interval: Seconds = 600.0

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fake_engine import FakeEngine
 from watcher import compose
-from watcher.build import BuildkitLink
+from watcher.build import BuildJournal, BuildkitLink
 from watcher.dockerfile import Runs
 from watcher.engine import EngineInfo
 from watcher.errors import ConfigError
@@ -28,6 +28,7 @@ class Rig:
             project="p-1",
             engine=FakeEngine(),
             link=BuildkitLink("unix:///nowhere", FakeEngine()),
+            journal=BuildJournal(None),
             observer=Fanout(),
             explain=lambda _: Unavailable(),
             info=EngineInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),

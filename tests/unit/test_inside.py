@@ -8,7 +8,7 @@ import pytest
 
 from tests.fake_engine import FakeEngine
 from watcher import compose
-from watcher.build import BuildkitLink
+from watcher.build import BuildJournal, BuildkitLink
 from watcher.engine import Container, EngineInfo
 from watcher.errors import EngineUnavailable, UserError
 from watcher.fitting import Fit, Site, fit
@@ -157,6 +157,7 @@ class Rig:
             project="p-1",
             engine=self.engine,
             link=BuildkitLink("unix:///nowhere", self.engine),
+            journal=BuildJournal(None),
             observer=Fanout(),
             explain=lambda _: Unavailable(),
             info=EngineInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),

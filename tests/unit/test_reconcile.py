@@ -93,6 +93,9 @@ class Deploys(Stage):
 
 
 class Idle(Stage):
+    def deployed(self) -> None:
+        self.deploys = getattr(self, "deploys", 0) + 1
+
     async def run(self, look: Look[str] | None) -> None:
         await self.enter(look.revision if look else "")
 

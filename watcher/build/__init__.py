@@ -3,11 +3,13 @@
 - `Recipe` says what decides the image beside the tree; `ImageBuilder` builds it; `BuildkitLink` leads there.
 - `attempts` decides which text of the Dockerfile is built, and which one next when that failed. Pure.
 - `texts` makes these texts; `bases` looks base images up, and bounds the wait for a registry.
+- `journal` remembers which steps of ours ran when, so that what they left can be told from everybody else's.
 - `steps` tells of a build's steps in the words of the user's file.
 """
 
 from watcher.build.bases import BaseImage, Bases, config_of, credentials_of, platforms_of
 from watcher.build.builder import ImageBuilder
+from watcher.build.journal import BuildEntry, BuildJournal, StepRun, open_journal
 from watcher.build.link import BuildkitLink, certificates
 from watcher.build.recipe import Recipe, full_reference
 from watcher.build.texts import accelerated, pinned, written
@@ -15,14 +17,18 @@ from watcher.build.texts import accelerated, pinned, written
 __all__ = [
     "BaseImage",
     "Bases",
+    "BuildEntry",
+    "BuildJournal",
     "BuildkitLink",
     "ImageBuilder",
     "Recipe",
+    "StepRun",
     "accelerated",
     "certificates",
     "config_of",
     "credentials_of",
     "full_reference",
+    "open_journal",
     "pinned",
     "platforms_of",
     "written",

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import posixpath
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
@@ -18,6 +18,7 @@ from watcher import dockerfile as dockerfiles
 from watcher import labels
 from watcher.build.attempts import Experience, Failed, Way
 from watcher.build.bases import PATIENCE, Bases, Lookups, credentials_of, fetches
+from watcher.build.journal import BuildJournal
 from watcher.build.link import BuildkitLink
 from watcher.build.recipe import Recipe, full_reference
 from watcher.build.steps import StepCounter, UserWords
@@ -37,7 +38,7 @@ from watcher.buildkit import (
 from watcher.buildkit.session import CredentialsFor
 from watcher.diagnose import base_failure, build_failure
 from watcher.dockerfile import Accelerated, DockerfileError, Platforms
-from watcher.engine import Engine, EngineError, Login
+from watcher.engine import Engine, EngineError, Image, Login
 from watcher.errors import EngineUnavailable, Superseded, UserError
 from watcher.observe import Failure, ImageSized, Notice, Observer
 from watcher.reconcile import Built, Look
@@ -62,10 +63,13 @@ class ImageBuilder:
         engine: Engine,
         link: BuildkitLink,
         observer: Observer,
+        journal: BuildJournal | None = None,
         logins: Callable[[str], Login | None] = lambda _: None,
     ) -> None:
         self.recipe = recipe
         self._engine, self._link, self._observer = engine, link, observer
+        self._journal = journal or BuildJournal(None)
+        self._exported: tuple[str, str | None] | None = None  # Dockerfile and base of the builder image
         self._logins = logins
         self._bases = Bases(engine, link, self._login_finder)
         self._texts = Texts(recipe.service, bases=self._bases, link=link, observer=observer)
@@ -120,7 +124,7 @@ class ImageBuilder:
             try:
                 image = await self._solve(
                     recipe,
-                    look.snapshot,
+                    look,
                     made.plan.text,
                     counter,
                     names=names,
@@ -208,9 +212,8 @@ class ImageBuilder:
         stage = self._compile_stage(text, platforms)
         if text is None or stage is None:
             return
-        name = dockerfiles.base_of(dockerfiles.parse(text), stage, self.recipe.build_args, platforms)
-        if name and (image := await self._engine.image(name)):
-            await self.tell_size("base", "", image.id)
+        if base := await self._base(text, stage, platforms):
+            await self.tell_size("base", "", base.id)
 
     async def keep_programs(self, look: Look[Snapshot]) -> bool:
         """Keep what was linked for the next build; whether there is something to keep and it was kept."""
@@ -222,11 +225,15 @@ class ImageBuilder:
         return await self._solve_idle(look, keeping, dockerfiles.KEEPING, names=()) is not None
 
     async def export_builder(self, look: Look[Snapshot]) -> str | None:
-        """Export the compile stage as an image; its id, None when there is no such stage."""
+        """Export the compile stage as an image, once for each Dockerfile and base; its id when it did."""
         text = written(self.recipe, look.snapshot)
         platforms = await self._link.platforms(self.recipe.platform)
         stage = self._compile_stage(text, platforms)
         if text is None or stage is None:
+            return None
+        base = await self._base(text, stage, platforms)
+        exported = (text, base.id if base else None)
+        if self._exported == exported:
             return None
         plan = await self._plan_again(look, text)
         if plan is None:
@@ -235,7 +242,7 @@ class ImageBuilder:
         names = (full_reference(self.recipe.builder_tag),)
         image = await self._solve_idle(look, plan, stage, names=names)
         if image is not None:
-            await self.tell_size("builder", look.revision, image)
+            self._exported = exported
         return image
 
     async def _name_builder(self) -> None:
@@ -247,6 +254,35 @@ class ImageBuilder:
         wanted = labels.image(self.recipe.project, self.recipe.service, labels.BUILDER)
         if found and wanted.items() <= found.labels.items():
             await self._engine.tag(found.id, self.recipe.builder_name(found.id))
+
+    async def tell_builder(
+        self, look: Look[Snapshot], stage_size: Callable[[str], Awaitable[int | None]]
+    ) -> None:
+        """Tell of the size of the compile stage: that of its base, and what its steps added to it.
+
+        `stage_size` gives the bytes that the steps of a stage added; None where they are not known.
+        """
+        text = written(self.recipe, look.snapshot)
+        platforms = await self._link.platforms(self.recipe.platform)
+        stage = self._compile_stage(text, platforms)
+        base = await self._base(text, stage, platforms) if text is not None and stage is not None else None
+        if stage is None or base is None:
+            return
+        added, size = await stage_size(stage), await self._engine.image_size(base.id)
+        if added is not None and size is not None:
+            told = ImageSized(
+                service=self.recipe.service,
+                stage="builder",
+                revision=look.revision,
+                image=look.revision,
+                size=size + added,
+            )
+            self._observer.notify(told)
+
+    async def _base(self, text: str, stage: str, platforms: Platforms) -> Image | None:
+        """The image that a stage starts from, if the engine has it by name."""
+        name = dockerfiles.base_of(dockerfiles.parse(text), stage, self.recipe.build_args, platforms)
+        return await self._engine.image(name) if name else None
 
     async def _plan_again(self, look: Look[Snapshot], text: str) -> Accelerated | None:
         """What was built: another text would be compiled anew. None while a base's registry is silent."""
@@ -265,7 +301,7 @@ class ImageBuilder:
         with contextlib.suppress(SolveFailed, ContextChanged, IgnorePatternError, UserError):
             return await self._solve(
                 self.recipe,
-                look.snapshot,
+                look,
                 plan.text,
                 lambda _: None,
                 names=names,
@@ -301,7 +337,7 @@ class ImageBuilder:
     async def _solve(
         self,
         recipe: Recipe,
-        snapshot: Snapshot,
+        look: Look[Snapshot],
         text: str,
         on_progress: Callable[[Progress], None],
         *,
@@ -312,7 +348,7 @@ class ImageBuilder:
         locate: bool = False,
         kind: str = labels.FINAL,
     ) -> str:
-        filename = posixpath.basename(recipe.dockerfile)
+        snapshot, filename = look.snapshot, posixpath.basename(recipe.dockerfile)
         files = {filename: text.encode("utf-8", "surrogateescape")}
         if snapshot.ignore_file and snapshot.ignore_file[0] == f"{recipe.dockerfile}.dockerignore":
             files[f"{filename}.dockerignore"] = snapshot.ignore_file[1]
@@ -343,17 +379,20 @@ class ImageBuilder:
         )
         client = await self._link.client()
         clock, lookups = asyncio.get_running_loop().time, Lookups()
+        record = self._journal.build(recipe.service, look.revision, final=kind == labels.FINAL)
         try:
-            async with asyncio.timeout(None) as limit:
+            with record as write_down:
+                async with asyncio.timeout(None) as limit:
 
-                def take(event: Progress) -> None:
-                    if lookups.take(event, clock()) and not limit.expired():
-                        limit.reschedule(lookups.until)
-                    on_progress(event)
+                    def take(event: Progress) -> None:
+                        if lookups.take(event, clock()) and not limit.expired():
+                            limit.reschedule(lookups.until)
+                        write_down(event)
+                        on_progress(event)
 
-                if self._link.standalone and names:
-                    return await self._load(client, request, take)
-                return (await client.solve(request, take)).image_id
+                    if self._link.standalone and names:
+                        return await self._load(client, request, take)
+                    return (await client.solve(request, take)).image_id
         except TimeoutError as error:
             if not limit.expired():
                 raise

@@ -1,11 +1,11 @@
 """Pruning: `select_stale` decides, purely and with a reason for each object; `Pruner` carries it out.
 
-    scope, policy = Scope.of(recipe, container=name), Policy.of(settings.prune)
+    scope, policy = Scope.of(recipe, container=name), Policy.of(settings.prune, builder_image=False)
     pruner = Pruner(engine, observer, scope=scope, policy=policy)
     report = await pruner.prune(dry_run=True)
 
-The build cache is never pruned here: no record of it says which project made it. `filling` sums up what
-the engine's disk holds, with the build cache beside the rest.
+Of the build cache only records go that are proven to be this project's own (`build_records`, pure;
+`RecordPruner` carries it out). `filling` sums up what the engine's disk holds, the build cache among it.
 """
 
 from watcher.prune.disk import free_space
@@ -24,6 +24,7 @@ from watcher.prune.model import (
     Why,
 )
 from watcher.prune.pruner import Pruner, Report, given_back
+from watcher.prune.record_pruner import RecordPruner
 from watcher.prune.select import select_stale
 from watcher.prune.table import (
     Row,
@@ -49,6 +50,7 @@ __all__ = [
     "Needed",
     "Policy",
     "Pruner",
+    "RecordPruner",
     "Report",
     "Row",
     "Scope",

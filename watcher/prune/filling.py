@@ -32,12 +32,16 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What is there. `mounts` are this project's cache mounts, or why they could not be measured."""
+    """What is there. `mounts` are this project's cache mounts, or why they could not be measured.
+
+    `steps` are the bytes of the build cache that are proven to be this project's.
+    """
 
     usage: Usage
     images: Sequence[Image]
     containers: Sequence[Container]
     mounts: Sequence[CacheMount] | Unseen
+    steps: int
     disk: Disk | Unseen
 
 
@@ -53,7 +57,7 @@ def filling(found: Found, project: str, compose_project: str) -> tuple[Share, ..
             f"{words.count(len(found.containers), 'container')}, without their images",
         ),
         _volumes(usage, compose_project),
-        *_cache(usage, found.mounts),
+        *_cache(usage, found.mounts, found.steps),
     )
 
 
@@ -82,13 +86,13 @@ def _volumes(usage: Usage, compose_project: str) -> Share:
     )
 
 
-def _cache(usage: Usage, mounts: Sequence[CacheMount] | Unseen) -> tuple[Share, Share]:
+def _cache(usage: Usage, mounts: Sequence[CacheMount] | Unseen, own: int) -> tuple[Share, Share]:
     cache = Cache.of(usage.cache)
     steps = Share(
         "build steps and contexts",
         cache.size - cache.mounts,
-        None,
-        "of all projects: no record says whose it is, so it stays; prune.cache_keep_storage bounds it",
+        own,
+        "of all projects; counted as this one's is what its builds are proven to have made",
     )
     if isinstance(mounts, Unseen):
         return steps, Share("cache mounts", cache.mounts, None, f"this project's are not known: {mounts.why}")

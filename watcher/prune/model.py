@@ -24,6 +24,7 @@ class Kind(StrEnum):
     FINAL = "final"
     BUILDER = "builder"
     CONTAINER = "container"
+    STEP = "step"  # a record of the build cache that a step of ours made
     TAG = "tag"  # one of several tags of ours on an image that stays
     OTHER = "other"  # somebody else's image
 
@@ -145,16 +146,19 @@ class Policy:
     builder_label: str = "stage=builder"
     all_projects: bool = False  # the article's rule: every untagged image with the label, whoever made it
     eager: bool = False
+    builder_image: bool = True  # the newest exported compile stage stays; else they all go
+    knows_needed: bool = False  # `Needed` is complete, so that own images need no grace period
     min_free: int | None = None  # bytes; None for what `Disk.low` takes by itself
 
     @classmethod
-    def of(cls, settings: PruneSettings, *, all_projects: bool = False) -> Policy:
+    def of(cls, settings: PruneSettings, *, builder_image: bool, all_projects: bool = False) -> Policy:
         """The policy that the settings ask for."""
         return cls(
             settings.keep,
             settings.grace,
             settings.builder_label,
             all_projects,
+            builder_image=builder_image,
             min_free=settings.min_free,
         )
 
@@ -174,7 +178,7 @@ class Policy:
     @property
     def image_grace(self) -> float:
         """Seconds our own images must be old; containers and others' images always get `grace`."""
-        return 0.0 if self.eager else self.grace
+        return 0.0 if self.eager or self.knows_needed else self.grace
 
     def marks(self, found: Mapping[str, str]) -> bool:
         """Whether these labels mark a compile stage."""

@@ -13,6 +13,7 @@ from watcher.observe import Notice, Observer, Pruned
 from watcher.ownership import proven_containers
 from watcher.prune.disk import free_space
 from watcher.prune.model import Cause, Disk, Inventory, Kind, Needed, Policy, Scope, Unseen, Verdict
+from watcher.prune.record_pruner import RecordPruner
 from watcher.prune.select import select_stale
 
 
@@ -60,6 +61,7 @@ class Pruner:
         *,
         scope: Scope,
         policy: Policy,
+        records: RecordPruner | None = None,
         needed: Callable[[], Needed] = Needed,
         known: set[str] | None = None,
         space: Callable[[EngineInfo], Disk | Unseen] = free_space,
@@ -67,6 +69,7 @@ class Pruner:
         self._engine, self._observer = engine, observer
         self._scope, self._policy, self._needed, self._space = scope, policy, needed, space
         self._known = set() if known is None else known  # ids of images that were proven to be ours
+        self._records = records
         self._low = False
         self._info: EngineInfo | None = None
 
@@ -87,7 +90,9 @@ class Pruner:
             dry_run=dry_run,
         )
         if dry_run:
-            return replace(report, seconds=time.monotonic() - begun)
+            steps = await self._records.prune(dry_run=True, low=policy.eager) if self._records else ()
+            seconds = time.monotonic() - begun
+            return replace(report, verdicts=(*report.verdicts, *steps), seconds=seconds)
         report = await self._carry_out(report, begun)
         self._warn(report, info)
         return report
@@ -146,6 +151,9 @@ class Pruner:
             report = replace(report, verdicts=tuple(done))
             if before is not None and (after := await self._usage()) is not None:
                 report = _measured(report, before, after)
+            if self._records:  # after the images: what they held alone is the build cache's only now
+                done += await self._records.prune(low=report.low)
+                report = _with_steps(report, done)
         except BaseException:
             if any(verdict.remove for verdict in done):
                 self._tell(done, 0, begun)
@@ -161,7 +169,8 @@ class Pruner:
             return None
 
     def _tell(self, done: Sequence[Verdict], freed: int, begun: float) -> None:
-        items = tuple(verdict.item for verdict in done)
+        # of the build cache only what went: what stays is the build's everyday base
+        items = tuple(item.item for item in done if item.remove or item.kind is not Kind.STEP)
         seconds = time.monotonic() - begun
         self._observer.notify(Pruned(service=self._scope.service, items=items, freed=freed, seconds=seconds))
 
@@ -228,6 +237,15 @@ def _measured(report: Report, before: Usage, after: Usage) -> Report:
     bound = sum(verdict.size for verdict in report.verdicts if verdict.remove)
     freed, cached = given_back(before, after, bound)
     return replace(report, freed=freed, cached=cached)
+
+
+def _with_steps(report: Report, done: Sequence[Verdict]) -> Report:
+    """The report with what was given back of the build cache, which images no longer hold."""
+    freed = sum(verdict.size for verdict in done if verdict.kind is Kind.STEP and verdict.remove)
+    if not freed:
+        return replace(report, verdicts=tuple(done))
+    cached = max(0, (report.cached or 0) - freed)
+    return replace(report, verdicts=tuple(done), freed=(report.freed or 0) + freed, cached=cached)
 
 
 def _said(verdict: Verdict, result: Removal) -> Verdict:

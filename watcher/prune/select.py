@@ -89,7 +89,8 @@ class _Judge:
         self._policy, self._now, self._users = policy, now, users
         own = [image for image in inventory.images if self._own(image) and not self._stranger(image)]
         own.sort(key=lambda image: (_touched(image), image.id), reverse=True)
-        self._newest_builder = next((image.id for image in own if self._kind(image) is Kind.BUILDER), None)
+        builders = (image.id for image in own if self._kind(image) is Kind.BUILDER)
+        self._newest_builder = next(builders, None) if policy.builder_image else None
         good = [image.id for image in own if self._kind(image) is Kind.FINAL and self._good(image)]
         good.sort(key=lambda image: image != self._needed.live)
         self._last_good = frozenset(good[: policy.kept_finals])
@@ -99,6 +100,8 @@ class _Judge:
         kind = self._kind(image)
         name = next(iter((*image.tags, *image.digests)), short(image.id))
         stale = Why(Cause.UNTAGGED, "an untagged builder image")
+        if kind is Kind.BUILDER and image.tags:
+            stale = Why(Cause.SUPERSEDED, "an exported builder image, and build.builder_image is off")
         if kind is Kind.FINAL:
             stale = Why(Cause.SUPERSEDED, "a superseded build")
         why = self._foreign(image) or self._use(image) or self._fresh(image) or self._rank(image)
@@ -194,7 +197,8 @@ class _Judge:
 
     def _rank(self, image: Image) -> Why | None:
         """It is the newest of its kind, or one of the newest."""
-        if moving := next(filter(None, map(self._scope.moving, image.tags)), None):
+        moving = next(filter(None, map(self._scope.moving, image.tags)), None)
+        if moving and (self._policy.builder_image or self._kind(image) is not Kind.BUILDER):
             return Why(Cause.NEWEST, moving)
         if image.id == self._newest_builder:
             return Why(Cause.NEWEST, "the newest builder image")

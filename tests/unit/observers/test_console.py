@@ -186,7 +186,7 @@ def test_refusals_in_a_row_are_told_together(story: Story) -> None:
 
 
 def test_pruned_objects_are_counted_by_kind(story: Story) -> None:
-    assert "pruned 1 builder image, 1 final image: 600 MB freed" in printed(story.pruned().events)
+    assert "pruned 1 builder image, 1 final image: gave back 600 MB" in printed(story.pruned().events)
 
 
 def test_what_went_of_the_build_cache_is_told(story: Story) -> None:

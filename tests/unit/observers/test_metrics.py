@@ -45,7 +45,7 @@ REQUIRED = (
     "watcher_deploy_duration_seconds",
     "watcher_context_bytes",
     "watcher_pruned_images_total",
-    "watcher_pruned_bytes_total",
+    "watcher_prune_freed_bytes_total",
     "watcher_kept_images",
     "watcher_kept_image_bytes",
     "watcher_stale",
@@ -168,17 +168,18 @@ def test_pruned_bytes_add_up_to_what_was_freed(story: Story) -> None:
         PrunedItem("builder", "b", "", 600, True, "", "untagged"),
         PrunedItem("container", "c", "", 180, True, "", "left-behind"),
         PrunedItem("final", "d", "", 20, False, "it is live", "live"),
+        PrunedItem("step", "e", "RUN go build", 50, True, "", "superseded"),
     )
-    registry = measured(story.tell(Pruned, items=items, freed=400, seconds=0.1))
+    registry = measured(story.tell(Pruned, items=items, freed=450, seconds=0.1))
     assert value(registry, "watcher_pruned_images_total", kind="final", reason="superseded") == 1
     assert value(registry, "watcher_pruned_images_total", kind="builder", reason="untagged") == 1
     assert value(registry, "watcher_pruned_images_total", kind="container", reason="left-behind") is None
-    why = {"final": "superseded", "builder": "untagged", "container": "left-behind"}
+    why = {"final": "superseded", "builder": "untagged", "container": "left-behind", "step": "superseded"}
     shares = [
-        value(registry, "watcher_pruned_bytes_total", kind=kind, reason=reason)
+        value(registry, "watcher_prune_freed_bytes_total", kind=kind, reason=reason)
         for kind, reason in why.items()
     ]
-    assert shares == [10, 300, 90]
+    assert shares == [10, 300, 90, 50]
 
 
 def test_what_a_prune_kept_is_measured_by_reason_until_the_next(story: Story) -> None:
@@ -197,12 +198,12 @@ def test_a_prune_that_freed_nothing_counts_its_images(story: Story) -> None:
     items = (PrunedItem("final", "a", "", 0, True, "", "superseded"),)
     registry = measured(story.tell(Pruned, items=items, freed=0, seconds=0.1))
     assert value(registry, "watcher_pruned_images_total", kind="final", reason="superseded") == 1
-    assert value(registry, "watcher_pruned_bytes_total", kind="final", reason="superseded") == 0
+    assert value(registry, "watcher_prune_freed_bytes_total", kind="final", reason="superseded") == 0
 
 
 def test_the_build_cache_counts_among_the_bytes_given_back(story: Story) -> None:
     registry = measured(story.tell(BuildCachePruned, records=3, freed=700))
-    assert value(registry, "watcher_pruned_bytes_total", kind="build-cache", reason="unused") == 700
+    assert value(registry, "watcher_prune_freed_bytes_total", kind="build-cache", reason="unused") == 700
 
 
 def test_requests_are_counted_by_class_and_tunnels_are_not_timed(story: Story) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from watcher.chores import SPACE_EVERY, IdleChores
+from watcher.errors import EngineUnavailable
 from watcher.reconcile import Look
 
 LOOK: Any = Look("r", None, 0.0)
@@ -17,7 +19,7 @@ class Hands:
 
     def __init__(self) -> None:
         self.done: list[str] = []
-        self.short = False
+        self.short = self.failing = False
 
     async def tell_base(self, look: Any) -> None:
         self.done.append("base")
@@ -28,8 +30,19 @@ class Hands:
     async def export_builder(self, look: Any) -> None:
         self.done.append("builder")
 
+    async def tell_builder(self, look: Any, stage_size: Any) -> None:
+        self.done.append("stage")
+
     async def prune(self) -> None:
+        if self.failing:
+            raise EngineUnavailable("gone")
         self.done.append("prune")
+
+    async def stage_size(self, stage: str) -> int | None:
+        return None
+
+    def on_error(self, error: Exception) -> None:
+        self.done.append(str(error))
 
     def became_short(self) -> bool:
         return self.short
@@ -45,20 +58,79 @@ class Clock:
         return self.now
 
 
-def chores(hands: Any, clock: Clock, *, every: float = 600.0, export: bool = True) -> IdleChores:
-    return IdleChores(hands, hands, export_builder=export, prune_every=every, clock=clock)
+def chores(
+    hands: Any, clock: Clock, *, every: float = 600.0, export: bool = True, within: float = 60.0, **more: Any
+) -> IdleChores:
+    return IdleChores(
+        hands,
+        more.get("pruner", hands),
+        more.get("cache"),
+        export_builder=export,
+        stage_size=hands.stage_size,
+        prune_every=every,
+        on_error=hands.on_error,
+        clock=clock,
+        prune_within=within,
+    )
 
 
-async def test_after_a_deploy_sizes_are_measured_before_anything_goes() -> None:
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def test_after_a_deploy_pruning_comes_first() -> None:
     hands = Hands()
     await chores(hands, Clock()).run(LOOK)
-    assert hands.done == ["base", "programs", "builder", "prune"]
+    assert hands.done == ["prune", "base", "programs", "builder", "stage"]
 
 
 async def test_the_builder_image_is_exported_only_if_wanted() -> None:
     hands = Hands()
     await chores(hands, Clock(), export=False).run(LOOK)
-    assert hands.done == ["base", "programs", "prune"]
+    assert hands.done == ["prune", "base", "programs", "stage"]
+
+
+async def test_a_deploy_is_followed_by_a_prune_without_an_idle_moment() -> None:
+    hands = Hands()
+    idle = chores(hands, Clock(), within=0.0)
+    idle.deployed()
+    idle.deployed()
+    await until(lambda: hands.done)
+    await idle.close()
+    assert hands.done == ["prune"]
+
+
+async def test_what_idle_work_pruned_is_not_pruned_again() -> None:
+    hands = Hands()
+    idle = chores(hands, Clock(), export=False, within=0.01)
+    idle.deployed()
+    await idle.run(LOOK)
+    await until(lambda: idle._in_time is None)
+    assert hands.done.count("prune") == 1
+
+
+async def test_a_prune_that_fails_beside_builds_is_told_and_tried_again_after_the_next_deploy() -> None:
+    hands = Hands()
+    hands.failing = True
+    idle = chores(hands, Clock(), within=0.0)
+    idle.deployed()
+    await until(lambda: hands.done)
+    assert hands.done == ["gone"]
+    await until(lambda: idle._in_time is None)
+    hands.failing = False
+    idle.deployed()
+    await until(lambda: len(hands.done) > 1)
+    assert hands.done == ["gone", "prune"]
+
+
+async def test_without_pruning_a_deploy_owes_nothing() -> None:
+    hands = Hands()
+    idle = chores(hands, Clock(), pruner=None)
+    idle.deployed()
+    assert idle._in_time is None
+    await idle.close()
 
 
 async def test_without_a_deploy_it_prunes_by_the_clock() -> None:
@@ -88,20 +160,19 @@ def test_it_looks_at_the_disk_more_often_than_it_prunes_and_never_when_pruning_i
     hands: Any = Hands()
     assert chores(hands, Clock()).every == chores(hands, Clock(), every=0.0).every == SPACE_EVERY
     assert chores(hands, Clock(), every=5.0).every == 5.0
-    assert IdleChores(hands, None, export_builder=True, prune_every=600.0).every == float("inf")
+    assert chores(hands, Clock(), pruner=None).every == float("inf")
 
 
 async def test_the_build_cache_is_trimmed_by_the_clock_and_not_after_each_deploy() -> None:
     hands, clock = Hands(), Clock()
-    anything: Any = hands
-    idle = IdleChores(anything, hands, hands, export_builder=False, prune_every=600.0, clock=clock)
+    idle = chores(hands, clock, export=False, cache=hands)
     clock.now += 400
     await idle.run(LOOK)
-    assert hands.done == ["base", "programs", "prune"]
+    assert hands.done == ["prune", "base", "programs", "stage"]
     clock.now += 200  # the prune is not due yet again, the cache is
     await idle.run(None)
     await idle.run(None)
-    assert hands.done == ["base", "programs", "prune", "trim"]
+    assert hands.done == ["prune", "base", "programs", "stage", "trim"]
     hands.short = True
     await idle.run(None)
-    assert hands.done == ["base", "programs", "prune", "trim", "prune", "trim"]
+    assert hands.done == ["prune", "base", "programs", "stage", "trim", "prune", "trim"]

@@ -29,6 +29,7 @@ FOUND = Found(
     images=(OURS, GO, THEIRS),
     containers=(BOX, OTHER),
     mounts=(CacheMount("/root/.cache/go-build", 120), CacheMount("/go/pkg/mod", 30)),
+    steps=44,
     disk=Unseen("not looked at"),
 )
 
@@ -43,7 +44,7 @@ def test_each_kind_is_summed_up_with_this_projects_part() -> None:
         "images": (1_000, 620),
         "written by containers": (7, 3),
         "volumes": (78, 70),
-        "build steps and contexts": (340, None),
+        "build steps and contexts": (340, 44),
         "cache mounts": (200, 150),
     }
 
@@ -58,7 +59,7 @@ def test_the_notes_say_whose_it_is_and_how_to_be_rid_of_it() -> None:
     assert (
         found["volumes"].note == "2 volumes, 8 B in those that no container has; never touched by the watcher"
     )
-    assert "no record says whose it is" in found["build steps and contexts"].note
+    assert "proven to have made" in found["build steps and contexts"].note
     assert found["cache mounts"].note == (
         "/root/.cache/go-build 120 B, /go/pkg/mod 30 B; `watcher prune --cache` empties them"
     )

@@ -1,0 +1,146 @@
+"""Giving back what superseded builds left, against a BuildKit whose cache is a list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.prune.test_build_records import COPY, build, record, step
+from watcher.build import BuildJournal
+from watcher.buildkit import CacheRecord, ConnectError
+from watcher.errors import EngineUnavailable
+from watcher.prune import Cause, RecordPruner
+
+
+class Buildkit:
+    """A link and its client at once. Records that another one is built on stay."""
+
+    def __init__(self, *records: CacheRecord) -> None:
+        self.records = {each.id: each for each in records}
+        self.asked: list[list[str]] = []
+        self.gone = False
+
+    async def client(self) -> Buildkit:
+        return self
+
+    async def disk_usage(self) -> list[CacheRecord]:
+        if self.gone:
+            raise ConnectError("gone")
+        return list(self.records.values())
+
+    async def prune(self, filters: Sequence[str]) -> list[CacheRecord]:
+        self.asked.append([each.removeprefix("id==") for each in filters])
+        parents = {parent for each in self.records.values() for parent in each.parents}
+        done = []
+        for name in self.asked[-1]:
+            if name in self.records and name not in parents:
+                done.append(self.records.pop(name))
+                parents = {parent for each in self.records.values() for parent in each.parents}
+        return done
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.journal = BuildJournal(folder)
+        self.made: list[CacheRecord] = []
+        (folder / "builds.jsonl").write_text("")
+
+    def add(self, count: int) -> None:
+        """Builds of ours, each with a copy and a step on top of it."""
+        entries = [
+            build(number, step(number), step(number, "[2/2] COPY b .", after=2))
+            for number in range(1, count + 1)
+        ]
+        self.journal.update(lambda _: entries)
+        for number in range(1, count + 1):
+            at = 100.0 * number
+            self.made += [
+                record(f"a{number}", at + 1.05, COPY),
+                record(f"b{number}", at + 2.05, "[2/2] COPY b .", parents=(f"a{number}",)),
+            ]
+
+    def pruner(self, buildkit: Buildkit, **options: Any) -> RecordPruner:
+        link: Any = buildkit
+        return RecordPruner(link, self.journal, **{"keep": 2, **options})
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_superseded_records_go_and_nothing_else(bench: Bench) -> None:
+    bench.add(4)
+    foreign = record("foreign", 105.0, COPY)
+    buildkit = Buildkit(*bench.made, foreign)
+    verdicts = await bench.pruner(buildkit).prune()
+    assert {each.id for each in verdicts if each.remove} == {"a1", "b1", "a2", "b2"}
+    assert buildkit.records.keys() == {"a3", "b3", "a4", "b4", "foreign"}
+    assert sum(each.size for each in verdicts if each.remove) == 88
+    assert not any(each.remove for each in await bench.pruner(buildkit).prune())
+
+
+async def test_a_dry_run_removes_nothing_and_foretells_the_same(bench: Bench) -> None:
+    bench.add(4)
+    buildkit = Buildkit(*bench.made)
+    foretold = await bench.pruner(buildkit).prune(dry_run=True)
+    assert not buildkit.asked
+    assert foretold == await bench.pruner(buildkit).prune()
+
+
+async def test_many_records_go_in_batches_what_is_built_on_others_first(bench: Bench) -> None:
+    bench.add(60)
+    buildkit = Buildkit(*bench.made)
+    await bench.pruner(buildkit).prune()
+    assert len(buildkit.records) == 4
+    assert max(map(len, buildkit.asked)) <= 40
+
+
+async def test_what_a_foreign_step_is_built_on_stays_and_says_so(bench: Bench) -> None:
+    bench.add(4)
+    buildkit = Buildkit(*bench.made, record("foreign", 5000.0, COPY, parents=("b1",)))
+    verdicts = {each.id: each for each in await bench.pruner(buildkit).prune()}
+    assert verdicts["b1"].why.cause is Cause.IN_USE
+    assert {"a1", "b1", "foreign"} <= buildkit.records.keys()
+    assert "b2" not in buildkit.records
+
+
+async def test_with_little_room_only_the_newest_revision_stays(bench: Bench) -> None:
+    bench.add(4)
+    buildkit = Buildkit(*bench.made)
+    await bench.pruner(buildkit, keep=3).prune(low=True)
+    assert buildkit.records.keys() == {"a4", "b4"}
+
+
+async def test_a_build_of_a_daemon_that_runs_is_not_taken_for_one_that_was_killed(bench: Bench) -> None:
+    bench.add(3)
+
+    def not_ended(entries: list[Any]) -> list[Any]:
+        entries[-1].ended = ""
+        return entries
+
+    bench.journal.update(not_ended)
+    buildkit = Buildkit(*bench.made)
+    await bench.pruner(buildkit, keep=1, daemon_runs=lambda: True).prune()
+    assert bench.journal.entries()[-1].ended == ""
+    assert {"a3", "b3"} <= buildkit.records.keys()
+    await bench.pruner(buildkit, keep=1).prune()
+    assert bench.journal.entries()[-1].ended == "failed"
+
+
+async def test_a_buildkit_that_is_gone_is_named(bench: Bench) -> None:
+    buildkit = Buildkit()
+    buildkit.gone = True
+    with pytest.raises(EngineUnavailable, match="gone"):
+        await bench.pruner(buildkit).prune()
+
+
+async def test_the_size_of_a_stage_is_that_of_its_newest_chain(bench: Bench) -> None:
+    bench.add(2)
+    entries = [build(3, step(3, "[builder 2/2] COPY . ."))]
+    bench.journal.update(lambda found: [*found, *entries])
+    buildkit = Buildkit(*bench.made, record("c", 301.05, "[builder 2/2] COPY . .", parents=("base",)))
+    assert await bench.pruner(buildkit).stage_size("builder") == 22

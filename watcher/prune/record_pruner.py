@@ -1,0 +1,103 @@
+"""Gives back the build cache that superseded builds of this project left; nobody else's is touched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from watcher.build import BuildEntry, BuildJournal, BuildkitLink
+from watcher.buildkit import CacheRecord, ConnectError, RpcError
+from watcher.errors import EngineUnavailable
+from watcher.prune.build_records import compact, judge_records, prove_records, stage_size
+from watcher.prune.model import Cause, Verdict
+
+_BATCH = 40  # records removed by one call: a save that comes meanwhile waits for no more
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What the engine's build cache holds, and what the journal says of it."""
+
+    records: Sequence[CacheRecord]
+    entries: Sequence[BuildEntry]
+    running: frozenset[str]  # ids of builds that go on
+
+
+class RecordPruner:
+    """Prunes what the builds of this project left in the build cache. `keep` revisions stay as they are.
+
+    `daemon_runs` says whether another process may be building: a build that has not ended may go on there.
+    """
+
+    def __init__(
+        self,
+        link: BuildkitLink,
+        journal: BuildJournal,
+        *,
+        keep: int,
+        daemon_runs: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._link, self._journal, self._keep = link, journal, keep
+        self._daemon_runs = daemon_runs
+
+    @property
+    def problem(self) -> str:
+        """Why nothing is known of earlier builds; empty when the journal works."""
+        return self._journal.problem
+
+    async def look(self) -> Records:
+        """Ask the engine, and write down what is proven now. Raises EngineUnavailable."""
+        try:
+            records = await (await self._link.client()).disk_usage()
+        except (ConnectError, RpcError) as error:
+            raise EngineUnavailable(f"the build cache could not be read: {error}") from error
+        running = set(self._journal.running)
+        proven: list[BuildEntry] = []
+        elsewhere = self._daemon_runs()
+
+        def prove(entries: list[BuildEntry]) -> list[BuildEntry]:
+            if elsewhere:
+                running.update(entry.id for entry in entries if not entry.ended)
+            proven.extend(compact(prove_records(entries, records, running), records))
+            return proven
+
+        await asyncio.to_thread(self._journal.update, prove)
+        return Records(records, proven, frozenset(running))
+
+    async def prune(self, *, dry_run: bool = False, low: bool = False) -> tuple[Verdict, ...]:
+        """The verdict on each of our records, carried out unless it is a dry run.
+
+        `low`: the disk is short of room, so that only one revision stays. Raises EngineUnavailable.
+        """
+        seen = await self.look()
+        keep = 1 if low else self._keep
+        verdicts = judge_records(seen.entries, seen.records, keep=keep, running=seen.running)
+        if dry_run:
+            return verdicts
+        created = {record.id: record.created for record in seen.records}
+        stale = [verdict.id for verdict in verdicts if verdict.remove]
+        gone = await self._remove(sorted(stale, key=lambda name: created[name], reverse=True))
+        return tuple(
+            verdict.kept(Cause.IN_USE, "a step that stays is built on it")
+            if verdict.remove and verdict.id not in gone
+            else replace(verdict, size=gone.get(verdict.id, verdict.size))
+            for verdict in verdicts
+        )
+
+    async def _remove(self, stale: Sequence[str]) -> dict[str, int]:
+        """Remove the records by id, in this order; bytes given back by id. A step's base is older than it."""
+        gone: dict[str, int] = {}
+        try:
+            client = await self._link.client()
+            for start in range(0, len(stale), _BATCH):
+                batch = [f"id=={name}" for name in stale[start : start + _BATCH]]
+                gone |= {record.id: record.size for record in await client.prune(batch)}
+        except (ConnectError, RpcError) as error:
+            raise EngineUnavailable(f"the build cache could not be pruned: {error}") from error
+        return gone
+
+    async def stage_size(self, stage: str) -> int | None:
+        """Bytes that a stage's steps added to its base in the newest build. Raises EngineUnavailable."""
+        seen = await self.look()
+        return stage_size(seen.entries, seen.records, stage)
