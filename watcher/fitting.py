@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from watcher import compose, plan
@@ -12,13 +12,14 @@ from watcher.build import BuildJournal, BuildkitLink, Recipe
 from watcher.buildkit import CacheImport
 from watcher.compose import BuildSpec, ComposeProject, SecretSource, ServiceSpec
 from watcher.container import ComposeContainer
-from watcher.deploy import Policy
+from watcher.deploy import Policy, SourceMount, source_mounts
 from watcher.dockerfile import Level, Runs
 from watcher.engine import Engine, EngineInfo
 from watcher.errors import ConfigError
 from watcher.front import Additions, Front, Limits, Listen, Unavailable, room_for
 from watcher.inside import OwnContainer
 from watcher.observe import Observer
+from watcher.reloader import PATIENCE, StartCommand, outputs, start_command
 from watcher.settings import Settings
 from watcher.tree import Tree
 
@@ -48,6 +49,8 @@ class Fit:
     container: ComposeContainer
     fronts: Mapping[int, Front]
     tree: Tree
+    source_mounts: tuple[SourceMount, ...] = ()
+    command: StartCommand = field(default_factory=StartCommand)
 
     @property
     def inputs(self) -> Mapping[str, str]:
@@ -58,7 +61,14 @@ class Fit:
     def policy(self) -> Policy:
         """How patient a deploy is."""
         deploy = self.settings.deploy
-        return Policy(deploy.ready_path, deploy.protocol, deploy.startup_timeout, deploy.soak, deploy.drain)
+        patience = deploy.startup_timeout
+        if self.command.compiles and "startup_timeout" not in deploy.model_fields_set:
+            patience = max(patience, PATIENCE)
+        return Policy(deploy.ready_path, deploy.protocol, patience, deploy.soak, deploy.drain)
+
+    def notices(self) -> Iterator[str]:
+        """What a person should know of sources that the container reads itself."""
+        yield from notices_of(self.command, self.source_mounts)
 
     @property
     def limits(self) -> plan.Limits:
@@ -83,6 +93,7 @@ def fit(
         compose_project, spec, site.project, site.engine, site.observer, settings.deploy.sandbox, site.own
     )
     front = settings.deploy.strategy == "front"
+    tree = tree_of(spec, recipe, settings)
     return Fit(
         spec=spec,
         settings=settings,
@@ -90,14 +101,44 @@ def fit(
         recipe=recipe,
         container=container,
         fronts=_fronts(site, container, settings, fronts or {}) if front else {},
-        tree=tree_of(spec, recipe, settings),
+        tree=tree,
+        source_mounts=source_mounts(spec, tree.root),
+        command=start_command(spec, tree.root, recipe.dockerfile),
     )
 
 
 def tree_of(spec: ServiceSpec, recipe: Recipe, settings: Settings) -> Tree:
-    """The build context of a service, as it is watched."""
+    """The build context of a service, as it is watched: without what a reloader in the container writes."""
     context, watch = spec.build.context if spec.build else settings.root, settings.watch
-    return Tree(context, ignore=watch.ignore, env_dirs=watch.env_dirs, dockerfile=recipe.dockerfile)
+    written: tuple[str, ...] = ()
+    if any(not mount.read_only for mount in source_mounts(spec, context)):
+        written = outputs(start_command(spec, context, recipe.dockerfile), context)
+    return Tree(
+        context,
+        ignore=(*written, *watch.ignore),
+        env_dirs=watch.env_dirs,
+        dockerfile=recipe.dockerfile,
+    )
+
+
+def notices_of(command: StartCommand, mounts: Sequence[SourceMount]) -> Iterator[str]:
+    """What a person should know of sources that the container reads itself."""
+    if not mounts:
+        return
+    targets = ", ".join(mount.target for mount in mounts)
+    text = f"files of the project are mounted into the container ({targets}): a save of one of them replaces "
+    text += "the container, also when the image stays the same"
+    if command.reloader:
+        text += (
+            f"; {command.reloader} in the container reloads the service by itself too, so a save is built "
+            f"twice: a command without {command.reloader} is enough here"
+        )
+    yield text
+    if command.compiles:
+        yield (
+            f"`{command.text}` compiles at the container's start, so that takes as long as a build: a volume "
+            "for /root/.cache/go-build (and /go/pkg/mod) makes it short; deploy.startup_timeout bounds it"
+        )
 
 
 def front_options(settings: Settings) -> tuple[Limits, Additions]:

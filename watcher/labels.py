@@ -26,6 +26,7 @@ KIND = "watcher.kind"  # final | builder | app
 REVISION = "watcher.revision"  # on containers only: on an image it would give equal images different ids
 CONFIG = "watcher.config"  # digest over how the container was told to run
 IMAGE = "watcher.image"  # on containers only: id of the image that it was created from
+MOUNTED = "watcher.mounted"  # on containers only: digest over the sources that were mounted into it
 CREATION = "watcher.creation"  # on containers only: a number used once
 
 FINAL, BUILDER, APP = "final", "builder", "app"

@@ -194,6 +194,11 @@ class Reconciler(Generic[S]):
         """The engine answers again."""
         self._inbox.put_nowait(plan.EngineBack())
 
+    def snapshot_of(self, revision: str) -> S | None:
+        """The tree of a revision that is wanted, being built or deployed; else of the wanted one."""
+        look = self._looks.get(revision) or self._looks.get(self.state.wanted or "")
+        return look.snapshot if look else None
+
     # The loop.
 
     async def run(self) -> None:

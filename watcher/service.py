@@ -15,7 +15,7 @@ from watcher.build import ImageBuilder
 from watcher.buildcache import build_cache
 from watcher.chores import IdleChores
 from watcher.compose import ComposeProject, ServiceSpec
-from watcher.deploy import ContainerDeployer
+from watcher.deploy import ContainerDeployer, digest_mounted
 from watcher.engine import find_login
 from watcher.errors import UserError, WatcherError
 from watcher.events import Source
@@ -59,6 +59,7 @@ class Service:
             observer=site.observer,
             on_lost=lambda event: self.reconciler.lost(event),  # noqa: PLW0108 - the loop is made after this
             on_rolled_back=lambda event: self.reconciler.rolled_back(event),  # noqa: PLW0108
+            mounted=self._mounted,
         )
         self._idle_work = chores = self._chores(fitted)
         self.reconciler: Reconciler[Snapshot] = Reconciler(
@@ -112,6 +113,12 @@ class Service:
     def _warn(self, text: str) -> None:
         self._site.observer.notify(Notice(service=self.name, level="warning", text=text))
 
+    def _mounted(self, revision: str) -> str:
+        """A digest over the sources that a container of this revision sees through its bind mounts."""
+        mounts = self._fit.source_mounts
+        snapshot = self.reconciler.snapshot_of(revision) if mounts else None
+        return digest_mounted(mounts, snapshot) if snapshot else ""
+
     def _needed(self) -> Needed:
         """What this process must not lose to pruning."""
         state, live = self.reconciler.state, self.deployer.container
@@ -160,6 +167,8 @@ class Service:
             if self._fit.fronts:
                 self._tell_of_limits()
             self._tell_from_inside()
+            for text in self._fit.notices():
+                self._site.observer.notify(Notice(service=self.name, level="info", text=text))
 
     def _tell_of_limits(self) -> None:
         """Say which ports no front serves, and why a new container cannot start beside the old one."""
@@ -332,6 +341,7 @@ class Service:
             observer=_Nobody(),
             on_lost=lambda _: None,
             on_rolled_back=lambda _: None,
+            mounted=self._mounted,
         )
         await alone.clear_the_way()
         try:

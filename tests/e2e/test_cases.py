@@ -62,3 +62,21 @@ def test_a_file_that_only_c_includes_is_in_the_program_at_once(open_case: Open) 
     case.replace("entries.tbl", "2000", "3000")
     case.wait_live()
     assert "answer=3005" in case.get()
+
+
+def test_sources_mounted_over_the_image_are_what_runs(open_case: Open) -> None:
+    """The image never changes: `go run .` compiles what is mounted, at the container's start."""
+    case = open_case("mounted-sources")
+    case.wait_live()
+    assert "save=one" in case.get()
+    case.replace("main.go", 'save = "one"', 'save = "two"')
+    case.wait_live()
+    assert "save=two" in case.get()
+    case.replace("main.go", "const save", "cnst save")
+    failed = case.wait_failed()
+    assert "syntax error" in str(failed)
+    assert "save=two" in case.get(), "the container before serves on"
+    case.replace("main.go", "cnst save", "const save")
+    case.replace("main.go", 'save = "two"', 'save = "three"')
+    case.wait_live()
+    assert "save=three" in case.get()

@@ -2,5 +2,15 @@
 
 from watcher.deploy.deployer import ContainerDeployer
 from watcher.deploy.model import ContainerRecipe, Live, Policy, Published
+from watcher.deploy.source_mounts import SourceMount, digest_mounted, source_mounts
 
-__all__ = ["ContainerDeployer", "ContainerRecipe", "Live", "Policy", "Published"]
+__all__ = [
+    "ContainerDeployer",
+    "ContainerRecipe",
+    "Live",
+    "Policy",
+    "Published",
+    "SourceMount",
+    "digest_mounted",
+    "source_mounts",
+]

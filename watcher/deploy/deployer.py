@@ -34,7 +34,10 @@ RESTART_PATIENCE = 5.0  # seconds that a container which was started again may t
 
 
 class ContainerDeployer:
-    """Deploys one service. `fronts` maps container ports to their fronts; empty means `recreate`."""
+    """Deploys one service. `fronts` maps container ports to their fronts; empty means `recreate`.
+
+    `mounted` gives the digest over the sources that are mounted into a container of a revision.
+    """
 
     def __init__(
         self,
@@ -46,10 +49,11 @@ class ContainerDeployer:
         observer: Observer,
         on_lost: Callable[[ContainerLost], None],
         on_rolled_back: Callable[[DeployFinished], None],
+        mounted: Callable[[str], str] = lambda _: "",
     ) -> None:
         self.recipe, self.policy = recipe, policy
         self._engine, self._fronts, self._observer = engine, fronts, observer
-        self._on_lost, self._on_rolled_back = on_lost, on_rolled_back
+        self._on_lost, self._on_rolled_back, self._mounted = on_lost, on_rolled_back, mounted
         self._own = own = OwnContainers(engine, recipe.project, recipe.service)
         self._background = Background(recipe, own=own, fronts=fronts, policy=policy, observer=observer)
         self._maker = Maker(engine, own, self._background)
@@ -112,12 +116,13 @@ class ContainerDeployer:
 
     async def deploy(self, revision: str, image: str) -> Deployed:
         """Make `image` live; raises UserError (the last good one serves on) or EngineUnavailable."""
+        mounted = self._mounted(revision)
         async with self._turn:
-            if same := await self._unchanged(revision, image):
+            if same := await self._unchanged(revision, image, mounted):
                 return same
         self._deploying = True
         try:
-            return await self._replace(revision, image)
+            return await self._replace(revision, image, mounted)
         except UserError:
             self._unfit.add(image)
             raise
@@ -129,11 +134,16 @@ class ContainerDeployer:
         if self._fronts and not self._closing:
             self._maker.make_spare(self.recipe, image)
 
-    async def _replace(self, revision: str, image: str) -> Deployed:
+    async def _replace(self, revision: str, image: str, mounted: str) -> Deployed:
         clock = Phases()
         await self.recipe.prepare()
         candidate = await self._maker.create(
-            self.recipe, revision, image, behind_front=bool(self._fronts), needed=self.needed
+            self.recipe,
+            revision,
+            image,
+            mounted=mounted,
+            behind_front=bool(self._fronts),
+            needed=self.needed,
         )
         clock.mark("create")
         self._candidates = {candidate, image}
@@ -143,7 +153,7 @@ class ContainerDeployer:
             else:
                 live = await self._replace_in_place(candidate, revision, image, clock)
             async with self._turn:
-                self._switch(live)
+                self._switch(replace(live, mounted=mounted))
                 clock.mark("switch")
                 await names.take(self._engine, self._own, self.recipe, live.id, self._warn)
         except BaseException:
@@ -155,10 +165,10 @@ class ContainerDeployer:
         self._background.spawn(self._check_quietly())
         return Deployed(live.id, DeployOutcome.LIVE, clock.done)
 
-    async def _unchanged(self, revision: str, image: str) -> Deployed | None:
+    async def _unchanged(self, revision: str, image: str, mounted: str) -> Deployed | None:
         """The same image in the same circumstances is not replaced: it becomes this revision as it runs."""
-        live = self._live
-        if live is None or (live.image, live.digest) != (image, self.recipe.digest):
+        live, wanted = self._live, (image, self.recipe.digest, mounted)
+        if live is None or (live.image, live.digest, live.mounted) != wanted:
             return None
         found = await self._engine.container(live.id)
         if found is None or not found.running:

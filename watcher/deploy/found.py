@@ -53,7 +53,8 @@ async def stopped(own: OwnContainers, recipe: ContainerRecipe) -> Live | None:
 
 def _live(recipe: ContainerRecipe, found: Container) -> Live:
     revision, digest = found.labels.get(labels.REVISION, ""), found.labels.get(labels.CONFIG, "")
-    return Live(found.id, found.image, revision, digest, backends(recipe, found, revision), time.monotonic())
+    reached, mounted = backends(recipe, found, revision), found.labels.get(labels.MOUNTED, "")
+    return Live(found.id, found.image, revision, digest, reached, time.monotonic(), mounted)
 
 
 def fits(recipe: ContainerRecipe, found: Container, *, behind_front: bool) -> bool:

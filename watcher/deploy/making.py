@@ -37,14 +37,18 @@ class Maker:
         revision: str,
         image: str,
         *,
+        mounted: str,
         behind_front: bool,
         needed: Collection[str],
     ) -> str:
         """The id of a new container. `needed` are ids that keep their container whatever its name is.
 
-        Raises UserError with the engine's reason, or EngineUnavailable; then nothing is left behind.
+        `mounted` is the digest over the sources that it sees (`source_mounts.py`). Raises UserError
+        with the engine's reason, or EngineUnavailable; then nothing is left behind.
         """
         extra = labels.app(recipe.project, recipe.service, revision) | {labels.CONFIG: recipe.digest}
+        if mounted:
+            extra[labels.MOUNTED] = mounted
         publish = _behind_front(recipe) if behind_front else recipe.published
         name, container = names.candidate(recipe, revision), ""
         try:

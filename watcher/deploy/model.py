@@ -119,6 +119,7 @@ class Live:
     digest: str
     backends: Mapping[int, Backend]
     since: float  # monotonic seconds
+    mounted: str = ""  # digest over the sources that were mounted into it
 
     def as_revision(self, revision: str) -> Live:
         """The same container, known to be of another revision too."""

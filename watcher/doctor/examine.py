@@ -12,15 +12,17 @@ from watcher import dockerfile as dockerfiles
 from watcher.build import BaseImage, Bases, BuildkitLink, Recipe, accelerated, platforms_of, written
 from watcher.compose import ServiceSpec
 from watcher.configuration import compose_project
+from watcher.deploy import source_mounts
 from watcher.dockerfile import DockerfileError, ImageConfig
 from watcher.doctor import findings
 from watcher.doctor.findings import Finding, Grade
 from watcher.engine import DockerEngine
 from watcher.errors import EngineUnavailable
 from watcher.events import self_test
-from watcher.fitting import agents_of, check_dockerfile, recipe_of, tree_of
+from watcher.fitting import agents_of, check_dockerfile, notices_of, recipe_of, tree_of
 from watcher.front import CannotListen, Listen, check_free
 from watcher.project import bases_of, kept_services, link_of
+from watcher.reloader import start_command
 from watcher.settings import Settings
 from watcher.tree import Snapshot, TreeGone
 
@@ -96,6 +98,9 @@ async def _service(
         return
     for finding in findings.tree(snapshot, time.monotonic() - begun):
         yield finding
+    mounts = source_mounts(spec, tree.root)
+    for text in notices_of(start_command(spec, tree.root, recipe.dockerfile), mounts):
+        yield Finding("mounts", Grade.ADVICE, text)
     test = await asyncio.to_thread(self_test, tree.root, tree.watch_dirs, ECHO)
     yield findings.events(len(tree.watch_dirs), test)
     async for finding in _dockerfile(snapshot, recipe, bases):

@@ -5,6 +5,7 @@ snapshot together with everything else that decides the image; `diff` says what 
 """
 
 from watcher.tree.changes import ChangeSet, Kind, classify, diff
+from watcher.tree.control import read_small
 from watcher.tree.node import Problem, TreeEntry
 from watcher.tree.rules import DEFAULT_IGNORE, Rules, is_outside
 from watcher.tree.scan import Tree, TreeGone
@@ -24,5 +25,6 @@ __all__ = [
     "classify",
     "diff",
     "is_outside",
+    "read_small",
     "revision",
 ]

@@ -92,6 +92,11 @@ def _parts(path: str) -> list[str]:
     return [part for part in path.split(os.sep) if part not in ("", os.curdir)]  # noqa: PTH206 - `..` stays
 
 
+def read_small(base: str, path: str) -> bytes | None:
+    """The content of a small regular file below or beside `base`; None when it cannot be read."""
+    return _read(base, path, "dockerfile", [])
+
+
 def _read(base: str, path: str, kind: str, problems: list[Problem]) -> bytes | None:
     try:
         fd = os.open(os.path.join(base, path), _FLAGS)  # noqa: PTH118 - bytes that are no UTF-8 must survive
