@@ -6,63 +6,59 @@ from collections.abc import Iterable, Sequence
 
 from watcher import regex
 from watcher.observe import Diagnostic, Failure
+from watcher.positions import Where, as_said, of_compiler, of_panic, of_tests, plain
 
 MOST_LINES = 60  # of a tool's output kept in a failure
-MOST_DIAGNOSTICS = 50
 
-# The go command prints "path/file.go:LINE:COLUMN: message", relative to where it ran; vet and the linker may
-# leave the column out; a module file's errors look the same. The paths hold no colon and no space on Linux.
-_PLACE = regex.compile(
-    r"^(?:vet: |go: )?(?P<file>[^\s:]+\.(?:go|mod|sum|work|s|c|h))"
-    r":(?P<line>\d+)(?::(?P<column>\d+))?: (?P<text>.+)$"
-)
 _DOCKERFILE_LINE = regex.compile(r"parse error (?:on )?line (\d+): (.+)")
 # Step and reason of a base image that is not to be had; the wording differs between versions of BuildKit.
 _BASE_STEP = regex.compile(r"load metadata for (?:docker\.io/(?:library/)?)?(?P<image>[^\s:]+(?::[^\s:]+)*)")
 _BASE_REASON = regex.compile(
     r"failed to (?:solve(?: with frontend \S+)?|create LLB definition|resolve source metadata for \S+):\s*"
 )
-_ANSI = regex.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-
-
-def diagnostics(lines: Iterable[str]) -> tuple[Diagnostic, ...]:
-    """The places that a Go compiler's output names, each once, in order."""
-    found: dict[Diagnostic, None] = {}
-    for line in lines:
-        match = _PLACE.match(_ANSI.sub("", line.rstrip()))
-        if match and len(found) < MOST_DIAGNOSTICS:
-            file = match["file"].removeprefix("./")
-            found[Diagnostic(file, int(match["line"]), int(match["column"] or 0), match["text"])] = None
-    return tuple(found)
 
 
 def clean(lines: Iterable[str]) -> tuple[str, ...]:
     """The last lines without colour codes and trailing space."""
-    return tuple(_ANSI.sub("", line).rstrip() for line in lines)[-MOST_LINES:]
+    return tuple(map(plain, lines))[-MOST_LINES:]
 
 
-def build_failure(step: str, reason: str, log: Sequence[str]) -> Failure:
-    """What a failed build step means to the person who saved the file."""
-    lines, places = clean(log), diagnostics(log)
-    if places:
-        count = len(places)
-        summary = f"{places[0].file}:{places[0].line}: {places[0].message}"
-        if count > 1:
-            summary += f" (and {count - 1} more)"
-        return Failure("compile", summary, lines, places)
+def build_failure(
+    step: str,
+    reason: str,
+    log: Sequence[str],
+    *,
+    where: Where = as_said,
+    dockerfile: str = "Dockerfile",
+    line: int = 0,
+) -> Failure:
+    """What a failed build step means to the person who saved the file.
+
+    `where` knows the user's files. `dockerfile` and `line` are where the failed instruction stands; 0 is for
+    one that is not known.
+    """
+    lines = clean(log)
+    if places := of_compiler(log, where):
+        return Failure("compile", _first(places), lines, places)
     if match := _DOCKERFILE_LINE.search(reason):
-        place = Diagnostic("Dockerfile", int(match[1]), 0, match[2])
-        return Failure("build", f"Dockerfile:{match[1]}: {match[2]}", lines, (place,))
+        place = Diagnostic(dockerfile, int(match[1]), 0, match[2], said=dockerfile)
+        return Failure("build", f"{dockerfile}:{match[1]}: {match[2]}", lines, (place,))
     if match := _BASE_STEP.search(step) or _BASE_STEP.search(reason):
         why = _BASE_REASON.sub("", reason.replace(f" {match['image']}: failed", " failed"))
         return base_failure((match["image"],), why, lines or (reason,))
-    what = step or "the build"
-    return Failure(
-        "build",
-        f"{what} failed: {_last(lines) or reason}",
-        lines or (reason,),
-        hint=_build_hint(reason, lines),
-    )
+    if places := of_tests(log, where) or of_panic(log, where):
+        what = f"{step} failed: " if step else ""
+        return Failure("build", f"{what}{_first(places)}", lines, places)
+    said = _last(lines) or reason
+    at = (Diagnostic(dockerfile, line, 0, said, said=dockerfile),) if line else ()
+    hint = build_hint(reason, lines)
+    return Failure("build", f"{step or 'the build'} failed: {said}", lines or (reason,), at, hint)
+
+
+def _first(places: Sequence[Diagnostic]) -> str:
+    """The first place and what is said of it, and how many there are more."""
+    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+    return f"{places[0].file}:{places[0].line}: {places[0].message}{more}"
 
 
 def base_failure(images: Sequence[str], why: str, lines: Sequence[str] = ()) -> Failure:
@@ -82,7 +78,8 @@ def _last(lines: Sequence[str]) -> str:
     return next((line for line in reversed(lines) if line.strip()), "")
 
 
-def _build_hint(reason: str, lines: Sequence[str]) -> str:
+def build_hint(reason: str, lines: Sequence[str]) -> str:
+    """What to do about a failed build, as far as its words tell; "" when they do not."""
     text = "\n".join((reason, *lines))
     if "load metadata for" in text or "failed to resolve" in text or "pull access denied" in text:
         return (
@@ -147,10 +144,13 @@ _HINTS: tuple[tuple[regex.Pattern, str], ...] = (
 
 
 def container_failure(
-    summary: str, log: Sequence[str], *, exit_code: int, oom: bool, error: str = ""
+    summary: str, log: Sequence[str], *, exit_code: int, oom: bool, error: str = "", where: Where = as_said
 ) -> Failure:
-    """Why a container does not run: exit code, memory, the engine's words, its last lines, a hint."""
-    lines = clean(log)
+    """Why a container does not run: exit code, memory, the engine's words, its last lines, a hint.
+
+    `where` knows the user's files.
+    """
+    lines, places = from_panic(log), of_panic(log, where)
     if oom:
         hint = "it was killed for using too much memory: raise mem_limit or use less"
     else:
@@ -159,7 +159,19 @@ def container_failure(
             hint = "the program ended by itself with status 0: a server must keep running"
     if error:
         summary += f": {error}"
-    return Failure("container", summary, lines, hint=hint)
+    if places:
+        summary += f": {_first(places[:1])}"
+    return Failure("container", summary, lines, places, hint=hint)
+
+
+def from_panic(log: Sequence[str]) -> tuple[str, ...]:
+    """The lines from the last panic on, as many as are kept; without one the last lines."""
+    lines = tuple(map(plain, log))
+    starts = [number for number, line in enumerate(lines) if line.startswith(("panic: ", "fatal error: "))]
+    if not starts:
+        return lines[-MOST_LINES:]
+    begin = max(0, min(starts[-1] - 5, len(lines) - MOST_LINES))
+    return lines[begin : begin + MOST_LINES]
 
 
 def _container_hint(lines: Iterable[str]) -> str:

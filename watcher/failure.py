@@ -7,12 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One line of a compiler: where (1-based; 0 when unknown) and what."""
+    """One place in a file: where (1-based; 0 when unknown) and what.
+
+    `file` is relative to the project's folder if it is `known` to be one of the user's; if not, it is as the
+    tool said it. `said` is what the tool said in any case.
+    """
 
     file: str
     line: int
     column: int
     message: str
+    said: str = ""
+    known: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,6 +233,7 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str, native: str) 
         service=spec.name,
         project=project,
         image=image,
+        folder=os.path.relpath(build.context, settings.root),
         dockerfile=build.dockerfile,
         inline=build.dockerfile_inline,
         build_args={**build.args, **settings.build.args},

@@ -56,7 +56,9 @@ class GoCaches:
             lines = await self._step(base or "scratch", own, measure)
             if empty:
                 await self._step(base or "scratch", own, "true", no_cache=True)
-        except (DockerfileError, SolveFailed, UserError) as error:
+        except DockerfileError as error:
+            return Unseen(f"{self._recipe.dockerfile}: {error}")
+        except (SolveFailed, UserError) as error:
             return Unseen(str(error).splitlines()[0])
         sizes = {int(found[2]): int(found[1]) * 1024 for line in lines if (found := _MEASURED.match(line))}
         if len(sizes) != len(own):

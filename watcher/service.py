@@ -60,6 +60,7 @@ class Service:
             on_lost=lambda event: self.reconciler.lost(event),  # noqa: PLW0108 - the loop is made after this
             on_rolled_back=lambda event: self.reconciler.rolled_back(event),  # noqa: PLW0108
             mounted=self._mounted,
+            where=self.builder.in_container,
         )
         self._idle_work = chores = self._chores(fitted)
         self.reconciler: Reconciler[Snapshot] = Reconciler(

@@ -29,14 +29,19 @@ class _Model(BaseModel):
 
 
 class DiagnosticInfo(_Model):
-    """One line of a compiler."""
+    """One place in a file."""
 
     file: str
+    """Relative to the project's folder if `known`; if not, as the tool said it."""
     line: int
     """1-based; 0 when unknown."""
     column: int
     """1-based; 0 when unknown."""
     message: str
+    said: str = ""
+    """The file as the tool said it."""
+    known: bool = True
+    """Whether `file` is known to be a file of the user's."""
 
 
 class FailureInfo(_Model):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from watcher.diagnose import MOST_LINES, build_failure, diagnostics
-from watcher.observe import Diagnostic
+from watcher.diagnose import MOST_LINES, build_failure
+from watcher.positions import of_compiler
 
 STEP = "[builder 5/5] RUN go build ."
 COMPILER = (
@@ -20,13 +20,13 @@ COMPILER = (
 
 
 def test_places_are_found_once_and_in_order() -> None:
-    assert diagnostics((*COMPILER, *COMPILER)) == (
-        Diagnostic("internal/version/version.go", 5, 15, "syntax error: unexpected newline"),
-        Diagnostic("main.go", 12, 0, "undefined: run"),
-        Diagnostic("go.mod", 3, 0, "invalid go version 'x'"),
-        Diagnostic("internal/a.go", 1, 1, "expected 'package'"),
-        Diagnostic("colour.go", 2, 3, "red"),
-    )
+    assert [(one.file, one.line, one.column, one.message) for one in of_compiler((*COMPILER, *COMPILER))] == [
+        ("internal/version/version.go", 5, 15, "syntax error: unexpected newline"),
+        ("main.go", 12, 0, "undefined: run"),
+        ("go.mod", 3, 0, "invalid go version 'x'"),
+        ("internal/a.go", 1, 1, "expected 'package'"),
+        ("colour.go", 2, 3, "red"),
+    ]
 
 
 def test_a_compile_error_is_its_first_place_and_a_count() -> None:

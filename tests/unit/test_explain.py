@@ -69,5 +69,5 @@ def test_the_level_is_the_settings_one(settings: Settings, capsys: pytest.Captur
 
 def test_a_file_that_cannot_be_read_is_named_with_line_and_rule(settings: Settings) -> None:
     (settings.root / "Dockerfile").write_text("FROM golang\nFLY me\n")
-    with pytest.raises(WatcherError, match=r"^Dockerfile: Dockerfile line 2, 'FLY me': FLY is not an instr"):
+    with pytest.raises(WatcherError, match=r"^Dockerfile: line 2, 'FLY me': FLY is not an instr"):
         commands.dockerfile(settings, as_json=False)

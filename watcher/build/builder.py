@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import posixpath
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +20,7 @@ from watcher.build.attempts import Experience, Failed, Way
 from watcher.build.bases import PATIENCE, Bases, Lookups, credentials_of, fetches
 from watcher.build.journal import BuildJournal
 from watcher.build.link import BuildkitLink
+from watcher.build.located import Located
 from watcher.build.recipe import Recipe, full_reference
 from watcher.build.steps import StepCounter, UserWords
 from watcher.build.texts import Text, Texts, modules, written
@@ -40,7 +41,7 @@ from watcher.diagnose import base_failure, build_failure
 from watcher.dockerfile import Accelerated, DockerfileError, Platforms
 from watcher.engine import Engine, EngineError, Image, Login
 from watcher.errors import EngineUnavailable, Superseded, UserError
-from watcher.observe import Failure, ImageSized, Notice, Observer
+from watcher.observe import Diagnostic, Failure, ImageSized, Notice, Observer
 from watcher.reconcile import Built, Look
 from watcher.tree import Snapshot
 
@@ -74,12 +75,14 @@ class ImageBuilder:
         self._bases = Bases(engine, link, self._login_finder)
         self._texts = Texts(recipe.service, bases=self._bases, link=link, observer=observer)
         self._experience = Experience()
+        self._located: Located | None = None  # for what was built last
         self._measuring: set[asyncio.Task[None]] = set()
         self._last: tuple[str, Way] | None = None  # the revision that was built last, and how
 
     async def build(self, look: Look[Snapshot], *, forced: bool) -> Built:
         """Build `look`, or find its image; raises UserError, Superseded, EngineUnavailable."""
         recipe = self.recipe
+        self._located = Located(recipe, look.snapshot)
         tag = recipe.tag(look.revision)
         if not forced and (found := await self._engine.image(tag)):
             for name in (recipe.image, *recipe.tags):
@@ -108,6 +111,10 @@ class ImageBuilder:
             steps=counter.steps,
             cached_steps=counter.cached,
         )
+
+    def in_container(self, path: str, package: str, entered: Sequence[str]) -> str | None:
+        """The user's file that a container of the image built last means by `path`; a `Where`."""
+        return self._located.in_container(path, package, entered) if self._located else None
 
     async def _attempts(self, recipe: Recipe, look: Look[Snapshot], text: str, counter: StepCounter) -> str:
         """Build, with less done to the text after each failure that this could be at fault for; an image."""
@@ -142,7 +149,8 @@ class ImageBuilder:
                     pins = False  # the digest may be gone from its registry, or that gives images by tag only
                     self._bases.forget()
                     continue
-                failed = _failed(recipe, made, error, words, touched=counter.touched)
+                located = Located(recipe, look.snapshot)
+                failed = _failed(made, error, words, located, touched=counter.touched)
                 following = self._experience.next(way, text, failed)
                 if following is None:
                     raise UserError(failed.failure) from error
@@ -431,12 +439,21 @@ def _ignore_failure(snapshot: Snapshot, error: IgnorePatternError) -> Failure:
     return Failure("build", f"{name}: {error.pattern!r}: {error.rule}", hint=f"mend the pattern in {name}")
 
 
-def _failed(recipe: Recipe, made: Text, error: SolveFailed, words: UserWords, *, touched: bool) -> Failed:
+def _failed(made: Text, error: SolveFailed, words: UserWords, located: Located, *, touched: bool) -> Failed:
     """The failure, in the words of the user's file."""
     step = parse_step("", error.step, error.line)
     reason = words.reason(step, error.reason)
     failure_step = words.name(step) if error.step else ""
-    failure = build_failure(failure_step, reason, error.log)
+    failure = build_failure(
+        failure_step,
+        reason,
+        error.log,
+        where=located.in_build(error.line),
+        dockerfile=located.dockerfile,
+        line=error.line,
+    )
     if made.unread is not None and not error.step:
-        failure = Failure("build", f"{recipe.dockerfile}: {made.unread}", failure.lines)
+        name, unread = located.dockerfile, made.unread
+        place = Diagnostic(name, unread.line, 0, unread.rule, said=name)
+        failure = Failure("build", f"{name}:{unread.line}: {unread.rule}", failure.lines, (place,))
     return Failed(failure, failure_step, error.reason, touched, made.plan.modules_mounted)

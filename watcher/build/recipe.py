@@ -18,6 +18,7 @@ class Recipe:
     service: str
     project: str  # project id: scopes caches, labels and the engine's copy of the context
     image: str
+    folder: str = ""  # the context, relative to the project's folder: only for what is told
     dockerfile: str = "Dockerfile"  # relative to the context
     inline: str | None = None  # a Dockerfile's text in the compose file, instead
     build_args: Mapping[str, str] = field(default_factory=dict)

@@ -28,6 +28,7 @@ from watcher.engine import Container, Engine, EngineError, EngineEvent
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Front
 from watcher.observe import ContainerLost, DeployFinished, DeployOutcome, Failure, Notice, Observer
+from watcher.positions import Where, nowhere
 from watcher.reconcile import Deployed
 
 RESTART_PATIENCE = 5.0  # seconds that a container which was started again may take to answer
@@ -50,10 +51,13 @@ class ContainerDeployer:
         on_lost: Callable[[ContainerLost], None],
         on_rolled_back: Callable[[DeployFinished], None],
         mounted: Callable[[str], str] = lambda _: "",
+        where: Where = nowhere,
     ) -> None:
+        """`where` knows the user's files in what a container says."""
         self.recipe, self.policy = recipe, policy
         self._engine, self._fronts, self._observer = engine, fronts, observer
-        self._on_lost, self._on_rolled_back, self._mounted = on_lost, on_rolled_back, mounted
+        self._on_lost, self._on_rolled_back, self._where = on_lost, on_rolled_back, where
+        self._mounted = mounted
         self._own = own = OwnContainers(engine, recipe.project, recipe.service)
         self._background = Background(recipe, own=own, fronts=fronts, policy=policy, observer=observer)
         self._maker = Maker(engine, own, self._background)
@@ -187,7 +191,9 @@ class ContainerDeployer:
             raise UserError(failure) from error
         await self.recipe.started(candidate)
         clock.mark("start")
-        reached = await ready.until_ready(self._engine, self.recipe, self.policy, candidate, revision)
+        reached = await ready.until_ready(
+            self._engine, self.recipe, self.policy, candidate, revision, where=self._where
+        )
         clock.mark("ready")
         return Live(candidate, image, revision, self.recipe.digest, reached, time.monotonic())
 
@@ -350,7 +356,7 @@ class ContainerDeployer:
             return
         self._live = previous if self._beside else None
         self._point_fronts()
-        failure = await ready.why(self._engine, live.id, found, summary)
+        failure = await ready.why(self._engine, live.id, found, summary, where=self._where)
         if found is None:  # it cannot say any more which container held its network
             self._background.spawn(self._tidy_quietly())
         if previous is None:

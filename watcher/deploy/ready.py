@@ -12,8 +12,10 @@ from watcher.engine import Container, Engine
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Backend
 from watcher.observe import Failure
+from watcher.positions import Where, nowhere
 
 LOG_LINES = 60  # of a container that failed, shown to the user
+LONG_LOG = 1000  # lines that a panic is looked for in: one of many goroutines is long
 
 
 async def answer(recipe: ContainerRecipe, policy: Policy, found: Container) -> probe.Answer:
@@ -31,7 +33,13 @@ async def answer(recipe: ContainerRecipe, policy: Policy, found: Container) -> p
 
 
 async def until_ready(
-    engine: Engine, recipe: ContainerRecipe, policy: Policy, container: str, revision: str
+    engine: Engine,
+    recipe: ContainerRecipe,
+    policy: Policy,
+    container: str,
+    revision: str,
+    *,
+    where: Where = nowhere,
 ) -> Mapping[int, Backend]:
     """Ask tightly at first, then less often; where its ports are reached, once it answers on them.
 
@@ -45,7 +53,9 @@ async def until_ready(
         # Looked at after the answer: one that answered and ended at once is not ready.
         found = await engine.container(container)
         if found is None or not found.running:
-            raise UserError(await why(engine, container, found, "the new container ended at once"))
+            raise UserError(
+                await why(engine, container, found, "the new container ended at once", where=where)
+            )
         if found.health == "unhealthy":
             log = await engine.logs(container, tail=LOG_LINES)
             raise UserError(Failure("container", "the new container's HEALTHCHECK says unhealthy", log))
@@ -60,7 +70,9 @@ async def until_ready(
         pause = min(pause * 2, probe.LONGEST_PAUSE)
 
 
-async def why(engine: Engine, container: str, found: Container | None, summary: str) -> Failure:
+async def why(
+    engine: Engine, container: str, found: Container | None, summary: str, *, where: Where = nowhere
+) -> Failure:
     """Why a container does not serve any more; `found` as it was seen, None when it was removed.
 
     Never raises EngineUnavailable: when the engine is gone too there is just less to say.
@@ -68,10 +80,17 @@ async def why(engine: Engine, container: str, found: Container | None, summary: 
     if found is None:
         return Failure("container", f"{summary}: it was removed")
     try:
-        log = await engine.logs(container, tail=LOG_LINES)
+        log = await engine.logs(container, tail=LOG_LINES if found.running else LONG_LOG)
     except EngineUnavailable:
         log = ()
     if found.running:
         return Failure("container", summary, log)
     summary = f"{summary} with exit status {found.exit_code}"
-    return container_failure(summary, log, exit_code=found.exit_code, oom=found.oom_killed, error=found.error)
+    return container_failure(
+        summary,
+        log,
+        exit_code=found.exit_code,
+        oom=found.oom_killed,
+        error=found.error,
+        where=where,
+    )

@@ -16,6 +16,7 @@ from watcher.dockerfile.model import Dockerfile, DockerfileError, Instruction, S
 from watcher.dockerfile.notes import LineChange, LineNote
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.pins import pin
+from watcher.dockerfile.places import Places
 from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.program import KEEPING, Program, keeping
 from watcher.dockerfile.running import Runs
@@ -33,6 +34,7 @@ __all__ = [
     "LineChange",
     "LineNote",
     "OwnCache",
+    "Places",
     "Platforms",
     "Program",
     "Runs",

@@ -12,7 +12,7 @@ class DockerfileError(ValueError):
     """The Dockerfile breaks a rule: `line` (from 1), that line's `text`, and the `rule`."""
 
     def __init__(self, line: int, text: str, rule: str) -> None:
-        super().__init__(f"Dockerfile line {line}, {text.strip()!r}: {rule}")
+        super().__init__(f"line {line}, {text.strip()!r}: {rule}")
         self.line = line
         self.text = text
         self.rule = rule

@@ -347,7 +347,7 @@ async def test_a_file_that_is_not_understood_here_is_the_engines_to_refuse(bench
     bench.write("Dockerfile", "FROM golang:alpine\nFLY me\nRUN go build \\\n .\n")
     assert await bench.save() == "sha256:1"
     bench.link.answers = [raises(SolveFailed("dockerfile parse error line 2: unknown instruction: FLY"))]
-    with pytest.raises(UserError, match=r"line 2, 'FLY me': FLY is not an instruction"):
+    with pytest.raises(UserError, match=r"^Dockerfile:2: FLY is not an instruction"):
         await bench.save()
     assert bench.link.ways == ["plain", "plain"]
 
