@@ -17,6 +17,7 @@ from watcher.engine import DockerEngine, EngineError
 from watcher.errors import EngineUnavailable
 from watcher.fitting import recipe_of, tree_of
 from watcher.gocache import GoCaches
+from watcher.inthread import in_thread
 from watcher.observe import Fanout
 from watcher.project import bases_of, kept_services, link_of
 from watcher.prune import (
@@ -58,7 +59,7 @@ class Cleaned:
 
 async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool) -> Cleaned:
     """Prune this project's services; with `caches` empty its Go caches too. Raises WatcherError."""
-    project = compose_project(settings)
+    project = await in_thread(lambda: compose_project(settings), str(settings.project))
     project_id = labels.project_id(settings.root)
     engine = await DockerEngine.open(settings.engine)
     link = link_of(settings, engine)

@@ -21,6 +21,7 @@ from typing import Any
 from watcher import compose
 from watcher.compose import ComposeProject
 from watcher.errors import ConfigError, WatcherError
+from watcher.inthread import in_thread
 from watcher.observe import ConfigurationRefused, InternalError, Notice, Observer
 from watcher.settings import TOML_NAME, Settings
 
@@ -144,6 +145,7 @@ class ConfigurationWatch:
         self._warned = frozenset(configuration.compose.warnings)
         self._wake = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
+        self._ended = False
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -163,11 +165,14 @@ class ConfigurationWatch:
                 finally:
                     _release(waiting)
         finally:
+            self._ended = True
             _release(self._waiting)
 
     async def current(self) -> None:
         """Return when what the files say at this moment is in force or refused; at once, as a rule."""
-        if self._waiting or self._elsewhere() != self._moved_to or stamps(self._files) != self._seen:
+        if self._waiting or self._elsewhere() != self._moved_to or await self._stamps() != self._seen:
+            if self._ended:
+                return
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
             self._wake.set()
@@ -177,14 +182,14 @@ class ConfigurationWatch:
         """See whether a file changed; if so, wait until it is complete and use it."""
         if await self._has_moved():
             return
-        found, begun = stamps(self._files), time.monotonic()
+        found, begun = await self._stamps(), time.monotonic()
         if found == self._seen:
             if self._retry_at is not None and begun >= self._retry_at:
                 await self._use(self._changed, found)
             return
         while True:
             await asyncio.sleep(SETTLED)
-            later = stamps(self._files)
+            later = await self._stamps()
             if later == found or time.monotonic() > begun + SETTLED_MOST:
                 break
             found = later
@@ -207,14 +212,14 @@ class ConfigurationWatch:
             self._tell("error", text)
             self._refuse(text)
         elif before and not self._moved_to:
-            await self._use("project", stamps(self._files))
+            await self._use("project", await self._stamps())
         return bool(self._moved_to)
 
     async def _use(self, names: str, found: Stamps) -> None:
         """Put in force what the files say, or say why not. `names` changed; `found` are the stamps."""
         since, seen = time.time_ns(), dict[Path, None]()
         try:
-            new, late = await asyncio.to_thread(self._read, seen)
+            new, late = await in_thread(lambda: self._read(seen), names)
             self._tell_late(late)
             if new != self.configuration:
                 await self._apply(new)
@@ -235,9 +240,18 @@ class ConfigurationWatch:
         finally:
             force = self.configuration
             self._files = files_of(force.settings, (*force.compose.files, *seen))
-            first = stamps(path for path in self._files if path not in found)
+            first = await self._stamps(path for path in self._files if path not in found)
             known = {path: found[path] for path in self._files if path in found}
             self._seen = {**known, **unchanged_since(first, since)}
+
+    async def _stamps(self, files: Iterable[Path] | None = None) -> Stamps:
+        """The stamps of the files; those that are known, when a file system does not answer."""
+        wanted = self._files if files is None else tuple(files)
+        try:
+            return await in_thread(lambda: stamps(wanted), "the files of the configuration")
+        except ConfigError as error:
+            self._refuse(str(error))
+            return {path: self._seen.get(path) for path in wanted}
 
     def _refuse(self, reason: str) -> None:
         """What the files say is not in force, because of `reason`; empty: it is."""

@@ -15,6 +15,7 @@ from watcher.engine import Engine
 from watcher.errors import ConfigError, WatcherError
 from watcher.follow import Follower
 from watcher.front import Front, Unavailable
+from watcher.inthread import in_thread
 from watcher.labels import PROJECT
 from watcher.mask import Masking
 from watcher.metrics import Metrics
@@ -120,7 +121,8 @@ class Daemon:
             if spec.name not in self.services:
                 rule = f"another service is kept ({', '.join(self.services)}): start the watcher again"
                 raise ConfigError("service", spec.name, rule)
-        self.observers.learn(secrets_of(new.compose, new.settings))
+        secrets = await in_thread(lambda: list(secrets_of(new.compose, new.settings)), "a secret's file")
+        self.observers.learn(secrets)
         for spec in specs:
             await self.services[spec.name].change(spec, new.compose, new.settings)
 

@@ -15,6 +15,7 @@ from watcher.dockerfile import Accelerated, DockerfileError, LineNote
 from watcher.engine import DockerEngine
 from watcher.errors import EngineUnavailable, WatcherError
 from watcher.fitting import check_dockerfile, recipe_of, tree_of
+from watcher.inthread import in_thread
 from watcher.project import bases_of, kept_services, link_of
 from watcher.settings import Settings
 from watcher.tree import Snapshot
@@ -61,7 +62,7 @@ async def explain(settings: Settings) -> list[Explained]:
     """The kept services' Dockerfiles, explained. Without an engine the base images' usual configuration is
     assumed, and `unknown` says so. Raises ConfigError, and WatcherError where a Dockerfile cannot be read.
     """
-    project = compose_project(settings)
+    project = await in_thread(lambda: compose_project(settings), str(settings.project))
     engine: DockerEngine | None = None
     link, bases, unknown = None, None, []
     try:

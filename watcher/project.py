@@ -10,16 +10,20 @@ from functools import partial
 from watcher import configuration, inside, labels
 from watcher.build import Bases, BuildkitLink, certificates, credentials_of, open_journal
 from watcher.buildkit import Credentials
+from watcher.buildkit.regularfile import read_regular
 from watcher.compose import ComposeProject, SecretSource, ServiceSpec
 from watcher.configuration import Configuration
 from watcher.engine import DockerEngine, Engine, EngineError, find_login
 from watcher.fitting import Site, check_dockerfile, fit
 from watcher.front import Unavailable
+from watcher.inthread import in_thread
 from watcher.lock import ProjectLock
 from watcher.mask import Masking, secret_values
 from watcher.observe import Notice
 from watcher.service import Service
 from watcher.settings import Settings
+
+MOST_SECRET = 512 * 1024  # bytes of a file whose lines are masked
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ def _lines(source: SecretSource) -> Iterator[str]:
     text = source.value or ""
     if source.file:
         with suppress(OSError):  # the build says so, if it needs it
-            text = source.file.read_text("utf-8", "replace")
+            text = read_regular(source.file, MOST_SECRET).decode("utf-8", "replace")
     yield from _spoken(text)
 
 
@@ -96,9 +100,9 @@ async def open_project(
 
     Raises ConfigError, AlreadyRunning, EngineUnavailable.
     """
-    configured = configuration.read(settings)
+    configured = await in_thread(lambda: configuration.read(settings), str(settings.project))
     project = configured.compose
-    observer.learn(secrets_of(project, settings))
+    observer.learn(await in_thread(lambda: list(secrets_of(project, settings)), "a secret's file"))
     project_id = labels.project_id(settings.root)
     lock = ProjectLock.take(settings.root, project_id)
     try:

@@ -34,6 +34,7 @@ from watcher.buildkit.messages.auth_pb2 import CredentialsRequest, CredentialsRe
 from watcher.buildkit.messages.control_pb2 import BytesMessage
 from watcher.buildkit.messages.health_pb2 import HealthCheckResponse
 from watcher.buildkit.messages.secrets_pb2 import GetSecretRequest, GetSecretResponse
+from watcher.buildkit.regularfile import read_regular
 
 _SESSION = "/moby.buildkit.v1.Control/Session"
 _HEALTH = "/grpc.health.v1.Health/Check"
@@ -43,6 +44,7 @@ _GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
 _FILE_SEND = "/moby.filesync.v1.FileSend/DiffCopy"
 
 # Bytes in one message of the tunnel; far below the 4 MiB that a gRPC server takes by default.
+_LARGEST_SECRET = 512 * 1024  # as buildx has it (moby/buildkit, session/secrets/secretsprovider)
 _LARGEST_MESSAGE = 1024 * 1024
 
 
@@ -154,9 +156,11 @@ def build_secrets(values: Mapping[str, bytes | Path], workers: Executor) -> dict
             raise RpcError(NOT_FOUND, f"secret {name!r} not found")
         if isinstance(value, Path):
             try:
-                data = await loop.run_in_executor(workers, value.read_bytes)
+                data = await loop.run_in_executor(workers, read_regular, value, _LARGEST_SECRET)
             except OSError as error:
-                raise RpcError(NOT_FOUND, f"secret {name!r} cannot be read: {error}") from error
+                raise RpcError(
+                    NOT_FOUND, f"secret {name!r} cannot be read: {value}: {error.strerror}"
+                ) from error
         else:
             data = value
         return GetSecretResponse(data=data).SerializeToString()

@@ -7,13 +7,18 @@ quotes all is literal. A name alone takes its value from outside. The `raw` form
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
+from typing import cast
 
 from watcher import regex
+from watcher.buildkit.regularfile import read_regular
+from watcher.compose.budget import Budget
 from watcher.compose.interpolate import TemplateError, interpolate
 from watcher.errors import ConfigError
 
+MOST_BYTES = 4 << 20  # of an environment file
 _SPACE = " \t\v\f\r\x85\xa0"
 _EXPORT = regex.token(r"export\s++")
 _ESCAPE = regex.compile(r"\\([abcfnrtv$\"\\]|0[0-7]{0,3})")
@@ -27,20 +32,22 @@ def read_env_file(
     missing: Callable[[str], None],
     *,
     raw: bool = False,
+    budget: Budget,
 ) -> None:
     """Add the variables of a file to `into`; raises ConfigError with the file's name and line.
 
+    What is wrong is not quoted: it may be any file of the machine that was named by mistake.
     Values may use variables of `outside` (they win) and those that `into` has by then.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(
             str(path), None, f"the environment file cannot be read: {error.strerror}"
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), None, "the environment file is not UTF-8 text") from error
-    parser = _Parser(str(path), text, into, outside, missing)
+    parser = _Parser(str(path), text, into, outside, missing=missing, budget=budget)
     if raw:
         parser.read_raw()
     else:
@@ -54,8 +61,11 @@ class _Parser:
         text: str,
         into: MutableMapping[str, str],
         outside: Mapping[str, str],
+        *,
         missing: Callable[[str], None],
+        budget: Budget,
     ) -> None:
+        self._budget, self._known = budget, ChainMap(cast(MutableMapping[str, str], outside), into)
         self._name, self._text, self._at = name, text, 0
         self._into, self._outside, self._missing = into, outside, missing
 
@@ -73,7 +83,7 @@ class _Parser:
             if stripped and not stripped.startswith("#"):
                 name, equals, value = stripped.partition("=")
                 if not name or name != name.strip() or any(char.isspace() for char in name):
-                    raise self._error(f"{name!r} is not the name of a variable")
+                    raise self._error("a line must begin with the name of a variable")
                 if equals:
                     self._into[name] = value
                 elif name in self._outside:
@@ -107,7 +117,7 @@ class _Parser:
         name = self._text[begin : self._at].rstrip()
         has_value = self._text[self._at : self._at + 1] in ("=", ":")
         if any(char in _SPACE for char in name):
-            raise self._error(f"the name of a variable must not hold a space: {name!r}")
+            raise self._error("the name of a variable must not hold a space")
         if not name:
             raise self._error("a line must begin with the name of a variable")
         if has_value:
@@ -149,9 +159,9 @@ class _Parser:
 
     def _interpolate(self, value: str) -> str:
         try:
-            return interpolate(value, {**self._into, **self._outside}, self._missing)
+            return self._budget.text(interpolate(value, self._known, self._missing))
         except TemplateError as error:
-            raise self._error(str(error)) from None
+            raise self._error(error.plain) from None
 
     def _error(self, rule: str) -> ConfigError:
         line = self._text.count("\n", 0, self._at) + 1

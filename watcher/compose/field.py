@@ -14,6 +14,7 @@ from watcher.errors import ConfigError
 Value = TypeVar("Value")
 Default = TypeVar("Default")
 
+_MOST_SHOWN = 120  # characters of a value in an error
 _TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 
 
@@ -67,6 +68,8 @@ class Field:
 
     @property
     def _shown(self) -> object:
+        if isinstance(self.value, str) and len(self.value) > _MOST_SHOWN:
+            return f"{self.value[:_MOST_SHOWN]}…"
         return self.value if isinstance(self.value, (str, int, float)) else None
 
     # Plain values.

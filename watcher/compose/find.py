@@ -34,18 +34,18 @@ def find_compose_file(project: Path, explicit: Path | None) -> Path:
     """
     if explicit is not None:
         path = project / explicit.expanduser()
-        if not path.is_file():
+        if not path.exists():
             raise ConfigError("compose_file", str(explicit), "there is no such file")
         return path
     for name in FILE_NAMES:
-        if (project / name).is_file():
+        if (project / name).exists():
             return project / name
     raise ConfigError("compose_file", None, f"there is no compose file in {project}, such as {FILE_NAMES[0]}")
 
 
 def find_overrides(path: Path) -> tuple[Path, ...]:
     """The file that docker compose lays by itself over one of its own names, such as `compose.yaml`."""
-    return tuple(each for each in override_candidates(path) if each.is_file())[:1]
+    return tuple(each for each in override_candidates(path) if each.exists())[:1]
 
 
 def override_candidates(path: Path) -> list[Path]:

@@ -15,12 +15,20 @@ from watcher import regex
 _NAME = regex.token(r"[_a-zA-Z][_a-zA-Z0-9]*+")
 _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
 MOST_NESTED = 50
+MOST_LENGTH = 1 << 20  # characters of one value
 
 Missing = Callable[[str], None]
 
 
 class TemplateError(ValueError):
-    """A value that cannot be interpolated; the message is the rule that it breaks."""
+    """A value that cannot be interpolated; the message is the rule that it breaks.
+
+    `plain` is the rule without any word of the value.
+    """
+
+    def __init__(self, rule: str, plain: str = "") -> None:
+        super().__init__(rule)
+        self.plain = plain or rule
 
 
 def interpolate(text: str, env: Mapping[str, str], missing: Missing) -> str:
@@ -35,9 +43,11 @@ def _replace(text: str, env: Mapping[str, str], missing: Missing, depth: int) ->
     if depth > MOST_NESTED:
         raise TemplateError(f"variables may be nested at most {MOST_NESTED} deep")
     out: list[str] = []
-    at = 0
+    at = size = 0
     while (dollar := text.find("$", at)) >= 0:
         out.append(text[at:dollar])
+        if size > MOST_LENGTH:
+            raise TemplateError(f"with variables replaced, it is longer than {MOST_LENGTH >> 20} MiB")
         following = text[dollar + 1 : dollar + 2]
         if following == "$":
             out.append("$")
@@ -46,9 +56,11 @@ def _replace(text: str, env: Mapping[str, str], missing: Missing, depth: int) ->
             end = _closing(text, dollar)
             out.append(_braced(text[dollar + 2 : end], env, missing, depth))
             at = end + 1
+            size += len(out[-1])
         elif match := _NAME.match(text, dollar + 1):
             out.append(_value(match[0], env, missing))
             at = match.end()
+            size += len(out[-1])
         else:  # as in `$1` or `$(date)`
             out.append("$")
             at = dollar + 1
@@ -72,13 +84,15 @@ def _closing(text: str, dollar: int) -> int:
 def _braced(inner: str, env: Mapping[str, str], missing: Missing, depth: int) -> str:
     match = _NAME.match(inner)
     if match is None:
-        raise TemplateError(f"'${{{inner}}}' does not begin with the name of a variable")
+        rule = "does not begin with the name of a variable"
+        raise TemplateError(f"'${{{inner}}}' {rule}", f"a '${{' {rule}")
     name, rest = match[0], inner[match.end() :]
     if not rest:
         return _value(name, env, missing)
     operator = next((each for each in _OPERATORS if rest.startswith(each)), None)
     if operator is None:
-        raise TemplateError(f"'${{{inner}}}' needs one of {' '.join(_OPERATORS)} after the name")
+        rule = f"needs one of {' '.join(_OPERATORS)} after the name"
+        raise TemplateError(f"'${{{inner}}}' {rule}", f"a '${{' {rule}")
     word = rest[len(operator) :]
     value = env.get(name)
     there = value is not None and (value != "" or not operator.startswith(":"))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from watcher import regex
+from watcher.buildkit.regularfile import read_regular
 from watcher.compose.build import SERVICE, service_contexts
 from watcher.compose.field import Field, Unsupported
 from watcher.compose.find import find_overrides, override_candidates
@@ -30,6 +31,7 @@ from watcher.compose.spec import (
 from watcher.errors import ConfigError
 
 _NOT_IN_A_NAME = regex.compile(r"[^a-z0-9_-]")
+MOST_JSON = 4 << 20  # bytes of a seccomp profile
 _PROJECT = "COMPOSE_PROJECT_NAME"
 _PROFILES = "COMPOSE_PROFILES"
 
@@ -126,10 +128,13 @@ class _Loading:
         name = ""
         for path in self._paths:
             for document in self._files.documents(path):
-                field = document.mapping().get("name")
+                field = Field(path.name, document.value).mapping().get("name")
                 if field is not None and field.value is not None:
                     field = Field("name", field.value)
-                    name = _normal(replace_variables(field, self.env, self._unset).text()) or name
+                    name = (
+                        _normal(replace_variables(field, self.env, self._unset, self._files.budget).text())
+                        or name
+                    )
         name = name or _normal(self._directory.name)
         if not name:
             raise ConfigError(
@@ -279,9 +284,10 @@ class _Loading:
         file = self._directory / path
         self.looked_for(file)
         try:
-            content = json.loads(file.read_bytes())
+            content = json.loads(read_regular(file, MOST_JSON))
         except (OSError, ValueError) as error:
-            raise field.error(f"{file} cannot be read as JSON: {error}") from error
+            why = error.strerror if isinstance(error, OSError) else "it is none"
+            raise field.error(f"{file} cannot be read as JSON: {why}") from error
         return json.dumps(content, separators=(",", ":"))
 
     def looked_for(self, path: Path) -> None:

@@ -43,6 +43,19 @@ def merge_service(below: Mapping[str, object], above: Mapping[str, object], path
     return merged
 
 
+def without(value: object, path: Path) -> object:
+    """The definition without what stands at `path`; None when that is all of it."""
+    if not path:
+        return None
+    name, rest = path[0], path[1:]
+    if isinstance(value, dict) and name in value:
+        left = {key: each for key, each in value.items() if key != name}
+        return {**value, name: kept} if (kept := without(value[name], rest)) is not None else left
+    if isinstance(value, list) and not rest:  # NAME=value, or names alone
+        return [each for each in value if not (isinstance(each, str) and each.partition("=")[0] == name)]
+    return value
+
+
 def merge_resource(below: object, above: object) -> object:
     """A network, volume, secret or config `above` laid over `below`."""
     if isinstance(below, dict) and isinstance(above, dict):

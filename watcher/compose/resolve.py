@@ -10,18 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from watcher.compose.document import read_documents
+from watcher.compose.budget import Budget
+from watcher.compose.document import Document, read_documents
 from watcher.compose.envfile import read_env_file
 from watcher.compose.field import Field, Section
 from watcher.compose.interpolate import Missing, TemplateError, interpolate
 from watcher.compose.keys import TOP_IGNORED, TOP_KNOWN
-from watcher.compose.merge import merge_resource, merge_service
+from watcher.compose.merge import merge_resource, merge_service, without
 from watcher.compose.paths import Base
 from watcher.errors import ConfigError
 
 _REMOTE = ("http://", "https://", "git://", "ssh://", "oci://", "git@", "github.com/")
 MOST_EXTENDED = 50
 
+Keys = tuple[str, ...]
 Trail = tuple[tuple[Path, str], ...]  # the services that extend each other, to notice a circle
 
 
@@ -47,6 +49,12 @@ class Layer:
     file: Path
     scope: Scope
     sections: Mapping[str, Mapping[str, object]]
+    resets: tuple[Keys, ...] = ()  # what the layers before say there does not count
+
+    def resets_below(self, *path: str) -> list[Keys]:
+        """The resets at, above and below a path, relative to it."""
+        size = len(path)
+        return [each[size:] for each in self.resets if each[:size] == path[: len(each)]]
 
 
 @dataclass(slots=True)
@@ -54,16 +62,21 @@ class Files:
     """Reads compose and environment files, and remembers which."""
 
     seen: dict[Path, None] = field(default_factory=dict)
-    _parsed: dict[Path, list[object]] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
+    _parsed: dict[Path, list[Document]] = field(default_factory=dict)
 
-    def documents(self, path: Path) -> list[Field]:
+    def documents(self, path: Path) -> list[Document]:
         """The documents of a compose file, each a mapping; raises ConfigError."""
         self.seen[path] = None
+        self.budget.file(path)
         if path not in self._parsed:
             self._parsed[path] = read_documents(path)
-        found = [Field(path.name, each) for each in self._parsed[path] if each is not None]
+        found = [each for each in self._parsed[path] if each.value is not None]
         if not found:
             raise ConfigError(str(path), None, "is empty: a compose file must have services")
+        for each in found:
+            if not isinstance(each.value, dict):  # without its words: it may be any file of the machine
+                raise ConfigError(path.name, None, "is no compose file: it must be a mapping")
         return found
 
     def env(
@@ -77,14 +90,15 @@ class Files:
     ) -> None:
         """Add the variables of an environment file to `into`; raises ConfigError."""
         self.seen[path] = None
-        read_env_file(path, into, outside, missing, raw=raw)
+        self.budget.file(path)
+        read_env_file(path, into, outside, missing, raw=raw, budget=self.budget)
 
     def dot_env(self, directory: Path, outside: Mapping[str, str], missing: Missing) -> dict[str, str]:
         """`outside` over the variables of the directory's `.env`, if there is one."""
         path = directory / ".env"
         found: dict[str, str] = {}
         self.seen[path] = None
-        if path.is_file():
+        if path.exists() and not path.is_dir():  # a directory is none, as with compose
             self.env(path, found, outside, missing)
         return {**found, **outside}
 
@@ -100,15 +114,15 @@ class Definitions:
         """Lay a compose file over what is there, with all that it includes; raises ConfigError."""
         scope = Scope(scope.directory, scope.env, scope.prefix, (*scope.trail, path))
         for document in self._files.documents(path):
-            content = document.mapping()
+            content = Field(path.name, document.value).mapping()
             if include := content.get("include"):
                 self._include_all(Field(f"{scope.prefix}include", include.value), scope)
-            self.layers.append(_layer(path, scope, content))
+            self.layers.append(_layer(path, scope, content, document.resets))
 
     def _include_all(self, field: Field, scope: Scope) -> None:
         if field.value is None:
             return
-        for item in replace_variables(field, scope.env, self._missing).items():
+        for item in self._replaced(field, scope).items():
             if not isinstance(item.value, dict):
                 self._include(item, (item.word(),), None, None, scope)
                 continue
@@ -148,9 +162,18 @@ class Definitions:
 
     # Definitions.
 
+    def _replaced(self, field: Field, scope: Scope) -> Field:
+        return replace_variables(field, scope.env, self._missing, self._files.budget)
+
     def names(self, section: str) -> dict[str, None]:
         """The names in a top-level section, in order."""
-        return {name: None for layer in self.layers for name in layer.sections[section]}
+        found: dict[str, None] = {}
+        for layer in self.layers:
+            for path in layer.resets_below(section):
+                if len(path) < 2:
+                    found = {name: None for name in found if path and name != path[0]}
+            found |= dict.fromkeys(layer.sections[section])
+        return found
 
     def resource(self, section: str, name: str, missing: Missing) -> tuple[Field, Base]:
         """A network, volume, secret or config that is declared, and what its relative paths mean."""
@@ -158,9 +181,12 @@ class Definitions:
         merged: object = None
         base = self.layers[-1].scope.base
         for layer in self.layers:
+            for reset in layer.resets_below(section, name):
+                merged = without(merged, reset)
             if name in layer.sections[section]:
                 given = Field(f"{layer.scope.prefix}{path}", layer.sections[section][name])
-                merged = merge_resource(merged, replace_variables(given, layer.scope.env, missing).value)
+                replaced = replace_variables(given, layer.scope.env, missing, self._files.budget)
+                merged = merge_resource(merged, replaced.value)
                 base = layer.scope.base
         return Field(path, merged), base
 
@@ -185,17 +211,17 @@ class Definitions:
         return defining[0].scope.directory
 
 
-def _layer(path: Path, scope: Scope, content: Mapping[str, Field]) -> Layer:
-    for key, entry in content.items():
+def _layer(path: Path, scope: Scope, content: Mapping[str, Field], resets: tuple[Keys, ...]) -> Layer:
+    for key in content:
         if key not in TOP_KNOWN and key not in TOP_IGNORED and not key.startswith("x-"):
-            rule = "is not a known section of a compose file"
-            raise ConfigError(f"{scope.prefix}{entry.path.rpartition('.')[2]}", None, rule)
+            shown = key if len(key) < 40 and key.isidentifier() else "one of its keys"
+            raise ConfigError(f"{scope.prefix}{shown}", None, "is not a known section of a compose file")
     sections: dict[str, Mapping[str, object]] = {}
     for key in TOP_KNOWN:
         given = Field(f"{scope.prefix}{key}", content[key].value if key in content else None)
         entries = given.mapping() if given.value is not None else {}
         sections[key] = {name: entry.value for name, entry in entries.items()}
-    return Layer(path, scope, sections)
+    return Layer(path, scope, sections, resets)
 
 
 def _merged(
@@ -204,6 +230,7 @@ def _merged(
     """The service of that name in these layers, the later ones laid over the earlier ones."""
     merged: dict[str, object] | None = None
     for index, layer in enumerate(layers):
+        merged = _reset(merged, layer, name)
         if name in layer.sections["services"]:
             own = _extended(files, name, layers[: index + 1], missing, trail)
             merged = own if merged is None else merge_service(merged, own, f"services.{name}")
@@ -213,14 +240,23 @@ def _merged(
     return merged
 
 
+def _reset(service: dict[str, object] | None, layer: Layer, name: str) -> dict[str, object] | None:
+    """What is left of a service after the resets of a layer; None: nothing."""
+    left: object = service
+    for path in layer.resets_below("services", name):
+        left = without(left, path)
+    return left if isinstance(left, dict) else None
+
+
 def _extended(
     files: Files, name: str, layers: Sequence[Layer], missing: Missing, trail: Trail
 ) -> dict[str, object]:
     """The service as the last of `layers` defines it, laid over the one that it extends."""
     layer = layers[-1]
     scope = layer.scope
+    files.budget.extends(name)
     field = Field(f"{scope.prefix}services.{name}", layer.sections["services"][name])
-    own = replace_variables(field, scope.env, missing).mapping()
+    own = replace_variables(field, scope.env, missing, files.budget).mapping()
     service = scope.base.service({key: entry.value for key, entry in own.items()})
     given = service.pop("extends", None)
     if given is None:
@@ -237,13 +273,16 @@ def _extended(
     if file is not None:
         layers = _other_file(files, _local_file(file, file.word(), scope), scope)
     below = _merged(files, other.word(), layers, missing, (*trail, here))
-    return merge_service(below, service, field.path)
+    return merge_service(_reset(below, layer, name) or {}, service, field.path)
 
 
 def _other_file(files: Files, path: Path, scope: Scope) -> list[Layer]:
     """The layers of a file that a service is extended from; what it includes does not count."""
     inner = Scope(path.parent, scope.env, f"{path.name}: ")
-    return [_layer(path, inner, document.mapping()) for document in files.documents(path)]
+    return [
+        _layer(path, inner, Field(path.name, document.value).mapping(), document.resets)
+        for document in files.documents(path)
+    ]
 
 
 def _local_file(field: Field, text: str, scope: Scope) -> Path:
@@ -252,20 +291,26 @@ def _local_file(field: Field, text: str, scope: Scope) -> Path:
     return Path(scope.base.path(text))
 
 
-def replace_variables(field: Field, env: Mapping[str, str], missing: Missing) -> Field:
+def replace_variables(field: Field, env: Mapping[str, str], missing: Missing, budget: Budget) -> Field:
     """The value with every variable in its words replaced; raises ConfigError with the word's path."""
-    return Field(field.path, _replaced(field, env, missing))
+    return Field(field.path, _replaced(field.path, field.value, env, missing, budget))
 
 
-def _replaced(field: Field, env: Mapping[str, str], missing: Missing) -> object:
-    match field.value:
-        case str() as text if "$" in text:
+def _replaced(path: str, value: object, env: Mapping[str, str], missing: Missing, budget: Budget) -> object:
+    match value:
+        case str():
+            if "$" not in value:
+                return value
             try:
-                return interpolate(text, env, missing)
+                return budget.text(interpolate(value, env, missing))
             except TemplateError as error:
-                raise field.error(str(error)) from None
+                raise Field(path, value).error(str(error)) from None
         case dict():
-            return {key: _replaced(each, env, missing) for key, each in field.mapping().items()}
+            return {
+                key: _replaced(f"{path}.{key}", each, env, missing, budget) for key, each in value.items()
+            }
         case list():
-            return [_replaced(each, env, missing) for each in field.items()]
-    return field.value
+            return [
+                _replaced(f"{path}[{index}]", each, env, missing, budget) for index, each in enumerate(value)
+            ]
+    return value

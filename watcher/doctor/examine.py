@@ -21,6 +21,7 @@ from watcher.errors import EngineUnavailable
 from watcher.events import self_test
 from watcher.fitting import agents_of, check_dockerfile, notices_of, recipe_of, tree_of
 from watcher.front import CannotListen, Listen, check_free
+from watcher.inthread import in_thread
 from watcher.project import bases_of, kept_services, link_of
 from watcher.reloader import start_command
 from watcher.settings import Settings
@@ -31,7 +32,7 @@ ECHO = 2.0  # seconds that an event caused on purpose may take
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Every finding as soon as it is known. Raises ConfigError where there is no project to look at."""
-    project = compose_project(settings)
+    project = await in_thread(lambda: compose_project(settings), str(settings.project))
     running = lock.find(labels.project_id(settings.root))
     if running:
         yield Finding("daemon", Grade.GOOD, f"process {running.pid} keeps the project, {running.url}")

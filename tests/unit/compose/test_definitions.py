@@ -261,7 +261,7 @@ def test_an_include_that_leads_nowhere_is_refused(compose: Compose, include: str
     compose.write("wrong.yaml", "service: {web: {image: a}}")
     compose.write("list.yaml", "[a]")
     if include == "[list.yaml]":
-        sentence = "list.yaml: must be a mapping, not a list"
+        sentence = "list.yaml: is no compose file: it must be a mapping"
     with pytest.raises(ConfigError) as caught:
         compose.load(f"include: {include}\nservices: {{web: {{image: a}}}}")
     assert str(caught.value).replace(str(compose.root), "{root}") == sentence

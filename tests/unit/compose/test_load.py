@@ -53,8 +53,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     [
         ("", "{file}: is empty: a compose file must have services"),
         ("# only this\n", "{file}: is empty: a compose file must have services"),
-        ("[a]", "compose.yaml: must be a mapping, not a list"),
-        ("words", "compose.yaml = 'words': must be a mapping, not a word"),
+        ("[a]", "compose.yaml: is no compose file: it must be a mapping"),
+        ("words", "compose.yaml: is no compose file: it must be a mapping"),
         ("service: {}", "service: is not a known section of a compose file"),
         ("services: [web]", "services: must be a mapping, not a list"),
         ("networks: {a: }", "services.web: there is no such service in compose.yaml"),

@@ -1,0 +1,50 @@
+"""A blocking call with a bound: one that waits for a file system that does not answer is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from watcher.errors import ConfigError
+
+T = TypeVar("T")
+
+PATIENCE = 20.0  # seconds that reading a project's files may take
+
+
+async def in_thread(function: Callable[[], T], what: str, *, patience: float = PATIENCE) -> T:
+    """What the function returns, or raises. Raises ConfigError for `what` when it takes too long.
+
+    The thread is one of its own that nobody waits for at the end: in a pool it would keep the process there.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def work() -> None:
+        try:
+            result = function()
+        except BaseException as error:  # handed to whoever waits
+            settle: Callable[[], None] = partial(_settle, done, done.set_exception, error)
+        else:
+            settle = partial(_settle, done, done.set_result, result)
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle)
+
+    threading.Thread(target=work, name="files", daemon=True).start()
+    try:
+        async with asyncio.timeout(patience):
+            return await done
+    except TimeoutError:
+        if done.done() and not done.cancelled():
+            raise  # the function's own
+        rule = f"took longer than {patience:g} s to read: does its file system answer?"
+        raise ConfigError(what, None, rule) from None
+
+
+def _settle(done: asyncio.Future[T], how: Callable[[Any], None], what: object) -> None:
+    if not done.done():
+        how(what)
