@@ -160,6 +160,9 @@ class ImageBuilder:
             way, after = following, way
         self._experience.went_well(way, text, downloaded, after=after)
         self._last = look.revision, way
+        if made.unread is not None:
+            text = f"{recipe.dockerfile} is built as it is, because it was not understood here: {made.unread}"
+            self._texts.tell_once("warning", text)
         if way is Way.OWN_MODULES and after is not None and self._experience.keeps_modules(text):
             self._texts.tell_once(
                 "info",

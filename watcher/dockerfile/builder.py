@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from watcher.dockerfile.expand import Unresolved, expand
 from watcher.dockerfile.golang import Use, read_run
+from watcher.dockerfile.keyvalues import pairs
 from watcher.dockerfile.model import Dockerfile, Stage
 from watcher.dockerfile.platforms import Platforms
-from watcher.dockerfile.stages import Graph, pairs
+from watcher.dockerfile.stages import Graph
 
 _SHELL = ("/bin/sh", "-c")
 
@@ -59,7 +60,7 @@ def base_of(
 def _labelled(stage: Stage, graph: Graph, label: Sequence[str]) -> bool:
     for one in stage.instructions:
         if one.keyword == "LABEL":
-            for name, value in pairs(one):
+            for name, value in pairs(one, graph.dockerfile.escape):
                 try:
                     plain = [
                         expand(word, graph.values.get, graph.dockerfile.escape) for word in (name, value)

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from watcher.dockerfile.caches import copies_folders, sources
 from watcher.dockerfile.family import Family, families
 from watcher.dockerfile.golang import Reading
+from watcher.dockerfile.keyvalues import pairs
 from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.notes import LineNote
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.running import THE_IMAGES
-from watcher.dockerfile.stages import Graph, pairs
+from watcher.dockerfile.stages import Graph
 from watcher.dockerfile.state import Step
 
 _INSTALLS = frozenset({"apk", "apt", "apt-get", "dnf", "yum", "microdnf", "zypper"})
@@ -61,7 +62,8 @@ def _go(family: Family) -> Iterator[tuple[Step, str]]:
     for step, reading in family.steps:
         one = step.one
         if one.keyword == "ENV" and any(
-            name == "GOFLAGS" and "-a" in value.strip("\"'").split() for name, value in pairs(one)
+            name == "GOFLAGS" and "-a" in value.strip("\"'").split()
+            for name, value in pairs(one, family.graph.dockerfile.escape)
         ):
             yield step, "GOFLAGS=-a compiles the standard library and every module again at each build"
         if _copies_tree(one) and step.stage.index not in tree:

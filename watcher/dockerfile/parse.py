@@ -11,8 +11,10 @@ import json
 from collections.abc import Iterator
 
 from watcher import regex
+from watcher.dockerfile.expand import Unresolved, one_word, raw_words
+from watcher.dockerfile.keyvalues import BLANKS, wrong_pairs
 from watcher.dockerfile.model import Dockerfile, DockerfileError, Flag, Heredoc, Instruction, Stage
-from watcher.dockerfile.source import Piece, word_set
+from watcher.dockerfile.source import WHITE, Piece, word_set
 
 KEYWORDS = word_set(
     "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL"
@@ -23,7 +25,7 @@ _DIRECTIVES = ("syntax", "escape", "check")
 _HEREDOC_HOLDERS = ("ADD", "COPY", "RUN")
 _EXEC_FORMS = ("RUN", "CMD", "ENTRYPOINT", "SHELL", "COPY", "ADD", "VOLUME")
 _STAGE_NAME = regex.compile(r"[a-z][a-z0-9_.-]*")
-_HEREDOC = regex.token(r"""(\d*+)<<(-?+)[ \t]*+("[^"]*+"|'[^']*+'|[^\s<>&|;()'"]++)""")
+_HEREDOC = regex.compile(r"(\d*)<<(-?)\s*([^<]*)")
 _BOM = "\ufeff"
 
 
@@ -90,6 +92,7 @@ class _Reader:
         self.lines = [f"{line}\n" for line in self.lines[:-1]] + [line for line in self.lines[-1:] if line]
         self.escape = "\\"
         self.syntax: str | None = None
+        self.shebang = False
         self.gaps: list[tuple[int, int]] = []
 
     def error(self, line: int, rule: str) -> DockerfileError:
@@ -102,26 +105,27 @@ class _Reader:
         seen: set[str] = set()
         while number < len(self.lines):
             line = self.lines[number]
-            content = line.lstrip(_BOM) if number == 0 else line
+            content = line.removeprefix(_BOM) if number == 0 else line
             if directives:
-                directives = self._directive(content.strip(), seen, number + 1)
-            if not content.strip() or content.lstrip().startswith("#"):
+                directives = self._directive(content.strip(WHITE), seen, number + 1)
+            if not content.strip(WHITE) or content.lstrip(WHITE).startswith("#"):
                 self.gaps.append((offset, offset + len(line)))
                 number, offset = number + 1, offset + len(line)
                 continue
             one = self._instruction(number, offset)
-            if one is None:
-                self.gaps.append((offset, offset + len(line)))
-                number, offset = number + 1, offset + len(line)
-                continue
             yield one
             number, offset = one.end_line, one.stop
 
     def _directive(self, line: str, seen: set[str], number: int) -> bool:
         match = _DIRECTIVE.match(line)
         name = match[1].lower() if match else ""
+        if number == 1 and line.startswith("#!"):
+            self.shebang = True
+            return True
         if match is None or name not in _DIRECTIVES:
-            return bool(number == 1 and line.startswith("#!"))
+            return False
+        if self.shebang and name != "syntax":
+            return True  # behind a shebang only the frontend itself is looked for
         if name in seen:
             raise self.error(number, f"the directive {name} may stand only once")
         seen.add(name)
@@ -144,9 +148,11 @@ class _Reader:
             content = line.rstrip("\r\n")
             begin = 0
             if first:
-                begin = len(content) - len(content.lstrip().lstrip(_BOM).lstrip())
+                begin = len(content) - len(content.lstrip(WHITE))
+                if number == 0 and content.startswith(_BOM):
+                    begin = len(content) - len(content[1:].lstrip(WHITE))
             number, stop = number + 1, offset + len(line)
-            skip = not first and (not content.strip() or content.lstrip().startswith("#"))
+            skip = not first and (not content.strip(WHITE) or content.lstrip(WHITE).startswith("#"))
             if not skip:
                 bare = content.rstrip(" \t")
                 more = bare.endswith(self.escape) and not bare.endswith(self.escape * 2)
@@ -160,21 +166,31 @@ class _Reader:
             offset = stop
         return Piece(text, tuple(at), last), number, offset
 
-    def _instruction(self, number: int, offset: int) -> Instruction | None:
+    def _instruction(self, number: int, offset: int) -> Instruction:
         line, after, stop = self._joined(number, offset)
         line = line.strip()
         if not line.text:
-            return None
-        first = line.text.split(maxsplit=1)[0]  # the text is not empty and begins with no white space
+            raise self.error(number + 1, "nothing follows this sign of continuation")
+        found = BLANKS.search(line.text)
+        first = line.text[: found.start()] if found else line.text
         keyword = first.upper()
         flags, body = _flags(line.cut(len(first)), self.escape)
-        words = _json_list(body.text) if keyword in _EXEC_FORMS else None
+        try:
+            words = _json_list(body.text) if keyword in _EXEC_FORMS else None
+        except ValueError as error:
+            raise self.error(number + 1, str(error)) from error
+        if keyword in ("ENV", "LABEL") and (why := wrong_pairs(keyword, body.text, self.escape)):
+            raise self.error(number + 1, why)
         heredocs: list[Heredoc] = []
         holder = keyword
         if keyword == "ONBUILD" and body.text:
             holder = body.text.split()[0].upper()
-        if holder in _HEREDOC_HOLDERS and words is None and "<<" in body.text:
-            for fd_name, quoted, chomp in _heredoc_heads(body.text):
+        if holder in _HEREDOC_HOLDERS and "<<" in line.text:
+            try:
+                heads = _heredoc_heads(line.text)
+            except ValueError as error:
+                raise self.error(number + 1, str(error)) from error
+            for fd_name, quoted, chomp in heads:
                 begin = stop
                 while True:
                     if after >= len(self.lines):
@@ -206,12 +222,12 @@ def _flags(rest: Piece, escape: str) -> tuple[tuple[Flag, ...], Piece]:
     flags: list[Flag] = []
     text, pos = rest.text, 0
     while True:
-        while pos < len(text) and text[pos].isspace():
+        while pos < len(text) and text[pos] in WHITE:
             pos += 1
         if not text.startswith("--", pos):
             return tuple(flags), rest.cut(pos).strip()
         word, quote = "", ""
-        while pos < len(text) and (quote or not text[pos].isspace()):
+        while pos < len(text) and (quote or text[pos] not in WHITE):
             char = text[pos]
             if char == escape and pos + 1 < len(text):
                 pos += 1
@@ -230,38 +246,40 @@ def _flags(rest: Piece, escape: str) -> tuple[tuple[Flag, ...], Piece]:
 
 
 def _json_list(text: str) -> tuple[str, ...] | None:
+    """The words of an exec form, None for the shell form. Raises ValueError for a list of other things."""
     if not text.startswith("["):
         return None
     try:
-        found = json.loads(text)
-    except ValueError:
+        found = json.loads(text, parse_constant=_not_json)
+    except (ValueError, RecursionError):
         return None  # BuildKit takes it for the shell form then
-    if isinstance(found, list) and all(isinstance(one, str) for one in found):
-        return tuple(found)
-    return None
+    if not isinstance(found, list):
+        return None
+    if not all(isinstance(one, str) for one in found):
+        raise ValueError("a JSON list here may hold texts only")
+    return tuple(found)
 
 
-def _heredoc_heads(text: str) -> list[tuple[str, bool, bool]]:
-    """(delimiter, quoted, chomp) of each `<<WORD` that stands outside quotes."""
+def _not_json(name: str) -> None:
+    raise ValueError(f"{name} is Python's")
+
+
+def _heredoc_heads(line: str) -> list[tuple[str, bool, bool]]:
+    """(delimiter, quoted, chomp) of each `<<WORD` that is a word of its own (heredocsFromLine)."""
+    try:
+        words = raw_words(line)
+    except Unresolved:
+        return []
     found: list[tuple[str, bool, bool]] = []
-    pos, quote = 0, ""
-    while pos < len(text):
-        char = text[pos]
-        if quote:
-            if char == "\\" and quote == '"':
-                pos += 1
-            elif char == quote:
-                quote = ""
-        elif char == "\\":
-            pos += 1
-        elif char in "'\"":
-            quote = char
-        elif text.startswith("<<<", pos):
-            pos += 2
-        elif text.startswith("<<", pos) and (match := _HEREDOC.match(text, pos)):
-            word = match[3]
-            bare = word.strip("'\"")
-            found.append((bare, bare != word, match[2] == "-"))
-            pos = match.end() - 1
-        pos += 1
+    for word in words:
+        match = _HEREDOC.fullmatch(word)
+        if match is None or not match[3]:
+            continue
+        try:
+            bare = one_word(match[3])
+        except Unresolved as error:
+            raise ValueError(str(error)) from error
+        if bare is not None:
+            quotes = [sum(map(text.count, "'\"")) for text in (bare, match[3])]
+            found.append((bare, quotes[0] != quotes[1], match[2] == "-"))
     return found

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# What Go calls space (unicode.IsSpace), and BuildKit with it; Python's own has four control characters more.
+WHITE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+WHITE += "\u2028\u2029\u202f\u205f\u3000"
+
 
 def word_set(text: str) -> frozenset[str]:
     """The set of the words in `text`, which lists them with blanks between."""
@@ -50,8 +54,8 @@ class Piece:
 
     def strip(self) -> Piece:
         """This piece without white space at its ends."""
-        start = len(self.text) - len(self.text.lstrip())
-        return self.cut(start, max(start, len(self.text.rstrip())))
+        start = len(self.text) - len(self.text.lstrip(WHITE))
+        return self.cut(start, max(start, len(self.text.rstrip(WHITE))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from watcher.dockerfile.expand import Unresolved, expand, lookup_in
+from watcher.dockerfile.keyvalues import arguments
 from watcher.dockerfile.model import Dockerfile, DockerfileError, Instruction, Stage
 from watcher.dockerfile.platforms import Platforms
 
@@ -33,7 +34,7 @@ def global_values(
     values = platforms.values()
     values.update({name: build_args[name] for name in values if name in build_args})
     for one in dockerfile.preamble:
-        for name, default in arguments(one):
+        for name, default in arguments(one, dockerfile.escape):
             if name in build_args:
                 values[name] = build_args[name]
             elif default is not None:
@@ -42,49 +43,6 @@ def global_values(
                 except Unresolved as error:
                     raise _wrong(one, str(error)) from error
     return values
-
-
-def arguments(one: Instruction) -> list[tuple[str, str | None]]:
-    """The names of an ARG with their defaults as written."""
-    found: list[tuple[str, str | None]] = []
-    for word in split_words(one.body.text):
-        name, equals, default = word.partition("=")
-        found.append((name, default if equals else None))
-    return found
-
-
-def split_words(text: str) -> list[str]:
-    """Words of ENV, ARG and LABEL: cut at white space outside quotes, quotes kept (parseWords)."""
-    words: list[str] = []
-    word, quote, begun = "", "", False
-    pos = 0
-    while pos < len(text):
-        char = text[pos]
-        if char == "\\" and quote != "'" and pos + 1 < len(text):
-            word, begun = word + text[pos : pos + 2], True
-            pos += 2
-            continue
-        if not quote and char.isspace():
-            if begun:
-                words.append(word)
-            word, begun = "", False
-        else:
-            if quote:
-                quote = "" if char == quote else quote
-            elif char in "'\"":
-                quote = char
-            word, begun = word + char, True
-        pos += 1
-    return [*words, word] if begun else words
-
-
-def pairs(one: Instruction) -> list[tuple[str, str]]:
-    """Names and values, as written, of an ENV or LABEL: `A=b C=d`, or the old `A b c`."""
-    words = split_words(one.body.text)
-    if words and "=" not in words[0]:
-        name, _, value = one.body.text.partition(" ")
-        return [(name, value.strip())]
-    return [(name, value) for name, _, value in (word.partition("=") for word in words)]
 
 
 class Graph:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from watcher import regex
 from watcher.dockerfile.expand import UNKNOWN, Unresolved, Value, expand
+from watcher.dockerfile.keyvalues import arguments, pairs
 from watcher.dockerfile.model import DockerfileError, Instruction, Stage
 from watcher.dockerfile.parse import parse_instruction
-from watcher.dockerfile.stages import Graph, arguments, pairs
+from watcher.dockerfile.stages import Graph
 
 _NOT_ENVIRONMENT = frozenset({"BUILDKIT_SYNTAX"})
 _OFFICIAL = regex.compile(r"(?:.*/)?golang(?::[^/]*)?(?:@.*)?")
@@ -112,11 +113,11 @@ def after(state: State, one: Instruction, graph: Graph, build_args: Mapping[str,
     escape = graph.dockerfile.escape
     match one.keyword:
         case "ENV":
-            new = {name: _value(state, value, escape) for name, value in pairs(one)}
+            new = {name: _value(state, value, escape) for name, value in pairs(one, escape)}
             return replace(state, env={**state.env, **new})
         case "ARG":
             env = dict(state.env)
-            for name, default in arguments(one):
+            for name, default in arguments(one, escape):
                 if name in build_args:
                     env[name] = build_args[name]
                 elif default is not None:

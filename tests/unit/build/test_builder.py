@@ -346,6 +346,10 @@ async def test_the_builder_image_is_exported_from_the_text_that_was_built(bench:
 async def test_a_file_that_is_not_understood_here_is_the_engines_to_refuse(bench: Bench) -> None:
     bench.write("Dockerfile", "FROM golang:alpine\nFLY me\nRUN go build \\\n .\n")
     assert await bench.save() == "sha256:1"
+    (notice,) = bench.notices
+    assert notice.startswith(
+        "Dockerfile is built as it is, because it was not understood here: line 2, 'FLY me'"
+    )
     bench.link.answers = [raises(SolveFailed("dockerfile parse error line 2: unknown instruction: FLY"))]
     with pytest.raises(UserError, match=r"^Dockerfile:2: FLY is not an instruction"):
         await bench.save()

@@ -134,7 +134,7 @@ def test_a_clean_of_modules_stays_where_they_are_in_the_layer():
         ("RUN go build\nRUN tar c /root/.cache/go-build > /x", "uses /root/.cache/go-build"),
         ("COPY --from=seed /c /root/.cache/go-build\nRUN go build", "copies into go's build cache"),
         ("RUN --mount=type=tmpfs,target=/root/.cache go build", "is in the way"),
-        ("RUN --mount=type=bind,target=${WHERE#x} go build", "is in the way"),
+        ("RUN --mount=type=bind,target=${WHERE@x} go build", "is in the way"),
         ("RUN GOCACHE=$PWD/c go build", "decided only when it runs"),
         ("RUN GOCACHE=/a go build && GOCACHE=/b go build", "decided only when it runs"),
         ("ENV GOCACHE=off\nRUN go build", "not the plain path"),

@@ -45,10 +45,11 @@ def test_the_escape_sign_is_the_files():
 @pytest.mark.parametrize(
     ("word", "why"),
     [
-        ("${A", "lacks|not followed"),
+        ("${A", "not known"),
         ("'a", "single quote"),
         ('"a', "double quote"),
-        ("${A#o}", "not followed"),
+        ("${A@o}", "not known"),
+        ("${A//o/'$1'}", "not followed"),
         ("${NONE:?must be given}", "NONE: must be given"),
         ("${}", "bad substitution"),
     ],
