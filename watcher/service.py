@@ -61,6 +61,7 @@ class Service:
             on_rolled_back=lambda event: self.reconciler.rolled_back(event),  # noqa: PLW0108
             mounted=self._mounted,
             where=self.builder.in_container,
+            references=lambda: self._fit.recipe.moving,
         )
         self._idle_work = chores = self._chores(fitted)
         self.reconciler: Reconciler[Snapshot] = Reconciler(
@@ -343,6 +344,7 @@ class Service:
             on_lost=lambda _: None,
             on_rolled_back=lambda _: None,
             mounted=self._mounted,
+            references=lambda: self._fit.recipe.moving,
         )
         await alone.clear_the_way()
         try:

@@ -1,7 +1,7 @@
 """Revision → image: one service's builds, through BuildKit's Control API.
 
 The Dockerfile's text is accelerated in memory; the file is never written. Every build gets a tag of its own
-(`<repository>:rev-<revision>`) beside the moving one, so that a tree that comes back is live without a build.
+(`<repository>:rev-<revision>`) so that a tree that comes back is live without a build.
 """
 
 from __future__ import annotations
@@ -85,9 +85,6 @@ class ImageBuilder:
         self._located = Located(recipe, look.snapshot)
         tag = recipe.tag(look.revision)
         if not forced and (found := await self._engine.image(tag)):
-            for name in (recipe.image, *recipe.tags):
-                if name not in found.tags:
-                    await self._engine.tag(found.id, name)
             self.measure(look.revision, found.id)
             return Built(found.id, reused=True)
         if forced:
@@ -118,8 +115,8 @@ class ImageBuilder:
 
     async def _attempts(self, recipe: Recipe, look: Look[Snapshot], text: str, counter: StepCounter) -> str:
         """Build, with less done to the text after each failure that this could be at fault for; an image."""
-        tags = (recipe.image, recipe.tag(look.revision), *recipe.tags)
-        names = tuple(dict.fromkeys(full_reference(tag) for tag in tags))
+        # The compose file's own names follow what is live, not what was built (`deploy/deployer.py`).
+        names = (full_reference(recipe.tag(look.revision)),)
         downloaded = modules(look.snapshot, text)
         way, after = self._experience.first(text, downloaded), None
         pins = True

@@ -52,6 +52,11 @@ class Recipe:
         """The reference of the newest exported builder-stage image."""
         return f"{self.repository}:builder"
 
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """The references by which the compose file calls the image: they name what is live."""
+        return tuple(dict.fromkeys((self.image, *self.tags)))
+
     def builder_name(self, image: str) -> str:
         """The reference that an exported builder-stage image keeps when a newer one takes `builder_tag`."""
         return f"{self.builder_tag}-{short(image)}"

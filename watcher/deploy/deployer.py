@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from watcher import labels
@@ -37,7 +37,8 @@ RESTART_PATIENCE = 5.0  # seconds that a container which was started again may t
 class ContainerDeployer:
     """Deploys one service. `fronts` maps container ports to their fronts; empty means `recreate`.
 
-    `mounted` gives the digest over the sources that are mounted into a container of a revision.
+    `mounted` gives the digest over the sources that are mounted into a container of a revision, `references`
+    the image's names that are to follow what is live.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class ContainerDeployer:
         on_rolled_back: Callable[[DeployFinished], None],
         mounted: Callable[[str], str] = lambda _: "",
         where: Where = nowhere,
+        references: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         """`where` knows the user's files in what a container says."""
         self.recipe, self.policy = recipe, policy
         self._engine, self._fronts, self._observer = engine, fronts, observer
         self._on_lost, self._on_rolled_back, self._where = on_lost, on_rolled_back, where
         self._mounted = mounted
+        self._references = references
         self._own = own = OwnContainers(engine, recipe.project, recipe.service)
         self._background = Background(recipe, own=own, fronts=fronts, policy=policy, observer=observer)
         self._maker = Maker(engine, own, self._background)
@@ -167,6 +170,7 @@ class ContainerDeployer:
         self._unfit.discard(image)
         # It may have ended between its answer and the switch, when nobody listened for its end yet.
         self._background.spawn(self._check_quietly())
+        self._background.spawn(self._name_image())
         return Deployed(live.id, DeployOutcome.LIVE, clock.done)
 
     async def _unchanged(self, revision: str, image: str, mounted: str) -> Deployed | None:
@@ -179,6 +183,7 @@ class ContainerDeployer:
             return None
         self._live = live.as_revision(revision)
         self._point_fronts()
+        self._background.spawn(self._name_image())
         return Deployed(live.id, DeployOutcome.UNCHANGED)
 
     async def _bring_up(self, candidate: str, revision: str, image: str, clock: Phases) -> Live:
@@ -251,6 +256,19 @@ class ContainerDeployer:
 
     def _warn(self, text: str) -> None:
         self._observer.notify(Notice(service=self.recipe.service, level="warning", text=text))
+
+    async def _name_image(self) -> None:
+        """Let the image's moving names follow what is live; what failed or was rolled back has none."""
+        async with self._turn:
+            if (live := self._live) is None:
+                return
+            try:
+                for reference in self._references():
+                    await self._engine.tag(live.image, reference)
+            except EngineError as error:
+                self._warn(f"the live image could not get all of its names: {error}")
+            except EngineUnavailable:
+                return  # named when a container goes live again, or is adopted
 
     # After the switch.
 
@@ -370,6 +388,7 @@ class ContainerDeployer:
         self._tell_rolled_back(live, previous, failure)
         if self._beside or await self._start_again(previous):
             await names.take(self._engine, self._own, self.recipe, previous.id, self._warn)
+            self._background.spawn(self._name_image())
             # What ended the one may have ended the other too.
             self._background.spawn(self._check_quietly())
 
@@ -407,6 +426,7 @@ class ContainerDeployer:
         await self.tidy()
         if self._live:
             self._make_spare(self._live.image)
+            self._background.spawn(self._name_image())
         return self.live
 
     async def tidy(self) -> None:

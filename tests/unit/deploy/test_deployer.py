@@ -59,6 +59,76 @@ async def test_a_newer_save_in_the_soak_time_leaves_one_container(world: World) 
     assert await world.serving() == "r3"
 
 
+# The image's moving names.
+
+
+async def named_by(world: World, reference: str) -> str | None:
+    found = await world.engine.image(reference)
+    return found.id if found else None
+
+
+async def test_the_moving_names_of_the_image_follow_what_is_live(world: World) -> None:
+    world.references = ("box:latest", "other/box:1")
+    await world.begin()
+    good = world.image()
+    await world.good("good", good)
+    await world.settle()
+    assert [await named_by(world, each) for each in world.references] == [good, good]
+    await world.deploy("bad", world.image(exit_code=1))
+    await world.settle()
+    assert [await named_by(world, each) for each in world.references] == [good, good]
+
+
+async def test_a_failed_first_deploy_gives_no_image_a_moving_name(world: World) -> None:
+    world.references = ("box:latest",)
+    await world.begin()
+    await world.deploy("bad", world.image(silent=True))
+    await world.settle()
+    assert await named_by(world, "box:latest") is None
+
+
+async def test_a_roll_back_takes_the_moving_name_back_too(world: World) -> None:
+    world.references = ("box:latest",)
+    await world.begin()
+    good, bad = world.image(), world.image()
+    await world.good("good", good)
+    broken = await world.good("bad", bad)
+    await asyncio.sleep(0.1)
+    assert await named_by(world, "box:latest") == bad, "it is live"
+    world.engine.end(broken, 2)
+    await world.settle()
+    assert await named_by(world, "box:latest") == good
+
+
+async def test_a_name_that_somebody_else_took_comes_back_with_the_next_start_and_save(world: World) -> None:
+    world.references = ("box:latest",)
+    daemon = await world.begin()
+    good, theirs = world.image(), world.image()
+    await world.good("good", good)
+    await world.settle()
+    world.engine.add_tag(theirs, "box:latest")
+    await world.deploy("same image", good)
+    await world.settle()
+    assert await named_by(world, "box:latest") == good
+    world.engine.add_tag(theirs, "box:latest")
+    daemon.kill()
+    await world.begin()
+    await world.settle()
+    assert await named_by(world, "box:latest") == good
+
+
+async def test_a_live_image_that_cannot_be_named_serves_on_and_that_is_said(world: World) -> None:
+    world.references = ("box:latest",)
+    daemon = await world.begin()
+    daemon.engine.rule = lambda _number, name, done: (
+        EngineError("invalid reference format") if name == "tag" and not done else None
+    )
+    await world.good("one")
+    await world.settle()
+    assert await world.serving() == "one"
+    assert outcomes(daemon) == ["the live image could not get all of its names: invalid reference format"]
+
+
 # New containers that fail.
 
 

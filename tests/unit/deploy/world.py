@@ -150,6 +150,7 @@ class Daemon:
             observer=self,
             on_lost=self.told.append,
             on_rolled_back=self.told.append,
+            references=lambda: world.references,
         )
         self.tasks: set[asyncio.Task[Any]] = set()
 
@@ -213,6 +214,7 @@ class World:
         self.engine = FakeEngine(clock=lambda: self.now)
         self.recipe = Recipe()
         self.policy = Policy(startup_timeout=30.0, soak=3.0, drain=10.0)
+        self.references: tuple[str, ...] = ()  # names of the image that follow what is live
         self.silent: set[str] = set()  # images whose programs never answer
         self.strangers: dict[str, Container] = {}
         self.daemon: Daemon | None = None
