@@ -5,7 +5,7 @@ python=$root/.venv/bin/python
 
 find_python() { # prints a Python that is new enough and can make an environment
     for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
-        if has "$candidate" && "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        if has "$candidate" && "$candidate" -I -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             command -v "$candidate"
             return
         fi
@@ -29,7 +29,6 @@ python_ready() {
     say "installing the Python packages of requirements-dev.lock into .venv"
     # settings that would send packages elsewhere or add conditions; certificates, proxies and indexes are left as they are
     unset PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_CONSTRAINT PIP_REQUIREMENT PIP_DRY_RUN PIP_REQUIRE_HASHES
-    unset PYTHONHOME PYTHONPATH
     "$python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$root/requirements-dev.lock" >&2 &&
         "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e "$root" >&2 ||
         fail "the Python packages could not be installed (see above); check the network and start again."

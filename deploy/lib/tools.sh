@@ -19,7 +19,7 @@ browser_ready() {
         apt_install "$why" chromium fonts-dejavu-core
     else # Ubuntu's package of that name only leads to a snap
         say "$why: installing Chromium with playwright"
-        as_root "$python" -m playwright install-deps chromium >&2 && "$python" -m playwright install chromium >&2 ||
+        as_root "$python" -P -m playwright install-deps chromium >&2 && "$python" -m playwright install chromium >&2 ||
             fail "$why: playwright install chromium failed (see above); install chromium by hand."
     fi
 }

@@ -1,8 +1,10 @@
 """What ./dev decides, with stand-ins for the programs it calls; and the example project it starts from."""
 
+import json
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,7 +51,7 @@ TOOLS = [
 # Makes an environment whose python writes down how it is called.
 PYTHON = """#!/bin/sh
 case "$*" in
-    -c*) exit ${PYTHON_TOO_OLD:-0} ;;
+    "-I -c"*) exit ${PYTHON_TOO_OLD:-0} ;;
     "-m venv --clear "*) echo "venv" >>"$CALLS"; mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
     "-m pip "*)
         echo "pip user=${PIP_USER-unset} cert=${PIP_CERT-unset}: $*" >>"$CALLS"
@@ -106,7 +108,7 @@ class Sandbox:
     def add(self, name: str, text: str) -> None:
         self.script(self.bin / name, text)
 
-    def start(self, *args: str, **env: str) -> subprocess.Popen[str]:
+    def start(self, *args: str, cwd: str | Path = "/", **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [str(self.root / "dev"), *args],
             env={"PATH": str(self.bin), "CALLS": str(self.calls_file), "HOME": str(self.root), **env},
@@ -114,12 +116,12 @@ class Sandbox:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd="/",
+            cwd=cwd,
         )
 
-    def run(self, *args: str, **env: str) -> tuple[int, str]:
+    def run(self, *args: str, cwd: str | Path = "/", **env: str) -> tuple[int, str]:
         """Exit code, and everything that was written."""
-        process = self.start(*args, **env)
+        process = self.start(*args, cwd=cwd, **env)
         out, err = process.communicate()
         return process.returncode, out + err
 
@@ -370,3 +372,39 @@ def test_both_compose_files_say_what_the_article_says(
         },
     }
     assert yaml.safe_load((example / f"_envs/env_{env}.yaml").read_text())["environment"] == env
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A repository with Python files named like modules that the program, or what starts it, imports."""
+    folder = tmp_path / "hostile"
+    for name in (
+        *("config", "watcher", "queue", "json", "re2", "rich", "docker", "venv", "ensurepip", "pip"),
+        *("sitecustomize", "usercustomize", "typing", "encodings", "uvloop", "yaml"),
+    ):
+        path = folder / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"import os; os.write(2, b'{name} of the repository ran'); os._exit(9)")
+    return folder
+
+
+def test_no_module_of_the_folder_one_stands_in_runs(sandbox: Sandbox, hostile: Path) -> None:
+    real = PYTHON.replace('*) echo "python pid=$$ $*" >>"$CALLS"', f'*) exec {sys.executable} "$@"')
+    sandbox.add("python3", real.replace("exit ${PYTHON_TOO_OLD:-0}", f'exec {sys.executable} "$@"'))
+    bare = [sys.executable, "-m", "watcher"]
+    assert b" ran" in subprocess.run(bare, cwd=hostile, capture_output=True, check=False).stderr
+    for path in ("", ":", "."):
+        code, text = sandbox.run("watcher", "--version", cwd=hostile, PYTHONPATH=path)
+        assert "of the repository ran" not in text
+        assert code == 0
+
+
+def test_no_module_of_the_project_runs_in_the_container(hostile: Path) -> None:
+    lines = (ROOT / "deploy/Dockerfile").read_text().splitlines()
+    (entry,) = [line for line in lines if line.startswith("ENTRYPOINT ")]
+    command = json.loads(entry.removeprefix("ENTRYPOINT "))
+    assert command[0].endswith("/python")
+    there = [sys.executable, *command[1:], "--version"]
+    done = subprocess.run(there, cwd=hostile, capture_output=True, text=True, check=False)
+    assert "of the repository ran" not in done.stderr
+    assert done.returncode == 0
