@@ -7,7 +7,6 @@ import sys
 import time
 
 import httpx
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from watcher.errors import EXIT_FAILED, EXIT_PAUSED, EXIT_TIMEOUT, EXIT_UNKNOWN,
 from watcher.observe import short
 from watcher.settings import Settings
 from watcher.status import Accepted, LogLine, LogList, Settled, Status
+from watcher.terminal import Terminal
 
 LONGEST_WAIT = 3600.0  # seconds of one request; a longer wait is several
 
@@ -51,7 +51,7 @@ def status(settings: Settings, *, watch: bool, as_json: bool) -> int:
 
 def _watch(api: httpx.Client, service: str | None, *, as_json: bool) -> None:
     """Show the status anew whenever it changes: in place on a terminal, elsewhere as more lines."""
-    out = Console(highlight=False, markup=False)
+    out = Terminal()
     if as_json:
         for text in messages(api, "status"):
             print(text, flush=True)

@@ -22,6 +22,7 @@ from pydantic_settings import (
 from watcher import __version__, ask, client, commands
 from watcher.cli_help import Help, arrange
 from watcher.errors import EXIT_FAILED, UsageError, WatcherError
+from watcher.printable import PrintableStream, printable
 from watcher.settings import Seconds, Settings, check_environment, config_error
 
 
@@ -288,6 +289,8 @@ def _usage_error(error: ValidationError | SettingsError, arguments: list[str]) -
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The command line's entry point; ends the process. Every expected failure is one line on stderr."""
+    for name in ("stdout", "stderr"):
+        setattr(sys, name, PrintableStream(getattr(sys, name)))
     arguments = _spelled(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in arguments
     try:
@@ -312,5 +315,5 @@ def _fail(error: WatcherError, *, as_json: bool) -> NoReturn:
     if as_json:
         document = {"outcome": error.outcome, "exit_status": error.exit_status, "error": str(error)}
         print(json.dumps({"schema_version": 1, **document}, indent=2))
-    print(f"watcher: {error}", file=sys.stderr)
+    print(f"watcher: {printable(str(error))}", file=sys.stderr)
     sys.exit(error.exit_status)

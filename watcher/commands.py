@@ -11,7 +11,6 @@ from dataclasses import asdict
 from importlib.resources import files
 from typing import Any, TextIO, cast
 
-import rich.console
 import rich.table
 
 from watcher import log, words
@@ -27,8 +26,10 @@ from watcher.memory import give_back_early
 from watcher.observe import Observer
 from watcher.once import deploy_once
 from watcher.output import Output, lost
+from watcher.printable import PrintableStream
 from watcher.settings import TOML_NAME, Settings
 from watcher.signals import dump_on_quit
+from watcher.terminal import Terminal
 
 WIDE = 240
 
@@ -39,7 +40,7 @@ def _observer(settings: Settings) -> Iterator[Observer]:
     as_json = settings.log_format == "json"
     outputs = [Output(file, log.lost if as_json else lost) for file in (sys.stdout, sys.stderr)]
     out, err = (cast(TextIO, output) for output in outputs)
-    log.configure(as_json=as_json, file=err)
+    log.configure(as_json=as_json, file=cast(TextIO, PrintableStream(err)))
     dump_on_quit()
     console = None if as_json else Console(out, plain=settings.plain, bell=settings.bell)
     try:
@@ -116,7 +117,7 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
 
 
 def _print_table(heads: Iterable[str], lines: Iterable[Iterable[str]]) -> None:
-    out = rich.console.Console(highlight=False, markup=False)
+    out = Terminal()
     if not out.is_terminal:
         out.width = WIDE  # whoever reads a file can scroll; folded names help nobody
     table = rich.table.Table(*(head.replace("_", " ") for head in heads), box=None, pad_edge=False)
@@ -149,7 +150,7 @@ def dockerfile(settings: Settings, *, as_json: bool) -> int:
         if as_json:
             print(json.dumps({"services": [one.as_json() for one in found]}, indent=2))
             return 0
-        out = rich.console.Console(highlight=False, markup=False, emoji=False)
+        out = Terminal()
         styles = {"+": "green", "-": "red", "@": "cyan", "#": "yellow"}
         for one in found:
             for line in one.lines():

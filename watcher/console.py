@@ -13,12 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
-import rich.console
 from rich.table import Table
 from rich.text import Text
 
 from watcher import words
-from watcher.lines import plain as without_escapes
 from watcher.liveview import ENGINE_STAGES, LiveView, step_words
 from watcher.observe import (
     BuildCachePruned,
@@ -53,6 +51,7 @@ from watcher.observe import (
 from watcher.standing import GOOD_DEPLOYS
 from watcher.state import StatusBoard
 from watcher.status import BuildInfo
+from watcher.terminal import Terminal
 
 BUILDER_CHANGE = 1_000_000  # bytes by which a builder image must change to be worth a line
 REFUSALS_EVERY = 5.0  # seconds between two lines about refused requests
@@ -76,14 +75,12 @@ class Console:
     ) -> None:
         """`plain`: lines only, no colour; `bell`: ring when the build breaks and when it is mended."""
         file = file or sys.stdout
+        file = getattr(file, "unescaped", file)
         if isinstance(file, io.TextIOWrapper):
             file.reconfigure(errors="replace")  # a terminal without UTF-8 shows question marks
         self.live = file.isatty() and not plain and "CI" not in environ and environ.get("TERM") != "dumb"
-        self._out = rich.console.Console(
-            file=file,
-            highlight=False,
-            markup=False,
-            emoji=False,
+        self._out = Terminal(
+            file,
             no_color=True if plain or environ.get("NO_COLOR") else None,
             force_terminal=None if self.live else False,
         )
@@ -189,7 +186,7 @@ class Console:
     # From a save to the new version.
 
     def _wanted(self, event: Wanted) -> None:
-        line = Text.assemble(without_escapes(event.summary), ("  → ", "dim"), (short(event.revision), "cyan"))
+        line = Text.assemble(event.summary, ("  → ", "dim"), (short(event.revision), "cyan"))
         self._say(event, "→", line)
         service = self._board.service(event.service)
         if service and service.stale is False:
@@ -317,9 +314,7 @@ class Console:
     # How it is put.
 
     def _failed(self, event: Event, what: str, failure: Failure) -> None:
-        self._say(
-            event, "✗", Text.assemble((what, "bold red"), f": {without_escapes(failure.summary)}"), "red"
-        )
+        self._say(event, "✗", Text.assemble((what, "bold red"), f": {failure.summary}"), "red")
         places = [f"{d.file}:{d.line}:{d.column}: {d.message}" for d in failure.diagnostics]
         self._block(failure.lines or places)
         if failure.hint:
@@ -349,16 +344,16 @@ class Console:
         several = len(self._board.status.services) > 1 and event.service
         head = Text.assemble((words.clock(event.at), "dim"), "  ", (mark, style or "dim"), " ")
         text = Text.assemble((f"{event.service}  ", "magenta")) if several else Text()
-        text.append_text(line) if isinstance(line, Text) else text.append(without_escapes(line), style)
+        text.append_text(line) if isinstance(line, Text) else text.append(line, style)
         self._print(head, text)
 
     def _more(self, line: str, style: str) -> None:
-        self._print(Text(" " * INDENT), Text(without_escapes(line), style))
+        self._print(Text(" " * INDENT), Text(line, style))
 
     def _block(self, lines: Sequence[str]) -> None:
         """A tool's own lines stay whole, so that they can be copied and clicked on."""
         for line in lines:
-            self._out.print(Text(" " * INDENT + without_escapes(line)), soft_wrap=True)
+            self._out.print(Text(" " * INDENT + line), soft_wrap=True)
 
     def _print(self, head: Text, text: Text) -> None:
         """On a terminal a long sentence goes on beneath its beginning."""

