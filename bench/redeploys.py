@@ -224,6 +224,7 @@ class Watcher(Stack):
     """Kept up by the real daemon, in a process of its own."""
 
     api: httpx.AsyncClient
+    pid: int
 
     @contextlib.asynccontextmanager
     async def up(self) -> AsyncIterator[None]:
@@ -233,6 +234,7 @@ class Watcher(Stack):
         command += ["--log-format", "json", "--deploy.startup-timeout", str(STARTUP)]
         with log.open("w") as output:
             process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=output, stderr=output)
+        self.pid = process.pid
         try:
             assert await until(lambda: self._reached(log), 60), log.read_text()
             async with self.api:

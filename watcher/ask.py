@@ -10,7 +10,7 @@ import httpx
 from rich.live import Live
 from rich.text import Text
 
-from watcher import report
+from watcher import report, words
 from watcher.client import STOPPED, connect, messages, read
 from watcher.errors import EXIT_FAILED, EXIT_PAUSED, EXIT_TIMEOUT, EXIT_UNKNOWN, ConfigError, NotRunning
 from watcher.observe import short
@@ -140,7 +140,7 @@ def _shown(settled: Settled, *, as_json: bool) -> int:
     if as_json:
         print(settled.model_dump_json(indent=2))
     elif settled.outcome == "live":
-        print(f"live {short(settled.revision)}")
+        print(f"live {short(settled.revision)}{words.old_connections(settled.old_connections)}")
     else:
         revision = f" {short(settled.revision)}" if settled.revision else ""
         why = settled.failure.summary if settled.failure else _WORDS.get(settled.outcome, settled.outcome)

@@ -40,6 +40,7 @@ _TYPES = {
     "ByteSize": "SIZE",
     "tuple[str,...]": "TEXT,…",
     "dict[str,str]": "NAME=VALUE",
+    "dict[int,{auto,http,tcp}]": "PORT=PROTOCOL",
 }
 _EMPTY = regex.compile(r" \(default: (?:None|\(\)|\{\}|False)\)$")
 _DEFAULT = regex.compile(r" \(default: ([^()]+|\('[^()']*',\))\)$")

@@ -19,8 +19,9 @@ from watcher.errors import ConfigError
 from watcher.front import Additions, Front, Limits, Listen, Unavailable, room_for
 from watcher.inside import OwnContainer
 from watcher.observe import Observer
+from watcher.protocols import check_protocols, protocol_of
 from watcher.reloader import PATIENCE, StartCommand, outputs, start_command
-from watcher.settings import Settings
+from watcher.settings import PortProtocol, Settings
 from watcher.tree import Tree
 
 
@@ -64,7 +65,12 @@ class Fit:
         patience = deploy.startup_timeout
         if self.command.compiles and "startup_timeout" not in deploy.model_fields_set:
             patience = max(patience, PATIENCE)
-        return Policy(deploy.ready_path, deploy.protocol, patience, deploy.soak, deploy.drain)
+        first = next(iter(self.container.ports), 0)  # the one that is asked for readiness
+        return Policy(deploy.ready_path, self.protocol(first), patience, deploy.soak, deploy.drain)
+
+    def protocol(self, port: int) -> PortProtocol:
+        """What the front takes this port of the container for."""
+        return protocol_of(self.spec, port, self.settings.deploy)
 
     def notices(self) -> Iterator[str]:
         """What a person should know of sources that the container reads itself."""
@@ -88,6 +94,7 @@ def fit(
     `fronts` are those that there are already: the ones whose addresses stay are used again.
     """
     compose.check_api(compose_project, site.info.api)
+    check_protocols(spec, settings.deploy)
     recipe = replace(recipe_of(spec, settings, site.project, site.info.platform), ssh=agents_of(spec))
     container = ComposeContainer(
         compose_project, spec, site.project, site.engine, site.observer, settings.deploy.sandbox, site.own
@@ -100,7 +107,7 @@ def fit(
         compose_file=compose_project.file.name,
         recipe=recipe,
         container=container,
-        fronts=_fronts(site, container, settings, fronts or {}) if front else {},
+        fronts=_fronts(site, spec, container, settings, fronts or {}) if front else {},
         tree=tree,
         source_mounts=source_mounts(spec, tree.root),
         command=start_command(spec, tree.root, recipe.dockerfile),
@@ -141,20 +148,27 @@ def notices_of(command: StartCommand, mounts: Sequence[SourceMount]) -> Iterator
         )
 
 
-def front_options(settings: Settings) -> tuple[Limits, Additions]:
-    """How much a front holds, and what it adds."""
+def front_options(settings: Settings, fronts: int) -> tuple[Limits, Additions]:
+    """How much each of so many fronts takes on, and what it adds."""
+    front = settings.front
     limits = Limits(
-        connections=room_for(Limits().connections),
-        held=settings.front.hold_requests,
-        hold_seconds=settings.front.hold_timeout,
+        connections=min(front.connections, max(room_for(front.connections * fronts) // max(fronts, 1), 1)),
+        held=front.hold_requests,
+        hold_seconds=front.hold_timeout,
+        head_bytes=front.head_size,
+        answer_head_bytes=front.answer_head_size,
     )
-    return limits, Additions(settings.front.forwarded, settings.front.revision_header)
+    return limits, Additions(front.forwarded, front.revision_header)
 
 
 def _fronts(
-    site: Site, container: ComposeContainer, settings: Settings, there: Mapping[int, Front]
+    site: Site,
+    spec: ServiceSpec,
+    container: ComposeContainer,
+    settings: Settings,
+    there: Mapping[int, Front],
 ) -> dict[int, Front]:
-    limits, additions = front_options(settings)
+    limits, additions = front_options(settings, len(container.listening))
     wanted = {
         port: tuple(Listen(host, number) for host, number in bound)
         for port, bound in container.listening.items()
@@ -173,7 +187,7 @@ def _fronts(
             listen,
             observer=site.observer,
             service=container.service,
-            protocol=settings.deploy.protocol,
+            protocol=protocol_of(spec, port, settings.deploy),
             limits=limits,
             additions=additions,
             explain=lambda: site.explain(container.service),

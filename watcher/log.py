@@ -16,6 +16,7 @@ from watcher.observe import (
     Event,
     FrontExchange,
     FrontHeld,
+    FrontOld,
     LoopLag,
     SourceEvents,
     StepOutput,
@@ -27,6 +28,7 @@ from watcher.observe import (
 _NOT_LOGGED = (
     FrontExchange,
     FrontHeld,
+    FrontOld,
     LoopLag,
     SourceEvents,
     StepStarted,

@@ -41,6 +41,7 @@ from watcher.observe import (
     Event,
     FrontExchange,
     FrontHeld,
+    FrontOld,
     FrontRefused,
     ImageSized,
     InternalError,
@@ -147,6 +148,11 @@ POLLING = _gauge("watcher_source_polling", "Whether changes are found by polling
 REQUESTS = _counter("watcher_front_requests_total", "Requests answered by the container.", "code_class")
 REFUSED = _counter("watcher_front_refused_total", "Requests that the front answered itself.", "reason")
 HELD = _gauge("watcher_front_held_requests", "Requests that wait for a container now.")
+OLD = _gauge(
+    "watcher_front_old_connections",
+    "Requests and connections that versions before the live one still have.",
+    "port",
+)
 REQUEST_TIME = _histogram(
     "watcher_front_request_duration_seconds",
     "Time of a request in the front, waiting included; tunnels are left out.",
@@ -161,7 +167,7 @@ SPECS: tuple[Spec, ...] = tuple(value for value in list(globals().values()) if i
 _IMAGE_KINDS = ("final", "builder")
 _PRUNED_FOR = (("final", "superseded"), ("builder", "untagged"))
 _CODE_CLASSES = ("2xx", "3xx", "4xx", "5xx")
-_REFUSALS = ("timeout", "limit", "malformed", "backend")
+_REFUSALS = ("timeout", "limit", "malformed", "backend", "drain", "gone")
 PLACES = ("build", "deploy", "chores", "loop", "logs")  # where an error of the watcher itself is caught
 
 
@@ -182,7 +188,7 @@ class Metrics:
         self._seen: defaultdict[str, set[str]] = defaultdict(set)
         self._kept: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
-            **dict.fromkeys((FrontExchange, FrontHeld, FrontRefused), self._front),
+            **dict.fromkeys((FrontExchange, FrontHeld, FrontOld, FrontRefused), self._front),
             **dict.fromkeys((SourceEvents, SourceScanned, SourceMode), self._source),
             **dict.fromkeys((BuildStarted, StepFinished, BuildFinished), self._build),
             **dict.fromkeys((DaemonStarted, EngineUp, EngineDown, InternalError, LoopLag), self._daemon),
@@ -346,7 +352,7 @@ class Metrics:
                 self._observe(SCAN_TIME, event.seconds, name)
                 self._set(CONTEXT, event.context_bytes, name)
 
-    def _front(self, event: FrontExchange | FrontHeld | FrontRefused) -> None:
+    def _front(self, event: FrontExchange | FrontHeld | FrontOld | FrontRefused) -> None:
         name = event.service
         match event:
             case FrontExchange():
@@ -357,6 +363,8 @@ class Metrics:
                     self._observe(HOLD_TIME, event.held, name)
             case FrontHeld():
                 self._set(HELD, event.held, name)
+            case FrontOld():
+                self._set(OLD, event.connections, name, str(event.port))
             case FrontRefused():
                 self._count(REFUSED, name, self._bounded("refused", event.reason))
 

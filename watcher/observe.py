@@ -358,8 +358,16 @@ class FrontHeld(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrontOld(Event):
+    """How many requests and connections of one listening port older versions still have after a switch."""
+
+    port: int
+    connections: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrontRefused(Event):
-    """The front answered by itself: `reason` is timeout | limit | malformed | backend."""
+    """The front answered by itself: `reason` is timeout | limit | malformed | backend | drain | gone."""
 
     reason: str
     code: int

@@ -29,7 +29,8 @@ def _lines(status: Status, now: float, service: str | None) -> Iterator[str]:
 
 
 def _facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
-    yield "live", f"{short(found.live.revision if found.live else None)}  {_standing(found, now)}"
+    old = words.old_connections(found.front.old_connections)
+    yield "live", f"{short(found.live.revision if found.live else None)}  {_standing(found, now)}{old}"
     if found.source.scanning is not None:
         yield "reading", f"a large change: {found.source.scanning} files so far"
     if found.wanted:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 import traceback
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -246,15 +246,17 @@ class Service:
     @property
     def urls(self) -> tuple[str, ...]:
         """Where the service answers."""
-        scheme = "http" if self._fit.settings.deploy.protocol == "http" else "tcp"
-        published = self._fit.container.published
-        addresses = [address for bound in published.values() for address in bound]
+        reached: Mapping[int, Iterable[tuple[str, int]]] = self._fit.container.published
         if self._fit.fronts:
-            addresses = [
-                (item.host, item.port) for front in self._fit.fronts.values() for item in front.addresses
-            ]
+            reached = {
+                port: [(item.host, item.port) for item in front.addresses]
+                for port, front in self._fit.fronts.items()
+            }
+        schemes = {port: "tcp" if self._fit.protocol(port) == "tcp" else "http" for port in reached}
+        addresses = [(schemes[port], *address) for port, bound in reached.items() for address in bound]
         names = {"": "localhost", "0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}
-        return tuple(dict.fromkeys(f"{scheme}://{names.get(host, host)}:{port}" for host, port in addresses))
+        urls = (f"{scheme}://{names.get(host, host)}:{number}" for scheme, host, number in addresses)
+        return tuple(dict.fromkeys(urls))
 
     async def run(self) -> None:
         """Keep the container equal to the tree until cancelled."""
@@ -299,9 +301,9 @@ class Service:
         await done
 
     async def _go_on_with(self, fitted: Fit) -> None:
-        limits, additions = front_options(fitted.settings)
-        for front in fitted.fronts.values():
-            front.configure(protocol=fitted.settings.deploy.protocol, limits=limits, additions=additions)
+        limits, additions = front_options(fitted.settings, len(fitted.fronts))
+        for port, front in fitted.fronts.items():
+            front.configure(protocol=fitted.protocol(port), limits=limits, additions=additions)
         before, self._fit = self._fit, fitted
         self.builder.recipe = fitted.recipe
         await self.deployer.refit(fitted.container, fronts=fitted.fronts, policy=fitted.policy)

@@ -15,6 +15,7 @@ from watcher.observe import (
     Failure,
     FrontExchange,
     FrontHeld,
+    FrontOld,
     FrontRefused,
     Held,
     ImageSized,
@@ -65,6 +66,7 @@ class Keeping:
         self.standing = Standing()
         self.builds: deque[BuildInfo] = deque(maxlen=BUILDS_KEPT)
         self._count = 0
+        self._old: dict[int, int] = {}  # connections with versions before the live one, by listening port
 
     def fold(self, event: Event, engine_up: bool | None) -> None:
         """Take `event` into account."""
@@ -139,6 +141,9 @@ class Keeping:
                     front.longest_hold = max(front.longest_hold, event.held)
             case FrontHeld():
                 status.front.held = event.held
+            case FrontOld():
+                self._old[event.port] = event.connections
+                status.front.old_connections = sum(self._old.values())
             case FrontRefused():
                 refused = status.front.refused
                 refused[event.reason] = refused.get(event.reason, 0) + 1

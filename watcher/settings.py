@@ -31,6 +31,7 @@ ENV_PREFIX = "WATCHER_"
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=0)]
+PortProtocol = Literal["auto", "http", "tcp"]
 
 
 _PATH = regex.compile(r"/[\x21-\x7e]*")
@@ -85,8 +86,10 @@ class DeploySettings(_Section):
 
     strategy: Literal["front", "recreate"] = "front"
     """front: new beside old, then switch; recreate: the container publishes the port itself."""
-    protocol: Literal["http", "tcp"] = "http"
-    """What the front forwards; tcp splices bytes and looks at nothing."""
+    protocol: PortProtocol = "auto"
+    """What the ports speak: http, tcp (bytes that nobody looks at), or auto (found out per connection)."""
+    protocols: dict[Annotated[int, Field(ge=1, le=65535)], PortProtocol] = {}
+    """The same for single ports of the container, like 2525 = "tcp"; before protocol and app_protocol."""
     ready_path: Annotated[str | None, AfterValidator(_http_path)] = None
     """Path whose answer (below 400) says that it is ready; default: the HEALTHCHECK's, else any answer."""
     startup_timeout: Annotated[float, Field(gt=0)] = 30.0
@@ -107,7 +110,13 @@ class FrontSettings(_Section):
     hold_timeout: Seconds = 60.0
     """Seconds a request is held before it is answered 503."""
     hold_requests: Count = 1000
-    """Requests held at once; one more is answered 503."""
+    """Requests held at once while nothing can answer; one more is answered 503."""
+    connections: Annotated[int, Field(ge=1)] = 10_000
+    """Client connections of one port; above that, or 3/4 of it for one address, idle ones are closed."""
+    head_size: Annotated[ByteSize, Field(ge=1024)] = ByteSize(64 * 1024)
+    """Largest head (line and fields) of a request; a larger one is answered 431."""
+    answer_head_size: Annotated[ByteSize, Field(ge=1024)] = ByteSize(1024 * 1024)
+    """Largest head of an app's answer; a larger one is answered 502."""
     forwarded: bool = False
     """Add X-Forwarded-For, -Proto and -Port to requests."""
     revision_header: bool = False

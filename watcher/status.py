@@ -226,6 +226,8 @@ class FrontInfo(_Model):
     held_total: int = 0
     """Requests that have waited and were then answered."""
     longest_hold: float = 0.0
+    old_connections: int = 0
+    """Requests and connections that the versions before the live one still have."""
 
 
 class ServiceStatus(_Model):
@@ -350,6 +352,8 @@ class Settled(_Model):
     revision: str
     """The tree's revision; empty when it is not known yet."""
     failure: FailureInfo | None = None
+    old_connections: int = 0
+    """Requests and connections that the versions before the live one still have: those get its answers."""
 
 
 class Accepted(_Model):

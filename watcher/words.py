@@ -66,3 +66,8 @@ def clock(at: float) -> str:
 def count(number: int, noun: str) -> str:
     """`1 image`, `3 images`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def old_connections(number: int) -> str:
+    """What is added to `live` while the version before has requests or connections still; empty at 0."""
+    return f"  ({count(number, 'connection')} still with the version before)" if number else ""

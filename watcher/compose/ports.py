@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 
 from watcher import regex
 from watcher.compose.field import Field, Section
@@ -67,9 +68,11 @@ def _long(item: Field) -> list[PortSpec]:
     address = section.read("host_ip", lambda given: _address(given, given.text()), "")
     protocol = section.read("protocol", lambda given: _protocol(given, given.text()), _PROTOCOLS["tcp"])
     section.read("mode", lambda given: given.choice("ingress", "host"), "")
-    section.ignore(("name", "app_protocol"))  # for people
+    spoken = section.read("app_protocol", Field.text, "")
+    section.ignore(("name",))  # for people
     section.end("a port")
-    return _paired(item, hosts, containers, address, protocol)
+    ports = _paired(item, hosts, containers, address, protocol)
+    return [replace(port, app_protocol=spoken) for port in ports]
 
 
 def _published(field: Field) -> list[int]:

@@ -22,12 +22,14 @@ class PortSpec:
     """One port of the container, and where it is published. A range is as many of these.
 
     `host_ip` is empty for every address of the host; `host_port` is None for one that the engine picks.
+    `app_protocol` is what the file says that is spoken there, in words of its own.
     """
 
     container_port: int
     protocol: Protocol = "tcp"
     host_ip: str = ""
     host_port: int | None = None
+    app_protocol: str = ""
 
     def __str__(self) -> str:
         """The short syntax."""

@@ -12,8 +12,8 @@ from watcher.deploy.model import ContainerRecipe, Live, Policy
 from watcher.deploy.owned import OwnContainers
 from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable
-from watcher.front import Front
-from watcher.observe import InternalError, Observer
+from watcher.front import Backend, Front
+from watcher.observe import InternalError, Notice, Observer, short
 
 MOVING = 600.0  # seconds that an up- or download may go on in a container that has been replaced
 
@@ -65,23 +65,47 @@ class Background:
     async def drain(self, old: Live, moving: float = MOVING) -> None:
         """Let what a container has begun come to its end, for as long as it may; no front sends it more.
 
-        What still moves when `deploy.drain` is over gets up to `moving` seconds more.
+        What still moves when `deploy.drain` is over gets up to `moving` seconds more. TLS, HTTP/2 and other
+        connections that only the app can end well stay open: `stop` ends them.
         """
-        await asyncio.gather(
-            *(
-                front.drain(backend, self._policy.drain, moving)
-                for front in self._fronts.values()
-                for backend in old.backends.values()
-                if backend != front.backend
-            )
+        reports = await asyncio.gather(
+            *(front.drain(backend, self._policy.drain, moving) for front, backend in self._served_by(old))
         )
+        if left := sum(report.left for report in reports):
+            open_ = (
+                f"{left} TLS, HTTP/2 or raw TCP connections are still open at revision {short(old.revision)}"
+            )
+            stop = f"has {self._recipe.stop_timeout:g} s to end them"
+            self._say("info", f"{open_}: its program is told to stop (SIGTERM) and {stop}")
+
+    async def stop(self, old: Live) -> None:
+        """Stop a container that was drained, and end what its program has left open."""
+        try:
+            await self._recipe.stopping(old.id)
+            await self._own.stop(old.id, self._recipe.stop_timeout)
+        finally:
+            ended = await asyncio.gather(*(front.cut(backend) for front, backend in self._served_by(old)))
+            if cut := sum(ended):
+                text = f"{cut} TLS, HTTP/2 or raw TCP connections to revision {short(old.revision)} were cut"
+                self._say("warning", f"{text}: its program stopped without ending them")
+
+    def _say(self, level: str, text: str) -> None:
+        self._observer.notify(Notice(service=self._recipe.service, level=level, text=text))
+
+    def _served_by(self, old: Live) -> list[tuple[Front, Backend]]:
+        """The backends of a container, each with a front that may have connections to it."""
+        return [
+            (front, backend)
+            for front in self._fronts.values()
+            for backend in old.backends.values()
+            if front.started and backend != front.backend
+        ]
 
     async def _drain_and_remove(self, old: Live) -> None:
         try:
             await self.drain(old)
             with contextlib.suppress(EngineError, EngineUnavailable):
-                await self._recipe.stopping(old.id)
-                await self._own.stop(old.id, self._recipe.stop_timeout)
+                await self.stop(old)
                 await self._own.remove(old.id)
         finally:
             self._retiring.discard(old.id)

@@ -212,10 +212,10 @@ class ContainerDeployer:
         try:
             if old:
                 await self._background.drain(old, moving=0.0)
-            for stopped in (old, self._lost):
-                if stopped:
-                    await self.recipe.stopping(stopped.id)
-                    await self._own.stop(stopped.id, self.recipe.stop_timeout)
+                await self._background.stop(old)
+            if self._lost:
+                await self.recipe.stopping(self._lost.id)
+                await self._own.stop(self._lost.id, self.recipe.stop_timeout)
             clock.mark("stop")
             return await self._bring_up(candidate, revision, image, clock)
         except BaseException:

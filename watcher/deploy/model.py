@@ -103,7 +103,7 @@ class Policy:
     """How patient a deploy is; seconds."""
 
     ready_path: str | None = None
-    protocol: str = "http"
+    protocol: str = "auto"  # of the port that is asked; tcp: a connection that stays open is an answer
     startup_timeout: float = 30.0
     soak: float = 3.0
     drain: float = 10.0

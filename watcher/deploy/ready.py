@@ -26,7 +26,7 @@ async def answer(recipe: ContainerRecipe, policy: Policy, found: Container) -> p
     backend = backends(recipe, found, "").get(port)
     if backend is None:
         return probe.Answer(ready=False, text=f"port {port} is not published yet")
-    if policy.protocol != "http":
+    if policy.protocol == "tcp":
         return await probe.tcp(backend.host, backend.port)
     path = policy.ready_path or probe.health_path(found.healthcheck, port)
     return await probe.http(backend.host, backend.port, path)

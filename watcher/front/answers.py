@@ -1,4 +1,4 @@
-"""The few answers that the front gives by itself (400, 408, 431, 502, 503), in the form the client asks for.
+"""The few answers that the front gives by itself (400, 408, 502, 503 …), in the form the client asks for.
 
 A browser gets a small page that needs nothing else and tries again by itself, a program gets JSON or
 text, judged by `Accept` (RFC 9110, section 12.5.1).
@@ -18,6 +18,7 @@ _REASONS = {
     431: "Request Header Fields Too Large",
     502: "Bad Gateway",
     503: "Service Unavailable",
+    505: "HTTP Version Not Supported",
 }
 _KINDS = ("text/plain", "text/html", "application/json")  # the first is for those who have no preference
 

@@ -19,6 +19,7 @@ class ClientEnd(asyncio.Protocol):
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self.address = ""  # the client's IP address
         self._link: Link | None = None
         self._client_ended = False  # it has sent its end of file
         self._client_slow = False  # it takes less than it is sent
@@ -28,10 +29,15 @@ class ClientEnd(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop for a connection that was accepted."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._context.joined(self)
-        if len(self._context.clients) > self._context.limits.connections:
+        self._join(cast(asyncio.Transport, transport))
+        if not self._context.admits(self):
             self.refused("limit")
+
+    def _join(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        name = transport.get_extra_info("peername")
+        self.address = name[0] if name else ""  # none when the client has gone already
+        self._context.joined(self)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Called by the loop."""
@@ -54,6 +60,22 @@ class ClientEnd(asyncio.Protocol):
         """See `User`."""
         self._backend_slow = slow
         self._update_reading()
+
+    @property
+    def has_end(self) -> bool:
+        """See `User`."""
+        return False
+
+    @property
+    def opaque(self) -> bool:
+        """See `User`."""
+        return False
+
+    def farewell(self) -> None:
+        """See `User`: what has an end of its own needs none."""
+
+    def leave(self) -> None:
+        """See `User`: it comes to its own end, or is cut."""
 
     @abstractmethod
     def refused(self, reason: str) -> None:

@@ -8,14 +8,23 @@ from collections.abc import Callable
 from typing import Protocol
 
 from watcher.front.additions import Additions
+from watcher.front.farewell import Farewell
 from watcher.front.gate import Gate
 from watcher.front.links import Links
 from watcher.front.model import Backend, Limits, Unavailable
-from watcher.observe import FrontExchange, FrontRefused, Observer
+from watcher.front.room import SHARE, Room
+from watcher.observe import FrontExchange, FrontRefused, Notice, Observer
+
+TELL_EVERY = 60.0  # seconds between two notices that there is no room
 
 
 class Client(Protocol):
     """One client connection, as the front sees it."""
+
+    @property
+    def address(self) -> str:
+        """The client's IP address."""
+        ...
 
     def shut(self) -> None:
         """Close when nothing is in progress, or as soon as that is so."""
@@ -45,12 +54,16 @@ class Context:
         self.links = Links()
         self.gate = Gate(limits, self.links, explain, observer, service)
         self.clients: set[Client] = set()
+        self.room = Room()
         self.closing = False
         self.exchanges = 0
+        self.app_speaks_first = False  # it did so on a connection whose client was silent
+        self.farewell = Farewell(self.links, self.gate, observer, service)
         self.retried = 0
         self.refusals = 0
         self._observer = observer
         self._service = service
+        self._told_full = -TELL_EVERY
         self._empty: asyncio.Event = asyncio.Event()
         self._empty.set()
 
@@ -62,12 +75,33 @@ class Context:
     def joined(self, client: Client) -> None:
         """A client has connected."""
         self.clients.add(client)
+        self.room.joined(client.address)
         self._empty.clear()
         if self.closing:  # accepted just before the sockets were closed
             self.loop.call_soon(client.shut)
 
+    def admits(self, client: Client) -> bool:
+        """Whether a client that has joined may stay; an idle connection may be closed to make room for it."""
+        closed = self.room.closed_idle
+        admitted = self.room.admits(client.address, self.limits.connections)
+        if not admitted or self.room.closed_idle > closed:
+            self._tell_full()
+        return admitted
+
+    def _tell_full(self) -> None:
+        if (now := time.monotonic()) - self._told_full < TELL_EVERY:
+            return
+        self._told_full = now
+        text = (
+            f"the front has {len(self.clients)} connections open, of which one client may have "
+            f"{SHARE:.0%} of {self.limits.connections} (front.connections): idle ones are closed for new ones"
+        )
+        self._observer.notify(Notice(service=self._service, level="warning", text=text))
+
     def left(self, client: Client) -> None:
         """A client has gone."""
+        if client in self.clients:
+            self.room.left(client.address)
         self.clients.discard(client)
         if not self.clients:
             self._empty.set()

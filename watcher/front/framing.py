@@ -19,18 +19,27 @@ from watcher import regex
 HEAD_END = b"\r\n\r\n"
 H2_PREFACE_HEAD = b"PRI * HTTP/2.0\r\n\r\n"  # RFC 9113, section 3.4: how the client preface begins
 TLS_HANDSHAKE = 0x16  # RFC 8446, section 5.1: ContentType handshake, the first byte of a TLS client
+SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})  # RFC 9110, 9.2.1
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110, 9.2.2
 
 _TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_REQUEST_LINE = regex.token(rb"(" + _TCHAR + rb"++) ([\x21-\x7e\x80-\xff]++) HTTP/(1\.[01])\r\n")
+_REQUEST_LINE = regex.token(rb"(" + _TCHAR + rb"++) ([\x21-\x7e\x80-\xff]++) HTTP/(\d)\.(\d)\r\n")
 _TOKEN_START = regex.token(_TCHAR)
 _CODING = regex.token(_TCHAR + rb"++")
-_KNOWN_METHODS = IDEMPOTENT | {b"POST", b"PATCH", b"CONNECT"}
+KNOWN_METHODS = IDEMPOTENT | {b"POST", b"PATCH", b"CONNECT"}
 _CHUNKED_HEAD = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Malformed(Exception):
-    """A message that is not passed on; the text says what is wrong with it."""
+    """A message that is not passed on; the text says what is wrong with it, `status` what to answer."""
+
+    status = 400
+
+
+class VersionNotSupported(Malformed):
+    """A request of another major version of HTTP (RFC 9110, section 15.6.6)."""
+
+    status = 505
 
 
 class Body(Protocol):
@@ -170,15 +179,27 @@ class _Fields:
 
 
 class RequestHead:
-    """What the front needs to know about a request: nothing else of it is kept."""
+    """What the front needs to know about a request: nothing else of it is kept.
 
-    __slots__ = ("body", "keep_alive", "method", "upgrade")
+    `line` is the request line to pass on when it is not the one that came: a proxy names the version that it
+    speaks itself, and reads a higher minor version as its own (RFC 9110, sections 2.5 and 6.2).
+    """
 
-    def __init__(self, method: bytes, body: Body, *, keep_alive: bool, upgrade: bool) -> None:
+    __slots__ = ("body", "keep_alive", "line", "method", "upgrade")
+
+    def __init__(
+        self, method: bytes, body: Body, *, keep_alive: bool, upgrade: bool, line: bytes = b""
+    ) -> None:
         self.method = method
         self.body = body
         self.keep_alive = keep_alive
         self.upgrade = upgrade
+        self.line = line
+
+    @property
+    def safe(self) -> bool:
+        """Whether the method changes nothing (RFC 9110, section 9.2.1)."""
+        return self.method in SAFE
 
     @property
     def idempotent(self) -> bool:
@@ -206,12 +227,15 @@ def read_request(head: bytes) -> RequestHead:
     line = _REQUEST_LINE.match(head)
     if line is None:
         raise Malformed("the request line is not 'METHOD target HTTP/1.1'")
-    method, target, version = line.groups()
+    method, target, major, minor = line.groups()
+    if major != b"1":
+        raise VersionNotSupported("HTTP/1.1 is spoken here, and HTTP/2 by those who begin with its preface")
+    version = b"1.0" if minor == b"0" else b"1.1"
     fields = _Fields()
     parser = httptools.HttpRequestParser(fields)
     # llhttp knows a list of methods and ASCII targets only; RFC 9110 lets anybody make up a method, and
     # servers take UTF-8 targets. The fields are what it is asked about, so these get a line it knows.
-    plain = method in _KNOWN_METHODS and target.isascii()
+    plain = method in KNOWN_METHODS and target.isascii() and minor <= b"1"
     upgrade = _feed(parser, fields, head if plain else b"POST / HTTP/1.1\r\n" + head[line.end() :])
     chunked = fields.chunked()
     if fields.encoding and (not chunked or version == b"1.0"):
@@ -219,7 +243,8 @@ def read_request(head: bytes) -> RequestHead:
     if method == b"CONNECT" and (chunked or fields.length > 0):
         raise Malformed("CONNECT has no body")
     body: Body = Chunked() if chunked else Counted(max(fields.length, 0))
-    return RequestHead(method, body, keep_alive=fields.keep_alive(version), upgrade=upgrade)
+    spoken = b"" if minor <= b"1" else b"%s %s HTTP/1.1\r\n" % (method, target)
+    return RequestHead(method, body, keep_alive=fields.keep_alive(version), upgrade=upgrade, line=spoken)
 
 
 def read_response(head: bytes, method: bytes) -> ResponseHead:

@@ -1,9 +1,10 @@
 """Who gets a connection to the current backend, and who waits for one.
 
-A client asks with a `Ticket`. While a backend answers, the ticket becomes a `Link`; while none does, it
-is held: bounded in number, bytes and time. A backend that refuses a connection, or closes a fresh one
-without a word (as docker-proxy does before the app listens), is in doubt: it is probed until a
-connection to it stays open, and nobody else is sent there meanwhile.
+A client asks with a `Ticket`. While a backend answers, the ticket becomes a `Link`, in its turn when many
+ask at once. While none does, it is held: bounded in number, bytes and time. A backend that refuses a
+connection, or closes a fresh one without a word (as docker-proxy does before the app listens), is in doubt:
+it is probed until a connection to it stays open, and no other ticket is sent there meanwhile. It counts as
+silent once a probe has failed; until then a crowd that waits for its turn is not limited in number.
 """
 
 from __future__ import annotations
@@ -32,14 +33,20 @@ class Asker(User, Protocol):
 
 
 class Ticket:
-    """One wish for a link. `size` bytes are buffered for it; `waited` seconds it was held so far."""
+    """One wish for a link. `size` bytes are buffered for it; `waited` seconds it was held so far.
 
-    __slots__ = ("asker", "dial", "held_at", "size", "timer", "waited")
+    A `quiet` one belongs to a client that has not asked for anything yet: it waits without being counted,
+    for as long as its client does. `was_held`: it has waited at a time when nothing could answer.
+    """
 
-    def __init__(self, asker: Asker, size: int) -> None:
+    __slots__ = ("asker", "dial", "held_at", "quiet", "size", "timer", "waited", "was_held")
+
+    def __init__(self, asker: Asker, size: int, *, quiet: bool = False) -> None:
         self.asker = asker
         self.size = size
+        self.quiet = quiet
         self.waited = 0.0
+        self.was_held = False
         self.held_at = 0.0
         self.timer: asyncio.Handle | None = None  # of the refusal to come
         self.dial: asyncio.Task[None] | None = None
@@ -65,22 +72,34 @@ class Gate:
         self._service = service
         self._loop = asyncio.get_running_loop()
         self._held: dict[Ticket, None] = {}  # in the order of arrival
+        self._quiet: dict[Ticket, None] = {}
         self._dials: dict[asyncio.Task[None], Ticket] = {}
         self._probe: asyncio.Task[None] | None = None
+        self._silent = False  # a probe of the backend has failed
         self._closed = False
         self._told_held = 0
         self._telling = False
 
     @property
     def held(self) -> int:
-        """How many tickets wait."""
-        return len(self._held)
+        """How many tickets wait because nothing can answer; who only waits for a turn is not counted."""
+        return len(self._held) if self._unanswerable else 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether a connection can be had now."""
+        return self.backend is not None and self._probe is None
+
+    @property
+    def _unanswerable(self) -> bool:
+        return self.backend is None or self._silent
 
     def switch(self, backend: Backend | None) -> None:
         """Send everybody who asks from now on, and all who wait, to `backend`; None holds them."""
         if self._probe is not None:
             self._probe.cancel()
             self._probe = None
+        self._silent = False
         if backend != self.backend:  # an equal one is the same one: links know theirs by identity
             self.backend = backend
             for dial, ticket in list(self._dials.items()):
@@ -88,10 +107,11 @@ class Gate:
                     self._stop_dialling(ticket)
                     self.ask(ticket)
         self._release()
+        self._mark_held()
 
     def reconsider(self) -> None:
         """Ask for the explanation again: when waiting makes no sense any more, nobody waits."""
-        if self._held and not self._ready() and not self._explain().wait:
+        if self._held and not self.ready and not self._explain().wait:
             for ticket in list(self._held):
                 self._refuse(ticket, "backend")
 
@@ -100,9 +120,11 @@ class Gate:
 
         Never before this returns. A ticket may be used again for the same request: its time runs on.
         """
-        if self._ready() and len(self._dials) < MAX_DIALS:
+        if self.ready and len(self._dials) < MAX_DIALS:
             self._dial(ticket)
-        elif self._closed or not (self._ready() or self._explain().wait):
+        elif ticket.quiet:
+            self._quiet[ticket] = None
+        elif self._closed or not (self.ready or self._explain().wait):
             ticket.timer = self._loop.call_soon(self._refuse, ticket, "backend")
         else:
             self._hold(ticket)
@@ -118,6 +140,7 @@ class Gate:
     def withdraw(self, ticket: Ticket) -> None:
         """The asker has gone."""
         self._unhold(ticket)
+        self._quiet.pop(ticket, None)
         if ticket.timer is not None:
             ticket.timer.cancel()
         self._stop_dialling(ticket)
@@ -138,15 +161,14 @@ class Gate:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _ready(self) -> bool:
-        return self.backend is not None and self._probe is None
-
     def _hold(self, ticket: Ticket) -> None:
         limits = self.limits
-        if len(self._held) >= limits.held or self.held_bytes + ticket.size > limits.held_bytes:
+        crowded = self._unanswerable and len(self._held) >= limits.held
+        if crowded or self.held_bytes + ticket.size > limits.held_bytes:
             ticket.timer = self._loop.call_soon(self._refuse, ticket, "limit")
             return
         ticket.held_at = time.monotonic()
+        ticket.was_held = ticket.was_held or self._unanswerable
         left = limits.hold_seconds - ticket.waited
         ticket.timer = self._loop.call_later(left, self._refuse, ticket, "timeout")
         self._held[ticket] = None
@@ -169,10 +191,12 @@ class Gate:
 
     def _release(self) -> None:
         """Dial for those who wait, in the order of their arrival."""
-        while self._held and self._ready() and len(self._dials) < MAX_DIALS:
+        while self._held and self.ready and len(self._dials) < MAX_DIALS:
             ticket = next(iter(self._held))
             self._unhold(ticket)
             self._dial(ticket)
+        while self._quiet and self.ready and len(self._dials) < MAX_DIALS:
+            self._dial(self._quiet.popitem()[0])
 
     def _dial(self, ticket: Ticket) -> None:
         backend = cast(Backend, self.backend)
@@ -225,15 +249,18 @@ class Gate:
         delay = PROBE_FIRST
         told = False
         while not await self._answers(backend):
+            self._silent = True
             if not told:
                 told = True
+                self._mark_held()
                 self._say("warning", f"{self._name(backend)} does not answer ({why}): requests are held")
             await asyncio.sleep(delay)
             delay = min(delay * 2, PROBE_LAST)
         if told:
             self._say("info", f"{self._name(backend)} answers again")
-        self._probe = None
+        self._probe, self._silent = None, False
         self._release()
+        self._changed()
 
     async def _answers(self, backend: Backend) -> bool:
         """Whether `backend` takes a connection and does not close it at once."""
@@ -260,6 +287,13 @@ class Gate:
     def _say(self, level: str, text: str) -> None:
         self._observer.notify(Notice(service=self._service, level=level, text=text))
 
+    def _mark_held(self) -> None:
+        """Whether anything can answer may have changed for those who wait."""
+        if self._unanswerable:
+            for ticket in self._held:
+                ticket.was_held = True
+        self._changed()
+
     def _changed(self) -> None:
         """Tell how many are held, once per turn of the loop however many came and went."""
         if not self._telling:
@@ -268,8 +302,8 @@ class Gate:
 
     def _tell_held(self) -> None:
         self._telling = False
-        if len(self._held) != self._told_held:
-            self._told_held = len(self._held)
+        if self.held != self._told_held:
+            self._told_held = self.held
             self._observer.notify(FrontHeld(service=self._service, held=self._told_held))
 
 

@@ -11,6 +11,7 @@ read-ahead limit the client is not read from. Nothing is changed on the way, and
 
 from __future__ import annotations
 
+import asyncio
 import time
 from enum import Enum
 from typing import cast
@@ -19,22 +20,17 @@ from watcher.front.answers import accept_of, answer
 from watcher.front.client import ClientEnd
 from watcher.front.context import Context
 from watcher.front.exchange import Exchange
-from watcher.front.framing import (
-    H2_PREFACE_HEAD,
-    HEAD_END,
-    TLS_HANDSHAKE,
-    Malformed,
-    hopeless,
-    read_request,
-)
+from watcher.front.framing import HEAD_END, Malformed, hopeless, read_request
 from watcher.front.gate import Ticket
 from watcher.front.links import Link
-from watcher.front.model import Unavailable
+from watcher.front.model import Backend, Unavailable
 from watcher.front.response import Response
-from watcher.front.sockets import put, reset
+from watcher.front.sockets import has_ended, put, reset
 from watcher.front.tunnel import Tunnel
 from watcher.front.websocket import Frames, is_websocket
 from watcher.observe import short
+
+APP_CLOSED = 1.0  # seconds after which an idle client hears that the app has closed: it may have been its end
 
 
 class _Phase(Enum):
@@ -56,7 +52,29 @@ class HttpClient(ClientEnd):
         self._phase = HEAD
         self._pending = b""  # received, not yet passed on
         self._exchange: Exchange | None = None
-        self._first = True  # no request has been read yet
+        self._asked = False  # a whole request has been read
+
+    def take_over(
+        self, transport: asyncio.Transport, early: bytes, link: Link | None, *, ended: bool
+    ) -> None:
+        """Begin with a client that has sent `early`, and may have `ended` its half; `link` is a fresh one."""
+        self._join(transport)
+        self._client_ended = ended
+        self._link = link
+        if link is not None:
+            link.user = self
+            self._backend_slow = link.slow
+        transport.set_protocol(self)
+        self._context.room.idle(self)
+        if early:
+            self._read_head(early)
+        if ended and self._phase is HEAD:
+            self._half_a_head()
+
+    @property
+    def fresh(self) -> bool:
+        """See `Guest`."""
+        return not self._asked or bool(self._pending)
 
     # -- the client's side
 
@@ -80,9 +98,15 @@ class HttpClient(ClientEnd):
     def eof_received(self) -> bool:
         """Called by the loop: what has been asked is answered still."""
         self._client_ended = True
+        if self._phase is HEAD and self._pending:
+            self._half_a_head()
+            return True
         if self._phase is HEAD or self._phase is CLOSING:
             self._drop_link()
             return False
+        if self._phase is WAIT and (ticket := self._gone_while_held()):
+            self._refuse_gone(ticket)
+            return True
         if self._link is not None and not self._pending:
             self._link.half_close()
         return True
@@ -90,14 +114,12 @@ class HttpClient(ClientEnd):
     def connection_lost(self, _exc: Exception | None) -> None:
         """Called by the loop."""
         super().connection_lost(_exc)
+        self._context.room.busy(self)
         if self._exchange is not None and self._exchange.ticket is not None:
             self._context.gate.withdraw(self._exchange.ticket)
         self._drop_link()
 
     def _read_head(self, data: bytes) -> None:
-        if self._first and data[0] == TLS_HANDSHAKE:
-            self._become_raw(data)
-            return
         start = 0
         while data.startswith(b"\r\n", start):  # empty lines before a request: RFC 9112, section 2.2
             start += 2
@@ -105,36 +127,39 @@ class HttpClient(ClientEnd):
         found = data.find(HEAD_END)
         end = found + len(HEAD_END) if found >= 0 else len(data)
         if end > self._context.limits.head_bytes:
-            self._reject(431, f"the head is longer than {self._context.limits.head_bytes} bytes")
+            most = self._context.limits.head_bytes
+            self._reject(431, f"the head is longer than the {most} bytes that front.head_size allows")
         elif found < 0:
             self._pending = data
             if data and (why := hopeless(data)):
                 self._reject(400, why)
             elif data and self._timer is None:
                 self._set_timer(self._context.limits.head_seconds, self._too_slow)
-        elif self._first and data.startswith(H2_PREFACE_HEAD):
-            self._become_raw(data)
         else:
-            self._first = False
+            self._asked = True
             self._start(data, end)
 
     def _start(self, data: bytes, end: int) -> None:
         """Begin with the request whose head is `data[:end]`."""
         self._stop_timer()
         context = self._context
+        context.room.busy(self)
         head = data[:end]
         try:
             request = read_request(head)
             body_end = end if request.body.done else request.body.take(data, end)
         except Malformed as error:
-            self._reject(400, str(error))
+            self._reject(error.status, str(error))
             return
         sent = data[:body_end]
         self._pending = data[body_end:]
+        if request.line:
+            sent = request.line + sent[sent.find(b"\n") + 1 :]
         if context.additions.forwarded:
-            peer = self._transport.get_extra_info("peername")[0]
+            peer = self.address
             port = self._transport.get_extra_info("sockname")[1]
-            sent = context.additions.to_request(head, peer, port) + sent[end:]
+            # Of the same length as what came, whatever has been put in place of its first line.
+            sent = context.additions.to_request(sent[:end], peer, port) + sent[end:]
         now = time.monotonic()
         self._exchange = exchange = Exchange(request, head, sent, now)
         link = self._link
@@ -147,6 +172,32 @@ class HttpClient(ClientEnd):
         else:
             self._drop_link()
             self._ask(exchange)
+
+    def _half_a_head(self) -> None:
+        """The client has ended its side within a head, or before it sent one: RFC 9112, section 8."""
+        self._stop_timer()
+        if self._pending.strip(b"\r\n"):
+            self._reject(400, "the request ended in the middle of its head")
+        else:
+            self._drop_link()
+            self._transport.close()
+
+    def _gone_while_held(self) -> Ticket | None:
+        """The ticket of a request that is not passed on, because its client ended its side while it was held.
+
+        The client may have hung up, or only have ended what it says: that looks the same. What changes
+        something must not be done long after it was given up, so it is answered 503 instead.
+        """
+        exchange = self._exchange
+        ticket = exchange.ticket if exchange is not None and not exchange.request.safe else None
+        if ticket is None or not ticket.was_held:
+            return None
+        return ticket if self._client_ended or has_ended(self._transport) else None
+
+    def _refuse_gone(self, ticket: Ticket) -> None:
+        self._context.gate.withdraw(ticket)
+        text = "The client ended its side while the request waited for a container: it was not passed on."
+        self._refuse(503, "gone", Unavailable("The request was given up", text))
 
     def _too_slow(self) -> None:
         """Half a head, and no end of it: such clients must not use up the connections (RFC 9110, 15.5.9)."""
@@ -183,6 +234,9 @@ class HttpClient(ClientEnd):
     def linked(self, link: Link) -> None:
         """See `User`."""
         self._link = link
+        if ticket := self._gone_while_held():
+            self._refuse_gone(ticket)
+            return
         if self._client_slow:  # not now: uvloop starts to read when `connection_made` returns
             self._context.loop.call_soon(self._slow_down, link)
         self._transmit(link, cast(Exchange, self._exchange))
@@ -204,7 +258,7 @@ class HttpClient(ClientEnd):
         if self._context.additions.revision:
             revision, waited = link.backend.revision, exchange.waited
             adorn = lambda head: self._context.additions.to_response(head, revision, waited)  # noqa: E731
-        exchange.response = Response(exchange.request, adorn)
+        exchange.response = Response(exchange.request, self._context.limits.answer_head_bytes, adorn)
         self._phase = ANSWER if exchange.request.body.done else BODY
         link.begin()
         link.transport.write(exchange.sent)
@@ -221,7 +275,10 @@ class HttpClient(ClientEnd):
         """See `User`."""
         exchange, link = self._exchange, self._link
         if exchange is None or exchange.response is None or link is None:
-            self._drop_link()  # nothing was asked: a farewell before it closes, or a server out of step
+            # Nothing was asked: a farewell before it closes, or a server out of step.
+            if link is not None:
+                self._app_closed(link)
+            self._drop_link()
             return
         response = exchange.response
         try:
@@ -246,6 +303,8 @@ class HttpClient(ClientEnd):
         exchange = self._exchange
         self._link, self._backend_slow = None, False
         if exchange is None or exchange.response is None:
+            if not link.was_cut:
+                self._app_closed(link)
             return  # the link was idle
         if exchange.response.done or (exchange.response.until_close and error is None):
             exchange.response.done = True
@@ -256,6 +315,12 @@ class HttpClient(ClientEnd):
             self._exchange = None
             self._close(whole=True)
             return
+        if link.was_cut and exchange.response.status:
+            # A stream of events, say, that went on beyond the drain's end.
+            self._context.finished(exchange.response.status, exchange.began, exchange.waited, link.backend)
+            self._exchange = None
+            self._break_off(exchange)
+            return
         # Before anything else goes there it has to show that it lives: repetitions are few.
         self._context.gate.suspect(link.backend, "it broke off an exchange")
         if exchange.response.status:
@@ -264,8 +329,26 @@ class HttpClient(ClientEnd):
             self._context.retried += 1
             exchange.response = None
             self._ask(exchange)
+        elif link.was_cut:
+            old = short(link.backend.revision)
+            text = f"Revision {old} did not answer before its time was up (deploy.drain)."
+            self._refuse(502, "drain", Unavailable("A newer version has taken over", text))
         else:
             self._backend_failed(link, "closed the connection without an answer")
+
+    def _app_closed(self, link: Link) -> None:
+        """An idle connection was closed by the app: the client's is closed too, if the app lives on."""
+        if self._phase is HEAD and not self._pending and link.backend is self._context.gate.backend:
+            self._set_timer(APP_CLOSED, lambda: self._close_with_app(link.backend))
+
+    def _close_with_app(self, backend: Backend) -> None:
+        self._timer = None
+        if self._phase is not HEAD:
+            return
+        if self._pending:
+            self._set_timer(self._context.limits.head_seconds, self._too_slow)
+        elif self._link is None and self._context.gate.ready and self._context.gate.backend is backend:
+            self._transport.close()
 
     # -- the end of an exchange
 
@@ -285,6 +368,7 @@ class HttpClient(ClientEnd):
             self._close(whole=whole and not self._pending)
             return
         self._phase = HEAD
+        context.room.idle(self)
         if self._pending:
             data, self._pending = self._pending, b""
             self._read_head(data)
@@ -293,12 +377,6 @@ class HttpClient(ClientEnd):
             self._transport.close()
         elif not self._reading:
             self._update_reading()
-
-    def _become_raw(self, data: bytes) -> None:
-        """Leave a client that does not speak HTTP/1.1 to a tunnel."""
-        self._stop_timer()
-        Tunnel(self._context).take_over(self._transport, data)
-        self._context.left(self)
 
     def _become_tunnel(self, exchange: Exchange, link: Link) -> None:
         """The backend has agreed to another protocol."""
@@ -357,6 +435,7 @@ class HttpClient(ClientEnd):
 
     def _close(self, *, whole: bool) -> None:
         self._phase = CLOSING
+        self._context.room.busy(self)
         self._pending = b""
         self._end(whole=whole)
 
@@ -377,9 +456,6 @@ class HttpClient(ClientEnd):
         """See `User`."""
         response = self._exchange.response if self._exchange is not None else None
         return self._phase is BODY or (response is not None and response.has_end)
-
-    def leave(self) -> None:
-        """See `User`: an exchange comes to its own end, or is cut."""
 
     # -- the front's side
 

@@ -41,6 +41,15 @@ class User(Protocol):
         """Whether a body whose end is known is on its way, in either direction."""
         ...
 
+    @property
+    def opaque(self) -> bool:
+        """Whether only the app can end this well, when it is told to stop."""
+        ...
+
+    def farewell(self) -> None:
+        """A newer version has the traffic: end if nothing is in progress. Asked again and again."""
+        ...
+
     def leave(self) -> None:
         """The backend is about to go: come to an end where nothing is lost by it."""
         ...
@@ -222,6 +231,11 @@ class Links:
     def active(self) -> dict[Backend, int]:
         """Exchanges and tunnels in progress, per backend; a backend without any is not named."""
         return {backend: group.active for backend, group in self._groups.items() if group.active}
+
+    def busy_elsewhere(self, current: Backend | None) -> list[Link]:
+        """The links that are in use, to every backend but `current`."""
+        groups = (group for backend, group in self._groups.items() if backend != current and group.active)
+        return [link for group in groups for link in group.links if link.busy]
 
     def idle(self) -> dict[Backend, int]:
         """Connections without an exchange, per backend; a backend without any is not named."""

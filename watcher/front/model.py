@@ -37,11 +37,12 @@ class Backend:
 class Limits:
     """How much the front may take on. Sizes are bytes, times seconds."""
 
-    connections: int = 4096  # open client connections; the next one is answered 503 and closed
+    connections: int = 10_000  # open client connections; above that idle ones are closed, see `room`
     held: int = 2048  # requests (or raw connections) that wait for a container
     held_bytes: int = 64 * 1024 * 1024  # what those have sent so far, together
     hold_seconds: float = 30.0  # the longest wait of one request
     head_bytes: int = 64 * 1024  # a request head; longer is answered 431
+    answer_head_bytes: int = 1024 * 1024  # the head of an app's answer; longer is answered 502
     head_seconds: float = 60.0  # from a head's first byte to its end; slower is answered 408
     replay_bytes: int = 64 * 1024  # a request up to this size can be repeated on a fresh connection
     read_ahead: int = 64 * 1024  # bytes taken from a client beyond the request in progress
@@ -66,11 +67,15 @@ class Unavailable:
 
 @dataclass(frozen=True, slots=True)
 class DrainReport:
-    """How a drain ended: `finished` exchanges and tunnels came to their own end, `cut` were closed."""
+    """How a drain ended: `finished` exchanges and tunnels came to their own end, `cut` were closed.
+
+    `left` are open still: tunnels that only the app can end well, when it is told to stop.
+    """
 
     seconds: float
     finished: int
     cut: int
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)

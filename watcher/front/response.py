@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from watcher.front.framing import HEAD_END, Body, Counted, Malformed, RequestHead, UntilClose, read_response
 
-MAX_HEAD = 256 * 1024  # bytes of a response head: far above what servers send, a bound for memory
-
 
 class Response:
     """Interim responses, head, body and trailers of the answer to one request.
@@ -15,12 +13,14 @@ class Response:
     `status` is 0 until the final head was seen; `switched` says that the connection now speaks another
     protocol (101, or 2xx to CONNECT), whose first bytes are `beyond`; `spoiled` that the backend sent more
     than the answer, so that its connection cannot be used again. `adorn` may add fields to the final head.
+    A head of more than `longest` bytes is refused.
     """
 
     __slots__ = (
         "_adorn",
         "_body",
         "_buffer",
+        "_longest",
         "_request",
         "beyond",
         "done",
@@ -30,8 +30,11 @@ class Response:
         "switched",
     )
 
-    def __init__(self, request: RequestHead, adorn: Callable[[bytes], bytes] | None = None) -> None:
+    def __init__(
+        self, request: RequestHead, longest: int, adorn: Callable[[bytes], bytes] | None = None
+    ) -> None:
         self._request = request
+        self._longest = longest
         self._adorn = adorn
         self._body: Body | None = None
         self._buffer = b""
@@ -63,8 +66,9 @@ class Response:
         while True:
             end = data.find(HEAD_END, at) + len(HEAD_END)
             if end < len(HEAD_END):
-                if len(data) - at > MAX_HEAD:
-                    raise Malformed(f"the head of the response is longer than {MAX_HEAD} bytes")
+                if len(data) - at > self._longest:
+                    most = f"the {self._longest} bytes that front.answer_head_size allows"
+                    raise Malformed(f"the head of the response is longer than {most}")
                 self._buffer = data[at:]
                 return data[:at]
             head = read_response(data[at:end], self._request.method)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Literal
 
 from watcher.front.additions import Additions
 from watcher.front.context import Context
-from watcher.front.drain import drain
-from watcher.front.http import HttpClient
+from watcher.front.drain import cut, drain
 from watcher.front.model import (
     Backend,
     DrainReport,
@@ -19,7 +17,9 @@ from watcher.front.model import (
     Stats,
     Unavailable,
 )
+from watcher.front.newcomer import Newcomer
 from watcher.front.sockets import BACKLOG, bind
+from watcher.front.speech import Protocol
 from watcher.front.tunnel import Tunnel
 from watcher.observe import Observer
 
@@ -28,8 +28,8 @@ class Front:
     """Owns the published addresses of one service and passes its traffic to the current backend.
 
     All methods belong to the event loop's thread. `protocol` is "http" for HTTP/1.1 (TLS and HTTP/2 with
-    prior knowledge are recognised and passed through unread), "tcp" for everything else. `explain` is asked
-    what to say when a request cannot be answered.
+    prior knowledge are recognised and passed through), "tcp" for bytes that nobody looks at, "auto" to find
+    out for each connection. `explain` is asked what to say when a request cannot be answered.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Front:
         *,
         observer: Observer,
         service: str = "",
-        protocol: Literal["http", "tcp"] = "http",
+        protocol: Protocol = "auto",
         limits: Limits | None = None,
         additions: Additions | None = None,
         explain: Callable[[], Unavailable] = Unavailable,
@@ -68,6 +68,11 @@ class Front:
     def backend(self) -> Backend | None:
         """The backend that new requests go to; None while they are held."""
         return self._started.gate.backend
+
+    @property
+    def started(self) -> bool:
+        """Whether it listens."""
+        return self._context is not None
 
     @property
     def stats(self) -> Stats:
@@ -100,13 +105,14 @@ class Front:
         )
 
         def accept() -> asyncio.Protocol:
-            return Tunnel(context) if self._protocol == "tcp" else HttpClient(context)
+            return Tunnel(context) if self._protocol == "tcp" else Newcomer(context, self._protocol)
 
+        context.farewell.port = sockets[0].getsockname()[1]
         loop = asyncio.get_running_loop()
         for sock in sockets:
             self._servers.append(await loop.create_server(accept, sock=sock, backlog=BACKLOG))
 
-    def configure(self, *, protocol: Literal["http", "tcp"], limits: Limits, additions: Additions) -> None:
+    def configure(self, *, protocol: Protocol, limits: Limits, additions: Additions) -> None:
         """Go on with other settings; connections that are open keep the protocol that they began with."""
         self._protocol, self._limits, self._additions = protocol, limits, additions
         if self._context is not None:
@@ -118,6 +124,7 @@ class Front:
         Exchanges in progress and tunnels stay where they are: `drain` waits for them.
         """
         self._started.gate.switch(backend)
+        self._started.farewell.switched()
 
     def reconsider(self) -> None:
         """Ask `explain` again for those who wait; to be called when its answer may have changed.
@@ -134,10 +141,17 @@ class Front:
         moving when the time is up gets up to `moving` seconds more. A WebSocket is closed with "Service
         Restart" (1012), between two frames and once the app has answered what it got. Raises `ValueError`
         while `backend` is the current one: it would never become free.
+
+        TLS, HTTP/2 and other connections that only the app can end well are left open at the end: tell it to
+        stop, then `cut` them.
         """
         if backend == self.backend:
             raise ValueError(f"{backend} cannot be drained: it is where requests go; switch first")
         return await drain(self._started.links, backend, timeout, moving)
+
+    async def cut(self, backend: Backend) -> int:
+        """End at once whatever is still open at `backend`, which has stopped; how many that were."""
+        return await cut(self._started.links, backend)
 
     def hurry(self) -> None:
         """Let no drain wait longer than its `timeout` from now on, whatever moves."""
@@ -157,6 +171,7 @@ class Front:
         for server in servers:
             server.close()
         context.closing = True
+        context.farewell.close()
         await context.gate.close()
         for client in list(context.clients):
             client.shut()

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import resource
+import select
 import socket
 import struct
 from collections.abc import Sequence
@@ -103,6 +104,16 @@ def _why(error: OSError) -> str:
     if error.errno == errno.EACCES:
         return "ports below 1024 need a privilege; publish a higher port"
     return os.strerror(error.errno) if error.errno else str(error)
+
+
+def has_ended(transport: asyncio.Transport) -> bool:
+    """Whether the peer has sent its end of file, also while it lies behind bytes that were not read yet."""
+    if transport.is_closing():
+        return True
+    wanted = getattr(select, "POLLRDHUP", 0)  # Linux
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), wanted)
+    return bool(poll.poll(0))
 
 
 def put(transport: asyncio.Transport, data: bytes) -> None:

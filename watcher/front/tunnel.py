@@ -8,10 +8,13 @@ import time
 from watcher.front.client import ClientEnd
 from watcher.front.context import Context
 from watcher.front.gate import Ticket
+from watcher.front.h2 import Streams, goaway
 from watcher.front.links import Link
 from watcher.front.sockets import half_close, put, reset
+from watcher.front.speech import Speech
 from watcher.front.websocket import Frames, restart_frame
 
+QUIET = 5.0  # seconds without a byte after which a TLS connection is taken to be idle
 NOT_ANSWERING = 1.0  # seconds: docker-proxy closes a connection within that time when no app listens
 
 
@@ -22,9 +25,13 @@ class Tunnel(ClientEnd):
     that opened it.
     """
 
-    def __init__(self, context: Context, code: int = 0) -> None:
+    def __init__(self, context: Context, code: int = 0, speech: Speech = Speech.RAW) -> None:
         super().__init__(context)
         self._code = code
+        self._speech = speech
+        self._streams = Streams() if speech is Speech.H2 else None
+        self._announced = False  # the client knows that no more streams are wanted here
+        self._moved = (0, 0.0)  # bytes seen last by `farewell`, and since when there were no more
         self._began = time.monotonic()
         self._ticket = Ticket(self, 0)
         self._early = b""  # what the client sent before there was a link
@@ -44,13 +51,24 @@ class Tunnel(ClientEnd):
         if not transport.is_closing():
             self._context.gate.ask(self._ticket)
 
-    def take_over(self, transport: asyncio.Transport, early: bytes) -> None:
-        """Go on with a client whose first bytes, `early`, were not HTTP/1.1."""
-        self._transport = transport
+    def take_over(
+        self, transport: asyncio.Transport, early: bytes, link: Link | None, *, ended: bool
+    ) -> None:
+        """Go on with a client whose first bytes, `early`, were not HTTP/1.1; it may have `ended` its half.
+
+        `link` is a fresh one that was made for it already.
+        """
+        self._join(transport)
         self._early = early
         self._ticket.size = len(early)
-        self._context.joined(self)
+        self._client_ended = ended
         transport.set_protocol(self)
+        if link is not None and not link.closed and link.backend is self._context.gate.backend:
+            link.user = self
+            self.linked(link)
+            return
+        if link is not None and not link.closed:
+            link.close()
         self._context.gate.ask(self._ticket)
 
     def continue_with(
@@ -67,7 +85,7 @@ class Tunnel(ClientEnd):
 
         `frames` follows what the app sends if the upgrade was to a WebSocket.
         """
-        self._transport = transport
+        self._join(transport)
         self._frames = frames
         self._link = link
         self._began = began
@@ -76,7 +94,6 @@ class Tunnel(ClientEnd):
         self._client_ended = link.half_closed
         self._backend_slow = link.slow
         self._reading = False  # whatever it was: `_update_reading` sets it right
-        self._context.joined(self)
         link.user = self
         transport.set_protocol(self)
         self._update_reading()
@@ -93,6 +110,9 @@ class Tunnel(ClientEnd):
         if self._link is not None:
             self._untouched = False
             self._link.awaiting = True
+            self._link.moved += len(data)
+            if self._streams is not None:
+                self._streams.from_client(data)
             put(self._link.transport, data)
             return
         self._early += data
@@ -137,7 +157,9 @@ class Tunnel(ClientEnd):
         link.awaiting = bool(early)
         if early:
             self._untouched = False
-            link.transport.write(early)
+            if self._streams is not None:
+                self._streams.from_client(early)
+            put(link.transport, early)
         if self._client_ended:
             self._untouched = False
             link.half_close()
@@ -150,6 +172,8 @@ class Tunnel(ClientEnd):
     def from_backend(self, data: bytes) -> None:
         """See `User`."""
         self._untouched = False
+        if self._streams is not None:
+            data = self._followed(self._streams, data)
         put(self._transport, data)
         if self._frames is not None:
             self._frames.feed(data)
@@ -157,6 +181,14 @@ class Tunnel(ClientEnd):
             self._link.awaiting = False
             if self._leaving:
                 self._take_leave(self._link)
+
+    def _followed(self, streams: Streams, data: bytes) -> bytes:
+        """`data` from the app, with the announcement in it if it is due and there is a place for it."""
+        streams.from_server(data)
+        if not self._announced and self._farewell_due() and (at := streams.boundary) >= 0:
+            self._announced = True
+            return data[:at] + goaway() + data[at:]
+        return data
 
     def backend_eof(self) -> bool:
         """See `User`: the other direction stays open until the client ends it, too."""
@@ -191,9 +223,49 @@ class Tunnel(ClientEnd):
         """See `Client`: a tunnel is in progress for as long as it is open."""
 
     @property
-    def has_end(self) -> bool:
-        """See `User`: nobody knows where a tunnel's talk ends."""
-        return False
+    def opaque(self) -> bool:
+        """See `User`: a WebSocket is ended by the front, between two frames."""
+        return self._frames is None
+
+    def farewell(self) -> None:
+        """See `User`. HTTP/2 is asked to open no more streams, and closed without any; TLS, when it is quiet.
+
+        What else passes unread here may mean anything while it is silent, and stays until the drain's end.
+        """
+        link = self._link
+        if link is None or self._left or self._leaving:
+            return
+        if self._streams is not None:
+            self._end_streams(self._streams, link)
+        elif self._speech is Speech.TLS:
+            now = time.monotonic()
+            if self._moved[0] != link.moved:
+                self._moved = (link.moved, now)
+            elif now - self._moved[1] >= QUIET and not link.awaiting:
+                self._part(link)
+
+    def _end_streams(self, streams: Streams, link: Link) -> None:
+        """Announce the end; once that has reached the client and no stream is open, close."""
+        if streams.boundary < 0:
+            return
+        if not self._announced:
+            # In the place where the app's bytes end now: nothing of a frame is on its way.
+            if streams.at_boundary:
+                self._announced = True
+                put(self._transport, goaway())
+        elif not streams.open and streams.at_boundary:
+            put(self._transport, goaway(streams.last))
+            self._part(link)
+
+    def _farewell_due(self) -> bool:
+        return self._link is not None and self._link.backend is not self._context.gate.backend
+
+    def _part(self, link: Link) -> None:
+        """Nothing is in progress: both sides are let go."""
+        self._left, self._link, self._backend_slow = True, None, False
+        self._report(link)
+        link.close()
+        self._end(whole=False)
 
     def leave(self) -> None:
         """See `User`. The app gets no more questions, and may answer the ones that it has got.
@@ -201,6 +273,9 @@ class Tunnel(ClientEnd):
         A client that then hears that the service restarts (WebSocket) or of an end of file knows that what
         it sent last and has no answer to never reached the app.
         """
+        if self._streams is not None or self._speech is Speech.TLS:
+            self.farewell()
+            return  # the app says the last word, when it is told to stop
         self._leaving = True
         if self._reading and not self._client_ended:
             self._reading = False

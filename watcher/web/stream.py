@@ -107,7 +107,8 @@ def _settled(board: StatusBoard, name: str, asked: str, after_build: int | None)
         return Settled(service=name, outcome="failed", revision=wanted, failure=refusal)
     answered = after_build is None or _answered(service.last_build, after_build)
     if answered and service.live and service.live.revision in (asked, wanted):
-        return Settled(service=name, outcome="live", revision=service.live.revision)
+        old = service.front.old_connections
+        return Settled(service=name, outcome="live", revision=service.live.revision, old_connections=old)
     if service.building or service.deploying:
         return None
     if answered and service.failed == wanted:

@@ -111,7 +111,7 @@ def test_every_field_of_a_service_is_in_its_container(spec: ServiceSpec) -> None
         ("healthcheck", HealthSpec(), ""),
         ("device_requests", DeviceRequest(), ""),
         ("networks", Attachment(key="n", network="n"), "key priority"),
-        ("ports", PortSpec(80, host_port=1), ""),
+        ("ports", PortSpec(80, host_port=1), "app_protocol"),  # the front uses it: watcher/protocols.py
         (
             "mounts",
             MountSpec(type="bind", source="/a", target="/b"),

@@ -34,8 +34,8 @@ from watcher.errors import ConfigError
         ('{target: "80", published: ""}', [PortSpec(80)]),
         (
             "{target: 80, published: '81', host_ip: 127.0.0.1, protocol: udp, mode: host, name: a, "
-            "app_protocol: http}",
-            [PortSpec(80, "udp", "127.0.0.1", 81)],
+            "app_protocol: smtp}",
+            [PortSpec(80, "udp", "127.0.0.1", 81, "smtp")],
         ),
         ("{target: 80, host_ip: '::1', x-note: y}", [PortSpec(80, host_ip="::1")]),
     ],

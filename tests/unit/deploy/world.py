@@ -84,6 +84,7 @@ class NotedFront:
     backend: Backend | None = None
     pointed: list[str | None] = field(default_factory=list)
     drained: list[Backend] = field(default_factory=list)
+    started: bool = True
 
     def switch(self, backend: Backend | None) -> None:
         self.backend = backend
@@ -98,6 +99,12 @@ class NotedFront:
         await asyncio.sleep(timeout / 2)
         self.drained.append(backend)
         return DrainReport(timeout / 2, 0, 0)
+
+    async def cut(self, backend: Backend) -> int:
+        if backend == self.backend:
+            raise ValueError("it is where requests go")
+        await asyncio.sleep(0)
+        return 0
 
 
 class Faulty:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from tests.unit.front.support import Peer, fronted, get, ok, origin, says, true
+from tests.unit.front.support import POST, Peer, fronted, get, ok, origin, refusals, says, true
+from watcher.front import Limits, http
 from watcher.observe import FrontExchange, FrontRefused
 
 
@@ -208,7 +211,7 @@ async def test_what_a_backend_says_unasked_is_not_passed_on() -> None:
         b"HTTP/1.1 200 OK\r\nBad Name: x\r\n\r\n",
         b"HTTP/1.1 099 Odd\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 300_000,
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_100_000,
     ],
 )
 async def test_a_backend_that_does_not_speak_http_is_answered_for_with_502(garbage: bytes) -> None:
@@ -265,3 +268,130 @@ async def test_an_answer_that_has_no_length_and_is_broken_off_does_not_look_comp
         await it.front.drain(app.backend, 0)
         with pytest.raises(ConnectionResetError):
             await client.rest()
+
+
+async def test_an_idle_connection_is_closed_when_the_app_closes_its_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http, "APP_CLOSED", 0.01)
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get())
+        server = await app.peer()
+        await server.head()
+        await server.send(ok("x"))
+        await client.expect(ok("x"))
+        await server.close()
+        assert await client.rest() == b""
+
+
+async def test_an_idle_connection_outlives_its_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "APP_CLOSED", 0.01)
+    async with origin() as app, origin(says("new")) as new, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get())
+        server = await app.peer()
+        await server.head()
+        await server.send(ok("x"))
+        await client.expect(ok("x"))
+        it.front.switch(None)
+        await server.close()
+        await asyncio.sleep(0.05)
+        it.front.switch(new.backend)
+        await client.ask(get(), ok("new"))
+
+
+async def test_a_stream_that_a_drain_ends_is_no_failure_of_the_app() -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get("/events"))
+        server = await app.peer()
+        await server.head()
+        await server.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await client.head()
+        it.front.switch(None)
+        assert (await it.front.drain(app.backend, 0)).cut == 1
+        assert await client.rest() == b""
+        assert it.told(FrontRefused) == []
+        assert [event.code for event in it.told(FrontExchange)] == [200]
+
+
+async def test_a_request_that_a_drain_ends_is_told_what_happened() -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(POST)
+        await (await app.peer()).head()
+        it.front.switch(None)
+        await it.front.drain(app.backend, 0)
+        answer = await client.rest()
+        assert answer.startswith(b"HTTP/1.1 502 ")
+        assert b"A newer version has taken over" in answer
+        assert refusals(it.told(FrontRefused)) == [("drain", 502)]
+
+
+@pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\nHost: a", b"GE", b"\r\nPOST / HTTP/1.1\r\n"])
+@pytest.mark.parametrize("protocol", ["http", "auto"])
+async def test_half_a_head_is_answered_400(sent: bytes, protocol: str) -> None:
+    async with fronted(protocol=protocol) as it:
+        client = await it.connect()
+        await client.send(sent)
+        client.end()
+        assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_half_a_head_after_a_request_is_answered_400() -> None:
+    async with origin(says("x")) as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.ask(get(), ok("x"))
+        await client.send(b"GET / HT")
+        client.end()
+        assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("version", [b"1.2", b"1.9"])
+async def test_a_higher_minor_version_is_passed_on_as_our_own(version: bytes) -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(b"PUT /a HTTP/%s\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody" % version)
+        server = await app.peer()
+        await server.expect(b"PUT /a HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody")
+        await server.send(ok("x"))
+        await client.expect(ok("x"))
+        await client.send(get("/kept"))
+        await server.expect(get("/kept"))
+
+
+@pytest.mark.parametrize("version", [b"0.9", b"2.0", b"3.0"])
+async def test_another_major_version_is_answered_505(version: bytes) -> None:
+    async with fronted() as it:
+        client = await it.connect()
+        await client.send(b"GET / HTTP/%s\r\nHost: test\r\n\r\n" % version)
+        assert (await client.rest()).startswith(b"HTTP/1.1 505 ")
+
+
+async def test_empty_lines_before_a_request_are_left_out() -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(b"\r\n\r\n" + get())
+        await (await app.peer()).expect(get())
+
+
+async def test_the_sizes_of_heads_can_be_set() -> None:
+    async with origin() as app, fronted(Limits(head_bytes=200_000, answer_head_bytes=5000)) as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        large = get("/", "X: " + "x" * 150_000)
+        await client.send(large)
+        server = await app.peer()
+        await server.expect(large)
+        await server.send(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 6000)
+        answer = await client.rest()
+        assert answer.startswith(b"HTTP/1.1 502 ")
+        assert b"front.answer_head_size" in answer

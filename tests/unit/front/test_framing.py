@@ -94,7 +94,6 @@ REFUSED = {
     "space in a name": LINE + b"A B: c\r\n\r\n",
     "no version": b"GET /\r\n\r\n",
     "HTTP/0.9": b"GET / HTTP/0.9\r\n\r\n",
-    "HTTP/1.2": b"GET / HTTP/1.2\r\n\r\n",
     "HTTP/2.0": b"GET / HTTP/2.0\r\n\r\n",
     "HTTP/1.10": b"GET / HTTP/1.10\r\n\r\n",
     "http": b"GET / http/1.1\r\n\r\n",

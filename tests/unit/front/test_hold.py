@@ -209,3 +209,97 @@ async def test_a_dead_backend_with_a_time_limit_is_answered_for_with_503() -> No
         await client.send(get())
         assert (await client.rest()).startswith(b"HTTP/1.1 503 ")
         assert refusals(it.told(FrontRefused)) == [("timeout", 503)]
+
+
+async def test_a_crowd_at_a_healthy_app_is_not_held() -> None:
+    async with origin(says("x")) as app, fronted(Limits(held=10, hold_seconds=PATIENCE)) as it:
+        it.front.switch(app.backend)
+        clients = await asyncio.gather(*(it.connect() for _ in range(1500)))
+        await asyncio.gather(*(client.ask(get(), ok("x")) for client in clients))
+        assert it.told(FrontRefused) == []
+        assert it.told(FrontHeld) == []
+
+
+async def test_a_crowd_of_raw_connections_at_a_healthy_app_is_not_held() -> None:
+    async with origin(says("x")) as app, fronted(Limits(held=1), protocol="tcp") as it:
+        it.front.switch(app.backend)
+        clients = await asyncio.gather(*(it.connect() for _ in range(300)))
+        await asyncio.gather(*(client.ask(get(), ok("x")) for client in clients))
+        assert it.told(FrontRefused) == []
+
+
+async def test_a_crowd_at_an_app_that_went_silent_is_held_up_to_the_limit() -> None:
+    app = Origin(says("x"), "a" * 64)
+    await app.start()
+    await app.stop()
+    async with fronted(Limits(held=2, hold_seconds=PATIENCE)) as it:
+        it.front.switch(app.backend)
+        clients = [await it.connect() for _ in range(2)]
+        for client in clients:
+            await client.send(get())
+        await true(lambda: it.front.stats.held == 2)
+        late = await it.connect()
+        await late.send(get())
+        assert (await late.rest()).startswith(b"HTTP/1.1 503 ")
+        await app.start()
+        for client in clients:
+            await client.expect(ok("x"))
+        assert it.front.stats.held == 0
+        await app.stop()
+
+
+async def test_what_changes_something_is_not_passed_on_when_its_client_hung_up_while_it_was_held() -> None:
+    async with origin(echo_length) as app, fronted() as it:
+        gone = await it.connect()
+        await gone.send(POST)
+        await true(lambda: it.front.stats.held == 1)
+        await gone.close()
+        await true(lambda: it.front.stats.held == 0)
+        it.front.switch(app.backend)
+        await (await it.connect()).ask(get(), ok("x"))
+        assert b"POST" not in b"".join(app.seen)
+        assert refusals(it.told(FrontRefused)) == [("gone", 503)]
+
+
+async def test_a_client_that_only_ended_its_side_is_told_that_its_post_was_not_passed_on() -> None:
+    async with fronted() as it:
+        client = await it.connect()
+        await client.send(POST)
+        await true(lambda: it.front.stats.held == 1)
+        client.end()
+        answer = await client.rest()
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"it was not passed on" in answer
+
+
+async def test_an_end_behind_a_body_that_was_not_read_yet_is_noticed() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 900000\r\n\r\n"
+    async with origin(echo_length) as app, fronted(Limits(hold_seconds=PATIENCE, read_ahead=1000)) as it:
+        client = await it.connect()
+        client.writer.write(head + bytes(900_000))
+        await true(lambda: it.front.stats.held_bytes > 1000)
+        client.end()
+        await true(lambda: client.writer.transport.get_write_buffer_size() == 0)
+        it.front.switch(app.backend)
+        await true(lambda: refusals(it.told(FrontRefused)) == [("gone", 503)])
+        assert b"POST" not in b"".join(app.seen)
+
+
+async def test_a_get_whose_client_ended_its_side_is_answered() -> None:
+    async with origin(says("x")) as app, fronted() as it:
+        client = await it.connect()
+        await client.send(get())
+        await true(lambda: it.front.stats.held == 1)
+        client.end()
+        await asyncio.sleep(0)
+        it.front.switch(app.backend)
+        assert await client.rest() == ok("x")
+
+
+async def test_a_post_whose_client_ended_its_side_is_answered_by_a_live_app() -> None:
+    async with origin(echo_length) as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(POST)
+        client.end()
+        assert await client.rest() == ok("x")

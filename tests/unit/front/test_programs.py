@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import queue
 import shutil
 import ssl
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc
 import pytest
 
-from tests.unit.front.support import PATIENCE, Fronted, Peer, fronted, ok, origin
+from tests.unit.front.support import PATIENCE, Fronted, Peer, fronted, ok, origin, true
 from watcher.front import Backend
+from watcher.observe import FrontOld
 
 T = TypeVar("T")
 LARGE = bytes(range(256)) * 8_000  # more than one HTTP/2 window
@@ -59,36 +62,73 @@ def calling(it: Fronted) -> Iterator[grpc.Channel]:
         yield channel
 
 
-async def test_grpc_calls_stay_where_their_connection_began() -> None:
-    async with fronted() as it:
-        with serving(b"a") as old, serving(b"b") as new, calling(it) as first, calling(it) as second:
-            it.front.switch(old)
-            named = first.unary_unary("/t.T/Name")
-            assert await elsewhere(functools.partial(named, b"1")) == b"a1"
-            it.front.switch(new)
-            assert await elsewhere(functools.partial(named, LARGE)) == b"a" + LARGE
-            assert await elsewhere(functools.partial(second.unary_unary("/t.T/Name"), b"2")) == b"b2"
-            echo = first.stream_stream("/t.T/Echo")
-            assert await elsewhere(lambda: list(echo(iter([b"x", LARGE, b"z"])))) == [b"x", LARGE, b"z"]
-
-
-def persistent(call: Any, request: bytes) -> Any:
-    """A call that may meet the end of the connection before, which grpc does not repeat by itself."""
-    for _ in range(10):
-        with suppress(grpc.RpcError):
-            return call(request, wait_for_ready=True)
-    return call(request)
-
-
-async def test_a_grpc_client_gets_a_new_connection_after_its_server_was_drained() -> None:
+async def test_a_grpc_call_ends_where_it_began_and_the_next_one_goes_to_the_new_version() -> None:
+    messages: queue.Queue[bytes | None] = queue.Queue()
     async with fronted() as it:
         with serving(b"a") as old, serving(b"b") as new, calling(it) as channel:
             it.front.switch(old)
             named = channel.unary_unary("/t.T/Name")
             assert await elsewhere(functools.partial(named, b"1")) == b"a1"
+            echoed = channel.stream_stream("/t.T/Echo")(iter(messages.get, None))
+            messages.put(b"x")
+            assert await elsewhere(functools.partial(next, echoed)) == b"x"
             it.front.switch(new)
-            assert (await it.front.drain(old, timeout=0)).cut == 1
-            assert await elsewhere(functools.partial(persistent, named, b"2")) == b"b2"
+
+            async def moved() -> bool:
+                return bool(await elsewhere(functools.partial(named, b"2")) == b"b2")
+
+            async with asyncio.timeout(PATIENCE):
+                while not await moved():
+                    pass
+            assert [event.connections for event in it.told(FrontOld)] == [1]
+            messages.put(LARGE)
+            assert await elsewhere(functools.partial(next, echoed)) == LARGE
+            messages.put(None)
+            assert await elsewhere(lambda: list(echoed)) == []
+            await true(lambda: [event.connections for event in it.told(FrontOld)] == [1, 0])
+            report = await it.front.drain(old, timeout=0)
+            assert (report.cut, report.left) == (0, 0)
+
+
+async def test_no_grpc_call_fails_however_often_the_version_changes() -> None:
+    stop = threading.Event()
+
+    def call(channel: grpc.Channel) -> set[bytes]:
+        named, seen = channel.unary_unary("/t.T/Name"), set()
+        while not stop.is_set():
+            seen.add(bytes(named(LARGE[:3000], wait_for_ready=True)[:1]))  # a call that fails raises
+        return seen
+
+    async with fronted() as it:
+        with serving(b"a") as one, serving(b"b") as two, calling(it) as first, calling(it) as second:
+            it.front.switch(one)
+            calls = [asyncio.create_task(asyncio.to_thread(call, each)) for each in (first, second)]
+            for number in range(6):
+                await asyncio.sleep(0.1)  # so that calls run on either side of each switch
+                old, new = (one, two) if number % 2 == 0 else (two, one)
+                it.front.switch(new)
+                assert (await it.front.drain(old, timeout=PATIENCE)).cut == 0
+            stop.set()
+            assert await asyncio.gather(*calls) == [{b"a", b"b"}, {b"a", b"b"}]
+
+
+async def test_a_grpc_stream_without_an_end_is_left_to_the_app_and_then_cut() -> None:
+    messages: queue.Queue[bytes | None] = queue.Queue()
+    async with fronted() as it:
+        with serving(b"a") as old, calling(it) as channel:
+            it.front.switch(old)
+            echoed = channel.stream_stream("/t.T/Echo")(iter(messages.get, None))
+            messages.put(b"x")
+            assert await elsewhere(functools.partial(next, echoed)) == b"x"
+            it.front.switch(None)
+            report = await it.front.drain(old, timeout=0)
+            assert (report.finished, report.cut, report.left) == (0, 0, 1)
+            messages.put(b"y")  # it goes on while the app is being told to stop
+            assert await elsewhere(functools.partial(next, echoed)) == b"y"
+            assert await it.front.cut(old) == 1
+            with pytest.raises(grpc.RpcError):
+                await elsewhere(lambda: list(echoed))
+            messages.put(None)
 
 
 @pytest.fixture(scope="module")

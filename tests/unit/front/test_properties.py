@@ -257,7 +257,7 @@ async def attack(stream: bytes, steps: list[int]) -> tuple[Strict, int, list[byt
     async with (
         origin(strict) as app,
         origin(says("fine")) as good,
-        fronted() as it,
+        fronted(protocol="http") as it,
     ):
         begin = Link.begin
 

@@ -156,7 +156,7 @@ async def test_the_http_2_preface_after_a_request_is_refused() -> None:
         client = await it.connect()
         await client.ask(get(), ok("x"))
         await client.send(H2_PREFACE)
-        assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
+        assert (await client.rest()).startswith(b"HTTP/1.1 505 ")
         assert bytes(app.seen[0]) == get()
 
 

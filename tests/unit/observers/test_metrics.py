@@ -59,9 +59,7 @@ REQUIRED = (
     "watcher_front_request_duration_seconds",
     "watcher_info",
 )
-LABELS = frozenset(
-    ("service", "stage", "outcome", "kind", "reason", "code_class", "phase", "where", "version", "python")
-)
+LABELS = frozenset("service stage outcome kind reason code_class port phase where version python".split())
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
