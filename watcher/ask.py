@@ -162,7 +162,7 @@ def rebuild(settings: Settings, *, wait: bool, timeout: float | None, as_json: b
 
 
 def act(settings: Settings, action: str, *, as_json: bool) -> int:
-    """`watcher pause`, `watcher resume`."""
+    """`watcher cancel`, `watcher pause`, `watcher resume`."""
     with connect(settings) as api:
         text = read(api.post(f"/api/{action}", params=_service(settings)))
         return _accepted(Accepted.model_validate_json(text), as_json=as_json)

@@ -153,8 +153,19 @@ class Rebuild(_Asking):
         _exit(ask.rebuild(self, wait=self.wait, timeout=self.timeout, as_json=self.as_json))
 
 
+class Cancel(_Asking):
+    """Stop the build or deploy that runs, until the next save or `watcher rebuild`."""
+
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the result as JSON."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(ask.act(self, "cancel", as_json=self.as_json))
+
+
 class Pause(_Asking):
-    """Begin no more builds until `watcher resume`; what is live serves on."""
+    """Stop the build that runs and begin no more until `watcher resume`; what is live serves on."""
 
     as_json: bool = Field(default=False, validation_alias="json")
     """Print the result as JSON."""
@@ -240,6 +251,7 @@ class Cli(BaseSettings):
     wait: CliSubCommand[Wait]
     prune: CliSubCommand[Prune]
     rebuild: CliSubCommand[Rebuild]
+    cancel: CliSubCommand[Cancel]
     pause: CliSubCommand[Pause]
     resume: CliSubCommand[Resume]
     doctor: CliSubCommand[Doctor]
@@ -253,7 +265,21 @@ class Cli(BaseSettings):
 
 _KNOWN = frozenset(
     name
-    for command in (Run, Once, Status, Logs, Wait, Prune, Rebuild, Pause, Resume, Doctor, Dockerfile, Init)
+    for command in (
+        Run,
+        Once,
+        Status,
+        Logs,
+        Wait,
+        Prune,
+        Rebuild,
+        Cancel,
+        Pause,
+        Resume,
+        Doctor,
+        Dockerfile,
+        Init,
+    )
     for name in command.model_fields
 )
 

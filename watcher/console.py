@@ -59,6 +59,7 @@ FETCHED_EVERY = 5.0  # seconds between two lines about a base image on its way
 SLOW_STEP = 0.5  # seconds from which a step of the engine's own is worth a line
 BELL = "\a"
 INDENT = 12  # columns before what a line says
+_ENDS = {DeployOutcome.ROLLED_BACK: "rolled back", DeployOutcome.CANCELLED: "deploy cancelled"}
 _NOUNS = {"final": "final image", "builder": "builder image", "step": "build step"}
 
 
@@ -229,6 +230,8 @@ class Console:
         match event.outcome:
             case BuildOutcome.BUILT if not self.live:
                 self._say(event, "·", f"built in {took}{self._cached(self._build(event.service))}")
+            case BuildOutcome.CANCELLED if event.failure:
+                self._failed(event, f"build cancelled after {took}", event.failure)
             case BuildOutcome.CANCELLED:
                 self._say(event, "·", f"build of {short(event.revision)} dropped after {took}", "dim")
             case BuildOutcome.FAILED | BuildOutcome.ERROR if event.failure:
@@ -243,8 +246,11 @@ class Console:
             case DeployOutcome.ADOPTED:
                 self._say(event, "✓", f"live {short(event.revision)}, running already", "green")
             case _ if event.failure:
-                what = "rolled back" if event.outcome is DeployOutcome.ROLLED_BACK else "deploy failed"
+                what = _ENDS.get(event.outcome, "deploy failed")
                 self._failed(event, f"{what} after {words.seconds(event.seconds)}", event.failure)
+            case DeployOutcome.CANCELLED:
+                took = words.seconds(event.seconds)
+                self._say(event, "·", f"deploy of {short(event.revision)} dropped after {took}", "dim")
         if event.outcome in GOOD_DEPLOYS:
             self._mended(event.service)
 

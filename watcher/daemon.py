@@ -176,6 +176,10 @@ class Daemon:
         """Build the tree again, whatever is known of it."""
         self.services[service].reconciler.rebuild()
 
+    def cancel(self, service: str) -> bool:
+        """Stop the build or deploy that runs; False when there is none to stop."""
+        return self.services[service].reconciler.cancel()
+
     def pause(self, service: str) -> None:
         """Begin no more builds."""
         self.services[service].reconciler.pause(paused=True)

@@ -79,7 +79,8 @@ class Fit:
     @property
     def limits(self) -> plan.Limits:
         """How long builds may be cancelled."""
-        return plan.Limits(self.settings.build.max_cancels, self.settings.build.max_wait)
+        build = self.settings.build
+        return plan.Limits(build.max_cancels, build.max_wait, build.timeout)
 
 
 def fit(

@@ -41,6 +41,7 @@ class DeployOutcome(StrEnum):
     UNCHANGED = "unchanged"  # same image as the live one: nothing was replaced
     ADOPTED = "adopted"  # the container was there already when the daemon started
     FAILED = "failed"  # the new container never became ready; the old one serves on
+    CANCELLED = "cancelled"  # something newer, somebody, or the end of the watcher; the old one serves on
     ROLLED_BACK = "rolled_back"  # it died after the switch; the last good one is back
     ERROR = "error"  # the engine or a bug
 

@@ -57,6 +57,8 @@ class FirstOutcome:
             case ImageSized(stage="final", revision=revision, size=size) if self._max_size:
                 if size > self._max_size:
                     self._too_big.add(revision)
+            case DeployFinished(outcome=DeployOutcome.CANCELLED):
+                pass  # something newer follows
             case DeployFinished(outcome=DeployOutcome.ADOPTED, revision=revision):
                 self._running = revision
             case DeployFinished(outcome=outcome):

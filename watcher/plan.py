@@ -11,10 +11,75 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from watcher.plan_inputs import (
+    BuildBegun,
+    BuildCancelAsked,
+    BuildEnded,
+    BuildProgressed,
+    Cancelled,
+    DeployBegun,
+    DeployCancelAsked,
+    DeployEnded,
+    EngineBack,
+    Failed,
+    HoldChanged,
+    Input,
+    Lost,
+    PauseAsked,
+    RebuildAsked,
+    RolledBack,
+    Serving,
+    TreeSeen,
+    Troubled,
+)
+
+__all__ = [
+    "CALM",
+    "RETRY_FIRST",
+    "RETRY_MOST",
+    "SILENT",
+    "SUPERSEDED_MOST",
+    "Action",
+    "Build",
+    "BuildBegun",
+    "BuildCancelAsked",
+    "BuildEnded",
+    "BuildProgressed",
+    "Cancel",
+    "Cancelled",
+    "Deploy",
+    "DeployBegun",
+    "DeployCancelAsked",
+    "DeployEnded",
+    "EngineBack",
+    "Failed",
+    "GiveWay",
+    "HoldChanged",
+    "Input",
+    "Limits",
+    "Lost",
+    "PauseAsked",
+    "RebuildAsked",
+    "RolledBack",
+    "Serving",
+    "State",
+    "TreeSeen",
+    "Troubled",
+    "Wait",
+    "decide",
+    "retry_pause",
+    "step",
+]
+
 RETRY_FIRST = 0.5  # seconds before the engine is asked again after a failure that was not the user's
 RETRY_MOST = 30.0
 SUPERSEDED_MOST = 2
 """Builds in a row that may find a changed file of which no scan knows. One more is a bug, and is said."""
+SILENT = 30.0
+"""Seconds without a sign of life after which a build makes way for a newer save, however long it has run.
+
+Twice as long after each build that was stopped for that: compiling is silent, and must come to its end once.
+"""
 CALM = 60.0  # seconds a container must have lived for its loss not to count as part of a crash loop
 
 
@@ -24,6 +89,7 @@ class Limits:
 
     max_cancels: int = 3
     max_wait: float = 10.0
+    build_timeout: float = 1800.0  # seconds after which a build is ended; 0: never
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +99,13 @@ class State:
     wanted: str | None = None
     building: str | None = None
     building_since: float = 0.0
+    building_forced: bool = False
+    progress_at: float = 0.0  # when the running build last showed a sign of life
+    silences: int = 0  # builds in a row that were stopped for showing none
     cancelling: bool = False
     built: tuple[str, str] | None = None  # (revision, image) that waits to be deployed
     deploying: str | None = None
+    yielding: bool = False  # the running deploy was told to stop
     live: str | None = None
     failed: str | None = None  # the wanted revision, known to fail
     cancels: int = 0  # builds cancelled since the last one that ended by itself
@@ -49,139 +119,6 @@ class State:
     hold: str = ""  # why nothing may begin: a git operation, a pause
     paused: bool = False
     forced: bool = False  # build although live, because somebody asked; kept until a build has answered
-
-
-@dataclass(frozen=True, slots=True)
-class TreeSeen:
-    """The tree was looked at: it has this revision, and a newer snapshot than before."""
-
-    revision: str
-
-
-@dataclass(frozen=True, slots=True)
-class BuildBegun:
-    """A build of `revision` was started."""
-
-    revision: str
-
-
-@dataclass(frozen=True, slots=True)
-class BuildCancelAsked:
-    """The running build was told to stop."""
-
-
-@dataclass(frozen=True, slots=True)
-class BuildEnded:
-    """A build gave an image."""
-
-    revision: str
-    image: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeployBegun:
-    """A deploy of `revision` was started."""
-
-    revision: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeployEnded:
-    """The revision is live."""
-
-    revision: str
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A build or deploy of `revision` failed by the user's fault."""
-
-    revision: str
-
-
-@dataclass(frozen=True, slots=True)
-class RolledBack:
-    """`revision` was live and failed in its soak time; the one before it, `serving`, has the traffic again.
-
-    One input, since between two the failed revision would be wanted, not live and not known to fail. Unlike
-    `Failed` this is not the end of a build or deploy: one of another revision may be going on.
-    """
-
-    revision: str
-    serving: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """The running build was cancelled, or found its tree changed."""
-
-    revision: str
-
-
-@dataclass(frozen=True, slots=True)
-class Troubled:
-    """A build or deploy failed by nobody's fault: the engine went away, a bug."""
-
-    revision: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The live container, of this revision and image, is gone, and no other took its place."""
-
-    revision: str
-    image: str
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """A container of `revision` has the traffic now (None: no container has): adopted, kept or put back."""
-
-    revision: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class HoldChanged:
-    """Something outside forbids to begin (`reason`), or no longer does (empty)."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class PauseAsked:
-    """Somebody paused or resumed the service."""
-
-    paused: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RebuildAsked:
-    """Somebody wants the wanted revision built again, whatever is known of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineBack:
-    """The engine answers again: no need to wait any longer."""
-
-
-Input = (
-    TreeSeen
-    | BuildBegun
-    | BuildCancelAsked
-    | BuildEnded
-    | DeployBegun
-    | DeployEnded
-    | Failed
-    | RolledBack
-    | Cancelled
-    | Troubled
-    | Lost
-    | Serving
-    | HoldChanged
-    | PauseAsked
-    | RebuildAsked
-    | EngineBack
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,22 +149,28 @@ class Deploy:
     image: str
 
 
-Action = Wait | Build | Cancel | Deploy
+@dataclass(frozen=True, slots=True)
+class GiveWay:
+    """Stop the running deploy, as soon as it only waits for its container: there is something newer."""
+
+
+Action = Wait | Build | Cancel | Deploy | GiveWay
 
 
 def decide(state: State, now: float, limits: Limits = Limits()) -> Action:
     """The one thing to do now."""
-    if state.deploying:  # a deploy is never interrupted half-way
-        return Wait()
-    if state.building:
-        return Cancel() if _pointless(state, now, limits) else Wait()
+    if state.building and _pointless(state, now, limits):
+        return Cancel()
     free = not state.paused and not state.hold
+    if state.deploying:
+        return _beside_deploy(state, now, free=free)
+    if state.building:
+        return Wait(until=_silent_at(state) if _can_be_silenced(state) else None)
     if state.built and free:
         return Deploy(*state.built)
-    served = state.lost[0] if state.lost else None
     action: Action
-    if state.wanted is not None and free and (state.forced or state.wanted not in _known(state, served)):
-        action = Build(state.wanted, forced=state.forced)
+    if free and _is_due(state):
+        action = Build(state.wanted or "", forced=state.forced)
     elif state.lost:  # better than nothing, and no matter for a pause: it was live before
         action = Deploy(*state.lost)
     else:
@@ -235,9 +178,35 @@ def decide(state: State, now: float, limits: Limits = Limits()) -> Action:
     return Wait(until=state.retry_at) if now < state.retry_at else action
 
 
-def _known(state: State, served: str | None) -> tuple[str | None, ...]:
-    """Revisions that need no build: live, known to fail, or to be put back as it is."""
-    return state.live, state.failed, served
+def _beside_deploy(state: State, now: float, *, free: bool) -> Action:
+    """What to do while a deploy runs: it may wait long, so a newer save is built meanwhile."""
+    back = state.wanted == state.live is not None and state.wanted != state.deploying
+    if not state.yielding and (back or (state.built and free)):
+        return GiveWay()
+    if state.building:
+        return Wait(until=_silent_at(state) if _can_be_silenced(state) else None)
+    same = state.wanted == state.deploying and not state.forced
+    if same or not free or state.built or not _is_due(state):
+        return Wait()
+    if now < state.retry_at:
+        return Wait(until=state.retry_at)
+    return Build(state.wanted or "", forced=state.forced)
+
+
+def _is_due(state: State) -> bool:
+    """Whether the wanted revision has to be built: not live, not known to fail, not to be put back."""
+    served = state.lost[0] if state.lost else None
+    known = state.live, state.failed, served
+    return state.wanted is not None and (state.forced or state.wanted not in known)
+
+
+def _can_be_silenced(state: State) -> bool:
+    """Whether the running build would make way if it showed no sign of life."""
+    return state.building != state.wanted and not state.cancelling
+
+
+def _silent_at(state: State) -> float:
+    return state.progress_at + SILENT * 2.0 ** min(state.silences, 10)
 
 
 def retry_pause(failures: int) -> float:
@@ -262,15 +231,20 @@ def _known_to_fail(state: State, revision: str) -> State:
 
 
 def _pointless(state: State, now: float, limits: Limits) -> bool:
-    """Whether the running build should make way for a newer save."""
+    """Whether the running build should make way: for a newer save, or for whoever asked by hand."""
     if state.cancelling:
         return False
+    if state.paused:
+        return True
     asked = state.forced and state.building == state.wanted
+    if asked and not state.building_forced:  # a rebuild begins at once, not after what runs already
+        return True
     if state.wanted == state.live and not asked:  # there is nothing to build at all, or something else
         return True
     if state.building == state.wanted:
         return False
-    return state.cancels < limits.max_cancels and now - state.building_since < limits.max_wait
+    quick = state.cancels < limits.max_cancels and now - state.building_since < limits.max_wait
+    return quick or now >= _silent_at(state)
 
 
 def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - one case per input
@@ -284,16 +258,31 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
             # Another tree may well be the cure of whatever is being waited out: it is tried at once.
             state = replace(state, wanted=revision, failed=None, retry_at=now, superseded=0)
             # A built image that waits is newer than the live one and may go live, unless the tree went back.
-            return replace(state, built=None) if revision == state.live else state
-        case BuildBegun(revision):
-            return replace(state, building=revision, building_since=now, cancelling=False, renewed=False)
+            back = revision == state.live or (state.deploying == revision and state.built)
+            return replace(state, built=None) if back else state
+        case BuildBegun(revision, forced):
+            return replace(
+                state,
+                building=revision,
+                building_forced=forced,
+                building_since=now,
+                progress_at=now,
+                cancelling=False,
+                renewed=False,
+            )
+        case BuildProgressed():
+            return replace(state, progress_at=now)
         case BuildCancelAsked():
-            return replace(state, cancelling=True)
+            silent = state.building != state.wanted and now >= _silent_at(state)
+            return replace(state, cancelling=True, silences=state.silences + silent)
         case BuildEnded(revision, image):
             # What was being cancelled and ended all the same would only keep the newer save waiting.
             late = state.cancelling and revision != state.wanted
-            unwanted = late or (
-                state.wanted == state.live and not (state.forced and revision == state.wanted)
+            older = state.deploying == state.wanted != revision  # the tree went back while that goes live
+            unwanted = (
+                late
+                or older
+                or (state.wanted == state.live and not (state.forced and revision == state.wanted))
             )
             return replace(
                 state,
@@ -302,46 +291,48 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
                 cancels=state.cancels + 1 if late else 0,
                 troubles=0,
                 superseded=0,
-                forced=state.forced and revision != state.wanted,
+                silences=0,
+                forced=state.forced and not (revision == state.wanted and state.building_forced),
                 built=None if unwanted else (revision, image),
             )
         case DeployBegun(revision):
-            return replace(state, deploying=revision, built=None)
+            return replace(state, deploying=revision, built=None, yielding=False)
+        case DeployCancelAsked():
+            return replace(state, yielding=True)
         case DeployEnded(revision):
             failed = None if revision == state.wanted else state.failed
-            return replace(state, deploying=None, live=revision, failed=failed, lost=None)
-        case Failed(revision):
+            return replace(state, deploying=None, yielding=False, live=revision, failed=failed, lost=None)
+        case Failed(revision, of_deploy=True):
             if state.lost and state.deploying == state.lost[0] == revision:
                 state = _crashed(state, now, again=True)
+            return replace(_known_to_fail(state, revision), deploying=None, yielding=False, cancels=0)
+        case Failed(revision):
             return replace(
                 _known_to_fail(state, revision),
                 building=None,
-                deploying=None,
                 cancelling=False,
                 cancels=0,
                 superseded=0,
-                forced=state.forced and revision != state.wanted,
+                silences=0,
+                forced=state.forced and not (revision == state.wanted and state.building_forced),
             )
         case RolledBack(revision, serving):
             return _serving(_known_to_fail(state, revision), serving)
-        case Cancelled():
+        case Cancelled(of_deploy=True):
+            return replace(state, deploying=None, yielding=False)
+        case Cancelled(revision):
             if state.cancelling:
-                return replace(state, building=None, cancelling=False, cancels=state.cancels + 1)
+                newer = revision != state.wanted
+                return replace(state, building=None, cancelling=False, cancels=state.cancels + newer)
             # The tree changed under the build. The next look will say so; until then this revision cannot be
             # built, and trying again at once would only find that out once more.
             superseded = 0 if state.renewed else state.superseded + 1
             return replace(state, building=None, retry_at=now + RETRY_FIRST, superseded=superseded)
-        case Troubled():
-            pause = retry_pause(state.troubles)
-            return replace(
-                state,
-                building=None,
-                deploying=None,
-                cancelling=False,
-                superseded=0,
-                troubles=state.troubles + 1,
-                retry_at=now + pause,
-            )
+        case Troubled(of_deploy=of_deploy):
+            state = replace(state, troubles=state.troubles + 1, retry_at=now + retry_pause(state.troubles))
+            if of_deploy:
+                return replace(state, deploying=None, yielding=False)
+            return replace(state, building=None, cancelling=False, superseded=0)
         case Lost(revision, image):
             state = replace(state, live=None, lost=(revision, image))
             return _crashed(state, now, again=now - state.lost_at < CALM)
@@ -354,4 +345,5 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
         case RebuildAsked():
             return replace(state, forced=True, failed=None, retry_at=now)
         case EngineBack():
-            return replace(state, retry_at=now)
+            # What ended when the engine did is no fault of the app's.
+            return replace(state, retry_at=now, losses=0, lost_at=now - CALM)

@@ -1,8 +1,9 @@
 """The loop that keeps the container equal to the tree, for one service.
 
 Look at the tree when something hints that it changed; ask `plan.decide` what follows; do that; fold what came
-of it back into the state. A newer save cancels a running build, never a deploy. Chores (exporting the builder
-image, pruning) run when there is nothing else to do and stop at once when there is.
+of it back into the state. A newer save cancels a running build; once it is built it also cancels a deploy
+that only waits for its container, never one that switches. Chores (exporting the builder image, pruning) run
+when there is nothing else to do and stop at once when there is.
 
 What is done lives in ports: `Builder`, `Deployer`, `Chores`. What is decided lives in `plan.py`.
 """
@@ -10,6 +11,7 @@ What is done lives in ports: `Builder`, `Deployer`, `Chores`. What is decided li
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import traceback
 from collections.abc import Callable, Coroutine
@@ -37,6 +39,10 @@ from watcher.observe import (
 )
 
 S = TypeVar("S")
+
+PROGRESS_EVERY = 1.0  # seconds between two signs of life of a build that are taken note of
+_GIVE_WAY_TICK = 0.1  # seconds until a deploy that cannot be stopped now is looked at again
+_GOOD = (DeployOutcome.LIVE, DeployOutcome.UNCHANGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +95,16 @@ class Deployer(Protocol):
         """The revision that serves now."""
         ...
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a deploy only waits for its container to answer: then it may be cancelled."""
+        ...
+
     async def deploy(self, revision: str, image: str) -> Deployed:
-        """Make it live; raises UserError (the last good one serves on) or EngineUnavailable."""
+        """Make it live; raises UserError (the last good one serves on) or EngineUnavailable.
+
+        Cancelling it while it is `waiting` removes what it made, and leaves live what was.
+        """
         ...
 
 
@@ -133,7 +147,10 @@ class Reconciler(Generic[S]):
         self._inbox: asyncio.Queue[plan.Input] = asyncio.Queue()
         self._looks: dict[str, Look[S]] = {}
         self._told_hold = ""
-        self._work: asyncio.Task[None] | None = None
+        self._building: asyncio.Task[None] | None = None
+        self._deploying: asyncio.Task[None] | None = None
+        self._by_hand: set[asyncio.Task[None]] = set()  # work that somebody cancelled
+        self._progress_told = -math.inf
         self._chore: asyncio.Task[None] | None = None
         self._chore_look: Look[S] | None = None
         self._chore_due = clock() + chores_every
@@ -169,6 +186,24 @@ class Reconciler(Generic[S]):
     def rebuild(self) -> None:
         """Build the tree again even if it is live or known to fail."""
         self._inbox.put_nowait(plan.RebuildAsked())
+
+    def cancel(self) -> bool:
+        """Stop the build or the deploy that runs, until the next save or `rebuild`; False when none does."""
+        if self._building and not self._building.done() and self.state.building:
+            self._by_hand.add(self._building)
+            self._building.cancel()
+            return True
+        if self._deploying and not self._deploying.done() and self._deployer.waiting:
+            self._by_hand.add(self._deploying)
+            self._deploying.cancel()
+            return True
+        return False
+
+    def progressed(self) -> None:
+        """The running build shows a sign of life; any number of times a second."""
+        if self.state.building and self._clock() - self._progress_told >= PROGRESS_EVERY:
+            self._progress_told = self._clock()
+            self._inbox.put_nowait(plan.BuildProgressed())
 
     def adopted(self, event: DeployFinished) -> None:
         """A container that was there already serves."""
@@ -210,14 +245,18 @@ class Reconciler(Generic[S]):
                         look = self._looks[revision]
                         if forced:
                             look = self._looks[revision] = replace(look, saved=None)
-                        self._begin(plan.BuildBegun(revision), self._build(look, forced=forced))
+                        self._begin(plan.BuildBegun(revision, forced), self._build(look, forced=forced))
                     case plan.Deploy(revision, image):
                         # What is put back answers no save: it was live before.
                         put_back = (revision, image) == self.state.lost
                         deployed = None if put_back else self._looks[revision]
                         self._begin(plan.DeployBegun(revision), self._deploy(revision, image, deployed))
                     case plan.Cancel():
-                        self._cancel()
+                        self._cancel_build()
+                    case plan.GiveWay() if self._deployer.waiting:
+                        self._cancel_deploy()
+                    case plan.GiveWay():
+                        await self._wait(self._clock() + _GIVE_WAY_TICK)
                     case plan.Wait(until):
                         await self._wait(until)
         finally:
@@ -226,21 +265,39 @@ class Reconciler(Generic[S]):
     def _begin(self, begun: plan.BuildBegun | plan.DeployBegun, work: Coroutine[None, None, None]) -> None:
         self._stop_chores()
         self._fold(begun)
-        self._work = asyncio.create_task(work)
-        self._work.add_done_callback(partial(self._ended, begun))
+        task = asyncio.create_task(work)
+        if isinstance(begun, plan.DeployBegun):
+            self._deploying = task
+        else:
+            self._building = task
+        task.add_done_callback(partial(self._ended, begun))
 
     def _ended(self, begun: plan.BuildBegun | plan.DeployBegun, work: asyncio.Task[None]) -> None:
         """Work says itself what came of it, unless it was cancelled before its first step, or is broken."""
+        of_deploy = isinstance(begun, plan.DeployBegun)
+        self._by_hand.discard(work)
         if work.cancelled():
-            self._inbox.put_nowait(plan.Cancelled(begun.revision))
+            self._inbox.put_nowait(plan.Cancelled(begun.revision, of_deploy))
         elif error := work.exception():
-            self._inbox.put_nowait(plan.Troubled(begun.revision))
+            self._inbox.put_nowait(plan.Troubled(begun.revision, of_deploy))
             self._trouble("loop", error)
 
-    def _cancel(self) -> None:
-        if self._work:
-            self._work.cancel()
+    def _cancel_build(self) -> None:
+        if self._building:
+            self._building.cancel()
         self._fold(plan.BuildCancelAsked())
+
+    def _cancel_deploy(self) -> None:
+        if self._deploying:
+            self._deploying.cancel()
+        self._fold(plan.DeployCancelAsked())
+
+    def _stopped_by_hand(self, what: str) -> Failure | None:
+        """The failure to tell when the work that asks was cancelled by somebody, not by a newer save."""
+        if asyncio.current_task() not in self._by_hand:
+            return None
+        hint = "the next save builds again, and so does `watcher rebuild`"
+        return Failure("cancelled", f"the {what} was cancelled by hand", hint=hint)
 
     async def _wait(self, until: float | None) -> None:
         """Fold the next thing that happens; before that, do chores once they are due."""
@@ -267,9 +324,15 @@ class Reconciler(Generic[S]):
 
     async def _wind_up(self) -> None:
         self._stop_chores()
-        if self._work and self.state.building:
-            self._work.cancel()
-        if left := [task for task in (self._work, self._chore) if task]:
+        if self._building:
+            self._building.cancel()
+        # A deploy that has begun to switch comes to its end; one that only waits is not waited for.
+        while self._deploying and not self._deploying.done():
+            if self._deployer.waiting:
+                self._deploying.cancel()
+                break
+            await asyncio.wait([self._deploying], timeout=_GIVE_WAY_TICK)
+        if left := [task for task in (self._building, self._deploying, self._chore) if task]:
             await asyncio.wait(left)
 
     # The work; each part ends by saying what came of it.
@@ -279,12 +342,16 @@ class Reconciler(Generic[S]):
         self._observer.notify(BuildStarted(service=self._service, revision=revision))
         built, failure, outcome = Built(""), None, BuildOutcome.ERROR
         ended: plan.Input = plan.Troubled(revision)
+        limit = asyncio.timeout(self._limits.build_timeout or None)
         try:
-            built = await self._builder.build(look, forced=forced)
+            async with limit:
+                built = await self._builder.build(look, forced=forced)
             outcome = BuildOutcome.REUSED if built.reused else BuildOutcome.BUILT
             ended = plan.BuildEnded(revision, built.image)
         except asyncio.CancelledError:
-            outcome, ended = BuildOutcome.CANCELLED, plan.Cancelled(revision)
+            failure = self._stopped_by_hand("build")
+            outcome = BuildOutcome.CANCELLED
+            ended = plan.Failed(revision) if failure else plan.Cancelled(revision)
         except Superseded as error:
             self._scan_again()
             if failure := self._in_vain(revision, error):
@@ -294,6 +361,12 @@ class Reconciler(Generic[S]):
         except UserError as error:
             outcome, failure = BuildOutcome.FAILED, error.failure
             ended = plan.Failed(revision)
+        except TimeoutError as error:
+            if limit.expired():
+                outcome, failure = BuildOutcome.FAILED, self._timed_out()
+                ended = plan.Failed(revision)
+            else:
+                failure = self._trouble("build", error)
         except Exception as error:
             failure = self._trouble("build", error)
         self._observer.notify(
@@ -316,18 +389,24 @@ class Reconciler(Generic[S]):
         begun = self._clock()
         self._observer.notify(DeployStarted(service=self._service, revision=revision, image=image))
         deployed, failure = Deployed("", DeployOutcome.ERROR), None
-        ended: plan.Input = plan.Troubled(revision)
+        ended: plan.Input = plan.Troubled(revision, of_deploy=True)
         try:
             deployed = await self._deployer.deploy(revision, image)
             ended = plan.DeployEnded(revision)
             self._chores.deployed()
             self._chore_look, self._chore_due = look or self._chore_look, self._clock() + self._chores_after
         except UserError as error:
-            ended = plan.Failed(revision)
+            ended = plan.Failed(revision, of_deploy=True)
             deployed, failure = Deployed("", DeployOutcome.FAILED), self._crash_loop(error.failure, ended)
+        except asyncio.CancelledError:
+            failure, deployed = self._stopped_by_hand("deploy"), Deployed("", DeployOutcome.CANCELLED)
+            ended = (
+                plan.Failed(revision, of_deploy=True) if failure else plan.Cancelled(revision, of_deploy=True)
+            )
         except Exception as error:
             failure = self._trouble("deploy", error)
-        if failure:  # the one before serves on, as a rule; it may have been lost on the way
+        good = deployed.outcome in _GOOD
+        if not good:  # the one before serves on, as a rule; it may have been lost on the way
             self._inbox.put_nowait(plan.Serving(self._deployer.live))
         self._observer.notify(
             DeployFinished(
@@ -337,7 +416,7 @@ class Reconciler(Generic[S]):
                 outcome=deployed.outcome,
                 seconds=self._clock() - begun,
                 container=deployed.container,
-                save_to_live=self._since_save(look) if look and not failure else None,
+                save_to_live=self._since_save(look) if look and good else None,
                 phases=deployed.phases,
                 failure=failure,
             )
@@ -346,6 +425,14 @@ class Reconciler(Generic[S]):
 
     def _since_save(self, look: Look[S]) -> float | None:
         return None if look.saved is None else max(0.0, self._clock() - look.saved)
+
+    def _timed_out(self) -> Failure:
+        limit = words.seconds(self._limits.build_timeout)
+        return Failure(
+            "build",
+            f"the build was ended because it took longer than {limit}",
+            hint="build.timeout allows more (0: no end); `watcher rebuild` tries again",
+        )
 
     def _in_vain(self, revision: str, error: Superseded) -> Failure | None:
         """The failure to tell when builds find a change again and again and no scan finds one."""

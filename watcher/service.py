@@ -50,6 +50,7 @@ class Service:
             observer=site.observer,
             journal=site.journal,
             logins=find_login,
+            progressed=lambda: self.reconciler.progressed(),  # noqa: PLW0108 - the loop is made after this
         )
         self.deployer = ContainerDeployer(
             fitted.container,

@@ -76,7 +76,9 @@ class BuildSettings(_Section):
     max_cancels: Annotated[int, Field(ge=1)] = 3
     """After so many cancelled builds in a row one build may finish, so that a busy writer starves nobody."""
     max_wait: Seconds = 10.0
-    """A build that has run for so many seconds is not cancelled by a newer save."""
+    """A build that has run for so many seconds is not cancelled by a newer save unless it falls silent."""
+    timeout: Seconds = 1800.0
+    """Seconds after which a build is ended as failed; 0 = never."""
     builder_image: bool = False
     """Export the compile stage as a tagged image, once for each Dockerfile and base image."""
 

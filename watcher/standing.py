@@ -57,6 +57,8 @@ class Standing:
                 self.failed = None
             case BuildFinished(outcome=BuildOutcome.FAILED) if event.revision == self.wanted:
                 self.failed = event.revision
+            case BuildFinished(outcome=BuildOutcome.CANCELLED) if event.failure:  # by hand
+                self.failed = event.revision if event.revision == self.wanted else self.failed
             case DeployFinished():
                 self._deployed(event)
             case ContainerLost():
@@ -86,6 +88,9 @@ class Standing:
                     revision=event.revision, image=event.image, container=event.container, since=event.at
                 ),
             )
+        elif event.outcome is DeployOutcome.CANCELLED:
+            if event.failure and event.revision == self.wanted:  # by hand
+                self.failed = event.revision
         elif event.outcome in (DeployOutcome.FAILED, DeployOutcome.ROLLED_BACK):
             if event.revision == self.wanted:
                 self.failed = event.revision

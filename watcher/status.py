@@ -48,7 +48,7 @@ class FailureInfo(_Model):
     """Why something failed."""
 
     kind: str
-    """compile | build | container | config | engine | tree | bug"""
+    """compile | build | container | cancelled | config | engine | tree | bug"""
     summary: str
     lines: list[str] = []
     """The tool's own lines."""
@@ -361,7 +361,7 @@ class Accepted(_Model):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     service: str
-    action: Literal["rebuild", "pause", "resume", "rescan"]
+    action: Literal["rebuild", "cancel", "pause", "resume", "rescan"]
     revision: str = ""
     """The tree's revision, after a rescan."""
     last_build: int | None = None

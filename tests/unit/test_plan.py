@@ -28,7 +28,12 @@ class World:
         self.building: str | None = None
         self.since = 0.0
         self.cancelling = False
+        self.progress = 0.0
+        self.silences = 0
+        self.by_force = False  # the running build was asked for
         self.deploying: tuple[str, str] | None = None
+        self.waits = False  # deploys only wait for their containers
+        self.yielding = False
         self.serving: str | None = None
         self.previous: str | None = None
         self.hold = self.paused = False
@@ -52,14 +57,18 @@ class World:
                     assert until is None or until > self.now
                     return action
                 case plan.Build(revision, forced):
-                    self.begins()
+                    assert self.building is None
+                    assert not self.hold
+                    assert not self.paused
                     assert revision == self.wanted
                     assert forced == self.asked
                     assert forced or revision not in (self.serving, self.failed), "a build without need"
+                    assert forced or not self.deploying or revision != self.deploying[0]
                     self.building, self.since, self.cancelling = revision, self.now, False
+                    self.progress, self.by_force = self.now, forced
                     self.builds += 1
                     self.source = self.known
-                    self.tell(plan.BuildBegun(revision))
+                    self.tell(plan.BuildBegun(revision, forced))
                 case plan.Deploy(revision, image):
                     if self.state.lost != (revision, image):
                         self.begins()
@@ -70,15 +79,33 @@ class World:
                     self.deploying = (revision, image)
                     self.tell(plan.DeployBegun(revision))
                 case plan.Cancel():
-                    assert self.building is not None
-                    assert self.building != self.wanted or self.wanted == self.serving
-                    assert not self.cancelling
-                    if self.wanted != self.serving:
-                        assert self.cancels < LIMITS.max_cancels
-                        assert self.now - self.since < LIMITS.max_wait
+                    self.may_cancel()
                     self.cancelling = True
                     self.tell(plan.BuildCancelAsked())
+                case plan.GiveWay():
+                    assert self.deploying is not None
+                    assert not self.yielding
+                    back = self.wanted == self.serving is not None
+                    assert back or self.state.built, "there is nothing newer"
+                    assert back or not (self.paused or self.hold)
+                    if not self.waits:
+                        return plan.Wait()
+                    self.yielding = True
+                    self.tell(plan.DeployCancelAsked())
         raise AssertionError(f"no end of actions: {self.state}")
+
+    def may_cancel(self) -> None:
+        assert self.building is not None
+        assert not self.cancelling
+        silent = self.building != self.wanted and self.now - self.progress >= plan.SILENT * 2**self.silences
+        self.silences += silent
+        by_hand = self.paused or (self.asked and not self.by_force and self.building == self.wanted)
+        if by_hand or self.wanted == self.serving:
+            return
+        assert self.building != self.wanted
+        if not silent:
+            assert self.cancels < LIMITS.max_cancels
+            assert self.now - self.since < LIMITS.max_wait
 
     def begins(self) -> None:
         assert self.building is None
@@ -127,18 +154,20 @@ class World:
         elif how == 0:
             late = cancelled and not answered
             self.cancels = self.cancels + 1 if late else 0
-            self.asked = self.asked and not answered
+            self.silences = 0
+            self.asked = self.asked and not (answered and self.by_force)
             self.tell(plan.BuildEnded(revision, f"image of {revision}"))
         elif how == 1:
-            self.cancels = 0
-            self.asked = self.asked and not answered
+            self.cancels = self.silences = 0
+            self.asked = self.asked and not (answered and self.by_force)
+            self.retries += self.asked
             self.fails(revision)
             self.tell(plan.Failed(revision))
         elif how == 2:
             self.retries += 1
             self.tell(plan.Troubled(revision))
         else:  # cancelled; without being asked, when the tree changed under it
-            self.cancels += cancelled
+            self.cancels += cancelled and not answered
             self.retries += 1
             self.disk += not cancelled
             self.tell(plan.Cancelled(revision))
@@ -149,6 +178,12 @@ class World:
         if self.deploying is None:
             return
         (revision, _), self.deploying = self.deploying, None
+        if self.yielding:
+            self.yielding = False
+            self.retries += 1
+            self.tell(plan.Serving(self.serving))
+            self.tell(plan.Cancelled(revision, of_deploy=True))
+            return
         if how == 0:
             self.previous, self.serving = self.serving, revision
             self.failed = None if revision == self.wanted else self.failed
@@ -156,11 +191,12 @@ class World:
             return
         self.retries += 1
         self.tell(plan.Serving(self.serving))
-        self.tell(plan.Failed(revision) if how == 1 else plan.Troubled(revision))
         if how == 1:
+            self.tell(plan.Failed(revision, of_deploy=True))
             self.cancels = 0
-            self.asked = self.asked and revision != self.wanted
             self.fails(revision)
+        else:
+            self.tell(plan.Troubled(revision, of_deploy=True))
 
     def fails(self, revision: str) -> None:
         if revision == self.wanted:
@@ -179,6 +215,13 @@ class World:
             self.retries += 1
             self.fails(failed)
             self.tell(plan.RolledBack(failed, self.serving))
+
+    def progresses(self, _: float) -> None:
+        self.progress = self.now
+        self.tell(plan.BuildProgressed())
+
+    def wait_for_container(self, on: float) -> None:
+        self.waits = bool(on)
 
     def set_hold(self, on: float) -> None:
         self.hold = bool(on)
@@ -208,7 +251,7 @@ class World:
         """Nothing is saved any more and everything succeeds."""
         self.set_hold(0)
         self.set_pause(0)
-        for _ in range(12):
+        for _ in range(16):
             wait = self.act()
             if self.building:
                 self.build_ends(3 if self.cancelling else 0)
@@ -235,6 +278,8 @@ RARE: list[Op] = [
     *[("build_ends", how) for how in (1.0, 2.0)],
     *[("deploy_ends", how) for how in (1.0, 2.0)],
     *[("pass_time", seconds) for seconds in (0.01, 0.6, 11.0, 70.0)],
+    *[("wait_for_container", on) for on in (0.0, 1.0)],
+    ("progresses", 0.0),
     *[("set_hold", on) for on in (0.0, 1.0)],
     *[("set_pause", on) for on in (0.0, 1.0)],
     *[("rewrite", scanned) for scanned in (0.0, 1.0)],
@@ -322,7 +367,7 @@ def test_what_was_lost_and_cannot_be_put_back_is_tried_again_less_and_less_often
     pauses, now = [], 100.0
     for _ in range(8):
         assert plan.decide(state, now) == plan.Deploy("a", "i")
-        for event in (plan.DeployBegun("a"), plan.Serving(None), plan.Failed("a")):
+        for event in (plan.DeployBegun("a"), plan.Serving(None), plan.Failed("a", of_deploy=True)):
             state = plan.step(state, event, now)
         pauses.append(state.retry_at - now)
         now = state.retry_at
@@ -390,7 +435,95 @@ def test_the_third_cancellation_lets_the_next_build_end() -> None:
         state = plan.step(state, plan.BuildCancelAsked(), 100.0)
         state = plan.step(state, plan.Cancelled(f"r{number}"), 100.0)
     state = plan.step(plan.step(state, plan.BuildBegun("r3"), 100.0), plan.TreeSeen("r4"), 100.0)
-    assert plan.decide(state, 100.0, LIMITS) == plan.Wait()
+    silent = 100.0 + plan.SILENT
+    assert plan.decide(state, 100.0, LIMITS) == plan.Wait(until=silent)
+    assert plan.decide(state, silent, LIMITS) == plan.Cancel()
+    lives = plan.step(state, plan.BuildProgressed(), 120.0)
+    assert plan.decide(lives, silent, LIMITS) == plan.Wait(until=120.0 + plan.SILENT)
+
+
+def test_a_silent_build_gives_way_later_each_time_so_that_one_comes_to_its_end() -> None:
+    state, now, waits = after(plan.TreeSeen("r0")), 100.0, []
+    for number in range(LIMITS.max_cancels):
+        for event in (
+            plan.BuildBegun(f"r{number}"),
+            plan.TreeSeen(f"r{number + 1}"),
+            plan.BuildCancelAsked(),
+        ):
+            state = plan.step(state, event, now)
+        state = plan.step(state, plan.Cancelled(f"r{number}"), now)
+    for number in range(3, 7):
+        state = plan.step(
+            plan.step(state, plan.BuildBegun(f"r{number}"), now), plan.TreeSeen(f"r{number + 1}"), now
+        )
+        action = plan.decide(state, now, LIMITS)
+        assert isinstance(action, plan.Wait)
+        assert action.until is not None
+        waits.append(action.until - now)
+        now = action.until
+        assert plan.decide(state, now, LIMITS) == plan.Cancel()
+        state = plan.step(state, plan.BuildCancelAsked(), now)
+        state = plan.step(state, plan.Cancelled(f"r{number}"), now)
+    assert waits == [30.0, 60.0, 120.0, 240.0]
+    ended = plan.step(plan.step(state, plan.BuildBegun("r7"), now), plan.BuildEnded("r7", "i"), now)
+    assert ended.silences == 0
+
+
+def test_a_newer_save_is_built_while_a_deploy_waits_and_the_deploy_gives_way_to_it() -> None:
+    state = after(*LIVE_A, plan.DeployEnded("a"), plan.TreeSeen("b"), plan.BuildBegun("b"))
+    state = plan.step(plan.step(state, plan.BuildEnded("b", "j"), 100.0), plan.DeployBegun("b"), 100.0)
+    assert plan.decide(state, 100.0) == plan.Wait()
+    state = plan.step(state, plan.TreeSeen("c"), 100.0)
+    assert plan.decide(state, 100.0) == plan.Build("c")
+    state = plan.step(state, plan.BuildBegun("c"), 100.0)
+    assert plan.decide(state, 100.0) == plan.Wait()
+    state = plan.step(state, plan.BuildEnded("c", "k"), 100.0)
+    assert plan.decide(state, 100.0) == plan.GiveWay()
+    state = plan.step(state, plan.DeployCancelAsked(), 100.0)
+    assert plan.decide(state, 100.0) == plan.Wait(), "never two at once"
+    state = plan.step(state, plan.Cancelled("b", of_deploy=True), 100.0)
+    assert state.live == "a"
+    assert plan.decide(state, 100.0) == plan.Deploy("c", "k")
+
+
+def test_a_deploy_gives_way_when_the_tree_goes_back_to_what_is_live() -> None:
+    state = after(*LIVE_A, plan.DeployEnded("a"), plan.TreeSeen("b"), plan.BuildBegun("b"))
+    state = plan.step(plan.step(state, plan.BuildEnded("b", "j"), 100.0), plan.DeployBegun("b"), 100.0)
+    state = plan.step(state, plan.TreeSeen("a"), 100.0)
+    assert plan.decide(state, 100.0) == plan.GiveWay()
+    state = plan.step(
+        plan.step(state, plan.DeployCancelAsked(), 100.0), plan.Cancelled("b", of_deploy=True), 100.0
+    )
+    assert plan.decide(state, 100.0) == plan.Wait()
+
+
+def test_a_rebuild_of_what_is_live_is_deployed_to_its_end() -> None:
+    events = (*LIVE_A, plan.DeployEnded("a"), plan.RebuildAsked(), plan.BuildBegun("a", forced=True))
+    state = after(*events, plan.BuildEnded("a", "j"))
+    assert plan.decide(state, 100.0) == plan.Deploy("a", "j")
+    assert plan.decide(plan.step(state, plan.DeployBegun("a"), 100.0), 100.0) == plan.Wait()
+
+
+def test_a_rebuild_and_a_pause_stop_what_runs_at_once() -> None:
+    state = after(plan.TreeSeen("a"), plan.BuildBegun("a"))
+    rebuild = plan.step(state, plan.RebuildAsked(), 100.0)
+    assert plan.decide(rebuild, 100.0) == plan.Cancel()
+    rebuild = plan.step(plan.step(rebuild, plan.BuildCancelAsked(), 100.0), plan.Cancelled("a"), 100.0)
+    assert rebuild.cancels == 0, "no newer save did that"
+    assert plan.decide(rebuild, 100.0) == plan.Build("a", forced=True)
+    paused = plan.step(state, plan.PauseAsked(paused=True), 100.0)
+    assert plan.decide(paused, 100.0) == plan.Cancel()
+    paused = plan.step(plan.step(paused, plan.BuildCancelAsked(), 100.0), plan.Cancelled("a"), 100.0)
+    assert plan.decide(paused, 100.0) == plan.Wait()
+    resumed = plan.step(paused, plan.PauseAsked(paused=False), 100.0)
+    assert plan.decide(resumed, 100.0) == plan.Build("a")
+
+
+def test_a_container_that_ended_with_its_engine_begins_no_crash_loop() -> None:
+    lost = plan.Lost("a", "i")
+    state = after(*LIVE_A, plan.DeployEnded("a"), lost, plan.EngineBack())
+    state = plan.step(replace_live(state), lost, 101.0)
+    assert (state.losses, plan.decide(state, 101.0)) == (0, plan.Deploy("a", "i"))
 
 
 def test_the_pause_between_tries_grows_to_its_bound_and_no_further() -> None:

@@ -85,6 +85,7 @@ class Builds(Stage):
 
 class Deploys(Stage):
     live: str | None = None
+    waiting: bool = False
 
     async def deploy(self, revision: str, image: str) -> Deployed:
         await self.enter(revision)
@@ -106,6 +107,7 @@ class Rig:
     deploys: Deploys = field(default_factory=Deploys)
     chores: Idle = field(default_factory=Idle)
     told: Recorder = field(default_factory=Recorder)
+    limits: plan.Limits = field(default_factory=plan.Limits)
     scans: int = 0  # asked for by builds
     now: float | None = None  # the loop's clock, where the test moves it
 
@@ -119,7 +121,7 @@ class Rig:
             deployer=self.deploys,
             chores=self.chores,
             observer=self.told,
-            limits=plan.Limits(),
+            limits=self.limits,
             scan_again=self.scan_again,
             chores_after=chores_after,
             chores_every=3600.0,
@@ -232,17 +234,129 @@ async def test_saves_that_arrive_together_do_not_wedge_the_loop(rig: Rig) -> Non
         await rig.until(lambda: rig.loop.state.live == "b")
 
 
-async def test_a_save_during_a_deploy_waits_for_the_switch(rig: Rig) -> None:
+async def test_a_save_during_a_deploy_is_built_and_goes_live_after_the_switch(rig: Rig) -> None:
     async with running(rig):
         rig.save("a")
         await rig.build("a")
         await rig.until(lambda: rig.deploys.running)
         rig.save("b")
-        await rig.until(lambda: rig.loop.state.wanted == "b")
-        assert rig.builds.revisions == ["a"]
-        await rig.deploy("a")
         await rig.build("b")
+        await rig.until(lambda: rig.loop.state.built)
+        assert rig.deploys.revisions == ["a"], "never two at once"
+        await rig.deploy("a")
+        await rig.deploy("b")
+        await rig.until(lambda: rig.loop.state.live == "b")
     assert rig.deploys.cancelled == []
+    assert rig.deploys.most == 1
+
+
+async def test_a_deploy_that_waits_for_its_container_gives_way_to_what_is_built_newer(rig: Rig) -> None:
+    async with running(rig):
+        await rig.live("a")
+        rig.save("b")
+        await rig.build("b")
+        await rig.until(lambda: rig.deploys.running)
+        rig.save("c")
+        await rig.until(lambda: rig.builds.running)
+        rig.deploys.waiting = True
+        assert rig.deploys.cancelled == [], "nothing newer is built yet"
+        await rig.build("c")
+        await rig.until(lambda: rig.deploys.cancelled == ["b"])
+        await rig.deploy("c")
+        await rig.until(lambda: rig.loop.state.live == "c")
+    assert rig.deploys.most == 1
+    outcomes = [event.outcome for event in rig.told.of(DeployFinished)]
+    assert outcomes == [DeployOutcome.LIVE, DeployOutcome.CANCELLED, DeployOutcome.LIVE]
+    assert rig.told.of(DeployFinished)[1].failure is None
+    assert rig.told.of(DeployFinished)[1].save_to_live is None
+
+
+async def test_a_build_that_is_cancelled_by_hand_is_left_alone_until_the_next_save(rig: Rig) -> None:
+    async with running(rig):
+        await rig.live("a")
+        assert not rig.loop.cancel(), "nothing runs"
+        rig.save("b")
+        await rig.until(lambda: rig.builds.running)
+        assert rig.loop.cancel()
+        await rig.until(lambda: rig.loop.state.failed == "b")
+        assert rig.loop.state.live == "a"
+        ended = rig.told.of(BuildFinished)[-1]
+        assert ended.outcome is BuildOutcome.CANCELLED
+        assert ended.failure
+        assert ended.failure.summary == "the build was cancelled by hand"
+        rig.loop.rebuild()
+        await rig.build("b")
+        await rig.deploy("b")
+        await rig.until(lambda: rig.loop.state.live == "b")
+        await rig.live("c")
+    assert rig.builds.revisions == ["a", "b", "b", "c"]
+
+
+async def test_a_deploy_that_is_cancelled_by_hand_leaves_the_one_before_live(rig: Rig) -> None:
+    async with running(rig):
+        await rig.live("a")
+        rig.save("b")
+        await rig.build("b")
+        await rig.until(lambda: rig.deploys.running)
+        assert not rig.loop.cancel(), "it may be switching"
+        rig.deploys.waiting = True
+        assert rig.loop.cancel()
+        await rig.until(lambda: rig.loop.state.failed == "b")
+        assert rig.loop.state.live == "a"
+        ended = rig.told.of(DeployFinished)[-1]
+        assert ended.outcome is DeployOutcome.CANCELLED
+        assert ended.failure
+        assert ended.failure.kind == "cancelled"
+
+
+async def test_a_build_that_takes_longer_than_it_may_has_failed(rig: Rig) -> None:
+    rig.limits = plan.Limits(build_timeout=0.01)
+    async with running(rig):
+        rig.save("a")
+        await rig.until(lambda: rig.loop.state.failed == "a")
+        ended = rig.told.of(BuildFinished)[-1]
+        assert ended.outcome is BuildOutcome.FAILED
+        assert ended.failure
+        assert ended.failure.summary == "the build was ended because it took longer than 10 ms"
+        assert "build.timeout" in ended.failure.hint
+        assert rig.builds.cancelled == ["a"]
+
+
+async def test_a_timeout_within_a_build_is_no_timeout_of_the_build(rig: Rig) -> None:
+    async with running(rig):
+        rig.save("a")
+        await rig.build("a", TimeoutError("of its own"))
+        await rig.until(lambda: rig.told.of(BuildFinished))
+        assert rig.told.of(BuildFinished)[-1].outcome is BuildOutcome.ERROR
+        assert rig.told.of(InternalError)
+
+
+async def test_a_rebuild_and_a_pause_stop_the_build_that_runs_at_once(rig: Rig) -> None:
+    async with running(rig):
+        rig.save("a")
+        await rig.until(lambda: rig.builds.running)
+        rig.loop.rebuild()
+        await rig.until(lambda: rig.builds.forced == [False, True])
+        assert rig.builds.cancelled == ["a"]
+        rig.loop.pause(paused=True)
+        await rig.until(lambda: rig.builds.cancelled == ["a", "a"] and rig.loop.state.building is None)
+        rig.loop.pause(paused=False)
+        await rig.build("a")
+        assert rig.builds.forced == [False, True, True], "the rebuild was not answered yet"
+    assert rig.builds.most == 1
+
+
+async def test_signs_of_life_of_a_build_are_noted_once_a_second(rig: Rig) -> None:
+    rig.now = 1000.0
+    async with running(rig):
+        rig.loop.progressed()
+        rig.save("a")
+        await rig.until(lambda: rig.builds.running)
+        for moment in (1005.0, 1005.5, 1006.5):
+            rig.now = moment
+            rig.loop.progressed()
+        await rig.until(lambda: rig.loop.state.progress_at == 1006.5)
+        await rig.build("a")
 
 
 async def test_going_back_to_the_live_tree_cancels_the_build_and_builds_nothing(rig: Rig) -> None:
@@ -524,6 +638,20 @@ async def test_the_end_of_the_daemon_waits_for_a_deploy(rig: Rig) -> None:
             await task
         assert rig.deploys.live == "a"
         assert rig.deploys.cancelled == []
+
+
+async def test_the_end_of_the_daemon_does_not_wait_for_a_container_to_answer(rig: Rig) -> None:
+    async with running(rig) as task:
+        await rig.live("a")
+        rig.save("b")
+        await rig.build("b")
+        await rig.until(lambda: rig.deploys.running)
+        rig.deploys.waiting = True
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 10)
+        assert rig.deploys.cancelled == ["b"]
+        assert rig.deploys.live == "a"
 
 
 async def test_the_end_of_the_daemon_waits_for_cancelled_chores(rig: Rig) -> None:

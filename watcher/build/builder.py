@@ -66,12 +66,14 @@ class ImageBuilder:
         observer: Observer,
         journal: BuildJournal | None = None,
         logins: Callable[[str], Login | None] = lambda _: None,
+        progressed: Callable[[], None] = lambda: None,
     ) -> None:
+        """`progressed` is called for everything that BuildKit says of a build."""
         self.recipe = recipe
         self._engine, self._link, self._observer = engine, link, observer
         self._journal = journal or BuildJournal(None)
         self._exported: tuple[str, str | None] | None = None  # Dockerfile and base of the builder image
-        self._logins = logins
+        self._logins, self._progressed = logins, progressed
         self._bases = Bases(engine, link, self._login_finder)
         self._texts = Texts(recipe.service, bases=self._bases, link=link, observer=observer)
         self._experience = Experience()
@@ -393,6 +395,7 @@ class ImageBuilder:
                 async with asyncio.timeout(None) as limit:
 
                     def take(event: Progress) -> None:
+                        self._progressed()
                         if lookups.take(event, clock()) and not limit.expired():
                             limit.reschedule(lookups.until)
                         write_down(event)

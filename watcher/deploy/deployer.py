@@ -71,7 +71,7 @@ class ContainerDeployer:
         self._previous: Live | None = None
         self._lost: Live | None = None  # was live and ended by itself; goes once another one is live
         self._soaking: asyncio.Task[None] | None = None
-        self._deploying = self._closing = False
+        self._deploying = self._closing = self._waiting = False
         self._candidates: set[str] = set()
         self._unfit: set[str] = set()
 
@@ -101,6 +101,11 @@ class ContainerDeployer:
     def unfit(self) -> frozenset[str]:
         """Ids of images whose containers never got ready, or died in their soak time."""
         return frozenset(self._unfit)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a deploy only waits for its container to answer: then it may be cancelled."""
+        return self._waiting
 
     async def refit(self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy) -> None:
         """Go on with these, while no deploy runs. What is live serves on until the next deploy."""
@@ -163,10 +168,14 @@ class ContainerDeployer:
                 self._switch(replace(live, mounted=mounted))
                 clock.mark("switch")
                 await names.take(self._engine, self._own, self.recipe, live.id, self._warn)
-        except BaseException:
+        except BaseException as error:
             if not self._is_live(candidate):
                 await self._background.discard(candidate)
-            raise
+                raise
+            if not isinstance(error, asyncio.CancelledError):
+                raise
+            if task := asyncio.current_task():  # it came too late: the container has the traffic
+                task.uncancel()
         self._unfit.discard(image)
         # It may have ended between its answer and the switch, when nobody listened for its end yet.
         self._background.spawn(self._check_quietly())
@@ -196,9 +205,13 @@ class ContainerDeployer:
             raise UserError(failure) from error
         await self.recipe.started(candidate)
         clock.mark("start")
-        reached = await ready.until_ready(
-            self._engine, self.recipe, self.policy, candidate, revision, where=self._where
-        )
+        self._waiting = True
+        try:
+            reached = await ready.until_ready(
+                self._engine, self.recipe, self.policy, candidate, revision, where=self._where
+            )
+        finally:
+            self._waiting = False
         clock.mark("ready")
         return Live(candidate, image, revision, self.recipe.digest, reached, time.monotonic())
 

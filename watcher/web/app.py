@@ -38,6 +38,10 @@ class Controls(Protocol):
         """Build the tree again, whatever is known of it."""
         ...
 
+    def cancel(self, service: str) -> bool:
+        """Stop the build or deploy that runs; False when there is none that can be stopped."""
+        ...
+
     def pause(self, service: str) -> None:
         """Begin no more builds."""
         ...
@@ -189,6 +193,19 @@ def _add_actions(app: FastAPI, board: StatusBoard, controls: Controls) -> None:
         last = found.last_build.id if found and found.last_build else 0
         controls.rebuild(name)
         return Accepted(service=name, action="rebuild", last_build=last)
+
+    @app.post(
+        "/api/cancel",
+        status_code=202,
+        responses=_PROBLEMS | {409: {"model": Problem, "description": "Nothing runs that could be stopped."}},
+        tags=["actions"],
+    )
+    async def cancel(service: ServiceName = None) -> Accepted:
+        """Stop the build, or the deploy that waits for its container; what is live serves on."""
+        name = _named(board, service)
+        if not controls.cancel(name):
+            raise HTTPException(409, f"nothing is being built or brought up for {name}")
+        return Accepted(service=name, action="cancel")
 
     @app.post("/api/pause", status_code=202, responses=_PROBLEMS, tags=["actions"])
     async def pause(service: ServiceName = None) -> Accepted:

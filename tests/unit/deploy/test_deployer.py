@@ -7,7 +7,7 @@ from itertools import groupby
 
 import pytest
 
-from tests.unit.deploy.world import NAME, World, outcomes
+from tests.unit.deploy.world import NAME, Daemon, World, outcomes
 from watcher import labels
 from watcher.deploy import Policy
 from watcher.engine import EngineError
@@ -152,6 +152,60 @@ async def test_a_new_one_that_fails_leaves_the_old_one_alone(world: World, how: 
     assert daemon.front.pointed == ["good"]
     await world.settle()
     assert [item.id for item in await world.mine()] == [before]
+    await world.hold()
+
+
+async def _waits(world: World, daemon: Daemon) -> None:
+    while not daemon.deployer.waiting:
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("how", ["beside", "in place", "recreate"])
+async def test_a_deploy_that_is_cancelled_while_it_waits_leaves_the_old_one_serving(
+    world: World, how: str
+) -> None:
+    world.recipe.exclusive = how == "in place"
+    world.fronts = how != "recreate"
+    daemon = await world.begin()
+    before = await world.good("good")
+    assert not daemon.deployer.waiting
+    image = world.image(silent=True)
+    deploy = asyncio.create_task(world.deploy("slow", image))
+    await _waits(world, daemon)
+    deploy.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await deploy
+    assert not daemon.deployer.waiting
+    assert daemon.deployer.live == "good"
+    assert image not in daemon.deployer.unfit, "it was never seen to fail"
+    assert [item.id for item in await world.mine() if item.running] == [before]
+    await world.good("newer")
+    assert await world.serving() == "newer"
+    await world.settle()
+    await world.hold()
+
+
+async def test_a_deploy_that_is_cancelled_when_it_has_the_traffic_is_live(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = await world.begin()
+    await world.good("good")
+    naming = asyncio.Event()
+
+    async def take(*_: object) -> None:
+        naming.set()
+        await asyncio.sleep(1.0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("watcher.deploy.names.take", take)
+        deploy = asyncio.create_task(world.deploy("new", world.image()))
+        await naming.wait()
+        deploy.cancel()
+        deployed = await deploy
+    assert isinstance(deployed, Deployed)
+    assert daemon.deployer.live == "new"
+    await world.settle()
+    assert await world.named() == {NAME: "running"}, "it gets its name all the same"
     await world.hold()
 
 

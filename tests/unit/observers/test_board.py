@@ -21,10 +21,13 @@ from watcher.observe import (
     ContainerLost,
     ContainerOutput,
     DaemonStopping,
+    DeployFinished,
     DeployOutcome,
+    DeployStarted,
     EngineDown,
     EngineUp,
     Event,
+    Failure,
     FrontExchange,
     FrontHeld,
     FrontRefused,
@@ -408,3 +411,39 @@ def test_a_tree_that_cannot_be_scanned_is_neither_live_nor_stale(story: Story) -
     assert service.source.gone == "/src cannot be watched: No such file or directory"
     board.notify(SourceGone(service=SERVICE, reason=""))
     assert (service.phase, service.stale) == ("live", False)
+
+
+@pytest.mark.parametrize("stage", ["build", "deploy"])
+def test_what_was_cancelled_by_hand_is_failed_until_it_is_built_again(story: Story, stage: str) -> None:
+    failure = Failure("cancelled", f"the {stage} was cancelled by hand")
+    story.cycle(1).save(2).begin(2)
+    if stage == "build":
+        story.tell(
+            BuildFinished, revision=revision(2), outcome=BuildOutcome.CANCELLED, seconds=1.0, failure=failure
+        )
+    else:
+        story.built(2).tell(
+            DeployFinished,
+            revision=revision(2),
+            image="i",
+            outcome=DeployOutcome.CANCELLED,
+            seconds=1.0,
+            failure=failure,
+        )
+    board = told(story)
+    service = service_of(board)
+    assert (service.phase, service.failed) == ("failed", revision(2))
+    assert service.live is not None
+    assert service.live.revision == revision(1)
+    assert service.last_error is not None
+    assert service.last_error.failure.summary == failure.summary
+    board.notify(BuildStarted(service=SERVICE, revision=revision(2)))
+    assert service.failed is None
+
+
+def test_a_deploy_that_gave_way_is_no_failure(story: Story) -> None:
+    story.cycle(1).save(2).begin(2).built(2).tell(DeployStarted, revision=revision(2), image="i")
+    story.tell(DeployFinished, revision=revision(2), image="i", outcome=DeployOutcome.CANCELLED, seconds=1.0)
+    service = service_of(told(story))
+    assert (service.deploying, service.failed, service.phase) == (None, None, "waiting")
+    assert service.last_error is None

@@ -39,7 +39,7 @@ from watcher.web.app import page
 from watcher.web.server import listen
 from watcher.web.stream import position
 
-ACTIONS = ("rebuild", "pause", "resume", "rescan")
+ACTIONS = ("rebuild", "cancel", "pause", "resume", "rescan")
 
 
 @asynccontextmanager
@@ -145,6 +145,15 @@ async def test_a_rescan_gives_the_revision_or_says_why_not(story: Story) -> None
         at.desk.gone = True
         answer = await at.client.post("/api/rescan")
         assert (answer.status_code, answer.json()["detail"]) == (503, "the project folder is gone")
+
+
+async def test_what_cannot_be_cancelled_is_said(story: Story) -> None:
+    async with site(story) as at:
+        assert (await at.client.post("/api/cancel")).json()["action"] == "cancel"
+        at.desk.runs = False
+        answer = await at.client.post("/api/cancel")
+        assert answer.status_code == 409
+        assert answer.json()["detail"] == f"nothing is being built or brought up for {SERVICE}"
 
 
 async def test_waiting_ends_when_the_tree_is_live(story: Story) -> None:

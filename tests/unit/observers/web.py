@@ -26,10 +26,15 @@ class Desk:
     asked: list[tuple[str, str]] = field(default_factory=list)
     revision: str = revision(1)
     gone: bool = False
+    runs: bool = True
     look_seconds: float = 0.0
 
     def rebuild(self, service: str) -> None:
         self.asked.append(("rebuild", service))
+
+    def cancel(self, service: str) -> bool:
+        self.asked.append(("cancel", service))
+        return self.runs
 
     def pause(self, service: str) -> None:
         self.asked.append(("pause", service))
