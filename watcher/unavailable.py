@@ -22,7 +22,7 @@ def unavailable(service: ServiceStatus | None, engine: EngineInfo) -> Unavailabl
     if service is None or service.wanted is None:
         return Unavailable(text="The watcher has just started.")
     if engine.up is False:
-        return Unavailable("The container engine does not answer", _sentence(engine.reason))
+        return Unavailable("The container engine does not answer", _sentence(engine.reason), private=True)
     if service.live:
         revision = short(service.live.revision)
         return Unavailable("The service does not answer", f"The container of revision {revision} is silent.")
@@ -47,7 +47,7 @@ def unavailable(service: ServiceStatus | None, engine: EngineInfo) -> Unavailabl
 
 def _failed(title: str, failure: FailureInfo, *, wait: bool) -> Unavailable:
     text = " ".join(_sentence(part) for part in (failure.summary, failure.hint) if part)
-    return Unavailable(title, text, tuple(failure.lines), wait=wait)
+    return Unavailable(title, text, tuple(failure.lines), wait=wait, private=True)
 
 
 def _sentence(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from watcher.errors import WatcherError
 
@@ -55,7 +55,8 @@ class Unavailable:
     """What to say to a client while nothing can answer.
 
     With `wait` a request is held and told this only when its time is up; without it nothing that could
-    end the wait is under way (the build failed), and the request is told at once.
+    end the wait is under way (the build failed), and the request is told at once. What is `private` is shown
+    to clients on this machine only.
     """
 
     title: str = "The service is starting"
@@ -63,6 +64,12 @@ class Unavailable:
     lines: tuple[str, ...] = ()  # a compiler's own lines
     retry_after: int = 2
     wait: bool = True
+    private: bool = False
+
+    def public(self) -> Unavailable:
+        """The same without text and lines, for clients elsewhere."""
+        text = "Why is shown on the watcher's status page, and here to clients on the watcher's own machine."
+        return replace(self, text=text, lines=(), private=False)
 
 
 @dataclass(frozen=True, slots=True)

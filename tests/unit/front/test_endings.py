@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.unit.front.support import POST, Peer, fronted, get, ok, origin, refusals, says, true
-from watcher.front import Limits, http
+from watcher.front import Limits, ending
 from watcher.observe import FrontExchange, FrontRefused
 
 
@@ -273,7 +273,7 @@ async def test_an_answer_that_has_no_length_and_is_broken_off_does_not_look_comp
 async def test_an_idle_connection_is_closed_when_the_app_closes_its_side(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http, "APP_CLOSED", 0.01)
+    monkeypatch.setattr(ending, "APP_CLOSED", 0.01)
     async with origin() as app, fronted() as it:
         it.front.switch(app.backend)
         client = await it.connect()
@@ -287,7 +287,7 @@ async def test_an_idle_connection_is_closed_when_the_app_closes_its_side(
 
 
 async def test_an_idle_connection_outlives_its_container(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "APP_CLOSED", 0.01)
+    monkeypatch.setattr(ending, "APP_CLOSED", 0.01)
     async with origin() as app, origin(says("new")) as new, fronted() as it:
         it.front.switch(app.backend)
         client = await it.connect()
