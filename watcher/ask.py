@@ -11,13 +11,14 @@ from rich.live import Live
 from rich.text import Text
 
 from watcher import report, words
-from watcher.client import STOPPED, connect, messages, read
+from watcher.client import POLL, STOPPED, connect, makes_way, messages, read, runs
 from watcher.errors import EXIT_FAILED, EXIT_PAUSED, EXIT_TIMEOUT, EXIT_UNKNOWN, ConfigError, NotRunning
 from watcher.observe import short
 from watcher.settings import Settings
 from watcher.status import Accepted, LogLine, LogList, Settled, Status
 from watcher.terminal import Terminal
 
+UPGRADE_SECONDS = 60.0  # until a successor must answer
 LONGEST_WAIT = 3600.0  # seconds of one request; a longer wait is several
 
 
@@ -39,11 +40,11 @@ def status(settings: Settings, *, watch: bool, as_json: bool) -> int:
             _watch(api, settings.service, as_json=as_json)
             raise NotRunning(STOPPED)
         text = read(api.get("/api/status"))
+    document = Status.model_validate_json(text)
+    _known(document, settings.service)
     if as_json:
         print(json.dumps(json.loads(text), indent=2))
         return 0
-    document = Status.model_validate_json(text)
-    _known(document, settings.service)
     for line in report.lines(document, time.time(), settings.service):
         print(line)
     return 0
@@ -111,8 +112,15 @@ def wait(settings: Settings, *, timeout: float | None, start_timeout: float, as_
     """`watcher wait`."""
     end = _end(timeout)
     first = start_timeout if timeout is None else min(start_timeout, timeout)
-    with connect(settings, timeout=LONGEST_WAIT + 30.0, start_timeout=first) as api:
-        return _shown(_settled(api, settings, end), as_json=as_json)
+    while True:
+        try:
+            with connect(settings, timeout=LONGEST_WAIT + 30.0, start_timeout=first) as api:
+                return _shown(_settled(api, settings, end), as_json=as_json)
+        except NotRunning:
+            if time.monotonic() >= end or not makes_way(settings):
+                raise
+            first = min(UPGRADE_SECONDS, end - time.monotonic())
+            time.sleep(POLL)
 
 
 def _end(timeout: float | None) -> float:
@@ -172,3 +180,24 @@ def _accepted(accepted: Accepted, *, as_json: bool) -> int:
     if as_json:
         print(accepted.model_dump_json(indent=2))
     return 0
+
+
+def upgrade(settings: Settings) -> int:
+    """`watcher upgrade`."""
+    with connect(settings) as api:
+        before = Status.model_validate_json(read(api.get("/api/status"))).daemon
+        read(api.post("/api/upgrade", timeout=2 * UPGRADE_SECONDS))  # it tries the new program first
+    until = time.monotonic() + UPGRADE_SECONDS
+    while time.monotonic() < until:
+        try:
+            with connect(settings) as api:
+                after = Status.model_validate_json(read(api.get("/api/status"))).daemon
+        except NotRunning:
+            if not runs(settings):
+                raise
+        else:
+            if after.boot != before.boot:
+                print(f"watcher {before.version} → {after.version}, {after.url}")
+                return 0
+        time.sleep(POLL)
+    raise NotRunning(f"the new program has not answered within {UPGRADE_SECONDS:g} s")

@@ -186,6 +186,17 @@ class Resume(_Asking):
         _exit(ask.act(self, "resume", as_json=self.as_json))
 
 
+class Upgrade(_Asking):
+    """Let the running watcher go on as the program that is installed now, without a refused request.
+
+    It keeps its process id and its listening sockets; the container serves on, new requests wait a moment.
+    """
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(ask.upgrade(self))
+
+
 class Doctor(Settings):
     """Measure what the watcher depends on, and say what to do about what is found.
 
@@ -254,6 +265,7 @@ class Cli(BaseSettings):
     cancel: CliSubCommand[Cancel]
     pause: CliSubCommand[Pause]
     resume: CliSubCommand[Resume]
+    upgrade: CliSubCommand[Upgrade]
     doctor: CliSubCommand[Doctor]
     dockerfile: CliSubCommand[Dockerfile]
     init: CliSubCommand[Init]
@@ -276,6 +288,7 @@ _KNOWN = frozenset(
         Cancel,
         Pause,
         Resume,
+        Upgrade,
         Doctor,
         Dockerfile,
         Init,

@@ -10,13 +10,31 @@ from pathlib import Path
 import httpx
 
 from watcher import labels, lock
-from watcher.errors import ConfigError, NotRunning, WatcherError
+from watcher.errors import (
+    EXIT_CONFIG,
+    EXIT_FAILED,
+    EXIT_NOT_RUNNING,
+    ConfigError,
+    NotRunning,
+    WatcherError,
+)
 from watcher.settings import Settings
 
 NOT_RUNNING = "no watcher is running for {project}: start one with `watcher run`"
 STARTING = "the watcher for {project} is still starting (process {pid})"
 STOPPED = "the watcher has stopped"
 POLL = 0.1  # seconds between two looks whether a watcher has come up
+
+
+class Refused(WatcherError):
+    """The daemon answered, but not as asked. Only what was asked of it can have failed (409)."""
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(f"the watcher refused: {detail}")
+        self.exit_status, self.outcome = {
+            404: (EXIT_CONFIG, "config"),  # no such service
+            409: (EXIT_FAILED, "failed"),
+        }.get(code, (EXIT_NOT_RUNNING, "not-running"))
 
 
 def nearest(folder: Path) -> Path:
@@ -48,6 +66,17 @@ def find(settings: Settings, start_timeout: float = 0.0) -> lock.Running:
     raise NotRunning(NOT_RUNNING.format(project=project))
 
 
+def makes_way(settings: Settings) -> bool:
+    """Whether the daemon is being replaced by its successor, which answers in a moment."""
+    running = lock.find(labels.project_id(settings.root))
+    return running is not None and (running.upgrading or not running.url)
+
+
+def runs(settings: Settings) -> bool:
+    """Whether a daemon holds the project, whether it answers or not."""
+    return lock.find(labels.project_id(settings.root)) is not None
+
+
 @contextmanager
 def connect(
     settings: Settings, *, timeout: float | None = 10.0, start_timeout: float = 0.0
@@ -64,14 +93,14 @@ def connect(
 
 
 def read(response: httpx.Response) -> bytes:
-    """The body of a good answer; raises WatcherError with the daemon's own words for another."""
+    """The body of a good answer; raises Refused with the daemon's own words for another."""
     response.read()
     if response.is_error:
         try:
             detail = response.json()["detail"]
         except (ValueError, KeyError, TypeError):
             detail = f"HTTP {response.status_code}: {response.text[:200]}"
-        raise WatcherError(f"the watcher refused: {detail}")
+        raise Refused(response.status_code, detail)
     return response.content
 
 

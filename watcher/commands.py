@@ -61,15 +61,19 @@ def _asyncio_run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
 
 
 def run(settings: Settings) -> int:
-    """`watcher run`."""
+    """`watcher run`; does not return when another program takes this one's place."""
 
     async def main() -> int:
-        await Daemon(settings, observer).run()
+        await daemon.run()
         return 0
 
     give_back_early()
     with _observer(settings) as observer:
-        return _asyncio_run(main)
+        daemon = Daemon(settings, observer)
+        status = _asyncio_run(main)
+    if daemon.handover:
+        daemon.handover.start()
+    return status
 
 
 def once(settings: Settings) -> int:

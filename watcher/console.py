@@ -144,7 +144,7 @@ class Console:
 
     def _daemon_stopping(self, event: DaemonStopping) -> None:
         self.close()
-        self._say(event, "·", f"stopping ({event.reason}); once more to exit at once")
+        self._say(event, "·", f"stopping ({event.reason}); a second Ctrl-C exits at once")
 
     def _service_started(self, event: ServiceStarted) -> None:
         where = " ".join(event.urls) or "no published port"

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from urllib.parse import urlsplit
 
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from watcher import __version__
+from watcher import __version__, configuration, listening, successor
 from watcher.budget import SizeBudget
 from watcher.configuration import Configuration, ConfigurationWatch
 from watcher.engine import Engine
@@ -17,6 +23,8 @@ from watcher.follow import Follower
 from watcher.front import Front, Unavailable
 from watcher.inthread import in_thread
 from watcher.labels import PROJECT
+from watcher.listening import Address, Handover
+from watcher.lock import ProjectLock, Running
 from watcher.mask import Masking
 from watcher.metrics import Metrics
 from watcher.observe import DaemonStarted, DaemonStopping, EngineDown, EngineUp, Fanout, Notice, Observer
@@ -35,6 +43,12 @@ ENGINE_PAUSE_FIRST = 0.5  # seconds until an engine that went away is asked agai
 ENGINE_PAUSE_MOST = 10.0
 
 
+def _port_before(lock: ProjectLock) -> int:
+    """The API's port in the process before this one, if it is listened on still; else 0, any free one."""
+    port = urlsplit(lock.before.url).port if lock.before else None
+    return port if port and listening.holds(port) else 0
+
+
 class Daemon:
     """Keeps the services of one project."""
 
@@ -47,6 +61,8 @@ class Daemon:
         listeners.add(Revival(listeners))
         self.observers = Masking(listeners)
         self.services: dict[str, Service] = {}
+        self.handover: Handover | None = None  # set when another program is to take this one's place
+        self._announce: Callable[[], None] = lambda: None
         self._stop = asyncio.Event()
         self._started = asyncio.Event()  # every service has its ports, and knows what serves already
 
@@ -64,7 +80,7 @@ class Daemon:
         app = create_app(self.board, self.registry, self, settings.http)
         async with (
             open_project(settings, self.observers, self._explain) as opened,
-            serve(app, settings.http.host, settings.http.port) as url,
+            serve(app, settings.http.host, settings.http.port or _port_before(opened.lock)) as url,
             stopping_signals(self.stop),
             LoopWatchdog(self.observers).watching(),
         ):
@@ -77,21 +93,49 @@ class Daemon:
                     services=tuple(self.services),
                 )
             )
-            opened.lock.announce(url, settings.http.token or "")  # from here on clients find it
+            announced = Running(os.getpid(), url, settings.http.token or "", opened.lock.running.listening)
+            opened.lock.announce(announced)  # from here on clients find it
             try:
                 await self._tell_engine(opened.engine)
                 for kept in self.services.values():
                     await kept.start()
+                self._announce = partial(self._announce_addresses, opened, app)
+                self._announce()
+                listening.discard()
                 self._started.set()
                 await self._keep(opened)
             finally:
+                if self.handover:
+                    self._hand_over(opened, app)
                 for kept in self.services.values():
                     await self._end(kept)
+
+    def _announce_addresses(self, opened: Opened, app: FastAPI) -> None:
+        """Write down where this daemon listens: should it be killed, the next one has the ports at once."""
+        lock = opened.lock
+        lock.announce(replace(lock.running, listening=tuple(self._addresses(app))))
+
+    def _addresses(self, app: FastAPI) -> Iterator[Address]:
+        """Where this daemon listens."""
+        yield listening.address_of(app.state.listener)
+        for kept in self.services.values():
+            for front in kept.fronts.values():
+                for sock in front.sockets:
+                    with sock:
+                        yield listening.address_of(sock)
+
+    def _hand_over(self, opened: Opened, app: FastAPI) -> None:
+        """Leave lock and listening sockets to the successor."""
+        if self.handover:
+            opened.lock.pass_on(self.handover)
+            self.handover.keep(app.state.listener.fileno())
+            for kept in self.services.values():
+                kept.hand_over(self.handover)
 
     async def _end(self, kept: Service) -> None:
         """Stop a service; what cannot be done any more is told, and keeps nobody from ending."""
         try:
-            await kept.stop()
+            await kept.stop(successor=self.handover is not None)
         except WatcherError as error:
             text = f"the service was not left as it should be: {error}"
             self.observers.notify(Notice(service=kept.name, level="error", text=text))
@@ -125,6 +169,7 @@ class Daemon:
         self.observers.learn(secrets)
         for spec in specs:
             await self.services[spec.name].change(spec, new.compose, new.settings)
+        self._announce()
 
     async def _tell_engine(self, engine: Engine) -> None:
         info = await engine.info()
@@ -179,6 +224,13 @@ class Daemon:
     def cancel(self, service: str) -> bool:
         """Stop the build or deploy that runs; False when there is none to stop."""
         return self.services[service].reconciler.cancel()
+
+    async def upgrade(self) -> None:
+        """Make way for the program as it is installed now; raises WatcherError when it could not start."""
+        await self._started.wait()
+        await asyncio.to_thread(lambda: configuration.read(self.settings.again()))
+        self.handover = Handover(await successor.command())
+        self.stop("upgrade")
 
     def pause(self, service: str) -> None:
         """Begin no more builds."""

@@ -8,11 +8,12 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from watcher import rundir
+from watcher import listening, rundir
 from watcher.errors import ConfigError, WatcherError
+from watcher.listening import Address, Handover
 
 ASKING_SECONDS = 0.5  # a client that asks who runs holds the lock for a moment: that is not another daemon
 ASKING_PAUSE = 0.01
@@ -26,6 +27,8 @@ class Running:
     pid: int
     url: str = ""
     token: str = ""
+    listening: tuple[Address, ...] = ()  # where its successor listens at once, should it be killed
+    upgrading: bool = False  # it makes way for its successor, which has the same process id
 
 
 class AlreadyRunning(WatcherError):
@@ -42,6 +45,11 @@ class ProjectLock:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._passed_on = False
+        self.running = Running(os.getpid())
+        self.before: Running | None = (
+            None  # what the daemon before had announced, unless it ended in good order
+        )
 
     @classmethod
     def take(cls, project: Path, project_id: str) -> ProjectLock:
@@ -58,23 +66,35 @@ class ProjectLock:
             except OSError as error:
                 why = error.strerror or str(error)
                 raise ConfigError("run directory", str(first), f"cannot hold the lock: {why}") from error
-        if not _locked(descriptor):
+        passed = listening.take_file(os.fstat(descriptor))  # locked already, by the program before this one
+        if passed is not None:
+            os.close(descriptor)
+            descriptor = passed
+        elif not _locked(descriptor):
             running = _read(descriptor)
             os.close(descriptor)
             raise AlreadyRunning(project, running)
         lock = cls(descriptor)
-        lock.announce("")
+        lock.before = before = _read(descriptor)
+        lock.announce(Running(os.getpid(), listening=before.listening if before else ()))
         return lock
 
-    def announce(self, url: str, token: str = "") -> None:
-        """Let `find` say where this daemon's API is."""
-        text = json.dumps(asdict(Running(os.getpid(), url, token)))
+    def announce(self, running: Running) -> None:
+        """Let `find` say where this daemon's API is, and `last` where it listened."""
+        self.running = running
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text.encode(), 0)
+        os.pwrite(self._descriptor, json.dumps(asdict(running)).encode(), 0)
+
+    def pass_on(self, handover: Handover) -> None:
+        """Leave the lock to the successor: `release` does not give it back."""
+        self.announce(replace(self.running, upgrading=True))
+        handover.keep(self._descriptor)
+        self._passed_on = True
 
     def release(self) -> None:
         """Let the next one have it. The file stays: removing it would race with the next one."""
-        os.ftruncate(self._descriptor, 0)
+        if not self._passed_on:
+            os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
 
 
@@ -100,6 +120,21 @@ def find(project_id: str) -> Running | None:
     """The daemon that keeps this project, None when there is none. Only files of this very user count."""
     found = (_ask(folder, project_id) for folder in rundir.candidates())
     return next((running for running in found if running), None)
+
+
+def last(project_id: str) -> Running | None:
+    """What a daemon that was killed had announced; None when it ended in good order, or one runs."""
+    for folder in rundir.candidates():
+        with _opened(folder, project_id) as descriptor:
+            if descriptor is None:
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return None
+            if found := _read(descriptor):
+                return found
+    return None
 
 
 def _ask(path: Path, project_id: str) -> Running | None:
@@ -132,6 +167,8 @@ def _opened(path: Path, project_id: str) -> Iterator[int | None]:
 
 def _read(descriptor: int) -> Running | None:
     try:
-        return Running(**json.loads(os.pread(descriptor, MOST_BYTES, 0)))
-    except (ValueError, TypeError):
+        values = json.loads(os.pread(descriptor, MOST_BYTES, 0))
+        addresses = tuple(Address(**item) for item in values.pop("listening", ()))
+        return Running(**values, listening=addresses)
+    except (ValueError, TypeError, AttributeError):
         return None

@@ -20,7 +20,8 @@ from watcher.engine import find_login
 from watcher.errors import UserError, WatcherError
 from watcher.events import Source
 from watcher.fitting import Fit, Site, fit, front_options
-from watcher.front import Front
+from watcher.front import Front, PortInUse
+from watcher.listening import Handover
 from watcher.observe import DeployFinished, DeployOutcome, Event, InternalError, Notice, ServiceStarted
 from watcher.prune import Needed, Pruner, RecordPruner, Scope
 from watcher.prune import Policy as PrunePolicy
@@ -29,6 +30,9 @@ from watcher.settings import Settings
 from watcher.settle import Lookout
 from watcher.tree import Snapshot
 from watcher.watch import TreeWatch
+
+LINGER = 1.0  # seconds in which kept connections learn, with an answer, that they are to be closed
+HANDOVER_GRACE = 10.0  # seconds that requests in progress may take then; clients that are new wait meanwhile
 
 Change = tuple[Fit, asyncio.Future[None]]  # how to go on, and whom to tell that it is done
 
@@ -145,14 +149,25 @@ class Service:
 
     async def start(self) -> None:
         """Take the ports and adopt what serves already; raises PortInUse or EngineUnavailable."""
+        waiting = await self._listen()  # first: requests wait in the front until somebody serves
         with contextlib.suppress(UserError):  # a deploy says so: until then there is nobody to reach
             await self._fit.container.join()
         await self.deployer.clear_the_way()
-        for front in self._fit.fronts.values():
+        for front in waiting:
             await front.start()
         self._tell()
         await self._adopt()
         await self._warn_of_copy()
+
+    async def _listen(self) -> list[Front]:
+        """Start the fronts whose ports are free now; those that are left."""
+        waiting = []
+        for front in self._fit.fronts.values():
+            try:
+                await front.start()
+            except PortInUse:  # perhaps by a container of ours that publishes it itself
+                waiting.append(front)
+        return waiting
 
     def _tell(self) -> None:
         """Tell what is kept and where, when it is not what was told before."""
@@ -323,16 +338,31 @@ class Service:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def stop(self) -> None:
-        """Drain and end; the container stays, publishing the port itself, if the settings say so."""
-        keep = self._keeps
+    def hand_over(self, handover: Handover) -> None:
+        """Leave the listening sockets to a successor: clients that come from now on wait for it."""
+        for front in self._fit.fronts.values():
+            for sock in front.sockets:
+                with sock:
+                    handover.keep(sock.fileno())
+
+    async def stop(self, *, successor: bool = False) -> None:
+        """Drain and end; the container stays, publishing the port itself, if the settings say so.
+
+        With a `successor` it stays as it is, behind the sockets that were handed over.
+        """
+        keep = self._keeps or successor
         live = self.deployer.container
         await self._idle_work.close()
+        if successor:  # while the container still answers
+            closing = (
+                front.close(grace=HANDOVER_GRACE, linger=LINGER) for front in self._fit.fronts.values()
+            )
+            await asyncio.gather(*closing)
         await self.deployer.close(stop=not keep)
         for front in self._fit.fronts.values():
             await front.close()
         await asyncio.gather(*self._background, return_exceptions=True)
-        if keep and live and self._fit.fronts and not self._holds_port:
+        if keep and not successor and live and self._fit.fronts and not self._holds_port:
             await self._publish(live.revision, live.image)
         self.watch.close()
 

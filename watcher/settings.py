@@ -160,7 +160,7 @@ class HttpSettings(_Section):
     """Address to listen on; anything but loopback needs a token."""
     port: Port = 9001
     """Port to listen on; 0 = any free one."""
-    token: str | None = None
+    token: Annotated[str | None, Field(pattern=r"^([\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?)?$")] = None
     """Bearer token asked for when listening beyond loopback."""
 
 

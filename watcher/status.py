@@ -361,7 +361,7 @@ class Accepted(_Model):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     service: str
-    action: Literal["rebuild", "cancel", "pause", "resume", "rescan"]
+    action: Literal["rebuild", "cancel", "pause", "resume", "rescan", "upgrade"]
     revision: str = ""
     """The tree's revision, after a rescan."""
     last_build: int | None = None

@@ -120,6 +120,14 @@ class Project:
         answer.raise_for_status()
         return dict(answer.json())
 
+    def connects(self) -> bool:
+        """Whether the published port takes a connection."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
     def set_version(self, version: str) -> None:
         lines = self.version.read_text().splitlines()
         kept = [line for line in lines if not line.startswith("var Number")]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from typing import Any
 
 import docker
+import httpx
 import pytest
 
 from tests.e2e.conftest import Project, constant_load, until
@@ -139,7 +141,7 @@ def test_superseded_builds_leave_nothing_and_foreign_images_stay(
 def test_a_second_watcher_is_refused(project: Project) -> None:
     refused = project.watcher("run", "--http.port", "0")
     assert refused.returncode == 1
-    assert "already keeps" in refused.stderr
+    assert "already running" in refused.stderr
 
 
 def test_a_killed_daemon_leaves_the_service_to_its_successor(
@@ -153,6 +155,34 @@ def test_a_killed_daemon_leaves_the_service_to_its_successor(
     assert project.wait()["outcome"] == "live"
     assert engine.containers.get(f"{project.id}-box").id == before
     assert project.health()["version"] == "2.4.0"
+
+
+def test_an_upgrade_refuses_no_request(project: Project, engine: docker.DockerClient) -> None:
+    assert project.process
+    pid = project.process.pid
+    before = engine.containers.get(f"{project.id}-box").id
+    with constant_load(project) as failures:
+        upgraded = project.watcher("upgrade")
+        assert project.wait()["outcome"] == "live"
+    assert upgraded.returncode == 0, upgraded.stderr + "".join(project.output[-20:])
+    assert failures == []
+    assert project.process.poll() is None
+    assert project.process.pid == pid
+    assert engine.containers.get(f"{project.id}-box").id == before
+
+
+def test_the_port_of_a_killed_daemon_is_back_before_the_program_is_imported(project: Project) -> None:
+    project.stop(signal.SIGKILL)
+    with pytest.raises(httpx.ConnectError):
+        project.health()
+    starting = threading.Thread(target=project.start)
+    starting.start()
+    try:
+        until(lambda: project.connects() or not starting.is_alive(), "the port takes connections", 30)
+        assert starting.is_alive()  # that is: before its API answered
+        assert project.health()["version"] == "2.4.0"
+    finally:
+        starting.join()
 
 
 def test_sigterm_ends_in_good_order(project: Project, engine: docker.DockerClient) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.unit.observers.story import SERVICE, Story, revision
@@ -16,14 +18,16 @@ from tests.unit.observers.web import Site, site
 from watcher import ask, client, labels, report
 from watcher.cli import Run, Status
 from watcher.errors import (
+    EXIT_CONFIG,
     EXIT_FAILED,
+    EXIT_NOT_RUNNING,
     EXIT_PAUSED,
     EXIT_TIMEOUT,
     EXIT_UNKNOWN,
     ConfigError,
     NotRunning,
 )
-from watcher.lock import ProjectLock
+from watcher.lock import ProjectLock, Running
 from watcher.observe import DaemonStarted, DaemonStopping, DeployOutcome, EngineDown, Held, Paused
 from watcher.settings import Settings, load
 from watcher.state import StatusBoard
@@ -39,7 +43,7 @@ async def running(
     lock = ProjectLock.take(settings.root, labels.project_id(settings.root))
     try:
         async with site(story) as at:
-            lock.announce(at.url)
+            lock.announce(Running(os.getpid(), at.url))
             yield at, settings
     finally:
         lock.release()
@@ -206,6 +210,17 @@ async def test_each_end_of_a_wait_has_its_own_exit_status(
         assert await begin(ask.wait, settings, as_json=True, **options) == status
         document = json.loads(capsys.readouterr().out)
     assert document["outcome"] == {"gone": "unknown", "nothing": "timeout"}.get(then, then)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [(404, EXIT_CONFIG), (409, EXIT_FAILED), (500, EXIT_NOT_RUNNING)]
+)
+def test_a_refusal_is_told_apart_from_a_build_that_failed(code: int, status: int) -> None:
+    with pytest.raises(client.Refused) as refused:
+        client.read(httpx.Response(code, json={"detail": "no"}))
+    assert refused.value.exit_status == status
+    with pytest.raises(client.Refused, match=f"HTTP {code}: oops"):
+        client.read(httpx.Response(code, text="oops"))
 
 
 async def test_a_wait_for_a_daemon_that_stops_is_not_a_failed_build(

@@ -34,7 +34,7 @@ def test_directory_and_file_are_for_this_user_alone(tmp_path: Path, runtime: Pat
         held = ProjectLock.take(tmp_path, "p")
     finally:
         os.umask(before)
-    held.announce("http://127.0.0.1:1/", "secret")
+    held.announce(lock.Running(os.getpid(), "http://127.0.0.1:1/", "secret"))
     assert (mode(runtime), mode(runtime / "p.lock")) == (0o700, 0o600)
     assert lock.find("p") == lock.Running(os.getpid(), "http://127.0.0.1:1/", "secret")
     held.release()
@@ -51,8 +51,8 @@ def test_modes_that_were_loose_are_made_tight(tmp_path: Path, runtime: Path) -> 
 
 def test_a_longer_announcement_before_leaves_nothing(tmp_path: Path, runtime: Path) -> None:
     held = ProjectLock.take(tmp_path, "p")
-    held.announce("http://127.0.0.1:1/" + "x" * 200)
-    held.announce("http://127.0.0.1:2/")
+    held.announce(lock.Running(os.getpid(), "http://127.0.0.1:1/" + "x" * 200))
+    held.announce(lock.Running(os.getpid(), "http://127.0.0.1:2/"))
     assert json.loads((runtime / "p.lock").read_text())["url"] == "http://127.0.0.1:2/"
     held.release()
 
@@ -100,7 +100,7 @@ def test_what_belongs_to_another_user_is_not_believed(
     tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = ProjectLock.take(tmp_path, "p")
-    held.announce("http://127.0.0.1:1/")
+    held.announce(lock.Running(os.getpid(), "http://127.0.0.1:1/"))
     own = os.getuid()
     monkeypatch.setattr(rundir.os, "getuid", lambda: own + 1)
     with pytest.raises(ConfigError, match="belongs to another user"), rundir.directory(runtime, create=False):
@@ -154,7 +154,7 @@ def test_somebody_who_asks_does_not_keep_a_daemon_from_starting(tmp_path: Path) 
 def test_a_second_daemon_is_told_who_the_first_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "ASKING_SECONDS", 0.0)
     held = ProjectLock.take(tmp_path, "p")
-    held.announce("http://127.0.0.1:7/")
+    held.announce(lock.Running(os.getpid(), "http://127.0.0.1:7/"))
     with pytest.raises(AlreadyRunning, match=rf"process {os.getpid()}, http://127\.0\.0\.1:7/"):
         ProjectLock.take(tmp_path, "p")
     held.release()

@@ -56,6 +56,7 @@ class Context:
         self.clients: set[Client] = set()
         self.room = Room()
         self.closing = False
+        self.lingering = False  # closing, and each client may still have an answer
         self.exchanges = 0
         self.app_speaks_first = False  # it did so on a connection whose client was silent
         self.farewell = Farewell(self.links, self.gate, observer, service)
@@ -77,7 +78,7 @@ class Context:
         self.clients.add(client)
         self.room.joined(client.address)
         self._empty.clear()
-        if self.closing:  # accepted just before the sockets were closed
+        if self.closing and not self.lingering:  # accepted just before the sockets were closed
             self.loop.call_soon(client.shut)
 
     def admits(self, client: Client) -> bool:

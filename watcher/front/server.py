@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -63,6 +65,13 @@ class Front:
         """The addresses that are listened on, in the order of `listen`, with the ports that were chosen."""
         names = (sock.getsockname() for server in self._servers for sock in server.sockets)
         return tuple(Listen(name[0], name[1]) for name in names)
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """Copies of the listening sockets, the caller's to close: they go on listening without this front."""
+        return tuple(
+            socket.socket(fileno=os.dup(sock.fileno())) for server in self._servers for sock in server.sockets
+        )
 
     @property
     def backend(self) -> Backend | None:
@@ -158,10 +167,12 @@ class Front:
         if self._context is not None:
             self._context.links.hurry()
 
-    async def close(self, grace: float = 5.0) -> None:
+    async def close(self, grace: float = 5.0, linger: float = 0.0) -> None:
         """Stop listening, let exchanges in progress end for `grace` seconds, then close everything.
 
-        Held requests are answered 503 at once. No task and no socket is left when this returns.
+        Before that, clients that are connected have `linger` seconds to get an answer that tells them to
+        close: where a successor listens, a kept connection is not closed under a request. Held requests are
+        answered 503 then. No task and no socket is left when this returns.
         """
         context = self._context
         if context is None:
@@ -172,6 +183,12 @@ class Front:
             server.close()
         context.closing = True
         context.farewell.close()
+        if linger:
+            context.lingering = True
+            with suppress(TimeoutError):
+                async with asyncio.timeout(linger):
+                    await context.all_left()
+            context.lingering = False
         await context.gate.close()
         for client in list(context.clients):
             client.shut()

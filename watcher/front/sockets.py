@@ -12,6 +12,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
+from watcher import listening
 from watcher.front.model import CannotListen, Listen, PortInUse
 
 BACKLOG = 4096  # connections the kernel completes before they are accepted; it caps this at somaxconn
@@ -61,6 +62,8 @@ def _bind_one(address: Listen) -> list[socket.socket]:
     both = {"": ("0.0.0.0", "::"), "localhost": ("127.0.0.1", "::1")}
     hosts = both.get(address.host, (address.host,))
     port = address.port
+    if not address.host and (one := listening.take_for_all(port)):
+        return [one]
     sockets: list[socket.socket] = []
     for host in hosts:
         sock = None
@@ -83,6 +86,8 @@ def _bound(host: str, port: int) -> socket.socket:
     family, kind, proto, _, name = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
+    if there := listening.take(family, str(name[0]), int(name[1])):
+        return there
     sock = socket.socket(family, kind, proto)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

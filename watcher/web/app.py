@@ -50,6 +50,10 @@ class Controls(Protocol):
         """Go on after a pause."""
         ...
 
+    async def upgrade(self) -> None:
+        """Make way for the program as it is installed now. Raises WatcherError when it could not start."""
+        ...
+
     async def rescan(self, service: str) -> str:
         """Look at the whole tree now; its revision. May raise WatcherError."""
         ...
@@ -220,6 +224,19 @@ def _add_actions(app: FastAPI, board: StatusBoard, controls: Controls) -> None:
         name = _named(board, service)
         controls.resume(name)
         return Accepted(service=name, action="resume")
+
+    unfit: dict[int | str, dict[str, object]] = {
+        409: {"model": Problem, "description": "The program as it is installed now does not start."}
+    }
+
+    @app.post("/api/upgrade", status_code=202, responses=unfit, tags=["actions"])
+    async def upgrade() -> Accepted:
+        """Go on as the program that is installed now, in the same process, without a refused request."""
+        try:
+            await controls.upgrade()
+        except WatcherError as error:
+            raise HTTPException(409, str(error)) from error
+        return Accepted(service="", action="upgrade")
 
     problems = _PROBLEMS | {503: {"model": Problem, "description": "The tree cannot be looked at now."}}
 

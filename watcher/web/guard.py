@@ -7,28 +7,27 @@ A web page in the developer's browser can send requests to loopback too. Three c
   network.
 - Origin and Sec-Fetch-Site (cross-site request forgery): a request made by another site is refused. There is
   no CORS, so that another site cannot read anything either.
-- a token, whenever the daemon listens beyond loopback: `Authorization: Bearer …`, or once `/?token=…` for a
-  browser, which gets it as a cookie.
+- a token, whenever the daemon listens beyond loopback: `Authorization: Bearer …`. The page itself tells
+  nothing and is open; its script takes the token from `/#token=…`, which is never sent, and keeps it in the
+  tab's session storage. That belongs to this port alone. A cookie would not: all ports of a host share
+  cookies (RFC 6265, section 8.5), so the browser would send it to the very app that the watcher runs.
 """
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import secrets
 import socket
 from email.utils import formatdate
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from watcher.errors import ConfigError
 
-COOKIE = "watcher"
-OPEN_PATHS = frozenset({"/livez", "/readyz"})  # for probes; they tell nothing
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz"})  # the page and probes; they tell nothing
 
 _HEADERS = {
     "x-content-type-options": "nosniff",
@@ -68,8 +67,6 @@ class Guard:
         self._app = app
         self._open = is_loopback(host)
         self._token = token or ""
-        # The cookie is not the token itself: a cookie is kept by the browser and shown by its tools.
-        self._pass = hashlib.sha256(b"watcher:" + self._token.encode()).hexdigest()
         self._names = {host.lower(), socket.gethostname().lower()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,7 +96,7 @@ class Guard:
             return _refuse(403, f"requests made by {origin!r} are not answered")
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and scope["method"] != "GET":
             return _refuse(403, "requests made by another site are not answered")
-        return None if self._open or scope["path"] in OPEN_PATHS else self._admission(scope, headers)
+        return None if self._open or scope["path"] in OPEN_PATHS else self._admission(headers)
 
     def _known(self, host: str) -> bool:
         """Whether `host`, a Host header, is a name that nobody else can make point at this daemon."""
@@ -113,24 +110,13 @@ class Guard:
             return False
         return name in self._names or "." not in name or _address(name) is not None
 
-    def _admission(self, scope: Scope, headers: Headers) -> Response | None:
+    def _admission(self, headers: Headers) -> Response | None:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._equal(given.strip(), self._token):
             return None
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            cookie = None
-        if cookie and self._equal(cookie.value, self._pass):
-            return None
-        offered = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if scope["path"] == "/" and scope["method"] == "GET" and self._equal(offered, self._token):
-            answer = RedirectResponse("/", 303)
-            answer.set_cookie(COOKIE, self._pass, httponly=True, samesite="strict")
-            return answer
         return _refuse(
             401,
-            "a token is needed: send 'Authorization: Bearer …', or open /?token=… once in a browser",
+            "a token is needed: send 'Authorization: Bearer …'; in a browser open /#token=…",
             {"www-authenticate": "Bearer"},
         )
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from watcher import listening
 from watcher.errors import ConfigError
 from watcher.web.connection import Connection
 
@@ -45,6 +46,9 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
     except OSError as error:
         raise ConfigError("http.host", host, f"is no address of this machine ({error.strerror})") from error
+    if there := listening.take(family, str(address[0]), int(address[1])):
+        there.setblocking(False)
+        return there
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -66,6 +70,7 @@ def listen(host: str, port: int) -> socket.socket:
 async def serve(app: FastAPI, host: str, port: int) -> AsyncGenerator[str]:
     """Serve `app` while the context lasts; gives its URL. Raises ConfigError when the port cannot be had."""
     listener = listen(host, port)
+    app.state.listener = listener
     bound, number = listener.getsockname()[:2]
     config = uvicorn.Config(
         app,

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 from prometheus_client import CollectorRegistry
@@ -91,17 +92,27 @@ async def look(browser: Browser, name: str, folder: Path | None = None) -> None:
                 await page.context.close()
 
 
-async def live(browser: Browser) -> None:
-    """What happens while the page is open."""
+async def live(browser: Browser, token: str = "") -> None:
+    """What happens while the page is open; with a `token`, as beyond loopback."""
     board, desk = told(SCENES["idle"]()), Desk()
-    app = create_app(board, CollectorRegistry(), desk, HttpSettings())
+    settings = HttpSettings(host="0.0.0.0", token=token) if token else HttpSettings()
+    app = create_app(board, CollectorRegistry(), desk, settings)
 
     def tell(story: Story) -> None:
         for event in story.events:
             board.notify(event)
 
     async with serve(app, "127.0.0.1", 0) as url:
-        page = await opened(browser, url)
+        if token:
+            locked = await (await browser.new_context()).new_page()
+            await locked.goto(url)
+            await until(locked, locked.locator("#banner").text_content, "asks for its token")
+            await locked.context.close()
+        page = await opened(browser, f"{url}#token={quote(token)}" if token else url)
+        assert (
+            await page.evaluate("location.href") == url
+        )  # the token is in no address that is kept, or shown
+        assert await page.context.cookies() == []
         state = page.locator("#state")
         tell(Story().save(200).begin(200).steps(200, 4))
         await until(page, state.text_content, "Building")
@@ -139,7 +150,7 @@ async def live(browser: Browser) -> None:
         port = int(url.rsplit(":", 1)[1].strip("/"))
 
     await until(page, page.locator("#banner").text_content, "No connection")
-    again = create_app(told(Story().start().failing(3)), CollectorRegistry(), desk, HttpSettings())
+    again = create_app(told(Story().start().failing(3)), CollectorRegistry(), desk, settings)
     async with serve(again, "127.0.0.1", port):
         await until(page, state.text_content, "Does not compile")
         assert not await page.locator("#banner").is_visible()

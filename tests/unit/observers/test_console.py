@@ -147,7 +147,7 @@ def test_a_lost_container_is_said_to_be_started_again(story: Story) -> None:
             "! changes are found by polling: bind mount",
         ),
         (EngineDown, {"reason": "refused", "retry_in": 1.0}, "! the engine does not answer: refused"),
-        (DaemonStopping, {"reason": "SIGTERM"}, "· stopping (SIGTERM); once more to exit at once"),
+        (DaemonStopping, {"reason": "SIGTERM"}, "· stopping (SIGTERM); a second Ctrl-C exits at once"),
         (
             InternalError,
             {"where": "build", "traceback": "x"},

@@ -16,6 +16,7 @@ async def test_a_scene_fits_in_every_width_and_theme_and_is_accessible(scene: st
         await look(browser, scene)
 
 
-async def test_the_page_follows_acts_and_comes_back() -> None:
+@pytest.mark.parametrize("token", ["", "correct horse&more%"])
+async def test_the_page_follows_acts_and_comes_back(token: str) -> None:
     async with chromium() as browser:
-        await live(browser)
+        await live(browser, token)

@@ -31,7 +31,7 @@ from watcher.observe import (
     StepOutput,
     Wanted,
 )
-from watcher.settings import HttpSettings
+from watcher.settings import HttpSettings, load
 from watcher.state import StatusBoard
 from watcher.status import BuildList, LogList, Settled, Status
 from watcher.web import create_app, serve, stream
@@ -154,6 +154,15 @@ async def test_what_cannot_be_cancelled_is_said(story: Story) -> None:
         answer = await at.client.post("/api/cancel")
         assert answer.status_code == 409
         assert answer.json()["detail"] == f"nothing is being built or brought up for {SERVICE}"
+
+
+async def test_an_upgrade_is_begun_or_says_why_not(story: Story) -> None:
+    async with site(story) as at:
+        assert (await at.client.post("/api/upgrade")).status_code == 202
+        at.desk.gone = True
+        answer = await at.client.post("/api/upgrade")
+        assert (answer.status_code, answer.json()["detail"]) == (409, "it does not start")
+        assert at.desk.asked == [("upgrade", "")] * 2
 
 
 async def test_waiting_ends_when_the_tree_is_live(story: Story) -> None:
@@ -385,6 +394,12 @@ def test_beyond_loopback_a_token_is_a_must() -> None:
             create_app(StatusBoard(), CollectorRegistry(), Desk(), HttpSettings(host=host))
 
 
+@pytest.mark.parametrize("token", ["corr€ct", " horse", "horse\n", "a\x00b"])
+def test_a_token_that_no_header_can_hold_is_refused_at_once(token: str) -> None:
+    with pytest.raises(ConfigError, match=r"http\.token"):
+        load(http={"token": token})
+
+
 async def test_beyond_loopback_only_who_has_the_token_is_answered(story: Story) -> None:
     async with site(story, host="0.0.0.0", token="correct horse") as at:
         assert (await at.client.get("/livez")).status_code == 200
@@ -396,11 +411,10 @@ async def test_beyond_loopback_only_who_has_the_token_is_answered(story: Story) 
             {"cookie": 'watcher="'},
         ):
             for path in (
-                "/",
                 "/api/status",
                 "/metrics",
                 "/openapi.json",
-                "/?token=wrong",
+                "/api/status?token=correct+horse",
                 "/metrics?token=correct+horse",
             ):
                 refused = await at.client.get(path, headers=headers)
@@ -412,15 +426,16 @@ async def test_beyond_loopback_only_who_has_the_token_is_answered(story: Story) 
             assert (await at.client.get("/api/status", headers=good | {"host": host})).status_code == code
 
 
-async def test_a_browser_trades_the_token_for_a_cookie(story: Story) -> None:
+async def test_the_page_is_open_and_nothing_sets_a_cookie(story: Story) -> None:
+    """A cookie would be sent to every port of the host: to the very app that the watcher runs."""
     async with site(story, host="0.0.0.0", token="correct horse") as at:
-        answer = await at.client.get("/?token=correct+horse")
-        assert (answer.status_code, answer.headers["location"]) == (303, "/")
-        cookie = answer.headers["set-cookie"]
-        assert "HttpOnly" in cookie
-        assert "SameSite=strict" in cookie
-        assert "correct" not in cookie
-        assert (await at.client.get("/api/status")).status_code == 200  # the client keeps cookies
+        for path in ("/", "/?token=correct+horse", "/livez", "/api/status"):
+            answer = await at.client.get(path, headers={"authorization": "Bearer correct horse"})
+            assert (answer.status_code, "set-cookie" in answer.headers) == (200, False)
+        page = await at.client.get("/")
+        assert page.status_code == 200
+        assert SERVICE not in page.text
+        assert (await at.client.get("/api/status")).status_code == 401
 
 
 # The page and the document about the API.
@@ -456,6 +471,7 @@ async def test_the_api_describes_itself(story: Story) -> None:
             "/api/logs",
             "/api/events",
             "/api/wait",
+            "/api/upgrade",
             *(f"/api/{action}" for action in ACTIONS),
         }
         schema = document["components"]["schemas"]["ServiceStatus"]["properties"]

@@ -42,6 +42,11 @@ class Desk:
     def resume(self, service: str) -> None:
         self.asked.append(("resume", service))
 
+    async def upgrade(self) -> None:
+        self.asked.append(("upgrade", ""))
+        if self.gone:
+            raise TreeGone("it does not start")
+
     async def rescan(self, service: str) -> str:
         self.asked.append(("rescan", service))
         if self.gone:
