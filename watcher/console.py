@@ -24,6 +24,7 @@ from watcher.observe import (
     BuildOutcome,
     BuildStarted,
     ContainerLost,
+    ContainerPaused,
     DaemonStarted,
     DaemonStopping,
     DeployFinished,
@@ -115,6 +116,7 @@ class Console:
             ImageSized: self._image_sized,
             DeployFinished: self._deploy_finished,
             ContainerLost: self._container_lost,
+            ContainerPaused: self._container_paused,
             Pruned: self._pruned,
             BuildCachePruned: self._build_cache_pruned,
             FrontRefused: self._front_refused,
@@ -201,6 +203,13 @@ class Console:
 
     def _paused(self, event: Paused) -> None:
         self._say(event, "·", "paused: saves are not built" if event.paused else "resumed")
+
+    def _container_paused(self, event: ContainerPaused) -> None:
+        if event.paused:
+            text = f"the live container was paused: requests wait until `docker unpause {event.name}`"
+            self._say(event, "!", text)
+        else:
+            self._say(event, "·", "the live container goes on")
 
     def _build_started(self, event: BuildStarted) -> None:
         if not self.live:

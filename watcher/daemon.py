@@ -189,7 +189,7 @@ class Daemon:
                     if down:
                         await self._tell_engine(opened.engine)
                     for kept in self.services.values():
-                        await kept.deployer.check()
+                        await kept.deployer.check(engine_restarted=down)
                         await kept.deployer.tidy()
                         kept.reconciler.engine_back()
                     await follower.look()

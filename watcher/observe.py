@@ -294,6 +294,16 @@ class ContainerLost(Event):
     container: str
     failure: Failure
     image: str = ""  # what it ran: another container of it can take its place
+    with_engine: bool = False  # the engine was restarted, which ends its containers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerPaused(Event):
+    """The live container was frozen by `docker pause`, or goes on; `name` is the container's."""
+
+    container: str
+    name: str
+    paused: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

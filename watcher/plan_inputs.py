@@ -99,6 +99,7 @@ class Lost:
 
     revision: str
     image: str
+    with_engine: bool = False  # it ended because the engine did
 
 
 @dataclass(frozen=True, slots=True)

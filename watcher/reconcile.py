@@ -212,7 +212,7 @@ class Reconciler(Generic[S]):
 
     def lost(self, event: ContainerLost) -> None:
         """The live container ended."""
-        ended = plan.Lost(event.revision, event.image)
+        ended = plan.Lost(event.revision, event.image, event.with_engine)
         self._observer.notify(replace(event, failure=self._crash_loop(event.failure, ended)))
         self._inbox.put_nowait(ended)
 

@@ -39,6 +39,8 @@ def _facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
         yield "building", _since(found.building.revision, found.building.started_at, now)
     if found.deploying:
         yield "going up", _since(found.deploying.revision, found.deploying.started_at, now)
+    if found.container_paused:
+        yield "container", f"paused: requests wait until `docker unpause {found.container}`"
     if found.held and not found.paused:
         yield "waiting", found.held
     if found.refused:

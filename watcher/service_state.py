@@ -9,6 +9,7 @@ from watcher.observe import (
     BuildFinished,
     BuildStarted,
     ContainerLost,
+    ContainerPaused,
     DeployFinished,
     DeployStarted,
     Event,
@@ -108,7 +109,10 @@ class Keeping:
                 )
             case DeployFinished():
                 self._deployed(event)
+            case ContainerPaused():
+                status.container_paused = event.paused
             case ContainerLost():
+                status.container_paused = False
                 self._error(event.at, event.revision, "container", event.failure)
             case ImageSized():
                 self._sized(event)
@@ -191,6 +195,8 @@ class Keeping:
     def _deployed(self, event: DeployFinished) -> None:
         status = self.status
         status.deploying = None
+        if event.outcome in GOOD_DEPLOYS:
+            status.container_paused = False
         if event.outcome in GOOD_DEPLOYS and event.save_to_live is not None:
             status.save_to_live = event.save_to_live
         if event.failure:
@@ -244,6 +250,7 @@ class Keeping:
             (status.source.gone, "held"),
             (status.paused, "paused"),
             (status.failed, "failed"),
+            (status.container_paused, "held"),
             (status.stale is False, "live"),
             (status.held, "held"),
             (status.wanted is None, "starting"),

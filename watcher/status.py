@@ -19,7 +19,7 @@ Phase = Literal["starting", "live", "building", "deploying", "failed", "held", "
 
 starting: nothing is known yet · live: what serves equals the tree · building, deploying: on the way ·
 failed: the tree does not build or does not run, or the configuration is refused · held: waits for something
-outside, or the tree cannot be scanned · paused: by hand ·
+outside, the tree cannot be scanned, or somebody has paused the live container · paused: by hand ·
 waiting: a build is due · down: the engine does not answer.
 """
 
@@ -253,6 +253,8 @@ class ServiceStatus(_Model):
     held: str = ""
     """Why nothing begins; empty when nothing forbids it."""
     paused: bool = False
+    container_paused: bool = False
+    """Whether somebody has frozen the live container (`docker pause`): requests wait until it goes on."""
     last_build: BuildInfo | None = None
     last_error: ErrorReport | None = None
     save_to_live: float | None = None

@@ -23,6 +23,8 @@ def unavailable(service: ServiceStatus | None, engine: EngineInfo) -> Unavailabl
         return Unavailable(text="The watcher has just started.")
     if engine.up is False:
         return Unavailable("The container engine does not answer", _sentence(engine.reason), private=True)
+    if service.container_paused:
+        return Unavailable("The container is paused", f"`docker unpause {service.container}` lets it go on.")
     if service.live:
         revision = short(service.live.revision)
         return Unavailable("The service does not answer", f"The container of revision {revision} is silent.")

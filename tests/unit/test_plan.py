@@ -550,3 +550,22 @@ def replace_live(state: plan.State) -> plan.State:
     ):
         state = plan.step(state, event, 100.5)
     return state
+
+
+# The engine's restarts.
+
+
+def test_an_end_that_came_with_the_engine_is_no_crash_loop() -> None:
+    state = plan.State(live="r", lost_at=90.0)
+    lost = plan.step(state, plan.Lost("r", "image", with_engine=True), 100.0)
+    assert (lost.losses, lost.retry_at) == (0, 100.0)
+    assert plan.step(state, plan.Lost("r", "image"), 100.0).losses == 1, "an end by itself is one"
+
+
+def test_an_engine_that_is_back_ends_a_crash_loop_that_it_may_have_caused() -> None:
+    state = plan.step(
+        plan.State(lost=("r", "image"), losses=3, lost_at=99.0, retry_at=130.0), plan.EngineBack(), 100.0
+    )
+    assert plan.decide(state, 100.0) == plan.Deploy("r", "image")
+    again = plan.step(state, plan.Lost("r", "image"), 101.0)
+    assert again.losses == 0

@@ -10,7 +10,16 @@ from tests.unit.front.support import fronted, get, true
 from tests.unit.observers.conftest import told
 from tests.unit.observers.story import COMPILE_ERROR, CRASH, SERVICE, Story, revision
 from watcher.front import Unavailable
-from watcher.observe import ContainerLost, DeployOutcome, DeployStarted, EngineDown, Fanout, Held, Paused
+from watcher.observe import (
+    ContainerLost,
+    ContainerPaused,
+    DeployOutcome,
+    DeployStarted,
+    EngineDown,
+    Fanout,
+    Held,
+    Paused,
+)
 from watcher.state import StatusBoard
 from watcher.unavailable import Reconsider, unavailable
 
@@ -112,3 +121,9 @@ async def test_those_who_wait_get_the_compilers_lines_as_soon_as_the_first_build
         await it.front.close()
         for event in Story().broken(1).events:  # nobody waits any more; it does not fail
             observers.notify(event)
+
+
+def test_a_paused_container_is_waited_for_and_that_is_said() -> None:
+    what = said(Story().start().cycle(1).tell(ContainerPaused, container="c", name="box", paused=True))
+    assert what.wait
+    assert what.title == "The container is paused"

@@ -27,7 +27,15 @@ from watcher.diagnose import container_failure
 from watcher.engine import Container, Engine, EngineError, EngineEvent
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Front
-from watcher.observe import ContainerLost, DeployFinished, DeployOutcome, Failure, Notice, Observer
+from watcher.observe import (
+    ContainerLost,
+    ContainerPaused,
+    DeployFinished,
+    DeployOutcome,
+    Failure,
+    Notice,
+    Observer,
+)
 from watcher.positions import Where, nowhere
 from watcher.reconcile import Deployed
 
@@ -74,6 +82,7 @@ class ContainerDeployer:
         self._deploying = self._closing = self._waiting = False
         self._candidates: set[str] = set()
         self._unfit: set[str] = set()
+        self._paused = ""  # id of the live container, while somebody has frozen it
 
     @property
     def live(self) -> str | None:
@@ -136,6 +145,7 @@ class ContainerDeployer:
         try:
             return await self._replace(revision, image, mounted)
         except UserError:
+            await self._engine.info()  # an engine that goes away ends containers: it is not the tree's fault
             self._unfit.add(image)
             raise
         finally:
@@ -264,8 +274,9 @@ class ContainerDeployer:
             self._soaking = asyncio.create_task(self._soak())
 
     def _point_fronts(self) -> None:
+        serves = self._live if self._live and self._live.id != self._paused else None
         for port, front in self._fronts.items():
-            front.switch(self._live.backends.get(port) if self._live else None)
+            front.switch(serves.backends.get(port) if serves else None)
 
     def _warn(self, text: str) -> None:
         self._observer.notify(Notice(service=self.recipe.service, level="warning", text=text))
@@ -314,7 +325,7 @@ class ContainerDeployer:
             return
         if not self._is_live(event.container):
             return
-        if event.action in ("die", "start"):
+        if event.action in ("die", "start", "pause", "unpause", "rename"):
             await self.check()
         elif event.action == "health_status: unhealthy":
             await self._unhealthy(event.container)
@@ -333,7 +344,7 @@ class ContainerDeployer:
     def _is_live(self, container: str) -> bool:
         return self._live is not None and container == self._live.id
 
-    async def check(self) -> None:
+    async def check(self, *, engine_restarted: bool = False) -> None:
         """See whether the live container still runs, and where; events may have been missed.
 
         Raises EngineUnavailable; then nothing has changed.
@@ -343,16 +354,34 @@ class ContainerDeployer:
             if live is None:
                 return
             found = await self._engine.container(live.id)
-            if found is None or not found.running:
-                await self._gone("the container ended", found)
+            if found is None or not (found.running or found.paused):
+                summary = "the container ended"
+                if engine_restarted and found:
+                    summary = "the container ended while the engine was away"
+                await self._gone(summary, found, with_engine=engine_restarted and found is not None)
+                return
+            self._tell_paused(found)
+            if found.paused:
                 return
             reached = backends(self.recipe, found, live.revision, live.backends)
             if found.joined and not reached and live.backends:
                 await self._gone("the container that holds its network ended", found)
             elif reached != live.backends:
                 await self._follow(live)
-            elif found.name != self.recipe.name:
+            if found.name != self.recipe.name and self._is_live(found.id):
                 await names.take(self._engine, self._own, self.recipe, live.id, self._warn)
+
+    def _tell_paused(self, found: Container) -> None:
+        """While somebody has frozen the live container, requests wait instead of reaching it."""
+        if found.paused == (self._paused == found.id):
+            return
+        self._paused = found.id if found.paused else ""
+        self._point_fronts()
+        self._observer.notify(
+            ContainerPaused(
+                service=self.recipe.service, container=found.id, name=found.name, paused=found.paused
+            )
+        )
 
     async def _check_quietly(self) -> None:
         with contextlib.suppress(EngineUnavailable):  # who notices that calls `check` when it is back
@@ -369,7 +398,8 @@ class ContainerDeployer:
         try:
             self._live = await self._answering(live)
         except UserError:
-            await self._gone("the container was restarted and did not answer", None)
+            found = await self._engine.container(live.id)
+            await self._gone("the container was restarted and did not answer", found)
             return
         self._point_fronts()
 
@@ -380,7 +410,7 @@ class ContainerDeployer:
         reached = await ready.until_ready(self._engine, self.recipe, policy, live.id, live.revision)
         return replace(live, backends=reached)
 
-    async def _gone(self, summary: str, found: Container | None) -> None:
+    async def _gone(self, summary: str, found: Container | None, *, with_engine: bool = False) -> None:
         """The live container failed by itself: the one before takes over, or everybody waits."""
         live, previous = self._live, self._take_previous()
         if live is None:
@@ -388,13 +418,13 @@ class ContainerDeployer:
         self._live = previous if self._beside else None
         self._point_fronts()
         failure = await ready.why(self._engine, live.id, found, summary, where=self._where)
-        if found is None:  # it cannot say any more which container held its network
-            self._background.spawn(self._tidy_quietly())
+        if found is None:  # the container that held its network is still there
+            await self._background.discard(live.id)
         if previous is None:
             # Whether it is started again is decided by the loop, not by the engine's restart policy.
             with contextlib.suppress(EngineError, EngineUnavailable):
                 await self._own.stop(live.id, self.recipe.stop_timeout)
-            self._tell_lost(live, failure)
+            self._tell_lost(live, failure, with_engine=with_engine)
             return
         self._unfit.add(live.image)
         await self._background.discard(live.id)
@@ -417,9 +447,9 @@ class ContainerDeployer:
         self._point_fronts()
         return True
 
-    def _tell_lost(self, live: Live, failure: Failure) -> None:
+    def _tell_lost(self, live: Live, failure: Failure, *, with_engine: bool = False) -> None:
         self._lost = live
-        self._on_lost(telling.lost(self.recipe.service, live, failure))
+        self._on_lost(telling.lost(self.recipe.service, live, failure, with_engine=with_engine))
 
     def _tell_rolled_back(self, live: Live, previous: Live, failure: Failure) -> None:
         self._on_rolled_back(telling.rolled_back(self.recipe.service, live, previous, failure))

@@ -52,7 +52,7 @@ async def until_ready(
         said = await answer(recipe, policy, found) if found and found.running else None
         # Looked at after the answer: one that answered and ended at once is not ready.
         found = await engine.container(container)
-        if found is None or not found.running:
+        if found is None or not (found.running or found.paused):
             raise UserError(
                 await why(engine, container, found, "the new container ended at once", where=where)
             )
@@ -65,6 +65,7 @@ async def until_ready(
         if clock() > deadline:
             log = await engine.logs(container, tail=LOG_LINES)
             port, last = next(iter(recipe.ports), 0), said.text if said else "it was not running"
+            last = "somebody has paused it: docker unpause" if found.paused else last
             raise UserError(not_ready(policy.startup_timeout, port, last, log))
         await asyncio.sleep(pause)
         pause = min(pause * 2, probe.LONGEST_PAUSE)

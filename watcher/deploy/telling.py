@@ -8,10 +8,15 @@ from watcher.deploy.model import Live
 from watcher.observe import ContainerLost, DeployFinished, DeployOutcome, Failure
 
 
-def lost(service: str, live: Live, failure: Failure) -> ContainerLost:
+def lost(service: str, live: Live, failure: Failure, *, with_engine: bool = False) -> ContainerLost:
     """Nothing serves in its place."""
     return ContainerLost(
-        service=service, revision=live.revision, container=live.id, image=live.image, failure=failure
+        service=service,
+        revision=live.revision,
+        container=live.id,
+        image=live.image,
+        failure=failure,
+        with_engine=with_engine,
     )
 
 

@@ -106,6 +106,8 @@ def _settled(board: StatusBoard, name: str, asked: str, after_build: int | None)
         refusal = FailureInfo(kind="config", summary=summary, hint="what was in force before stays")
         return Settled(service=name, outcome="failed", revision=wanted, failure=refusal)
     answered = after_build is None or _answered(service.last_build, after_build)
+    if service.container_paused:  # nothing answers until it goes on, or another one is live
+        return None
     if answered and service.live and service.live.revision in (asked, wanted):
         old = service.front.old_connections
         return Settled(service=name, outcome="live", revision=service.live.revision, old_connections=old)

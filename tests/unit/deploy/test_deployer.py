@@ -12,7 +12,7 @@ from watcher import labels
 from watcher.deploy import Policy
 from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable, UserError
-from watcher.observe import ContainerLost, DeployOutcome
+from watcher.observe import ContainerLost, ContainerPaused, DeployOutcome
 from watcher.reconcile import Deployed
 
 # The straight way.
@@ -366,6 +366,96 @@ async def test_a_live_one_that_somebody_renamed_gets_its_name_back(world: World)
     await world.engine.rename(container, "mine-now")
     await daemon.deployer.check()
     assert await world.named() == {NAME: "running"}
+
+
+async def test_a_renamed_live_one_gets_its_name_back_by_itself(world: World) -> None:
+    daemon = await world.begin()
+    container = await world.good("one")
+    await world.settle()
+    await world.engine.rename(container, "mine-now")
+    await asyncio.sleep(0.1)
+    assert await world.named() == {NAME: "running"}
+    assert outcomes(daemon) == []
+
+
+async def test_a_paused_live_one_is_told_as_paused_and_requests_wait(world: World) -> None:
+    daemon = await world.begin()
+    container = await world.good("one")
+    await world.settle()
+    backend = daemon.front.backend
+    world.engine.pause(container)
+    await asyncio.sleep(0.1)
+    assert daemon.front.backend is None, "it would not answer"
+    assert daemon.deployer.live == "one", "it is not lost"
+    world.engine.unpause(container)
+    await asyncio.sleep(0.1)
+    assert daemon.front.backend == backend
+    told = [(event.name, event.paused) for event in daemon.of(ContainerPaused)]
+    assert told == [(NAME, True), (NAME, False)]
+    assert daemon.of(ContainerLost) == []
+    await world.hold()
+
+
+async def test_a_paused_live_one_is_adopted_as_paused_not_replaced(world: World) -> None:
+    daemon = await world.begin()
+    container = await world.good("one")
+    await world.settle()
+    daemon.kill()
+    world.engine.pause(container)
+    second = await world.begin()
+    await asyncio.sleep(0.1)
+    assert second.deployer.live == "one"
+    assert second.front.backend is None
+    assert [event.paused for event in second.of(ContainerPaused)] == [True]
+    world.engine.unpause(container)
+    await asyncio.sleep(0.1)
+    await world.hold()
+
+
+async def test_a_save_while_the_live_one_is_paused_goes_live(world: World) -> None:
+    daemon = await world.begin()
+    world.engine.pause(await world.good("one"))
+    await asyncio.sleep(0.1)
+    await world.good("two")
+    assert daemon.front.backend is not None
+    assert await world.serving() == "two"
+    await world.settle()
+    await world.hold()
+
+
+async def test_a_paused_one_that_is_removed_is_lost(world: World) -> None:
+    daemon = await world.begin()
+    container = await world.good("one")
+    await world.settle()
+    world.engine.pause(container)
+    await asyncio.sleep(0.1)
+    await world.engine.remove_by_force(container)
+    await asyncio.sleep(0.1)
+    assert outcomes(daemon) == ["lost one"]
+
+
+async def test_a_deploy_that_fails_as_the_engine_goes_away_is_not_the_trees_fault(world: World) -> None:
+    daemon = await world.begin()
+    daemon.engine.rule = lambda _number, name, done: (
+        EngineUnavailable("away") if name == "info" and not done else None
+    )
+    image = world.image(exit_code=137)
+    assert isinstance(await world.deploy("one", image), EngineUnavailable)
+    assert image not in daemon.deployer.unfit
+
+
+async def test_an_end_while_the_engine_was_away_is_told_as_that(world: World) -> None:
+    daemon = await world.begin()
+    container = await world.good("one")
+    await world.settle()
+    for task in daemon.tasks:  # the stream of events is gone with the engine
+        task.cancel()
+    await asyncio.gather(*daemon.tasks, return_exceptions=True)
+    world.engine.end(container, 137)
+    await daemon.deployer.check(engine_restarted=True)
+    (lost,) = daemon.of(ContainerLost)
+    assert lost.with_engine
+    assert "ended while the engine was away" in lost.failure.summary
 
 
 async def test_events_of_other_containers_are_not_our_business(world: World) -> None:

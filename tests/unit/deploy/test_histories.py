@@ -113,7 +113,7 @@ class Histories(RuleBasedStateMachine):
         self.run(unhealthy())
 
     @precondition(lambda self: self.daemon.deployer.container)
-    @rule(how=st.sampled_from(["restart", "remove", "rename"]))
+    @rule(how=st.sampled_from(["restart", "remove", "rename", "pause"]))
     def somebody_meddles_with_the_live_one(self, how: str) -> None:
         async def meddle() -> None:
             current = self.daemon.deployer.container
@@ -124,6 +124,12 @@ class Histories(RuleBasedStateMachine):
                 await self.world.engine.start(current.id)
             elif how == "remove":
                 await self.world.engine.remove_by_force(current.id)
+            elif how == "pause":
+                self.world.engine.pause(current.id)
+                await asyncio.sleep(1.0)
+                box = await self.world.engine.container(current.id)
+                if box and box.paused:
+                    self.world.engine.unpause(current.id)
             else:
                 await self.world.engine.rename(current.id, f"theirs-{next(self.numbers)}")
 

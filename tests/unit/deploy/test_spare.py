@@ -156,6 +156,43 @@ async def test_a_live_one_that_somebody_removed_takes_its_network_along(world: W
     assert network not in {item.id for item in await world.holders()}
 
 
+async def test_the_network_goes_also_when_the_lost_one_is_put_back_at_once(world: World) -> None:
+    """A deploy that is under way keeps networks that may be its own: nothing looks for them later."""
+    daemon = await world.begin()
+    await world.good("one")
+    await world.settle()
+    live = await world.good("two", image := world.image())
+    await world.settle()
+    network = await joined(world, live)
+    await world.engine.remove_by_force(live)
+    while daemon.deployer.lost is None:
+        await asyncio.sleep(0.001)
+    await world.good("two", image)
+    assert network not in {item.id for item in await world.holders()}
+    await world.settle()
+    await world.hold()
+
+
+@pytest.mark.parametrize("which", ["live", "previous"])
+async def test_an_adopted_one_and_one_in_its_soak_time_take_their_networks_along(
+    world: World, which: str
+) -> None:
+    daemon = await world.begin()
+    await world.good("one")
+    await world.settle()
+    live = await world.good("two")
+    await world.settle()
+    network = await joined(world, live)
+    if which == "live":
+        daemon.kill()
+        await world.begin()
+    else:
+        await world.good("three")
+    await world.engine.remove_by_force(live)
+    await world.settle()
+    assert network not in {item.id for item in await world.holders()}
+
+
 async def test_over_a_network_of_the_engine_nothing_is_published(world: World) -> None:
     daemon = await world.begin()
     world.recipe.network = "net"

@@ -20,6 +20,7 @@ from watcher.observe import (
     ConfigurationRefused,
     ContainerLost,
     ContainerOutput,
+    ContainerPaused,
     DaemonStopping,
     DeployFinished,
     DeployOutcome,
@@ -196,6 +197,18 @@ def test_pause_and_hold_say_why_nothing_begins(story: Story) -> None:
     story.tell(Held, reason="").tell(Paused, paused=True)
     assert service_of(told(story)).phase == "paused"
     assert service_of(told(story.tell(Paused, paused=False))).phase == "waiting"
+
+
+def test_a_paused_container_is_shown_as_paused_until_something_answers_again(story: Story) -> None:
+    story.cycle(1)
+    assert service_of(told(story)).phase == "live"
+    story.tell(ContainerPaused, container="c", name="box", paused=True)
+    assert (service_of(told(story)).phase, service_of(told(story)).container_paused) == ("held", True)
+    assert (
+        service_of(told(story.tell(ContainerPaused, container="c", name="box", paused=False))).phase == "live"
+    )
+    story.tell(ContainerPaused, container="c", name="box", paused=True).cycle(2)
+    assert service_of(told(story)).phase == "live", "another container serves"
 
 
 def test_an_engine_that_does_not_answer_is_seen_on_every_service(story: Story) -> None:

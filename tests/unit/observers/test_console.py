@@ -18,6 +18,7 @@ from watcher.observe import (
     BuildFinished,
     BuildOutcome,
     ContainerLost,
+    ContainerPaused,
     DaemonStopping,
     DeployOutcome,
     EngineDown,
@@ -140,6 +141,16 @@ def test_a_lost_container_is_said_to_be_started_again(story: Story) -> None:
         (Held, {"reason": "a git operation"}, "· waiting: a git operation"),
         (Paused, {"paused": True}, "· paused: saves are not built"),
         (Paused, {"paused": False}, "· resumed"),
+        (
+            ContainerPaused,
+            {"container": "c", "name": "box", "paused": True},
+            "! the live container was paused: requests wait until `docker unpause box`",
+        ),
+        (
+            ContainerPaused,
+            {"container": "c", "name": "box", "paused": False},
+            "· the live container goes on",
+        ),
         (Notice, {"level": "warning", "text": "a stand-in"}, "! a stand-in"),
         (
             SourceMode,
