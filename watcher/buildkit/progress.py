@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +17,9 @@ from watcher.buildkit.messages.control_pb2 import (
     VertexStatus,
     VertexWarning,
 )
+
+LONGEST_LINE = 8_000  # characters of a line; the rest is dropped before anything looks at it
+KEPT_LINES = 4_000  # of a step, for the report when it fails
 
 # Names look like [builder 5/5] RUN …, [2/3] COPY …, [internal] load … or [linux/amd64 final 1/2] FROM …
 _NAME = regex.compile(r"\[(?:(?P<stage>[^\]]*?)\s*)?(?:\b(?P<index>\d+)/(?P<total>\d+))?\]\s")
@@ -122,8 +126,14 @@ class _Vertex:
     started: float = 0.0
     finished: float = 0.0
     error: str = ""
-    lines: list[str] = field(default_factory=list)
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_LINES))
     outputs: dict[int, _Output] = field(default_factory=dict)
+
+
+def _cut(text: str) -> str:
+    if len(text) <= LONGEST_LINE:
+        return text
+    return "\n".join(line[:LONGEST_LINE] for line in text.split("\n"))
 
 
 class _Output:
@@ -138,9 +148,11 @@ class _Output:
         text = self._rest + self._decoder.decode(data, final)
         if final:
             self._rest = ""
-            return text or None
+            return _cut(text) or None
         whole, line_break, self._rest = text.rpartition("\n")
-        return whole if line_break else None
+        if len(self._rest) > LONGEST_LINE:  # a step that prints for ever without ending a line
+            whole, line_break, self._rest = text, "\n", ""
+        return _cut(whole) if line_break else None
 
 
 class ProgressReader:

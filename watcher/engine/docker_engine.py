@@ -326,10 +326,9 @@ class DockerEngine:
     async def logs(self, container: str, *, tail: int) -> tuple[str, ...]:
         """See `Engine.logs`."""
         try:
-            raw: Any = await self._call(self._client.logs, container, stdout=True, stderr=True, tail=tail)
+            return await self._call(inner.read_logs, self._client, container, tail)
         except (docker.errors.NotFound, EngineError):  # some logging drivers cannot be read back
             return ()
-        return tuple(raw.decode("utf-8", "replace").splitlines())
 
     async def follow(self, container: str, *, since: float, tail: int) -> AsyncGenerator[Sequence[Printed]]:
         """See `Engine.follow`."""

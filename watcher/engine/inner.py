@@ -1,16 +1,21 @@
-"""What is done inside of a container: files are written, commands are run. For threads: docker-py blocks."""
+"""What is done with the inside of a container: files, commands, its log. For threads: docker-py blocks."""
 
 from __future__ import annotations
 
 import io
+import struct
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from watcher.engine.port import Command, NewFile
 
 _LAST_LINES = 30
 _MOST_OUTPUT = 64 * 1024  # bytes of a command's output that are looked at, from its end
+_LOG_BYTES = 1 << 20  # of the end of a log that explains a failure
+_MOST_LOG_BYTES = 64 << 20  # read for it: a few lines may be as long as a container likes
+_LOG_LINE = 8_000  # characters of one line of it
+_CHUNK = 1 << 16
 
 
 def put_files(api: Any, container: str, files: Sequence[NewFile]) -> None:
@@ -49,3 +54,39 @@ def execute(api: Any, container: str, command: Command) -> tuple[int, tuple[str,
         tail = (tail + chunk)[-_MOST_OUTPUT:]
     status = api.exec_inspect(made["Id"])["ExitCode"]
     return int(status or 0), tuple(tail.decode("utf-8", "replace").splitlines()[-_LAST_LINES:])
+
+
+def read_logs(api: Any, container: str, tail: int) -> tuple[str, ...]:
+    """See `Engine.logs`. docker-py reads all of it, or in a stream without any timeout."""
+    tty = bool(api.inspect_container(container)["Config"].get("Tty"))
+    params = {"stdout": 1, "stderr": 1, "tail": tail}
+    answer = api._get(api._url("/containers/{0}/logs", container), params=params, stream=True)
+    kept = bytearray()
+    try:
+        api._raise_for_status(answer)
+        read = 0
+        for chunk in _raw(answer.raw) if tty else _frames(answer.raw):
+            kept += chunk
+            read += len(chunk)
+            if len(kept) > 2 * _LOG_BYTES:
+                del kept[:-_LOG_BYTES]
+            if read > _MOST_LOG_BYTES:
+                break
+    finally:
+        answer.close()
+    lines = kept[-_LOG_BYTES:].decode("utf-8", "replace").splitlines()
+    return tuple(line[:_LOG_LINE] for line in lines)
+
+
+def _raw(stream: Any) -> Iterator[bytes]:
+    while chunk := stream.read(_CHUNK):
+        yield chunk
+
+
+def _frames(stream: Any) -> Iterator[bytes]:
+    """What stands in the frames by which the engine keeps stdout and stderr apart."""
+    while len(header := stream.read(8)) == 8:
+        left = struct.unpack(">4xI", header)[0]
+        while left and (chunk := stream.read(min(left, _CHUNK))):
+            yield chunk
+            left -= len(chunk)

@@ -16,7 +16,7 @@ from watcher.buildkit.messages.control_pb2 import (
     VertexStatus,
     VertexWarning,
 )
-from watcher.buildkit.progress import ProgressReader, parse_step
+from watcher.buildkit.progress import KEPT_LINES, LONGEST_LINE, ProgressReader, parse_step
 
 
 @pytest.mark.parametrize(
@@ -152,3 +152,16 @@ def test_the_failure_is_the_first_real_one_with_all_its_lines():
     step, lines = reader.failure
     assert step is not None
     assert (step.name, lines) == ("[builder 1/2] RUN x", ("one", "two"))
+
+
+def test_a_line_without_an_end_is_cut_and_a_step_keeps_its_newest_lines():
+    reader = ProgressReader()
+    list(reader.read(vertex(started=1).SerializeToString()))
+    told = [event for _ in range(50) for event in reader.read(log(b"a" * 10_000).SerializeToString())]
+    assert all(isinstance(event, StepLog) and len(event.text) == LONGEST_LINE for event in told)
+    for number in range(KEPT_LINES):
+        list(reader.read(log(b"%d\n" % number).SerializeToString()))
+    list(reader.read(vertex(started=1, completed=2, error="exit code: 1").SerializeToString()))
+    step, lines = reader.failure
+    assert step is not None
+    assert lines == tuple(str(number) for number in range(KEPT_LINES))
