@@ -148,4 +148,5 @@ class Handover:
         passed = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(self._descriptors))}
         sys.stdout.flush()
         sys.stderr.flush()
-        os.execve(self._command[0], self._command, {**os.environ, **passed})
+        environment = {**os.environ, **passed}
+        os.execve(self._command[0], self._command, environment)  # noqa: S606 - this process's own command

@@ -129,10 +129,15 @@ def as_composed(project: Page, port: int) -> dict[str, Any]:
     given = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["watcher"]
     asked = re.compile(r"\$\{PROJECT:-\$\{PWD\}/examples/go-server\}")
     values = [asked.sub(str(project.folder), text) for text in given["volumes"]]
-    assert values[0] == f"{project.folder}:{project.folder}"
+    assert values[0] == f"{project.folder}:{project.folder}:ro"
     return {
         "network_mode": given["network_mode"],
         "init": given["init"],
+        "read_only": given["read_only"],
+        "cap_drop": given["cap_drop"],
+        "cap_add": given["cap_add"],
+        "security_opt": given["security_opt"],
+        "tmpfs": dict.fromkeys(given["tmpfs"], ""),
         "volumes": values,
         "environment": {"WATCHER_PROJECT": str(project.folder), "WATCHER_HTTP__PORT": str(port)},
     }

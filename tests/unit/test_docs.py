@@ -39,3 +39,15 @@ def test_each_dependency_has_its_reason() -> None:
     assert {
         line.strip().strip('",').partition(">")[0] for line in wanted.split("\n") if line.strip()
     } <= named
+
+
+def test_each_test_that_the_security_page_names_exists() -> None:
+    text = (ROOT / "docs" / "security.md").read_text("utf-8")
+    spans = [part for part in text.split("`")[1::2] if part.startswith(("tests/", "test_"))]
+    file = ""
+    for span in spans:
+        path, _, name = span.partition("::") if span.startswith("tests/") else (file, "", span)
+        file = path
+        assert (ROOT / path).is_file(), path
+        assert not name or f"def {name}(" in (ROOT / path).read_text("utf-8"), span
+    assert len(spans) > 20

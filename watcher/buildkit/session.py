@@ -39,7 +39,7 @@ from watcher.buildkit.regularfile import read_regular
 _SESSION = "/moby.buildkit.v1.Control/Session"
 _HEALTH = "/grpc.health.v1.Health/Check"
 _CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
-_GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
+_GET_SECRET = "/moby.buildkit.secrets.v1.Secrets/GetSecret"  # noqa: S105 - the name of a method
 
 _FILE_SEND = "/moby.filesync.v1.FileSend/DiffCopy"
 

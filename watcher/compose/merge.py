@@ -39,7 +39,7 @@ _NAMES: frozenset[Path] = frozenset({("depends_on",), ("networks",)})
 def merge_service(below: Mapping[str, object], above: Mapping[str, object], path: str) -> dict[str, object]:
     """The service `above` laid over `below`; `path` is for errors. Raises ConfigError."""
     merged = _merge(dict(below), dict(above), (), path)
-    assert isinstance(merged, dict)
+    assert isinstance(merged, dict)  # noqa: S101 - for mypy; of two mappings comes one
     return merged
 
 

@@ -80,7 +80,7 @@ def first_state(image: str | None, config: ImageConfig | None) -> State:
     if config is None:
         go = looks_like_go(image) and "onbuild" not in image
         go = go and not any(word in image for word in ("windows", "nanoserver"))
-        return State(
+        return State(  # noqa: S604 - the SHELL of a Dockerfile; no process is started
             {"GOPATH": "/go"} if go else {},
             whole=go,
             user="" if go else None,

@@ -103,7 +103,25 @@ def test_the_provisioned_source_and_folder_are_those_of_the_compose_file() -> No
 def test_every_image_of_the_compose_file_is_pinned() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     for service in compose["services"].values():
-        assert "build" in service or re.search(r":v?\d+\.\d+\.\d+$", service["image"])
+        assert "build" in service or re.search(r":v?\d+\.\d+\.\d+\}$", service["image"])
+
+
+def test_no_container_of_the_compose_file_may_more_than_it_needs() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    for name, service in services.items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in service, name
+        for mount in service["volumes"]:
+            source = mount.partition(":")[0]
+            assert mount.endswith(":ro") or source in ("prometheus", "grafana", "/var/run/docker.sock"), mount
+    grafana = services["grafana"]["environment"]
+    assert grafana["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    assert grafana["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
+    assert grafana["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert grafana["GF_SERVER_HTTP_ADDR"] == "127.0.0.1"
+    assert "--web.listen-address=127.0.0.1:9090" in services["prometheus"]["command"]
 
 
 def test_every_alert_has_a_test_and_says_what_to_do() -> None:
