@@ -28,7 +28,7 @@ from watcher.once import deploy_once
 from watcher.output import Output, lost
 from watcher.printable import PrintableStream
 from watcher.settings import TOML_NAME, Settings
-from watcher.signals import dump_on_quit
+from watcher.signals import dump_on_quit, hold
 from watcher.terminal import Terminal
 
 WIDE = 240
@@ -72,6 +72,7 @@ def run(settings: Settings) -> int:
         daemon = Daemon(settings, observer)
         status = _asyncio_run(main)
     if daemon.handover:
+        hold(daemon.interrupted)
         daemon.handover.start()
     return status
 

@@ -62,6 +62,7 @@ class Daemon:
         self.observers = Masking(listeners)
         self.services: dict[str, Service] = {}
         self.handover: Handover | None = None  # set when another program is to take this one's place
+        self.interrupted = ""  # name of a signal that came while this program was making way
         self._announce: Callable[[], None] = lambda: None
         self._stop = asyncio.Event()
         self._started = asyncio.Event()  # every service has its ports, and knows what serves already
@@ -69,6 +70,7 @@ class Daemon:
     def stop(self, reason: str) -> None:
         """End `run`, in good order."""
         if self._stop.is_set():
+            self.interrupted = reason  # the program that takes this one's place is to end
             return
         self.observers.notify(DaemonStopping(reason=reason))
         self._stop.set()
@@ -229,7 +231,10 @@ class Daemon:
         """Make way for the program as it is installed now; raises WatcherError when it could not start."""
         await self._started.wait()
         await asyncio.to_thread(lambda: configuration.read(self.settings.again()))
-        self.handover = Handover(await successor.command())
+        command = await successor.command()
+        if self._stop.is_set():
+            raise WatcherError("the watcher is being stopped, or upgraded already")
+        self.handover = Handover(command)
         self.stop("upgrade")
 
     def pause(self, service: str) -> None:

@@ -48,11 +48,22 @@ async def stopping_signals(stop: Callable[[str], None]) -> AsyncGenerator[None]:
     heard = [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
     for number in heard:
         loop.add_signal_handler(number, presses.take, number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)  # see `hold`
     try:
         yield
     finally:
         for number in heard:
             loop.remove_signal_handler(number)
+
+
+def hold(name: str = "") -> None:
+    """Let signals that end the program wait, through an exec, until the next program hears them.
+
+    `name` is one that has come already.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    if name:
+        os.kill(os.getpid(), signal.Signals[name])
 
 
 def dump_on_quit() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.front.support import fronted, get, ok, origin
-from watcher import early, listening, lock, rundir
+from watcher import early, listening, lock, rundir, successor
 from watcher.daemon import _port_before
 from watcher.front import Front, Listen
 from watcher.labels import project_id
@@ -163,6 +163,26 @@ def test_a_program_takes_the_place_of_another_with_its_sockets_and_files(tmp_pat
         with socket.create_connection(("127.0.0.1", port)) as client:
             assert client.recv(100).decode() == f"second {pid}"
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import sys; sys.exit(sys.argv[1:] != ['--help'])", ""),
+        ("import nothing_of_that_name", "No module named 'nothing_of_that_name'"),
+        ("import time; time.sleep(60)", "does not start within"),
+    ],
+)
+async def test_a_program_must_show_that_it_starts_before_one_makes_way(
+    monkeypatch: pytest.MonkeyPatch, code: str, says: str
+) -> None:
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-c", code])
+    monkeypatch.setattr(successor, "CHECK_SECONDS", 1.0 if "sleep" in code else 60.0)
+    if says:
+        with pytest.raises(successor.Unfit, match=says):
+            await successor.command()
+    else:
+        assert await successor.command() == [sys.executable, "-c", code]
 
 
 # What a killed daemon leaves to the next.

@@ -18,14 +18,16 @@ from watcher.watchdog import EXIT_STUCK, LoopWatchdog
 LIMIT = 60.0
 
 
+HEAD = """
+    import asyncio, os, re, signal, sys, time
+    from watcher.signals import dump_on_quit, stopping_signals
+    from watcher.watchdog import LoopWatchdog
+    from watcher.observe import Fanout
+"""
+
+
 def process(code: str, **options: object) -> subprocess.Popen[str]:
-    head = """
-        import asyncio, os, re, signal, sys, time
-        from watcher.signals import dump_on_quit, stopping_signals
-        from watcher.watchdog import LoopWatchdog
-        from watcher.observe import Fanout
-    """
-    text = textwrap.dedent(head) + textwrap.dedent(code)
+    text = textwrap.dedent(HEAD) + textwrap.dedent(code)
     return subprocess.Popen(
         [sys.executable, "-c", text],
         stdout=subprocess.PIPE,
@@ -107,6 +109,21 @@ def test_quit_prints_where_all_threads_are_and_ends() -> None:
         running.send_signal(signal.SIGQUIT)
         assert "in main" in running.communicate(timeout=LIMIT)[1] or running.returncode
     assert running.returncode == -signal.SIGQUIT
+
+
+def test_a_signal_while_a_program_makes_way_ends_the_one_that_takes_its_place() -> None:
+    """Held signals wait through an exec, until there is somebody who ends in good order."""
+    first = f"""
+        from watcher.signals import hold
+        hold("SIGTERM")
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.execv(sys.executable, [sys.executable, "-c", {textwrap.dedent(HEAD + WAITING)!r}])
+    """
+    with process(first) as running:
+        printed = running.communicate(timeout=LIMIT)[0].split()
+    assert printed[0] == "up"
+    assert printed[1] in {"SIGTERM", "SIGHUP"}
+    assert running.returncode == 0
 
 
 # A loop that is stuck.
