@@ -135,14 +135,15 @@ async def live(browser: Browser, token: str = "") -> None:
         assert desk.asked == [("rebuild", SERVICE), ("pause", SERVICE)]
 
         board.notify(Notice(service=SERVICE, level="info", text="<img src=x onerror=alert(1)>"))
-        board.notify(ContainerOutput(service=SERVICE, container="c", text="<b>bold</b> main.go:3:7: x"))
+        place = "internal/handler/health.go:17:21"  # of the last error, so it is known where that is
+        board.notify(ContainerOutput(service=SERVICE, container="c", text=f"<b>bold</b> {place}: x"))
         await until(page, page.locator("#log").text_content, "<b>bold</b>")
         assert not await page.locator("#log b, main img").count(), "text was taken for markup"
         href = await page.locator("#log a").last.get_attribute("href")
-        assert href == "vscode://file/src/go-server/main.go:3:7"
+        assert href == f"vscode://file/src/go-server/{place}"
         await page.locator("#editor").select_option("idea")
         href = await page.locator("#log a").last.get_attribute("href")
-        assert href == "idea://open?file=/src/go-server/main.go&line=3&column=7"
+        assert href == "idea://open?file=/src/go-server/internal/handler/health.go&line=17&column=21"
         tell(Story("worker").start().failing(7))
         await until(page, page.title, "Does not compile · worker")  # whichever is chosen
         tell(Story("worker").cycle(8))
