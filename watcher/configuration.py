@@ -20,6 +20,7 @@ from typing import Any
 
 from watcher import compose
 from watcher.compose import ComposeProject
+from watcher.dependencies import in_force
 from watcher.errors import ConfigError, WatcherError
 from watcher.inthread import in_thread
 from watcher.observe import ConfigurationRefused, InternalError, Notice, Observer
@@ -223,7 +224,7 @@ class ConfigurationWatch:
             self._tell_late(late)
             if new != self.configuration:
                 await self._apply(new)
-                self._tell("info", f"{names} changed: what it says is in force")
+                self._tell("info", in_force(names, self.configuration.compose, new.compose))
             elif self._refused:
                 self._tell("info", f"{names} says again what is in force")
             self.configuration, self._retry_at = new, None

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from watcher import __version__, configuration, listening, successor
 from watcher.budget import SizeBudget
 from watcher.configuration import Configuration, ConfigurationWatch
+from watcher.dependencies import DependencyWatch
 from watcher.engine import Engine
 from watcher.errors import ConfigError, WatcherError
 from watcher.follow import Follower
@@ -150,7 +151,10 @@ class Daemon:
         for kept in self.services.values():
             kept.watch.ask_first(configured.current)
         work = [kept.run() for kept in self.services.values()]
-        work += [self._follow(opened), configured.run(), self._stopped()]
+        dependencies = DependencyWatch(
+            opened.engine, self.observers, lambda: configured.configuration.compose
+        )
+        work += [self._follow(opened), configured.run(), dependencies.run(), self._stopped()]
         tasks = [asyncio.create_task(each) for each in work]
         _, running = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in running:
