@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
 import pytest
 
-from tests.e2e.case_project import CaseProject
+from tests.e2e.case_project import CASES, CaseProject
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -80,3 +82,39 @@ def test_sources_mounted_over_the_image_are_what_runs(open_case: Open) -> None:
     case.replace("main.go", 'save = "two"', 'save = "three"')
     case.wait_live()
     assert "save=three" in case.get()
+
+
+@pytest.fixture
+def baked_base(engine: docker.DockerClient) -> Iterator[str]:
+    """A base image with a Go module of its own, which no proxy has."""
+    name = f"case-base-{uuid.uuid4().hex[:8]}"
+    engine.images.build(path=str(CASES / "baked-modules" / "base"), tag=name, rm=True)
+    yield name
+    engine.images.remove(name, force=True)
+
+
+def test_a_module_that_only_the_base_image_has_is_found(open_case: Open, baked_base: str) -> None:
+    """And the steps have a variable in them, whose value BuildKit shows in their names."""
+    case = open_case("baked-modules", start=False)
+    case.replace("Dockerfile", "hc24-base", baked_base)
+    case.start()
+    case.wait_live()
+    assert "save=one private one version=dev" in case.get()
+    output = "".join(case.output)
+    assert "built again without a module cache" in output
+    assert "gomodcache" not in output
+    case.replace("main.go", 'save = "one"', 'save = "two"')
+    case.wait_live()
+    assert "save=two private one" in case.get()
+
+
+@pytest.mark.parametrize(("platform", "line"), [("linux/amd64", 4), ("linux/arm64", 9)])
+def test_the_stage_of_the_platform_is_the_one_that_is_accelerated(
+    open_case: Open, platform: str, line: int
+) -> None:
+    case = open_case("stages-by-platform", start=False)
+    case.replace("compose.yaml", "linux/arm64", platform)
+    done = case.watcher("dockerfile", "--json")
+    assert done.returncode == 0, done.stderr
+    (explained,) = json.loads(done.stdout)["services"]
+    assert {change["line"] for change in explained["changes"]} == {line}
