@@ -25,7 +25,8 @@ from watcher.dockerfile.family import Family, check_touchable, families
 from watcher.dockerfile.frontend import abilities
 from watcher.dockerfile.golang import GoCall, Reading, Use
 from watcher.dockerfile.gotest import run_tests
-from watcher.dockerfile.inputs import TreeInputs
+from watcher.dockerfile.gowrapper import without_a
+from watcher.dockerfile.inputs import TreeInputs, may_rebuild
 from watcher.dockerfile.model import Dockerfile
 from watcher.dockerfile.network import needs_no_network
 from watcher.dockerfile.notes import LineChange, LineNote, line_changes
@@ -136,7 +137,7 @@ def accelerate(
     offline = compile_without_network and able.network is not False
     scope = _plain(cache_scope)
     options = Options(level, scope, offline, networks, gogc, keep_programs, mount_modules)
-    work = _Work(dockerfile, options, Namer(graph, bases, build_args, inputs))
+    work = _Work(dockerfile, options, Namer(graph, bases, build_args, inputs), inputs)
     for family in families(graph, build_args, bases, target, runs):
         work.family(family)
     return work.result()
@@ -145,8 +146,11 @@ def accelerate(
 class _Work:
     """Collects edits and notes, one RUN after the other."""
 
-    def __init__(self, dockerfile: Dockerfile, options: Options, namer: Namer) -> None:
+    def __init__(
+        self, dockerfile: Dockerfile, options: Options, namer: Namer, inputs: TreeInputs | None
+    ) -> None:
         self.dockerfile = dockerfile
+        self.inputs = inputs
         self.namer = namer
         self.text = dockerfile.text
         self.options = options
@@ -198,6 +202,8 @@ class _Work:
             why = self._why(step, reading)
             self.edits.append(_mount(step, _cache(key, path, who), why))
             self.edits += run_tests(step.one, reading, step.state, path)
+            if where := self._rebuilders(reading):
+                self.edits.append(without_a(step.one, path, where))
         if modules:
             kept["modcache"] = modules
             name = f"{self.options.scope}-gomodcache"
@@ -238,6 +244,15 @@ class _Work:
             self.note(step, f"the build cache is not mounted: {error}")
             return None, None
         return path, name
+
+    def _rebuilders(self, reading: Reading) -> str:
+        """What may call go with `-a` where nobody can take it off; empty when nothing does."""
+        if not reading.maybe:
+            return ""
+        if reading.unclear and may_rebuild(reading.text):
+            return "this command"
+        found = self.inputs.rebuilders if self.inputs else ()
+        return ", ".join(found[:3]) + (" and others" if len(found) > 3 else "")
 
     def _why(self, step: Step, reading: Reading) -> str:
         why = "what was compiled once is there at the next build"

@@ -16,7 +16,7 @@ from watcher.dockerfile.caches import LeaveAlone
 from watcher.dockerfile.golang import UNSAFE_TOOLS, Reading, Use, read_run
 from watcher.dockerfile.model import Stage
 from watcher.dockerfile.parse import parse_instruction
-from watcher.dockerfile.running import Runs, starts_go
+from watcher.dockerfile.running import Runs, runs_a_program, starts_go
 from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import ImageConfig, State, Step, trigger_text, walk
 
@@ -118,7 +118,9 @@ class Family:
 
     def _check_modules(self, path: str) -> None:
         names = caches.module_cache_names(path)
-        if self.output is not None:
+        instructions = [step.one for step, _ in self.steps]
+        base = self.steps[0][0].state.command
+        if self.output is not None and not runs_a_program(self.runs_later, instructions, base):
             raise LeaveAlone(f"the stage {self.output.label} becomes the image, which would lose its modules")
         self._check_readers(path, "the module cache")
         for step, reading in self.runs():

@@ -12,9 +12,8 @@ is how `go clean -testcache` works (cmd/go/internal/test), and puts no earlier t
 
 from __future__ import annotations
 
-import json
-
-from watcher.dockerfile.golang import HEREDOC_ALONE, GoCall, Reading
+from watcher.dockerfile.golang import GoCall, Reading
+from watcher.dockerfile.gowrapper import before_all
 from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.rewrite import goflags, with_flag
 from watcher.dockerfile.source import Edit
@@ -54,13 +53,4 @@ def _flags(call: GoCall, state: State) -> set[str] | None:
 
 def _expire(one: Instruction, cache: str) -> Edit:
     expire = f"{{ echo {_NEVER} >{cache}/testexpire.txt; }} 2>/dev/null || :; "
-    if one.words is not None:
-        start = one.body.text.index('"') if '"' in one.body.text else 0
-        script = json.dumps(f'{expire}exec "$@"')
-        at = one.body.offset(start)
-        return Edit(at, at, f'"/bin/sh", "-c", {script}, "sh", ', _REASON)
-    script_is_heredoc = len(one.heredocs) == 1 and HEREDOC_ALONE.fullmatch(one.body.text)
-    body = one.heredocs[0].content if script_is_heredoc else one.body
-    start = body.text.find("\n") + 1 if body.text.startswith("#!") else 0
-    at = body.offset(start)
-    return Edit(at, at, expire, _REASON)
+    return before_all(one, expire, _REASON)

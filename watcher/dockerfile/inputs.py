@@ -18,6 +18,14 @@ LEADS = regex.compile(
     r"CGO_(?:C|CPP|CXX|F|LD)FLAGS|CPATH|INCLUDE_PATH|LIBRARY_PATH|PKG_CONFIG|\bC(?:C|XX)[ \t]*[:?+]?="
     r"|/usr/(?:local/)?(?:include|lib)|(?i:\bprefix\b)"
 )
+# Files by which make, a shell or another runner may call go, and a line of theirs that may give it `-a`.
+_RUNNERS = regex.compile(
+    r"(?i)(?:.*/)?(?:(?:gnu)?makefile(?:\..*)?|justfile|taskfile\.ya?ml|[^/.]+|.*\.(?:mk|mak|make|sh|bash))"
+)
+_REBUILDS = regex.compile(
+    r"(?m)^[^\n]*(?:\bgo\b|GO|[Bb]uild|BUILD|[Ff]lags|FLAGS)[^\n]*[ \t\"'=]-a(?:[ \t\"'\\]|$)"
+    r"|^[ \t]*-a[ \t]*\\?$"
+)
 _OWN_NAMES = word_set("go.mod go.sum go.work go.work.sum")
 _STORES = frozenset({".git", ".hg", ".svn", ".jj"})
 _LARGEST = 1 << 20  # bytes of a file, not Go, that is looked through for variables
@@ -75,6 +83,12 @@ class TreeInputs:
         return bool(leads)
 
     @cached_property
+    def rebuilders(self) -> tuple[str, ...]:
+        """The files by which go may be called with `-a`, which compiles everything again."""
+        runners = (path for path in self._files if _RUNNERS.fullmatch(path) and not is_gos_own(path))
+        return tuple(self._that("rebuilds", runners, _rebuilds))
+
+    @cached_property
     def digest(self) -> str:
         """A digest over all files but go's own."""
         return self._digest("")
@@ -110,6 +124,15 @@ class TreeInputs:
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
+
+
+def _rebuilds(data: bytes) -> bool:
+    return len(data) <= _LARGEST and may_rebuild(_text(data))
+
+
+def may_rebuild(script: str) -> bool:
+    """Whether a script may call go with `-a`."""
+    return _REBUILDS.found(script)
 
 
 def _imports_c(data: bytes) -> bool:

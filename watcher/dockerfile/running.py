@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.source import word_set
 
+_SHELLS = word_set("sh bash ash dash env exec tini dumb-init su-exec gosu")
 _RUNS_GO = word_set("go air gow wgo reflex CompileDaemon fresh realize dlv make task mage modd")
 
 
@@ -38,6 +39,16 @@ def starts_go(runs: Runs, steps: Iterable[Instruction], base: tuple[str, ...]) -
             if posixpath.basename(word) in _RUNS_GO:
                 return word
     return None
+
+
+def runs_a_program(runs: Runs, steps: Iterable[Instruction], base: tuple[str, ...]) -> bool:
+    """Whether what the container runs is known to be a program of its own: no shell, script or toolchain."""
+    found = list(steps)
+    if starts_go(runs, found, base) is not None:
+        return False
+    first = next((text for text in _commands(runs, found, " ".join(base)) if text), "")
+    name = posixpath.basename((first.split() or [""])[0])
+    return bool(name) and name not in _SHELLS and "." not in name and "$" not in name
 
 
 def _commands(runs: Runs, steps: list[Instruction], base: str) -> Iterator[str]:

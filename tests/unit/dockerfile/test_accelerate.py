@@ -118,9 +118,7 @@ def test_what_would_empty_the_mounted_caches_is_turned_off(run, becomes):
 
 
 def test_a_clean_of_modules_stays_where_they_are_in_the_layer():
-    text = (
-        'FROM golang:1.22 AS b\nENV CGO_ENABLED=0\nRUN go build && go clean -cache -modcache\nCMD ["./x"]\n'
-    )
+    text = 'FROM golang:1.22 AS b\nENV CGO_ENABLED=0\nRUN go build && go clean -cache -modcache\nCMD ["sh"]\n'
     assert made(text).text.split("\n")[2] == f"RUN {BUILD} go build && go clean -cache=false -modcache"
 
 
@@ -262,9 +260,29 @@ def test_a_heredoc_fed_to_a_shell_is_read_without_its_tabs() -> None:
     assert "\n\t\tgo build .\n" in made(text).text
 
 
-def test_an_image_of_one_stage_keeps_its_modules_and_not_its_build_cache():
-    text = 'FROM golang:1.22\nENV CGO_ENABLED=0\nRUN go build -a -o /app .\nCMD ["/app"]\n'
-    assert made(text).text == text.replace("RUN go build -a", f"RUN {BUILD} go build")
+@pytest.mark.parametrize(
+    ("rest", "runs", "mounted"),
+    [
+        ('CMD ["/app"]', Runs(), True),
+        ("CMD /app --port 1", Runs(), True),
+        ('ENTRYPOINT ["/app"]\nCMD ["serve"]', Runs(), True),
+        ("", Runs(), False),  # nobody knows what it runs
+        ('CMD ["sh"]', Runs(), False),
+        ('CMD ["./start.sh"]', Runs(), False),
+        ('ENTRYPOINT ["tini", "--", "/app"]', Runs(), False),
+        ('CMD ["$APP"]', Runs(), False),
+        ('CMD ["/app"]', Runs(command=("go", "run", ".")), False),
+        ('CMD ["/app"]', Runs(entrypoint=("sh", "-c", "/app")), False),
+        ('CMD ["sh"]', Runs(command=("/app",)), True),
+        ('CMD ["/app"]', Runs(health=("CMD", "go", "version")), False),
+    ],
+)
+def test_an_image_of_one_stage_needs_no_modules_where_it_runs_a_program(
+    rest: str, runs: Runs, mounted: bool
+) -> None:
+    """Such a file downloads every module at each save, and leaves them in an image each."""
+    text = ONE_STAGE.replace("COPY . .", "COPY . /src")
+    assert ("-gomodcache" in made(f"{text}{rest}\n", runs=runs).text) is mounted
 
 
 def test_the_target_decides_what_becomes_the_image():

@@ -1,0 +1,82 @@
+"""Keep `-a` from a go that make or a script calls: a wrapper, first in PATH for this one `RUN`.
+
+`-a` compiles everything again at each save, also what go's cache holds, so that such a step is no faster with
+the cache than without, and nobody sees it in the Dockerfile. In a call that stands there it is taken off. In
+a call that stands in a Makefile or a script it can only be met on its way to go. The wrapper lies in the
+mount of the build cache, so that no layer holds it, and is put in place where a file of the tree may give go
+that flag. What is built is the same: go's cache is asked by content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from watcher.dockerfile.golang import HEREDOC_ALONE
+from watcher.dockerfile.model import Instruction
+from watcher.dockerfile.source import Edit
+
+# Flags of `go build` whose value is the next word (`go help build`).
+_VALUED = (
+    "o p C asmflags buildmode compiler covermode coverpkg gccgoflags gcflags installsuffix ldflags mod"
+    " modfile overlay pgo pkgdir tags toolexec"
+)
+# No single quotation mark may stand in it. Its own folder leaves PATH, so that it finds the real go. Its
+# variables have names that nobody exports.
+WRAPPER = f"""\
+#!/bin/sh
+_wd=${{0%/*}} _wp=:$PATH:
+case $_wp in *":$_wd:"*) PATH=${{_wp%%":$_wd:"*}}:${{_wp#*":$_wd:"}} PATH=${{PATH#:}} PATH=${{PATH%:}} ;; esac
+case $1 in build | install) ;; *) exec go "$@" ;; esac
+_ws=$1 _wf=1
+shift
+_wn=$#
+while [ "$_wn" -gt 0 ]; do
+    _wa=$1 _wn=$((_wn - 1))
+    shift
+    if [ "$_wf" ]; then
+        case $_wa in
+            -a | --a | -a=true | --a=true | -a=1 | --a=1) continue ;;
+            {" | ".join(f"-{name} | --{name}" for name in _VALUED.split())})
+                if [ "$_wn" -gt 0 ]; then
+                    set -- "$@" "$_wa"
+                    _wa=$1 _wn=$((_wn - 1))
+                    shift
+                fi
+                ;;
+            -*) ;;
+            *) _wf= ;;
+        esac
+    fi
+    set -- "$@" "$_wa"
+done
+case " $GOFLAGS " in *" -a "* | *" --a "* | *" -a=true "*) set -- -a=false "$@" ;; esac
+exec go "$_ws" "$@"
+"""
+
+
+def without_a(one: Instruction, cache: str, where: str) -> Edit:
+    """Have the commands of this RUN find the wrapper as `go`; `where` names what may call it with `-a`."""
+    folder = f"{cache}/watcher-go-{hashlib.sha256(WRAPPER.encode()).hexdigest()[:8]}"
+    lines = " ".join(f"'{line}'" for line in WRAPPER.splitlines())  # the Dockerfile keeps its number of lines
+    make = f"mkdir -p {folder} && printf '%s\\n' {lines} >{folder}/go.$$"
+    put = f"[ -x {folder}/go ] || {{ {make} && chmod 755 {folder}/go.$$ && mv {folder}/go.$$ {folder}/go; }}"
+    text = f'{{ {put}; }} 2>/dev/null || :; [ ! -x {folder}/go ] || export PATH="{folder}:$PATH"; '
+    reason = (
+        f"{where} may give go -a: it is left out of go build and go install, whose cache knows what is old"
+    )
+    return before_all(one, text, reason)
+
+
+def before_all(one: Instruction, text: str, reason: str) -> Edit:
+    """Put shell text before all that a RUN does."""
+    if one.words is not None:
+        start = one.body.text.index('"') if '"' in one.body.text else 0
+        script = json.dumps(f'{text}exec "$@"')
+        at = one.body.offset(start)
+        return Edit(at, at, f'"/bin/sh", "-c", {script}, "sh", ', reason)
+    script_is_heredoc = len(one.heredocs) == 1 and HEREDOC_ALONE.fullmatch(one.body.text)
+    body = one.heredocs[0].content if script_is_heredoc else one.body
+    start = body.text.find("\n") + 1 if body.text.startswith("#!") else 0
+    at = body.offset(start)
+    return Edit(at, at, text, reason)
