@@ -137,9 +137,13 @@ def as_composed(project: Page, port: int) -> dict[str, Any]:
         "cap_drop": given["cap_drop"],
         "cap_add": given["cap_add"],
         "security_opt": given["security_opt"],
-        "tmpfs": dict.fromkeys(given["tmpfs"], ""),
-        "volumes": values,
-        "environment": {"WATCHER_PROJECT": str(project.folder), "WATCHER_HTTP__PORT": str(port)},
+        "tmpfs": dict.fromkeys([*given["tmpfs"], "/state"], ""),  # in place of the volume
+        "volumes": [mount for mount in values if mount.startswith("/")],
+        "environment": {
+            **given["environment"],
+            "WATCHER_PROJECT": str(project.folder),
+            "WATCHER_HTTP__PORT": str(port),
+        },
     }
 
 

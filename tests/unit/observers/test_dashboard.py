@@ -115,7 +115,12 @@ def test_no_container_of_the_compose_file_may_more_than_it_needs() -> None:
         assert "privileged" not in service, name
         for mount in service["volumes"]:
             source = mount.partition(":")[0]
-            assert mount.endswith(":ro") or source in ("prometheus", "grafana", "/var/run/docker.sock"), mount
+            assert mount.endswith(":ro") or source in (
+                "state",
+                "prometheus",
+                "grafana",
+                "/var/run/docker.sock",
+            ), mount
     grafana = services["grafana"]["environment"]
     assert grafana["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
     assert grafana["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
