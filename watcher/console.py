@@ -173,7 +173,7 @@ class Console:
 
     def _source_scanning(self, event: SourceScanning) -> None:
         """At once, and then at most one line per FETCHED_EVERY."""
-        if event.at - self._scanning_told.get(event.service, 0.0) >= FETCHED_EVERY:
+        if _is_due(event.at, self._scanning_told.get(event.service, 0.0), FETCHED_EVERY):
             self._scanning_told[event.service] = event.at
             self._say(event, "·", f"reading a large change: {event.files} files so far", "dim")
 
@@ -227,7 +227,7 @@ class Console:
 
     def _step_progress(self, event: StepProgress) -> None:
         """At once, and then at most one line per FETCHED_EVERY and step."""
-        if self.live or event.at - self._fetched_told.get(event.step, 0.0) < FETCHED_EVERY:
+        if self.live or not _is_due(event.at, self._fetched_told.get(event.step, 0.0), FETCHED_EVERY):
             return
         self._fetched_told[event.step] = event.at
         place, what = step_words(event.name)
@@ -320,7 +320,7 @@ class Console:
     def _front_refused(self, event: FrontRefused) -> None:
         """The first at once, then at most one line per REFUSALS_EVERY."""
         self._refused += 1
-        if event.at - self._refused_told >= REFUSALS_EVERY:
+        if _is_due(event.at, self._refused_told, REFUSALS_EVERY):
             what = words.count(self._refused, "request")
             answer = f"answered {event.code}" if event.code else "closed"
             self._say(event, "!", f"{what} {answer} by the front: {event.reason}", "yellow")
@@ -385,3 +385,8 @@ class Console:
         if self._bell:
             self._out.file.write(BELL)
             self._out.file.flush()
+
+
+def _is_due(at: float, told: float, every: float) -> bool:
+    """Whether it is time to tell again; also after the clock was set back."""
+    return not 0.0 <= at - told < every

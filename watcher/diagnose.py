@@ -8,6 +8,9 @@ from watcher import regex
 from watcher.observe import Diagnostic, Failure
 from watcher.positions import Where, as_said, of_compiler, of_panic, of_tests, plain
 
+_DISK_FULL = ("no space left on device", "disk quota exceeded")
+_DISK_BROKEN = ("read-only file system", "input/output error", "structure needs cleaning")
+_TAIL = 5  # lines at the end of a step's output, in which it says why it failed
 MOST_LINES = 60  # of a tool's output kept in a failure
 
 _DOCKERFILE_LINE = regex.compile(r"parse error (?:on )?line (\d+): (.+)")
@@ -59,6 +62,20 @@ def _first(places: Sequence[Diagnostic]) -> str:
     """The first place and what is said of it, and how many there are more."""
     more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
     return f"{places[0].file}:{places[0].line}: {places[0].message}{more}"
+
+
+def engine_trouble(reason: str, log: Sequence[str] = ()) -> str:
+    """What the engine's machine lacks, when that and not the tree made it fail; empty otherwise.
+
+    `reason` is the engine's own text. Of what a step printed only its last lines count, and only a full disk:
+    a step may meet a read-only file system or a broken file by the user's own doing.
+    """
+    said = reason.lower()
+    for trouble in _DISK_FULL + _DISK_BROKEN:
+        if trouble in said:
+            return trouble
+    tail = "\n".join(log[-_TAIL:]).lower()
+    return next((trouble for trouble in _DISK_FULL if trouble in tail), "")
 
 
 def base_failure(images: Sequence[str], why: str, lines: Sequence[str] = ()) -> Failure:

@@ -3,6 +3,7 @@
 ======================  =========================================================================
 `UserError`             the user's code or files are at fault: shown, last good serves, next save
 `EngineUnavailable`     the engine does not answer: tried again with back-off, the wish is kept
+`EngineTrouble`         the engine lacks something (its disk is full): tried again with back-off, told
 `Superseded`            a newer save made this work pointless: counted, not an error to show
 `ConfigError`           a setting is wrong: names field, value and rule; exit status 78
 anything else           a bug: logged with its traceback, counted; the loop lives on
@@ -57,6 +58,13 @@ class UserError(WatcherError):
 
 class EngineUnavailable(WatcherError):
     """The container engine does not answer; the work may be tried again later."""
+
+
+class EngineTrouble(WatcherError):
+    """The engine answers and lacks something, by no fault of the user's: tried again less and less often."""
+
+    def __init__(self, trouble: str) -> None:
+        super().__init__(f"{trouble} on the engine's machine")
 
 
 class Superseded(WatcherError):

@@ -20,7 +20,7 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from watcher import plan, words
-from watcher.errors import EngineUnavailable, Superseded, UserError, WatcherError
+from watcher.errors import EngineTrouble, EngineUnavailable, Superseded, UserError, WatcherError
 from watcher.observe import (
     BuildFinished,
     BuildOutcome,
@@ -459,6 +459,12 @@ class Reconciler(Generic[S]):
             pause = plan.retry_pause(self.state.troubles)
             self._observer.notify(EngineDown(service=self._service, reason=str(error), retry_in=pause))
             return Failure("engine", str(error))
+        if isinstance(error, EngineTrouble):
+            # What is stale may be what fills the disk.
+            self._chore_due = min(self._chore_due, self._clock() + self._chores_after)
+            again = words.seconds(plan.retry_pause(self.state.troubles))
+            hint = "`docker system df` and `watcher prune --dry-run` show what fills it"
+            return Failure("engine", f"{error}: the {where} is tried again in {again}", hint=hint)
         if isinstance(error, WatcherError):
             return Failure("engine", f"the {where} could not be carried out: {error}")
         text = "".join(traceback.format_exception(error))

@@ -33,6 +33,8 @@ def unavailable(service: ServiceStatus | None, engine: EngineInfo) -> Unavailabl
     if service.deploying:
         return Unavailable(text=f"Revision {short(service.deploying.revision)} is coming up.")
     error = service.last_error
+    if error and service.failed and error.failure.kind == "cancelled":
+        return _failed("The new version was cancelled", error.failure, wait=False)
     if error and error.stage == "container" and error.resolved_at is None:
         return _failed("The container ended", error.failure, wait=True)
     if error and service.failed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from watcher.diagnose import MOST_LINES, build_failure
+from watcher.diagnose import MOST_LINES, build_failure, engine_trouble
 from watcher.positions import of_compiler
 
 STEP = "[builder 5/5] RUN go build ."
@@ -68,3 +68,21 @@ def test_a_long_log_is_cut_at_its_beginning() -> None:
     failure = build_failure(STEP, "exit code: 1", [str(number) for number in range(1000)])
     assert len(failure.lines) == MOST_LINES
     assert failure.lines[-1] == "999"
+
+
+@pytest.mark.parametrize(
+    ("reason", "log", "trouble"),
+    [
+        ("failed to copy files: write /src/a: no space left on device", (), "no space left on device"),
+        ("exit code: 1", ("# shop", "link: write out: No space left on device"), "no space left on device"),
+        ("mkdir /var/lib/docker/x: disk quota exceeded", (), "disk quota exceeded"),
+        ("mount overlay: read-only file system", (), "read-only file system"),
+        ("exit code: 1", ("touch: /src/x: Read-only file system",), ""),
+        ("exit code: 1", ("no space left on device", *["a line"] * 5), ""),
+        ("exit code: 2", ("main.go:1:1: undefined: x",), ""),
+    ],
+)
+def test_what_the_engines_machine_lacks_is_not_blamed_on_the_tree(
+    reason: str, log: tuple[str, ...], trouble: str
+) -> None:
+    assert engine_trouble(reason, log) == trouble

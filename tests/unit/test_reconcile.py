@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 
 from watcher import plan
-from watcher.errors import EngineUnavailable, Superseded, UserError
+from watcher.errors import EngineTrouble, EngineUnavailable, Superseded, UserError
 from watcher.failure import Failure
 from watcher.observe import (
     BuildFinished,
@@ -344,6 +344,29 @@ async def test_a_rebuild_and_a_pause_stop_the_build_that_runs_at_once(rig: Rig) 
         await rig.build("a")
         assert rig.builds.forced == [False, True, True], "the rebuild was not answered yet"
     assert rig.builds.most == 1
+
+
+async def test_a_full_disk_is_tried_again_and_what_is_stale_is_pruned_meanwhile(rig: Rig) -> None:
+    rig.now = 1000.0
+    async with running(rig, chores_after=0.0):
+        rig.save("a")
+        await rig.build("a", EngineTrouble("no space left on device"))
+        await rig.until(lambda: rig.chores.running)
+        ended = rig.told.of(BuildFinished)[-1]
+        assert ended.outcome is BuildOutcome.ERROR
+        assert ended.failure
+        assert (
+            ended.failure.summary
+            == "no space left on device on the engine's machine: the build is tried again in 0.5 s"
+        )
+        assert rig.loop.state.failed is None
+        assert rig.told.of(EngineDown) == []
+        rig.chores.answer()
+        rig.now = rig.loop.state.retry_at
+        rig.loop.hold("")  # look at the clock
+        await rig.build("a")
+        await rig.deploy("a")
+        await rig.until(lambda: rig.loop.state.live == "a")
 
 
 async def test_signs_of_life_of_a_build_are_noted_once_a_second(rig: Rig) -> None:

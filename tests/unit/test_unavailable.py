@@ -11,11 +11,14 @@ from tests.unit.observers.conftest import told
 from tests.unit.observers.story import COMPILE_ERROR, CRASH, SERVICE, Story, revision
 from watcher.front import Unavailable
 from watcher.observe import (
+    BuildFinished,
+    BuildOutcome,
     ContainerLost,
     ContainerPaused,
     DeployOutcome,
     DeployStarted,
     EngineDown,
+    Failure,
     Fanout,
     Held,
     Paused,
@@ -127,3 +130,14 @@ def test_a_paused_container_is_waited_for_and_that_is_said() -> None:
     what = said(Story().start().cycle(1).tell(ContainerPaused, container="c", name="box", paused=True))
     assert what.wait
     assert what.title == "The container is paused"
+
+
+def test_nobody_waits_for_what_was_cancelled_by_hand() -> None:
+    failure = Failure("cancelled", "the build was cancelled by hand")
+    story = Story().start().save(1).begin(1)
+    story.tell(
+        BuildFinished, revision=revision(1), outcome=BuildOutcome.CANCELLED, seconds=1.0, failure=failure
+    )
+    what = said(story)
+    assert (what.title, what.wait) == ("The new version was cancelled", False)
+    assert what.text == "The build was cancelled by hand."

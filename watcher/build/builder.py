@@ -37,10 +37,10 @@ from watcher.buildkit import (
     parse_step,
 )
 from watcher.buildkit.session import CredentialsFor
-from watcher.diagnose import base_failure, build_failure
+from watcher.diagnose import base_failure, build_failure, engine_trouble
 from watcher.dockerfile import Accelerated, DockerfileError, Platforms
 from watcher.engine import Engine, EngineError, Image, Login
-from watcher.errors import EngineUnavailable, Superseded, UserError
+from watcher.errors import EngineTrouble, EngineUnavailable, Superseded, UserError
 from watcher.observe import Diagnostic, Failure, ImageSized, Notice, Observer
 from watcher.reconcile import Built, Look
 from watcher.tree import Snapshot
@@ -148,6 +148,8 @@ class ImageBuilder:
                     pins = False  # the digest may be gone from its registry, or that gives images by tag only
                     self._bases.forget()
                     continue
+                if trouble := engine_trouble(error.reason, error.log):
+                    raise EngineTrouble(trouble) from error
                 located = Located(recipe, look.snapshot)
                 failed = _failed(made, error, words, located, touched=counter.touched)
                 following = self._experience.next(way, text, failed)

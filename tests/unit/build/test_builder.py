@@ -26,7 +26,7 @@ from watcher.buildkit import (
 from watcher.buildkit.progress import Progress, StepFinished, StepStarted, parse_step
 from watcher.dockerfile import Level, Platforms
 from watcher.engine import EngineError
-from watcher.errors import EngineUnavailable, Superseded, UserError
+from watcher.errors import EngineTrouble, EngineUnavailable, Superseded, UserError
 from watcher.observe import Event
 from watcher.reconcile import Look
 from watcher.tree import Snapshot, Tree, revision
@@ -311,6 +311,13 @@ async def test_what_is_nobodys_fault_is_not_tried_again(
     with pytest.raises(wanted):
         await bench.save()
     assert len(bench.link.texts) == 1
+
+
+async def test_a_full_disk_of_the_engines_is_nobodys_mistake(bench: Bench) -> None:
+    bench.link.answers = [raises(SolveFailed("write /x: no space left on device"))]
+    with pytest.raises(EngineTrouble, match=r"^no space left on device on the engine's machine$"):
+        await bench.save()
+    assert len(bench.link.texts) == 1, "the file as it is would not fit either"
 
 
 async def test_an_ignore_file_that_cannot_be_used_is_the_users(bench: Bench) -> None:

@@ -358,3 +358,11 @@ def test_a_large_change_is_counted_while_it_is_read(story: Story) -> None:
         "TIME  · reading a large change: 12400 files so far",
         "TIME  · read 30003 files in 4.2 s",
     ]
+
+
+def test_a_clock_that_is_set_back_silences_nothing(story: Story) -> None:
+    mark = len(story.events)
+    for back in (0.0, 1.0, 3600.0):
+        story.now -= back
+        story.tell(FrontRefused, reason="timeout", code=503)
+    assert len(lines_since(story, mark)) == 3
