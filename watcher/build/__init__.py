@@ -3,6 +3,7 @@
 - `Recipe` says what decides the image beside the tree; `ImageBuilder` builds it; `BuildkitLink` leads there.
 - `attempts` decides which text of the Dockerfile is built, and which one next when that failed. Pure.
 - `texts` makes these texts; `bases` looks base images up, and bounds the wait for a registry.
+- `repository` knows where a build misses `.git`; `located` which of the user's files output speaks of.
 - `journal` remembers which steps of ours ran when, so that what they left can be told from everybody else's.
 - `steps` tells of a build's steps in the words of the user's file.
 """
@@ -12,6 +13,7 @@ from watcher.build.builder import ImageBuilder
 from watcher.build.journal import BuildEntry, BuildJournal, StepRun, open_journal
 from watcher.build.link import BuildkitLink, certificates
 from watcher.build.recipe import Recipe, full_reference
+from watcher.build.repository import missing_repository
 from watcher.build.texts import accelerated, pinned, written
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "config_of",
     "credentials_of",
     "full_reference",
+    "missing_repository",
     "open_journal",
     "pinned",
     "platforms_of",

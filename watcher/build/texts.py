@@ -13,6 +13,7 @@ from watcher.build.attempts import Way
 from watcher.build.bases import PATIENCE, BaseImage, Bases
 from watcher.build.link import BuildkitLink
 from watcher.build.recipe import Recipe
+from watcher.build.repository import missing_repository
 from watcher.buildkit import ContextChanged
 from watcher.diagnose import base_failure
 from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, Level, Platforms, TreeInputs
@@ -44,6 +45,7 @@ class Texts:
     def __init__(self, service: str, *, bases: Bases, link: BuildkitLink, observer: Observer) -> None:
         self._service, self._bases, self._link, self._observer = service, bases, link, observer
         self._told: set[str] = set()
+        self._asked_git: set[str] = set()  # the Dockerfile that was looked through for git
         self._known: dict[tuple[str, bytes], bool] = {}  # of contents, for `tree_inputs`
 
     async def make(
@@ -83,6 +85,10 @@ class Texts:
             engine_knows_networks=networks,
             known=self._known,
         )
+        if text not in self._asked_git:
+            self._asked_git = {text}
+            if said := await asyncio.to_thread(missing_repository, text, snapshot):
+                self.tell_once("warning", f"{recipe.dockerfile}: {said}")
         if pins:
             plan = pinned(recipe, plan, found, platforms)
         known = "" if dockerfile.syntax else made_from(recipe, plan, snapshot, found, age=self._bases.age)

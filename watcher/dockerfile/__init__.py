@@ -10,6 +10,7 @@
 from watcher.dockerfile.accelerate import Accelerated, Level, OwnCache, accelerate, own_caches
 from watcher.dockerfile.builder import base_of, builder_stage
 from watcher.dockerfile.diff import diff
+from watcher.dockerfile.gituse import git_use
 from watcher.dockerfile.inputs import TreeInputs
 from watcher.dockerfile.lint import lint
 from watcher.dockerfile.model import Dockerfile, DockerfileError, Instruction, Stage
@@ -45,6 +46,7 @@ __all__ = [
     "base_of",
     "builder_stage",
     "diff",
+    "git_use",
     "keeping",
     "lint",
     "own_caches",

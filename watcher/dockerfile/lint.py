@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from watcher.buildkit.errors import IgnorePatternError
+from watcher.buildkit.patterns import PatternMatcher, parse_dockerignore
 from watcher.dockerfile.caches import copies_folders, sources
 from watcher.dockerfile.family import Family, families
 from watcher.dockerfile.golang import Reading
@@ -16,6 +18,7 @@ from watcher.dockerfile.running import THE_IMAGES
 from watcher.dockerfile.stages import Graph
 from watcher.dockerfile.state import Step
 
+_SENDS = "a plain docker build sends .git (the watcher leaves it out)"
 _INSTALLS = frozenset({"apk", "apt", "apt-get", "dnf", "yum", "microdnf", "zypper"})
 
 
@@ -113,18 +116,23 @@ def _copies_tree(one: Instruction) -> bool:
 
 
 def _tree_copies(family: Family, dockerignore: str | None) -> Iterator[tuple[Instruction, str]]:
-    patterns = [line.strip().strip("/") for line in (dockerignore or "").split("\n")]
+    sent = _sends_git(dockerignore)
     for step, _ in family.steps:
         one = step.one
         if one.keyword not in ("COPY", "ADD") or one.flag("from") or not {".", "./"} & set(sources(one)):
             continue
         if dockerignore is None:
+            yield one, f"there is no .dockerignore: {_SENDS} and everything else in the folder"
+        elif sent:
             yield (
                 one,
-                "there is no .dockerignore, so .git and everything else in the folder is part of the build",
+                f".dockerignore leaves .git in: {_SENDS}, and every commit is a change of the tree to it",
             )
-        elif not {".git", "**/.git", "*", "**"} & set(patterns):
-            yield (
-                one,
-                ".dockerignore does not name .git, so that every commit looks like a change of the tree",
-            )
+
+
+def _sends_git(dockerignore: str | None) -> bool:
+    """Whether an ignore file of this text leaves `.git` in the context."""
+    try:
+        return not PatternMatcher(parse_dockerignore(dockerignore or "")).excluded(".git/HEAD")
+    except IgnorePatternError:
+        return False  # it is told elsewhere that this is no pattern

@@ -9,7 +9,16 @@ from collections.abc import AsyncIterator, Iterator
 
 from watcher import compose, labels, lock, words
 from watcher import dockerfile as dockerfiles
-from watcher.build import BaseImage, Bases, BuildkitLink, Recipe, accelerated, platforms_of, written
+from watcher.build import (
+    BaseImage,
+    Bases,
+    BuildkitLink,
+    Recipe,
+    accelerated,
+    missing_repository,
+    platforms_of,
+    written,
+)
 from watcher.compose import ServiceSpec
 from watcher.configuration import compose_project
 from watcher.deploy import source_mounts
@@ -124,6 +133,7 @@ async def _dockerfile(snapshot: Snapshot, recipe: Recipe, bases: Bases | None) -
             configs[name] = base.config
             yield _base(name, base)
         plan = await asyncio.to_thread(accelerated, recipe, text, snapshot, configs, platforms)
+        git = await asyncio.to_thread(missing_repository, text, snapshot)
         advice = dockerfiles.lint(
             text, build_args=args, target=target, platforms=platforms, dockerignore=ignore
         )
@@ -132,6 +142,8 @@ async def _dockerfile(snapshot: Snapshot, recipe: Recipe, bases: Bases | None) -
         return
     for finding in findings.dockerfile(recipe.dockerfile, plan, advice):
         yield finding
+    if git:
+        yield Finding(recipe.dockerfile, Grade.ADVICE, git)
 
 
 def _base(name: str, base: BaseImage) -> Finding:

@@ -18,6 +18,7 @@ Stamp: TypeAlias = tuple[int, int, int, int]
 """(inode, size, mtime in ns, ctime in ns): equal stamps mean that nobody wrote, but for racy timestamps."""
 
 _SECOND = 1_000_000_000
+_OF_GIT = frozenset({"HEAD", "refs", "packed-refs"})
 _LAST_SECOND = (2**63 - 1) // _SECOND  # of the year 2262; the engine's times are 64 bits of nanoseconds
 _DIR_MTIME = 315_619_200 * _SECOND  # 2 January 1980: zip archives know nothing earlier
 
@@ -88,8 +89,9 @@ class Directory:
     `index` maps names to children in the order in which the engine wants them (bytes of the name). It also
     holds directories that the ignore file excludes but that may contain something it takes back in; such a
     one is `shown` only if it does. `digest`, `size` (bytes of all files) and `count` (entries, itself not
-    among them) cover shown entries only. `own` are the problems met in this directory, `problems` those of
-    the whole branch.
+    among them) cover shown entries only. Of a git repository that the user takes in, the digest covers what
+    tells of a commit, a branch or a tag: the object store and the index change while git reads, too. `own`
+    are the problems met in this directory, `problems` those of the whole branch.
 
     `stamp` is no part of the value but a note of the look for itself: the directory's stat when it was
     listed.
@@ -116,20 +118,23 @@ class Directory:
         count = 0
         names: list[str] = []
         digests: list[bytes] = []
+        git = entry.path == ".git" or entry.path.endswith("/.git")
         for name, node in index.items():
             if type(node) is TreeEntry:
                 size += node.size
                 count += 1
-                names.append(f"{node.mode:o} {name}\0")
-                digests.append(node.digest)
+                mode = node.mode
             else:
                 problems += node.problems
-                if node.shown:
-                    size += node.size
-                    count += node.count + 1
-                    names.append(f"{node.entry.mode:o} {name}\0")
-                    digests.append(node.digest)
-        self.shown: bool = bool(names) or not excluded
+                if not node.shown:
+                    continue
+                size += node.size
+                count += node.count + 1
+                mode = node.entry.mode
+            if not git or name in _OF_GIT:
+                names.append(f"{mode:o} {name}\0")
+                digests.append(node.digest)
+        self.shown: bool = bool(count) or not excluded
         self.size: int = size
         self.count: int = count
         self.problems: tuple[Problem, ...] = problems

@@ -6,7 +6,9 @@ Two lists decide, in the syntax of a `.dockerignore`, and a path is out when eit
   frontend/dockerui/config.go), which also decides what a plain `docker build` would send;
 - `DEFAULT_IGNORE` followed by the setting `watch.ignore`. What this list excludes neither triggers a build
   nor is sent, so a build never holds anything that nobody watches. A `!` pattern in `watch.ignore` takes a
-  default back: `!**/.git` for a Dockerfile that runs git.
+  default back: `!**/.git` for a build that asks git. Docker sends `.git` unless the ignore file names it; we
+  leave it out, as its object store is large and every commit would compile everything again. Where a build
+  asks git, that is told (`build/repository.py`).
 
 The Dockerfile and the ignore file are read whether or not the lists exclude them.
 """

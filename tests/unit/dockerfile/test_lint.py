@@ -51,7 +51,18 @@ def test_a_slow_habit_is_named_with_its_line(old, new, line, why):
 
 def test_a_missing_dockerignore_is_named_once_where_the_tree_is_copied():
     assert [line for line, reason in advice(GOOD, None) if "no .dockerignore" in reason] == [5]
-    assert [line for line, reason in advice(GOOD, "*.md\n") if "does not name .git" in reason] == [5]
+    assert [line for line, reason in advice(GOOD, "*.md\n") if "leaves .git in" in reason] == [5]
+
+
+@pytest.mark.parametrize(
+    "ignore", [".git*\n", ".*\n", ".git/\n", "/.git\n", "**/.git\n", "*\n!*.go\n", ".git/**\n"]
+)
+def test_an_ignore_file_that_leaves_git_out_is_not_told_off(ignore):
+    assert not [reason for _, reason in advice(GOOD, ignore) if ".git" in reason]
+
+
+def test_an_ignore_file_that_takes_git_back_in_is():
+    assert [reason for _, reason in advice(GOOD, "*\n!.git\n") if "leaves .git in" in reason]
 
 
 def test_the_diff_gives_a_reason_for_each_changed_line_and_each_one_left():
