@@ -311,7 +311,10 @@ class Console:
         if removed:
             kinds = Counter(_NOUNS.get(item.kind, item.kind) for item in removed)
             what = ", ".join(words.count(number, kind) for kind, number in sorted(kinds.items()))
-            self._say(event, "·", f"pruned {what}: gave back {words.size(event.freed)}", "dim")
+            gain = (
+                f"gave back {words.size(event.freed)}" if event.freed else "their layers are in use elsewhere"
+            )
+            self._say(event, "·", f"pruned {what}: {gain}", "dim")
 
     def _build_cache_pruned(self, event: BuildCachePruned) -> None:
         what = words.count(event.records, "record")
@@ -334,14 +337,15 @@ class Console:
         self._block(failure.lines or places)
         if failure.hint:
             self._more(f"hint: {failure.hint}", "yellow")
+        again = "" if failure.kind in ("compile", "config") else ", or `watcher rebuild`"
         service = self._board.service(event.service)
         if service and service.live and service.stale:
             self._more(
-                f"stale: {short(service.live.revision)} keeps answering until the next good save", "yellow"
+                f"stale: {short(service.live.revision)} keeps answering until the next good save{again}",
+                "yellow",
             )
         elif service and not service.live:
-            again = isinstance(event, ContainerLost)
-            what = "it is started again" if again else "the next good save"
+            what = "it is started again" if isinstance(event, ContainerLost) else f"the next good save{again}"
             self._more(f"nothing answers until {what}", "yellow")
         if event.service not in self._broken:
             self._broken.add(event.service)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from watcher import regex
+from watcher.hints import build_hint, image_hint
 from watcher.observe import Diagnostic, Failure
 from watcher.positions import Where, as_said, of_compiler, of_panic, of_tests, plain
 
@@ -12,6 +13,7 @@ _DISK_FULL = ("no space left on device", "disk quota exceeded")
 _DISK_BROKEN = ("read-only file system", "input/output error", "structure needs cleaning")
 _TAIL = 5  # lines at the end of a step's output, in which it says why it failed
 MOST_LINES = 60  # of a tool's output kept in a failure
+_NOISE = ("go: downloading ", "go: extracting ", "go: finding ")  # says nothing of why it failed
 
 _DOCKERFILE_LINE = regex.compile(r"parse error (?:on )?line (\d+): (.+)")
 # Step and reason of a base image that is not to be had; the wording differs between versions of BuildKit.
@@ -40,7 +42,7 @@ def build_failure(
     `where` knows the user's files. `dockerfile` and `line` are where the failed instruction stands; 0 is for
     one that is not known.
     """
-    lines = clean(log)
+    lines = clean(line for line in log if not line.startswith(_NOISE)) or clean(log)
     if places := of_compiler(log, where):
         return Failure("compile", _first(places), lines, places)
     if match := _DOCKERFILE_LINE.search(reason):
@@ -54,7 +56,7 @@ def build_failure(
         return Failure("build", f"{what}{_first(places)}", lines, places)
     said = _last(lines) or reason
     at = (Diagnostic(dockerfile, line, 0, said, said=dockerfile),) if line else ()
-    hint = build_hint(reason, lines)
+    hint = build_hint(step, reason, lines)
     return Failure("build", f"{step or 'the build'} failed: {said}", lines or (reason,), at, hint)
 
 
@@ -87,35 +89,12 @@ def base_failure(images: Sequence[str], why: str, lines: Sequence[str] = ()) -> 
         "build",
         f"{who} not here, and {registry} did not give {'it' if one else 'them'}: {why}",
         tuple(lines),
-        hint="check the name, the network and `docker login`; `docker pull` shows the same error",
+        hint=image_hint(why),
     )
 
 
 def _last(lines: Sequence[str]) -> str:
     return next((line for line in reversed(lines) if line.strip()), "")
-
-
-def build_hint(reason: str, lines: Sequence[str]) -> str:
-    """What to do about a failed build, as far as its words tell; "" when they do not."""
-    text = "\n".join((reason, *lines))
-    if "load metadata for" in text or "failed to resolve" in text or "pull access denied" in text:
-        return (
-            "the base image is not here and its registry did not give it: "
-            "check its name, the network, `docker login`"
-        )
-    if "not found" in reason and ("cache key" in reason or "failed to walk" in reason or "stat" in reason):
-        return "a COPY names a file that is not in the build context: check the path and .dockerignore"
-    if "not a git repository" in text:
-        return '`.git` is not part of the tree: watch.ignore = ["!**/.git"] takes it in'
-    if "missing go.sum entry" in text or "updates to go.mod needed" in text:
-        return "run `go mod tidy` and save go.mod and go.sum"
-    if "dial tcp" in text or "i/o timeout" in text or "no such host" in text:
-        return "the build could not reach the network: module downloads need a Go module proxy"
-    if "no space left on device" in text:
-        return (
-            "the engine's disk is full: `watcher prune --dry-run` and `docker system df` show what fills it"
-        )
-    return ""
 
 
 _NO_FILE = r"no such file or directory"
@@ -137,7 +116,8 @@ _HINTS: tuple[tuple[regex.Pattern, str], ...] = (
     ),
     (
         regex.compile(r"(?i)executable file not found|exec: .*: stat .*no such file"),
-        "the final image lacks the program that CMD or ENTRYPOINT names: check COPY --from and the path",
+        "the container has no such program as CMD or ENTRYPOINT names: check COPY --from and the path, "
+        "and that no volume of the compose file lies over its folder",
     ),
     (
         regex.compile(rf"(?i)\bexec .*{_NO_FILE}|loading shared librar|relocating .*not found"),
@@ -215,17 +195,24 @@ def not_ready(seconds: float, port: int, last: str, log: Sequence[str]) -> Failu
 
 def _port_hint(port: int, last: str, lines: Sequence[str]) -> str:
     """What its last answer, or else its own words, say about where it listens."""
+    longer = "if it only needs longer, raise deploy.startup_timeout"
     if "was answered" in last:
-        return "it runs, but says that it is not ready: see that path, or name another with deploy.ready_path"
+        return (
+            "it runs, but says that it is not ready: see that path, or name another with deploy.ready_path; "
+            f"{longer}"
+        )
     if last.startswith("no answer"):
         return (
             "it takes connections and does not answer: does it wait for something, or speak another protocol?"
+            f" ({longer})"
         )
+    if not any(line.strip() for line in lines):
+        return f"it has printed nothing and nothing listens on port {port} yet: {longer}"
     places = [found for line in lines if (found := _LISTENS.search(line))]
     if places and not any(int(found["port"]) == port for found in places):
         return f"it says that it listens on port {places[-1]['port']}, the compose file publishes {port}"
     local = any(found["host"] in ("127.0.0.1", "localhost", "[::1]") for found in places)
     return (
         f"inside the container the program must listen on 0.0.0.0:{port}, not on 127.0.0.1"
-        f"{', where it says that it listens' if local else ''}"
+        f"{', where it says that it listens' if local else ''}; {longer}"
     )

@@ -184,8 +184,8 @@ class Keeping:
             build = self._new_build(event.revision, event.at - event.seconds)
         build.finished_at, build.seconds, build.outcome = event.at, event.seconds, event.outcome
         build.image, build.context_bytes = event.image, event.context_bytes
-        build.step_count = event.steps or build.step_count
-        build.cached_steps = event.cached_steps or build.cached_steps
+        if event.steps:  # without BuildKit's own steps, of which the user's file says nothing
+            build.step_count, build.cached_steps = event.steps, event.cached_steps
         if event.failure:
             build.failure = FailureInfo.model_validate(event.failure)
             self._error(event.at, event.revision, "build", event.failure)

@@ -68,7 +68,8 @@ CLOSED = "the connection was closed without an answer"
 @pytest.mark.parametrize(
     ("last", "line", "hint"),
     [
-        (CLOSED, "", "must listen on 0.0.0.0:9000, not on 127.0.0.1"),
+        (CLOSED, "", "printed nothing and nothing listens on port 9000 yet: if it only needs longer"),
+        (CLOSED, "GET /x", "must listen on 0.0.0.0:9000, not on 127.0.0.1"),
         (CLOSED, "level=INFO msg=listening address=127.0.0.1:9000", "where it says that it listens"),
         (CLOSED, "[GIN-debug] Listening and serving HTTP on localhost:9000", "where it says that it listens"),
         (CLOSED, "[GIN-debug] Listening and serving HTTP on :8080", "listens on port 8080"),
@@ -88,3 +89,4 @@ def test_a_port_that_does_not_answer_is_explained_by_what_is_known(last: str, li
     assert hint in failure.hint
     assert ("where it says" in failure.hint) == ("where it says" in hint)
     assert last in failure.summary
+    assert "deploy.startup_timeout" in failure.hint or "listens on port 8080" in hint

@@ -152,7 +152,9 @@ class _Loading:
             return built[0]
         if built:
             raise ConfigError(
-                "service", None, f"must name one of the services with a build section: {', '.join(built)}"
+                "service",
+                None,
+                f"several services have a build section ({', '.join(built)}): name one with --service NAME",
             )
         hint = f" (those of inactive profiles are {', '.join(inactive)})" if inactive else ""
         raise ConfigError(str(self._path.name), None, f"has no service with a build section{hint}")

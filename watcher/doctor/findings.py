@@ -70,7 +70,7 @@ def dockerfile(name: str, accelerated: Accelerated, advice: Sequence[LineNote]) 
     ]
     changed_lines = {change.line for change in accelerated.changes}
     found += [
-        Finding(name, Grade.GOOD, f"line {note.line}, with or without the watcher: {note.reason}")
+        Finding(name, Grade.ADVICE, f"line {note.line}, with or without the watcher: {note.reason}")
         for note in advice
         if note.line not in changed_lines
     ]

@@ -97,7 +97,7 @@ class DockerEngine:
             server = client.version(api_version=False)
         except (docker.errors.DockerException, *_CONNECTION_ERRORS) as error:
             raise EngineUnavailable(
-                f"no Docker engine answers at {arguments['base_url']}: {error}"
+                f"no Docker engine answers at {arguments['base_url']}: {reach.why(error)}"
             ) from error
         highest = min(NEWEST_API, server["ApiVersion"], key=convert.version_key)
         client._version = max(highest, server.get("MinAPIVersion", "1.24"), key=convert.version_key)  # type: ignore[attr-defined]
@@ -120,7 +120,7 @@ class DockerEngine:
         except docker.errors.APIError as error:
             raise EngineError(_sentence(error), error.status_code) from error
         except (docker.errors.DockerException, *_CONNECTION_ERRORS) as error:
-            raise EngineUnavailable(f"the Docker engine does not answer: {error}") from error
+            raise EngineUnavailable(f"the Docker engine does not answer: {reach.why(error)}") from error
 
     async def info(self) -> EngineInfo:
         """See `Engine.info`."""

@@ -55,6 +55,18 @@ def _of_context(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+def why(error: BaseException) -> str:
+    """What the system said, out of the exceptions that docker-py, requests and urllib3 put around it."""
+    seen: list[object] = [error]
+    for one in seen:  # grows
+        if isinstance(one, OSError) and one.strerror and isinstance(one.errno, int):
+            return one.strerror[:1].lower() + one.strerror[1:]
+        if isinstance(one, BaseException):
+            inner = (*one.args, getattr(one, "reason", None), one.__cause__, one.__context__)
+            seen += [each for each in inner if isinstance(each, BaseException) and each not in seen]
+    return str(error)
+
+
 def tls_of(client: docker.APIClient) -> ssl.SSLContext | None:
     """A new context that encrypts as docker-py's client does; None where that does not.
 

@@ -170,7 +170,10 @@ def test_a_build_may_come_by_extends(compose: Compose) -> None:
 def test_of_several_built_services_one_must_be_named(compose: Compose) -> None:
     with pytest.raises(ConfigError) as caught:
         compose.load("services: {a: {build: .}, b: {build: .}, c: {image: c}}", service=None)
-    assert str(caught.value) == "service: must name one of the services with a build section: a, b"
+    assert (
+        str(caught.value)
+        == "service: several services have a build section (a, b): name one with --service NAME"
+    )
 
 
 def test_a_file_without_a_built_service_is_refused(compose: Compose) -> None:
@@ -209,7 +212,9 @@ def test_a_service_of_an_inactive_profile_is_no_candidate(
 def test_active_profiles_add_candidates(
     compose: Compose, profiles: list[str], env: dict[str, str], named: str
 ) -> None:
-    with pytest.raises(ConfigError, match=f"with a build section: {named}$"):
+    with pytest.raises(
+        ConfigError, match=rf"have a build section \({named}\): name one with --service NAME$"
+    ):
         compose.load(PROFILES, service=None, profiles=profiles, env=env)
 
 

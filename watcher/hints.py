@@ -1,0 +1,85 @@
+"""What to do about a failed build, as far as its words tell. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from watcher import regex
+
+_FROM = regex.compile(r"\b(?:COPY|ADD) .*?--from=(\S+)")
+_URL = regex.compile(r"(?:^|\bADD (?:.* )?)(https?://\S+|git@\S+)")
+_UNREACHED = regex.compile(
+    r"dial (?:tcp|udp)|i/o timeout|no such host|[Tt]emporary failure in name resolution|server misbehaving"
+    r"|[Nn]etwork is unreachable|[Cc]ould ?n[o']t resolve|TLS handshake timeout|connection refused"
+)
+_REFUSED = regex.compile(r"(?i)denied|unauthori[sz]ed|authentication required|no basic auth|403 forbidden")
+_ABSENT = regex.compile(r"(?i)not found|manifest unknown|does not exist|404")
+_FETCHED = regex.compile(r"load metadata for|failed to resolve|pull access denied|failed to authorize")
+_FRONTEND = regex.compile(r"resolve image config for|docker/dockerfile|frontend image|syntax=")
+_GO = regex.compile(
+    r"\bgo: |go: downloading|GOPROXY|proxy\.golang\.org|/@v/|\bgo (?:mod|get|build|install|run)\b"
+)
+_AGAIN = "; `watcher rebuild` tries again without a save"
+
+
+def build_hint(step: str, reason: str, lines: Sequence[str] = ()) -> str:
+    """One sentence, "" where nothing is known."""
+    text = "\n".join((reason, *lines))
+    if _FRONTEND.found(f"{step}\n{reason}") and (_FETCHED.found(text) or _UNREACHED.found(text)):
+        return (
+            "the frontend that `# syntax` names could not be fetched: without that line the engine's own is "
+            f"used{_AGAIN}"
+        )
+    if (found := _URL.search(step)) and (_UNREACHED.found(text) or _ABSENT.found(text)):
+        return f"{found[1]} could not be fetched: check the address and the network{_AGAIN}"
+    if _FETCHED.found(text):
+        return image_hint(text)
+    if "not found" in reason and ("cache key" in reason or "failed to walk" in reason or "stat" in reason):
+        if found := _FROM.search(step):
+            return f"{found[1]} has no such path: check what it builds or holds there, and the spelling"
+        return "a COPY names a file that is not in the build context: check the path and .dockerignore"
+    if (hint := _git_hint(text)) or (hint := _module_hint(text)):
+        return hint
+    if _UNREACHED.found(text):
+        if _GO.found(f"{step}\n{text}"):
+            return f"the build could not reach the network: modules need a Go module proxy (GOPROXY){_AGAIN}"
+        return f"the step could not reach the network: check it, and a proxy's build arguments{_AGAIN}"
+    if "no space left on device" in text:
+        return (
+            "the engine's disk is full: `watcher prune --dry-run` and `docker system df` show what fills it, "
+            "`watcher rebuild` builds again"
+        )
+    return ""
+
+
+def image_hint(why: str) -> str:
+    """What to do about an image that could not be had; `why` is what was said of it."""
+    if _UNREACHED.found(why):
+        return f"check the network and the name of the registry; `docker pull` shows the same error{_AGAIN}"
+    if _REFUSED.found(why):
+        return f"check the name and, if the image is private, `docker login`{_AGAIN}"
+    if _ABSENT.found(why):
+        return "check the name and the tag: the registry has no such image"
+    return f"check the name, the network and `docker login`; `docker pull` shows the same error{_AGAIN}"
+
+
+def _git_hint(text: str) -> str:
+    if "error obtaining VCS status" in text or "detected dubious ownership" in text:
+        return (
+            "git refuses the repository of another user: `git config --global --add safe.directory '*'` "
+            "before, or go build -buildvcs=false"
+        )
+    if "not a git repository" in text:
+        return (
+            'there is no .git in the build: watch.ignore = ["!**/.git"] takes it in, '
+            "unless the ignore file leaves it out too"
+        )
+    if "git: not found" in text or 'exec: "git"' in text or "git: command not found" in text:
+        return "the image of this step has no git: install it, or use a base that has it"
+    return ""
+
+
+def _module_hint(text: str) -> str:
+    if "missing go.sum entry" in text or "updates to go.mod needed" in text:
+        return "run `go mod tidy` and save go.mod and go.sum"
+    return ""
