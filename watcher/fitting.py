@@ -149,6 +149,15 @@ def notices_of(command: StartCommand, mounts: Sequence[SourceMount]) -> Iterator
         )
 
 
+def unwatched_notice(folders: Sequence[str]) -> str:
+    """What it means that mounted sources are no part of the tree."""
+    return (
+        f"{', '.join(folders)}: mounted into the container, with Go files that are not in the build context "
+        "(build.context, or the ignore file): a save of one of those is not noticed, and `live` says nothing "
+        "of them; take them into the context"
+    )
+
+
 def front_options(settings: Settings, fronts: int) -> tuple[Limits, Additions]:
     """How much each of so many fronts takes on, and what it adds."""
     front = settings.front

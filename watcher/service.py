@@ -15,11 +15,11 @@ from watcher.build import ImageBuilder
 from watcher.buildcache import build_cache
 from watcher.chores import IdleChores
 from watcher.compose import ComposeProject, ServiceSpec
-from watcher.deploy import ContainerDeployer, digest_mounted
+from watcher.deploy import ContainerDeployer, digest_mounted, unwatched_sources
 from watcher.engine import find_login
 from watcher.errors import UserError, WatcherError
 from watcher.events import Source
-from watcher.fitting import Fit, Site, fit, front_options
+from watcher.fitting import Fit, Site, fit, front_options, tree_of, unwatched_notice
 from watcher.front import Front, PortInUse
 from watcher.listening import Handover
 from watcher.observe import DeployFinished, DeployOutcome, Event, InternalError, Notice, ServiceStarted
@@ -28,7 +28,7 @@ from watcher.prune import Policy as PrunePolicy
 from watcher.reconcile import Reconciler
 from watcher.settings import Settings
 from watcher.settle import Lookout
-from watcher.tree import Snapshot
+from watcher.tree import Snapshot, TreeGone
 from watcher.watch import TreeWatch
 
 LINGER = 1.0  # seconds in which kept connections learn, with an answer, that they are to be closed
@@ -185,6 +185,7 @@ class Service:
             if self._fit.fronts:
                 self._tell_of_limits()
             self._tell_from_inside()
+            self._spawn(self._tell_unwatched(self._fit))
             for text in self._fit.notices():
                 self._site.observer.notify(Notice(service=self.name, level="info", text=text))
 
@@ -332,6 +333,20 @@ class Service:
         for front in before.fronts.values():
             if front not in fitted.fronts.values():
                 self._spawn(front.close(grace=fitted.policy.drain))
+
+    async def _tell_unwatched(self, fitted: Fit) -> None:
+        """Tell of sources that the container reads and nobody watches."""
+        if not any(mount.type == "bind" for mount in fitted.spec.mounts):
+            return
+
+        def look() -> tuple[str, ...]:
+            tree = tree_of(fitted.spec, fitted.recipe, fitted.settings)
+            return unwatched_sources(fitted.spec, fitted.settings.root, tree.take())
+
+        with contextlib.suppress(TreeGone):  # the watch says so
+            if folders := await asyncio.to_thread(look):
+                text = unwatched_notice(folders)
+                self._site.observer.notify(Notice(service=self.name, level="warning", text=text))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -2,7 +2,7 @@
 
 from watcher.deploy.deployer import ContainerDeployer
 from watcher.deploy.model import ContainerRecipe, Live, Policy, Published
-from watcher.deploy.source_mounts import SourceMount, digest_mounted, source_mounts
+from watcher.deploy.source_mounts import SourceMount, digest_mounted, source_mounts, unwatched_sources
 
 __all__ = [
     "ContainerDeployer",
@@ -13,4 +13,5 @@ __all__ = [
     "SourceMount",
     "digest_mounted",
     "source_mounts",
+    "unwatched_sources",
 ]

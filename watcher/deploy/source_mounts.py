@@ -25,6 +25,9 @@ _DATA_ENDS = (
 )
 _DATA_DIRS = frozenset(("tmp", "log", "logs", "cache", ".cache", "data", "uploads", "node_modules"))
 
+_NO_SOURCES = _DATA_DIRS | {"vendor", "testdata"}
+_MOST_FOLDERS = 1000  # that are looked into for Go files
+
 
 @dataclass(frozen=True, slots=True)
 class SourceMount:
@@ -104,3 +107,28 @@ def digest_mounted(mounts: Sequence[SourceMount], snapshot: Snapshot) -> str:
 def _line(mount: SourceMount, entry: TreeEntry) -> bytes:
     text = "\0".join((mount.target, entry.path, f"{entry.mode:o}", entry.linkname))
     return text.encode("utf-8", "surrogateescape") + b"\0" + entry.digest
+
+
+def unwatched_sources(spec: ServiceSpec, project: Path, snapshot: Snapshot) -> tuple[str, ...]:
+    """Folders of the project that are mounted and hold Go files which are no part of the watched tree.
+
+    Reads the disk: for a thread. A folder outside of the project is not looked into.
+    """
+    top, context = os.path.realpath(project), os.path.realpath(snapshot.base)
+    found = []
+    for mount in spec.mounts:
+        source = os.path.realpath(mount.source) if mount.type == "bind" and mount.source else ""
+        if not source or os.path.commonpath((top, source)) != top:
+            continue
+        if any(os.path.relpath(file, context) not in snapshot.files for file in _go_files(source)):
+            found.append(os.path.relpath(source, top))
+    return tuple(dict.fromkeys(found))
+
+
+def _go_files(source: str) -> Iterator[str]:
+    """The Go files in and below a folder, or the first of them in a large one."""
+    for number, (folder, below, names) in enumerate(os.walk(source)):
+        below[:] = [name for name in below if name not in _NO_SOURCES and not name.startswith(".")]
+        yield from (os.path.join(folder, name) for name in names if name.endswith(".go"))  # noqa: PTH118
+        if number >= _MOST_FOLDERS:
+            return

@@ -21,14 +21,21 @@ from watcher.build import (
 )
 from watcher.compose import ServiceSpec
 from watcher.configuration import compose_project
-from watcher.deploy import source_mounts
+from watcher.deploy import source_mounts, unwatched_sources
 from watcher.dockerfile import DockerfileError, ImageConfig
 from watcher.doctor import findings
 from watcher.doctor.findings import Finding, Grade
 from watcher.engine import DockerEngine
 from watcher.errors import EngineUnavailable
 from watcher.events import self_test
-from watcher.fitting import agents_of, check_dockerfile, notices_of, recipe_of, tree_of
+from watcher.fitting import (
+    agents_of,
+    check_dockerfile,
+    notices_of,
+    recipe_of,
+    tree_of,
+    unwatched_notice,
+)
 from watcher.front import CannotListen, Listen, check_free
 from watcher.inthread import in_thread
 from watcher.project import bases_of, kept_services, link_of
@@ -111,6 +118,8 @@ async def _service(
     mounts = source_mounts(spec, tree.root)
     for text in notices_of(start_command(spec, tree.root, recipe.dockerfile), mounts):
         yield Finding("mounts", Grade.ADVICE, text)
+    if folders := await asyncio.to_thread(unwatched_sources, spec, settings.root, snapshot):
+        yield Finding("mounts", Grade.ADVICE, unwatched_notice(folders))
     test = await asyncio.to_thread(self_test, tree.root, tree.watch_dirs, ECHO)
     yield findings.events(len(tree.watch_dirs), test)
     async for finding in _dockerfile(snapshot, recipe, bases):

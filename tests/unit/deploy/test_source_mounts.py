@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.deploy.world import NAME, World
 from watcher.compose import BuildSpec, MountSpec, ServiceSpec
-from watcher.deploy.source_mounts import SourceMount, digest_mounted, source_mounts
+from watcher.deploy.source_mounts import SourceMount, digest_mounted, source_mounts, unwatched_sources
 from watcher.observe import DeployOutcome
 from watcher.reconcile import Deployed
 from watcher.tree import Tree
@@ -104,6 +104,36 @@ def test_the_digest_follows_what_the_container_sees(tree: Path, change: str) -> 
 def test_no_mounts_have_no_digest(tree: Path) -> None:
     assert digest_mounted((), Tree(tree).take()) == ""
     assert digest_mounted(source_mounts(spec(tree, ("data", "/data")), tree), Tree(tree).take()) == ""
+
+
+# Sources that nobody watches.
+
+
+def unwatched(root: Path, context: str, *mounts: tuple[str, str]) -> tuple[str, ...]:
+    return unwatched_sources(spec(root, *mounts), root, Tree(root / context).take())
+
+
+def test_sources_beside_the_context_are_not_watched(tree: Path) -> None:
+    (tree / "docker").mkdir()
+    assert unwatched(tree, "docker", (".", "/app")) == (".",)
+    assert unwatched(tree, ".", (".", "/app"), ("docker", "/d")) == ()
+
+
+def test_sources_that_the_ignore_file_leaves_out_are_not_watched(tree: Path) -> None:
+    (tree / "internal").mkdir()
+    (tree / "internal/x.go").write_text("package x")
+    (tree / ".dockerignore").write_text("*\n!go.mod\n")
+    assert unwatched(tree, ".", ("internal", "/internal"), ("templates", "/t")) == ("internal",)
+    (tree / ".dockerignore").write_text("")
+    assert unwatched(tree, ".", ("internal", "/internal")) == ()
+
+
+def test_folders_of_others_and_of_data_are_not_looked_into(tree: Path) -> None:
+    (tree.parent / "elsewhere/a.go").write_text("package a")
+    (tree / "vendor").mkdir()
+    (tree / "vendor/v.go").write_text("package v")
+    (tree / ".dockerignore").write_text("vendor\n")
+    assert unwatched(tree, ".", ("../elsewhere", "/e"), (".", "/app"), ("missing", "/m")) == ()
 
 
 # What a deploy makes of it.
