@@ -151,7 +151,7 @@ class StepCounter:
                         stage=step.stage,
                         seconds=event.seconds,
                         cached=event.cached,
-                        error=event.error,
+                        error=self._words.reason(step, event.error),
                     )
                 )
             case StepLog():

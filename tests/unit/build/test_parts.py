@@ -3,6 +3,7 @@
 import pytest
 
 from tests.platforms import AMD64
+from watcher import observe
 from watcher.build.bases import PATIENCE, Lookups
 from watcher.build.link import _at_least
 from watcher.build.steps import PULL_EVERY, StepCounter, UserWords
@@ -63,6 +64,19 @@ def test_a_step_is_known_by_its_line(name: str, line: int, changed: bool) -> Non
     step = parse_step("1", name, line)
     assert words.changed(step) is changed
     assert words.name(step) == ("[b 3/3] RUN go build -o /x$V" if line == 4 else name)
+
+
+def test_the_error_of_a_step_shows_the_command_of_the_file() -> None:
+    text, told = "FROM golang:alpine AS b\nRUN go build -o /x\n", Told()
+    counter = StepCounter("s", "r", told)
+    counter.begin(UserWords(text, accelerated(text)))
+    error = 'process "/bin/sh -c GOGC=400 go build -o /x" did not complete successfully: exit code: 1'
+    step = parse_step("1", "[b 2/2] RUN --mount=type=cache GOGC=400 go build -o /x", 2)
+    counter(StepFinished(step, 0.0, 0.0, cached=False, error=error))
+    (finished,) = told.events
+    assert isinstance(finished, observe.StepFinished)
+    assert finished.error == 'process "RUN go build -o /x" did not complete successfully: exit code: 1'
+    assert finished.name == "[b 2/2] RUN go build -o /x"
 
 
 def test_nothing_was_changed_in_a_file_that_is_built_as_it_is() -> None:
