@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
+from watcher import words
 from watcher.deploy.model import ContainerRecipe, Live, Policy
 from watcher.deploy.owned import OwnContainers
 from watcher.engine import EngineError
@@ -71,6 +72,11 @@ class Background:
         reports = await asyncio.gather(
             *(front.drain(backend, self._policy.drain, moving) for front, backend in self._served_by(old))
         )
+        if cut := sum(report.cut for report in reports):
+            text = f"{words.count(cut, 'connection')} to revision {short(old.revision)} ended with its time"
+            self._say(
+                "info", f"{text}: open for {self._policy.drain:g} s after it was replaced (deploy.drain)"
+            )
         if left := sum(report.left for report in reports):
             open_ = (
                 f"{left} TLS, HTTP/2 or raw TCP connections are still open at revision {short(old.revision)}"

@@ -33,12 +33,13 @@ class Newcomer(ClientEnd):
         self._protocol = protocol
         self._early = b""
         self._ticket: Ticket | None = None
+        self._over = False  # another object is the client's end now
         self._linked = 0.0  # time.monotonic()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop for a connection that was accepted."""
         super().connection_made(transport)
-        if transport.is_closing():
+        if self._over or transport.is_closing():
             return
         self._context.room.idle(self)
         if self._protocol == "auto":
@@ -93,7 +94,8 @@ class Newcomer(ClientEnd):
         self._context.left(self)
 
     def _leave(self) -> None:
-        """From now on another object is the client's end."""
+        """From now on another object is the client's end, or it is closed."""
+        self._over = True
         self._stop_timer()
         self._context.room.busy(self)
         if self._ticket is not None:
@@ -114,8 +116,11 @@ class Newcomer(ClientEnd):
 
     def refused(self, reason: str) -> None:
         """See `Asker`: there are too many connections already."""
-        self._context.room.busy(self)
         self._leave()
+        if self._context.app_speaks_first:  # an HTTP answer would be taken for the app's greeting
+            self._context.refused(reason, 0)
+            self._transport.close()
+            return
         client = HttpClient(self._context)
         client.take_over(self._transport, b"", None, ended=self._client_ended)
         self._context.left(self)
@@ -154,6 +159,8 @@ class Newcomer(ClientEnd):
 
     def shut(self) -> None:
         """See `Client`."""
+        if self._over:
+            return
         self._leave()
         self._give_up_link()
         self._transport.close()

@@ -12,7 +12,7 @@ from watcher import labels
 from watcher.deploy import Policy
 from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable, UserError
-from watcher.observe import ContainerLost, ContainerPaused, DeployOutcome
+from watcher.observe import ContainerLost, ContainerPaused, DeployOutcome, Notice
 from watcher.reconcile import Deployed
 
 # The straight way.
@@ -57,6 +57,26 @@ async def test_a_newer_save_in_the_soak_time_leaves_one_container(world: World) 
     await world.settle()
     assert await world.named() == {NAME: "running"}
     assert await world.serving() == "r3"
+
+
+async def test_what_only_the_program_can_end_is_cut_after_it_was_told_to_stop(world: World) -> None:
+    daemon = await world.begin()
+    daemon.front.left = 2
+    stops: list[str] = []
+
+    def rule(_number: int, name: str, done: bool) -> None:
+        if name == "stop" and done:
+            stops.append(name)
+
+    daemon.engine.rule = rule
+    daemon.front.has_stopped = lambda: bool(stops)
+    await world.good("one")
+    await world.good("two")
+    await world.settle()
+    assert daemon.front.stopped_when_cut == [True]
+    texts = [event.text for event in daemon.of(Notice)]
+    assert [text for text in texts if "2 TLS" in text and "SIGTERM" in text]
+    assert [text for text in texts if text.startswith("1 TLS") and "were cut" in text]
 
 
 # The image's moving names.

@@ -85,6 +85,9 @@ class NotedFront:
     pointed: list[str | None] = field(default_factory=list)
     drained: list[Backend] = field(default_factory=list)
     started: bool = True
+    left: int = 0  # connections that only the program can end: one of two is open still when it has stopped
+    stopped_when_cut: list[bool] = field(default_factory=list)
+    has_stopped: Callable[[], bool] = lambda: True
 
     def switch(self, backend: Backend | None) -> None:
         self.backend = backend
@@ -98,13 +101,14 @@ class NotedFront:
             raise ValueError("it is where requests go")
         await asyncio.sleep(timeout / 2)
         self.drained.append(backend)
-        return DrainReport(timeout / 2, 0, 0)
+        return DrainReport(timeout / 2, 0, 0, self.left)
 
     async def cut(self, backend: Backend) -> int:
         if backend == self.backend:
             raise ValueError("it is where requests go")
         await asyncio.sleep(0)
-        return 0
+        self.stopped_when_cut.append(self.has_stopped())
+        return self.left // 2
 
 
 class Faulty:

@@ -27,7 +27,7 @@ SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade:
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for a last word, or for a byte, waits for a moment only."""
     monkeypatch.setattr(draining, "LAST_WORD", 0.02)
-    monkeypatch.setattr(draining, "STALLED", 0.2)
+    monkeypatch.setattr(draining, "STALLED", 1.0)
 
 
 async def test_a_drain_waits_for_the_exchange_in_progress_and_closes_idle_connections_at_once() -> None:

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.unit.front.support import PATIENCE, Origin, Peer, fronted, get, ok, origin, says, true
-from watcher.front import newcomer
+from tests.unit.front.support import PATIENCE, Origin, Peer, fronted, get, ok, origin, refusals, says, true
+from watcher.front import Limits, newcomer
 from watcher.front.h2 import PREFACE
 from watcher.front.speech import Speech, speech_of
 from watcher.observe import FrontExchange, FrontHeld, FrontRefused
@@ -198,3 +198,30 @@ async def test_an_app_that_is_not_up_yet_is_waited_for(quick: None) -> None:
         await app.start()
         await client.expect(GREETING)
         await app.stop()
+
+
+async def test_a_connection_too_many_gets_no_http_answer_where_the_app_speaks_first() -> None:
+    async with origin(greeting) as app, fronted(Limits(connections=1)) as it:
+        it.front.switch(app.backend)
+        context = it.front._context
+        assert context is not None
+        context.app_speaks_first = True
+        first = await it.connect()
+        await first.expect(GREETING)
+        assert await (await it.connect()).rest() == b""
+        await true(lambda: refusals(it.told(FrontRefused)) == [("limit", 0)])
+
+
+async def test_one_too_many_is_not_taken_for_an_idle_connection_as_well() -> None:
+    async with fronted(Limits(connections=1)) as it:
+        first = await it.connect()
+        second = await it.connect()
+        assert (await second.head()).startswith(b"HTTP/1.1 503 ")
+        context = it.front._context
+        assert context is not None
+        await second.rest()
+        await second.close()
+        await true(lambda: it.front.stats.connections == 1)
+        assert sum(map(len, context.room._idle.values())) == 1
+        await first.close()
+        await true(lambda: not context.room._idle)
