@@ -161,7 +161,7 @@ class HttpSettings(_Section):
     port: Port = 9001
     """Port to listen on; 0 = any free one."""
     token: Annotated[str | None, Field(pattern=r"^([\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?)?$")] = None
-    """Bearer token asked for when listening beyond loopback."""
+    """Bearer token that the API asks for; a must beyond loopback, of use where others share this machine."""
 
 
 class Settings(BaseSettings):

@@ -7,10 +7,11 @@ A web page in the developer's browser can send requests to loopback too. Three c
   network.
 - Origin and Sec-Fetch-Site (cross-site request forgery): a request made by another site is refused. There is
   no CORS, so that another site cannot read anything either.
-- a token, whenever the daemon listens beyond loopback: `Authorization: Bearer …`. The page itself tells
-  nothing and is open; its script takes the token from `/#token=…`, which is never sent, and keeps it in the
-  tab's session storage. That belongs to this port alone. A cookie would not: all ports of a host share
-  cookies (RFC 6265, section 8.5), so the browser would send it to the very app that the watcher runs.
+- a token, a must when the daemon listens beyond loopback, and asked for wherever one is set:
+  `Authorization: Bearer …`. The page itself tells nothing and is open; its script takes the token from
+  `/#token=…`, which is never sent, and keeps it in the session storage. That belongs to this port alone.
+  A cookie would not: all ports of a host share cookies (RFC 6265, section 8.5), so the browser would send it
+  to the very app that the watcher runs.
 """
 
 from __future__ import annotations
@@ -63,9 +64,9 @@ class Guard:
     """ASGI middleware that lets only such requests through, and adds the headers common to all answers."""
 
     def __init__(self, app: ASGIApp, *, host: str, token: str | None) -> None:
-        """`host` is where the daemon listens; `token` is asked for unless that is loopback."""
+        """`host` is where the daemon listens; `token` is asked for wherever there is one."""
         self._app = app
-        self._open = is_loopback(host)
+        self._local = is_loopback(host)
         self._token = token or ""
         self._names = {host.lower(), socket.gethostname().lower()}
 
@@ -96,7 +97,7 @@ class Guard:
             return _refuse(403, f"requests made by {origin!r} are not answered")
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and scope["method"] != "GET":
             return _refuse(403, "requests made by another site are not answered")
-        return None if self._open or scope["path"] in OPEN_PATHS else self._admission(headers)
+        return None if not self._token or scope["path"] in OPEN_PATHS else self._admission(headers)
 
     def _known(self, host: str) -> bool:
         """Whether `host`, a Host header, is a name that nobody else can make point at this daemon."""
@@ -106,7 +107,7 @@ class Guard:
             return False
         if is_loopback(name):
             return True
-        if self._open or not name:
+        if self._local or not name:
             return False
         return name in self._names or "." not in name or _address(name) is not None
 

@@ -426,6 +426,18 @@ async def test_beyond_loopback_only_who_has_the_token_is_answered(story: Story) 
             assert (await at.client.get("/api/status", headers=good | {"host": host})).status_code == code
 
 
+async def test_a_token_that_is_set_is_asked_for_on_loopback_too(story: Story) -> None:
+    async with site(story, token="t") as at:
+        assert (await at.client.get("/livez")).status_code == 200
+        assert (await at.client.post("/api/pause")).status_code == 401
+        assert at.desk.asked == []
+        good = {"authorization": "Bearer t"}
+        assert (await at.client.post("/api/pause", headers=good)).status_code == 202
+        assert (
+            await at.client.get("/api/status", headers=good | {"host": "watcher:9001"})
+        ).status_code == 421
+
+
 async def test_the_page_is_open_and_nothing_sets_a_cookie(story: Story) -> None:
     """A cookie would be sent to every port of the host: to the very app that the watcher runs."""
     async with site(story, host="0.0.0.0", token="correct horse") as at:
