@@ -105,7 +105,12 @@ async def _one(recipe: Recipe, snapshot: Snapshot, bases: Bases | None, unknown:
         plan = await asyncio.to_thread(accelerated, recipe, text, snapshot, configs, platforms)
         plan = pinned(recipe, plan, found, platforms)
         advice = dockerfiles.lint(
-            text, build_args=args, target=target, platforms=platforms, dockerignore=ignore
+            text,
+            build_args=args,
+            target=target,
+            platforms=platforms,
+            dockerignore=ignore,
+            vendored="vendor/modules.txt" in snapshot.files,
         )
     except DockerfileError as error:
         raise WatcherError(f"{recipe.dockerfile}: {error}") from error

@@ -7,11 +7,12 @@ them with their defaults; a test keeps it equal to this file.
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_settings import (
@@ -302,7 +303,7 @@ def check_environment(environ: Mapping[str, str], known: Collection[str]) -> Non
 def config_error(error: ValidationError | SettingsError) -> ConfigError:
     """The first problem of a failed validation as one clear error: field, value, rule."""
     if isinstance(error, SettingsError):
-        return ConfigError("settings", None, str(error))
+        return _unread(error)
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "settings"
     if error.title == "Cli":
@@ -313,6 +314,27 @@ def config_error(error: ValidationError | SettingsError) -> ConfigError:
         )
     rule = first["msg"].removeprefix("Value error, ")
     return ConfigError(field, first["input"], rule[:1].lower() + rule[1:])
+
+
+def _unread(error: SettingsError) -> ConfigError:
+    """The variable of the environment that is no JSON: pydantic-settings names its group only."""
+    for variable, value in os.environ.items():
+        name = variable.upper()
+        if not name.startswith(ENV_PREFIX):
+            continue
+        annotation: Any = Settings
+        for part in name.removeprefix(ENV_PREFIX).lower().split("__"):
+            fields = getattr(annotation, "model_fields", {})
+            annotation = fields[part].annotation if part in fields else None
+        kind = get_origin(annotation)
+        if kind not in (dict, list, tuple):
+            continue
+        try:
+            json.loads(value)
+        except ValueError:
+            shape = '{"NAME": "VALUE"}' if kind is dict else '["ONE", "ANOTHER"]'
+            return ConfigError(variable, value, f"must be JSON, as {shape}")
+    return ConfigError("settings", None, str(error))
 
 
 def load(**values: Any) -> Settings:

@@ -15,7 +15,7 @@ from watcher.dockerfile.notes import LineNote
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.running import THE_IMAGES
-from watcher.dockerfile.stages import Graph
+from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import Step
 
 _SENDS = "a plain docker build sends .git (the watcher leaves it out)"
@@ -28,9 +28,11 @@ def lint(
     build_args: Mapping[str, str],
     target: str | None,
     dockerignore: str | None,
+    vendored: bool = False,
     platforms: Platforms,
 ) -> tuple[LineNote, ...]:
-    """Advice, by line. `dockerignore` is the text of `.dockerignore`, None when there is none.
+    """Advice, by line. `dockerignore` is the text of `.dockerignore`, None when there is none;
+    `vendored`: the tree has its modules in `vendor`.
 
     Raises DockerfileError where `text` is no Dockerfile.
     """
@@ -40,7 +42,7 @@ def lint(
     for family in families(graph, build_args, {}, target, THE_IMAGES):
         found += _tree_copies(family, dockerignore)
         if family.go:
-            found += [(step.one, advice) for step, advice in _go(family)]
+            found += [(step.one, advice) for step, advice in _go(family, vendored=vendored)]
             if family.output is not None and family.compiles():
                 why = "the image carries the whole toolchain; a stage with the binary alone is far smaller"
                 found.append((family.output.head, why))
@@ -59,9 +61,9 @@ def _sorted(text: str, found: list[tuple[Instruction, str]]) -> list[LineNote]:
     return [note for _, note in sorted(notes.items())]
 
 
-def _go(family: Family) -> Iterator[tuple[Step, str]]:
+def _go(family: Family, *, vendored: bool) -> Iterator[tuple[Step, str]]:
     tree: dict[int, Step] = {}  # the step that copied the tree, by stage
-    downloaded = False
+    downloaded = vendored  # or the modules come otherwise than by a download in each build
     for step, reading in family.steps:
         one = step.one
         if one.keyword == "ENV" and any(
@@ -69,6 +71,7 @@ def _go(family: Family) -> Iterator[tuple[Step, str]]:
             for name, value in pairs(one, family.graph.dockerfile.escape)
         ):
             yield step, "GOFLAGS=-a compiles the standard library and every module again at each build"
+        downloaded = downloaded or _brings_modules(step)
         if _copies_tree(one) and step.stage.index not in tree:
             tree[step.stage.index] = step
         if reading is None:
@@ -109,6 +112,21 @@ def _downloads(reading: Reading) -> bool:
         and [word.text for word in call.command.words[call.first : call.first + 1]] == ["download"]
         for call in reading.calls
     )
+
+
+def _brings_modules(step: Step) -> bool:
+    """Whether modules come with a step: out of another stage, from a cache mount, or as `vendor`."""
+    one = step.one
+    if one.keyword == "COPY":
+        named = sources(one)
+        if one.flag("from"):
+            return any("pkg" in path or path.rstrip("/").endswith("/go") for path in named)
+        return any(path.strip("./").split("/")[-1] == "vendor" for path in named)
+    if one.keyword == "RUN":
+        return "-mod=vendor" in one.body.text or any(
+            mount["type"] in ("cache", "bind") and "pkg" in mount.get("target", "") for mount in mounts(one)
+        )
+    return one.keyword == "ENV" and "-mod=vendor" in one.body.text
 
 
 def _copies_tree(one: Instruction) -> bool:

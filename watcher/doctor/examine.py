@@ -144,7 +144,12 @@ async def _dockerfile(snapshot: Snapshot, recipe: Recipe, bases: Bases | None) -
         plan = await asyncio.to_thread(accelerated, recipe, text, snapshot, configs, platforms)
         git = await asyncio.to_thread(missing_repository, text, snapshot)
         advice = dockerfiles.lint(
-            text, build_args=args, target=target, platforms=platforms, dockerignore=ignore
+            text,
+            build_args=args,
+            target=target,
+            platforms=platforms,
+            dockerignore=ignore,
+            vendored="vendor/modules.txt" in snapshot.files,
         )
     except DockerfileError as error:
         yield Finding(recipe.dockerfile, Grade.TROUBLE, str(error))

@@ -98,3 +98,27 @@ def test_the_diff_of_no_change_is_empty():
         text, level=Level.EXACT, build_args={}, target=None, platforms=AMD64, bases={}, cache_scope="p"
     )
     assert diff(text, result) == ""
+
+
+@pytest.mark.parametrize(
+    "middle",
+    [
+        "COPY --from=modules /go/pkg/mod /go/pkg/mod\nCOPY . .\nRUN go build\n",
+        "COPY --from=modules /go /go\nCOPY . .\nRUN go build\n",
+        "COPY . .\nRUN --mount=type=cache,target=/go/pkg/mod go build\n",
+        "COPY . .\nRUN go build -mod=vendor\n",
+        "ENV GOFLAGS=-mod=vendor\nCOPY . .\nRUN go build\n",
+        "COPY vendor ./vendor\nCOPY . .\nRUN go build\n",
+    ],
+)
+def test_modules_that_come_otherwise_need_no_layer_of_their_own(middle):
+    text = f"FROM golang AS modules\nRUN go mod download\nFROM golang\nWORKDIR /src\n{middle}"
+    assert not [reason for _, reason in advice(text, ".git\n") if "go.mod and go.sum alone" in reason]
+    plain = "FROM golang\nWORKDIR /src\nCOPY . .\nRUN go build\n"
+    assert [reason for _, reason in advice(plain, ".git\n") if "go.mod and go.sum alone" in reason]
+
+
+def test_modules_that_are_vendored_need_no_layer_of_their_own():
+    plain = "FROM golang\nWORKDIR /src\nCOPY . .\nRUN go build\n"
+    found = lint(plain, build_args={}, target=None, platforms=AMD64, dockerignore=".git\n", vendored=True)
+    assert not [note for note in found if "go.mod and go.sum alone" in note.reason]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from watcher.engine.reach import DEFAULT, client_arguments
+from watcher.engine.reach import DEFAULT, client_arguments, why
 from watcher.errors import ConfigError
 
 CERTIFICATES = Path(__file__).parents[2] / "certificates"
@@ -97,3 +97,13 @@ def test_a_context_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     next(tmp_path.rglob("meta.json")).write_text("{")
     with pytest.raises(ConfigError, match=r"^docker context = 'bad': cannot be read"):
         found(DOCKER_CONTEXT="bad")
+
+
+def test_why_is_what_the_system_said_however_deep_it_lies():
+    inner = FileNotFoundError(2, "No such file or directory")
+    wrapped = RuntimeError("Error while fetching", ConnectionError("Connection aborted.", inner))
+    assert why(wrapped) == "no such file or directory"
+    assert why(RuntimeError("x")) == "x"
+    looped = RuntimeError("a")
+    looped.__context__ = RuntimeError("b", looped)
+    assert why(looped) == "a"

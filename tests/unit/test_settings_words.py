@@ -1,0 +1,30 @@
+"""A variable of the environment that cannot be read is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from watcher.errors import ConfigError
+from watcher.settings import load
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "shape"),
+    [
+        ("WATCHER_BUILD__ARGS", "A=1", '{"NAME": "VALUE"}'),
+        ("WATCHER_WATCH__IGNORE", "*.md", '["ONE", "ANOTHER"]'),
+        ("watcher_build__args", "A=1", '{"NAME": "VALUE"}'),
+    ],
+)
+def test_a_value_that_is_no_json(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, value: str, shape: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("WATCHER_HTTP__PORT", "1")
+    with pytest.raises(ConfigError) as caught:
+        load()
+    assert (caught.value.field, caught.value.value) == (variable, value)
+    assert caught.value.rule == f"must be JSON, as {shape}"
