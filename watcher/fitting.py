@@ -272,7 +272,12 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str, native: str) 
         cache_from=tuple(_cache(each) for each in build.cache_from),
         entitlements=_entitlements(build),
         no_cache=build.no_cache,
-        runs=Runs(spec.command, spec.entrypoint, spec.healthcheck.test if spec.healthcheck else ()),
+        runs=Runs(
+            spec.command,
+            spec.entrypoint,
+            spec.healthcheck.test if spec.healthcheck else (),
+            tuple(hook.command for hook in (*spec.post_start, *spec.pre_stop)),
+        ),
         builder_label=settings.prune.builder_label,
     )
 

@@ -48,11 +48,13 @@ def rig(tmp_path: Path) -> Rig:
 
 def test_what_the_compose_file_runs_is_told_to_the_builder(tmp_path: Path) -> None:
     file = tmp_path / "compose.yaml"
-    health = "healthcheck: {test: [CMD, go, run, ./health]}"
+    health = "healthcheck: {test: [CMD, go, run, ./health]}, post_start: [{command: go run ./seed}]"
     file.write_text(f"services: {{app: {{build: ., command: go run ., entrypoint: [sh, -c], {health}}}}}")
     project = compose.load(file, service=None, env={})
     runs = recipe_of(project.service, load(project=tmp_path), "p-1", "").runs
-    assert runs == Runs(("go", "run", "."), ("sh", "-c"), ("CMD", "go", "run", "./health"))
+    assert runs == Runs(
+        ("go", "run", "."), ("sh", "-c"), ("CMD", "go", "run", "./health"), (("go", "run", "./seed"),)
+    )
 
 
 def test_a_front_whose_address_stays_is_the_same_one(rig: Rig) -> None:
