@@ -96,7 +96,13 @@ async def _one(recipe: Recipe, snapshot: Snapshot, bases: Bases | None, unknown:
     try:
         found: dict[str, BaseImage] = {}
         platforms = await platforms_of(recipe, bases)
+        text = dockerfiles.with_images(
+            text, recipe.images, build_args=args, target=target, platforms=platforms
+        )
         for name in dockerfiles.base_images(dockerfiles.parse(text), args, target, platforms):
+            if name in recipe.contexts:
+                found[name] = BaseImage(None)
+                continue
             base = await bases.try_to_find(name, recipe.platform) if bases else BaseImage(None)
             found[name] = base
             if base.problem:

@@ -22,7 +22,7 @@ from watcher.observe import Observer
 from watcher.protocols import check_protocols, protocol_of
 from watcher.reloader import PATIENCE, StartCommand, outputs, start_command
 from watcher.settings import PortProtocol, Settings
-from watcher.tree import Tree
+from watcher.tree import Tree, TreeWithContexts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +121,16 @@ def tree_of(spec: ServiceSpec, recipe: Recipe, settings: Settings) -> Tree:
     written: tuple[str, ...] = ()
     if any(not mount.read_only for mount in source_mounts(spec, context)):
         written = outputs(start_command(spec, context, recipe.dockerfile), context)
-    return Tree(
-        context,
-        ignore=(*written, *watch.ignore),
-        env_dirs=watch.env_dirs,
-        dockerfile=recipe.dockerfile,
-    )
+    ignore = (*written, *watch.ignore)
+    if recipe.contexts:
+        return TreeWithContexts(
+            context,
+            contexts={name: Tree(path, ignore=watch.ignore) for name, path in recipe.contexts.items()},
+            ignore=ignore,
+            env_dirs=watch.env_dirs,
+            dockerfile=recipe.dockerfile,
+        )
+    return Tree(context, ignore=ignore, env_dirs=watch.env_dirs, dockerfile=recipe.dockerfile)
 
 
 def notices_of(command: StartCommand, mounts: Sequence[SourceMount]) -> Iterator[str]:
@@ -252,7 +256,6 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str, native: str) 
         raise ConfigError(f"services.{spec.name}", None, "has no build section: there is nothing to keep")
     build = spec.build
     image = _tagged(spec.image)
-    _refuse(spec, build)
     return Recipe(
         service=spec.name,
         project=project,
@@ -267,6 +270,12 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str, native: str) 
         image_labels=build.labels,
         secrets={item.id: _secret(item) for item in build.secrets},
         frontend_attrs=_frontend_attrs(build),
+        contexts=_contexts(spec, build),
+        images={
+            name: place.removeprefix(_IMAGE)
+            for name, place in build.additional_contexts.items()
+            if place.startswith(_IMAGE)
+        },
         network=build.network,
         tags=tuple(_tagged(tag) for tag in build.tags),
         cache_from=tuple(_cache(each) for each in build.cache_from),
@@ -282,13 +291,14 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str, native: str) 
     )
 
 
-def _refuse(spec: ServiceSpec, build: BuildSpec) -> None:
-    """Name what the compose file may ask of a build and this program cannot do."""
-    at = f"services.{spec.name}.build"
-    for name, place in build.additional_contexts.items():
-        if "://" not in place:
-            rule = "a local folder is not supported here; an image (docker-image://) or a URL is"
-            raise ConfigError(f"{at}.additional_contexts.{name}", place, rule)
+def _contexts(spec: ServiceSpec, build: BuildSpec) -> dict[str, Path]:
+    """The folders that the build reads beside its own context; raises ConfigError for one that is missing."""
+    found = {name: Path(place) for name, place in build.additional_contexts.items() if place.startswith("/")}
+    for name, path in found.items():
+        if not path.is_dir():
+            field = f"services.{spec.name}.build.additional_contexts.{name}"
+            raise ConfigError(field, str(path), "there is no such folder")
+    return found
 
 
 def platform_of(spec: ServiceSpec, native: str) -> str:
@@ -300,6 +310,9 @@ def platform_of(spec: ServiceSpec, native: str) -> str:
     if spec.platform or len(platforms) < 2:
         return spec.platform or next(iter(platforms), "")
     return native if native in platforms else platforms[0]
+
+
+_IMAGE = "docker-image://"
 
 
 def _tagged(reference: str) -> str:
@@ -324,7 +337,8 @@ def _secret(source: SecretSource) -> bytes | Path:
 
 def _frontend_attrs(build: BuildSpec) -> dict[str, str]:
     """What has no field of its own in a solve request (moby/buildkit, frontend/dockerui/config.go)."""
-    attrs = {f"context:{name}": place for name, place in build.additional_contexts.items()}
+    contexts = build.additional_contexts.items()
+    attrs = {f"context:{name}": place for name, place in contexts if not place.startswith(("/", _IMAGE))}
     if build.extra_hosts:
         attrs["add-hosts"] = ",".join(f"{name}={address}" for name, address in build.extra_hosts)
     if build.shm_size:

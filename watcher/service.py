@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import time
 import traceback
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from watcher import labels, lock
@@ -22,13 +23,14 @@ from watcher.events import Source
 from watcher.fitting import Fit, Site, fit, front_options, tree_of, unwatched_notice
 from watcher.front import Front, PortInUse
 from watcher.listening import Handover
+from watcher.lookouts import ContextLookouts
 from watcher.observe import DeployFinished, DeployOutcome, Event, InternalError, Notice, ServiceStarted
 from watcher.prune import Needed, Pruner, RecordPruner, Scope
 from watcher.prune import Policy as PrunePolicy
 from watcher.reconcile import Reconciler
 from watcher.settings import Settings
 from watcher.settle import Lookout
-from watcher.tree import Snapshot, TreeGone
+from watcher.tree import Snapshot, TreeGone, TreeWithContexts
 from watcher.watch import TreeWatch
 
 LINGER = 1.0  # seconds in which kept connections learn, with an answer, that they are to be closed
@@ -106,8 +108,18 @@ class Service:
             prune_every=settings.prune.interval,
         )
 
-    def _lookout(self, fitted: Fit) -> Lookout:
-        root, watch = fitted.tree.root, fitted.settings.watch
+    def _lookout(self, fitted: Fit) -> Lookout | ContextLookouts:
+        tree = fitted.tree
+        main = self._lookout_at(fitted, tree.root, self.reconciler.hold)
+        if not isinstance(tree, TreeWithContexts):
+            return main
+        others = {
+            name: self._lookout_at(fitted, each.root, lambda _: None) for name, each in tree.contexts.items()
+        }
+        return ContextLookouts(main, others, tree)
+
+    def _lookout_at(self, fitted: Fit, root: Path, hold: Callable[[str], None]) -> Lookout:
+        watch = fitted.settings.watch
         source = Source(
             root,
             observer=self._site.observer,
@@ -115,7 +127,7 @@ class Service:
             mode=watch.mode,
             full_look=watch.full_scan,
         )
-        return Lookout(source, root, hold=self.reconciler.hold, warn=self._warn)
+        return Lookout(source, root, hold=hold, warn=self._warn)
 
     def _warn(self, text: str) -> None:
         self._site.observer.notify(Notice(service=self.name, level="warning", text=text))

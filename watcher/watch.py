@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from watcher.events import Hint, Looked
+from watcher.lookouts import ContextLookouts
 from watcher.observe import Change, Notice, Observer, SourceGone, SourceScanned, SourceScanning, Wanted
 from watcher.reconcile import Look
 from watcher.settle import Lookout
@@ -41,7 +42,7 @@ class TreeWatch:
         self,
         service: str,
         tree: Tree,
-        lookout: Lookout,
+        lookout: Lookout | ContextLookouts,
         *,
         inputs: Mapping[str, str],
         observer: Observer,
@@ -60,7 +61,9 @@ class TreeWatch:
         """Await `first` before each look: it may change what the tree is."""
         self._first = first
 
-    async def refit(self, tree: Tree, lookout: Lookout, *, inputs: Mapping[str, str]) -> None:
+    async def refit(
+        self, tree: Tree, lookout: Lookout | ContextLookouts, *, inputs: Mapping[str, str]
+    ) -> None:
         """Go on with another tree and other inputs, while `run` does not run."""
         async with self._lock:
             self._tree, self._lookout, self._inputs = tree, lookout, inputs

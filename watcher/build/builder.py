@@ -379,6 +379,8 @@ class ImageBuilder:
             without_network=cut_off,
             made_from=made_from,
             locate=locate,
+            contexts={marker[1:]: snapshot.contexts[name] for name, marker in recipe.markers.items()},
+            markers={marker: marker[1:] for marker in recipe.markers.values()},
             names=names,
             # Once something was built, this engine's own cache has more than any that is fetched.
             cache_imports=() if self._last else recipe.cache_from,

@@ -30,12 +30,19 @@ class Recipe:
     ssh: Mapping[str, Path] = field(default_factory=dict)  # sockets of SSH agents by id
     frontend_attrs: Mapping[str, str] = field(default_factory=dict)  # see `SolveRequest`
     network: str = ""
+    contexts: Mapping[str, Path] = field(default_factory=dict)  # folders that are read by their names
+    images: Mapping[str, str] = field(default_factory=dict)  # images that have other names in the Dockerfile
     tags: tuple[str, ...] = ()  # further references for each image
     cache_from: tuple[CacheImport, ...] = ()
     entitlements: tuple[str, ...] = ()
     no_cache: bool = False
     runs: Runs = field(default_factory=Runs)  # what the compose file has the container run
     builder_label: str = "stage=builder"  # how the Dockerfile marks its compile stage
+
+    @property
+    def markers(self) -> dict[str, str]:
+        """For each folder the place in the main context at which the text that is built reads from it."""
+        return {name: f"/.additional-context-{number}" for number, name in enumerate(self.contexts)}
 
     @property
     def repository(self) -> str:
@@ -77,6 +84,8 @@ class Recipe:
             ("arg", self.build_args),
             ("label", self.image_labels),
             ("attr", self.frontend_attrs),
+            ("context", {name: str(path) for name, path in self.contexts.items()}),
+            ("image", self.images),
         ):
             plain |= {f"{kind} {name}": value for name, value in pairs.items()}
         return plain

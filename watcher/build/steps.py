@@ -21,7 +21,7 @@ class UserWords:
 
     def __init__(self, text: str, plan: Accelerated) -> None:
         """`text` is the user's; it has as many lines as that of `plan`, and the same instructions."""
-        self._pins = plan.pins
+        self._pins = (*plan.pins, *plan.contexts)
         changed = {change.line for change in plan.changes} | set(plan.cut_off)
         self._changed: dict[int, Instruction] = {}
         for one in parse(text).instructions() if changed else ():

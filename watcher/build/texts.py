@@ -66,13 +66,19 @@ class Texts:
             return Text(Accelerated(text), Way.PLAIN)
 
     async def _make(self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way, *, pins: bool) -> Text:
-        dockerfile = dockerfiles.parse(text)
         platforms = await self._link.platforms(recipe.platform)
+        args, target = recipe.build_args, recipe.target
+        text = dockerfiles.with_images(
+            text, recipe.images, build_args=args, target=target, platforms=platforms
+        )
+        dockerfile = dockerfiles.parse(text)
         wanted = dockerfiles.base_images(dockerfile, recipe.build_args, recipe.target, platforms)
+        wanted = tuple(name for name in wanted if name not in recipe.contexts)
         # An engine with the containerd store takes 12 ms for each.
         bases = await asyncio.gather(*(self._base(name, recipe.platform) for name in wanted))
         found = dict(zip(wanted, bases, strict=True))
-        configs = {name: base.config for name, base in found.items()}
+        configs: dict[str, ImageConfig | None] = dict.fromkeys(recipe.contexts)
+        configs |= {name: base.config for name, base in found.items()}
         networks = way is Way.OFFLINE and await self._link.knows_networks()
         plan = await asyncio.to_thread(
             accelerated,
@@ -91,6 +97,9 @@ class Texts:
                 self.tell_once("warning", f"{recipe.dockerfile}: {said}")
         if pins:
             plan = pinned(recipe, plan, found, platforms)
+        plan = dockerfiles.with_folders(
+            plan, recipe.markers, build_args=args, target=target, platforms=platforms
+        )
         known = "" if dockerfile.syntax else made_from(recipe, plan, snapshot, found, age=self._bases.age)
         if not plan.changes and not plan.cut_off:
             return Text(plan, Way.PLAIN, made_from=known)
@@ -199,16 +208,20 @@ def written(recipe: Recipe, snapshot: Snapshot) -> str | None:
 
 def tree_inputs(snapshot: Snapshot, known: dict[tuple[str, bytes], bool] | None = None) -> TreeInputs:
     """The tree's files as far as C may open them. `known`: what was found out before, and is from now on."""
-    files = {path: entry.digest for path, entry in snapshot.files.items() if not entry.is_dir}
+    places = {path: (snapshot, path) for path in snapshot.files}
+    for other in snapshot.contexts.values():
+        places |= {snapshot.shown(path, other): (other, path) for path in other.files}
+    entries = {path: (tree, tree.files[name]) for path, (tree, name) in places.items()}
+    files = {path: entry.digest for path, (_, entry) in entries.items() if not entry.is_dir}
 
     def read(path: str) -> bytes | None:
-        entry = snapshot.files[path]
+        tree, entry = entries[path]
         if entry.is_link and not path.endswith(".go"):
             return b""  # what it leads to is a file of its own, if it is in the tree at all
         if entry.is_link or entry.size > _LARGEST:
             return None
         try:
-            with snapshot.open(path) as file:
+            with tree.open(entry.path) as file:
                 return file.read()
         except (OSError, ContextChanged):  # changed since: the build will be superseded
             return None
@@ -218,8 +231,13 @@ def tree_inputs(snapshot: Snapshot, known: dict[tuple[str, bytes], bool] | None 
 
 def modules(snapshot: Snapshot, text: str) -> str:
     """A digest over what says which modules a build of this Dockerfile downloads."""
-    files = snapshot.files
-    named = [(path, files[path].digest) for path in files if path.endswith(_MODULE_FILES)]
+    trees = {"": snapshot, **snapshot.contexts}
+    named = [
+        (f"{name}{path}", entry.digest)
+        for name, tree in trees.items()
+        for path, entry in tree.files.items()
+        if path.endswith(_MODULE_FILES)
+    ]
     return _digest([*named, ("", text.encode("utf-8", "surrogateescape"))])
 
 

@@ -17,6 +17,9 @@ from watcher.buildkit.messages.llb_pb2 import NONE, Definition, Op
 # What a source that is read from a client's session carries of it (moby/buildkit, solver/pb/attr.go).
 _SESSIONS = ("local.session", "oci.session")
 _UNIQUE = "local.unique"
+_MAIN = "local://context"
+_HINT = "local.sharedkeyhint"
+_SELECTION = ("local.followpaths", "local.includepattern", "local.excludepatterns")
 _LASTING = ("docker-image://", "local://")
 
 
@@ -60,6 +63,63 @@ def first_lines(definition: Definition) -> dict[str, int]:
         for digest, places in definition.Source.locations.items()
         if any(place.ranges for place in places.locations)
     }
+
+
+def redirected(definition: Definition, markers: Mapping[str, str]) -> Definition | None:
+    """`definition` with what it reads below a marker of the main context read from another context.
+
+    `markers`: absolute path -> the other context's name (`dir-name` of the session). None: nothing does.
+    """
+    made: dict[str, bytes] = {}  # marker -> the source of its context
+    ops = {digest_of(data): Op.FromString(data) for data in definition.ops}
+
+    def other(marker: str, main: str) -> str:
+        """The digest of the source that takes the place of the main context's."""
+        if marker not in made:
+            op = Op.FromString(ops[main].SerializeToString())
+            name = markers[marker]
+            op.source.identifier = f"local://{name}"
+            for attr in _SELECTION:
+                op.source.attrs.pop(attr, None)
+            op.source.attrs[_HINT] = name
+            made[marker] = op.SerializeToString()
+        return digest_of(made[marker])
+
+    def move(_: str, op: Op) -> bool:
+        moved = False
+        for action in op.file.actions:
+            if action.HasField("copy") and (found := _below(action.copy.src, markers)):
+                source = op.inputs[action.secondaryInput]
+                if (ops.get(source.digest) or Op()).source.identifier == _MAIN:
+                    source.digest = other(found[0], source.digest)
+                action.copy.src = found[1]
+                moved = True
+        for mount in op.exec.mounts:
+            if mount.input >= 0 and (found := _below(mount.selector, markers)):
+                digest = other(found[0], op.inputs[mount.input].digest)
+                mount.input = len(op.inputs)
+                op.inputs.add().digest = digest
+                mount.selector = found[1]
+                moved = True
+        return moved
+
+    changed = _changed(definition, move)
+    if changed is None:
+        return None
+    changed.ops[:] = [*made.values(), *changed.ops]
+    main = next((digest for digest, op in ops.items() if op.source.identifier == _MAIN), "")
+    for data in made.values():
+        if main in definition.metadata:
+            changed.metadata[digest_of(data)].CopyFrom(definition.metadata[main])
+    return changed
+
+
+def _below(path: str, markers: Mapping[str, str]) -> tuple[str, str] | None:
+    """The marker that a path lies below, and the path from there on."""
+    for marker in markers:
+        if path == marker or path.startswith(f"{marker}/"):
+            return marker, path[len(marker) :] or "/"
+    return None
 
 
 def for_session(definition: Definition, session: str) -> Definition:

@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 
-from watcher.buildkit.definition import Made, first_lines, for_session, without_network
+from watcher.buildkit.definition import Made, first_lines, for_session, redirected, without_network
 from watcher.buildkit.errors import RpcError
 from watcher.buildkit.grpc import Channel
 from watcher.buildkit.messages import control_pb2
@@ -49,14 +49,16 @@ class Shelf:
 class Direction:
     """How a build differs from what its frontend would have made of it.
 
-    `lines` are where the instructions begin whose steps get no network. What was made is kept on `shelf` for
-    builds with an equal `key`; None: it is not kept. `locate` is told, before any step of the Dockerfile
-    begins, where the instruction of each step begins: the step's digest -> line.
+    `markers` say what is read from another context, see `redirected`. `lines` are where the instructions
+    begin whose steps get no network. What was made is kept on `shelf` for builds with an equal `key`; None:
+    it is not kept. `locate` is told, before any step of the Dockerfile begins, where the instruction of each
+    step begins: the step's digest -> line.
     """
 
     lines: Collection[int]
     shelf: Shelf
     key: Hashable | None
+    markers: Mapping[str, str]
     locate: Callable[[Mapping[str, int]], None]
 
 
@@ -114,6 +116,8 @@ async def _direct(channel: Channel, asked: control_pb2.SolveRequest, direction: 
         else:
             result = await bridge(SolveRequest(Frontend=asked.Frontend, FrontendOpt=asked.FrontendAttrs))
             changed = without_network(result.ref.definition, direction.lines)
+            if direction.markers:
+                changed = redirected(changed or result.ref.definition, direction.markers) or changed
             made = Made(direction.key, changed or result.ref.definition, dict(result.metadata))
             if direction.key is not None:
                 direction.shelf.made = made if made.lasts else None

@@ -74,6 +74,9 @@ class SolveRequest:
     `made_from`, if not empty, says what the frontend reads that is not said here: the Dockerfile, its ignore
     file, the ids of base images. As long as that and the rest stay the same, the frontend is not asked again.
 
+    `contexts` are further ones by their names in the session. `markers` (path of the main context -> name)
+    say what the Dockerfile reads from them; see `definition.redirected`.
+
     `locate` has each step know the line where its instruction begins: names of steps are no means to know
     them by, because variables are expanded in them.
     """
@@ -93,6 +96,8 @@ class SolveRequest:
     without_network: tuple[int, ...] = ()
     made_from: str = ""
     locate: bool = False
+    contexts: Mapping[str, ContextSource] = field(default_factory=dict)
+    markers: Mapping[str, str] = field(default_factory=dict)
     frontend_attrs: Mapping[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     exporter: str = "moby"
@@ -125,7 +130,8 @@ class SolveRequest:
         """What the frontend's work can be used again for; None: for nothing."""
         if not self.made_from:
             return None
-        return self.made_from, tuple(sorted(self.frontend().items())), self.without_network
+        attrs = tuple(sorted(self.frontend().items()))
+        return self.made_from, attrs, self.without_network, tuple(sorted(self.markers.items()))
 
     def message(self, ref: str, session: str) -> bytes:
         """The serialized `moby.buildkit.v1.SolveRequest`."""
@@ -200,7 +206,7 @@ class _Run:
         self._ref = secrets.token_hex(16)
         self._failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._contexts = filesync.FileSync(
-            {"context": request.context, "dockerfile": request.dockerfile},
+            {**request.contexts, "context": request.context, "dockerfile": request.dockerfile},
             packets=means.remembered.packets,
             workers=means.workers,
             on_failure=self._failed,
@@ -221,9 +227,11 @@ class _Run:
         status = asyncio.create_task(self._follow())
         message = self._request.message(self._ref, self._session.id)
         lines, key = self._request.without_network, self._request.made_for()
+        markers = self._request.markers
+        direction = Direction(lines, self._shelf, key, markers, self._progress.locate)
         solving = asyncio.create_task(
-            directed.solve(self._channel, message, Direction(lines, self._shelf, key, self._progress.locate))
-            if lines or key is not None or self._request.locate
+            directed.solve(self._channel, message, direction)
+            if lines or key is not None or markers or self._request.locate
             else self._channel.unary(directed.SOLVE, message)
         )
         try:

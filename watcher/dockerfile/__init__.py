@@ -3,12 +3,14 @@
 - `parse` the text; `base_images` that a target needs; the `builder_stage`, whose image is worth
   measuring beside that of its `base_of`.
 - `accelerate` gives the text to build from, with a reason per changed line, and `diff` shows it; building
-  the stage `KEEPING` of `keeping` keeps linked programs for the next build; `pin` names bases by digest.
+  the stage `KEEPING` of `keeping` keeps linked programs for the next build; `pin` names bases by digest;
+  `with_images` and `with_folders` put in what other names stand for.
 - `lint` gives advice for the file itself. `Platforms` says what builds and what is built for.
 """
 
 from watcher.dockerfile.accelerate import Accelerated, Level, OwnCache, accelerate, own_caches
 from watcher.dockerfile.builder import base_of, builder_stage
+from watcher.dockerfile.contexts import with_folders, with_images
 from watcher.dockerfile.diff import diff
 from watcher.dockerfile.gituse import git_use
 from watcher.dockerfile.inputs import TreeInputs
@@ -52,4 +54,6 @@ __all__ = [
     "own_caches",
     "parse",
     "pin",
+    "with_folders",
+    "with_images",
 ]

@@ -58,8 +58,9 @@ class Accelerated:
     `without_network`: the lines whose step was given no network; when such a build fails, build again from
     an acceleration with `compile_without_network=False`. `without_dwarf`: the lines whose program a debugger
     finds no symbols in. `programs`: what `keeping` can keep for the next build, where it is looked for.
-    `pins`: the lines that `pin` changed besides. `cut_off`: those of `without_network` that the text says
-    nothing of, because the frontend would not understand it: whoever builds has to see to it.
+    `pins`: the lines that `pin` changed besides; `contexts`: those of `with_folders`. `cut_off`: those of
+    `without_network` that the text says nothing of, because the frontend would not understand it: whoever
+    builds has to see to it.
     `modules_mounted`: a module cache was put where the image, or a layer, may hold modules of its own, which
     it hides; when such a build misses one, build again with `mount_modules=False`.
     """
@@ -71,6 +72,7 @@ class Accelerated:
     without_dwarf: tuple[int, ...] = ()
     programs: tuple[Program, ...] = ()
     pins: tuple[LineChange, ...] = ()
+    contexts: tuple[LineChange, ...] = ()
     cut_off: tuple[int, ...] = ()
     modules_mounted: bool = False
 

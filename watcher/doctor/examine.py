@@ -136,6 +136,7 @@ async def _dockerfile(snapshot: Snapshot, recipe: Recipe, bases: Bases | None) -
     try:
         platforms = await platforms_of(recipe, bases)
         names = dockerfiles.base_images(dockerfiles.parse(text), args, target, platforms)
+        names = tuple(recipe.images.get(name, name) for name in names if name not in recipe.contexts)
         configs: dict[str, ImageConfig | None] = {}
         for name in names:
             base = await bases.try_to_find(name, recipe.platform) if bases else BaseImage(None)

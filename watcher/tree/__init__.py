@@ -5,6 +5,7 @@ snapshot together with everything else that decides the image; `diff` says what 
 """
 
 from watcher.tree.changes import ChangeSet, Kind, classify, diff
+from watcher.tree.contexts import TreeWithContexts
 from watcher.tree.control import read_small
 from watcher.tree.node import Problem, TreeEntry
 from watcher.tree.rules import DEFAULT_IGNORE, Rules, is_outside
@@ -22,6 +23,7 @@ __all__ = [
     "Tree",
     "TreeEntry",
     "TreeGone",
+    "TreeWithContexts",
     "classify",
     "diff",
     "is_outside",

@@ -83,6 +83,10 @@ def diff(old: Snapshot | None, new: Snapshot) -> ChangeSet:
     broken, mended = new.ignore_problem, old.ignore_problem if old else None
     if broken != mended and (problem := broken or mended):
         found.setdefault(problem.path, "changed")
+    for name, context in new.contexts.items():
+        before = old.contexts.get(name) if old else None
+        for path, verb in _compare(before.root if before else None, context.root):
+            found.setdefault(new.shown(path, context), verb)
     return ChangeSet(
         tuple(
             Change(path, found[path], classify(path, new.layout).value)

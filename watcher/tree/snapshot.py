@@ -6,7 +6,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from hashlib import sha256
 from typing import BinaryIO
@@ -38,7 +38,8 @@ class Snapshot:
     `excludes` are the ignore file's patterns that were applied. `dockerfile` and `ignore_file` (path and
     text) are the contents of the control files at this look; None when there is no such file. `problems` are
     sentences for the user. `unsettled` are files that were being written while they were read: their digests
-    are of no particular moment, and another look is due.
+    are of no particular moment, and another look is due. `contexts` are the folders that the build has beside
+    this one, by name.
     """
 
     base: str
@@ -49,6 +50,7 @@ class Snapshot:
     ignore_file: tuple[str, bytes] | None
     problems: tuple[Problem, ...]
     unsettled: tuple[str, ...]
+    contexts: Mapping[str, Snapshot] = field(default_factory=dict)
 
     def is_like(self, other: Snapshot) -> bool:
         """Whether two looks of one `Tree` found the same: cheap, as they share what did not change."""
@@ -67,7 +69,13 @@ class Snapshot:
         control = b"-" if self.dockerfile is None else sha256(self.dockerfile).digest()
         if self.ignore_problem:  # what it meant to leave out is not known, so this is no earlier tree
             control += sha256(self.ignore_problem.text.encode("utf-8", "surrogateescape")).digest()
+        for name, other in sorted(self.contexts.items()):
+            control += sha256(f"{name}\0{other.digest}".encode("utf-8", "surrogateescape")).digest()
         return sha256(b"tree 1\0" + self.root.digest + control).hexdigest()
+
+    def shown(self, path: str, other: Snapshot) -> str:
+        """A path of another context as it is called from this one, such as `../shared/a.go`."""
+        return os.path.join(os.path.relpath(other.base, self.base), path)  # noqa: PTH118 - odd bytes must survive
 
     @cached_property
     def odd_modes(self) -> str:

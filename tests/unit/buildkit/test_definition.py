@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.buildkit.definition import Made, digest_of, for_session, without_network
+from watcher.buildkit.definition import Made, digest_of, for_session, redirected, without_network
 from watcher.buildkit.messages.llb_pb2 import (
     NONE,
     Definition,
     ExecOp,
+    Input,
     Location,
     Op,
     Position,
@@ -110,3 +111,49 @@ def test_what_is_taken_from_elsewhere_is_looked_at_again(sources: tuple[str, ...
     ops = [Op(source=SourceOp(identifier=each)).SerializeToString() for each in sources]
     made = Made("key", Definition(ops=[*ops, Op(exec=ExecOp()).SerializeToString()]), {})
     assert made.lasts is lasts
+
+
+def test_what_is_read_below_a_marker_is_read_from_the_other_context() -> None:
+    made = Definition()
+
+    def add(op: Op) -> str:
+        data = op.SerializeToString() + UNREAD
+        made.ops.append(data)
+        made.metadata[digest_of(data)].SetInParent()
+        return digest_of(data)
+
+    attrs = {"local.session": "s", "local.followpaths": "[]", "local.sharedkeyhint": "context"}
+    main = add(Op(source=SourceOp(identifier="local://context", attrs=attrs)))
+    base = add(Op(source=SourceOp(identifier="docker-image://alpine")))
+    copy = Op(inputs=[Input(digest=base), Input(digest=main)])
+    copy.file.actions.add(secondaryInput=1).copy.src = "/.m0/a"
+    copied = add(copy)
+    run = Op(inputs=[Input(digest=copied), Input(digest=main)])
+    run.exec.mounts.add(input=0)
+    run.exec.mounts.add(input=1, selector="/.m0")
+    run.exec.mounts.add(input=1, selector="/x")
+    ran = add(run)
+    plain = Op(inputs=[Input(digest=ran), Input(digest=main)])
+    plain.file.actions.add(secondaryInput=1).copy.src = "/.m01/a"
+    add(plain)
+
+    changed = redirected(made, {"/.m0": "shared"})
+    assert changed is not None
+    ops = [Op.FromString(data) for data in changed.ops]
+    names = {digest_of(data): op.source.identifier for data, op in zip(changed.ops, ops, strict=True)}
+    source, _, _, copy, run, plain = ops
+    assert (source.source.identifier, dict(source.source.attrs)) == (
+        "local://shared",
+        {"local.session": "s", "local.sharedkeyhint": "shared"},
+    )
+    assert (names[copy.inputs[1].digest], copy.file.actions[0].copy.src) == ("local://shared", "/a")
+    assert [names[each.digest] for each in run.inputs] == ["", "local://context", "local://shared"]
+    assert [(each.input, each.selector) for each in run.exec.mounts] == [(0, ""), (2, "/"), (1, "/x")]
+    assert (names[plain.inputs[1].digest], plain.file.actions[0].copy.src) == ("local://context", "/.m01/a")
+    seen: set[str] = set()
+    for data, op in zip(changed.ops, ops, strict=True):  # each after its inputs, and none is lost
+        assert {each.digest for each in op.inputs} <= seen
+        seen.add(digest_of(data))
+        assert data.endswith(UNREAD)
+    assert set(changed.metadata) == seen
+    assert redirected(made, {"/.other": "x"}) is None

@@ -51,7 +51,7 @@ async def test_the_second_build_solves_what_the_first_was_given_and_caches_are_i
             Frontend="dockerfile.v0",
             Cache=control_pb2.CacheOptions(Imports=[entry]),
         ).SerializeToString()
-        direction = Direction((), shelf, "key", located.append)
+        direction = Direction((), shelf, "key", {}, located.append)
         assert await directed.solve(cast(Channel, gateway), message, direction) == b"built"
     first, second = gateway.asked
     for lines in located:  # of the session's own definition, whose digests differ

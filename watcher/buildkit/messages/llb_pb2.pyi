@@ -24,11 +24,21 @@ class Input(_message.Message):
     index: int
     def __init__(self, digest: _Optional[str] = ..., index: _Optional[int] = ...) -> None: ...
 
+class Mount(_message.Message):
+    __slots__ = ("input", "selector")
+    INPUT_FIELD_NUMBER: _ClassVar[int]
+    SELECTOR_FIELD_NUMBER: _ClassVar[int]
+    input: int
+    selector: str
+    def __init__(self, input: _Optional[int] = ..., selector: _Optional[str] = ...) -> None: ...
+
 class ExecOp(_message.Message):
-    __slots__ = ("network",)
+    __slots__ = ("mounts", "network")
+    MOUNTS_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
+    mounts: _containers.RepeatedCompositeFieldContainer[Mount]
     network: NetMode
-    def __init__(self, network: _Optional[_Union[NetMode, str]] = ...) -> None: ...
+    def __init__(self, mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., network: _Optional[_Union[NetMode, str]] = ...) -> None: ...
 
 class SourceOp(_message.Message):
     __slots__ = ("identifier", "attrs")
@@ -45,15 +55,37 @@ class SourceOp(_message.Message):
     attrs: _containers.ScalarMap[str, str]
     def __init__(self, identifier: _Optional[str] = ..., attrs: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
+class FileActionCopy(_message.Message):
+    __slots__ = ("src",)
+    SRC_FIELD_NUMBER: _ClassVar[int]
+    src: str
+    def __init__(self, src: _Optional[str] = ...) -> None: ...
+
+class FileAction(_message.Message):
+    __slots__ = ("secondaryInput", "copy")
+    SECONDARYINPUT_FIELD_NUMBER: _ClassVar[int]
+    COPY_FIELD_NUMBER: _ClassVar[int]
+    secondaryInput: int
+    copy: FileActionCopy
+    def __init__(self, secondaryInput: _Optional[int] = ..., copy: _Optional[_Union[FileActionCopy, _Mapping]] = ...) -> None: ...
+
+class FileOp(_message.Message):
+    __slots__ = ("actions",)
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    actions: _containers.RepeatedCompositeFieldContainer[FileAction]
+    def __init__(self, actions: _Optional[_Iterable[_Union[FileAction, _Mapping]]] = ...) -> None: ...
+
 class Op(_message.Message):
-    __slots__ = ("inputs", "exec", "source")
+    __slots__ = ("inputs", "exec", "source", "file")
     INPUTS_FIELD_NUMBER: _ClassVar[int]
     EXEC_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
     inputs: _containers.RepeatedCompositeFieldContainer[Input]
     exec: ExecOp
     source: SourceOp
-    def __init__(self, inputs: _Optional[_Iterable[_Union[Input, _Mapping]]] = ..., exec: _Optional[_Union[ExecOp, _Mapping]] = ..., source: _Optional[_Union[SourceOp, _Mapping]] = ...) -> None: ...
+    file: FileOp
+    def __init__(self, inputs: _Optional[_Iterable[_Union[Input, _Mapping]]] = ..., exec: _Optional[_Union[ExecOp, _Mapping]] = ..., source: _Optional[_Union[SourceOp, _Mapping]] = ..., file: _Optional[_Union[FileOp, _Mapping]] = ...) -> None: ...
 
 class OpMetadata(_message.Message):
     __slots__ = ()

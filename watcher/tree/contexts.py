@@ -1,0 +1,86 @@
+"""A tree with the other folders that its build reads (`additional_contexts`): one snapshot of all."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from watcher.tree.node import Problem
+from watcher.tree.scan import Tree
+from watcher.tree.snapshot import Snapshot
+
+_ALL = None
+
+
+class TreeWithContexts(Tree):
+    """A tree whose snapshots hold those of `contexts`, by name.
+
+    `touch` says where in another folder something may have changed; it may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        contexts: Mapping[str, Tree],
+        ignore: Sequence[str] = (),
+        env_dirs: Sequence[str] = ("_envs",),
+        dockerfile: str = "Dockerfile",
+    ) -> None:
+        super().__init__(root, ignore=ignore, env_dirs=env_dirs, dockerfile=dockerfile)
+        self.contexts = contexts
+        self._guard = threading.Lock()
+        self._pending: dict[str, Collection[str] | None] = dict.fromkeys(contexts)
+        self._found: dict[str, Snapshot] = {}
+        self._whole: tuple[Snapshot, Snapshot] | None = None  # the main one alone, and with the others
+
+    def touch(self, name: str, touched: Collection[str] | None) -> None:
+        """Something may have changed in these directories of a context; None: anywhere."""
+        with self._guard:
+            if name not in self._pending:
+                self._pending[name] = touched
+            elif touched is _ALL or self._pending[name] is _ALL:
+                self._pending[name] = _ALL
+            else:
+                self._pending[name] = {*touched, *(self._pending[name] or ())}
+
+    def paths_in(self, name: str, paths: Collection[str]) -> list[str]:
+        """Those of the paths of a joined snapshot that lie in a context, as it calls them."""
+        prefix = os.path.relpath(self.contexts[name].root, self.root) + "/"
+        return [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
+
+    def take(self, touched: Collection[str] | None = None) -> Snapshot:
+        """As `Tree.take`, of all folders; raises TreeGone for any of them."""
+        main = super().take(touched)
+        with self._guard:
+            pending, self._pending = self._pending, {}
+        if touched is _ALL:
+            pending = dict.fromkeys(self.contexts)
+        new = dict(self._found)
+        try:
+            for name, where in pending.items():
+                new[name] = self.contexts[name].take(where)
+        except BaseException:
+            for name in pending:
+                self.touch(name, _ALL)
+            raise
+        same = all(new[name] is self._found.get(name) for name in self.contexts)
+        if self._whole is None or self._whole[0] is not main or not same:
+            self._found, self._whole = new, (main, _joined(main, new))
+        return self._whole[1]
+
+
+def _joined(main: Snapshot, contexts: Mapping[str, Snapshot]) -> Snapshot:
+    problems: list[Problem] = [*main.problems]
+    unsettled: list[str] = [*main.unsettled]
+    for name, other in contexts.items():
+        problems += [
+            replace(each, path=main.shown(each.path, other), text=f"{name}: {each.text}")
+            for each in other.problems
+            if each.path != other.layout.dockerfile  # nothing is built from another folder's
+        ]
+        unsettled += [main.shown(path, other) for path in other.unsettled]
+    return replace(main, problems=tuple(problems), unsettled=tuple(unsettled), contexts=contexts)
