@@ -242,7 +242,7 @@ class Daemon:
         self.stop("upgrade")
 
     def pause(self, service: str) -> None:
-        """Begin no more builds."""
+        """Stop the build that runs, and begin no more."""
         self.services[service].reconciler.pause(paused=True)
 
     def resume(self, service: str) -> None:

@@ -237,7 +237,7 @@ class Reconciler(Generic[S]):
     # The loop.
 
     async def run(self) -> None:
-        """Reconcile until cancelled; on the way out a running build is cancelled, a deploy is finished."""
+        """Reconcile until cancelled; on the way out a build is cancelled, and a deploy that only waits."""
         try:
             while True:
                 match plan.decide(self.state, self._clock(), self._limits):

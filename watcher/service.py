@@ -304,7 +304,7 @@ class Service:
                 group.create_task(self.reconciler.run()),
             ]
             change = await self._changes.get()
-            for task in tasks:  # a build is cancelled, a deploy comes to its end
+            for task in tasks:  # a build is cancelled, and a deploy unless it switches already
                 task.cancel()
         return change
 

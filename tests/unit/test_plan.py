@@ -245,6 +245,8 @@ class World:
         assert (self.state.building, self.state.live) == (self.building, self.serving)
         assert self.state.deploying == (self.deploying[0] if self.deploying else None)
         assert self.state.failed == self.failed
+        assert (self.state.cancels, self.state.silences) == (self.cancels, self.silences)
+        assert self.state.yielding == self.yielding
         assert self.builds <= self.changes + self.retries + 1
 
     def come_to_rest(self) -> None:

@@ -43,7 +43,7 @@ class Controls(Protocol):
         ...
 
     def pause(self, service: str) -> None:
-        """Begin no more builds."""
+        """Stop the build that runs, and begin no more."""
         ...
 
     def resume(self, service: str) -> None:
@@ -213,7 +213,7 @@ def _add_actions(app: FastAPI, board: StatusBoard, controls: Controls) -> None:
 
     @app.post("/api/pause", status_code=202, responses=_PROBLEMS, tags=["actions"])
     async def pause(service: ServiceName = None) -> Accepted:
-        """Begin no more builds."""
+        """Stop the build that runs, and begin no more."""
         name = _named(board, service)
         controls.pause(name)
         return Accepted(service=name, action="pause")
