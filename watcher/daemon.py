@@ -81,11 +81,11 @@ class Daemon:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
         settings = self.settings
         app = create_app(self.board, self.registry, self, settings.http)
-        async with (
-            open_project(settings, self.observers, self._explain) as opened,
-            serve(app, settings.http.host, settings.http.port or _port_before(opened.lock)) as url,
+        async with (  # signals first and last: neither opening nor closing is cut in the middle
             stopping_signals(self.stop),
             LoopWatchdog(self.observers).watching(),
+            open_project(settings, self.observers, self._explain) as opened,
+            serve(app, settings.http.host, settings.http.port or _port_before(opened.lock)) as url,
         ):
             self.services = opened.services
             self.observers.notify(
