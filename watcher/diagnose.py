@@ -203,8 +203,8 @@ def _port_hint(port: int, last: str, lines: Sequence[str]) -> str:
         )
     if last.startswith("no answer"):
         return (
-            "it takes connections and does not answer: does it wait for something, or speak another protocol?"
-            f" ({longer})"
+            "it takes connections and does not answer HTTP: does it wait for something, or speak another "
+            f'protocol? Then say so in watcher.toml: [deploy.protocols] {port} = "tcp" ({longer})'
         )
     if not any(line.strip() for line in lines):
         return f"it has printed nothing and nothing listens on port {port} yet: {longer}"

@@ -53,9 +53,9 @@ async def drain(links: Links, backend: Backend, timeout: float, moving: float) -
 
 
 async def cut(links: Links, backend: Backend) -> int:
-    """End whatever is still open at a backend that has stopped; how many that were."""
+    """End whatever is still open at a backend that has stopped; how many it had not ended itself."""
     group = links.group(backend)
-    busy = [link for link in group.links if link.busy]
+    busy = [link for link in group.links if link.busy and not link.ended]
     for link in list(group.links):
         link.cut()
     await links.until(lambda: not group.links)

@@ -60,7 +60,7 @@ class Link(asyncio.Protocol):
 
     `busy` while an exchange or a tunnel runs on it; `served` counts the exchanges that ended. `awaiting`
     while the backend has not spoken since its client did; `moved` counts the bytes of bodies, and `was_cut`
-    tells that it was closed although what ran on it had not ended.
+    tells that it was closed although what ran on it had not ended. `ended`: the backend says no more.
     """
 
     __slots__ = (
@@ -72,6 +72,7 @@ class Link(asyncio.Protocol):
         "backend",
         "busy",
         "closed",
+        "ended",
         "half_closed",
         "idle_since",
         "moved",
@@ -93,6 +94,7 @@ class Link(asyncio.Protocol):
         self.awaiting = False
         self.busy = False
         self.closed = False
+        self.ended = False
         self.half_closed = False
         self.moved = 0
         self.served = 0
@@ -116,6 +118,7 @@ class Link(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Called by the loop. An end of file ends the link, unless its user keeps it half open."""
         if self.user.backend_eof():
+            self.ended = True
             return True
         self._gone(None)
         return False

@@ -159,7 +159,7 @@ class Front:
         return await drain(self._started.links, backend, timeout, moving)
 
     async def cut(self, backend: Backend) -> int:
-        """End at once whatever is still open at `backend`, which has stopped; how many that were."""
+        """End at once whatever is still open at `backend`, which has stopped; how many it had not ended."""
         return await cut(self._started.links, backend)
 
     def hurry(self) -> None:

@@ -9,8 +9,8 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from tests.unit.front.support import PATIENCE, Peer, fronted, get, ok, origin, says, true
-from watcher.front import Backend, Limits
-from watcher.observe import FrontExchange, FrontRefused
+from watcher.front import Backend, Limits, farewell, tunnel
+from watcher.observe import FrontExchange, FrontOld, FrontRefused
 
 UPGRADE = get("/ws", "Connection: keep-alive, Upgrade", "Upgrade: echo")
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
@@ -250,3 +250,59 @@ async def test_a_backend_that_resets_a_tunnel_resets_its_client() -> None:
         server.drop()
         with pytest.raises(ConnectionResetError):
             await client.rest()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A TLS connection is quiet after a moment, and looked at often."""
+    monkeypatch.setattr(tunnel, "QUIET", 0.1)
+    monkeypatch.setattr(farewell, "EVERY", 0.01)
+
+
+async def test_a_quiet_tls_connection_is_closed_after_a_switch(hasty: None) -> None:
+    async with origin(echo) as old, origin(echo) as new, fronted() as it:
+        it.front.switch(old.backend)
+        client = await it.connect()
+        await client.ask(CLIENT_HELLO, CLIENT_HELLO)
+        it.front.switch(new.backend)
+        await true(lambda: [event.connections for event in it.told(FrontOld)] == [1])
+        assert await client.rest() == b""
+        await true(lambda: [event.connections for event in it.told(FrontOld)] == [1, 0])
+        assert (await it.front.drain(old.backend, 0)).cut == 0
+
+
+async def test_a_tls_connection_that_waits_for_the_app_or_moves_is_not_closed(hasty: None) -> None:
+    async with origin() as old, fronted() as it:
+        it.front.switch(old.backend)
+        waiting, moving = await it.connect(), await it.connect()
+        await waiting.send(CLIENT_HELLO)
+        asked = await old.peer(0)
+        await asked.expect(CLIENT_HELLO)
+        await moving.send(CLIENT_HELLO)
+        mover = await old.peer(1)
+        await mover.expect(CLIENT_HELLO)
+        it.front.switch(None)
+        for _ in range(15):
+            await mover.send(b"\x17x")
+            await moving.expect(b"\x17x")
+            await asyncio.sleep(0.02)
+        await asked.send(b"late")
+        await waiting.expect(b"late")
+        assert it.told(FrontOld)[0].connections == 2
+
+
+async def test_what_only_the_app_can_end_is_left_open_by_a_drain() -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(CLIENT_HELLO)
+        server = await app.peer()
+        await server.expect(CLIENT_HELLO)
+        it.front.switch(None)
+        report = await it.front.drain(app.backend, 0)
+        assert (report.cut, report.left) == (0, 1)
+        await server.send(b"goodbye")
+        await server.close()
+        assert await client.rest() == b"goodbye"
+        assert await it.front.cut(app.backend) == 0
+        assert it.front.stats.active == {}
