@@ -122,6 +122,23 @@ def find(project_id: str) -> Running | None:
     return next((running for running in found if running), None)
 
 
+def watcher_at(port: int) -> str:
+    """The watcher of this user that listens on a port, in words; "" when none says that it does."""
+    for folder in rundir.candidates():
+        try:
+            names = sorted(item.name for item in folder.iterdir())
+        except OSError:
+            continue
+        for name in names:
+            project_id, dot, ending = name.rpartition(".")
+            running = _ask(folder, project_id) if dot and ending == "lock" else None
+            if running and any(address.port == port for address in running.listening):
+                if running.pid == os.getpid():
+                    return "this watcher itself"
+                return f"the watcher of another project (process {running.pid}, {running.url or 'starting'})"
+    return ""
+
+
 def last(project_id: str) -> Running | None:
     """What a daemon that was killed had announced; None when it ended in good order, or one runs."""
     for folder in rundir.candidates():

@@ -111,6 +111,7 @@ class CannotListen(WatcherError):
 class PortInUse(CannotListen):
     """Another process listens on the address already."""
 
-    def __init__(self, host: str, port: int) -> None:
-        why = "another process has the port; stop it or publish a different port"
+    def __init__(self, host: str, port: int, holder: str = "") -> None:
+        """`holder` is who has it, in words, where that is known."""
+        why = f"{holder or 'another process'} has the port; stop it or publish a different port"
         super().__init__(host, port, why)

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from watcher import listening
 from watcher.front.model import CannotListen, Listen, PortInUse
+from watcher.lock import watcher_at
 
 BACKLOG = 4096  # connections the kernel completes before they are accepted; it caps this at somaxconn
 FILES_MOST = 65_536  # descriptors that are asked for; a container's limit may be a billion
@@ -75,7 +76,7 @@ def _bind_one(address: Listen) -> list[socket.socket]:
             for other in sockets:
                 other.close()
             if error.errno == errno.EADDRINUSE:
-                raise PortInUse(address.host, address.port) from None
+                raise PortInUse(address.host, address.port, watcher_at(address.port)) from None
             raise CannotListen(address.host, address.port, _why(error)) from None
         port = sock.getsockname()[1]
         sockets.append(sock)

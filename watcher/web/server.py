@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from watcher import listening
 from watcher.errors import ConfigError
+from watcher.lock import watcher_at
 from watcher.web.connection import Connection
 
 STOP_SECONDS = 2  # for answers that are under way when the daemon stops
@@ -57,7 +58,8 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            rule = "is in use by another program; stop it or set another port (0 = any free one)"
+            holder = watcher_at(port) or "another program"
+            rule = f"is in use by {holder}; stop it or set another port (0 = any free one)"
             raise ConfigError("http.port", port, rule) from error
         if error.errno == errno.EACCES:
             raise ConfigError("http.port", port, "needs privileges; set one above 1023") from error
