@@ -46,10 +46,9 @@ class Page(Project):
         (self.folder / ".dockerignore").write_text(ignored)
         (self.folder / "say").write_text(said)
         (self.folder / "built").write_text(f"{built}\n")
+        fails = "; exit 1" if built else ""
         (self.folder / "Dockerfile").write_text(
-            f'FROM alpine\nCOPY . /w\nRUN cat /w/built\nCMD ["sh", "-c", "{command}"] # {uuid.uuid4().hex}\n'
-            if not built
-            else f'FROM alpine\nCOPY . /w\nRUN cat /w/built; exit 1\nCMD ["sh", "-c", "{command}"]\n'
+            f'FROM alpine\nCOPY . /w\nRUN cat /w/built{fails}\nCMD ["sh", "-c", "{command}"]\n'
         )
 
 

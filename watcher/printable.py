@@ -41,7 +41,7 @@ _ONE_LINE: Final = {**_LINES, 0x0A: "\\n"}
 
 def printable(text: str, *, lines: bool = False) -> str:
     """`text` with nothing in it that a terminal acts on; without `lines`, a line break is shown as `\\n`."""
-    if text.isprintable():
+    if text.isprintable() or (lines and all(map(str.isprintable, text.split("\n")))):
         return text
     if "\x1b" in text:
         text = _COLOURS.sub("", text)
