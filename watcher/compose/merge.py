@@ -32,6 +32,12 @@ _JOINED: frozenset[Path] = frozenset(
     }
 )
 _REPLACED: frozenset[Path] = frozenset({("command",), ("entrypoint",), ("healthcheck", "test")})
+# Of these what is there already is not said again: with files the order counts.
+_ONCE: frozenset[Path] = frozenset(
+    {("dns",), ("dns_opt",), ("dns_search",), ("env_file",), ("label_file",), ("tmpfs",)}
+)
+# Lists that are mappings when another file is laid over them (compose-go, transform/canonical.go).
+NAMED: frozenset[Path] = frozenset({("depends_on",), ("networks",), ("build", "additional_contexts")})
 # Where a list of names is a mapping without values.
 _NAMES: frozenset[Path] = frozenset({("depends_on",), ("networks",)})
 
@@ -43,15 +49,19 @@ def merge_service(below: Mapping[str, object], above: Mapping[str, object], path
     return merged
 
 
-def without(value: object, path: Path) -> object:
-    """The definition without what stands at `path`; None when that is all of it."""
+def without(value: object, path: Path, *, named: frozenset[Path] = frozenset(), at: Path = ()) -> object:
+    """The definition without what stands at `path`; None when that is all of it.
+
+    `named` are the places where the entries of a list have names too.
+    """
     if not path:
         return None
     name, rest = path[0], path[1:]
     if isinstance(value, dict) and name in value:
         left = {key: each for key, each in value.items() if key != name}
-        return {**value, name: kept} if (kept := without(value[name], rest)) is not None else left
-    if isinstance(value, list) and not rest:  # NAME=value, or names alone
+        kept = without(value[name], rest, named=named, at=(*at, name))
+        return left if kept is None else {**value, name: kept}
+    if isinstance(value, list) and not rest and at in named:
         return [each for each in value if not (isinstance(each, str) and each.partition("=")[0] == name)]
     return value
 
@@ -69,7 +79,8 @@ def _merge(below: object, above: object, at: Path, root: str) -> object:
     if above is None or below is None:
         return below if above is None else above
     if at in _JOINED:
-        return _as_list(below) + _as_list(above)
+        both = _as_list(below), _as_list(above)
+        return _once(*both) if at in _ONCE else [*both[0], *both[1]]
     if at == ("build",):
         below, above = _as_build(below), _as_build(above)
     elif at in _NAMES:
@@ -88,6 +99,12 @@ def _merge(below: object, above: object, at: Path, root: str) -> object:
     if isinstance(below, list) or isinstance(above, list):
         raise Field(".".join((root, *at)), None).error("is a list in one place and not in the other")
     return above
+
+
+def _once(below: list[object], above: list[object]) -> list[object]:
+    """Both, but for what is there already word by word."""
+    words = {each for each in below if isinstance(each, str)}
+    return [*below, *(each for each in above if not (isinstance(each, str) and each in words))]
 
 
 def _as_list(value: object) -> list[object]:

@@ -16,7 +16,7 @@ from watcher.compose.envfile import read_env_file
 from watcher.compose.field import Field, Section
 from watcher.compose.interpolate import Missing, TemplateError, interpolate
 from watcher.compose.keys import TOP_IGNORED, TOP_KNOWN
-from watcher.compose.merge import merge_resource, merge_service, without
+from watcher.compose.merge import NAMED, merge_resource, merge_service, without
 from watcher.compose.paths import Base
 from watcher.errors import ConfigError
 
@@ -230,7 +230,7 @@ def _merged(
     """The service of that name in these layers, the later ones laid over the earlier ones."""
     merged: dict[str, object] | None = None
     for index, layer in enumerate(layers):
-        merged = _reset(merged, layer, name)
+        merged = _reset(merged, layer, name, NAMED)
         if name in layer.sections["services"]:
             own = _extended(files, name, layers[: index + 1], missing, trail)
             merged = own if merged is None else merge_service(merged, own, f"services.{name}")
@@ -240,11 +240,13 @@ def _merged(
     return merged
 
 
-def _reset(service: dict[str, object] | None, layer: Layer, name: str) -> dict[str, object] | None:
+def _reset(
+    service: dict[str, object] | None, layer: Layer, name: str, named: frozenset[Keys]
+) -> dict[str, object] | None:
     """What is left of a service after the resets of a layer; None: nothing."""
     left: object = service
     for path in layer.resets_below("services", name):
-        left = without(left, path)
+        left = without(left, path, named=named)
     return left if isinstance(left, dict) else None
 
 
@@ -273,7 +275,8 @@ def _extended(
     if file is not None:
         layers = _other_file(files, _local_file(file, file.word(), scope), scope)
     below = _merged(files, other.word(), layers, missing, (*trail, here))
-    return merge_service(_reset(below, layer, name) or {}, service, field.path)
+    named = NAMED if file is not None else frozenset()  # within one file lists are lists yet
+    return merge_service(_reset(below, layer, name, named) or {}, service, field.path)
 
 
 def _other_file(files: Files, path: Path, scope: Scope) -> list[Layer]:

@@ -13,7 +13,7 @@ services:
     image: a
     build: .
     ports: ["80:8080"]
-    environment: [MODE=prod, SECRET=x]
+    environment: {MODE: prod, SECRET: x}
     volumes: ["/srv/data:/data"]
     restart: always
     depends_on: [db, cache]
