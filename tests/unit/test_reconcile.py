@@ -209,6 +209,8 @@ async def test_from_save_to_live_is_measured_on_the_monotonic_clock_and_only_for
         await rig.deploy("b")
         await rig.until(lambda: rig.loop.state.live == "b")
     assert [event.save_to_live for event in rig.told.of(DeployFinished)] == [None, 3.0, None, None]
+    assert [event.seconds for event in rig.told.of(BuildFinished)] == [0.0, 3.0, 0.0, 0.0]
+    assert [event.seconds for event in rig.told.of(DeployFinished)] == [0.0] * 4
 
 
 async def test_the_newest_save_wins(rig: Rig) -> None:
@@ -307,6 +309,8 @@ async def test_a_deploy_that_is_cancelled_by_hand_leaves_the_one_before_live(rig
         assert ended.outcome is DeployOutcome.CANCELLED
         assert ended.failure
         assert ended.failure.kind == "cancelled"
+        await rig.until(lambda: rig.loop.state.deploying is None)
+        await rig.live("c")
 
 
 async def test_a_build_that_takes_longer_than_it_may_has_failed(rig: Rig) -> None:
