@@ -337,15 +337,19 @@ class Console:
         self._block(failure.lines or places)
         if failure.hint:
             self._more(f"hint: {failure.hint}", "yellow")
-        again = "" if failure.kind in ("compile", "config") else ", or `watcher rebuild`"
+        until = "the next good save"
+        if failure.kind in ("engine", "bug"):
+            until = "that goes well; it is tried again"
+        elif failure.kind not in ("compile", "config"):
+            until += ", or `watcher rebuild`"
         service = self._board.service(event.service)
         if service and service.live and service.stale:
             self._more(
-                f"stale: {short(service.live.revision)} keeps answering until the next good save{again}",
+                f"stale: {short(service.live.revision)} keeps answering until {until}",
                 "yellow",
             )
         elif service and not service.live:
-            what = "it is started again" if isinstance(event, ContainerLost) else f"the next good save{again}"
+            what = "it is started again" if isinstance(event, ContainerLost) else until
             self._more(f"nothing answers until {what}", "yellow")
         if event.service not in self._broken:
             self._broken.add(event.service)

@@ -289,7 +289,6 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
                 building=None,
                 cancelling=False,
                 cancels=state.cancels + 1 if late else 0,
-                troubles=0,
                 superseded=0,
                 silences=0,
                 forced=state.forced and not (revision == state.wanted and state.building_forced),
@@ -301,11 +300,14 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
             return replace(state, yielding=True)
         case DeployEnded(revision):
             failed = None if revision == state.wanted else state.failed
-            return replace(state, deploying=None, yielding=False, live=revision, failed=failed, lost=None)
+            # Only now the engine has done all of its part: where a build succeeds a start may still fail.
+            state = replace(state, deploying=None, yielding=False, troubles=0)
+            return replace(state, live=revision, failed=failed, lost=None)
         case Failed(revision, of_deploy=True):
             if state.lost and state.deploying == state.lost[0] == revision:
                 state = _crashed(state, now, again=True)
-            return replace(_known_to_fail(state, revision), deploying=None, yielding=False, cancels=0)
+            state = replace(_known_to_fail(state, revision), deploying=None, yielding=False)
+            return replace(state, cancels=0, troubles=0)
         case Failed(revision):
             return replace(
                 _known_to_fail(state, revision),

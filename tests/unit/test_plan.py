@@ -412,6 +412,29 @@ def test_a_newer_snapshot_does_not_cut_the_wait_for_the_engine_short() -> None:
     assert plan.step(state, plan.TreeSeen("a"), 100.1).retry_at == state.retry_at
 
 
+def test_deploys_that_meet_trouble_are_tried_less_and_less_often_although_the_build_is_there() -> None:
+    state, now, pauses = after(plan.TreeSeen("a")), 100.0, []
+    for _ in range(4):
+        for event in (
+            plan.BuildBegun("a"),
+            plan.BuildEnded("a", "i"),
+            plan.DeployBegun("a"),
+            plan.Troubled("a", of_deploy=True),
+        ):
+            state = plan.step(state, event, now)
+        pauses.append(state.retry_at - now)
+        now = state.retry_at
+    assert pauses == [0.5, 1.0, 2.0, 4.0]
+    for event in (
+        plan.BuildBegun("a"),
+        plan.BuildEnded("a", "i"),
+        plan.DeployBegun("a"),
+        plan.DeployEnded("a"),
+    ):
+        state = plan.step(state, event, now)
+    assert state.troubles == 0
+
+
 def test_a_rebuild_that_met_trouble_is_tried_again() -> None:
     events = (*LIVE_A, plan.DeployEnded("a"), plan.RebuildAsked(), plan.BuildBegun("a"), plan.Troubled("a"))
     assert plan.decide(after(*events), 200.0) == plan.Build("a", forced=True)

@@ -20,6 +20,7 @@ from watcher.observe import (
     ContainerLost,
     ContainerPaused,
     DaemonStopping,
+    DeployFinished,
     DeployOutcome,
     EngineDown,
     EngineUp,
@@ -366,3 +367,21 @@ def test_a_clock_that_is_set_back_silences_nothing(story: Story) -> None:
         story.now -= back
         story.tell(FrontRefused, reason="timeout", code=503)
     assert len(lines_since(story, mark)) == 3
+
+
+def test_what_the_engine_could_not_do_is_tried_again_and_needs_no_save(story: Story) -> None:
+    story.save(1).begin(1).built(1)
+    mark = len(story.events)
+    failure = Failure("engine", "the engine does not answer")
+    story.tell(
+        DeployFinished,
+        revision=revision(1),
+        image="i",
+        outcome=DeployOutcome.ERROR,
+        seconds=0.1,
+        failure=failure,
+    )
+    assert lines_since(story, mark) == [
+        "TIME  ✗ deploy failed after 0.1 s: the engine does not answer",
+        "            nothing answers until that goes well; it is tried again",
+    ]
