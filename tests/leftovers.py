@@ -32,8 +32,10 @@ async def records(client: Client) -> frozenset[str]:
 async def remove_since(client: Client, before: frozenset[str]) -> Removed:
     """Remove what was not there `before`; records in use and those that an image shares stay."""
     mine = sorted(await records(client) - before)
-    # without a filter it would be everybody's
-    gone = await client.prune([f"id=={each}" for each in mine]) if mine else []
+    gone = []
+    while found := await client.remove_records(mine):
+        gone += found
+        mine = sorted(set(mine) - {each.id for each in found})
     return Removed(len(gone), sum(each.size for each in gone))
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from watcher.build.link import BuildkitLink
-from watcher.buildkit import ConnectError, RpcError
+from watcher.buildkit import CacheRecord, ConnectError, RpcError
 from watcher.errors import EngineUnavailable
 from watcher.observe import BuildCachePruned, Observer
 from watcher.settings import Settings
@@ -60,9 +61,16 @@ class BuildCache:
 
     async def trim(self) -> Trimmed:
         """Remove what has not been used for longest, until `keep` is met. Raises EngineUnavailable."""
-        client = await self._link.client()
+        client, now = await self._link.client(), time.time()
         try:
-            gone = await client.prune([self._filter], unused_for=self._unused, keep_bytes=self._keep)
+            everything, own = await client.disk_usage(), await client.disk_usage([self._filter])
+            over = sum(record.size for record in everything if not record.shared) - self._keep
+            gone: list[CacheRecord] = []
+            for record in sorted(
+                filter(partial(self._stale, now), own), key=lambda each: (each.last_used, -each.created)
+            ):
+                if sum(each.size for each in gone) < over:
+                    gone += await client.remove_records([record.id])
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"the build cache could not be pruned: {error}") from error
         done = Trimmed(len(gone), sum(record.size for record in gone))
@@ -70,6 +78,9 @@ class BuildCache:
             event = BuildCachePruned(service=self._service, records=done.records, freed=done.freed)
             self._observer.notify(event)
         return done
+
+    def _stale(self, now: float, record: CacheRecord) -> bool:
+        return not (record.shared or record.in_use or record.last_used > now - self._unused)
 
     async def measure(self) -> Excess:
         """What `trim` would remove, by the engine's rules, to about one record. Raises EngineUnavailable.
@@ -82,11 +93,7 @@ class BuildCache:
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"the build cache could not be looked at: {error}") from error
         holds = sum(record.size for record in everything if not record.shared)
-        stale = sum(
-            record.size
-            for record in own
-            if not (record.shared or record.in_use or record.last_used > now - self._unused)
-        )
+        stale = sum(record.size for record in own if self._stale(now, record))
         return Excess(holds, self._keep, min(max(0, holds - self._keep), stale))
 
 

@@ -74,6 +74,15 @@ class BuildkitLink:
             self._native = native[0] if native else Platforms.of_this_machine("").build
         return Platforms.of(self._native, target)
 
+    async def forgets_when_pruned(self) -> bool:
+        """Whether this BuildKit forgets all build steps when one cache record is removed.
+
+        After a removal it looks up what is left with a context that has ended (moby/buildkit,
+        control/control.go, `Prune`, from 0.11 on). A graph driver does not look at that, but containerd does:
+        then no step of anybody is cached any more. Raises EngineUnavailable.
+        """
+        return self.standalone or (await self._engine.info()).store == "containerd"
+
     def refused_networks(self) -> None:
         """A build failed because `RUN --network` was not understood."""
         self._networks = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -184,6 +184,24 @@ class Client:
             call.end()
             while batch := await call.receive():
                 removed += (cache_record(UsageRecord.FromString(data)) for data in batch)
+        return removed
+
+    async def remove_records(self, ids: Iterable[str]) -> list[CacheRecord]:
+        """Remove these records, in this order, as far as nothing uses or is built on them; what was removed.
+
+        One call for each, which goes on to its end when this is cancelled: BuildKit before 0.10 sends what it
+        removed while it holds the cache's lock, and waits for ever when the client is gone by its second
+        record (control/control.go, `Prune`). Then nobody can build until the engine is started again.
+        Raises `ConnectError` or `RpcError`.
+        """
+        removed: list[CacheRecord] = []
+        for name in ids:
+            call = asyncio.ensure_future(self.prune([f"id=={name}"]))
+            try:
+                removed += await asyncio.shield(call)
+            except asyncio.CancelledError:
+                await asyncio.wait([call])
+                raise
         return removed
 
     def _remembered(self, shared_key: str) -> Remembered:

@@ -149,7 +149,9 @@ def _changed(definition: Definition, change: Callable[[str, Op], bool]) -> Defin
                 each.digest = renamed[each.digest]
                 touched = True
         if touched:
-            data = op.SerializeToString()  # noqa: PLW2901 - the changed one stands in its place
+            # As Go marshals it: BuildKit names a step by the digest of what it marshals anew, not of what it
+            # was sent (moby/buildkit, solver/llbsolver/vertex.go, `recomputeDigests`).
+            data = op.SerializeToString(deterministic=True)  # noqa: PLW2901 - the changed one in its place
             renamed[digest] = digest_of(data)
         ops.append(data)
     if not renamed:

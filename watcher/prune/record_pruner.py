@@ -12,7 +12,10 @@ from watcher.errors import EngineUnavailable
 from watcher.prune.build_records import compact, judge_records, prove_records, stage_size
 from watcher.prune.model import Cause, Verdict
 
-_BATCH = 40  # records removed by one call: a save that comes meanwhile waits for no more
+_FORGETS = (
+    "this BuildKit forgets everybody's build cache when one record is removed, so it goes only when the disk "
+    "is short of room"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,9 @@ class RecordPruner:
         seen = await self.look()
         keep = 1 if low else self._keep
         verdicts = judge_records(seen.entries, seen.records, keep=keep, running=seen.running)
+        if not low and await self._link.forgets_when_pruned():
+            stay = (each.kept(Cause.REFUSED, _FORGETS) if each.remove else each for each in verdicts)
+            return tuple(stay)
         if dry_run:
             return verdicts
         created = {record.id: record.created for record in seen.records}
@@ -87,15 +93,11 @@ class RecordPruner:
 
     async def _remove(self, stale: Sequence[str]) -> dict[str, int]:
         """Remove the records by id, in this order; bytes given back by id. A step's base is older than it."""
-        gone: dict[str, int] = {}
         try:
-            client = await self._link.client()
-            for start in range(0, len(stale), _BATCH):
-                batch = [f"id=={name}" for name in stale[start : start + _BATCH]]
-                gone |= {record.id: record.size for record in await client.prune(batch)}
+            gone = await (await self._link.client()).remove_records(stale)
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"the build cache could not be pruned: {error}") from error
-        return gone
+        return {record.id: record.size for record in gone}
 
     async def stage_size(self, stage: str) -> int | None:
         """Bytes that a stage's steps added to its base in the newest build. Raises EngineUnavailable."""

@@ -157,3 +157,14 @@ def test_what_is_read_below_a_marker_is_read_from_the_other_context() -> None:
         assert data.endswith(UNREAD)
     assert set(changed.metadata) == seen
     assert redirected(made, {"/.other": "x"}) is None
+
+
+def test_a_changed_operation_has_the_bytes_that_go_would_give_it() -> None:
+    names = ("local.unique", "zeta", "local.session", "alpha", "mid")
+    op = Op(source=SourceOp(identifier="local://context", attrs=dict.fromkeys(names, "x")))
+    made = Definition(ops=[op.SerializeToString()])
+    (changed,) = for_session(made, "session").ops
+    assert changed == Op.FromString(changed).SerializeToString(deterministic=True)
+    assert [changed.index(name.encode()) for name in sorted(names)] == sorted(
+        changed.index(name.encode()) for name in names
+    )

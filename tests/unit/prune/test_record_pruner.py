@@ -20,8 +20,11 @@ class Buildkit:
 
     def __init__(self, *records: CacheRecord) -> None:
         self.records = {each.id: each for each in records}
-        self.asked: list[list[str]] = []
-        self.gone = False
+        self.asked: list[str] = []
+        self.gone = self.forgets = False
+
+    async def forgets_when_pruned(self) -> bool:
+        return self.forgets
 
     async def client(self) -> Buildkit:
         return self
@@ -31,14 +34,13 @@ class Buildkit:
             raise ConnectError("gone")
         return list(self.records.values())
 
-    async def prune(self, filters: Sequence[str]) -> list[CacheRecord]:
-        self.asked.append([each.removeprefix("id==") for each in filters])
-        parents = {parent for each in self.records.values() for parent in each.parents}
+    async def remove_records(self, ids: Sequence[str]) -> list[CacheRecord]:
+        self.asked += ids
         done = []
-        for name in self.asked[-1]:
+        for name in ids:
+            parents = {parent for each in self.records.values() for parent in each.parents}
             if name in self.records and name not in parents:
                 done.append(self.records.pop(name))
-                parents = {parent for each in self.records.values() for parent in each.parents}
         return done
 
 
@@ -91,12 +93,26 @@ async def test_a_dry_run_removes_nothing_and_foretells_the_same(bench: Bench) ->
     assert foretold == await bench.pruner(buildkit).prune()
 
 
-async def test_many_records_go_in_batches_what_is_built_on_others_first(bench: Bench) -> None:
+async def test_what_is_built_on_others_goes_first(bench: Bench) -> None:
     bench.add(60)
-    buildkit = Buildkit(*bench.made)
+    buildkit = Buildkit(*reversed(bench.made))
     await bench.pruner(buildkit).prune()
-    assert len(buildkit.records) == 4
-    assert max(map(len, buildkit.asked)) <= 40
+    assert buildkit.records.keys() == {"a59", "b59", "a60", "b60"}
+
+
+async def test_where_one_removal_makes_the_engine_forget_all_records_go_only_when_room_is_short(
+    bench: Bench,
+) -> None:
+    bench.add(4)
+    buildkit = Buildkit(*bench.made)
+    buildkit.forgets = True
+    verdicts = await bench.pruner(buildkit).prune()
+    assert {each.id for each in verdicts if each.why.cause is Cause.REFUSED} == {"a1", "b1", "a2", "b2"}
+    assert "forgets everybody's build cache" in next(each.reason for each in verdicts if each.id == "a1")
+    assert await bench.pruner(buildkit).prune(dry_run=True) == verdicts
+    assert not buildkit.asked
+    await bench.pruner(buildkit).prune(low=True)
+    assert buildkit.records.keys() == {"a4", "b4"}
 
 
 async def test_what_a_foreign_step_is_built_on_stays_and_says_so(bench: Bench) -> None:
