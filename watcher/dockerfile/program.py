@@ -35,7 +35,6 @@ _OTHERWISE = word_set("n buildmode toolexec overlay json")
 _STAYS = word_set("apk apt-get echo export git ls mkdir rm test true [ :")  # commands that leave the folder
 # Suffixes of files that go takes for sources: a program of such a name would be one of them.
 _SOURCES = word_set(".go .s .S .sx .c .h .cc .cpp .cxx .hh .hpp .hxx .m .f .F .for .f90 .syso .swig .swigcxx")
-_LEVELS = 8  # folders above a program that are looked through at least: links may lead deeper than names do
 _LARGE = ("/proc", "/usr", "/go/pkg/mod", "/root/go")  # folders with more files than a module has
 _REASON = (
     "a save that changes nothing in the program (a test, a template, _envs) finds it linked; go itself sees "
@@ -82,27 +81,29 @@ def put_in_place(
     first = (*call.command.assignments, *call.command.words)[0]
     start = call.script.offset(first.start)
     program = Program(step.stage.label, step.state.image, file, kept, mount)
-    put = _put(kept, written, _above(written, workdir), stamped=stamped)
+    put = _put(kept, written, stamped=stamped)
     return Edit(start, start, f"{put} && ", _REASON), program
 
 
-def _put(kept: str, file: str, folders: list[str], *, stamped: bool) -> str:
+def _put(kept: str, file: str, *, stamped: bool) -> str:
     """Shell text that copies `kept` to `file` where nothing is against it; it succeeds and says nothing.
 
     One `if` with one condition after the other: `||` and `&&` are of equal rank in a shell, so that a list
     of both means something else than it seems to.
     """
+    # In each folder that holds the file, up to the root by `..`: a link leads elsewhere than its name.
+    seen = "grep -qs go:embed *.go"
+    if stamped:
+        seen += " || { type git && [ -e .git ]; }"
+    climb = f'until {seen}; do [ "$PWD" = / ] && exit 1; cd ..; done'
     conditions = [
         f"[ -f {kept} ]",
         f"[ ! -e {file} ]",
         f"[ ! -h {file} ]",
         "type find grep cp",
         f"! find . -name '*.go' ! -name '*_test.go' -newer {kept} -print -quit | grep -q .",
-        f"! grep -qs go:embed {' '.join(posixpath.join(folder, '*.go') for folder in folders)}",
+        f"! (for d in {' '.join(_folders(file))}; do (cd -P $d || exit 1; {climb}) && exit 0; done; exit 1)",
     ]
-    if stamped:
-        checkouts = " ".join(posixpath.join(folder, ".git") for folder in folders)
-        conditions.append(f"! {{ type git && ls -d {checkouts} | grep -q .; }}")
     folder = posixpath.dirname(file)
     make = f"mkdir -p {folder} && " if folder.strip("/") else ""
     copy = f"{make}cp -p {kept} {file} || rm -f {file}"
@@ -143,18 +144,9 @@ def _given(call: GoCall) -> list[tuple[str, str | None]]:
     return [(name, value) for name, value, _ in call.flags()]
 
 
-def _above(file: str, workdir: str) -> list[str]:
-    """Every folder that holds `file`, at any depth, named so that a shell in `workdir` finds it.
-
-    Above each folder in the name by `..` too: where one is a link, that leads to other folders than the name.
-    """
+def _folders(file: str) -> list[str]:
+    """The folder of `file` and those above it that its name has, as `cd` takes them; the deepest first."""
     named = [posixpath.dirname(posixpath.normpath(file)) or "."]
     while named[-1] not in (".", "/"):
         named.append(posixpath.dirname(named[-1]) or ".")
-    depth = max(_LEVELS, len(posixpath.normpath(posixpath.join(workdir, file)).strip("/").split("/")))
-    found = [
-        posixpath.join(folder, *[".."] * level)
-        for folder in named
-        for level in range(1 if folder == "/" else depth)
-    ]
-    return [*dict.fromkeys(found)]
+    return [one if one.startswith("/") or one == "." else f"./{one}" for one in named]
