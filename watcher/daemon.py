@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +24,7 @@ from watcher.front import Front, Unavailable
 from watcher.inthread import in_thread
 from watcher.labels import PROJECT
 from watcher.listening import Address, Handover
-from watcher.lock import ProjectLock, Running
+from watcher.lock import ProjectLock
 from watcher.mask import Masking
 from watcher.metrics import Metrics
 from watcher.observe import DaemonStarted, DaemonStopping, EngineDown, EngineUp, Fanout, Notice, Observer
@@ -96,7 +95,8 @@ class Daemon:
                     services=tuple(self.services),
                 )
             )
-            announced = Running(os.getpid(), url, settings.http.token or "", opened.lock.running.listening)
+            token = settings.http.token or ""
+            announced = replace(opened.lock.running, url=url, token=token)
             opened.lock.announce(announced)  # from here on clients find it
             try:
                 await self._tell_engine(opened.engine)
@@ -105,6 +105,9 @@ class Daemon:
                 self._announce = partial(self._announce_addresses, opened, app)
                 self._announce()
                 listening.discard()
+                for name in opened.lock.before.paused if opened.lock.before else ():
+                    if name in self.services:
+                        self.pause(name)
                 self._started.set()
                 await self._keep(opened)
             finally:
@@ -114,9 +117,10 @@ class Daemon:
                     await self._end(kept)
 
     def _announce_addresses(self, opened: Opened, app: FastAPI) -> None:
-        """Write down where this daemon listens: should it be killed, the next one has the ports at once."""
+        """Write down what a successor needs should this one be killed: where it listens, what is paused."""
         lock = opened.lock
-        lock.announce(replace(lock.running, listening=tuple(self._addresses(app))))
+        paused = tuple(service.name for service in self.board.status.services if service.paused)
+        lock.announce(replace(lock.running, listening=tuple(self._addresses(app)), paused=paused))
 
     def _addresses(self, app: FastAPI) -> Iterator[Address]:
         """Where this daemon listens."""
@@ -244,10 +248,12 @@ class Daemon:
     def pause(self, service: str) -> None:
         """Stop the build that runs, and begin no more."""
         self.services[service].reconciler.pause(paused=True)
+        self._announce()
 
     def resume(self, service: str) -> None:
         """Go on after a pause."""
         self.services[service].reconciler.pause(paused=False)
+        self._announce()
 
     async def rescan(self, service: str) -> str:
         """Scan the whole tree now, once the service has started; its revision."""

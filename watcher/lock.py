@@ -28,6 +28,7 @@ class Running:
     url: str = ""
     token: str = ""
     listening: tuple[Address, ...] = ()  # where its successor listens at once, should it be killed
+    paused: tuple[str, ...] = ()  # services that its successor pauses too, however it ended
     upgrading: bool = False  # it makes way for its successor, which has the same process id
 
 
@@ -76,7 +77,10 @@ class ProjectLock:
             raise AlreadyRunning(project, running)
         lock = cls(descriptor)
         lock.before = before = _read(descriptor)
-        lock.announce(Running(os.getpid(), listening=before.listening if before else ()))
+        after = (
+            replace(before, pid=os.getpid(), url="", token="", upgrading=False) if before else lock.running
+        )
+        lock.announce(after)
         return lock
 
     def announce(self, running: Running) -> None:
@@ -186,6 +190,6 @@ def _read(descriptor: int) -> Running | None:
     try:
         values = json.loads(os.pread(descriptor, MOST_BYTES, 0))
         addresses = tuple(Address(**item) for item in values.pop("listening", ()))
-        return Running(**values, listening=addresses)
+        return Running(**values | {"paused": tuple(values.get("paused", ()))}, listening=addresses)
     except (ValueError, TypeError, AttributeError):
         return None

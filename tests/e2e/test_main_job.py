@@ -161,9 +161,12 @@ def test_an_upgrade_refuses_no_request(project: Project, engine: docker.DockerCl
     assert project.process
     pid = project.process.pid
     before = engine.containers.get(f"{project.id}-box").id
+    assert project.watcher("pause").returncode == 0
     with constant_load(project) as failures:
         upgraded = project.watcher("upgrade")
         assert project.wait()["outcome"] == "live"
+    assert project.status()["paused"]  # a pause by hand is not forgotten
+    assert project.watcher("resume").returncode == 0
     assert upgraded.returncode == 0, upgraded.stderr + "".join(project.output[-20:])
     assert failures == []
     assert project.process.poll() is None

@@ -201,7 +201,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def killed(project: Path, address: Address) -> None:
     """A daemon that listened at `address` has been killed: what it announced stays in its file."""
     held = ProjectLock.take(project, project_id(project))
-    held.announce(Running(1, "http://x/", listening=(address,)))
+    held.announce(Running(1, "http://x/", listening=(address,), paused=("go-server",)))
     held._passed_on = True
     held.release()
 
@@ -251,6 +251,15 @@ def test_a_successor_that_is_killed_too_leaves_the_same(project: Path) -> None:
     held = lock.find(project_id(project))
     assert held
     assert held.listening == (address,)
+
+
+def test_a_pause_outlives_the_daemon_unless_that_ends_in_good_order(project: Path) -> None:
+    killed(project, Address("127.0.0.1", 9))
+    held = ProjectLock.take(project, project_id(project))
+    assert held.before
+    assert held.before.paused == ("go-server",)
+    held.release()
+    assert ProjectLock.take(project, project_id(project)).before is None
 
 
 def test_a_daemon_that_ended_in_good_order_leaves_nothing(project: Path) -> None:
