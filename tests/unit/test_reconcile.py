@@ -17,6 +17,7 @@ from watcher.failure import Failure
 from watcher.observe import (
     BuildFinished,
     BuildOutcome,
+    BuildStarted,
     ContainerLost,
     DeployFinished,
     DeployOutcome,
@@ -24,6 +25,7 @@ from watcher.observe import (
     Event,
     Held,
     InternalError,
+    Wanted,
 )
 from watcher.reconcile import Built, Deployed, Look, Reconciler
 
@@ -719,3 +721,45 @@ async def test_the_end_of_a_hold_is_told_however_quickly_it_comes(rig: Rig) -> N
         rig.loop.hold("git is writing files")
         rig.loop.hold("")
         assert [event.reason for event in rig.told.of(Held)] == ["git is writing files", ""]
+
+
+async def test_what_the_outside_says_is_told_and_folded(rig: Rig) -> None:
+    async with running(rig):
+        wanted = Wanted(service="app", revision="a", changes=(), summary="first look", saved_at=0.0)
+        rig.loop.saw(Look("a", "a", 0.0), wanted)
+        adopted = DeployFinished(
+            service="app", revision="a", image="i", outcome=DeployOutcome.ADOPTED, seconds=0.1
+        )
+        rig.loop.adopted(adopted)
+        await rig.until(lambda: rig.loop.state.live == "a")
+        back = DeployFinished(
+            service="app", revision="a", image="i", outcome=DeployOutcome.ROLLED_BACK, seconds=0.1
+        )
+        rig.loop.rolled_back(back)
+        await rig.until(lambda: rig.loop.state.live is None)
+    assert rig.told.of(Wanted) == [wanted]
+    assert rig.told.of(DeployFinished)[:2] == [adopted, back]
+
+
+class Broken(Recorder):
+    """An observer with a bug, which the loop's work must not fall to silently."""
+
+    def notify(self, event: Event) -> None:
+        super().notify(event)
+        if isinstance(event, BuildStarted) and len(self.of(BuildStarted)) == 1:
+            raise ZeroDivisionError("oh")
+
+
+async def test_work_that_is_broken_itself_is_told_and_tried_again() -> None:
+    rig = Rig(told=Broken())
+    rig.now = 1000.0
+    async with running(rig):
+        rig.save("a")
+        await rig.until(lambda: rig.told.of(InternalError))
+        await rig.until(lambda: rig.loop.state.building is None)
+        assert rig.told.of(InternalError)[0].where == "loop"
+        rig.now = rig.loop.state.retry_at
+        rig.loop.hold("")  # look at the clock
+        await rig.build("a")
+        await rig.deploy("a")
+        await rig.until(lambda: rig.loop.state.live == "a")
