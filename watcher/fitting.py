@@ -153,12 +153,11 @@ def notices_of(command: StartCommand, mounts: Sequence[SourceMount]) -> Iterator
         )
 
 
-def unwatched_notice(folders: Sequence[str]) -> str:
-    """What it means that mounted sources are no part of the tree."""
+def beside_notice(folders: Sequence[str]) -> str:
+    """What it means that mounted sources are no part of the build context."""
     return (
         f"{', '.join(folders)}: mounted into the container, with Go files that are not in the build context "
-        "(build.context, or the ignore file): a save of one of those is not noticed, and `live` says nothing "
-        "of them; take them into the context"
+        "(build.context, or the ignore file): a save there builds nothing, and replaces the container"
     )
 
 

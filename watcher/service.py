@@ -16,11 +16,11 @@ from watcher.build import ImageBuilder
 from watcher.buildcache import build_cache
 from watcher.chores import IdleChores
 from watcher.compose import ComposeProject, ServiceSpec
-from watcher.deploy import ContainerDeployer, digest_mounted, unwatched_sources
+from watcher.deploy import ContainerDeployer, digest_mounted
 from watcher.engine import find_login
 from watcher.errors import UserError, WatcherError
 from watcher.events import Source
-from watcher.fitting import Fit, Site, fit, front_options, tree_of, unwatched_notice
+from watcher.fitting import Fit, Site, beside_notice, fit, front_options
 from watcher.front import Front, PortInUse
 from watcher.listening import Handover
 from watcher.lookouts import ContextLookouts
@@ -28,9 +28,11 @@ from watcher.observe import DeployFinished, DeployOutcome, Event, InternalError,
 from watcher.prune import Needed, Pruner, RecordPruner, Scope
 from watcher.prune import Policy as PrunePolicy
 from watcher.reconcile import Reconciler
+from watcher.reloader import outputs
 from watcher.settings import Settings
 from watcher.settle import Lookout
-from watcher.tree import Snapshot, TreeGone, TreeWithContexts
+from watcher.side_trees import SideTrees
+from watcher.tree import Snapshot, TreeWithContexts
 from watcher.watch import TreeWatch
 
 LINGER = 1.0  # seconds in which kept connections learn, with an answer, that they are to be closed
@@ -48,6 +50,7 @@ class Service:
         self._told: ServiceStarted | None = None
         self._changes: asyncio.Queue[Change] = asyncio.Queue()
         self._background: set[asyncio.Task[None]] = set()
+        self._side = self._side_trees(fitted)
         self._own_images: set[str] = set()  # ids
         self.builder = ImageBuilder(
             fitted.recipe,
@@ -83,6 +86,24 @@ class Service:
         )
         self.watch = TreeWatch(
             self.name, fitted.tree, self._lookout(fitted), inputs=fitted.inputs, observer=site.observer
+        )
+        self.watch.look_beside(self._side.refresh)
+
+    def _side_trees(self, fitted: Fit) -> SideTrees:
+        watch = fitted.settings.watch
+
+        def lookout(folder: Path) -> Lookout:
+            source = Source(
+                folder, observer=_Nobody(), service=self.name, mode=watch.mode, full_look=watch.full_scan
+            )
+            return Lookout(source, folder, hold=lambda _: None, warn=self._warn)
+
+        return SideTrees(
+            fitted.spec,
+            fitted.settings.root,
+            ignore=(*outputs(fitted.command, fitted.settings.root), *watch.ignore),
+            lookout=lookout,
+            tell=self._tell_unwatched,
         )
 
     def _chores(self, fitted: Fit) -> IdleChores:
@@ -136,7 +157,8 @@ class Service:
         """A digest over the sources that a container of this revision sees through its bind mounts."""
         mounts = self._fit.source_mounts
         snapshot = self.reconciler.snapshot_of(revision) if mounts else None
-        return digest_mounted(mounts, snapshot) if snapshot else ""
+        digest = digest_mounted(mounts, snapshot) if snapshot else ""
+        return " ".join((digest, *self._side.inputs.values())).strip()
 
     def _needed(self) -> Needed:
         """What this process must not lose to pruning."""
@@ -197,7 +219,6 @@ class Service:
             if self._fit.fronts:
                 self._tell_of_limits()
             self._tell_from_inside()
-            self._spawn(self._tell_unwatched(self._fit))
             for text in self._fit.notices():
                 self._site.observer.notify(Notice(service=self.name, level="info", text=text))
 
@@ -302,6 +323,7 @@ class Service:
             tasks = [
                 group.create_task(self.watch.run(self.reconciler)),
                 group.create_task(self.reconciler.run()),
+                group.create_task(self._side.run(self.watch.scan_again)),
             ]
             change = await self._changes.get()
             for task in tasks:  # a build is cancelled, and a deploy unless it switches already
@@ -340,25 +362,19 @@ class Service:
         self._idle_work = chores = self._chores(fitted)
         self.reconciler.refit(chores, limits=fitted.limits, chores_every=chores.every)
         self.reconciler.hold("")  # whoever held it is gone; the new look-out says so again
+        self._side = self._side_trees(fitted)
+        self.watch.look_beside(self._side.refresh)
         await self.watch.refit(fitted.tree, self._lookout(fitted), inputs=fitted.inputs)
         self._tell()
         for front in before.fronts.values():
             if front not in fitted.fronts.values():
                 self._spawn(front.close(grace=fitted.policy.drain))
 
-    async def _tell_unwatched(self, fitted: Fit) -> None:
-        """Tell of sources that the container reads and nobody watches."""
-        if not any(mount.type == "bind" for mount in fitted.spec.mounts):
-            return
-
-        def look() -> tuple[str, ...]:
-            tree = tree_of(fitted.spec, fitted.recipe, fitted.settings)
-            return unwatched_sources(fitted.spec, fitted.settings.root, tree.take())
-
-        with contextlib.suppress(TreeGone):  # the watch says so
-            if folders := await asyncio.to_thread(look):
-                text = unwatched_notice(folders)
-                self._site.observer.notify(Notice(service=self.name, level="warning", text=text))
+    def _tell_unwatched(self, folders: tuple[str, ...]) -> None:
+        """Tell of sources that the container reads and no build gets."""
+        if folders:
+            text = beside_notice(folders)
+            self._site.observer.notify(Notice(service=self.name, level="info", text=text))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

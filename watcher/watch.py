@@ -25,6 +25,10 @@ _UNSETTLED_PAUSE = 0.1  # seconds until files that were being written are looked
 _PROGRESS_EVERY = 1.0  # seconds of a look after which, and then between which, its progress is told
 _FIRST = "first look"
 _CONFIGURED = "configuration changed"
+_BESIDE = "mounted sources changed"
+
+
+Beside = Callable[[Snapshot], Awaitable[Mapping[str, str]]]  # what else is a part of the revision
 
 
 class Sink(Protocol):
@@ -56,10 +60,16 @@ class TreeWatch:
         self._lock = asyncio.Lock()
         self._unsettled = False  # files were being written at the last look
         self._first: Callable[[], Awaitable[None]] | None = None
+        self._beside: Beside | None = None
+        self._extra: Mapping[str, str] = {}  # what is beside the tree, as of the last look
 
     def ask_first(self, first: Callable[[], Awaitable[None]]) -> None:
         """Await `first` before each look: it may change what the tree is."""
         self._first = first
+
+    def look_beside(self, beside: Beside) -> None:
+        """From the next look on what is beside the tree counts too."""
+        self._beside = beside
 
     async def refit(
         self, tree: Tree, lookout: Lookout | ContextLookouts, *, inputs: Mapping[str, str]
@@ -112,7 +122,9 @@ class TreeWatch:
             paths = tuple(change.path for change in changes)
             await self._lookout.follow(self._tree, Looked(hint, seconds, paths, snapshot.unsettled))
             self._tell_scan(snapshot, hint, seconds)
-            revision = revision_of(snapshot, self._inputs)
+            known, self._extra = self._extra, await self._beside(snapshot) if self._beside else {}
+            extra = self._extra
+            revision = revision_of(snapshot, {**self._inputs, **extra})
             self._unsettled = bool(snapshot.unsettled)
             if before is not None and snapshot.unsettled:
                 # Files that are still being written are scanned again before they count.
@@ -126,7 +138,7 @@ class TreeWatch:
                 service=self._service,
                 revision=revision,
                 changes=changes,
-                summary=_summary(before, changes),
+                summary=_summary(before, changes, beside=known != extra),
                 saved_at=self._last.saved_at,
             )
             sink.saw(self._last, wanted)
@@ -184,10 +196,12 @@ class TreeWatch:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _summary(before: Look[Snapshot] | None, changes: tuple[Change, ...]) -> str:
+def _summary(before: Look[Snapshot] | None, changes: tuple[Change, ...], *, beside: bool) -> str:
     if before is None:
         return _FIRST
-    return ChangeSet(changes).summary() if changes else _CONFIGURED
+    if changes:
+        return ChangeSet(changes).summary()
+    return _BESIDE if beside else _CONFIGURED
 
 
 def _wall_clock(monotonic: float) -> float:

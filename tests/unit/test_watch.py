@@ -97,6 +97,22 @@ async def test_other_inputs_are_another_revision_of_the_same_tree(rig: Rig) -> N
     assert second.summary == "configuration changed"
 
 
+async def test_what_is_beside_the_tree_is_a_part_of_the_revision(rig: Rig) -> None:
+    held = {"mounted app": "one"}
+
+    async def beside(_: Snapshot) -> dict[str, str]:
+        return dict(held)
+
+    rig.watch.look_beside(beside)
+    await rig.source.start()
+    first = await rig.watch.look_now(rig.sink)
+    assert await rig.watch.look_now(rig.sink) == first
+    held["mounted app"] = "two"
+    assert await rig.watch.look_now(rig.sink) != first
+    await rig.source.stop()
+    assert [told.summary for told in rig.sink.told] == ["first look", "mounted sources changed"]
+
+
 async def test_the_configuration_is_asked_before_each_look(rig: Rig) -> None:
     await rig.source.start()
     asked = asyncio.Event()

@@ -2,9 +2,10 @@
 
 from watcher.deploy.deployer import ContainerDeployer
 from watcher.deploy.model import ContainerRecipe, Live, Policy, Published
-from watcher.deploy.source_mounts import SourceMount, digest_mounted, source_mounts, unwatched_sources
+from watcher.deploy.source_mounts import DATA, SourceMount, digest_mounted, source_mounts, unwatched_sources
 
 __all__ = [
+    "DATA",
     "ContainerDeployer",
     "ContainerRecipe",
     "Live",

@@ -25,6 +25,8 @@ _DATA_ENDS = (
 )
 _DATA_DIRS = frozenset(("tmp", "log", "logs", "cache", ".cache", "data", "uploads", "node_modules"))
 
+DATA = (*(f"**/*{end}" for end in _DATA_ENDS), *(f"**/{name}" for name in sorted(_DATA_DIRS)))
+"""The same as patterns of an ignore file."""
 _NO_SOURCES = _DATA_DIRS | {"vendor", "testdata"}
 _MOST_FOLDERS = 1000  # that are looked into for Go files
 

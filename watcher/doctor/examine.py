@@ -30,11 +30,11 @@ from watcher.errors import EngineUnavailable
 from watcher.events import self_test
 from watcher.fitting import (
     agents_of,
+    beside_notice,
     check_dockerfile,
     notices_of,
     recipe_of,
     tree_of,
-    unwatched_notice,
 )
 from watcher.front import CannotListen, Listen, check_free
 from watcher.inthread import in_thread
@@ -119,7 +119,7 @@ async def _service(
     for text in notices_of(start_command(spec, tree.root, recipe.dockerfile), mounts):
         yield Finding("mounts", Grade.ADVICE, text)
     if folders := await asyncio.to_thread(unwatched_sources, spec, settings.root, snapshot):
-        yield Finding("mounts", Grade.ADVICE, unwatched_notice(folders))
+        yield Finding("mounts", Grade.ADVICE, beside_notice(folders))
     test = await asyncio.to_thread(self_test, tree.root, tree.watch_dirs, ECHO)
     yield findings.events(len(tree.watch_dirs), test)
     async for finding in _dockerfile(snapshot, recipe, bases):

@@ -33,7 +33,8 @@ class Tree:
     """The watched files below `root`. For one thread at a time.
 
     `ignore` are patterns over `DEFAULT_IGNORE` in the syntax of a `.dockerignore`; `dockerfile` is a path
-    relative to the root and may lie outside (`../docker/Dockerfile`). Raises ConfigError for a pattern that
+    relative to the root and may lie outside (`../docker/Dockerfile`). Without `ignore_file` the ignore file
+    of the root is of no effect. Raises ConfigError for a pattern that
     cannot be used.
     """
 
@@ -44,6 +45,7 @@ class Tree:
         ignore: Sequence[str] = (),
         env_dirs: Sequence[str] = ("_envs",),
         dockerfile: str = "Dockerfile",
+        ignore_file: bool = True,
     ) -> None:
         self.root = root
         self._base = os.path.abspath(root)  # noqa: PTH100 - not resolved: a root that is a link may be moved
@@ -52,6 +54,7 @@ class Tree:
             dockerfile=relative.replace(os.sep, "/"),
             env_dirs=tuple(os.path.normpath(directory) for directory in env_dirs),
         )
+        self._has_ignore_file = ignore_file
         self._ignore = tuple(pattern for line in ignore for pattern in parse_dockerignore(line))
         self._always = frozenset((self._layout.dockerfile, *ignore_files(self._layout.dockerfile)))
         self._patterns: tuple[str, ...] = ()  # of the ignore file as it is
@@ -165,6 +168,8 @@ class Tree:
 
     def _renew_rules(self, control: Control) -> bool:
         """Follow the ignore file; whether it now says something else."""
+        if not self._has_ignore_file:
+            return False
         patterns = parse_dockerignore(control.ignore.decode("utf-8", "surrogateescape"))
         if patterns == self._patterns:
             return False
