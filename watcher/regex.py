@@ -119,13 +119,28 @@ class Pattern:
         return [tuple(group or "" for group in match.groups()) for match in self.finditer(text)]
 
     def sub(self, new: str | Callable[[Match], str], text: str) -> str:
-        """`text` with `new` in place of each match. A string is taken as it is: it names no groups."""
+        """`text` with `new` in place of each match. A string is taken as it is: it names no groups.
+
+        With a string, what could not be decoded comes out as U+FFFD where anything is replaced.
+        """
+        if isinstance(new, str):
+            return self._replaced(new, text)
         out: list[str] = []
         at = 0
         for match in self.finditer(text):
-            out += text[at : match.start()], new if isinstance(new, str) else new(match)
+            out += text[at : match.start()], new(match)
             at = match.end()
         return "".join((*out, text[at:])) if out else text
+
+    def _replaced(self, new: str, text: str) -> str:
+        encoded, inserted = _encoded(text), new.encode()
+        out: list[bytes] = []
+        at = 0
+        for found in self._engine.finditer(encoded):
+            start, stop = found.span()
+            out += encoded[at:start], inserted
+            at = stop
+        return b"".join((*out, encoded[at:])).decode() if out else text
 
     def split(self, text: str) -> list[str]:
         """What stands between the matches."""
