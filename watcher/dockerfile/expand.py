@@ -14,6 +14,7 @@ from watcher import regex
 from watcher.dockerfile.source import WHITE
 
 _SPECIAL = frozenset("@*#?-$!0")
+_LONGEST = 131_072  # characters; Linux gives no program a longer variable or argument (MAX_ARG_STRLEN)
 _DEEPEST = 50  # substitutions in substitutions; more of them is nobody's file
 
 
@@ -77,6 +78,7 @@ class _Lexer:
         self.raw_escapes = raw
         self.depth = 0
         self.nested = 0  # substitutions that were read
+        self.put_in = 0  # characters out of variables
 
     def peek(self) -> str:
         """The next character, empty at the end."""
@@ -199,6 +201,9 @@ class _Lexer:
         value = self.lookup(name)
         if isinstance(value, _Unknown):
             raise Unresolved(f"the value of {name} is not known")
+        self.put_in += len(value or "")
+        if self.put_in > _LONGEST:  # `ENV A=$A$A`, forty times
+            raise Unresolved(f"with {name} the text becomes longer than {_LONGEST} characters")
         return value
 
     def _dollar(self) -> str:

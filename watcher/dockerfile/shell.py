@@ -13,6 +13,8 @@ from watcher import regex
 from watcher.dockerfile.source import Piece
 
 _BLANK = " \t\r"
+_DEEPEST = 50  # substitutions in each other; more would be a Python stack too deep
+_TOO_DEEP = f"more than {_DEEPEST} substitutions in each other"
 _OPERATORS = ("&&", "||", ";;", ";", "&", "|", "\n", "(", ")")
 _REDIRECTION = regex.token(r"\d*+(<<<|<<-|<<|>>|<&|>&|&>>|&>|<>|>\||<|>)[ \t]*+")
 _LEADING = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "{"})  # a command follows
@@ -106,8 +108,10 @@ class _Draft:
 class _Reader:
     """Reads commands from `pos` up to the end, or up to the `)` that ends a substitution."""
 
-    def __init__(self, script: str, pos: int, stop: str) -> None:
-        self.script = script
+    def __init__(self, script: str, pos: int, stop: str, inside: int = 0) -> None:
+        if inside > _DEEPEST:
+            raise NotUnderstood(_TOO_DEEP)
+        self.script, self.inside = script, inside
         self.pos = pos
         self.stop = stop
         self.found: list[Command] = []
@@ -275,7 +279,7 @@ class _Reader:
                 raise NotUnderstood("arithmetic without its end")
             self.pos = end + 2
         elif script.startswith("$(", pos):
-            inside = _Reader(script, pos + 2, ")")
+            inside = _Reader(script, pos + 2, ")", self.inside + 1)
             inside.read()
             self.found += [replace(one, inner=True) for one in inside.found]
             self.pos = inside.pos
@@ -288,6 +292,9 @@ class _Reader:
         return True
 
     def _braces(self) -> None:
+        self.inside += 1
+        if self.inside > _DEEPEST:
+            raise NotUnderstood(_TOO_DEEP)
         self.pos += 2
         while (char := self.script[self.pos : self.pos + 1]) != "}":
             if not char:
@@ -297,6 +304,7 @@ class _Reader:
             elif char not in "$`" or not self._expansion():
                 self.pos += 1
         self.pos += 1
+        self.inside -= 1
 
 
 def unquoted(script: Piece, word: Word) -> Piece | None:

@@ -57,3 +57,13 @@ def test_the_escape_sign_is_the_files():
 def test_what_cannot_be_expanded_says_why(word, why):
     with pytest.raises(Unresolved, match=why):
         expand(word, VALUES.get)
+
+
+def test_a_value_that_doubles_again_and_again_ends_in_an_error():
+    def doubled() -> None:
+        value = "x"
+        for _ in range(64):
+            value = expand("$A$A", {"A": value}.get)
+
+    with pytest.raises(Unresolved, match="longer than"):
+        doubled()

@@ -62,3 +62,15 @@ def test_commands_inside_substitutions_are_marked():
 def test_what_is_not_followed_is_refused(script):
     with pytest.raises(NotUnderstood):
         commands(script)
+
+
+@pytest.mark.parametrize(
+    "script", ["$(" * 5000, "$(" * 2000 + "go" + ")" * 2000, "x ${a:-" * 5000, "${a:-$(" * 5000]
+)
+def test_substitutions_without_measure_are_refused(script: str):
+    with pytest.raises(NotUnderstood):
+        commands(script)
+
+
+def test_substitutions_in_each_other_are_followed_to_a_measure():
+    assert ["go"] in said("echo " + "$(" * 40 + "go" + ")" * 40)
