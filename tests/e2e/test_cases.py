@@ -118,3 +118,28 @@ def test_the_stage_of_the_platform_is_the_one_that_is_accelerated(
     assert done.returncode == 0, done.stderr
     (explained,) = json.loads(done.stdout)["services"]
     assert {change["line"] for change in explained["changes"]} == {line}
+
+
+def test_an_everyday_compose_file_is_taken(open_case: Open) -> None:
+    """With a second build context, several platforms, `!override` and `!reset`, and an inline config."""
+    case = open_case("everyday-compose")
+    case.wait_live()
+    text = case.get()
+    assert "save=one shared one" in text
+    assert "MODE=dev GONE=\n" in text
+    assert "config mode: dev\ntoken a-token" in text
+    case.replace("shared/shared.go", "shared one", "shared two")
+    case.wait_live()
+    assert "save=one shared two" in case.get()
+    assert "../shared/shared.go changed" in "".join(case.output)
+
+
+def test_a_fixed_address_goes_from_one_container_to_the_next(open_case: Open) -> None:
+    case = open_case("fixed-address")
+    case.wait_live()
+    assert "10.219.203.10/24" in case.get()
+    case.replace("main.go", 'save = "one"', 'save = "two"')
+    case.wait_live()
+    text = case.get()
+    assert "save=two" in text
+    assert "10.219.203.10/24" in text
