@@ -206,6 +206,30 @@ async def test_exact_gives_the_same_program_as_the_file_itself(
     assert sha256(fast).hexdigest() == sha256(plain).hexdigest()
 
 
+BUILD = "RUN CGO_ENABLED=0 go build -trimpath -o /out/app .\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (BUILD, BUILD.replace(" .\n", " ./nowhere\n")),
+        (BUILD, BUILD.replace("go build", "go build -mod=nonsense")),
+        (BUILD, BUILD.replace("\n", " && exit 3\n")),
+        (BUILD, f"RUN CGO_ENABLED=0 go build -o /else . && CGO_ENABLED=0 go vet ./nowhere\n{BUILD}"),
+        ("/out/app /out/app", "/out/other /out/app"),
+    ],
+)
+async def test_a_build_that_fails_as_it_is_fails_when_accelerated(workshop: Workshop, old: str, new: str):
+    use(workshop, "article")
+    text = f"FROM golang:alpine AS b\nWORKDIR /src\nCOPY . .\n{BUILD}"
+    text += "FROM scratch\nCOPY --from=b /out/app /out/app\n"
+    assert old in text
+    workshop.text = text.replace(old, new)
+    for built in (workshop.text, workshop.accelerated(Level.EXACT).text):
+        with pytest.raises(SolveFailed):
+            await workshop.build(built)
+
+
 async def test_a_header_outside_its_package_is_seen_by_exact(workshop: Workshop):
     workshop.text = (SHAPES / "c.Dockerfile").read_text()
     for number in ("41", "42"):

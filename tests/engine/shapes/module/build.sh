@@ -1,3 +1,3 @@
 #!/bin/sh
 set -eu
-CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-X main.version=$1" -o "$2" .
+CGO_ENABLED=0 go build -a -trimpath -buildvcs=false -ldflags "-X main.version=$1" -o "$2" .
