@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 
 from watcher.buildkit.messages.llb_pb2 import NONE, Definition, Op
@@ -20,6 +20,7 @@ _UNIQUE = "local.unique"
 _MAIN = "local://context"
 _HINT = "local.sharedkeyhint"
 _SELECTION = ("local.followpaths", "local.includepattern", "local.excludepatterns")
+_KINDS = range(2, 10)  # fields of an operation of which one says what kind it is (solver/pb/ops.proto, Op)
 _LASTING = ("docker-image://", "local://")
 
 
@@ -138,22 +139,24 @@ def for_session(definition: Definition, session: str) -> Definition:
 
 
 def _changed(definition: Definition, change: Callable[[str, Op], bool]) -> Definition | None:
-    """A copy with operations changed by `change`, which says whether it did; None if none was."""
+    """A copy with operations changed by `change`, which says whether it did; None if none was.
+
+    Bytes are kept, or as Go would write them: newer BuildKits name a step by the digest of what they marshal
+    anew, not of what they were sent (moby/buildkit, solver/llbsolver/vertex.go, `recomputeDigests`), and
+    fields that are not known here would be written in another order.
+    """
     renamed: dict[str, str] = {}
     ops: list[bytes] = []
     for data in definition.ops:
         digest, op = digest_of(data), Op.FromString(data)
         touched = change(digest, op)
+        written = _as_go_writes(op) if touched else data
         for each in op.inputs:
             if each.digest in renamed:
-                each.digest = renamed[each.digest]
-                touched = True
-        if touched:
-            # As Go marshals it: BuildKit names a step by the digest of what it marshals anew, not of what it
-            # was sent (moby/buildkit, solver/llbsolver/vertex.go, `recomputeDigests`).
-            data = op.SerializeToString(deterministic=True)  # noqa: PLW2901 - the changed one in its place
-            renamed[digest] = digest_of(data)
-        ops.append(data)
+                written = written.replace(each.digest.encode(), renamed[each.digest].encode())
+        if written != data:
+            renamed[digest] = digest_of(written)
+        ops.append(written)
     if not renamed:
         return None
     changed = Definition.FromString(definition.SerializeToString())
@@ -166,6 +169,38 @@ def _changed(definition: Definition, change: Callable[[str, Op], bool]) -> Defin
             changed.Source.locations[new].CopyFrom(changed.Source.locations[old])
             del changed.Source.locations[old]
     return changed
+
+
+def _as_go_writes(op: Op) -> bytes:
+    """The bytes that Go gives an operation: by number, but what kind of operation it is behind all else."""
+    pieces = list(_fields(op.SerializeToString(deterministic=True)))
+    pieces.sort(key=lambda piece: (piece[0] in _KINDS, piece[0]))
+    return b"".join(data for _, data in pieces)
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The fields of a message, each with its number (protobuf's encoding: a key, then what its type says)."""
+    at = 0
+    while at < len(data):
+        start = at
+        key, at = _varint(data, at)
+        match key & 7:
+            case 0:
+                _, at = _varint(data, at)
+            case 2:
+                length, at = _varint(data, at)
+                at += length
+            case kind:
+                at += 8 if kind == 1 else 4
+        yield key >> 3, data[start:at]
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while data[at] & 0x80:
+        value |= (data[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+    return value | data[at] << shift, at + 1
 
 
 def digest_of(data: bytes) -> str:

@@ -32,13 +32,19 @@ class Mount(_message.Message):
     selector: str
     def __init__(self, input: _Optional[int] = ..., selector: _Optional[str] = ...) -> None: ...
 
+class Meta(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class ExecOp(_message.Message):
-    __slots__ = ("mounts", "network")
+    __slots__ = ("meta", "mounts", "network")
+    META_FIELD_NUMBER: _ClassVar[int]
     MOUNTS_FIELD_NUMBER: _ClassVar[int]
     NETWORK_FIELD_NUMBER: _ClassVar[int]
+    meta: Meta
     mounts: _containers.RepeatedCompositeFieldContainer[Mount]
     network: NetMode
-    def __init__(self, mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., network: _Optional[_Union[NetMode, str]] = ...) -> None: ...
+    def __init__(self, meta: _Optional[_Union[Meta, _Mapping]] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., network: _Optional[_Union[NetMode, str]] = ...) -> None: ...
 
 class SourceOp(_message.Message):
     __slots__ = ("identifier", "attrs")
@@ -62,12 +68,16 @@ class FileActionCopy(_message.Message):
     def __init__(self, src: _Optional[str] = ...) -> None: ...
 
 class FileAction(_message.Message):
-    __slots__ = ("secondaryInput", "copy")
+    __slots__ = ("input", "secondaryInput", "output", "copy")
+    INPUT_FIELD_NUMBER: _ClassVar[int]
     SECONDARYINPUT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
     COPY_FIELD_NUMBER: _ClassVar[int]
+    input: int
     secondaryInput: int
+    output: int
     copy: FileActionCopy
-    def __init__(self, secondaryInput: _Optional[int] = ..., copy: _Optional[_Union[FileActionCopy, _Mapping]] = ...) -> None: ...
+    def __init__(self, input: _Optional[int] = ..., secondaryInput: _Optional[int] = ..., output: _Optional[int] = ..., copy: _Optional[_Union[FileActionCopy, _Mapping]] = ...) -> None: ...
 
 class FileOp(_message.Message):
     __slots__ = ("actions",)
