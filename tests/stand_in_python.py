@@ -14,7 +14,7 @@ from pathlib import Path
 
 import docker
 
-PACKAGES = ("python3", "python3-venv", "python3-pip", "dash", "coreutils", "libc-bin")
+PACKAGES = ("python3", "python3-venv", "python3-pip", "dash", "coreutils", "libc-bin", "libstdc++6")
 MERGED = re.compile(r"^/(bin|sbin|lib|lib64)(?=/|$)")  # /lib is a link to /usr/lib
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
