@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ from watcher import regex
 from watcher.errors import ConfigError
 
 TOML_NAME = "watcher.toml"
+_LARGEST_TOML = 1 << 20  # bytes
 ENV_PREFIX = "WATCHER_"
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -276,6 +278,10 @@ class TomlSource(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         """The file's content; raises ConfigError when it cannot be read or is no TOML."""
         try:
+            found = self._path.stat()
+            if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_TOML:
+                rule = f"must be a regular file of at most {_LARGEST_TOML >> 10} KiB"
+                raise ConfigError(TOML_NAME, str(self._path), rule)
             data = tomllib.loads(self._path.read_text("utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             return {}

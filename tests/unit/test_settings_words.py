@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,17 @@ def test_a_value_that_is_no_json(
         load()
     assert (caught.value.field, caught.value.value) == (variable, value)
     assert caught.value.rule == f"must be JSON, as {shape}"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "huge"])
+def test_a_settings_file_that_is_none_is_refused_and_never_waited_for(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "watcher.toml"
+    if kind == "fifo":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    else:
+        file.touch()
+        os.truncate(file, 1 << 30)
+    with pytest.raises(ConfigError, match=r"must be a regular file of at most 1024 KiB"):
+        load(project=tmp_path)

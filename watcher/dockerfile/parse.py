@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 
 from watcher import regex
 from watcher.dockerfile.expand import Unresolved, one_word, raw_words
@@ -20,6 +21,7 @@ KEYWORDS = word_set(
     "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL"
     " STOPSIGNAL USER VOLUME WORKDIR"
 )
+MOST_INSTRUCTIONS = 300  # of a Dockerfile that is read: with a thousand, accelerating takes a second
 _DIRECTIVE = regex.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
 _DIRECTIVES = ("syntax", "escape", "check")
 _HEREDOC_HOLDERS = ("ADD", "COPY", "RUN")
@@ -30,9 +32,14 @@ _BOM = "\ufeff"
 
 
 def parse(text: str) -> Dockerfile:
-    """Parse a Dockerfile. Raises DockerfileError with line, text and rule where BuildKit would refuse it."""
+    """Parse a Dockerfile. Raises DockerfileError with line, text and rule where BuildKit would refuse it.
+
+    Also where it has more than `MOST_INSTRUCTIONS`: what is done with them grows faster than they do.
+    """
     reader = _Reader(text)
-    found = list(reader.instructions())
+    found = list(islice(reader.instructions(), MOST_INSTRUCTIONS + 1))
+    if len(found) > MOST_INSTRUCTIONS:
+        raise reader.error(found[-1].line, f"more than {MOST_INSTRUCTIONS} instructions are not read here")
     known_frontend = reader.syntax is None or "docker/dockerfile" in reader.syntax
     preamble: list[Instruction] = []
     stages: list[tuple[Instruction, list[Instruction]]] = []

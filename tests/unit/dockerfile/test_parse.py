@@ -151,3 +151,10 @@ def test_a_frontend_of_its_own_may_have_instructions_of_its_own():
     assert (
         parse("# syntax=example/other:1\nFROM a\nINCLUDE b\n").stages[0].instructions[0].keyword == "INCLUDE"
     )
+
+
+@pytest.mark.parametrize("line", ["RUN go build -o a ./x\n", "FROM golang\n", "ARG A\n", "COPY . .\n"])
+def test_a_file_of_very_many_instructions_is_not_read(line: str):
+    parse("FROM golang\n" + line * 299)
+    with pytest.raises(DockerfileError, match="more than 300 instructions"):
+        parse("FROM golang\n" + line * 100_000)
