@@ -45,13 +45,20 @@ def test_a_broken_compose_file_is_refused_and_the_old_one_stays(project: Project
     project.compose.write_text(good.replace(":9000", ":nine thousand"))
     told(project, "services.go-server.ports")
     assert project.health()["environment"] == "dev"
-    project.set_version("3.0.0")
-    assert project.wait()["outcome"] == "live"
-    assert project.health()["version"] == "3.0.0"
+    builds_beside_a_refused_configuration(project, "3.0.0")
     project.compose.write_text(good)
     told(project, "says again what is in force")
     assert project.wait()["outcome"] == "live"
     assert project.status()["wanted"]["revision"] != before
+
+
+def builds_beside_a_refused_configuration(project: Project, version: str) -> None:
+    """Sources that are saved meanwhile go live; `wait` says that not all of what is on disk does."""
+    project.set_version(version)
+    until(lambda: project.health()["version"] == version, f"{version} answers")
+    settled = project.wait()
+    assert (settled["outcome"], settled["failure"]["kind"]) == ("failed", "config")
+    assert project.status()["stale"] is True
 
 
 def test_another_port_answers_without_a_restart(project: Project) -> None:
@@ -94,9 +101,7 @@ def test_a_compose_file_that_is_gone_leaves_the_service_as_it_is(project: Projec
     good = project.compose.read_text()
     project.compose.unlink()
     told(project, "there is no such file any more")
-    project.set_version("3.1.0")
-    assert project.wait()["outcome"] == "live"
-    assert project.health()["version"] == "3.1.0"
+    builds_beside_a_refused_configuration(project, "3.1.0")
     project.compose.write_text(good)
     told(project, "says again what is in force")
     assert project.stop() == 0
