@@ -34,6 +34,7 @@ from watcher.buildkit import (
     Progress,
     SolveFailed,
     SolveRequest,
+    Step,
     parse_step,
 )
 from watcher.buildkit.session import CredentialsFor
@@ -138,6 +139,7 @@ class ImageBuilder:
                     cut_off=made.plan.cut_off,
                     made_from=made.made_from,
                     locate=bool(made.plan.changes or made.plan.cut_off),
+                    show=words.name,
                 )
             except ContextChanged as error:
                 raise Superseded(str(error)) from error
@@ -358,6 +360,7 @@ class ImageBuilder:
         cut_off: tuple[int, ...] = (),
         made_from: str = "",
         locate: bool = False,
+        show: Callable[[Step], str] = lambda step: step.name,
         kind: str = labels.FINAL,
     ) -> str:
         snapshot, filename = look.snapshot, posixpath.basename(recipe.dockerfile)
@@ -393,7 +396,7 @@ class ImageBuilder:
         )
         client = await self._link.client()
         clock, lookups = asyncio.get_running_loop().time, Lookups()
-        record = self._journal.build(recipe.service, look.revision, final=kind == labels.FINAL)
+        record = self._journal.build(recipe.service, look.revision, final=kind == labels.FINAL, show=show)
         try:
             with record as write_down:
                 async with asyncio.timeout(None) as limit:

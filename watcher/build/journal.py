@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from watcher.buildkit import Progress, StepFinished
+from watcher.buildkit import Progress, Step, StepFinished
 
 _LARGEST = 16 * 1024**2  # bytes of a journal that are read: a year of builds is smaller
 _LONGEST_NAME = 4096  # characters of a step's name that are kept
@@ -26,11 +26,15 @@ _LONGEST_NAME = 4096  # characters of a step's name that are kept
 
 @dataclass(frozen=True, slots=True)
 class StepRun:
-    """A step that ran, not cached: BuildKit's name of it; Unix seconds by the engine's clock."""
+    """A step that ran, not cached: BuildKit's name of it; Unix seconds by the engine's clock.
+
+    `shown` is the name in the words of the user's Dockerfile, empty where it is the same.
+    """
 
     name: str
     started: float
     finished: float
+    shown: str = ""
 
 
 @dataclass(slots=True)
@@ -72,25 +76,33 @@ class BuildJournal:
         return frozenset(self._running)
 
     @contextmanager
-    def build(self, service: str, revision: str, *, final: bool) -> Iterator[Callable[[Progress], None]]:
-        """Write down one build: call what this gives with every event of it."""
+    def build(
+        self,
+        service: str,
+        revision: str,
+        *,
+        final: bool,
+        show: Callable[[Step], str] = lambda step: step.name,
+    ) -> Iterator[Callable[[Progress], None]]:
+        """Write down one build: call what this gives with every event. `show` names steps for people."""
         entry = secrets.token_hex(8)
         self._running.add(entry)
         self._append({"build": entry, "service": service, "revision": revision, "final": final})
         ended = "failed"
         try:
-            yield lambda event: self._hear(entry, event)
+            yield lambda event: self._hear(entry, event, show)
             ended = "ok"
         finally:
             self._running.discard(entry)
             self._append({"end": entry, "ended": ended})
 
-    def _hear(self, entry: str, event: Progress) -> None:
+    def _hear(self, entry: str, event: Progress, show: Callable[[Step], str]) -> None:
         if not isinstance(event, StepFinished):
             return
         line: dict[str, Any] = {"step": entry, "from": event.at - event.seconds, "to": event.at}
         if not event.cached and not event.error and event.step.total:
             line["name"] = event.step.name[:_LONGEST_NAME]
+            line["shown"] = show(event.step)[:_LONGEST_NAME]
         self._append(line)
 
     def _append(self, line: Mapping[str, Any]) -> None:
@@ -173,7 +185,7 @@ def _lines(entries: Iterable[BuildEntry]) -> Iterator[str]:
             "final": entry.final,
             "span": [entry.started, entry.finished],
             "ended": entry.ended,
-            "steps": [[step.name, step.started, step.finished] for step in entry.steps],
+            "steps": [[step.name, step.started, step.finished, step.shown] for step in entry.steps],
         }
         if entry.records is not None:
             line["records"] = sorted(entry.records)
@@ -203,7 +215,10 @@ def _fold(found: dict[str, BuildEntry], line: dict[str, Any]) -> None:
             float(started),
             float(finished),
             str(line.get("ended", "")),
-            [StepRun(str(step[0]), float(step[1]), float(step[2])) for step in line.get("steps", ())],
+            [
+                StepRun(str(name), float(a), float(b), str(shown))
+                for name, a, b, shown in line.get("steps", ())
+            ],
             None if records is None else frozenset(map(str, records)),
             frozenset(map(str, line.get("unfinished", ()))),
         )
@@ -212,6 +227,6 @@ def _fold(found: dict[str, BuildEntry], line: dict[str, Any]) -> None:
         entry.started = min(entry.started or started, started)
         entry.finished = max(entry.finished, finished)
         if "name" in line:
-            entry.steps.append(StepRun(str(line["name"]), started, finished))
+            entry.steps.append(StepRun(str(line["name"]), started, finished, str(line.get("shown", ""))))
     elif name := line.get("end"):
         found[name].ended = str(line["ended"])

@@ -75,7 +75,7 @@ def put_in_place(
     if inherited is None or _OTHERWISE & {word.lstrip("-").partition("=")[0] for word in inherited.split()}:
         return None
     file = posixpath.normpath(posixpath.join("/", workdir, written))
-    name = hashlib.sha256("\0".join((file, call.script.text)).encode()).hexdigest()
+    name = hashlib.sha256("\0".join((mount, file, call.script.text)).encode()).hexdigest()
     kept = f"{cache}/watcher-{name[:12]}"
     stamped = not ("-buildvcs=false" in inherited.split() or ("buildvcs", "false") in _given(call))
     first = (*call.command.assignments, *call.command.words)[0]

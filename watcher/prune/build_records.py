@@ -4,7 +4,8 @@ Two pure decisions over what the engine lists and what the journal says (`watche
 
 `prove_records`: a step that ran made exactly one record, described by the step and created while it ran. So
 where no more records fit than steps of ours ran, they are ours. Where more fit, another build ran such a step
-at the same moment. Which of them is ours cannot be known then, and all stay.
+at the same moment. Then those are ours that were made on top of a record of ours. Where that does not decide
+either, it cannot be known, and all stay.
 
 `judge_records`: of our own records, those go that were last used by builds which newer ones have superseded.
 A record that was used at any other moment was used by somebody else, and stays.
@@ -28,6 +29,7 @@ _EXEC = "mount / from exec "
 _FILE = "fileop target"
 _FILE_STEPS = ("COPY", "ADD", "WORKDIR")
 
+_NONE: list[tuple[list[int], set[int]]] = []
 _CLOCK = 0.005  # seconds by which a record may seem to be made outside of its step
 _RELEASE = 2.0  # seconds after its last step within which a build lets go of the records that it used
 _COMPARED = 3000  # characters of a command that are compared …
@@ -55,14 +57,28 @@ def prove_records(
         for number, (_, step) in enumerate(steps)
     }
     proven: dict[str, set[CacheRecord]] = {}
-    for numbers, found in _competing(fitting):
-        if len(found) <= len(numbers):
+    groups, undecided = _competing(fitting), _NONE
+    while len(groups) != len(undecided):
+        undecided = groups
+        groups = []
+        for numbers, found in undecided:
+            among = found if len(found) <= len(numbers) else {at for at in found if _on(free[at], known)}
+            if not among or len(among) > len(numbers):
+                groups.append((numbers, found))
+                continue
+            known |= {free[at].id for at in among}
             for number in numbers:
-                proven.setdefault(steps[number][0], set()).update(free[at] for at in fitting[number])
+                made = (free[at] for at in fitting[number] & among)
+                proven.setdefault(steps[number][0], set()).update(made)
     return [
         entry if entry.id in running else _with_records(entry, proven.get(entry.id, set()), there)
         for entry in entries
     ]
+
+
+def _on(record: CacheRecord, known: Collection[str]) -> bool:
+    """Whether the record was made on top of one that is proven ours: another build has a base of its own."""
+    return any(parent in known for parent in record.parents)
 
 
 def _without_record(
@@ -172,7 +188,7 @@ def judge_records(
             Verdict(
                 Kind.STEP,
                 record.id,
-                step.name,
+                step.shown or step.name,
                 record.size,
                 remove=why is None,
                 why=why or Why(Cause.SUPERSEDED, "only superseded builds have used it"),

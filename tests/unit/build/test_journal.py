@@ -19,7 +19,7 @@ def ended(
 
 def test_steps_that_ran_are_remembered_with_the_span_of_all(tmp_path: Path) -> None:
     journal = BuildJournal(tmp_path)
-    with journal.build("web", "rev", final=True) as write_down:
+    with journal.build("web", "rev", final=True, show=lambda _: "RUN IN SHORT") as write_down:
         write_down(ended("[builder 1/3] FROM golang", 10.0, seconds=0.5, cached=True))
         write_down(ended("[builder 2/3] RUN go build", 20.0, seconds=4.0))
         write_down(ended("[internal] load build context", 21.0))
@@ -27,7 +27,7 @@ def test_steps_that_ran_are_remembered_with_the_span_of_all(tmp_path: Path) -> N
         assert journal.running == {journal.entries()[0].id}
     (entry,) = BuildJournal(tmp_path).entries()
     assert (entry.service, entry.revision, entry.final, entry.ended) == ("web", "rev", True, "ok")
-    assert entry.steps == [StepRun("[builder 2/3] RUN go build", 16.0, 20.0)]
+    assert entry.steps == [StepRun("[builder 2/3] RUN go build", 16.0, 20.0, "RUN IN SHORT")]
     assert (entry.started, entry.finished) == (9.5, 22.0)
     assert not journal.running
 
@@ -64,7 +64,7 @@ def test_damaged_lines_are_left_out(tmp_path: Path) -> None:
     ]
     file.write_text("\n".join([*damaged, file.read_text(), '{"build": "cut off", "serv']))
     (entry,) = journal.entries()
-    assert entry.steps == [StepRun("[2/3] COPY . .", 19.0, 20.0)]
+    assert entry.steps == [StepRun("[2/3] COPY . .", 19.0, 20.0, "[2/3] COPY . .")]
 
 
 def test_an_update_replaces_the_journal_and_keeps_what_was_proven(tmp_path: Path) -> None:

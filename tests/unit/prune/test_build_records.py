@@ -71,6 +71,20 @@ def test_where_another_build_made_a_like_record_in_the_same_moment_both_stay() -
     assert proven([build(1, step(1))], records) == {"b1": set()}
 
 
+def test_what_was_made_on_top_of_ours_is_ours_and_the_like_of_another_build_is_not() -> None:
+    """A second clone of a project builds the same at the same time."""
+    entries = [build(1, step(1), step(1, RUN, after=2, seconds=3), step(1, "[2/2] COPY c .", after=6))]
+    records = [
+        record("copy", 101.05),
+        record("run", 104.9, SHELL, parents=("copy",)),
+        record("its run", 104.8, SHELL, parents=("its copy",)),
+        record("last", 106.05, parents=("run",)),
+        record("its last", 106.04, parents=("its run",)),
+    ]
+    assert proven(entries, records) == {"b1": {"copy", "run", "last"}}
+    assert proven(entries, records[1:]) == {"b1": set()}
+
+
 def test_what_was_not_proven_at_first_is_not_proven_later() -> None:
     records = [record("one", 101.05), record("other", 101.06)]
     entries = prove_records([build(1, step(1))], records)
