@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from pathlib import Path
@@ -20,6 +21,15 @@ settings.register_profile("same", derandomize=True, deadline=None, suppress_heal
 settings.register_profile("explore", max_examples=3000, deadline=None, suppress_health_check=SLOW)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
+
+# A run in the background may have been started with these ignored, and children would inherit that.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 # What daemons remember of their builds goes with the tests.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="watcher-tests-")

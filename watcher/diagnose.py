@@ -11,6 +11,7 @@ from watcher.positions import Where, as_said, of_compiler, of_panic, of_tests, p
 
 _DISK_FULL = ("no space left on device", "disk quota exceeded")
 _DISK_BROKEN = ("read-only file system", "input/output error", "structure needs cleaning")
+_NO_NETWORK = ("failed to create endpoint", "could not find an available")  # for a step, or for a container
 _TAIL = 5  # lines at the end of a step's output, in which it says why it failed
 MOST_LINES = 60  # of a tool's output kept in a failure
 _NOISE = ("go: downloading ", "go: extracting ", "go: finding ")  # says nothing of why it failed
@@ -69,15 +70,24 @@ def _first(places: Sequence[Diagnostic]) -> str:
 def engine_trouble(reason: str, log: Sequence[str] = ()) -> str:
     """What the engine's machine lacks, when that and not the tree made it fail; empty otherwise.
 
-    `reason` is the engine's own text. Of what a step printed only its last lines count, and only a full disk:
-    a step may meet a read-only file system or a broken file by the user's own doing.
+    `reason` is the engine's own text, in which the step's command says nothing. Of what a step printed only
+    its last lines count, and only a full disk: a step may meet a read-only file system or a broken file by
+    the user's own doing.
     """
-    said = reason.lower()
-    for trouble in _DISK_FULL + _DISK_BROKEN:
+    said = _without_command(reason).lower()
+    for trouble in _DISK_FULL + _DISK_BROKEN + _NO_NETWORK:
         if trouble in said:
             return trouble
     tail = "\n".join(log[-_TAIL:]).lower()
     return next((trouble for trouble in _DISK_FULL if trouble in tail), "")
+
+
+def _without_command(reason: str) -> str:
+    """What BuildKit says behind the command that failed: 0.8's wording, and that of newer ones."""
+    for before, behind in (("executor failed running [", "]: "), ('process "', '" did not complete')):
+        if before in reason and behind in reason:
+            return reason[reason.rfind(behind) + len(behind) :]
+    return reason
 
 
 def base_failure(images: Sequence[str], why: str, lines: Sequence[str] = ()) -> Failure:

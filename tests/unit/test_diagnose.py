@@ -77,6 +77,17 @@ def test_a_long_log_is_cut_at_its_beginning() -> None:
         ("exit code: 1", ("# shop", "link: write out: No space left on device"), "no space left on device"),
         ("mkdir /var/lib/docker/x: disk quota exceeded", (), "disk quota exceeded"),
         ("mount overlay: read-only file system", (), "read-only file system"),
+        (
+            "executor failed running [/bin/sh -c go build]: failed to create endpoint x on network bridge",
+            (),
+            "failed to create endpoint",
+        ),
+        ("executor failed running [/bin/sh -c echo no space left on device; false]: exit code: 1", (), ""),
+        (
+            "process \"/bin/sh -c grep 'read-only file system' x\" did not complete successfully: exit 1",
+            (),
+            "",
+        ),
         ("exit code: 1", ("touch: /src/x: Read-only file system",), ""),
         ("exit code: 1", ("no space left on device", *["a line"] * 5), ""),
         ("exit code: 2", ("main.go:1:1: undefined: x",), ""),
