@@ -69,10 +69,15 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
         mounts: dict[str, CacheMount] = {}
         emptied: tuple[CacheMount, ...] | Unseen = ()
         unseen: Unseen | None = None
+        services = {spec.name for spec in kept_services(project)}
         for spec in kept_services(project):
             recipe = recipe_of(spec, settings, project_id, (await engine.info()).platform)
             records = RecordPruner(
-                link, journal, keep=settings.prune.keep, daemon_runs=lambda: lock.find(project_id) is not None
+                link,
+                journal,
+                keep=settings.prune.keep,
+                services=services,
+                daemon_runs=lambda: lock.find(project_id) is not None,
             )
             pruner = Pruner(
                 engine,

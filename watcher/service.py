@@ -108,7 +108,9 @@ class Service:
 
     def _chores(self, fitted: Fit) -> IdleChores:
         settings = fitted.settings
-        records = RecordPruner(self._site.link, self._site.journal, keep=settings.prune.keep)
+        records = RecordPruner(
+            self._site.link, self._site.journal, keep=settings.prune.keep, services={self.name}
+        )
         policy = PrunePolicy.of(settings.prune, builder_image=settings.build.builder_image)
         pruner = Pruner(
             self._site.engine,

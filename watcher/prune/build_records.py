@@ -174,10 +174,14 @@ def judge_records(
     records: Collection[CacheRecord],
     *,
     keep: int,
+    services: Collection[str],
     running: Collection[str] = (),
 ) -> tuple[Verdict, ...]:
-    """What becomes of each of our own records; those that the newest `keep` revisions used stay."""
-    kept = _kept(entries, keep) | set(running)
+    """What becomes of each of our own records; those that the newest `keep` revisions used stay.
+
+    `services` are those that the project has: nothing is kept of one that was renamed or removed.
+    """
+    kept = _kept(entries, keep, services) | set(running)
     users = _Users(entries)
     verdicts = []
     for record in records:
@@ -197,10 +201,10 @@ def judge_records(
     return tuple(verdicts)
 
 
-def _kept(entries: Sequence[BuildEntry], keep: int) -> set[str]:
+def _kept(entries: Sequence[BuildEntry], keep: int, services: Collection[str]) -> set[str]:
     """The builds whose records stay: those of a service's newest `keep` good revisions and its newest."""
     kept: set[str] = set()
-    for service in {entry.service for entry in entries}:
+    for service in services:
         own = [entry for entry in entries if entry.service == service]
         final = sorted((entry for entry in own if entry.final), key=lambda each: each.started, reverse=True)
         good = dict.fromkeys(entry.revision for entry in final if entry.ended == "ok")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from watcher.build import BuildEntry, BuildJournal, BuildkitLink
@@ -28,7 +28,9 @@ class Records:
 
 
 class RecordPruner:
-    """Prunes what the builds of this project left in the build cache. `keep` revisions stay as they are.
+    """Prunes what the builds of this project left in the build cache.
+
+    `keep` revisions of each of `services`, all that the project has, stay as they are.
 
     `daemon_runs` says whether another process may be building: a build that has not ended may go on there.
     """
@@ -39,10 +41,11 @@ class RecordPruner:
         journal: BuildJournal,
         *,
         keep: int,
+        services: Collection[str],
         daemon_runs: Callable[[], bool] = lambda: False,
     ) -> None:
         self._link, self._journal, self._keep = link, journal, keep
-        self._daemon_runs = daemon_runs
+        self._daemon_runs, self._services = daemon_runs, services
 
     @property
     def problem(self) -> str:
@@ -75,7 +78,9 @@ class RecordPruner:
         """
         seen = await self.look()
         keep = 1 if low else self._keep
-        verdicts = judge_records(seen.entries, seen.records, keep=keep, running=seen.running)
+        verdicts = judge_records(
+            seen.entries, seen.records, keep=keep, services=self._services, running=seen.running
+        )
         if not low and await self._link.forgets_when_pruned():
             stay = (each.kept(Cause.REFUSED, _FORGETS) if each.remove else each for each in verdicts)
             return tuple(stay)

@@ -12,6 +12,7 @@ from watcher.buildkit import CacheRecord
 from watcher.prune import Cause
 from watcher.prune.build_records import compact, fits, judge_records, prove_records, stage_size
 
+SERVICES = ("web", "api")
 COPY = "[builder 4/5] COPY . ."
 RUN = "[builder 5/5] RUN --mount=type=cache,id=x,target=/c CGO_ENABLED=0 go build -o app ."
 SHELL = "mount / from exec /bin/sh -c CGO_ENABLED=0 go build -o app ."
@@ -58,7 +59,7 @@ def proven(
 
 def going(entries: list[BuildEntry], records: list[CacheRecord], keep: int = 1) -> set[str]:
     found = prove_records(entries, records)
-    return {each.id for each in judge_records(found, records, keep=keep) if each.remove}
+    return {each.id for each in judge_records(found, records, keep=keep, services=SERVICES) if each.remove}
 
 
 def test_a_record_made_while_a_step_ran_is_that_steps() -> None:
@@ -151,7 +152,7 @@ def test_an_old_record_that_a_kept_build_used_stays() -> None:
 def test_a_record_that_somebody_else_used_since_stays() -> None:
     entries = [build(1, step(1)), build(2), build(3)]
     found = prove_records(entries, [record("a", 101.05)])
-    (verdict,) = judge_records(found, [record("a", 101.05, used=250.0)], keep=1)
+    (verdict,) = judge_records(found, [record("a", 101.05, used=250.0)], keep=1, services=SERVICES)
     assert (verdict.remove, verdict.why.cause) == (False, Cause.FOREIGN)
 
 
@@ -177,6 +178,12 @@ def test_each_service_keeps_its_own_revisions() -> None:
     entries = [build(1, step(1)), build(2, step(2), service="api"), build(3, step(3), service="api")]
     records = [record(f"r{number}", 100.0 * number + 1.05) for number in (1, 2, 3)]
     assert going(entries, records) == {"r2"}
+
+
+def test_nothing_is_kept_of_a_service_that_the_project_no_longer_has() -> None:
+    entries = [build(1, step(1), service="renamed"), build(2, step(2))]
+    records = [record(f"r{number}", 100.0 * number + 1.05) for number in (1, 2)]
+    assert going(entries, records, keep=3) == {"r1"}
 
 
 def test_idle_work_is_kept_with_the_revision_it_belongs_to() -> None:
@@ -246,7 +253,7 @@ def test_nothing_goes_that_was_not_proven_ours_and_nothing_superseded_stays(
     entries, records, ours, keep = world
     found = prove_records(entries, records)
     assert {name for entry in found for name in entry.records or ()} <= ours
-    verdicts = {each.id: each for each in judge_records(found, records, keep=keep)}
+    verdicts = {each.id: each for each in judge_records(found, records, keep=keep, services=SERVICES)}
     good = list(dict.fromkeys(e.revision for e in reversed(entries) if e.ended == "ok"))[:keep]
     kept = [entry for entry in entries if entry.revision in {*good, entries[-1].revision}]
     for each in records:
@@ -262,10 +269,10 @@ def test_judging_twice_is_judging_once(
 ) -> None:
     entries, records, _, keep = world
     found = prove_records(entries, records)
-    gone = {each.id for each in judge_records(found, records, keep=keep) if each.remove}
+    gone = {each.id for each in judge_records(found, records, keep=keep, services=SERVICES) if each.remove}
     left = [each for each in records if each.id not in gone]
     again = compact(prove_records(found, left), left)
-    assert not any(each.remove for each in judge_records(again, left, keep=keep))
+    assert not any(each.remove for each in judge_records(again, left, keep=keep, services=SERVICES))
 
 
 def test_hostile_descriptions_are_compared_in_time() -> None:

@@ -66,7 +66,7 @@ class Bench:
 
     def pruner(self, buildkit: Buildkit, **options: Any) -> RecordPruner:
         link: Any = buildkit
-        return RecordPruner(link, self.journal, **{"keep": 2, **options})
+        return RecordPruner(link, self.journal, **{"keep": 2, "services": ("web",), **options})
 
 
 @pytest.fixture
