@@ -198,6 +198,6 @@ def test_a_slow_build_leads_to_its_revision(project: Project, prometheus: Promet
 def test_the_rules_are_evaluated_and_nothing_alarms(prometheus: Prometheus) -> None:
     until(lambda: prometheus.value("service:watcher_build_duration_seconds:mean1d"), "a recorded value", 90)
     rules = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
-    assert len(rules) == 16
+    assert len(rules) == 17
     assert [rule["lastError"] for rule in rules if rule.get("lastError")] == []
     assert [alert for alert in prometheus.ask("alerts")["alerts"] if alert["state"] == "firing"] == []

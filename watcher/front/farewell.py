@@ -23,7 +23,7 @@ class Farewell:
         self._observer, self._service = observer, service
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._told = 0
+        self._told: int | None = None  # not known before the first switch
         self.port = 0  # that the front listens on
 
     def switched(self) -> None:
@@ -37,7 +37,8 @@ class Farewell:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._tell(0)
+        if self._told:
+            self._tell(0)
 
     def _look(self) -> None:
         self._timer = None
