@@ -26,7 +26,7 @@ FROM alpine AS second
 COPY --from=first /a /a
 
 RUN cat /a; \\
-    echo b $(ls /sys/class/net)
+    echo b $(ls /sys/class/net) # {mark}
 RUN echo c $(ls /sys/class/net)
 
 # another

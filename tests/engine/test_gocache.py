@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.build import BuildkitLink, Recipe
+from watcher.build import BuildJournal, BuildkitLink, Recipe
 from watcher.build.texts import Texts
 from watcher.buildkit import MemorySource, SolveRequest
 from watcher.engine import DockerEngine
@@ -37,7 +37,8 @@ class Project:
         self.link, self.folder, self.id = link, folder, f"gocache-{uuid.uuid4().hex[:10]}"
         self.recipe = Recipe(service="web", project=self.id, image=f"{self.id}:latest")
         bases = bases_of(engine, link)
-        self.caches = GoCaches(self.recipe, Texts("web", bases=bases, link=link, observer=Fanout()), link)
+        texts = Texts("web", bases=bases, link=link, observer=Fanout())
+        self.caches = GoCaches(self.recipe, texts, link, BuildJournal(None))
 
     def snapshot(self, text: str = DOCKERFILE) -> Snapshot:
         self.folder.joinpath("Dockerfile").write_text(text)

@@ -192,7 +192,7 @@ async def test_a_file_that_needs_its_modules_in_a_layer_builds_and_is_left_alone
     for number, times in enumerate((2, 2, 1)):
         assert await bench.save(WITH_MODULE.format(number))
         assert len(bench.compiled) == times
-        assert ("left alone from now on" in bench.notices) is (number == 1)
+        assert ("from now on no module cache is mounted over them" in bench.notices) is (number == 1)
 
 
 async def test_a_save_that_is_not_in_the_program_finds_it_linked(bench: Bench):
