@@ -1,6 +1,7 @@
 """What ./dev decides, with stand-ins for the programs it calls; and the example project it starts from."""
 
 import json
+import os
 import shutil
 import stat
 import subprocess
@@ -392,7 +393,8 @@ def test_no_module_of_the_folder_one_stands_in_runs(sandbox: Sandbox, hostile: P
     real = PYTHON.replace('*) echo "python pid=$$ $*" >>"$CALLS"', f'*) exec {sys.executable} "$@"')
     sandbox.add("python3", real.replace("exit ${PYTHON_TOO_OLD:-0}", f'exec {sys.executable} "$@"'))
     bare = [sys.executable, "-m", "watcher"]
-    assert b" ran" in subprocess.run(bare, cwd=hostile, capture_output=True, check=False).stderr
+    unsafe = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    assert b" ran" in subprocess.run(bare, cwd=hostile, env=unsafe, capture_output=True, check=False).stderr
     for path in ("", ":", "."):
         code, text = sandbox.run("watcher", "--version", cwd=hostile, PYTHONPATH=path)
         assert "of the repository ran" not in text
