@@ -21,6 +21,7 @@ from watcher.engine import (
     EngineEvent,
     EngineInfo,
     Image,
+    Network,
     NewFile,
     Printed,
     Removal,
@@ -71,7 +72,8 @@ class FakeEngine:
         self._layers: dict[str, dict[str, int]] = {}
         self._cache: dict[str, tuple[str, int, str]] = {}
         self._boxes: dict[str, _Box] = {}
-        self._networks: set[str] = set()
+        self._networks: dict[str, Network] = {}  # by name
+        self.pools = 30  # networks that there are addresses for
         self._past: list[tuple[float, Mapping[str, str], EngineEvent]] = []
         self._listeners: list[tuple[Sequence[str], asyncio.Queue[EngineEvent]]] = []
 
@@ -260,7 +262,15 @@ class FakeEngine:
         await asyncio.sleep(0)
         shown = (box.shown for box in self._boxes.values())
         return [
-            Container(item.id, item.name, item.image, item.labels, item.state, changed=item.changed)
+            Container(
+                item.id,
+                item.name,
+                item.image,
+                item.labels,
+                item.state,
+                changed=item.changed,
+                networks=frozenset(self._boxes[item.id].networks),
+            )
             for item in shown
             if _carries(item.labels, labels)
         ]
@@ -366,7 +376,7 @@ class FakeEngine:
             box.shown = replace(box.shown, addresses=self._join(box))
 
     def _join(self, box: _Box) -> dict[str, str]:
-        if missing := box.networks - self._networks:
+        if missing := box.networks - self._networks.keys():
             box.networks -= missing
             raise EngineError(f"network {min(missing)} not found", 404)
         fresh = {name: f"172.20.0.{next(self._numbers) % 250 + 2}" for name in box.networks}
@@ -430,7 +440,31 @@ class FakeEngine:
 
     async def ensure_network(self, config: Mapping[str, Any]) -> None:
         """See `Engine.ensure_network`."""
-        self._networks.add(config["Name"])
+        name = config["Name"]
+        if name in self._networks:
+            return
+        if len(self._networks) >= self.pools:
+            text = "could not find an available, non-overlapping IPv4 address pool among the defaults"
+            raise EngineError(f"{text} to assign to the network", 404)
+        number = f"{next(self._numbers):064x}"
+        self._networks[name] = Network(number, name, dict(config.get("Labels") or {}), self.clock())
+
+    async def networks(self, *, labels: Sequence[str] = ()) -> list[Network]:
+        """See `Engine.networks`."""
+        await asyncio.sleep(0)
+        return [each for each in self._networks.values() if _carries(each.labels, labels)]
+
+    async def remove_network(self, network: str) -> Removal:
+        """See `Engine.remove_network`."""
+        await asyncio.sleep(0)
+        found = next((each for each in self._networks.values() if each.id == network), None)
+        if found is None:
+            return Removal.GONE
+        if any(found.name in box.networks for box in self._boxes.values() if box.shown.running):
+            return Removal.IN_USE
+        del self._networks[found.name]
+        self.removed.append(network)
+        return Removal.REMOVED
 
     async def ensure_volume(self, config: Mapping[str, Any]) -> None:
         """See `Engine.ensure_volume`; volumes are seen by containers only, and the fake runs none."""

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from watcher import compose, hooks
+from watcher import compose, hooks, labels, lock
 from watcher.compose import ComposeProject, Dependency, ServiceSpec
-from watcher.deploy import Published
+from watcher.deploy import Published, used_networks
+from watcher.diagnose import engine_trouble, trouble_hint
 from watcher.engine import Container, Engine, EngineError, NewFile
-from watcher.errors import UserError
+from watcher.errors import EngineTrouble, UserError
 from watcher.failure import Failure
 from watcher.inside import OwnContainer
 from watcher.observe import Notice, Observer, short
@@ -171,9 +172,29 @@ class ComposeContainer:
         project = self.compose_project
         for network in project.networks.values():
             if not network.external:
-                await self.engine.ensure_network(compose.network_config(project.name, network))
+                body = compose.network_config(project.name, network)
+                own = labels.network(self.project, network.name)
+                await self.engine.ensure_network({**body, "Labels": {**body["Labels"], **own}})
         if self.own and self.network:
             await self.own.join(self.network)
+
+    async def remove_networks(self) -> None:
+        """Remove the project's networks that a watcher created and no container uses, like `compose down`.
+
+        A copy of the project may have created them under the same name; while its watcher runs they stay.
+        """
+        if self.own:
+            await self.own.leave()
+        project = f"{compose.PROJECT_LABEL}={self.compose_project.name}"
+        used = await used_networks(self.engine)
+        for network in await self.engine.networks(labels=(project, f"{labels.KIND}={labels.NETWORK_KIND}")):
+            other = network.labels.get(labels.PROJECT, "")
+            unused = labels.is_own_network(network.labels, network.name) and not used & {
+                network.id,
+                network.name,
+            }
+            if unused and (other == self.project or lock.find(other) is None):
+                await self.engine.remove_network(network.id)
 
     async def prepare(self) -> None:
         """Make networks and volumes, and bring up the services it depends on; raises UserError."""
@@ -190,18 +211,20 @@ class ComposeContainer:
                 if name in needed:
                     await self._until(needed[name], dependency)
         except EngineError as error:
+            if trouble := engine_trouble(str(error)):
+                raise EngineTrouble(trouble, trouble_hint(trouble)) from error
             raise UserError(
                 Failure("container", f"what {self.service} needs cannot be made: {error}")
             ) from error
 
     async def _found(self, spec: ServiceSpec) -> list[Container]:
         """The containers of another service of the project, whoever started them."""
-        labels = (
+        selector = (
             f"com.docker.compose.project={self.compose_project.name}",
             f"com.docker.compose.service={spec.name}",
             "com.docker.compose.oneoff=False",
         )
-        listed = await self.engine.containers(labels=labels)
+        listed = await self.engine.containers(labels=selector)
         listed.sort(key=lambda item: not item.running)
         found = [await self.engine.container(item.id) for item in listed]
         return [item for item in found if item]

@@ -11,7 +11,10 @@ from watcher.positions import Where, as_said, of_compiler, of_panic, of_tests, p
 
 _DISK_FULL = ("no space left on device", "disk quota exceeded")
 _DISK_BROKEN = ("read-only file system", "input/output error", "structure needs cleaning")
-_NO_NETWORK = ("failed to create endpoint", "could not find an available")  # for a step, or for a container
+_NO_NETWORK = ("failed to create endpoint",)  # for a step, or for a container
+# moby, libnetwork/ipamutils and ipam: 20.10's wording, and that of newer engines.
+_NO_ADDRESSES = ("could not find an available", "predefined address pools have been fully subnetted")
+NO_ADDRESSES = "no address pool is free for another network"
 _TAIL = 5  # lines at the end of a step's output, in which it says why it failed
 MOST_LINES = 60  # of a tool's output kept in a failure
 _NOISE = ("go: downloading ", "go: extracting ", "go: finding ")  # says nothing of why it failed
@@ -75,11 +78,25 @@ def engine_trouble(reason: str, log: Sequence[str] = ()) -> str:
     the user's own doing.
     """
     said = _without_command(reason).lower()
+    if any(each in said for each in _NO_ADDRESSES):
+        return NO_ADDRESSES
     for trouble in _DISK_FULL + _DISK_BROKEN + _NO_NETWORK:
         if trouble in said:
             return trouble
     tail = "\n".join(log[-_TAIL:]).lower()
     return next((trouble for trouble in _DISK_FULL if trouble in tail), "")
+
+
+def trouble_hint(trouble: str) -> str:
+    """What to do about an `engine_trouble`."""
+    if trouble == NO_ADDRESSES:
+        return (
+            "`watcher prune --gone` removes the networks of projects that are gone, `docker network prune` "
+            "all that no container uses"
+        )
+    if trouble in _NO_NETWORK:
+        return "`docker network ls` lists the engine's networks, its own log says more"
+    return "`docker system df` and `watcher prune --dry-run` show what fills it"
 
 
 def _without_command(reason: str) -> str:

@@ -63,8 +63,9 @@ class EngineUnavailable(WatcherError):
 class EngineTrouble(WatcherError):
     """The engine answers and lacks something, by no fault of the user's: tried again less and less often."""
 
-    def __init__(self, trouble: str) -> None:
+    def __init__(self, trouble: str, hint: str = "") -> None:
         super().__init__(f"{trouble} on the engine's machine")
+        self.hint = hint
 
 
 class Superseded(WatcherError):

@@ -28,10 +28,13 @@ CONFIG = "watcher.config"  # digest over how the container was told to run
 IMAGE = "watcher.image"  # on containers only: id of the image that it was created from
 MOUNTED = "watcher.mounted"  # on containers only: digest over the sources that were mounted into it
 CREATION = "watcher.creation"  # on containers only: a number used once
+NETWORK = "watcher.network"  # on networks only: the network's own name, which no copy of the labels has
 
 FINAL, BUILDER, APP = "final", "builder", "app"
 SANDBOX = "sandbox"  # kind of a container that only holds a network
+NETWORK_KIND = "network"
 SANDBOX_NAME = "watcher-net-"  # what its name begins with
+_PROJECT_ID = regex.compile(r"[a-z0-9-]{1,255}-[0-9a-f]{10}")
 _OLD_SANDBOX = regex.compile(rf"{SANDBOX_NAME}[0-9a-f]{{12}}")
 
 
@@ -40,6 +43,11 @@ def project_id(root: Path) -> str:
     digest = hashlib.sha256(str(root).encode("utf-8", "surrogateescape")).hexdigest()
     name = "".join(char if char.isalnum() and char.isascii() else "-" for char in root.name.lower())
     return f"{name.strip('-') or 'project'}-{digest[:10]}"
+
+
+def is_project_id(text: str) -> bool:
+    """Whether a text has the form of a project's id."""
+    return _PROJECT_ID.fullmatch(text) is not None
 
 
 def image(project: str, service: str, kind: str) -> dict[str, str]:
@@ -55,6 +63,19 @@ def app(project: str, service: str, revision: str) -> dict[str, str]:
 def sandbox(project: str, service: str) -> dict[str, str]:
     """Labels of a container that only holds a network for one that runs the service."""
     return {PROJECT: project, SERVICE: service, KIND: SANDBOX}
+
+
+def network(project: str, name: str) -> dict[str, str]:
+    """Labels of a network that the watcher creates under that name."""
+    return {PROJECT: project, KIND: NETWORK_KIND, NETWORK: name}
+
+
+def is_own_network(found: Mapping[str, str], name: str) -> bool:
+    """Whether labels and name of a network prove that a watcher created it.
+
+    Nothing inherits a network's labels, and whoever copied them gave the copy another name.
+    """
+    return PROJECT in found and found.get(KIND) == NETWORK_KIND and found.get(NETWORK) == name
 
 
 def proof(image: str) -> dict[str, str]:

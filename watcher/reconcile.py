@@ -463,8 +463,7 @@ class Reconciler(Generic[S]):
             # What is stale may be what fills the disk.
             self._chore_due = min(self._chore_due, self._clock() + self._chores_after)
             again = words.seconds(plan.retry_pause(self.state.troubles))
-            hint = "`docker system df` and `watcher prune --dry-run` show what fills it"
-            return Failure("engine", f"{error}: the {where} is tried again in {again}", hint=hint)
+            return Failure("engine", f"{error}: the {where} is tried again in {again}", hint=error.hint)
         if isinstance(error, WatcherError):
             return Failure("engine", f"the {where} could not be carried out: {error}")
         text = "".join(traceback.format_exception(error))

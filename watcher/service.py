@@ -409,7 +409,15 @@ class Service:
         await asyncio.gather(*self._background, return_exceptions=True)
         if keep and not successor and live and self._fit.fronts and not self._holds_port:
             await self._publish(live.revision, live.image)
+        if not keep:
+            await self._remove_networks()
         self.watch.close()
+
+    async def _remove_networks(self) -> None:
+        try:
+            await self._fit.container.remove_networks()
+        except WatcherError as error:
+            self._warn(f"the project's networks could not be removed: {error}")
 
     async def _publish(self, revision: str, image: str) -> None:
         """From now on the container publishes the ports itself, as compose would have it."""

@@ -302,6 +302,28 @@ async def test_networks_are_made_once_joined_before_or_after_the_start_and_left(
     assert {early, late} & left.addresses.keys() == {early}
 
 
+async def test_a_network_is_found_by_its_labels_and_not_removed_while_a_container_runs_in_it(
+    world: World,
+) -> None:
+    name = f"found-{world.run}"
+    await world.engine.ensure_network({"Name": name, "Labels": {RUN: world.run, "of": "web"}})
+    (found,) = await world.engine.networks(labels=(*mine(world), "of=web"))
+    assert (found.name, found.labels["of"]) == (name, "web")
+    assert await world.engine.networks(labels=(*mine(world), "of=db")) == []
+    image = await world.add_program(None, [])
+    endpoints = {"NetworkingConfig": {"EndpointsConfig": {name: {}}}}
+    box = await created(world, {**image, **endpoints})
+    (listed,) = [item for item in await world.engine.containers() if item.id == box]
+    assert name in listed.networks
+    await world.engine.start(box)
+    (listed,) = [item for item in await world.engine.containers() if item.id == box]
+    assert {name, found.id} & listed.networks
+    assert await world.engine.remove_network(found.id) is Removal.IN_USE
+    await world.engine.stop(box, 0)
+    assert await world.engine.remove_network(found.id) is Removal.REMOVED
+    assert await world.engine.remove_network(found.id) is Removal.GONE
+
+
 async def test_a_network_that_does_not_exist_is_refused_to_a_running_container(world: World) -> None:
     box = await created(world, await world.add_program(None, []))
     await world.engine.start(box)

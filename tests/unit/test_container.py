@@ -8,10 +8,10 @@ from typing import cast
 import pytest
 
 from tests.fake_engine import FakeEngine
-from watcher import compose
+from watcher import compose, labels, lock
 from watcher.container import ComposeContainer
 from watcher.engine import Engine
-from watcher.errors import UserError
+from watcher.errors import EngineTrouble, UserError
 from watcher.observe import Event, Fanout, Notice
 
 
@@ -171,3 +171,77 @@ async def test_an_image_is_pulled_when_the_policy_says_so(
     else:
         await rig.container(keys).prepare()
         assert await rig.names() == ["p-db-1"]
+
+
+# Its networks.
+
+
+def of_networks(folder: Path, engine: FakeEngine, project: str = "id") -> ComposeContainer:
+    file = folder / "compose.yaml"
+    file.write_text("name: shop\nservices: {web: {image: web, build: .}}\n")
+    loaded = compose.load(file, service=None, env={})
+    return ComposeContainer(loaded, loaded.service, project, engine, Fanout())
+
+
+async def names(engine: FakeEngine) -> set[str]:
+    return {each.name for each in await engine.networks()}
+
+
+async def test_a_network_that_the_watcher_created_goes_when_it_stops(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    container = of_networks(tmp_path, engine)
+    await container.prepare()
+    (made,) = await engine.networks()
+    assert labels.is_own_network(made.labels, made.name)
+    assert made.labels["com.docker.compose.network"] == "default"
+    await container.remove_networks()
+    assert await names(engine) == set()
+
+
+async def test_networks_of_compose_and_others_stay(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    composes = {"com.docker.compose.project": "shop", "com.docker.compose.network": "default"}
+    await engine.ensure_network({"Name": "shop_default", "Labels": composes})
+    copied = {**composes, **labels.network("id", "shop_default")}
+    await engine.ensure_network({"Name": "shop_copy", "Labels": copied})
+    await engine.ensure_network({"Name": "other", "Labels": labels.network("id", "other")})
+    container = of_networks(tmp_path, engine)
+    await container.prepare()
+    await container.remove_networks()
+    assert await names(engine) == {"shop_default", "shop_copy", "other"}
+
+
+@pytest.mark.parametrize("runs", [True, False])
+async def test_a_network_that_any_container_has_stays(tmp_path: Path, runs: bool) -> None:
+    engine = FakeEngine()
+    container = of_networks(tmp_path, engine)
+    await container.prepare()
+    image = engine.add_image(tags=("db:latest",))
+    body = {"Image": image, "NetworkingConfig": {"EndpointsConfig": {"shop_default": {}}}}
+    box = await engine.create("db", body)
+    if runs:
+        await engine.start(box)
+    await container.remove_networks()
+    assert await names(engine) == {"shop_default"}
+    await engine.remove_by_force(box)
+    await container.remove_networks()
+    assert await names(engine) == set()
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_a_network_of_a_copy_goes_unless_its_watcher_runs(
+    tmp_path: Path, running: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine()
+    await of_networks(tmp_path, engine, "copy").prepare()
+    monkeypatch.setattr(lock, "find", lambda project: lock.Running(1) if running else None)
+    await of_networks(tmp_path, engine).remove_networks()
+    assert await names(engine) == ({"shop_default"} if running else set())
+
+
+async def test_the_want_of_address_pools_is_the_engines_and_names_the_command(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    engine.pools = 0
+    with pytest.raises(EngineTrouble, match="no address pool is free") as caught:
+        await of_networks(tmp_path, engine).prepare()
+    assert "watcher prune --gone" in caught.value.hint

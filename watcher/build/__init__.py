@@ -10,7 +10,7 @@
 
 from watcher.build.bases import BaseImage, Bases, config_of, credentials_of, platforms_of
 from watcher.build.builder import ImageBuilder
-from watcher.build.journal import BuildEntry, BuildJournal, StepRun, open_journal
+from watcher.build.journal import BuildEntry, BuildJournal, StepRun, open_journal, state_folder
 from watcher.build.link import BuildkitLink, certificates
 from watcher.build.recipe import Recipe, full_reference
 from watcher.build.repository import missing_repository
@@ -34,5 +34,6 @@ __all__ = [
     "open_journal",
     "pinned",
     "platforms_of",
+    "state_folder",
     "written",
 ]

@@ -38,7 +38,7 @@ from watcher.buildkit import (
     parse_step,
 )
 from watcher.buildkit.session import CredentialsFor
-from watcher.diagnose import base_failure, build_failure, engine_trouble
+from watcher.diagnose import base_failure, build_failure, engine_trouble, trouble_hint
 from watcher.dockerfile import Accelerated, DockerfileError, Platforms
 from watcher.engine import Engine, EngineError, Image, Login
 from watcher.errors import EngineTrouble, EngineUnavailable, Superseded, UserError
@@ -151,7 +151,7 @@ class ImageBuilder:
                     self._bases.forget()
                     continue
                 if trouble := engine_trouble(error.reason, error.log):
-                    raise EngineTrouble(trouble) from error
+                    raise EngineTrouble(trouble, trouble_hint(trouble)) from error
                 located = Located(recipe, look.snapshot)
                 failed = _failed(made, error, words, located, touched=counter.touched)
                 following = self._experience.next(way, text, failed)

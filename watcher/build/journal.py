@@ -146,11 +146,15 @@ class BuildJournal:
             self.problem = f"{self._path}: {error.strerror or error}"
 
 
+def state_folder() -> Path:
+    """The folder with what is remembered of each project. Raises OSError or RuntimeError without a home."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "watcher"
+
+
 def open_journal(project: str) -> BuildJournal:
     """The journal of the project with this id, in the user's state folder (XDG_STATE_HOME)."""
     try:
-        base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-        folder = base / "watcher" / project
+        folder = state_folder() / project
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             return BuildJournal(None, f"{folder} is not writable")

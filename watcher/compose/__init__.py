@@ -16,7 +16,7 @@ from watcher.compose.container import (
 from watcher.compose.find import FILE_NAMES, find_compose_file
 from watcher.compose.load import load
 from watcher.compose.needs import check_api, missing_api
-from watcher.compose.objects import compose_labels, network_config, volume_config
+from watcher.compose.objects import PROJECT_LABEL, compose_labels, network_config, volume_config
 from watcher.compose.spec import (
     Attachment,
     BuildSpec,
@@ -36,6 +36,7 @@ from watcher.compose.specparts import BlockIo, ContainerFile, DeviceRequest, Hoo
 
 __all__ = [
     "FILE_NAMES",
+    "PROJECT_LABEL",
     "Attachment",
     "BlockIo",
     "BuildSpec",

@@ -2,6 +2,7 @@
 
 from watcher.deploy.deployer import ContainerDeployer
 from watcher.deploy.model import ContainerRecipe, Live, Policy, Published
+from watcher.deploy.owned import used_networks
 from watcher.deploy.source_mounts import DATA, SourceMount, digest_mounted, source_mounts, unwatched_sources
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "digest_mounted",
     "source_mounts",
     "unwatched_sources",
+    "used_networks",
 ]

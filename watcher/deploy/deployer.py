@@ -23,7 +23,7 @@ from watcher.deploy.background import Background
 from watcher.deploy.making import Maker
 from watcher.deploy.model import ContainerRecipe, Live, Phases, Policy, backends
 from watcher.deploy.owned import OwnContainers
-from watcher.diagnose import container_failure, engine_trouble
+from watcher.diagnose import container_failure, engine_trouble, trouble_hint
 from watcher.engine import Container, Engine, EngineError, EngineEvent
 from watcher.errors import EngineTrouble, EngineUnavailable, UserError
 from watcher.front import Front
@@ -211,7 +211,7 @@ class ContainerDeployer:
             await self._engine.start(candidate)
         except EngineError as error:
             if trouble := engine_trouble(str(error)):
-                raise EngineTrouble(trouble) from error
+                raise EngineTrouble(trouble, trouble_hint(trouble)) from error
             summary = "the container cannot be started"
             failure = container_failure(summary, (), exit_code=1, oom=False, error=str(error))
             raise UserError(failure) from error

@@ -104,3 +104,11 @@ class OwnContainers:
             # It was started in between, or is being removed already.
             await self._engine.stop(container, 0.0)
             await self._engine.remove(container)
+
+
+async def used_networks(engine: Engine) -> frozenset[str]:
+    """Ids and names of the networks that any container has, also one that is stopped.
+
+    The engine removes a network as soon as none of them runs; the others could not be started again then.
+    """
+    return frozenset(name for item in await engine.containers() for name in item.networks)

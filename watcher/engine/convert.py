@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from watcher import regex
-from watcher.engine.port import CacheRecord, Container, Image, Printed, Usage, Volume
+from watcher.engine.port import CacheRecord, Container, Image, Network, Printed, Usage, Volume
 
 _GENERATED = regex.compile(r"[0-9a-f]{64}")  # what the engine names a volume that nobody named
 
@@ -89,7 +89,21 @@ def listed_container(raw: Mapping[str, Any]) -> Container:
         labels=raw.get("Labels") or {},
         state=raw["State"],
         changed=seconds(raw.get("Created", 0)),
+        networks=_networks(raw),
     )
+
+
+def _networks(raw: Mapping[str, Any]) -> frozenset[str]:
+    """Names and ids of a container's networks; one that was never started has only what it was told."""
+    attached = ((raw.get("NetworkSettings") or {}).get("Networks") or {}).items()
+    mode = (raw.get("HostConfig") or {}).get("NetworkMode") or ""
+    found = {mode, *(name for name, _ in attached), *((item or {}).get("NetworkID") for _, item in attached)}
+    return frozenset(name for name in found if name)
+
+
+def network(raw: Mapping[str, Any]) -> Network:
+    """From an item of GET /networks."""
+    return Network(raw["Id"], raw["Name"], raw.get("Labels") or {}, seconds(raw.get("Created", 0)))
 
 
 def _joined(raw: Mapping[str, Any]) -> str:
@@ -139,6 +153,7 @@ def container(raw: Mapping[str, Any]) -> Container:
         healthcheck=tuple((raw["Config"].get("Healthcheck") or {}).get("Test") or ()),
         joined=_joined(raw),
         volumes=tuple(_anonymous_volumes(raw)),
+        networks=_networks(raw),
         changed=max(
             seconds(raw.get("Created", 0)),
             seconds(state.get("StartedAt", 0)),

@@ -28,6 +28,7 @@ from watcher.engine.port import (
     EngineEvent,
     EngineInfo,
     Image,
+    Network,
     NewFile,
     Printed,
     Removal,
@@ -135,6 +136,7 @@ class DockerEngine:
             data_root=raw.get("DockerRootDir", ""),
             host=raw.get("Name", ""),
             clock=convert.seconds(raw.get("SystemTime", 0)),
+            id=raw.get("ID") or "",
         )
 
     async def image(self, ref: str) -> Image | None:
@@ -375,6 +377,20 @@ class DockerEngine:
         found = await self._call(self._client.networks, names=[config["Name"]])
         if not any(network["Name"] == config["Name"] for network in found):
             await self._post("/networks/create", config)
+
+    async def networks(self, *, labels: Sequence[str] = ()) -> list[Network]:
+        """See `Engine.networks`."""
+        filters = {"label": list(labels)} if labels else {}
+        return [convert.network(raw) for raw in await self._call(self._client.networks, filters=filters)]
+
+    async def remove_network(self, network: str) -> Removal:
+        """See `Engine.remove_network`."""
+        try:
+            return await self._removal(self._client.remove_network, network)
+        except EngineError as error:
+            if error.status == 403:  # it has active endpoints
+                return Removal.IN_USE
+            raise
 
     async def ensure_volume(self, config: Mapping[str, Any]) -> None:
         """See `Engine.ensure_volume`."""

@@ -52,6 +52,7 @@ class EngineInfo:
     data_root: str = ""
     host: str = ""
     clock: float = 0.0  # the engine's own time, Unix seconds: what it compares creation times with
+    id: str = ""  # the engine's own id, which stays the same wherever it is reached
 
     @property
     def platform(self) -> str:
@@ -108,6 +109,7 @@ class Container:
     changed: float = 0.0
     joined: str = ""  # id of the container whose network it shares; ports and addresses are that one's
     volumes: tuple[str, ...] = ()  # names of its anonymous volumes; not in lists
+    networks: frozenset[str] = frozenset()  # names and ids of those that it is or will be attached to
 
     @property
     def running(self) -> bool:
@@ -118,6 +120,16 @@ class Container:
     def paused(self) -> bool:
         """Whether its process is there, frozen by `docker pause`."""
         return self.state == "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network. `created` is Unix seconds."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    created: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +317,17 @@ class Engine(Protocol):
 
     async def ensure_network(self, config: Mapping[str, Any]) -> None:
         """Make the network that the API's body describes, unless there is one of its name."""
+        ...
+
+    async def networks(self, *, labels: Sequence[str] = ()) -> list[Network]:
+        """Networks that carry all `labels` ("key" or "key=value")."""
+        ...
+
+    async def remove_network(self, network: str) -> Removal:
+        """Remove a network by its id; in use while a running container is attached to it.
+
+        The engine does not count a container that is stopped: see `Container.networks`.
+        """
         ...
 
     async def ensure_volume(self, config: Mapping[str, Any]) -> None:
