@@ -268,6 +268,7 @@ class FakeEngine:
                 item.image,
                 item.labels,
                 item.state,
+                ports={} if item.joined else item.ports,
                 changed=item.changed,
                 networks=frozenset(self._boxes[item.id].networks),
             )
@@ -335,7 +336,9 @@ class FakeEngine:
         for name, bindings in wanted:
             bound = []
             for binding in bindings:
-                port = int(binding.get("HostPort") or 0) or 30000 + next(self._numbers)
+                first, _, last = str(binding.get("HostPort") or 0).partition("-")
+                free = (number for number in range(int(first), int(last or first) + 1) if number not in taken)
+                port = next(free, int(first)) or 30000 + next(self._numbers)
                 if port in taken:
                     raise EngineError(f"Bind for port {port} failed: port is already allocated", 500)
                 bound.append((binding.get("HostIp") or "0.0.0.0", port))

@@ -148,7 +148,8 @@ def _shown(settled: Settled, *, as_json: bool) -> int:
     if as_json:
         print(settled.model_dump_json(indent=2))
     elif settled.outcome == "live":
-        print(f"live {short(settled.revision)}{words.old_connections(settled.old_connections)}")
+        where = f" at {' '.join(settled.urls)}" if settled.urls else ""
+        print(f"live {short(settled.revision)}{where}{words.old_connections(settled.old_connections)}")
     else:
         revision = f" {short(settled.revision)}" if settled.revision else ""
         why = settled.failure.summary if settled.failure else _WORDS.get(settled.outcome, settled.outcome)

@@ -12,7 +12,7 @@ from watcher.build import BuildJournal, BuildkitLink, Recipe
 from watcher.buildkit import CacheImport
 from watcher.compose import BuildSpec, ComposeProject, SecretSource, ServiceSpec
 from watcher.container import ComposeContainer
-from watcher.deploy import Policy, SourceMount, source_mounts
+from watcher.deploy import HostPorts, Policy, SourceMount, source_mounts
 from watcher.dockerfile import Level, Runs
 from watcher.engine import Engine, EngineInfo
 from watcher.errors import ConfigError
@@ -36,6 +36,7 @@ class Site:
     observer: Observer
     explain: Callable[[str], Unavailable]
     info: EngineInfo
+    host_ports: HostPorts
     own: OwnContainer | None = None  # that the watcher runs in, where loopback does not reach the others
 
 
@@ -92,6 +93,7 @@ def fit(
 ) -> Fit:
     """Put one service together; nothing is started, or changed. Raises ConfigError.
 
+    `spec` has one host port where the file has a range (`HostPorts`).
     `fronts` are those that there are already: the ones whose addresses stay are used again.
     """
     compose.check_api(compose_project, site.info.api)

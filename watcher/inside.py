@@ -41,6 +41,15 @@ class OwnContainer:
         self._engine, self._ports = engine, found.ports
         self._joined: dict[str, None] = {}
 
+    @property
+    def ports(self) -> frozenset[int]:
+        """The ports of this container that clients outside reach."""
+        return frozenset(
+            int(key.removesuffix("/tcp"))
+            for key, bound in self._ports.items()
+            if bound and key.endswith("/tcp")
+        )
+
     async def join(self, network: str) -> None:
         """Be on `network` until `leave`; raises EngineError when that cannot be."""
         found = await self._engine.container(self.id)

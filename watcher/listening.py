@@ -98,9 +98,14 @@ def take_for_all(port: int) -> socket.socket | None:
     return take(socket.AF_INET6, "::", port) if found and not address_of(found).only6 else None
 
 
+def ports() -> frozenset[int]:
+    """The ports that a socket listens on already, at whatever address."""
+    return frozenset(address_of(sock).port for sock in _sockets)
+
+
 def holds(port: int) -> bool:
     """Whether a socket listens at this port already, at whatever address."""
-    return any(address_of(sock).port == port for sock in _sockets)
+    return port in ports()
 
 
 def _find(family: int, host: str, port: int) -> socket.socket | None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import urlsplit
 
 from watcher import configuration, inside, labels
 from watcher.build import Bases, BuildkitLink, certificates, credentials_of, open_journal
@@ -13,6 +14,7 @@ from watcher.buildkit import Credentials
 from watcher.buildkit.regularfile import read_regular
 from watcher.compose import ComposeProject, SecretSource, ServiceSpec
 from watcher.configuration import Configuration
+from watcher.deploy import HostPorts
 from watcher.engine import DockerEngine, Engine, EngineError, find_login
 from watcher.fitting import Site, check_dockerfile, fit
 from watcher.front import Unavailable
@@ -93,6 +95,12 @@ def bases_of(engine: DockerEngine, link: BuildkitLink) -> Bases:
     return Bases(engine, link, lambda: login)
 
 
+def _api_ports(settings: Settings, lock: ProjectLock) -> set[int]:
+    """The ports that this process's API may listen on."""
+    before = urlsplit(lock.before.url).port if lock.before else None
+    return {port for port in (settings.http.port, before) if port}
+
+
 @asynccontextmanager
 async def open_project(
     settings: Settings, observer: Masking, explain: Callable[[str], Unavailable]
@@ -117,6 +125,7 @@ async def open_project(
             if journal.problem:
                 text = f"builds cannot be remembered, so their build cache stays: {journal.problem}"
                 observer.notify(Notice(level="warning", text=text))
+            reachable = own.ports if own else None
             site = Site(
                 project=project_id,
                 engine=engine,
@@ -125,12 +134,17 @@ async def open_project(
                 observer=observer,
                 explain=explain,
                 info=await engine.info(),
+                host_ports=HostPorts(engine, project_id, journal.folder, reachable),
                 own=own,
             )
             services = {}
             for spec in kept_services(project):
                 check_dockerfile(spec, settings.root)
-                services[spec.name] = Service(site, fit(site, spec, project, settings))
+                front = settings.deploy.strategy == "front"
+                chosen = await site.host_ports.choose(
+                    spec, project, front=front, avoid=_api_ports(settings, lock)
+                )
+                services[spec.name] = Service(site, fit(site, chosen, project, settings))
             yield Opened(project_id, configured, engine, services, lock)
         finally:
             if own:

@@ -221,6 +221,8 @@ class Service:
             if self._fit.fronts:
                 self._tell_of_limits()
             self._tell_from_inside()
+            for chosen in self._site.host_ports.chosen(self.name):
+                self._site.observer.notify(Notice(service=self.name, level="info", text=str(chosen)))
             for text in self._fit.notices():
                 self._site.observer.notify(Notice(service=self.name, level="info", text=text))
 
@@ -335,10 +337,13 @@ class Service:
     async def change(self, spec: ServiceSpec, compose_project: ComposeProject, settings: Settings) -> None:
         """Go on with another configuration, while `run` runs; returns when it is in force.
 
-        What is live serves on, and ports that stay are listened on throughout. Raises ConfigError or
-        CannotListen; then nothing has changed.
+        What is live serves on, and ports that stay are listened on throughout. Raises ConfigError, NoFreePort
+        or CannotListen; then nothing has changed.
         """
-        fitted = fit(self._site, spec, compose_project, settings, self._fit.fronts)
+        fronts = self._fit.fronts
+        held = {item.port for front in fronts.values() for item in front.addresses}
+        spec = await self._site.host_ports.choose(spec, compose_project, front=bool(fronts), held=held)
+        fitted = fit(self._site, spec, compose_project, settings, fronts)
         begun: list[Front] = []
         try:
             for front in fitted.fronts.values():

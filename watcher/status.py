@@ -356,6 +356,8 @@ class Settled(_Model):
     failure: FailureInfo | None = None
     old_connections: int = 0
     """Requests and connections that the versions before the live one still have: those get its answers."""
+    urls: list[str] = []
+    """Where the service answers once it is live."""
 
 
 class Accepted(_Model):

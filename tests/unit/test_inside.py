@@ -9,6 +9,7 @@ import pytest
 from tests.fake_engine import FakeEngine
 from watcher import compose
 from watcher.build import BuildJournal, BuildkitLink
+from watcher.deploy import HostPorts
 from watcher.engine import Container, EngineInfo
 from watcher.errors import EngineUnavailable, UserError
 from watcher.fitting import Fit, Site, fit
@@ -160,6 +161,7 @@ class Rig:
             journal=BuildJournal(None),
             observer=Fanout(),
             explain=lambda _: Unavailable(),
+            host_ports=HostPorts(None, "p", None),
             info=EngineInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),
             own=OwnContainer(self.engine, found),
         )

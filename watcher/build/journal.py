@@ -62,10 +62,12 @@ class BuildEntry:
 class BuildJournal:
     """The journal in a file that every process of this user may read and write; one per project.
 
-    Without a folder (`None`), or where it cannot be written, nothing is remembered and `problem` says why.
+    `folder` holds what is remembered of the project. Without one (`None`), or where it cannot be written,
+    nothing is remembered and `problem` says why.
     """
 
     def __init__(self, folder: Path | None, problem: str = "") -> None:
+        self.folder = folder
         self._path = folder / "builds.jsonl" if folder else None
         self.problem = problem
         self._running: set[str] = set()

@@ -35,7 +35,7 @@ def container_config(
     """
     host: dict[str, Any] = {
         "NetworkMode": _network_mode(spec),
-        "PortBindings": _bindings(spec, published(spec) if publish is None else publish),
+        "PortBindings": _bindings(spec, publish),
         "Binds": [_bind(each) for each in spec.mounts if not _needs_mount(each)],
         "Mounts": [_mount(each) for each in spec.mounts if _needs_mount(each)],
         "Tmpfs": dict(spec.tmpfs),
@@ -145,11 +145,11 @@ def may_join(spec: ServiceSpec) -> bool:
 
 def published(spec: ServiceSpec) -> dict[int, tuple[tuple[str, int], ...]]:
     """Where the file publishes TCP ports: container port → (address, port); an empty address means all of the
-    host's, port 0 any free one.
+    host's, port 0 any free one. A range of host ports, of which none was chosen yet, is left out.
     """
     found: dict[int, tuple[tuple[str, int], ...]] = {}
     for port in spec.ports:
-        if port.protocol == "tcp":
+        if port.protocol == "tcp" and port.last_host_port is None:
             address = (port.host_ip, port.host_port or 0)
             found[port.container_port] = (*found.get(port.container_port, ()), address)
     return found
@@ -209,20 +209,19 @@ def _endpoint(spec: ServiceSpec, network: Attachment, name: str) -> dict[str, An
     return endpoint
 
 
-def _bindings(spec: ServiceSpec, tcp: Published) -> dict[str, list[dict[str, str]]]:
+def _bindings(spec: ServiceSpec, tcp: Published | None) -> dict[str, list[dict[str, str]]]:
+    """Where the engine publishes the ports. It picks a free port of a range, as with docker compose."""
     found = {
-        f"{port}/tcp": [_binding(address, number) for address, number in addresses]
-        for port, addresses in tcp.items()
+        f"{port}/tcp": [
+            {"HostIp": address, "HostPort": str(number) if number else ""} for address, number in addresses
+        ]
+        for port, addresses in (tcp or {}).items()
     }
     for port in spec.ports:
-        if port.protocol != "tcp":
+        if tcp is None or port.protocol != "tcp":
             key = f"{port.container_port}/{port.protocol}"
-            found.setdefault(key, []).append(_binding(port.host_ip, port.host_port or 0))
+            found.setdefault(key, []).append({"HostIp": port.host_ip, "HostPort": port.host_ports})
     return found
-
-
-def _binding(address: str, number: int) -> dict[str, str]:
-    return {"HostIp": address, "HostPort": str(number) if number else ""}
 
 
 def _exposed(spec: ServiceSpec) -> dict[str, dict[str, str]]:

@@ -11,6 +11,7 @@ from watcher.compose.spec import PortSpec, Protocol
 
 _PORTS = regex.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _PROTOCOLS: dict[str, Protocol] = {"tcp": "tcp", "udp": "udp", "sctp": "sctp"}
+_BOUNDS = "a port must be between 1 and 65535, and a range must not go down"
 _RULE = "must be [[address:]host port:]container port[/protocol]"
 
 
@@ -41,20 +42,20 @@ def _short(item: Field) -> list[PortSpec]:
     head, _, container_text = text.rpartition(":")
     address, _, host_text = head.rpartition(":")
     containers = _range(item, container_text, _RULE, least=1)
-    hosts: list[int | None] = [*_range(item, host_text, _RULE)] if host_text else [None] * len(containers)
-    host_ip = _address(item, address)
-    return _paired(item, hosts, containers, host_ip, protocol)
+    hosts = _range(item, host_text, _RULE) if host_text else range(0)
+    return _paired(item, hosts, containers, _address(item, address), protocol)
 
 
-def _paired(
-    item: Field, hosts: list[int | None], containers: list[int], host_ip: str, protocol: Protocol
-) -> list[PortSpec]:
+def _paired(item: Field, hosts: range, containers: range, host_ip: str, protocol: Protocol) -> list[PortSpec]:
+    """Pair host ports with container ports. One container port takes any free port of a host range."""
+    if not hosts:
+        return [PortSpec(container, protocol, host_ip) for container in containers]
+    if len(containers) == 1 and len(hosts) > 1:
+        if hosts[0] == 0:
+            raise item.error(_BOUNDS)
+        return [PortSpec(containers[0], protocol, host_ip, hosts[0], last_host_port=hosts[-1])]
     if len(hosts) != len(containers):
-        if len(containers) == 1:
-            raise item.error(
-                "a range of host ports for one container port is not supported: name one host port"
-            )
-        raise item.error("must have as many host ports as container ports")
+        raise item.error("must have as many host ports as container ports, or one container port")
     return [
         PortSpec(container, protocol, host_ip, host or None)
         for host, container in zip(hosts, containers, strict=True)
@@ -63,30 +64,31 @@ def _paired(
 
 def _long(item: Field) -> list[PortSpec]:
     section = Section(item)
-    containers = [section.need("target", "the container's port").integer(1, 65535)]
-    hosts: list[int | None] = [*section.read("published", _published, [])] or [None]
+    target = section.need("target", "the container's port").integer(1, 65535)
+    hosts = section.read("published", _published, range(0))
     address = section.read("host_ip", lambda given: _address(given, given.text()), "")
     protocol = section.read("protocol", lambda given: _protocol(given, given.text()), _PROTOCOLS["tcp"])
     section.read("mode", lambda given: given.choice("ingress", "host"), "")
     spoken = section.read("app_protocol", Field.text, "")
     section.ignore(("name",))  # for people
     section.end("a port")
-    ports = _paired(item, hosts, containers, address, protocol)
+    ports = _paired(item, hosts, range(target, target + 1), address, protocol)
     return [replace(port, app_protocol=spoken) for port in ports]
 
 
-def _published(field: Field) -> list[int]:
-    return _range(field, field.text(), "must be a port of the host") if field.value != "" else []
+def _published(field: Field) -> range:
+    rule = "must be a port of the host, or a range of them"
+    return _range(field, field.text(), rule) if field.value != "" else range(0)
 
 
-def _range(item: Field, text: str, rule: str, *, least: int = 0) -> list[int]:
+def _range(item: Field, text: str, rule: str, *, least: int = 0) -> range:
     match = _PORTS.fullmatch(text)
     if match is None:
         raise item.error(rule)
     first, last = int(match[1]), int(match[2] or match[1])
     if not least <= first <= last <= 65535:
-        raise item.error("a port must be between 1 and 65535, and a range must not go down")
-    return list(range(first, last + 1))
+        raise item.error(_BOUNDS)
+    return range(first, last + 1)
 
 
 def _protocol(item: Field, text: str) -> Protocol:

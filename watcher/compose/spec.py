@@ -19,10 +19,11 @@ Protocol = Literal["tcp", "udp", "sctp"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class PortSpec:
-    """One port of the container, and where it is published. A range is as many of these.
+    """One port of the container, and where it is published. A range of container ports is as many of these.
 
     `host_ip` is empty for every address of the host; `host_port` is None for one that the engine picks.
-    `app_protocol` is what the file says that is spoken there, in words of its own.
+    With `last_host_port` it is any one free port from `host_port` to that one. `app_protocol` is the protocol
+    spoken there, in the file's words.
     """
 
     container_port: int
@@ -30,13 +31,21 @@ class PortSpec:
     host_ip: str = ""
     host_port: int | None = None
     app_protocol: str = ""
+    last_host_port: int | None = None
+
+    @property
+    def host_ports(self) -> str:
+        """The host port, or the range to choose one from, as the Engine API takes it; "" for any port."""
+        if self.last_host_port is not None:
+            return f"{self.host_port}-{self.last_host_port}"
+        return "" if self.host_port is None else str(self.host_port)
 
     def __str__(self) -> str:
         """The short syntax."""
         host = f"[{self.host_ip}]" if ":" in self.host_ip else self.host_ip
         ends = [host] if host else []
         if host or self.host_port is not None:
-            ends.append("" if self.host_port is None else str(self.host_port))
+            ends.append(self.host_ports)
         ends.append(str(self.container_port))
         return ":".join(ends) + ("" if self.protocol == "tcp" else f"/{self.protocol}")
 

@@ -1,15 +1,19 @@
 """Deploying: image → a healthy container that receives the traffic of the service's ports."""
 
 from watcher.deploy.deployer import ContainerDeployer
+from watcher.deploy.host_ports import ChosenPort, HostPorts, NoFreePort
 from watcher.deploy.model import ContainerRecipe, Live, Policy, Published
 from watcher.deploy.owned import used_networks
 from watcher.deploy.source_mounts import DATA, SourceMount, digest_mounted, source_mounts, unwatched_sources
 
 __all__ = [
     "DATA",
+    "ChosenPort",
     "ContainerDeployer",
     "ContainerRecipe",
+    "HostPorts",
     "Live",
+    "NoFreePort",
     "Policy",
     "Published",
     "SourceMount",

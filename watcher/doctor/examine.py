@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 from watcher import compose, labels, lock, words
 from watcher import dockerfile as dockerfiles
@@ -16,16 +16,17 @@ from watcher.build import (
     Recipe,
     accelerated,
     missing_repository,
+    open_journal,
     platforms_of,
     written,
 )
-from watcher.compose import ServiceSpec
+from watcher.compose import ComposeProject, ServiceSpec
 from watcher.configuration import compose_project
-from watcher.deploy import source_mounts, unwatched_sources
+from watcher.deploy import HostPorts, NoFreePort, source_mounts, unwatched_sources
 from watcher.dockerfile import DockerfileError, ImageConfig
 from watcher.doctor import findings
 from watcher.doctor.findings import Finding, Grade
-from watcher.engine import DockerEngine
+from watcher.engine import DockerEngine, Engine
 from watcher.errors import EngineUnavailable
 from watcher.events import self_test
 from watcher.fitting import (
@@ -77,7 +78,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             async for finding in _service(spec, recipe, settings, bases):
                 yield finding
             if running is None:
-                for finding in _ports(spec, settings):
+                async for finding in _ports(spec, project, settings, engine):
                     yield finding
     finally:
         if link:
@@ -175,13 +176,25 @@ def _base(name: str, base: BaseImage) -> Finding:
     return Finding("base image", Grade.GOOD, f"{name} is not here: the first build pulls it")
 
 
-def _ports(spec: ServiceSpec, settings: Settings) -> Iterator[Finding]:
+async def _ports(
+    spec: ServiceSpec, project: ComposeProject, settings: Settings, engine: Engine | None
+) -> AsyncIterator[Finding]:
     """Whether the ports that a daemon would take are free."""
+    project_id = labels.project_id(settings.root)
+    ports = HostPorts(engine, project_id, open_journal(project_id).folder)
+    front = settings.deploy.strategy == "front"
+    try:
+        spec = await ports.choose(spec, project, front=front, avoid=(settings.http.port,), remember=False)
+    except NoFreePort as error:
+        yield Finding("port", Grade.TROUBLE, str(error))
+    for chosen in ports.chosen(spec.name):
+        yield Finding("port", Grade.GOOD, f"{chosen.port} is free, of {chosen.wanted.host_ports}")
+    picked = {chosen.port for chosen in ports.chosen(spec.name)}
     wanted = [
         Listen("" if host == "0.0.0.0" else host, port)
         for bound in compose.published(spec).values()
         for host, port in bound
-        if port
+        if port and port not in picked
     ]
     if settings.http.port:
         wanted.append(Listen(settings.http.host, settings.http.port))

@@ -90,6 +90,7 @@ def listed_container(raw: Mapping[str, Any]) -> Container:
         state=raw["State"],
         changed=seconds(raw.get("Created", 0)),
         networks=_networks(raw),
+        ports=_listed_ports(raw.get("Ports") or ()),
     )
 
 
@@ -104,6 +105,16 @@ def _networks(raw: Mapping[str, Any]) -> frozenset[str]:
 def network(raw: Mapping[str, Any]) -> Network:
     """From an item of GET /networks."""
     return Network(raw["Id"], raw["Name"], raw.get("Labels") or {}, seconds(raw.get("Created", 0)))
+
+
+def _listed_ports(raw: Iterable[Mapping[str, Any]]) -> dict[str, tuple[tuple[str, int], ...]]:
+    """Published ports of a listed container, by "9000/tcp"."""
+    found: dict[str, tuple[tuple[str, int], ...]] = {}
+    for port in raw:
+        if number := int(port.get("PublicPort") or 0):
+            key = f"{port['PrivatePort']}/{port['Type']}"
+            found[key] = (*found.get(key, ()), (str(port.get("IP", "")), number))
+    return found
 
 
 def _joined(raw: Mapping[str, Any]) -> str:

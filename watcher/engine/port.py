@@ -248,7 +248,7 @@ class Engine(Protocol):
         ...
 
     async def containers(self, *, labels: Sequence[str] = ()) -> list[Container]:
-        """Containers in any state that carry all `labels`; names, images, labels and states only."""
+        """Containers in any state that carry all `labels`; names, images, labels, states, ports only."""
         ...
 
     async def container(self, ref: str) -> Container | None:

@@ -80,7 +80,9 @@ async def settle(
                 version = board.version
                 settled = _settled(board, name, revision, after_build)
                 if settled:
-                    return settled
+                    service = board.service(name)
+                    urls = service.urls if service else []
+                    return settled.model_copy(update={"urls": urls})
                 await board.changed(version, board.lines.last)
             raise Stopped("the watcher is being stopped")
     except TimeoutError:

@@ -121,8 +121,7 @@ def ours(spec: ServiceSpec, project: ComposeProject) -> dict[str, Any]:
         "image": None if spec.image == f"{project.name}-{spec.name}" else spec.image,
         "environment": {name: value for name, value in spec.environment.items() if value is not None},
         "ports": sorted(
-            (each.container_port, each.protocol, each.host_ip, str(each.host_port or ""))
-            for each in spec.ports
+            (each.container_port, each.protocol, each.host_ip, each.host_ports) for each in spec.ports
         ),
         "mounts": sorted(
             (each.type, volumes.get(each.source, each.source), each.target, each.read_only)
@@ -181,6 +180,31 @@ def test_the_compose_files_of_this_repository(ask: Ask) -> None:
     assert counts["equal"] >= 3
 
 
+@pytest.mark.parametrize(
+    ("entry", "both"),
+    [
+        ("'8000-8010:80'", "equal"),
+        ("'8000-8010:80-80'", "equal"),
+        ("'8000-8000:80'", "equal"),
+        ("'127.0.0.1:8000-8010:80/udp'", "equal"),
+        ("'[::1]:8000-8010:80'", "equal"),
+        ("{target: 80, published: '8000-8010', host_ip: '::1'}", "equal"),
+        ("'8000-8002:80-82'", "equal"),
+        ("'8000-8002:80-81'", "refused by both"),
+        ("'8000-8001:80-82'", "refused by both"),
+        ("'8000:80-82'", "refused by both"),
+        ("'8010-8000:80'", "refused by both"),
+        ("'8000-:80'", "refused by both"),
+        ("'65530-65536:80'", "refused by both"),
+        ("'a-b:80'", "refused by both"),
+    ],
+)
+def test_ranges_of_ports(ask: Ask, tmp_path: Path, entry: str, both: str) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text(f"name: shop\nservices:\n  web:\n    image: a\n    ports: [{entry}, '8000-8010:81']\n")
+    assert compare(ask, tmp_path, [file], "web") == both
+
+
 # Generated files.
 
 MENU: Mapping[str, list[str]] = {
@@ -204,6 +228,8 @@ MENU: Mapping[str, list[str]] = {
     "ports": [
         "['80', '81:80', '127.0.0.1:82:80/udp']",
         "['8000-8002:9000-9002']",
+        "['8000-8010:80', '127.0.0.1:9000-9003:90/udp', '[::1]:7000-7001:70', '6000-6000:60']",
+        "[{target: 90, published: '8000-8010', host_ip: 127.0.0.1}, '8000-8010:80', '8000:80']",
         "[{target: 90, published: '91', protocol: tcp}, 70]",
         "!override ['1:1']",
         "!reset []",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.compose.conftest import Compose
-from watcher.compose import PortSpec, published
+from watcher.compose import PortSpec, container_config, published
 from watcher.errors import ConfigError
 
 
@@ -29,6 +29,16 @@ from watcher.errors import ConfigError
             [PortSpec(8000 + n, host_port=9000 + n) for n in range(3)],
         ),
         ('"8000-8001"', [PortSpec(8000), PortSpec(8001)]),
+        ('"8000-8010:80"', [PortSpec(80, host_port=8000, last_host_port=8010)]),
+        ('"8000-8000:80"', [PortSpec(80, host_port=8000)]),
+        ('"8000-8010:80-80/udp"', [PortSpec(80, "udp", host_port=8000, last_host_port=8010)]),
+        ('"127.0.0.1:8000-8010:80"', [PortSpec(80, "tcp", "127.0.0.1", 8000, last_host_port=8010)]),
+        ('"[::1]:8000-8010:80"', [PortSpec(80, "tcp", "::1", 8000, last_host_port=8010)]),
+        ('{target: 80, published: "8000-8010"}', [PortSpec(80, host_port=8000, last_host_port=8010)]),
+        (
+            '{target: 80, published: "8000-8010", host_ip: "::1", protocol: udp}',
+            [PortSpec(80, "udp", "::1", 8000, last_host_port=8010)],
+        ),
         ("{target: 80}", [PortSpec(80)]),
         ("{target: 80, published: 8080}", [PortSpec(80, host_port=8080)]),
         ('{target: "80", published: ""}', [PortSpec(80)]),
@@ -61,9 +71,13 @@ def test_the_order_of_the_file_is_kept_and_a_port_stands_once(compose: Compose) 
         ("80:0", "a port must be between 1 and 65535, and a range must not go down"),
         ("70000:80", "a port must be between 1 and 65535, and a range must not go down"),
         ("9-8", "a port must be between 1 and 65535, and a range must not go down"),
-        ("1-2:1-3", "must have as many host ports as container ports"),
-        ("1:1-3", "must have as many host ports as container ports"),
-        ("1-2:3", "a range of host ports for one container port is not supported: name one host port"),
+        ("1-2:1-3", "must have as many host ports as container ports, or one container port"),
+        ("1:1-3", "must have as many host ports as container ports, or one container port"),
+        ("1-4:1-3", "must have as many host ports as container ports, or one container port"),
+        ("8010-8000:80", "a port must be between 1 and 65535, and a range must not go down"),
+        ("0-10:80", "a port must be between 1 and 65535, and a range must not go down"),
+        ("65530-65536:80", "a port must be between 1 and 65535, and a range must not go down"),
+        ("8000-:80", "must be [[address:]host port:]container port[/protocol]"),
         ("1.2.3:1:1", "the host address must be an IPv4 address, or an IPv6 address in brackets"),
         ("::1:1:1", "an IPv6 address must stand in brackets"),
         ("${NOTHING}", "must not be empty"),
@@ -82,7 +96,15 @@ def test_a_port_that_is_none_is_refused(compose: Compose, entry: str, rule: str)
         ("{published: 80}", "services.web.ports[0]: must have a target, the container's port"),
         ("{target: 0}", "services.web.ports[0].target = 0: must be between 1 and 65535"),
         ("{target: x}", "services.web.ports[0].target = 'x': must be a whole number"),
-        ("{target: 1, published: x}", "services.web.ports[0].published = 'x': must be a port of the host"),
+        (
+            "{target: 1, published: x}",
+            "services.web.ports[0].published = 'x': must be a port of the host, or a range of them",
+        ),
+        (
+            "{target: 1, published: 9-8}",
+            "services.web.ports[0].published = '9-8': a port must be between 1 and 65535, and a range must "
+            "not go down",
+        ),
         ("{target: 1, mode: x}", "services.web.ports[0].mode = 'x': must be one of ingress, host"),
         (
             "{target: 1, protocol: x}",
@@ -100,6 +122,18 @@ def test_a_long_port_that_is_wrong_is_refused(compose: Compose, entry: str, sent
     with pytest.raises(ConfigError) as caught:
         compose.service(f"ports:\n  - {entry}")
     assert str(caught.value) == sentence
+
+
+def test_a_range_for_one_port_reaches_the_engine_as_it_is(compose: Compose) -> None:
+    spec = compose.service('ports: ["8000-8010:80", "[::1]:9000-9001:90/udp", "7000:70", "60"]')
+    assert [str(port) for port in spec.ports] == ["8000-8010:80", "[::1]:9000-9001:90/udp", "7000:70", "60"]
+    body = container_config(spec, image="i", name="n", labels={})
+    assert body["HostConfig"]["PortBindings"] == {
+        "80/tcp": [{"HostIp": "", "HostPort": "8000-8010"}],
+        "90/udp": [{"HostIp": "::1", "HostPort": "9000-9001"}],
+        "70/tcp": [{"HostIp": "", "HostPort": "7000"}],
+        "60/tcp": [{"HostIp": "", "HostPort": ""}],
+    }
 
 
 def test_expose_is_ports_and_ranges(compose: Compose) -> None:
