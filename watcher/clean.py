@@ -123,6 +123,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
             return Cleaned(reports, None, disk, emptied, trimmed)
         return Cleaned(reports, filling(whole, project_id, project.name), disk, emptied, trimmed)
     finally:
+        await asyncio.to_thread(journal.close)
         await link.close()
         await engine.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from watcher import configuration, inside, labels
-from watcher.build import Bases, BuildkitLink, certificates, credentials_of, open_journal
+from watcher.build import Bases, BuildJournal, BuildkitLink, certificates, credentials_of, open_journal
 from watcher.buildkit import Credentials
 from watcher.buildkit.regularfile import read_regular
 from watcher.compose import ComposeProject, SecretSource, ServiceSpec
@@ -101,6 +102,16 @@ def _api_ports(settings: Settings, lock: ProjectLock) -> set[int]:
     return {port for port in (settings.http.port, before) if port}
 
 
+def _notify_journal(loop: asyncio.AbstractEventLoop, observer: Masking, problem: str) -> None:
+    """Notify that the journal of builds stopped or resumed; called in any thread."""
+    notice = Notice(level="info", text="builds are written down again")
+    if problem:
+        text = f"builds cannot be written down, so what they leave in the build cache stays: {problem}"
+        notice = Notice(level="warning", text=text)
+    with suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(observer.notify, notice)
+
+
 @asynccontextmanager
 async def open_project(
     settings: Settings, observer: Masking, explain: Callable[[str], Unavailable]
@@ -117,14 +128,13 @@ async def open_project(
     try:
         engine = await DockerEngine.open(settings.engine)
         own, link = None, link_of(settings, engine)
+        journal: BuildJournal | None = None
         try:
             for text in project.warnings:
                 observer.notify(Notice(level="warning", text=text))
             own = await inside.find(engine)
-            journal = open_journal(project_id)
-            if journal.problem:
-                text = f"builds cannot be remembered, so their build cache stays: {journal.problem}"
-                observer.notify(Notice(level="warning", text=text))
+            journal = open_journal(project_id, partial(_notify_journal, asyncio.get_running_loop(), observer))
+            await asyncio.to_thread(journal.check)
             reachable = own.ports if own else None
             site = Site(
                 project=project_id,
@@ -149,6 +159,8 @@ async def open_project(
         finally:
             if own:
                 await own.leave()
+            if journal is not None:
+                await asyncio.to_thread(journal.close)
             await link.close()
             await engine.close()
     finally:

@@ -10,7 +10,8 @@
 
 from watcher.build.bases import BaseImage, Bases, config_of, credentials_of, platforms_of
 from watcher.build.builder import ImageBuilder
-from watcher.build.journal import BuildEntry, BuildJournal, StepRun, open_journal, state_folder
+from watcher.build.journal import BuildJournal, open_journal, state_folder
+from watcher.build.journal_entries import BuildEntry, StepRun
 from watcher.build.link import BuildkitLink, certificates
 from watcher.build.recipe import Recipe, full_reference
 from watcher.build.repository import missing_repository

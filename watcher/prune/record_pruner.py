@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from watcher.build import BuildEntry, BuildJournal, BuildkitLink
 from watcher.buildkit import CacheRecord, ConnectError, RpcError
 from watcher.errors import EngineUnavailable
-from watcher.prune.build_records import compact, judge_records, prove_records, stage_size
+from watcher.prune.build_records import compact, judge_records, stage_size
 from watcher.prune.model import Cause, Verdict
+from watcher.prune.record_proof import prove_records
 
 _FORGETS = (
     "this BuildKit forgets everybody's build cache when one record is removed, so it goes only when the disk "
@@ -58,18 +60,21 @@ class RecordPruner:
             records = await (await self._link.client()).disk_usage()
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"the build cache could not be read: {error}") from error
-        running = set(self._journal.running)
-        proven: list[BuildEntry] = []
+        return await asyncio.to_thread(self._update, records)
+
+    def _update(self, records: Sequence[CacheRecord]) -> Records:
+        """Write down what these records prove. Blocks: to be called in a thread."""
         elsewhere = self._daemon_runs()
+        running: set[str] = set()
 
         def prove(entries: list[BuildEntry]) -> list[BuildEntry]:
+            running.clear()
+            running.update(self._journal.running)
             if elsewhere:
                 running.update(entry.id for entry in entries if not entry.ended)
-            proven.extend(compact(prove_records(entries, records, running), records))
-            return proven
+            return compact(prove_records(entries, records, running), records)
 
-        await asyncio.to_thread(self._journal.update, prove)
-        return Records(records, proven, frozenset(running))
+        return Records(records, self._journal.update(prove), frozenset(running))
 
     async def prune(self, *, dry_run: bool = False, low: bool = False) -> tuple[Verdict, ...]:
         """The verdict on each of our records, carried out unless it is a dry run.
@@ -78,9 +83,8 @@ class RecordPruner:
         """
         seen = await self.look()
         keep = 1 if low else self._keep
-        verdicts = judge_records(
-            seen.entries, seen.records, keep=keep, services=self._services, running=seen.running
-        )
+        judge = partial(judge_records, keep=keep, services=self._services, running=seen.running)
+        verdicts = await asyncio.to_thread(judge, seen.entries, seen.records)
         if not low and await self._link.forgets_when_pruned():
             stay = (each.kept(Cause.REFUSED, _FORGETS) if each.remove else each for each in verdicts)
             return tuple(stay)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher.build import BuildEntry, StepRun
 from watcher.buildkit import CacheRecord
-from watcher.prune import Cause
-from watcher.prune.build_records import compact, fits, judge_records, prove_records, stage_size
+from watcher.prune import Cause, record_matching
+from watcher.prune.build_records import compact, judge_records, stage_size
+from watcher.prune.record_matching import describes, fits
+from watcher.prune.record_proof import prove_records
 
 SERVICES = ("web", "api")
 COPY = "[builder 4/5] COPY . ."
@@ -211,6 +214,68 @@ def test_a_stage_is_as_large_as_the_chain_of_its_records() -> None:
     ]
     assert stage_size(prove_records(entries, records), records, "builder") == 123
     assert stage_size(prove_records(entries, records), records, "final") is None
+
+
+def test_a_record_made_on_top_of_one_that_was_proven_in_the_same_group_is_ours() -> None:
+    """Two quick copies of ours, one on the other, and a copy of another build in the same moment."""
+    entries = [build(1, step(1), step(1, "[builder 5/5] COPY c ."))]
+    records = [
+        record("base", 100.5),
+        record("one", 101.05, parents=("base",)),
+        record("two", 101.06, parents=("one",)),
+        record("other", 101.07, parents=("its base",)),
+    ]
+    first = replace(build(0), records=frozenset({"base"}))
+    assert proven([first, *entries], records)["b1"] == {"one", "two"}
+
+
+def test_more_records_than_their_steps_can_have_made_are_not_ours() -> None:
+    """The first step's record is gone: of what the long step's moment left, one is another build's."""
+    entries = [build(1, step(1), step(1, "[web 2/3] COPY web ."), step(1, "[a 2/2] COPY x .", seconds=5))]
+    records = [record("one", 101.05), record("late", 104.0), record("later", 105.0)]
+    assert proven(entries, records) == {"b1": set()}
+    assert proven(entries, records[:2]) == {"b1": {"one", "late"}}
+
+
+def test_the_work_grows_with_what_fits_and_not_with_steps_times_records(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared = 0
+
+    def counted(name: str, description: str) -> bool:
+        nonlocal compared
+        compared += 1
+        return describes(name, description)
+
+    monkeypatch.setattr(record_matching, "describes", counted)
+    entries, records = large_cache()
+    found = prove_records(entries, records)
+    assert sum(len(entry.records or ()) for entry in found) == 1500
+    verdicts = judge_records(found, records, keep=3, services=SERVICES)
+    assert sum(each.remove for each in verdicts) == 1491
+    assert compared < 3 * (len(records) + sum(len(entry.steps) for entry in entries))
+
+
+def large_cache(builds: int = 500, others: int = 3500) -> tuple[list[BuildEntry], list[CacheRecord]]:
+    """Many builds of three steps each with their records, and records of others at all times."""
+    entries, records = [], []
+    last = "[final 2/2] COPY --from=builder /app ."
+    for number in range(1, builds + 1):
+        at = 100.0 * number
+        entries.append(
+            build(number, step(number), step(number, RUN, after=2, seconds=5), step(number, last, after=8))
+        )
+        records += [
+            record(f"a{number}", at + 1.05),
+            record(f"b{number}", at + 6.9, SHELL, parents=(f"a{number}",)),
+            record(f"c{number}", at + 8.05, parents=(f"base{number}",)),
+        ]
+    span = 100.0 * builds / others
+    records += [
+        record(f"x{number}", 100.02 + span * number, f"mount / from exec /bin/sh -c make {number}")
+        for number in range(others)
+    ]
+    return entries, records
 
 
 NAMES = (COPY, RUN, "[final 2/2] COPY --from=builder /app .")

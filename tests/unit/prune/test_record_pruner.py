@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.unit.prune.test_build_records import COPY, build, record, step
-from watcher.build import BuildJournal
-from watcher.buildkit import CacheRecord, ConnectError
+from watcher.build import BuildJournal, journal_file
+from watcher.buildkit import CacheRecord, ConnectError, StepFinished, parse_step
 from watcher.errors import EngineUnavailable
 from watcher.prune import Cause, RecordPruner
 
@@ -141,10 +143,10 @@ async def test_a_build_of_a_daemon_that_runs_is_not_taken_for_one_that_was_kille
     bench.journal.update(not_ended)
     buildkit = Buildkit(*bench.made)
     await bench.pruner(buildkit, keep=1, daemon_runs=lambda: True).prune()
-    assert bench.journal.entries()[-1].ended == ""
+    assert bench.journal.update(lambda found: found)[-1].ended == ""
     assert {"a3", "b3"} <= buildkit.records.keys()
     await bench.pruner(buildkit, keep=1).prune()
-    assert bench.journal.entries()[-1].ended == "failed"
+    assert bench.journal.update(lambda found: found)[-1].ended == "failed"
 
 
 async def test_a_buildkit_that_is_gone_is_named(bench: Bench) -> None:
@@ -152,6 +154,32 @@ async def test_a_buildkit_that_is_gone_is_named(bench: Bench) -> None:
     buildkit.gone = True
     with pytest.raises(EngineUnavailable, match="gone"):
         await bench.pruner(buildkit).prune()
+
+
+async def test_a_build_whose_lines_wait_for_the_disk_is_left_for_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other builds' records go meanwhile: a full disk is when they should."""
+    bench.add(4)
+    full, written = True, os.write
+
+    def write(descriptor: int, text: bytes) -> int:
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written(descriptor, text)
+
+    buildkit = Buildkit(*bench.made, record("new", 500.95, COPY))
+    await bench.pruner(buildkit).look()  # what builds 1 to 4 made is stored
+    monkeypatch.setattr(journal_file.os, "write", write)
+    with bench.journal.build("web", "rev5", final=True) as write_down:
+        write_down(StepFinished(parse_step("", COPY), 501.0, 0.1, cached=False, error=""))
+    verdicts = await bench.pruner(buildkit, keep=1).prune(low=True)
+    assert {each.id for each in verdicts if each.remove} == {"a1", "b1", "a2", "b2", "a3", "b3"}
+    assert buildkit.records.keys() == {"a4", "b4", "new"}
+    full = False
+    bench.journal.close()  # tries once more
+    await bench.pruner(buildkit, keep=1).prune()
+    assert buildkit.records.keys() == {"new"}
 
 
 async def test_the_size_of_a_stage_is_that_of_its_newest_chain(bench: Bench) -> None:

@@ -1,0 +1,118 @@
+"""Which records of the build cache a step may have made: those that it describes, created while it ran."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from watcher.build import StepRun
+from watcher.buildkit import CacheRecord
+
+# How BuildKit describes what a step made (moby/buildkit, solver/llbsolver/ops/exec.go and file.go). Every
+# file operation is "fileop target" on old engines, and has the step's own name on newer ones.
+_EXEC = "mount / from exec "
+_FILE = "fileop target"
+_FILE_STEPS = ("COPY", "ADD", "WORKDIR")
+
+CLOCK = 0.005  # seconds by which a record may seem to be made outside of its step
+_COMPARED = 3000  # characters of a command that are compared …
+_LEAST = 4  # … and how many of them must say the same
+_QUOTES = str.maketrans("", "", "\"'\\")
+
+
+class RecordIndex:
+    """Finds the records that a step may have made by what describes them and when they were created.
+
+    Only records of the step's own moment are compared with it, so the work grows with the records that may
+    fit and not with steps times records.
+    """
+
+    def __init__(self, records: Sequence[CacheRecord]) -> None:
+        self._records = records
+        self._numbers: dict[str, list[int]] = defaultdict(list)
+        for number in sorted(range(len(records)), key=lambda number: records[number].created):
+            self._numbers[_describe(records[number])].append(number)
+        self._created = {
+            described: [records[number].created for number in numbers]
+            for described, numbers in self._numbers.items()
+        }
+        self._compared: dict[tuple[str, str], bool] = {}
+
+    def fitting(self, step: StepRun) -> set[int]:
+        """The places in the sequence of the records that the step may have made."""
+        found = set[int]()
+        for described in {_EXEC, _FILE, step.name}:
+            if described not in self._numbers:
+                continue
+            created, numbers = self._created[described], self._numbers[described]
+            first = bisect_left(created, step.started - CLOCK)
+            last = bisect_right(created, step.finished + CLOCK)
+            found.update(number for number in numbers[first:last] if self._describes(step, number))
+        return found
+
+    def _describes(self, step: StepRun, number: int) -> bool:
+        key = step.name, self._records[number].description
+        if key not in self._compared:
+            self._compared[key] = describes(*key)
+        return self._compared[key]
+
+
+def _describe(record: CacheRecord) -> str:
+    return _EXEC if record.description.startswith(_EXEC) else record.description
+
+
+def fits(step: StepRun, record: CacheRecord) -> bool:
+    """Whether the record may be what this run of the step made."""
+    if not step.started - CLOCK <= record.created <= step.finished + CLOCK:
+        return False
+    return describes(step.name, record.description)
+
+
+def describes(name: str, description: str) -> bool:
+    """Whether a record of this description may be of a step of this name."""
+    command = name.partition("] ")[2] if name.startswith("[") else name
+    keyword = command.split(" ", 1)[0].upper()
+    if description.startswith(_EXEC):
+        return keyword == "RUN" and _same_command(command, description[len(_EXEC) :])
+    if description == _FILE:
+        return keyword in _FILE_STEPS
+    return description == name
+
+
+def _same_command(command: str, arguments: str) -> bool:
+    """Whether a `RUN` step's name may be that of these arguments.
+
+    The name has variables expanded, quotes removed and flags in front; the arguments have neither. So every
+    piece of plain text between the variables has to stand in the name, in order. A command of variables alone
+    says nothing.
+    """
+    name, at, said = _bare(command[:_COMPARED]), 0, 0
+    text = arguments.partition(" -c ")[2] or arguments
+    for piece in _between_variables(text[:_COMPARED]):
+        bare = _bare(piece)
+        at = name.find(bare, at)
+        if at < 0:
+            return False
+        at += len(bare)
+        said += len(bare)
+    return said >= _LEAST
+
+
+def _bare(text: str) -> str:
+    return "".join(text.translate(_QUOTES).split())
+
+
+def _between_variables(text: str) -> Iterator[str]:
+    """The text between `$NAME` and `${NAME…}`; what follows a brace that is never closed is left out."""
+    while text:
+        piece, sign, text = text.partition("$")
+        yield piece
+        if text.startswith("{"):
+            text = text.partition("}")[2]
+        elif sign:
+            text = text[next((at for at, char in enumerate(text) if not _in_name(char)), len(text)) :]
+
+
+def _in_name(char: str) -> bool:
+    return char.isalnum() or char == "_"
