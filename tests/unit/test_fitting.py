@@ -11,6 +11,7 @@ import pytest
 from tests.fake_engine import FakeEngine
 from watcher import compose
 from watcher.build import BuildJournal, BuildkitLink
+from watcher.deploy.host_ports import HostPorts
 from watcher.dockerfile import Runs
 from watcher.engine import EngineInfo
 from watcher.errors import ConfigError
@@ -29,6 +30,7 @@ class Rig:
             engine=FakeEngine(),
             link=BuildkitLink("unix:///nowhere", FakeEngine()),
             journal=BuildJournal(None),
+            host_ports=HostPorts(FakeEngine(), "project", None),
             observer=Fanout(),
             explain=lambda _: Unavailable(),
             info=EngineInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),
