@@ -123,6 +123,15 @@ def _stamp(path: Path) -> Stamp | None:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
+def _gone(file: Path) -> str:
+    """What to say of a compose file that is none any more, and what can be done about it."""
+    if os.path.lexists(file):
+        return "it is a link that leads nowhere" if not file.exists() else "it is not a regular file any more"
+    others = [name for name in compose.FILE_NAMES if name != file.name and (file.parent / name).is_file()]
+    hint = f"; start the watcher again to use {others[0]}" if others else ""
+    return f"there is no such file any more{hint}"
+
+
 class ConfigurationWatch:
     """Follows the files of a configuration. `apply` puts a new one in force, or raises WatcherError."""
 
@@ -266,7 +275,7 @@ class ConfigurationWatch:
         settings, late = merge(force.settings, force.settings.again())
         file = force.compose.file
         if settings.compose_file == force.settings.compose_file and not file.is_file():
-            raise ConfigError(file.name, None, "there is no such file any more")
+            raise ConfigError(file.name, None, _gone(file))
         return read(settings, seen), late
 
     def _tell_warnings(self, warnings: tuple[str, ...]) -> None:

@@ -90,7 +90,7 @@ async def explain(settings: Settings) -> list[Explained]:
 async def _one(recipe: Recipe, snapshot: Snapshot, bases: Bases | None, unknown: list[str]) -> Explained:
     text = written(recipe, snapshot)
     if text is None:
-        raise WatcherError(f"{recipe.dockerfile}: there is no such file")
+        raise WatcherError(snapshot.no_dockerfile)
     ignore = None if snapshot.ignore_file is None else snapshot.ignore_file[1].decode("utf-8", "replace")
     args, target, unknown = recipe.build_args, recipe.target, list(unknown)
     try:

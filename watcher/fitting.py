@@ -226,7 +226,8 @@ def check_dockerfile(spec: ServiceSpec, root: Path) -> None:
         place = build.context / build.dockerfile
         if not place.is_file():
             field, shown = f"services.{spec.name}.build.dockerfile", _shown(place, root)
-            raise ConfigError(field, str(shown), "there is no such file")
+            there = "it is not a regular file" if place.exists() else "there is no such file"
+            raise ConfigError(field, str(shown), there)
 
 
 def agents_of(spec: ServiceSpec) -> dict[str, Path]:

@@ -78,7 +78,7 @@ def test_a_dockerfile_that_is_gone_or_no_file_fails_until_it_is_back(project: Pr
     file.rename(aside)
     settled = project.wait()
     assert settled["outcome"] == "failed"
-    assert settled["failure"]["summary"] == "Dockerfile: there is no such file"
+    assert settled["failure"]["summary"] == "Dockerfile: there is no such Dockerfile"
     file.mkdir()
     assert project.wait()["outcome"] == "failed"
     assert project.health()["greeting"] == "churned"

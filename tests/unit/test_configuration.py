@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -208,7 +208,32 @@ async def test_a_compose_file_of_a_name_that_goes_before_takes_over(rig: Rig) ->
         (rig.root / "docker-compose-dev.yml").unlink()
         await watch.current()
         assert rig.words() == ["dev"]
-        assert "docker-compose-dev.yml: there is no such file any more" in rig.told[1]
+        assert (
+            "docker-compose-dev.yml: there is no such file any more; start the watcher again to use"
+            in (rig.told[1])
+        )
+
+
+@pytest.mark.parametrize(
+    ("put", "rule"),
+    [
+        (lambda path: path.mkdir(), "it is not a regular file any more"),
+        (os.mkfifo, "it is not a regular file any more"),
+        (lambda path: path.symlink_to("nowhere"), "it is a link that leads nowhere"),
+        (lambda path: path.symlink_to(path.name), "it is a link that leads nowhere"),
+        (lambda path: None, "there is no such file any more; what was in force stays"),
+    ],
+    ids=["folder", "fifo", "dangling link", "link to itself", "nothing"],
+)
+async def test_what_took_the_place_of_the_compose_file_is_named(
+    rig: Rig, put: Callable[[Path], None], rule: str
+) -> None:
+    async with rig.following() as watch:
+        file = watch.configuration.compose.file
+        file.unlink()
+        put(file)
+        await watch.current()
+        assert f"{file.name}: {rule}" in rig.told[-1]
 
 
 async def test_settings_of_the_file_are_in_force_and_the_command_line_wins(rig: Rig) -> None:

@@ -102,6 +102,10 @@ def test_a_dockerfile_that_is_missing_is_named_at_the_start_only(rig: Rig) -> No
     fitted = rig.fit("['9000:9000']")
     with pytest.raises(ConfigError, match=r"services\.app\.build\.dockerfile = 'Dockerfile'"):
         check_dockerfile(fitted.spec, rig.root)
+    (rig.root / "Dockerfile").mkdir()
+    with pytest.raises(ConfigError, match="it is not a regular file"):
+        check_dockerfile(fitted.spec, rig.root)
+    (rig.root / "Dockerfile").rmdir()
     (rig.root / "Dockerfile").write_text("FROM scratch\n")
     check_dockerfile(fitted.spec, rig.root)
 

@@ -94,12 +94,8 @@ class ImageBuilder:
             self._bases.forget()
         text = written(recipe, look.snapshot)
         if text is None:
-            name = recipe.dockerfile
-            raise UserError(
-                Failure(
-                    "build", f"{name}: there is no such file", hint=f"restore {name} or set build.dockerfile"
-                )
-            )
+            hint = f"restore {recipe.dockerfile} or set build.dockerfile"
+            raise UserError(Failure("build", look.snapshot.no_dockerfile, hint=hint))
         if problem := look.snapshot.ignore_problem:
             raise UserError(Failure("build", problem.text, hint=f"mend {problem.path}"))
         counter = StepCounter(recipe.service, look.revision, self._observer)

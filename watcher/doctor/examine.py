@@ -130,7 +130,7 @@ async def _service(
 async def _dockerfile(snapshot: Snapshot, recipe: Recipe, bases: Bases | None) -> AsyncIterator[Finding]:
     text = written(recipe, snapshot)
     if text is None:
-        yield Finding(recipe.dockerfile, Grade.TROUBLE, "there is no such file")
+        yield Finding(recipe.dockerfile, Grade.TROUBLE, snapshot.no_dockerfile)
         return
     ignore = None if snapshot.ignore_file is None else snapshot.ignore_file[1].decode("utf-8", "replace")
     args, target = recipe.build_args, recipe.target

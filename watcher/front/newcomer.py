@@ -70,11 +70,17 @@ class Newcomer(ClientEnd):
             self._hand_over(speech)
 
     def eof_received(self) -> bool:
-        """Called by the loop: what has been asked is answered still."""
+        """Called by the loop: what the client has asked is still answered.
+
+        A client that only listens (`nc HOST PORT </dev/null`) gets what the app has to say.
+        """
         self._client_ended = True
-        if not self._early:
+        if self._early:
+            self._decide()
+            return True
+        if self._protocol != "auto" or not (self._link or self._context.gate.ready):
             return False
-        self._decide()
+        self._hand_over(Speech.RAW)
         return True
 
     def _decide(self) -> None:

@@ -103,6 +103,12 @@ class Snapshot:
         return next((problem for problem in self.problems if problem.kind == "ignore-file"), None)
 
     @property
+    def no_dockerfile(self) -> str:
+        """Why `dockerfile` is None, as a sentence: it is missing, no regular file, too large, unreadable."""
+        found = (problem.text for problem in self.problems if problem.kind == "dockerfile")
+        return next(found, f"{self.layout.dockerfile}: there is no such Dockerfile")
+
+    @property
     def total_bytes(self) -> int:
         """Bytes of all files."""
         return self.root.size

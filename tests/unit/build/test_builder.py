@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -318,6 +319,26 @@ async def test_a_full_disk_of_the_engines_is_nobodys_mistake(bench: Bench) -> No
     with pytest.raises(EngineTrouble, match=r"^no space left on device on the engine's machine$"):
         await bench.save()
     assert len(bench.link.texts) == 1, "the file as it is would not fit either"
+
+
+@pytest.mark.parametrize(
+    ("put", "said"),
+    [
+        (lambda path: None, "Dockerfile: there is no such Dockerfile"),
+        (lambda path: path.mkdir(), "Dockerfile is not a regular file and is not read"),
+        (os.mkfifo, "Dockerfile is not a regular file and is not read"),
+        (lambda path: path.write_bytes(b"#" * (4 << 20) + b"\n"), "Dockerfile is larger than 4 MiB"),
+        (lambda path: path.symlink_to("nowhere"), "Dockerfile: there is no such Dockerfile"),
+    ],
+    ids=["nothing", "folder", "fifo", "too large", "dangling link"],
+)
+async def test_why_there_is_no_dockerfile_to_build_is_told(
+    bench: Bench, put: Callable[[Path], None], said: str
+) -> None:
+    (bench.root / "Dockerfile").unlink()
+    put(bench.root / "Dockerfile")
+    with pytest.raises(UserError, match=f"^{said}"):
+        await bench.save()
 
 
 async def test_an_ignore_file_that_cannot_be_used_is_the_users(bench: Bench) -> None:

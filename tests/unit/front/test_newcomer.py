@@ -83,6 +83,26 @@ async def test_a_server_that_speaks_first_is_heard(quick: None) -> None:
         assert it.told(FrontRefused) == []
 
 
+async def test_a_client_that_ends_its_half_at_once_hears_the_server(quick: None) -> None:
+    async with origin(greeting) as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        client.end()
+        assert await client.rest() == GREETING
+        later = await it.connect()  # this time the connection to the app exists when the client ends its half
+        await true(lambda: len(app.peers) == 2)
+        later.end()
+        assert await later.rest() == GREETING
+
+
+async def test_a_client_that_comes_and_goes_while_nothing_can_answer_is_not_held(quick: None) -> None:
+    async with fronted() as it:
+        client = await it.connect()
+        client.end()
+        assert await client.rest() == b""
+        assert it.told(FrontHeld) == it.told(FrontRefused) == []
+
+
 async def test_once_the_app_was_the_first_to_speak_the_next_ones_do_not_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -182,6 +202,7 @@ async def test_a_silent_client_that_goes_leaves_nothing(quick: None) -> None:
         server = await app.peer()
         client.end()
         assert await server.rest() == b""
+        server.writer.close()  # as any server does that hears no more
         await true(lambda: it.front.stats.connections == 0)
 
 
