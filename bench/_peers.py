@@ -140,8 +140,13 @@ class Docker:
                 link.symlink_to(found)
         self.environment = {**os.environ, "DOCKER_HOST": endpoint, "DOCKER_CONFIG": str(config)}
 
-    def run(self, *arguments: str | Path, folder: Path | None = None, check: bool = True) -> str:
-        """What the command prints. Raises SystemExit with its last words when it fails and `check` is set."""
+    def run(
+        self, *arguments: str | Path, folder: Path | None = None, check: bool = True, both: bool = False
+    ) -> str:
+        """What the command prints, with `both` on stderr too.
+
+        Raises SystemExit with its last words when it fails and `check` is set.
+        """
         command = ["docker", *map(str, arguments)]
         done = subprocess.run(
             command,
@@ -155,7 +160,7 @@ class Docker:
         if check and done.returncode:
             last = "\n".join((done.stdout + done.stderr).strip().splitlines()[-5:])
             raise SystemExit(f"{' '.join(command)} failed on {self.endpoint}:\n{last}")
-        return done.stdout.strip()
+        return (done.stdout + (done.stderr if both else "")).strip()
 
     def describe(self) -> str:
         """Version and image store, in words."""

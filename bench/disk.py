@@ -1,192 +1,306 @@
-"""Whether the engine's disk stays flat: `./dev bench disk [--saves N] [--pause S] [--neighbour] [--kills N]`.
+"""Whether the engine's disk stays flat: `./dev bench disk [--engine ADDRESS]… [--saves N] [--kills N]`.
 
-The real daemon with the real engine, on a copy of the example: one save after the other, each waited for
-until it is live, with a pause in between. With `--neighbour`, plain `docker build`s of another copy run
-beside the second half of the saves. With `--kills`, the daemon is killed with SIGKILL that many times, in the
-middle of a build, and started again.
+    ./dev bench disk                                   # 300 saves on this machine's engine
+    ./dev bench disk --engine unix:///run/watcher-peers/28-containerd.sock
+    ./dev bench disk --buildkitd                       # the same with a buildkitd beside the engine
+    ./dev bench disk --peers up,watch,article          # what other tools leave, in MB a save
 
-Printed now and then: images, containers, networks, records of the build cache, and the bytes that layers and
-unshared records hold together. At the end: the slope of these bytes over the saves of the second half, with
-its standard error, beside what one save leaves that is never cleaned up, and what became of the neighbour's
-records. Exit code 1 when a record that the neighbour made is gone.
+The real daemon on a copy of the example, one save after the other, each waited for until it is live. First
+three saves without pruning tell what one save leaves. In the second half others work on the same engine: a
+second watched project and plain `docker build`s of a small Go program. In between the daemon is killed with
+SIGKILL at any moment, `--kills` times, and started again. At the end A, B, and A again are saved. A client
+asks the service's port throughout.
+
+Printed: a table of the data root by `du` and of what `docker system df` says, the slope of `du` with its
+standard error, the highest sample beside the bound of (`prune.keep` + 2) saves above the start, what became
+of the neighbours' records, images and cached steps, and how many requests failed. The neighbours' own growth,
+measured before, is taken off. Exit code 1 when a neighbour lost something.
+
+Run this on an engine that nobody else uses meanwhile. Needs root, to read the data root. The build cache of
+the neighbours stays behind, as after any build.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
+import os
+import random
 import signal
-import subprocess
+import statistics
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import docker
-import httpx
+from bench._disk import HEAD, MB, Meter, Poller, Sample, slope
+from bench._disk_peers import PEERS, left_by_peers
+from bench._neighbours import PlainBuilds, Watched, Work
+from bench._peers import DEFAULT_ENGINE, Docker, how_busy, new_id, table
+from tests.buildkitd import buildkitd
+from tests.e2e.conftest import clean_up
+from tests.registry import registry_of
 
-from tests.e2e.conftest import ROOT, Project, clean_up, until
+KEEP = 3  # `prune.keep`
+UNPRUNED = 3  # saves that tell what one of them leaves
+SETTLED = 12.0  # seconds in which pruning has its turn after the last save
 
 
-@dataclass(frozen=True)
-class Sample:
-    """What the engine holds after a save; bytes are those of layers and of unshared cache records."""
+@dataclass
+class Site:
+    """One engine, and what builds for it."""
 
-    save: int
-    images: int
-    containers: int
-    networks: int
-    records: frozenset[str]
-    held: int
+    endpoint: str
+    meter: Meter
+    docker: Docker
+    folder: Path
+    title: str
+    bases: dict[str, str] = field(default_factory=lambda: {"golang": "golang:alpine", "alpine": "alpine"})
+    buildkit: str = ""
 
-    @classmethod
-    def take(cls, client: docker.DockerClient, save: int) -> Sample:
-        usage: dict[str, Any] = client.df()
-        cache = usage.get("BuildCache") or []
-        return cls(
-            save,
-            len(usage["Images"] or ()),
-            len(usage["Containers"] or ()),
-            len(client.networks.list()),
-            frozenset(record["ID"] for record in cache),
-            usage["LayersSize"] + sum(record["Size"] for record in cache if not record["Shared"]),
+    def project(self, name: str) -> Watched:
+        """A copy of the example that builds here."""
+        made = Watched(self.folder / f"{name}-{uuid.uuid4().hex[:8]}")
+        dockerfile = made.folder / "Dockerfile"
+        text = dockerfile.read_text().replace("FROM golang:alpine", f"FROM {self.bases['golang']}")
+        dockerfile.write_text(text.replace("FROM alpine", f"FROM {self.bases['alpine']}"))
+        if self.buildkit:
+            (made.folder / "watcher.toml").write_text(f'[build]\nbuildkit = "{self.buildkit}"\n')
+        return made
+
+
+@contextlib.contextmanager
+def site(endpoint: str, *, standalone: bool) -> Iterator[Site]:
+    """The engine at `endpoint`; `standalone`: with a buildkitd beside it, and registries of the bases."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="disk-")))
+        stack.enter_context(_environment(DOCKER_HOST=endpoint, XDG_STATE_HOME=str(folder / "state")))
+        cli = Docker(endpoint, folder / "docker")
+        if not standalone:
+            yield Site(endpoint, Meter(endpoint), cli, folder, cli.describe())
+            return
+        daemon = stack.enter_context(buildkitd())
+        root = Path(daemon.unix.removeprefix("unix://")).parent / "root"
+        meter = Meter(endpoint, daemon.unix, [root])
+        bases = {
+            name: stack.enter_context(registry_of(meter.client, image)).image
+            for name, image in (("golang", "golang:alpine"), ("alpine", "alpine"))
+        }
+        cli.run("buildx", "create", "--use", "--name", new_id(), "--driver", "remote", daemon.unix)
+        title = f"a buildkitd of its own beside {cli.describe()}"
+        yield Site(endpoint, meter, cli, folder, title, bases, daemon.unix)
+
+
+@contextlib.contextmanager
+def _environment(**changes: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+class Course:
+    """One run on one engine."""
+
+    def __init__(self, where: Site, saves: int, kills: int, pause: float, minutes: float) -> None:
+        self._site, self._saves, self._pause = where, saves, pause
+        self._began, self._seconds = time.monotonic(), minutes * 60
+        self._every = max(1, saves // 60)
+        first, last = int(saves * 0.35), saves // 2
+        self.kills = {first + number * (last - first) // max(kills, 1) for number in range(kills)}
+        self.project = where.project("disk")
+        self.samples: list[Sample] = []
+        self.shown: list[Sample] = []
+        self.one = 0.0  # bytes that one save leaves without pruning
+
+    def measure(self, name: str, save: int) -> Sample:
+        """Take a sample that the table shows."""
+        sample = self._site.meter.take(name, save)
+        self.shown.append(sample)
+        print(
+            f"{time.strftime('%H:%M:%S')} {self._site.title}: {name}: {sample.used / MB:.1f} MB", flush=True
         )
+        return sample
 
-    def __str__(self) -> str:
-        return (
-            f"{self.save:5} saves  {self.images:4} images  {self.containers:3} containers  "
-            f"{self.networks:3} networks  {len(self.records):5} records  {self.held / 1e6:10.1f} MB"
+    def save(self, version: str = "") -> float:
+        """Save and wait until it is live; seconds."""
+        begun = time.perf_counter()
+        self.project.set_version(version or uuid.uuid4().hex[:12])
+        self.project.live()
+        return time.perf_counter() - begun
+
+    def without_pruning(self) -> Sample:
+        """The first saves; returns the start."""
+        self.project.start("--no-prune.enabled")
+        self.project.live()
+        self.save()
+        time.sleep(SETTLED)
+        start = self.measure("start", 0)
+        for _ in range(UNPRUNED):
+            self.save()
+            time.sleep(SETTLED)  # what idle time does belongs to a save
+        self.one = (self.measure(f"{UNPRUNED} saves, not pruned", 0).used - start.used) / UNPRUNED
+        self.project.stop()
+        self.project.start()
+        self.project.live()
+        return start
+
+    def half(self, first: int, last: int, poller: Poller, share: float) -> int:
+        """Saves from `first` to before `last`, as far as that share of the time allows; the next number."""
+        for number in range(first, last):
+            if time.monotonic() - self._began > self._seconds * share:
+                return number
+            if number in self.kills:
+                self._kill(poller)
+            else:
+                self.save()
+            time.sleep(self._pause)
+            if number % self._every == 0:
+                self.samples.append(self._site.meter.take("", number))
+        return last
+
+    def _kill(self, poller: Poller) -> None:
+        self.project.set_version(uuid.uuid4().hex[:12])
+        time.sleep(random.uniform(0, 3))  # while it builds, deploys, prunes or idles
+        with poller.down():
+            self.project.stop(signal.SIGKILL)
+            self.project.start()
+        self.project.live()
+
+    def return_to_a(self) -> tuple[float, float]:
+        """Save B and A again; seconds each."""
+        self.save("a")
+        return self.save("b"), self.save("a")
+
+
+def run(where: Site, saves: int, kills: int, pause: float, minutes: float) -> bool:
+    """All of it; whether the neighbours have all that they had."""
+    course = Course(where, saves, kills, pause, minutes)
+    plain = PlainBuilds(where.docker, where.meter, where.folder, where.bases)
+    other = where.project("disk-other")
+    began = time.monotonic()
+    try:
+        plain.change()  # its bases, and what a first build costs, are there before the start
+        start = course.without_pruning()
+        with Poller(course.project.port) as poller:
+            middle = course.half(1, saves // 2, poller, 0.5)
+            kills = sum(number < middle for number in course.kills)
+            course.measure(f"{middle} saves, {kills} kills", middle)
+            alone = _points(course, 5, min([middle, *course.kills]))
+            killed = _points(course, min([middle, *course.kills]), middle)
+            each = _cost(where, plain)
+            plain.repeat()
+            other.use_caches_of(course.project)
+            other.start()
+            other.live()
+            time.sleep(SETTLED)
+            before = other.cached_steps()
+            with_other = course.measure("neighbours there", middle)
+            changed = plain.changed
+            work = Work(lambda number: _neighbours(number, other, plain))
+            saves = course.half(middle, saves + 1, poller, 0.92) - 1
+            work.end()
+            time.sleep(SETTLED)
+            end = course.measure(f"{saves} saves, neighbours beside", saves)
+            beside = _points(course, middle + 5, saves + 1)
+            grown = (plain.changed - changed) * each
+            seconds = course.return_to_a()
+        time.sleep(SETTLED)
+        plain.repeat()
+        after = other.cached_steps()
+        records, images = plain.lost()
+        print(f"\n{where.title}: {saves} saves in {(time.monotonic() - began) / 60:.0f} minutes")
+        print(table(HEAD, {sample.name: sample.row(start) for sample in course.shown}, 30))
+        highest = max((y for _, y in (*alone, *killed)), default=0.0)
+        later = max(y for _, y in beside) - with_other.used / MB if beside else 0.0
+        allowed = (KEEP + 2) * course.one / MB
+        print(
+            f"one save leaves {course.one / MB:.1f} MB unpruned; bound of (keep + 2) saves: {allowed:.1f} MB"
         )
-
-
-def slope(samples: Sequence[Sample]) -> tuple[float, float]:
-    """MB a save, by least squares, and the standard error of that."""
-    count = len(samples)
-    if count < 3:
-        return 0.0, float("inf")
-    xs, ys = [each.save for each in samples], [each.held / 1e6 for each in samples]
-    middle, mean = sum(xs) / count, sum(ys) / count
-    spread = sum((x - middle) ** 2 for x in xs)
-    rise = sum((x - middle) * (y - mean) for x, y in zip(xs, ys, strict=True)) / spread
-    rest = sum((y - mean - rise * (x - middle)) ** 2 for x, y in zip(xs, ys, strict=True))
-    return rise, (rest / (count - 2) / spread) ** 0.5
-
-
-class Neighbour:
-    """Plain `docker build`s of another copy of the example, one after the other."""
-
-    def __init__(self, client: docker.DockerClient, parent: Path) -> None:
-        self._client = client
-        self.name = f"disk-neighbour-{uuid.uuid4().hex[:8]}"
-        self.folder = parent / self.name
-        shutil.copytree(ROOT / "examples" / "go-server", self.folder)
-        dockerfile = self.folder / "Dockerfile"
-        dockerfile.write_text(dockerfile.read_text().replace("go build -a", "go version && true"))
-        dockerfile.write_text(
-            dockerfile.read_text().replace("-o mygoexecutable .", "; cp go.mod mygoexecutable")
+        print(
+            f"alone: {_said(alone)}; highest {highest - start.used / MB:+.1f} MB over the start\n"
+            f"while it is killed {kills} times: {_said(killed)}\n"
+            f"with neighbours: {_said(beside)}; highest {later:+.1f} MB over their start, "
+            f"end {(end.used - with_other.used) / MB:+.1f} MB, of these {grown / MB:.1f} MB are the "
+            f"{plain.changed - changed} changed docker builds' ({each / MB:.1f} MB each)\n"
+            f"neighbours: {work.rounds} rounds; {records} of {len(plain.records)} records and {images} of "
+            f"{len(plain.images)} images of docker build gone; its steps cached: {plain.cached[0]} before, "
+            f"{min(plain.cached)} to {max(plain.cached)} since ({len(plain.cached)} builds)\n"
+            f"second project: steps cached {before[0]}/{before[1]} before, {after[0]}/{after[1]} after\n"
+            f"B {seconds[0]:.1f} s, A again {seconds[1]:.1f} s; requests: {poller.asked} asked, "
+            f"{poller.failed[0]} failed, and {poller.failed[1]} while the daemon was killed {kills} times",
+            flush=True,
         )
-        self.records: set[str] = set()
-
-    def build(self, number: int) -> None:
-        """Change a file and build; what appears in the cache meanwhile and names this build is its own."""
-        (self.folder / "number.txt").write_text(str(number))
-        before = {record["ID"] for record in self._client.df().get("BuildCache") or []}
-        subprocess.run(
-            [
-                "docker",
-                "build",
-                "-q",
-                "--build-arg",
-                "ENV=dev",
-                "-t",
-                f"{self.name}:{number}",
-                str(self.folder),
-            ],
-            env={"DOCKER_BUILDKIT": "1", "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.folder)},
-            check=True,
-            capture_output=True,
-        )
-        after = self._client.df().get("BuildCache") or []
-        new = (each for each in after if each["ID"] not in before)
-        self.records |= {each["ID"] for each in new if "go version" in each["Description"]}
-
-    def remove(self) -> None:
-        """Remove its images."""
-        for image in self._client.images.list(name=self.name):
-            for tag in image.tags:
-                with contextlib.suppress(docker.errors.APIError):
-                    self._client.images.remove(tag)
+        return not records and not images and min(plain.cached) == plain.cached[0] and after[0] >= before[0]
+    finally:
+        for each_project in (course.project, other):
+            if each_project.process is not None:
+                each_project.stop()
+            clean_up(where.meter.client, each_project)
+        plain.remove()
 
 
-def saves(project: Project, count: int, pause: float, kills: int) -> Iterator[int]:
-    """Save, wait until it is live, and pause, `count` times; every so often kill the daemon on the way."""
-    every = count // kills if kills else 0
-    for number in range(1, count + 1):
-        project.set_version(f"{number}.{uuid.uuid4().hex[:6]}")
-        if every and number % every == 0:
-            until(lambda: project.status()["building"], "the build began", 30)
-            project.stop(signal.SIGKILL)
-            project.start()
-        settled = project.wait()
-        assert settled["outcome"] == "live", (settled, "".join(project.output[-40:]))
-        time.sleep(pause)
-        yield number
+def _neighbours(number: int, other: Watched, plain: PlainBuilds) -> None:
+    """One round of the neighbours: a save, and a build that changes only now and then."""
+    other.set_version(uuid.uuid4().hex[:12])
+    other.live()
+    if number % 6 == 5:
+        plain.change()
+    plain.repeat()
 
 
-def run(count: int, pause: float, kills: int, *, neighbour: bool) -> int:
-    client = docker.from_env(timeout=600)
-    with tempfile.TemporaryDirectory() as directory:
-        project = Project(Path(directory) / f"disk-{uuid.uuid4().hex[:8]}")
-        beside = Neighbour(client, Path(directory)) if neighbour else None
-        try:
-            project.start()
-            while project.wait()["outcome"] == "timeout":
-                pass  # a cold compile may take longer than one wait does
-            samples = [Sample.take(client, 0)]
-            print(samples[0], flush=True)
-            for number in saves(project, count, pause, kills):
-                if beside and number > count // 2:
-                    beside.build(number)
-                samples.append(Sample.take(client, number))
-                if number % max(1, count // 15) == 0:
-                    print(samples[-1], flush=True)
-            time.sleep(10)
-            samples.append(Sample.take(client, count))
-            print(samples[-1], "ten seconds later", flush=True)
-            rise, error = slope(
-                [each for each in samples if 5 < each.save <= (count // 2 if beside else count)]
-            )
-            print(f"slope of our saves alone: {rise:+.3f} MB a save, standard error {error:.3f}")
-            if beside:
-                rise, error = slope([each for each in samples if each.save > count // 2])
-                print(f"slope with the neighbour's builds: {rise:+.3f} MB a save, standard error {error:.3f}")
-                lost = beside.records - samples[-1].records
-                made = len(beside.records)
-                print(f"the neighbour made {made} records that name its step, {len(lost)} are gone")
-                return 1 if lost else 0
-            with contextlib.suppress(httpx.HTTPError):
-                print(f"requests refused by the front: {project.status()['front']['refused']}")
-        finally:
-            if project.process is not None:
-                project.stop()
-            if beside:
-                beside.remove()
-            clean_up(client, project)
-    return 0
+def _cost(where: Site, plain: PlainBuilds) -> float:
+    """Bytes that one changed build of the neighbour leaves."""
+    costs = []
+    for _ in range(3):
+        before = where.meter.take("", 0).used
+        plain.change()
+        time.sleep(2)
+        costs.append(where.meter.take("", 0).used - before)
+    return statistics.median(costs)
+
+
+def _points(course: Course, first: int, last: int) -> list[tuple[int, float]]:
+    return [(each.save, each.used / MB) for each in course.samples if first <= each.save < last]
+
+
+def _said(points: Sequence[tuple[int, float]]) -> str:
+    rise, error = slope(points)
+    return f"slope of du {rise:+.3f} ± {error:.3f} MB a save ({len(points)} samples)"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser.add_argument("--engine", action="append", help="address of an engine; may be repeated")
+    parser.add_argument("--buildkitd", action="store_true", help="build with a buildkitd of its own")
     parser.add_argument("--saves", type=int, default=300)
+    parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--pause", type=float, default=1.0, help="seconds between live and the next save")
-    parser.add_argument("--kills", type=int, default=0)
-    parser.add_argument("--neighbour", action="store_true")
+    parser.add_argument("--minutes", type=float, default=600.0, help="end with fewer saves after that time")
+    parser.add_argument("--peers", help=f"measure these instead: {','.join(PEERS)}")
+    parser.add_argument(
+        "--slow-saves", type=int, default=5, help="saves with the article's Dockerfile as written"
+    )
     given = parser.parse_args()
-    raise SystemExit(run(given.saves, given.pause, given.kills, neighbour=given.neighbour))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything is removed then too
+    if busy := how_busy():
+        print(busy)
+    good = True
+    for endpoint in given.engine or [DEFAULT_ENGINE]:
+        with site(endpoint, standalone=given.buildkitd) as where:
+            if given.peers:
+                left_by_peers(
+                    where.docker, where.meter, given.peers.split(","), given.saves, given.slow_saves
+                )
+            else:
+                good = run(where, given.saves, given.kills, given.pause, given.minutes) and good
+    raise SystemExit(0 if good else 1)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from watcher.errors import ConfigError, EngineUnavailable
 _BUILDKIT = (0, 9)
 _VERSION = regex.compile(r"v?(\d+)\.(\d+)")
 _ENGINE = (23, 0)
+_EXECUTOR = "org.mobyproject.buildkit.worker.executor"  # a label: oci or containerd
 
 
 class BuildkitLink:
@@ -78,10 +79,15 @@ class BuildkitLink:
         """Whether this BuildKit forgets all build steps when one cache record is removed.
 
         After a removal it looks up what is left with a context that has ended (moby/buildkit,
-        control/control.go, `Prune`, from 0.11 on). A graph driver does not look at that, but containerd does:
-        then no step of anybody is cached any more. Raises EngineUnavailable.
+        control/control.go, `Prune`, from 0.11 on). Only a BuildKit that asks containerd over a connection
+        notices that, and forgets the steps that stand on an image that was there before it
+        (cache/refs.go, `isLazy`): the engine's with the containerd store, and a buildkitd with a
+        containerd worker. Raises EngineUnavailable.
         """
-        return self.standalone or (await self._engine.info()).store == "containerd"
+        if self.standalone:
+            workers = await (await self.client()).workers()
+            return any(worker.labels.get(_EXECUTOR) != "oci" for worker in workers)
+        return (await self._engine.info()).store == "containerd"
 
     def refused_networks(self) -> None:
         """A build failed because `RUN --network` was not understood."""

@@ -16,7 +16,7 @@ from watcher.prune.record_proof import prove_records
 
 _FORGETS = (
     "this BuildKit forgets everybody's build cache when one record is removed, so it goes only when the disk "
-    "is short of room"
+    "is short of room; the engine's own collection (builder.gc in daemon.json) can bound it"
 )
 
 

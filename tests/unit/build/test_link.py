@@ -1,5 +1,6 @@
 """Certificates for a buildkitd, and which BuildKit the settings mean."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from tests.fake_engine import FakeEngine
 from watcher.build import BuildkitLink, certificates
 from watcher.buildkit import Worker
 from watcher.dockerfile import Platforms
+from watcher.engine import EngineInfo
 from watcher.errors import ConfigError
 from watcher.project import link_of
 from watcher.settings import load
@@ -53,6 +55,41 @@ async def test_buildkits_worker_says_what_builds(monkeypatch: pytest.MonkeyPatch
     await link.close()
     found[:] = [Worker("w", {}, ("linux/riscv64",), "")]  # another machine answers at that address
     assert (await link.platforms("")).build == "linux/riscv64"
+
+
+@pytest.mark.parametrize(
+    ("executors", "forgets"),
+    [(["oci"], False), (["containerd"], True), (["oci", "containerd"], True), ([""], True)],
+)
+async def test_a_buildkitd_forgets_nothing_where_it_is_its_own_store(
+    monkeypatch: pytest.MonkeyPatch, executors: list[str], forgets: bool
+) -> None:
+    label = "org.mobyproject.buildkit.worker.executor"
+    found = [Worker(name, {label: name} if name else {}, ("linux/amd64",), "v0.26.3") for name in executors]
+
+    class Client:
+        closed = False
+
+        async def workers(self) -> list[Worker]:
+            return found
+
+    async def connect(*_: object, **__: object) -> Client:
+        return Client()
+
+    monkeypatch.setattr("watcher.build.link.Client.connect", connect)
+    engine: Any = Engine()
+    link = BuildkitLink("unix:///buildkitd.sock", engine, standalone=True)
+    assert await link.forgets_when_pruned() is forgets
+
+
+@pytest.mark.parametrize(("store", "forgets"), [("containerd", True), ("overlay2", False)])
+async def test_an_engine_forgets_with_the_containerd_store(store: str, forgets: bool) -> None:
+    class Stored(Engine):
+        async def info(self) -> EngineInfo:
+            return replace(await super().info(), store=store)
+
+    engine: Any = Stored()
+    assert await BuildkitLink("unix:///engine.sock", engine).forgets_when_pruned() is forgets
 
 
 def test_certificates_are_read_or_named(tmp_path: Path) -> None:

@@ -1,0 +1,151 @@
+"""The watched projects of `./dev bench disk`, and plain `docker build`s of a small Go program beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import docker
+import httpx
+
+from bench._disk import Meter, family
+from bench._peers import Docker
+from tests.e2e.conftest import LONG, Project
+from watcher import labels, lock
+
+_DOCKERFILE = """\
+FROM {golang} AS builder
+WORKDIR /{name}
+COPY main.go ./
+RUN GOCACHE=/tmp/cache CGO_ENABLED=0 go build -o /{name}/program main.go && rm -rf /tmp/cache
+FROM {alpine}
+RUN echo {name} >/name
+COPY --from=builder /{name}/program /program
+CMD ["/program"]
+"""
+_MAIN = 'package main\n\nfunc main() {{ println("{}") }}\n'
+
+
+class Watched(Project):
+    """A copy of the example with its daemon, asked over its API: a command a question costs seconds."""
+
+    def _api(self) -> httpx.Client:
+        running = lock.find(labels.project_id(self.folder.resolve()))
+        url = running.url if running else ""
+        return httpx.Client(base_url=url or "http://127.0.0.1:9", trust_env=False, timeout=LONG + 30)
+
+    def _answers(self) -> bool:
+        try:
+            with self._api() as api:
+                return api.get("/api/status").is_success
+        except httpx.HTTPError:
+            return False
+
+    def use_caches_of(self, other: Watched) -> None:
+        """Compile with the other project's Go caches, so that the first build is not a cold one."""
+        shown = other.watcher("dockerfile").stdout
+        mounts = " ".join(
+            dict.fromkeys(word for word in shown.split() if word.startswith("--mount=type=cache"))
+        )
+        dockerfile = self.folder / "Dockerfile"
+        dockerfile.write_text(dockerfile.read_text().replace("RUN CGO", f"RUN {mounts} CGO"))
+
+    def wait(self) -> dict[str, Any]:
+        """Wait until the tree is live, or failed."""
+        with self._api() as api:
+            return dict(api.post("/api/wait", params={"timeout": LONG}).raise_for_status().json())
+
+    def live(self) -> None:
+        """Wait until the tree is live; a cold compile may take longer than one wait does."""
+        while (settled := self.wait())["outcome"] == "timeout":
+            pass
+        assert settled["outcome"] == "live", (settled, "".join(self.output[-40:]))
+
+    def cached_steps(self) -> tuple[int, int]:
+        """Build what is live once more: how many steps were cached, of how many."""
+        with self._api() as api:
+            last = api.post("/api/rebuild").raise_for_status().json()["last_build"]
+            api.post("/api/wait", params={"timeout": LONG, "after_build": last}).raise_for_status()
+            build = api.get("/api/status").json()["services"][0]["last_build"]
+        return build["cached_steps"], build["step_count"]
+
+
+class PlainBuilds:
+    """`docker build` of a program of a few lines, without a cache mount."""
+
+    def __init__(self, docker_cli: Docker, meter: Meter, parent: Path, bases: dict[str, str]) -> None:
+        """`bases`: golang and alpine."""
+        self.name = f"disk-neighbour-{uuid.uuid4().hex[:8]}"
+        self._docker, self._meter = docker_cli, meter
+        self._folder = parent / self.name
+        self._folder.mkdir()
+        (self._folder / "Dockerfile").write_text(_DOCKERFILE.format(name=self.name, **bases))
+        self.records: set[str] = set()
+        self.images: set[str] = set()
+        self.changed = 0
+        self.cached: list[int] = []
+
+    def change(self) -> None:
+        """Change the program and build; remember its records and its image."""
+        (self._folder / "main.go").write_text(_MAIN.format(uuid.uuid4().hex))
+        self._build()
+        self.changed += 1
+        self.records |= family(self._meter.records(), self.name)
+        self.images.add(self._docker.run("image", "inspect", "-f", "{{.Id}}", self.name))
+
+    def repeat(self) -> None:
+        """Build once more without a change, and count the steps that are cached."""
+        self.cached.append(sum(" CACHED" in line for line in self._build().splitlines()))
+
+    def _build(self) -> str:
+        command = ["buildx", "build", "--load", "--progress=plain", "--provenance=false", "-t", self.name]
+        return self._docker.run(*command, str(self._folder), both=True)
+
+    def lost(self) -> tuple[int, int]:
+        """How many of its records, and of its images, are gone."""
+        here = {record.id for record in self._meter.records()}
+        return len(self.records - here), sum(not self._there(image) for image in self.images)
+
+    def _there(self, image: str) -> bool:
+        try:
+            self._meter.client.images.get(image)
+        except docker.errors.ImageNotFound:
+            return False
+        return True
+
+    def remove(self) -> None:
+        """Remove its images."""
+        for image in self.images:
+            with contextlib.suppress(docker.errors.APIError):
+                self._meter.client.images.remove(image, force=True)
+
+
+class Work:
+    """What the neighbours do beside our saves, in a thread, until it is ended."""
+
+    def __init__(self, act: Callable[[int], None]) -> None:
+        """`act` is called with 0, 1, 2 …"""
+        self._act, self._ended = act, threading.Event()
+        self._failure: BaseException | None = None
+        self.rounds = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while not self._ended.wait(1):
+                self._act(self.rounds)
+                self.rounds += 1
+        except (Exception, SystemExit) as error:
+            self._failure = error
+
+    def end(self) -> None:
+        """Wait for the round that runs. Raises what went wrong."""
+        self._ended.set()
+        self._thread.join(timeout=600)
+        if self._failure:
+            raise self._failure

@@ -1,0 +1,102 @@
+"""Pruning on a real buildkitd: superseded steps go, and it remembers everybody's others."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.buildkitd import buildkitd
+from tests.registry import registry_of
+from watcher.build import BuildJournal, BuildkitLink, ImageBuilder, Recipe
+from watcher.buildkit import MemorySource, Progress, SolveRequest, StepFinished
+from watcher.engine import DockerEngine
+from watcher.observe import Event
+from watcher.prune import RecordPruner
+from watcher.reconcile import Look
+from watcher.tree import Tree, revision
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+
+ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+DOCKERFILE = "FROM {base}\nRUN echo everyday >/kept\nCOPY file /\nRUN cat file file >/made\n"
+OTHERS = "FROM {base}\nRUN echo {name} >/one\nRUN echo {name} >/two\n"
+
+
+class Site:
+    """Builds of ours, with their journal, and builds of somebody else's on the same buildkitd."""
+
+    def __init__(self, root: Path, engine: DockerEngine, link: BuildkitLink, base: str) -> None:
+        self.name = f"wt-{uuid.uuid4().hex[:10]}"
+        self.link, self._base, self._root = link, base, root / "tree"
+        self._root.mkdir()
+        (self._root / "Dockerfile").write_text(DOCKERFILE.format(base=base))
+        self.journal = BuildJournal(root)
+        recipe = Recipe(service="s", project=self.name, image=f"{self.name}:latest")
+        self._builder = ImageBuilder(recipe, engine=engine, link=link, observer=self, journal=self.journal)
+
+    def notify(self, event: Event) -> None:
+        """Nothing is looked at."""
+
+    async def build(self, content: str) -> int:
+        """Save and build a file with that content; how many steps were cached."""
+        (self._root / "file").write_text(content)
+        snapshot = Tree(self._root).take()
+        built = await self._builder.build(Look(revision(snapshot, {}), snapshot, 0.0), forced=True)
+        await self._builder.measured()
+        return built.cached_steps
+
+    async def build_others(self) -> list[bool]:
+        """Whether each `RUN` of the others' build was cached."""
+        found = []
+
+        def hear(event: Progress) -> None:
+            if isinstance(event, StepFinished) and "RUN" in event.step.name:
+                found.append(event.cached)
+
+        text = OTHERS.format(base=self._base, name=self.name).encode()
+        request = SolveRequest(
+            context=MemorySource({}),
+            dockerfile=MemorySource({"Dockerfile": text}),
+            shared_key=f"{self.name}-others",
+            exporter="",
+        )
+        await (await self.link.client()).solve(request, hear)
+        return found
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    client = docker.DockerClient(base_url=ENGINE)
+    with buildkitd() as daemon, registry_of(client, "alpine") as alpine:
+        engine = await DockerEngine.open(ENGINE)
+        link = BuildkitLink(daemon.unix, engine, standalone=True)
+        made = Site(tmp_path, engine, link, alpine.image)
+        yield made
+        await link.close()
+        await engine.close()
+    for image in client.images.list(made.name):
+        client.images.remove(image.id, force=True)
+    client.close()
+
+
+async def test_superseded_steps_go_and_all_others_stay_cached(site: Site) -> None:
+    assert await site.build_others() == [False, False]
+    for content in ("one", "two", "three"):
+        await site.build(content)
+    pruner = RecordPruner(site.link, site.journal, keep=1, services=("s",))
+    before = {record.id for record in (await pruner.look()).records}
+    gone = [verdict for verdict in await pruner.prune() if verdict.remove]
+    assert sorted(verdict.name for verdict in gone) == [
+        *["COPY file /"] * 2,
+        *["RUN cat file file >/made"] * 2,
+    ]
+    after = {record.id for record in (await pruner.look()).records}
+    assert before - after == {verdict.id for verdict in gone}
+    assert await site.build_others() == [True, True]
+    assert await site.build("three") == 3  # every step of the newest revision is there
+    assert await site.build("four") == 1  # and the everyday step of all
