@@ -207,6 +207,11 @@ class Contender:
             time.sleep(AFTER)
         self.saves.append(judged(client.requests, version, saved, seen))
 
+    def wait(self, client: Client, version: str) -> float:
+        """When the process that watches made this version answer."""
+        assert self._process
+        return self._wait(client, version, self._process)
+
     def _wait(self, client: Client, version: str, typed: subprocess.Popen[bytes]) -> float:
         try:
             return client.wait_for(

@@ -1,4 +1,4 @@
-"""The real engine through docker-py: the only importer of `docker`.
+"""The real engine through docker-py. Only this room imports `docker`.
 
 Calls run in threads, because docker-py blocks.
 """
@@ -9,17 +9,16 @@ import asyncio
 import contextlib
 import ssl
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, BinaryIO, ParamSpec, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import docker
 import docker.errors
-import requests.exceptions
-import urllib3.exceptions
 
 from watcher.engine import convert, inner, reach
-from watcher.engine.archive import Unreadable, archive_size
+from watcher.engine.calls import CONNECTION_ERRORS, EngineCalls, sentence
+from watcher.engine.image_size import ImageSizer
 from watcher.engine.port import (
     CONTAINERD,
     Command,
@@ -37,7 +36,6 @@ from watcher.engine.port import (
 from watcher.engine.pump import Pump
 from watcher.errors import EngineUnavailable
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 # docker-py without a version speaks the server's newest API, whose removed fields bite; this is the newest
@@ -47,27 +45,6 @@ MOST_LINES = 200  # of a container that wait to be taken; the rest waits in the 
 _USAGE_TIMEOUT = 300.0  # seconds: the engine measures every cache record it has not measured yet
 _USAGE_ATTEMPTS = 3
 _USAGE_PAUSE = 0.2  # seconds
-_CONNECTION_ERRORS = (
-    requests.exceptions.ConnectionError,
-    requests.exceptions.Timeout,
-    urllib3.exceptions.HTTPError,
-)
-
-
-def _sentence(error: docker.errors.APIError) -> str:
-    return str(error.explanation or error).strip()
-
-
-class _Stoppable:
-    """The body of an answer, until somebody says stop."""
-
-    def __init__(self, body: Any, stop: threading.Event) -> None:
-        self._body, self._stop = body, stop
-
-    def read(self, size: int = -1, /) -> bytes:
-        if self._stop.is_set():
-            raise Unreadable("nobody waits for it any more")
-        return bytes(self._body.read(size))
 
 
 class DockerEngine:
@@ -76,9 +53,8 @@ class DockerEngine:
     def __init__(self, client: docker.APIClient) -> None:
         self._client = client
         self._store: str | None = None
-        self._measuring = asyncio.Lock()
-        self._sizes: dict[str, int] = {}  # of images, by id; only on the containerd store
-        self._layers: dict[str, int] = {}
+        self._calls = EngineCalls(client)
+        self._sizer = ImageSizer(self._calls)
 
     @classmethod
     async def open(cls, endpoint: str | None = None) -> DockerEngine:
@@ -96,7 +72,7 @@ class DockerEngine:
             if arguments.get("tls"):
                 client.trust_env = False  # else REQUESTS_CA_BUNDLE replaces the engine's own authority
             server = client.version(api_version=False)
-        except (docker.errors.DockerException, *_CONNECTION_ERRORS) as error:
+        except (docker.errors.DockerException, *CONNECTION_ERRORS) as error:
             raise EngineUnavailable(
                 f"no Docker engine answers at {arguments['base_url']}: {reach.why(error)}"
             ) from error
@@ -113,19 +89,9 @@ class DockerEngine:
         """A new context for encrypted connections to the endpoint; None where they are not encrypted."""
         return reach.tls_of(self._client)
 
-    async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return await asyncio.to_thread(function, *args, **kwargs)
-        except docker.errors.NotFound:
-            raise
-        except docker.errors.APIError as error:
-            raise EngineError(_sentence(error), error.status_code) from error
-        except (docker.errors.DockerException, *_CONNECTION_ERRORS) as error:
-            raise EngineUnavailable(f"the Docker engine does not answer: {reach.why(error)}") from error
-
     async def info(self) -> EngineInfo:
         """See `Engine.info`."""
-        raw = await self._call(self._client.info)
+        raw = await self._calls.call(self._client.info)
         snapshotter = ["driver-type", "io.containerd.snapshotter.v1"] in (raw.get("DriverStatus") or [])
         return EngineInfo(
             version=raw["ServerVersion"],
@@ -142,7 +108,7 @@ class DockerEngine:
     async def image(self, ref: str) -> Image | None:
         """See `Engine.image`."""
         try:
-            return convert.image(await self._call(self._client.inspect_image, ref))
+            return convert.image(await self._calls.call(self._client.inspect_image, ref))
         except docker.errors.NotFound:
             return None
 
@@ -151,42 +117,14 @@ class DockerEngine:
         filters: dict[str, Any] = {"label": list(labels)} if labels else {}
         if dangling is not None:
             filters["dangling"] = dangling
-        return [convert.image(raw) for raw in await self._call(self._client.images, filters=filters)]
+        return [convert.image(raw) for raw in await self._calls.call(self._client.images, filters=filters)]
 
     async def image_size(self, image: str) -> int | None:
         """See `Engine.image_size`."""
         if not await self._is_containerd():
-            return await self._history_size(image)
+            return await self._sizer.sum_history(image)
         found = await self.image(image)
-        if found is None:
-            return None
-        async with self._measuring:  # one at a time: reading an image costs the engine and us
-            if found.id not in self._sizes:
-                stop = threading.Event()
-                try:
-                    self._sizes[found.id] = await self._call(self._read_size, found.id, stop)
-                except docker.errors.NotFound:
-                    return None
-                except Unreadable:
-                    return await self._history_size(found.id)
-                finally:
-                    stop.set()
-            return self._sizes[found.id]
-
-    def _read_size(self, image: str, stop: threading.Event) -> int:
-        client: Any = self._client
-        answer = client._get(client._url("/images/{0}/get", image), stream=True, timeout=_USAGE_TIMEOUT)
-        with answer:
-            client._raise_for_status(answer)
-            return archive_size(_Stoppable(answer.raw, stop), self._layers)
-
-    async def _history_size(self, image: str) -> int | None:
-        """The sum of the layers as the store itself accounts for them."""
-        try:
-            layers = await self._call(self._client.history, image)
-        except docker.errors.NotFound:
-            return None
-        return sum(int(layer["Size"]) for layer in layers)
+        return await self._sizer.measure(found.id) if found else None
 
     async def _is_containerd(self) -> bool:
         if self._store is None:
@@ -195,27 +133,16 @@ class DockerEngine:
 
     async def remove_image(self, ref: str) -> Removal:
         """See `Engine.remove_image`."""
-        return await self._removal(self._client.remove_image, ref)
-
-    async def _removal(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Removal:
-        try:
-            await self._call(function, *args, **kwargs)
-        except docker.errors.NotFound:
-            return Removal.GONE
-        except EngineError as error:
-            if error.status == 409:
-                return Removal.IN_USE
-            raise
-        return Removal.REMOVED
+        return await self._calls.remove(self._client.remove_image, ref)
 
     async def usage(self, *, whole: bool = False) -> Usage:
         """See `Engine.usage`."""
         for attempt in range(_USAGE_ATTEMPTS):
             try:
-                return convert.usage(await self._call(self._disk_usage, whole))
+                return convert.usage(await self._calls.call(self._disk_usage, whole))
             except docker.errors.NotFound as error:  # a snapshot that was there a moment ago
                 if attempt == _USAGE_ATTEMPTS - 1:
-                    raise EngineError(_sentence(error), 404) from error
+                    raise EngineError(sentence(error), 404) from error
                 await asyncio.sleep(_USAGE_PAUSE)
         raise AssertionError
 
@@ -232,7 +159,7 @@ class DockerEngine:
         """See `Engine.tag`."""
         repository, _, tag = ref.rpartition(":")
         try:
-            await self._call(self._client.tag, image, repository, tag)
+            await self._calls.call(self._client.tag, image, repository, tag)
         except docker.errors.NotFound as error:
             raise EngineError(f"image {image} is gone", 404) from error
 
@@ -241,7 +168,7 @@ class DockerEngine:
         filters = {"label": list(labels)} if labels else {}
         return [
             convert.listed_container(raw)
-            for raw in await self._call(self._client.containers, all=True, filters=filters)
+            for raw in await self._calls.call(self._client.containers, all=True, filters=filters)
         ]
 
     async def container(self, ref: str) -> Container | None:
@@ -254,29 +181,31 @@ class DockerEngine:
 
     async def _inspect(self, ref: str) -> Container | None:
         try:
-            return convert.container(await self._call(self._client.inspect_container, ref))
+            return convert.container(await self._calls.call(self._client.inspect_container, ref))
         except docker.errors.NotFound:
             return None
 
     async def create(self, name: str, config: Mapping[str, Any], *, platform: str | None = None) -> str:
         """See `Engine.create`."""
         try:
-            raw = await self._call(self._client.create_container_from_config, dict(config), name, platform)
+            raw = await self._calls.call(
+                self._client.create_container_from_config, dict(config), name, platform
+            )
         except docker.errors.NotFound as error:
-            raise EngineError(_sentence(error), 404) from error
+            raise EngineError(sentence(error), 404) from error
         return str(raw["Id"])
 
     async def start(self, container: str) -> None:
         """See `Engine.start`."""
         try:
-            await self._call(self._client.start, container)
+            await self._calls.call(self._client.start, container)
         except docker.errors.NotFound as error:
-            raise EngineError(_sentence(error), 404) from error
+            raise EngineError(sentence(error), 404) from error
 
     async def stop(self, container: str, timeout: float) -> None:
         """See `Engine.stop`."""
         with contextlib.suppress(docker.errors.NotFound):
-            await self._call(self._client.stop, container, timeout=max(0, round(timeout)))
+            await self._calls.call(self._client.stop, container, timeout=max(0, round(timeout)))
 
     async def remove(self, container: str) -> Removal:
         """See `Engine.remove`.
@@ -287,55 +216,55 @@ class DockerEngine:
         found = await self._inspect(container)
         if found is None:
             return Removal.GONE
-        removal = await self._removal(self._client.remove_container, found.id)
+        removal = await self._calls.remove(self._client.remove_container, found.id)
         if removal is Removal.REMOVED:
             for volume in found.volumes:
                 with contextlib.suppress(EngineError):
-                    await self._removal(self._client.remove_volume, volume)
+                    await self._calls.remove(self._client.remove_volume, volume)
         return removal
 
     async def rename(self, container: str, name: str) -> None:
         """See `Engine.rename`."""
         try:
-            await self._call(self._client.rename, container, name)
+            await self._calls.call(self._client.rename, container, name)
         except docker.errors.NotFound as error:
-            raise EngineError(_sentence(error), 404) from error
+            raise EngineError(sentence(error), 404) from error
 
     async def connect(self, container: str, network: str, endpoint: Mapping[str, Any]) -> None:
         """See `Engine.connect`."""
         body = {"Container": container, "EndpointConfig": dict(endpoint)}
-        await self._post(f"/networks/{network}/connect", body)
+        await self._calls.post(f"/networks/{network}/connect", body)
 
     async def put_files(self, container: str, files: Sequence[NewFile]) -> None:
         """See `Engine.put_files`."""
         try:
-            await self._call(inner.put_files, self._client, container, files)
+            await self._calls.call(inner.put_files, self._client, container, files)
         except docker.errors.NotFound as error:
-            raise EngineError(_sentence(error), 404) from error
+            raise EngineError(sentence(error), 404) from error
 
     async def execute(self, container: str, command: Command) -> tuple[int, tuple[str, ...]]:
         """See `Engine.execute`."""
         try:
-            return await self._call(inner.execute, self._client, container, command)
+            return await self._calls.call(inner.execute, self._client, container, command)
         except docker.errors.NotFound as error:
-            raise EngineError(_sentence(error), 404) from error
+            raise EngineError(sentence(error), 404) from error
 
     async def disconnect(self, container: str, network: str) -> None:
         """See `Engine.disconnect`."""
         with contextlib.suppress(docker.errors.NotFound, EngineError):
-            await self._call(self._client.disconnect_container_from_network, container, network)
+            await self._calls.call(self._client.disconnect_container_from_network, container, network)
 
     async def logs(self, container: str, *, tail: int) -> tuple[str, ...]:
         """See `Engine.logs`."""
         try:
-            return await self._call(inner.read_logs, self._client, container, tail)
+            return await self._calls.call(inner.read_logs, self._client, container, tail)
         except (docker.errors.NotFound, EngineError):  # some logging drivers cannot be read back
             return ()
 
     async def follow(self, container: str, *, since: float, tail: int) -> AsyncGenerator[Sequence[Printed]]:
         """See `Engine.follow`."""
         try:
-            stream: Any = await self._call(
+            stream: Any = await self._calls.call(
                 self._client.logs,
                 container,
                 stream=True,
@@ -357,9 +286,9 @@ class DockerEngine:
     async def pull(self, ref: str, *, platform: str = "") -> None:
         """See `Engine.pull`."""
         try:
-            await self._call(self._client.pull, ref, platform=platform or None)
+            await self._calls.call(self._client.pull, ref, platform=platform or None)
         except docker.errors.NotFound as error:
-            raise EngineError(_sentence(error), 404) from error
+            raise EngineError(sentence(error), 404) from error
 
     async def load(self, archive: BinaryIO) -> None:
         """See `Engine.load`."""
@@ -370,13 +299,13 @@ class DockerEngine:
                 if "error" in said:
                     raise EngineError(str(said["error"]))
 
-        await self._call(load)
+        await self._calls.call(load)
 
     async def ensure_network(self, config: Mapping[str, Any]) -> None:
         """See `Engine.ensure_network`."""
-        found = await self._call(self._client.networks, names=[config["Name"]])
+        found = await self._calls.call(self._client.networks, names=[config["Name"]])
         if not any(network["Name"] == config["Name"] for network in found):
-            await self._post("/networks/create", config)
+            await self._calls.post("/networks/create", config)
 
     async def networks(self, *, labels: Sequence[str] = ()) -> list[Network]:
         """See `Engine.networks`."""
@@ -394,24 +323,12 @@ class DockerEngine:
 
     async def ensure_volume(self, config: Mapping[str, Any]) -> None:
         """See `Engine.ensure_volume`."""
-        await self._post("/volumes/create", config)  # the engine itself leaves one that is there alone
-
-    async def _post(self, path: str, body: Mapping[str, Any]) -> None:
-        """A request that docker-py has no method with all fields for; raises EngineError."""
-
-        def post() -> None:
-            api: Any = self._client
-            api._raise_for_status(api._post_json(api._url(path), data=dict(body)))
-
-        try:
-            await self._call(post)
-        except docker.errors.NotFound as error:
-            raise EngineError(_sentence(error), 404) from error
+        await self._calls.post("/volumes/create", config)  # the engine itself leaves one that is there alone
 
     async def events(self, *, labels: Sequence[str], since: float) -> AsyncIterator[EngineEvent]:
         """See `Engine.events`."""
         filters = {"type": ["container"], "label": list(labels)}
-        stream = await self._call(self._client.events, since=int(since), filters=filters, decode=True)
+        stream = await self._calls.call(self._client.events, since=int(since), filters=filters, decode=True)
         loop, inbox = asyncio.get_running_loop(), asyncio.Queue[EngineEvent | None]()
 
         def pump() -> None:
@@ -437,7 +354,7 @@ class DockerEngine:
 def _until_closed(stream: Iterator[T]) -> Iterator[T]:
     """The stream until it ends, is closed, or the engine goes away."""
     with contextlib.suppress(
-        docker.errors.DockerException, *_CONNECTION_ERRORS, OSError, ValueError, AttributeError
+        docker.errors.DockerException, *CONNECTION_ERRORS, OSError, ValueError, AttributeError
     ):
         yield from stream
 

@@ -1,0 +1,66 @@
+"""The size of an image, the same figure on every image store."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import docker.errors
+
+from watcher.engine.archive import Unreadable, archive_size
+from watcher.engine.calls import EngineCalls
+
+_READ_TIMEOUT = 300.0  # seconds
+
+
+class ImageSizer:
+    """Sums up the layers of images; what it read from archives it remembers."""
+
+    def __init__(self, calls: EngineCalls) -> None:
+        self._calls = calls
+        self._measuring = asyncio.Lock()
+        self._sizes: dict[str, int] = {}  # of images, by id
+        self._layers: dict[str, int] = {}
+
+    async def measure(self, image: str) -> int | None:
+        """Read the image with this id, once; None when it is gone."""
+        async with self._measuring:  # one at a time: reading an image costs the engine and us
+            if image not in self._sizes:
+                stop = threading.Event()
+                try:
+                    self._sizes[image] = await self._calls.call(self._read, image, stop)
+                except docker.errors.NotFound:
+                    return None
+                except Unreadable:
+                    return await self.sum_history(image)
+                finally:
+                    stop.set()
+            return self._sizes[image]
+
+    def _read(self, image: str, stop: threading.Event) -> int:
+        client: Any = self._calls.client
+        answer = client._get(client._url("/images/{0}/get", image), stream=True, timeout=_READ_TIMEOUT)
+        with answer:
+            client._raise_for_status(answer)
+            return archive_size(_Stoppable(answer.raw, stop), self._layers)
+
+    async def sum_history(self, image: str) -> int | None:
+        """The sum of the layers as the store itself accounts for them; None when the image is gone."""
+        try:
+            layers = await self._calls.call(self._calls.client.history, image)
+        except docker.errors.NotFound:
+            return None
+        return sum(int(layer["Size"]) for layer in layers)
+
+
+class _Stoppable:
+    """The body of a response, until `stop` is set."""
+
+    def __init__(self, body: Any, stop: threading.Event) -> None:
+        self._body, self._stop = body, stop
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._stop.is_set():
+            raise Unreadable("the measurement was stopped")
+        return bytes(self._body.read(size))
