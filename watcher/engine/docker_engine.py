@@ -310,12 +310,14 @@ class DockerEngine:
     async def networks(self, *, labels: Sequence[str] = ()) -> list[Network]:
         """See `Engine.networks`."""
         filters = {"label": list(labels)} if labels else {}
-        return [convert.network(raw) for raw in await self._call(self._client.networks, filters=filters)]
+        return [
+            convert.network(raw) for raw in await self._calls.call(self._client.networks, filters=filters)
+        ]
 
     async def remove_network(self, network: str) -> Removal:
         """See `Engine.remove_network`."""
         try:
-            return await self._removal(self._client.remove_network, network)
+            return await self._calls.remove(self._client.remove_network, network)
         except EngineError as error:
             if error.status == 403:  # it has active endpoints
                 return Removal.IN_USE
