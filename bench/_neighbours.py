@@ -15,7 +15,8 @@ import httpx
 from bench._disk import Meter, family
 from bench._peers import Docker
 from tests.e2e.conftest import LONG, Project
-from watcher import labels, lock
+from watcher import labels
+from watcher.system import lock
 
 _DOCKERFILE = """\
 FROM {golang} AS builder

@@ -47,13 +47,13 @@ from bench._peers import (
     table,
 )
 from watcher import compose, labels
-from watcher.build import BuildkitLink, ImageBuilder
+from watcher.builder import BuildkitLink, ImageBuilder
 from watcher.buildkit import Client, MemorySource, SolveRequest
+from watcher.daemon.service_config import recipe_of
 from watcher.dockerfile import Level
 from watcher.engine import DockerEngine
-from watcher.fitting import recipe_of
-from watcher.observe import Fanout
-from watcher.reconcile import Look
+from watcher.observers.events import Fanout
+from watcher.reconcile.reconciler import Look
 from watcher.settings import Settings
 from watcher.tree import Tree
 from watcher.tree import revision as revision_of

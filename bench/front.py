@@ -31,7 +31,7 @@ from pathlib import Path
 import uvloop
 
 from watcher.front import Backend, Front, Listen
-from watcher.observe import Event, Fanout
+from watcher.observers.events import Event, Fanout
 
 ROOT = Path(__file__).resolve().parent.parent
 ME = [sys.executable, "-m", "bench.front", "--child"]

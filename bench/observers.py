@@ -19,11 +19,11 @@ from prometheus_client import CollectorRegistry
 
 from tests.unit.observers.story import SERVICE, Story
 from tests.unit.observers.web import Desk
-from watcher.mask import Masking
-from watcher.metrics import Metrics, expose
-from watcher.observe import Fanout, FrontExchange, StepOutput
+from watcher.observers.events import Fanout, FrontExchange, StepOutput
+from watcher.observers.metrics import Metrics, expose
+from watcher.observers.redact import Masking
+from watcher.observers.status_board import StatusBoard
 from watcher.settings import HttpSettings
-from watcher.state import StatusBoard
 from watcher.web import create_app, serve
 from watcher.web.app import page
 

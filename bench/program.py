@@ -20,7 +20,7 @@ from pathlib import Path
 
 import docker
 
-from watcher.build import config_of
+from watcher.builder import config_of
 from watcher.buildkit import Client, MemorySource, SolveRequest
 from watcher.dockerfile import KEEPING, Accelerated, Level, Platforms, accelerate, base_images, keeping, parse
 from watcher.engine import DockerEngine

@@ -31,7 +31,7 @@ import httpx
 import rich.console
 import rich.table
 
-from watcher import words
+from watcher.observers import humanize
 
 T = TypeVar("T")
 
@@ -155,10 +155,10 @@ def main() -> int:
     parser.add_argument("--engine", action="append", help=f"endpoint; may be repeated (default: {default})")
     found = [measure(endpoint) for endpoint in parser.parse_args().engine or [default]]
     table = rich.table.Table("engine", "from", *ARTICLE, box=None, pad_edge=False)
-    table.add_row("the article's", "docker images", *(words.size(size) for size in ARTICLE.values()))
+    table.add_row("the article's", "docker images", *(humanize.size(size) for size in ARTICLE.values()))
     for sizes in found:
-        table.add_row(sizes.engine, "metrics", *(words.size(sizes.metrics[stage]) for stage in ARTICLE))
-        table.add_row("", "docker images", *(words.size(sizes.listed[stage]) for stage in ARTICLE))
+        table.add_row(sizes.engine, "metrics", *(humanize.size(sizes.metrics[stage]) for stage in ARTICLE))
+        table.add_row("", "docker images", *(humanize.size(sizes.listed[stage]) for stage in ARTICLE))
     rich.console.Console(highlight=False).print(table)
     print("golang:alpine and alpine may be stand-ins made on this machine; `watcher run` says so")
     same = {sizes.metrics["base"] for sizes in found if sizes.bases == found[0].bases}

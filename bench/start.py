@@ -20,11 +20,11 @@ from typing import cast
 
 from tests.unit.deploy.world import NotedFront
 from watcher import compose
-from watcher.container import ComposeContainer
 from watcher.deploy import ContainerDeployer, Policy
+from watcher.deploy.compose_container import ComposeContainer
 from watcher.engine import DockerEngine
 from watcher.front import Front
-from watcher.observe import Event
+from watcher.observers.events import Event
 
 TEXT = """
 services:

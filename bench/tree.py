@@ -19,9 +19,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from watcher.events import Looked, Source
-from watcher.observe import Event
-from watcher.settle import Lookout
+from watcher.fswatch import Looked, Source
+from watcher.observers.events import Event
+from watcher.reconcile.debounce import Lookout
 from watcher.tree import Snapshot, Tree, diff
 
 ROUNDS = 9

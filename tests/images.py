@@ -13,7 +13,7 @@ from typing import Any
 
 import docker
 
-from watcher.build import full_reference
+from watcher.builder import full_reference
 
 _NAME = "io.containerd.image.name"  # the annotation that carries an image's reference in an OCI archive
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from watcher.build.link import BuildkitLink
+from watcher.builder.connection import BuildkitLink
 from watcher.buildkit import Client
 from watcher.engine import DockerEngine
 

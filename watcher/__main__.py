@@ -3,13 +3,13 @@
 import sys
 from typing import NoReturn
 
-from watcher import early
+from watcher.system import early_listen
 
 
 def main() -> NoReturn:
     """Have the ports first, then import and run the command."""
-    early.listen(sys.argv[1:])
-    from watcher.cli import main as run  # noqa: PLC0415 - takes more than a second
+    early_listen.listen(sys.argv[1:])
+    from watcher.cli.main import main as run  # noqa: PLC0415 - takes more than a second
 
     run()
 

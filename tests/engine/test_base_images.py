@@ -12,12 +12,12 @@ import docker
 import pytest
 
 from tests.registry import Registry, registry, small_image
-from watcher.build import Bases, BuildkitLink, ImageBuilder, Recipe
+from watcher.builder import Bases, BuildkitLink, ImageBuilder, Recipe
 from watcher.buildkit import Credentials
 from watcher.engine import DockerEngine, EngineError, Login
 from watcher.errors import UserError
-from watcher.observe import Event, Notice, StepProgress
-from watcher.reconcile import Look
+from watcher.observers.events import Event, Notice, StepProgress
+from watcher.reconcile.reconciler import Look
 from watcher.tree import Tree, revision
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.leftovers import records, remove_since
-from watcher.build.link import BuildkitLink
-from watcher.buildcache import BuildCache, Trimmed
+from watcher.builder.connection import BuildkitLink
 from watcher.buildkit import CacheRecord, MemorySource, SolveRequest
 from watcher.engine import DockerEngine
-from watcher.observe import BuildCachePruned, Event
+from watcher.observers.events import BuildCachePruned, Event
+from watcher.prune.build_cache import BuildCache, Trimmed
 
 pytestmark = pytest.mark.engine
 

@@ -13,12 +13,12 @@ import pytest
 
 from tests.buildkitd import CERTIFICATES, Buildkitd, buildkitd
 from tests.registry import Registry, registry, registry_of, small_image
-from watcher.build import BuildkitLink, ImageBuilder, Recipe, certificates
+from watcher.builder import BuildkitLink, ImageBuilder, Recipe, certificates
 from watcher.dockerfile import Level
 from watcher.engine import DockerEngine
 from watcher.errors import EngineUnavailable, UserError
-from watcher.observe import Event
-from watcher.reconcile import Look
+from watcher.observers.events import Event
+from watcher.reconcile.reconciler import Look
 from watcher.tree import Tree, revision
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]

@@ -12,12 +12,12 @@ import pytest
 
 from tests.buildkitd import buildkitd
 from tests.registry import registry_of
-from watcher.build import BuildJournal, BuildkitLink, ImageBuilder, Recipe
+from watcher.builder import BuildJournal, BuildkitLink, ImageBuilder, Recipe
 from watcher.buildkit import MemorySource, Progress, SolveRequest, StepFinished
 from watcher.engine import DockerEngine
-from watcher.observe import Event
+from watcher.observers.events import Event
 from watcher.prune import RecordPruner
-from watcher.reconcile import Look
+from watcher.reconcile.reconciler import Look
 from watcher.tree import Tree, revision
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]

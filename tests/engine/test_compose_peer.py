@@ -18,12 +18,12 @@ import pytest
 
 from tests.unit.deploy.world import NotedFront
 from watcher import compose, labels
-from watcher.container import ComposeContainer
 from watcher.deploy import ContainerDeployer, Policy
+from watcher.deploy.compose_container import ComposeContainer
 from watcher.engine import DockerEngine
 from watcher.errors import UserError
 from watcher.front import Front
-from watcher.observe import Event
+from watcher.observers.events import Event
 
 PLUGIN = Path("/var/cache/watcher-peers/debian/usr/libexec/docker/cli-plugins/docker-compose")
 COMPOSE = shutil.which("docker-compose") or (str(PLUGIN) if PLUGIN.exists() else "")

@@ -18,7 +18,7 @@ from watcher.deploy import ContainerDeployer, Policy, Published
 from watcher.engine import DockerEngine
 from watcher.errors import UserError
 from watcher.front import Front
-from watcher.observe import Event, Failure
+from watcher.observers.events import Event, Failure
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
 

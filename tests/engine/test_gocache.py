@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from watcher.build import BuildJournal, BuildkitLink, Recipe
-from watcher.build.texts import Texts
+from watcher.builder import BuildJournal, BuildkitLink, Recipe
+from watcher.builder.dockerfile_variants import Texts
 from watcher.buildkit import MemorySource, SolveRequest
+from watcher.daemon.project import bases_of
 from watcher.engine import DockerEngine
-from watcher.gocache import GoCaches
-from watcher.observe import Fanout
-from watcher.project import bases_of
+from watcher.observers.events import Fanout
 from watcher.prune import Unseen
+from watcher.prune.go_cache import GoCaches
 from watcher.tree import Snapshot, Tree
 
 pytestmark = pytest.mark.engine

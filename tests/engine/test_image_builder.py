@@ -16,13 +16,13 @@ from pathlib import Path
 import docker
 import pytest
 
-from watcher import observe
-from watcher.build import BuildkitLink, ImageBuilder, Recipe
+from watcher.builder import BuildkitLink, ImageBuilder, Recipe
 from watcher.buildkit import Client
 from watcher.engine import DockerEngine
 from watcher.errors import UserError
-from watcher.observe import Event
-from watcher.reconcile import Look
+from watcher.observers import events
+from watcher.observers.events import Event
+from watcher.reconcile.reconciler import Look
 from watcher.tree import Tree, revision
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -88,24 +88,24 @@ class Bench:
         return [
             not event.error
             for event in self.events
-            if isinstance(event, observe.StepFinished) and "go build" in event.name and not event.cached
+            if isinstance(event, events.StepFinished) and "go build" in event.name and not event.cached
         ]
 
     @property
     def linked(self) -> bool:
         """Whether the compile step, whose go has `-x`, ran the linker."""
-        printed = [event.text for event in self.events if isinstance(event, observe.StepOutput)]
+        printed = [event.text for event in self.events if isinstance(event, events.StepOutput)]
         return "/link -o" in "".join(printed)
 
     @property
     def read(self) -> bool:
         """Whether BuildKit's frontend read the Dockerfile."""
-        finished = [event.name for event in self.events if isinstance(event, observe.StepFinished)]
+        finished = [event.name for event in self.events if isinstance(event, events.StepFinished)]
         return any("load build definition" in name for name in finished)
 
     @property
     def notices(self) -> str:
-        return "\n".join(event.text for event in self.events if isinstance(event, observe.Notice))
+        return "\n".join(event.text for event in self.events if isinstance(event, events.Notice))
 
 
 @pytest.fixture

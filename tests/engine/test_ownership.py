@@ -19,7 +19,7 @@ from watcher import labels
 from watcher.deploy import ContainerDeployer, Policy, Published
 from watcher.deploy.owned import NotOurs
 from watcher.engine import DockerEngine
-from watcher.observe import Event
+from watcher.observers.events import Event
 from watcher.prune import Policy as PrunePolicy
 from watcher.prune import Pruner, Scope
 

@@ -25,7 +25,7 @@ import pytest
 from tests.images import Made, archive, build, containerd
 from watcher import labels
 from watcher.engine import DockerEngine
-from watcher.observe import Event, Pruned, short
+from watcher.observers.events import Event, Pruned, short
 from watcher.prune import Needed, Policy, Pruner, Report, Scope, Unseen, as_json, rows, summary
 
 pytestmark = pytest.mark.engine

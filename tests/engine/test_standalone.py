@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from watcher.build import BuildkitLink, ImageBuilder, Recipe
+from watcher.builder import BuildkitLink, ImageBuilder, Recipe
 from watcher.engine import DockerEngine
 from watcher.errors import UserError
-from watcher.observe import Fanout
-from watcher.reconcile import Look
+from watcher.observers.events import Fanout
+from watcher.reconcile.reconciler import Look
 from watcher.tree import Tree, revision
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]

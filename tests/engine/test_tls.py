@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.build import BuildkitLink
+from watcher.builder import BuildkitLink
 from watcher.buildkit import MemorySource, SolveRequest
 from watcher.engine import DockerEngine
 from watcher.errors import EngineUnavailable

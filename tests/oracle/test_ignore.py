@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from watcher.buildkit import IgnorePatternError
-from watcher.buildkit.patterns import PatternMatcher, parse_dockerignore
+from watcher.dockerignore.patterns import PatternMatcher, parse_dockerignore
 
 FILES = 10_000
 SEED = 20_261_128

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from watcher import metrics, template
-from watcher.cli import Cli
+from watcher.cli import settings_template
+from watcher.cli.main import Cli
+from watcher.observers import metrics
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_settings_file_is_what_the_settings_say() -> None:
-    assert (ROOT / "config" / "watcher.toml").read_text("utf-8") == template.render()
+    assert (ROOT / "config" / "watcher.toml").read_text("utf-8") == settings_template.render()
 
 
 @pytest.mark.parametrize("spec", metrics.SPECS, ids=lambda spec: spec.name)

@@ -11,9 +11,10 @@
         print(result.image_id)
 
 It speaks with the API socket of Docker Engine 20.10 and newer and with a standalone buildkitd, and imports
-nothing of the rest of this project. The parts, from the wire up: `bytestream`, `transport`, `http2`
-(`framejoin`, `http2stream`), `grpc`; `messages`; `patterns`, `sources`, `selection`, `packets`, `filesync`;
-`session`; `progress`, `definition`, `directed`, `solve`, `imageconfig`, `client`.
+only `dockerignore/` and `system/regular_file.py` of the rest.
+The parts, from the wire up: `bytestream`, `transport`, `http2` (`framejoin`, `http2stream`), `grpc`;
+`messages`; `sources`, `selection`, `packets`, `filesync`;
+`session`; `progress`, `llb`, `gateway`, `solve`, `imageconfig`, `client`.
 """
 
 from watcher.buildkit.client import Client
@@ -21,13 +22,11 @@ from watcher.buildkit.errors import (
     BuildkitError,
     ConnectError,
     ContextChanged,
-    IgnorePatternError,
     ProtocolError,
     RpcError,
     SolveFailed,
 )
 from watcher.buildkit.imageconfig import ResolvedImage
-from watcher.buildkit.patterns import PatternMatcher, parse_dockerignore
 from watcher.buildkit.progress import (
     Progress,
     Step,
@@ -49,6 +48,8 @@ from watcher.buildkit.sources import (
     MemorySource,
     Prefiltered,
 )
+from watcher.dockerignore.errors import IgnorePatternError
+from watcher.dockerignore.patterns import PatternMatcher, parse_dockerignore
 
 __all__ = [
     "BuildkitError",

@@ -14,6 +14,7 @@ from watcher.buildkit.bytestream import ByteStream
 from watcher.buildkit.errors import BuildkitError, ProtocolError, RpcError
 from watcher.buildkit.http2 import Http2Connection
 from watcher.buildkit.http2stream import Headers, Http2Stream
+from watcher.dockerignore.errors import IgnorePatternError
 
 # Status codes of gRPC (grpc/grpc, doc/statuscodes.md) that are used here.
 OK = 0
@@ -203,7 +204,7 @@ class Server:
                 await handler(ServerCall(stream, metadata))
         except RpcError as error:
             status = error
-        except BuildkitError as error:
+        except (BuildkitError, IgnorePatternError) as error:
             status = RpcError(UNKNOWN, str(error))
         except asyncio.CancelledError:
             stream.reset()

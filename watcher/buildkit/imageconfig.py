@@ -15,8 +15,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from watcher.buildkit.directed import BUILD_ID, SOLVE
 from watcher.buildkit.errors import ProtocolError, RpcError, SolveFailed
+from watcher.buildkit.gateway import BUILD_ID, SOLVE
 from watcher.buildkit.grpc import Channel
 from watcher.buildkit.messages.control_pb2 import SolveRequest
 from watcher.buildkit.messages.gateway_pb2 import ResolveImageConfigRequest, ResolveImageConfigResponse

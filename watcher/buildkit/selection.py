@@ -9,9 +9,9 @@ import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from watcher.buildkit.gopath import BadPattern, Glob, clean, has_wildcard, join
-from watcher.buildkit.patterns import PatternMatcher
 from watcher.buildkit.sources import Entry
+from watcher.dockerignore.gopath import BadPattern, Glob, clean, has_wildcard, join
+from watcher.dockerignore.patterns import PatternMatcher
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from watcher.buildkit.messages.auth_pb2 import CredentialsRequest, CredentialsRe
 from watcher.buildkit.messages.control_pb2 import BytesMessage
 from watcher.buildkit.messages.health_pb2 import HealthCheckResponse
 from watcher.buildkit.messages.secrets_pb2 import GetSecretRequest, GetSecretResponse
-from watcher.buildkit.regularfile import read_regular
+from watcher.system.regular_file import read_regular
 
 _SESSION = "/moby.buildkit.v1.Control/Session"
 _HEALTH = "/grpc.health.v1.Health/Check"

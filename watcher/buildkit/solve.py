@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from watcher.buildkit import directed, filesync
-from watcher.buildkit.directed import Direction, Shelf
+from watcher.buildkit import filesync
+from watcher.buildkit import gateway as directed
 from watcher.buildkit.errors import BuildkitError, RpcError, SolveFailed
+from watcher.buildkit.gateway import Direction, Shelf
 from watcher.buildkit.grpc import Channel, frame
 from watcher.buildkit.messages.control_pb2 import (
     CacheOptions,

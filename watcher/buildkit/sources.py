@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from watcher.buildkit.errors import ContextChanged
-from watcher.buildkit.patterns import PatternMatcher
+from watcher.dockerignore.patterns import PatternMatcher
 
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 

@@ -4,6 +4,8 @@ What is not understood is refused with its name and place, never dropped in sile
 the compose file and the files it names; `container_config` and the rest are pure.
 """
 
+from watcher.compose.api_requirements import check_api, missing_api
+from watcher.compose.api_resources import PROJECT_LABEL, compose_labels, network_config, volume_config
 from watcher.compose.container import (
     config_digest,
     container_config,
@@ -15,8 +17,6 @@ from watcher.compose.container import (
 )
 from watcher.compose.find import FILE_NAMES, find_compose_file
 from watcher.compose.load import load
-from watcher.compose.needs import check_api, missing_api
-from watcher.compose.objects import PROJECT_LABEL, compose_labels, network_config, volume_config
 from watcher.compose.spec import (
     Attachment,
     BuildSpec,

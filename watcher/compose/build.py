@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from watcher.compose.field import Field, Section
-from watcher.compose.parts import read_isolation
-from watcher.compose.refer import Project
+from watcher.compose.project_protocol import Project
+from watcher.compose.service_fields import read_isolation
 from watcher.compose.spec import BuildSpec, SecretSource
 
 SERVICE = "service:"  # before the name of a service whose image is a context

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import cast
 
 from watcher import regex
-from watcher.buildkit.regularfile import read_regular
 from watcher.compose.budget import Budget
 from watcher.compose.interpolate import TemplateError, interpolate
 from watcher.errors import ConfigError
+from watcher.system.regular_file import read_regular
 
 MOST_BYTES = 4 << 20  # of an environment file
 _SPACE = " \t\v\f\r\x85\xa0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from watcher.compose.field import Field, Section
-from watcher.compose.parts import read_command
+from watcher.compose.service_fields import read_command
 from watcher.compose.specparts import Hook
 
 

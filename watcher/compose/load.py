@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from watcher import regex
-from watcher.buildkit.regularfile import read_regular
 from watcher.compose.build import SERVICE, service_contexts
 from watcher.compose.field import Field, Unsupported
 from watcher.compose.find import find_overrides, override_candidates
@@ -29,6 +28,7 @@ from watcher.compose.spec import (
     VolumeSpec,
 )
 from watcher.errors import ConfigError
+from watcher.system.regular_file import read_regular
 
 _NOT_IN_A_NAME = regex.compile(r"[^a-z0-9_-]")
 MOST_JSON = 4 << 20  # bytes of a seccomp profile

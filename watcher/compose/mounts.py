@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from watcher.compose.field import Field, Section
-from watcher.compose.refer import Project
+from watcher.compose.project_protocol import Project
 from watcher.compose.spec import MountSpec
 from watcher.compose.specparts import ContainerFile
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from watcher.compose.budget import Budget
-from watcher.compose.document import Document, read_documents
 from watcher.compose.envfile import read_env_file
 from watcher.compose.field import Field, Section
 from watcher.compose.interpolate import Missing, TemplateError, interpolate
-from watcher.compose.keys import TOP_IGNORED, TOP_KNOWN
+from watcher.compose.key_policy import TOP_IGNORED, TOP_KNOWN
 from watcher.compose.merge import NAMED, merge_resource, merge_service, without
 from watcher.compose.paths import Base
+from watcher.compose.yaml_reader import Document, read_documents
 from watcher.errors import ConfigError
 
 _REMOTE = ("http://", "https://", "git://", "ssh://", "oci://", "git@", "github.com/")

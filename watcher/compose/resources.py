@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from watcher import regex
-from watcher.compose import keys
+from watcher.compose import key_policy as keys
 from watcher.compose.build import read_ulimits
 from watcher.compose.device_requests import read_gpus, read_named_devices, read_reservations
 from watcher.compose.field import Default, Field, Section

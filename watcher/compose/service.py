@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from watcher.compose import keys, links, parts, pulls
+from watcher.compose import key_policy as keys
+from watcher.compose import links, pulls
+from watcher.compose import service_fields as parts
 from watcher.compose.build import read_build, read_hosts
 from watcher.compose.device_requests import read_block_io
 from watcher.compose.field import Field, Section
 from watcher.compose.hooks import read_hooks
 from watcher.compose.mounts import read_files, read_tmpfs, read_volumes
 from watcher.compose.ports import read_expose, read_ports
-from watcher.compose.refer import Project
+from watcher.compose.project_protocol import Project
 from watcher.compose.resources import read_device_requests, read_limits, read_replicas, read_restart
 from watcher.compose.spec import MountSpec, PortSpec, ServiceSpec
 from watcher.compose.specparts import BlockIo, ContainerFile

@@ -17,17 +17,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from watcher import labels
-from watcher.deploy import found as finds
-from watcher.deploy import names, ready, telling
-from watcher.deploy.background import Background
-from watcher.deploy.making import Maker
+from watcher.deploy import discovery as finds
+from watcher.deploy import events as telling
+from watcher.deploy import names, ready
+from watcher.deploy.creation import Maker
 from watcher.deploy.model import ContainerRecipe, Live, Phases, Policy, backends
 from watcher.deploy.owned import OwnContainers
-from watcher.diagnose import container_failure, engine_trouble, trouble_hint
+from watcher.deploy.retirement import Background
+from watcher.diagnosis.diagnose import container_failure, engine_trouble, trouble_hint
+from watcher.diagnosis.positions import Where, nowhere
 from watcher.engine import Container, Engine, EngineError, EngineEvent
 from watcher.errors import EngineTrouble, EngineUnavailable, UserError
 from watcher.front import Front
-from watcher.observe import (
+from watcher.observers.events import (
     ContainerLost,
     ContainerPaused,
     DeployFinished,
@@ -36,8 +38,7 @@ from watcher.observe import (
     Notice,
     Observer,
 )
-from watcher.positions import Where, nowhere
-from watcher.reconcile import Deployed
+from watcher.reconcile.reconciler import Deployed
 
 RESTART_PATIENCE = 5.0  # seconds that a container which was started again may take to answer
 

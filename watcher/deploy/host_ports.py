@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from watcher import listening
 from watcher.compose import ComposeProject, PortSpec, ServiceSpec
 from watcher.deploy.owned import OwnContainers
 from watcher.engine import Container, Engine
 from watcher.errors import WatcherError
-from watcher.inthread import in_thread
+from watcher.system import inherited_sockets
+from watcher.system.blocking_call import in_thread
 
 ANYWHERE = frozenset({"", "0.0.0.0", "::"})
 MAX_BYTES = 65_536  # of the file with the remembered ports
@@ -167,7 +167,7 @@ class HostPorts:
         inside = self._reachable is not None
         ours = {item.port for item in own if item.protocol == port.protocol and _same_host(item, port)}
         if front and port.protocol == "tcp":
-            ours |= {*held, *listening.ports()}
+            ours |= {*held, *inherited_sockets.ports()}
         reachable = sorted(self._reachable or ()) if front else ()
         bind_here = not inside or (front and port.protocol == "tcp")
         host = "" if inside else port.host_ip

@@ -9,7 +9,7 @@ from watcher.deploy.model import ContainerRecipe
 from watcher.deploy.owned import OwnContainers
 from watcher.engine import Container, Engine, EngineError
 from watcher.errors import EngineUnavailable
-from watcher.observe import short
+from watcher.observers.events import short
 
 
 def candidate(recipe: ContainerRecipe, revision: str) -> str:

@@ -1,7 +1,7 @@
 """The containers of one service that are proven to be the watcher's; no others are stopped, renamed, removed.
 
-A container is proven when this process created it, or by its labels (`ownership.py`). An id never changes its
-owner, so what is proven once is not asked for again.
+A container is proven when this process created it, or by its labels (`engine/ownership.py`). An id never
+changes its owner, so what is proven once is not asked for again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from watcher import labels
 from watcher.engine import Container, Engine, EngineError, Removal
-from watcher.ownership import proven_containers
+from watcher.engine.ownership import proven_containers
 
 
 class NotOurs(EngineError):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from watcher import probe
+from watcher.deploy import probe
 from watcher.deploy.model import ContainerRecipe, Policy, backends
-from watcher.diagnose import container_failure, not_ready
+from watcher.diagnosis.diagnose import container_failure, not_ready
+from watcher.diagnosis.positions import Where, nowhere
 from watcher.engine import Container, Engine
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Backend
-from watcher.observe import Failure
-from watcher.positions import Where, nowhere
+from watcher.observers.events import Failure
 
 LOG_LINES = 60  # of a container that failed, shown to the user
 LONG_LOG = 1000  # lines that a panic is looked for in: one of many goroutines is long

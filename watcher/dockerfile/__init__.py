@@ -9,6 +9,8 @@
 """
 
 from watcher.dockerfile.accelerate import Accelerated, Level, OwnCache, accelerate, own_caches
+from watcher.dockerfile.annotations import LineChange, LineNote
+from watcher.dockerfile.binary_cache import KEEPING, Program, keeping
 from watcher.dockerfile.builder import base_of, builder_stage
 from watcher.dockerfile.contexts import with_folders, with_images
 from watcher.dockerfile.diff import diff
@@ -16,12 +18,10 @@ from watcher.dockerfile.gituse import git_use
 from watcher.dockerfile.inputs import TreeInputs
 from watcher.dockerfile.lint import lint
 from watcher.dockerfile.model import Dockerfile, DockerfileError, Instruction, Stage
-from watcher.dockerfile.notes import LineChange, LineNote
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.pins import pin
 from watcher.dockerfile.places import Places
 from watcher.dockerfile.platforms import Platforms
-from watcher.dockerfile.program import KEEPING, Program, keeping
 from watcher.dockerfile.running import Runs
 from watcher.dockerfile.stages import base_images
 from watcher.dockerfile.state import ImageConfig

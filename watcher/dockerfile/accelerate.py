@@ -20,21 +20,21 @@ from functools import partial
 
 from watcher import regex
 from watcher.dockerfile import caches, rewrite
+from watcher.dockerfile.annotations import LineChange, LineNote, line_changes
+from watcher.dockerfile.binary_cache import Program, put_in_place
 from watcher.dockerfile.caches import LeaveAlone
-from watcher.dockerfile.family import Family, check_touchable, families
 from watcher.dockerfile.frontend import abilities
-from watcher.dockerfile.golang import GoCall, Reading, Use
+from watcher.dockerfile.go_commands import GoCall, Reading, Use
 from watcher.dockerfile.gotest import run_tests
 from watcher.dockerfile.gowrapper import without_a
 from watcher.dockerfile.inputs import TreeInputs, may_rebuild
 from watcher.dockerfile.model import Dockerfile
 from watcher.dockerfile.network import needs_no_network
-from watcher.dockerfile.notes import LineChange, LineNote, line_changes
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.platforms import Platforms
-from watcher.dockerfile.program import Program, put_in_place
 from watcher.dockerfile.running import THE_IMAGES, Runs
-from watcher.dockerfile.source import Edit, apply
+from watcher.dockerfile.spans import Edit, apply
+from watcher.dockerfile.stage_group import Family, check_touchable, families
 from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import ImageConfig, Step
 from watcher.dockerfile.unseen import Namer, cgo_off
@@ -120,7 +120,7 @@ def accelerate(
     where there is no `# syntax`, knows `RUN --network`: if not, such lines are in `cut_off`. `inputs` are
     the tree's files: they count where C or assembly may open them, and None (not told) leaves the build cache
     out where cgo may be on. `gogc` is what the compiler gets ("" for
-    nothing). `keep_programs` has what was linked looked for where `keeping` keeps it, see `program.py`.
+    nothing). `keep_programs` has what was linked looked for where `keeping` keeps it, see `binary_cache.py`.
     `runs` is what the compose file has a container run: go in a container needs the cache in its image.
     Tests run in every build that reaches them, see `gotest.py`.
 

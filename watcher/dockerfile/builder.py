@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from watcher.dockerfile.expand import Unresolved, expand
-from watcher.dockerfile.golang import Use, read_run
+from watcher.dockerfile.go_commands import Use, read_run
 from watcher.dockerfile.keyvalues import pairs
 from watcher.dockerfile.model import Dockerfile, Stage
 from watcher.dockerfile.platforms import Platforms

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from watcher import regex
-from watcher.dockerfile.golang import Reading
+from watcher.dockerfile.go_commands import Reading
 from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.shell import Command
 from watcher.dockerfile.stages import mounts

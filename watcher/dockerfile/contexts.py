@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from watcher.dockerfile.accelerate import Accelerated
+from watcher.dockerfile.annotations import line_changes
 from watcher.dockerfile.model import DockerfileError, Instruction
-from watcher.dockerfile.notes import line_changes
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.platforms import Platforms
-from watcher.dockerfile.source import Edit, apply
+from watcher.dockerfile.spans import Edit, apply
 from watcher.dockerfile.stages import Graph, mounts
 
 _WHY = "a named context"

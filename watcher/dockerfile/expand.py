@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from watcher import regex
-from watcher.dockerfile.source import WHITE
+from watcher.dockerfile.spans import WHITE
 
 _SPECIAL = frozenset("@*#?-$!0")
 _LONGEST = 131_072  # characters; Linux gives no program a longer variable or argument (MAX_ARG_STRLEN)

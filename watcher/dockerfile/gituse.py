@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Callable, Collection, Iterator
 
 from watcher import regex
-from watcher.dockerfile.golang import read_run
+from watcher.dockerfile.go_commands import read_run
 from watcher.dockerfile.model import Dockerfile
 
 # Subcommands that need a repository; clone, init and config do not.

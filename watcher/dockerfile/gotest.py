@@ -12,11 +12,11 @@ is how `go clean -testcache` works (cmd/go/internal/test), and puts no earlier t
 
 from __future__ import annotations
 
-from watcher.dockerfile.golang import GoCall, Reading
+from watcher.dockerfile.go_commands import GoCall, Reading
 from watcher.dockerfile.gowrapper import before_all
 from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.rewrite import goflags, with_flag
-from watcher.dockerfile.source import Edit
+from watcher.dockerfile.spans import Edit
 from watcher.dockerfile.state import State
 
 _NEVER = 2**63 - 1  # ns; the latest time that go can hold

@@ -12,9 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 
-from watcher.dockerfile.golang import HEREDOC_ALONE
+from watcher.dockerfile.go_commands import HEREDOC_ALONE
 from watcher.dockerfile.model import Instruction
-from watcher.dockerfile.source import Edit
+from watcher.dockerfile.spans import Edit
 
 # Flags of `go build` whose value is the next word (`go help build`).
 _VALUED = (

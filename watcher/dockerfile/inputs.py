@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 
 from watcher import regex
-from watcher.dockerfile.source import word_set
+from watcher.dockerfile.spans import word_set
 
 # Every way to write the import path C in Go. Elsewhere in a file these bytes only cost a larger digest.
 _IMPORTS_C = (b'"C"', b"`C`", rb'"\x43"', rb'"\103"', rb'"\u0043"', rb'"\U00000043"')

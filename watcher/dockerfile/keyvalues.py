@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from watcher import regex
 from watcher.dockerfile.model import Instruction
-from watcher.dockerfile.source import WHITE
+from watcher.dockerfile.spans import WHITE
 
 BLANKS = regex.compile(r"[\t\v\f\r ]+")
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from watcher.buildkit.errors import IgnorePatternError
-from watcher.buildkit.patterns import PatternMatcher, parse_dockerignore
+from watcher.dockerfile.annotations import LineNote
 from watcher.dockerfile.caches import copies_folders, sources
-from watcher.dockerfile.family import Family, families
-from watcher.dockerfile.golang import Reading
+from watcher.dockerfile.go_commands import Reading
 from watcher.dockerfile.keyvalues import pairs
 from watcher.dockerfile.model import Instruction
-from watcher.dockerfile.notes import LineNote
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.running import THE_IMAGES
+from watcher.dockerfile.stage_group import Family, families
 from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import Step
+from watcher.dockerignore.errors import IgnorePatternError
+from watcher.dockerignore.patterns import PatternMatcher, parse_dockerignore
 
 _SENDS = "a plain docker build sends .git (the watcher leaves it out)"
 _INSTALLS = frozenset({"apk", "apt", "apt-get", "dnf", "yum", "microdnf", "zypper"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from watcher.dockerfile.source import Piece
+from watcher.dockerfile.spans import Piece
 
 
 class DockerfileError(ValueError):

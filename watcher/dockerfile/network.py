@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import posixpath
 
-from watcher.dockerfile.golang import GoCall, Reading, Use
-from watcher.dockerfile.source import word_set
+from watcher.dockerfile.go_commands import GoCall, Reading, Use
+from watcher.dockerfile.spans import word_set
 from watcher.dockerfile.state import Step
 
 _COMPILE = frozenset({"build", "install", "vet", "list"})

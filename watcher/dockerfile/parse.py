@@ -15,7 +15,7 @@ from watcher import regex
 from watcher.dockerfile.expand import Unresolved, one_word, raw_words
 from watcher.dockerfile.keyvalues import BLANKS, wrong_pairs
 from watcher.dockerfile.model import Dockerfile, DockerfileError, Flag, Heredoc, Instruction, Stage
-from watcher.dockerfile.source import WHITE, Piece, word_set
+from watcher.dockerfile.spans import WHITE, Piece, word_set
 
 KEYWORDS = word_set(
     "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL"

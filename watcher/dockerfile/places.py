@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from watcher import regex
 from watcher.dockerfile.caches import operands, within
-from watcher.dockerfile.golang import PLAIN, Reading, read_run
+from watcher.dockerfile.go_commands import PLAIN, Reading, read_run
 from watcher.dockerfile.model import Dockerfile, Stage
 from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.shell import Command

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from watcher import regex
 from watcher.dockerfile.caches import LeaveAlone
-from watcher.dockerfile.golang import GoCall, Reading
+from watcher.dockerfile.go_commands import GoCall, Reading
 from watcher.dockerfile.shell import Command
-from watcher.dockerfile.source import Edit, Piece
+from watcher.dockerfile.spans import Edit, Piece
 from watcher.dockerfile.state import State
 
 _TRUE = frozenset({None, "1", "t", "T", "true", "TRUE", "True"})

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from watcher.dockerfile.model import Instruction
-from watcher.dockerfile.source import word_set
+from watcher.dockerfile.spans import word_set
 
 _SHELLS = word_set("sh bash ash dash env exec tini dumb-init su-exec gosu")
 _RUNS_GO = word_set("go air gow wgo reflex CompileDaemon fresh realize dlv make task mage modd")

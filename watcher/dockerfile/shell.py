@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from watcher import regex
-from watcher.dockerfile.source import Piece
+from watcher.dockerfile.spans import Piece
 
 _BLANK = " \t\r"
 _DEEPEST = 50  # substitutions in each other; more would be a Python stack too deep

@@ -23,12 +23,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from watcher import regex
 from watcher.dockerfile.caches import LeaveAlone, related, sources, within
-from watcher.dockerfile.family import Family
-from watcher.dockerfile.golang import COMPILING, GoCall, Reading, Use
+from watcher.dockerfile.go_commands import COMPILING, GoCall, Reading, Use
 from watcher.dockerfile.inputs import LEADS, TreeInputs, is_gos_own
 from watcher.dockerfile.model import Instruction, Stage
 from watcher.dockerfile.shell import Command
-from watcher.dockerfile.source import word_set
+from watcher.dockerfile.spans import word_set
+from watcher.dockerfile.stage_group import Family
 from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import ImageConfig, State, Step
 

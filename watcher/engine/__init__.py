@@ -1,8 +1,7 @@
 """The container engine: `Engine` is the port, `DockerEngine` the real one. `find_login` asks for logins."""
 
 from watcher.engine.docker_engine import DockerEngine
-from watcher.engine.logins import Login, find_login
-from watcher.engine.port import (
+from watcher.engine.interface import (
     CacheRecord,
     Command,
     Container,
@@ -18,6 +17,7 @@ from watcher.engine.port import (
     Usage,
     Volume,
 )
+from watcher.engine.logins import Login, find_login
 
 __all__ = [
     "CacheRecord",

@@ -11,8 +11,8 @@ import docker.errors
 import requests.exceptions
 import urllib3.exceptions
 
-from watcher.engine import reach
-from watcher.engine.port import EngineError, Removal
+from watcher.engine import endpoint as reach
+from watcher.engine.interface import EngineError, Removal
 from watcher.errors import EngineUnavailable
 
 P = ParamSpec("P")

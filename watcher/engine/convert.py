@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from watcher import regex
-from watcher.engine.port import CacheRecord, Container, Image, Network, Printed, Usage, Volume
+from watcher.engine.interface import CacheRecord, Container, Image, Network, Printed, Usage, Volume
 
 _GENERATED = regex.compile(r"[0-9a-f]{64}")  # what the engine names a volume that nobody named
 

@@ -16,10 +16,11 @@ from typing import Any, BinaryIO, TypeVar
 import docker
 import docker.errors
 
-from watcher.engine import convert, inner, reach
+from watcher.engine import convert, inner
+from watcher.engine import endpoint as reach
 from watcher.engine.calls import CONNECTION_ERRORS, EngineCalls, sentence
 from watcher.engine.image_size import ImageSizer
-from watcher.engine.port import (
+from watcher.engine.interface import (
     CONTAINERD,
     Command,
     Container,
@@ -33,7 +34,7 @@ from watcher.engine.port import (
     Removal,
     Usage,
 )
-from watcher.engine.pump import Pump
+from watcher.engine.stream_reader import Pump
 from watcher.errors import EngineUnavailable
 
 T = TypeVar("T")

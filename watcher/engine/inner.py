@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from watcher.engine.port import Command, NewFile
+from watcher.engine.interface import Command, NewFile
 
 _LAST_LINES = 30
 _MOST_OUTPUT = 64 * 1024  # bytes of a command's output that are looked at, from its end

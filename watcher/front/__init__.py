@@ -13,7 +13,7 @@ container answers wait. What is not HTTP/1.1 goes through a tunnel.
     await front.close()
 """
 
-from watcher.front.additions import Additions
+from watcher.front.extra_headers import Additions
 from watcher.front.model import (
     Backend,
     CannotListen,

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import cast
 
 from watcher.front.context import Context
-from watcher.front.links import Link
 from watcher.front.sockets import half_close
+from watcher.front.upstream import Link
 
 
 class ClientEnd(asyncio.Protocol):

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from watcher.front.additions import Additions
+from watcher.front.extra_headers import Additions
 from watcher.front.farewell import Farewell
 from watcher.front.gate import Gate
-from watcher.front.links import Links
 from watcher.front.model import Backend, Limits, Unavailable
 from watcher.front.room import SHARE, Room
-from watcher.observe import FrontExchange, FrontRefused, Notice, Observer
+from watcher.front.upstream import Links
+from watcher.observers.events import FrontExchange, FrontRefused, Notice, Observer
 
 TELL_EVERY = 60.0  # seconds between two notices that there is no room
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 
-from watcher.front.links import Group, Link, Links
 from watcher.front.model import Backend, DrainReport
+from watcher.front.upstream import Group, Link, Links
 
 LAST_WORD = 1.0  # seconds after a drain's time is up in which an answer that is due may still come
 STALLED = 5.0  # seconds without a byte after which a transfer is not taken to be moving any more

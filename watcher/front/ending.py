@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from enum import Enum
 
-from watcher.front.answers import accept_of, answer
 from watcher.front.audience import may_read
 from watcher.front.client import ClientEnd
 from watcher.front.context import Context
+from watcher.front.error_responses import accept_of, answer
 from watcher.front.exchange import Exchange
 from watcher.front.gate import Ticket
-from watcher.front.links import Link
 from watcher.front.model import Backend, Unavailable
 from watcher.front.sockets import has_ended, put, reset
-from watcher.observe import short
+from watcher.front.upstream import Link
+from watcher.observers.events import short
 
 APP_CLOSED = 1.0  # seconds after which an idle client hears that the app has closed: it may have been its end
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 
 from watcher.front.gate import Gate
-from watcher.front.links import Link, Links
-from watcher.observe import FrontOld, Observer
+from watcher.front.upstream import Link, Links
+from watcher.observers.events import FrontOld, Observer
 
 EVERY = 0.25  # seconds between two looks while there are such connections
 

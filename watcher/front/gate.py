@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from watcher.front.links import Link, Links, User
 from watcher.front.model import Backend, Limits, Unavailable
-from watcher.observe import FrontHeld, Notice, Observer, short
+from watcher.front.upstream import Link, Links, User
+from watcher.observers.events import FrontHeld, Notice, Observer, short
 
 MAX_DIALS = 64  # connections being made at the same time; a server's accept queue may be short
 PROBE_SETTLE = 0.02  # seconds that a probe must stay open: docker-proxy closes within one or two

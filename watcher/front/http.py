@@ -19,13 +19,13 @@ from watcher.front.ending import ANSWER, BODY, CLOSING, HEAD, WAIT, HttpEnd
 from watcher.front.exchange import Exchange
 from watcher.front.framing import HEAD_END, Malformed, hopeless, read_request
 from watcher.front.gate import Ticket
-from watcher.front.links import Link
 from watcher.front.model import Unavailable
 from watcher.front.response import Response
 from watcher.front.sockets import put
 from watcher.front.tunnel import Tunnel
+from watcher.front.upstream import Link
 from watcher.front.websocket import Frames, is_websocket
-from watcher.observe import short
+from watcher.observers.events import short
 
 
 class HttpClient(HttpEnd):

@@ -17,9 +17,9 @@ from watcher.front.client import ClientEnd
 from watcher.front.context import Context
 from watcher.front.gate import Ticket
 from watcher.front.http import HttpClient
-from watcher.front.links import Link
 from watcher.front.speech import Protocol, Speech, begins_like_http, speech_of
 from watcher.front.tunnel import NOT_ANSWERING, Tunnel
+from watcher.front.upstream import Link
 
 SILENCE = 0.2  # seconds: HTTP and TLS clients speak at once, browsers connect beforehand and say nothing
 UNDECIDED = 1.0  # seconds after which the beginning of a first line is taken for what it looks like

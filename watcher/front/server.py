@@ -8,9 +8,9 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from watcher.front.additions import Additions
 from watcher.front.context import Context
 from watcher.front.drain import cut, drain
+from watcher.front.extra_headers import Additions
 from watcher.front.model import (
     Backend,
     DrainReport,
@@ -23,7 +23,7 @@ from watcher.front.newcomer import Newcomer
 from watcher.front.sockets import BACKLOG, bind
 from watcher.front.speech import Protocol
 from watcher.front.tunnel import Tunnel
-from watcher.observe import Observer
+from watcher.observers.events import Observer
 
 
 class Front:

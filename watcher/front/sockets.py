@@ -12,9 +12,9 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
-from watcher import listening
 from watcher.front.model import CannotListen, Listen, PortInUse
-from watcher.lock import watcher_at
+from watcher.system import inherited_sockets
+from watcher.system.lock import watcher_at
 
 BACKLOG = 4096  # connections the kernel completes before they are accepted; it caps this at somaxconn
 FILES_MOST = 65_536  # descriptors that are asked for; a container's limit may be a billion
@@ -63,7 +63,7 @@ def _bind_one(address: Listen) -> list[socket.socket]:
     both = {"": ("0.0.0.0", "::"), "localhost": ("127.0.0.1", "::1")}
     hosts = both.get(address.host, (address.host,))
     port = address.port
-    if not address.host and (one := listening.take_for_all(port)):
+    if not address.host and (one := inherited_sockets.take_for_all(port)):
         return [one]
     sockets: list[socket.socket] = []
     for host in hosts:
@@ -87,7 +87,7 @@ def _bound(host: str, port: int) -> socket.socket:
     family, kind, proto, _, name = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    if there := listening.take(family, str(name[0]), int(name[1])):
+    if there := inherited_sockets.take(family, str(name[0]), int(name[1])):
         return there
     sock = socket.socket(family, kind, proto)
     try:

@@ -9,9 +9,9 @@ from watcher.front.client import ClientEnd
 from watcher.front.context import Context
 from watcher.front.gate import Ticket
 from watcher.front.h2 import Streams, goaway
-from watcher.front.links import Link
 from watcher.front.sockets import half_close, put, reset
 from watcher.front.speech import Speech
+from watcher.front.upstream import Link
 from watcher.front.websocket import Frames, restart_frame
 
 QUIET = 5.0  # seconds without a byte after which a TLS connection is taken to be idle

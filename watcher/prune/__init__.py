@@ -9,7 +9,7 @@ Of the build cache only records go that are proven to be this project's own (`bu
 """
 
 from watcher.prune.disk import free_space
-from watcher.prune.filling import CacheMount, Found, Share, filling
+from watcher.prune.disk_usage import CacheMount, Found, Share, filling
 from watcher.prune.model import (
     Cache,
     Cause,

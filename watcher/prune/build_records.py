@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from watcher.build import BuildEntry, StepRun
+from watcher.builder import BuildEntry, StepRun
 from watcher.buildkit import CacheRecord, parse_step
-from watcher.observe import short
+from watcher.observers.events import short
 from watcher.prune.model import Cause, Kind, Verdict, Why
 from watcher.prune.record_matching import CLOCK, fits
 

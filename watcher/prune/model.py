@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from watcher import labels, regex
-from watcher.build import Recipe, full_reference
+from watcher.builder import Recipe, full_reference
 from watcher.engine import CacheRecord, Container, Image
-from watcher.observe import PrunedItem, short
+from watcher.observers.events import PrunedItem, short
 from watcher.settings import PruneSettings
 
 _REVISION_TAG = regex.compile(r"rev-([0-9a-f]{12})")

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from watcher import labels, words
+from watcher import labels
 from watcher.engine import Container, Engine, EngineError, EngineInfo, Image, Removal, Usage
-from watcher.observe import Notice, Observer, Pruned
-from watcher.ownership import proven_containers
+from watcher.engine.ownership import proven_containers
+from watcher.observers import humanize
+from watcher.observers.events import Notice, Observer, Pruned
 from watcher.prune.disk import free_space
 from watcher.prune.model import Cause, Disk, Inventory, Kind, Needed, Policy, Scope, Unseen, Verdict
 from watcher.prune.record_pruner import RecordPruner
@@ -226,8 +227,8 @@ class Pruner:
         if not isinstance(disk, Disk) or not self._low or was:
             return
         text = (
-            f"the engine's disk has {words.size(disk.free)} of {words.size(disk.total)} free: "
-            f"only one final image is kept now, {words.size(report.freed or 0)} were given back; "
+            f"the engine's disk has {humanize.size(disk.free)} of {humanize.size(disk.total)} free: "
+            f"only one final image is kept now, {humanize.size(report.freed or 0)} were given back; "
             "`watcher prune --dry-run` shows what fills it"
         )
         self._observer.notify(Notice(service=self._scope.service, level="warning", text=text))

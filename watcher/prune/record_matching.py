@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from watcher.build import StepRun
+from watcher.builder import StepRun
 from watcher.buildkit import CacheRecord
 
 # How BuildKit describes what a step made (moby/buildkit, solver/llbsolver/ops/exec.go and file.go). Every

@@ -14,7 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from watcher.build import BuildEntry, StepRun
+from watcher.builder import BuildEntry, StepRun
 from watcher.buildkit import CacheRecord
 from watcher.prune.record_matching import RecordIndex
 

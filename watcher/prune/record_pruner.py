@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from watcher.build import BuildEntry, BuildJournal, BuildkitLink
+from watcher.builder import BuildEntry, BuildJournal, BuildkitLink
 from watcher.buildkit import CacheRecord, ConnectError, RpcError
 from watcher.errors import EngineUnavailable
 from watcher.prune.build_records import compact, judge_records, stage_size

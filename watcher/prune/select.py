@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from watcher import labels, words
+from watcher import labels
 from watcher.engine import Container, Image
-from watcher.observe import short
+from watcher.observers import humanize
+from watcher.observers.events import short
 from watcher.prune.model import Cause, Inventory, Kind, Policy, Verdict, Why
 
 # A container in any other state runs, is about to, or is being removed already.
@@ -48,7 +49,9 @@ def _touched(image: Image) -> float:
 def _young(age: float, grace: float) -> Why | None:
     if age >= grace:
         return None
-    text = f"{words.seconds(max(0.0, age))} old: younger than the grace period of {words.seconds(grace)}"
+    text = (
+        f"{humanize.seconds(max(0.0, age))} old: younger than the grace period of {humanize.seconds(grace)}"
+    )
     return Why(Cause.YOUNG, text)
 
 
@@ -203,6 +206,6 @@ class _Judge:
         if image.id == self._newest_builder:
             return Why(Cause.NEWEST, "the newest builder image")
         if image.id in self._last_good:
-            kept = words.count(self._policy.kept_finals, "final image")
+            kept = humanize.count(self._policy.kept_finals, "final image")
             return Why(Cause.LAST_GOOD, f"one of the last {kept}")
         return None

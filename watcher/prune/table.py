@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from watcher import words
-from watcher.observe import short
-from watcher.prune.filling import Share
+from watcher.observers import humanize
+from watcher.observers.events import short
+from watcher.prune.disk_usage import Share
 from watcher.prune.model import Disk, Kind, Unseen
 from watcher.prune.pruner import Report
 
@@ -34,7 +34,7 @@ def rows(report: Report) -> tuple[Row, ...]:
             verdict.kind.value,
             verdict.name,
             short(verdict.id),
-            words.size(verdict.size) if verdict.kind in (Kind.FINAL, Kind.BUILDER) else "",
+            humanize.size(verdict.size) if verdict.kind in (Kind.FINAL, Kind.BUILDER) else "",
             verdict.reason,
         )
         for verdict in ordered
@@ -55,8 +55,8 @@ def share_rows(shares: Iterable[Share]) -> tuple[ShareRow, ...]:
     return tuple(
         ShareRow(
             share.what,
-            words.size(share.size),
-            "not told" if share.ours is None else words.size(share.ours),
+            humanize.size(share.size),
+            "not told" if share.ours is None else humanize.size(share.ours),
             share.note,
         )
         for share in shares
@@ -69,16 +69,16 @@ def summary(report: Report) -> tuple[str, ...]:
     lines = ["room is short: only one final image is kept"] if report.low else []
     if not removed:
         return (*lines, "nothing is stale")
-    objects = words.count(len(removed), "object")
+    objects = humanize.count(len(removed), "object")
     if report.dry_run:
-        most = words.size(sum(verdict.size for verdict in removed))
+        most = humanize.size(sum(verdict.size for verdict in removed))
         lines.append(f"{objects} would be removed, {most} at most: images share layers")
     elif report.freed is None:
         lines.append(f"{objects} removed; what that gave back could not be measured")
     else:
-        text = f"{objects} removed, {words.size(report.freed)} given back"
+        text = f"{objects} removed, {humanize.size(report.freed)} given back"
         if report.cached:
-            text += f"; {words.size(report.cached)} more are held by the build cache alone now"
+            text += f"; {humanize.size(report.cached)} more are held by the build cache alone now"
         lines.append(text)
     return tuple(lines)
 
@@ -87,14 +87,16 @@ def trimmed(records: int, freed: int) -> str:
     """What was removed of the build cache, in a sentence."""
     if not records:
         return "nothing of the build cache had to go"
-    return f"{words.count(records, 'record')} of the build cache removed, {words.size(freed)} given back"
+    return (
+        f"{humanize.count(records, 'record')} of the build cache removed, {humanize.size(freed)} given back"
+    )
 
 
 def excess(holds: int, keep: int, over: int) -> str:
     """What would be removed of the build cache, which holds so many bytes and may keep so many."""
-    sizes = f"it holds {words.size(holds)}, and prune.cache_keep_storage is {words.size(keep)}"
+    sizes = f"it holds {humanize.size(holds)}, and prune.cache_keep_storage is {humanize.size(keep)}"
     if over:
-        return f"about {words.size(over)} of the build cache would be removed: {sizes}"
+        return f"about {humanize.size(over)} of the build cache would be removed: {sizes}"
     if holds <= keep:
         return f"nothing of the build cache would be removed: {sizes}"
     return (
@@ -105,7 +107,7 @@ def excess(holds: int, keep: int, over: int) -> str:
 def room(disk: Disk | Unseen) -> str:
     """How much room there is, in a sentence."""
     if isinstance(disk, Disk):
-        return f"the engine's disk has {words.size(disk.free)} of {words.size(disk.total)} free"
+        return f"the engine's disk has {humanize.size(disk.free)} of {humanize.size(disk.total)} free"
     return f"how full the engine's disk is cannot be measured from here: {disk.why}"
 
 

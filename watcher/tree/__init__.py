@@ -4,9 +4,9 @@
 snapshot together with everything else that decides the image; `diff` says what changed between two.
 """
 
-from watcher.tree.changes import ChangeSet, Kind, classify, diff
+from watcher.tree.build_files import read_small
 from watcher.tree.contexts import TreeWithContexts
-from watcher.tree.control import read_small
+from watcher.tree.diff import ChangeSet, Kind, classify, diff
 from watcher.tree.node import Problem, TreeEntry
 from watcher.tree.rules import DEFAULT_IGNORE, Rules, is_outside
 from watcher.tree.scan import Tree, TreeGone

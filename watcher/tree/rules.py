@@ -8,7 +8,7 @@ Two lists decide, in the syntax of a `.dockerignore`, and a path is out when eit
   nor is sent, so a build never holds anything that nobody watches. A `!` pattern in `watch.ignore` takes a
   default back: `!**/.git` for a build that asks git. Docker sends `.git` unless the ignore file names it; we
   leave it out, as its object store is large and every commit would compile everything again. Where a build
-  asks git, that is told (`build/repository.py`).
+  asks git, that is told (`builder/repository.py`).
 
 The Dockerfile and the ignore file are read whether or not the lists exclude them.
 """
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from watcher import regex
-from watcher.buildkit.patterns import PatternMatcher
+from watcher.dockerignore.patterns import PatternMatcher
 
 _WILD = regex.compile(r"[*?\[\]]+")
 

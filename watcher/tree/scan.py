@@ -15,14 +15,14 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from watcher.buildkit.errors import IgnorePatternError
-from watcher.buildkit.patterns import parse_dockerignore
+from watcher.dockerignore.errors import IgnorePatternError
+from watcher.dockerignore.patterns import parse_dockerignore
 from watcher.errors import ConfigError, WatcherError
-from watcher.tree.control import Control, ignore_files, link_chain, read_control
-from watcher.tree.look import Look
+from watcher.tree.build_files import Control, ignore_files, link_chain, read_control
 from watcher.tree.node import Directory, Problem
 from watcher.tree.rules import Rules, is_outside
 from watcher.tree.snapshot import Layout, Snapshot
+from watcher.tree.walk import Look
 
 
 class TreeGone(WatcherError):

@@ -16,10 +16,10 @@ from prometheus_client import CollectorRegistry
 
 from watcher import __version__
 from watcher.errors import WatcherError
-from watcher.metrics import expose
+from watcher.observers.metrics import expose
+from watcher.observers.status_board import StatusBoard
+from watcher.observers.status_schema import Accepted, BuildList, LogList, Problem, Settled, Status
 from watcher.settings import HttpSettings
-from watcher.state import StatusBoard
-from watcher.status import Accepted, BuildList, LogList, Problem, Settled, Status
 from watcher.web.guard import Guard, require_token
 from watcher.web.stream import Stopped, settle, stream
 

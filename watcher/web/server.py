@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from watcher import listening
 from watcher.errors import ConfigError
-from watcher.lock import watcher_at
+from watcher.system import inherited_sockets
+from watcher.system.lock import watcher_at
 from watcher.web.connection import Connection
 
 STOP_SECONDS = 2  # for answers that are under way when the daemon stops
@@ -47,7 +47,7 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
     except OSError as error:
         raise ConfigError("http.host", host, f"is no address of this machine ({error.strerror})") from error
-    if there := listening.take(family, str(address[0]), int(address[1])):
+    if there := inherited_sockets.take(family, str(address[0]), int(address[1])):
         there.setblocking(False)
         return there
     listener = socket.socket(family, kind, protocol)

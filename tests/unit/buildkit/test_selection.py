@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher.buildkit import FileEntry, IgnorePatternError
-from watcher.buildkit.patterns import PatternMatcher
 from watcher.buildkit.selection import Wanted, select
 from watcher.buildkit.sources import walk_order
+from watcher.dockerignore.patterns import PatternMatcher
 
 
 def tree(*lines: str) -> list[FileEntry]:

@@ -31,7 +31,7 @@ from watcher.compose import (
     Subnet,
     VolumeSpec,
 )
-from watcher.fitting import recipe_of
+from watcher.daemon.service_config import recipe_of
 from watcher.settings import Settings
 
 ROOT = Path(composes.__file__).parents[1]
@@ -111,7 +111,11 @@ def test_every_field_of_a_service_is_in_its_container(spec: ServiceSpec) -> None
         ("healthcheck", HealthSpec(), ""),
         ("device_requests", DeviceRequest(), ""),
         ("networks", Attachment(key="n", network="n"), "key priority"),
-        ("ports", PortSpec(80, host_port=1), "app_protocol"),  # the front uses it: watcher/protocols.py
+        (
+            "ports",
+            PortSpec(80, host_port=1),
+            "app_protocol",
+        ),  # the front uses it: watcher/daemon/port_protocols.py
         (
             "mounts",
             MountSpec(type="bind", source="/a", target="/b"),
@@ -161,7 +165,7 @@ def test_every_field_of_a_build_is_in_the_recipe(spec: ServiceSpec) -> None:
 
 def asked_for() -> Iterator[str]:
     """The attributes that the program asks for, beside where compose files are read."""
-    readers = {"service.py", "build.py", "load.py", "parts.py", "networks.py"}
+    readers = {"service.py", "build.py", "load.py", "service_fields.py", "networks.py"}
     for path in ROOT.rglob("*.py"):
         if not (path.parent.name == "compose" and path.name in readers):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):

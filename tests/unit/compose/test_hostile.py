@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.compose.conftest import Compose
-from watcher.buildkit.regularfile import NotReadable, read_regular
 from watcher.compose import load
 from watcher.errors import ConfigError
+from watcher.system.regular_file import NotReadable, read_regular
 
 SOON = 20.0  # seconds; all of this takes far less, and hung for good before
 

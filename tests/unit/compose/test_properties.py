@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from watcher.compose import ComposeProject, PortSpec, compose_labels, config_digest, container_config, load
 from watcher.compose.budget import Budget
-from watcher.compose.document import parse_documents
 from watcher.compose.envfile import read_env_file
 from watcher.compose.field import Field
 from watcher.compose.interpolate import TemplateError, interpolate
 from watcher.compose.ports import read_ports
 from watcher.compose.units import UnitError, command_words, duration, size
+from watcher.compose.yaml_reader import parse_documents
 from watcher.errors import ConfigError
 
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,5}", fullmatch=True)

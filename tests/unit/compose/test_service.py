@@ -7,17 +7,9 @@ import json
 import pytest
 
 from tests.unit.compose.conftest import Compose
-from watcher.compose import (
-    Attachment,
-    BlockIo,
-    Dependency,
-    DeviceRequest,
-    HealthSpec,
-    Hook,
-    Limits,
-    keys,
-)
-from watcher.dockerfile.source import word_set
+from watcher.compose import Attachment, BlockIo, Dependency, DeviceRequest, HealthSpec, Hook, Limits
+from watcher.compose import key_policy as keys
+from watcher.dockerfile.spans import word_set
 from watcher.errors import ConfigError
 
 NAME_RULE = "must be letters, digits, '_', '.' or '-', and begin with a letter or digit"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.deploy.virtual import VirtualLoop
 from tests.unit.deploy.world import World
-from watcher import probe
+from watcher.deploy import probe
 
 
 def pytest_asyncio_loop_factories(

@@ -12,8 +12,8 @@ from watcher import labels
 from watcher.deploy import Policy
 from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable, UserError
-from watcher.observe import ContainerLost, ContainerPaused, DeployOutcome, Notice
-from watcher.reconcile import Deployed
+from watcher.observers.events import ContainerLost, ContainerPaused, DeployOutcome, Notice
+from watcher.reconcile.reconciler import Deployed
 
 # The straight way.
 

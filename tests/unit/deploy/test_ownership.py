@@ -14,7 +14,7 @@ from tests.unit.deploy.world import NAME, World, outcomes
 from watcher import labels
 from watcher.deploy.owned import NotOurs, OwnContainers
 from watcher.engine import Container
-from watcher.ownership import proven_containers
+from watcher.engine.ownership import proven_containers
 
 IMAGES = ("sha256:ours", "sha256:committed", "sha256:child")
 

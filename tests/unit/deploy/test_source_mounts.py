@@ -10,8 +10,8 @@ import pytest
 from tests.unit.deploy.world import NAME, World
 from watcher.compose import BuildSpec, MountSpec, ServiceSpec
 from watcher.deploy.source_mounts import SourceMount, digest_mounted, source_mounts, unwatched_sources
-from watcher.observe import DeployOutcome
-from watcher.reconcile import Deployed
+from watcher.observers.events import DeployOutcome
+from watcher.reconcile.reconciler import Deployed
 from watcher.tree import Tree
 
 

@@ -10,12 +10,12 @@ from typing import Any, TypeVar, cast
 from tests.fake_engine import FakeEngine, Program
 from watcher import labels
 from watcher.deploy import ContainerDeployer, Policy, Published
+from watcher.deploy.probe import Answer
 from watcher.engine import Container, Engine, EngineEvent
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Backend, DrainReport, Front
-from watcher.observe import ContainerLost, DeployFinished, Event, InternalError, Notice
-from watcher.probe import Answer
-from watcher.reconcile import Deployed
+from watcher.observers.events import ContainerLost, DeployFinished, Event, InternalError, Notice
+from watcher.reconcile.reconciler import Deployed
 
 E = TypeVar("E", bound=Event)
 NAME, PORT, HOST_PORT = "box", 9000, 9000

@@ -12,7 +12,7 @@ from tests.platforms import AMD64
 from watcher.dockerfile import DockerfileError, ImageConfig, Level, TreeInputs, accelerate, diff, lint, parse
 from watcher.dockerfile.frontend import abilities
 from watcher.dockerfile.shell import NotUnderstood, commands
-from watcher.dockerfile.source import Edit, apply
+from watcher.dockerfile.spans import Edit, apply
 
 GOLANG = ImageConfig(env={"GOPATH": "/go", "PATH": "/go/bin:/usr/local/go/bin:/bin"}, workdir="/go")
 OURS = re.compile(

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from watcher.front import Backend, Front, Limits, Listen
-from watcher.observe import Event, FrontRefused
+from watcher.observers.events import Event, FrontRefused
 
 POST = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody"
 PATIENCE = 20.0  # seconds after which a test gives up waiting; never part of what is asserted

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.front.support import POST, Peer, fronted, get, ok, origin, refusals, says, true
 from watcher.front import Limits, ending
-from watcher.observe import FrontExchange, FrontRefused
+from watcher.observers.events import FrontExchange, FrontRefused
 
 
 async def test_a_response_that_ends_with_its_connection_ends_the_clients_too() -> None:

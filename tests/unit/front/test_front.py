@@ -11,7 +11,7 @@ import pytest
 from tests.unit.front.support import PATIENCE, fronted, get, ok, origin, says, true
 from watcher.front import Additions, CannotListen, Front, Limits, Listen, PortInUse, room_for
 from watcher.front.sockets import bind
-from watcher.observe import Event, FrontRefused
+from watcher.observers.events import Event, FrontRefused
 
 
 class Deaf:

@@ -20,7 +20,7 @@ from tests.unit.front.support import (
     true,
 )
 from watcher.front import Limits, Unavailable
-from watcher.observe import FrontExchange, FrontHeld, FrontRefused, Notice
+from watcher.observers.events import FrontExchange, FrontHeld, FrontRefused, Notice
 
 SHORT = Limits(hold_seconds=0.05)
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.front.support import PATIENCE, fronted, get, ok, origin, refusals, says
 from watcher.front import Additions, Limits
-from watcher.observe import FrontExchange, FrontRefused
+from watcher.observers.events import FrontExchange, FrontRefused
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 UNUSUAL = (

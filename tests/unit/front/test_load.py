@@ -11,8 +11,8 @@ import pytest
 from tests.unit.front.support import PATIENCE, Peer, fronted, get, ok, origin, says, true
 from watcher.front import Backend, Limits
 from watcher.front.gate import Asker, Ticket
-from watcher.front.links import Link
-from watcher.observe import Notice
+from watcher.front.upstream import Link
+from watcher.observers.events import Notice
 
 SIZE = 64 * 1024 * 1024
 

@@ -10,7 +10,7 @@ from tests.unit.front.support import PATIENCE, Origin, Peer, fronted, get, ok, o
 from watcher.front import Limits, newcomer
 from watcher.front.h2 import PREFACE
 from watcher.front.speech import Speech, speech_of
-from watcher.observe import FrontExchange, FrontHeld, FrontRefused
+from watcher.observers.events import FrontExchange, FrontHeld, FrontRefused
 
 GREETING = b"220 mail.test ESMTP\r\n"
 

@@ -20,7 +20,7 @@ import pytest
 
 from tests.unit.front.support import PATIENCE, Fronted, Peer, fronted, ok, origin, true
 from watcher.front import Backend
-from watcher.observe import FrontOld
+from watcher.observers.events import FrontOld
 
 T = TypeVar("T")
 LARGE = bytes(range(256)) * 8_000  # more than one HTTP/2 window

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from tests.unit.front.support import PATIENCE, Fronted, Handler, Origin, Peer, fronted, get, ok, origin, says
 from tests.unit.front.test_framing import REFUSED, chunked_bodies
-from watcher.front.links import Link
-from watcher.observe import FrontExchange
+from watcher.front.upstream import Link
+from watcher.observers.events import FrontExchange
 
 EXAMPLES = int(
     os.environ.get("FRONT_EXAMPLES", "150")

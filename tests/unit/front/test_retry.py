@@ -18,7 +18,7 @@ from tests.unit.front.support import (
     true,
 )
 from watcher.front import Limits
-from watcher.observe import FrontRefused
+from watcher.observers.events import FrontRefused
 
 
 async def talking(app: Origin) -> Peer:
@@ -156,7 +156,7 @@ async def test_the_rest_of_a_body_follows_a_request_that_is_sent_again() -> None
 async def test_a_post_does_not_go_out_on_a_connection_that_has_been_idle_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("watcher.front.links.REUSE_IDLE", 0.0)
+    monkeypatch.setattr("watcher.front.upstream.REUSE_IDLE", 0.0)
     async with origin(echo_length) as app, fronted() as it:
         it.front.switch(app.backend)
         client = await it.connect()

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.front.support import Peer, fronted, get, ok, origin, refusals, says, true
 from watcher.front import Limits, room
 from watcher.front.room import Room
-from watcher.observe import FrontRefused, Notice
+from watcher.observers.events import FrontRefused, Notice
 
 
 class Somebody:

@@ -10,7 +10,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from tests.unit.front.support import PATIENCE, Peer, fronted, get, ok, origin, says, true
 from watcher.front import Backend, Limits, farewell, tunnel
-from watcher.observe import FrontExchange, FrontOld, FrontRefused
+from watcher.observers.events import FrontExchange, FrontOld, FrontRefused
 
 UPGRADE = get("/ws", "Connection: keep-alive, Upgrade", "Upgrade: echo")
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"

@@ -23,7 +23,7 @@ from tests.unit.observers.conftest import told
 from tests.unit.observers.scenes import SCENES
 from tests.unit.observers.story import SERVICE, Story, revision
 from tests.unit.observers.web import Desk
-from watcher.observe import ContainerOutput, Notice
+from watcher.observers.events import ContainerOutput, Notice
 from watcher.settings import HttpSettings
 from watcher.web import create_app, serve
 

@@ -4,9 +4,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.unit.observers.story import Story
-from watcher.metrics import Metrics
-from watcher.observe import Event
-from watcher.state import StatusBoard
+from watcher.observers.events import Event
+from watcher.observers.metrics import Metrics
+from watcher.observers.status_board import StatusBoard
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from tests.unit.observers.story import STEPS, Story, revision
-from watcher.observe import DeployOutcome, EngineDown, Notice, Paused, StepStarted
+from watcher.observers.events import DeployOutcome, EngineDown, Notice, Paused, StepStarted
 
 
 def _past(builds: int = 36) -> Story:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from watcher.observe import (
+from watcher.observers.events import (
     BuildFinished,
     BuildOutcome,
     BuildStarted,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.observers.conftest import told
 from tests.unit.observers.story import COMPILE_ERROR, CRASH, SERVICE, Story, image, revision
-from watcher.observe import (
+from watcher.observers.events import (
     BuildFinished,
     BuildOutcome,
     BuildStarted,
@@ -41,9 +41,9 @@ from watcher.observe import (
     StepOutput,
     Wanted,
 )
-from watcher.service_state import BUILDS_KEPT
-from watcher.state import NOTICES_KEPT, StatusBoard
-from watcher.status import ServiceStatus, Status
+from watcher.observers.service_status import BUILDS_KEPT
+from watcher.observers.status_board import NOTICES_KEPT, StatusBoard
+from watcher.observers.status_schema import ServiceStatus, Status
 
 
 def service_of(board: StatusBoard) -> ServiceStatus:

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from tests.unit.observers.story import CRASH, STEPS, Story, revision
-from watcher.console import FETCHED_EVERY, INDENT, Console
-from watcher.liveview import step_words
-from watcher.observe import (
+from watcher.observers.console import FETCHED_EVERY, INDENT, Console
+from watcher.observers.events import (
     BuildCachePruned,
     BuildFinished,
     BuildOutcome,
@@ -38,6 +37,7 @@ from watcher.observe import (
     StepStarted,
     short,
 )
+from watcher.observers.progress_view import step_words
 
 
 class Terminal(io.StringIO):

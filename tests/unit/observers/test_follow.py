@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from tests.fake_engine import FakeEngine, Program
-from watcher import follow, labels
+from watcher import labels
+from watcher.daemon import container_logs as follow
+from watcher.daemon.container_logs import LEFT_OUT, Follower
 from watcher.engine import EngineError, EngineEvent, Printed
 from watcher.engine.convert import LONGEST_LINE, printed
-from watcher.engine.pump import Pump
-from watcher.follow import LEFT_OUT, Follower
-from watcher.observe import InternalError, Notice
-from watcher.state import StatusBoard
+from watcher.engine.stream_reader import Pump
+from watcher.observers.events import InternalError, Notice
+from watcher.observers.status_board import StatusBoard
 
 PROJECT, SERVICE = "project-1", "web"
 

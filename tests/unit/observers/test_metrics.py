@@ -12,8 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from tests.unit.observers.conftest import measured
 from tests.unit.observers.story import CRASH, SERVICE, Story, image, revision
-from watcher.metrics import MOST_VALUES, PLACES, SPECS, Metrics, expose
-from watcher.observe import (
+from watcher.observers.events import (
     BuildCachePruned,
     BuildFinished,
     BuildOutcome,
@@ -33,6 +32,7 @@ from watcher.observe import (
     SourceScanned,
     short,
 )
+from watcher.observers.metrics import MOST_VALUES, PLACES, SPECS, Metrics, expose
 
 REQUIRED = (
     "watcher_build_duration_seconds",

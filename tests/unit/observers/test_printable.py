@@ -16,14 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from tests.unit.observers.story import SERVICE, revision
-from watcher import observe, report
-from watcher.console import Console
-from watcher.log import JsonFormatter, JsonLog
-from watcher.mask import Masking
-from watcher.observe import Change, Diagnostic, Event, Failure, Fanout
-from watcher.printable import LONGEST, PrintableStream, cut, printable
-from watcher.state import StatusBoard
-from watcher.terminal import Terminal
+from watcher.cli import status_text
+from watcher.observers import events
+from watcher.observers.console import Console
+from watcher.observers.events import Change, Diagnostic, Event, Failure, Fanout
+from watcher.observers.json_log import JsonFormatter, JsonLog
+from watcher.observers.printable import LONGEST, PrintableStream, cut, printable
+from watcher.observers.redact import Masking
+from watcher.observers.status_board import StatusBoard
+from watcher.observers.terminal import Terminal
 
 JOINERS = "\u200c\u200d"
 SEQUENCES = [
@@ -116,7 +117,7 @@ def filled(kind: type, text: str) -> Any:
             case "Failure" | "Failure | None":
                 values[field.name] = Failure("build", text, (text,), (Diagnostic(text, 1, 1, text),), text)
             case "tuple[PrunedItem, ...]":
-                values[field.name] = (filled(observe.PrunedItem, text),)
+                values[field.name] = (filled(events.PrunedItem, text),)
             case "float" | "float | None":
                 values[field.name] = 1.0
             case "int":
@@ -128,13 +129,13 @@ def filled(kind: type, text: str) -> Any:
             values[name] = value
     if "outcome" in {field.name for field in fields(kind)}:
         values["outcome"] = (
-            observe.DeployOutcome if "Deploy" in kind.__name__ else observe.BuildOutcome
+            events.DeployOutcome if "Deploy" in kind.__name__ else events.BuildOutcome
         ).FAILED
     return kind(**values)
 
 
 EVENTS = [
-    kind for kind in vars(observe).values()
+    kind for kind in vars(events).values()
     if isinstance(kind, type) and is_dataclass(kind) and issubclass(kind, Event) and kind is not Event
 ]  # fmt: skip
 
@@ -146,7 +147,7 @@ def test_no_sequence_reaches_a_surface_through_any_event(sequence: str):
     for kind in EVENTS:
         observer.notify(filled(kind, f"a{sequence}b\nc"))
     assert "a" in screen.getvalue()
-    for text in (screen.getvalue(), log.getvalue(), board.json(), *report.lines(board.status, 1.0)):
+    for text in (screen.getvalue(), log.getvalue(), board.json(), *status_text.lines(board.status, 1.0)):
         assert not harmful(text)
     for line in board.lines.tail(100):
         assert not harmful(line.text, lines=False)
@@ -155,7 +156,7 @@ def test_no_sequence_reaches_a_surface_through_any_event(sequence: str):
 def test_a_line_break_in_a_name_makes_no_line_of_its_own():
     screen = io.StringIO()
     name = "a\n14:00:00  ✓ live 123456789abc.go"
-    event = observe.Wanted(
+    event = events.Wanted(
         service=SERVICE,
         revision=revision(1),
         changes=(Change(name, "added", "go"),),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.observers.story import Story, revision
-from watcher.observe import BuildFinished, BuildOutcome, DeployOutcome, EngineDown, Fanout
-from watcher.revival import Revival
-from watcher.state import StatusBoard
+from watcher.daemon.engine_recovery import Revival
+from watcher.observers.events import BuildFinished, BuildOutcome, DeployOutcome, EngineDown, Fanout
+from watcher.observers.status_board import StatusBoard
 
 
 def told(story: Story) -> StatusBoard:

@@ -14,10 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.observers.story import SERVICE, Story, revision
-from watcher import words
-from watcher.log import JsonFormatter, JsonLog, configure, name_of
-from watcher.mask import HIDDEN, Mask, Masking
-from watcher.observe import (
+from watcher.observers import humanize
+from watcher.observers.events import (
     BuildFinished,
     BuildOutcome,
     Change,
@@ -28,8 +26,10 @@ from watcher.observe import (
     StepStarted,
     Wanted,
 )
-from watcher.secrets import secret_values
-from watcher.state import StatusBoard
+from watcher.observers.json_log import JsonFormatter, JsonLog, configure, name_of
+from watcher.observers.redact import HIDDEN, Mask, Masking
+from watcher.observers.secrets import secret_values
+from watcher.observers.status_board import StatusBoard
 
 
 class Heard:
@@ -264,7 +264,7 @@ def test_warnings_of_libraries_reach_the_chosen_stream(as_json: bool) -> None:
     ],
 )  # fmt: skip
 def test_sizes_in_words(count: int, text: str) -> None:
-    assert words.size(count) == text
+    assert humanize.size(count) == text
 
 
 @pytest.mark.parametrize(
@@ -276,17 +276,17 @@ def test_sizes_in_words(count: int, text: str) -> None:
     ],
 )  # fmt: skip
 def test_durations_in_words(value: float, text: str) -> None:
-    assert words.seconds(value) == text
+    assert humanize.seconds(value) == text
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "same size"), (1200, "+1.20 kB"), (-1200, "−1.20 kB")])
 def test_changes_of_size_in_words(count: int, text: str) -> None:
-    assert words.size_change(count) == text
+    assert humanize.size_change(count) == text
 
 
 @given(st.integers(0, 10**15))
 def test_a_size_has_at_least_three_digits_of_the_truth(count: int) -> None:
-    number, unit = words.size(count).split()
+    number, unit = humanize.size(count).split()
     shown = float(number) * 1000 ** ["B", "kB", "MB", "GB", "TB"].index(unit)
     assert abs(shown - count) <= 0.0051 * count
 

@@ -20,7 +20,7 @@ from tests.unit.observers.conftest import told
 from tests.unit.observers.story import SERVICE, Story, image, revision
 from tests.unit.observers.web import Desk, Site, site
 from watcher.errors import ConfigError
-from watcher.observe import (
+from watcher.observers.events import (
     ConfigurationRefused,
     DaemonStopping,
     DeployFinished,
@@ -31,9 +31,9 @@ from watcher.observe import (
     StepOutput,
     Wanted,
 )
+from watcher.observers.status_board import StatusBoard
+from watcher.observers.status_schema import BuildList, LogList, Settled, Status
 from watcher.settings import HttpSettings, load
-from watcher.state import StatusBoard
-from watcher.status import BuildList, LogList, Settled, Status
 from watcher.web import create_app, serve, stream
 from watcher.web.app import page
 from watcher.web.server import listen

@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry
 
 from tests.unit.observers.conftest import told
 from tests.unit.observers.story import Story, revision
-from watcher.metrics import Metrics
+from watcher.observers.metrics import Metrics
+from watcher.observers.status_board import StatusBoard
 from watcher.settings import HttpSettings
-from watcher.state import StatusBoard
 from watcher.tree import TreeGone
 from watcher.web import create_app, serve
 

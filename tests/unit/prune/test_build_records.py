@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.build import BuildEntry, StepRun
+from watcher.builder import BuildEntry, StepRun
 from watcher.buildkit import CacheRecord
 from watcher.prune import Cause, record_matching
 from watcher.prune.build_records import compact, judge_records, stage_size

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from watcher.chores import SPACE_EVERY, IdleChores
+from watcher.daemon.maintenance import SPACE_EVERY, IdleChores
 from watcher.errors import EngineUnavailable
-from watcher.reconcile import Look
+from watcher.reconcile.reconciler import Look
 
 LOOK: Any = Look("r", None, 0.0)
 

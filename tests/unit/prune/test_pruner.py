@@ -11,7 +11,7 @@ from tests.fake_engine import FakeEngine
 from tests.unit.prune.worlds import BUILDER, FINAL, NOW, OLD, SCOPE, STAGE, proven, rev
 from watcher.engine import CacheRecord, EngineError, EngineInfo, Image, Removal, Usage
 from watcher.errors import EngineUnavailable
-from watcher.observe import Event, Notice, Pruned, short
+from watcher.observers.events import Event, Notice, Pruned, short
 from watcher.prune import Disk, Kind, Needed, Policy, Pruner, Unseen, given_back
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.prune.test_build_records import COPY, build, record, step
-from watcher.build import BuildJournal, journal_file
+from watcher.builder import BuildJournal, journal_file
 from watcher.buildkit import CacheRecord, ConnectError, StepFinished, parse_step
 from watcher.errors import EngineUnavailable
 from watcher.prune import Cause, RecordPruner

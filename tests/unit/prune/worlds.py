@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from watcher import labels
 from watcher.engine import Container, Image
-from watcher.ownership import proven_containers
+from watcher.engine.ownership import proven_containers
 from watcher.prune import Inventory, Kind, Needed, Policy, Scope, Verdict
 
 SCOPE = Scope(

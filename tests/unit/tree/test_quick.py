@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watcher.buildkit.patterns import PatternMatcher, parse_dockerignore
+from watcher.dockerignore.patterns import PatternMatcher, parse_dockerignore
 from watcher.tree import Rules
 from watcher.tree.rules import Place
 

@@ -1,0 +1,110 @@
+"""Certificates for a buildkitd, and which BuildKit the settings mean."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fake_engine import FakeEngine
+from watcher.builder import BuildkitLink, certificates
+from watcher.buildkit import Worker
+from watcher.daemon.project import link_of
+from watcher.dockerfile import Platforms
+from watcher.engine import EngineInfo
+from watcher.errors import ConfigError
+from watcher.settings import load
+
+CERTIFICATES = Path(__file__).parents[2] / "certificates"
+
+
+class Engine(FakeEngine):
+    endpoint = "unix:///engine.sock"
+
+    def tls(self) -> None:
+        return None
+
+
+def test_the_engines_own_buildkit_is_used_unless_another_is_named(tmp_path: Path) -> None:
+    engine: Any = Engine()
+    assert not link_of(load(project=tmp_path), engine).standalone
+    build = {"buildkit": "tcp://build.test:1234", "buildkit_certs": CERTIFICATES}
+    assert link_of(load(project=tmp_path, build=build), engine).standalone
+
+
+async def test_buildkits_worker_says_what_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [Worker("w", {}, ("linux/arm64", "linux/amd64"), "v0.20.0")]
+
+    class Client:
+        closed = False
+
+        async def workers(self) -> list[Worker]:
+            return found
+
+        async def close(self) -> None:
+            pass
+
+    async def connect(*_: object, **__: object) -> Client:
+        return Client()
+
+    monkeypatch.setattr("watcher.builder.connection.Client.connect", connect)
+    engine: Any = Engine()
+    link = BuildkitLink("unix:///engine.sock", engine)
+    assert await link.platforms("") == Platforms("linux/arm64", "linux/arm64")
+    assert await link.platforms("linux/amd64") == Platforms("linux/arm64", "linux/amd64")
+    await link.close()
+    found[:] = [Worker("w", {}, ("linux/riscv64",), "")]  # another machine answers at that address
+    assert (await link.platforms("")).build == "linux/riscv64"
+
+
+@pytest.mark.parametrize(
+    ("executors", "forgets"),
+    [(["oci"], False), (["containerd"], True), (["oci", "containerd"], True), ([""], True)],
+)
+async def test_a_buildkitd_forgets_nothing_where_it_is_its_own_store(
+    monkeypatch: pytest.MonkeyPatch, executors: list[str], forgets: bool
+) -> None:
+    label = "org.mobyproject.buildkit.worker.executor"
+    found = [Worker(name, {label: name} if name else {}, ("linux/amd64",), "v0.26.3") for name in executors]
+
+    class Client:
+        closed = False
+
+        async def workers(self) -> list[Worker]:
+            return found
+
+    async def connect(*_: object, **__: object) -> Client:
+        return Client()
+
+    monkeypatch.setattr("watcher.builder.connection.Client.connect", connect)
+    engine: Any = Engine()
+    link = BuildkitLink("unix:///buildkitd.sock", engine, standalone=True)
+    assert await link.forgets_when_pruned() is forgets
+
+
+@pytest.mark.parametrize(("store", "forgets"), [("containerd", True), ("overlay2", False)])
+async def test_an_engine_forgets_with_the_containerd_store(store: str, forgets: bool) -> None:
+    class Stored(Engine):
+        async def info(self) -> EngineInfo:
+            return replace(await super().info(), store=store)
+
+    engine: Any = Stored()
+    assert await BuildkitLink("unix:///engine.sock", engine).forgets_when_pruned() is forgets
+
+
+def test_certificates_are_read_or_named(tmp_path: Path) -> None:
+    assert certificates(None) is None
+    made = certificates(CERTIFICATES)
+    assert made is not None
+    assert made.check_hostname
+    assert certificates(CERTIFICATES) is not made  # each connection changes its own
+    with pytest.raises(ConfigError, match=r"^build\.buildkit_certs = .*must hold ca.pem, cert.pem and key"):
+        certificates(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "address", ["/run/buildkitd.sock", "ssh://host", "unix://relative", "docker-container://x"]
+)
+def test_an_address_that_cannot_be_used_is_refused(tmp_path: Path, address: str) -> None:
+    with pytest.raises(ConfigError, match=r"^build\.buildkit"):
+        load(project=tmp_path, build={"buildkit": address})

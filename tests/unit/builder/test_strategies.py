@@ -1,0 +1,205 @@
+"""Which text is built after which failure: never more often than it can help, never less."""
+
+import pytest
+
+from watcher.builder.strategies import Experience, Failed, Way
+from watcher.diagnosis.diagnose import build_failure
+from watcher.failure import Failure
+
+TEXT, MODULES = "FROM golang", "m1"
+COMPILER = build_failure("", "", ("# example.test/a", "./main.go:3:1: undefined: x"))
+LIMIT = Failure("build", "RUN go build failed: signal: killed", ("go build: signal: killed",))
+NO_PROXY = "main.go:5:2: example.test/x@v1.0.0: Get …: dial tcp: lookup proxy.example.test: no such host"
+
+
+def failed(
+    failure: Failure,
+    *,
+    step: str = "[b 3/3] RUN go build",
+    reason: str = "exit code: 1",
+    modules: bool = False,
+) -> Failed:
+    return Failed(failure, step, reason, touched=True, modules_mounted=modules)
+
+
+def knowing() -> Experience:
+    """A memory of a good build of TEXT with MODULES."""
+    experience = Experience()
+    experience.went_well(Way.ACCELERATED, TEXT, MODULES, after=None)
+    return experience
+
+
+def test_without_a_network_only_when_the_modules_were_downloaded() -> None:
+    assert Experience().first(TEXT, MODULES) is Way.ACCELERATED
+    assert knowing().first(TEXT, MODULES) is Way.OFFLINE
+    assert knowing().first(TEXT, "m2") is Way.ACCELERATED
+
+
+@pytest.mark.parametrize("line", [NO_PROXY, "go: download go1.99: toolchain not available"])
+def test_a_missing_network_is_given_every_time(line: str) -> None:
+    experience, kind = knowing(), "compile" if line is NO_PROXY else "build"
+    for _ in range(3):
+        assert experience.next(Way.OFFLINE, TEXT, failed(Failure(kind, "x", (line,)))) is Way.ACCELERATED
+
+
+def test_a_network_that_is_always_needed_is_not_taken_away_a_third_time() -> None:
+    experience = knowing()
+    for _ in range(2):
+        assert experience.first(TEXT, MODULES) is Way.OFFLINE
+        experience.went_well(Way.ACCELERATED, TEXT, MODULES, after=Way.OFFLINE)
+    assert experience.first(TEXT, MODULES) is Way.ACCELERATED
+    assert experience.first("FROM golang:1", MODULES) is Way.OFFLINE
+
+
+def test_a_network_that_was_missed_now_and_then_is_still_taken_away() -> None:
+    experience = knowing()
+    for _ in range(3):
+        experience.went_well(Way.ACCELERATED, TEXT, MODULES, after=Way.OFFLINE)
+        experience.went_well(Way.OFFLINE, TEXT, MODULES, after=None)
+    assert experience.first(TEXT, MODULES) is Way.OFFLINE
+
+
+@pytest.mark.parametrize("way", list(Way))
+def test_what_the_compiler_says_is_the_users(way: Way) -> None:
+    assert knowing().next(way, TEXT, failed(COMPILER)) is None
+
+
+def test_a_failure_that_may_be_ours_is_tried_with_less_and_less_but_once() -> None:
+    experience = knowing()
+    assert experience.next(Way.OFFLINE, TEXT, failed(LIMIT)) is Way.ACCELERATED
+    assert experience.next(Way.ACCELERATED, TEXT, failed(LIMIT)) is Way.PLAIN
+    assert experience.next(Way.PLAIN, TEXT, failed(LIMIT)) is None
+    # The next save, with the same mistake: nothing is built twice.
+    assert experience.next(Way.OFFLINE, TEXT, failed(LIMIT)) is None
+    assert experience.next(Way.ACCELERATED, TEXT, failed(LIMIT)) is None
+
+
+def test_numbers_do_not_make_another_failure() -> None:
+    experience = Experience()
+    one, two = (Failure("build", f"/tmp/go-build{number}/b001: no space") for number in (17, 4711))
+    assert experience.next(Way.ACCELERATED, TEXT, failed(one)) is Way.PLAIN
+    assert experience.next(Way.ACCELERATED, TEXT, failed(two)) is None
+    assert experience.next(Way.ACCELERATED, TEXT, failed(LIMIT)) is Way.PLAIN
+    assert experience.next(Way.ACCELERATED, "FROM other", failed(one)) is Way.PLAIN
+
+
+def test_a_step_before_all_that_was_changed_is_not_ours() -> None:
+    untouched = Failed(
+        Failure("build", "apk: no such package"),
+        "[b 2/3] RUN apk add x",
+        "1",
+        touched=False,
+        modules_mounted=True,
+    )
+    assert Experience().next(Way.ACCELERATED, TEXT, untouched) is None
+
+
+def test_a_text_that_the_frontend_does_not_understand_is_given_as_it_is() -> None:
+    misread = Failed(
+        Failure("build", "Dockerfile:4: Unknown flag: network"),
+        "",
+        "failed to create LLB definition: dockerfile parse error line 4: Unknown flag: network",
+        touched=False,
+        modules_mounted=True,
+    )
+    assert Experience().next(Way.OFFLINE, TEXT, misread) is Way.ACCELERATED
+    assert Experience().next(Way.ACCELERATED, TEXT, misread) is Way.PLAIN
+    assert Experience().next(Way.PLAIN, TEXT, misread) is None
+
+
+def test_a_file_that_only_builds_as_it_is_is_left_alone_after_the_second_time() -> None:
+    experience = Experience()
+    experience.went_well(Way.PLAIN, TEXT, MODULES, after=Way.ACCELERATED)
+    assert experience.first(TEXT, MODULES) is Way.ACCELERATED
+    assert not experience.leaves_alone(TEXT)
+    experience.went_well(Way.PLAIN, TEXT, MODULES, after=Way.ACCELERATED)
+    assert experience.leaves_alone(TEXT)
+    assert experience.first(TEXT, MODULES) is Way.PLAIN
+    assert experience.first("FROM golang:1", MODULES) is Way.ACCELERATED
+
+
+def test_a_file_that_builds_accelerated_in_between_is_not_left_alone() -> None:
+    experience = Experience()
+    for _ in range(3):
+        experience.went_well(Way.PLAIN, TEXT, MODULES, after=Way.ACCELERATED)
+        experience.went_well(Way.ACCELERATED, TEXT, MODULES, after=None)
+    assert not experience.leaves_alone(TEXT)
+    assert experience.first(TEXT, MODULES) is Way.OFFLINE
+
+
+def test_a_file_with_nothing_to_change_collects_no_strikes() -> None:
+    experience = Experience()
+    for _ in range(3):
+        experience.went_well(Way.PLAIN, TEXT, MODULES, after=None)
+    assert experience.first(TEXT, MODULES) is Way.ACCELERATED
+
+
+# What go 1.26 says of a module that is not in its cache, with the lines above it.
+MISSING = {
+    "no proxy": ("main.go:3:8: example.test/x@v1.0.0: Get …: dial tcp: lookup proxy.test: no such host",),
+    "not at the proxy": (
+        "go: downloading example.test/x v1.0.0",
+        "main.go:3:8: example.test/x@v1.0.0: reading https://proxy.test/x/@v/v1.0.0.zip: 404 Not Found",
+    ),
+    "GOPROXY=off": ("main.go:3:8: module lookup disabled by GOPROXY=off",),
+    "-mod=mod": (
+        "main.go:3:8: cannot find module providing package example.test/x: "
+        "module lookup disabled by GOPROXY=off",
+    ),
+    "a private repository": (
+        "go: example.test/x@v1.0.0: git ls-remote -q origin: exit status 128:",
+        "\tfatal: could not read Username for 'https://example.test': terminal prompts disabled",
+    ),
+    "no sum": ("main.go:3:8: missing go.sum entry for module providing package example.test/x",),
+    "another sum": ("verifying example.test/x@v1.0.0: checksum mismatch", "SECURITY ERROR"),
+    "a file of it": ("cat: can't open '/go/pkg/mod/example.test/x@v1.0.0/schema.sql': No such file",),
+    "vendored beside": (
+        "go: inconsistent vendoring in /src:",
+        "\texample.test/x@v1.0.0: is explicitly required",
+    ),
+}
+
+
+@pytest.mark.parametrize("lines", MISSING.values(), ids=MISSING)
+def test_a_module_that_a_mount_of_ours_may_hide_is_looked_for_where_the_image_has_it(
+    lines: tuple[str, ...],
+) -> None:
+    experience, failure = Experience(), build_failure("[b 3/3] RUN go build", "exit code: 1", lines)
+    missed = failed(failure, modules=True)
+    assert experience.next(Way.ACCELERATED, TEXT, missed) is Way.OWN_MODULES
+    assert experience.next(Way.OWN_MODULES, TEXT, missed) is Way.PLAIN
+    assert experience.next(Way.PLAIN, TEXT, missed) is None
+    assert experience.next(Way.ACCELERATED, TEXT, missed) is None  # in vain, once
+    # Without a module cache of ours it cannot be hidden by one.
+    assert Experience().next(Way.ACCELERATED, TEXT, failed(failure)) is Way.PLAIN
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("# example.test/a", "./main.go:3:1: undefined: x"),
+        ("# example.test/a", "# [example.test/a]", "vet: ./main.go:3:1: undefined: module"),
+        (
+            "main.go:4:2: no required module provides package example.test/y; to add it:",
+            "\tgo get example.test/y",
+        ),
+        ("main.go:4:2: package foo/bar is not in std (/usr/local/go/src/foo/bar)",),
+        ("main.go:1:1: expected 'package', found 'x'",),
+        ("main.go:4:2: use of internal package example.test/x/internal/y not allowed",),
+        ("package a", "\timports b", "main.go:3:8: import cycle not allowed"),
+    ],
+)
+def test_what_is_wrong_in_the_tree_is_told_at_once(lines: tuple[str, ...]) -> None:
+    failure = build_failure("[b 3/3] RUN go build", "exit code: 1", lines)
+    assert Experience().next(Way.ACCELERATED, TEXT, failed(failure, modules=True)) is None
+
+
+def test_a_file_whose_modules_are_the_images_gets_no_module_cache_the_third_time() -> None:
+    experience = Experience()
+    for _ in range(2):
+        assert experience.first(TEXT, MODULES) is Way.ACCELERATED
+        experience.went_well(Way.OWN_MODULES, TEXT, MODULES, after=Way.ACCELERATED)
+    assert experience.keeps_modules(TEXT)
+    assert experience.first(TEXT, MODULES) is Way.OWN_MODULES
+    experience.went_well(Way.OWN_MODULES, TEXT, MODULES, after=None)
+    assert experience.first(TEXT, MODULES) is Way.OWN_MODULES

@@ -1,0 +1,111 @@
+"""What the doctor makes of what it measured."""
+
+from __future__ import annotations
+
+import gc
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from watcher.cli.doctor import Finding, Grade, examine, findings, worst
+from watcher.dockerfile import Accelerated, LineChange, LineNote
+from watcher.engine import EngineInfo
+from watcher.errors import ConfigError
+from watcher.fswatch import SelfTest, self_test
+from watcher.settings import Settings
+from watcher.tree import Tree
+
+# docker-py leaves the socket of a connection that could not be made to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()
+
+
+INFO = EngineInfo("28.5.2", "1.45", "overlay2", "unix:///var/run/docker.sock", "x86_64")
+COMPOSE = "services:\n  app:\n    build: .\n    ports: ['127.0.0.1:{port}:9000']\n"
+ARTICLE = (
+    "FROM golang:alpine AS builder\nCOPY . .\nRUN go build -a .\nFROM alpine\nCOPY --from=builder /go/app .\n"
+)
+
+
+def test_the_worst_of_nothing_is_good() -> None:
+    assert worst(()) is Grade.GOOD
+    graded = [Finding("a", grade, "") for grade in (Grade.ADVICE, Grade.TROUBLE, Grade.GOOD)]
+    assert worst(graded) is Grade.TROUBLE
+
+
+def test_a_slow_engine_is_worth_advice() -> None:
+    assert findings.engine(INFO, 0.01).grade is Grade.GOOD
+    assert findings.engine(INFO, 2.0).grade is Grade.ADVICE
+
+
+def test_a_line_that_is_accelerated_already_is_not_advised_about() -> None:
+    changed = LineChange(3, "RUN go build -a .", "RUN go build .", ("-a compiles all",))
+    done = Accelerated("", (changed,), (LineNote(7, "RUN x", "it is not clear"),))
+    advice = (LineNote(2, "COPY . .", "modules first"), LineNote(3, "RUN go build -a .", "-a compiles all"))
+    said = [finding.text for finding in findings.dockerfile("Dockerfile", done, advice)]
+    assert said == [
+        "1 line accelerated; `watcher dockerfile` shows them",
+        "line 7 is left as it is: it is not clear",
+        "line 2, with or without the watcher: modules first",
+    ]
+
+
+def test_a_large_tree_names_what_makes_it_large(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with (tmp_path / "data" / "dump.sql").open("wb") as file:
+        file.truncate(findings.LARGE_CONTEXT)
+    (tmp_path / "Dockerfile").write_text("FROM alpine\n")
+    found = findings.tree(Tree(tmp_path).take(), 0.01)
+    assert found[0].grade is Grade.ADVICE
+    assert "data/ 50.0 MB" in found[0].advice
+
+
+def test_events_that_do_not_arrive_mean_polling() -> None:
+    assert "polling" in findings.events(3, SelfTest(None, "", "", None)).text
+    assert "limit" in findings.events(3, SelfTest(None, "the limit is reached", "", 10)).text
+    assert findings.events(3, SelfTest(0.001, "", "nfs4", 10)).grade is Grade.ADVICE
+    assert findings.events(3, SelfTest(0.001, "", "", 10)).grade is Grade.GOOD
+
+
+def test_an_event_caused_on_purpose_arrives(tmp_path: Path) -> None:
+    tested = self_test(tmp_path, [""], 5.0)
+    assert tested.seconds is not None
+    assert tested.trouble == ""
+
+
+def test_little_room_is_worth_advice() -> None:
+    assert findings.disk("/", findings.LOW_DISK - 1).grade is Grade.ADVICE
+    assert findings.disk("/", findings.LOW_DISK).grade is Grade.GOOD
+
+
+async def test_without_an_engine_the_rest_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(ARTICLE)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "compose.yaml").write_text(COMPOSE.format(port=port))
+        settings = Settings(project=tmp_path, engine=f"unix://{tmp_path}/none.sock", http={"port": 0})
+        found = {finding.topic: finding async for finding in examine(settings)}
+    assert found["engine"].grade is Grade.TROUBLE
+    assert found["port"].grade is Grade.TROUBLE
+    assert str(port) in found["port"].text
+    assert {"tree", "events", "Dockerfile", "base image"} <= found.keys()
+
+
+async def test_a_dockerfile_that_is_none_is_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FORM alpine\n")
+    (tmp_path / "compose.yaml").write_text(COMPOSE.format(port=0))
+    settings = Settings(project=tmp_path, engine=f"unix://{tmp_path}/none.sock", http={"port": 0})
+    found = {finding.topic: finding async for finding in examine(settings)}
+    assert found["Dockerfile"].grade is Grade.TROUBLE
+
+
+async def test_a_folder_without_a_compose_file_is_a_wrong_setting(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="compose"):
+        [finding async for finding in examine(Settings(project=tmp_path))]

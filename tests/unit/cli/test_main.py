@@ -1,0 +1,129 @@
+"""The command line: usage, help, exit statuses."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from watcher.cli.main import Cli, main
+from watcher.errors import EXIT_CONFIG, EXIT_NOT_RUNNING, EXIT_USAGE
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    shown = capsys.readouterr()
+    return int(ended.value.code or 0), shown.out, shown.err
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "110")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["wait", "--timeout", "soon"], EXIT_USAGE),
+        (["wait", "--timeout", "-1"], EXIT_USAGE),
+        (["wait", "--start-timeout", "nan"], EXIT_USAGE),
+        (["rebuild", "--timeout", ""], EXIT_USAGE),
+        (["logs", "--tail", "0"], EXIT_USAGE),
+        (["logs", "--source", "nowhere"], EXIT_USAGE),
+        (["wait", "--nothing"], EXIT_USAGE),
+        (["wiat"], EXIT_USAGE),
+        (["help", "wiat"], EXIT_USAGE),
+        (["wait", "--http.port", "99999"], EXIT_CONFIG),
+        (["wait", "--project", "/nowhere/at/all"], EXIT_CONFIG),
+        (["status"], EXIT_NOT_RUNNING),
+        (["wait", "--timeout", "0"], EXIT_NOT_RUNNING),
+        (["pause"], EXIT_NOT_RUNNING),
+        (["resume"], EXIT_NOT_RUNNING),
+        (["rebuild", "--wait"], EXIT_NOT_RUNNING),
+    ],
+)
+def test_what_went_wrong_has_its_status_and_with_json_a_document(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], status: int
+) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (status, "")
+    assert err.startswith("watcher: ")
+    code, out, again = run(capsys, *arguments, "--json")
+    assert (code, again) == (status, err)
+    if arguments[0] in Cli.model_fields:
+        document = json.loads(out)
+        assert document["exit_status"] == status
+        assert document["error"] in err
+
+
+def test_a_bad_setting_of_the_environment_is_no_wrong_usage(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHER_HTTP__PORT", "many")
+    assert run(capsys, "status")[0] == EXIT_CONFIG
+
+
+def test_a_folder_that_is_gone_under_the_command_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    code, _, err = run(capsys, "status")
+    assert code == EXIT_CONFIG
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("asked", [["--version"], ["version"], ["-V"]])
+def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str], asked: list[str]) -> None:
+    code, out, _ = run(capsys, *asked)
+    assert code == 0
+    assert re.fullmatch(r"watcher \d+\.\d+\.\d+\n", out)
+
+
+@pytest.mark.parametrize("asked", [[], ["help"], ["--help"], ["-h"]])
+def test_the_help_names_all_commands(capsys: pytest.CaptureFixture[str], asked: list[str]) -> None:
+    code, out, _ = run(capsys, *asked)
+    assert code == 0
+    assert all(re.search(rf"^    {name}\b", out, re.MULTILINE) for name in Cli.model_fields)
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("command", sorted(Cli.model_fields))
+def test_the_help_of_a_command_is_short_and_begins_with_its_own_options(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    code, out, _ = run(capsys, command, "--help")
+    assert (code, out) == run(capsys, "help", command)[:2]
+    assert len(out.splitlines()) < 40
+    assert out.index("options:") < out.index("which project:")
+    assert "--build.accelerate" not in out
+    everything = run(capsys, command, "--help-settings")[1]
+    assert words(out.partition("\n\nEvery setting")[0]) in words(everything)
+    assert "--build.accelerate {off,exact,fast}" in everything
+
+
+def test_every_value_is_a_word_that_people_read(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in Cli.model_fields:
+        text = run(capsys, command, "--help-settings")[1]
+        values = re.findall(r"^  (?:-\w, )?--\S+ (\S+)", text, re.MULTILINE)
+        assert values
+        for value in values:
+            assert re.fullmatch(r"[A-Z]+(=[A-Z]+)?(,…)?|\{[a-z,]+\}", value), (command, value)
+    assert "--watch.ignore PATTERN,…" in text
+    assert "--build.args NAME=VALUE" in text
+    assert "--image.max-size SIZE" in text
+
+
+def test_the_help_has_no_defaults_of_python(capsys: pytest.CaptureFixture[str]) -> None:
+    text = run(capsys, "run", "--help-settings")[1]
+    assert not re.search(r"default: (None|\(|\{|True|False|\d+\.0\))", text)

@@ -1,0 +1,321 @@
+"""Following the files of a configuration, without a daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from watcher.daemon import config_reload
+from watcher.daemon.config_reload import Configuration, ConfigurationWatch, merge
+from watcher.errors import ConfigError, WatcherError
+from watcher.observers.events import ConfigurationRefused, Event, InternalError, Notice
+from watcher.settings import Settings, load
+
+COMPOSE = "services:\n  app:\n    build: .\n    environment:\n      WORD: {word}\n"
+
+
+class Rig:
+    """A project, its configuration followed, and what came of it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.write("compose.yaml", COMPOSE.format(word="one"))
+        self.applied: list[Configuration] = []
+        self.told: list[str] = []
+        self.bugs: list[str] = []
+        self.refused: list[str] = []
+        self.refuse: Exception | None = None
+
+    def write(self, name: str, text: str) -> None:
+        (self.root / name).write_text(text)
+
+    def age(self) -> None:
+        """Let all files be older than whatever is read from now on."""
+        for path in self.root.iterdir():
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+
+    def notify(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self.told.append(event.text)
+        if isinstance(event, ConfigurationRefused):
+            self.refused.append(event.reason)
+        if isinstance(event, InternalError):
+            self.bugs.append(event.traceback)
+
+    async def apply(self, new: Configuration) -> None:
+        if self.refuse:
+            raise self.refuse
+        self.applied.append(new)
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[ConfigurationWatch]:
+        watch = ConfigurationWatch(
+            config_reload.read(load(project=self.root)), observer=self, apply=self.apply
+        )
+        task = asyncio.create_task(watch.run())
+        await watch.current()
+        yield watch
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert self.bugs == []
+
+    def words(self) -> list[str | None]:
+        return [each.compose.service.environment.get("WORD") for each in self.applied]
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    monkeypatch.setattr(config_reload, "LOOK_EVERY", 0.01)
+    return Rig(tmp_path)
+
+
+async def test_nothing_is_said_or_done_while_nothing_changes(rig: Rig) -> None:
+    async with rig.following() as watch:
+        os.utime(rig.root / "compose.yaml")
+        await watch.current()
+    assert (rig.applied, rig.told) == ([], [])
+
+
+async def test_a_changed_compose_file_is_in_force_when_current_returns(rig: Rig) -> None:
+    async with rig.following() as watch:
+        rig.write("compose.yaml", COMPOSE.format(word="two"))
+        await watch.current()
+        assert rig.words() == ["two"]
+        assert watch.configuration.compose.service.environment["WORD"] == "two"
+    assert rig.told == ["compose.yaml changed: what it says is in force"]
+
+
+async def test_a_change_that_nobody_asks_about_is_noticed(rig: Rig) -> None:
+    async with rig.following():
+        rig.write("compose.yaml", COMPOSE.format(word="two"))
+        async with asyncio.timeout(30):
+            while not rig.applied:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_change_between_reading_and_following_is_noticed(rig: Rig) -> None:
+    rig.age()
+    read = config_reload.read(load(project=rig.root))
+    rig.write("compose.yaml", COMPOSE.format(word="one").replace("one", "two"))
+    watch = ConfigurationWatch(read, observer=rig, apply=rig.apply)
+    task = asyncio.create_task(watch.run())
+    await watch.current()
+    task.cancel()
+    assert rig.words() == ["two"]
+
+
+async def test_a_file_that_cannot_be_used_is_refused_once_and_the_old_one_stays(rig: Rig) -> None:
+    async with rig.following() as watch:
+        rig.write("compose.yaml", "services: {app: {build: ., ports: [nine]}}")
+        await watch.current()
+        rig.write("compose.yaml", "services: {app: {build: ., ports: [nine]}} # the same again")
+        await watch.current()
+        assert len(rig.told) == 1
+        assert "services.app.ports" in rig.told[0]
+        assert "nine" in rig.told[0]
+        assert rig.told[0].endswith("what was in force stays")
+        assert watch.configuration.compose.service.environment["WORD"] == "one"
+        rig.write("compose.yaml", COMPOSE.format(word="one"))
+        await watch.current()
+    assert rig.applied == []
+    assert rig.told[1:] == ["compose.yaml says again what is in force"]
+    assert ["services.app.ports" in reason for reason in rig.refused] == [True, False]
+    assert rig.refused[-1] == ""
+
+
+async def test_what_cannot_be_put_in_force_is_refused_and_tried_again_when_changed(rig: Rig) -> None:
+    async with rig.following() as watch:
+        rig.refuse = ConfigError("services.app.ports", "1:1", "is taken")
+        rig.write("compose.yaml", COMPOSE.format(word="two"))
+        await watch.current()
+        assert "services.app.ports = '1:1': is taken" in rig.told[0]
+        assert watch.configuration.compose.service.environment["WORD"] == "one"
+        rig.refuse = None
+        rig.write("compose.yaml", COMPOSE.format(word="two") + "# again\n")
+        await watch.current()
+    assert rig.words() == ["two"]
+    assert rig.refused == ["services.app.ports = '1:1': is taken", ""]
+
+
+async def test_a_port_that_was_taken_is_tried_again_without_a_save(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_reload, "RETRY_EVERY", 0.0)
+    async with rig.following() as watch:
+        rig.refuse = WatcherError("port 1 is taken")
+        rig.write("compose.yaml", COMPOSE.format(word="two"))
+        await watch.current()
+        assert rig.refused == ["port 1 is taken"]
+        rig.refuse = None
+        async with asyncio.timeout(30):
+            while not rig.applied:
+                await asyncio.sleep(0.01)
+    assert rig.refused == ["port 1 is taken", ""]
+    assert rig.told[-1] == "compose.yaml changed: what it says is in force"
+
+
+async def test_a_file_that_is_written_all_the_time_does_not_hold_the_looks(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_reload, "SETTLED", 0.01)
+    monkeypatch.setattr(config_reload, "SETTLED_MOST", 0.1)
+
+    async def write() -> None:
+        for number in itertools.count():
+            rig.write("beside", COMPOSE.format(word=f"w{number}"))
+            (rig.root / "beside").rename(rig.root / "compose.yaml")
+            await asyncio.sleep(0)
+
+    async with rig.following() as watch:
+        writer = asyncio.create_task(write())
+        await asyncio.sleep(0)
+        await asyncio.wait_for(watch.current(), 30)
+        writer.cancel()
+    assert rig.applied, (rig.told, rig.refused)
+
+
+async def test_env_files_and_files_that_only_may_come_are_followed(rig: Rig) -> None:
+    async with rig.following() as watch:
+        rig.write("compose.yaml", "services:\n  app:\n    build: .\n    env_file: app.env\n")
+        await watch.current()
+        assert "app.env" in rig.told[0]
+        rig.write("app.env", "WORD=late\n")
+        await watch.current()
+        rig.write("app.env", "WORD=later\n")
+        await watch.current()
+        assert rig.words() == ["late", "later"]
+        rig.write("compose.override.yaml", "services: {app: {environment: {WORD: over}}}\n")
+        await watch.current()
+        rig.write(".env", "UNUSED=1\n")
+        await watch.current()
+    assert rig.words() == ["late", "later", "over"]
+
+
+async def test_a_compose_file_of_a_name_that_goes_before_takes_over(rig: Rig) -> None:
+    async with rig.following() as watch:
+        rig.write("docker-compose-dev.yml", COMPOSE.format(word="dev"))
+        await watch.current()
+        assert rig.words() == ["dev"]
+        (rig.root / "docker-compose-dev.yml").unlink()
+        await watch.current()
+        assert rig.words() == ["dev"]
+        assert (
+            "docker-compose-dev.yml: there is no such file any more; start the watcher again to use"
+            in (rig.told[1])
+        )
+
+
+@pytest.mark.parametrize(
+    ("put", "rule"),
+    [
+        (lambda path: path.mkdir(), "it is not a regular file any more"),
+        (os.mkfifo, "it is not a regular file any more"),
+        (lambda path: path.symlink_to("nowhere"), "it is a link that leads nowhere"),
+        (lambda path: path.symlink_to(path.name), "it is a link that leads nowhere"),
+        (lambda path: None, "there is no such file any more; what was in force stays"),
+    ],
+    ids=["folder", "fifo", "dangling link", "link to itself", "nothing"],
+)
+async def test_what_took_the_place_of_the_compose_file_is_named(
+    rig: Rig, put: Callable[[Path], None], rule: str
+) -> None:
+    async with rig.following() as watch:
+        file = watch.configuration.compose.file
+        file.unlink()
+        put(file)
+        await watch.current()
+        assert f"{file.name}: {rule}" in rig.told[-1]
+
+
+async def test_settings_of_the_file_are_in_force_and_the_command_line_wins(rig: Rig) -> None:
+    settings = load(project=rig.root, deploy={"soak": 7})
+    watch = ConfigurationWatch(config_reload.read(settings), observer=rig, apply=rig.apply)
+    task = asyncio.create_task(watch.run())
+    rig.write("watcher.toml", "[prune]\nkeep = 9\n[deploy]\nsoak = 1\n[http]\nport = 1\n")
+    await watch.current()
+    assert (rig.applied[0].settings.prune.keep, rig.applied[0].settings.deploy.soak) == (9, 7)
+    assert rig.applied[0].settings.http.port == settings.http.port
+    rig.write("watcher.toml", "[prune]\nkeep = 0\n")
+    await watch.current()
+    task.cancel()
+    assert len(rig.applied) == 1
+    assert rig.told[0] == "http changed: takes effect at the next start"
+    assert "watcher.toml changed and is refused: prune.keep = 0: " in rig.told[2]
+
+
+async def test_those_who_wait_are_let_go_when_a_bug_or_the_end_comes(rig: Rig) -> None:
+    watch = ConfigurationWatch(config_reload.read(load(project=rig.root)), observer=rig, apply=rig.apply)
+    task = asyncio.create_task(watch.run())
+    await watch.current()
+    rig.refuse = RuntimeError("a bug")
+    rig.write("compose.yaml", COMPOSE.format(word="two"))
+    await watch.current()
+    assert "a bug" in rig.bugs[0]
+    assert rig.refused == ["an error of the watcher itself: RuntimeError('a bug')"]
+    rig.refuse = None
+    rig.write("compose.yaml", COMPOSE.format(word="three"))
+    await watch.current()
+    assert rig.words() == ["three"]
+    rig.write("compose.yaml", COMPOSE.format(word="four"))
+    waiter = asyncio.create_task(watch.current())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait_for(waiter, 30)
+
+
+def test_only_what_can_change_at_run_time_is_merged() -> None:
+    old, new = Settings(), Settings(service="x", plain=True, deploy={"strategy": "recreate", "soak": 1})
+    merged, late = merge(old, new)
+    assert late == ("service", "deploy.strategy", "plain")
+    assert (merged.service, merged.plain, merged.deploy.strategy) == (None, False, "front")
+    assert merged.deploy.soak == 1
+    assert merge(old, Settings()) == (old, ())
+
+
+def test_settings_are_read_again_with_the_values_that_were_given(tmp_path: Path) -> None:
+    first = load(project=tmp_path, front={"hold_requests": 3})
+    (tmp_path / "watcher.toml").write_text("[front]\nhold_requests = 4\nhold_timeout = 5\n")
+    again = first.again()
+    assert (again.front.hold_requests, again.front.hold_timeout) == (3, 5)
+    assert again.model_copy(update={"plain": True}).again() == again
+    (tmp_path / "watcher.toml").write_text("[front]\nhold_timeout = -1\n")
+    with pytest.raises(ConfigError, match=r"front\.hold_timeout = -1"):
+        first.again()
+
+
+def test_when_it_was_read_is_no_difference(rig: Rig) -> None:
+    read = config_reload.read(load(project=rig.root))
+    assert dataclasses.replace(read, since=0) == read
+
+
+async def test_a_project_path_that_leads_elsewhere_is_refused_until_it_leads_back(
+    rig: Rig, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    places = tmp_path_factory.mktemp("places")
+    link, other = places / "project", places / "other"
+    other.mkdir()
+    link.symlink_to(rig.root)
+    watch = ConfigurationWatch(config_reload.read(load(project=link)), observer=rig, apply=rig.apply)
+    task = asyncio.create_task(watch.run())
+    await watch.current()
+    link.unlink()
+    link.symlink_to(other)
+    await watch.current()
+    await watch.current()
+    text = f"project leads to {other} now, not to {rig.root}: start the watcher again"
+    assert (rig.refused, rig.told) == ([text], [text])
+    link.unlink()
+    link.symlink_to(rig.root)
+    await watch.current()
+    assert rig.refused[1:] == [""]
+    task.cancel()
+    assert rig.applied == []

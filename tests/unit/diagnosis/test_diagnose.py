@@ -1,0 +1,99 @@
+"""What a tool's output means to the person who saved the file."""
+
+from __future__ import annotations
+
+import pytest
+
+from watcher.diagnosis.diagnose import MOST_LINES, build_failure, engine_trouble
+from watcher.diagnosis.positions import of_compiler
+
+STEP = "[builder 5/5] RUN go build ."
+COMPILER = (
+    "# go-server/internal/version",
+    "internal/version/version.go:5:15: syntax error: unexpected newline",
+    "./main.go:12: undefined: run",
+    "go.mod:3: invalid go version 'x'",
+    "vet: internal/a.go:1:1: expected 'package'",
+    "\x1b[31mcolour.go:2:3: red\x1b[0m",
+    "2026/11/25 10:00:00 not a place: 5",
+)
+
+
+def test_places_are_found_once_and_in_order() -> None:
+    assert [(one.file, one.line, one.column, one.message) for one in of_compiler((*COMPILER, *COMPILER))] == [
+        ("internal/version/version.go", 5, 15, "syntax error: unexpected newline"),
+        ("main.go", 12, 0, "undefined: run"),
+        ("go.mod", 3, 0, "invalid go version 'x'"),
+        ("internal/a.go", 1, 1, "expected 'package'"),
+        ("colour.go", 2, 3, "red"),
+    ]
+
+
+def test_a_compile_error_is_its_first_place_and_a_count() -> None:
+    failure = build_failure(STEP, "exit code: 1", COMPILER)
+    assert failure.kind == "compile"
+    assert failure.summary.startswith("internal/version/version.go:5: syntax error")
+    assert failure.summary.endswith("(and 4 more)")
+
+
+def test_a_wrong_line_of_the_dockerfile_is_named() -> None:
+    failure = build_failure("", "dockerfile parse error on line 3: unknown instruction: RUNN", ())
+    assert failure.kind == "build"
+    assert failure.diagnostics[0].line == 3
+
+
+def test_a_step_that_fails_otherwise_is_named_with_its_last_line() -> None:
+    failure = build_failure(
+        "[builder 2/5] RUN apk add x", "exit code: 1", ("fetching", "x: no such package", "")
+    )
+    assert failure.summary == "[builder 2/5] RUN apk add x failed: x: no such package"
+
+
+@pytest.mark.parametrize(
+    ("reason", "log", "hint"),
+    [
+        ("failed to solve: pull access denied for x", (), "docker login"),
+        ("failed to compute cache key: /nosuch: not found", (), ".dockerignore"),
+        ("exit code: 1", ("m: missing go.sum entry for module",), "go mod tidy"),
+        ("exit code: 1", ("dial tcp: i/o timeout",), "network"),
+        ("write /x: no space left on device", (), "watcher prune"),
+        ("exit code: 128", ("fatal: not a git repository (or any parent)",), "!**/.git"),
+    ],
+)
+def test_usual_causes_have_a_hint(reason: str, log: tuple[str, ...], hint: str) -> None:
+    assert hint in build_failure(STEP, reason, log).hint
+
+
+def test_a_long_log_is_cut_at_its_beginning() -> None:
+    failure = build_failure(STEP, "exit code: 1", [str(number) for number in range(1000)])
+    assert len(failure.lines) == MOST_LINES
+    assert failure.lines[-1] == "999"
+
+
+@pytest.mark.parametrize(
+    ("reason", "log", "trouble"),
+    [
+        ("failed to copy files: write /src/a: no space left on device", (), "no space left on device"),
+        ("exit code: 1", ("# shop", "link: write out: No space left on device"), "no space left on device"),
+        ("mkdir /var/lib/docker/x: disk quota exceeded", (), "disk quota exceeded"),
+        ("mount overlay: read-only file system", (), "read-only file system"),
+        (
+            "executor failed running [/bin/sh -c go build]: failed to create endpoint x on network bridge",
+            (),
+            "failed to create endpoint",
+        ),
+        ("executor failed running [/bin/sh -c echo no space left on device; false]: exit code: 1", (), ""),
+        (
+            "process \"/bin/sh -c grep 'read-only file system' x\" did not complete successfully: exit 1",
+            (),
+            "",
+        ),
+        ("exit code: 1", ("touch: /src/x: Read-only file system",), ""),
+        ("exit code: 1", ("no space left on device", *["a line"] * 5), ""),
+        ("exit code: 2", ("main.go:1:1: undefined: x",), ""),
+    ],
+)
+def test_what_the_engines_machine_lacks_is_not_blamed_on_the_tree(
+    reason: str, log: tuple[str, ...], trouble: str
+) -> None:
+    assert engine_trouble(reason, log) == trouble

@@ -1,0 +1,111 @@
+"""Evidence for and against believing in events."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watcher.fswatch.mounts import type_at
+from watcher.fswatch.source import look_interval
+from watcher.fswatch.trust import GRACE, Trust
+
+
+def test_a_change_that_no_event_announced_is_the_end_of_trust() -> None:
+    trust = Trust("")
+    trust.found(["pkg/a.go"], since=0.0, now=10.0)
+    assert not trust.settle(10.0 + GRACE / 2)
+    assert not trust.doubt
+    assert trust.settle(10.0 + GRACE)
+    assert trust.doubt == "pkg/a.go changed and no event told of it"
+    assert not trust.settle(20.0)
+
+
+@pytest.mark.parametrize("directory", ["pkg", ""])
+def test_a_change_that_was_announced_since_the_look_before_is_none(directory: str) -> None:
+    trust = Trust("")
+    trust.told([directory], 5.0)
+    trust.found(["pkg/a.go"], since=4.0, now=10.0)
+    assert not trust.settle(100.0)
+    assert not trust.doubt
+
+
+def test_an_announcement_from_before_the_look_before_does_not_count() -> None:
+    trust = Trust("")
+    trust.told(["pkg"], 3.0)
+    trust.found(["pkg/a.go"], since=4.0, now=10.0)
+    assert trust.settle(10.0 + GRACE)
+
+
+def test_an_event_may_come_a_little_later_than_the_look() -> None:
+    trust = Trust("")
+    trust.found(["pkg/a.go"], since=0.0, now=10.0)
+    trust.told(["pkg"], 10.0 + GRACE / 2)
+    assert not trust.settle(10.0 + GRACE)
+    assert not trust.doubt
+
+
+def test_files_that_another_machine_may_write_start_without_trust_and_can_earn_it() -> None:
+    trust = Trust("nfs4")
+    assert "files on nfs4 may be changed by another machine" in trust.doubt
+    for _ in range(3):
+        assert trust.doubt
+        trust.confirmed()
+    assert not trust.doubt
+
+
+def test_trust_is_harder_to_earn_after_each_relapse() -> None:
+    trust = Trust("")
+    proofs = []
+    for round_ in range(6):
+        trust.found(["a.go"], since=round_ * 100.0, now=round_ * 100.0 + 1)
+        assert trust.settle(round_ * 100.0 + 10)
+        count = 0
+        while trust.doubt:
+            trust.confirmed()
+            count += 1
+        proofs.append(count)
+    assert proofs == [6, 12, 24, 48, 64, 64]
+
+
+@given(seconds=st.floats(0, 60), full_look=st.floats(0, 600), foreign=st.booleans())
+def test_looking_by_the_clock_never_takes_much_of_a_core(
+    seconds: float, full_look: float, foreign: bool
+) -> None:
+    polling = look_interval(polling=True, seconds=seconds, full_look=full_look, foreign=foreign)
+    assert polling is not None
+    assert 0.5 <= polling <= 10.0
+    if seconds <= 0.5:
+        assert seconds / polling <= 0.051
+    calm = look_interval(polling=False, seconds=seconds, full_look=full_look, foreign=False)
+    if full_look == 0:
+        assert calm is None
+    else:
+        assert calm is not None
+        assert calm >= full_look
+        assert seconds / calm <= 0.0021
+
+
+MOUNTS = r"""
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+30 22 0:25 / /home/me/with\040space rw - nfs4 server:/export rw
+31 22 0:26 / /home/me rw shared:2 - btrfs /dev/vdb rw
+32 31 0:27 / /home/me/project rw - virtiofs tag rw
+33 32 0:28 / /home/me/project rw - tmpfs none rw
+broken line
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", "ext4"),
+        ("/home/mean", "ext4"),
+        ("/home/me", "btrfs"),
+        ("/home/me/with space/x", "nfs4"),
+        ("/home/me/project/x", "tmpfs"),
+        ("/home/me/project2", "btrfs"),
+    ],
+)
+def test_the_file_system_of_a_path_is_the_innermost_and_latest_mount(path: str, kind: str) -> None:
+    assert type_at(path, MOUNTS) == kind

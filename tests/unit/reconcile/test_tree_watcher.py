@@ -1,0 +1,338 @@
+"""Looks that somebody asks for: what they wait for, and what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.reconcile.test_reconciler import Builds, Deploys, Idle, Recorder
+from watcher.buildkit import ContextChanged
+from watcher.errors import Superseded
+from watcher.fswatch import Source
+from watcher.observers.events import Fanout, InternalError, SourceScanning, Wanted
+from watcher.reconcile import state_machine
+from watcher.reconcile import tree_watcher as watch_module
+from watcher.reconcile.debounce import Lookout
+from watcher.reconcile.reconciler import Built, Look, Reconciler
+from watcher.reconcile.tree_watcher import TreeWatch
+from watcher.tree import Snapshot, Tree
+
+
+class WrittenTo(Tree):
+    """A tree of which a file is being written to at the first looks."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.unsettled = [("main.go",)] * 2
+        self.looks = 0
+
+    def take(self, touched: Collection[str] | None = None) -> Snapshot:
+        self.looks += 1
+        found = super().take(touched)
+        return replace(found, unsettled=self.unsettled.pop() if self.unsettled else ())
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.told: list[Wanted] = []
+        self.looks: list[Look[Snapshot]] = []
+
+    def saw(self, look: Look[Snapshot], wanted: Wanted | None) -> None:
+        self.looks.append(look)
+        if wanted:
+            self.told.append(wanted)
+
+
+class Rig:
+    def __init__(self, root: Path) -> None:
+        (root / "main.go").write_text("package main\n")
+        self.root, self.sink = root, Sink()
+        self.source = Source(root, observer=Fanout(), mode="polling")
+        self.lookout = Lookout(self.source, root, hold=lambda _: None)
+        self.tree = Tree(root)
+        self.watch = self.make(self.tree)
+
+    def make(self, tree: Tree) -> TreeWatch:
+        return TreeWatch("app", tree, self.lookout, inputs={}, observer=Fanout())
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    made.watch.close()
+
+
+async def test_who_asks_gets_no_revision_of_files_that_are_being_written(rig: Rig) -> None:
+    await rig.source.start()
+    before = await rig.watch.look_now(rig.sink)
+    tree = WrittenTo(rig.root)
+    await rig.watch.refit(tree, rig.lookout, inputs={})
+    (rig.root / "main.go").write_text("package main // more\n")
+    after = await rig.watch.look_now(rig.sink)
+    await rig.source.stop()
+    assert tree.looks == 3
+    assert after != before
+    assert [event.revision for event in rig.sink.told] == [before, after]
+
+
+async def test_other_inputs_are_another_revision_of_the_same_tree(rig: Rig) -> None:
+    await rig.source.start()
+    await rig.watch.look_now(rig.sink)
+    await rig.watch.refit(rig.tree, rig.lookout, inputs={"arg A": "1"})
+    await rig.watch.look_now(rig.sink)
+    await rig.source.stop()
+    first, second = rig.sink.told
+    assert first.revision != second.revision
+    assert second.summary == "configuration changed"
+
+
+async def test_what_is_beside_the_tree_is_a_part_of_the_revision(rig: Rig) -> None:
+    held = {"mounted app": "one"}
+
+    async def beside(_: Snapshot) -> dict[str, str]:
+        return dict(held)
+
+    rig.watch.look_beside(beside)
+    await rig.source.start()
+    first = await rig.watch.look_now(rig.sink)
+    assert await rig.watch.look_now(rig.sink) == first
+    held["mounted app"] = "two"
+    assert await rig.watch.look_now(rig.sink) != first
+    await rig.source.stop()
+    assert [told.summary for told in rig.sink.told] == ["first look", "mounted sources changed"]
+
+
+async def test_the_configuration_is_asked_before_each_look(rig: Rig) -> None:
+    await rig.source.start()
+    asked = asyncio.Event()
+
+    async def first() -> None:
+        asked.set()
+        (rig.root / "main.go").write_text("package main // written by the first\n")
+
+    rig.watch.ask_first(first)
+    one = await rig.watch.look_now(rig.sink)
+    assert asked.is_set()
+    assert one == await rig.watch.look_now(rig.sink)
+    await rig.source.stop()
+
+
+def _rewrite(path: Path) -> None:
+    path.write_bytes(path.read_bytes())
+
+
+def _rename_over(path: Path) -> None:
+    beside = path.with_name("main.go~")
+    beside.write_bytes(path.read_bytes())
+    beside.rename(path)
+
+
+def _there_and_back(path: Path) -> None:
+    mode = path.stat().st_mode
+    path.chmod(0o600)
+    path.chmod(mode)
+
+
+def _link(path: Path) -> None:
+    path.with_name("main.go~").hardlink_to(path)
+
+
+@pytest.mark.parametrize("again", [_rewrite, Path.touch, _rename_over, _there_and_back, _link])
+async def test_the_same_content_written_again_is_the_same_revision_with_a_newer_snapshot(
+    rig: Rig, again: Callable[[Path], None]
+) -> None:
+    await rig.source.start()
+    before = await rig.watch.look_now(rig.sink)
+    again(rig.root / "main.go")
+    assert await rig.watch.look_now(rig.sink) == before
+    await rig.watch.look_now(rig.sink)
+    await rig.source.stop()
+    first, second = rig.sink.looks
+    assert len(rig.sink.told) == 1
+    assert (first.revision, first.saved_at) == (second.revision, second.saved_at)
+    assert first.saved is None, "the tree as it was found answers no save"
+    with pytest.raises(ContextChanged):
+        first.snapshot.open("main.go")
+    second.snapshot.open("main.go").close()
+
+
+async def test_a_build_that_finds_a_change_has_the_whole_tree_scanned(rig: Rig) -> None:
+    await rig.source.start()
+    await rig.lookout.next()
+    rig.watch.scan_again()
+    hint = await rig.lookout.next()
+    await rig.source.stop()
+    assert (hint.touched, hint.reason) == (None, "build")
+
+
+async def test_a_change_of_what_the_dockerfile_links_to_is_noticed_by_an_event(tmp_path: Path) -> None:
+    root, shared = tmp_path / "root", tmp_path / "shared"
+    root.mkdir()
+    shared.mkdir()
+    (shared / "Dockerfile").write_text("FROM a\n")
+    (root / "Dockerfile").symlink_to("../shared/Dockerfile")
+    source = Source(root, observer=Fanout(), mode="events", full_look=0.0)
+    lookout = Lookout(source, root, hold=lambda _: None)
+    watch, sink = TreeWatch("app", Tree(root), lookout, inputs={}, observer=Fanout()), Sink()
+    task = asyncio.create_task(watch.run(sink))
+    async with asyncio.timeout(30):
+        while not sink.told:
+            await asyncio.sleep(0.01)
+        await watch.look_now(sink)
+        (shared / "beside").write_text("FROM b\n")
+        (shared / "beside").rename(shared / "Dockerfile")
+        while len(sink.told) < 2:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task])
+    watch.close()
+    assert sink.told[1].summary == "Dockerfile changed"
+
+
+class Slow(Tree):
+    """A tree whose look waits until the test has seen its progress."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.go_on = threading.Event()
+
+    @property
+    def seen(self) -> int:
+        return 12_400
+
+    def take(self, touched: Collection[str] | None = None) -> Snapshot:
+        assert self.go_on.wait(30)
+        return super().take(touched)
+
+
+async def test_the_progress_of_a_long_look_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "_PROGRESS_EVERY", 0.01)
+    await rig.source.start()
+    tree, told = Slow(rig.root), Recorder()
+    watch = TreeWatch("app", tree, rig.lookout, inputs={}, observer=told)
+    look = asyncio.create_task(watch.look_now(rig.sink))
+    async with asyncio.timeout(30):
+        while not told.of(SourceScanning):
+            await asyncio.sleep(0.01)
+    tree.go_on.set()
+    await look
+    await rig.source.stop()
+    watch.close()
+    assert told.of(SourceScanning)[0].files == 12_400
+
+
+OPS = ("write", "rewrite", "touch", "rename over", "link", "scan", "build reads", "build ends")
+
+
+class ReadsAll(Builds):
+    """A builder that asks for every file of the snapshot, in the middle of the build."""
+
+    look: Look[Snapshot] | None = None
+
+    async def build(self, look: Look[Snapshot], *, forced: bool) -> Built:  # type: ignore[override]
+        self.look = look
+        await self.enter(look.revision)
+        return Built(f"image of {look.revision}")
+
+    def read(self) -> None:
+        """As the transfer of the context does."""
+        if self.look and self.running and not self.calls[-1][1].done():
+            try:
+                with self.look.snapshot.open("main.go"):
+                    pass
+            except ContextChanged as error:
+                self.answer(Superseded(str(error)))
+
+
+class Loop:
+    """The real tree, watch and reconciler, with a builder that reads what it was given."""
+
+    def __init__(self, root: Path) -> None:
+        self.now, self.number = 1000.0, 0
+        self.file = root / "main.go"
+        self.file.write_text("package main\n")
+        self.builds, self.deploys, self.told = ReadsAll(), Deploys(), Recorder()
+        source = Source(root, observer=Fanout(), mode="polling")
+        lookout = Lookout(source, root, hold=lambda _: None)
+        self.watch = TreeWatch("app", Tree(root), lookout, inputs={}, observer=Fanout())
+        self.source = source
+        self.reconciler: Reconciler[Snapshot] = Reconciler(
+            "app",
+            builder=self.builds,
+            deployer=self.deploys,
+            chores=Idle(),  # type: ignore[arg-type]
+            observer=self.told,
+            limits=state_machine.Limits(),
+            scan_again=lambda: None,
+            clock=lambda: self.now,
+        )
+
+    async def turn(self) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    async def do(self, op: str) -> None:
+        match op:
+            case "write":
+                self.number += 1
+                self.file.write_text(f"package main // {self.number}\n")
+            case "rewrite":
+                _rewrite(self.file)
+            case "touch":
+                os.utime(self.file, ns=(0, time.time_ns()))
+            case "rename over":
+                _rename_over(self.file)
+            case "link":
+                self.file.with_name("main.go~").unlink(missing_ok=True)
+                _link(self.file)
+            case "scan":
+                await self.watch.look_now(self.reconciler)
+            case "build reads":
+                self.builds.read()
+            case "build ends" if self.builds.running and not self.builds.calls[-1][1].done():
+                self.builds.answer()
+        await self.turn()
+        if self.deploys.running and not self.deploys.calls[-1][1].done():
+            self.deploys.answer()
+            await self.turn()
+
+    async def run(self, ops: list[str]) -> None:
+        await self.source.start()
+        task = asyncio.create_task(self.reconciler.run())
+        try:
+            for op in ops:
+                await self.do(op)
+            revision = await self.watch.look_now(self.reconciler)
+            before = len(self.builds.calls)
+            for _ in range(6):
+                self.now = max(self.now, self.reconciler.state.retry_at)
+                self.reconciler.hold("")  # look at the clock
+                await self.turn()
+                await self.do("build reads")
+                await self.do("build ends")
+            assert self.reconciler.state.live == revision, self.reconciler.state
+            assert len(self.builds.calls) - before <= 2
+            assert self.told.of(InternalError) == []
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            await self.source.stop()
+            self.watch.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(OPS), max_size=14))
+def test_after_any_history_of_writes_and_scans_the_tree_goes_live(ops: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        asyncio.run(Loop(Path(root)).run(ops))

@@ -1,0 +1,197 @@
+"""Base images: what decides how a Dockerfile on them is accelerated, and lookups at registries in builds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from watcher import regex
+from watcher.builder.connection import BuildkitLink
+from watcher.builder.recipe import Recipe, full_reference
+from watcher.buildkit import (
+    BuildkitError,
+    Credentials,
+    Progress,
+    ResolvedImage,
+    StepFinished,
+    StepStarted,
+    StepStatus,
+)
+from watcher.buildkit.session import CredentialsFor
+from watcher.dockerfile import ImageConfig, Platforms
+from watcher.engine import Engine, EngineError, Image, Login
+from watcher.errors import EngineUnavailable
+
+STAND_IN_LABEL = "watcher.stand-in"
+PATIENCE = 20.0  # seconds that a registry may take to answer; an engine alone tries for minutes
+_PATIENCE_AGAIN = 2.0  # the same where it is known what the registry said before
+_FRESH = 600.0  # seconds that the answer of a registry is not asked for again
+_PULL = regex.compile(r"(?:^|\] )(?:FROM|docker-image://)")
+_LOOKUP = regex.compile(r"\[internal\] load metadata for (?:docker\.io/(?:library/)?)?(\S+)")
+# The status of a FROM that asks for an image itself: the frontend did not, or what it found was pruned.
+_RESOLVE = regex.compile(r"resolve (?:docker\.io/(?:library/)?)?(\S+)")
+
+
+def pulls(step: str) -> bool:
+    """Whether a step of this name fetches an image."""
+    return bool(_PULL.search(step))
+
+
+def fetches(step: str) -> bool:
+    """Whether a step of this name looks an image up or fetches it; a build that ended before any may have."""
+    return not step or pulls(step) or bool(_LOOKUP.fullmatch(step))
+
+
+class Lookups:
+    """Which base images are being looked up, and for how long already."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, tuple[str, float]] = {}
+
+    def take(self, event: Progress, now: float) -> bool:
+        """Follow a build; whether a lookup began or ended (at `now`, seconds of any clock)."""
+        match event:
+            case StepStatus():
+                found, ended = _RESOLVE.fullmatch(event.id), event.done
+            case StepStarted() | StepFinished():
+                found, ended = _LOOKUP.fullmatch(event.step.name), isinstance(event, StepFinished)
+            case _:
+                return False
+        if found is None:
+            return False
+        lookup = f"{event.step.digest} {found[1]}"
+        if ended:
+            self._begun.pop(lookup, None)
+        else:
+            self._begun.setdefault(lookup, (found[1], now))
+        return True
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The images, as a Dockerfile names them."""
+        return tuple(sorted({image for image, _ in self._begun.values()}))
+
+    @property
+    def until(self) -> float | None:
+        """When to wait no longer, by the same clock; None when nothing is looked up."""
+        return min((begun + PATIENCE for _, begun in self._begun.values()), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseImage:
+    """What is known of a base image. `config` is None where nobody could say, and then `problem` says why.
+
+    `digest` is of what its registry has under that name, empty for an image that the engine has.
+    """
+
+    config: ImageConfig | None
+    digest: str = ""
+    here: bool = False  # the engine that builds has it
+    stand_in: bool = False
+    problem: str = ""
+
+
+class Bases:
+    """Looks base images up: at the engine when it builds itself, else at their registries through BuildKit.
+
+    An engine's BuildKit keeps what it pulls to itself, and a buildkitd has no images of an engine's at all.
+    """
+
+    def __init__(self, engine: Engine, link: BuildkitLink, credentials: Callable[[], CredentialsFor]) -> None:
+        """`credentials` is asked in the event loop for what gives logins in a thread of BuildKit's client."""
+        self._engine, self._link, self._credentials = engine, link, credentials
+        self._answers: dict[tuple[str, str], tuple[float, BaseImage]] = {}
+        self.age = 0  # changes when everything is to be asked for anew
+
+    async def find(self, name: str, platform: str = "") -> BaseImage:
+        """The image that `FROM name` means. Raises EngineUnavailable.
+
+        TimeoutError: its registry did not answer within `PATIENCE` seconds, and never has before.
+        """
+        if not self._link.standalone and (image := await self._engine.image(name)):
+            return BaseImage(config_of(image), here=True, stand_in=STAND_IN_LABEL in image.labels)
+        key, now = (name, platform), time.monotonic()
+        asked, known = self._answers.get(key, (-_FRESH, BaseImage(None)))
+        if now < asked + _FRESH:
+            return known
+        client = await self._link.client()
+        try:
+            async with asyncio.timeout(PATIENCE if known.config is None else _PATIENCE_AGAIN):
+                answer = await client.resolve_image(
+                    full_reference(name), platform=platform, credentials=self._credentials()
+                )
+        except (BuildkitError, TimeoutError) as error:
+            if client.closed:
+                raise EngineUnavailable(f"the connection to BuildKit was lost: {error}") from error
+            if known.config is None:
+                if isinstance(error, TimeoutError):
+                    raise
+                return BaseImage(None, problem=str(error))
+            found = known  # what is there already is good enough without a network
+        else:
+            found = _base_of(answer)
+        self._answers[key] = now, found
+        return found
+
+    async def platforms(self, target: str) -> Platforms:
+        """What builds, and for what; raises EngineUnavailable."""
+        return await self._link.platforms(target)
+
+    def forget(self) -> None:
+        """Ask for everything anew: somebody wants to start over, or an image is gone from its registry."""
+        self._answers.clear()
+        self.age += 1
+
+    async def try_to_find(self, name: str, platform: str = "") -> BaseImage:
+        """The same; whatever goes wrong is a `problem`."""
+        try:
+            return await self.find(name, platform)
+        except TimeoutError:
+            return BaseImage(None, problem=f"no answer within {PATIENCE:g} s")
+        except (EngineUnavailable, EngineError) as error:
+            return BaseImage(None, problem=str(error))
+
+
+async def platforms_of(recipe: Recipe, bases: Bases | None) -> Platforms:
+    """What a recipe is built on and for; without an engine that answers, as if this machine built it."""
+    with contextlib.suppress(EngineUnavailable):
+        if bases:
+            return await bases.platforms(recipe.platform)
+    return Platforms.of_this_machine(recipe.platform)
+
+
+def credentials_of(login: Login | None) -> Credentials | None:
+    """A login as BuildKit's client takes it."""
+    return Credentials(login.username, login.secret) if login else None
+
+
+def config_of(image: Image) -> ImageConfig:
+    """Of a base image, what decides how a Dockerfile on it is accelerated."""
+    return ImageConfig(
+        env=image.env,
+        user=image.user,
+        onbuild=image.onbuild,
+        workdir=image.workdir,
+        os=image.os,
+        id=image.id,
+        command=image.command,
+    )
+
+
+def _base_of(image: ResolvedImage) -> BaseImage:
+    """The same of an OCI image configuration (opencontainers/image-spec, config.md)."""
+    config: Mapping[str, Any] = image.config.get("config") or {}
+    found = ImageConfig(
+        env=dict(item.partition("=")[::2] for item in config.get("Env") or ()),
+        user=config.get("User") or "",
+        onbuild=tuple(config.get("OnBuild") or ()),
+        workdir=config.get("WorkingDir") or "",
+        os=image.config.get("os") or "linux",
+        id=image.digest,
+        command=(*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())),
+    )
+    return BaseImage(found, image.digest, stand_in=STAND_IN_LABEL in (config.get("Labels") or {}))

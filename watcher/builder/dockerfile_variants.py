@@ -1,0 +1,249 @@
+"""The texts that a Dockerfile may be built from, made for one look at the tree."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from watcher import dockerfile as dockerfiles
+from watcher.builder.base_images import PATIENCE, BaseImage, Bases
+from watcher.builder.connection import BuildkitLink
+from watcher.builder.recipe import Recipe
+from watcher.builder.repository import missing_repository
+from watcher.builder.strategies import Way
+from watcher.buildkit import ContextChanged
+from watcher.diagnosis.diagnose import base_failure
+from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, Level, Platforms, TreeInputs
+from watcher.errors import UserError
+from watcher.observers.events import InternalError, Notice, Observer
+from watcher.tree import Snapshot
+
+_LARGEST = 16 << 20  # bytes of a file that is looked through for what leads to C
+# What says which modules a build needs, wherever it lies.
+_MODULE_FILES = ("go.mod", "go.sum", "go.work", "go.work.sum", "vendor/modules.txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What is built: the text and what differs in it, the way that this came to, why it was not read.
+
+    `made_from` is all that BuildKit's frontend reads for it beside what a recipe says; empty: not known.
+    """
+
+    plan: Accelerated
+    way: Way
+    unread: DockerfileError | None = None
+    made_from: str = ""
+
+
+class Texts:
+    """Makes the texts for one service, and tells what there is to tell of its base images, once."""
+
+    def __init__(self, service: str, *, bases: Bases, link: BuildkitLink, observer: Observer) -> None:
+        self._service, self._bases, self._link, self._observer = service, bases, link, observer
+        self._told: set[str] = set()
+        self._asked_git: set[str] = set()  # the Dockerfile that was looked through for git
+        self._known: dict[tuple[str, bytes], bool] = {}  # of contents, for `tree_inputs`
+
+    async def make(
+        self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way, *, pins: bool = True
+    ) -> Text:
+        """The text to build from; raises EngineUnavailable, and UserError for a registry that is silent.
+
+        `pins`: with bases by digest, where that saves a lookup.
+        What this program cannot read, or fails on, is left to the engine: it may be newer or wiser.
+        """
+        try:
+            return await self._make(recipe, text, snapshot, way, pins=pins)
+        except DockerfileError as error:
+            return Text(Accelerated(text), Way.PLAIN, error)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            trace = "".join(traceback.format_exception(error))
+            self._observer.notify(InternalError(service=self._service, where="acceleration", traceback=trace))
+            return Text(Accelerated(text), Way.PLAIN)
+
+    async def _make(self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way, *, pins: bool) -> Text:
+        platforms = await self._link.platforms(recipe.platform)
+        args, target = recipe.build_args, recipe.target
+        text = dockerfiles.with_images(
+            text, recipe.images, build_args=args, target=target, platforms=platforms
+        )
+        dockerfile = dockerfiles.parse(text)
+        wanted = dockerfiles.base_images(dockerfile, recipe.build_args, recipe.target, platforms)
+        wanted = tuple(name for name in wanted if name not in recipe.contexts)
+        # An engine with the containerd store takes 12 ms for each.
+        bases = await asyncio.gather(*(self._base(name, recipe.platform) for name in wanted))
+        found = dict(zip(wanted, bases, strict=True))
+        configs: dict[str, ImageConfig | None] = dict.fromkeys(recipe.contexts)
+        configs |= {name: base.config for name, base in found.items()}
+        networks = way is Way.OFFLINE and await self._link.knows_networks()
+        plan = await asyncio.to_thread(
+            accelerated,
+            recipe,
+            text,
+            snapshot,
+            configs,
+            platforms,
+            way=way,
+            engine_knows_networks=networks,
+            known=self._known,
+        )
+        if text not in self._asked_git:
+            self._asked_git = {text}
+            if said := await asyncio.to_thread(missing_repository, text, snapshot):
+                self.tell_once("warning", f"{recipe.dockerfile}: {said}")
+        if pins:
+            plan = pinned(recipe, plan, found, platforms)
+        plan = dockerfiles.with_folders(
+            plan, recipe.markers, build_args=args, target=target, platforms=platforms
+        )
+        known = "" if dockerfile.syntax else made_from(recipe, plan, snapshot, found, age=self._bases.age)
+        if not plan.changes and not plan.cut_off:
+            return Text(plan, Way.PLAIN, made_from=known)
+        if plan.without_dwarf:
+            lines = ", ".join(str(line) for line in plan.without_dwarf)
+            text = f"build.accelerate is fast: {recipe.dockerfile} line {lines} links without DWARF"
+            self.tell_once("info", f"{text}, so a debugger finds no symbols")
+        if way is not Way.OWN_MODULES:
+            way = Way.OFFLINE if plan.without_network else Way.ACCELERATED
+        return Text(plan, way, made_from=known)
+
+    async def _base(self, name: str, platform: str) -> BaseImage:
+        """What is known of a base image; tells of stand-ins and of pulls, once each."""
+        try:
+            base = await self._bases.find(name, platform)
+        except TimeoutError as error:
+            raise UserError(base_failure((name,), f"no answer within {PATIENCE:g} s")) from error
+        if not base.here:
+            self.tell_once("info", f"the base image {name} is not here: BuildKit pulls it")
+        if base.stand_in:
+            self.tell_once(
+                "warning",
+                f"{name} is a STAND-IN made on this machine, because the real image could not be pulled; "
+                "sizes and packages differ from the real one's",
+            )
+        return base
+
+    def tell_once(self, level: str, text: str) -> None:
+        """Tell a notice, unless the same was told already."""
+        if text not in self._told:
+            self._told.add(text)
+            self._observer.notify(Notice(service=self._service, level=level, text=text))
+
+
+def accelerated(
+    recipe: Recipe,
+    text: str,
+    snapshot: Snapshot,
+    bases: Mapping[str, ImageConfig | None],
+    platforms: Platforms,
+    *,
+    way: Way = Way.ACCELERATED,
+    engine_knows_networks: bool = False,
+    known: dict[tuple[str, bytes], bool] | None = None,
+) -> Accelerated:
+    """The Dockerfile `text` as this way builds it; raises DockerfileError. May read files: for a thread.
+
+    `known` is for `tree_inputs`.
+    """
+    return dockerfiles.accelerate(
+        text,
+        level=Level.OFF if way is Way.PLAIN else recipe.level,
+        build_args=recipe.build_args,
+        target=recipe.target,
+        platforms=platforms,
+        bases=bases,
+        runs=recipe.runs,
+        cache_scope=recipe.project,
+        compile_without_network=way is Way.OFFLINE,
+        mount_modules=way is not Way.OWN_MODULES,
+        engine_knows_networks=engine_knows_networks,
+        inputs=tree_inputs(snapshot, known),
+    )
+
+
+def pinned(
+    recipe: Recipe, plan: Accelerated, bases: Mapping[str, BaseImage], platforms: Platforms
+) -> Accelerated:
+    """`plan` with bases by digest, where that changes nothing but the wait; raises DockerfileError."""
+    if recipe.level is Level.OFF or "image-resolve-mode" in recipe.frontend_attrs:  # `build.pull`
+        return plan
+    digests = {name: base.digest for name, base in bases.items()}
+    return dockerfiles.pin(
+        plan, digests, build_args=recipe.build_args, target=recipe.target, platforms=platforms
+    )
+
+
+def made_from(
+    recipe: Recipe, plan: Accelerated, snapshot: Snapshot, bases: Mapping[str, BaseImage], *, age: int
+) -> str:
+    """A digest over what BuildKit's own frontend reads to build `plan`, beside what the recipe says.
+
+    `age` is that of the bases. Empty where that is not all here: a registry or another frontend is asked.
+    """
+    attrs = recipe.frontend_attrs
+    elsewhere = "image-resolve-mode" in attrs or any(name.startswith("context:") for name in attrs)
+    if elsewhere or "BUILDKIT_SYNTAX" in recipe.build_args:
+        return ""
+    parts = [("text", plan.text.encode("utf-8", "surrogateescape")), (f"age {age}", b"")]
+    if snapshot.ignore_file:
+        parts.append((f"ignore {snapshot.ignore_file[0]}", snapshot.ignore_file[1]))
+    for name, base in bases.items():
+        if base.config is None or not (base.here or (base.digest and base.digest in plan.text)):
+            return ""
+        parts.append((f"base {name}", base.config.id.encode()))
+    return _digest(parts)
+
+
+def written(recipe: Recipe, snapshot: Snapshot) -> str | None:
+    """The Dockerfile as the user has it; None when there is no such file."""
+    if recipe.inline is not None:
+        return recipe.inline
+    data = snapshot.dockerfile
+    return None if data is None else data.decode("utf-8", "surrogateescape")
+
+
+def tree_inputs(snapshot: Snapshot, known: dict[tuple[str, bytes], bool] | None = None) -> TreeInputs:
+    """The tree's files as far as C may open them. `known`: what was found out before, and is from now on."""
+    places = {path: (snapshot, path) for path in snapshot.files}
+    for other in snapshot.contexts.values():
+        places |= {snapshot.shown(path, other): (other, path) for path in other.files}
+    entries = {path: (tree, tree.files[name]) for path, (tree, name) in places.items()}
+    files = {path: entry.digest for path, (_, entry) in entries.items() if not entry.is_dir}
+
+    def read(path: str) -> bytes | None:
+        tree, entry = entries[path]
+        if entry.is_link and not path.endswith(".go"):
+            return b""  # what it leads to is a file of its own, if it is in the tree at all
+        if entry.is_link or entry.size > _LARGEST:
+            return None
+        try:
+            with tree.open(entry.path) as file:
+                return file.read()
+        except (OSError, ContextChanged):  # changed since: the build will be superseded
+            return None
+
+    return TreeInputs(files, read, known)
+
+
+def modules(snapshot: Snapshot, text: str) -> str:
+    """A digest over what says which modules a build of this Dockerfile downloads."""
+    trees = {"": snapshot, **snapshot.contexts}
+    named = [
+        (f"{name}{path}", entry.digest)
+        for name, tree in trees.items()
+        for path, entry in tree.files.items()
+        if path.endswith(_MODULE_FILES)
+    ]
+    return _digest([*named, ("", text.encode("utf-8", "surrogateescape"))])
+
+
+def _digest(parts: list[tuple[str, bytes]]) -> str:
+    state = hashlib.sha256()
+    for path, content in sorted(parts):
+        name = path.encode("utf-8", "surrogateescape")
+        state.update(b"%d:%b%d:%b" % (len(name), name, len(content), content))
+    return state.hexdigest()

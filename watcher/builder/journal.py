@@ -1,0 +1,224 @@
+"""The journal of a project's builds: which steps ran when, by the engine's clock.
+
+BuildKit's cache records carry no owner (moby/buildkit, api/services/control/control.proto, `UsageRecord`).
+What a build made can still be proven afterwards, from when its steps ran: `watcher.prune` does that, and
+needs nothing but this journal. A thread writes each step as soon as it ended, so that the event loop never
+waits for a disk and a daemon that was killed loses at most the step that was cancelled with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from watcher.builder.journal_entries import BuildEntry, parse_lines, to_line
+from watcher.builder.journal_file import append_lines, take_snapshot
+from watcher.buildkit import Progress, Step, StepFinished
+
+_LONGEST_NAME = 4096  # characters of a step's name that are kept
+_MOST_PENDING = 20_000  # lines that wait for a disk; later ones are dropped
+_PATIENCE = 5.0  # seconds to wait until everything is written
+_FIRST_RETRY, _LAST_RETRY = 1.0, 60.0  # seconds until a write that failed is tried again
+_REPLACE_ATTEMPTS = 5  # another process may replace the file in between
+
+
+class BuildJournal:
+    """The journal in a file that every process of this user may read and write; one per project.
+
+    `folder` holds what is remembered of the project. Without one (`None`) nothing is. While the file cannot
+    be written, `problem` says why, the lines wait, and writing is retried. `notify` is called, in any
+    thread, with each change of `problem`.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        problem: str = "",
+        *,
+        notify: Callable[[str], None] = lambda _: None,
+        first_retry: float = _FIRST_RETRY,
+    ) -> None:
+        self.folder = folder
+        self._path = folder / "builds.jsonl" if folder else None
+        self._notify, self._first_retry = notify, first_retry
+        self._problems = {"folder": problem}
+        self._running: set[str] = set()
+        self._pending: deque[dict[str, Any]] = deque()
+        self._changed = threading.Condition()  # of `_pending`, `_running`, `_problems` or `_closed`
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def problem(self) -> str:
+        """Why builds are not remembered at the moment; empty while they are."""
+        return next(filter(None, list(self._problems.values())), "")
+
+    @property
+    def running(self) -> frozenset[str]:
+        """The builds of this process that have not ended, or whose end has not been written yet."""
+        with self._changed:
+            return frozenset(self._running)
+
+    @contextmanager
+    def build(
+        self,
+        service: str,
+        revision: str,
+        *,
+        final: bool,
+        show: Callable[[Step], str] = lambda step: step.name,
+    ) -> Iterator[Callable[[Progress], None]]:
+        """Write down one build: call what this gives with every event. `show` names steps for people."""
+        entry = secrets.token_hex(8)
+        self._put({"build": entry, "service": service, "revision": revision, "final": final})
+        ended = "failed"
+        try:
+            yield lambda event: self._hear(entry, event, show)
+            ended = "ok"
+        finally:
+            self._put({"end": entry, "ended": ended})
+
+    def _hear(self, entry: str, event: Progress, show: Callable[[Step], str]) -> None:
+        if not isinstance(event, StepFinished):
+            return
+        line: dict[str, Any] = {"step": entry, "from": event.at - event.seconds, "to": event.at}
+        if not event.cached and not event.error and event.step.total:
+            line["name"] = event.step.name[:_LONGEST_NAME]
+            line["shown"] = show(event.step)[:_LONGEST_NAME]
+        self._put(line)
+
+    def _put(self, line: dict[str, Any]) -> None:
+        """Hand a line to the thread that writes; never waits."""
+        if self._path is None:
+            return
+        with self._changed:
+            if "build" in line:
+                self._running.add(line["build"])
+            if len(self._pending) < _MOST_PENDING:
+                self._pending.append(line)
+            else:
+                self._running.discard(line.get("end", ""))
+            if self._thread is None:
+                self._closed = False
+                self._thread = threading.Thread(target=self._write_pending, name="journal", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def _write_pending(self) -> None:
+        """Write what is pending until the journal is closed; after a failure try again, ever more rarely."""
+        retry = self._first_retry
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending or self._closed)
+                batch = list(self._pending)
+                if not batch:
+                    self._thread = None
+                    return
+            error = self._append(batch)
+            if not error and self._problems.get("write"):  # what kept it from being replaced has passed too
+                self._report(replace="")
+            self._report(write=error, wait="")
+            with self._changed:
+                if error:
+                    if self._closed:
+                        self._thread = None
+                        return
+                    self._changed.wait_for(lambda: self._closed, retry)
+                    retry = min(2 * retry, _LAST_RETRY)
+                    continue
+                retry = self._first_retry
+                for line in batch:
+                    self._pending.popleft()
+                    self._running.discard(line.get("end", ""))
+                self._changed.notify_all()
+
+    def _append(self, batch: Iterable[dict[str, Any]]) -> str:
+        """Append the lines to the file; why that failed, or nothing."""
+        assert self._path is not None  # noqa: S101 - nothing is pending without a file
+        try:
+            append_lines(self._path, map(json.dumps, batch))
+        except OSError as error:
+            return self._explain(error)
+        return ""
+
+    def _explain(self, error: OSError) -> str:
+        return f"{self._path}: {error.strerror or error}"
+
+    def _report(self, **problems: str) -> None:
+        with self._changed:
+            before = self.problem
+            self._problems |= problems
+            after = self.problem
+        if after != before:
+            self._notify(after)
+
+    def check(self) -> None:
+        """Notify at once where nothing can be written. Blocks."""
+        if self._path is not None:
+            self._report(write=self._append(()))
+        elif self.problem:
+            self._notify(self.problem)
+
+    def flush(self, patience: float = _PATIENCE) -> bool:
+        """Wait in a thread until all is written; whether it is. What holds it up becomes the `problem`."""
+        with self._changed:
+            done = self._changed.wait_for(lambda: not self._pending or self._problems.get("write"), patience)
+            written = not self._pending
+        if not done:
+            self._report(wait=f"{self._path}: the file system does not answer")
+        return written
+
+    def close(self, patience: float = 2.0) -> None:
+        """Write what is pending, or give up after `patience` seconds. A later line opens it again."""
+        with self._changed:
+            thread, self._closed = self._thread, True
+            self._changed.notify_all()
+        if thread is not None:
+            thread.join(patience)
+
+    def update(self, change: Callable[[list[BuildEntry]], Iterable[BuildEntry]]) -> list[BuildEntry]:
+        """Replace the journal by what `change` makes of it; what is on the disk then. Blocks.
+
+        `change` is called without a lock, so steps that end meanwhile are written; it is called again when
+        another process replaced the file. What it made counts only once it is stored: after a failure the
+        entries are given as they were.
+        """
+        if self._path is None:
+            return []
+        self.flush()
+        before: list[str] = []
+        problem = f"{self._path}: other processes keep replacing it"
+        try:
+            for _ in range(_REPLACE_ATTEMPTS):
+                with take_snapshot(self._path) as snapshot:
+                    before = snapshot.lines
+                    kept = list(change(parse_lines(before)))
+                    lines = list(map(to_line, kept))
+                    if lines == before or snapshot.replace(lines):
+                        self._report(replace="")
+                        return kept
+        except OSError as error:
+            problem = self._explain(error)
+        self._report(replace=problem)
+        return parse_lines(before)
+
+
+def state_folder() -> Path:
+    """The folder with what is remembered of each project. Raises RuntimeError without a home."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "watcher"
+
+
+def open_journal(project: str, notify: Callable[[str], None] = lambda _: None) -> BuildJournal:
+    """The journal of the project with this id, in the user's state folder (XDG_STATE_HOME)."""
+    try:
+        folder = state_folder() / project
+    except RuntimeError as error:  # no home
+        return BuildJournal(None, str(error))
+    return BuildJournal(folder, notify=notify)

@@ -1,0 +1,103 @@
+"""What decides an image beside the tree, and the references that its images get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watcher.buildkit import CacheImport
+from watcher.dockerfile import Level, Runs
+from watcher.observers.events import short
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What decides the image beside the tree. `image` is the compose file's own reference, with a tag."""
+
+    service: str
+    project: str  # project id: scopes caches, labels and the engine's copy of the context
+    image: str
+    folder: str = ""  # the context, relative to the project's folder: only for what is told
+    dockerfile: str = "Dockerfile"  # relative to the context
+    inline: str | None = None  # a Dockerfile's text in the compose file, instead
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    target: str | None = None
+    level: Level = Level.EXACT
+    platform: str = ""
+    image_labels: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, bytes | Path] = field(default_factory=dict)
+    ssh: Mapping[str, Path] = field(default_factory=dict)  # sockets of SSH agents by id
+    frontend_attrs: Mapping[str, str] = field(default_factory=dict)  # see `SolveRequest`
+    network: str = ""
+    contexts: Mapping[str, Path] = field(default_factory=dict)  # folders that are read by their names
+    images: Mapping[str, str] = field(default_factory=dict)  # images that have other names in the Dockerfile
+    tags: tuple[str, ...] = ()  # further references for each image
+    cache_from: tuple[CacheImport, ...] = ()
+    entitlements: tuple[str, ...] = ()
+    no_cache: bool = False
+    runs: Runs = field(default_factory=Runs)  # what the compose file has the container run
+    builder_label: str = "stage=builder"  # how the Dockerfile marks its compile stage
+
+    @property
+    def markers(self) -> dict[str, str]:
+        """For each folder the place in the main context at which the text that is built reads from it."""
+        return {name: f"/.additional-context-{number}" for number, name in enumerate(self.contexts)}
+
+    @property
+    def repository(self) -> str:
+        """The image reference without its tag."""
+        head, colon, tag = self.image.rpartition(":")
+        return head if colon and "/" not in tag else self.image
+
+    def tag(self, revision: str) -> str:
+        """The reference under which the image of `revision` is kept."""
+        return f"{self.repository}:rev-{short(revision)}"
+
+    @property
+    def builder_tag(self) -> str:
+        """The reference of the newest exported builder-stage image."""
+        return f"{self.repository}:builder"
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """The references by which the compose file calls the image: they name what is live."""
+        return tuple(dict.fromkeys((self.image, *self.tags)))
+
+    def builder_name(self, image: str) -> str:
+        """The reference that an exported builder-stage image keeps when a newer one takes `builder_tag`."""
+        return f"{self.builder_tag}-{short(image)}"
+
+    def inputs(self) -> dict[str, str]:
+        """The part of a revision that is not the tree."""
+        plain = {
+            "image": self.image,
+            "dockerfile": self.dockerfile,
+            "inline": self.inline or "",
+            "target": self.target or "",
+            "level": self.level.value,
+            "platform": self.platform,
+            "network": self.network,
+            "tags": " ".join(self.tags),
+        }
+        for kind, pairs in (
+            ("arg", self.build_args),
+            ("label", self.image_labels),
+            ("attr", self.frontend_attrs),
+            ("context", {name: str(path) for name, path in self.contexts.items()}),
+            ("image", self.images),
+        ):
+            plain |= {f"{kind} {name}": value for name, value in pairs.items()}
+        return plain
+
+
+def full_reference(ref: str) -> str:
+    """The reference with registry and tag written out, as BuildKit's exporters want it."""
+    head, colon, tag = ref.rpartition(":")
+    name, tag = (head, tag) if colon and "/" not in tag else (ref, "latest")
+    first, slash, _ = name.partition("/")
+    if not slash:
+        return f"docker.io/library/{name}:{tag}"
+    if first == "localhost" or set(first) & {".", ":"}:
+        return f"{name}:{tag}"
+    return f"docker.io/{name}:{tag}"

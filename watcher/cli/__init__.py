@@ -1,0 +1,1 @@
+"""The command line: parses arguments, runs a command, returns its exit status."""

@@ -1,0 +1,185 @@
+"""What each command does that needs no running daemon; every one returns the exit status of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.resources import files
+from typing import Any, TextIO, cast
+
+import rich.table
+
+from watcher import prune as pruning
+from watcher.cli.dockerfile import explain
+from watcher.cli.doctor import Finding, Grade, examine, worst
+from watcher.cli.prune import prune_once
+from watcher.daemon.daemon import Daemon
+from watcher.daemon.once import deploy_once
+from watcher.errors import EXIT_FAILED, ConfigError
+from watcher.observers import humanize, json_log
+from watcher.observers.console import Console
+from watcher.observers.events import Observer
+from watcher.observers.printable import PrintableStream
+from watcher.observers.terminal import Terminal
+from watcher.prune.build_cache import Excess
+from watcher.settings import TOML_NAME, Settings
+from watcher.system.memory import give_back_early
+from watcher.system.output import Output, lost
+from watcher.system.signals import dump_on_quit, hold
+
+WIDE = 240
+
+
+@contextmanager
+def _observer(settings: Settings) -> Iterator[Observer]:
+    """Who tells the user; the terminal is left clean, however the command ends."""
+    as_json = settings.log_format == "json"
+    outputs = [Output(file, json_log.lost if as_json else lost) for file in (sys.stdout, sys.stderr)]
+    out, err = (cast(TextIO, output) for output in outputs)
+    json_log.configure(as_json=as_json, file=cast(TextIO, PrintableStream(err)))
+    dump_on_quit()
+    console = None if as_json else Console(out, plain=settings.plain, bell=settings.bell)
+    try:
+        yield console or json_log.JsonLog(out)
+    finally:
+        if console:
+            console.close()
+        json_log.configure(as_json=as_json)
+        for output in outputs:
+            output.close()
+
+
+def _asyncio_run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    import uvloop  # noqa: PLC0415 - half of the start-up time of the commands that need no loop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+def run(settings: Settings) -> int:
+    """`watcher run`; does not return when another program takes this one's place."""
+
+    async def main() -> int:
+        await daemon.run()
+        return 0
+
+    give_back_early()
+    with _observer(settings) as observer:
+        daemon = Daemon(settings, observer)
+        status = _asyncio_run(main)
+    if daemon.handover:
+        hold(daemon.interrupted)
+        daemon.handover.start()
+    return status
+
+
+def once(settings: Settings) -> int:
+    """`watcher once`."""
+
+    async def main() -> int:
+        return 0 if await deploy_once(settings, observer) else EXIT_FAILED
+
+    with _observer(settings) as observer:
+        return _asyncio_run(main)
+
+
+def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool, as_json: bool) -> int:
+    """`watcher prune`."""
+
+    async def main() -> int:
+        done = await prune_once(settings, dry_run=dry_run, all_projects=all_projects, caches=caches)
+        if as_json:
+            services = {name: pruning.as_json(report) for name, report in done.reports.items()}
+            document = {"services": services, **pruning.engine_as_json(done.shares or (), done.disk)}
+            if done.trimmed is not None:
+                document["build_cache"] = asdict(done.trimmed)
+            print(json.dumps(document, indent=2))
+            return 0
+        for report in done.reports.values():
+            _print_table(pruning.Row._fields, pruning.rows(report))
+            print("\n".join(pruning.summary(report)))
+        if isinstance(done.emptied, pruning.Unseen):
+            print(f"the Go caches are not emptied: {done.emptied.why}")
+        for mount in done.emptied if isinstance(done.emptied, tuple) else ():
+            print(f"{mount.target} emptied: it held {humanize.size(mount.size)}")
+        if isinstance(done.trimmed, Excess):
+            print(pruning.excess(done.trimmed.holds, done.trimmed.keep, done.trimmed.over))
+        elif done.trimmed is not None:
+            print(pruning.trimmed(done.trimmed.records, done.trimmed.freed))
+        print()
+        if done.shares is not None:
+            _print_table(pruning.ShareRow._fields, pruning.share_rows(done.shares))
+        else:
+            print("what fills the engine's disk cannot be summed up while others build so much")
+        print(pruning.room(done.disk))
+        return 0
+
+    return _asyncio_run(main)
+
+
+def _print_table(heads: Iterable[str], lines: Iterable[Iterable[str]]) -> None:
+    out = Terminal()
+    if not out.is_terminal:
+        out.width = WIDE  # whoever reads a file can scroll; folded names help nobody
+    table = rich.table.Table(*(head.replace("_", " ") for head in heads), box=None, pad_edge=False)
+    for line in lines:
+        table.add_row(*line)
+    out.print(table)
+
+
+def doctor(settings: Settings, *, as_json: bool) -> int:
+    """`watcher doctor`."""
+
+    async def main() -> int:
+        found = []
+        async for finding in examine(settings):
+            found.append(finding)
+            if not as_json:
+                _show(finding)
+        if as_json:
+            print(json.dumps([asdict(finding) for finding in found], indent=2))
+        return EXIT_FAILED if worst(found) is Grade.TROUBLE else 0
+
+    return _asyncio_run(main)
+
+
+def dockerfile(settings: Settings, *, as_json: bool) -> int:
+    """`watcher dockerfile`."""
+
+    async def main() -> int:
+        found = await explain(settings)
+        if as_json:
+            print(json.dumps({"services": [one.as_json() for one in found]}, indent=2))
+            return 0
+        out = Terminal()
+        styles = {"+": "green", "-": "red", "@": "cyan", "#": "yellow"}
+        for one in found:
+            for line in one.lines():
+                style = "bold" if line.startswith(("---", "+++")) else styles.get(line[:1], "")
+                out.print(line, style=style, soft_wrap=True)
+        return 0
+
+    return _asyncio_run(main)
+
+
+def _show(finding: Finding) -> None:
+    mark = {Grade.GOOD: "✓", Grade.ADVICE: "!", Grade.TROUBLE: "✗"}[finding.grade]
+    print(f"{mark} {finding.topic}: {finding.text}")
+    if finding.advice:
+        print(f"    {finding.advice}")
+
+
+def init(settings: Settings, *, force: bool) -> int:
+    """`watcher init`."""
+    path = settings.root / TOML_NAME
+    if not settings.root.is_dir():
+        raise ConfigError("project", str(settings.project), "there is no such folder")
+    if path.exists() and not force:
+        raise ConfigError(TOML_NAME, None, f"is there already in {settings.root}; --force replaces it")
+    path.write_text(files("config").joinpath(TOML_NAME).read_text("utf-8"), "utf-8")
+    print(f"wrote {path}")
+    return 0

@@ -1,0 +1,126 @@
+"""What becomes of a project's Dockerfile before it is built, line by line, with reasons; nothing is built."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from watcher import dockerfile as dockerfiles
+from watcher import labels
+from watcher.builder import BaseImage, Bases, Recipe, accelerated, pinned, platforms_of, written
+from watcher.daemon.config_reload import compose_project
+from watcher.daemon.project import bases_of, kept_services, link_of
+from watcher.daemon.service_config import check_dockerfile, recipe_of, tree_of
+from watcher.dockerfile import Accelerated, DockerfileError, LineNote
+from watcher.engine import DockerEngine
+from watcher.errors import EngineUnavailable, WatcherError
+from watcher.settings import Settings
+from watcher.system.blocking_call import in_thread
+from watcher.tree import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A Dockerfile's `text`, what is built instead, advice for the file itself, and what was not known."""
+
+    service: str
+    name: str
+    level: str
+    text: str
+    plan: Accelerated
+    advice: tuple[LineNote, ...]
+    unknown: tuple[str, ...]
+
+    def lines(self) -> Iterator[str]:
+        """All of it for a person: a unified diff with a reason above each hunk, then notes."""
+        yield from dockerfiles.diff(self.text, self.plan, self.name).splitlines()
+        if not self.plan.every_change:
+            off = " (build.accelerate is off)" if self.level == "off" else ""
+            yield f"# {self.name} is built as it is{off}"
+        for note in self.advice:
+            yield f"# line {note.line}, with or without the watcher: {note.reason}"
+        for sentence in self.unknown:
+            yield f"# {sentence}"
+
+    def as_json(self) -> Mapping[str, Any]:
+        """All of it for a program."""
+        return {
+            "service": self.service,
+            "dockerfile": self.name,
+            "level": self.level,
+            "text": self.plan.text,
+            "changes": [asdict(change) for change in self.plan.every_change],
+            "left_alone": [asdict(note) for note in self.plan.left_alone],
+            "advice": [asdict(note) for note in self.advice],
+            "unknown": list(self.unknown),
+        }
+
+
+async def explain(settings: Settings) -> list[Explained]:
+    """The kept services' Dockerfiles, explained. Without an engine the base images' usual configuration is
+    assumed, and `unknown` says so. Raises ConfigError, and WatcherError where a Dockerfile cannot be read.
+    """
+    project = await in_thread(lambda: compose_project(settings), str(settings.project))
+    engine: DockerEngine | None = None
+    link, bases, unknown = None, None, []
+    try:
+        engine = await DockerEngine.open(settings.engine)
+        link = link_of(settings, engine)
+        bases = bases_of(engine, link)
+    except EngineUnavailable as error:
+        unknown.append(f"base images were not looked at, their usual configuration is assumed: {error}")
+    found = []
+    try:
+        for spec in kept_services(project):
+            check_dockerfile(spec, settings.root)
+            native = (await engine.info()).platform if engine else ""
+            recipe = recipe_of(spec, settings, labels.project_id(settings.root), native)
+            snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).take)
+            found.append(await _one(recipe, snapshot, bases, unknown))
+    finally:
+        if link:
+            await link.close()
+        if engine:
+            await engine.close()
+    return found
+
+
+async def _one(recipe: Recipe, snapshot: Snapshot, bases: Bases | None, unknown: list[str]) -> Explained:
+    text = written(recipe, snapshot)
+    if text is None:
+        raise WatcherError(snapshot.no_dockerfile)
+    ignore = None if snapshot.ignore_file is None else snapshot.ignore_file[1].decode("utf-8", "replace")
+    args, target, unknown = recipe.build_args, recipe.target, list(unknown)
+    try:
+        found: dict[str, BaseImage] = {}
+        platforms = await platforms_of(recipe, bases)
+        text = dockerfiles.with_images(
+            text, recipe.images, build_args=args, target=target, platforms=platforms
+        )
+        for name in dockerfiles.base_images(dockerfiles.parse(text), args, target, platforms):
+            if name in recipe.contexts:
+                found[name] = BaseImage(None)
+                continue
+            base = await bases.try_to_find(name, recipe.platform) if bases else BaseImage(None)
+            found[name] = base
+            if base.problem:
+                unknown.append(f"{name}: its usual configuration is assumed, nobody knows it: {base.problem}")
+        configs = {name: base.config for name, base in found.items()}
+        plan = await asyncio.to_thread(accelerated, recipe, text, snapshot, configs, platforms)
+        plan = pinned(recipe, plan, found, platforms)
+        advice = dockerfiles.lint(
+            text,
+            build_args=args,
+            target=target,
+            platforms=platforms,
+            dockerignore=ignore,
+            vendored="vendor/modules.txt" in snapshot.files,
+        )
+    except DockerfileError as error:
+        raise WatcherError(f"{recipe.dockerfile}: {error}") from error
+    name = "dockerfile_inline" if recipe.inline is not None else recipe.dockerfile
+    changed = {change.line for change in plan.changes}
+    kept = tuple(note for note in advice if note.line not in changed)
+    return Explained(recipe.service, name, recipe.level.value, text, plan, kept, tuple(unknown))

@@ -1,0 +1,209 @@
+"""Measures, one thing after the other: engine, base images, Dockerfile, tree, events, ports, disk."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator
+
+from watcher import compose, labels
+from watcher import dockerfile as dockerfiles
+from watcher.builder import (
+    BaseImage,
+    Bases,
+    BuildkitLink,
+    Recipe,
+    accelerated,
+    missing_repository,
+    open_journal,
+    platforms_of,
+    written,
+)
+from watcher.cli.doctor import findings
+from watcher.cli.doctor.findings import Finding, Grade
+from watcher.compose import ComposeProject, ServiceSpec
+from watcher.daemon.config_reload import compose_project
+from watcher.daemon.project import bases_of, kept_services, link_of
+from watcher.daemon.service_config import (
+    agents_of,
+    beside_notice,
+    check_dockerfile,
+    notices_of,
+    recipe_of,
+    tree_of,
+)
+from watcher.deploy import HostPorts, NoFreePort, source_mounts, unwatched_sources
+from watcher.deploy.live_reloader import start_command
+from watcher.dockerfile import DockerfileError, ImageConfig
+from watcher.engine import DockerEngine, Engine
+from watcher.errors import EngineUnavailable
+from watcher.front import CannotListen, Listen, check_free
+from watcher.fswatch import self_test
+from watcher.observers import humanize
+from watcher.settings import Settings
+from watcher.system import lock
+from watcher.system.blocking_call import in_thread
+from watcher.tree import Snapshot, TreeGone
+
+ECHO = 2.0  # seconds that an event caused on purpose may take
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """Every finding as soon as it is known. Raises ConfigError where there is no project to look at."""
+    project = await in_thread(lambda: compose_project(settings), str(settings.project))
+    running = lock.find(labels.project_id(settings.root))
+    if running:
+        yield Finding("daemon", Grade.GOOD, f"process {running.pid} keeps the project, {running.url}")
+    else:
+        yield Finding("daemon", Grade.GOOD, "none runs for this project")
+    for text in project.warnings:
+        yield Finding(project.file.name, Grade.ADVICE, text)
+    engine = link = bases = None
+    begun = time.monotonic()
+    try:
+        engine = await DockerEngine.open(settings.engine)
+        info = await engine.info()
+        yield findings.engine(info, time.monotonic() - begun)
+        link = link_of(settings, engine)
+        bases = bases_of(engine, link)
+        yield await _buildkit(link)
+        yield await asyncio.to_thread(_disk, info.data_root)
+    except EngineUnavailable as error:
+        yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
+    try:
+        for spec in kept_services(project):
+            check_dockerfile(spec, settings.root)
+            agents_of(spec)
+            native = (await engine.info()).platform if engine else ""
+            recipe = recipe_of(spec, settings, labels.project_id(settings.root), native)
+            async for finding in _service(spec, recipe, settings, bases):
+                yield finding
+            if running is None:
+                async for finding in _ports(spec, project, settings, engine):
+                    yield finding
+    finally:
+        if link:
+            await link.close()
+        if engine:
+            await engine.close()
+
+
+async def _buildkit(link: BuildkitLink) -> Finding:
+    begun = time.monotonic()
+    try:
+        await link.client()
+    except EngineUnavailable as error:
+        return Finding("BuildKit", Grade.TROUBLE, str(error), "Engine 20.10 or newer has it built in")
+    return Finding("BuildKit", Grade.GOOD, f"answers in {humanize.seconds(time.monotonic() - begun)}")
+
+
+def _disk(root: str) -> Finding:
+    try:
+        return findings.disk(root, shutil.disk_usage(root).free)
+    except OSError:
+        return Finding("disk", Grade.GOOD, "the engine's disk is not on this machine")
+
+
+async def _service(
+    spec: ServiceSpec, recipe: Recipe, settings: Settings, bases: Bases | None
+) -> AsyncIterator[Finding]:
+    """What a build of the service begins with."""
+    tree = tree_of(spec, recipe, settings)
+    begun = time.monotonic()
+    try:
+        snapshot = await asyncio.to_thread(tree.take)
+    except TreeGone as error:
+        yield Finding("tree", Grade.TROUBLE, str(error))
+        return
+    for finding in findings.tree(snapshot, time.monotonic() - begun):
+        yield finding
+    mounts = source_mounts(spec, tree.root)
+    for text in notices_of(start_command(spec, tree.root, recipe.dockerfile), mounts):
+        yield Finding("mounts", Grade.ADVICE, text)
+    if folders := await asyncio.to_thread(unwatched_sources, spec, settings.root, snapshot):
+        yield Finding("mounts", Grade.ADVICE, beside_notice(folders))
+    test = await asyncio.to_thread(self_test, tree.root, tree.watch_dirs, ECHO)
+    yield findings.events(len(tree.watch_dirs), test)
+    async for finding in _dockerfile(snapshot, recipe, bases):
+        yield finding
+
+
+async def _dockerfile(snapshot: Snapshot, recipe: Recipe, bases: Bases | None) -> AsyncIterator[Finding]:
+    text = written(recipe, snapshot)
+    if text is None:
+        yield Finding(recipe.dockerfile, Grade.TROUBLE, snapshot.no_dockerfile)
+        return
+    ignore = None if snapshot.ignore_file is None else snapshot.ignore_file[1].decode("utf-8", "replace")
+    args, target = recipe.build_args, recipe.target
+    try:
+        platforms = await platforms_of(recipe, bases)
+        names = dockerfiles.base_images(dockerfiles.parse(text), args, target, platforms)
+        names = tuple(recipe.images.get(name, name) for name in names if name not in recipe.contexts)
+        configs: dict[str, ImageConfig | None] = {}
+        for name in names:
+            base = await bases.try_to_find(name, recipe.platform) if bases else BaseImage(None)
+            configs[name] = base.config
+            yield _base(name, base)
+        plan = await asyncio.to_thread(accelerated, recipe, text, snapshot, configs, platforms)
+        git = await asyncio.to_thread(missing_repository, text, snapshot)
+        advice = dockerfiles.lint(
+            text,
+            build_args=args,
+            target=target,
+            platforms=platforms,
+            dockerignore=ignore,
+            vendored="vendor/modules.txt" in snapshot.files,
+        )
+    except DockerfileError as error:
+        yield Finding(recipe.dockerfile, Grade.TROUBLE, str(error))
+        return
+    for finding in findings.dockerfile(recipe.dockerfile, plan, advice):
+        yield finding
+    if git:
+        yield Finding(recipe.dockerfile, Grade.ADVICE, git)
+
+
+def _base(name: str, base: BaseImage) -> Finding:
+    if base.problem:
+        text = f"{name} is not here, and its registry did not give it: {base.problem}"
+        return Finding(
+            "base image", Grade.ADVICE, text, "see whether the name is right; docker login if it is private"
+        )
+    if base.stand_in:
+        text = f"{name} is a STAND-IN made on this machine"
+        return Finding("base image", Grade.ADVICE, text, f"where a registry answers: docker pull {name}")
+    if base.here:
+        return Finding("base image", Grade.GOOD, f"{name} is here")
+    return Finding("base image", Grade.GOOD, f"{name} is not here: the first build pulls it")
+
+
+async def _ports(
+    spec: ServiceSpec, project: ComposeProject, settings: Settings, engine: Engine | None
+) -> AsyncIterator[Finding]:
+    """Whether the ports that a daemon would take are free."""
+    project_id = labels.project_id(settings.root)
+    ports = HostPorts(engine, project_id, open_journal(project_id).folder)
+    front = settings.deploy.strategy == "front"
+    try:
+        spec = await ports.choose(spec, project, front=front, avoid=(settings.http.port,), remember=False)
+    except NoFreePort as error:
+        yield Finding("port", Grade.TROUBLE, str(error))
+    for chosen in ports.chosen(spec.name):
+        yield Finding("port", Grade.GOOD, f"{chosen.port} is free, of {chosen.wanted.host_ports}")
+    picked = {chosen.port for chosen in ports.chosen(spec.name)}
+    wanted = [
+        Listen("" if host == "0.0.0.0" else host, port)
+        for bound in compose.published(spec).values()
+        for host, port in bound
+        if port and port not in picked
+    ]
+    if settings.http.port:
+        wanted.append(Listen(settings.http.host, settings.http.port))
+    for listen in wanted:
+        try:
+            check_free(listen)
+        except CannotListen as error:
+            yield Finding("port", Grade.TROUBLE, str(error))
+        else:
+            yield Finding("port", Grade.GOOD, f"{listen.port} is free")

@@ -1,0 +1,146 @@
+"""`watcher prune`: one prune of a project, and what fills the engine's disk besides. Fine beside a daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from watcher import labels
+from watcher.builder import open_journal
+from watcher.builder.dockerfile_variants import Texts
+from watcher.daemon.config_reload import compose_project
+from watcher.daemon.project import bases_of, kept_services, link_of
+from watcher.daemon.service_config import recipe_of, tree_of
+from watcher.engine import DockerEngine, EngineError
+from watcher.errors import EngineUnavailable
+from watcher.observers.events import Fanout
+from watcher.prune import (
+    CacheMount,
+    Cause,
+    Disk,
+    Found,
+    Kind,
+    Needed,
+    Policy,
+    Pruner,
+    RecordPruner,
+    Report,
+    Scope,
+    Share,
+    Unseen,
+    filling,
+    free_space,
+)
+from watcher.prune.build_cache import Excess, Trimmed, build_cache
+from watcher.prune.go_cache import GoCaches
+from watcher.settings import Settings
+from watcher.system import lock
+from watcher.system.blocking_call import in_thread
+
+_PATIENCE = 5.0  # seconds that a running daemon may take to say what it needs
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What a prune did for each service, and what fills the disk after it: None where that is not known.
+
+    `emptied` are the cache mounts that were emptied, with what they held. `trimmed` is an `Excess` after
+    a dry run.
+    """
+
+    reports: dict[str, Report]
+    shares: tuple[Share, ...] | None
+    disk: Disk | Unseen
+    emptied: tuple[CacheMount, ...] | Unseen = ()
+    trimmed: Trimmed | Excess | None = None  # of the build cache, when the settings ask for it
+
+
+async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool) -> Cleaned:
+    """Prune this project's services; with `caches` empty its Go caches too. Raises WatcherError."""
+    project = await in_thread(lambda: compose_project(settings), str(settings.project))
+    project_id = labels.project_id(settings.root)
+    engine = await DockerEngine.open(settings.engine)
+    link = link_of(settings, engine)
+    bases, journal = bases_of(engine, link), open_journal(project_id)
+    try:
+        reports: dict[str, Report] = {}
+        mounts: dict[str, CacheMount] = {}
+        emptied: tuple[CacheMount, ...] | Unseen = ()
+        unseen: Unseen | None = None
+        services = {spec.name for spec in kept_services(project)}
+        for spec in kept_services(project):
+            recipe = recipe_of(spec, settings, project_id, (await engine.info()).platform)
+            records = RecordPruner(
+                link,
+                journal,
+                keep=settings.prune.keep,
+                services=services,
+                daemon_runs=lambda: lock.find(project_id) is not None,
+            )
+            pruner = Pruner(
+                engine,
+                Fanout(),
+                scope=Scope.of(recipe, container=spec.default_name),
+                policy=Policy.of(
+                    settings.prune, builder_image=settings.build.builder_image, all_projects=all_projects
+                ),
+                records=records,
+                needed=lambda: _needed(project_id),
+            )
+            reports[spec.name] = await pruner.prune(dry_run=dry_run)
+            go = GoCaches(recipe, Texts(spec.name, bases=bases, link=link, observer=Fanout()), link, journal)
+            snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).take)
+            if caches and not dry_run:
+                emptied = await go.measure(snapshot, empty=True)
+            found = await go.measure(snapshot)
+            if isinstance(found, Unseen):
+                unseen = found
+            else:
+                mounts |= {mount.target: mount for mount in found}
+        cache = build_cache(settings, link, Fanout(), project.name)
+        trimmed = await (cache.measure() if dry_run else cache.trim()) if cache else None
+        info = await engine.info()
+        disk = free_space(info)
+        try:
+            whole = Found(
+                usage=await engine.usage(whole=True),
+                images=await engine.images(),
+                containers=await engine.containers(),
+                mounts=unseen or tuple(mounts.values()),
+                steps=sum(
+                    verdict.size
+                    for report in reports.values()
+                    for verdict in report.verdicts
+                    if verdict.kind is Kind.STEP
+                    and not verdict.remove
+                    and verdict.why.cause is not Cause.IN_USE  # an image has it: counted there
+                ),
+                disk=disk,
+            )
+        except EngineError:
+            return Cleaned(reports, None, disk, emptied, trimmed)
+        return Cleaned(reports, filling(whole, project_id, project.name), disk, emptied, trimmed)
+    finally:
+        await asyncio.to_thread(journal.close)
+        await link.close()
+        await engine.close()
+
+
+def _needed(project_id: str) -> Needed:
+    """What a daemon that keeps the project needs, by its own word: it may be about to deploy an old image."""
+    running = lock.find(project_id)
+    if running is None or not running.url:
+        return Needed()
+    headers = {"Authorization": f"Bearer {running.token}"} if running.token else {}
+    try:
+        url = f"{running.url.rstrip('/')}/api/status"
+        answer = httpx.get(url, headers=headers, timeout=_PATIENCE, trust_env=False)
+        document: dict[str, Any] = answer.raise_for_status().json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise EngineUnavailable(f"the daemon does not say what it needs: {error}") from error
+    parts = ("wanted", "building", "deploying", "live")
+    named = (service.get(part) for service in document["services"] for part in parts)
+    return Needed(revisions=frozenset(part["revision"] for part in named if part and part["revision"]))

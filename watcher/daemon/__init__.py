@@ -1,0 +1,1 @@
+"""The daemon: constructs every object, wires them, and owns their lifetime."""

@@ -1,0 +1,300 @@
+"""What a project is configured by, and its files followed: a change of one is in force without a restart.
+
+The compose file, what it includes and extends, `.env`, env files and `watcher.toml` may lie anywhere, and
+some are only looked for. They are a dozen: their stat is compared twice a second, and before each look at the
+tree, so that a save of both is one build. What cannot be used is refused with its reason, and what was in
+force stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from watcher import compose
+from watcher.compose import ComposeProject
+from watcher.daemon.dependencies import in_force
+from watcher.errors import ConfigError, WatcherError
+from watcher.observers.events import ConfigurationRefused, InternalError, Notice, Observer
+from watcher.settings import TOML_NAME, Settings
+from watcher.system.blocking_call import in_thread
+
+LOOK_EVERY = 0.5  # seconds between looks at the files
+SETTLED = (
+    0.1  # seconds without a change after which a file is complete; several ticks of a file system's clock
+)
+SETTLED_MOST = 3.0  # seconds after which a file that is written all the time is read as it is
+RETRY_EVERY = 5.0  # seconds between tries of what may be possible later, like a port that is taken
+# Not changed at run time: who listens where, which engine, which service, and how containers are published.
+FIXED: tuple[tuple[str, ...], ...] = (
+    ("project",),
+    ("service",),
+    ("engine",),
+    ("build", "buildkit"),
+    ("build", "buildkit_certs"),
+    ("deploy", "strategy"),
+    ("http",),
+    ("plain",),
+    ("log_format",),
+)
+
+Stamp = tuple[int, int, int, int]  # inode, size, times of content and of inode in nanoseconds
+Stamps = Mapping[Path, Stamp | None]
+_UNREAD: Stamp = (-1, -1, -1, -1)  # equal to no file's: it is read again
+_TICK = 20_000_000  # nanoseconds; more than between two ticks of a file system's clock
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The settings and the compose file, as they were read, which began at `since` (Unix nanoseconds)."""
+
+    settings: Settings
+    compose: ComposeProject
+    since: int = field(compare=False)
+
+
+def read(settings: Settings, seen: dict[Path, None] | None = None) -> Configuration:
+    """The configuration with these settings; raises ConfigError. `seen` is filled as by `compose.load`."""
+    since = time.time_ns()
+    return Configuration(settings, compose_project(settings, seen), since)
+
+
+def compose_project(settings: Settings, seen: dict[Path, None] | None = None) -> ComposeProject:
+    """The project's compose file, read; raises ConfigError. `seen` is filled as by `compose.load`."""
+    if not settings.root.is_dir():
+        raise ConfigError("project", str(settings.project), "there is no such folder")
+    path = compose.find_compose_file(settings.root, settings.compose_file)
+    return compose.load(path, service=settings.service, env=dict(os.environ), seen=seen)
+
+
+def merge(old: Settings, new: Settings) -> tuple[Settings, tuple[str, ...]]:
+    """`new` without what cannot change at run time, and the names of such settings that did."""
+    late = []
+    for path in FIXED:
+        was, now = _value(old, path), _value(new, path)
+        if was != now:
+            late.append(".".join(path))
+            new = _with(new, path, was)
+    return new, tuple(late)
+
+
+def _value(settings: Settings, path: tuple[str, ...]) -> Any:
+    value: Any = settings
+    for name in path:
+        value = getattr(value, name)
+    return value
+
+
+def _with(settings: Settings, path: tuple[str, ...], value: Any) -> Settings:
+    name, *rest = path
+    if rest:
+        value = getattr(settings, name).model_copy(update={rest[0]: value})
+    return settings.model_copy(update={name: value})
+
+
+def files_of(settings: Settings, read: Iterable[Path]) -> tuple[Path, ...]:
+    """The files whose change may change the configuration: `read` or looked for, and those that may come."""
+    names = (TOML_NAME,) if settings.compose_file else (TOML_NAME, *compose.FILE_NAMES)
+    return tuple(dict.fromkeys((*(settings.root / name for name in names), *read)))
+
+
+def stamps(files: Iterable[Path]) -> Stamps:
+    """What tells a file's content from another one; None where there is no such file."""
+    return {path: _stamp(path) for path in files}
+
+
+def unchanged_since(found: Stamps, since: int) -> Stamps:
+    """The stamps of what was read after `since` and stamped later; what changed between counts as unread."""
+    return {path: _UNREAD if stamp and stamp[3] >= since - _TICK else stamp for path, stamp in found.items()}
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _gone(file: Path) -> str:
+    """What to say of a compose file that is none any more, and what can be done about it."""
+    if os.path.lexists(file):
+        return "it is a link that leads nowhere" if not file.exists() else "it is not a regular file any more"
+    others = [name for name in compose.FILE_NAMES if name != file.name and (file.parent / name).is_file()]
+    hint = f"; start the watcher again to use {others[0]}" if others else ""
+    return f"there is no such file any more{hint}"
+
+
+class ConfigurationWatch:
+    """Follows the files of a configuration. `apply` puts a new one in force, or raises WatcherError."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        observer: Observer,
+        apply: Callable[[Configuration], Awaitable[None]],
+    ) -> None:
+        self.configuration = configuration  # what is in force
+        self._observer, self._apply = observer, apply
+        self._files = files_of(configuration.settings, configuration.compose.files)
+        self._seen = unchanged_since(stamps(self._files), configuration.since)
+        self._refused = ""  # why, while what the files say is not in force
+        self._changed = ""  # the names of the files that said so
+        self._root = str(configuration.settings.root)
+        self._moved_to = ""  # where the project's path leads now, when it is another folder than at the start
+        self._retry_at: float | None = None  # when to try again, although no file changes
+        self._late: tuple[str, ...] = ()
+        self._warned = frozenset(configuration.compose.warnings)
+        self._wake = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._ended = False
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        try:
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY):
+                        await self._wake.wait()
+                self._wake.clear()
+                waiting, self._waiting = self._waiting, []
+                try:
+                    await self._follow()
+                except Exception:
+                    self._observer.notify(
+                        InternalError(where="configuration", traceback=traceback.format_exc())
+                    )
+                finally:
+                    _release(waiting)
+        finally:
+            self._ended = True
+            _release(self._waiting)
+
+    async def current(self) -> None:
+        """Return when what the files say at this moment is in force or refused; at once, as a rule."""
+        if self._waiting or self._elsewhere() != self._moved_to or await self._stamps() != self._seen:
+            if self._ended:
+                return
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            self._wake.set()
+            await waiter
+
+    async def _follow(self) -> None:
+        """See whether a file changed; if so, wait until it is complete and use it."""
+        if await self._has_moved():
+            return
+        found, begun = await self._stamps(), time.monotonic()
+        if found == self._seen:
+            if self._retry_at is not None and begun >= self._retry_at:
+                await self._use(self._changed, found)
+            return
+        while True:
+            await asyncio.sleep(SETTLED)
+            later = await self._stamps()
+            if later == found or time.monotonic() > begun + SETTLED_MOST:
+                break
+            found = later
+        self._changed = ", ".join(path.name for path in found if found[path] != self._seen.get(path))
+        await self._use(self._changed, found)
+
+    def _elsewhere(self) -> str:
+        """Where the project's path leads, when that is not the folder that is watched."""
+        try:
+            root = str(self.configuration.settings.root)
+        except ConfigError:
+            return ""
+        return "" if root == self._root else root
+
+    async def _has_moved(self) -> bool:
+        """Whether the project's path leads elsewhere. Everything known is of the folder that it led to."""
+        before, self._moved_to = self._moved_to, self._elsewhere()
+        if self._moved_to and self._moved_to != before:
+            text = f"project leads to {self._moved_to} now, not to {self._root}: start the watcher again"
+            self._tell("error", text)
+            self._refuse(text)
+        elif before and not self._moved_to:
+            await self._use("project", await self._stamps())
+        return bool(self._moved_to)
+
+    async def _use(self, names: str, found: Stamps) -> None:
+        """Put in force what the files say, or say why not. `names` changed; `found` are the stamps."""
+        since, seen = time.time_ns(), dict[Path, None]()
+        try:
+            new, late = await in_thread(lambda: self._read(seen), names)
+            self._tell_late(late)
+            if new != self.configuration:
+                await self._apply(new)
+                self._tell("info", in_force(names, self.configuration.compose, new.compose))
+            elif self._refused:
+                self._tell("info", f"{names} says again what is in force")
+            self.configuration, self._retry_at = new, None
+            self._refuse("")
+            self._tell_warnings(new.compose.warnings)
+        except WatcherError as error:
+            if self._refused != str(error):
+                self._tell("error", f"{names} changed and is refused: {error}; what was in force stays")
+            self._refuse(str(error))
+            self._retry_at = None if isinstance(error, ConfigError) else time.monotonic() + RETRY_EVERY
+        except Exception as error:
+            self._refuse(f"an error of the watcher itself: {error!r}")
+            raise
+        finally:
+            force = self.configuration
+            self._files = files_of(force.settings, (*force.compose.files, *seen))
+            first = await self._stamps(path for path in self._files if path not in found)
+            known = {path: found[path] for path in self._files if path in found}
+            self._seen = {**known, **unchanged_since(first, since)}
+
+    async def _stamps(self, files: Iterable[Path] | None = None) -> Stamps:
+        """The stamps of the files; those that are known, when a file system does not answer."""
+        wanted = self._files if files is None else tuple(files)
+        try:
+            return await in_thread(lambda: stamps(wanted), "the files of the configuration")
+        except ConfigError as error:
+            self._refuse(str(error))
+            return {path: self._seen.get(path) for path in wanted}
+
+    def _refuse(self, reason: str) -> None:
+        """What the files say is not in force, because of `reason`; empty: it is."""
+        if reason != self._refused:
+            self._refused = reason
+            self._observer.notify(ConfigurationRefused(reason=reason))
+
+    def _read(self, seen: dict[Path, None]) -> tuple[Configuration, tuple[str, ...]]:
+        """The files as they are, and settings that wait for the next start; raises ConfigError."""
+        force = self.configuration
+        settings, late = merge(force.settings, force.settings.again())
+        file = force.compose.file
+        if settings.compose_file == force.settings.compose_file and not file.is_file():
+            raise ConfigError(file.name, None, _gone(file))
+        return read(settings, seen), late
+
+    def _tell_warnings(self, warnings: tuple[str, ...]) -> None:
+        for text in warnings:
+            if text not in self._warned:
+                self._tell("warning", text)
+        self._warned = frozenset(warnings)
+
+    def _tell_late(self, late: tuple[str, ...]) -> None:
+        if late != self._late and late:
+            verb = "takes" if len(late) == 1 else "take"
+            self._tell("warning", f"{', '.join(late)} changed: {verb} effect at the next start")
+        self._late = late
+
+    def _tell(self, level: str, text: str) -> None:
+        self._observer.notify(Notice(level=level, text=text))
+
+
+def _release(waiting: Iterable[asyncio.Future[None]]) -> None:
+    for waiter in waiting:
+        if not waiter.done():
+            waiter.set_result(None)

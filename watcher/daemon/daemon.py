@@ -1,0 +1,272 @@
+"""The daemon: makes the objects, owns their lifetime, hears signals."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from watcher import __version__
+from watcher.daemon import config_reload
+from watcher.daemon.config_reload import Configuration, ConfigurationWatch
+from watcher.daemon.container_logs import Follower
+from watcher.daemon.dependencies import DependencyWatch
+from watcher.daemon.engine_recovery import Revival
+from watcher.daemon.project import Opened, kept_services, open_project, secrets_of
+from watcher.daemon.service import Service
+from watcher.daemon.unavailable import Reconsider, unavailable
+from watcher.engine import Engine
+from watcher.errors import ConfigError, WatcherError
+from watcher.front import Front, Unavailable
+from watcher.labels import PROJECT
+from watcher.observers.events import (
+    DaemonStarted,
+    DaemonStopping,
+    EngineDown,
+    EngineUp,
+    Fanout,
+    Notice,
+    Observer,
+)
+from watcher.observers.metrics import Metrics
+from watcher.observers.redact import Masking
+from watcher.observers.size_budget import SizeBudget
+from watcher.observers.status_board import StatusBoard
+from watcher.settings import Settings
+from watcher.system import inherited_sockets, reexec
+from watcher.system.blocking_call import in_thread
+from watcher.system.inherited_sockets import Address, Handover
+from watcher.system.lock import ProjectLock
+from watcher.system.loop_watchdog import LoopWatchdog
+from watcher.system.signals import stopping_signals
+from watcher.web import create_app, serve
+
+THREADS = 16  # docker-py blocks a thread per call; a slow stop must not delay a create
+ENGINE_PAUSE_FIRST = 0.5  # seconds until an engine that went away is asked again; doubles
+ENGINE_PAUSE_MOST = 10.0
+
+
+def _port_before(lock: ProjectLock) -> int:
+    """The API's port in the process before this one, if it is listened on still; else 0, any free one."""
+    port = urlsplit(lock.before.url).port if lock.before else None
+    return port if port and inherited_sockets.holds(port) else 0
+
+
+class Daemon:
+    """Keeps the services of one project."""
+
+    def __init__(self, settings: Settings, *observers: Observer) -> None:
+        self.settings = settings
+        self.board = StatusBoard()
+        self.registry = CollectorRegistry()
+        listeners = Fanout(self.board, Reconsider(self._fronts), Metrics(self.registry), *observers)
+        listeners.add(SizeBudget(listeners))
+        listeners.add(Revival(listeners))
+        self.observers = Masking(listeners)
+        self.services: dict[str, Service] = {}
+        self.handover: Handover | None = None  # set when another program is to take this one's place
+        self.interrupted = ""  # name of a signal that came while this program was making way
+        self._announce: Callable[[], None] = lambda: None
+        self._stop = asyncio.Event()
+        self._started = asyncio.Event()  # every service has its ports, and knows what serves already
+
+    def stop(self, reason: str) -> None:
+        """End `run`, in good order."""
+        if self._stop.is_set():
+            self.interrupted = reason  # the program that takes this one's place is to end
+            return
+        self.observers.notify(DaemonStopping(reason=reason))
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Keep the project's services until `stop`; raises ConfigError, EngineUnavailable, AlreadyRunning."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
+        settings = self.settings
+        app = create_app(self.board, self.registry, self, settings.http)
+        async with (  # signals first and last: neither opening nor closing is cut in the middle
+            stopping_signals(self.stop),
+            LoopWatchdog(self.observers).watching(),
+            open_project(settings, self.observers, self._explain) as opened,
+            serve(app, settings.http.host, settings.http.port or _port_before(opened.lock)) as url,
+        ):
+            self.services = opened.services
+            self.observers.notify(
+                DaemonStarted(
+                    version=__version__,
+                    project=str(settings.root),
+                    url=url,
+                    services=tuple(self.services),
+                )
+            )
+            token = settings.http.token or ""
+            announced = replace(opened.lock.running, url=url, token=token)
+            opened.lock.announce(announced)  # from here on clients find it
+            try:
+                await self._tell_engine(opened.engine)
+                for kept in self.services.values():
+                    await kept.start()
+                self._announce = partial(self._announce_addresses, opened, app)
+                self._announce()
+                inherited_sockets.discard()
+                for name in opened.lock.before.paused if opened.lock.before else ():
+                    if name in self.services:
+                        self.pause(name)
+                self._started.set()
+                await self._keep(opened)
+            finally:
+                if self.handover:
+                    self._hand_over(opened, app)
+                for kept in self.services.values():
+                    await self._end(kept)
+
+    def _announce_addresses(self, opened: Opened, app: FastAPI) -> None:
+        """Write down what a successor needs should this one be killed: where it listens, what is paused."""
+        lock = opened.lock
+        paused = tuple(service.name for service in self.board.status.services if service.paused)
+        lock.announce(replace(lock.running, listening=tuple(self._addresses(app)), paused=paused))
+
+    def _addresses(self, app: FastAPI) -> Iterator[Address]:
+        """Where this daemon listens."""
+        yield inherited_sockets.address_of(app.state.listener)
+        for kept in self.services.values():
+            for front in kept.fronts.values():
+                for sock in front.sockets:
+                    with sock:
+                        yield inherited_sockets.address_of(sock)
+
+    def _hand_over(self, opened: Opened, app: FastAPI) -> None:
+        """Leave lock and listening sockets to the successor."""
+        if self.handover:
+            opened.lock.pass_on(self.handover)
+            self.handover.keep(app.state.listener.fileno())
+            for kept in self.services.values():
+                kept.hand_over(self.handover)
+
+    async def _end(self, kept: Service) -> None:
+        """Stop a service; what cannot be done any more is told, and keeps nobody from ending."""
+        try:
+            await kept.stop(successor=self.handover is not None)
+        except WatcherError as error:
+            text = f"the service was not left as it should be: {error}"
+            self.observers.notify(Notice(service=kept.name, level="error", text=text))
+
+    async def _keep(self, opened: Opened) -> None:
+        """Run everything until stopped, or until something fails that cannot."""
+        configured = ConfigurationWatch(
+            opened.configuration, observer=self.observers, apply=self._reconfigure
+        )
+        for kept in self.services.values():
+            kept.watch.ask_first(configured.current)
+        work = [kept.run() for kept in self.services.values()]
+        dependencies = DependencyWatch(
+            opened.engine, self.observers, lambda: configured.configuration.compose
+        )
+        work += [self._follow(opened), configured.run(), dependencies.run(), self._stopped()]
+        tasks = [asyncio.create_task(each) for each in work]
+        _, running = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.result()
+
+    async def _reconfigure(self, new: Configuration) -> None:
+        """Put another configuration in force; raises WatcherError when it cannot be used."""
+        specs = kept_services(new.compose)
+        for spec in specs:
+            if spec.name not in self.services:
+                rule = f"another service is kept ({', '.join(self.services)}): start the watcher again"
+                raise ConfigError("service", spec.name, rule)
+        secrets = await in_thread(lambda: list(secrets_of(new.compose, new.settings)), "a secret's file")
+        self.observers.learn(secrets)
+        for spec in specs:
+            await self.services[spec.name].change(spec, new.compose, new.settings)
+        self._announce()
+
+    async def _tell_engine(self, engine: Engine) -> None:
+        info = await engine.info()
+        self.observers.notify(EngineUp(version=info.version, store=info.store, endpoint=info.endpoint))
+
+    async def _stopped(self) -> None:
+        await self._stop.wait()
+
+    async def _follow(self, opened: Opened) -> None:
+        """Pass the engine's events on to whom they concern; when it goes away, wait for it."""
+        pause, down = ENGINE_PAUSE_FIRST, False
+        follower = Follower(opened.engine, self.observers, opened.id)
+        try:
+            while True:
+                try:
+                    since = time.time()
+                    if down:
+                        await self._tell_engine(opened.engine)
+                    for kept in self.services.values():
+                        await kept.deployer.check(engine_restarted=down)
+                        await kept.deployer.tidy()
+                        kept.reconciler.engine_back()
+                    await follower.look()
+                    pause, down = ENGINE_PAUSE_FIRST, False
+                    async for event in opened.engine.events(labels=[f"{PROJECT}={opened.id}"], since=since):
+                        follower.take(event)
+                        for kept in self.services.values():
+                            await kept.deployer.take(event)
+                except WatcherError as error:
+                    self.observers.notify(EngineDown(reason=str(error), retry_in=pause))
+                    down = True
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, ENGINE_PAUSE_MOST)
+        finally:
+            await follower.close()
+
+    def _explain(self, name: str) -> Unavailable:
+        """What the front tells a client that could not be answered."""
+        return unavailable(self.board.service(name), self.board.status.engine)
+
+    def _fronts(self, name: str) -> tuple[Front, ...]:
+        """The fronts of a service."""
+        kept = self.services.get(name)
+        return tuple(kept.fronts.values()) if kept else ()
+
+    # What the API may ask (`web.Controls`).
+
+    def rebuild(self, service: str) -> None:
+        """Build the tree again, whatever is known of it."""
+        self.services[service].reconciler.rebuild()
+
+    def cancel(self, service: str) -> bool:
+        """Stop the build or deploy that runs; False when there is none to stop."""
+        return self.services[service].reconciler.cancel()
+
+    async def upgrade(self) -> None:
+        """Make way for the program as it is installed now; raises WatcherError when it could not start."""
+        await self._started.wait()
+        await asyncio.to_thread(lambda: config_reload.read(self.settings.again()))
+        command = await reexec.command()
+        if self._stop.is_set():
+            raise WatcherError("the watcher is being stopped, or upgraded already")
+        self.handover = Handover(command)
+        self.stop("upgrade")
+
+    def pause(self, service: str) -> None:
+        """Stop the build that runs, and begin no more."""
+        self.services[service].reconciler.pause(paused=True)
+        self._announce()
+
+    def resume(self, service: str) -> None:
+        """Go on after a pause."""
+        self.services[service].reconciler.pause(paused=False)
+        self._announce()
+
+    async def rescan(self, service: str) -> str:
+        """Scan the whole tree now, once the service has started; its revision."""
+        await self._started.wait()
+        kept = self.services[service]
+        return await kept.watch.look_now(kept.reconciler)

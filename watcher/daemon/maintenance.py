@@ -1,0 +1,128 @@
+"""Work that no save waits for: prune, keep programs, measure the base and the builder stage."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from watcher.builder import ImageBuilder
+from watcher.reconcile.reconciler import Look
+from watcher.tree import Snapshot
+
+SPACE_EVERY = 60.0  # seconds between looks at the engine's disk
+PRUNE_WITHIN = 5.0  # seconds after a deploy in which pruning waits for an idle moment
+
+
+class Prunes(Protocol):
+    """Removes what is stale."""
+
+    def became_short(self) -> bool:
+        """Whether the engine's disk has become short of room since the last prune."""
+        ...
+
+    async def prune(self) -> object:
+        """Look at what is there, and remove what is stale; may be cancelled between two removals."""
+        ...
+
+
+class Trims(Protocol):
+    """Keeps the engine's build cache small."""
+
+    async def trim(self) -> object:
+        """Remove what has not been used for longest."""
+        ...
+
+
+class IdleChores:
+    """What a service does when there is nothing to build: to be run after a deploy and every `every` seconds.
+
+    It prunes after a deploy, every `prune_every` seconds (0: not by the clock), and once when the engine's
+    disk becomes short of room. Pruning comes first, and a deploy is followed by one within `PRUNE_WITHIN`
+    seconds even if saves leave no idle moment. The build cache of everybody, if `cache` is there, is not
+    looked at after each deploy. `stage_size` gives the bytes that the steps of a stage added to its base.
+    """
+
+    def __init__(
+        self,
+        builder: ImageBuilder,
+        pruner: Prunes | None,
+        cache: Trims | None = None,
+        *,
+        export_builder: bool,
+        stage_size: Callable[[str], Awaitable[int | None]],
+        prune_every: float,
+        on_error: Callable[[Exception], None],
+        clock: Callable[[], float] = time.monotonic,
+        prune_within: float = PRUNE_WITHIN,
+    ) -> None:
+        self._builder, self._pruner, self._export = builder, pruner, export_builder
+        self._cache, self._stage_size, self._on_error = cache, stage_size, on_error
+        self._prune_every, self._clock = prune_every or float("inf"), clock
+        self._prune_within = prune_within
+        self._pruned = self._trimmed = clock()
+        self._owed = False  # a deploy has not been followed by a prune yet
+        self._pruning = asyncio.Lock()
+        self._in_time: asyncio.Task[None] | None = None
+
+    @property
+    def every(self) -> float:
+        """Seconds after which there may be something to do again, without a deploy."""
+        return min(SPACE_EVERY, self._prune_every) if self._pruner else float("inf")
+
+    def deployed(self) -> None:
+        """Something went live: what it superseded may go."""
+        self._owed = self._pruner is not None
+        if self._owed and self._in_time is None:
+            self._in_time = asyncio.create_task(self._prune_in_time())
+
+    async def _prune_in_time(self) -> None:
+        """Prune what is owed, also while saves come one after the other."""
+        try:
+            while self._owed:
+                await asyncio.sleep(self._prune_within)
+                await self._prune()
+        except Exception as error:
+            self._on_error(error)
+        finally:
+            self._in_time = None
+
+    async def close(self) -> None:
+        """End what goes on in the background."""
+        if (task := self._in_time) is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def run(self, look: Look[Snapshot] | None) -> None:
+        """Do what is due; `look` is set after a deploy. May be cancelled at any point."""
+        short = self._pruner is not None and self._pruner.became_short()
+        if look is not None or short or self._due(self._pruned):
+            self._owed = self._pruner is not None
+            await self._prune()
+        if look is not None:
+            await self._builder.tell_base(look)
+            await self._builder.keep_programs(look)
+            if self._export:
+                await self._builder.export_builder(look)
+            await self._builder.tell_builder(look, self._stage_size)
+        if self._cache and (short or self._due(self._trimmed)):
+            await self._cache.trim()
+            self._trimmed = self._clock()
+
+    async def _prune(self) -> None:
+        """Prune unless another task has just done so."""
+        async with self._pruning:
+            if self._pruner and self._owed:
+                self._owed = False
+                try:
+                    await self._pruner.prune()
+                except BaseException:
+                    self._owed = True
+                    raise
+                self._pruned = self._clock()
+
+    def _due(self, last: float) -> bool:
+        return self._pruner is not None and self._clock() - last >= self._prune_every

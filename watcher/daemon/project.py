@@ -1,0 +1,168 @@
+"""One project, opened: compose file read, engine reached, services put together, nobody else in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit
+
+from watcher import labels
+from watcher.builder import Bases, BuildJournal, BuildkitLink, certificates, credentials_of, open_journal
+from watcher.buildkit import Credentials
+from watcher.compose import ComposeProject, SecretSource, ServiceSpec
+from watcher.daemon import config_reload as configuration
+from watcher.daemon.config_reload import Configuration
+from watcher.daemon.service import Service
+from watcher.daemon.service_config import Site, check_dockerfile, fit
+from watcher.deploy import HostPorts, own_container
+from watcher.engine import DockerEngine, Engine, EngineError, find_login
+from watcher.front import Unavailable
+from watcher.observers.events import Notice
+from watcher.observers.redact import Masking
+from watcher.observers.secrets import secret_values
+from watcher.settings import Settings
+from watcher.system.blocking_call import in_thread
+from watcher.system.lock import ProjectLock
+from watcher.system.regular_file import read_regular
+
+MOST_SECRET = 512 * 1024  # bytes of a file whose lines are masked
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a command works with while it has the project."""
+
+    id: str
+    configuration: Configuration
+    engine: Engine
+    services: dict[str, Service]
+    lock: ProjectLock
+
+
+def kept_services(project: ComposeProject) -> Sequence[ServiceSpec]:
+    """The services to keep."""
+    return (project.service,)
+
+
+def secrets_of(project: ComposeProject, settings: Settings) -> Iterator[str]:
+    """What must never be shown: variables and build arguments that are named so, build secrets."""
+    yield from secret_values(settings.build.args)
+    if settings.http.token:
+        yield settings.http.token
+    for spec in (*kept_services(project), *project.dependencies):
+        yield from secret_values({name: value for name, value in spec.environment.items() if value})
+        for file in spec.files:
+            if file.secret:
+                yield from _spoken(file.content.decode("utf-8", "replace"))
+        if spec.build:
+            yield from secret_values(spec.build.args)
+            for source in spec.build.secrets:
+                yield from _lines(source)
+
+
+def _lines(source: SecretSource) -> Iterator[str]:
+    """A secret, line by line: as output shows it."""
+    text = source.value or ""
+    if source.file:
+        with suppress(OSError):  # the build says so, if it needs it
+            text = read_regular(source.file, MOST_SECRET).decode("utf-8", "replace")
+    yield from _spoken(text)
+
+
+def _spoken(text: str) -> Iterator[str]:
+    yield from (line.strip() for line in text.splitlines())
+
+
+def link_of(settings: Settings, engine: DockerEngine) -> BuildkitLink:
+    """The way to the BuildKit that the settings name, else to the engine's own; raises ConfigError."""
+    address, folder = settings.build.buildkit, settings.build.buildkit_certs
+    if address is None:
+        return BuildkitLink(engine.endpoint, engine, engine.tls)
+    certificates(folder)  # what cannot be used is said at once
+    return BuildkitLink(address, engine, partial(certificates, folder), standalone=True)
+
+
+def bases_of(engine: DockerEngine, link: BuildkitLink) -> Bases:
+    """What looks base images up for a command: where the user's logins do not work, without one."""
+
+    def login(host: str) -> Credentials | None:
+        try:
+            return credentials_of(find_login(host))
+        except EngineError:
+            return None
+
+    return Bases(engine, link, lambda: login)
+
+
+def _api_ports(settings: Settings, lock: ProjectLock) -> set[int]:
+    """The ports that this process's API may listen on."""
+    before = urlsplit(lock.before.url).port if lock.before else None
+    return {port for port in (settings.http.port, before) if port}
+
+
+def _notify_journal(loop: asyncio.AbstractEventLoop, observer: Masking, problem: str) -> None:
+    """Notify that the journal of builds stopped or resumed; called in any thread."""
+    notice = Notice(level="info", text="builds are written down again")
+    if problem:
+        text = f"builds cannot be written down, so what they leave in the build cache stays: {problem}"
+        notice = Notice(level="warning", text=text)
+    with suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(observer.notify, notice)
+
+
+@asynccontextmanager
+async def open_project(
+    settings: Settings, observer: Masking, explain: Callable[[str], Unavailable]
+) -> AsyncGenerator[Opened]:
+    """Have the project while the context lasts; no service is started. `observer` learns its secrets.
+
+    Raises ConfigError, AlreadyRunning, EngineUnavailable.
+    """
+    configured = await in_thread(lambda: configuration.read(settings), str(settings.project))
+    project = configured.compose
+    observer.learn(await in_thread(lambda: list(secrets_of(project, settings)), "a secret's file"))
+    project_id = labels.project_id(settings.root)
+    lock = ProjectLock.take(settings.root, project_id)
+    try:
+        engine = await DockerEngine.open(settings.engine)
+        own, link = None, link_of(settings, engine)
+        journal: BuildJournal | None = None
+        try:
+            for text in project.warnings:
+                observer.notify(Notice(level="warning", text=text))
+            own = await own_container.find(engine)
+            journal = open_journal(project_id, partial(_notify_journal, asyncio.get_running_loop(), observer))
+            await asyncio.to_thread(journal.check)
+            reachable = own.ports if own else None
+            site = Site(
+                project=project_id,
+                engine=engine,
+                link=link,
+                journal=journal,
+                observer=observer,
+                explain=explain,
+                info=await engine.info(),
+                host_ports=HostPorts(engine, project_id, journal.folder, reachable),
+                own=own,
+            )
+            services = {}
+            for spec in kept_services(project):
+                check_dockerfile(spec, settings.root)
+                front = settings.deploy.strategy == "front"
+                chosen = await site.host_ports.choose(
+                    spec, project, front=front, avoid=_api_ports(settings, lock)
+                )
+                services[spec.name] = Service(site, fit(site, chosen, project, settings))
+            yield Opened(project_id, configured, engine, services, lock)
+        finally:
+            if own:
+                await own.leave()
+            if journal is not None:
+                await asyncio.to_thread(journal.close)
+            await link.close()
+            await engine.close()
+    finally:
+        lock.release()

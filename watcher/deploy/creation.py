@@ -1,0 +1,88 @@
+"""Creating the containers of a service, on a network made ready beforehand where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from watcher import labels
+from watcher.deploy import names
+from watcher.deploy.model import ContainerRecipe, Published
+from watcher.deploy.owned import OwnContainers
+from watcher.deploy.pause_container import Spares
+from watcher.deploy.retirement import Background
+from watcher.engine import Engine, EngineError
+from watcher.errors import UserError
+from watcher.failure import Failure
+
+
+def _behind_front(recipe: ContainerRecipe) -> Published:
+    """Where a container behind the front is published: nowhere, if it is reached over its network."""
+    return {} if recipe.network else dict.fromkeys(recipe.ports, (("127.0.0.1", 0),))
+
+
+class Maker:
+    """Creates containers that do not run yet."""
+
+    def __init__(self, engine: Engine, own: OwnContainers, background: Background) -> None:
+        self._engine, self._own, self._background = engine, own, background
+        self.spares = Spares(engine, own)
+
+    def make_spare(self, recipe: ContainerRecipe, image: str) -> None:
+        """Begin to make the network of the next container behind the front ready."""
+        self._background.spawn(self.spares.make(recipe, image, _behind_front(recipe)))
+
+    async def create(
+        self,
+        recipe: ContainerRecipe,
+        revision: str,
+        image: str,
+        *,
+        mounted: str,
+        behind_front: bool,
+        needed: Collection[str],
+    ) -> str:
+        """The id of a new container. `needed` are ids that keep their container whatever its name is.
+
+        `mounted` is the digest over the sources that it sees (`source_mounts.py`). Raises UserError
+        with the engine's reason, or EngineUnavailable; then nothing is left behind.
+        """
+        extra = labels.app(recipe.project, recipe.service, revision) | {labels.CONFIG: recipe.digest}
+        if mounted:
+            extra[labels.MOUNTED] = mounted
+        publish = _behind_front(recipe) if behind_front else recipe.published
+        name, container = names.candidate(recipe, revision), ""
+        try:
+            await names.free(self._engine, self._own, recipe, name, needed)
+            container = await self._create_joined(recipe, name, image, extra) if behind_front else ""
+            if not container:
+                body = recipe.config(image, publish, extra)
+                container = await self._own.create(name, body, platform=recipe.platform)
+                await recipe.created(container)
+        except BaseException as error:
+            if container:
+                await self._background.discard(container)
+            if isinstance(error, EngineError):
+                failure = Failure("container", f"the container {name} cannot be created: {error}")
+                raise UserError(failure) from error
+            raise
+        return container
+
+    async def _create_joined(
+        self, recipe: ContainerRecipe, name: str, image: str, extra: Mapping[str, str]
+    ) -> str:
+        """A container that joins the network made ready beforehand; empty when there is none to join."""
+        spare = await self.spares.take(recipe)
+        if not spare:
+            return ""
+        container = ""
+        try:
+            body = recipe.config(image, {}, extra, joins=spare)
+            container = await self._own.create(name, body, platform=recipe.platform, joins=spare)
+            await recipe.created(container)
+        except BaseException as error:
+            for made in filter(None, (container, spare)):
+                await self._background.discard(made)
+            if isinstance(error, EngineError):
+                return ""
+            raise
+        return container

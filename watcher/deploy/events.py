@@ -1,0 +1,33 @@
+"""What is told of a live container that failed. Pure: values in, events out."""
+
+from __future__ import annotations
+
+import time
+
+from watcher.deploy.model import Live
+from watcher.observers.events import ContainerLost, DeployFinished, DeployOutcome, Failure
+
+
+def lost(service: str, live: Live, failure: Failure, *, with_engine: bool = False) -> ContainerLost:
+    """Nothing serves in its place."""
+    return ContainerLost(
+        service=service,
+        revision=live.revision,
+        container=live.id,
+        image=live.image,
+        failure=failure,
+        with_engine=with_engine,
+    )
+
+
+def rolled_back(service: str, live: Live, previous: Live, failure: Failure) -> DeployFinished:
+    """The one before has the traffic again, or will have once it is started."""
+    return DeployFinished(
+        service=service,
+        revision=live.revision,
+        image=live.image,
+        outcome=DeployOutcome.ROLLED_BACK,
+        seconds=time.monotonic() - live.since,
+        container=previous.id,
+        failure=failure,
+    )

@@ -1,0 +1,137 @@
+"""Work that a deploy leaves behind: containers that drain and go, tasks that nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from watcher.deploy.model import ContainerRecipe, Live, Policy
+from watcher.deploy.owned import OwnContainers
+from watcher.engine import EngineError
+from watcher.errors import EngineUnavailable
+from watcher.front import Backend, Front
+from watcher.observers import humanize
+from watcher.observers.events import InternalError, Notice, Observer, short
+
+MOVING = 600.0  # seconds that an up- or download may go on in a container that has been replaced
+
+
+class Background:
+    """Drains and removes the old containers of one service."""
+
+    def __init__(
+        self,
+        recipe: ContainerRecipe,
+        *,
+        own: OwnContainers,
+        fronts: Mapping[int, Front],
+        policy: Policy,
+        observer: Observer,
+    ) -> None:
+        self._recipe, self._policy = recipe, policy
+        self._own, self._fronts, self._observer = own, fronts, observer
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._retiring: set[str] = set()
+
+    def refit(self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy) -> None:
+        """Go on with these; what has begun to drain ends as it began."""
+        self._recipe, self._fronts, self._policy = recipe, fronts, policy
+
+    @property
+    def retiring(self) -> frozenset[str]:
+        """Ids of the containers that are drained or stopped now."""
+        return frozenset(self._retiring)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin work that nobody may wait for; if it fails that is told all the same."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            text = "".join(traceback.format_exception(error))
+            self._observer.notify(InternalError(service=self._recipe.service, where="deploy", traceback=text))
+
+    def retire(self, old: Live) -> None:
+        """Let a container that has the traffic no more finish what it has begun, then remove it."""
+        self._retiring.add(old.id)
+        self.spawn(self._drain_and_remove(old))
+
+    async def drain(self, old: Live, moving: float = MOVING) -> None:
+        """Let what a container has begun come to its end, for as long as it may; no front sends it more.
+
+        What still moves when `deploy.drain` is over gets up to `moving` seconds more. TLS, HTTP/2 and other
+        connections that only the app can end well stay open: `stop` ends them.
+        """
+        reports = await asyncio.gather(
+            *(front.drain(backend, self._policy.drain, moving) for front, backend in self._served_by(old))
+        )
+        if cut := sum(report.cut for report in reports):
+            text = (
+                f"{humanize.count(cut, 'connection')} to revision {short(old.revision)} ended with its time"
+            )
+            self._say(
+                "info", f"{text}: open for {self._policy.drain:g} s after it was replaced (deploy.drain)"
+            )
+        if left := sum(report.left for report in reports):
+            open_ = (
+                f"{left} TLS, HTTP/2 or raw TCP connections are still open at revision {short(old.revision)}"
+            )
+            stop = f"has {self._recipe.stop_timeout:g} s to end them"
+            self._say("info", f"{open_}: its program is told to stop (SIGTERM) and {stop}")
+
+    async def stop(self, old: Live) -> None:
+        """Stop a container that was drained, and end what its program has left open."""
+        try:
+            await self._recipe.stopping(old.id)
+            await self._own.stop(old.id, self._recipe.stop_timeout)
+        finally:
+            ended = await asyncio.gather(*(front.cut(backend) for front, backend in self._served_by(old)))
+            if cut := sum(ended):
+                text = f"{cut} TLS, HTTP/2 or raw TCP connections to revision {short(old.revision)} were cut"
+                self._say("warning", f"{text}: its program stopped without ending them")
+
+    def _say(self, level: str, text: str) -> None:
+        self._observer.notify(Notice(service=self._recipe.service, level=level, text=text))
+
+    def _served_by(self, old: Live) -> list[tuple[Front, Backend]]:
+        """The backends of a container, each with a front that may have connections to it."""
+        return [
+            (front, backend)
+            for front in self._fronts.values()
+            for backend in old.backends.values()
+            if front.started and backend != front.backend
+        ]
+
+    async def _drain_and_remove(self, old: Live) -> None:
+        try:
+            await self.drain(old)
+            with contextlib.suppress(EngineError, EngineUnavailable):
+                await self.stop(old)
+                await self._own.remove(old.id)
+        finally:
+            self._retiring.discard(old.id)
+
+    async def discard(self, container: str) -> None:
+        """Remove a container at once, even when the caller is cancelled; an engine that is away forgets it.
+
+        What stays is found by its labels (`ContainerDeployer.tidy`).
+        """
+        await asyncio.shield(self.spawn(self._discard(container)))
+
+    async def _discard(self, container: str) -> None:
+        with contextlib.suppress(EngineError, EngineUnavailable):
+            await self._own.remove(container)
+
+    async def done(self) -> None:
+        """Return when nothing is under way any more; nobody waits for transfers now."""
+        for front in self._fronts.values():
+            front.hurry()
+        while self._tasks:
+            await asyncio.wait(self._tasks)

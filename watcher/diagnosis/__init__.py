@@ -1,0 +1,1 @@
+"""Explain failures: positions in the user's files, and hints. Pure."""

@@ -1,0 +1,152 @@
+"""The linked program, kept from one build to the next: a save that changes nothing in it links nothing.
+
+`go build -o FILE` leaves a FILE alone that it would write again: the id of everything that went into it
+stands in it (cmd/go/internal/work, useCache). In a Dockerfile FILE is never there, so every save links anew,
+be it one of a template or of a test. Beside go's build cache, in its mount, FILE can survive: it is put in
+place before go runs, and go decides, as it does outside a container, whether it is the right one. Keeping it
+there is a build of its own, in idle time (`keeping`), because a copy costs what no save should wait for.
+
+Not where it could be seen: a `//go:embed` in a folder above FILE might take it in, git in a checkout that
+holds it would call that modified (go stamps what git says into the program), and a file that is there is not
+written over, because go may refuse to do so. Not where cgo may be on: the id knows nothing of system
+libraries. Not when a Go file is newer than it: then go links anyway. And only in a plain `a && b`, where
+nothing but `&&` decides what runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from watcher import regex
+from watcher.dockerfile.caches import within
+from watcher.dockerfile.go_commands import GoCall, Reading
+from watcher.dockerfile.rewrite import goflags
+from watcher.dockerfile.shell import only_ands
+from watcher.dockerfile.spans import Edit, word_set
+from watcher.dockerfile.state import Step
+
+KEEPING = "watcher-keeps-programs"  # the stage that keeps them
+_FILE = regex.compile(r"[\pL\pN_@%+./][\pL\pN_@%+./-]*[\pL\pN_@%+-]|[\pL\pN_@%+]")
+# flags by which `go build` writes something else than one program, or writes it elsewhere
+_OTHERWISE = word_set("n buildmode toolexec overlay json")
+_STAYS = word_set("apk apt-get echo export git ls mkdir rm test true [ :")  # commands that leave the folder
+# Suffixes of files that go takes for sources: a program of such a name would be one of them.
+_SOURCES = word_set(".go .s .S .sx .c .h .cc .cpp .cxx .hh .hpp .hxx .m .f .F .for .f90 .syso .swig .swigcxx")
+_LARGE = ("/proc", "/usr", "/go/pkg/mod", "/root/go")  # folders with more files than a module has
+_REASON = (
+    "a save that changes nothing in the program (a test, a template, _envs) finds it linked; go itself sees "
+    "whether it is the right one"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program of the stage `stage`, at `file` there; `kept` is its place in the cache that `mount` mounts.
+
+    `base` is an image that can copy a file.
+    """
+
+    stage: str
+    base: str
+    file: str
+    kept: str
+    mount: str
+
+
+def put_in_place(
+    call: GoCall, reading: Reading, step: Step, *, cache: str, mount: str
+) -> tuple[Edit, Program] | None:
+    """Put the program of the last build in place before the call; None where the text does not allow it.
+
+    `cache` is the folder of go's build cache, which `mount` (the flag's value) mounts.
+    """
+    written, workdir = _file(call), step.state.workdir
+    plain = call.sub == "build" and call.form == "shell" and call.direct and not call.command.inner
+    if written is None or not plain or reading.sourced or not only_ands(call.script.text):
+        return None
+    if workdir is None or any(command.name() not in _STAYS for command in reading.others):
+        return None
+    if any(within(folder, posixpath.normpath(workdir)) for folder in (cache, *_LARGE)):
+        return None  # looking for newer files there would take longer than linking
+    inherited = goflags(call, step.state)
+    if inherited is None or _OTHERWISE & {word.lstrip("-").partition("=")[0] for word in inherited.split()}:
+        return None
+    file = posixpath.normpath(posixpath.join("/", workdir, written))
+    name = hashlib.sha256("\0".join((mount, file, call.script.text)).encode()).hexdigest()
+    kept = f"{cache}/watcher-{name[:12]}"
+    stamped = not ("-buildvcs=false" in inherited.split() or ("buildvcs", "false") in _given(call))
+    first = (*call.command.assignments, *call.command.words)[0]
+    start = call.script.offset(first.start)
+    program = Program(step.stage.label, step.state.image, file, kept, mount)
+    put = _put(kept, written, stamped=stamped)
+    return Edit(start, start, f"{put} && ", _REASON), program
+
+
+def _put(kept: str, file: str, *, stamped: bool) -> str:
+    """Shell text that copies `kept` to `file` where nothing is against it; it succeeds and says nothing.
+
+    One `if` with one condition after the other: `||` and `&&` are of equal rank in a shell, so that a list
+    of both means something else than it seems to.
+    """
+    # In each folder that holds the file, up to the root by `..`: a link leads elsewhere than its name.
+    seen = "grep -qs go:embed *.go"
+    if stamped:
+        seen += " || { type git && [ -e .git ]; }"
+    climb = f'until {seen}; do [ "$PWD" = / ] && exit 1; cd ..; done'
+    conditions = [
+        f"[ -f {kept} ]",
+        f"[ ! -e {file} ]",
+        f"[ ! -h {file} ]",
+        "type find grep cp",
+        f"! find . -name '*.go' ! -name '*_test.go' -newer {kept} -print -quit | grep -q .",
+        f"! (for d in {' '.join(_folders(file))}; do (cd -P $d || exit 1; {climb}) && exit 0; done; exit 1)",
+    ]
+    folder = posixpath.dirname(file)
+    make = f"mkdir -p {folder} && " if folder.strip("/") else ""
+    copy = f"{make}cp -p {kept} {file} || rm -f {file}"
+    return f"{{ if {' && '.join(conditions)}; then {copy}; fi; :; }} >/dev/null 2>&1"
+
+
+def keeping(text: str, programs: Iterable[Program]) -> str:
+    """An accelerated text with one stage more, `KEEPING`: building that keeps the programs."""
+    programs = tuple(programs)
+    lines = [text.rstrip("\n"), "", f"FROM {programs[0].base} AS {KEEPING}", "USER 0:0"]
+    for one in programs:
+        bind = f"--mount=type=bind,from={one.stage},source={one.file},target=/watcher-program"
+        # Beside and renamed: go looks at a program's beginning only.
+        make = f"rm -f {one.kept}.*; t=$(mktemp {one.kept}.XXXXXX)"
+        keep = f"{make} && cp -p /watcher-program $t && mv $t {one.kept}"
+        lines.append(f"RUN --mount={one.mount} {bind} {keep}")
+    return "\n".join([*lines, ""])
+
+
+def _file(call: GoCall) -> str | None:
+    """The file that the call names for its program, when it is one and nothing else is asked for."""
+    named: list[str | None] = []
+    for name, value, _ in call.flags():
+        if name in _OTHERWISE:
+            return None
+        if name == "o":
+            named.append(value)
+    written = (*call.command.assignments, *call.command.words)
+    if call.first != 2 or not all(word.literal for word in written):
+        return None  # -C stands before it, or a word may become anything
+    file = named[0] if len(named) == 1 else None
+    if file is None or not _FILE.fullmatch(file) or posixpath.basename(file) in (".", ".."):
+        return None
+    return None if file.startswith("/dev/") or posixpath.splitext(file)[1] in _SOURCES else file
+
+
+def _given(call: GoCall) -> list[tuple[str, str | None]]:
+    return [(name, value) for name, value, _ in call.flags()]
+
+
+def _folders(file: str) -> list[str]:
+    """The folder of `file` and those above it that its name has, as `cd` takes them; the deepest first."""
+    named = [posixpath.dirname(posixpath.normpath(file)) or "."]
+    while named[-1] not in (".", "/"):
+        named.append(posixpath.dirname(named[-1]) or ".")
+    return [one if one.startswith("/") or one == "." else f"./{one}" for one in named]

@@ -1,0 +1,334 @@
+"""Which `RUN`s run go, how, and with which flags: read off the text, nothing executed.
+
+A `RUN` either names go itself (`Use.GO`), names something that may run go (`Use.MAYBE`: make, a script, a
+tool), or neither (`Use.NONE`). Where the text cannot be followed it is MAYBE.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from watcher import regex
+from watcher.dockerfile.model import Instruction
+from watcher.dockerfile.shell import Command, NotUnderstood, Word, commands, unquoted
+from watcher.dockerfile.spans import Piece, word_set
+
+COMPILING = frozenset({"build", "install", "test", "vet", "generate", "run", "tool", "list", "get", "fix"})
+MODULES = frozenset({"mod", "get", "work", "clean"})  # may read or fill the module cache, compile nothing
+GO = regex.compile(r"(?:.*/)?(?:go(?:\d+(?:\.\d+)*(?:(?:rc|beta)\d+)?)?|gotip|xx-go)")
+_GO_IN_TEXT = regex.compile(
+    r"(?:^|[^\w./-])(?:[\w./-]*/)?(?:go[\d.]*|gotip|xx-go)[ \t]+(?:-C[ =]\S+[ \t]+)?([a-z]+)\b"
+)
+_MAY_BE_GO = regex.compile(r"\b(?:go[\d.]*|gotip|make|mage|task|just|goreleaser|ko)\b|(?:^|[\s;&|])\.{0,2}/")
+_SHELL_COMMAND = regex.compile(r"-[a-z]*c")
+_QUOTED = regex.compile(r'"((?:[^"\\]|\\.)*)"')
+HEREDOC_ALONE = regex.compile(r"<<-?\s*\S+")
+_POSIX_SHELL = regex.compile(r"#!\s*(?:\S*/)?(?:env\s+)?(?:ba|a|da)?sh\b")
+_SHELLS = frozenset({"sh", "bash", "ash", "dash"})
+_WRAPPERS = frozenset({"time", "exec", "command", "nohup"})
+_OTHER_USER = frozenset({"su", "sudo", "gosu", "su-exec", "doas", "setpriv", "runuser", "chroot"})
+UNSAFE_TOOLS = frozenset({"garble", "tinygo"})  # keep caches of their own beside go's
+PLAIN = word_set(
+    "[ : addgroup adduser apk apt apt-get awk basename break cat cd chgrp chmod chown continue cp curl"
+    " cut date dd df dirname dnf dpkg du echo exit export false file find getent grep groupadd gunzip gzip"
+    " head id install ldconfig ldd ln ls md5sum microdnf mkdir mktemp mv npm npx openssl pip pip3 printf"
+    " pwd read readlink return rm rmdir sed set sha256sum shift sleep sort strip tail tar tee test touch"
+    " tr trap true tty umask uname unset unzip upx useradd usermod wc wget which xz yarn yum zip"
+    " update-ca-certificates git readonly local apt-cache apt-mark ssh-keyscan git-lfs setcap getcap stat"
+    " nm objdump readelf size"
+)
+# flags that take no value: `go help build`, `go help test`, `go help list`, `go help clean`, `go help get`
+_BOOLEAN = word_set(
+    "a n race msan asan cover v work x json linkshared modcacherw trimpath buildvcs c i short failfast"
+    " fullpath benchmem artifacts compiled deps e export find m retracted test u versions d f t fix"
+    " insecure r cache testcache modcache fuzzcache"
+)
+
+
+class Use(IntEnum):
+    """Whether a RUN runs go."""
+
+    NONE = 0
+    MAYBE = 1
+    GO = 2
+
+
+@dataclass(frozen=True, slots=True)
+class GoCall:
+    """One `go SUBCOMMAND …`. `words[0]` of `command` is go itself, wrappers are left out."""
+
+    script: Piece  # where the words' indices point into
+    command: Command
+    sub: str
+    first: int  # index of the first word behind the subcommand and `-C dir`
+    env: Mapping[str, str | None]  # set within the RUN before this call; None: to something not literal
+    direct: bool  # nothing stands between the command's assignments and go
+    form: str  # shell | nested (in a quoted `sh -c`) | exec (a JSON list)
+
+    def flags(self) -> Iterator[tuple[str, str | None, int]]:
+        """(name, value, index of the word) of each flag up to the first argument that is none.
+
+        The value is None for `-name` alone and for a value in the next word that is not literal. Words that
+        are not literal are passed over, because nobody can say what they become.
+        """
+        words, index = self.command.words, self.first
+        while index < len(words):
+            word = words[index]
+            text = word.text
+            if not text.startswith("-"):
+                if word.literal:
+                    return
+                index += 1
+                continue
+            if word.literal and text in ("-", "--"):
+                return
+            name, equals, value = text.lstrip("-").partition("=")
+            if equals:
+                yield name, value, index
+            elif name in _BOOLEAN or not word.literal:
+                yield name, None, index
+            else:
+                following = words[index + 1] if index + 1 < len(words) else None
+                yield name, following.text if following is not None else None, index
+                index += 1
+            index += 1
+
+    def operands(self) -> list[Word]:
+        """The words behind the flags: packages or files."""
+        words = self.command.words
+        last = self.first - 1
+        for name, _, index in self.flags():
+            valued = "=" not in words[index].text and name not in _BOOLEAN and words[index].literal
+            last = index + (1 if valued else 0)
+        return list(words[last + 1 :])
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was found out about one RUN."""
+
+    use: Use
+    calls: tuple[GoCall, ...] = ()
+    placed: tuple[tuple[Piece, Command], ...] = ()  # every command, with the script it stands in
+    others: tuple[Command, ...] = ()  # those that are not go, wrappers taken off
+    text: str = ""  # everything that a shell will see
+    maybe: str = ""  # the program that may run go
+    unclear: str = ""  # why the text is not followed
+    other_user: str = ""  # the program that changes the user
+    set_here: Mapping[str, frozenset[str | None]] = field(default_factory=dict)  # NAME -> values it is given
+    sourced: bool = False  # a file is sourced or text evaluated: variables may be anything
+    foreign: bool = False  # not a POSIX shell's text
+
+    @property
+    def commands(self) -> list[Command]:
+        """Every command that was found."""
+        return [command for _, command in self.placed]
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the build cache is of use."""
+        return self._may(COMPILING)
+
+    @property
+    def modules(self) -> bool:
+        """Whether the module cache is read or filled."""
+        return self._may(COMPILING | MODULES)
+
+    def _may(self, subcommands: frozenset[str]) -> bool:
+        if self.use is Use.MAYBE or self.maybe or self.unclear:
+            return self.use is not Use.NONE
+        return any(call.sub in subcommands for call in self.calls)
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.calls: list[GoCall] = []
+        self.placed: list[tuple[Piece, Command]] = []
+        self.others: list[Command] = []
+        self.texts: list[str] = []
+        self.maybe = ""
+        self.unclear = ""
+        self.foreign = False
+        self.other_user = ""
+        self.sourced = False
+        self.env: dict[str, str | None] = {}
+        self.set_here: dict[str, set[str | None]] = {}
+
+    def shell(self, script: Piece, form: str) -> None:
+        self.texts.append(script.text)
+        try:
+            found = commands(script.text)
+        except NotUnderstood as error:
+            self.unclear = f"the shell text uses {error}"
+            return
+        for command in found:
+            self.command(script, command, form)
+
+    def command(self, script: Piece, command: Command, form: str) -> None:
+        self.placed.append((script, command))
+        prefix = {word.text.partition("=")[0]: _assigned(word) for word in command.assignments}
+        for name, value in prefix.items():
+            self.set_here.setdefault(name, set()).add(value)
+        if not command.words:
+            self.env.update(prefix)
+            return
+        direct = True
+        env = {**self.env, **prefix}
+        while command.name() in _WRAPPERS or command.name() in ("env", "nice"):
+            wrapper, command = command.name(), command.tail(1)
+            direct = direct and wrapper == "env"
+            while command.words and (word := command.words[0]).text[:1] == "-" and word.literal:
+                if wrapper in ("env", "nice"):
+                    self.maybe = self.maybe or f"{wrapper} {word.text}"
+                command = command.tail(1)
+            while wrapper == "env" and command.words and command.words[0].is_assignment():
+                word, command = command.words[0], command.tail(1)
+                env[word.text.partition("=")[0]] = _assigned(word)
+                self.set_here.setdefault(word.text.partition("=")[0], set()).add(_assigned(word))
+        self.named(script, command, env, direct, form)
+
+    def named(
+        self, script: Piece, command: Command, env: dict[str, str | None], direct: bool, form: str
+    ) -> None:
+        name = command.name()
+        base = posixpath.basename(name) if name else name
+        if name == "":
+            return
+        if name is not None and GO.fullmatch(name):
+            self.go(script, command, env, direct, form)
+            return
+        if base in _SHELLS:
+            self.nested(script, command)
+            return
+        self.others.append(command)
+        if base in _OTHER_USER:
+            if any(_MAY_BE_GO.search(word.text) or not word.literal for word in command.words[1:]):
+                self.other_user = self.maybe = base or ""
+        elif base in (".", "source", "eval"):
+            self.sourced, self.maybe = True, base or ""
+        elif base in ("export", "declare", "typeset", "readonly", "unset"):
+            self.variables(command.words[1:], kept=base != "unset")
+        elif base is None:
+            self.maybe = "a program named by a variable"
+        elif base not in PLAIN or any(word.literal and GO.fullmatch(word.text) for word in command.words[1:]):
+            self.maybe = base if base not in PLAIN else f"{base} … go"
+
+    def variables(self, words: tuple[Word, ...], *, kept: bool) -> None:
+        """What `export A=b` and, `kept` being False, `unset A` do to the environment of what follows."""
+        for word in words:
+            name = word.text.partition("=")[0]
+            if word.is_assignment() or not kept:
+                self.env[name] = _assigned(word) if kept else None
+                self.set_here.setdefault(name, set()).add(self.env[name])
+
+    def nested(self, script: Piece, command: Command) -> None:
+        words = command.words
+        if command.heredocs:
+            return  # the body is read by the caller
+        for index, word in enumerate(words[1:], 1):
+            if not word.text.startswith("-") or not word.literal:
+                break
+            if _SHELL_COMMAND.fullmatch(word.text) and index + 1 < len(words):
+                inner = unquoted(script, words[index + 1])
+                if inner is None:
+                    self.maybe = f"{words[0].text} {word.text}"
+                    self.texts.append(words[index + 1].text)
+                else:
+                    self.shell(inner, "nested")
+                return
+        self.maybe = " ".join(word.text for word in words[:2]) or "sh"
+
+    def go(
+        self, script: Piece, command: Command, env: dict[str, str | None], direct: bool, form: str
+    ) -> None:
+        words = command.words
+        index = 1
+        if index < len(words) and words[index].text == "-C":
+            index += 2
+        elif index < len(words) and words[index].text.startswith("-C="):
+            index += 1
+        if index >= len(words) or not words[index].literal:
+            self.maybe = "go with a subcommand named by a variable" if index < len(words) else self.maybe
+            return
+        sub = words[index].text
+        index += 1
+        if index < len(words) and words[index].text == "-C":
+            index += 2
+        elif index < len(words) and words[index].text.startswith("-C="):
+            index += 1
+        if index > len(words):  # go refuses it, and would take a flag put behind it for the folder
+            self.maybe = self.maybe or "go … -C without a folder"
+            return
+        self.calls.append(GoCall(script, command, sub, index, env, direct, form))
+
+
+def _assigned(word: Word) -> str | None:
+    return word.text.partition("=")[2] if word.literal else None
+
+
+def read_run(one: Instruction, shell: tuple[str, ...]) -> Reading:
+    """What a RUN does with go, under the stage's SHELL."""
+    reader = _Reader()
+    if one.words is not None:
+        _exec_form(reader, one)
+    elif not shell or posixpath.basename(shell[0]) not in _SHELLS:
+        return Reading(
+            Use.MAYBE, text=one.body.text, unclear="the stage's SHELL is not a POSIX one", foreign=True
+        )
+    elif one.heredocs:
+        _with_heredocs(reader, one)
+    else:
+        reader.shell(one.body, "shell")
+    text = "\n".join(reader.texts)
+    if reader.unclear:
+        named = any(match[1] in COMPILING | MODULES for match in _GO_IN_TEXT.finditer(text))
+        use = Use.GO if named else Use.MAYBE
+        return Reading(use, text=text, unclear=reader.unclear, maybe="the shell text", foreign=reader.foreign)
+    relevant = [call for call in reader.calls if call.sub in COMPILING | MODULES]
+    return Reading(
+        use=Use.GO if relevant else Use.MAYBE if reader.maybe else Use.NONE,
+        calls=tuple(reader.calls),
+        placed=tuple(reader.placed),
+        others=tuple(reader.others),
+        text=text,
+        maybe=reader.maybe,
+        other_user=reader.other_user,
+        set_here={name: frozenset(values) for name, values in reader.set_here.items()},
+        sourced=reader.sourced,
+    )
+
+
+def _exec_form(reader: _Reader, one: Instruction) -> None:
+    words: list[Word] = []
+    for match in _QUOTED.finditer(one.body.text):
+        if "\\" in match[1]:
+            reader.unclear = "escapes in the exec form"
+            reader.texts.append(one.body.text)
+            return
+        start, stop = match.span(1)
+        words.append(Word(start, stop, match[1], True, tuple(range(start, stop)), '"' * (stop - start)))
+    command = Command((), tuple(words))
+    reader.texts.append(" ".join(word.text for word in words))
+    reader.command(one.body, command, "exec")
+
+
+def _with_heredocs(reader: _Reader, one: Instruction) -> None:
+    head = one.body.text
+    first = one.heredocs[0]
+    if len(one.heredocs) == 1 and HEREDOC_ALONE.fullmatch(head):  # BuildKit runs the content in the SHELL
+        if first.content.text.startswith("#!") and not _POSIX_SHELL.match(first.content.text):
+            reader.unclear, reader.foreign = "an interpreter that is not a POSIX shell", True
+            reader.texts.append(first.content.text)
+            return
+        reader.shell(first.script, "shell")
+        return
+    reader.shell(one.body, "shell")
+    bodies = {heredoc.name: heredoc for heredoc in one.heredocs}
+    for _, command in list(reader.placed):
+        if posixpath.basename(command.name() or "") in _SHELLS:
+            for name in command.heredocs:
+                if name in bodies:
+                    reader.shell(bodies[name].script, "shell")

@@ -1,0 +1,269 @@
+"""Stages that stand on each other through FROM, looked at together.
+
+A module cache mount hides what a layer holds at its place, so it is put on every step that runs go in such
+a family of stages, or on none: a step without it would not see what a step with it has downloaded.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from watcher import regex
+from watcher.dockerfile import caches, rewrite
+from watcher.dockerfile.caches import LeaveAlone
+from watcher.dockerfile.go_commands import UNSAFE_TOOLS, Reading, Use, read_run
+from watcher.dockerfile.model import Stage
+from watcher.dockerfile.parse import parse_instruction
+from watcher.dockerfile.running import Runs, runs_a_program, starts_go
+from watcher.dockerfile.stages import Graph, mounts
+from watcher.dockerfile.state import ImageConfig, State, Step, trigger_text, walk
+
+_MOVES_A_CACHE = regex.compile(r"\bgo env\b[^;&|]*-w[^;&|]*\b(?:GOCACHE|GOMODCACHE|GOPATH)\b")
+_INSTALLERS = frozenset(["apk", "apt", "apt-get", "dnf", "yum", "microdnf", "zypper", "pacman"])
+
+
+@dataclass(slots=True)
+class Family:
+    """The reachable stages on one root, their steps with what was read of each RUN."""
+
+    graph: Graph
+    steps: list[tuple[Step, Reading | None]]
+    readers: list[tuple[Step, str]]  # steps of any stage that read a path out of this family
+    output: Stage | None = None  # the stage of the family that becomes the image, when one does
+    runs_later: Runs = field(default_factory=Runs)  # what a container of that image is given to run
+
+    @property
+    def go(self) -> bool:
+        """Whether go is in these stages: named by a RUN, in the image, or installed."""
+        if any(step.state.golang for step, _ in self.steps):
+            return True
+        return any(reading.use is Use.GO or _installs_go(reading) for _, reading in self.runs())
+
+    def compiles(self) -> bool:
+        """Whether a RUN builds or installs with go itself."""
+        return any(call.sub in ("build", "install") for _, reading in self.runs() for call in reading.calls)
+
+    def runs(self) -> Iterator[tuple[Step, Reading]]:
+        """Every RUN that this build executes, the base's ONBUILD triggers included."""
+        for step, reading in self.steps:
+            if reading is not None and step.one.keyword == "RUN":
+                yield step, reading
+
+    def before(self, step: Step) -> Iterator[tuple[Step, Reading | None]]:
+        """The steps that a step stands on: those of the stages below, and its stage's earlier ones."""
+        chain = {stage.index for stage in self.graph.chain(step.stage)}
+        for other, reading in self.steps:
+            if other is step:
+                return
+            if other.stage.index in chain:
+                yield other, reading
+
+    def check_build_cache(self, step: Step, reading: Reading, path: str) -> None:
+        """Raise LeaveAlone when something else needs or changes what go writes to its build cache."""
+        names = caches.build_cache_names(path)
+        if caches.owner(step.state).uid and caches.in_home_cache(path):
+            strangers = (text.maybe for _, text in self.runs() if text.use is not Use.NONE and text.maybe)
+            if stranger := next(strangers, ""):
+                raise LeaveAlone(
+                    f"{stranger} may write beside {path}, where the mount makes a folder of root's"
+                )
+        self._check_readers(path, "go's build cache")
+        _check_itself(step, reading, path, names, "cache")
+        for other, text in self.runs():
+            if text.use is Use.NONE and (shown := caches.mentions(text, path, names)):
+                raise LeaveAlone(f"the RUN in line {other.one.line} uses {shown}, where go's build cache is")
+        for other, _ in self.steps:
+            target = self._destination(other)
+            if target is not None and caches.within(target, path):
+                raise LeaveAlone(f"line {other.one.line} copies into go's build cache {path}")
+        instructions = [other.one for other, _ in self.steps]
+        command = starts_go(self.runs_later, instructions, step.state.command) if self.output else None
+        if command:
+            raise LeaveAlone(f"the container itself runs {command}, which would miss the build cache")
+
+    def has_modules(self, step: Step) -> bool:
+        """Whether a step before this one has put the modules into a layer or the tree."""
+        return any(
+            call.sub == "mod" and {"download", "vendor"} & {word.text for word in call.command.words}
+            for _, reading in self.before(step)
+            if reading is not None
+            for call in reading.calls
+        )
+
+    def modules(self) -> tuple[str | None, tuple[Step, str] | None]:
+        """The folder for a module cache mount on every go step, or None; then the step and reason why not."""
+        users = [(step, reading) for step, reading in self.runs() if reading.modules]
+        prefix = "the module cache is not mounted: "
+        path: str | None = None
+        for step, reading in users:
+            try:
+                path = _modules_at(step, reading, path, users[0][0])
+            except LeaveAlone as error:
+                return None, (step, prefix + str(error))
+        if path is None:
+            return None, None
+        held = [(step, caches.mount_over(step, path)) for step, _ in users]
+        if all(mount is not None for _, mount in held):
+            return None, None  # done already, by whoever wrote the file
+        for step, mount in held:
+            if mount is not None:
+                return None, (step, f"{prefix}{mount} is there on some of the go steps")
+        try:
+            self._check_modules(path)
+        except LeaveAlone as error:
+            return None, (users[0][0], prefix + str(error))
+        return path, None
+
+    def _check_modules(self, path: str) -> None:
+        names = caches.module_cache_names(path)
+        instructions = [step.one for step, _ in self.steps]
+        base = self.steps[0][0].state.command
+        if self.output is not None and not runs_a_program(self.runs_later, instructions, base):
+            raise LeaveAlone(f"the stage {self.output.label} becomes the image, which would lose its modules")
+        self._check_readers(path, "the module cache")
+        for step, reading in self.runs():
+            if reading.use is Use.NONE and (shown := caches.mentions(reading, path, names)):
+                raise LeaveAlone(f"the RUN in line {step.one.line} uses {shown} without go")
+        for step, _ in self.steps:
+            target = self._destination(step)
+            if target is None:
+                continue
+            if caches.within(target, path) or (
+                caches.within(path, target) and caches.copies_folders(step.one)
+            ):
+                raise LeaveAlone(f"line {step.one.line} may copy modules to {path}")
+
+    def _check_readers(self, path: str, what: str) -> None:
+        for step, pattern in self.readers:
+            if caches.pattern_touches(pattern, path):
+                raise LeaveAlone(
+                    f"line {step.one.line} reads {pattern} out of this stage, and {what} with it"
+                )
+
+    def _destination(self, step: Step) -> str | None:
+        """Where a COPY or ADD writes, as an absolute path; None for other instructions and unknown places."""
+        if step.one.keyword not in ("COPY", "ADD"):
+            return None
+        words = caches.operands(step.one)
+        target = step.state.expand(words[-1], self.graph.dockerfile.escape) if words else None
+        if target is None or (not target.startswith("/") and step.state.workdir is None):
+            return None
+        return posixpath.normpath(posixpath.join(step.state.workdir or "/", target))
+
+
+def _modules_at(step: Step, reading: Reading, path: str | None, first: Step) -> str:
+    """The module cache's folder at a step, the same as at the steps before. Raises LeaveAlone."""
+    check_touchable(step, reading)
+    found = caches.module_cache(step.state, reading)
+    if path is not None and found != path:
+        raise LeaveAlone(f"it is at {path} in one step and at {found} in another")
+    if caches.owner(step.state) != caches.owner(first.state):
+        raise LeaveAlone("the go steps run as different users")
+    if step.state.text("GOPROXY") == "off" or "GOPROXY=off" in reading.text:
+        raise LeaveAlone("GOPROXY is off, so the modules come with the image or the tree")
+    _check_itself(step, reading, found, caches.module_cache_names(found), "modcache")
+    return found
+
+
+def check_touchable(step: Step, reading: Reading) -> None:
+    """Raise LeaveAlone for a RUN that nothing may be added to."""
+    if step.inherited:
+        raise LeaveAlone(
+            "an ONBUILD trigger of the base runs go, and what is not in this file cannot be changed"
+        )
+    if reading.foreign:
+        raise LeaveAlone(reading.unclear)
+    if reading.other_user:
+        raise LeaveAlone(f"{reading.other_user} changes the user, and a cache would be the wrong one's")
+    tools = {posixpath.basename(command.name() or "") for command in reading.others} & UNSAFE_TOOLS
+    if tools:
+        raise LeaveAlone(f"{', '.join(sorted(tools))} keeps a cache of its own that must fit go's")
+    if _MOVES_A_CACHE.search(reading.text):
+        raise LeaveAlone("go env -w moves a cache")
+
+
+def _check_itself(step: Step, reading: Reading, path: str, names: tuple[str, ...], flag: str) -> None:
+    """Raise LeaveAlone when the RUN that is to get a mount names the folder, other than to empty it alone."""
+    for call in reading.calls:
+        rewrite.keep_caches(call, {flag})
+    if reading.unclear and regex.one_off(rf"\bclean\b[^;&|\n]*-{flag}").search(reading.text):
+        raise LeaveAlone(f"its text, which {reading.unclear}, cleans the cache")
+    quiet, folders = reading.text, _folders(step, reading)
+    for script, command in reading.placed:
+        if caches.removes_only(command, folders):
+            quiet = quiet.replace(script.text[command.words[0].start : command.words[-1].stop], "", 1)
+    rest = tuple(one for one in reading.placed if not caches.removes_only(one[1], folders))
+    if shown := caches.mentions(replace(reading, text=quiet, placed=rest), path, names):
+        raise LeaveAlone(f"the command itself uses {shown}")
+
+
+def _folders(step: Step, reading: Reading) -> list[str]:
+    found: list[str] = []
+    for place in (caches.build_cache, caches.module_cache):
+        try:
+            found.append(place(step.state, reading))
+        except LeaveAlone:
+            continue
+    return found
+
+
+def families(
+    graph: Graph,
+    build_args: Mapping[str, str],
+    bases: Mapping[str, ImageConfig | None],
+    target: str | None,
+    runs: Runs,
+) -> list[Family]:
+    """The families of the stages that the target needs, in the order of the file."""
+    stages = graph.reachable(target)
+    steps = walk(graph, build_args, bases, stages)
+    final = graph.target(target)
+    found: dict[int, Family] = {}
+    for stage in stages:
+        family = found.setdefault(graph.root(stage).index, Family(graph, [], [], runs_later=runs))
+        family.steps += [(step, _reading(step, graph)) for step in steps[stage.index]]
+        if stage.index == final.index:
+            family.output = stage
+    for stage in stages:
+        for step in steps[stage.index]:
+            for source, pattern in _reads(graph, step):
+                found[graph.root(source).index].readers.append((step, pattern))
+    return list(found.values())
+
+
+def _installs_go(reading: Reading) -> bool:
+    return any(
+        word.text == "go" or word.text.startswith("golang")
+        for command in reading.commands
+        if command.name() in _INSTALLERS
+        for word in command.words[1:]
+    )
+
+
+def _reading(step: Step, graph: Graph) -> Reading | None:
+    one = step.one
+    if one.keyword == "ONBUILD":
+        one = parse_instruction(trigger_text(graph, one), graph.dockerfile.escape)
+    return read_run(one, step.state.shell) if one.keyword == "RUN" else None
+
+
+def _reads(graph: Graph, step: Step) -> Iterator[tuple[Stage, str]]:
+    """(stage, path) for every path that a step reads out of another stage."""
+    one, state = step.one, step.state
+    if one.keyword == "COPY" and (name := one.flag("from")):
+        source = graph.source(step.stage, _expanded(state, name))
+        if source.stage is not None:
+            for word in caches.sources(one):
+                yield source.stage, _expanded(state, word)
+    if one.keyword == "RUN":
+        for mount in mounts(one):
+            source = graph.source(step.stage, _expanded(state, mount.get("from", "")))
+            if mount.get("from") and source.stage is not None:
+                yield source.stage, _expanded(state, mount.get("source", "/"))
+
+
+def _expanded(state: State, word: str) -> str:
+    expanded = state.expand(word)
+    return word if expanded is None else expanded

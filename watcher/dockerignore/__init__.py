@@ -1,0 +1,1 @@
+"""Ignore files, with the rules of moby/patternmatcher. Pure."""

@@ -1,6 +1,0 @@
-"""`watcher doctor`: measures what the daemon depends on, and says what to do about what it finds."""
-
-from watcher.doctor.examine import examine
-from watcher.doctor.findings import Finding, Grade, worst
-
-__all__ = ["Finding", "Grade", "examine", "worst"]

@@ -1,0 +1,139 @@
+"""Where a watching thread leaves what it saw until the event loop comes for it.
+
+What is kept is bounded by the number of directories, not of events: a checkout of a large branch brings
+a hundred thousand. Events that cannot change the tree are dropped here, before they wake anybody.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from watcher.fswatch.notification import MANY, Hint
+from watcher.tree import Rules
+
+_KEPT_OPEN = 1.0
+"""Seconds without a write after which an open file no longer counts as being written: a log stays open."""
+
+
+class Act(Enum):
+    """What happened to a file or directory, as far as it matters here."""
+
+    WRITTEN = auto()  # written to or created, perhaps not for the last time
+    CLOSED = auto()  # complete: closed after writing, moved into place
+    CHANGED = auto()  # mode or times
+    REMOVED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What was in the inbox. `count` are all notifications, also those that concern nobody."""
+
+    hint: Hint | None
+    count: int
+    overflowed: bool
+    root_lost: bool
+
+
+class Inbox:
+    """Filled by the backend's thread, emptied by the event loop. `wake` is called from the former."""
+
+    def __init__(self, wake: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._wake = wake
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._rules = Rules()
+        self._also: frozenset[str] = frozenset()
+        self._writing: dict[str, float] = {}
+        self._last: tuple[str, Act] | None = None
+        self._waked = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._touched: set[str] = set()
+        self._paths: set[str] = set()
+        self._first = self._latest = 0.0
+        self._removal = False
+        self._count = 0
+        self._overflowed = self._root_lost = False
+
+    def listen_for(self, rules: Rules, also: Collection[str]) -> None:
+        """From now on only what concerns the tree by `rules`, or is one of the paths `also`, counts.
+
+        `rules` must be a copy that nobody else uses.
+        """
+        self._also = frozenset(also)
+        self._rules = rules
+
+    # For the backend's thread.
+
+    def event(self, directory: str, name: str, act: Act, *, is_dir: bool) -> None:
+        """Something happened to `name` in `directory` (relative, "" is the root)."""
+        path = f"{directory}/{name}" if directory else name
+        with self._lock:
+            self._count += 1
+            if (path, act) == self._last and directory in self._touched:
+                # The same again, as of a large file that is written in pieces.
+                self._latest = self._clock()
+                if path in self._writing:
+                    self._writing[path] = self._latest
+                return
+            if not (path in self._also or self._rules.concerns(path, is_dir=is_dir)):
+                return
+            self._last = (path, act)
+            self._latest = self._clock()
+            if not self._touched:
+                self._first = self._latest
+            self._touched.add(directory)
+            if len(self._paths) < MANY:
+                self._paths.add(path)
+            self._removal = act is Act.REMOVED
+            if act is Act.WRITTEN and not is_dir:
+                self._writing[path] = self._latest
+            elif act is not Act.CHANGED:
+                self._writing.pop(path, None)
+            self._call()
+
+    def overflow(self) -> None:
+        """The kernel dropped events."""
+        with self._lock:
+            self._overflowed = True
+            self._call()
+
+    def lost_root(self) -> None:
+        """The root was removed, moved or unmounted."""
+        with self._lock:
+            self._root_lost = True
+            self._call()
+
+    def _call(self) -> None:
+        if not self._waked:  # once for all that is found in here afterwards
+            self._waked = True
+            self._wake()
+
+    # For the event loop.
+
+    def empty(self) -> Mail:
+        """Take everything out."""
+        with self._lock:
+            horizon = self._clock() - _KEPT_OPEN
+            self._writing = {path: at for path, at in self._writing.items() if at > horizon}
+            hint = None
+            if self._touched:
+                hint = Hint(
+                    touched=frozenset(self._touched),
+                    reason="event",
+                    first_seen=self._first,
+                    last_seen=self._latest,
+                    paths=frozenset(self._paths),
+                    writing=frozenset(self._writing),
+                    removal=self._removal,
+                )
+            mail = Mail(hint, self._count, self._overflowed, self._root_lost)
+            self._last = None
+            self._waked = False
+            self._reset()
+        return mail

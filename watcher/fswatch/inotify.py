@@ -1,0 +1,293 @@
+"""Events of the Linux kernel: one watch for each directory that matters, all on one watchdog thread.
+
+watchdog's `Observer` either watches a root with everything below it, also what is ignored, or takes a thread
+for each directory; and it holds a rename back for half a second to pair it. `InotifyFD`, the layer below it,
+does none of that: one descriptor, one thread, a callback for each watch. It is used directly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import threading
+from collections.abc import Collection
+from itertools import count
+from pathlib import Path
+
+from watchdog.observers.inotify_c import (
+    CallbackId,
+    InotifyConstants,
+    InotifyEvent,
+    InotifyFD,
+    Mask,
+    WatchDescriptor,
+)
+
+from watcher.fswatch.backend import EventsUnavailable
+from watcher.fswatch.inbox import Act, Inbox
+from watcher.tree import is_outside
+
+_log = logging.getLogger(__name__)
+
+# Never IN_OPEN, IN_ACCESS or IN_CLOSE_NOWRITE: the look itself, and every build, reads the tree.
+_MASK = (
+    InotifyConstants.IN_CREATE
+    | InotifyConstants.IN_DELETE
+    | InotifyConstants.IN_MODIFY
+    | InotifyConstants.IN_CLOSE_WRITE
+    | InotifyConstants.IN_ATTRIB
+    | InotifyConstants.IN_MOVED_FROM
+    | InotifyConstants.IN_MOVED_TO
+    | InotifyConstants.IN_DELETE_SELF
+    | InotifyConstants.IN_MOVE_SELF
+    | InotifyConstants.IN_ONLYDIR
+    | InotifyConstants.IN_EXCL_UNLINK
+)
+_REMOVED = InotifyConstants.IN_DELETE | InotifyConstants.IN_MOVED_FROM
+_WRITTEN = InotifyConstants.IN_CREATE | InotifyConstants.IN_MODIFY
+_CLOSED = InotifyConstants.IN_CLOSE_WRITE | InotifyConstants.IN_MOVED_TO
+_REPLACED = _REMOVED | InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO
+_ROOT_LOST = InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF | InotifyConstants.IN_UNMOUNT
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+_LIMITS = Path("/proc/sys/fs/inotify")
+
+
+class Inotify:
+    """Watches single directories below `base`. `watch`, `probe` and `forget` are for one thread at a time."""
+
+    def __init__(self, base: str, inbox: Inbox) -> None:
+        self._base = base
+        self._inbox = inbox
+        self._lock = threading.Lock()
+        self._ears: dict[str, _Ear] = {}
+        self._stale: set[str] = set()
+        self._ids = count(1)
+        self._fd: InotifyFD | None = None
+
+    def start(self) -> None:
+        """Open the descriptor. Raises EventsUnavailable when the user's instances are used up."""
+        try:
+            self._fd = InotifyFD()
+        except OSError as error:
+            raise EventsUnavailable(_explain(error, 0)) from error
+        self._fd.start()
+
+    def stop(self) -> None:
+        """End the thread and give all watches back."""
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            fd.stop()
+            fd.join()
+        with self._lock:
+            self._ears.clear()
+            self._stale.clear()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._fd is not None and self._fd.is_alive()
+
+    def watch(self, directories: Collection[str]) -> frozenset[str]:
+        """Watch exactly these directories from now on; returns those that were not watched before.
+
+        A directory that is gone is left out in silence: whoever removed it is noticed elsewhere. Raises
+        EventsUnavailable when a limit of the kernel is reached; then nothing is watched at all, so that
+        other programs of this user can still watch something.
+        """
+        fd = self._running()
+        with self._lock:
+            stale = {path for path in self._ears if path in self._stale or _below(path, self._stale)}
+            self._stale.clear()
+            gone = [self._ears.pop(path) for path in self._ears.keys() - (set(directories) - stale)]
+            missing = sorted(set(directories) - self._ears.keys())
+        fd.remove_callbacks([(ear.descriptor, ear.id) for ear in gone])
+        added = []
+        for path in missing:
+            try:
+                if self._add(fd, path):
+                    added.append(path)
+            except OSError as error:
+                self.forget()
+                raise EventsUnavailable(_explain(error, len(directories))) from error
+        return frozenset(added)
+
+    def forget(self) -> None:
+        """Give all watches back."""
+        with self._lock:
+            ears = list(self._ears.values())
+            self._ears.clear()
+            self._stale.clear()
+        if self._fd is not None:
+            self._fd.remove_callbacks([(ear.descriptor, ear.id) for ear in ears])
+
+    def probe(self, timeout: float) -> bool:
+        """Whether an event caused on purpose comes back within `timeout` seconds; blocks so long at most.
+
+        The root directory is opened for reading while its watch asks for that. Nothing is written: it works
+        on a read-only mount, no other program notices, git's status and the build context stay what they are.
+        """
+        fd = self._running()
+        probing = _Ear(self, "", next(self._ids))
+        probing.opened = opened = threading.Event()
+        try:
+            found = probing.listen(fd, self._root, _MASK | InotifyConstants.IN_OPEN)
+            os.close(os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        except OSError as error:
+            if error.errno in _GONE:
+                self._inbox.lost_root()
+                return False
+            raise EventsUnavailable(_explain(error, len(self._ears))) from error
+        heard = opened.wait(timeout)
+        self._end_probe(fd, probing)
+        return heard and found
+
+    def _end_probe(self, fd: InotifyFD, probing: _Ear) -> None:
+        """Let the root's watch ask for the usual again."""
+        with self._lock:
+            old = self._ears.get("")
+        if old is None or old.descriptor != probing.descriptor:
+            fd.remove_callbacks([(probing.descriptor, probing.id)])
+            if old is not None:
+                self._inbox.lost_root()  # another directory has taken the root's place
+            return
+        # A watch has one mask, that of the last call; the ear that says it takes over from the old one.
+        ear = _Ear(self, "", next(self._ids))
+        with contextlib.suppress(OSError):
+            ear.listen(fd, self._root, _MASK)
+            with self._lock:
+                self._ears[""] = ear
+            fd.remove_callbacks([(old.descriptor, old.id)])
+        fd.remove_callbacks([(probing.descriptor, probing.id)])
+
+    @property
+    def _root(self) -> bytes:
+        return os.fsencode(self._base)
+
+    def _running(self) -> InotifyFD:
+        if self._fd is None or not self._fd.is_alive():
+            raise EventsUnavailable("the thread that reads inotify has ended")
+        return self._fd
+
+    def _add(self, fd: InotifyFD, path: str) -> bool:
+        ear = _Ear(self, path, next(self._ids))
+        mask = _MASK if not path or is_outside(path) else _MASK | InotifyConstants.IN_DONT_FOLLOW
+        with self._lock:
+            self._ears[path] = ear
+        try:
+            if ear.listen(fd, os.path.join(self._root, os.fsencode(path)), mask):  # noqa: PTH118 - bytes
+                return True
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+        self.lost(ear)
+        return False
+
+    # Called from watchdog's thread.
+
+    def heard(self, ear: _Ear, event: InotifyEvent) -> None:
+        """Hand an event on to the inbox."""
+        mask = event.mask
+        if not event.name:
+            if mask & _ROOT_LOST and not ear.directory:
+                self._inbox.lost_root()
+            return
+        name = os.fsdecode(event.name)
+        is_dir = bool(mask & InotifyConstants.IN_ISDIR)
+        if is_dir and mask & _REPLACED:
+            with self._lock:  # what is watched there, if anything, may be another directory by now
+                self._stale.add(f"{ear.directory}/{name}" if ear.directory else name)
+        if mask & _REMOVED:
+            act = Act.REMOVED
+        elif mask & _CLOSED:
+            act = Act.CLOSED
+        elif mask & _WRITTEN:
+            act = Act.WRITTEN
+        elif mask & InotifyConstants.IN_ATTRIB:
+            act = Act.CHANGED
+        else:
+            return
+        self._inbox.event(ear.directory, name, act, is_dir=is_dir)
+
+    def lost(self, ear: _Ear) -> None:
+        """Forget a watch that is no more."""
+        with self._lock:
+            known = self._ears.get(ear.directory) is ear
+            if known:
+                del self._ears[ear.directory]
+        if known and not ear.directory:
+            self._inbox.lost_root()
+
+    def overflow(self) -> None:
+        """The kernel's queue ran over."""
+        self._inbox.overflow()
+
+
+class _Ear:
+    """The callback of one watch. An exception in it would end the thread for all, so none gets out."""
+
+    __slots__ = ("_owner", "descriptor", "directory", "id", "opened")
+
+    def __init__(self, owner: Inotify, directory: str, number: int) -> None:
+        self.directory = directory
+        self.id = CallbackId(number)
+        self.descriptor = WatchDescriptor(-1)
+        self.opened: threading.Event | None = None
+        self._owner = owner
+
+    def listen(self, fd: InotifyFD, path: bytes, mask: int) -> bool:
+        """Watch `path`; False if it may not be read (watchdog passes that over). Raises OSError."""
+        self.descriptor = fd.add_callback(path, Mask(mask), self, self.id)
+        if self.descriptor != -1:
+            return True
+        fd.remove_callbacks([(self.descriptor, self.id)])
+        return False
+
+    def on_event(self, event: InotifyEvent) -> None:
+        try:
+            if self.opened is None:
+                self._owner.heard(self, event)
+            elif event.is_open and not event.name:
+                self.opened.set()
+        except Exception:
+            _log.exception("an event of %r could not be handled", self.directory)
+            self._owner.overflow()
+
+    def on_watch_deleted(self, wd: WatchDescriptor) -> None:
+        if self.opened is None and wd == self.descriptor:
+            self._owner.lost(self)
+
+    def on_queue_overflow(self) -> None:
+        self._owner.overflow()
+
+
+def _below(path: str, directories: Collection[str]) -> bool:
+    """Whether the path lies below one of the directories."""
+    while path:
+        path = path.rpartition("/")[0]
+        if path in directories:
+            return True
+    return False
+
+
+def _explain(error: OSError, needed: int) -> str:
+    """What the user can do about a failed call of inotify."""
+    if error.errno == errno.ENOSPC:
+        return (
+            f"inotify's limit of {_limit('max_user_watches')} watches for this user is reached and {needed} "
+            "directories need one each; raise it with: sudo sysctl fs.inotify.max_user_watches=524288"
+        )
+    if error.errno == errno.EMFILE:
+        return (
+            f"inotify's limit of {_limit('max_user_instances')} instances for this user (or the process's of "
+            "open files) is reached; raise it with: sudo sysctl fs.inotify.max_user_instances=1024"
+        )
+    return f"inotify cannot watch: {error.strerror}"
+
+
+def _limit(name: str) -> str:
+    try:
+        return (_LIMITS / name).read_text().strip()
+    except OSError:
+        return "an unknown number of"

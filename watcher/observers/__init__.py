@@ -1,0 +1,1 @@
+"""Events, and everything that listens to them: console, log, metrics, status."""

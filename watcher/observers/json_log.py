@@ -1,0 +1,106 @@
+"""The log for machines: one line of JSON per event, and the same form for Python's own log records."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, TextIO
+
+from watcher.observers.events import (
+    ContainerOutput,
+    Event,
+    FrontExchange,
+    FrontHeld,
+    FrontOld,
+    LoopLag,
+    SourceEvents,
+    StepOutput,
+    StepProgress,
+    StepStarted,
+)
+
+# What comes with every request, file or line of output: counted and kept elsewhere, not logged.
+_NOT_LOGGED = (
+    FrontExchange,
+    FrontHeld,
+    FrontOld,
+    LoopLag,
+    SourceEvents,
+    StepStarted,
+    StepProgress,
+    StepOutput,
+    ContainerOutput,
+)
+
+
+def name_of(event: Event) -> str:
+    """The name of an event's type in snake case: `build_finished`."""
+    return _snake_case(type(event).__name__)
+
+
+@cache
+def _snake_case(name: str) -> str:
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name).removeprefix("_")
+
+
+def record(event: Event) -> dict[str, Any]:
+    """`event` as plain data: `at` in ISO 8601 (UTC), `event` its name, then its fields."""
+    values = asdict(event)
+    values.pop("at")
+    if isinstance(values.get("phases"), tuple):
+        values["phases"] = dict(values["phases"])
+    return {"at": _iso(event.at), "event": name_of(event), **values}
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class JsonLog:
+    """An observer that writes each event as one line of JSON to `file`."""
+
+    def __init__(self, file: TextIO | None = None) -> None:
+        self._file = file or sys.stdout
+
+    def notify(self, event: Event) -> None:
+        """Write `event`, unless it is one of those that are only counted."""
+        if not isinstance(event, _NOT_LOGGED):
+            print(json.dumps(record(event), ensure_ascii=False), file=self._file, flush=True)
+
+
+def lost(lines: int, reason: str) -> str:
+    """The record about lines that could not be written."""
+    values = {"at": _iso(time.time()), "event": "lines_lost", "lines": lines, "reason": reason}
+    return json.dumps(values) + "\n"
+
+
+class JsonFormatter(logging.Formatter):
+    """Python's log records (of libraries, and of a failing observer) in the same form."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON."""
+        values = {
+            "at": _iso(record.created),
+            "event": "log",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "text": record.getMessage(),
+        }
+        if record.exc_info:
+            values["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(values, ensure_ascii=False)
+
+
+def configure(*, as_json: bool, file: TextIO | None = None) -> None:
+    """Send Python's own log, warnings and worse, to `file` (standard error), as JSON or as plain lines."""
+    handler = logging.StreamHandler(file or sys.stderr)
+    if as_json:
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

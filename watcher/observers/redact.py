@@ -1,0 +1,115 @@
+"""Makes every text of an event fit to be shown: short lines, no secrets, nothing that a terminal acts on.
+
+Stands between the stages and all observers, so that none of them has to think of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+from typing import Any
+
+from watcher import regex
+from watcher.observers.events import (
+    ContainerOutput,
+    Event,
+    FrontExchange,
+    FrontHeld,
+    InternalError,
+    Observer,
+    SourceEvents,
+    StepOutput,
+)
+from watcher.observers.printable import LONGEST, cut, printable
+from watcher.observers.secrets import long_forms, short_forms
+
+HIDDEN = "•••"
+
+_NAME = r"[\w.-]*(?:password|passwd|passphrase|secret|token|credential|api_?key|private_?key|jwt|dsn)\w*"
+# Each hides what stands between its two groups. First what must be in the text for it to be worth a try.
+_CREDENTIALS = (
+    ("://", regex.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/]+(@)")),
+    ("://", regex.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/:@]{16,}(@)")),  # a token in place of the user
+    ("@", regex.compile(r"([\w.+%-]*:)[^\s:@/()•]+(@(?:tcp|udp|unix|cloudsql)\(|@/\w)")),
+    ("", regex.compile(r"(?i)\b((?:bearer|basic)\s+)[a-z0-9._~+/-]{8,}=*()")),
+    ("=", regex.compile(rf"(?i)\b({_NAME}=)(?:\"[^\"]*\"|'[^']*'|[^\s\"'&;,]+)()")),
+    (":", regex.compile(rf"(?i)(\"{_NAME}\"\s*:\s*\")[^\"]*()")),
+    ("eyJ", regex.compile(r"()\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*()")),  # a JSON Web Token
+    (
+        "",
+        regex.compile(
+            r"()\b(?:gh[opsur]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{18,}|xox[a-z]-[\w-]{18,}|[rs]k_live_\w{18,}"
+            r"|AKIA[0-9A-Z]{16}|AIza[\w-]{30,})()"
+        ),
+    ),
+)
+_UNTOUCHED = (FrontExchange, FrontHeld, SourceEvents)  # many, and without text
+_SEVERAL_LINES = {(StepOutput, "text"), (ContainerOutput, "text"), (InternalError, "traceback")}
+
+
+class Mask:
+    """Replaces known secrets in all their forms, passwords in URLs and DSNs, credentials by their shape."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        secrets = tuple(secrets)
+        # The longest first, so that one that contains another is hidden whole.
+        known = sorted(long_forms(secrets), key=len, reverse=True)
+        words = sorted(short_forms(secrets), key=len, reverse=True)
+        self._known = regex.one_off("|".join(map(regex.escape, known))) if known else None
+        words = [regex.escape(word) for word in words]
+        self._words = regex.one_off(rf"(^|[^\w])(?:{'|'.join(words)})($|[^\w])") if words else None
+
+    def text(self, text: str) -> str:
+        """`text` with secrets hidden."""
+        if self._known:
+            text = self._known.sub(HIDDEN, text)
+        if self._words:
+            for _ in range(2):  # of two with one space between them, the first takes the space
+                text = self._words.sub(lambda match: f"{match[1]}{HIDDEN}{match[2]}", text)
+        for needed, pattern in _CREDENTIALS:
+            if needed in text:
+                text = pattern.sub(_hide, text)
+        return text
+
+    def value(self, value: Any, *, lines: bool = False) -> Any:
+        """`value` with all texts in it fit to be shown; the same object when there was nothing to change."""
+        if isinstance(value, str):
+            if isinstance(value, Enum):
+                return value
+            # Cut twice: a secret across the first cut would not be known.
+            return printable(cut(self.text(cut(value, 2 * LONGEST))), lines=lines)
+        if isinstance(value, tuple):
+            masked = tuple(self.value(item) for item in value)
+            return masked if any(new is not old for new, old in zip(masked, value, strict=True)) else value
+        if is_dataclass(value) and not isinstance(value, type):
+            old = {field.name: getattr(value, field.name) for field in fields(value)}
+            new = {
+                name: self.value(item, lines=(type(value), name) in _SEVERAL_LINES)
+                for name, item in old.items()
+            }
+            changed = {name: item for name, item in new.items() if item is not old[name]}
+            return replace(value, **changed) if changed else value
+        return value
+
+
+def _hide(match: regex.Match) -> str:
+    return f"{match[1]}{HIDDEN}{match[2]}"
+
+
+class Masking:
+    """An observer that masks each event and hands it on to `inner`."""
+
+    def __init__(self, inner: Observer, secrets: Iterable[str] = ()) -> None:
+        self._inner = inner
+        self._secrets = frozenset(secrets)
+        self._mask = Mask(self._secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Hide these too from now on."""
+        self._secrets |= frozenset(secrets)
+        self._mask = Mask(self._secrets)
+
+    def notify(self, event: Event) -> None:
+        """Hand on `event`, masked."""
+        self._inner.notify(event if isinstance(event, _UNTOUCHED) else self._mask.value(event))

@@ -1,0 +1,272 @@
+"""Events of one service folded into its part of the status document."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal
+
+from watcher.observers.events import (
+    BuildFinished,
+    BuildStarted,
+    ContainerLost,
+    ContainerPaused,
+    DeployFinished,
+    DeployStarted,
+    Event,
+    Failure,
+    FrontExchange,
+    FrontHeld,
+    FrontOld,
+    FrontRefused,
+    Held,
+    ImageSized,
+    Paused,
+    Pruned,
+    ServiceStarted,
+    SourceEvents,
+    SourceGone,
+    SourceMode,
+    SourceScanned,
+    SourceScanning,
+    StepFinished,
+    StepProgress,
+    StepStarted,
+    Wanted,
+)
+from watcher.observers.revision_state import GOOD_DEPLOYS, Standing
+from watcher.observers.status_schema import (
+    BuildInfo,
+    ChangeInfo,
+    DeployInfo,
+    DeployingInfo,
+    ErrorReport,
+    FailureInfo,
+    ImageInfo,
+    Phase,
+    PrunedItemInfo,
+    PruneInfo,
+    ServiceStatus,
+    StepInfo,
+    WantedInfo,
+)
+
+BUILDS_KEPT = 100
+CHANGES_SHOWN = 50
+
+
+def code_class(code: int) -> str:
+    """`2xx` for 204 and so on; `raw` for what is no HTTP answer."""
+    return f"{code // 100}xx" if 100 <= code < 600 else "raw"
+
+
+class Keeping:
+    """What the board keeps about one service: its part of the document and the last builds, oldest first."""
+
+    def __init__(self, name: str) -> None:
+        self.status = ServiceStatus(name=name)
+        self.standing = Standing()
+        self.builds: deque[BuildInfo] = deque(maxlen=BUILDS_KEPT)
+        self._count = 0
+        self._old: dict[int, int] = {}  # connections with versions before the live one, by listening port
+
+    def fold(self, event: Event, engine_up: bool | None) -> None:
+        """Take `event` into account."""
+        self.standing.fold(event)
+        self._fold_work(event)
+        self._fold_rest(event)
+        self._fold_source(event)
+        status, standing = self.status, self.standing
+        status.live, status.failed = standing.live, standing.failed
+        status.stale, status.stale_since = standing.stale, standing.stale_since
+        status.refused, status.source.gone = standing.refused, standing.gone
+        status.phase = self._phase(engine_up)
+        error = status.last_error
+        if error and error.resolved_at is None and status.stale is False and status.failed is None:
+            error.resolved_at = event.at
+
+    def _fold_work(self, event: Event) -> None:
+        status = self.status
+        match event:
+            case Wanted():
+                shown = [ChangeInfo.model_validate(change) for change in event.changes[:CHANGES_SHOWN]]
+                status.wanted = WantedInfo(
+                    revision=event.revision,
+                    at=event.at,
+                    saved_at=event.saved_at,
+                    summary=event.summary,
+                    changes=shown,
+                    change_count=len(event.changes),
+                )
+            case BuildStarted():
+                status.building = self._new_build(event.revision, event.at)
+            case StepStarted() | StepFinished() | StepProgress() if status.building:
+                _step(status.building, event)
+            case BuildFinished():
+                self._built(event)
+            case DeployStarted():
+                status.deploying = DeployingInfo(
+                    revision=event.revision, image=event.image, started_at=event.at
+                )
+            case DeployFinished():
+                self._deployed(event)
+            case ContainerPaused():
+                status.container_paused = event.paused
+            case ContainerLost():
+                status.container_paused = False
+                self._error(event.at, event.revision, "container", event.failure)
+            case ImageSized():
+                self._sized(event)
+
+    def _fold_rest(self, event: Event) -> None:
+        status = self.status
+        match event:
+            case ServiceStarted():
+                status.urls, status.compose_file = list(event.urls), event.compose_file
+                status.image, status.container = event.image, event.container
+            case Held():
+                status.held = event.reason
+            case Paused():
+                status.paused = event.paused
+            case Pruned():
+                items = [PrunedItemInfo.model_validate(item) for item in event.items]
+                status.last_prune = PruneInfo(
+                    at=event.at,
+                    seconds=event.seconds,
+                    freed=event.freed,
+                    removed=sum(item.removed for item in items),
+                    items=items,
+                )
+            case FrontExchange():
+                front = status.front
+                name = code_class(event.code)
+                front.requests[name] = front.requests.get(name, 0) + 1
+                if event.held:
+                    front.held_total += 1
+                    front.longest_hold = max(front.longest_hold, event.held)
+            case FrontHeld():
+                status.front.held = event.held
+            case FrontOld():
+                self._old[event.port] = event.connections
+                status.front.old_connections = sum(self._old.values())
+            case FrontRefused():
+                refused = status.front.refused
+                refused[event.reason] = refused.get(event.reason, 0) + 1
+
+    def _fold_source(self, event: Event) -> None:
+        source = self.status.source
+        match event:
+            case SourceMode():
+                source.mode = "polling" if event.mode == "polling" else "events"
+                source.mode_reason = event.reason
+            case SourceEvents():
+                source.events += event.count
+            case SourceScanning():
+                source.scanning = event.files
+            case SourceGone():
+                source.scanning = None
+            case SourceScanned():
+                source.scanning = None
+                source.rescans += 1
+                source.files, source.context_bytes = event.files, event.context_bytes
+                source.scanned_at, source.scan_seconds = event.at, event.seconds
+                source.scan_reason, source.problems = event.reason, list(event.problems)
+
+    def _new_build(self, revision: str, at: float) -> BuildInfo:
+        self._count += 1
+        wanted = self.status.wanted
+        summary = wanted.summary if wanted and wanted.revision == revision else ""
+        return BuildInfo(id=self._count, revision=revision, summary=summary, started_at=at)
+
+    def _built(self, event: BuildFinished) -> None:
+        status = self.status
+        build, status.building = status.building, None
+        if build is None or build.revision != event.revision:
+            build = self._new_build(event.revision, event.at - event.seconds)
+        build.finished_at, build.seconds, build.outcome = event.at, event.seconds, event.outcome
+        build.image, build.context_bytes = event.image, event.context_bytes
+        if event.steps:  # without BuildKit's own steps, of which the user's file says nothing
+            build.step_count, build.cached_steps = event.steps, event.cached_steps
+        if event.failure:
+            build.failure = FailureInfo.model_validate(event.failure)
+            self._error(event.at, event.revision, "build", event.failure)
+        status.last_build = build
+        self.builds.append(build)
+
+    def _deployed(self, event: DeployFinished) -> None:
+        status = self.status
+        status.deploying = None
+        if event.outcome in GOOD_DEPLOYS:
+            status.container_paused = False
+        if event.outcome in GOOD_DEPLOYS and event.save_to_live is not None:
+            status.save_to_live = event.save_to_live
+        if event.failure:
+            self._error(event.at, event.revision, "deploy", event.failure)
+        build = self._build_of(event.revision)
+        if build:
+            build.deploy = DeployInfo(
+                outcome=event.outcome,
+                at=event.at,
+                seconds=event.seconds,
+                save_to_live=event.save_to_live,
+                phases=dict(event.phases),
+            )
+
+    def _sized(self, event: ImageSized) -> None:
+        before = self.status.images.get(event.stage)
+        if before and before.image == event.image:
+            before.revision = event.revision
+        else:
+            previous = before.size if before else None
+            self.status.images[event.stage] = ImageInfo(
+                image=event.image,
+                revision=event.revision,
+                at=event.at,
+                size=event.size,
+                previous_size=previous,
+                change=None if previous is None else event.size - previous,
+            )
+        if event.stage == "final":
+            for build in (self.status.building, self._build_of(event.revision)):
+                if build and build.revision == event.revision:
+                    build.image_size = event.size
+
+    def _build_of(self, revision: str) -> BuildInfo | None:
+        return next((build for build in reversed(self.builds) if build.revision == revision), None)
+
+    def _error(
+        self, at: float, revision: str, stage: Literal["build", "deploy", "container"], failure: Failure
+    ) -> None:
+        self.status.last_error = ErrorReport(
+            at=at, revision=revision, stage=stage, failure=FailureInfo.model_validate(failure)
+        )
+
+    def _phase(self, engine_up: bool | None) -> Phase:
+        status = self.status
+        phases: tuple[tuple[object, Phase], ...] = (
+            (status.building, "building"),
+            (status.deploying, "deploying"),
+            (engine_up is False, "down"),
+            (status.refused, "failed"),
+            (status.source.gone, "held"),
+            (status.paused, "paused"),
+            (status.failed, "failed"),
+            (status.container_paused, "held"),
+            (status.stale is False, "live"),
+            (status.held, "held"),
+            (status.wanted is None, "starting"),
+        )
+        return next((phase for applies, phase in phases if applies), "waiting")
+
+
+def _step(build: BuildInfo, event: StepStarted | StepFinished | StepProgress) -> None:
+    step = next((step for step in build.steps if step.id == event.step), None)
+    if step is None:
+        ran = event.seconds if isinstance(event, StepFinished) else 0.0
+        step = StepInfo(id=event.step, name=event.name, stage=event.stage, started_at=event.at - ran)
+        build.steps.append(step)
+    if isinstance(event, StepProgress):
+        step.done, step.total = event.done, event.total
+    if isinstance(event, StepFinished):
+        step.seconds, step.cached, step.error = event.seconds, event.cached, event.error
+        build.step_count = len(build.steps)
+        build.cached_steps = sum(step.cached for step in build.steps)

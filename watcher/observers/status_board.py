@@ -1,0 +1,159 @@
+"""The in-memory view that page, API and CLI share: events folded into the status document."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from watcher.observers.events import (
+    ConfigurationRefused,
+    ContainerOutput,
+    DaemonStarted,
+    DaemonStopping,
+    EngineDown,
+    EngineUp,
+    Event,
+    FrontExchange,
+    InternalError,
+    LoopLag,
+    Notice,
+    SourceEvents,
+    StepOutput,
+)
+from watcher.observers.log_buffer import Lines
+from watcher.observers.service_status import Keeping
+from watcher.observers.status_schema import BuildInfo, DaemonInfo, NoticeInfo, ServiceStatus, Status
+
+NOTICES_KEPT = 20
+QUIET_SECONDS = 1.0  # counters that change with every request are told at most this often
+
+
+class StatusBoard:
+    """An observer that holds the current `Status`, the last builds and the newest lines.
+
+    `status` is the live object: read it, do not change it, copy what is to be kept.
+    """
+
+    def __init__(self) -> None:
+        self.status = Status(daemon=DaemonInfo(boot=secrets.token_hex(4)))
+        self.lines = Lines()
+        self.closed = False
+        self.version = 0  # changes with the document, except for what is only counted
+        self._services: dict[str, Keeping] = {}
+        self._json: str | None = None
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def notify(self, event: Event) -> None:
+        """Fold `event` into the document and wake those who wait."""
+        if isinstance(event, StepOutput | ContainerOutput):
+            self.lines.add(event)
+            self._wake()
+            return
+        if isinstance(event, LoopLag):  # a metric, no part of the document
+            return
+        self._fold(event)
+        self._json = None
+        if isinstance(event, FrontExchange | SourceEvents):
+            self._tell_soon()
+        else:
+            self._tell()
+
+    def service(self, name: str) -> ServiceStatus | None:
+        """The service of that name, if there is one."""
+        keeping = self._services.get(name)
+        return keeping.status if keeping else None
+
+    def builds(self, name: str) -> list[BuildInfo]:
+        """The last builds of a service, newest first."""
+        keeping = self._services.get(name)
+        return list(reversed(keeping.builds)) if keeping else []
+
+    def json(self) -> str:
+        """The document as JSON; made once for all who ask between two events."""
+        if self._json is None:
+            self._json = self.status.model_dump_json()
+        return self._json
+
+    async def changed(self, version: int, line: int) -> None:
+        """Return when the document is newer than `version`, a line after `line` exists, or at `close`."""
+        if self.closed or version != self.version or line != self.lines.last:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    def close(self) -> None:
+        """Let everybody who waits go; nothing is told from now on."""
+        self.closed = True
+        if self._timer:
+            self._timer.cancel()
+        self._wake()
+
+    def _fold(self, event: Event) -> None:
+        status = self.status
+        match event:
+            case DaemonStarted():
+                status.daemon.version, status.daemon.project = event.version, event.project
+                status.daemon.url, status.daemon.started_at = event.url, event.at
+                for name in event.services:  # known from the first moment: a client may ask at once
+                    self._keeping(name)
+            case DaemonStopping():
+                status.daemon.stopping = event.reason
+            case EngineUp() | EngineDown():
+                self._fold_engine(event)
+                return
+            case ConfigurationRefused():
+                for keeping in self._services.values():
+                    keeping.fold(event, status.engine.up)
+                return
+            case Notice():
+                level = event.level if event.level in ("warning", "error") else "info"
+                status.notices.append(
+                    NoticeInfo.model_validate(
+                        {"at": event.at, "service": event.service, "level": level, "text": event.text}
+                    )
+                )
+                del status.notices[:-NOTICES_KEPT]
+            case InternalError():
+                status.daemon.internal_errors += 1
+        if event.service:
+            self._keeping(event.service).fold(event, status.engine.up)
+
+    def _keeping(self, name: str) -> Keeping:
+        if name not in self._services:
+            self._services[name] = Keeping(name)
+            self.status.services.append(self._services[name].status)
+        return self._services[name]
+
+    def _fold_engine(self, event: EngineUp | EngineDown) -> None:
+        engine, up = self.status.engine, isinstance(event, EngineUp)
+        if engine.up is not up:
+            engine.up, engine.since = up, event.at
+        if isinstance(event, EngineUp):
+            engine.version, engine.store = event.version, event.store
+            engine.endpoint, engine.reason = event.endpoint, ""
+        else:
+            engine.reason = event.reason
+        for keeping in self._services.values():
+            keeping.fold(event, up)
+
+    def _tell(self) -> None:
+        self.version += 1
+        self._wake()
+
+    def _tell_soon(self) -> None:
+        if self._waiters and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._tell_quiet)
+
+    def _tell_quiet(self) -> None:
+        self._timer = None
+        self._tell()
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,378 @@
+"""The status document: what `/api/status` answers, `watcher status` prints and the page shows.
+
+Field names are stable within one `schema_version`; new fields may be added, none is renamed or removed.
+Times are Unix seconds, durations seconds, sizes bytes, revisions 64 hex digits. `null` means "not known".
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from watcher.observers.events import BuildOutcome, DeployOutcome
+
+SCHEMA_VERSION: Literal[1] = 1
+
+Phase = Literal["starting", "live", "building", "deploying", "failed", "held", "paused", "waiting", "down"]
+"""One word for a service.
+
+starting: nothing is known yet · live: what serves equals the tree · building, deploying: on the way ·
+failed: the tree does not build or does not run, or the configuration is refused · held: waits for something
+outside, the tree cannot be scanned, or somebody has paused the live container · paused: by hand ·
+waiting: a build is due · down: the engine does not answer.
+"""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True, from_attributes=True)
+
+
+class DiagnosticInfo(_Model):
+    """One place in a file."""
+
+    file: str
+    """Relative to the project's folder if `known`; if not, as the tool said it."""
+    line: int
+    """1-based; 0 when unknown."""
+    column: int
+    """1-based; 0 when unknown."""
+    message: str
+    said: str = ""
+    """The file as the tool said it."""
+    known: bool = True
+    """Whether `file` is known to be a file of the user's."""
+
+
+class FailureInfo(_Model):
+    """Why something failed."""
+
+    kind: str
+    """compile | build | container | cancelled | config | engine | tree | bug"""
+    summary: str
+    lines: list[str] = []
+    """The tool's own lines."""
+    diagnostics: list[DiagnosticInfo] = []
+    hint: str = ""
+
+
+class ErrorReport(_Model):
+    """The last failure of a service; it stays after it was mended, with `resolved_at` set."""
+
+    at: float
+    revision: str
+    stage: Literal["build", "deploy", "container"]
+    failure: FailureInfo
+    resolved_at: float | None = None
+
+
+class ChangeInfo(_Model):
+    """One path that differs between two trees."""
+
+    path: str
+    verb: str
+    """added | changed | removed"""
+    kind: str
+    """go | module | env | dockerfile | other"""
+
+
+class WantedInfo(_Model):
+    """The tree's revision."""
+
+    revision: str
+    at: float
+    saved_at: float
+    """When the first change of this tree was noticed."""
+    summary: str
+    changes: list[ChangeInfo]
+    """The first 50 changes."""
+    change_count: int
+
+
+class StepInfo(_Model):
+    """One step of a build."""
+
+    id: str
+    name: str
+    stage: str
+    started_at: float
+    seconds: float | None = None
+    """Null while it runs."""
+    cached: bool = False
+    error: str = ""
+    done: int = 0
+    """Bytes of a base image that have come, where one is fetched."""
+    total: int = 0
+    """Bytes that will come, as far as is known; 0 where nothing is fetched."""
+
+
+class DeployInfo(_Model):
+    """How the image of a build went live."""
+
+    outcome: DeployOutcome
+    at: float
+    seconds: float
+    save_to_live: float | None = None
+    phases: dict[str, float] = {}
+
+
+class BuildInfo(_Model):
+    """One build, running or ended."""
+
+    id: int
+    """Counts up from 1 while the daemon lives."""
+    revision: str
+    summary: str
+    """What had changed."""
+    started_at: float
+    finished_at: float | None = None
+    seconds: float | None = None
+    outcome: BuildOutcome | None = None
+    """Null while it runs."""
+    image: str = ""
+    image_size: int | None = None
+    context_bytes: int = 0
+    """Bytes of context that travelled to the engine."""
+    step_count: int = 0
+    cached_steps: int = 0
+    steps: list[StepInfo] = []
+    failure: FailureInfo | None = None
+    deploy: DeployInfo | None = None
+
+
+class DeployingInfo(_Model):
+    """A deploy that runs."""
+
+    revision: str
+    image: str
+    started_at: float
+
+
+class LiveInfo(_Model):
+    """What serves."""
+
+    revision: str
+    """Empty for a container that the daemon found and does not know."""
+    image: str
+    container: str
+    since: float
+
+
+class ImageInfo(_Model):
+    """The newest image of a stage whose size is known."""
+
+    image: str
+    revision: str
+    at: float
+    size: int
+    previous_size: int | None = None
+    change: int | None = None
+    """`size - previous_size`"""
+
+
+class PrunedItemInfo(_Model):
+    """One object that pruning looked at."""
+
+    kind: str
+    """final | builder | container | tag"""
+    id: str
+    name: str
+    size: int
+    removed: bool
+    reason: str
+    cause: str = ""
+    """The reason in one word: superseded, untagged, live, in-use, young, …"""
+
+
+class PruneInfo(_Model):
+    """The last prune."""
+
+    at: float
+    seconds: float
+    freed: int
+    removed: int
+    """Number of objects removed."""
+    items: list[PrunedItemInfo]
+
+
+class SourceInfo(_Model):
+    """How the tree is watched and what the last look at it found."""
+
+    mode: Literal["events", "polling"] | None = None
+    mode_reason: str = ""
+    events: int = 0
+    rescans: int = 0
+    files: int | None = None
+    context_bytes: int | None = None
+    scanned_at: float | None = None
+    scan_seconds: float | None = None
+    scan_reason: str = ""
+    problems: list[str] = []
+    scanning: int | None = None
+    """Files read so far by a scan that takes long; null when none does."""
+    gone: str = ""
+    """Why the tree cannot be scanned now; empty when it can."""
+
+
+class FrontInfo(_Model):
+    """Traffic of the published port since the daemon started."""
+
+    requests: dict[str, int] = {}
+    """Exchanges by class of answer: 1xx … 5xx, raw for tunnels of something other than HTTP."""
+    refused: dict[str, int] = {}
+    """Requests the front answered by itself, by reason."""
+    held: int = 0
+    """Requests that wait for a container now."""
+    held_total: int = 0
+    """Requests that have waited and were then answered."""
+    longest_hold: float = 0.0
+    old_connections: int = 0
+    """Requests and connections that the versions before the live one still have."""
+
+
+class ServiceStatus(_Model):
+    """Everything about one service."""
+
+    name: str
+    phase: Phase = "starting"
+    urls: list[str] = []
+    compose_file: str = ""
+    image: str = ""
+    container: str = ""
+    wanted: WantedInfo | None = None
+    building: BuildInfo | None = None
+    deploying: DeployingInfo | None = None
+    live: LiveInfo | None = None
+    failed: str | None = None
+    """The wanted revision, when it is known to fail."""
+    refused: str = ""
+    """Why what the configuration files say is not in force; empty when it is."""
+    stale: bool | None = None
+    """Whether what serves differs from the tree and its configuration; null while the tree is not known."""
+    stale_since: float | None = None
+    held: str = ""
+    """Why nothing begins; empty when nothing forbids it."""
+    paused: bool = False
+    container_paused: bool = False
+    """Whether somebody has frozen the live container (`docker pause`): requests wait until it goes on."""
+    last_build: BuildInfo | None = None
+    last_error: ErrorReport | None = None
+    save_to_live: float | None = None
+    """Seconds from the last save that went live to the new version answering."""
+    images: dict[str, ImageInfo] = {}
+    """By stage: base, builder, final."""
+    last_prune: PruneInfo | None = None
+    source: SourceInfo = SourceInfo()
+    front: FrontInfo = FrontInfo()
+
+
+class DaemonInfo(_Model):
+    """The process itself."""
+
+    version: str = ""
+    project: str = ""
+    url: str = ""
+    started_at: float | None = None
+    boot: str
+    """Changes with every start of the daemon."""
+    stopping: str = ""
+    """Why it stops; empty while it runs."""
+    internal_errors: int = 0
+
+
+class EngineInfo(_Model):
+    """The container engine."""
+
+    up: bool | None = None
+    version: str = ""
+    store: str = ""
+    endpoint: str = ""
+    reason: str = ""
+    """Why it does not answer."""
+    since: float | None = None
+
+
+class NoticeInfo(_Model):
+    """A sentence for the user."""
+
+    at: float
+    service: str
+    level: Literal["info", "warning", "error"]
+    text: str
+
+
+class Status(_Model):
+    """The whole document."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    daemon: DaemonInfo
+    engine: EngineInfo = EngineInfo()
+    services: list[ServiceStatus] = []
+    notices: list[NoticeInfo] = []
+    """The last 20."""
+
+
+class BuildList(_Model):
+    """The last builds of a service, newest first."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    service: str
+    builds: list[BuildInfo]
+
+
+class LogLine(_Model):
+    """One line that a build step or the live container printed."""
+
+    seq: int
+    """Counts up over all lines of the daemon's life."""
+    at: float
+    service: str
+    source: Literal["build", "container"]
+    revision: str = ""
+    step: str = ""
+    stage: str = ""
+    container: str = ""
+    text: str
+
+
+class LogList(_Model):
+    """The newest lines, oldest first."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    lines: list[LogLine]
+    dropped: bool
+    """Whether lines after the asked `after` are no longer kept."""
+
+
+class Settled(_Model):
+    """What became of the tree that was there when the question was asked, or of a newer one."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    service: str
+    outcome: Literal["live", "failed", "paused", "timeout", "unknown"]
+    """unknown: the tree cannot be read, `failure` says why."""
+    revision: str
+    """The tree's revision; empty when it is not known yet."""
+    failure: FailureInfo | None = None
+    old_connections: int = 0
+    """Requests and connections that the versions before the live one still have: those get its answers."""
+    urls: list[str] = []
+    """Where the service answers once it is live."""
+
+
+class Accepted(_Model):
+    """The daemon has been told."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    service: str
+    action: Literal["rebuild", "cancel", "pause", "resume", "rescan", "upgrade"]
+    revision: str = ""
+    """The tree's revision, after a rescan."""
+    last_build: int | None = None
+    """After a rebuild: the number of the last build that ended before it, for `/api/wait`."""
+
+
+class Problem(_Model):
+    """Why a request was refused."""
+
+    detail: str

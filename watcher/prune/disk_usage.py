@@ -1,0 +1,103 @@
+"""What fills the engine's disk, and how much of it is one project's: sums over what the engine tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from watcher import labels
+from watcher.engine import Container, Image, Usage
+from watcher.observers import humanize
+from watcher.prune.model import Cache, Disk, Unseen
+
+COMPOSE_PROJECT = "com.docker.compose.project"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheMount:
+    """A cache mount of this project: where it is mounted, and its bytes on the disk."""
+
+    target: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One kind of thing on the engine's disk, in bytes. `ours` is None where nothing tells whose it is."""
+
+    what: str
+    size: int
+    ours: int | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What is there. `mounts` are this project's cache mounts, or why they could not be measured.
+
+    `steps` are the bytes of the build cache that are proven to be this project's.
+    """
+
+    usage: Usage
+    images: Sequence[Image]
+    containers: Sequence[Container]
+    mounts: Sequence[CacheMount] | Unseen
+    steps: int
+    disk: Disk | Unseen
+
+
+def filling(found: Found, project: str, compose_project: str) -> tuple[Share, ...]:
+    """What fills the disk. `project` is the watcher's id of it, `compose_project` compose's name."""
+    usage = found.usage
+    return (
+        _images(found, project),
+        Share(
+            "written by containers",
+            sum(usage.written.values()),
+            sum(usage.written.get(item.id, 0) for item in found.containers if _of(item.labels, project)),
+            f"{humanize.count(len(found.containers), 'container')}, without their images",
+        ),
+        _volumes(usage, compose_project),
+        *_cache(usage, found.mounts, found.steps),
+    )
+
+
+def _of(found: Mapping[str, str], project: str) -> bool:
+    return found.get(labels.PROJECT) == project
+
+
+def _images(found: Found, project: str) -> Share:
+    own = [image for image in found.images if _of(image.labels, project)]
+    alone = sum(found.usage.alone.get(image.id, 0) for image in own)
+    note = (
+        f"{humanize.count(len(found.images), 'image')}, {len(own)} of this project: counted is what no other "
+        "image holds; each layer is counted once"
+    )
+    return Share("images", found.usage.layers, alone, note)
+
+
+def _volumes(usage: Usage, compose_project: str) -> Share:
+    idle = sum(volume.size for volume in usage.volumes if not volume.used)
+    volumes = humanize.count(len(usage.volumes), "volume")
+    note = f"{volumes}, {humanize.size(idle)} in those that no container has; "
+    own = sum(
+        volume.size for volume in usage.volumes if volume.labels.get(COMPOSE_PROJECT) == compose_project
+    )
+    return Share(
+        "volumes", sum(volume.size for volume in usage.volumes), own, note + "never touched by the watcher"
+    )
+
+
+def _cache(usage: Usage, mounts: Sequence[CacheMount] | Unseen, own: int) -> tuple[Share, Share]:
+    cache = Cache.of(usage.cache)
+    steps = Share(
+        "build steps and contexts",
+        cache.size - cache.mounts,
+        own,
+        "of all projects; counted as this one's is what its builds are proven to have made",
+    )
+    if isinstance(mounts, Unseen):
+        return steps, Share("cache mounts", cache.mounts, None, f"this project's are not known: {mounts.why}")
+    each = ", ".join(f"{mount.target} {humanize.size(mount.size)}" for mount in mounts)
+    note = f"{each}; `watcher prune --cache` empties them" if mounts else "none of this project"
+    return steps, Share("cache mounts", cache.mounts, sum(mount.size for mount in mounts), note)

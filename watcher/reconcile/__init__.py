@@ -1,0 +1,1 @@
+"""The loop that drives the live container to the desired revision."""

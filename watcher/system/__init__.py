@@ -1,0 +1,1 @@
+"""The operating system's side of the process: locks, sockets, signals, output."""

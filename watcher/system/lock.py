@@ -1,0 +1,196 @@
+"""One daemon per project: a lock file that the kernel releases when the process ends, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from watcher.errors import ConfigError, WatcherError
+from watcher.system import inherited_sockets as listening
+from watcher.system import runtime_dir
+from watcher.system.inherited_sockets import Address, Handover
+
+ASKING_SECONDS = 0.5  # a client that asks who runs holds the lock for a moment: that is not another daemon
+ASKING_PAUSE = 0.01
+MOST_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A daemon that runs: its process id, and where its API is (empty while it starts)."""
+
+    pid: int
+    url: str = ""
+    token: str = ""
+    listening: tuple[Address, ...] = ()  # where its successor listens at once, should it be killed
+    paused: tuple[str, ...] = ()  # services that its successor pauses too, however it ended
+    upgrading: bool = False  # it makes way for its successor, which has the same process id
+
+
+class AlreadyRunning(WatcherError):
+    """Another daemon has the project."""
+
+    def __init__(self, project: Path, running: Running | None) -> None:
+        who = f" (process {running.pid}, {running.url or 'starting'})" if running else ""
+        super().__init__(f"a watcher is already running for {project}{who}; stop it first")
+        self.running = running
+
+
+class ProjectLock:
+    """Held by the process that keeps a project. Made by `take`, given back by `release`."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._passed_on = False
+        self.running = Running(os.getpid())
+        self.before: Running | None = (
+            None  # what the daemon before had announced, unless it ended in good order
+        )
+
+    @classmethod
+    def take(cls, project: Path, project_id: str) -> ProjectLock:
+        """The lock of this project; raises AlreadyRunning, or ConfigError without a private directory."""
+        first, *others = runtime_dir.candidates()
+        for other in others:  # started from a session with other variables
+            if running := _ask(other, project_id):
+                raise AlreadyRunning(project, running)
+        with runtime_dir.directory(first, create=True) as folder:
+            if folder is None:
+                raise ConfigError("run directory", str(first), "was removed while it was being opened")
+            try:
+                descriptor = runtime_dir.open_file(folder, _name(project_id), create=True)
+            except OSError as error:
+                why = error.strerror or str(error)
+                raise ConfigError("run directory", str(first), f"cannot hold the lock: {why}") from error
+        passed = listening.take_file(os.fstat(descriptor))  # locked already, by the program before this one
+        if passed is not None:
+            os.close(descriptor)
+            descriptor = passed
+        elif not _locked(descriptor):
+            running = _read(descriptor)
+            os.close(descriptor)
+            raise AlreadyRunning(project, running)
+        lock = cls(descriptor)
+        lock.before = before = _read(descriptor)
+        after = (
+            replace(before, pid=os.getpid(), url="", token="", upgrading=False) if before else lock.running
+        )
+        lock.announce(after)
+        return lock
+
+    def announce(self, running: Running) -> None:
+        """Let `find` say where this daemon's API is, and `last` where it listened."""
+        self.running = running
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, json.dumps(asdict(running)).encode(), 0)
+
+    def pass_on(self, handover: Handover) -> None:
+        """Leave the lock to the successor: `release` does not give it back."""
+        self.announce(replace(self.running, upgrading=True))
+        handover.keep(self._descriptor)
+        self._passed_on = True
+
+    def release(self) -> None:
+        """Let the next one have it. The file stays: removing it would race with the next one."""
+        if not self._passed_on:
+            os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)
+
+
+def _name(project_id: str) -> str:
+    return f"{project_id}.lock"
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock exclusively; whether it could be had."""
+    until = time.monotonic() + ASKING_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(ASKING_PAUSE)
+        else:
+            return True
+
+
+def find(project_id: str) -> Running | None:
+    """The daemon that keeps this project, None when there is none. Only files of this very user count."""
+    found = (_ask(folder, project_id) for folder in runtime_dir.candidates())
+    return next((running for running in found if running), None)
+
+
+def watcher_at(port: int) -> str:
+    """The watcher of this user that listens on a port, in words; "" when none says that it does."""
+    for folder in runtime_dir.candidates():
+        try:
+            names = sorted(item.name for item in folder.iterdir())
+        except OSError:
+            continue
+        for name in names:
+            project_id, dot, ending = name.rpartition(".")
+            running = _ask(folder, project_id) if dot and ending == "lock" else None
+            if running and any(address.port == port for address in running.listening):
+                if running.pid == os.getpid():
+                    return "this watcher itself"
+                return f"the watcher of another project (process {running.pid}, {running.url or 'starting'})"
+    return ""
+
+
+def last(project_id: str) -> Running | None:
+    """What a daemon that was killed had announced; None when it ended in good order, or one runs."""
+    for folder in runtime_dir.candidates():
+        with _opened(folder, project_id) as descriptor:
+            if descriptor is None:
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return None
+            if found := _read(descriptor):
+                return found
+    return None
+
+
+def _ask(path: Path, project_id: str) -> Running | None:
+    with _opened(path, project_id) as descriptor:
+        if descriptor is None:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read(descriptor) or Running(pid=0)  # it is writing this very moment
+    return None
+
+
+@contextmanager
+def _opened(path: Path, project_id: str) -> Iterator[int | None]:
+    """The project's lock file in that directory, None when there is none that can be trusted."""
+    descriptor = None
+    try:
+        with runtime_dir.directory(path, create=False) as folder:
+            if folder is not None:
+                descriptor = runtime_dir.open_file(folder, _name(project_id), create=False)
+    except (ConfigError, OSError):
+        descriptor = None
+    try:
+        yield descriptor
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _read(descriptor: int) -> Running | None:
+    try:
+        values = json.loads(os.pread(descriptor, MOST_BYTES, 0))
+        addresses = tuple(Address(**item) for item in values.pop("listening", ()))
+        return Running(**values | {"paused": tuple(values.get("paused", ()))}, listening=addresses)
+    except (ValueError, TypeError, AttributeError):
+        return None
