@@ -29,6 +29,7 @@ from watcher.dockerfile.gotest import run_tests
 from watcher.dockerfile.gowrapper import without_a
 from watcher.dockerfile.inputs import TreeInputs, may_rebuild
 from watcher.dockerfile.model import Dockerfile
+from watcher.dockerfile.module_cache import ModuleMount, module_mounts, modules_before
 from watcher.dockerfile.network import needs_no_network
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.platforms import Platforms
@@ -140,8 +141,9 @@ def accelerate(
     scope = _plain(cache_scope)
     options = Options(level, scope, offline, networks, gogc, keep_programs, mount_modules)
     work = _Work(dockerfile, options, Namer(graph, bases, build_args, inputs), inputs)
-    for family in families(graph, build_args, bases, target, runs):
-        work.family(family)
+    found = families(graph, build_args, bases, target, runs)
+    for family, mount in zip(found, module_mounts(found, inputs), strict=True):
+        work.family(family, mount)
     return work.result()
 
 
@@ -168,29 +170,31 @@ class _Work:
         shown = self.text.split("\n")[line - 1].strip()
         self.notes[line, reason] = LineNote(line, shown, reason)
 
-    def family(self, family: Family) -> None:
+    def family(self, family: Family, mount: ModuleMount) -> None:
         if not family.go:
             return
         for step, reading in family.steps:
             if step.one.keyword == "ONBUILD" and reading is not None and reading.use is not Use.NONE:
                 self.note(step, "an ONBUILD runs in builds of other files; it is left as it is")
-        modules = self._modules(family)
+        modules = self._modules(family, mount)
         for step, reading in family.runs():
             if reading.use is not Use.NONE:
-                self.run(family, step, reading, modules if reading.modules else None)
+                self.run(family, step, reading, modules if reading.modules else None, mount)
 
-    def _modules(self, family: Family) -> str | None:
+    def _modules(self, family: Family, mount: ModuleMount) -> str | None:
         """Where the module cache is mounted on every go step of the family; None: it is not."""
-        modules, why = family.modules()
-        if why is not None:
-            self.note(*why)
-        if modules is not None and not self.options.mount_modules:
+        if mount.refused is not None:
+            self.note(*mount.refused)
+        if mount.path is not None and not self.options.mount_modules:
             first = next(step for step, reading in family.runs() if reading.modules)
             self.note(first, "the module cache is not mounted: the image's own modules were missed under it")
             return None
-        return modules
+        self.edits += mount.edits
+        return mount.path
 
-    def run(self, family: Family, step: Step, reading: Reading, modules: str | None) -> None:
+    def run(
+        self, family: Family, step: Step, reading: Reading, modules: str | None, mount: ModuleMount
+    ) -> None:
         try:
             check_touchable(step, reading)
             who = caches.owner(step.state)
@@ -218,13 +222,13 @@ class _Work:
             if caches.removes_only(command, kept.values()):
                 self.edits.append(rewrite.remove_nothing(script, command))
         if self.options.keep_programs and path and key and cgo_off(step.state, reading):
-            mount = _cache(key, path, who)
+            held = _cache(key, path, who)
             for call in reading.calls:  # before the other edits: what stands before the command stands first
-                if found := put_in_place(call, reading, step, cache=path, mount=mount):
+                if found := put_in_place(call, reading, step, cache=path, mount=held):
                     self.edits.append(found[0])
                     self.programs.append(found[1])
         self._calls(step, reading, kept, path)
-        there = bool(modules) or family.has_modules(step)
+        there = bool(modules) or modules_before(family, step, mount)
         if self.options.without_network and there and needs_no_network(step, reading):
             why = "a compile step whose modules are there needs no network, and setting one up takes time"
             if self.options.says_so:

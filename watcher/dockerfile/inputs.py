@@ -89,6 +89,12 @@ class TreeInputs:
         return tuple(self._that("rebuilds", runners, _rebuilds))
 
     @cached_property
+    def names_modules(self) -> bool:
+        """Whether a go.sum lists a module, so that a download has something to download."""
+        sums = (path for path in self._files if path.rpartition("/")[2] == "go.sum")
+        return bool(self._that("lists", sums, lambda data: bool(data.strip())))
+
+    @cached_property
     def digest(self) -> str:
         """A digest over all files but go's own."""
         return self._digest("")

@@ -1,8 +1,4 @@
-"""Stages that stand on each other through FROM, looked at together.
-
-A module cache mount hides what a layer holds at its place, so it is put on every step that runs go in such
-a family of stages, or on none: a step without it would not see what a step with it has downloaded.
-"""
+"""Stages that stand on each other through FROM, looked at together."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from watcher.dockerfile.caches import LeaveAlone
 from watcher.dockerfile.go_commands import UNSAFE_TOOLS, Reading, Use, read_run
 from watcher.dockerfile.model import Stage
 from watcher.dockerfile.parse import parse_instruction
-from watcher.dockerfile.running import Runs, runs_a_program, starts_go
+from watcher.dockerfile.running import Runs, starts_go
 from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import ImageConfig, State, Step, trigger_text, walk
 
@@ -70,70 +66,18 @@ class Family:
                     f"{stranger} may write beside {path}, where the mount makes a folder of root's"
                 )
         self._check_readers(path, "go's build cache")
-        _check_itself(step, reading, path, names, "cache")
+        check_itself(step, reading, path, names, "cache")
         for other, text in self.runs():
             if text.use is Use.NONE and (shown := caches.mentions(text, path, names)):
                 raise LeaveAlone(f"the RUN in line {other.one.line} uses {shown}, where go's build cache is")
         for other, _ in self.steps:
-            target = self._destination(other)
+            target = self.destination(other)
             if target is not None and caches.within(target, path):
                 raise LeaveAlone(f"line {other.one.line} copies into go's build cache {path}")
         instructions = [other.one for other, _ in self.steps]
         command = starts_go(self.runs_later, instructions, step.state.command) if self.output else None
         if command:
             raise LeaveAlone(f"the container itself runs {command}, which would miss the build cache")
-
-    def has_modules(self, step: Step) -> bool:
-        """Whether a step before this one has put the modules into a layer or the tree."""
-        return any(
-            call.sub == "mod" and {"download", "vendor"} & {word.text for word in call.command.words}
-            for _, reading in self.before(step)
-            if reading is not None
-            for call in reading.calls
-        )
-
-    def modules(self) -> tuple[str | None, tuple[Step, str] | None]:
-        """The folder for a module cache mount on every go step, or None; then the step and reason why not."""
-        users = [(step, reading) for step, reading in self.runs() if reading.modules]
-        prefix = "the module cache is not mounted: "
-        path: str | None = None
-        for step, reading in users:
-            try:
-                path = _modules_at(step, reading, path, users[0][0])
-            except LeaveAlone as error:
-                return None, (step, prefix + str(error))
-        if path is None:
-            return None, None
-        held = [(step, caches.mount_over(step, path)) for step, _ in users]
-        if all(mount is not None for _, mount in held):
-            return None, None  # done already, by whoever wrote the file
-        for step, mount in held:
-            if mount is not None:
-                return None, (step, f"{prefix}{mount} is there on some of the go steps")
-        try:
-            self._check_modules(path)
-        except LeaveAlone as error:
-            return None, (users[0][0], prefix + str(error))
-        return path, None
-
-    def _check_modules(self, path: str) -> None:
-        names = caches.module_cache_names(path)
-        instructions = [step.one for step, _ in self.steps]
-        base = self.steps[0][0].state.command
-        if self.output is not None and not runs_a_program(self.runs_later, instructions, base):
-            raise LeaveAlone(f"the stage {self.output.label} becomes the image, which would lose its modules")
-        self._check_readers(path, "the module cache")
-        for step, reading in self.runs():
-            if reading.use is Use.NONE and (shown := caches.mentions(reading, path, names)):
-                raise LeaveAlone(f"the RUN in line {step.one.line} uses {shown} without go")
-        for step, _ in self.steps:
-            target = self._destination(step)
-            if target is None:
-                continue
-            if caches.within(target, path) or (
-                caches.within(path, target) and caches.copies_folders(step.one)
-            ):
-                raise LeaveAlone(f"line {step.one.line} may copy modules to {path}")
 
     def _check_readers(self, path: str, what: str) -> None:
         for step, pattern in self.readers:
@@ -142,7 +86,7 @@ class Family:
                     f"line {step.one.line} reads {pattern} out of this stage, and {what} with it"
                 )
 
-    def _destination(self, step: Step) -> str | None:
+    def destination(self, step: Step) -> str | None:
         """Where a COPY or ADD writes, as an absolute path; None for other instructions and unknown places."""
         if step.one.keyword not in ("COPY", "ADD"):
             return None
@@ -151,20 +95,6 @@ class Family:
         if target is None or (not target.startswith("/") and step.state.workdir is None):
             return None
         return posixpath.normpath(posixpath.join(step.state.workdir or "/", target))
-
-
-def _modules_at(step: Step, reading: Reading, path: str | None, first: Step) -> str:
-    """The module cache's folder at a step, the same as at the steps before. Raises LeaveAlone."""
-    check_touchable(step, reading)
-    found = caches.module_cache(step.state, reading)
-    if path is not None and found != path:
-        raise LeaveAlone(f"it is at {path} in one step and at {found} in another")
-    if caches.owner(step.state) != caches.owner(first.state):
-        raise LeaveAlone("the go steps run as different users")
-    if step.state.text("GOPROXY") == "off" or "GOPROXY=off" in reading.text:
-        raise LeaveAlone("GOPROXY is off, so the modules come with the image or the tree")
-    _check_itself(step, reading, found, caches.module_cache_names(found), "modcache")
-    return found
 
 
 def check_touchable(step: Step, reading: Reading) -> None:
@@ -184,7 +114,7 @@ def check_touchable(step: Step, reading: Reading) -> None:
         raise LeaveAlone("go env -w moves a cache")
 
 
-def _check_itself(step: Step, reading: Reading, path: str, names: tuple[str, ...], flag: str) -> None:
+def check_itself(step: Step, reading: Reading, path: str, names: tuple[str, ...], flag: str) -> None:
     """Raise LeaveAlone when the RUN that is to get a mount names the folder, other than to empty it alone."""
     for call in reading.calls:
         rewrite.keep_caches(call, {flag})
