@@ -75,6 +75,8 @@ RETRY_FIRST = 0.5  # seconds before the engine is asked again after a failure th
 RETRY_MOST = 30.0
 SUPERSEDED_MOST = 2
 """Builds in a row that may find a changed file of which no scan knows. One more is a bug, and is said."""
+_SUPERSEDED_PAUSE = 4.0
+"""Seconds until the last of them: a scan may wait for a burst of changes to end, and has to come first."""
 SILENT = 30.0
 """Seconds without a sign of life after which a build makes way for a newer save, however long it has run.
 
@@ -329,7 +331,8 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
             # The tree changed under the build. The next look will say so; until then this revision cannot be
             # built, and trying again at once would only find that out once more.
             superseded = 0 if state.renewed else state.superseded + 1
-            return replace(state, building=None, retry_at=now + RETRY_FIRST, superseded=superseded)
+            pause = RETRY_FIRST if superseded < SUPERSEDED_MOST else _SUPERSEDED_PAUSE
+            return replace(state, building=None, retry_at=now + pause, superseded=superseded)
         case Troubled(of_deploy=of_deploy):
             state = replace(state, troubles=state.troubles + 1, retry_at=now + retry_pause(state.troubles))
             if of_deploy:

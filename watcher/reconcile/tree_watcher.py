@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
@@ -26,8 +26,14 @@ from watcher.observers.events import (
 from watcher.reconcile.debounce import Lookout
 from watcher.reconcile.lookouts import ContextLookouts
 from watcher.reconcile.reconciler import Look
-from watcher.tree import ChangeSet, Snapshot, Tree, TreeGone, diff
+from watcher.tree import ChangeSet, RestlessFiles, Snapshot, Tree, TreeGone, diff
 from watcher.tree import revision as revision_of
+
+UNSETTLED_MOST = 3.0
+"""Seconds for which files that are being written hold a new revision; then they count as they were read.
+
+Somebody writes them all the time, and the saves of everything else must go live.
+"""
 
 _UNSETTLED_PAUSE = 0.1  # seconds until files that were being written are looked at again
 _PROGRESS_EVERY = 1.0  # seconds of a look after which, and then between which, its progress is told
@@ -67,6 +73,8 @@ class TreeWatch:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tree")
         self._lock = asyncio.Lock()
         self._unsettled = False  # files were being written at the last look
+        self._unsettled_since: float | None = None  # monotonic seconds
+        self._restless = RestlessFiles()
         self._first: Callable[[], Awaitable[None]] | None = None
         self._beside: Beside | None = None
         self._extra: Mapping[str, str] = {}  # what is beside the tree, as of the last look
@@ -133,8 +141,8 @@ class TreeWatch:
             known, self._extra = self._extra, await self._beside(snapshot) if self._beside else {}
             extra = self._extra
             revision = revision_of(snapshot, {**self._inputs, **extra})
-            self._unsettled = bool(snapshot.unsettled)
-            if before is not None and snapshot.unsettled:
+            self._unsettled = self._must_settle(snapshot, begun)
+            if before is not None and self._unsettled:
                 # Files that are still being written are scanned again before they count.
                 return before.revision
             if before is not None and before.revision == revision:
@@ -150,7 +158,25 @@ class TreeWatch:
                 saved_at=self._last.saved_at,
             )
             sink.saw(self._last, wanted)
+            self._warn(self._restless.add(changes, begun))
             return revision
+
+    def _must_settle(self, snapshot: Snapshot, now: float) -> bool:
+        """Whether files are being written that may come to rest soon."""
+        if not snapshot.unsettled:
+            self._unsettled_since = None
+            return False
+        if self._unsettled_since is None:
+            self._unsettled_since = now
+        if now - self._unsettled_since < UNSETTLED_MOST:
+            return True
+        self._unsettled_since = None
+        self._warn(self._restless.name(snapshot.unsettled))
+        return False
+
+    def _warn(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self._observer.notify(Notice(service=self._service, level="warning", text=text))
 
     async def _take(self, hint: Hint) -> Snapshot:
         """Look in the worker thread, and tell how far that has come when it takes long. Raises TreeGone."""
@@ -196,7 +222,7 @@ class TreeWatch:
         """Tell of each problem once, and again when it comes back."""
         for text in problems:
             if text not in self._told:
-                self._observer.notify(Notice(service=self._service, level="warning", text=text))
+                self._warn([text])
         self._told = frozenset(problems)
 
     def close(self) -> None:

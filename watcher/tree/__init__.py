@@ -8,6 +8,7 @@ from watcher.tree.build_files import read_small
 from watcher.tree.contexts import TreeWithContexts
 from watcher.tree.diff import ChangeSet, Kind, classify, diff
 from watcher.tree.node import Problem, TreeEntry
+from watcher.tree.restless import RestlessFiles
 from watcher.tree.rules import DEFAULT_IGNORE, Rules, is_outside
 from watcher.tree.scan import Tree, TreeGone
 from watcher.tree.snapshot import Layout, Snapshot, revision
@@ -18,6 +19,7 @@ __all__ = [
     "Kind",
     "Layout",
     "Problem",
+    "RestlessFiles",
     "Rules",
     "Snapshot",
     "Tree",

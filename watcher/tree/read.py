@@ -33,13 +33,22 @@ _SECOND = 1_000_000_000
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
+KEPT = 64 * 1024
+"""Bytes up to which the content of a file that was written lately is kept: a build sends what was read."""
+
+
 class Reading(NamedTuple):
-    """What was read: `digest` is of the content that `mode` and `stamp` are of, if `steady`."""
+    """What was read: `digest` is of the content that `mode` and `stamp` are of, if `steady`.
+
+    Otherwise the file was being written, and the digest is of the bytes that were read, as many as `stamp`
+    says. `data` holds them where they are few.
+    """
 
     digest: bytes
     mode: int
     stamp: Stamp
     steady: bool
+    data: bytes | None
 
 
 class Replaced(OSError):
@@ -98,32 +107,36 @@ def read_file(name: str, status: os.stat_result, dir_fd: int) -> Reading:
     try:
         stamp = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
         for attempt in range(_ATTEMPTS):
-            digest, length = _digest(fd, stamp)
+            digest, length, data = _digest(fd, stamp)
             after = os.fstat(fd)
             found = after.st_ino, after.st_size, after.st_mtime_ns, after.st_ctime_ns
             if found == stamp and length == stamp[1]:
-                return Reading(digest, after.st_mode, stamp, steady=True)
+                return Reading(digest, after.st_mode, stamp, steady=True, data=data)
             if not stat.S_ISREG(after.st_mode):
                 raise Replaced(name)
-            status, stamp = after, found
+            status, read, stamp = after, stamp, found
             if attempt + 1 < _ATTEMPTS:
                 os.lseek(fd, 0, os.SEEK_SET)
-        return Reading(digest, status.st_mode, stamp, steady=False)
+        return Reading(digest, status.st_mode, (read[0], length, *read[2:]), steady=False, data=data)
     finally:
         os.close(fd)
 
 
-def _digest(fd: int, stamp: Stamp) -> tuple[bytes, int]:
-    """The digest of what the file holds, or for a huge file of its stamp, and how many bytes that covers."""
+def _digest(fd: int, stamp: Stamp) -> tuple[bytes, int, bytes | None]:
+    """The digest of the first bytes of a file, as many as `stamp` says or fewer if it holds fewer.
+
+    Then the number of bytes that the digest covers, and the bytes if they are few. Of a huge file it is the
+    digest of its stamp.
+    """
     size = stamp[1]
     if size <= _ONE_READ:
-        data = os.read(fd, size + 1)
-        return sha256(data).digest(), len(data)
+        data = os.read(fd, size)
+        return sha256(data).digest(), len(data), data if len(data) <= KEPT else None
     if size > HUGE:
-        return sha256(b"by stat %d %d %d %d" % stamp).digest(), size
+        return sha256(b"by stat %d %d %d %d" % stamp).digest(), size, None
     content = sha256()
     length = 0
-    while length <= size and (data := os.read(fd, _ONE_READ)):
+    while length < size and (data := os.read(fd, min(_ONE_READ, size - length))):
         content.update(data)
         length += len(data)
-    return content.digest(), length
+    return content.digest(), length, None

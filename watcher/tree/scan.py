@@ -145,9 +145,9 @@ class Tree:
             self._looking = None
             os.close(fd)
         self._identity, self._racy, self._again = identity, look.racy, look.again
-        return self._keep(control, root, tuple(look.unsettled))
+        return self._keep(control, root, look)
 
-    def _keep(self, control: Control, root: Directory, unsettled: tuple[str, ...]) -> Snapshot:
+    def _keep(self, control: Control, root: Directory, look: Look) -> Snapshot:
         problems = (*control.problems, *root.problems)
         if self._rules_problem:
             problems = (self._rules_problem, *problems)
@@ -160,7 +160,8 @@ class Tree:
             control.dockerfile,
             ignore_file,
             problems,
-            unsettled,
+            tuple(look.unsettled),
+            kept=look.kept,
         )
         if self._snapshot is None or not self._snapshot.is_like(new):
             self._snapshot = new

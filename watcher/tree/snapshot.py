@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from hashlib import sha256
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from watcher.buildkit.errors import ContextChanged
 from watcher.buildkit.sources import read_whole
 from watcher.tree.node import Directory, Problem, TreeEntry
-from watcher.tree.read import stamp_of
+from watcher.tree.read import HUGE, stamp_of
 
 _USUAL_MODE = 0o755
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -39,7 +40,7 @@ class Snapshot:
     text) are the contents of the control files at this look; None when there is no such file. `problems` are
     sentences for the user. `unsettled` are files that were being written while they were read: their digests
     are of no particular moment, and another look is due. `contexts` are the folders that the build has beside
-    this one, by name.
+    this one, by name. `kept` is the content of small files that were written shortly before the look.
     """
 
     base: str
@@ -51,6 +52,7 @@ class Snapshot:
     problems: tuple[Problem, ...]
     unsettled: tuple[str, ...]
     contexts: Mapping[str, Snapshot] = field(default_factory=dict)
+    kept: Mapping[str, bytes] = field(default_factory=dict)
 
     def is_like(self, other: Snapshot) -> bool:
         """Whether two looks of one `Tree` found the same: cheap, as they share what did not change."""
@@ -137,7 +139,9 @@ class Snapshot:
     def open(self, path: str) -> BinaryIO:
         """Open a regular file of the context for reading, unbuffered.
 
-        Raises `ContextChanged` if it is gone or its stat is no longer what this snapshot saw.
+        A file that grew since is read as far as this snapshot saw it, and what is read is compared with what
+        it saw: a log that is written all the time keeps no build from its end. Of a huge file only the size
+        is known. Raises `ContextChanged` if the file is gone or smaller, or on reading its last byte.
         """
         entry = self.files.get(path)
         if entry is None or not stat.S_ISREG(entry.mode):
@@ -147,32 +151,37 @@ class Snapshot:
         except OSError:
             raise ContextChanged(path) from None
         file = os.fdopen(fd, "rb", buffering=0)
-        if not self.unchanged(path, fd):
+        status = os.fstat(fd)
+        if status.st_mode != entry.mode or status.st_size < entry.size:
             file.close()
             raise ContextChanged(path)
-        return file
+        return cast(BinaryIO, _Verified(file, entry))
 
     def read(self, path: str, /) -> bytes:
         """All of a regular file of the context.
 
-        A file that was written again with the bytes that this snapshot saw is still the same file. Raises
-        `ContextChanged` if it is gone or holds something else.
+        A file that was written again with the bytes that this snapshot saw is still the same file, and so is
+        one that begins with them. A small file that was written shortly before the look is given as it was
+        then. Raises `ContextChanged` if the file is gone or holds something else.
         """
         entry = self.files.get(path)
         if entry is None or not stat.S_ISREG(entry.mode):
             raise ContextChanged(path)
-        same = partial(self._same_mode, entry)
         try:
             return read_whole(self.base, path, entry.size, self.unchanged)
         except ContextChanged:
-            data = read_whole(self.base, path, entry.size, same)
-            if sha256(data).digest() != entry.digest:
-                raise
-            return data
+            kept = self.kept.get(path)
+            if kept is not None and sha256(kept).digest() == entry.digest and self._is_there(entry):
+                return kept
+            with self.open(path) as file:
+                return file.read()
 
-    @staticmethod
-    def _same_mode(entry: TreeEntry, _path: str, fd: int) -> bool:
-        return os.fstat(fd).st_mode == entry.mode
+    def _is_there(self, entry: TreeEntry) -> bool:
+        """Whether the path of `entry` still is a file with its mode."""
+        try:
+            return os.lstat(os.path.join(self.base, entry.path)).st_mode == entry.mode  # noqa: PTH118
+        except OSError:
+            return False
 
     def unchanged(self, path: str, fd: int) -> bool:
         """Whether the open file `fd` still is what this snapshot saw at `path`.
@@ -181,6 +190,40 @@ class Snapshot:
         """
         entry = self.files.get(path)
         return entry is not None and stamp_of(os.fstat(fd)) == entry.stamp
+
+
+class _Verified(io.RawIOBase):
+    """The first bytes of an open file, as many as `entry` says. Reading the last one compares the digest.
+
+    It has no descriptor, so that the digest is what decides whether the file is the entry's.
+    """
+
+    def __init__(self, file: BinaryIO, entry: TreeEntry) -> None:
+        super().__init__()
+        self._file, self._entry = file, entry
+        self._left = entry.size
+        self._content = sha256() if entry.size <= HUGE else None
+
+    def readable(self) -> bool:
+        """See `io.RawIOBase`."""
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """See `io.RawIOBase`. Raises `ContextChanged` where the bytes are not the entry's."""
+        data = self._file.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(data)
+        if self._content is not None:
+            self._content.update(data)
+        if not data or not self._left:
+            content = self._content
+            if self._left or (content is not None and content.digest() != self._entry.digest):
+                raise ContextChanged(self._entry.path)
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
 
 
 def revision(snapshot: Snapshot, inputs: Mapping[str, str]) -> str:

@@ -23,6 +23,7 @@ from watcher.tree.rules import Place, Rules
 _DIR_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW
 _NO_STAMP = (0, 0, 0, 0)
 _TYPE = 0o170000  # the bits of st_mode that say what a node is
+_KEPT_MOST = 4 * 1024 * 1024  # bytes of `Look.kept`
 _DEEPEST = 200  # levels; each takes a descriptor and a stack frame
 _SPECIAL = {stat.S_IFIFO: "a fifo", stat.S_IFSOCK: "a socket"}
 # Not the file's fault: the look as a whole has failed and is tried again.
@@ -35,7 +36,8 @@ class Look:
     """Walks once. `touched` None: everything; else only these directories and what they imply.
 
     After the walk `racy` holds files to read again next time whatever their stat, `again` directories to
-    list again, and `unsettled` files that were being written.
+    list again, `unsettled` files that were being written, and `kept` the content of small files that were
+    written lately.
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class Look:
         self.racy: set[str] = set() if touched is None else set(racy)
         self.again: set[str] = set()
         self.unsettled: list[str] = []
+        self.kept: dict[str, bytes] = {}
+        self._kept_bytes = 0
         self.seen = 0  # entries listed so far
         self._rules = rules
         self._same_rules = same_rules  # what the look before kept need not be asked about again
@@ -233,6 +237,9 @@ class Look:
             self.unsettled.append(path)
             self.racy.add(path)
             self.again.add(path.rpartition("/")[0])
+        if reading.data is not None and self._kept_bytes < _KEPT_MOST:
+            self.kept[path] = reading.data
+            self._kept_bytes += len(reading.data)
         return reading.mode, reading.stamp, reading.digest
 
 

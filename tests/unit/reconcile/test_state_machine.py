@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from watcher.reconcile import state_machine as plan
+from watcher.reconcile.debounce import LONGEST
 
 HISTORIES = int(os.environ.get("WATCHER_HISTORIES", "10000"))
 SEARCHED = 500  # of those that Hypothesis makes, which shrinks what fails and remembers it
@@ -388,6 +389,16 @@ def test_a_new_save_does_not_wait_for_the_pause_after_a_failure() -> None:
 def test_a_build_whose_tree_changed_under_it_is_not_begun_again_at_once() -> None:
     state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.Cancelled("a"))
     assert plan.decide(state, 100.0) == plan.Wait(until=100.0 + plan.RETRY_FIRST)
+
+
+def test_the_last_try_of_a_build_that_is_dropped_waits_for_a_scan() -> None:
+    """A burst of changes holds a scan for up to LONGEST: before it has run nothing is known of a bug."""
+    state = after(plan.TreeSeen("a"), *(plan.BuildBegun("a"), plan.Cancelled("a")) * plan.SUPERSEDED_MOST)
+    action = plan.decide(state, 100.0)
+    assert isinstance(action, plan.Wait)
+    assert action.until is not None
+    assert action.until - 100.0 > LONGEST
+    assert plan.decide(plan.step(state, plan.TreeSeen("a"), 100.1), 100.1) == plan.Build("a")
 
 
 def test_a_newer_snapshot_of_the_same_revision_is_built_at_once() -> None:
