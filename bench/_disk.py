@@ -20,6 +20,7 @@ from bench.save import ask
 from watcher.buildkit import CacheRecord, Client
 
 MB = 1e6
+_ATTEMPTS, _PAUSE = 30, 0.5  # of `docker system df`; seconds
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Meter:
 
     def take(self, name: str, save: int) -> Sample:
         """Measure now."""
-        usage: dict[str, Any] = self.client.df()
+        usage = self._df()
         found = self.records()
         return Sample(
             name,
@@ -79,6 +80,15 @@ class Meter:
             len(self.client.networks.list()),
             frozenset(record.id for record in found),
         )
+
+    def _df(self) -> dict[str, Any]:
+        """What `docker system df` says; on the containerd store it fails when a snapshot has just gone."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return dict(self.client.df())
+            except docker.errors.NotFound:
+                time.sleep(_PAUSE)
+        return dict(self.client.df())
 
     def records(self) -> list[CacheRecord]:
         """The records of the build cache."""

@@ -19,6 +19,7 @@ import docker.errors
 from watcher.engine import convert, inner
 from watcher.engine import endpoint as reach
 from watcher.engine.calls import CONNECTION_ERRORS, EngineCalls, sentence
+from watcher.engine.disk_usage import read_usage
 from watcher.engine.image_size import ImageSizer
 from watcher.engine.interface import (
     CONTAINERD,
@@ -43,9 +44,6 @@ T = TypeVar("T")
 # version whose fields we have read. Engines 29.0-29.2 refuse anything below 1.44, hence the clamp.
 NEWEST_API = "1.45"
 MOST_LINES = 200  # of a container that wait to be taken; the rest waits in the engine
-_USAGE_TIMEOUT = 300.0  # seconds: the engine measures every cache record it has not measured yet
-_USAGE_ATTEMPTS = 3
-_USAGE_PAUSE = 0.2  # seconds
 
 
 class DockerEngine:
@@ -138,23 +136,7 @@ class DockerEngine:
 
     async def usage(self, *, whole: bool = False) -> Usage:
         """See `Engine.usage`."""
-        for attempt in range(_USAGE_ATTEMPTS):
-            try:
-                return convert.usage(await self._calls.call(self._disk_usage, whole))
-            except docker.errors.NotFound as error:  # a snapshot that was there a moment ago
-                if attempt == _USAGE_ATTEMPTS - 1:
-                    raise EngineError(sentence(error), 404) from error
-                await asyncio.sleep(_USAGE_PAUSE)
-        raise AssertionError
-
-    def _disk_usage(self, whole: bool) -> Mapping[str, Any]:
-        # docker-py's df() cannot say of what, and then the engine walks through all volumes too.
-        typed = convert.version_key(self._client.api_version) >= (1, 42)
-        kinds = ["image", "build-cache", *(("container", "volume") if whole else ())]
-        url = self._client._url("/system/df")  # type: ignore[attr-defined]
-        params = {"type": kinds} if typed else {}
-        answer = self._client._get(url, params=params, timeout=_USAGE_TIMEOUT)  # type: ignore[attr-defined]
-        return self._client._result(answer, json=True)  # type: ignore[attr-defined,no-any-return]
+        return await read_usage(self._calls, whole=whole)
 
     async def tag(self, image: str, ref: str) -> None:
         """See `Engine.tag`."""

@@ -1,0 +1,38 @@
+"""What the engine says that images, build cache, containers and volumes occupy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import docker.errors
+
+from watcher.engine import convert
+from watcher.engine.calls import EngineCalls, sentence
+from watcher.engine.port import EngineError, Usage
+
+_TIMEOUT = 300.0  # seconds: the engine measures every cache record that it has not measured yet
+_ATTEMPTS = 3
+_PAUSE = 0.2  # seconds
+
+
+async def read_usage(calls: EngineCalls, *, whole: bool) -> Usage:
+    """Ask the engine; see `Engine.usage`."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return convert.usage(await calls.call(_ask, calls.client, whole))
+        except docker.errors.NotFound as error:  # a snapshot was removed while the engine measured it
+            if attempt == _ATTEMPTS - 1:
+                raise EngineError(sentence(error), 404) from error
+            await asyncio.sleep(_PAUSE)
+    raise AssertionError
+
+
+def _ask(client: Any, whole: bool) -> Mapping[str, Any]:
+    # docker-py's df() cannot ask for single kinds, and then the engine walks through all volumes too.
+    typed = convert.version_key(client.api_version) >= (1, 42)
+    kinds = ["image", "build-cache", *(("container", "volume") if whole else ())]
+    params = {"type": kinds} if typed else {}
+    answer = client._get(client._url("/system/df"), params=params, timeout=_TIMEOUT)
+    return client._result(answer, json=True)  # type: ignore[no-any-return]
