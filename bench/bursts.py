@@ -29,7 +29,7 @@ from pathlib import Path
 from bench._peers import ROOT, Docker, Project, engines_here, how_busy, new_id, table
 from bench.save import Client, Contender, Save, judged
 
-SETTLED = 6.0  # seconds in which pruning has had its turn (`watcher.chores.PRUNE_WITHIN`)
+SETTLED = 6.0  # seconds in which pruning has had its turn (`watcher.daemon.maintenance.PRUNE_WITHIN`)
 LONGEST = 4.0  # seconds between an answer and the next save
 MODES = {"on": (), "off": ("--no-prune.enabled",)}
 

@@ -10,7 +10,7 @@ import docker.errors
 
 from watcher.engine import convert
 from watcher.engine.calls import EngineCalls, sentence
-from watcher.engine.port import EngineError, Usage
+from watcher.engine.interface import EngineError, Usage
 
 _TIMEOUT = 300.0  # seconds: the engine measures every cache record that it has not measured yet
 _ATTEMPTS = 3
