@@ -148,6 +148,8 @@ class PruneSettings(_Section):
     """Label by which the Dockerfile marks its compile stage; untagged images with it are stale."""
     interval: Seconds = 600.0
     """Seconds between prunes when nothing is deployed; 0 = only after a deploy, and when space runs short."""
+    go_cache_max: ByteSize = ByteSize(10_000_000_000)
+    """Largest size of this project's Go build cache; what was unused for longest goes first; 0 = no bound."""
     cache_keep_storage: ByteSize | None = None
     """Build cache that stays, of everybody who uses the engine: no record says whose it is; default: all."""
     cache_keep_duration: Seconds = 172800.0

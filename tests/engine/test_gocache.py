@@ -14,7 +14,7 @@ from watcher.buildkit import MemorySource, SolveRequest
 from watcher.daemon.project import bases_of
 from watcher.engine import DockerEngine
 from watcher.observers.events import Fanout
-from watcher.prune import Unseen
+from watcher.prune import CacheNames, NamedCache, TrimmedCaches, Unseen
 from watcher.prune.go_cache import GoCaches
 from watcher.tree import Snapshot, Tree
 
@@ -38,18 +38,31 @@ class Project:
         self.recipe = Recipe(service="web", project=self.id, image=f"{self.id}:latest")
         bases = bases_of(engine, link)
         texts = Texts("web", bases=bases, link=link, observer=Fanout())
-        self.caches = GoCaches(self.recipe, texts, link, BuildJournal(None))
+        self.names = CacheNames(None)
+        self.caches = GoCaches(self.recipe, texts, link, BuildJournal(None), self.names)
 
     def snapshot(self, text: str = DOCKERFILE) -> Snapshot:
         self.folder.joinpath("Dockerfile").write_text(text)
         return Tree(self.folder).take()
 
     async def fill(self) -> None:
+        await self.run(
+            "mkdir -p /c/.h /c/00 && "
+            f"head -c {SIZE} /dev/urandom > /c/00/a && touch /c/.h/b && chmod 500 /c/00"
+        )
+
+    async def add_entry(self, name: str, *, hours: int, mount: str = "gocache") -> None:
+        """Put an entry of `SIZE` bytes, which was used so many hours ago, into one of the mounts."""
+        file = f"/c/{name[:2]}/{name}"
+        old = f"touch -d @$(( $(date +%s) - {hours * 3600} )) {file}"
+        make = f"mkdir -p /c/{name[:2]} && head -c {SIZE} /dev/urandom > {file} && {old}"
+        await self.run(make, mount=mount)
+
+    async def run(self, command: str, *, mount: str = "gocache") -> None:
+        # The engine does not tell two steps apart by the ids of their mounts.
         text = (
-            "FROM alpine\n"
-            f"RUN --mount=type=cache,id={self.id}-gocache,target=/c mkdir -p /c/.h /c/00 && "
-            # The engine does not tell two steps apart by the ids of their mounts.
-            f"head -c {SIZE} /dev/urandom > /c/00/a && touch /c/.h/b && chmod 500 /c/00 # {self.id}\n"
+            f"FROM alpine\nRUN --mount=type=cache,id={self.id}-{mount},target=/c "
+            f"{command} # {self.id}-{mount}\n"
         )
         request = SolveRequest(
             context=MemorySource({}),
@@ -94,3 +107,36 @@ async def test_what_cannot_be_measured_is_said(projects: tuple[Project, Project]
     missing = DOCKERFILE.replace("golang:alpine", "localhost:1/golang:alpine")
     found = await ours.caches.measure(ours.snapshot(missing))
     assert isinstance(found, Unseen)
+
+
+async def test_a_trim_removes_the_entries_unused_for_longest_and_none_in_use(
+    projects: tuple[Project, Project],
+) -> None:
+    ours, theirs = projects
+    await theirs.add_entry("aa1-d", hours=99)
+    for name, hours in (("aa1-d", 40), ("bb2-d", 30), ("cc3-d", 20), ("dd4-d", 0)):
+        await ours.add_entry(name, hours=hours)
+    found = await ours.caches.trim(ours.snapshot(), SIZE * 5 // 2)
+    assert isinstance(found, TrimmedCaches), found
+    assert 2 * SIZE <= found.freed <= 2 * SIZE + 50_000
+    assert found.builds < SIZE * 5 // 2
+    await ours.run("test ! -e /c/aa/aa1-d && test ! -e /c/bb/bb2-d && test -e /c/cc/cc3-d")
+    found = await ours.caches.trim(ours.snapshot(), 1000)
+    assert isinstance(found, TrimmedCaches), found
+    assert found.builds >= SIZE  # the entry of the last two hours
+    assert (await theirs.sizes())["/root/.cache/go-build"] >= SIZE
+
+
+async def test_a_former_cache_is_emptied_before_the_current_one_is_trimmed(
+    projects: tuple[Project, Project],
+) -> None:
+    ours, _ = projects
+    former = f"{ours.id}-gocache-cgo-0123456789"
+    ours.names.note({former: NamedCache("/c", 0.0)})
+    await ours.add_entry("aa1-d", hours=40)
+    await ours.add_entry("bb2-d", hours=1, mount="gocache-cgo-0123456789")
+    found = await ours.caches.trim(ours.snapshot(), SIZE * 3 // 2)
+    assert isinstance(found, TrimmedCaches), found
+    assert SIZE <= found.freed <= SIZE + 50_000
+    assert former not in ours.names.former(())
+    await ours.run("test -e /c/aa/aa1-d")

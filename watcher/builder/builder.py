@@ -82,6 +82,11 @@ class ImageBuilder:
         self._measuring: set[asyncio.Task[None]] = set()
         self._last: tuple[str, Way] | None = None  # the revision that was built last, and how
 
+    @property
+    def texts(self) -> Texts:
+        """What makes the texts that are built."""
+        return self._texts
+
     async def build(self, look: Look[Snapshot], *, forced: bool) -> Built:
         """Build `look`, or find its image; raises UserError, Superseded, EngineUnavailable."""
         recipe = self.recipe

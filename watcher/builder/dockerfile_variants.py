@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import traceback
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from watcher.errors import UserError
 from watcher.observers.events import InternalError, Notice, Observer
 from watcher.tree import Snapshot
 
+_RECENT = 64  # texts that are remembered, for the names of their cache mounts
 _LARGEST = 16 << 20  # bytes of a file that is looked through for what leads to C
 # What says which modules a build needs, wherever it lies.
 _MODULE_FILES = ("go.mod", "go.sum", "go.work", "go.work.sum", "vendor/modules.txt")
@@ -44,6 +46,7 @@ class Texts:
 
     def __init__(self, service: str, *, bases: Bases, link: BuildkitLink, observer: Observer) -> None:
         self._service, self._bases, self._link, self._observer = service, bases, link, observer
+        self.recent: deque[str] = deque(maxlen=_RECENT)  # texts that were made
         self._told: set[str] = set()
         self._asked_git: set[str] = set()  # the Dockerfile that was looked through for git
         self._known: dict[tuple[str, bytes], bool] = {}  # of contents, for `tree_inputs`
@@ -100,6 +103,7 @@ class Texts:
         plan = dockerfiles.with_folders(
             plan, recipe.markers, build_args=args, target=target, platforms=platforms
         )
+        self.recent.append(plan.text)
         known = "" if dockerfile.syntax else made_from(recipe, plan, snapshot, found, age=self._bases.age)
         if not plan.changes and not plan.cut_off:
             return Text(plan, Way.PLAIN, made_from=known)

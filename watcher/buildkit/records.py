@@ -11,12 +11,16 @@ from watcher.buildkit.messages.worker_pb2 import WorkerRecord
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One worker: `platforms` such as `linux/amd64`, the native one first; `version` is empty before 0.11."""
+    """One worker: `platforms` such as `linux/amd64`, the native one first; `version` is empty before 0.11.
+
+    `cache_limit`: bytes of build cache that BuildKit's own garbage collection leaves; None where it has none.
+    """
 
     id: str
     labels: Mapping[str, str]
     platforms: tuple[str, ...]
     version: str
+    cache_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,13 @@ def worker(record: WorkerRecord) -> Worker:
     platforms = (
         "/".join(filter(None, (each.OS, each.Architecture, each.Variant))) for each in record.platforms
     )
-    return Worker(record.ID, dict(record.Labels), tuple(platforms), record.BuildkitVersion.version)
+    return Worker(
+        record.ID,
+        dict(record.Labels),
+        tuple(platforms),
+        record.BuildkitVersion.version,
+        max((rule.maxUsedSpace or rule.keepBytes for rule in record.GCPolicy), default=None),
+    )
 
 
 def cache_record(record: UsageRecord) -> CacheRecord:

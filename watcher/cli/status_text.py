@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from watcher.observers import humanize
 from watcher.observers.events import BuildOutcome, short
-from watcher.observers.status_schema import BuildInfo, ServiceStatus, Status
+from watcher.observers.status_schema import BuildInfo, DiskInfo, ServiceStatus, Status
 
 _STANDING = {True: "stale", False: "equal to the tree", None: "the tree is not known yet"}
 
@@ -56,6 +56,19 @@ def _facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
     if found.images:
         sizes = (f"{stage} {humanize.size(image.size)}" for stage, image in sorted(found.images.items()))
         yield "images", ", ".join(sizes)
+    if found.disk:
+        yield "disk", _disk(found.disk)
+
+
+def _disk(disk: DiskInfo) -> str:
+    sizes = {
+        "images": disk.images,
+        "steps": disk.steps,
+        "Go cache": disk.go_cache,
+        "modules": disk.module_cache,
+    }
+    held = (f"{name} {humanize.size(size)}" for name, size in sizes.items() if size is not None)
+    return f"{', '.join(held)}; all others {humanize.size(disk.others)}"
 
 
 def _standing(found: ServiceStatus, now: float) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from watcher.builder import ImageBuilder
+from watcher.engine import Usage
+from watcher.prune import Report
 from watcher.reconcile.reconciler import Look
 from watcher.tree import Snapshot
 
@@ -23,7 +25,7 @@ class Prunes(Protocol):
         """Whether the engine's disk has become short of room since the last prune."""
         ...
 
-    async def prune(self) -> object:
+    async def prune(self) -> Report:
         """Look at what is there, and remove what is stale; may be cancelled between two removals."""
         ...
 
@@ -36,6 +38,14 @@ class Trims(Protocol):
         ...
 
 
+class MeasuresDisk(Protocol):
+    """Keeps the Go caches within their bound, and tells what the project holds."""
+
+    async def run(self, snapshot: Snapshot | None, usage: Usage | None) -> None:
+        """Measure; `usage` is what a prune has just asked of the engine."""
+        ...
+
+
 class IdleChores:
     """What a service does when there is nothing to build: to be run after a deploy and every `every` seconds.
 
@@ -43,6 +53,7 @@ class IdleChores:
     disk becomes short of room. Pruning comes first, and a deploy is followed by one within `PRUNE_WITHIN`
     seconds even if saves leave no idle moment. The build cache of everybody, if `cache` is there, is not
     looked at after each deploy. `stage_size` gives the bytes that the steps of a stage added to its base.
+    `meter` comes last, after each prune.
     """
 
     def __init__(
@@ -50,6 +61,7 @@ class IdleChores:
         builder: ImageBuilder,
         pruner: Prunes | None,
         cache: Trims | None = None,
+        meter: MeasuresDisk | None = None,
         *,
         export_builder: bool,
         stage_size: Callable[[str], Awaitable[int | None]],
@@ -60,6 +72,8 @@ class IdleChores:
     ) -> None:
         self._builder, self._pruner, self._export = builder, pruner, export_builder
         self._cache, self._stage_size, self._on_error = cache, stage_size, on_error
+        self._meter = meter
+        self._snapshot: Snapshot | None = None  # of the tree that went live last
         self._prune_every, self._clock = prune_every or float("inf"), clock
         self._prune_within = prune_within
         self._pruned = self._trimmed = clock()
@@ -98,31 +112,37 @@ class IdleChores:
 
     async def run(self, look: Look[Snapshot] | None) -> None:
         """Do what is due; `look` is set after a deploy. May be cancelled at any point."""
-        short = self._pruner is not None and self._pruner.became_short()
-        if look is not None or short or self._due(self._pruned):
+        short, usage = self._pruner is not None and self._pruner.became_short(), None
+        due = look is not None or short or self._due(self._pruned)
+        if due:
             self._owed = self._pruner is not None
-            await self._prune()
+            usage = await self._prune()
         if look is not None:
+            self._snapshot = look.snapshot
             await self._builder.tell_base(look)
             await self._builder.keep_programs(look)
             if self._export:
                 await self._builder.export_builder(look)
             await self._builder.tell_builder(look, self._stage_size)
+        if self._meter and due:
+            await self._meter.run(self._snapshot, usage)
         if self._cache and (short or self._due(self._trimmed)):
             await self._cache.trim()
             self._trimmed = self._clock()
 
-    async def _prune(self) -> None:
-        """Prune unless another task has just done so."""
+    async def _prune(self) -> Usage | None:
+        """Prune unless another task has just done so; what the engine holds then, where it was asked."""
         async with self._pruning:
-            if self._pruner and self._owed:
-                self._owed = False
-                try:
-                    await self._pruner.prune()
-                except BaseException:
-                    self._owed = True
-                    raise
-                self._pruned = self._clock()
+            if not self._pruner or not self._owed:
+                return None
+            self._owed = False
+            try:
+                report = await self._pruner.prune()
+            except BaseException:
+                self._owed = True
+                raise
+            self._pruned = self._clock()
+            return report.usage
 
     def _due(self, last: float) -> bool:
         return self._pruner is not None and self._clock() - last >= self._prune_every

@@ -31,9 +31,10 @@ from watcher.observers.events import (
     Notice,
     ServiceStarted,
 )
-from watcher.prune import Needed, Pruner, RecordPruner, Scope
+from watcher.prune import CacheNames, DiskMeter, GoCacheKeeper, Needed, Pruner, RecordPruner, Scope
 from watcher.prune import Policy as PrunePolicy
 from watcher.prune.build_cache import build_cache
+from watcher.prune.go_cache import GoCaches
 from watcher.reconcile.debounce import Lookout
 from watcher.reconcile.lookouts import ContextLookouts
 from watcher.reconcile.reconciler import Reconciler
@@ -133,10 +134,30 @@ class Service:
             self.builder,
             pruner if settings.prune.enabled else None,
             build_cache(settings, self._site.link, self._site.observer, self.name),
+            self._meter(fitted, records),
             export_builder=settings.build.builder_image,
             stage_size=records.stage_size,
             on_error=self._prune_failed,
             prune_every=settings.prune.interval,
+        )
+
+    def _meter(self, fitted: Fit, records: RecordPruner) -> DiskMeter:
+        site, prune = self._site, fitted.settings.prune
+        names = CacheNames(site.journal.folder)
+        caches = GoCacheKeeper(
+            GoCaches(fitted.recipe, self.builder.texts, site.link, site.journal, names),
+            site.observer,
+            service=self.name,
+            most=prune.go_cache_max if prune.enabled else 0,
+        )
+        return DiskMeter(
+            site.engine,
+            site.observer,
+            records,
+            caches,
+            service=self.name,
+            project=site.project,
+            standalone=site.link.standalone,
         )
 
     def _lookout(self, fitted: Fit) -> Lookout | ContextLookouts:

@@ -325,6 +325,7 @@ class OwnCache:
     id: str
     target: str
     stage: str
+    modules: bool = False  # it is a module cache; else it is a build cache
 
 
 def own_caches(text: str, cache_scope: str) -> tuple[OwnCache, ...]:
@@ -335,7 +336,9 @@ def own_caches(text: str, cache_scope: str) -> tuple[OwnCache, ...]:
         for one in stage.instructions:
             for mount in mounts(one) if one.keyword == "RUN" else ():
                 if mount["type"] == "cache" and mount.get("id", "").startswith(ours):
-                    found.setdefault(mount["id"], OwnCache(mount["id"], mount["target"], stage.label))
+                    modules = mount["id"].startswith(ours[1])
+                    own = OwnCache(mount["id"], mount["target"], stage.label, modules)
+                    found.setdefault(own.id, own)
     return tuple(found.values())
 
 

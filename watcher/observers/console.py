@@ -33,6 +33,7 @@ from watcher.observers.events import (
     Event,
     Failure,
     FrontRefused,
+    GoCacheTrimmed,
     Held,
     ImageSized,
     InternalError,
@@ -119,6 +120,7 @@ class Console:
             ContainerPaused: self._container_paused,
             Pruned: self._pruned,
             BuildCachePruned: self._build_cache_pruned,
+            GoCacheTrimmed: self._go_cache_trimmed,
             FrontRefused: self._front_refused,
             InternalError: self._internal_error,
         }
@@ -321,6 +323,12 @@ class Console:
     def _build_cache_pruned(self, event: BuildCachePruned) -> None:
         what = humanize.count(event.records, "record")
         self._say(event, "·", f"pruned {what} of the build cache: {humanize.size(event.freed)} freed", "dim")
+
+    def _go_cache_trimmed(self, event: GoCacheTrimmed) -> None:
+        text = (
+            f"trimmed Go's build cache to {humanize.size(event.left)}: gave back {humanize.size(event.freed)}"
+        )
+        self._say(event, "·", text, "dim")
 
     def _front_refused(self, event: FrontRefused) -> None:
         """The first at once, then at most one line per REFUSALS_EVERY."""

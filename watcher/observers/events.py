@@ -345,6 +345,31 @@ class BuildCachePruned(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GoCacheTrimmed(Event):
+    """Entries of this project's Go build cache that were unused for longest were removed; bytes."""
+
+    freed: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskMeasured(Event):
+    """What the project holds on the engine's disk, in bytes, and what all others hold there.
+
+    `steps` are records of the build cache that no image holds too. The Go caches are None while they are not
+    known. `steps_stay` says why superseded steps are not removed; empty where they are.
+    """
+
+    images: int
+    steps: int
+    go_cache: int | None
+    module_cache: int | None
+    others: int
+    go_cache_max: int = 0  # 0: no bound
+    steps_stay: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopLag(Event):
     """`seconds` is the longest delay of the event loop within the last 20 seconds."""
 

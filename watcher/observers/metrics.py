@@ -36,6 +36,7 @@ from watcher.observers.events import (
     DaemonStarted,
     DeployFinished,
     DeployOutcome,
+    DiskMeasured,
     EngineDown,
     EngineUp,
     Event,
@@ -43,6 +44,7 @@ from watcher.observers.events import (
     FrontHeld,
     FrontOld,
     FrontRefused,
+    GoCacheTrimmed,
     ImageSized,
     InternalError,
     LoopLag,
@@ -137,6 +139,11 @@ KEPT = _gauge("watcher_kept_images", "Images that the last prune left, by why.",
 KEPT_BYTES = _gauge(
     "watcher_kept_image_bytes", "Size of the images that the last prune left.", "kind", "reason"
 )
+DISK = _gauge(
+    "watcher_disk_bytes",
+    "What the project holds on the engine's disk, by kind; `others` is what all others hold there.",
+    "kind",
+)
 
 FS_EVENTS = _counter("watcher_source_events_total", "File-system notifications received.")
 RESCANS = _counter("watcher_source_rescans_total", "Looks at the tree.", "reason")
@@ -166,6 +173,7 @@ SPECS: tuple[Spec, ...] = tuple(value for value in list(globals().values()) if i
 
 _IMAGE_KINDS = ("final", "builder")
 _PRUNED_FOR = (("final", "superseded"), ("builder", "untagged"))
+_FREED_FOR = (*_PRUNED_FOR, ("step", "superseded"), ("go-cache", "unused"), ("build-cache", "unused"))
 _CODE_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 _REFUSALS = ("timeout", "limit", "malformed", "backend", "drain", "gone")
 PLACES = ("build", "deploy", "chores", "loop", "logs")  # where an error of the watcher itself is caught
@@ -196,7 +204,9 @@ class Metrics:
             ServiceStarted: self._service,
             DeployFinished: self._deploy,
             Pruned: self._pruned,
-            BuildCachePruned: self._build_cache_pruned,
+            BuildCachePruned: self._cache_pruned,
+            GoCacheTrimmed: self._cache_pruned,
+            DiskMeasured: self._disk,
         }
 
     def _define(self, spec: Spec) -> None:
@@ -259,7 +269,10 @@ class Metrics:
             self._counters[DEPLOYS].labels(name, deploy)
         for kind, reason in _PRUNED_FOR:
             self._counters[PRUNED].labels(name, kind, self._bounded("cause", reason))
-            self._counters[PRUNED_BYTES].labels(name, kind, reason)
+        for kind, reason in _FREED_FOR:
+            self._counters[PRUNED_BYTES].labels(
+                name, self._bounded("kind", kind), self._bounded("cause", reason)
+            )
         for code in _CODE_CLASSES:
             self._counters[REQUESTS].labels(name, code)
         for reason in _REFUSALS:
@@ -309,9 +322,21 @@ class Metrics:
         self._set(STALE, standing.stale, name)
         self._set(LIVE_AT, standing.live.since if standing.live else None, name)
 
-    def _build_cache_pruned(self, event: BuildCachePruned) -> None:
-        kind, reason = self._bounded("kind", "build-cache"), self._bounded("cause", "unused")
+    def _cache_pruned(self, event: BuildCachePruned | GoCacheTrimmed) -> None:
+        cache = "go-cache" if isinstance(event, GoCacheTrimmed) else "build-cache"
+        kind, reason = self._bounded("kind", cache), self._bounded("cause", "unused")
         self._count(PRUNED_BYTES, event.service, kind, reason, by=event.freed)
+
+    def _disk(self, event: DiskMeasured) -> None:
+        kinds = {
+            "images": event.images,
+            "steps": event.steps,
+            "go-cache": event.go_cache,
+            "module-cache": event.module_cache,
+            "others": event.others,
+        }
+        for kind, size in kinds.items():
+            self._set(DISK, size, event.service, kind)
 
     def _pruned(self, event: Pruned) -> None:
         """Split what was freed: a build step's record is freed whole, images share layers and the rest."""

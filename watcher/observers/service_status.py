@@ -12,6 +12,7 @@ from watcher.observers.events import (
     ContainerPaused,
     DeployFinished,
     DeployStarted,
+    DiskMeasured,
     Event,
     Failure,
     FrontExchange,
@@ -39,6 +40,7 @@ from watcher.observers.status_schema import (
     ChangeInfo,
     DeployInfo,
     DeployingInfo,
+    DiskInfo,
     ErrorReport,
     FailureInfo,
     ImageInfo,
@@ -136,6 +138,8 @@ class Keeping:
                     removed=sum(item.removed for item in items),
                     items=items,
                 )
+            case DiskMeasured():
+                status.disk = DiskInfo.model_validate(event)
             case FrontExchange():
                 front = status.front
                 name = code_class(event.code)

@@ -195,6 +195,26 @@ class PruneInfo(_Model):
     items: list[PrunedItemInfo]
 
 
+class DiskInfo(_Model):
+    """What the project holds on the engine's disk, in bytes, as it was measured last."""
+
+    at: float
+    images: int
+    """Held by images of this project alone; layers that other images have too do not count."""
+    steps: int
+    """Build steps that are proven to be this project's, without what images hold."""
+    go_cache: int | None = None
+    """Go's build cache; null while it is not known."""
+    module_cache: int | None = None
+    """Go's module cache; null while it is not known."""
+    others: int
+    """All other images and build cache on the engine."""
+    go_cache_max: int = 0
+    """The bound of `go_cache` (`prune.go_cache_max`); 0 for none."""
+    steps_stay: str = ""
+    """Why superseded build steps are not removed; empty where they are."""
+
+
 class SourceInfo(_Model):
     """How the tree is watched and what the last look at it found."""
 
@@ -262,6 +282,8 @@ class ServiceStatus(_Model):
     images: dict[str, ImageInfo] = {}
     """By stage: base, builder, final."""
     last_prune: PruneInfo | None = None
+    disk: DiskInfo | None = None
+    """What the project holds on the engine's disk; null until it was measured."""
     source: SourceInfo = SourceInfo()
     front: FrontInfo = FrontInfo()
 

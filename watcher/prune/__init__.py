@@ -8,8 +8,12 @@ Of the build cache only records go that are proven to be this project's own (`bu
 `RecordPruner` carries it out). `filling` sums up what the engine's disk holds, the build cache among it.
 """
 
+from watcher.prune.cache_names import CacheNames, NamedCache
 from watcher.prune.disk import free_space
-from watcher.prune.disk_usage import CacheMount, Found, Share, filling
+from watcher.prune.disk_meter import DiskMeter
+from watcher.prune.disk_usage import Found, Share, filling
+from watcher.prune.go_cache_keeper import GoCacheKeeper, TrimmedCaches
+from watcher.prune.go_cache_select import CacheMount
 from watcher.prune.model import (
     Cache,
     Cause,
@@ -42,11 +46,15 @@ from watcher.prune.table import (
 __all__ = [
     "Cache",
     "CacheMount",
+    "CacheNames",
     "Cause",
     "Disk",
+    "DiskMeter",
     "Found",
+    "GoCacheKeeper",
     "Inventory",
     "Kind",
+    "NamedCache",
     "Needed",
     "Policy",
     "Pruner",
@@ -56,6 +64,7 @@ __all__ = [
     "Scope",
     "Share",
     "ShareRow",
+    "TrimmedCaches",
     "Unseen",
     "Verdict",
     "Why",

@@ -8,17 +8,10 @@ from dataclasses import dataclass
 from watcher import labels
 from watcher.engine import Container, Image, Usage
 from watcher.observers import humanize
+from watcher.prune.go_cache_select import CacheMount
 from watcher.prune.model import Cache, Disk, Unseen
 
 COMPOSE_PROJECT = "com.docker.compose.project"
-
-
-@dataclass(frozen=True, slots=True)
-class CacheMount:
-    """A cache mount of this project: where it is mounted, and its bytes on the disk."""
-
-    target: str
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +59,14 @@ def _of(found: Mapping[str, str], project: str) -> bool:
     return found.get(labels.PROJECT) == project
 
 
+def sum_images(usage: Usage, images: Sequence[Image], project: str) -> int:
+    """Bytes that only images of this project hold."""
+    return sum(usage.alone.get(image.id, 0) for image in images if _of(image.labels, project))
+
+
 def _images(found: Found, project: str) -> Share:
     own = [image for image in found.images if _of(image.labels, project)]
-    alone = sum(found.usage.alone.get(image.id, 0) for image in own)
+    alone = sum_images(found.usage, found.images, project)
     note = (
         f"{humanize.count(len(found.images), 'image')}, {len(own)} of this project: counted is what no other "
         "image holds; each layer is counted once"

@@ -1,4 +1,4 @@
-"""The Go caches that acceleration mounts into builds: how large they are, and giving them back.
+"""The Go caches that acceleration mounts into builds: measure them, trim them, empty them.
 
 The engine tells the size of every cache mount but not its id (moby/buildkit, solver/llbsolver/mounts: a
 record's description is the folder and the command), so nothing tells whose a record is. The id is what a
@@ -9,11 +9,12 @@ whose result is thrown away. A build without cache makes the engine drop the mou
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from watcher import dockerfile as dockerfiles
-from watcher import regex
 from watcher.builder.connection import BuildkitLink
 from watcher.builder.dockerfile_variants import Texts, written
 from watcher.builder.journal import BuildJournal
@@ -22,58 +23,139 @@ from watcher.builder.strategies import Way
 from watcher.buildkit import ConnectError, MemorySource, Progress, SolveFailed, SolveRequest, StepLog
 from watcher.dockerfile import DockerfileError, OwnCache
 from watcher.errors import EngineUnavailable, UserError
-from watcher.prune import CacheMount, Unseen
+from watcher.prune import CacheMount, CacheNames, NamedCache, TrimmedCaches, Unseen
+from watcher.prune.go_cache_script import FOLDER, measure_script, parse_sizes, trim_script
+from watcher.prune.go_cache_select import plan_trim
 from watcher.tree import Snapshot
 
-_FOLDER = "/watcher-caches"
-_MEASURED = regex.compile(rf"(\d+)\s+{_FOLDER}/(\d+)")
+
+@dataclass(frozen=True, slots=True)
+class _Mounts:
+    """The cache mounts of a project, in the order in which steps number them, and an image to look from."""
+
+    base: str
+    caches: tuple[OwnCache, ...]
+    current: int = 0  # how many of them, from the first on, the Dockerfile names now
 
 
 class GoCaches:
-    """The cache mounts of one service."""
+    """The cache mounts of one service: those that its Dockerfile names now, and those that it has named."""
 
-    def __init__(self, recipe: Recipe, texts: Texts, link: BuildkitLink, journal: BuildJournal) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        texts: Texts,
+        link: BuildkitLink,
+        journal: BuildJournal,
+        names: CacheNames | None = None,
+    ) -> None:
         self._recipe, self._texts, self._link, self._journal = recipe, texts, link, journal
+        self._names = names or CacheNames(None)
 
     async def measure(self, snapshot: Snapshot, *, empty: bool = False) -> tuple[CacheMount, ...] | Unseen:
-        """The mounts that a build of this tree has, with their sizes; `empty` gives them back after that.
+        """The mounts that builds have used, with their sizes; `empty` gives them back after that.
 
         Raises EngineUnavailable.
         """
         try:
-            dockerfile = written(self._recipe, snapshot)
-            if dockerfile is None:
-                return Unseen(f"there is no {self._recipe.dockerfile}")
-            made = await self._texts.make(self._recipe, dockerfile, snapshot, Way.ACCELERATED)
-            text = made.plan.text
-            own = dockerfiles.own_caches(text, self._recipe.project)
-            if not own:
-                return ()
-            args, platforms = self._recipe.build_args, await self._link.platforms(self._recipe.platform)
-            base = dockerfiles.base_of(dockerfiles.parse(text), own[0].stage, args, platforms)
-            # The engine must not take the step from its cache, nor forget the mounts: no two are the same.
-            measure = f"du -sk {_FOLDER}/* # {uuid.uuid4().hex}"
-            lines = await self._step(base or "scratch", own, measure)
-            if empty:
-                await self._step(base or "scratch", own, "true", no_cache=True)
+            mounts = await self._find_mounts(snapshot)
+            if isinstance(mounts, Unseen):
+                return mounts
+            found = await self._measure(mounts)
+            if empty and mounts.caches and not isinstance(found, Unseen):
+                await self._empty(mounts, [cache.id for cache in mounts.caches])
         except DockerfileError as error:
             return Unseen(f"{self._recipe.dockerfile}: {error}")
         except (SolveFailed, UserError) as error:
             return Unseen(str(error).splitlines()[0])
-        sizes = {int(found[2]): int(found[1]) * 1024 for line in lines if (found := _MEASURED.match(line))}
-        if len(sizes) != len(own):
-            return Unseen(f"{base} has no du as it is known here")
-        return tuple(CacheMount(cache.target, sizes[number]) for number, cache in enumerate(own))
+        return found
 
-    async def _step(
-        self, base: str, own: Sequence[OwnCache], command: str, *, no_cache: bool = False
-    ) -> list[str]:
-        """What one step prints that has the mounts."""
-        mounts = " ".join(
-            f"--mount=type=cache,sharing=shared,id={cache.id},target={_FOLDER}/{number}"
-            for number, cache in enumerate(own)
+    async def trim(self, snapshot: Snapshot, most: int) -> TrimmedCaches | Unseen:
+        """Have the build caches hold at most `most` bytes; what is in use stays. Raises EngineUnavailable."""
+        try:
+            mounts = await self._find_mounts(snapshot)
+            if isinstance(mounts, Unseen):
+                return mounts
+            before = await self._measure(mounts)
+            if isinstance(before, Unseen):
+                return before
+            plan, after = plan_trim(before, most, time.time()), before
+            if plan.empty:
+                await self._empty(mounts, plan.empty)
+                after = tuple(mount for mount in before if mount.id not in plan.empty)
+            if plan.excess:
+                found = await self._trim_current(mounts, plan.excess)
+                if isinstance(found, Unseen):
+                    return found
+                after = tuple(mount for mount in found if mount.id not in plan.empty)
+        except DockerfileError as error:
+            return Unseen(f"{self._recipe.dockerfile}: {error}")
+        except (SolveFailed, UserError) as error:
+            return Unseen(str(error).splitlines()[0])
+        freed = sum(mount.size for mount in before) - sum(mount.size for mount in after)
+        return TrimmedCaches(after, max(0, freed))
+
+    async def _find_mounts(self, snapshot: Snapshot) -> _Mounts | Unseen:
+        dockerfile = written(self._recipe, snapshot)
+        if dockerfile is None:
+            return Unseen(f"there is no {self._recipe.dockerfile}")
+        made = await self._texts.make(self._recipe, dockerfile, snapshot, Way.ACCELERATED)
+        text, project = made.plan.text, self._recipe.project
+        current = dockerfiles.own_caches(text, project)
+        recent = {text, *self._texts.recent}
+        self._texts.recent.clear()
+        named = [cache for each in recent for cache in dockerfiles.own_caches(each, project)]
+        if named:
+            self._names.note(
+                {cache.id: NamedCache(cache.target, time.time(), cache.modules) for cache in named}
+            )
+        if not current:
+            return _Mounts("scratch", ())
+        former = self._names.former(cache.id for cache in current)
+        stage = current[0].stage
+        args, platforms = self._recipe.build_args, await self._link.platforms(self._recipe.platform)
+        base = dockerfiles.base_of(dockerfiles.parse(text), stage, args, platforms)
+        others = (OwnCache(name, found.target, stage, found.modules) for name, found in former.items())
+        return _Mounts(base or "scratch", (*current, *others), len(current))
+
+    async def _measure(self, mounts: _Mounts) -> tuple[CacheMount, ...] | Unseen:
+        if not mounts.caches:
+            return ()
+        return self._sized(mounts, await self._step(mounts, measure_script(uuid.uuid4().hex)))
+
+    async def _trim_current(self, mounts: _Mounts, excess: int) -> tuple[CacheMount, ...] | Unseen:
+        numbers = [number for number, cache in enumerate(mounts.caches) if not cache.modules]
+        script = trim_script(numbers, excess // 1024 + 1, uuid.uuid4().hex)
+        return self._sized(mounts, await self._step(mounts, script))
+
+    async def _empty(self, mounts: _Mounts, ids: Sequence[str]) -> None:
+        caches = tuple(cache for cache in mounts.caches if cache.id in ids)
+        await self._step(_Mounts(mounts.base, caches), "true", no_cache=True)
+        self._names.forget(ids)
+
+    def _sized(self, mounts: _Mounts, lines: Sequence[str]) -> tuple[CacheMount, ...] | Unseen:
+        sizes = parse_sizes(lines)
+        if len(sizes) != len(mounts.caches):
+            return Unseen(f"{mounts.base} has no du as it is known here")
+        former = self._names.former(cache.id for cache in mounts.caches[: mounts.current])
+        return tuple(
+            CacheMount(
+                cache.target,
+                sizes[number],
+                cache.id,
+                modules=cache.modules,
+                last_named=former[cache.id].last_named if cache.id in former else None,
+            )
+            for number, cache in enumerate(mounts.caches)
         )
-        text = f"FROM {base}\nUSER 0:0\nRUN {mounts} {command}\n"
+
+    async def _step(self, mounts: _Mounts, command: str, *, no_cache: bool = False) -> list[str]:
+        """Run one step that has the mounts; the lines that it prints."""
+        flags = " ".join(
+            f"--mount=type=cache,sharing=shared,id={cache.id},target={FOLDER}/{number}"
+            for number, cache in enumerate(mounts.caches)
+        )
+        text = f"FROM {mounts.base}\nUSER 0:0\nRUN {flags} {command}\n"
         printed: list[str] = []
 
         def hear(event: Progress) -> None:

@@ -23,7 +23,7 @@ class Report:
     """What a prune found and did to one service's objects.
 
     `freed` bytes were given back to the disk and `cached` bytes are held by the build cache alone now; both
-    are None where nothing was removed or it could not be measured.
+    are None where nothing was removed or it could not be measured. `usage` is what the engine then held.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -32,6 +32,7 @@ class Report:
     low: bool = False  # the disk has so little room that pruning was eager
     seconds: float = 0.0
     dry_run: bool = False
+    usage: Usage | None = None
 
 
 def given_back(before: Usage, after: Usage, bound: int) -> tuple[int, int]:
@@ -237,7 +238,7 @@ class Pruner:
 def _measured(report: Report, before: Usage, after: Usage) -> Report:
     bound = sum(verdict.size for verdict in report.verdicts if verdict.remove)
     freed, cached = given_back(before, after, bound)
-    return replace(report, freed=freed, cached=cached)
+    return replace(report, freed=freed, cached=cached, usage=after)
 
 
 def _with_steps(report: Report, done: Sequence[Verdict]) -> Report:

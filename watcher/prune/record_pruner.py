@@ -14,7 +14,7 @@ from watcher.prune.build_records import compact, judge_records, stage_size
 from watcher.prune.model import Cause, Verdict
 from watcher.prune.record_proof import prove_records
 
-_FORGETS = (
+STEPS_STAY = (
     "this BuildKit forgets everybody's build cache when one record is removed, so it goes only when the disk "
     "is short of room; the engine's own collection (builder.gc in daemon.json) can bound it"
 )
@@ -27,6 +27,26 @@ class Records:
     records: Sequence[CacheRecord]
     entries: Sequence[BuildEntry]
     running: frozenset[str]  # ids of builds that go on
+
+
+@dataclass(frozen=True, slots=True)
+class CacheHoldings:
+    """The build cache in bytes, without what images hold too: this project's steps, cache mounts, all."""
+
+    own: int
+    mounts: int
+    total: int
+
+    @classmethod
+    def of(cls, seen: Records, gone: Collection[str] = ()) -> CacheHoldings:
+        """Summed over what there is, without the records that are `gone`."""
+        private = [record for record in seen.records if not record.shared and record.id not in gone]
+        own = {name for entry in seen.entries for name in entry.records or ()}
+        return cls(
+            sum(record.size for record in private if record.id in own),
+            sum(record.size for record in private if record.kind == "exec.cachemount"),
+            sum(record.size for record in private),
+        )
 
 
 class RecordPruner:
@@ -48,6 +68,7 @@ class RecordPruner:
     ) -> None:
         self._link, self._journal, self._keep = link, journal, keep
         self._daemon_runs, self._services = daemon_runs, services
+        self._holdings: CacheHoldings | None = None  # as the last prune left them
 
     @property
     def problem(self) -> str:
@@ -82,23 +103,37 @@ class RecordPruner:
         `low`: the disk is short of room, so that only one revision stays. Raises EngineUnavailable.
         """
         seen = await self.look()
+        self._holdings = CacheHoldings.of(seen)
         keep = 1 if low else self._keep
         judge = partial(judge_records, keep=keep, services=self._services, running=seen.running)
         verdicts = await asyncio.to_thread(judge, seen.entries, seen.records)
         if not low and await self._link.forgets_when_pruned():
-            stay = (each.kept(Cause.REFUSED, _FORGETS) if each.remove else each for each in verdicts)
+            stay = (each.kept(Cause.REFUSED, STEPS_STAY) if each.remove else each for each in verdicts)
             return tuple(stay)
         if dry_run:
             return verdicts
         created = {record.id: record.created for record in seen.records}
         stale = [verdict.id for verdict in verdicts if verdict.remove]
         gone = await self._remove(sorted(stale, key=lambda name: created[name], reverse=True))
+        self._holdings = CacheHoldings.of(seen, gone)
         return tuple(
             verdict.kept(Cause.IN_USE, "a step that stays is built on it")
             if verdict.remove and verdict.id not in gone
             else replace(verdict, size=gone.get(verdict.id, verdict.size))
             for verdict in verdicts
         )
+
+    async def take_holdings(self) -> CacheHoldings:
+        """What the build cache holds: as the last prune left it, once; else the engine is asked.
+
+        Raises EngineUnavailable.
+        """
+        found, self._holdings = self._holdings, None
+        return found or CacheHoldings.of(await self.look())
+
+    async def steps_stay(self) -> str:
+        """Why superseded steps are not removed here; empty where they are. Raises EngineUnavailable."""
+        return STEPS_STAY if await self._link.forgets_when_pruned() else ""
 
     async def _remove(self, stale: Sequence[str]) -> dict[str, int]:
         """Remove the records by id, in this order; bytes given back by id. A step's base is older than it."""

@@ -15,6 +15,7 @@ from watcher.observers.events import (
     DeployOutcome,
     DeployStarted,
     Diagnostic,
+    DiskMeasured,
     EngineUp,
     Event,
     Failure,
@@ -220,6 +221,19 @@ class Story:
             ),
             freed=600_000_000,
             seconds=0.4,
+        )
+
+    def disk(self, go_cache: int | None = 412_000_000, steps_stay: str = "") -> Story:
+        return self.tell(
+            DiskMeasured,
+            1.0,
+            images=31_000_000,
+            steps=132_000_000,
+            go_cache=go_cache,
+            module_cache=None if go_cache is None else 96_000_000,
+            others=21_400_000_000,
+            go_cache_max=10_000_000_000,
+            steps_stay=steps_stay,
         )
 
     def traffic(self, *codes: int) -> Story:

@@ -229,6 +229,12 @@ def test_pruned_objects_are_listed_with_their_reasons(story: Story) -> None:
     assert (prune.items[0].removed, prune.items[0].reason) == (False, "is live")
 
 
+def test_the_disk_is_as_it_was_measured_last(story: Story) -> None:
+    found = service_of(told(story.disk(steps_stay="one removal makes it forget all").disk(None))).disk
+    assert found is not None
+    assert (found.images, found.go_cache, found.steps_stay) == (31_000_000, None, "")
+
+
 def test_traffic_is_counted_by_class(story: Story) -> None:
     story.traffic(200, 204, 404, 502, 101, 0).tell(FrontExchange, code=200, seconds=2.0, held=1.5)
     story.tell(FrontHeld, held=3).tell(FrontRefused, reason="timeout", code=503)

@@ -26,6 +26,7 @@ from watcher.observers.events import (
     Event,
     Failure,
     FrontRefused,
+    GoCacheTrimmed,
     Held,
     InternalError,
     Notice,
@@ -204,6 +205,11 @@ def test_pruned_objects_are_counted_by_kind(story: Story) -> None:
 def test_what_went_of_the_build_cache_is_told(story: Story) -> None:
     story.tell(BuildCachePruned, records=3, freed=700_000_000)
     assert "pruned 3 records of the build cache: 700 MB freed" in printed(story.events)
+
+
+def test_what_was_trimmed_of_the_go_cache_is_told(story: Story) -> None:
+    story.tell(GoCacheTrimmed, freed=700_000_000, left=9_000_000_000)
+    assert "trimmed Go's build cache to 9.00 GB: gave back 700 MB" in printed(story.events)
 
 
 def test_a_builder_image_is_told_when_it_is_new_or_much_changed(story: Story) -> None:

@@ -23,6 +23,7 @@ from watcher.observers.events import (
     FrontExchange,
     FrontHeld,
     FrontRefused,
+    GoCacheTrimmed,
     InternalError,
     Pruned,
     PrunedItem,
@@ -59,6 +60,7 @@ REQUIRED = (
     "watcher_front_request_duration_seconds",
     "watcher_info",
 )
+DISK_KINDS = ("images", "steps", "go-cache", "module-cache", "others")
 LABELS = frozenset("service stage outcome kind reason code_class port phase where version python".split())
 
 
@@ -202,6 +204,28 @@ def test_a_prune_that_freed_nothing_counts_its_images(story: Story) -> None:
 def test_the_build_cache_counts_among_the_bytes_given_back(story: Story) -> None:
     registry = measured(story.tell(BuildCachePruned, records=3, freed=700))
     assert value(registry, "watcher_prune_freed_bytes_total", kind="build-cache", reason="unused") == 700
+
+
+def test_what_a_trim_of_the_go_cache_gave_back_counts_too(story: Story) -> None:
+    registry = measured(story.tell(GoCacheTrimmed, freed=700, left=20))
+    assert value(registry, "watcher_prune_freed_bytes_total", kind="go-cache", reason="unused") == 700
+
+
+@pytest.mark.parametrize("kind", ["final", "builder", "step", "go-cache", "build-cache"])
+def test_every_kind_of_freed_bytes_is_there_from_the_start(story: Story, kind: str) -> None:
+    found = measured(story).collect()
+    samples = [each for family in found for each in family.samples]
+    freed = [each for each in samples if each.name == "watcher_prune_freed_bytes_total"]
+    assert [each.value for each in freed if each.labels["kind"] == kind] == [0]
+
+
+def test_what_the_project_holds_on_the_disk_is_measured_by_kind(story: Story) -> None:
+    registry = measured(story.disk())
+    kinds = {name: value(registry, "watcher_disk_bytes", kind=name) for name in DISK_KINDS}
+    assert kinds == dict(zip(DISK_KINDS, (31e6, 132e6, 412e6, 96e6, 21.4e9), strict=True))
+    registry = measured(story.disk(None))
+    assert value(registry, "watcher_disk_bytes", kind="go-cache") is None
+    assert value(registry, "watcher_disk_bytes", kind="steps") == 132e6
 
 
 def test_requests_are_counted_by_class_and_tunnels_are_not_timed(story: Story) -> None:

@@ -120,7 +120,7 @@ def filled(kind: type, text: str) -> Any:
                 values[field.name] = (filled(events.PrunedItem, text),)
             case "float" | "float | None":
                 values[field.name] = 1.0
-            case "int":
+            case "int" | "int | None":
                 values[field.name] = 1
             case "bool":
                 values[field.name] = True

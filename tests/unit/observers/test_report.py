@@ -27,3 +27,10 @@ def test_a_refused_configuration_and_a_tree_that_is_gone_are_not_called_equal(st
     assert any("the configuration: prune.keep = 0: must be more" in line for line in lines)
     board.notify(SourceGone(service=SERVICE, reason="/src cannot be watched"))
     assert "unknown whether it is the tree: /src cannot be watched" in status_text.lines(board.status, 0.0)[1]
+
+
+def test_what_the_project_holds_on_the_disk_is_told(story: Story) -> None:
+    text = "images 31.0 MB, steps 132 MB, Go cache 412 MB, modules 96.0 MB; all others 21.4 GB"
+    assert f"  disk     {text}" in status_text.lines(told(story.disk()).status, story.now)
+    lines = status_text.lines(told(story.disk(None)).status, story.now)
+    assert any("images 31.0 MB, steps 132 MB; all others" in line for line in lines)

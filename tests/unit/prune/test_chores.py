@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from watcher.daemon.maintenance import SPACE_EVERY, IdleChores
+from watcher.engine import Usage
 from watcher.errors import EngineUnavailable
+from watcher.prune import Report
 from watcher.reconcile.reconciler import Look
 
 LOOK: Any = Look("r", None, 0.0)
+USAGE = Usage(layers=1)
 
 
 class Hands:
@@ -33,10 +36,11 @@ class Hands:
     async def tell_builder(self, look: Any, stage_size: Any) -> None:
         self.done.append("stage")
 
-    async def prune(self) -> None:
+    async def prune(self) -> Report:
         if self.failing:
             raise EngineUnavailable("gone")
         self.done.append("prune")
+        return Report(verdicts=(), usage=USAGE)
 
     async def stage_size(self, stage: str) -> int | None:
         return None
@@ -49,6 +53,16 @@ class Hands:
 
     async def trim(self) -> None:
         self.done.append("trim")
+
+
+class Meter:
+    """A disk meter that notes what it is given."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Any, Any]] = []
+
+    async def run(self, snapshot: Any, usage: Any) -> None:
+        self.given.append((snapshot, usage))
 
 
 class Clock:
@@ -65,6 +79,7 @@ def chores(
         hands,
         more.get("pruner", hands),
         more.get("cache"),
+        more.get("meter"),
         export_builder=export,
         stage_size=hands.stage_size,
         prune_every=every,
@@ -176,3 +191,21 @@ async def test_the_build_cache_is_trimmed_by_the_clock_and_not_after_each_deploy
     hands.short = True
     await idle.run(None)
     assert hands.done == ["prune", "base", "programs", "stage", "trim", "prune", "trim"]
+
+
+async def test_the_disk_is_measured_after_each_prune_with_what_the_prune_has_asked() -> None:
+    hands, clock, meter = Hands(), Clock(), Meter()
+    idle = chores(hands, clock, meter=meter)
+    look: Any = Look("r", "the live tree", 0.0)
+    await idle.run(look)
+    await idle.run(None)
+    assert meter.given == [("the live tree", USAGE)]
+    clock.now += 600
+    await idle.run(None)
+    assert meter.given[1:] == [("the live tree", USAGE)]
+
+
+async def test_the_disk_is_measured_after_a_deploy_even_where_nothing_may_be_pruned() -> None:
+    hands, meter = Hands(), Meter()
+    await chores(hands, Clock(), pruner=None, meter=meter).run(LOOK)
+    assert meter.given == [(None, None)]

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&watcher/buildkit/messages/worker.proto\x12\x16moby.buildkit.v1.types\"\x82\x02\n\x0cWorkerRecord\x12\n\n\x02ID\x18\x01 \x01(\t\x12@\n\x06Labels\x18\x02 \x03(\x0b\x32\x30.moby.buildkit.v1.types.WorkerRecord.LabelsEntry\x12\x33\n\tplatforms\x18\x03 \x03(\x0b\x32 .moby.buildkit.v1.types.Platform\x12@\n\x0f\x42uildkitVersion\x18\x05 \x01(\x0b\x32\'.moby.buildkit.v1.types.BuildkitVersion\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x08Platform\x12\x14\n\x0c\x41rchitecture\x18\x01 \x01(\t\x12\n\n\x02OS\x18\x02 \x01(\t\x12\x0f\n\x07Variant\x18\x03 \x01(\t\"E\n\x0f\x42uildkitVersion\x12\x0f\n\x07package\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&watcher/buildkit/messages/worker.proto\x12\x16moby.buildkit.v1.types\"\xb6\x02\n\x0cWorkerRecord\x12\n\n\x02ID\x18\x01 \x01(\t\x12@\n\x06Labels\x18\x02 \x03(\x0b\x32\x30.moby.buildkit.v1.types.WorkerRecord.LabelsEntry\x12\x33\n\tplatforms\x18\x03 \x03(\x0b\x32 .moby.buildkit.v1.types.Platform\x12\x32\n\x08GCPolicy\x18\x04 \x03(\x0b\x32 .moby.buildkit.v1.types.GCPolicy\x12@\n\x0f\x42uildkitVersion\x18\x05 \x01(\x0b\x32\'.moby.buildkit.v1.types.BuildkitVersion\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"3\n\x08GCPolicy\x12\x11\n\tkeepBytes\x18\x03 \x01(\x03\x12\x14\n\x0cmaxUsedSpace\x18\x05 \x01(\x03\"=\n\x08Platform\x12\x14\n\x0c\x41rchitecture\x18\x01 \x01(\t\x12\n\n\x02OS\x18\x02 \x01(\t\x12\x0f\n\x07Variant\x18\x03 \x01(\t\"E\n\x0f\x42uildkitVersion\x12\x0f\n\x07package\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,11 +34,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKERRECORD_LABELSENTRY']._loaded_options = None
   _globals['_WORKERRECORD_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_WORKERRECORD']._serialized_start=67
-  _globals['_WORKERRECORD']._serialized_end=325
-  _globals['_WORKERRECORD_LABELSENTRY']._serialized_start=280
-  _globals['_WORKERRECORD_LABELSENTRY']._serialized_end=325
-  _globals['_PLATFORM']._serialized_start=327
-  _globals['_PLATFORM']._serialized_end=388
-  _globals['_BUILDKITVERSION']._serialized_start=390
-  _globals['_BUILDKITVERSION']._serialized_end=459
+  _globals['_WORKERRECORD']._serialized_end=377
+  _globals['_WORKERRECORD_LABELSENTRY']._serialized_start=332
+  _globals['_WORKERRECORD_LABELSENTRY']._serialized_end=377
+  _globals['_GCPOLICY']._serialized_start=379
+  _globals['_GCPOLICY']._serialized_end=430
+  _globals['_PLATFORM']._serialized_start=432
+  _globals['_PLATFORM']._serialized_end=493
+  _globals['_BUILDKITVERSION']._serialized_start=495
+  _globals['_BUILDKITVERSION']._serialized_end=564
 # @@protoc_insertion_point(module_scope)

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class WorkerRecord(_message.Message):
-    __slots__ = ("ID", "Labels", "platforms", "BuildkitVersion")
+    __slots__ = ("ID", "Labels", "platforms", "GCPolicy", "BuildkitVersion")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -18,12 +18,22 @@ class WorkerRecord(_message.Message):
     ID_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     PLATFORMS_FIELD_NUMBER: _ClassVar[int]
+    GCPOLICY_FIELD_NUMBER: _ClassVar[int]
     BUILDKITVERSION_FIELD_NUMBER: _ClassVar[int]
     ID: str
     Labels: _containers.ScalarMap[str, str]
     platforms: _containers.RepeatedCompositeFieldContainer[Platform]
+    GCPolicy: _containers.RepeatedCompositeFieldContainer[GCPolicy]
     BuildkitVersion: BuildkitVersion
-    def __init__(self, ID: _Optional[str] = ..., Labels: _Optional[_Mapping[str, str]] = ..., platforms: _Optional[_Iterable[_Union[Platform, _Mapping]]] = ..., BuildkitVersion: _Optional[_Union[BuildkitVersion, _Mapping]] = ...) -> None: ...
+    def __init__(self, ID: _Optional[str] = ..., Labels: _Optional[_Mapping[str, str]] = ..., platforms: _Optional[_Iterable[_Union[Platform, _Mapping]]] = ..., GCPolicy: _Optional[_Iterable[_Union[GCPolicy, _Mapping]]] = ..., BuildkitVersion: _Optional[_Union[BuildkitVersion, _Mapping]] = ...) -> None: ...
+
+class GCPolicy(_message.Message):
+    __slots__ = ("keepBytes", "maxUsedSpace")
+    KEEPBYTES_FIELD_NUMBER: _ClassVar[int]
+    MAXUSEDSPACE_FIELD_NUMBER: _ClassVar[int]
+    keepBytes: int
+    maxUsedSpace: int
+    def __init__(self, keepBytes: _Optional[int] = ..., maxUsedSpace: _Optional[int] = ...) -> None: ...
 
 class Platform(_message.Message):
     __slots__ = ("Architecture", "OS", "Variant")

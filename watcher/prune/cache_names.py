@@ -1,0 +1,77 @@
+"""The names of the cache mounts that builds of a project have used: the engine does not list them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_LARGEST = 1 << 20  # bytes of the file that are read
+_MOST = 300  # names that are kept; the engine may refuse a step with too many mounts
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCache:
+    """One cache mount: where it is mounted, and when a build last named it (Unix seconds)."""
+
+    target: str
+    last_named: float
+    modules: bool = False  # it is a module cache
+
+
+class CacheNames:
+    """Names of cache mounts, in a file of the project's state folder; without a folder only in memory.
+
+    A file that cannot be read or written costs only what it remembers: those mounts stay.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder / "go_caches.json" if folder else None
+        self._names: dict[str, NamedCache] | None = None
+
+    def former(self, current: Iterable[str]) -> Mapping[str, NamedCache]:
+        """All that are known but for `current`."""
+        known, now = self._known(), set(current)
+        return {name: found for name, found in known.items() if name not in now}
+
+    def note(self, named: Mapping[str, NamedCache]) -> None:
+        """Remember that builds have named these."""
+        known = self._known() | dict(named)
+        newest = sorted(known.items(), key=lambda each: each[1].last_named, reverse=True)[:_MOST]
+        self._write(dict(newest))
+
+    def forget(self, names: Iterable[str]) -> None:
+        """These mounts are empty."""
+        gone = set(names)
+        self._write({name: found for name, found in self._known().items() if name not in gone})
+
+    def _known(self) -> dict[str, NamedCache]:
+        if self._names is None:
+            self._names = self._read()
+        return self._names
+
+    def _read(self) -> dict[str, NamedCache]:
+        if self._path is None:
+            return {}
+        try:
+            with self._path.open("rb") as file:
+                found = json.loads(file.read(_LARGEST))
+            return {
+                str(name): NamedCache(str(target), float(named), bool(modules))
+                for name, (target, named, modules) in found.items()
+            }
+        except (OSError, ValueError, TypeError, AttributeError, LookupError):
+            return {}
+
+    def _write(self, names: dict[str, NamedCache]) -> None:
+        self._names = names
+        if self._path is None:
+            return
+        new = self._path.with_suffix(".new")
+        found = {name: [each.target, each.last_named, each.modules] for name, each in names.items()}
+        try:
+            new.write_text(json.dumps(found), encoding="utf-8")
+            new.replace(self._path)
+        except OSError:
+            pass
