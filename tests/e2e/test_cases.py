@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -143,3 +144,38 @@ def test_a_fixed_address_goes_from_one_container_to_the_next(open_case: Open) ->
     text = case.get()
     assert "save=two" in text
     assert "10.219.203.10/24" in text
+
+
+def test_a_makefile_that_asks_git_gets_its_answer(open_case: Open) -> None:
+    """Without `.git` in the build the console says why the answer is missing; with it a tag is a change."""
+    case = open_case("git-describe", start=False)
+
+    def git(*arguments: str) -> None:
+        name = ("-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "commit.gpgsign=false")
+        subprocess.run(
+            ["git", *name, *arguments], cwd=case.folder, check=True, capture_output=True, timeout=60
+        )
+
+    git("init", "--quiet", "--initial-branch=main")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "one")
+    git("tag", "v1.0.0")
+    case.start()
+    case.wait_live()
+    assert "version=unknown" in case.get()
+    assert "line 1 of Makefile runs `git describe`" in "".join(case.output)
+    (case.folder / "watcher.toml").write_text('[watch]\nignore = ["!**/.git"]\n')
+    git("add", ".")
+    git("commit", "--quiet", "-m", "two")
+    git("tag", "v1.1.0")
+    case.wait_live()
+    assert "version=v1.1.0" in case.get()
+    built = case.status()["last_build"]["id"]
+    for arguments in (("status",), ("gc", "--quiet"), ("stash", "list")):
+        git(*arguments)
+        case.wait_live()
+    assert case.status()["last_build"]["id"] == built, "".join(case.output[-20:])
+    git("tag", "--force", "v1.2.0")
+    git("tag", "--delete", "v1.1.0")
+    case.wait_live()
+    assert "version=v1.2.0" in case.get()
