@@ -183,6 +183,13 @@ class BuildJournal:
         if thread is not None:
             thread.join(patience)
 
+    def entries(self) -> list[BuildEntry]:
+        """The builds on the disk, oldest first. Blocks; raises OSError."""
+        if self._path is None:
+            return []
+        with take_snapshot(self._path) as snapshot:
+            return parse_lines(snapshot.lines)
+
     def update(self, change: Callable[[list[BuildEntry]], Iterable[BuildEntry]]) -> list[BuildEntry]:
         """Replace the journal by what `change` makes of it; what is on the disk then. Blocks.
 

@@ -5,7 +5,8 @@
 - `accelerate` gives the text to build from, with a reason per changed line, and `diff` shows it; building
   the stage `KEEPING` of `keeping` keeps linked programs for the next build; `pin` names bases by digest;
   `with_images` and `with_folders` put in what other names stand for.
-- `lint` gives advice for the file itself. `Platforms` says what builds and what is built for.
+- `lint` gives advice for the file itself; `explain_rerun` says why a step ran again in a build.
+  `Platforms` says what builds and what is built for.
 """
 
 from watcher.dockerfile.accelerate import Accelerated, Level, OwnCache, accelerate, own_caches
@@ -22,8 +23,9 @@ from watcher.dockerfile.parse import parse
 from watcher.dockerfile.pins import pin
 from watcher.dockerfile.places import Places
 from watcher.dockerfile.platforms import Platforms
+from watcher.dockerfile.reruns import Layer, Rerun, explain_rerun, find_layer, shown_instruction
 from watcher.dockerfile.running import Runs
-from watcher.dockerfile.stages import base_images
+from watcher.dockerfile.stages import Graph, base_images
 from watcher.dockerfile.state import ImageConfig
 
 __all__ = [
@@ -31,8 +33,10 @@ __all__ = [
     "Accelerated",
     "Dockerfile",
     "DockerfileError",
+    "Graph",
     "ImageConfig",
     "Instruction",
+    "Layer",
     "Level",
     "LineChange",
     "LineNote",
@@ -40,6 +44,7 @@ __all__ = [
     "Places",
     "Platforms",
     "Program",
+    "Rerun",
     "Runs",
     "Stage",
     "TreeInputs",
@@ -48,12 +53,15 @@ __all__ = [
     "base_of",
     "builder_stage",
     "diff",
+    "explain_rerun",
+    "find_layer",
     "git_use",
     "keeping",
     "lint",
     "own_caches",
     "parse",
     "pin",
+    "shown_instruction",
     "with_folders",
     "with_images",
 ]

@@ -13,7 +13,9 @@ from watcher.deploy import probe
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The world of these tests is in memory: its clock jumps."""
+    """The world of these tests is in memory: its clock jumps. A module with REAL_CLOCK has threads."""
+    if getattr(getattr(item, "module", None), "REAL_CLOCK", False):
+        return {"real": asyncio.new_event_loop}
     return {"virtual": VirtualLoop}
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from watcher import compose, labels
 from watcher import dockerfile as dockerfiles
 from watcher.builder import (
     BaseImage,
     Bases,
+    BuildEntry,
     BuildkitLink,
     Recipe,
     accelerated,
@@ -22,6 +23,7 @@ from watcher.builder import (
 )
 from watcher.cli.doctor import findings
 from watcher.cli.doctor.findings import Finding, Grade
+from watcher.cli.doctor.repeated import TOPIC, repeated_steps
 from watcher.compose import ComposeProject, ServiceSpec
 from watcher.daemon.config_reload import compose_project
 from watcher.daemon.project import bases_of, kept_services, link_of
@@ -125,11 +127,19 @@ async def _service(
         yield Finding("mounts", Grade.ADVICE, beside_notice(folders))
     test = await asyncio.to_thread(self_test, tree.root, tree.watch_dirs, ECHO)
     yield findings.events(len(tree.watch_dirs), test)
-    async for finding in _dockerfile(snapshot, recipe, bases):
+    journal = open_journal(recipe.project)
+    try:
+        builds = await asyncio.to_thread(journal.entries)
+    except OSError as error:
+        yield Finding(TOPIC, Grade.ADVICE, f"the builds before cannot be read: {error}")
+        builds = []
+    async for finding in _dockerfile(snapshot, recipe, bases, builds):
         yield finding
 
 
-async def _dockerfile(snapshot: Snapshot, recipe: Recipe, bases: Bases | None) -> AsyncIterator[Finding]:
+async def _dockerfile(
+    snapshot: Snapshot, recipe: Recipe, bases: Bases | None, builds: Sequence[BuildEntry]
+) -> AsyncIterator[Finding]:
     text = written(recipe, snapshot)
     if text is None:
         yield Finding(recipe.dockerfile, Grade.TROUBLE, snapshot.no_dockerfile)
@@ -155,6 +165,8 @@ async def _dockerfile(snapshot: Snapshot, recipe: Recipe, bases: Bases | None) -
             dockerignore=ignore,
             vendored="vendor/modules.txt" in snapshot.files,
         )
+        graph = dockerfiles.Graph(dockerfiles.parse(text), args, platforms)
+        repeated = repeated_steps(builds, recipe.service, graph, plan)
     except DockerfileError as error:
         yield Finding(recipe.dockerfile, Grade.TROUBLE, str(error))
         return
@@ -162,6 +174,8 @@ async def _dockerfile(snapshot: Snapshot, recipe: Recipe, bases: Bases | None) -
         yield finding
     if git:
         yield Finding(recipe.dockerfile, Grade.ADVICE, git)
+    for finding in repeated:
+        yield finding
 
 
 def _base(name: str, base: BaseImage) -> Finding:

@@ -30,6 +30,17 @@ class Grade(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Repeated:
+    """A step of the build that each save repeats, as values. `line` is None for a step of an older file."""
+
+    line: int | None
+    step: str
+    seconds: float
+    why: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at: what was found, and what to do about it (empty when nothing)."""
 
@@ -37,6 +48,7 @@ class Finding:
     grade: Grade
     text: str
     advice: str = ""
+    repeated: Repeated | None = None
 
 
 def worst(findings: Iterable[Finding]) -> Grade:

@@ -19,6 +19,7 @@ from watcher.deploy import HostPorts, NoFreePort
 from watcher.deploy.host_ports import HostAddress, bind_problem, order_candidates
 from watcher.deploy.owned import OwnContainers
 
+REAL_CLOCK = True
 FIRST = 21240  # ports of these tests
 PROJECT = "0123456789ab"
 
