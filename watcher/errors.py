@@ -12,7 +12,7 @@ anything else           a bug: logged with its traceback, counted; the loop live
 
 from __future__ import annotations
 
-from watcher.failure import Failure
+from dataclasses import dataclass
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2  # as argparse
@@ -22,6 +22,33 @@ EXIT_UNKNOWN = 5
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 EXIT_TIMEOUT = 124  # as timeout(1)
 EXIT_STOPPED = 130  # as a shell says it of Ctrl-C
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One place in a file: where (1-based; 0 when unknown) and what.
+
+    `file` is relative to the project's folder if it is `known` to be one of the user's; if not, it is as the
+    tool said it. `said` is what the tool said in any case.
+    """
+
+    file: str
+    line: int
+    column: int
+    message: str
+    said: str = ""
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something of the user's failed: a sentence, the tool's own lines, places in files, a hint."""
+
+    kind: str  # compile | build | container | config | engine | tree | bug
+    summary: str
+    lines: tuple[str, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    hint: str = ""
 
 
 class WatcherError(Exception):

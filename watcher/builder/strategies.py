@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from watcher import regex
-from watcher.failure import Failure
+from watcher.errors import Failure
 
 _STRIKES = 2
 # What go, git and the resolvers of libc say when there is no network.

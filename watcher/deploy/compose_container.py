@@ -15,8 +15,7 @@ from watcher.deploy import Published, hooks, used_networks
 from watcher.deploy.own_container import OwnContainer
 from watcher.diagnosis.diagnose import engine_trouble, trouble_hint
 from watcher.engine import Container, Engine, EngineError, NewFile
-from watcher.errors import EngineTrouble, UserError
-from watcher.failure import Failure
+from watcher.errors import EngineTrouble, Failure, UserError
 from watcher.observers.events import Notice, Observer, short
 from watcher.system import lock
 

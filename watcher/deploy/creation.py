@@ -11,8 +11,7 @@ from watcher.deploy.owned import OwnContainers
 from watcher.deploy.pause_container import Spares
 from watcher.deploy.retirement import Background
 from watcher.engine import Engine, EngineError
-from watcher.errors import UserError
-from watcher.failure import Failure
+from watcher.errors import Failure, UserError
 
 
 def _behind_front(recipe: ContainerRecipe) -> Published:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from watcher.compose import Hook
 from watcher.engine import Command, Engine, EngineError
-from watcher.failure import Failure
+from watcher.errors import Failure
 
 PATIENCE = 50.0  # seconds that a command may take
 

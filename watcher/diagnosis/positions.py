@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from watcher import regex
-from watcher.failure import Diagnostic
+from watcher.errors import Diagnostic
 
 MOST_DIAGNOSTICS = 50
 LONGEST_LINE = 4096  # characters of a line that are looked at

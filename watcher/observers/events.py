@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from watcher.failure import Diagnostic as Diagnostic  # noqa: PLC0414 - observers know it from here
-from watcher.failure import Failure as Failure  # noqa: PLC0414
+from watcher.errors import Diagnostic as Diagnostic  # noqa: PLC0414 - observers know it from here
+from watcher.errors import Failure as Failure  # noqa: PLC0414
 
 _log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import pytest
 
 from watcher.builder.strategies import Experience, Failed, Way
 from watcher.diagnosis.diagnose import build_failure
-from watcher.failure import Failure
+from watcher.errors import Failure
 
 TEXT, MODULES = "FROM golang", "m1"
 COMPILER = build_failure("", "", ("# example.test/a", "./main.go:3:1: undefined: x"))

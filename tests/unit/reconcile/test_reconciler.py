@@ -11,8 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from watcher.errors import EngineTrouble, EngineUnavailable, Superseded, UserError
-from watcher.failure import Failure
+from watcher.errors import EngineTrouble, EngineUnavailable, Failure, Superseded, UserError
 from watcher.observers.events import (
     BuildFinished,
     BuildOutcome,
