@@ -1,0 +1,53 @@
+"""The pages about the architecture describe the code as it is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from bench.layout import direct_arrows, read_sources, room_graph
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+PAGES = [
+    ROOT / "docs" / "architecture.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs" / "decisions").glob("*.md")),
+]
+
+
+def rooms() -> dict[str, frozenset[str]]:
+    """The packages and the packages that they import, without the modules at the top."""
+    graph = room_graph(read_sources(ROOT))
+    packages = {room for room in graph if (ROOT / "watcher" / room).is_dir()}
+    return {room: graph[room] & packages for room in packages}
+
+
+def test_the_picture_shows_the_arrows_of_the_code() -> None:
+    drawn = set(re.findall(r"^ +(\w+) --> (\w+)$", PAGE, re.MULTILINE))
+    assert drawn == direct_arrows(rooms())
+
+
+def test_the_table_lists_every_room_once() -> None:
+    listed = re.findall(r"^\| `([a-z]\w*)` \|", PAGE, re.MULTILINE)
+    assert sorted(listed) == sorted(rooms())
+
+
+def test_the_page_names_what_lies_flat() -> None:
+    flat = {path.name for path in (ROOT / "watcher").glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert len(flat) <= 8
+    assert all(f"`{name}` (" in PAGE for name in flat)
+
+
+def test_a_save_takes_fifteen_steps_at_most_each_with_its_file() -> None:
+    section = PAGE.partition("## The path of one save")[2].partition("\n## ")[0]
+    steps = re.findall(r"^\d+\. `([\w/]+\.py)`", section, re.MULTILINE)
+    assert 10 <= len(steps) <= 15
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text("utf-8")
+    named = re.findall(r"`((?:[\w.-]+/)+[\w.-]*|[\w-]+\.(?:py|toml|md))`", text)
+    missing = [name for name in named if not any((base / name).exists() for base in (ROOT, ROOT / "watcher"))]
+    assert not missing
