@@ -270,7 +270,8 @@ class FakeEngine:
                 item.state,
                 ports={} if item.joined else item.ports,
                 changed=item.changed,
-                networks=frozenset(self._boxes[item.id].networks),
+                networks=frozenset(self._boxes[item.id].networks)
+                | ({f"container:{item.joined}"} if item.joined else set()),
             )
             for item in shown
             if _carries(item.labels, labels)
@@ -351,7 +352,7 @@ class FakeEngine:
         if box and (box.shown.running or box.shown.paused):
             self.end(box.shown.id, 137)
 
-    async def remove(self, container: str) -> Removal:
+    async def remove(self, container: str, *, volumes: bool = True) -> Removal:
         """See `Engine.remove`."""
         await asyncio.sleep(0)
         box = self._find(container)

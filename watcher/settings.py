@@ -154,6 +154,8 @@ class PruneSettings(_Section):
     """Build cache that stays, of everybody who uses the engine: no record says whose it is; default: all."""
     cache_keep_duration: Seconds = 172800.0
     """Seconds since its last use that a record of the build cache stays in any case."""
+    gone_after: Seconds = 604800.0
+    """Seconds after which doctor speaks of a project that is gone and left something; 0 = at once."""
     min_free: ByteSize | None = None
     """Free space of the engine's disk below which one final image stays; default: a tenth, at most 5 GiB."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.resources import files
-from typing import Any, TextIO, cast
+from typing import Any, TextIO, TypeVar, cast
 
 import rich.table
 
@@ -19,6 +19,7 @@ from watcher.cli.doctor import Finding, Grade, examine, worst
 from watcher.cli.prune import prune_once
 from watcher.daemon.daemon import Daemon
 from watcher.daemon.once import deploy_once
+from watcher.engine import DockerEngine
 from watcher.errors import EXIT_FAILED, ConfigError
 from watcher.observers import humanize, json_log
 from watcher.observers.console import Console
@@ -32,6 +33,7 @@ from watcher.system.output import Output, lost
 from watcher.system.signals import dump_on_quit, hold
 
 WIDE = 240
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -53,7 +55,7 @@ def _observer(settings: Settings) -> Iterator[Observer]:
             output.close()
 
 
-def _asyncio_run(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+def _asyncio_run(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
     import uvloop  # noqa: PLC0415 - half of the start-up time of the commands that need no loop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -119,6 +121,79 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
         return 0
 
     return _asyncio_run(main)
+
+
+def prune_gone(settings: Settings, *, named: Sequence[str], dry_run: bool, yes: bool, as_json: bool) -> int:
+    """`watcher prune --gone`: with names, these projects; without, all whose folder was deleted."""
+
+    choices = {pruning.Choice.OFFERED} | ({pruning.Choice.BY_NAME} if named else set())
+    done = pruning.Removed()
+
+    async def find() -> list[pruning.LeftProject]:
+        engine = pruning.Reached.by(await DockerEngine.open(settings.engine))
+        try:
+            return await pruning.GoneProjects(engine, pruning.Registry()).find(named)
+        finally:
+            await engine.close()
+
+    async def remove() -> int:
+        engine = pruning.Reached.by(await DockerEngine.open(settings.engine))
+        try:
+            projects = pruning.GoneProjects(engine, pruning.Registry())
+            await pruning.remove_gone(projects, chosen, done)
+        finally:
+            await engine.close()
+        return EXIT_FAILED if any(left.choice is pruning.Choice.REFUSED for left in done.projects) else 0
+
+    found = _asyncio_run(find)
+    wanted = [left for left in found if left.id in named or not named]
+    chosen = [left for left in wanted if left.choice in choices]
+    status = EXIT_FAILED if named and len(chosen) < len(wanted) else 0
+    if not as_json:
+        _print_gone(found, chosen, named)
+    # Asked outside of the loop, in which Ctrl-C would have to wait for the answer.
+    if not chosen or dry_run or not (yes or (not as_json and _ask_user())):
+        if as_json:
+            print(json.dumps(pruning.gone_as_json(found, None), indent=2))
+        return status
+    try:
+        return _asyncio_run(remove) or status
+    finally:
+        if as_json:
+            print(json.dumps(pruning.gone_as_json(found, done), indent=2))
+        else:
+            _print_table(pruning.GoneRow._fields, pruning.gone_rows(done.projects, done=True))
+            print("\n".join(pruning.removal_summary(done)))
+
+
+def _print_gone(
+    found: Sequence[pruning.LeftProject], chosen: Sequence[pruning.LeftProject], named: Sequence[str]
+) -> None:
+    if found:
+        _print_table(pruning.ProjectRow._fields, pruning.project_rows(found))
+        print()
+        if lines := pruning.gone_rows(chosen, done=False):
+            _print_table(pruning.GoneRow._fields, lines)
+            print()
+    print("\n".join(pruning.gone_summary(found, chosen)))
+    for left in found:
+        if left.id in named and left not in chosen:
+            print(f"{left.id} is kept: {left.why}")
+
+
+def _ask_user() -> bool:
+    """Whether the user agrees; without a terminal nobody can, and that is said."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print("nothing was removed: --yes removes it without asking")
+        return False
+    try:
+        answer = input("Remove it? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() in ("y", "yes"):
+        return True
+    print("nothing was removed")
+    return False
 
 
 def _print_table(heads: Iterable[str], lines: Iterable[Iterable[str]]) -> None:

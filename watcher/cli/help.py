@@ -28,6 +28,7 @@ _VALUES = {
     "build.buildkit-certs": "FOLDER",
     "deploy.ready-path": "PATH",
     "prune.builder-label": "NAME=VALUE",
+    "gone": "ID,…",
     "http.host": "ADDRESS",
     "http.port": "PORT",
     "http.token": "TOKEN",

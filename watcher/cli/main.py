@@ -26,6 +26,8 @@ from watcher.errors import EXIT_FAILED, UsageError, WatcherError
 from watcher.observers.printable import PrintableStream, printable
 from watcher.settings import Seconds, Settings, check_environment, config_error
 
+_ALL = "all"  # what `--gone` without a value stands for; no project's id looks like that
+
 
 def _exit(status: int) -> NoReturn:
     sys.exit(status)
@@ -128,11 +130,26 @@ class Prune(Settings):
     """Also empty this project's Go caches: the next build compiles everything again."""
     all_projects: bool = False
     """Also untagged images with the builder label that nobody can tell the project of."""
+    gone: str | None = None
+    """Instead: what projects left whose folder was deleted; of others only those that are named (ID,ID)."""
+    yes: bool = False
+    """With --gone: do not ask."""
     as_json: bool = Field(default=False, validation_alias="json")
     """Print the result as JSON."""
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        if self.gone is not None:
+            if self.cache or self.all_projects:
+                raise UsageError("--gone goes with --dry-run, --yes and --json only")
+            named = tuple(name for name in self.gone.split(",") if name and name != _ALL)
+            _exit(
+                commands.prune_gone(
+                    self, named=named, dry_run=self.dry_run, yes=self.yes, as_json=self.as_json
+                )
+            )
+        if self.yes:
+            raise UsageError("--yes is for --gone: a prune of this project asks nothing")
         _exit(
             commands.prune(
                 self,
@@ -306,10 +323,16 @@ _KNOWN = frozenset(
 )
 
 
+def _is_option(following: list[str]) -> bool:
+    """Whether what follows an option is no value of it."""
+    return not following or following[0].startswith("-")
+
+
 def _spelled(arguments: list[str]) -> list[str]:
     """`help` and `version` as options, which argparse knows; without arguments the help.
 
-    `status --watch` is `status --follow`: as a field, `watch` is a section of the settings.
+    `status --watch` is `status --follow`: as a field, `watch` is a section of the settings. `prune --gone`
+    may stand without a value, which argparse is not told.
     """
     match arguments:
         case [] | ["help"]:
@@ -320,6 +343,15 @@ def _spelled(arguments: list[str]) -> list[str]:
             return ["--version"]
         case ["status", *_]:
             return ["--follow" if argument == "--watch" else argument for argument in arguments]
+        case ["prune", *rest]:
+            followed = [*rest[1:], "--"]
+            bare = [
+                one == "--gone" and next_.startswith("-") for one, next_ in zip(rest, followed, strict=True)
+            ]
+            return [
+                "prune",
+                *(f"--gone={_ALL}" if alone else one for one, alone in zip(rest, bare, strict=True)),
+            ]
     return arguments
 
 

@@ -160,7 +160,7 @@ class Daemon:
     async def _keep(self, opened: Opened) -> None:
         """Run everything until stopped, or until something fails that cannot."""
         configured = ConfigurationWatch(
-            opened.configuration, observer=self.observers, apply=self._reconfigure
+            opened.configuration, observer=self.observers, apply=partial(self._reconfigure, opened)
         )
         for kept in self.services.values():
             kept.watch.ask_first(configured.current)
@@ -169,6 +169,7 @@ class Daemon:
             opened.engine, self.observers, lambda: configured.configuration.compose
         )
         work += [self._follow(opened), configured.run(), dependencies.run(), self._stopped()]
+        work.append(opened.registration.keep_touching())
         tasks = [asyncio.create_task(each) for each in work]
         _, running = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in running:
@@ -178,7 +179,7 @@ class Daemon:
             if task.done() and not task.cancelled():
                 task.result()
 
-    async def _reconfigure(self, new: Configuration) -> None:
+    async def _reconfigure(self, opened: Opened, new: Configuration) -> None:
         """Put another configuration in force; raises WatcherError when it cannot be used."""
         specs = kept_services(new.compose)
         for spec in specs:
@@ -189,6 +190,7 @@ class Daemon:
         self.observers.learn(secrets)
         for spec in specs:
             await self.services[spec.name].change(spec, new.compose, new.settings)
+        await opened.registration.write(new.compose, new.settings)
         self._announce()
 
     async def _tell_engine(self, engine: Engine) -> None:

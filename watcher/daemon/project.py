@@ -15,6 +15,7 @@ from watcher.buildkit import Credentials
 from watcher.compose import ComposeProject, SecretSource, ServiceSpec
 from watcher.daemon import config_reload as configuration
 from watcher.daemon.config_reload import Configuration
+from watcher.daemon.registration import Registration
 from watcher.daemon.service import Service
 from watcher.daemon.service_config import Site, check_dockerfile, fit
 from watcher.deploy import HostPorts, own_container
@@ -40,6 +41,7 @@ class Opened:
     engine: Engine
     services: dict[str, Service]
     lock: ProjectLock
+    registration: Registration
 
 
 def kept_services(project: ComposeProject) -> Sequence[ServiceSpec]:
@@ -156,7 +158,10 @@ async def open_project(
                     spec, project, front=front, avoid=_api_ports(settings, lock)
                 )
                 services[spec.name] = Service(site, fit(site, chosen, project, settings))
-            yield Opened(project_id, configured, engine, services, lock)
+            registration = Registration(settings.root, project_id, site.info, observer)
+            registration.begin(project, settings)
+            yield Opened(project_id, configured, engine, services, lock, registration)
+            await registration.end()
         finally:
             if own:
                 await own.leave()

@@ -9,7 +9,7 @@
   `Platforms` says what builds and what is built for.
 """
 
-from watcher.dockerfile.accelerate import Accelerated, Level, OwnCache, accelerate, own_caches
+from watcher.dockerfile.accelerate import Accelerated, Level, OwnCache, accelerate, cache_names, own_caches
 from watcher.dockerfile.annotations import LineChange, LineNote
 from watcher.dockerfile.binary_cache import KEEPING, Program, keeping
 from watcher.dockerfile.builder import base_of, builder_stage
@@ -52,6 +52,7 @@ __all__ = [
     "base_images",
     "base_of",
     "builder_stage",
+    "cache_names",
     "diff",
     "explain_rerun",
     "find_layer",

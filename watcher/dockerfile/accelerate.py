@@ -328,9 +328,14 @@ class OwnCache:
     modules: bool = False  # it is a module cache; else it is a build cache
 
 
+def cache_names(cache_scope: str) -> tuple[str, ...]:
+    """What the ids of this scope's cache mounts are, or begin with."""
+    return f"{_plain(cache_scope)}-gocache", f"{_plain(cache_scope)}-gomodcache"
+
+
 def own_caches(text: str, cache_scope: str) -> tuple[OwnCache, ...]:
     """The cache mounts of this scope in an accelerated text, each id once. Raises DockerfileError."""
-    ours = (f"{_plain(cache_scope)}-gocache", f"{_plain(cache_scope)}-gomodcache")
+    ours = cache_names(cache_scope)
     found: dict[str, OwnCache] = {}
     for stage in parse(text).stages:
         for one in stage.instructions:

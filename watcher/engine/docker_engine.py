@@ -190,7 +190,7 @@ class DockerEngine:
         with contextlib.suppress(docker.errors.NotFound):
             await self._calls.call(self._client.stop, container, timeout=max(0, round(timeout)))
 
-    async def remove(self, container: str) -> Removal:
+    async def remove(self, container: str, *, volumes: bool = True) -> Removal:
         """See `Engine.remove`.
 
         The engine's own `v=true` is not used: volumes are removed one by one, by name, and the engine
@@ -201,7 +201,7 @@ class DockerEngine:
             return Removal.GONE
         removal = await self._calls.remove(self._client.remove_container, found.id)
         if removal is Removal.REMOVED:
-            for volume in found.volumes:
+            for volume in found.volumes if volumes else ():
                 with contextlib.suppress(EngineError):
                     await self._calls.remove(self._client.remove_volume, volume)
         return removal

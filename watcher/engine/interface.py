@@ -267,10 +267,11 @@ class Engine(Protocol):
         """Ask it to stop and kill it `timeout` seconds later; fine when it is gone."""
         ...
 
-    async def remove(self, container: str) -> Removal:
+    async def remove(self, container: str, *, volumes: bool = True) -> Removal:
         """Remove a container that does not run, never with force; one that runs is in use.
 
-        Its anonymous volumes go with it, unless another container uses them or the engine refuses.
+        With `volumes` its anonymous ones go with it, unless another container uses them or the engine
+        refuses.
         """
         ...
 

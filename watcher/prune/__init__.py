@@ -6,14 +6,32 @@
 
 Of the build cache only records go that are proven to be this project's own (`build_records`, pure;
 `RecordPruner` carries it out). `filling` sums up what the engine's disk holds, the build cache among it.
+
+`GoneProjects` finds what projects left whose folder was deleted, by the `Registry` of all that were watched;
+`remove_gone` removes it.
 """
 
 from watcher.prune.cache_names import CacheNames, NamedCache
 from watcher.prune.disk import free_space
 from watcher.prune.disk_meter import DiskMeter
 from watcher.prune.disk_usage import Found, Share, filling
+from watcher.prune.engine_visits import Reached
 from watcher.prune.go_cache_keeper import GoCacheKeeper, TrimmedCaches
 from watcher.prune.go_cache_select import CacheMount
+from watcher.prune.gone import GoneProjects
+from watcher.prune.gone_removal import remove_gone
+from watcher.prune.gone_table import (
+    GoneRow,
+    ProjectRow,
+    doctor_text,
+    gone_as_json,
+    gone_rows,
+    gone_summary,
+    project_rows,
+    removal_summary,
+)
+from watcher.prune.left_project import Choice, LeftProject, Removed
+from watcher.prune.location import locate
 from watcher.prune.model import (
     Cache,
     Cause,
@@ -29,6 +47,7 @@ from watcher.prune.model import (
 )
 from watcher.prune.pruner import Pruner, Report, given_back
 from watcher.prune.record_pruner import RecordPruner
+from watcher.prune.registry import EngineUse, ProjectRecord, Registry, ServiceUse
 from watcher.prune.select import select_stale
 from watcher.prune.table import (
     Row,
@@ -48,20 +67,31 @@ __all__ = [
     "CacheMount",
     "CacheNames",
     "Cause",
+    "Choice",
     "Disk",
     "DiskMeter",
+    "EngineUse",
     "Found",
     "GoCacheKeeper",
+    "GoneProjects",
+    "GoneRow",
     "Inventory",
     "Kind",
+    "LeftProject",
     "NamedCache",
     "Needed",
     "Policy",
+    "ProjectRecord",
+    "ProjectRow",
     "Pruner",
+    "Reached",
     "RecordPruner",
+    "Registry",
+    "Removed",
     "Report",
     "Row",
     "Scope",
+    "ServiceUse",
     "Share",
     "ShareRow",
     "TrimmedCaches",
@@ -69,11 +99,19 @@ __all__ = [
     "Verdict",
     "Why",
     "as_json",
+    "doctor_text",
     "engine_as_json",
     "excess",
     "filling",
     "free_space",
     "given_back",
+    "gone_as_json",
+    "gone_rows",
+    "gone_summary",
+    "locate",
+    "project_rows",
+    "removal_summary",
+    "remove_gone",
     "room",
     "rows",
     "select_stale",

@@ -26,6 +26,8 @@ class Kind(StrEnum):
     CONTAINER = "container"
     STEP = "step"  # a record of the build cache that a step of ours made
     TAG = "tag"  # one of several tags of ours on an image that stays
+    NETWORK = "network"
+    GO_CACHE = "go-cache"  # a cache mount of go's, of a project that is gone
     OTHER = "other"  # somebody else's image
 
 
@@ -37,6 +39,7 @@ class Cause(StrEnum):
     UNTAGGED = "untagged"  # a compile stage's image that has lost its name
     LEFT_BEHIND = "left-behind"  # a stopped container of a daemon that was killed
     SURPLUS = "surplus"  # one tag too many of an image that stays
+    PROJECT_GONE = "project-gone"  # the folder of its project was deleted
     # It stays.
     LIVE = "live"
     NEEDED = "needed"  # by a build, a deploy or a roll-back

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from watcher import labels
-from watcher.engine import Container, Engine, EngineError, EngineInfo, Image, Removal, Usage
+from watcher.engine import Container, Engine, EngineError, EngineInfo, Image, Usage
 from watcher.engine.ownership import proven_containers
 from watcher.observers import humanize
 from watcher.observers.events import Notice, Observer, Pruned
 from watcher.prune.disk import free_space
 from watcher.prune.model import Cause, Disk, Inventory, Kind, Needed, Policy, Scope, Unseen, Verdict
 from watcher.prune.record_pruner import RecordPruner
+from watcher.prune.removal import remove_image, removed
 from watcher.prune.select import select_stale
 
 
@@ -192,34 +193,10 @@ class Pruner:
             return verdict.kept(Cause.NEEDED, "the daemon needs it")
         try:
             if verdict.kind is Kind.CONTAINER:
-                return _said(verdict, await self._engine.remove(verdict.id))
-            return await self._remove_image(verdict)
+                return removed(verdict, await self._engine.remove(verdict.id))
+            return await remove_image(self._engine, verdict)
         except EngineError as error:
             return verdict.kept(Cause.REFUSED, f"the engine refused: {error}")
-
-    async def _remove_image(self, verdict: Verdict) -> Verdict:
-        """Take off the tags of ours, or remove an untagged image by id, after one more look at its names.
-
-        By id an image goes together with a last tag that somebody gave it; by tag only what the tag is.
-        """
-        found = await self._engine.image(verdict.id)
-        if found is None:
-            return verdict.kept(Cause.GONE, "it was gone already")
-        # Under a tag of ours the containerd store lists a name by digest too; an untagged image has none.
-        names = found.tags if verdict.tags else (*found.tags, *found.digests)
-        others = set(names) - set(verdict.tags)
-        if verdict.kind is Kind.TAG and not others:
-            return verdict.kept(Cause.IN_USE, "it is the image's only tag by now")
-        if verdict.kind is not Kind.TAG and others:
-            return verdict.kept(Cause.FOREIGN, f"named {min(others)} in the meantime")
-        result = Removal.GONE
-        for ref in verdict.tags or (verdict.id,):
-            if verdict.tags and ref not in found.tags:
-                continue
-            result = await self._engine.remove_image(ref)
-            if result is Removal.IN_USE:
-                break
-        return _said(verdict, result)
 
     def _warn(self, report: Report, info: EngineInfo) -> None:
         """Say once that the engine's disk is nearly full, when pruning did not help."""
@@ -248,11 +225,3 @@ def _with_steps(report: Report, done: Sequence[Verdict]) -> Report:
         return replace(report, verdicts=tuple(done))
     cached = max(0, (report.cached or 0) - freed)
     return replace(report, verdicts=tuple(done), freed=(report.freed or 0) + freed, cached=cached)
-
-
-def _said(verdict: Verdict, result: Removal) -> Verdict:
-    if result is Removal.REMOVED:
-        return verdict
-    if result is Removal.GONE:
-        return verdict.kept(Cause.GONE, "it was gone already")
-    return verdict.kept(Cause.IN_USE, "the engine says that it is in use")

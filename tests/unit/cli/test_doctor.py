@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import gc
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.fake_engine import FakeEngine
+from watcher import labels
 from watcher.cli.doctor import Finding, Grade, examine, findings, worst
+from watcher.cli.doctor.examine import gone_projects
 from watcher.dockerfile import Accelerated, LineChange, LineNote
 from watcher.engine import EngineInfo
 from watcher.errors import ConfigError
 from watcher.fswatch import SelfTest, self_test
+from watcher.prune import EngineUse, ProjectRecord, Reached, Registry, ServiceUse, locate
 from watcher.settings import Settings
 from watcher.tree import Tree
 
@@ -109,3 +115,31 @@ async def test_a_dockerfile_that_is_none_is_in_the_way(tmp_path: Path) -> None:
 async def test_a_folder_without_a_compose_file_is_a_wrong_setting(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="compose"):
         [finding async for finding in examine(Settings(project=tmp_path))]
+
+
+async def test_what_gone_projects_left_is_told_after_its_age(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    root = tmp_path.resolve() / "src" / "shop"
+    root.mkdir(parents=True)
+    engine = FakeEngine()
+    own = labels.image(labels.project_id(root), "web", labels.FINAL)
+    engine.add_image(tags=("shop:rev-00000000aaaa",), labels=own, layers={"layer": 5_000_000})
+    record = ProjectRecord(
+        id=labels.project_id(root),
+        location=locate(root),
+        services=(ServiceUse("web", "shop:latest", "shop-web"),),
+        engines=(EngineUse("", "fake://"),),
+        last_seen=time.time() - 100.0,
+    )
+    Registry().write(record)
+    link: Any = None
+    own_engine = Reached(engine, link)
+    assert [each async for each in gone_projects(own_engine, 0.0)] == []  # it is there
+    root.rmdir()
+    assert [each async for each in gone_projects(own_engine, 1000.0)] == []
+    (finding,) = [each async for each in gone_projects(own_engine, 50.0)]
+    assert finding.grade is Grade.ADVICE
+    assert "1 project of yours is gone and left 1 image, about 5.00 MB" in finding.text
+    assert "watcher prune --gone" in finding.advice

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from watcher.cli import commands
 from watcher.cli.main import Cli, main
 from watcher.errors import EXIT_CONFIG, EXIT_NOT_RUNNING, EXIT_USAGE
 
@@ -127,3 +128,43 @@ def test_every_value_is_a_word_that_people_read(capsys: pytest.CaptureFixture[st
 def test_the_help_has_no_defaults_of_python(capsys: pytest.CaptureFixture[str]) -> None:
     text = run(capsys, "run", "--help-settings")[1]
     assert not re.search(r"default: (None|\(|\{|True|False|\d+\.0\))", text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "flags"),
+    [
+        (["--gone"], (), (False, False, False)),
+        (["--gone", "--yes", "--json"], (), (False, True, True)),
+        (["--dry-run", "--gone"], (), (True, False, False)),
+        (["--gone", "a-0123456789"], ("a-0123456789",), (False, False, False)),
+        (
+            ["--gone=a-0123456789,b-0123456789", "--yes"],
+            ("a-0123456789", "b-0123456789"),
+            (False, True, False),
+        ),
+    ],
+)
+def test_gone_projects_are_all_or_those_that_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    named: tuple[str, ...],
+    flags: tuple[bool, bool, bool],
+) -> None:
+    asked: list[object] = []
+
+    def prune_gone(_: object, *, named: object, dry_run: bool, yes: bool, as_json: bool) -> int:
+        asked.append((named, (dry_run, yes, as_json)))
+        return 0
+
+    monkeypatch.setattr(commands, "prune_gone", prune_gone)
+    with pytest.raises(SystemExit) as ended:
+        main(["prune", *arguments])
+    assert ended.value.code == 0
+    assert asked == [(named, flags)]
+
+
+@pytest.mark.parametrize("arguments", [["--yes"], ["--gone", "--cache"], ["--gone", "--all-projects"]])
+def test_options_that_mean_nothing_together_are_wrong_usage(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["prune", *arguments])
+    assert ended.value.code == 2

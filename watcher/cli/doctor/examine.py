@@ -38,11 +38,12 @@ from watcher.daemon.service_config import (
 from watcher.deploy import HostPorts, NoFreePort, source_mounts, unwatched_sources
 from watcher.deploy.live_reloader import start_command
 from watcher.dockerfile import DockerfileError, ImageConfig
-from watcher.engine import DockerEngine, Engine
+from watcher.engine import DockerEngine, Engine, EngineError
 from watcher.errors import EngineUnavailable
 from watcher.front import CannotListen, Listen, check_free
 from watcher.fswatch import self_test
 from watcher.observers import humanize
+from watcher.prune import GoneProjects, Reached, Registry
 from watcher.settings import Settings
 from watcher.system import lock
 from watcher.system.blocking_call import in_thread
@@ -71,6 +72,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         bases = bases_of(engine, link)
         yield await _buildkit(link)
         yield await asyncio.to_thread(_disk, info.data_root)
+        async for finding in gone_projects(Reached.by(engine), settings.prune.gone_after):
+            yield finding
     except EngineUnavailable as error:
         yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
     try:
@@ -89,6 +92,20 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             await link.close()
         if engine:
             await engine.close()
+
+
+async def gone_projects(engine: Reached, after: float) -> AsyncIterator[Finding]:
+    """What projects of this user left whose folder was deleted; nothing where nothing is left for long."""
+    try:
+        projects = GoneProjects(engine, Registry())
+        deleted = await projects.find_deleted()
+        old = {left.id for left in deleted if time.time() - left.last_seen >= after}
+        found = [left for left in await projects.find() if left.id in old] if old else []
+    except (EngineUnavailable, EngineError, OSError, RuntimeError) as error:
+        yield Finding("gone projects", Grade.GOOD, f"not looked for: {error}")
+        return
+    if found:
+        yield findings.gone(found)
 
 
 async def _buildkit(link: BuildkitLink) -> Finding:

@@ -11,6 +11,7 @@ from watcher.dockerfile import Accelerated, LineNote
 from watcher.engine import EngineInfo
 from watcher.fswatch import SelfTest
 from watcher.observers import humanize
+from watcher.prune import LeftProject, doctor_text
 from watcher.tree import Snapshot
 
 LARGE_CONTEXT = 50_000_000  # bytes from which it is worth saying what makes a tree large
@@ -135,3 +136,9 @@ def disk(root: str, free: int) -> Finding:
             "disk", Grade.ADVICE, text, "`watcher prune --dry-run` and `docker system df` show what fills it"
         )
     return Finding("disk", Grade.GOOD, text)
+
+
+def gone(projects: Sequence[LeftProject]) -> Finding:
+    """What projects left whose folder was deleted."""
+    advice = "`watcher prune --gone` lists it, asks, and removes it"
+    return Finding("gone projects", Grade.ADVICE, doctor_text(projects), advice)

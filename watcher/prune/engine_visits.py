@@ -1,0 +1,153 @@
+"""The engines that projects were watched on, as far as they answer, and what they hold of a project."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from watcher.builder import BuildkitLink, certificates, full_reference
+from watcher.engine import DockerEngine, Engine, EngineError, EngineInfo
+from watcher.errors import WatcherError
+from watcher.prune.left_project import LeftProject
+from watcher.prune.model import Scope, Verdict
+from watcher.prune.registry import EngineUse, ProjectRecord
+from watcher.prune.select_gone import Holdings, guess_scopes, select_gone
+
+_REACH_SECONDS = 10.0  # for an engine that another project was watched on
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """An engine, and the BuildKit that is built into it."""
+
+    engine: Engine
+    built_in: BuildkitLink
+
+    @classmethod
+    def by(cls, engine: DockerEngine) -> Reached:
+        """An engine that was opened; its BuildKit is connected to when it is needed."""
+        return cls(engine, BuildkitLink(engine.endpoint, engine, engine.tls))
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self.built_in.close()
+        await self.engine.close()
+
+
+async def reach(endpoint: str) -> Reached:
+    """The engine at an endpoint. Raises EngineUnavailable or ConfigError."""
+    return Reached.by(await DockerEngine.open(endpoint))
+
+
+@dataclass(frozen=True, slots=True)
+class Visited:
+    """An engine that answers, and what it holds."""
+
+    engine: Engine
+    built_in: BuildkitLink
+    info: EngineInfo
+    holdings: Holdings
+
+    def is_same(self, use: EngineUse) -> bool:
+        """Whether that is this engine, wherever it is reached."""
+        return (use.id or use.endpoint) == (self.info.id or self.info.endpoint)
+
+    def judge(self, left: LeftProject) -> tuple[Verdict, ...]:
+        """What becomes of everything here that claims to be of a project, except its build cache."""
+        scopes = _scopes(left.record) if left.record else guess_scopes(self.holdings, left.id)
+        return select_gone(self.holdings, left.id, scopes)
+
+    def buildkits(self, record: ProjectRecord | None) -> list[BuildkitLink]:
+        """Where a project built on this engine: connections of the caller's own, but for the built-in one."""
+        uses = [use for use in record.engines if self.is_same(use)] if record else []
+        if not uses:
+            return [self.built_in]
+        found = {use.buildkit: use for use in uses}
+        return [self._buildkit(use) if use.buildkit else self.built_in for use in found.values()]
+
+    def _buildkit(self, use: EngineUse) -> BuildkitLink:
+        folder = Path(use.certificates) if use.certificates else None
+        return BuildkitLink(use.buildkit, self.engine, partial(certificates, folder), standalone=True)
+
+
+def _scopes(record: ProjectRecord) -> tuple[Scope, ...]:
+    """The names that its services had."""
+    scopes = []
+    for use in record.services:
+        image = full_reference(use.image)
+        builder = f"{image.rpartition(':')[0]}:builder"
+        scopes.append(Scope(record.id, use.service, image, builder, use.container))
+    return tuple(scopes)
+
+
+@dataclass(frozen=True, slots=True)
+class Visits:
+    """The engines that answer, the user's own first; `problems` are those that do not, and why."""
+
+    engines: Sequence[Visited]
+    problems: Mapping[EngineUse, str]
+
+    def projects(self) -> set[str]:
+        """Ids of the projects that anything on these engines claims to be of."""
+        return {project for each in self.engines for project in each.holdings.projects()}
+
+    def folder_of(self, project: str) -> str:
+        """The folder that the labels of a project's containers name; empty when none does."""
+        return next(filter(None, (each.holdings.folder_of(project) for each in self.engines)), "")
+
+    def missed(self, record: ProjectRecord | None) -> list[EngineUse]:
+        """The engines that a project was watched on and that do not answer."""
+        return [use for use in record.engines if use in self.problems] if record else []
+
+    async def layers(self) -> int | None:
+        """Bytes of all image layers; None where that cannot be summed up."""
+        try:
+            return sum([(await each.engine.usage()).layers for each in self.engines])
+        except WatcherError:
+            return None
+
+
+@asynccontextmanager
+async def visit_engines(
+    own: Reached,
+    records: Iterable[ProjectRecord],
+    open_engine: Callable[[str], Awaitable[Reached]] = reach,
+) -> AsyncIterator[Visits]:
+    """The user's own engine and those of `records`. Raises EngineUnavailable when the own one is away."""
+    async with AsyncExitStack() as stack:
+        visited = [await _visit(own)]
+        problems: dict[EngineUse, str] = {}
+        for use in dict.fromkeys(use for record in records for use in record.engines):
+            if any(each.is_same(use) for each in visited):
+                continue
+            try:
+                async with asyncio.timeout(_REACH_SECONDS):
+                    reached = await open_engine(use.endpoint)
+                    stack.push_async_callback(reached.close)
+                    found = await _visit(reached)
+            except TimeoutError:
+                problems[use] = f"{use.endpoint} did not answer within {_REACH_SECONDS:g} s"
+            except (WatcherError, OSError) as error:
+                problems[use] = str(error)
+            else:
+                if found.is_same(use):
+                    visited.append(found)
+                else:
+                    problems[use] = f"another engine answers at {use.endpoint} now"
+        yield Visits(visited, problems)
+
+
+async def _visit(reached: Reached) -> Visited:
+    engine = reached.engine
+    try:
+        alone = (await engine.usage()).alone
+    except EngineError:  # for the figures only
+        alone = {}
+    holdings = Holdings(
+        tuple(await engine.containers()), tuple(await engine.images()), tuple(await engine.networks()), alone
+    )
+    return Visited(engine, reached.built_in, await engine.info(), holdings)

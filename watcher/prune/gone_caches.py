@@ -1,0 +1,129 @@
+"""What the builds of a project that is gone left at a BuildKit: records of the build cache, Go's caches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from watcher.builder import BuildEntry, BuildJournal, BuildkitLink
+from watcher.buildkit import (
+    CacheRecord,
+    Client,
+    ConnectError,
+    MemorySource,
+    Progress,
+    RpcError,
+    SolveFailed,
+    SolveRequest,
+)
+from watcher.dockerfile import cache_names
+from watcher.errors import EngineUnavailable, WatcherError
+from watcher.prune.cache_names import CacheNames
+from watcher.prune.model import Cause, Kind, Verdict, Why
+from watcher.prune.record_pruner import RecordPruner
+
+_MOUNTS = ("type==exec.cachemount",)
+_RELEASE_SECONDS = 2.0  # within which BuildKit lets go of a cache mount that it was told to drop
+_PAUSE = 0.05
+
+
+class GoneCaches:
+    """The build cache of one project at one BuildKit; `folder` is the project's in the state folder."""
+
+    def __init__(self, link: BuildkitLink, project: str, folder: Path) -> None:
+        self._link, self._project, self._names = link, project, CacheNames(folder)
+        self._journal = BuildJournal(folder) if folder.is_dir() else BuildJournal(None)
+
+    async def judge(self, *, low: bool) -> tuple[Verdict, ...]:
+        """What becomes of the records and of Go's caches. `low`: the disk is short of room.
+
+        Raises EngineUnavailable, or WatcherError for a journal that cannot be read.
+        """
+        entries = await self._entries()
+        if not entries:
+            return ()
+        steps = await self._records().prune(dry_run=True, low=low)
+        return (*steps, *(self._mount(name) for name in self._mounts(entries)))
+
+    async def remove(self, *, low: bool) -> tuple[Verdict, ...]:
+        """Remove them, records first. Raises as `judge` does."""
+        entries = await self._entries()
+        if not entries:
+            return ()
+        names = self._mounts(entries)
+        steps = await self._records().prune(low=low)
+        try:
+            freed = await _drop(await self._link.client(), names)
+        except (ConnectError, RpcError) as error:
+            raise EngineUnavailable(f"Go's caches could not be dropped: {error}") from error
+        mounts = [self._mount(name) for name in names]
+        if mounts:  # BuildKit tells nobody which of its records has which name
+            mounts[0] = self._mount(names[0], freed)
+        return (*steps, *mounts)
+
+    async def _entries(self) -> list[BuildEntry]:
+        try:
+            return await asyncio.to_thread(self._journal.entries)
+        except OSError as error:
+            raise WatcherError(f"the journal of its builds cannot be read: {error}") from error
+
+    def _mounts(self, entries: Iterable[BuildEntry]) -> list[str]:
+        """The ids of the cache mounts that builds named, and of those that most projects have."""
+        own = cache_names(self._project)
+        found = dict.fromkeys((*own, *(name for name in self._names.former(()) if name.startswith(own))))
+        for entry in entries:
+            for step in entry.steps:
+                for piece in step.name.replace(",", " ").split():
+                    name = piece.removeprefix("--mount=").removeprefix("id=")
+                    if name.startswith(own) and "/" not in name:
+                        found[name] = None
+        return list(found)
+
+    def _records(self) -> RecordPruner:
+        return RecordPruner(self._link, self._journal, keep=1, services=())
+
+    @staticmethod
+    def _mount(name: str, size: int = 0) -> Verdict:
+        why = Why(
+            Cause.PROJECT_GONE,
+            "its project is gone; BuildKit does not say how large it is, nor whether it is there",
+        )
+        return Verdict(Kind.GO_CACHE, name, name, size, remove=True, why=why)
+
+
+async def _drop(client: Client, names: Iterable[str]) -> int:
+    """Let BuildKit drop cache mounts; the bytes that this gave back.
+
+    A build without cache makes it drop the mounts that its steps name, before the first step runs
+    (moby/buildkit, solver/llbsolver/vertex.go, detectPrunedCacheID). So a build that fails at once is enough,
+    and no base image is needed. A mount that a build uses now goes when that has ended.
+    """
+    mounts = " ".join(
+        f"--mount=type=cache,sharing=shared,id={name},target=/caches/{number}"
+        for number, name in enumerate(names)
+    )
+    text = f'FROM scratch\nCOPY not-there /\nRUN {mounts} ["/not-there"]\n'
+    request = SolveRequest(
+        context=MemorySource({}),
+        dockerfile=MemorySource({"Dockerfile": text.encode()}),
+        shared_key="watcher/dropped-caches",
+        no_cache=True,
+        network="none",
+        exporter="",
+    )
+    before = {record.id: record for record in await client.disk_usage(_MOUNTS)}
+    with suppress(SolveFailed):
+        await client.solve(request, _ignore)
+    gone: list[CacheRecord] = []
+    for _ in range(round(_RELEASE_SECONDS / _PAUSE)):
+        there = {record.id for record in await client.disk_usage(_MOUNTS)}
+        if gone := [record for name, record in before.items() if name not in there]:
+            break
+        await asyncio.sleep(_PAUSE)
+    return sum(record.size for record in gone)
+
+
+def _ignore(_: Progress) -> None:
+    """Nobody watches this build."""

@@ -1,0 +1,198 @@
+"""Projects that are gone, and what they left, as people and programs read it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from watcher.observers import humanize
+from watcher.observers.events import short
+from watcher.prune.left_project import Choice, LeftProject, OnEngine, Removed
+from watcher.prune.model import Kind, Verdict
+
+_KINDS = {
+    Kind.CONTAINER: "container",
+    Kind.NETWORK: "network",
+    Kind.FINAL: "image",
+    Kind.BUILDER: "image",
+    Kind.TAG: "image tag",
+    Kind.STEP: "cache record",
+    Kind.GO_CACHE: "Go cache",
+}
+_STATES = {Choice.OFFERED: "gone", Choice.BY_NAME: "only by name", Choice.REFUSED: "kept"}
+
+
+class ProjectRow(NamedTuple):
+    """One line of the table of projects."""
+
+    project: str
+    state: str  # gone | only by name | kept
+    path: str
+    last_seen: str
+    left: str
+    size: str
+    why: str
+
+
+class GoneRow(NamedTuple):
+    """One line of the table of what they left."""
+
+    project: str
+    verdict: str  # keep | removed | would remove
+    kind: str
+    name: str
+    id: str
+    size: str
+    reason: str
+
+
+def _counted(verdicts: Iterable[Verdict]) -> str:
+    """`2 containers, 1 image`."""
+    counts = Counter(_KINDS.get(verdict.kind, verdict.kind.value) for verdict in verdicts)
+    return ", ".join(humanize.count(number, name) for name, number in counts.items())
+
+
+def _day(at: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) if at else "not known"
+    except (OverflowError, ValueError, OSError):
+        return "not known"
+
+
+def project_rows(projects: Iterable[LeftProject]) -> tuple[ProjectRow, ...]:
+    """The table of projects, those that are gone first, then by what they hold."""
+    order = list(Choice)
+    ordered = sorted(projects, key=lambda left: (order.index(left.choice), -left.size, left.id))
+    return tuple(
+        ProjectRow(
+            left.id,
+            _STATES[left.choice],
+            left.path or "not known",
+            _day(left.last_seen),
+            _counted(left.leaving) or "nothing",
+            humanize.size(left.size),
+            left.why,
+        )
+        for left in ordered
+    )
+
+
+def gone_rows(projects: Iterable[LeftProject], *, done: bool) -> tuple[GoneRow, ...]:
+    """The table of objects; `done`: what is shown as removed is."""
+    gone = "removed" if done else "would remove"
+    return tuple(
+        GoneRow(
+            left.id,
+            gone if verdict.remove else "keep",
+            _KINDS.get(verdict.kind, verdict.kind.value),
+            verdict.name,
+            verdict.id if verdict.kind is Kind.GO_CACHE else short(verdict.id),
+            humanize.size(verdict.size) if verdict.size else "",
+            verdict.reason,
+        )
+        for left in projects
+        if left.choice is not Choice.REFUSED
+        for each in left.engines
+        for verdict in each.verdicts
+    )
+
+
+def gone_summary(projects: Sequence[LeftProject], chosen: Sequence[LeftProject]) -> tuple[str, ...]:
+    """What would be removed, what has to be named, and what could not be looked at, in sentences."""
+    lines = [*_problems(projects)]
+    if not projects:
+        return ("no project of yours is gone",)
+    by_name = [left for left in projects if left.choice is Choice.BY_NAME and left not in chosen]
+    if by_name:
+        ids = by_name[0].id if len(by_name) == 1 else "ID"
+        text = f"{humanize.count(len(by_name), 'project')} only by name: `watcher prune --gone {ids}`"
+        lines.append(f"{text}, if you know that the folder will not come back")
+    leaving = [verdict for left in chosen for verdict in left.leaving]
+    if leaving:
+        size = humanize.size(sum(verdict.size for verdict in leaving))
+        what = f"{_counted(leaving)} of {humanize.count(len(chosen), 'project')}"
+        lines.append(f"would be removed: {what}, about {size}; volumes stay")
+    elif chosen:
+        lines.append(f"{humanize.count(len(chosen), 'project')} left nothing and would be forgotten")
+    else:
+        lines.append("nothing would be removed")
+    return tuple(lines)
+
+
+def _problems(projects: Iterable[LeftProject]) -> Iterable[str]:
+    """What could not be looked at, each once."""
+    found: dict[str, list[str]] = {}
+    for left in projects:
+        for each in left.engines:
+            if each.problem:
+                found.setdefault(f"not looked at: {each.endpoint}: {each.problem}", []).append(left.id)
+    for text, ids in found.items():
+        more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+        yield f"{text} ({ids[0]}{more})"
+
+
+def removal_summary(done: Removed) -> tuple[str, ...]:
+    """What was removed, in sentences."""
+    lines = [*_problems(done.projects), *done.problems]
+    lines += [f"{left.id} is kept: {left.why}" for left in done.projects if left.choice is Choice.REFUSED]
+    if not done.verdicts:
+        lines.append("nothing was removed")
+    else:
+        freed = "" if done.freed is None else f", {humanize.size(done.freed)} given back"
+        lines.append(f"{_counted(done.verdicts)} removed{freed}; volumes stay")
+    if done.forgotten:
+        lines.append(f"{humanize.count(len(done.forgotten), 'project')} forgotten: nothing of them is left")
+    return tuple(lines)
+
+
+def doctor_text(projects: Sequence[LeftProject]) -> str:
+    """What doctor says of projects that are gone."""
+    leaving = [verdict for left in projects for verdict in left.leaving]
+    left = _counted(leaving) or "nothing that can be removed"
+    size = humanize.size(sum(verdict.size for verdict in leaving))
+    verb = "is" if len(projects) == 1 else "are"
+    return f"{humanize.count(len(projects), 'project')} of yours {verb} gone and left {left}, about {size}"
+
+
+def gone_as_json(projects: Iterable[LeftProject], done: Removed | None) -> dict[str, Any]:
+    """Everything in plain values; sizes are bytes, times Unix seconds. `done` is None after a dry run."""
+    shown = projects if done is None else done.projects
+    document: dict[str, Any] = {
+        "dry_run": done is None,
+        "projects": [
+            {
+                "id": left.id,
+                "path": left.path or None,
+                "choice": left.choice.value,
+                "reason": left.why,
+                "last_seen": left.last_seen or None,
+                "size": left.size,
+                "engines": [_engine_as_json(each) for each in left.engines],
+            }
+            for left in shown
+        ],
+    }
+    if done is not None:
+        document |= {"freed": done.freed, "forgotten": done.forgotten, "problems": done.problems}
+    return document
+
+
+def _engine_as_json(on: OnEngine) -> dict[str, Any]:
+    return {
+        "endpoint": on.endpoint,
+        "problem": on.problem or None,
+        "objects": [
+            {
+                "verdict": "remove" if verdict.remove else "keep",
+                "kind": verdict.kind.value,
+                "id": verdict.id,
+                "name": verdict.name,
+                "size": verdict.size,
+                "cause": verdict.why.cause.value,
+                "reason": verdict.reason,
+            }
+            for verdict in on.verdicts
+        ],
+    }

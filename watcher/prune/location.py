@@ -1,0 +1,265 @@
+"""Where a project's folder is, and whether it was deleted or only cannot be reached now.
+
+A path that does not exist proves nothing: its disk may be unmounted, its parent may have been renamed. So the
+registry keeps the identity of the folder, of every folder above it, and of the mount that it lies on. A
+project is gone only when the same file system is mounted at the same place, the parent is the very same
+folder, and nothing in it is the project under another name.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+_MOST_SIBLINGS = 20_000  # entries of a folder that are compared with one that is missing
+_MOST_LEVELS = 128
+_HANDLE_BYTES = 128  # MAX_HANDLE_SZ, name_to_handle_at(2)
+_AT_FDCWD = -100
+_BY_UUID = Path("/dev/disk/by-uuid")
+
+
+@dataclass(frozen=True, slots=True)
+class FolderId:
+    """Which folder it is. `handle` tells two folders apart that had the same inode one after the other."""
+
+    device: int
+    inode: int
+    handle: str = ""
+
+    def is_same(self, other: FolderId) -> bool:
+        """Whether both are one folder of one file system; the file system itself is not compared.
+
+        Device numbers change with a restart on some file systems: `Mount.is_same` compares what does not.
+        """
+        if self.handle and other.handle and self.handle != other.handle:
+            return False
+        return self.inode == other.inode
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mount as proc_pid_mountinfo(5) has it. `uuid` is that of the file system, where it is known."""
+
+    point: str
+    root: str
+    source: str
+    kind: str
+    uuid: str = ""
+
+    @property
+    def text(self) -> str:
+        """The mount for people."""
+        return f"{self.source} ({self.kind}) at {self.point}"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A folder as it was when the watcher ran there. `above` are the folders above it, the parent first.
+
+    `machine` tells machines apart that share a state folder.
+    """
+
+    path: str
+    folder: FolderId
+    above: tuple[FolderId, ...] = ()
+    mount: Mount | None = None
+    machine: str = ""
+
+
+class Presence(StrEnum):
+    """What became of a project's folder."""
+
+    HERE = "here"
+    GONE = "gone"
+    PARENT_GONE = "parent-gone"  # deleted with the folder above it, or that one was moved
+    MOVED = "moved"
+    UNREACHABLE = "unreachable"  # nothing can be told
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What became of a project's folder, and what that is concluded from."""
+
+    presence: Presence
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """What is asked of the kernel. `mountinfo` and `machine_files` are given other paths by tests."""
+
+    mountinfo: str = "/proc/self/mountinfo"
+    machine_files: tuple[str, ...] = ("/etc/machine-id", "/proc/sys/kernel/hostname")
+    handles: bool = True
+    _mounts: dict[int, Mount] = field(default_factory=dict)
+
+    def machine(self) -> str:
+        """The machine's own id, else its name."""
+        for name in self.machine_files:
+            try:
+                if text := Path(name).read_text("utf-8").strip():
+                    return text
+            except (OSError, UnicodeDecodeError):
+                continue
+        return ""
+
+    def mode(self, path: Path) -> int | None:
+        """The type of what is at the path, links not followed; None when there is nothing. Raises OSError."""
+        try:
+            return stat.S_IFMT(path.lstat().st_mode)
+        except FileNotFoundError:
+            return None
+
+    def folder(self, path: Path) -> FolderId:
+        """The identity of a folder. Raises OSError."""
+        found = path.lstat()
+        return FolderId(found.st_dev, found.st_ino, _handle(path) if self.handles else "")
+
+    def mount(self, path: Path) -> Mount | None:
+        """The mount that a folder is on; None where the kernel does not say. Raises OSError for the path."""
+        descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            info = Path(f"/proc/self/fdinfo/{descriptor}").read_text("ascii")
+            number = next(int(line.split()[1]) for line in info.splitlines() if line.startswith("mnt_id:"))
+            return _mounts(Path(self.mountinfo).read_text("utf-8", "surrogateescape")).get(number)
+        except (OSError, ValueError, StopIteration, IndexError):
+            return None
+        finally:
+            os.close(descriptor)
+
+    def children(self, path: Path) -> Iterator[Path]:
+        """The folders in a folder. Raises OSError."""
+        with os.scandir(path) as entries:
+            for number, entry in enumerate(entries):
+                if number >= _MOST_SIBLINGS:
+                    return
+                if entry.is_dir(follow_symlinks=False):
+                    yield Path(entry.path)
+
+
+def _mounts(text: str) -> dict[int, Mount]:
+    """The mounts of mountinfo by their ids; a line that makes no sense is left out."""
+    found = {}
+    for line in text.splitlines():
+        first, _, last = line.partition(" - ")
+        fields, rest = first.split(" "), last.split(" ")
+        if len(fields) < 6 or len(rest) < 2 or not fields[0].isdigit():
+            continue
+        source = _unescaped(rest[1])
+        found[int(fields[0])] = Mount(
+            _unescaped(fields[4]), _unescaped(fields[3]), source, rest[0], _uuid_of(source)
+        )
+    return found
+
+
+def _unescaped(text: str) -> str:
+    for code, char in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
+        text = text.replace(code, char)
+    return text
+
+
+def _uuid_of(source: str) -> str:
+    if not source.startswith("/dev/"):
+        return ""
+    try:
+        device = Path(source).resolve()
+        return next((link.name for link in _BY_UUID.iterdir() if link.resolve() == device), "")
+    except OSError:
+        return ""
+
+
+class _Handle(ctypes.Structure):
+    _fields_ = (
+        ("bytes", ctypes.c_uint),
+        ("type", ctypes.c_int),
+        ("data", ctypes.c_ubyte * _HANDLE_BYTES),
+    )
+
+
+def _handle(path: Path) -> str:
+    """The file handle (inode and its generation) of a path; empty where the file system gives none."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).name_to_handle_at
+    except (AttributeError, OSError):
+        return ""
+    handle, mount = _Handle(bytes=_HANDLE_BYTES), ctypes.c_int()
+    if call(_AT_FDCWD, os.fsencode(path), ctypes.byref(handle), ctypes.byref(mount), 0) != 0:
+        return ""
+    return f"{handle.type}:{bytes(handle.data[: handle.bytes]).hex()}"
+
+
+_SYSTEM = FileSystem()
+
+
+def locate(path: Path, system: FileSystem = _SYSTEM) -> Location:
+    """The location of a folder that exists; `path` is absolute and resolved. Raises OSError."""
+    above = tuple(system.folder(parent) for parent in list(path.parents)[:_MOST_LEVELS])
+    return Location(str(path), system.folder(path), above, system.mount(path), system.machine())
+
+
+def find_folder(location: Location, system: FileSystem = _SYSTEM) -> Found:
+    """What became of the folder. Never raises: what cannot be asked is `UNREACHABLE`, with the reason."""
+    try:
+        return _find(location, system)
+    except PermissionError as error:
+        return Found(Presence.UNREACHABLE, f"permission denied: {error.filename}")
+    except OSError as error:
+        return Found(Presence.UNREACHABLE, f"{error.filename}: {error.strerror}")
+    except ValueError as error:  # a NUL in the path
+        return Found(Presence.UNREACHABLE, str(error))
+
+
+def _find(location: Location, system: FileSystem) -> Found:
+    path = Path(location.path)
+    if location.machine != system.machine():
+        return Found(Presence.UNREACHABLE, "it was registered on another machine")
+    mode = system.mode(path)
+    if mode == stat.S_IFLNK:
+        return Found(Presence.HERE, f"its path is a symbolic link to {path.readlink()} now")
+    if mode is not None:
+        return Found(Presence.HERE, "its path exists")
+    parents = list(path.parents)
+    level = next((at for at, each in enumerate(parents) if system.mode(each) is not None), None)
+    if level is None or level >= len(location.above):
+        return Found(Presence.UNREACHABLE, "no folder above it is known")
+    nearest = parents[level]
+    if problem := _other_file_system(location, nearest, level, system):
+        return Found(Presence.UNREACHABLE, problem)
+    missing = parents[level - 1] if level else path
+    wanted = location.above[level - 1] if level else location.folder
+    for child in system.children(nearest):
+        try:
+            found = system.folder(child)
+        except FileNotFoundError:
+            continue
+        if wanted.is_same(found) and _device_fits(location, found):
+            moved = child / path.relative_to(missing)
+            return Found(Presence.MOVED, f"it was renamed, it seems: {moved}")
+    if level:
+        return Found(Presence.PARENT_GONE, f"{missing} is missing too: deleted, or moved elsewhere")
+    return Found(Presence.GONE, "deleted")
+
+
+def _device_fits(location: Location, found: FolderId) -> bool:
+    """Whether a folder is on the file system of the project; its device says so within one boot."""
+    return found.device == location.folder.device or bool(location.mount and location.mount.uuid)
+
+
+def _other_file_system(location: Location, nearest: Path, level: int, system: FileSystem) -> str:
+    """Why `nearest`, the closest folder above that exists, does not show what became of the project."""
+    known, now, mount = location.above[level], system.folder(nearest), system.mount(nearest)
+    if location.mount is None or mount is None:
+        if now.device != location.folder.device:
+            return f"{nearest} is on another file system than the project was: it is not mounted, it seems"
+    elif mount != location.mount:
+        return f"what it was on is not mounted: {location.mount.text}"
+    elif not location.mount.uuid and now.device != location.folder.device:
+        return f"{nearest} is on another file system than the project was ({location.mount.text})"
+    if not known.is_same(now):
+        return f"{nearest} is another folder than it was"
+    return ""

@@ -1,0 +1,239 @@
+"""The projects that this user has watched: one file for each, in the state folder beside its build journal.
+
+A daemon or `watcher once` writes it when it opens a project, and `watcher prune --gone` removes it. Each file
+is replaced as a whole, under a lock, so a killed process leaves the old one. A damaged file is an unknown
+project, never a gone one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from watcher import labels
+from watcher.builder import state_folder
+from watcher.engine import EngineInfo
+from watcher.prune.location import FolderId, Location, Mount
+
+_NAME = "project.json"
+_SCHEMA = 1
+_LARGEST = 1 << 20  # bytes
+_MOST_NAMES = 50  # images and engines that are remembered for a project
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUse:
+    """An engine that a project was watched on. `id` is its own, empty where it has none.
+
+    `buildkit` is the address of the BuildKit that built, if that was not the engine's; `certificates` the
+    folder of its client certificates.
+    """
+
+    id: str
+    endpoint: str
+    host: str = ""
+    buildkit: str = ""
+    certificates: str = ""
+    last_seen: float = 0.0
+
+    def is_same(self, other: EngineUse) -> bool:
+        """Whether that is the same engine with the same BuildKit, wherever it is reached."""
+        own = (self.id or self.endpoint, self.buildkit)
+        return own == (other.id or other.endpoint, other.buildkit)
+
+    @classmethod
+    def of(cls, info: EngineInfo, buildkit: str = "", certificates: str = "") -> EngineUse:
+        """The engine that says this of itself."""
+        return cls(info.id, info.endpoint, info.host, buildkit, certificates, time.time())
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceUse:
+    """The names that a service's objects had: the image's reference and the live container's name."""
+
+    service: str
+    image: str
+    container: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectRecord:
+    """A project that was watched. Times are Unix seconds."""
+
+    id: str
+    location: Location
+    compose_project: str = ""
+    services: tuple[ServiceUse, ...] = ()
+    engines: tuple[EngineUse, ...] = ()
+    user: int = field(default_factory=os.getuid)
+    first_seen: float = 0.0
+    last_seen: float = 0.0
+
+    def merged(self, older: ProjectRecord | None) -> ProjectRecord:
+        """This record with the names and engines that an older one of the project has besides."""
+        if older is None:
+            return self
+        engines = [each for each in older.engines if not any(each.is_same(own) for own in self.engines)]
+        services = [each for each in older.services if each not in self.services]
+        return replace(
+            self,
+            services=(*self.services, *services)[:_MOST_NAMES],
+            engines=(*self.engines, *engines)[:_MOST_NAMES],
+            first_seen=older.first_seen or self.first_seen,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A project's folder in the state folder. `record` is None where it cannot be read, for a `problem`."""
+
+    id: str
+    record: ProjectRecord | None
+    problem: str = ""
+
+
+class Registry:
+    """The records in one state folder, by default this user's own."""
+
+    def __init__(self, home: Path | None = None) -> None:
+        """Raises OSError or RuntimeError where there is no home folder."""
+        self.home = state_folder() if home is None else home
+
+    def entries(self) -> list[Entry]:
+        """All projects that are remembered, sorted by id. A home that cannot be read has none."""
+        try:
+            names = sorted(each.name for each in self.home.iterdir() if labels.is_project_id(each.name))
+        except OSError:
+            return []
+        return [self.entry(name) for name in names]
+
+    def entry(self, project: str) -> Entry:
+        """What is remembered of a project."""
+        try:
+            record = _parse(project, _read(self.home / project))
+        except FileNotFoundError:
+            return Entry(project, None, "it was watched before there was a registry")
+        except OSError as error:
+            return Entry(project, None, f"its record cannot be read: {error.strerror or error}")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return Entry(project, None, "its record is damaged")
+        if record.user != os.getuid():
+            return Entry(project, None, f"it is another user's (uid {record.user})")
+        return Entry(project, record)
+
+    def write(self, record: ProjectRecord) -> None:
+        """Remember a project, with what was known of it before. Raises OSError."""
+        folder = self.home / record.id
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._change(folder, lambda: record.merged(self.entry(record.id).record))
+
+    def touch(self, project: str) -> None:
+        """Note that a project is watched now; nothing when it is not registered. Raises OSError."""
+
+        def touched() -> ProjectRecord | None:
+            record = self.entry(project).record
+            return record and replace(record, last_seen=time.time())
+
+        if (self.home / project / _NAME).exists():
+            self._change(self.home / project, touched)
+
+    def forget(self, project: str) -> None:
+        """Remove what is remembered of a project, its build journal included. Raises OSError."""
+        folder = self.home / project
+        if not labels.is_project_id(project) or folder.is_symlink():
+            raise PermissionError(f"{folder} is no folder of a project")
+        shutil.rmtree(folder)
+
+    @staticmethod
+    def _change(folder: Path, make: Callable[[], ProjectRecord | None]) -> None:
+        with _locked(folder):
+            if (record := make()) is None:
+                return
+            new = folder / f".{_NAME}.{secrets.token_hex(4)}"
+            try:
+                with new.open("x", encoding="utf-8", errors="surrogateescape") as file:
+                    file.write(json.dumps({"schema": _SCHEMA, **asdict(record)}, indent=1))
+                    file.flush()
+                    os.fsync(file.fileno())
+                new.replace(folder / _NAME)
+            except BaseException:
+                new.unlink(missing_ok=True)
+                raise
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(folder / "project.lock", flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(folder / _NAME, flags)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
+            raise ValueError("no record")
+        if found.st_uid != os.getuid():
+            raise PermissionError(0, "it belongs to another user")
+        values = json.loads(file.read(_LARGEST + 1).decode("utf-8", "surrogateescape"))
+    if not isinstance(values, dict):
+        raise TypeError("no record")
+    return values
+
+
+def _parse(project: str, values: Mapping[str, Any]) -> ProjectRecord:
+    """Raises ValueError, KeyError, TypeError or AttributeError where that is not a record of this project."""
+    found = values["location"]
+    location = Location(
+        str(found["path"]),
+        _folder(found["folder"]),
+        tuple(_folder(each) for each in found["above"]),
+        None if found["mount"] is None else Mount(**_texts(found["mount"])),
+        str(found["machine"]),
+    )
+    if values["schema"] != _SCHEMA or labels.project_id(Path(location.path)) != project != "":
+        raise ValueError("not of this project")
+    return ProjectRecord(
+        id=project,
+        location=location,
+        compose_project=str(values["compose_project"]),
+        services=tuple(ServiceUse(**_texts(each)) for each in _items(values["services"])),
+        engines=tuple(
+            EngineUse(
+                **_texts({name: value for name, value in each.items() if name != "last_seen"}),
+                last_seen=float(each["last_seen"]),
+            )
+            for each in _items(values["engines"])
+        ),
+        user=int(values["user"]),
+        first_seen=float(values["first_seen"]),
+        last_seen=float(values["last_seen"]),
+    )
+
+
+def _items(values: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return list(values)[:_MOST_NAMES]
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in values.items()}
+
+
+def _folder(values: Mapping[str, Any]) -> FolderId:
+    return FolderId(int(values["device"]), int(values["inode"]), str(values["handle"]))

@@ -1,0 +1,157 @@
+"""Which objects of a project that is gone may be removed, each with the reason: a pure function.
+
+The proof is that of a running project (`labels`, `ownership`): a container carries the id of the image that
+it was created from, an image has a name that only the watcher gives, a network carries its own name. Labels
+alone prove nothing. Volumes are not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from watcher import labels, regex
+from watcher.builder import full_reference
+from watcher.engine import Container, Image, Network
+from watcher.engine.ownership import proven_containers
+from watcher.observers.events import short
+from watcher.prune.model import Cause, Kind, Scope, Verdict, Why
+
+_REVISION_TAG = regex.compile(r"rev-[0-9a-f]{12}")
+_IMAGE_KINDS = {labels.FINAL: Kind.FINAL, labels.BUILDER: Kind.BUILDER}
+_ORDER = (labels.APP, labels.SANDBOX)  # what joined a network goes before what holds it
+_GONE = Why(Cause.PROJECT_GONE, "its project is gone")
+_STOPPED = Why(Cause.PROJECT_GONE, "its project is gone; it runs, and is stopped first")
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What an engine holds, of everybody. `alone` are bytes that no other image has, by image id."""
+
+    containers: Sequence[Container] = ()
+    images: Sequence[Image] = ()
+    networks: Sequence[Network] = ()
+    alone: Mapping[str, int] = field(default_factory=dict)
+
+    def projects(self) -> set[str]:
+        """The ids of the projects that anything here claims to be of."""
+        found: Iterable[Container | Image | Network] = (*self.containers, *self.images, *self.networks)
+        return {item.labels[labels.PROJECT] for item in found if item.labels.get(labels.PROJECT)}
+
+    def folder_of(self, project: str) -> str:
+        """The folder that the labels of a project's containers name; empty when none does."""
+        key = "com.docker.compose.project.working_dir"
+        named = (item.labels.get(key) for item in self.containers if _claims(item.labels, project))
+        return next(filter(None, named), "")
+
+
+def _claims(found: Mapping[str, str], project: str) -> bool:
+    return found.get(labels.PROJECT) == project
+
+
+def guess_scopes(holdings: Holdings, project: str) -> tuple[Scope, ...]:
+    """The names that a project which is in no registry gave its images: those of its revisions tell."""
+    found = {
+        (image.labels.get(labels.SERVICE, ""), full_reference(tag).rpartition(":")[0])
+        for image in holdings.images
+        if _claims(image.labels, project)
+        for tag in image.tags
+        if _REVISION_TAG.fullmatch(full_reference(tag).rpartition(":")[2])
+    }
+    # No tag is written like that, so none counts as the compose file's own.
+    return tuple(
+        Scope(project, service, f"{name}:", f"{name}:builder", "") for service, name in sorted(found)
+    )
+
+
+def select_gone(holdings: Holdings, project: str, scopes: Collection[Scope]) -> tuple[Verdict, ...]:
+    """What becomes of everything that claims to be of the project, in the order of execution."""
+    containers = list(_judge_containers(holdings, project))
+    leaving = {verdict.id for verdict in containers if verdict.remove}
+    staying = [item for item in holdings.containers if item.id not in leaving]
+    users: dict[str, str] = {}
+    for item in staying:
+        users |= dict.fromkeys((item.image, *item.networks), item.name)
+    # The watcher creates containers of its own images only, so these are, whatever became of their names.
+    known = {item.image for item in holdings.containers if item.id in leaving}
+    networks = (
+        _judge_network(network, users) for network in holdings.networks if _claims(network.labels, project)
+    )
+    images = (
+        verdict
+        for image in holdings.images
+        if _claims(image.labels, project)
+        for verdict in _judge_image(image, scopes, users, known, holdings.alone.get(image.id, 0))
+    )
+    return (*containers, *networks, *images)
+
+
+def _judge_containers(holdings: Holdings, project: str) -> Iterator[Verdict]:
+    own = {item.id for item in proven_containers(holdings.containers)}
+    claims = [item for item in holdings.containers if _claims(item.labels, project)]
+    ours = {item.id for item in claims if item.id in own}
+    joined = {
+        name: item.name for item in holdings.containers if item.id not in ours for name in item.networks
+    }
+    for item in sorted(claims, key=lambda item: item.labels.get(labels.KIND) == labels.SANDBOX):
+        stopped = item.state in ("created", "exited", "dead")
+        why = _GONE if stopped else _STOPPED
+        verdict = Verdict(Kind.CONTAINER, item.id, item.name, 0, remove=True, why=why)
+        if item.labels.get(labels.KIND) not in _ORDER or item.id not in own:
+            text = "somebody else created it: it has the watcher's labels from its image, or from a copy"
+            yield verdict.kept(Cause.FOREIGN, text)
+        elif item.state == "removing":
+            yield verdict.kept(Cause.IN_USE, "it is being removed")
+        elif user := joined.get(f"container:{item.id}"):
+            yield verdict.kept(Cause.IN_USE, f"container {user} uses its network")
+        else:
+            yield verdict
+
+
+def _judge_network(network: Network, users: Mapping[str, str]) -> Verdict:
+    verdict = Verdict(Kind.NETWORK, network.id, network.name, 0, remove=True, why=_GONE)
+    if not labels.is_own_network(network.labels, network.name):
+        return verdict.kept(Cause.FOREIGN, "somebody else created it, with a copy of the watcher's labels")
+    if user := users.get(network.id) or users.get(network.name):
+        return verdict.kept(Cause.IN_USE, f"in use by container {user}")
+    return verdict
+
+
+def _judge_image(
+    image: Image, scopes: Collection[Scope], users: Mapping[str, str], known: Collection[str], size: int
+) -> Iterator[Verdict]:
+    """The verdict on an image; where others named it too, on the names that only the watcher gave it."""
+    found = image.labels
+    kind = _IMAGE_KINDS.get(found.get(labels.KIND, ""), Kind.OTHER)
+    name = next(iter((*image.tags, *image.digests)), short(image.id))
+    verdict = Verdict(kind, image.id, name, size, remove=True, why=_GONE, tags=image.tags)
+    if kind is Kind.OTHER or labels.REVISION in found or image.parent:
+        text = "made by somebody else from an image or a container of this project"
+        yield verdict.kept(Cause.FOREIGN, text)
+        return
+    own = [scope for scope in scopes if scope.carried_by(found)]
+    proofs = tuple(tag for tag in image.tags if any(scope.proves(tag, image.id) for scope in own))
+    if not proofs and image.id not in known:
+        text = "no name shows that the watcher built it: its labels may come from the image it was built on"
+        yield verdict.kept(Cause.FOREIGN, f"{text}; `docker rmi {name}` removes it")
+        return
+    if user := users.get(image.id):
+        yield verdict.kept(Cause.IN_USE, f"in use by container {user}")
+        return
+    others = [tag for tag in image.tags if not any(scope.owns(tag, image.id) for scope in own)]
+    others += _foreign_digests(image, own)
+    if not others:
+        yield verdict
+        return
+    yield verdict.kept(Cause.FOREIGN, f"{others[0]} names it too; `docker rmi {others[0]}` removes that")
+    for tag in proofs:
+        yield Verdict(Kind.TAG, image.id, tag, 0, remove=True, why=_GONE, tags=(tag,))
+
+
+def _foreign_digests(image: Image, own: Sequence[Scope]) -> list[str]:
+    """Names by digest that somebody else gave; the containerd store gives one in a tag's own repository."""
+    return [
+        name
+        for name in image.digests
+        if not (image.tags and any(scope.holds(name.partition("@")[0]) for scope in own))
+    ]
