@@ -171,7 +171,9 @@ class Settler:
         if git.operation and git.since != self._warned:
             self._warned = git.since
             text = f"{git.operation} since {humanize.clock(git.since)} and is not waited for any longer"
-            self._warn(f"{text}: saves are built (if no git runs, it crashed: remove its index.lock)")
+            writing = git.operation.startswith("git is writing")
+            why = "remove its index.lock" if writing else "continue or abort it"
+            self._warn(f"{text}: saves are built (if no git runs, it was interrupted: {why})")
 
 
 class Lookout:

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+_CONTINUED = 1.0
+"""Seconds without a question after which other files mean another operation than the last time."""
+
 _SUBMODULES_DEEP = 4  # levels below .git/modules; a submodule's name may hold slashes
 _SUBMODULES_MOST = 100
 _REBASES = ("rebase-merge", "rebase-apply")
@@ -72,7 +75,9 @@ class Git:
         if marks != self._marks:
             newest = max(mark[3] for mark in marks) / 1e9
             age = max(0.0, self._wall() - newest)
-            if not self._marks:
+            known = {mark[:2] for mark in self._marks}
+            same = now - self._asked < _CONTINUED or any(mark[:2] in known for mark in marks)
+            if not self._marks or not same:
                 self._since = self._wall() - age
             self._moved = max(now - age, self._asked)
         self._marks, self._asked = marks, now
@@ -90,7 +95,8 @@ class Git:
                 if _mark(state / "stopped-sha") is None and (
                     marks := _marks(state / part for part in _REBASE_PARTS)
                 ):
-                    return "git is rebasing", marks
+                    applying = _mark(state / "applying") is not None
+                    return f"git is {'applying patches' if applying else 'rebasing'}", marks
         for above in (self._root, *self._root.parents):
             for system, lock in _OTHER_LOCKS:
                 if marks := _marks([above / lock]):

@@ -33,15 +33,11 @@ _SECOND = 1_000_000_000
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-KEPT = 64 * 1024
-"""Bytes up to which the content of a file that was written lately is kept: a build sends what was read."""
-
-
 class Reading(NamedTuple):
     """What was read: `digest` is of the content that `mode` and `stamp` are of, if `steady`.
 
     Otherwise the file was being written, and the digest is of the bytes that were read, as many as `stamp`
-    says. `data` holds them where they are few.
+    says. `data` holds them where they were read in one go.
     """
 
     digest: bytes
@@ -125,13 +121,13 @@ def read_file(name: str, status: os.stat_result, dir_fd: int) -> Reading:
 def _digest(fd: int, stamp: Stamp) -> tuple[bytes, int, bytes | None]:
     """The digest of the first bytes of a file, as many as `stamp` says or fewer if it holds fewer.
 
-    Then the number of bytes that the digest covers, and the bytes if they are few. Of a huge file it is the
-    digest of its stamp.
+    Then the number of bytes that the digest covers, and the bytes if one read gave them all. Of a huge file
+    it is the digest of its stamp.
     """
     size = stamp[1]
     if size <= _ONE_READ:
         data = os.read(fd, size)
-        return sha256(data).digest(), len(data), data if len(data) <= KEPT else None
+        return sha256(data).digest(), len(data), data
     if size > HUGE:
         return sha256(b"by stat %d %d %d %d" % stamp).digest(), size, None
     content = sha256()

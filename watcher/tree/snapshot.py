@@ -141,7 +141,8 @@ class Snapshot:
 
         A file that grew since is read as far as this snapshot saw it, and what is read is compared with what
         it saw: a log that is written all the time keeps no build from its end. Of a huge file only the size
-        is known. Raises `ContextChanged` if the file is gone or smaller, or on reading its last byte.
+        is known. A small file that was written shortly before the look is given as it was then. Raises
+        `ContextChanged` if the file is gone or holds something else, maybe only on reading its last byte.
         """
         entry = self.files.get(path)
         if entry is None or not stat.S_ISREG(entry.mode):
@@ -151,7 +152,11 @@ class Snapshot:
         except OSError:
             raise ContextChanged(path) from None
         file = os.fdopen(fd, "rb", buffering=0)
+        kept = self.kept.get(path)
         status = os.fstat(fd)
+        if kept is not None and status.st_mode == entry.mode and sha256(kept).digest() == entry.digest:
+            file.close()
+            return io.BytesIO(kept)
         if status.st_mode != entry.mode or status.st_size < entry.size:
             file.close()
             raise ContextChanged(path)
@@ -161,8 +166,8 @@ class Snapshot:
         """All of a regular file of the context.
 
         A file that was written again with the bytes that this snapshot saw is still the same file, and so is
-        one that begins with them. A small file that was written shortly before the look is given as it was
-        then. Raises `ContextChanged` if the file is gone or holds something else.
+        one that begins with them; see `open`. Raises `ContextChanged` if the file is gone or holds something
+        else.
         """
         entry = self.files.get(path)
         if entry is None or not stat.S_ISREG(entry.mode):
@@ -170,18 +175,8 @@ class Snapshot:
         try:
             return read_whole(self.base, path, entry.size, self.unchanged)
         except ContextChanged:
-            kept = self.kept.get(path)
-            if kept is not None and sha256(kept).digest() == entry.digest and self._is_there(entry):
-                return kept
             with self.open(path) as file:
                 return file.read()
-
-    def _is_there(self, entry: TreeEntry) -> bool:
-        """Whether the path of `entry` still is a file with its mode."""
-        try:
-            return os.lstat(os.path.join(self.base, entry.path)).st_mode == entry.mode  # noqa: PTH118
-        except OSError:
-            return False
 
     def unchanged(self, path: str, fd: int) -> bool:
         """Whether the open file `fd` still is what this snapshot saw at `path`.

@@ -208,7 +208,7 @@ class Look:
         mode = status.st_mode
         kind = mode & _TYPE
         if kind == stat.S_IFREG and stamp[1] > HUGE:
-            problems.append(_huge(path, stamp[1]))
+            problems.append(_huge(path))
         if type(known) is TreeEntry and known.stamp == stamp and path not in self._was_racy:
             return known
         link = ""
@@ -269,10 +269,11 @@ def _unreadable(path: str, error: OSError) -> Problem:
     )
 
 
-def _huge(path: str, size: int) -> Problem:
+def _huge(path: str) -> Problem:
     return Problem(
         path,
         "huge",
-        f"{path} has {size / 1e6:.0f} MB and enters the build context: "
+        # No size: a file that grows would be told of anew at each scan.
+        f"{path} has more than {HUGE / 1e6:.0f} MB and enters the build context: "
         "add it to the ignore file if the image does not need it",
     )

@@ -233,6 +233,7 @@ def test_a_context_gives_the_bytes_of_its_entries(root: Path) -> None:
         assert file.read() == b""
 
 
+@pytest.mark.usefixtures("later")
 def test_a_context_refuses_a_file_that_changed_before_or_while_it_is_read(root: Path) -> None:
     snapshot = Tree(root).take()
     with snapshot.open("main.go") as file:
@@ -280,6 +281,7 @@ def test_a_context_gives_a_file_that_only_grew_as_it_was(root: Path) -> None:
 
 
 def test_a_huge_file_is_known_by_its_size_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watcher.tree.read._ONE_READ", 4)
     monkeypatch.setattr("watcher.tree.read.HUGE", 5)
     monkeypatch.setattr("watcher.tree.snapshot.HUGE", 5)
     write(root, "dump", "0123456789")
@@ -300,6 +302,8 @@ def test_a_small_file_that_was_written_shortly_before_the_look_is_given_as_it_wa
         snapshot = tree.take({""})
         write(root, "state.json", "{")
         assert snapshot.read("state.json") == state.encode()
+        with snapshot.open("state.json") as file:
+            assert file.read() == state.encode()
     (root / "state.json").unlink()
     with pytest.raises(ContextChanged):
         snapshot.read("state.json")
