@@ -27,7 +27,7 @@ from watcher.dockerfile.frontend import abilities
 from watcher.dockerfile.go_commands import GoCall, Reading, Use
 from watcher.dockerfile.gotest import run_tests
 from watcher.dockerfile.gowrapper import without_a
-from watcher.dockerfile.inputs import TreeInputs, may_rebuild
+from watcher.dockerfile.inputs import TreeInputs, may_rebuild, may_wrap_tools
 from watcher.dockerfile.model import Dockerfile
 from watcher.dockerfile.module_cache import ModuleMount, module_mounts, modules_before
 from watcher.dockerfile.network import needs_no_network
@@ -224,10 +224,11 @@ class _Work:
         if self.options.keep_programs and path and key and cgo_off(step.state, reading):
             held = _cache(key, path, who)
             for call in reading.calls:  # before the other edits: what stands before the command stands first
-                if found := put_in_place(call, reading, step, cache=path, mount=held):
+                later = family.behind(step)
+                if found := put_in_place(call, reading, step, cache=path, mount=held, later=later):
                     self.edits.append(found[0])
                     self.programs.append(found[1])
-        self._calls(step, reading, kept, path)
+        self._calls(family, step, reading, kept, path)
         there = bool(modules) or modules_before(family, step, mount)
         if self.options.without_network and there and needs_no_network(step, reading):
             why = "a compile step whose modules are there needs no network, and setting one up takes time"
@@ -245,11 +246,19 @@ class _Work:
             if caches.is_cache_at(step, path):
                 return path, None
             family.check_build_cache(step, reading, path)
+            self._check_tools(step, reading)
             name = f"{self.options.scope}-gocache{self.namer.suffix(family, step, reading)}"
         except LeaveAlone as error:
             self.note(step, f"the build cache is not mounted: {error}")
             return None, None
         return path, name
+
+    def _check_tools(self, step: Step, reading: Reading) -> None:
+        """Raise LeaveAlone where a program stands before go's tools: go may not see that it changed."""
+        texts = [reading.text, str(step.state.get("GOFLAGS") or "")]
+        hidden = reading.maybe and self.inputs is not None and self.inputs.wraps_tools
+        if hidden or any(may_wrap_tools(text) for text in texts):
+            raise LeaveAlone("-toolexec puts a program before go's tools, and go does not see what that does")
 
     def _rebuilders(self, reading: Reading) -> str:
         """What may call go with `-a` where nobody can take it off; empty when nothing does."""
@@ -268,14 +277,16 @@ class _Work:
             why += f"; {step.state.image} has not been looked at, its usual configuration is assumed"
         return why
 
-    def _calls(self, step: Step, reading: Reading, kept: Mapping[str, str], path: str | None) -> None:
+    def _calls(
+        self, family: Family, step: Step, reading: Reading, kept: Mapping[str, str], path: str | None
+    ) -> None:
         state = step.state
         for call in reading.calls:
             self.edits += rewrite.keep_caches(call, set(kept))
             self._attempt(step, "", partial(self._without_a, step, reading, call, path))
             if self.options.gogc:
                 self.edits += rewrite.collector(call, reading, state, self.options.gogc)
-            linker = partial(rewrite.linker, call, reading, state)
+            linker = partial(rewrite.linker, call, reading, state, hidden=family.writes_goflags(step))
             if self.options.level is Level.FAST and self._attempt(step, "-w is not added: ", linker):
                 self.stripped.add(step.one.line)
 

@@ -9,8 +9,9 @@ there is a build of its own, in idle time (`keeping`), because a copy costs what
 Not where it could be seen: a `//go:embed` in a folder above FILE might take it in, git in a checkout that
 holds it would call that modified (go stamps what git says into the program), and a file that is there is not
 written over, because go may refuse to do so. Not where cgo may be on: the id knows nothing of system
-libraries. Not when a Go file is newer than it: then go links anyway. And only in a plain `a && b`, where
-nothing but `&&` decides what runs.
+libraries. Not when a Go file is newer than it: then go links anyway. Only in a plain `a && b`, where
+nothing but `&&` decides what runs. And not where a later step of the stage may change FILE (`strip FILE`): it
+is kept as the stage has it at its end, and go looks at the id alone, not at the content.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from watcher import regex
-from watcher.dockerfile.caches import within
+from watcher.dockerfile.caches import operands, within
 from watcher.dockerfile.go_commands import GoCall, Reading
 from watcher.dockerfile.rewrite import goflags
 from watcher.dockerfile.shell import only_ands
@@ -33,6 +34,7 @@ _FILE = regex.compile(r"[\pL\pN_@%+./][\pL\pN_@%+./-]*[\pL\pN_@%+-]|[\pL\pN_@%+]
 # flags by which `go build` writes something else than one program, or writes it elsewhere
 _OTHERWISE = word_set("n buildmode toolexec overlay json")
 _STAYS = word_set("apk apt-get echo export git ls mkdir rm test true [ :")  # commands that leave the folder
+_WRITES_NO_OTHER = word_set("build install vet list mod version env")  # of go's subcommands: no other file
 # Suffixes of files that go takes for sources: a program of such a name would be one of them.
 _SOURCES = word_set(".go .s .S .sx .c .h .cc .cpp .cxx .hh .hpp .hxx .m .f .F .for .f90 .syso .swig .swigcxx")
 _LARGE = ("/proc", "/usr", "/go/pkg/mod", "/root/go")  # folders with more files than a module has
@@ -57,11 +59,18 @@ class Program:
 
 
 def put_in_place(
-    call: GoCall, reading: Reading, step: Step, *, cache: str, mount: str
+    call: GoCall,
+    reading: Reading,
+    step: Step,
+    *,
+    cache: str,
+    mount: str,
+    later: Iterable[tuple[Step, Reading | None]],
 ) -> tuple[Edit, Program] | None:
     """Put the program of the last build in place before the call; None where the text does not allow it.
 
-    `cache` is the folder of go's build cache, which `mount` (the flag's value) mounts.
+    `cache` is the folder of go's build cache, which `mount` (the flag's value) mounts. `later` are the steps
+    behind this one.
     """
     written, workdir = _file(call), step.state.workdir
     plain = call.sub == "build" and call.form == "shell" and call.direct and not call.command.inner
@@ -75,6 +84,8 @@ def put_in_place(
     if inherited is None or _OTHERWISE & {word.lstrip("-").partition("=")[0] for word in inherited.split()}:
         return None
     file = posixpath.normpath(posixpath.join("/", workdir, written))
+    if changed_later(step, file, later):
+        return None
     name = hashlib.sha256("\0".join((mount, file, call.script.text)).encode()).hexdigest()
     kept = f"{cache}/watcher-{name[:12]}"
     stamped = not ("-buildvcs=false" in inherited.split() or ("buildvcs", "false") in _given(call))
@@ -108,6 +119,38 @@ def _put(kept: str, file: str, *, stamped: bool) -> str:
     make = f"mkdir -p {folder} && " if folder.strip("/") else ""
     copy = f"{make}cp -p {kept} {file} || rm -f {file}"
     return f"{{ if {' && '.join(conditions)}; then {copy}; fi; :; }} >/dev/null 2>&1"
+
+
+def changed_later(step: Step, file: str, later: Iterable[tuple[Step, Reading | None]]) -> bool:
+    """Whether one of the later steps of the stage may change the file."""
+    for other, reading in later:
+        if other.stage is not step.stage or other.one.keyword not in ("RUN", "COPY", "ADD"):
+            continue
+        if other.inherited or (reading is None and other.one.keyword == "RUN"):
+            return True
+        if reading is not None:
+            if not _only_looks(reading):
+                return True
+            continue
+        words = operands(other.one)
+        target = other.state.expand(words[-1]) if words else None
+        if target is None or other.state.workdir is None:
+            return True
+        if within(file, posixpath.normpath(posixpath.join(other.state.workdir, target))):
+            return True
+    return False
+
+
+def _only_looks(reading: Reading) -> bool:
+    """Whether a RUN changes no file but what `go build` writes, and what is removed or made by name."""
+    if reading.maybe or reading.unclear or reading.sourced or reading.foreign:
+        return False
+    if any(call.sub not in _WRITES_NO_OTHER for call in reading.calls):
+        return False
+    if any(command.name() not in _STAYS for command in reading.others):
+        return False
+    scripts = {script.text for script, _ in reading.placed}
+    return all(only_ands(text) for text in scripts)
 
 
 def keeping(text: str, programs: Iterable[Program]) -> str:

@@ -1,10 +1,11 @@
-"""Keep `-a` from a go that make or a script calls: a wrapper, first in PATH for this one `RUN`.
+"""Keep `-a` and `clean -cache` from a go that make or a script calls: a wrapper, first in PATH for one `RUN`.
 
 `-a` compiles everything again at each save, also what go's cache holds, so that such a step is no faster with
 the cache than without, and nobody sees it in the Dockerfile. In a call that stands there it is taken off. In
 a call that stands in a Makefile or a script it can only be met on its way to go. The wrapper lies in the
 mount of the build cache, so that no layer holds it, and is put in place where a file of the tree may give go
-that flag. What is built is the same: go's cache is asked by content.
+that flag. What is built is the same: go's cache is asked by content. `go clean -cache` there would empty the
+cache that the next build lives on, and takes nothing out of a layer.
 """
 
 from __future__ import annotations
@@ -27,7 +28,23 @@ WRAPPER = f"""\
 #!/bin/sh
 _wd=${{0%/*}} _wp=:$PATH:
 case $_wp in *":$_wd:"*) PATH=${{_wp%%":$_wd:"*}}:${{_wp#*":$_wd:"}} PATH=${{PATH#:}} PATH=${{PATH%:}} ;; esac
-case $1 in build | install) ;; *) exec go "$@" ;; esac
+case $1 in
+    build | install) ;;
+    clean)
+        _wk=
+        for _wa in "$@"; do
+            case $_wa in
+                clean | -cache | --cache | -testcache | --testcache) ;;
+                -modcache | --modcache | -fuzzcache | --fuzzcache) _wk="$_wk $_wa" ;;
+                *) exec go "$@" ;;
+            esac
+        done
+        case " $* " in *" -cache "* | *" --cache "*) ;; *) exec go "$@" ;; esac
+        [ "$_wk" ] || exit 0
+        exec go clean $_wk
+        ;;
+    *) exec go "$@" ;;
+esac
 _ws=$1 _wf=1
 shift
 _wn=$#
@@ -63,7 +80,8 @@ def without_a(one: Instruction, cache: str, where: str) -> Edit:
     put = f"[ -x {folder}/go ] || {{ {make} && chmod 755 {folder}/go.$$ && mv {folder}/go.$$ {folder}/go; }}"
     text = f'{{ {put}; }} 2>/dev/null || :; [ ! -x {folder}/go ] || export PATH="{folder}:$PATH"; '
     reason = (
-        f"{where} may give go -a: it is left out of go build and go install, whose cache knows what is old"
+        f"{where} may give go -a, or empty its cache: go build and go install do without the flag, because "
+        "the cache knows what is old, and the cache stays"
     )
     return before_all(one, text, reason)
 

@@ -25,7 +25,9 @@ _RUNNERS = regex.compile(
 _REBUILDS = regex.compile(
     r"(?m)^[^\n]*(?:\bgo\b|GO|[Bb]uild|BUILD|[Ff]lags|FLAGS)[^\n]*[ \t\"'=]-a(?:[ \t\"'\\]|$)"
     r"|^[ \t]*-a[ \t]*\\?$"
+    r"|^[^\n]*(?:\bgo\b|GO)[^\n]*\bclean\b[^\n]*[ \t]--?cache\b"
 )
+_WRAPS_TOOLS = regex.compile(r"-toolexec\b")
 _OWN_NAMES = word_set("go.mod go.sum go.work go.work.sum")
 _STORES = frozenset({".git", ".hg", ".svn", ".jj"})
 _LARGEST = 1 << 20  # bytes of a file, not Go, that is looked through for variables
@@ -70,7 +72,7 @@ class TreeInputs:
     @cached_property
     def assembly(self) -> bool:
         """Whether go's assembler may open a file here that go does not hash."""
-        if not any(path.endswith(".s") for path in self._files):
+        if not self.has_assembly:
             return False
         headers = (path for path in self._files if path.endswith((".s", ".h", ".hh", ".hpp", ".hxx")))
         return bool(self._that("includes", headers, _includes_unseen))
@@ -87,6 +89,17 @@ class TreeInputs:
         """The files by which go may be called with `-a`, which compiles everything again."""
         runners = (path for path in self._files if _RUNNERS.fullmatch(path) and not is_gos_own(path))
         return tuple(self._that("rebuilds", runners, _rebuilds))
+
+    @cached_property
+    def wraps_tools(self) -> bool:
+        """Whether a file by which go may be called puts a program of its own before go's tools."""
+        runners = (path for path in self._files if _RUNNERS.fullmatch(path) and not is_gos_own(path))
+        return bool(self._that("wraps", runners, lambda data: may_wrap_tools(_text(data[:_LARGEST]))))
+
+    @cached_property
+    def has_assembly(self) -> bool:
+        """Whether go's assembler has something to do."""
+        return any(path.endswith(".s") for path in self._files)
 
     @cached_property
     def names_modules(self) -> bool:
@@ -139,6 +152,11 @@ def _rebuilds(data: bytes) -> bool:
 def may_rebuild(script: str) -> bool:
     """Whether a script may call go with `-a`."""
     return _REBUILDS.found(script)
+
+
+def may_wrap_tools(script: str) -> bool:
+    """Whether a script, or GOFLAGS, may have go run its tools through another program."""
+    return _WRAPS_TOOLS.found(script)
 
 
 def _imports_c(data: bytes) -> bool:

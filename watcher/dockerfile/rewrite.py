@@ -49,8 +49,11 @@ def rebuild_all(call: GoCall, state: State, text: str) -> list[Edit]:
     return [with_flag(call, "-a=false", f"GOFLAGS holds -a: {reason}")]
 
 
-def linker(call: GoCall, reading: Reading, state: State) -> list[Edit]:
-    """Have the linker leave DWARF out (`-w`), beside the flags that are there. Raises LeaveAlone."""
+def linker(call: GoCall, reading: Reading, state: State, *, hidden: bool) -> list[Edit]:
+    """Have the linker leave DWARF out (`-w`), beside the flags that are there. Raises LeaveAlone.
+
+    `hidden`: go may have flags from a file of its own.
+    """
     if call.sub not in ("build", "install") or call.command.inner:
         return []
     reason = "without DWARF the linker has a third less to do; a debugger loses symbols"
@@ -60,7 +63,7 @@ def linker(call: GoCall, reading: Reading, state: State) -> list[Edit]:
     if given:
         return _merged(call, given[0], reason)
     inherited = goflags(call, state)
-    if inherited is None or reading.sourced:
+    if inherited is None or reading.sourced or hidden:
         raise LeaveAlone("GOFLAGS is not known and may hold -ldflags, which -w on the line would replace")
     if "-ldflags" in inherited:
         raise LeaveAlone("GOFLAGS holds -ldflags; put -w there")

@@ -17,6 +17,7 @@ from watcher.dockerfile.stages import Graph, mounts
 from watcher.dockerfile.state import ImageConfig, State, Step, trigger_text, walk
 
 _MOVES_A_CACHE = regex.compile(r"\bgo env\b[^;&|]*-w[^;&|]*\b(?:GOCACHE|GOMODCACHE|GOPATH)\b")
+_WRITES_GOFLAGS = regex.compile(r"\bgo env\b[^;&|]*-w[^;&|]*\bGOFLAGS\b|\bgo/env\b|\bgo\.env\b")
 _INSTALLERS = frozenset(["apk", "apt", "apt-get", "dnf", "yum", "microdnf", "zypper", "pacman"])
 
 
@@ -55,6 +56,23 @@ class Family:
                 return
             if other.stage.index in chain:
                 yield other, reading
+
+    def behind(self, step: Step) -> Iterator[tuple[Step, Reading | None]]:
+        """The steps behind this one, in the order of the file."""
+        found = False
+        for other, reading in self.steps:
+            if found:
+                yield other, reading
+            found = found or other is step
+
+    def writes_goflags(self, step: Step) -> bool:
+        """Whether go may have flags at a step that stand in no variable (`go env -w`, a file of its own)."""
+        texts = [reading.text for _, reading in self.before(step) if reading is not None]
+        texts += [reading.text for other, reading in self.steps if other is step and reading is not None]
+        texts += [
+            other.one.body.text for other, _ in self.before(step) if other.one.keyword in ("COPY", "ADD")
+        ]
+        return step.state.get("GOENV") is not None or any(_WRITES_GOFLAGS.found(text) for text in texts)
 
     def check_build_cache(self, step: Step, reading: Reading, path: str) -> None:
         """Raise LeaveAlone when something else needs or changes what go writes to its build cache."""

@@ -78,7 +78,7 @@ class Namer:
         """
         before = tuple(family.before(step))
         if cgo_off(step.state, reading):
-            if self._inputs and self._inputs.assembly and self._has_tree(step, before):
+            if self._inputs and self._assembly(step, reading) and self._has_tree(step, before):
                 return f"-asm-{self._inputs.digest[:10]}"
             return ""
         state = step.state
@@ -96,7 +96,14 @@ class Namer:
 
     def sees_all(self, step: Step, reading: Reading) -> bool:
         """Whether go's own cache, of any name, is right at this RUN."""
-        return cgo_off(step.state, reading) and not (self._inputs and self._inputs.assembly)
+        return cgo_off(step.state, reading) and not (self._inputs and self._assembly(step, reading))
+
+    def _assembly(self, step: Step, reading: Reading) -> bool:
+        """Whether go's assembler may open a file that go does not see; `-asmflags=-I` leads it anywhere."""
+        if self._inputs is None:
+            return False
+        flags = f"{reading.text} {step.state.get('GOFLAGS')}"
+        return self._inputs.assembly or ("-asmflags" in flags and self._inputs.has_assembly)
 
     def _said(self, step: Step, reading: Reading | None) -> Iterator[str]:
         """What an earlier step says of the C that it may bring."""

@@ -117,6 +117,39 @@ def test_what_would_empty_the_mounted_caches_is_turned_off(run, becomes):
     assert body(f"RUN {run}") == f"RUN {BOTH} {becomes}"
 
 
+@pytest.mark.parametrize(
+    ("run", "files"),
+    [
+        ("RUN go build -toolexec=/src/wrap .", {}),
+        ("RUN go build -toolexec '/src/wrap -v' .", {}),
+        ("ENV GOFLAGS=-toolexec=/src/wrap\nRUN go build .", {}),
+        ("RUN GOFLAGS=-toolexec=/src/wrap go install ./...", {}),
+        ("RUN make", {"Makefile": b"\tgo build -toolexec=$(PWD)/wrap .\n"}),
+        ("RUN ./build.sh", {"build.sh": b"go build -toolexec ./wrap .\n"}),
+    ],
+)
+def test_a_program_before_gos_tools_gets_no_build_cache(run: str, files: dict[str, bytes]) -> None:
+    inputs = TreeInputs(dict.fromkeys(files, b"1"), files.get)
+    result = made(HEAD + run + TAIL, inputs=inputs)
+    assert "gocache" not in result.text
+    assert "-toolexec puts a program before go's tools" in reasons(result)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "RUN go env -w GOFLAGS=-ldflags=-X=main.v=1",
+        "COPY env /root/.config/go/env",
+        "ENV GOENV=/etc/go-environment",
+        "RUN echo GOFLAGS=-ldflags=-s >> /usr/local/go/go.env",
+    ],
+)
+def test_flags_that_go_has_from_a_file_are_not_replaced(before: str) -> None:
+    result = made(f"{HEAD}{before}\nRUN go build -o app .{TAIL}", Level.FAST)
+    assert "-ldflags=-w" not in result.text
+    assert "GOFLAGS is not known" in reasons(result)
+
+
 def test_a_clean_of_modules_stays_where_they_are_in_the_layer():
     text = 'FROM golang:1.22 AS b\nENV CGO_ENABLED=0\nRUN go build && go clean -cache -modcache\nCMD ["sh"]\n'
     assert made(text).text.split("\n")[2] == f"RUN {BUILD} go build && go clean -cache=false -modcache"
@@ -558,7 +591,6 @@ def test_fast_says_why_a_linker_flag_is_not_added(run, why):
         ("time go build .", "time go build ."),
         ("go test ./...", "go test -count=1 ./..."),
         ("go run .", f"{EXPIRE}go run ."),
-        ("go build -toolexec x .", "go build -toolexec x ."),
         ("X=$(go build .) true", "X=$(go build .) true"),
     ],
 )

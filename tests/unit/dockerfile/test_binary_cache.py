@@ -20,14 +20,14 @@ CACHE = "target=/root/.cache/go-build "
 KEPT = re.compile(r"watcher-[0-9a-f]{12}")
 
 
-def accelerated(run: str, *, workdir: str = "/src") -> Accelerated:
+def accelerated(run: str, *, workdir: str = "/src", target: str | None = None) -> Accelerated:
     """What comes of a RUN in a stage without cgo."""
     text = f"FROM golang AS b\nENV CGO_ENABLED=0\nWORKDIR {workdir}\nCOPY . .\n{run}\n"
     return accelerate(
         text,
         level=Level.EXACT,
         build_args={},
-        target=None,
+        target=target,
         platforms=AMD64,
         bases={"golang": ImageConfig(env={"GOPATH": "/go"})},
         cache_scope="p",
@@ -145,6 +145,46 @@ def test_anything_else_is_left_alone(run: str) -> None:
 @pytest.mark.parametrize("workdir", ["/", "/go", "/root", "/root/.cache"])
 def test_no_folder_is_searched_that_holds_the_caches(workdir: str) -> None:
     assert "cp -p" not in made("RUN go build -o app .", workdir=workdir)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        "RUN cat assets.zip >> app",
+        "RUN strip app",
+        "RUN ./pack.sh",
+        "RUN cp app app.debug && strip app",
+        "RUN go generate ./...",
+        "RUN go test ./...",
+        'RUN ["upx", "app"]',
+        "RUN <<X\nstrip app\nX",
+        "RUN echo x > app",
+        "COPY prebuilt/app app",
+        "COPY prebuilt .",
+        "ADD prebuilt.tar /",
+        "COPY x $WHERE",
+        "ENV D=/src\nCOPY x ${D}/",
+    ],
+)
+def test_a_program_that_a_later_step_may_change_is_not_kept(later: str) -> None:
+    assert not accelerated(f"RUN go build -o app .\n{later}").programs
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        "RUN go build -o other ./other",
+        "RUN mkdir -p /data && ls -l app",
+        "COPY web /web",
+        "COPY run.sh /usr/local/bin/",
+        "FROM alpine\nCOPY --from=b /src/app /app\nRUN strip /app",
+        "FROM b AS small\nRUN strip app",
+        'ENTRYPOINT ["/src/app"]',
+    ],
+)
+def test_a_later_step_that_does_not_touch_the_program_keeps_it(later: str) -> None:
+    found = accelerated(f"RUN go build -o app .\n{later}", target="b")
+    assert found.programs[0].file == "/src/app"
 
 
 def test_two_programs_of_one_step_do_not_share_a_place() -> None:

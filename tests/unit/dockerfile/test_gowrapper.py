@@ -43,6 +43,8 @@ def text_of(run: str, files: dict[str, bytes]) -> str:
         "LDFLAGS='-s' FLAGS=-a go install",
         "go build \\\n    -a \\\n    -o app",
         "go build -ldflags '-s' -a",
+        "\tgo clean -cache -testcache",
+        "\t@$(GO) clean -cache || true",
     ],
 )
 def test_a_line_that_may_give_go_the_flag_is_seen(script: str) -> None:
@@ -132,6 +134,11 @@ def room(tmp_path: Path) -> Room:
         (["build", "-tags", "a b", "it's", "$x", ""], ["build", "-tags", "a b", "it's", "$x", ""]),
         (["build"], ["build"]),
         (["version"], ["version"]),
+        (["clean"], ["clean"]),
+        (["clean", "-testcache"], ["clean", "-testcache"]),
+        (["clean", "-cache", "-modcache"], ["clean", "-modcache"]),
+        (["clean", "-cache", "./..."], ["clean", "-cache", "./..."]),  # go says what is wrong with that
+        (["clean", "-i", "-cache"], ["clean", "-i", "-cache"]),
     ],
 )
 def test_the_wrapper_leaves_out_that_flag_and_nothing_else(
@@ -159,3 +166,9 @@ def test_what_stands_in_the_dockerfile_puts_the_wrapper_in_place(room: Room, she
     done = room.run([shutil.which(shell) or shell, "-c", f"{blocked}; go build -a ."], PATH=str(room.bin))
     assert (done.stdout, done.stderr) == ("<build><-a><.>", "")
     assert os.listdir(room.cache / "x") == []
+
+
+@pytest.mark.parametrize("flags", [["-cache"], ["--cache", "-testcache"], ["-testcache", "-cache"]])
+def test_the_wrapper_keeps_the_cache_full(room: Room, flags: list[str]) -> None:
+    done = room.call("clean", *flags)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
