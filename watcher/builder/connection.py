@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from watcher import regex
-from watcher.buildkit import Client, ConnectError
+from watcher.buildkit import Client, ConnectError, RpcError
 from watcher.dockerfile import Platforms
 from watcher.engine import Engine
 from watcher.errors import ConfigError, EngineUnavailable
@@ -88,6 +88,18 @@ class BuildkitLink:
             workers = await (await self.client()).workers()
             return any(worker.labels.get(_EXECUTOR) != "oci" for worker in workers)
         return (await self._engine.info()).store == "containerd"
+
+    async def cache_limit(self) -> int | None:
+        """Bytes of build cache that BuildKit's own garbage collection leaves; None where it has none.
+
+        It removes old records with the right context, so that it forgets nothing besides (moby/buildkit,
+        control/control.go, `gc`). Raises EngineUnavailable.
+        """
+        try:
+            workers = await (await self.client()).workers()
+        except (ConnectError, RpcError) as error:
+            raise EngineUnavailable(f"BuildKit does not say how it is set up: {error}") from error
+        return workers[0].cache_limit if workers else None
 
     def refused_networks(self) -> None:
         """A build failed because `RUN --network` was not understood."""

@@ -97,6 +97,11 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
         if as_json:
             services = {name: pruning.as_json(report) for name, report in done.reports.items()}
             document = {"services": services, **pruning.engine_as_json(done.shares or (), done.disk)}
+            if isinstance(done.go_caches, pruning.Unseen):
+                document["go_caches"] = {"unseen": done.go_caches.why}
+            else:
+                mounts = [asdict(mount) for mount in done.go_caches]
+                document["go_caches"] = {"mounts": mounts, "freed": done.go_freed}
             if done.trimmed is not None:
                 document["build_cache"] = asdict(done.trimmed)
             print(json.dumps(document, indent=2))
@@ -108,6 +113,9 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
             print(f"the Go caches are not emptied: {done.emptied.why}")
         for mount in done.emptied if isinstance(done.emptied, tuple) else ():
             print(f"{mount.target} emptied: it held {humanize.size(mount.size)}")
+        if not isinstance(done.go_caches, pruning.Unseen):
+            most = settings.prune.go_cache_max
+            print(pruning.describe_go_cache(done.go_caches, most, done.go_freed, dry_run=dry_run))
         if isinstance(done.trimmed, Excess):
             print(pruning.excess(done.trimmed.holds, done.trimmed.keep, done.trimmed.over))
         elif done.trimmed is not None:

@@ -19,6 +19,7 @@ from watcher.errors import EngineUnavailable
 from watcher.observers.events import Fanout
 from watcher.prune import (
     CacheMount,
+    CacheNames,
     Cause,
     Disk,
     Found,
@@ -56,6 +57,8 @@ class Cleaned:
     disk: Disk | Unseen
     emptied: tuple[CacheMount, ...] | Unseen = ()
     trimmed: Trimmed | Excess | None = None  # of the build cache, when the settings ask for it
+    go_caches: tuple[CacheMount, ...] | Unseen = ()
+    go_freed: int = 0  # bytes that a trim of Go's build cache gave back
 
 
 async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool) -> Cleaned:
@@ -70,6 +73,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
         mounts: dict[str, CacheMount] = {}
         emptied: tuple[CacheMount, ...] | Unseen = ()
         unseen: Unseen | None = None
+        trimmed_go = 0
         services = {spec.name for spec in kept_services(project)}
         for spec in kept_services(project):
             recipe = recipe_of(spec, settings, project_id, (await engine.info()).platform)
@@ -91,15 +95,17 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                 needed=lambda: _needed(project_id),
             )
             reports[spec.name] = await pruner.prune(dry_run=dry_run)
-            go = GoCaches(recipe, Texts(spec.name, bases=bases, link=link, observer=Fanout()), link, journal)
+            texts = Texts(spec.name, bases=bases, link=link, observer=Fanout())
+            go = GoCaches(recipe, texts, link, journal, CacheNames(journal.folder))
             snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).take)
             if caches and not dry_run:
                 emptied = await go.measure(snapshot, empty=True)
-            found = await go.measure(snapshot)
+            found = await go.trim(snapshot, 0 if dry_run else settings.prune.go_cache_max)
             if isinstance(found, Unseen):
                 unseen = found
             else:
-                mounts |= {mount.target: mount for mount in found}
+                trimmed_go += found.freed
+                mounts |= {mount.id: mount for mount in found.mounts}
         cache = build_cache(settings, link, Fanout(), project.name)
         trimmed = await (cache.measure() if dry_run else cache.trim()) if cache else None
         info = await engine.info()
@@ -121,8 +127,11 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                 disk=disk,
             )
         except EngineError:
-            return Cleaned(reports, None, disk, emptied, trimmed)
-        return Cleaned(reports, filling(whole, project_id, project.name), disk, emptied, trimmed)
+            shares = None
+        else:
+            shares = filling(whole, project_id, project.name)
+        go_caches = unseen or tuple(mounts.values())
+        return Cleaned(reports, shares, disk, emptied, trimmed, go_caches, trimmed_go)
     finally:
         await asyncio.to_thread(journal.close)
         await link.close()

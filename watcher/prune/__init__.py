@@ -13,7 +13,7 @@ Of the build cache only records go that are proven to be this project's own (`bu
 
 from watcher.prune.cache_names import CacheNames, NamedCache
 from watcher.prune.disk import free_space
-from watcher.prune.disk_meter import DiskMeter
+from watcher.prune.disk_meter import DiskMeter, measure_project
 from watcher.prune.disk_usage import Found, Share, filling
 from watcher.prune.engine_visits import Reached
 from watcher.prune.go_cache_keeper import GoCacheKeeper, TrimmedCaches
@@ -53,6 +53,7 @@ from watcher.prune.table import (
     Row,
     ShareRow,
     as_json,
+    describe_go_cache,
     engine_as_json,
     excess,
     room,
@@ -99,6 +100,7 @@ __all__ = [
     "Verdict",
     "Why",
     "as_json",
+    "describe_go_cache",
     "doctor_text",
     "engine_as_json",
     "excess",
@@ -109,6 +111,7 @@ __all__ = [
     "gone_rows",
     "gone_summary",
     "locate",
+    "measure_project",
     "project_rows",
     "removal_summary",
     "remove_gone",

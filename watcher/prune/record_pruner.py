@@ -10,13 +10,14 @@ from functools import partial
 from watcher.builder import BuildEntry, BuildJournal, BuildkitLink
 from watcher.buildkit import CacheRecord, ConnectError, RpcError
 from watcher.errors import EngineUnavailable
+from watcher.observers import humanize
 from watcher.prune.build_records import compact, judge_records, stage_size
 from watcher.prune.model import Cause, Verdict
 from watcher.prune.record_proof import prove_records
 
 STEPS_STAY = (
-    "this BuildKit forgets everybody's build cache when one record is removed, so it goes only when the disk "
-    "is short of room; the engine's own collection (builder.gc in daemon.json) can bound it"
+    "removing one record makes this BuildKit forget the build cache of all projects, so superseded steps are "
+    "removed only when the disk is short of room"
 )
 
 
@@ -133,7 +134,12 @@ class RecordPruner:
 
     async def steps_stay(self) -> str:
         """Why superseded steps are not removed here; empty where they are. Raises EngineUnavailable."""
-        return STEPS_STAY if await self._link.forgets_when_pruned() else ""
+        if not await self._link.forgets_when_pruned():
+            return ""
+        limit = await self._link.cache_limit()
+        if limit is None:
+            return f"{STEPS_STAY}; `watcher doctor` says how BuildKit removes them itself"
+        return f"{STEPS_STAY}; BuildKit itself removes old ones above {humanize.size(limit)}"
 
     async def _remove(self, stale: Sequence[str]) -> dict[str, int]:
         """Remove the records by id, in this order; bytes given back by id. A step's base is older than it."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from watcher.observers import humanize
 from watcher.observers.events import short
 from watcher.prune.disk_usage import Share
+from watcher.prune.go_cache_select import CacheMount, plan_trim
 from watcher.prune.model import Disk, Kind, Unseen
 from watcher.prune.pruner import Report
 
@@ -102,6 +104,22 @@ def excess(holds: int, keep: int, over: int) -> str:
     return (
         f"nothing of the build cache would be removed: {sizes}, but all that may go is in use or was lately"
     )
+
+
+def describe_go_cache(mounts: Sequence[CacheMount], most: int, freed: int, *, dry_run: bool) -> str:
+    """What was or would be removed of Go's build cache, in a sentence."""
+    holds = humanize.size(sum(mount.size for mount in mounts if not mount.modules))
+    bound = f"prune.go_cache_max is {humanize.size(most)}" if most else "prune.go_cache_max sets no bound"
+    sizes = f"it holds {holds}, and {bound}"
+    if not dry_run:
+        gone = f"{humanize.size(freed)} of Go's build cache" if freed else "nothing of Go's build cache"
+        return f"{gone} removed: {sizes}"
+    plan = plan_trim(mounts, most, time.time())
+    gain = sum(mount.size for mount in mounts if mount.id in plan.empty) + plan.excess
+    if not gain:
+        return f"nothing of Go's build cache would be removed: {sizes}"
+    most_text = f"up to {humanize.size(gain)} of Go's build cache would be removed"
+    return f"{most_text}, what was unused for longest first: {sizes}"
 
 
 def room(disk: Disk | Unseen) -> str:

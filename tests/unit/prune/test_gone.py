@@ -467,7 +467,9 @@ async def test_build_cache_that_everybody_would_lose_stays_and_is_said(bench: Be
     assert await bench.there() == NOTHING
     assert set(bench.buildkit.records) == {"a"}
     (left,) = (await bench.find()).values()
-    assert any("forgets everybody's" in row.reason for row in gone_rows([left], done=False))
+    assert any(
+        "forget the build cache of all projects" in row.reason for row in gone_rows([left], done=False)
+    )
 
 
 # Interrupted, and told.

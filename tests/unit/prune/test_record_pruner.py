@@ -24,9 +24,13 @@ class Buildkit:
         self.records = {each.id: each for each in records}
         self.asked: list[str] = []
         self.gone = self.forgets = False
+        self.limit: int | None = None
 
     async def forgets_when_pruned(self) -> bool:
         return self.forgets
+
+    async def cache_limit(self) -> int | None:
+        return self.limit
 
     async def client(self) -> Buildkit:
         return self
@@ -110,7 +114,8 @@ async def test_where_one_removal_makes_the_engine_forget_all_records_go_only_whe
     buildkit.forgets = True
     verdicts = await bench.pruner(buildkit).prune()
     assert {each.id for each in verdicts if each.why.cause is Cause.REFUSED} == {"a1", "b1", "a2", "b2"}
-    assert "forgets everybody's build cache" in next(each.reason for each in verdicts if each.id == "a1")
+    reason = next(each.reason for each in verdicts if each.id == "a1")
+    assert "forget the build cache of all projects" in reason
     assert await bench.pruner(buildkit).prune(dry_run=True) == verdicts
     assert not buildkit.asked
     await bench.pruner(buildkit).prune(low=True)
@@ -188,3 +193,30 @@ async def test_the_size_of_a_stage_is_that_of_its_newest_chain(bench: Bench) -> 
     bench.journal.update(lambda found: [*found, *entries])
     buildkit = Buildkit(*bench.made, record("c", 301.05, "[builder 2/2] COPY . .", parents=("base",)))
     assert await bench.pruner(buildkit).stage_size("builder") == 22
+
+
+async def test_why_steps_stay_is_said_with_what_removes_them_instead(bench: Bench) -> None:
+    buildkit = Buildkit()
+    pruner = bench.pruner(buildkit)
+    assert not await pruner.steps_stay()
+    buildkit.forgets = True
+    assert (await pruner.steps_stay()).endswith("`watcher doctor` says how BuildKit removes them itself")
+    buildkit.limit = 20_000_000_000
+    assert (await pruner.steps_stay()).endswith("BuildKit itself removes old ones above 20.0 GB")
+
+
+async def test_what_is_held_is_as_the_last_prune_left_it_and_asked_anew_after_that(bench: Bench) -> None:
+    bench.add(6)
+    mount = record("mount", 5000.0, "cached mount /c", kind="exec.cachemount")
+    buildkit = Buildkit(*bench.made, mount)
+    pruner = bench.pruner(buildkit)
+    await pruner.prune()
+    held = await pruner.take_holdings()
+    assert held.mounts == mount.size
+    assert (
+        held.total - held.mounts
+        == held.own
+        == sum(each.size for name, each in buildkit.records.items() if name != "mount")
+    )
+    buildkit.records.clear()
+    assert (await pruner.take_holdings()).total == 0

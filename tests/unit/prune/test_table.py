@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from watcher.prune import (
+    CacheMount,
     Cause,
     Disk,
     Kind,
@@ -16,6 +17,7 @@ from watcher.prune import (
     Verdict,
     Why,
     as_json,
+    describe_go_cache,
     engine_as_json,
     excess,
     room,
@@ -146,3 +148,18 @@ def test_what_goes_of_the_build_cache_is_told_or_why_nothing_does() -> None:
         "but all that may go is in use or was lately"
     )
     assert excess(1_000_000, 2_000_000, 0) == f"{nothing} 1.00 MB, and prune.cache_keep_storage is 2.00 MB"
+
+
+def test_what_would_go_of_the_go_cache_is_said_with_its_bound() -> None:
+    mounts = (CacheMount("/c", 200, "now"), CacheMount("/m", 900, "modules", modules=True))
+    assert describe_go_cache(mounts, 1000, 0, dry_run=True) == (
+        "nothing of Go's build cache would be removed: it holds 200 B, and prune.go_cache_max is 1.00 kB"
+    )
+    assert describe_go_cache(mounts, 100, 0, dry_run=True) == (
+        "up to 110 B of Go's build cache would be removed, what was unused for longest first: "
+        "it holds 200 B, and prune.go_cache_max is 100 B"
+    )
+    assert describe_go_cache(mounts, 0, 0, dry_run=True).endswith("prune.go_cache_max sets no bound")
+    assert describe_go_cache(mounts, 300, 7, dry_run=False) == (
+        "7 B of Go's build cache removed: it holds 200 B, and prune.go_cache_max is 300 B"
+    )

@@ -22,6 +22,7 @@ from watcher.builder import (
     written,
 )
 from watcher.cli.doctor import findings
+from watcher.cli.doctor.disk import examine_disk
 from watcher.cli.doctor.findings import Finding, Grade
 from watcher.cli.doctor.repeated import TOPIC, repeated_steps
 from watcher.compose import ComposeProject, ServiceSpec
@@ -84,9 +85,10 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             recipe = recipe_of(spec, settings, labels.project_id(settings.root), native)
             async for finding in _service(spec, recipe, settings, bases):
                 yield finding
-            if running is None:
-                async for finding in _ports(spec, project, settings, engine):
-                    yield finding
+            for finding in await examine_disk(spec, recipe, settings, engine=engine, link=link, bases=bases):
+                yield finding
+            async for finding in _ports(spec, project, settings, engine):
+                yield finding
     finally:
         if link:
             await link.close()
@@ -214,6 +216,8 @@ async def _ports(
 ) -> AsyncIterator[Finding]:
     """Whether the ports that a daemon would take are free."""
     project_id = labels.project_id(settings.root)
+    if lock.find(project_id):  # it has them
+        return
     ports = HostPorts(engine, project_id, open_journal(project_id).folder)
     front = settings.deploy.strategy == "front"
     try:

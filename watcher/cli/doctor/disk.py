@@ -1,0 +1,101 @@
+"""Measures what the project holds on the engine's disk, and whether old build steps are removed there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from watcher.builder import Bases, BuildkitLink, Recipe, open_journal
+from watcher.builder.dockerfile_variants import Texts
+from watcher.cli.doctor.findings import Finding, Grade
+from watcher.compose import ServiceSpec
+from watcher.daemon.service_config import tree_of
+from watcher.engine import DockerEngine, EngineError
+from watcher.errors import EngineUnavailable
+from watcher.observers import humanize
+from watcher.observers.events import DiskMeasured, Fanout
+from watcher.prune import CacheNames, RecordPruner, TrimmedCaches, Unseen, measure_project
+from watcher.prune.go_cache import GoCaches
+from watcher.prune.record_pruner import STEPS_STAY
+from watcher.settings import Settings
+from watcher.system import lock
+from watcher.tree import TreeGone
+
+KEEP = "20GB"  # build cache that the advice leaves: enough for the steps of several projects
+ENGINE_RULE = {
+    "builder": {"gc": {"enabled": True, "policy": [{"keepStorage": KEEP, "filter": ["type=regular"]}]}}
+}
+BUILDKITD_RULE = f'[worker.oci]\ngc = true\ngckeepstorage = "{KEEP}"'
+
+
+async def examine_disk(
+    spec: ServiceSpec,
+    recipe: Recipe,
+    settings: Settings,
+    *,
+    engine: DockerEngine | None,
+    link: BuildkitLink | None,
+    bases: Bases | None,
+) -> list[Finding]:
+    """What the project holds beside all others, and what removes its old build steps; needs an engine."""
+    if engine is None or link is None or bases is None:
+        return []
+    journal = open_journal(recipe.project)
+    records = RecordPruner(
+        link,
+        journal,
+        keep=settings.prune.keep,
+        services={spec.name},
+        daemon_runs=lambda: lock.find(recipe.project) is not None,
+    )
+    texts = Texts(spec.name, bases=bases, link=link, observer=Fanout())
+    caches = GoCaches(recipe, texts, link, journal, CacheNames(journal.folder))
+    try:
+        holdings = await records.take_holdings()
+        found = await caches.measure(await asyncio.to_thread(tree_of(spec, recipe, settings).take))
+        held = measure_project(
+            await engine.usage(),
+            await engine.images(),
+            holdings,
+            None if isinstance(found, Unseen) else TrimmedCaches(found, 0),
+            service=spec.name,
+            project=recipe.project,
+            standalone=link.standalone,
+        )
+        findings = [describe_disk(held, settings.prune.go_cache_max, found)]
+        if await link.forgets_when_pruned():
+            findings.append(describe_steps(await link.cache_limit(), standalone=link.standalone))
+    except (EngineError, EngineUnavailable, TreeGone) as error:
+        return [Finding("disk", Grade.GOOD, f"what the project holds could not be measured: {error}")]
+    finally:
+        await asyncio.to_thread(journal.close)
+    return findings
+
+
+def describe_disk(held: DiskMeasured, go_cache_max: int, caches: object) -> Finding:
+    """What the project holds, in one line. `caches` says why the Go caches are not known, if they are not."""
+    parts = [f"images {humanize.size(held.images)}", f"build steps {humanize.size(held.steps)}"]
+    if held.go_cache is not None:
+        bound = f"at most {humanize.size(go_cache_max)}" if go_cache_max else "without a bound"
+        parts.append(f"Go's build cache {humanize.size(held.go_cache)} ({bound}, prune.go_cache_max)")
+    if held.module_cache is not None:
+        parts.append(f"Go modules {humanize.size(held.module_cache)}")
+    text = f"this project holds {', '.join(parts)}; all others hold {humanize.size(held.others)}"
+    if isinstance(caches, Unseen):
+        text += f"; its Go caches are not known: {caches.why}"
+    over = bool(go_cache_max and held.go_cache is not None and held.go_cache > go_cache_max)
+    advice = "`watcher prune` trims Go's build cache now" if over else ""
+    return Finding("disk", Grade.ADVICE if over else Grade.GOOD, text, advice)
+
+
+def describe_steps(limit: int | None, *, standalone: bool) -> Finding:
+    """What removes superseded build steps where the watcher cannot; `limit` is BuildKit's own."""
+    if limit is not None:
+        text = f"{STEPS_STAY}; BuildKit itself removes old ones above {humanize.size(limit)}"
+        return Finding("build steps", Grade.GOOD, text)
+    if standalone:
+        advice = f"have BuildKit remove old ones itself: in buildkitd.toml write\n{BUILDKITD_RULE}"
+    else:
+        lines = json.dumps(ENGINE_RULE)
+        advice = f"have the engine remove old ones itself: in daemon.json write {lines} and restart it"
+    return Finding("build steps", Grade.ADVICE, STEPS_STAY, advice)
