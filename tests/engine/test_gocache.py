@@ -11,7 +11,7 @@ import pytest
 from watcher.builder import BuildJournal, BuildkitLink, Recipe
 from watcher.builder.dockerfile_variants import Texts
 from watcher.buildkit import MemorySource, SolveRequest
-from watcher.daemon.project import bases_of
+from watcher.daemon.engine_access import base_images
 from watcher.engine import DockerEngine
 from watcher.observers.events import Fanout
 from watcher.prune import CacheNames, NamedCache, TrimmedCaches, Unseen
@@ -36,7 +36,7 @@ class Project:
     def __init__(self, engine: DockerEngine, link: BuildkitLink, folder: Path) -> None:
         self.link, self.folder, self.id = link, folder, f"gocache-{uuid.uuid4().hex[:10]}"
         self.recipe = Recipe(service="web", project=self.id, image=f"{self.id}:latest")
-        bases = bases_of(engine, link)
+        bases = base_images(engine, link)
         texts = Texts("web", bases=bases, link=link, observer=Fanout())
         self.names = CacheNames(None)
         self.caches = GoCaches(self.recipe, texts, link, BuildJournal(None), self.names)

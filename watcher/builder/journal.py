@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from watcher.backoff import Backoff
 from watcher.builder.journal_entries import BuildEntry, parse_lines, to_line
 from watcher.builder.journal_file import append_lines, take_snapshot
 from watcher.buildkit import Progress, Step, StepFinished
@@ -25,7 +26,7 @@ from watcher.buildkit import Progress, Step, StepFinished
 _LONGEST_NAME = 4096  # characters of a step's name that are kept
 _MOST_PENDING = 20_000  # lines that wait for a disk; later ones are dropped
 _PATIENCE = 5.0  # seconds to wait until everything is written
-_FIRST_RETRY, _LAST_RETRY = 1.0, 60.0  # seconds until a write that failed is tried again
+_RETRY = Backoff(first=1.0, most=60.0)  # seconds until a write that failed is tried again
 _REPLACE_ATTEMPTS = 5  # another process may replace the file in between
 
 
@@ -43,11 +44,11 @@ class BuildJournal:
         problem: str = "",
         *,
         notify: Callable[[str], None] = lambda _: None,
-        first_retry: float = _FIRST_RETRY,
+        retry: Backoff = _RETRY,
     ) -> None:
         self.folder = folder
         self._path = folder / "builds.jsonl" if folder else None
-        self._notify, self._first_retry = notify, first_retry
+        self._notify, self._retry = notify, retry
         self._problems = {"folder": problem}
         self._running: set[str] = set()
         self._pending: deque[dict[str, Any]] = deque()
@@ -113,7 +114,7 @@ class BuildJournal:
 
     def _write_pending(self) -> None:
         """Write what is pending until the journal is closed; after a failure try again, ever more rarely."""
-        retry = self._first_retry
+        failures = 0
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._pending or self._closed)
@@ -130,10 +131,10 @@ class BuildJournal:
                     if self._closed:
                         self._thread = None
                         return
-                    self._changed.wait_for(lambda: self._closed, retry)
-                    retry = min(2 * retry, _LAST_RETRY)
+                    self._changed.wait_for(lambda: self._closed, self._retry.pause(failures))
+                    failures += 1
                     continue
-                retry = self._first_retry
+                failures = 0
                 for line in batch:
                     self._pending.popleft()
                     self._running.discard(line.get("end", ""))

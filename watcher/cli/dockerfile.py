@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,10 +12,10 @@ from watcher import dockerfile as dockerfiles
 from watcher import labels
 from watcher.builder import BaseImage, Bases, Recipe, accelerated, pinned, platforms_of, written
 from watcher.daemon.config_reload import compose_project
-from watcher.daemon.project import bases_of, kept_services, link_of
+from watcher.daemon.engine_access import open_engine
+from watcher.daemon.project import kept_services
 from watcher.daemon.service_config import check_dockerfile, recipe_of, tree_of
 from watcher.dockerfile import Accelerated, DockerfileError, LineNote
-from watcher.engine import DockerEngine
 from watcher.errors import EngineUnavailable, WatcherError
 from watcher.settings import Settings
 from watcher.system.blocking_call import in_thread
@@ -63,28 +64,20 @@ async def explain(settings: Settings) -> list[Explained]:
     assumed, and `unknown` says so. Raises ConfigError, and WatcherError where a Dockerfile cannot be read.
     """
     project = await in_thread(lambda: compose_project(settings), str(settings.project))
-    engine: DockerEngine | None = None
-    link, bases, unknown = None, None, []
-    try:
-        engine = await DockerEngine.open(settings.engine)
-        link = link_of(settings, engine)
-        bases = bases_of(engine, link)
-    except EngineUnavailable as error:
-        unknown.append(f"base images were not looked at, their usual configuration is assumed: {error}")
-    found = []
-    try:
+    bases, native, unknown = None, "", []
+    async with AsyncExitStack() as stack:
+        try:
+            access = await stack.enter_async_context(open_engine(settings))
+            bases, native = access.bases, (await access.engine.info()).platform
+        except EngineUnavailable as error:
+            unknown.append(f"base images were not looked at, their usual configuration is assumed: {error}")
+        found = []
         for spec in kept_services(project):
             check_dockerfile(spec, settings.root)
-            native = (await engine.info()).platform if engine else ""
             recipe = recipe_of(spec, settings, labels.project_id(settings.root), native)
             snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).take)
             found.append(await _one(recipe, snapshot, bases, unknown))
-    finally:
-        if link:
-            await link.close()
-        if engine:
-            await engine.close()
-    return found
+        return found
 
 
 async def _one(recipe: Recipe, snapshot: Snapshot, bases: Bases | None, unknown: list[str]) -> Explained:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from watcher import labels
-from watcher.builder import open_journal
+from watcher.builder import BuildJournal, open_journal
 from watcher.builder.dockerfile_variants import Texts
+from watcher.cli import remote
 from watcher.daemon.config_reload import compose_project
-from watcher.daemon.project import bases_of, kept_services, link_of
+from watcher.daemon.engine_access import open_engine
+from watcher.daemon.project import kept_services
 from watcher.daemon.service_config import recipe_of, tree_of
-from watcher.engine import DockerEngine, EngineError
-from watcher.errors import EngineUnavailable
+from watcher.engine import EngineError
+from watcher.errors import EngineUnavailable, WatcherError
 from watcher.observers.events import Fanout
 from watcher.prune import (
     CacheMount,
@@ -65,10 +68,8 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
     """Prune this project's services; with `caches` empty its Go caches too. Raises WatcherError."""
     project = await in_thread(lambda: compose_project(settings), str(settings.project))
     project_id = labels.project_id(settings.root)
-    engine = await DockerEngine.open(settings.engine)
-    link = link_of(settings, engine)
-    bases, journal = bases_of(engine, link), open_journal(project_id)
-    try:
+    async with open_engine(settings) as access, _open_journal(project_id) as journal:
+        engine, link, bases = access.engine, access.link, access.bases
         reports: dict[str, Report] = {}
         mounts: dict[str, CacheMount] = {}
         emptied: tuple[CacheMount, ...] | Unseen = ()
@@ -92,7 +93,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                     settings.prune, builder_image=settings.build.builder_image, all_projects=all_projects
                 ),
                 records=records,
-                needed=lambda: _needed(project_id),
+                needed=lambda: _needed(settings),
             )
             reports[spec.name] = await pruner.prune(dry_run=dry_run)
             texts = Texts(spec.name, bases=bases, link=link, observer=Fanout())
@@ -132,23 +133,26 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
             shares = filling(whole, project_id, project.name)
         go_caches = unseen or tuple(mounts.values())
         return Cleaned(reports, shares, disk, emptied, trimmed, go_caches, trimmed_go)
+
+
+@asynccontextmanager
+async def _open_journal(project_id: str) -> AsyncGenerator[BuildJournal]:
+    journal = open_journal(project_id)
+    try:
+        yield journal
     finally:
         await asyncio.to_thread(journal.close)
-        await link.close()
-        await engine.close()
 
 
-def _needed(project_id: str) -> Needed:
+def _needed(settings: Settings) -> Needed:
     """What a daemon that keeps the project needs, by its own word: it may be about to deploy an old image."""
-    running = lock.find(project_id)
+    running = lock.find(labels.project_id(settings.root))
     if running is None or not running.url:
         return Needed()
-    headers = {"Authorization": f"Bearer {running.token}"} if running.token else {}
     try:
-        url = f"{running.url.rstrip('/')}/api/status"
-        answer = httpx.get(url, headers=headers, timeout=_PATIENCE, trust_env=False)
-        document: dict[str, Any] = answer.raise_for_status().json()
-    except (httpx.HTTPError, ValueError) as error:
+        with remote.connect(settings, timeout=_PATIENCE) as api:
+            document: dict[str, Any] = json.loads(remote.read(api.get("/api/status")))
+    except (WatcherError, ValueError) as error:
         raise EngineUnavailable(f"the daemon does not say what it needs: {error}") from error
     parts = ("wanted", "building", "deploying", "live")
     named = (service.get(part) for service in document["services"] for part in parts)

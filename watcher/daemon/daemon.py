@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from watcher import __version__
+from watcher.backoff import Backoff
 from watcher.daemon import config_reload
 from watcher.daemon.config_reload import Configuration, ConfigurationWatch
 from watcher.daemon.container_logs import Follower
@@ -49,8 +50,7 @@ from watcher.system.signals import stopping_signals
 from watcher.web import create_app, serve
 
 THREADS = 16  # docker-py blocks a thread per call; a slow stop must not delay a create
-ENGINE_PAUSE_FIRST = 0.5  # seconds until an engine that went away is asked again; doubles
-ENGINE_PAUSE_MOST = 10.0
+ENGINE_BACKOFF = Backoff(first=0.5, most=10.0)  # seconds until an engine that went away is asked again
 
 
 def _port_before(lock: ProjectLock) -> int:
@@ -202,7 +202,7 @@ class Daemon:
 
     async def _follow(self, opened: Opened) -> None:
         """Pass the engine's events on to whom they concern; when it goes away, wait for it."""
-        pause, down = ENGINE_PAUSE_FIRST, False
+        failures, down = 0, False
         follower = Follower(opened.engine, self.observers, opened.id)
         try:
             while True:
@@ -215,16 +215,17 @@ class Daemon:
                         await kept.deployer.tidy()
                         kept.reconciler.engine_back()
                     await follower.look()
-                    pause, down = ENGINE_PAUSE_FIRST, False
+                    failures, down = 0, False
                     async for event in opened.engine.events(labels=[f"{PROJECT}={opened.id}"], since=since):
                         follower.take(event)
                         for kept in self.services.values():
                             await kept.deployer.take(event)
                 except WatcherError as error:
+                    pause = ENGINE_BACKOFF.pause(failures)
                     self.observers.notify(EngineDown(reason=str(error), retry_in=pause))
                     down = True
                     await asyncio.sleep(pause)
-                    pause = min(pause * 2, ENGINE_PAUSE_MOST)
+                    failures += 1
         finally:
             await follower.close()
 

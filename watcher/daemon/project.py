@@ -10,16 +10,16 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from watcher import labels
-from watcher.builder import Bases, BuildJournal, BuildkitLink, certificates, credentials_of, open_journal
-from watcher.buildkit import Credentials
+from watcher.builder import BuildJournal, open_journal
 from watcher.compose import ComposeProject, SecretSource, ServiceSpec
 from watcher.daemon import config_reload as configuration
 from watcher.daemon.config_reload import Configuration
+from watcher.daemon.engine_access import open_engine
 from watcher.daemon.registration import Registration
 from watcher.daemon.service import Service
 from watcher.daemon.service_config import Site, check_dockerfile, fit
 from watcher.deploy import HostPorts, own_container
-from watcher.engine import DockerEngine, Engine, EngineError, find_login
+from watcher.engine import Engine
 from watcher.front import Unavailable
 from watcher.observers.events import Notice
 from watcher.observers.redact import Masking
@@ -78,27 +78,6 @@ def _spoken(text: str) -> Iterator[str]:
     yield from (line.strip() for line in text.splitlines())
 
 
-def link_of(settings: Settings, engine: DockerEngine) -> BuildkitLink:
-    """The way to the BuildKit that the settings name, else to the engine's own; raises ConfigError."""
-    address, folder = settings.build.buildkit, settings.build.buildkit_certs
-    if address is None:
-        return BuildkitLink(engine.endpoint, engine, engine.tls)
-    certificates(folder)  # what cannot be used is said at once
-    return BuildkitLink(address, engine, partial(certificates, folder), standalone=True)
-
-
-def bases_of(engine: DockerEngine, link: BuildkitLink) -> Bases:
-    """What looks base images up for a command: where the user's logins do not work, without one."""
-
-    def login(host: str) -> Credentials | None:
-        try:
-            return credentials_of(find_login(host))
-        except EngineError:
-            return None
-
-    return Bases(engine, link, lambda: login)
-
-
 def _api_ports(settings: Settings, lock: ProjectLock) -> set[int]:
     """The ports that this process's API may listen on."""
     before = urlsplit(lock.before.url).port if lock.before else None
@@ -129,45 +108,45 @@ async def open_project(
     project_id = labels.project_id(settings.root)
     lock = ProjectLock.take(settings.root, project_id)
     try:
-        engine = await DockerEngine.open(settings.engine)
-        own, link = None, link_of(settings, engine)
-        journal: BuildJournal | None = None
-        try:
-            for text in project.warnings:
-                observer.notify(Notice(level="warning", text=text))
-            own = await own_container.find(engine)
-            journal = open_journal(project_id, partial(_notify_journal, asyncio.get_running_loop(), observer))
-            await asyncio.to_thread(journal.check)
-            reachable = own.ports if own else None
-            site = Site(
-                project=project_id,
-                engine=engine,
-                link=link,
-                journal=journal,
-                observer=observer,
-                explain=explain,
-                info=await engine.info(),
-                host_ports=HostPorts(engine, project_id, journal.folder, reachable),
-                own=own,
-            )
-            services = {}
-            for spec in kept_services(project):
-                check_dockerfile(spec, settings.root)
-                front = settings.deploy.strategy == "front"
-                chosen = await site.host_ports.choose(
-                    spec, project, front=front, avoid=_api_ports(settings, lock)
+        async with open_engine(settings) as access:
+            engine, own = access.engine, None
+            journal: BuildJournal | None = None
+            try:
+                for text in project.warnings:
+                    observer.notify(Notice(level="warning", text=text))
+                own = await own_container.find(engine)
+                journal = open_journal(
+                    project_id, partial(_notify_journal, asyncio.get_running_loop(), observer)
                 )
-                services[spec.name] = Service(site, fit(site, chosen, project, settings))
-            registration = Registration(settings.root, project_id, site.info, observer)
-            registration.begin(project, settings)
-            yield Opened(project_id, configured, engine, services, lock, registration)
-            await registration.end()
-        finally:
-            if own:
-                await own.leave()
-            if journal is not None:
-                await asyncio.to_thread(journal.close)
-            await link.close()
-            await engine.close()
+                await asyncio.to_thread(journal.check)
+                reachable = own.ports if own else None
+                site = Site(
+                    project=project_id,
+                    engine=engine,
+                    link=access.link,
+                    journal=journal,
+                    observer=observer,
+                    explain=explain,
+                    info=await engine.info(),
+                    host_ports=HostPorts(engine, project_id, journal.folder, reachable),
+                    own=own,
+                )
+                services = {}
+                for spec in kept_services(project):
+                    check_dockerfile(spec, settings.root)
+                    front = settings.deploy.strategy == "front"
+                    chosen = await site.host_ports.choose(
+                        spec, project, front=front, avoid=_api_ports(settings, lock)
+                    )
+                    services[spec.name] = Service(site, fit(site, chosen, project, settings))
+                registration = Registration(settings.root, project_id, site.info, observer)
+                registration.begin(project, settings)
+                yield Opened(project_id, configured, engine, services, lock, registration)
+                await registration.end()
+            finally:
+                if own:
+                    await own.leave()
+                if journal is not None:
+                    await asyncio.to_thread(journal.close)
     finally:
         lock.release()

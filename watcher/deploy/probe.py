@@ -14,12 +14,12 @@ from urllib.parse import quote
 import h11
 
 from watcher import regex
+from watcher.backoff import Backoff
 
 TRY = 2.0  # seconds that one try may take, growing with what is left
 BODY = 0.3  # seconds that an answer's body may take to end
 STAYS_OPEN = 0.05  # seconds a raw connection must survive; docker-proxy resets a dead one in a millisecond
-FIRST_PAUSE = 0.01  # seconds between tries at first; doubles up to LONGEST_PAUSE
-LONGEST_PAUSE = 0.25
+BACKOFF = Backoff(first=0.01, most=0.25)  # seconds between tries
 # An HTTP/2 client's first bytes (RFC 9113, section 3.4) and an empty SETTINGS frame: a server that speaks
 # only HTTP/2, such as gRPC's, answers these and closes on everything else.
 _HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))

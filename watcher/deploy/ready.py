@@ -46,7 +46,7 @@ async def until_ready(
     Raises UserError with its last lines when it ends, turns unhealthy, or `startup_timeout` is up.
     """
     clock = asyncio.get_running_loop().time
-    pause, deadline = probe.FIRST_PAUSE, clock() + policy.startup_timeout
+    tries, deadline = 0, clock() + policy.startup_timeout
     found = await engine.container(container)
     while True:
         said = await answer(recipe, policy, found) if found and found.running else None
@@ -67,8 +67,8 @@ async def until_ready(
             port, last = next(iter(recipe.ports), 0), said.text if said else "it was not running"
             last = "somebody has paused it: docker unpause" if found.paused else last
             raise UserError(not_ready(policy.startup_timeout, port, last, log))
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, probe.LONGEST_PAUSE)
+        await asyncio.sleep(probe.BACKOFF.pause(tries))
+        tries += 1
 
 
 async def why(

@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from watcher.backoff import Backoff
 from watcher.front.model import Backend, Limits, Unavailable
 from watcher.front.upstream import Link, Links, User
 from watcher.observers.events import FrontHeld, Notice, Observer, short
 
 MAX_DIALS = 64  # connections being made at the same time; a server's accept queue may be short
 PROBE_SETTLE = 0.02  # seconds that a probe must stay open: docker-proxy closes within one or two
-PROBE_FIRST, PROBE_LAST = 0.01, 0.25  # seconds between probes, doubling
+PROBE_BACKOFF = Backoff(first=0.01, most=0.25)  # seconds between probes
 
 
 class Asker(User, Protocol):
@@ -246,16 +247,15 @@ class Gate:
 
     async def _until_it_answers(self, backend: Backend, why: str) -> None:
         """Probe `backend` until a connection to it stays open, then let everybody through."""
-        delay = PROBE_FIRST
-        told = False
+        told, probes = False, 0
         while not await self._answers(backend):
             self._silent = True
             if not told:
                 told = True
                 self._mark_held()
                 self._say("warning", f"{self._name(backend)} does not answer ({why}): requests are held")
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, PROBE_LAST)
+            await asyncio.sleep(PROBE_BACKOFF.pause(probes))
+            probes += 1
         if told:
             self._say("info", f"{self._name(backend)} answers again")
         self._probe, self._silent = None, False

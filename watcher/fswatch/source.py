@@ -20,6 +20,7 @@ from pathlib import Path
 
 from watchdog.observers import Observer as NativeObserver
 
+from watcher.backoff import Backoff
 from watcher.fswatch.backend import Backend, EventsUnavailable
 from watcher.fswatch.inbox import Inbox, Mail
 from watcher.fswatch.inotify import Inotify
@@ -289,15 +290,16 @@ class Source:
 
     async def _keep_up(self) -> None:
         """Probe now and then; get events back when they are lost, less and less often."""
-        pause = self._probe_every
+        backoff = Backoff(self._probe_every, max(self._probe_every, _RETRY_MOST))
+        failures = 0
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(backoff.pause(failures)):
                     await self._stopping.wait()
                     return
             await self._probe()
             self._decide_mode()
-            pause = min(_RETRY_MOST, pause * 2) if self._unavailable else self._probe_every
+            failures = failures + 1 if self._unavailable else 0
 
     async def _probe(self) -> None:
         if self._root_due is not None:

@@ -467,13 +467,13 @@ class Reconciler(Generic[S]):
     def _trouble(self, where: str, error: BaseException) -> Failure:
         """Tell of a failure that is not the user's, and say it in a value."""
         if isinstance(error, EngineUnavailable):
-            pause = state_machine.retry_pause(self.state.troubles)
+            pause = state_machine.RETRY.pause(self.state.troubles)
             self._observer.notify(EngineDown(service=self._service, reason=str(error), retry_in=pause))
             return Failure("engine", str(error))
         if isinstance(error, EngineTrouble):
             # What is stale may be what fills the disk.
             self._chore_due = min(self._chore_due, self._clock() + self._chores_after)
-            again = humanize.seconds(state_machine.retry_pause(self.state.troubles))
+            again = humanize.seconds(state_machine.RETRY.pause(self.state.troubles))
             return Failure("engine", f"{error}: the {where} is tried again in {again}", hint=error.hint)
         if isinstance(error, WatcherError):
             return Failure("engine", f"the {where} could not be carried out: {error}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from watcher.backoff import Backoff
 from watcher.reconcile.transition_events import (
     BuildBegun,
     BuildCancelAsked,
@@ -35,8 +36,7 @@ from watcher.reconcile.transition_events import (
 
 __all__ = [
     "CALM",
-    "RETRY_FIRST",
-    "RETRY_MOST",
+    "RETRY",
     "SILENT",
     "SUPERSEDED_MOST",
     "Action",
@@ -67,12 +67,11 @@ __all__ = [
     "Troubled",
     "Wait",
     "decide",
-    "retry_pause",
     "step",
 ]
 
-RETRY_FIRST = 0.5  # seconds before the engine is asked again after a failure that was not the user's
-RETRY_MOST = 30.0
+RETRY = Backoff(first=0.5, most=30.0)
+"""Seconds before the engine is asked again after a failure that was not the user's."""
 SUPERSEDED_MOST = 2
 """Builds in a row that may find a changed file of which no scan knows. One more is a bug, and is said."""
 _SUPERSEDED_PAUSE = 4.0
@@ -208,18 +207,13 @@ def _can_be_silenced(state: State) -> bool:
 
 
 def _silent_at(state: State) -> float:
-    return state.progress_at + SILENT * 2.0 ** min(state.silences, 10)
-
-
-def retry_pause(failures: int) -> float:
-    """Seconds to wait after one more failure than `failures` in a row."""
-    return min(RETRY_MOST, RETRY_FIRST * 2.0 ** min(failures, 16))
+    return state.progress_at + Backoff(first=SILENT, most=SILENT * 1024).pause(state.silences)
 
 
 def _crashed(state: State, now: float, *, again: bool) -> State:
     """What served ended, or could not be put back: at first it is tried at once, then less and less often."""
     losses = state.losses + 1 if again else 0
-    pause = retry_pause(losses) if again else 0.0
+    pause = RETRY.pause(losses) if again else 0.0
     return replace(state, losses=losses, retry_at=now + pause, lost_at=now)
 
 
@@ -331,10 +325,10 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
             # The tree changed under the build. The next look will say so; until then this revision cannot be
             # built, and trying again at once would only find that out once more.
             superseded = 0 if state.renewed else state.superseded + 1
-            pause = RETRY_FIRST if superseded < SUPERSEDED_MOST else _SUPERSEDED_PAUSE
+            pause = RETRY.first if superseded < SUPERSEDED_MOST else _SUPERSEDED_PAUSE
             return replace(state, building=None, retry_at=now + pause, superseded=superseded)
         case Troubled(of_deploy=of_deploy):
-            state = replace(state, troubles=state.troubles + 1, retry_at=now + retry_pause(state.troubles))
+            state = replace(state, troubles=state.troubles + 1, retry_at=now + RETRY.pause(state.troubles))
             if of_deploy:
                 return replace(state, deploying=None, yielding=False)
             return replace(state, building=None, cancelling=False, superseded=0)

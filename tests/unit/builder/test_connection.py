@@ -9,7 +9,7 @@ import pytest
 from tests.fake_engine import FakeEngine
 from watcher.builder import BuildkitLink, certificates
 from watcher.buildkit import Worker
-from watcher.daemon.project import link_of
+from watcher.daemon.engine_access import buildkit_link
 from watcher.dockerfile import Platforms
 from watcher.engine import EngineInfo
 from watcher.errors import ConfigError
@@ -27,9 +27,9 @@ class Engine(FakeEngine):
 
 def test_the_engines_own_buildkit_is_used_unless_another_is_named(tmp_path: Path) -> None:
     engine: Any = Engine()
-    assert not link_of(load(project=tmp_path), engine).standalone
+    assert not buildkit_link(load(project=tmp_path), engine).standalone
     build = {"buildkit": "tcp://build.test:1234", "buildkit_certs": CERTIFICATES}
-    assert link_of(load(project=tmp_path, build=build), engine).standalone
+    assert buildkit_link(load(project=tmp_path, build=build), engine).standalone
 
 
 async def test_buildkits_worker_says_what_builds(monkeypatch: pytest.MonkeyPatch) -> None:

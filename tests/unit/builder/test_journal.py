@@ -14,6 +14,7 @@ from queue import SimpleQueue
 
 import pytest
 
+from watcher.backoff import Backoff
 from watcher.builder import BuildEntry, BuildJournal, StepRun, journal_file, open_journal
 from watcher.builder.journal_file import append_lines, take_snapshot
 from watcher.buildkit import StepFinished, parse_step
@@ -126,7 +127,7 @@ def test_a_full_disk_is_reported_at_once_and_the_lines_are_written_when_there_is
     tmp_path: Path, disk: Disk
 ) -> None:
     told: SimpleQueue[str] = SimpleQueue()
-    journal = BuildJournal(tmp_path, notify=told.put, first_retry=0.01)
+    journal = BuildJournal(tmp_path, notify=told.put, retry=Backoff(0.01, 60.0))
     with journal.build("web", "rev", final=True) as write_down:
         write_down(ended("[2/3] COPY . .", 20.0))
         assert journal.flush()
@@ -149,7 +150,7 @@ def test_a_full_disk_is_reported_at_once_and_the_lines_are_written_when_there_is
 def test_a_folder_that_cannot_be_made_is_reported_and_used_once_it_can(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where the folder should be")
     told: SimpleQueue[str] = SimpleQueue()
-    journal = BuildJournal(tmp_path / "state" / "shop-1", notify=told.put, first_retry=0.01)
+    journal = BuildJournal(tmp_path / "state" / "shop-1", notify=told.put, retry=Backoff(0.01, 60.0))
     journal.check()
     assert str(tmp_path) in told.get(timeout=20)
     with journal.build("web", "rev", final=True) as write_down:
@@ -324,7 +325,7 @@ def test_what_is_pending_when_the_journal_is_closed_is_written(tmp_path: Path) -
 
 def test_a_journal_on_a_full_disk_can_be_closed(tmp_path: Path, disk: Disk) -> None:
     told: SimpleQueue[str] = SimpleQueue()
-    journal = BuildJournal(tmp_path, notify=told.put, first_retry=3600)
+    journal = BuildJournal(tmp_path, notify=told.put, retry=Backoff(3600, 3600))
     disk.full = True
     with journal.build("web", "rev", final=True):
         assert told.get(timeout=20)

@@ -382,13 +382,13 @@ def test_what_was_lost_and_cannot_be_put_back_is_tried_again_less_and_less_often
 
 def test_a_new_save_does_not_wait_for_the_pause_after_a_failure() -> None:
     state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.Troubled("a"))
-    assert plan.decide(state, 100.0) == plan.Wait(until=100.0 + plan.RETRY_FIRST)
+    assert plan.decide(state, 100.0) == plan.Wait(until=100.0 + plan.RETRY.first)
     assert plan.decide(plan.step(state, plan.TreeSeen("b"), 100.1), 100.1) == plan.Build("b")
 
 
 def test_a_build_whose_tree_changed_under_it_is_not_begun_again_at_once() -> None:
     state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.Cancelled("a"))
-    assert plan.decide(state, 100.0) == plan.Wait(until=100.0 + plan.RETRY_FIRST)
+    assert plan.decide(state, 100.0) == plan.Wait(until=100.0 + plan.RETRY.first)
 
 
 def test_the_last_try_of_a_build_that_is_dropped_waits_for_a_scan() -> None:
@@ -563,8 +563,8 @@ def test_a_container_that_ended_with_its_engine_begins_no_crash_loop() -> None:
 
 
 def test_the_pause_between_tries_grows_to_its_bound_and_no_further() -> None:
-    pauses = [plan.retry_pause(failures) for failures in (0, 1, 2, 10, 5000)]
-    assert pauses == [0.5, 1.0, 2.0, plan.RETRY_MOST, plan.RETRY_MOST]
+    pauses = [plan.RETRY.pause(failures) for failures in (0, 1, 2, 10, 5000)]
+    assert pauses == [0.5, 1.0, 2.0, plan.RETRY.most, plan.RETRY.most]
 
 
 def test_a_crash_loop_is_slowed_down_and_forgotten_after_a_calm_time() -> None:

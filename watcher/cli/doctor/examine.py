@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 
 from watcher import compose, labels
 from watcher import dockerfile as dockerfiles
@@ -27,7 +28,8 @@ from watcher.cli.doctor.findings import Finding, Grade
 from watcher.cli.doctor.repeated import TOPIC, repeated_steps
 from watcher.compose import ComposeProject, ServiceSpec
 from watcher.daemon.config_reload import compose_project
-from watcher.daemon.project import bases_of, kept_services, link_of
+from watcher.daemon.engine_access import open_engine
+from watcher.daemon.project import kept_services
 from watcher.daemon.service_config import (
     agents_of,
     beside_notice,
@@ -39,7 +41,7 @@ from watcher.daemon.service_config import (
 from watcher.deploy import HostPorts, NoFreePort, source_mounts, unwatched_sources
 from watcher.deploy.live_reloader import start_command
 from watcher.dockerfile import DockerfileError, ImageConfig
-from watcher.engine import DockerEngine, Engine, EngineError
+from watcher.engine import Engine, EngineError
 from watcher.errors import EngineUnavailable
 from watcher.front import CannotListen, Listen, check_free
 from watcher.fswatch import self_test
@@ -65,19 +67,18 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding(project.file.name, Grade.ADVICE, text)
     engine = link = bases = None
     begun = time.monotonic()
-    try:
-        engine = await DockerEngine.open(settings.engine)
-        info = await engine.info()
-        yield findings.engine(info, time.monotonic() - begun)
-        link = link_of(settings, engine)
-        bases = bases_of(engine, link)
-        yield await _buildkit(link)
-        yield await asyncio.to_thread(_disk, info.data_root)
-        async for finding in gone_projects(Reached.by(engine), settings.prune.gone_after):
-            yield finding
-    except EngineUnavailable as error:
-        yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
-    try:
+    async with AsyncExitStack() as stack:
+        try:
+            access = await stack.enter_async_context(open_engine(settings))
+            engine, link, bases = access.engine, access.link, access.bases
+            info = await engine.info()
+            yield findings.engine(info, time.monotonic() - begun)
+            yield await _buildkit(link)
+            yield await asyncio.to_thread(_disk, info.data_root)
+            async for finding in gone_projects(Reached.by(engine), settings.prune.gone_after):
+                yield finding
+        except EngineUnavailable as error:
+            yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
         for spec in kept_services(project):
             check_dockerfile(spec, settings.root)
             agents_of(spec)
@@ -89,11 +90,6 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
             async for finding in _ports(spec, project, settings, engine):
                 yield finding
-    finally:
-        if link:
-            await link.close()
-        if engine:
-            await engine.close()
 
 
 async def gone_projects(engine: Reached, after: float) -> AsyncIterator[Finding]:
