@@ -48,6 +48,20 @@ def printable(text: str, *, lines: bool = False) -> str:
     return text.translate(_LINES if lines else _ONE_LINE)
 
 
+# Control sequences (CSI), operating system commands such as links (OSC), and other escapes of two characters.
+_SEQUENCES = regex.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])")
+_NOTHING: Final = {code: None for code in _LINES if not 0xD800 <= code < 0xE000}
+
+
+def without_controls(text: str) -> str:
+    """`text` without what `printable` would show escaped: what somebody reads who does not see controls."""
+    if text.isprintable() or all(map(str.isprintable, text.split("\n"))):
+        return text
+    if "\x1b" in text:
+        text = _SEQUENCES.sub("", text)
+    return text.translate(_NOTHING)
+
+
 def cut(text: str, longest: int = LONGEST) -> str:
     """`text` with every line of it at most that many characters long."""
     if len(text) <= longest:

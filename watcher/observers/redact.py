@@ -21,8 +21,9 @@ from watcher.observers.events import (
     SourceEvents,
     StepOutput,
 )
-from watcher.observers.printable import LONGEST, cut, printable
+from watcher.observers.printable import LONGEST, cut, printable, without_controls
 from watcher.observers.secrets import long_forms, short_forms
+from watcher.observers.split_secrets import SplitSecrets
 
 HIDDEN = "•••"
 
@@ -54,14 +55,22 @@ class Mask:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         secrets = tuple(secrets)
         # The longest first, so that one that contains another is hidden whole.
-        known = sorted(long_forms(secrets), key=len, reverse=True)
+        self.forms = long_forms(secrets)
+        known = sorted(self.forms, key=len, reverse=True)
         words = sorted(short_forms(secrets), key=len, reverse=True)
         self._known = regex.one_off("|".join(map(regex.escape, known))) if known else None
         words = [regex.escape(word) for word in words]
         self._words = regex.one_off(rf"(^|[^\w])(?:{'|'.join(words)})($|[^\w])") if words else None
 
     def text(self, text: str) -> str:
-        """`text` with secrets hidden."""
+        """`text` with secrets hidden. Controls and colours go where one is inside of a secret."""
+        shown = self._plain(text)
+        bare = without_controls(text)
+        if bare != text and (hidden := self._plain(bare)).count(HIDDEN) > shown.count(HIDDEN):
+            return hidden
+        return shown
+
+    def _plain(self, text: str) -> str:
         if self._known:
             text = self._known.sub(HIDDEN, text)
         if self._words:
@@ -104,12 +113,28 @@ class Masking:
         self._inner = inner
         self._secrets = frozenset(secrets)
         self._mask = Mask(self._secrets)
+        self._split = SplitSecrets(self._mask.forms, HIDDEN)
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Hide these too from now on."""
         self._secrets |= frozenset(secrets)
         self._mask = Mask(self._secrets)
+        self._split = SplitSecrets(self._mask.forms, HIDDEN)
 
     def notify(self, event: Event) -> None:
         """Hand on `event`, masked."""
-        self._inner.notify(event if isinstance(event, _UNTOUCHED) else self._mask.value(event))
+        if isinstance(event, _UNTOUCHED):
+            self._inner.notify(event)
+            return
+        shown = self._mask.value(event)
+        if isinstance(shown, StepOutput):
+            shown = self._without_pieces(shown, ("build", shown.revision, shown.step))
+        elif isinstance(shown, ContainerOutput):
+            shown = self._without_pieces(shown, ("container", shown.container))
+        self._inner.notify(shown)
+
+    def _without_pieces(
+        self, event: StepOutput | ContainerOutput, stream: tuple[str, ...]
+    ) -> StepOutput | ContainerOutput:
+        text = self._split.hide((event.service, *stream), event.text)
+        return event if text == event.text else replace(event, text=text)
