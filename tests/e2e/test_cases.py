@@ -171,7 +171,7 @@ def test_a_makefile_that_asks_git_gets_its_answer(open_case: Open) -> None:
     case.wait_live()
     assert "version=v1.1.0" in case.get()
     built = case.status()["last_build"]["id"]
-    for arguments in (("status",), ("gc", "--quiet"), ("stash", "list")):
+    for arguments in (("status",), ("stash", "list"), ("repack", "-a", "-d", "--quiet")):
         git(*arguments)
         case.wait_live()
     assert case.status()["last_build"]["id"] == built, "".join(case.output[-20:])
