@@ -111,11 +111,13 @@ class FakeEngine:
         self._images.pop(image, None)
         self._layers.pop(image, None)
 
-    def say(self, container: str, action: str) -> None:
+    def say(self, container: str, action: str, **attributes: str) -> None:
         """Tell the listeners that something happened to a container."""
         shown = self._boxes[container].shown
         config = self._boxes[container].config
-        event = EngineEvent(action, shown.id, {**shown.labels, "name": shown.name, "image": config["Image"]})
+        event = EngineEvent(
+            action, shown.id, {**shown.labels, "name": shown.name, "image": config["Image"], **attributes}
+        )
         self._past.append((self.clock(), shown.labels, event))
         for wanted, inbox in self._listeners:
             if _carries(shown.labels, wanted):
@@ -128,8 +130,14 @@ class FakeEngine:
 
     async def remove_by_force(self, container: str) -> None:
         """As `docker rm -f`."""
+        self.say(container, "kill", signal="9")
         await self.stop(container, 0)
         await self.remove(container)
+
+    def stop_by_hand(self, container: str) -> None:
+        """As `docker stop`."""
+        self.say(container, "kill", signal="15")
+        self.end(container, 0)
 
     def pause(self, container: str) -> None:
         """As `docker pause`."""

@@ -291,6 +291,8 @@ class TomlSource(PydanticBaseSettingsSource):
             return {}
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(TOML_NAME, None, f"cannot be read: {error}") from error
+        except RecursionError:
+            raise ConfigError(TOML_NAME, None, "is nested too deeply") from None
         if "project" in data:
             raise ConfigError(
                 f"{TOML_NAME}: project", data["project"], "cannot be set in the project's own file"

@@ -43,3 +43,9 @@ def test_a_settings_file_that_is_none_is_refused_and_never_waited_for(tmp_path: 
         os.truncate(file, 1 << 30)
     with pytest.raises(ConfigError, match=r"must be a regular file of at most 1024 KiB"):
         load(project=tmp_path)
+
+
+def test_a_file_that_is_nested_too_deeply_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "watcher.toml").write_text("a = " + "[" * 50_000 + "]" * 50_000)
+    with pytest.raises(ConfigError, match="is nested too deeply"):
+        load(project=tmp_path)

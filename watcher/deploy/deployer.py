@@ -22,6 +22,7 @@ from watcher.deploy import events as telling
 from watcher.deploy import names, ready
 from watcher.deploy.creation import Maker
 from watcher.deploy.model import ContainerRecipe, Live, Phases, Policy, backends
+from watcher.deploy.outside_stop import OutsideStop
 from watcher.deploy.owned import OwnContainers
 from watcher.deploy.retirement import Background
 from watcher.diagnosis.diagnose import container_failure, engine_trouble, trouble_hint
@@ -83,6 +84,8 @@ class ContainerDeployer:
         self._deploying = self._closing = self._waiting = False
         self._candidates: set[str] = set()
         self._unfit: set[str] = set()
+        self._outside_stop = OutsideStop()
+        self._warned: set[str] = set()
         self._paused = ""  # id of the live container, while somebody has frozen it
 
     @property
@@ -178,7 +181,7 @@ class ContainerDeployer:
             async with self._turn:
                 self._switch(replace(live, mounted=mounted))
                 clock.mark("switch")
-                await names.take(self._engine, self._own, self.recipe, live.id, self._warn)
+                await names.take(self._engine, self._own, self.recipe, live.id, self._warn_once)
         except BaseException as error:
             if not self._is_live(candidate):
                 await self._background.discard(candidate)
@@ -284,6 +287,12 @@ class ContainerDeployer:
     def _warn(self, text: str) -> None:
         self._observer.notify(Notice(service=self.recipe.service, level="warning", text=text))
 
+    def _warn_once(self, text: str) -> None:
+        """Warn, but not again and again of the same: another container may have the name for a long time."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self._warn(text)
+
     async def _name_image(self) -> None:
         """Let the image's moving names follow what is live; what failed or was rolled back has none."""
         async with self._turn:
@@ -328,6 +337,7 @@ class ContainerDeployer:
             return
         if not self._is_live(event.container):
             return
+        self._outside_stop.add(event)
         if event.action in ("die", "start", "pause", "unpause", "rename"):
             await self.check()
         elif event.action == "health_status: unhealthy":
@@ -361,7 +371,12 @@ class ContainerDeployer:
                 summary = "the container ended"
                 if engine_restarted and found:
                     summary = "the container ended while the engine was away"
-                await self._gone(summary, found, with_engine=engine_restarted and found is not None)
+                if engine_restarted and found:
+                    await self._gone(summary, found, excused=True)
+                elif failure := self._outside_stop.failure(live.id, found):
+                    await self._stopped_outside(live, failure, found)
+                else:
+                    await self._gone(summary, found)
                 return
             self._tell_paused(found)
             if found.paused:
@@ -372,7 +387,7 @@ class ContainerDeployer:
             elif reached != live.backends:
                 await self._follow(live)
             if found.name != self.recipe.name and self._is_live(found.id):
-                await names.take(self._engine, self._own, self.recipe, live.id, self._warn)
+                await names.take(self._engine, self._own, self.recipe, live.id, self._warn_once)
 
     def _tell_paused(self, found: Container) -> None:
         """While somebody has frozen the live container, requests wait instead of reaching it."""
@@ -413,7 +428,17 @@ class ContainerDeployer:
         reached = await ready.until_ready(self._engine, self.recipe, policy, live.id, live.revision)
         return replace(live, backends=reached)
 
-    async def _gone(self, summary: str, found: Container | None, *, with_engine: bool = False) -> None:
+    async def _stopped_outside(self, live: Live, failure: Failure, found: Container | None) -> None:
+        """Requests wait until it is started again: that is no fault of this revision's."""
+        if previous := self._take_previous():
+            self._background.retire(previous)
+        self._live = None
+        self._point_fronts()
+        if found is None:
+            await self._background.discard(live.id)
+        self._tell_lost(live, failure, excused=True)
+
+    async def _gone(self, summary: str, found: Container | None, *, excused: bool = False) -> None:
         """The live container failed by itself: the one before takes over, or everybody waits."""
         live, previous = self._live, self._take_previous()
         if live is None:
@@ -427,15 +452,16 @@ class ContainerDeployer:
             # Whether it is started again is decided by the loop, not by the engine's restart policy.
             with contextlib.suppress(EngineError, EngineUnavailable):
                 await self._own.stop(live.id, self.recipe.stop_timeout)
-            self._tell_lost(live, failure, with_engine=with_engine)
+            self._tell_lost(live, failure, excused=excused)
             return
         self._unfit.add(live.image)
         await self._background.discard(live.id)
         self._tell_rolled_back(live, previous, failure)
         if self._beside or await self._start_again(previous):
-            await names.take(self._engine, self._own, self.recipe, previous.id, self._warn)
+            await names.take(self._engine, self._own, self.recipe, previous.id, self._warn_once)
             self._background.spawn(self._name_image())
-            # What ended the one may have ended the other too.
+            # What ended the one may have ended the other too, or somebody has paused it: that is said again.
+            self._paused = ""
             self._background.spawn(self._check_quietly())
 
     async def _start_again(self, previous: Live) -> bool:
@@ -450,9 +476,9 @@ class ContainerDeployer:
         self._point_fronts()
         return True
 
-    def _tell_lost(self, live: Live, failure: Failure, *, with_engine: bool = False) -> None:
+    def _tell_lost(self, live: Live, failure: Failure, *, excused: bool = False) -> None:
         self._lost = live
-        self._on_lost(telling.lost(self.recipe.service, live, failure, with_engine=with_engine))
+        self._on_lost(telling.lost(self.recipe.service, live, failure, excused=excused))
 
     def _tell_rolled_back(self, live: Live, previous: Live, failure: Failure) -> None:
         self._on_rolled_back(telling.rolled_back(self.recipe.service, live, previous, failure))
@@ -466,7 +492,7 @@ class ContainerDeployer:
             if found:
                 self._live = found
                 self._point_fronts()
-                await names.take(self._engine, self._own, self.recipe, found.id, self._warn)
+                await names.take(self._engine, self._own, self.recipe, found.id, self._warn_once)
             else:
                 self._lost = await finds.stopped(self._own, self.recipe)
         await self.tidy()

@@ -8,7 +8,7 @@ from watcher.deploy.model import Live
 from watcher.observers.events import ContainerLost, DeployFinished, DeployOutcome, Failure
 
 
-def lost(service: str, live: Live, failure: Failure, *, with_engine: bool = False) -> ContainerLost:
+def lost(service: str, live: Live, failure: Failure, *, excused: bool = False) -> ContainerLost:
     """Nothing serves in its place."""
     return ContainerLost(
         service=service,
@@ -16,7 +16,7 @@ def lost(service: str, live: Live, failure: Failure, *, with_engine: bool = Fals
         container=live.id,
         image=live.image,
         failure=failure,
-        with_engine=with_engine,
+        excused=excused,
     )
 
 

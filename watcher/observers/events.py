@@ -294,7 +294,7 @@ class ContainerLost(Event):
     container: str
     failure: Failure
     image: str = ""  # what it ran: another container of it can take its place
-    with_engine: bool = False  # the engine was restarted, which ends its containers
+    excused: bool = False  # the engine or somebody at it ended it: no fault of the program's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

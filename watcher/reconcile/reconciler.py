@@ -213,7 +213,7 @@ class Reconciler(Generic[S]):
 
     def lost(self, event: ContainerLost) -> None:
         """The live container ended."""
-        ended = state_machine.Lost(event.revision, event.image, event.with_engine)
+        ended = state_machine.Lost(event.revision, event.image, event.excused)
         self._observer.notify(replace(event, failure=self._crash_loop(event.failure, ended)))
         self._inbox.put_nowait(ended)
 

@@ -332,9 +332,9 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
             if of_deploy:
                 return replace(state, deploying=None, yielding=False)
             return replace(state, building=None, cancelling=False, superseded=0)
-        case Lost(revision, image, with_engine):
+        case Lost(revision, image, excused):
             state = replace(state, live=None, lost=(revision, image))
-            return _crashed(state, now, again=not with_engine and now - state.lost_at < CALM)
+            return _crashed(state, now, again=not excused and now - state.lost_at < CALM)
         case Serving(revision):
             return _serving(state, revision)
         case HoldChanged(reason):

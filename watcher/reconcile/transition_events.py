@@ -99,7 +99,7 @@ class Lost:
 
     revision: str
     image: str
-    with_engine: bool = False  # it ended because the engine did
+    excused: bool = False  # the engine or somebody at it ended it
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,57 @@ async def test_one_that_dies_in_its_soak_time_is_rolled_back_at_once(world: Worl
     await world.hold()
 
 
+@pytest.mark.parametrize("how", ["stop", "remove"])
+@pytest.mark.parametrize("soaked", [False, True])
+async def test_one_that_somebody_stops_is_no_failure_of_the_revision(
+    world: World, how: str, *, soaked: bool
+) -> None:
+    daemon = await world.begin()
+    await world.good("before")
+    container = await world.good("new", image := world.image())
+    await (world.settle() if soaked else asyncio.sleep(0.1))
+    if how == "stop":
+        world.engine.stop_by_hand(container)
+    else:
+        await world.engine.remove_by_force(container)
+    await asyncio.sleep(0.1)
+    assert outcomes(daemon) == ["lost new"], "not rolled back"
+    (lost,) = daemon.of(ContainerLost)
+    assert lost.excused
+    assert "not by the watcher" in lost.failure.summary
+    assert image not in daemon.deployer.unfit
+    await world.settle()
+    await world.hold()
+
+
+async def test_one_that_was_told_to_reload_and_dies_later_has_failed_by_itself(world: World) -> None:
+    daemon = await world.begin()
+    container = await world.good("one")
+    await world.settle()
+    world.engine.say(container, "kill", signal="1")
+    world.engine.end(container, 2)
+    await asyncio.sleep(0.1)
+    (lost,) = daemon.of(ContainerLost)
+    assert not lost.excused
+
+
+async def test_a_roll_back_to_a_paused_container_says_that_requests_wait(world: World) -> None:
+    daemon = await world.begin()
+    paused = await world.good("paused")
+    world.engine.pause(paused)
+    await asyncio.sleep(0.1)
+    bad = await world.good("bad")
+    await asyncio.sleep(0.1)
+    world.engine.end(bad, 2)
+    await asyncio.sleep(0.1)
+    assert outcomes(daemon) == ["rolled_back bad"]
+    assert [event.container for event in daemon.of(ContainerPaused)] == [paused, paused]
+    assert daemon.front.backend is None
+    world.engine.unpause(paused)
+    await world.settle()
+    await world.hold()
+
+
 async def test_one_that_turns_unhealthy_in_its_soak_time_is_rolled_back(world: World) -> None:
     daemon = await world.begin()
     await world.good("good")
@@ -474,7 +525,7 @@ async def test_an_end_while_the_engine_was_away_is_told_as_that(world: World) ->
     world.engine.end(container, 137)
     await daemon.deployer.check(engine_restarted=True)
     (lost,) = daemon.of(ContainerLost)
-    assert lost.with_engine
+    assert lost.excused
     assert "ended while the engine was away" in lost.failure.summary
 
 

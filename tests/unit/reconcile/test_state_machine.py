@@ -593,7 +593,7 @@ def replace_live(state: plan.State) -> plan.State:
 
 def test_an_end_that_came_with_the_engine_is_no_crash_loop() -> None:
     state = plan.State(live="r", lost_at=90.0)
-    lost = plan.step(state, plan.Lost("r", "image", with_engine=True), 100.0)
+    lost = plan.step(state, plan.Lost("r", "image", excused=True), 100.0)
     assert (lost.losses, lost.retry_at) == (0, 100.0)
     assert plan.step(state, plan.Lost("r", "image"), 100.0).losses == 1, "an end by itself is one"
 

@@ -1,0 +1,39 @@
+"""Whether a container ended because somebody told the engine to end it: `docker stop`, `kill`, compose."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from watcher.engine import Container, EngineEvent
+from watcher.errors import Failure
+
+PATIENCE = 60.0  # seconds from the signal to the end that it caused; `docker stop` waits 10 by default
+_ENDING = frozenset({"2", "3", "9", "15", "INT", "QUIT", "KILL", "TERM"})
+
+
+class OutsideStop:
+    """Remembers the last signal that the engine was told to send to the live container."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._container, self._at = "", 0.0
+
+    def add(self, event: EngineEvent) -> None:
+        """Take in what the engine says of the live container."""
+        if event.action == "kill" and event.attributes.get("signal") in _ENDING:
+            self._container, self._at = event.container, self._clock()
+
+    def failure(self, container: str, found: Container | None) -> Failure | None:
+        """What to say of a container that has ended; None when it ended by itself."""
+        if found is None:
+            what = "removed"
+        elif container == self._container and self._clock() - self._at < PATIENCE:
+            what = "stopped"
+        else:
+            return None
+        return Failure(
+            "container",
+            f"it was {what} through the engine, not by the watcher",
+            hint="`docker` and `docker compose` may have done that; the watcher starts it again",
+        )
