@@ -22,7 +22,16 @@ import docker
 
 from watcher.builder import config_of
 from watcher.buildkit import Client, MemorySource, SolveRequest
-from watcher.dockerfile import KEEPING, Accelerated, Level, Platforms, accelerate, base_images, keeping, parse
+from watcher.dockerfile import (
+    SAVE_STAGE,
+    Accelerated,
+    Level,
+    Platforms,
+    accelerate,
+    base_images,
+    parse,
+    save_binaries,
+)
 from watcher.engine import DockerEngine
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "go-server"
@@ -93,7 +102,7 @@ async def bench(rounds: int) -> None:
                     if number:  # the first round compiles the world
                         times.setdefault((what, label), []).append(seconds)
                     if plan.programs:
-                        await solve(keeping(plan.text, plan.programs), target=KEEPING)
+                        await solve(save_binaries(plan.text, plan.programs), target=SAVE_STAGE)
     print(f"{'change of':<10} {'program':<9} {'median':>7}  range")
     for (what, label), taken in sorted(times.items()):
         print(f"{what:<10} {label:<9} {statistics.median(taken):7.2f}  {min(taken):.2f} to {max(taken):.2f}")

@@ -22,15 +22,15 @@ import pytest
 from tests.platforms import AMD64
 from watcher.buildkit import Client, MemorySource, Progress, SolveFailed, SolveRequest, StepLog
 from watcher.dockerfile import (
-    KEEPING,
+    SAVE_STAGE,
     Accelerated,
     ImageConfig,
     Level,
     TreeInputs,
     accelerate,
     base_images,
-    keeping,
     parse,
+    save_binaries,
 )
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
@@ -135,10 +135,10 @@ class Workshop:
             SolveRequest(
                 context=MemorySource(self.tree, mode=0o755),
                 dockerfile=MemorySource(
-                    {"Dockerfile": keeping(accelerated.text, accelerated.programs).encode()}
+                    {"Dockerfile": save_binaries(accelerated.text, accelerated.programs).encode()}
                 ),
                 shared_key=f"{SCOPE}-shapes",
-                target=KEEPING,
+                target=SAVE_STAGE,
                 exporter="",
             ),
             lambda _: None,

@@ -137,9 +137,9 @@ class ImageBuilder:
                     counter,
                     names=names,
                     target=recipe.target,
-                    cut_off=made.plan.cut_off,
+                    no_network_lines=made.plan.no_network_lines,
                     made_from=made.made_from,
-                    locate=bool(made.plan.changes or made.plan.cut_off),
+                    locate=bool(made.plan.changes or made.plan.no_network_lines),
                     show=words.name,
                 )
             except ContextChanged as error:
@@ -236,8 +236,8 @@ class ImageBuilder:
         plan = await self._plan_again(look, text) if text is not None else None
         if plan is None or not plan.programs or self.recipe.no_cache:
             return False
-        keeping = replace(plan, text=dockerfiles.keeping(plan.text, plan.programs))
-        return await self._solve_idle(look, keeping, dockerfiles.KEEPING, names=()) is not None
+        saving = replace(plan, text=dockerfiles.save_binaries(plan.text, plan.programs))
+        return await self._solve_idle(look, saving, dockerfiles.SAVE_STAGE, names=()) is not None
 
     async def export_builder(self, look: Look[Snapshot]) -> str | None:
         """Export the compile stage as an image, once for each Dockerfile and base; its id when it did."""
@@ -321,7 +321,7 @@ class ImageBuilder:
                 lambda _: None,
                 names=names,
                 target=stage,
-                cut_off=plan.cut_off,
+                no_network_lines=plan.no_network_lines,
                 kind=labels.BUILDER,
             )
         return None
@@ -358,7 +358,7 @@ class ImageBuilder:
         *,
         names: tuple[str, ...],
         target: str | None,
-        cut_off: tuple[int, ...] = (),
+        no_network_lines: tuple[int, ...] = (),
         made_from: str = "",
         locate: bool = False,
         show: Callable[[Step], str] = lambda step: step.name,
@@ -380,7 +380,7 @@ class ImageBuilder:
             no_cache=recipe.no_cache,
             frontend_attrs=recipe.frontend_attrs,
             network=recipe.network,
-            without_network=cut_off,
+            without_network=no_network_lines,
             made_from=made_from,
             locate=locate,
             contexts={marker[1:]: snapshot.contexts[name] for name, marker in recipe.markers.items()},

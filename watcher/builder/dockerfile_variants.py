@@ -105,7 +105,7 @@ class Texts:
         )
         self.recent.append(plan.text)
         known = "" if dockerfile.syntax else made_from(recipe, plan, snapshot, found, age=self._bases.age)
-        if not plan.changes and not plan.cut_off:
+        if not plan.changes and not plan.no_network_lines:
             return Text(plan, Way.PLAIN, made_from=known)
         if plan.without_dwarf:
             lines = ", ".join(str(line) for line in plan.without_dwarf)

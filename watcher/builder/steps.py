@@ -23,7 +23,7 @@ class UserWords:
     def __init__(self, text: str, plan: Accelerated) -> None:
         """`text` is the user's; it has as many lines as that of `plan`, and the same instructions."""
         self._pins = (*plan.pins, *plan.contexts)
-        changed = {change.line for change in plan.changes} | set(plan.cut_off)
+        changed = {change.line for change in plan.changes} | set(plan.no_network_lines)
         self._changed: dict[int, Instruction] = {}
         for one in parse(text).instructions() if changed else ():
             if not changed.isdisjoint(range(one.line, one.end_line + 1)):

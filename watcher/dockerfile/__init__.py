@@ -2,17 +2,18 @@
 
 - `parse` the text; `base_images` that a target needs; the `builder_stage`, whose image is worth
   measuring beside that of its `base_of`.
-- `accelerate` gives the text to build from, with a reason per changed line, and `diff` shows it; building
-  the stage `KEEPING` of `keeping` keeps linked programs for the next build; `pin` names bases by digest;
+- `accelerate` gives the text to build from, with a reason per changed line, and `diff` shows it. Building the
+  stage `SAVE_STAGE` of `save_binaries` keeps linked programs for the next build. `pin` names bases by digest;
   `with_images` and `with_folders` put in what other names stand for.
 - `lint` gives advice for the file itself; `explain_rerun` says why a step ran again in a build.
   `Platforms` says what builds and what is built for.
 """
 
-from watcher.dockerfile.accelerate import Accelerated, Level, OwnCache, accelerate, cache_names, own_caches
+from watcher.dockerfile.accelerate import Accelerated, Level, accelerate
 from watcher.dockerfile.annotations import LineChange, LineNote
-from watcher.dockerfile.binary_cache import KEEPING, Program, keeping
+from watcher.dockerfile.binary_cache import SAVE_STAGE, Program, save_binaries
 from watcher.dockerfile.builder import base_of, builder_stage
+from watcher.dockerfile.cache_mounts import OwnCache, cache_names, own_caches
 from watcher.dockerfile.contexts import with_folders, with_images
 from watcher.dockerfile.diff import diff
 from watcher.dockerfile.gituse import git_use
@@ -29,7 +30,7 @@ from watcher.dockerfile.stages import Graph, base_images
 from watcher.dockerfile.state import ImageConfig
 
 __all__ = [
-    "KEEPING",
+    "SAVE_STAGE",
     "Accelerated",
     "Dockerfile",
     "DockerfileError",
@@ -57,11 +58,11 @@ __all__ = [
     "explain_rerun",
     "find_layer",
     "git_use",
-    "keeping",
     "lint",
     "own_caches",
     "parse",
     "pin",
+    "save_binaries",
     "shown_instruction",
     "with_folders",
     "with_images",

@@ -12,19 +12,18 @@ said. What a level promises:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
-from watcher import regex
 from watcher.dockerfile import caches, rewrite
 from watcher.dockerfile.annotations import LineChange, LineNote, line_changes
 from watcher.dockerfile.binary_cache import Program, put_in_place
-from watcher.dockerfile.caches import LeaveAlone
-from watcher.dockerfile.frontend import abilities
-from watcher.dockerfile.go_commands import GoCall, Reading, Use
+from watcher.dockerfile.cache_mounts import add_flag, add_mount, cache_mount, plain_scope
+from watcher.dockerfile.caches import NotAccelerated
+from watcher.dockerfile.frontend import frontend_abilities
+from watcher.dockerfile.go_commands import GoCall, GoUsage, RunAnalysis
 from watcher.dockerfile.gotest import run_tests
 from watcher.dockerfile.gowrapper import without_a
 from watcher.dockerfile.inputs import TreeInputs, may_rebuild, may_wrap_tools
@@ -34,14 +33,13 @@ from watcher.dockerfile.network import needs_no_network
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.running import THE_IMAGES, Runs
-from watcher.dockerfile.spans import Edit, apply
-from watcher.dockerfile.stage_group import Family, check_touchable, families
-from watcher.dockerfile.stages import Graph, mounts
+from watcher.dockerfile.spans import Edit, apply_edits
+from watcher.dockerfile.stage_group import StageGroup, check_touchable, stage_groups
+from watcher.dockerfile.stages import Graph
 from watcher.dockerfile.state import ImageConfig, Step
 from watcher.dockerfile.unseen import Namer, cgo_off
 
 GOGC = "400"
-_NOT_PLAIN = regex.compile(r"[^\w.-]")
 
 
 class Level(StrEnum):
@@ -58,10 +56,10 @@ class Accelerated:
 
     `without_network`: the lines whose step was given no network; when such a build fails, build again from
     an acceleration with `compile_without_network=False`. `without_dwarf`: the lines whose program a debugger
-    finds no symbols in. `programs`: what `keeping` can keep for the next build, where it is looked for.
-    `pins`: the lines that `pin` changed besides; `contexts`: those of `with_folders`. `cut_off`: those of
-    `without_network` that the text says nothing of, because the frontend would not understand it: whoever
-    builds has to see to it.
+    finds no symbols in. `programs`: what `save_binaries` can keep for the next build, where it is looked for.
+    `pins`: the lines that `pin` changed besides; `contexts`: those of `with_folders`. `no_network_lines`:
+    those of `without_network` that the text cannot say, because the frontend would not understand it: the
+    build client sets them.
     `modules_mounted`: a module cache was put where the image, or a layer, may hold modules of its own, which
     it hides; when such a build misses one, build again with `mount_modules=False`.
     """
@@ -74,7 +72,7 @@ class Accelerated:
     programs: tuple[Program, ...] = ()
     pins: tuple[LineChange, ...] = ()
     contexts: tuple[LineChange, ...] = ()
-    cut_off: tuple[int, ...] = ()
+    no_network_lines: tuple[int, ...] = ()
     modules_mounted: bool = False
 
     @property
@@ -118,10 +116,10 @@ def accelerate(
     `bases` has what is known of each of `base_images()`. `cache_scope` names the project: caches with
     different scopes are never shared. `compile_without_network` is the caller's word that the last build
     downloaded every module, `engine_knows_networks` that the frontend which the engine has built in, taken
-    where there is no `# syntax`, knows `RUN --network`: if not, such lines are in `cut_off`. `inputs` are
-    the tree's files: they count where C or assembly may open them, and None (not told) leaves the build cache
-    out where cgo may be on. `gogc` is what the compiler gets ("" for
-    nothing). `keep_programs` has what was linked looked for where `keeping` keeps it, see `binary_cache.py`.
+    where there is no `# syntax`, knows `RUN --network`: if not, such lines are in `no_network_lines`.
+    `inputs` are the tree's files: they count where C or assembly may open them, and None (not known) leaves
+    the build cache out where cgo may be on. `gogc` is what the compiler gets ("" for nothing).
+    `keep_programs` looks for the linked program where `save_binaries` keeps it, see `binary_cache.py`.
     `runs` is what the compose file has a container run: go in a container needs the cache in its image.
     Tests run in every build that reaches them, see `gotest.py`.
 
@@ -131,20 +129,20 @@ def accelerate(
     if level is Level.OFF:
         return Accelerated(text)
     dockerfile = parse(text)
-    able = abilities(dockerfile.syntax)
+    able = frontend_abilities(dockerfile.syntax)
     if not able.mounts:
         note = f"the frontend {dockerfile.syntax} may not know RUN --mount, so nothing is changed"
         return Accelerated(text, left_alone=(LineNote(1, f"# syntax={dockerfile.syntax}", note),))
     graph = Graph(dockerfile, build_args, platforms)
     networks = engine_knows_networks if able.network is None else able.network
     offline = compile_without_network and able.network is not False
-    scope = _plain(cache_scope)
+    scope = plain_scope(cache_scope)
     options = Options(level, scope, offline, networks, gogc, keep_programs, mount_modules)
     work = _Work(dockerfile, options, Namer(graph, bases, build_args, inputs), inputs)
-    found = families(graph, build_args, bases, target, runs)
-    for family, mount in zip(found, module_mounts(found, inputs), strict=True):
-        work.family(family, mount)
-    return work.result()
+    found = stage_groups(graph, build_args, bases, target, runs)
+    for group, mount in zip(found, module_mounts(found, inputs), strict=True):
+        work.accelerate_group(group, mount)
+    return work.make_result()
 
 
 class _Work:
@@ -165,158 +163,166 @@ class _Work:
         self.programs: list[Program] = []
         self.modules_mounted = False
 
-    def note(self, step: Step, reason: str) -> None:
+    def add_note(self, step: Step, reason: str) -> None:
         line = step.stage.head.line if step.inherited else step.one.line
         shown = self.text.split("\n")[line - 1].strip()
         self.notes[line, reason] = LineNote(line, shown, reason)
 
-    def family(self, family: Family, mount: ModuleMount) -> None:
-        if not family.go:
+    def accelerate_group(self, group: StageGroup, mount: ModuleMount) -> None:
+        if not group.go:
             return
-        for step, reading in family.steps:
-            if step.one.keyword == "ONBUILD" and reading is not None and reading.use is not Use.NONE:
-                self.note(step, "an ONBUILD runs in builds of other files; it is left as it is")
-        modules = self._modules(family, mount)
-        for step, reading in family.runs():
-            if reading.use is not Use.NONE:
-                self.run(family, step, reading, modules if reading.modules else None, mount)
+        for step, analysis in group.steps:
+            if step.one.keyword == "ONBUILD" and analysis is not None and analysis.use is not GoUsage.NONE:
+                self.add_note(step, "an ONBUILD runs in builds of other files; it is left as it is")
+        modules = self._mount_modules(group, mount)
+        for step, analysis in group.run_steps():
+            if analysis.use is not GoUsage.NONE:
+                self.accelerate_run(group, step, analysis, modules if analysis.modules else None, mount)
 
-    def _modules(self, family: Family, mount: ModuleMount) -> str | None:
-        """Where the module cache is mounted on every go step of the family; None: it is not."""
+    def _mount_modules(self, group: StageGroup, mount: ModuleMount) -> str | None:
+        """Where the module cache is mounted on every go step of the group; None: it is not."""
         if mount.refused is not None:
-            self.note(*mount.refused)
+            self.add_note(*mount.refused)
         if mount.path is not None and not self.options.mount_modules:
-            first = next(step for step, reading in family.runs() if reading.modules)
-            self.note(first, "the module cache is not mounted: the image's own modules were missed under it")
+            first = next(step for step, analysis in group.run_steps() if analysis.modules)
+            self.add_note(
+                first, "the module cache is not mounted: the image's own modules were missed under it"
+            )
             return None
         self.edits += mount.edits
         return mount.path
 
-    def run(
-        self, family: Family, step: Step, reading: Reading, modules: str | None, mount: ModuleMount
+    def accelerate_run(
+        self, group: StageGroup, step: Step, analysis: RunAnalysis, modules: str | None, mount: ModuleMount
     ) -> None:
         try:
-            check_touchable(step, reading)
-            who = caches.owner(step.state)
-        except LeaveAlone as error:
-            self.note(step, str(error))
+            check_touchable(step, analysis)
+            who = caches.cache_owner(step.state)
+        except NotAccelerated as error:
+            self.add_note(step, str(error))
             return
         kept: dict[str, str] = {}  # flag of `go clean` -> the folder that is mounted for it here
-        path, key = self._build_cache(family, step, reading) if reading.compiles else (None, None)
+        path, key = self._build_cache(group, step, analysis) if analysis.compiles else (None, None)
         if path is not None and key is not None:
             kept["cache"] = path
-            why = self._why(step, reading)
-            self.edits.append(_mount(step, _cache(key, path, who), why))
-            self.edits += run_tests(step.one, reading, step.state, path)
-            if where := self._rebuilders(reading):
+            why = self._cache_reason(step, analysis)
+            self.edits.append(add_mount(step, cache_mount(key, path, who), why))
+            self.edits += run_tests(step.one, analysis, step.state, path)
+            if where := self._find_rebuilders(analysis):
                 self.edits.append(without_a(step.one, path, where))
         if modules:
             kept["modcache"] = modules
             name = f"{self.options.scope}-gomodcache"
             why = "modules that were downloaded once are there at the next build"
-            self.edits.append(_mount(step, _cache(name, modules, who), why))
+            self.edits.append(add_mount(step, cache_mount(name, modules, who), why))
             self.modules_mounted = True
-        if reading.unclear:
-            self.note(step, f"its go flags are not looked at: {reading.unclear}")
-        for script, command in reading.placed:
+        if analysis.unclear:
+            self.add_note(step, f"its go flags are not looked at: {analysis.unclear}")
+        for script, command in analysis.placed:
             if caches.removes_only(command, kept.values()):
                 self.edits.append(rewrite.remove_nothing(script, command))
-        if self.options.keep_programs and path and key and cgo_off(step.state, reading):
-            held = _cache(key, path, who)
-            for call in reading.calls:  # before the other edits: what stands before the command stands first
-                later = family.behind(step)
-                if found := put_in_place(call, reading, step, cache=path, mount=held, later=later):
+        if self.options.keep_programs and path and key and cgo_off(step.state, analysis):
+            held = cache_mount(key, path, who)
+            for call in analysis.calls:  # before the other edits: what stands before the command stands first
+                later = group.steps_after(step)
+                if found := put_in_place(call, analysis, step, cache=path, mount=held, later=later):
                     self.edits.append(found[0])
                     self.programs.append(found[1])
-        self._calls(family, step, reading, kept, path)
-        there = bool(modules) or modules_before(family, step, mount)
-        if self.options.without_network and there and needs_no_network(step, reading):
+        self._change_calls(group, step, analysis, kept, path)
+        there = bool(modules) or modules_before(group, step, mount)
+        if self.options.without_network and there and needs_no_network(step, analysis):
             why = "a compile step whose modules are there needs no network, and setting one up takes time"
             if self.options.says_so:
-                self.edits.append(_flag(step, "--network=none", why))
+                self.edits.append(add_flag(step, "--network=none", why))
             self.offline.append(step.one.line)
 
-    def _build_cache(self, family: Family, step: Step, reading: Reading) -> tuple[str | None, str | None]:
+    def _build_cache(
+        self, group: StageGroup, step: Step, analysis: RunAnalysis
+    ) -> tuple[str | None, str | None]:
         """Where go's build cache is mounted, and the name of ours; no name where the file mounts its own.
 
         (None, None), with a note, where it is not mounted.
         """
         try:
-            path = caches.build_cache(step.state, reading)
+            path = caches.build_cache(step.state, analysis)
             if caches.is_cache_at(step, path):
                 return path, None
-            family.check_build_cache(step, reading, path)
-            self._check_tools(step, reading)
-            name = f"{self.options.scope}-gocache{self.namer.suffix(family, step, reading)}"
-        except LeaveAlone as error:
-            self.note(step, f"the build cache is not mounted: {error}")
+            group.check_build_cache(step, analysis, path)
+            self._check_tools(step, analysis)
+            name = f"{self.options.scope}-gocache{self.namer.name_suffix(group, step, analysis)}"
+        except NotAccelerated as error:
+            self.add_note(step, f"the build cache is not mounted: {error}")
             return None, None
         return path, name
 
-    def _check_tools(self, step: Step, reading: Reading) -> None:
+    def _check_tools(self, step: Step, analysis: RunAnalysis) -> None:
         """Raise LeaveAlone where a program stands before go's tools: go may not see that it changed."""
-        texts = [reading.text, str(step.state.get("GOFLAGS") or "")]
-        hidden = reading.maybe and self.inputs is not None and self.inputs.wraps_tools
+        texts = [analysis.text, str(step.state.get("GOFLAGS") or "")]
+        hidden = analysis.may_run_go and self.inputs is not None and self.inputs.wraps_tools
         if hidden or any(may_wrap_tools(text) for text in texts):
-            raise LeaveAlone("-toolexec puts a program before go's tools, and go does not see what that does")
+            raise NotAccelerated(
+                "-toolexec puts a program before go's tools, and go does not see what that does"
+            )
 
-    def _rebuilders(self, reading: Reading) -> str:
+    def _find_rebuilders(self, analysis: RunAnalysis) -> str:
         """What may call go with `-a` where nobody can take it off; empty when nothing does."""
-        if not reading.maybe:
+        if not analysis.may_run_go:
             return ""
-        if reading.unclear and may_rebuild(reading.text):
+        if analysis.unclear and may_rebuild(analysis.text):
             return "this command"
         found = self.inputs.rebuilders if self.inputs else ()
         return ", ".join(found[:3]) + (" and others" if len(found) > 3 else "")
 
-    def _why(self, step: Step, reading: Reading) -> str:
+    def _cache_reason(self, step: Step, analysis: RunAnalysis) -> str:
         why = "what was compiled once is there at the next build"
-        if reading.use is Use.MAYBE:
-            why += f" ({reading.maybe} may run go)"
+        if analysis.use is GoUsage.MAYBE:
+            why += f" ({analysis.may_run_go} may run go)"
         if step.state.assumed:
             why += f"; {step.state.image} has not been looked at, its usual configuration is assumed"
         return why
 
-    def _calls(
-        self, family: Family, step: Step, reading: Reading, kept: Mapping[str, str], path: str | None
+    def _change_calls(
+        self, group: StageGroup, step: Step, analysis: RunAnalysis, kept: Mapping[str, str], path: str | None
     ) -> None:
         state = step.state
-        for call in reading.calls:
+        for call in analysis.calls:
             self.edits += rewrite.keep_caches(call, set(kept))
-            self._attempt(step, "", partial(self._without_a, step, reading, call, path))
+            self._try_change(step, "", partial(self._without_a, step, analysis, call, path))
             if self.options.gogc:
-                self.edits += rewrite.collector(call, reading, state, self.options.gogc)
-            linker = partial(rewrite.linker, call, reading, state, hidden=family.writes_goflags(step))
-            if self.options.level is Level.FAST and self._attempt(step, "-w is not added: ", linker):
+                self.edits += rewrite.relax_collector(call, analysis, state, self.options.gogc)
+            strip = partial(rewrite.strip_dwarf, call, analysis, state, hidden=group.writes_goflags(step))
+            if self.options.level is Level.FAST and self._try_change(step, "-w is not added: ", strip):
                 self.stripped.add(step.one.line)
 
-    def _attempt(self, step: Step, what: str, change: Callable[[], list[Edit]]) -> bool:
+    def _try_change(self, step: Step, what: str, change: Callable[[], list[Edit]]) -> bool:
         """Make a change, or note why it is not made; whether something changed."""
         try:
             made = change()
-        except LeaveAlone as error:
-            self.note(step, what + str(error))
+        except NotAccelerated as error:
+            self.add_note(step, what + str(error))
             return False
         self.edits += made
         return bool(made)
 
-    def _without_a(self, step: Step, reading: Reading, call: GoCall, path: str | None) -> list[Edit]:
+    def _without_a(self, step: Step, analysis: RunAnalysis, call: GoCall, path: str | None) -> list[Edit]:
         found = rewrite.rebuild_all(call, step.state, self.text)
         if found and path is None:
-            raise LeaveAlone("-a stays, because there is no build cache at this step that would help")
-        if found and path and caches.mount_over(step, path) and not self.namer.sees_all(step, reading):
+            raise NotAccelerated("-a stays, because there is no build cache at this step that would help")
+        if found and path and caches.mount_over(step, path) and not self.namer.sees_all(step, analysis):
             why = (
-                "cgo may be on" if not cgo_off(step.state, reading) else "the tree's assembly includes files"
+                "cgo may be on" if not cgo_off(step.state, analysis) else "the tree's assembly includes files"
             )
-            raise LeaveAlone(f"-a stays: go's cache, which the file mounts itself, does not see C, and {why}")
+            raise NotAccelerated(
+                f"-a stays: go's cache, which the file mounts itself, does not see C, and {why}"
+            )
         return found
 
-    def result(self) -> Accelerated:
-        after = apply(self.text, tuple(self.edits))
+    def make_result(self) -> Accelerated:
+        after = apply_edits(self.text, tuple(self.edits))
         changes = line_changes(self.text, after, self.edits)
         notes = tuple(note for _, note in sorted(self.notes.items()))
         offline, stripped = tuple(sorted(self.offline)), tuple(sorted(self.stripped))
-        cut_off = () if self.options.says_so else offline
+        no_network_lines = () if self.options.says_so else offline
         return Accelerated(
             after,
             changes,
@@ -324,55 +330,6 @@ class _Work:
             offline,
             stripped,
             tuple(self.programs),
-            cut_off=cut_off,
+            no_network_lines=no_network_lines,
             modules_mounted=self.modules_mounted,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class OwnCache:
-    """A cache mount that acceleration put in: its id at the engine, where it is mounted, in which stage."""
-
-    id: str
-    target: str
-    stage: str
-    modules: bool = False  # it is a module cache; else it is a build cache
-
-
-def cache_names(cache_scope: str) -> tuple[str, ...]:
-    """What the ids of this scope's cache mounts are, or begin with."""
-    return f"{_plain(cache_scope)}-gocache", f"{_plain(cache_scope)}-gomodcache"
-
-
-def own_caches(text: str, cache_scope: str) -> tuple[OwnCache, ...]:
-    """The cache mounts of this scope in an accelerated text, each id once. Raises DockerfileError."""
-    ours = cache_names(cache_scope)
-    found: dict[str, OwnCache] = {}
-    for stage in parse(text).stages:
-        for one in stage.instructions:
-            for mount in mounts(one) if one.keyword == "RUN" else ():
-                if mount["type"] == "cache" and mount.get("id", "").startswith(ours):
-                    modules = mount["id"].startswith(ours[1])
-                    own = OwnCache(mount["id"], mount["target"], stage.label, modules)
-                    found.setdefault(own.id, own)
-    return tuple(found.values())
-
-
-def _flag(step: Step, flag: str, reason: str) -> Edit:
-    return Edit(step.one.keyword_stop, step.one.keyword_stop, f" {flag}", reason)
-
-
-def _mount(step: Step, value: str, reason: str) -> Edit:
-    return _flag(step, f"--mount={value}", reason)
-
-
-def _cache(key: str, target: str, who: caches.Owner) -> str:
-    return f"type=cache,sharing=shared,id={key},target={target}{who.options()}"
-
-
-def _plain(scope: str) -> str:
-    """The scope as a mount option can carry it; distinct scopes stay distinct."""
-    plain = _NOT_PLAIN.sub("-", scope)
-    if plain == scope:
-        return plain
-    return f"{plain}-{hashlib.sha256(scope.encode(errors='surrogateescape')).hexdigest()[:8]}"

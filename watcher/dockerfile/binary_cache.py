@@ -3,8 +3,8 @@
 `go build -o FILE` leaves a FILE alone that it would write again: the id of everything that went into it
 stands in it (cmd/go/internal/work, useCache). In a Dockerfile FILE is never there, so every save links anew,
 be it one of a template or of a test. Beside go's build cache, in its mount, FILE can survive: it is put in
-place before go runs, and go decides, as it does outside a container, whether it is the right one. Keeping it
-there is a build of its own, in idle time (`keeping`), because a copy costs what no save should wait for.
+place before go runs, and go decides, as it does outside a container, whether it is the right one. Keeping
+it there is a build of its own, in idle time (`save_binaries`): no save should wait for a copy.
 
 Not where it could be seen: a `//go:embed` in a folder above FILE might take it in, git in a checkout that
 holds it would call that modified (go stamps what git says into the program), and a file that is there is not
@@ -22,14 +22,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from watcher import regex
-from watcher.dockerfile.caches import operands, within
-from watcher.dockerfile.go_commands import GoCall, Reading
-from watcher.dockerfile.rewrite import goflags
+from watcher.dockerfile.caches import copy_operands, is_within
+from watcher.dockerfile.go_commands import GoCall, RunAnalysis
+from watcher.dockerfile.rewrite import get_goflags
 from watcher.dockerfile.shell import only_ands
 from watcher.dockerfile.spans import Edit, word_set
 from watcher.dockerfile.state import Step
 
-KEEPING = "watcher-keeps-programs"  # the stage that keeps them
+SAVE_STAGE = "watcher-keeps-programs"  # the stage that keeps them
 _FILE = regex.compile(r"[\pL\pN_@%+./][\pL\pN_@%+./-]*[\pL\pN_@%+-]|[\pL\pN_@%+]")
 # flags by which `go build` writes something else than one program, or writes it elsewhere
 _OTHERWISE = word_set("n buildmode toolexec overlay json")
@@ -60,27 +60,27 @@ class Program:
 
 def put_in_place(
     call: GoCall,
-    reading: Reading,
+    analysis: RunAnalysis,
     step: Step,
     *,
     cache: str,
     mount: str,
-    later: Iterable[tuple[Step, Reading | None]],
+    later: Iterable[tuple[Step, RunAnalysis | None]],
 ) -> tuple[Edit, Program] | None:
     """Put the program of the last build in place before the call; None where the text does not allow it.
 
     `cache` is the folder of go's build cache, which `mount` (the flag's value) mounts. `later` are the steps
     behind this one.
     """
-    written, workdir = _file(call), step.state.workdir
+    written, workdir = _output_file(call), step.state.workdir
     plain = call.sub == "build" and call.form == "shell" and call.direct and not call.command.inner
-    if written is None or not plain or reading.sourced or not only_ands(call.script.text):
+    if written is None or not plain or analysis.sourced or not only_ands(call.script.text):
         return None
-    if workdir is None or any(command.name() not in _STAYS for command in reading.others):
+    if workdir is None or any(command.name() not in _STAYS for command in analysis.others):
         return None
-    if any(within(folder, posixpath.normpath(workdir)) for folder in (cache, *_LARGE)):
+    if any(is_within(folder, posixpath.normpath(workdir)) for folder in (cache, *_LARGE)):
         return None  # looking for newer files there would take longer than linking
-    inherited = goflags(call, step.state)
+    inherited = get_goflags(call, step.state)
     if inherited is None or _OTHERWISE & {word.lstrip("-").partition("=")[0] for word in inherited.split()}:
         return None
     file = posixpath.normpath(posixpath.join("/", workdir, written))
@@ -88,15 +88,15 @@ def put_in_place(
         return None
     name = hashlib.sha256("\0".join((mount, file, call.script.text)).encode()).hexdigest()
     kept = f"{cache}/watcher-{name[:12]}"
-    stamped = not ("-buildvcs=false" in inherited.split() or ("buildvcs", "false") in _given(call))
+    stamped = not ("-buildvcs=false" in inherited.split() or ("buildvcs", "false") in _given_flags(call))
     first = (*call.command.assignments, *call.command.words)[0]
     start = call.script.offset(first.start)
     program = Program(step.stage.label, step.state.image, file, kept, mount)
-    put = _put(kept, written, stamped=stamped)
+    put = _put_script(kept, written, stamped=stamped)
     return Edit(start, start, f"{put} && ", _REASON), program
 
 
-def _put(kept: str, file: str, *, stamped: bool) -> str:
+def _put_script(kept: str, file: str, *, stamped: bool) -> str:
     """Shell text that copies `kept` to `file` where nothing is against it; it succeeds and says nothing.
 
     One `if` with one condition after the other: `||` and `&&` are of equal rank in a shell, so that a list
@@ -107,13 +107,14 @@ def _put(kept: str, file: str, *, stamped: bool) -> str:
     if stamped:
         seen += " || { type git && [ -e .git ]; }"
     climb = f'until {seen}; do [ "$PWD" = / ] && exit 1; cd ..; done'
+    folders = " ".join(_folders_above(file))
     conditions = [
         f"[ -f {kept} ]",
         f"[ ! -e {file} ]",
         f"[ ! -h {file} ]",
         "type find grep cp",
         f"! find . -name '*.go' ! -name '*_test.go' -newer {kept} -print -quit | grep -q .",
-        f"! (for d in {' '.join(_folders(file))}; do (cd -P $d || exit 1; {climb}) && exit 0; done; exit 1)",
+        f"! (for d in {folders}; do (cd -P $d || exit 1; {climb}) && exit 0; done; exit 1)",
     ]
     folder = posixpath.dirname(file)
     make = f"mkdir -p {folder} && " if folder.strip("/") else ""
@@ -121,42 +122,42 @@ def _put(kept: str, file: str, *, stamped: bool) -> str:
     return f"{{ if {' && '.join(conditions)}; then {copy}; fi; :; }} >/dev/null 2>&1"
 
 
-def changed_later(step: Step, file: str, later: Iterable[tuple[Step, Reading | None]]) -> bool:
+def changed_later(step: Step, file: str, later: Iterable[tuple[Step, RunAnalysis | None]]) -> bool:
     """Whether one of the later steps of the stage may change the file."""
-    for other, reading in later:
+    for other, analysis in later:
         if other.stage is not step.stage or other.one.keyword not in ("RUN", "COPY", "ADD"):
             continue
-        if other.inherited or (reading is None and other.one.keyword == "RUN"):
+        if other.inherited or (analysis is None and other.one.keyword == "RUN"):
             return True
-        if reading is not None:
-            if not _only_looks(reading):
+        if analysis is not None:
+            if not _only_looks(analysis):
                 return True
             continue
-        words = operands(other.one)
+        words = copy_operands(other.one)
         target = other.state.expand(words[-1]) if words else None
         if target is None or other.state.workdir is None:
             return True
-        if within(file, posixpath.normpath(posixpath.join(other.state.workdir, target))):
+        if is_within(file, posixpath.normpath(posixpath.join(other.state.workdir, target))):
             return True
     return False
 
 
-def _only_looks(reading: Reading) -> bool:
+def _only_looks(analysis: RunAnalysis) -> bool:
     """Whether a RUN changes no file but what `go build` writes, and what is removed or made by name."""
-    if reading.maybe or reading.unclear or reading.sourced or reading.foreign:
+    if analysis.may_run_go or analysis.unclear or analysis.sourced or analysis.foreign:
         return False
-    if any(call.sub not in _WRITES_NO_OTHER for call in reading.calls):
+    if any(call.sub not in _WRITES_NO_OTHER for call in analysis.calls):
         return False
-    if any(command.name() not in _STAYS for command in reading.others):
+    if any(command.name() not in _STAYS for command in analysis.others):
         return False
-    scripts = {script.text for script, _ in reading.placed}
+    scripts = {script.text for script, _ in analysis.placed}
     return all(only_ands(text) for text in scripts)
 
 
-def keeping(text: str, programs: Iterable[Program]) -> str:
-    """An accelerated text with one stage more, `KEEPING`: building that keeps the programs."""
+def save_binaries(text: str, programs: Iterable[Program]) -> str:
+    """An accelerated text with one stage more, `SAVE_STAGE`: building that keeps the programs."""
     programs = tuple(programs)
-    lines = [text.rstrip("\n"), "", f"FROM {programs[0].base} AS {KEEPING}", "USER 0:0"]
+    lines = [text.rstrip("\n"), "", f"FROM {programs[0].base} AS {SAVE_STAGE}", "USER 0:0"]
     for one in programs:
         bind = f"--mount=type=bind,from={one.stage},source={one.file},target=/watcher-program"
         # Beside and renamed: go looks at a program's beginning only.
@@ -166,7 +167,7 @@ def keeping(text: str, programs: Iterable[Program]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _file(call: GoCall) -> str | None:
+def _output_file(call: GoCall) -> str | None:
     """The file that the call names for its program, when it is one and nothing else is asked for."""
     named: list[str | None] = []
     for name, value, _ in call.flags():
@@ -183,11 +184,11 @@ def _file(call: GoCall) -> str | None:
     return None if file.startswith("/dev/") or posixpath.splitext(file)[1] in _SOURCES else file
 
 
-def _given(call: GoCall) -> list[tuple[str, str | None]]:
+def _given_flags(call: GoCall) -> list[tuple[str, str | None]]:
     return [(name, value) for name, value, _ in call.flags()]
 
 
-def _folders(file: str) -> list[str]:
+def _folders_above(file: str) -> list[str]:
     """The folder of `file` and those above it that its name has, as `cd` takes them; the deepest first."""
     named = [posixpath.dirname(posixpath.normpath(file)) or "."]
     while named[-1] not in (".", "/"):

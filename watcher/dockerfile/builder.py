@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from watcher.dockerfile.expand import Unresolved, expand
-from watcher.dockerfile.go_commands import Use, read_run
-from watcher.dockerfile.keyvalues import pairs
+from watcher.dockerfile.go_commands import GoUsage, read_run
+from watcher.dockerfile.keyvalues import env_pairs
 from watcher.dockerfile.model import Dockerfile, Stage
 from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.stages import Graph
@@ -28,17 +28,17 @@ def builder_stage(
     and from which the target copies. Raises DockerfileError for a target or a FROM that cannot be.
     """
     graph = Graph(dockerfile, build_args, platforms)
-    final = graph.target(target)
-    needed = [stage for stage in graph.reachable(target) if stage.index != final.index]
+    final = graph.find_target(target)
+    needed = [stage for stage in graph.reachable_stages(target) if stage.index != final.index]
     for stage in reversed(needed):
         if _labelled(stage, graph, label.split("=", 1)):
             return stage.label
     for stage in reversed(needed):
-        if _use(stage) is Use.GO:
+        if _use(stage) is GoUsage.GO:
             return stage.label
-    copied = {base.stage.index for _, base in graph.reads(final) if base.stage is not None}
+    copied = {base.stage.index for _, base in graph.find_reads(final) if base.stage is not None}
     for stage in reversed(needed):
-        if stage.index in copied and _use(stage) is Use.MAYBE:
+        if stage.index in copied and _use(stage) is GoUsage.MAYBE:
             return stage.label
     return None
 
@@ -54,13 +54,13 @@ def base_of(
     Raises DockerfileError for a stage or a FROM that cannot be.
     """
     graph = Graph(dockerfile, build_args, platforms)
-    return graph.bases[graph.root(graph.target(stage)).index].image
+    return graph.bases[graph.root_stage(graph.find_target(stage)).index].image
 
 
 def _labelled(stage: Stage, graph: Graph, label: Sequence[str]) -> bool:
     for one in stage.instructions:
         if one.keyword == "LABEL":
-            for name, value in pairs(one, graph.dockerfile.escape):
+            for name, value in env_pairs(one, graph.dockerfile.escape):
                 try:
                     plain = [
                         expand(word, graph.values.get, graph.dockerfile.escape) for word in (name, value)
@@ -72,13 +72,13 @@ def _labelled(stage: Stage, graph: Graph, label: Sequence[str]) -> bool:
     return False
 
 
-def _use(stage: Stage) -> Use:
+def _use(stage: Stage) -> GoUsage:
     """GO where the stage builds or installs by go itself, MAYBE where a program of unknown doings runs."""
-    use = Use.NONE
+    use = GoUsage.NONE
     for one in stage.instructions:
         if one.keyword == "RUN":
-            reading = read_run(one, _SHELL)
-            if any(call.sub in ("build", "install") for call in reading.calls):
-                return Use.GO
-            use = max(use, Use.MAYBE if reading.use is not Use.NONE else Use.NONE)
+            analysis = read_run(one, _SHELL)
+            if any(call.sub in ("build", "install") for call in analysis.calls):
+                return GoUsage.GO
+            use = max(use, GoUsage.MAYBE if analysis.use is not GoUsage.NONE else GoUsage.NONE)
     return use

@@ -16,10 +16,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from watcher import regex
-from watcher.dockerfile.go_commands import Reading
+from watcher.dockerfile.go_commands import RunAnalysis
 from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.shell import Command
-from watcher.dockerfile.stages import mounts
+from watcher.dockerfile.stages import run_mounts
 from watcher.dockerfile.state import State, Step
 
 CACHE_NAMES = ("GOCACHE", "GOMODCACHE", "GOPATH", "HOME", "XDG_CACHE_HOME", "GOENV")
@@ -31,7 +31,7 @@ _PROGRAMS = regex.compile(r"(?:\$\{?GOPATH\}?|\$\(go env GOPATH\))/(?:bin|src)\b
 _ROOT_USERS = frozenset({"", "0", "root", "0:0", "root:root", "0:root", "root:0"})
 
 
-class LeaveAlone(Exception):
+class NotAccelerated(Exception):
     """There is a reason not to touch this; the message is it."""
 
 
@@ -42,107 +42,111 @@ class Owner:
     uid: str = ""
     gid: str = ""
 
-    def options(self) -> str:
+    def mount_options(self) -> str:
         """`,uid=…,gid=…` for the mount."""
         return "".join(f",{name}={value}" for name, value in (("uid", self.uid), ("gid", self.gid)) if value)
 
 
-def owner(state: State) -> Owner:
+def cache_owner(state: State) -> Owner:
     """The owner that a cache mount needs for the stage's USER. Raises LeaveAlone."""
     if state.user is None:
-        raise LeaveAlone(f"the user of {state.image or 'this stage'} is not known")
+        raise NotAccelerated(f"the user of {state.image or 'this stage'} is not known")
     if state.user in _ROOT_USERS:
         return Owner()
     user, _, group = state.user.partition(":")
     if not user.isdecimal() or (group and not group.isdecimal()):
-        raise LeaveAlone(f"USER {state.user} is a name, and a cache mount needs its number; write the number")
+        raise NotAccelerated(
+            f"USER {state.user} is a name, and a cache mount needs its number; write the number"
+        )
     return Owner(user, group)
 
 
-def _variable(state: State, reading: Reading, name: str) -> str | None:
+def _get_variable(state: State, analysis: RunAnalysis, name: str) -> str | None:
     """The value of a variable that decides where a cache is; None when not set. Raises LeaveAlone."""
-    if name in reading.set_here:
-        values = reading.set_here[name]
+    if name in analysis.set_here:
+        values = analysis.set_here[name]
         if len(values) > 1 or None in values:
-            raise LeaveAlone(f"{name} is set to something that is decided only when it runs")
+            raise NotAccelerated(f"{name} is set to something that is decided only when it runs")
         return next(iter(values)) or None
     value = state.get(name)
     if value is None or isinstance(value, str):
         return value or None
-    raise LeaveAlone(
+    raise NotAccelerated(
         f"the value of {name} is not known"
         + ("" if state.whole else f", because the image {state.image} has not been looked at yet")
     )
 
 
-def _home(state: State, reading: Reading) -> str:
-    home = _variable(state, reading, "HOME")
+def _get_home(state: State, analysis: RunAnalysis) -> str:
+    home = _get_variable(state, analysis, "HOME")
     if home:
         return home
     if state.user in _ROOT_USERS:
         return "/root"
-    raise LeaveAlone(f"the home of USER {state.user} is in the image's /etc/passwd; set ENV HOME or GOCACHE")
+    raise NotAccelerated(
+        f"the home of USER {state.user} is in the image's /etc/passwd; set ENV HOME or GOCACHE"
+    )
 
 
-def build_cache(state: State, reading: Reading) -> str:
+def build_cache(state: State, analysis: RunAnalysis) -> str:
     """The folder of GOCACHE at this RUN. Raises LeaveAlone."""
-    path = _variable(state, reading, "GOCACHE")
+    path = _get_variable(state, analysis, "GOCACHE")
     if not path:
-        xdg = _variable(state, reading, "XDG_CACHE_HOME")
-        path = posixpath.join(xdg or posixpath.join(_home(state, reading), ".cache"), "go-build")
-    return _absolute(path, "GOCACHE")
+        xdg = _get_variable(state, analysis, "XDG_CACHE_HOME")
+        path = posixpath.join(xdg or posixpath.join(_get_home(state, analysis), ".cache"), "go-build")
+    return _check_path(path, "GOCACHE")
 
 
-def module_cache(state: State, reading: Reading) -> str:
+def module_cache(state: State, analysis: RunAnalysis) -> str:
     """The folder of GOMODCACHE at this RUN. Raises LeaveAlone.
 
     For a user other than root only one that is set by name: above the default one lies a folder that go
     writes to as well (`$GOPATH/pkg/sumdb`), and the engine would create it as root's.
     """
-    path = _variable(state, reading, "GOMODCACHE")
-    if not path and owner(state).uid:
-        raise LeaveAlone(
+    path = _get_variable(state, analysis, "GOMODCACHE")
+    if not path and cache_owner(state).uid:
+        raise NotAccelerated(
             f"USER {state.user} could not write beside it; set ENV GOMODCACHE to a folder of its own"
         )
     if not path:
-        gopath = _variable(state, reading, "GOPATH") or posixpath.join(_home(state, reading), "go")
+        gopath = _get_variable(state, analysis, "GOPATH") or posixpath.join(_get_home(state, analysis), "go")
         path = posixpath.join(gopath.split(":")[0], "pkg/mod")
-    return _absolute(path, "GOMODCACHE")
+    return _check_path(path, "GOMODCACHE")
 
 
-def _absolute(path: str, name: str) -> str:
+def _check_path(path: str, name: str) -> str:
     path = posixpath.normpath(path)
     if not _PLAIN_PATH.fullmatch(path):
-        raise LeaveAlone(f"{name} is {path!r}, which is not the plain path of a folder")
+        raise NotAccelerated(f"{name} is {path!r}, which is not the plain path of a folder")
     return path
 
 
-def operands(one: Instruction) -> tuple[str, ...]:
+def copy_operands(one: Instruction) -> tuple[str, ...]:
     """The words of a COPY or ADD as written: sources, then the destination."""
     if one.words is not None:
         return one.words
     return tuple(word for word in one.body.text.split() if not word.startswith("<<"))
 
 
-def sources(one: Instruction) -> tuple[str, ...]:
+def copy_sources(one: Instruction) -> tuple[str, ...]:
     """The sources of a COPY or ADD as written."""
-    return operands(one)[:-1]
+    return copy_operands(one)[:-1]
 
 
 def copies_folders(one: Instruction) -> bool:
     """Whether a COPY or ADD may bring folders: one of its sources does not look like a file's name."""
-    names = [posixpath.basename(word.rstrip("/")) for word in sources(one)]
+    names = [posixpath.basename(word.rstrip("/")) for word in copy_sources(one)]
     return any("." not in name.strip(".") for name in names)
 
 
 def mount_over(step: Step, path: str) -> str | None:
     """An existing mount of the RUN at `path`, above it or below it, as written; None when there is none."""
-    for mount, written in zip(mounts(step.one), step.one.flag_values("mount"), strict=True):
+    for mount, written in zip(run_mounts(step.one), step.one.flag_values("mount"), strict=True):
         target = step.state.expand(mount.get("target", ""))
         if target is None:
             return written
         target = posixpath.normpath(posixpath.join(step.state.workdir or "/", target))
-        if mount.get("target") and (related(target, path)):
+        if mount.get("target") and (are_related(target, path)):
             return written
     return None
 
@@ -152,23 +156,23 @@ def is_cache_at(step: Step, path: str) -> bool:
 
     Raises LeaveAlone when another mount is in the way there.
     """
-    for mount in mounts(step.one):
+    for mount in run_mounts(step.one):
         target = step.state.expand(mount.get("target", ""))
-        if mount["type"] == "cache" and target and within(path, posixpath.normpath(target)):
+        if mount["type"] == "cache" and target and is_within(path, posixpath.normpath(target)):
             return True
     if (written := mount_over(step, path)) is not None:
-        raise LeaveAlone(f"the mount {written} is in the way at {path}")
+        raise NotAccelerated(f"the mount {written} is in the way at {path}")
     return False
 
 
-def within(path: str, folder: str) -> bool:
+def is_within(path: str, folder: str) -> bool:
     """Whether `path` is the folder or lies in it."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def related(one: str, other: str) -> bool:
+def are_related(one: str, other: str) -> bool:
     """Whether one of the two paths contains the other."""
-    return within(one, other) or within(other, one)
+    return is_within(one, other) or is_within(other, one)
 
 
 def pattern_touches(pattern: str, path: str) -> bool:
@@ -176,8 +180,8 @@ def pattern_touches(pattern: str, path: str) -> bool:
     pattern = posixpath.normpath("/" + pattern.lstrip("/"))
     literal = _WILD.split(pattern)[0]
     if literal == pattern:
-        return related(pattern, path)
-    return path.startswith(literal) or within(literal.rstrip("/") or "/", path)
+        return are_related(pattern, path)
+    return path.startswith(literal) or is_within(literal.rstrip("/") or "/", path)
 
 
 def in_home_cache(path: str) -> bool:
@@ -197,13 +201,13 @@ def module_cache_names(path: str) -> tuple[str, ...]:
     return ("GOMODCACHE", *((rf"(pkg/mod){_ENDS}", *gopath) if path.endswith("pkg/mod") else ()))
 
 
-def mentions(reading: Reading, path: str, names: tuple[str, ...]) -> str | None:
+def find_mention(analysis: RunAnalysis, path: str, names: tuple[str, ...]) -> str | None:
     """How a RUN's text names the folder `path`, other than through go; None when it does not.
 
     `names` are patterns that mean the folder too, with what is shown as their group where they have one. A
     folder above it counts as an argument of a program.
     """
-    bare = _PROGRAMS.sub(" ", _GIVEN_TO_GO.sub(lambda match: match[1], reading.text))
+    bare = _PROGRAMS.sub(" ", _GIVEN_TO_GO.sub(lambda match: match[1], analysis.text))
     for pattern in (f"({regex.escape(path)}){_ENDS}", *names):
         if match := regex.one_off(pattern).search(bare):
             return str(next(iter(match.groups()), match[0]))
@@ -211,7 +215,7 @@ def mentions(reading: Reading, path: str, names: tuple[str, ...]) -> str | None:
     while path != "/":
         above.append(path)
         path = posixpath.dirname(path)
-    for command in reading.commands:
+    for command in analysis.commands:
         if posixpath.basename(command.name() or "") not in ("cd", "export", "mkdir"):
             for word in command.words[1:]:
                 if word.text.rstrip("/") in above and (word.literal or word.text.endswith("/")):

@@ -18,8 +18,8 @@ from watcher.dockerfile.annotations import line_changes
 from watcher.dockerfile.model import DockerfileError, Instruction
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.platforms import Platforms
-from watcher.dockerfile.spans import Edit, apply
-from watcher.dockerfile.stages import Graph, mounts
+from watcher.dockerfile.spans import Edit, apply_edits
+from watcher.dockerfile.stages import Graph, run_mounts
 
 _WHY = "a named context"
 
@@ -37,15 +37,15 @@ def with_images(
         return text
     graph = Graph(parse(text), build_args, platforms)
     edits = []
-    for stage in graph.reachable(target):
+    for stage in graph.reachable_stages(target):
         image = graph.bases[stage.index].image
         if image is not None and image in images:
             start = stage.head.body.offset(0)
             edits.append(Edit(start, start + len(stage.base), images[image], _WHY))
-        for one, base in graph.reads(stage):
+        for one, base in graph.find_reads(stage):
             if base.image is not None and base.image in images:
                 edits += _replaced_from(one, text, base.image, images[base.image])
-    return apply(text, tuple(dict.fromkeys(edits)))
+    return apply_edits(text, tuple(dict.fromkeys(edits)))
 
 
 def with_folders(
@@ -64,18 +64,18 @@ def with_folders(
         return plan
     graph = Graph(parse(plan.text), build_args, platforms)
     edits: list[Edit] = []
-    for stage in graph.reachable(target):
+    for stage in graph.reachable_stages(target):
         name = graph.bases[stage.index].image
         if name is not None and name in markers:
             rule = f"{name} is a folder of additional_contexts: copy from it, no stage can begin with it here"
             raise DockerfileError(stage.head.line, f"FROM {stage.base}", rule)
-        for one, base in graph.reads(stage):
+        for one, base in graph.find_reads(stage):
             if base.image is not None and base.image in markers:
                 edits += _marked(one, plan.text, base.image, markers[base.image])
     if not edits:
         return plan
     made = tuple(dict.fromkeys(edits))
-    text = apply(plan.text, made)
+    text = apply_edits(plan.text, made)
     return replace(plan, text=text, contexts=line_changes(plan.text, text, made))
 
 
@@ -103,7 +103,7 @@ def _marked(one: Instruction, text: str, name: str, marker: str) -> Iterator[Edi
     if one.keyword == "COPY":
         yield from _marked_copy(one, text, name, marker)
         return
-    for value, mount in zip(one.flag_values("mount"), mounts(one), strict=True):
+    for value, mount in zip(one.flag_values("mount"), run_mounts(one), strict=True):
         if mount.get("from") == name:
             start = _place(one, text, f"--mount={value}") + len("--mount=")
             kept = [

@@ -23,7 +23,7 @@ class Abilities:
     network: bool | None
 
 
-def abilities(syntax: str | None) -> Abilities:
+def frontend_abilities(syntax: str | None) -> Abilities:
     """What the frontend of a `# syntax=` directive (None: there is none) understands."""
     if syntax is None:
         return Abilities(mounts=True, network=None)

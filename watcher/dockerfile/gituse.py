@@ -35,9 +35,9 @@ def git_use(dockerfile: Dockerfile, files: Collection[str], read: Callable[[str]
             if (asked := _asks(text)) or (asked := _stamps(text)):
                 return f"line {one.line} of the Dockerfile {asked}"
             texts.append(text)
-            reading = read_run(one, ("/bin/sh", "-c"))
-            names = {posixpath.basename(command.name() or "") for command in reading.others}
-            make = make or bool(names & {"make", "gmake"}) or bool(reading.unclear and _MAKE.found(text))
+            analysis = read_run(one, ("/bin/sh", "-c"))
+            names = {posixpath.basename(command.name() or "") for command in analysis.others}
+            make = make or bool(names & {"make", "gmake"}) or bool(analysis.unclear and _MAKE.found(text))
     steps = "\n".join(texts)
     for path in list(_named(steps, files, make=make))[:_LARGEST_FILES]:
         for number, line in enumerate(read(path).split("\n"), 1):

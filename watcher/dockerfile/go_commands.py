@@ -13,8 +13,8 @@ from enum import IntEnum
 
 from watcher import regex
 from watcher.dockerfile.model import Instruction
-from watcher.dockerfile.shell import Command, NotUnderstood, Word, commands, unquoted
-from watcher.dockerfile.spans import Piece, word_set
+from watcher.dockerfile.shell import Command, NotUnderstood, Word, commands, unquote_word
+from watcher.dockerfile.spans import SourceSpan, word_set
 
 COMPILING = frozenset({"build", "install", "test", "vet", "generate", "run", "tool", "list", "get", "fix"})
 MODULES = frozenset({"mod", "get", "work", "clean"})  # may read or fill the module cache, compile nothing
@@ -48,7 +48,7 @@ _BOOLEAN = word_set(
 )
 
 
-class Use(IntEnum):
+class GoUsage(IntEnum):
     """Whether a RUN runs go."""
 
     NONE = 0
@@ -58,9 +58,9 @@ class Use(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class GoCall:
-    """One `go SUBCOMMAND …`. `words[0]` of `command` is go itself, wrappers are left out."""
+    """One `go SUBCOMMAND …`. `words[0]` of `read_command` is go itself, wrappers are left out."""
 
-    script: Piece  # where the words' indices point into
+    script: SourceSpan  # where the words' indices point into
     command: Command
     sub: str
     first: int  # index of the first word behind the subcommand and `-C dir`
@@ -96,7 +96,7 @@ class GoCall:
                 index += 1
             index += 1
 
-    def operands(self) -> list[Word]:
+    def copy_operands(self) -> list[Word]:
         """The words behind the flags: packages or files."""
         words = self.command.words
         last = self.first - 1
@@ -107,15 +107,15 @@ class GoCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RunAnalysis:
     """What was found out about one RUN."""
 
-    use: Use
+    use: GoUsage
     calls: tuple[GoCall, ...] = ()
-    placed: tuple[tuple[Piece, Command], ...] = ()  # every command, with the script it stands in
+    placed: tuple[tuple[SourceSpan, Command], ...] = ()  # every command, with the script it stands in
     others: tuple[Command, ...] = ()  # those that are not go, wrappers taken off
     text: str = ""  # everything that a shell will see
-    maybe: str = ""  # the program that may run go
+    may_run_go: str = ""  # the program that may run go
     unclear: str = ""  # why the text is not followed
     other_user: str = ""  # the program that changes the user
     set_here: Mapping[str, frozenset[str | None]] = field(default_factory=dict)  # NAME -> values it is given
@@ -130,26 +130,26 @@ class Reading:
     @property
     def compiles(self) -> bool:
         """Whether the build cache is of use."""
-        return self._may(COMPILING)
+        return self._may_use(COMPILING)
 
     @property
     def modules(self) -> bool:
         """Whether the module cache is read or filled."""
-        return self._may(COMPILING | MODULES)
+        return self._may_use(COMPILING | MODULES)
 
-    def _may(self, subcommands: frozenset[str]) -> bool:
-        if self.use is Use.MAYBE or self.maybe or self.unclear:
-            return self.use is not Use.NONE
+    def _may_use(self, subcommands: frozenset[str]) -> bool:
+        if self.use is GoUsage.MAYBE or self.may_run_go or self.unclear:
+            return self.use is not GoUsage.NONE
         return any(call.sub in subcommands for call in self.calls)
 
 
-class _Reader:
+class _RunReader:
     def __init__(self) -> None:
         self.calls: list[GoCall] = []
-        self.placed: list[tuple[Piece, Command]] = []
+        self.placed: list[tuple[SourceSpan, Command]] = []
         self.others: list[Command] = []
         self.texts: list[str] = []
-        self.maybe = ""
+        self.may_run_go = ""
         self.unclear = ""
         self.foreign = False
         self.other_user = ""
@@ -157,7 +157,7 @@ class _Reader:
         self.env: dict[str, str | None] = {}
         self.set_here: dict[str, set[str | None]] = {}
 
-    def shell(self, script: Piece, form: str) -> None:
+    def read_shell(self, script: SourceSpan, form: str) -> None:
         self.texts.append(script.text)
         try:
             found = commands(script.text)
@@ -165,11 +165,11 @@ class _Reader:
             self.unclear = f"the shell text uses {error}"
             return
         for command in found:
-            self.command(script, command, form)
+            self.read_command(script, command, form)
 
-    def command(self, script: Piece, command: Command, form: str) -> None:
+    def read_command(self, script: SourceSpan, command: Command, form: str) -> None:
         self.placed.append((script, command))
-        prefix = {word.text.partition("=")[0]: _assigned(word) for word in command.assignments}
+        prefix = {word.text.partition("=")[0]: _assigned_value(word) for word in command.assignments}
         for name, value in prefix.items():
             self.set_here.setdefault(name, set()).add(value)
         if not command.words:
@@ -182,49 +182,49 @@ class _Reader:
             direct = direct and wrapper == "env"
             while command.words and (word := command.words[0]).text[:1] == "-" and word.literal:
                 if wrapper in ("env", "nice"):
-                    self.maybe = self.maybe or f"{wrapper} {word.text}"
+                    self.may_run_go = self.may_run_go or f"{wrapper} {word.text}"
                 command = command.tail(1)
             while wrapper == "env" and command.words and command.words[0].is_assignment():
                 word, command = command.words[0], command.tail(1)
-                env[word.text.partition("=")[0]] = _assigned(word)
-                self.set_here.setdefault(word.text.partition("=")[0], set()).add(_assigned(word))
-        self.named(script, command, env, direct, form)
+                env[word.text.partition("=")[0]] = _assigned_value(word)
+                self.set_here.setdefault(word.text.partition("=")[0], set()).add(_assigned_value(word))
+        self.read_named(script, command, env, direct, form)
 
-    def named(
-        self, script: Piece, command: Command, env: dict[str, str | None], direct: bool, form: str
+    def read_named(
+        self, script: SourceSpan, command: Command, env: dict[str, str | None], direct: bool, form: str
     ) -> None:
         name = command.name()
         base = posixpath.basename(name) if name else name
         if name == "":
             return
         if name is not None and GO.fullmatch(name):
-            self.go(script, command, env, direct, form)
+            self.read_go(script, command, env, direct, form)
             return
         if base in _SHELLS:
-            self.nested(script, command)
+            self.read_nested(script, command)
             return
         self.others.append(command)
         if base in _OTHER_USER:
             if any(_MAY_BE_GO.search(word.text) or not word.literal for word in command.words[1:]):
-                self.other_user = self.maybe = base or ""
+                self.other_user = self.may_run_go = base or ""
         elif base in (".", "source", "eval"):
-            self.sourced, self.maybe = True, base or ""
+            self.sourced, self.may_run_go = True, base or ""
         elif base in ("export", "declare", "typeset", "readonly", "unset"):
-            self.variables(command.words[1:], kept=base != "unset")
+            self.read_variables(command.words[1:], kept=base != "unset")
         elif base is None:
-            self.maybe = "a program named by a variable"
+            self.may_run_go = "a program named by a variable"
         elif base not in PLAIN or any(word.literal and GO.fullmatch(word.text) for word in command.words[1:]):
-            self.maybe = base if base not in PLAIN else f"{base} … go"
+            self.may_run_go = base if base not in PLAIN else f"{base} … go"
 
-    def variables(self, words: tuple[Word, ...], *, kept: bool) -> None:
+    def read_variables(self, words: tuple[Word, ...], *, kept: bool) -> None:
         """What `export A=b` and, `kept` being False, `unset A` do to the environment of what follows."""
         for word in words:
             name = word.text.partition("=")[0]
             if word.is_assignment() or not kept:
-                self.env[name] = _assigned(word) if kept else None
+                self.env[name] = _assigned_value(word) if kept else None
                 self.set_here.setdefault(name, set()).add(self.env[name])
 
-    def nested(self, script: Piece, command: Command) -> None:
+    def read_nested(self, script: SourceSpan, command: Command) -> None:
         words = command.words
         if command.heredocs:
             return  # the body is read by the caller
@@ -232,17 +232,17 @@ class _Reader:
             if not word.text.startswith("-") or not word.literal:
                 break
             if _SHELL_COMMAND.fullmatch(word.text) and index + 1 < len(words):
-                inner = unquoted(script, words[index + 1])
+                inner = unquote_word(script, words[index + 1])
                 if inner is None:
-                    self.maybe = f"{words[0].text} {word.text}"
+                    self.may_run_go = f"{words[0].text} {word.text}"
                     self.texts.append(words[index + 1].text)
                 else:
-                    self.shell(inner, "nested")
+                    self.read_shell(inner, "nested")
                 return
-        self.maybe = " ".join(word.text for word in words[:2]) or "sh"
+        self.may_run_go = " ".join(word.text for word in words[:2]) or "sh"
 
-    def go(
-        self, script: Piece, command: Command, env: dict[str, str | None], direct: bool, form: str
+    def read_go(
+        self, script: SourceSpan, command: Command, env: dict[str, str | None], direct: bool, form: str
     ) -> None:
         words = command.words
         index = 1
@@ -251,7 +251,9 @@ class _Reader:
         elif index < len(words) and words[index].text.startswith("-C="):
             index += 1
         if index >= len(words) or not words[index].literal:
-            self.maybe = "go with a subcommand named by a variable" if index < len(words) else self.maybe
+            self.may_run_go = (
+                "go with a subcommand named by a variable" if index < len(words) else self.may_run_go
+            )
             return
         sub = words[index].text
         index += 1
@@ -260,48 +262,50 @@ class _Reader:
         elif index < len(words) and words[index].text.startswith("-C="):
             index += 1
         if index > len(words):  # go refuses it, and would take a flag put behind it for the folder
-            self.maybe = self.maybe or "go … -C without a folder"
+            self.may_run_go = self.may_run_go or "go … -C without a folder"
             return
         self.calls.append(GoCall(script, command, sub, index, env, direct, form))
 
 
-def _assigned(word: Word) -> str | None:
+def _assigned_value(word: Word) -> str | None:
     return word.text.partition("=")[2] if word.literal else None
 
 
-def read_run(one: Instruction, shell: tuple[str, ...]) -> Reading:
+def read_run(one: Instruction, shell: tuple[str, ...]) -> RunAnalysis:
     """What a RUN does with go, under the stage's SHELL."""
-    reader = _Reader()
+    reader = _RunReader()
     if one.words is not None:
         _exec_form(reader, one)
     elif not shell or posixpath.basename(shell[0]) not in _SHELLS:
-        return Reading(
-            Use.MAYBE, text=one.body.text, unclear="the stage's SHELL is not a POSIX one", foreign=True
+        return RunAnalysis(
+            GoUsage.MAYBE, text=one.body.text, unclear="the stage's SHELL is not a POSIX one", foreign=True
         )
     elif one.heredocs:
         _with_heredocs(reader, one)
     else:
-        reader.shell(one.body, "shell")
+        reader.read_shell(one.body, "shell")
     text = "\n".join(reader.texts)
     if reader.unclear:
         named = any(match[1] in COMPILING | MODULES for match in _GO_IN_TEXT.finditer(text))
-        use = Use.GO if named else Use.MAYBE
-        return Reading(use, text=text, unclear=reader.unclear, maybe="the shell text", foreign=reader.foreign)
+        use = GoUsage.GO if named else GoUsage.MAYBE
+        return RunAnalysis(
+            use, text=text, unclear=reader.unclear, may_run_go="the shell text", foreign=reader.foreign
+        )
     relevant = [call for call in reader.calls if call.sub in COMPILING | MODULES]
-    return Reading(
-        use=Use.GO if relevant else Use.MAYBE if reader.maybe else Use.NONE,
+    return RunAnalysis(
+        use=GoUsage.GO if relevant else GoUsage.MAYBE if reader.may_run_go else GoUsage.NONE,
         calls=tuple(reader.calls),
         placed=tuple(reader.placed),
         others=tuple(reader.others),
         text=text,
-        maybe=reader.maybe,
+        may_run_go=reader.may_run_go,
         other_user=reader.other_user,
         set_here={name: frozenset(values) for name, values in reader.set_here.items()},
         sourced=reader.sourced,
     )
 
 
-def _exec_form(reader: _Reader, one: Instruction) -> None:
+def _exec_form(reader: _RunReader, one: Instruction) -> None:
     words: list[Word] = []
     for match in _QUOTED.finditer(one.body.text):
         if "\\" in match[1]:
@@ -312,10 +316,10 @@ def _exec_form(reader: _Reader, one: Instruction) -> None:
         words.append(Word(start, stop, match[1], True, tuple(range(start, stop)), '"' * (stop - start)))
     command = Command((), tuple(words))
     reader.texts.append(" ".join(word.text for word in words))
-    reader.command(one.body, command, "exec")
+    reader.read_command(one.body, command, "exec")
 
 
-def _with_heredocs(reader: _Reader, one: Instruction) -> None:
+def _with_heredocs(reader: _RunReader, one: Instruction) -> None:
     head = one.body.text
     first = one.heredocs[0]
     if len(one.heredocs) == 1 and HEREDOC_ALONE.fullmatch(head):  # BuildKit runs the content in the SHELL
@@ -323,12 +327,12 @@ def _with_heredocs(reader: _Reader, one: Instruction) -> None:
             reader.unclear, reader.foreign = "an interpreter that is not a POSIX shell", True
             reader.texts.append(first.content.text)
             return
-        reader.shell(first.script, "shell")
+        reader.read_shell(first.script, "shell")
         return
-    reader.shell(one.body, "shell")
+    reader.read_shell(one.body, "shell")
     bodies = {heredoc.name: heredoc for heredoc in one.heredocs}
     for _, command in list(reader.placed):
         if posixpath.basename(command.name() or "") in _SHELLS:
             for name in command.heredocs:
                 if name in bodies:
-                    reader.shell(bodies[name].script, "shell")
+                    reader.read_shell(bodies[name].script, "shell")

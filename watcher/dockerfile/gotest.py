@@ -12,10 +12,10 @@ is how `go clean -testcache` works (cmd/go/internal/test), and puts no earlier t
 
 from __future__ import annotations
 
-from watcher.dockerfile.go_commands import GoCall, Reading
+from watcher.dockerfile.go_commands import GoCall, RunAnalysis
 from watcher.dockerfile.gowrapper import before_all
 from watcher.dockerfile.model import Instruction
-from watcher.dockerfile.rewrite import goflags, with_flag
+from watcher.dockerfile.rewrite import get_goflags, with_flag
 from watcher.dockerfile.spans import Edit
 from watcher.dockerfile.state import State
 
@@ -24,17 +24,17 @@ _RUN_OTHERS = frozenset({"run", "generate", "tool"})  # subcommands that start p
 _REASON = "a test has to run in every build, and go would repeat its result out of the cache"
 
 
-def run_tests(one: Instruction, reading: Reading, state: State, cache: str) -> list[Edit]:
+def run_tests(one: Instruction, analysis: RunAnalysis, state: State, cache: str) -> list[Edit]:
     """What has every test of this RUN run, `cache` being the folder of the build cache that is mounted."""
-    tests = [call for call in reading.calls if call.sub == "test"]
-    hidden = reading.maybe or reading.unclear or reading.sourced
-    if hidden or any(call.sub in _RUN_OTHERS for call in reading.calls):
-        return [_expire(one, cache)]
+    tests = [call for call in analysis.calls if call.sub == "test"]
+    hidden = analysis.may_run_go or analysis.unclear or analysis.sourced
+    if hidden or any(call.sub in _RUN_OTHERS for call in analysis.calls):
+        return [_expire_results(one, cache)]
     if any(call.command.inner for call in tests):  # nothing is put into a command substitution
-        return [_expire(one, cache)]
-    flags = [_flags(call, state) for call in tests]
+        return [_expire_results(one, cache)]
+    flags = [_flag_names(call, state) for call in tests]
     if any(known is None for known in flags):
-        return [_expire(one, cache)]
+        return [_expire_results(one, cache)]
     return [
         with_flag(call, "-count=1", _REASON)
         for call, known in zip(tests, flags, strict=True)
@@ -42,15 +42,15 @@ def run_tests(one: Instruction, reading: Reading, state: State, cache: str) -> l
     ]
 
 
-def _flags(call: GoCall, state: State) -> set[str] | None:
+def _flag_names(call: GoCall, state: State) -> set[str] | None:
     """The names of the flags of a call, those of GOFLAGS among them; None when they are not known."""
-    inherited = goflags(call, state)
+    inherited = get_goflags(call, state)
     if inherited is None:
         return None
     given = {name.removeprefix("test.") for name, _, _ in call.flags()}
     return given | {word.lstrip("-").partition("=")[0] for word in inherited.split()}
 
 
-def _expire(one: Instruction, cache: str) -> Edit:
+def _expire_results(one: Instruction, cache: str) -> Edit:
     expire = f"{{ echo {_NEVER} >{cache}/testexpire.txt; }} 2>/dev/null || :; "
     return before_all(one, expire, _REASON)

@@ -66,7 +66,9 @@ class TreeInputs:
     def users_of_c(self) -> tuple[str, ...]:
         """The Go and SWIG files for which go runs a C compiler."""
         swig = [path for path in self._files if path.endswith((".swig", ".swigcxx"))]
-        found = self._that("imports C", (path for path in self._files if path.endswith(".go")), _imports_c)
+        found = self._find_files(
+            "imports C", (path for path in self._files if path.endswith(".go")), _imports_c
+        )
         return (*swig, *found)
 
     @cached_property
@@ -75,26 +77,28 @@ class TreeInputs:
         if not self.has_assembly:
             return False
         headers = (path for path in self._files if path.endswith((".s", ".h", ".hh", ".hpp", ".hxx")))
-        return bool(self._that("includes", headers, _includes_unseen))
+        return bool(self._find_files("includes", headers, _includes_unseen))
 
     @cached_property
     def leads_c(self) -> bool:
         """Whether a file that is not Go may tell the C compiler where to look, or put something there."""
         texts = (path for path in self._files if not is_gos_own(path))
-        leads = self._that("leads", texts, lambda data: len(data) <= _LARGEST and LEADS.found(_text(data)))
+        leads = self._find_files(
+            "leads", texts, lambda data: len(data) <= _LARGEST and LEADS.found(_text(data))
+        )
         return bool(leads)
 
     @cached_property
     def rebuilders(self) -> tuple[str, ...]:
         """The files by which go may be called with `-a`, which compiles everything again."""
         runners = (path for path in self._files if _RUNNERS.fullmatch(path) and not is_gos_own(path))
-        return tuple(self._that("rebuilds", runners, _rebuilds))
+        return tuple(self._find_files("rebuilds", runners, _passes_a))
 
     @cached_property
     def wraps_tools(self) -> bool:
         """Whether a file by which go may be called puts a program of its own before go's tools."""
         runners = (path for path in self._files if _RUNNERS.fullmatch(path) and not is_gos_own(path))
-        return bool(self._that("wraps", runners, lambda data: may_wrap_tools(_text(data[:_LARGEST]))))
+        return bool(self._find_files("wraps", runners, lambda data: may_wrap_tools(_text(data[:_LARGEST]))))
 
     @cached_property
     def has_assembly(self) -> bool:
@@ -105,19 +109,19 @@ class TreeInputs:
     def names_modules(self) -> bool:
         """Whether a go.sum lists a module, so that a download has something to download."""
         sums = (path for path in self._files if path.rpartition("/")[2] == "go.sum")
-        return bool(self._that("lists", sums, lambda data: bool(data.strip())))
+        return bool(self._find_files("lists", sums, lambda data: bool(data.strip())))
 
     @cached_property
     def digest(self) -> str:
         """A digest over all files but go's own."""
-        return self._digest("")
+        return self._compute_digest("")
 
     @cached_property
     def vendored_digest(self) -> str:
         """The same for what is in `vendor`."""
-        return self._digest("vendor/")
+        return self._compute_digest("vendor/")
 
-    def _digest(self, folder: str) -> str:
+    def _compute_digest(self, folder: str) -> str:
         state = hashlib.sha256()
         for path in sorted(self._files):
             if path.startswith(folder) and not is_gos_own(path):
@@ -125,7 +129,7 @@ class TreeInputs:
                 state.update(b"%d:%b%b" % (len(name), name, self._files[path]))
         return state.hexdigest()
 
-    def _that(self, what: str, paths: Iterable[str], test: Callable[[bytes], bool]) -> list[str]:
+    def _find_files(self, what: str, paths: Iterable[str], test: Callable[[bytes], bool]) -> list[str]:
         """Those of the files whose content passes the test."""
         found = []
         for path in paths:
@@ -145,7 +149,7 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _rebuilds(data: bytes) -> bool:
+def _passes_a(data: bytes) -> bool:
     return len(data) <= _LARGEST and may_rebuild(_text(data))
 
 

@@ -9,7 +9,7 @@ from watcher.dockerfile.spans import WHITE
 BLANKS = regex.compile(r"[\t\v\f\r ]+")
 
 
-def arguments(one: Instruction, escape: str) -> list[tuple[str, str | None]]:
+def arg_pairs(one: Instruction, escape: str) -> list[tuple[str, str | None]]:
     """The names of an ARG with their defaults as written."""
     found: list[tuple[str, str | None]] = []
     for word in split_words(one.body.text, escape):
@@ -44,7 +44,7 @@ def split_words(text: str, escape: str) -> list[str]:
     return [*words, "".join(word)] if begun or word else words
 
 
-def pairs(one: Instruction, escape: str) -> list[tuple[str, str]]:
+def env_pairs(one: Instruction, escape: str) -> list[tuple[str, str]]:
     """Names and values, as written, of an ENV or LABEL: `A=b C=d`, or the old `A b c`."""
     words = split_words(one.body.text, escape)
     if words and "=" not in words[0]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from watcher.dockerfile.spans import Piece
+from watcher.dockerfile.spans import SourceSpan
 
 
 class DockerfileError(ValueError):
@@ -33,10 +33,10 @@ class Heredoc:
     name: str
     quoted: bool
     chomp: bool
-    content: Piece
+    content: SourceSpan
 
     @property
-    def script(self) -> Piece:
+    def script(self) -> SourceSpan:
         """What a shell gets of the content: with `<<-` no line has tabs at its beginning."""
         return self.content.without_leading("\t") if self.chomp else self.content
 
@@ -52,7 +52,7 @@ class Instruction:
     stop: int
     keyword_stop: int  # offset behind the keyword: where a flag can be put in
     flags: tuple[Flag, ...]
-    body: Piece  # what follows keyword and flags, continuations joined
+    body: SourceSpan  # what follows keyword and flags, continuations joined
     heredocs: tuple[Heredoc, ...] = ()
     words: tuple[str, ...] | None = None  # the exec form's JSON list, None for the shell form
 

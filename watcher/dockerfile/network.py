@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
-from watcher.dockerfile.go_commands import GoCall, Reading, Use
+from watcher.dockerfile.go_commands import GoCall, GoUsage, RunAnalysis
 from watcher.dockerfile.spans import word_set
 from watcher.dockerfile.state import Step
 
@@ -18,15 +18,20 @@ _LOCAL = word_set(
 )
 
 
-def needs_no_network(step: Step, reading: Reading) -> bool:
+def needs_no_network(step: Step, analysis: RunAnalysis) -> bool:
     """Whether the RUN only compiles: no download, no test, no program of unknown doings, no `--network`."""
-    if step.one.flag("network") is not None or reading.use is not Use.GO or reading.maybe or reading.unclear:
+    if (
+        step.one.flag("network") is not None
+        or analysis.use is not GoUsage.GO
+        or analysis.may_run_go
+        or analysis.unclear
+    ):
         return False
-    if not any(call.sub in _COMPILE for call in reading.calls):
+    if not any(call.sub in _COMPILE for call in analysis.calls):
         return False
-    if any(not _stays_home(call) for call in reading.calls):
+    if any(not _stays_home(call) for call in analysis.calls):
         return False
-    for command in reading.others:
+    for command in analysis.others:
         name = posixpath.basename(command.name() or "")
         words = [word.text for word in command.words[1:]]
         if name not in _LOCAL and not (name == "git" and words and words[0] in _LOCAL_GIT):
@@ -37,4 +42,6 @@ def needs_no_network(step: Step, reading: Reading) -> bool:
 def _stays_home(call: GoCall) -> bool:
     if call.sub in _LOCAL_GO:
         return True
-    return call.sub in _COMPILE and not any("@" in word.text or not word.literal for word in call.operands())
+    return call.sub in _COMPILE and not any(
+        "@" in word.text or not word.literal for word in call.copy_operands()
+    )

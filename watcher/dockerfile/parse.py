@@ -15,7 +15,7 @@ from watcher import regex
 from watcher.dockerfile.expand import Unresolved, one_word, raw_words
 from watcher.dockerfile.keyvalues import BLANKS, wrong_pairs
 from watcher.dockerfile.model import Dockerfile, DockerfileError, Flag, Heredoc, Instruction, Stage
-from watcher.dockerfile.spans import WHITE, Piece, word_set
+from watcher.dockerfile.spans import WHITE, SourceSpan, word_set
 
 KEYWORDS = word_set(
     "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER ONBUILD RUN SHELL"
@@ -144,7 +144,7 @@ class _Reader:
             self.syntax = match[2].split()[0]
         return True
 
-    def _joined(self, number: int, offset: int) -> tuple[Piece, int, int]:
+    def _joined(self, number: int, offset: int) -> tuple[SourceSpan, int, int]:
         """The logical line that begins here, and the number and offset of the line behind it."""
         text = ""
         at: list[int] = []
@@ -169,9 +169,9 @@ class _Reader:
                 last = offset + max(begin, end)
                 first = False
                 if not more:
-                    return Piece(text, tuple(at), last), number, stop
+                    return SourceSpan(text, tuple(at), last), number, stop
             offset = stop
-        return Piece(text, tuple(at), last), number, offset
+        return SourceSpan(text, tuple(at), last), number, offset
 
     def _instruction(self, number: int, offset: int) -> Instruction:
         line, after, stop = self._joined(number, offset)
@@ -207,7 +207,7 @@ class _Reader:
                     bare = raw.rstrip("\r\n")
                     if (bare.lstrip("\t") if chomp else bare) == fd_name:
                         heredocs.append(
-                            Heredoc(fd_name, quoted, chomp, Piece.of(self.text, begin, begin_of_line))
+                            Heredoc(fd_name, quoted, chomp, SourceSpan.of(self.text, begin, begin_of_line))
                         )
                         break
         return Instruction(
@@ -224,7 +224,7 @@ class _Reader:
         )
 
 
-def _flags(rest: Piece, escape: str) -> tuple[tuple[Flag, ...], Piece]:
+def _flags(rest: SourceSpan, escape: str) -> tuple[tuple[Flag, ...], SourceSpan]:
     """Split leading `--flag` words off, as split_command.go does, quotes and escapes included."""
     flags: list[Flag] = []
     text, pos = rest.text, 0

@@ -15,7 +15,7 @@ from watcher.dockerfile.annotations import line_changes
 from watcher.dockerfile.model import Instruction, Stage
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.platforms import Platforms
-from watcher.dockerfile.spans import Edit, apply
+from watcher.dockerfile.spans import Edit, apply_edits
 from watcher.dockerfile.stages import Graph
 
 _WHY = "the image is not at the engine by name; by its digest its registry is not asked in every build"
@@ -38,10 +38,10 @@ def pin(
     if not wanted:
         return plan
     graph = Graph(parse(plan.text), build_args, platforms)
-    edits = tuple(edit for stage in graph.reachable(target) for edit in _edits(graph, stage, wanted))
+    edits = tuple(edit for stage in graph.reachable_stages(target) for edit in _edits(graph, stage, wanted))
     if not edits:
         return plan
-    text = apply(plan.text, edits)
+    text = apply_edits(plan.text, edits)
     return replace(plan, text=text, pins=line_changes(plan.text, text, edits))
 
 
@@ -52,7 +52,7 @@ def _edits(graph: Graph, stage: Stage, digests: Mapping[str, str]) -> Iterator[E
     over_lines = text[start:stop] != stage.base
     if image is not None and image in digests and not over_lines:
         yield Edit(start, stop, f"{image}@{digests[image]}", _WHY)
-    for one, base in graph.reads(stage):
+    for one, base in graph.find_reads(stage):
         if base.image is not None and base.image in digests and (place := _from(one, text)):
             yield Edit(*place, f"{base.image}@{digests[base.image]}", _WHY)
 

@@ -11,13 +11,13 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from watcher import regex
-from watcher.dockerfile.caches import operands, within
-from watcher.dockerfile.go_commands import PLAIN, Reading, read_run
+from watcher.dockerfile.caches import copy_operands, is_within
+from watcher.dockerfile.go_commands import PLAIN, RunAnalysis, read_run
 from watcher.dockerfile.model import Dockerfile, Stage
 from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.shell import Command
-from watcher.dockerfile.stages import Graph, mounts
-from watcher.dockerfile.state import ImageConfig, Step, walk
+from watcher.dockerfile.stages import Graph, run_mounts
+from watcher.dockerfile.state import ImageConfig, Step, walk_steps
 
 _UNKNOWN = "/\0workdir"  # stands for a WORKDIR that only the base image knows
 _MODULE = regex.compile(r"(?m)^[ \t]*module[ \t]+\"?([^\s\"]+)")
@@ -42,8 +42,8 @@ class Places:
         bases: Mapping[str, ImageConfig | None],
     ) -> None:
         self._graph = Graph(dockerfile, build_args, platforms)
-        self._stages = self._graph.reachable(target)
-        self._steps = walk(self._graph, build_args, bases, self._stages)
+        self._stages = self._graph.reachable_stages(target)
+        self._steps = walk_steps(self._graph, build_args, bases, self._stages)
         self._files = frozenset(files)
         self._read = read
         self._modules: dict[str, str] | None = None
@@ -54,12 +54,12 @@ class Places:
         `entered` are folders that the output itself says were entered, as make does.
         """
         found, hidden = set(), False
-        for step in self._at(line):
-            reading = read_run(step.one, step.state.shell)
-            hidden = hidden or bool(reading.maybe or reading.unclear or reading.sourced)
+        for step in self._steps_at(line):
+            analysis = read_run(step.one, step.state.shell)
+            hidden = hidden or bool(analysis.may_run_go or analysis.unclear or analysis.sourced)
             start = step.state.workdir or _UNKNOWN
-            for folder in (*(list(_folders(reading, start)) or [start]), *entered):
-                if file := self._before(step, posixpath.join(folder, path)):
+            for folder in (*(list(_entered_folders(analysis, start)) or [start]), *entered):
+                if file := self._find_before(step, posixpath.join(folder, path)):
                     found.add(file)
         if not found and not path.startswith("/"):
             return self.in_module(path)
@@ -83,7 +83,7 @@ class Places:
         if not path.startswith("/"):
             return self.in_module(path)
         ends = [self._steps[stage.index][-1] for stage in self._stages if self._steps[stage.index]]
-        found = {file for step in ends if (file := self._before(step, path, whole=True))}
+        found = {file for step in ends if (file := self._find_before(step, path, whole=True))}
         return found.pop() if len(found) == 1 else None
 
     def in_module(self, path: str) -> str | None:
@@ -94,7 +94,7 @@ class Places:
     def package(self, path: str) -> str | None:
         """The folder of the package with this import path, as a module of the tree has it."""
         for module, folder in sorted(self._by_module().items(), key=lambda item: -len(item[0])):
-            if within(path, module):
+            if is_within(path, module):
                 joined = posixpath.join(folder, path[len(module) + 1 :])
                 return posixpath.normpath(joined) if joined else ""
         return None
@@ -109,7 +109,7 @@ class Places:
             self._modules = {module: folders[0] for module, folders in found.items() if len(folders) == 1}
         return self._modules
 
-    def _at(self, line: int) -> list[Step]:
+    def _steps_at(self, line: int) -> list[Step]:
         return [
             step
             for steps in self._steps.values()
@@ -117,41 +117,41 @@ class Places:
             if line in (0, step.one.line) and not step.inherited and step.one.keyword == "RUN"
         ]
 
-    def _before(self, step: Step, path: str, *, whole: bool = False) -> str | None:
+    def _find_before(self, step: Step, path: str, *, whole: bool = False) -> str | None:
         """The file of the context that lies at `path` when a step begins (`whole`: when it has ended)."""
-        return self._lookup(step, posixpath.normpath(path), whole, 0)
+        return self._look_up(step, posixpath.normpath(path), whole, 0)
 
-    def _lookup(self, step: Step, path: str, whole: bool, depth: int) -> str | None:
+    def _look_up(self, step: Step, path: str, whole: bool, depth: int) -> str | None:
         if depth > _DEEPEST:
             return None
-        for mount in mounts(step.one) if step.one.keyword == "RUN" else ():
-            if mount["type"] == "bind" and (target := _absolute(step, mount.get("target", ""))):
+        for mount in run_mounts(step.one) if step.one.keyword == "RUN" else ():
+            if mount["type"] == "bind" and (target := _absolute_path(step, mount.get("target", ""))):
                 source = mount.get("source", "")
-                if within(path, target):
-                    return self._from(step, mount.get("from"), (source,), target, path, depth=depth)
-        chain = self._graph.chain(step.stage)
+                if is_within(path, target):
+                    return self._find_source(step, mount.get("from"), (source,), target, path, depth=depth)
+        chain = self._graph.stage_chain(step.stage)
         earlier = [one for stage in chain for one in self._steps.get(stage.index, ())]
         stop = next(index for index, one in enumerate(earlier) if one is step) + whole
         for one in reversed(earlier[:stop]):
-            if one.one.keyword in ("COPY", "ADD") and (words := operands(one.one))[1:]:
-                target = _absolute(one, words[-1])
+            if one.one.keyword in ("COPY", "ADD") and (words := copy_operands(one.one))[1:]:
+                target = _absolute_path(one, words[-1])
                 if target is None:
                     continue
-                found = self._from(one, one.one.flag("from"), words[:-1], target, path, depth=depth)
+                found = self._find_source(one, one.one.flag("from"), words[:-1], target, path, depth=depth)
                 if found is not None:
                     return found
         return None
 
-    def _from(
+    def _find_source(
         self, step: Step, name: str | None, sources: Sequence[str], target: str, path: str, *, depth: int
     ) -> str | None:
         """What lies at `path` after `sources`, of the context or of another stage, came to `target`."""
-        if not within(path, target):
+        if not is_within(path, target):
             return None
         below = path[len(target.rstrip("/")) + 1 :]
         stage: Stage | None = None
         if name:
-            base = self._graph.source(step.stage, step.state.expand(name) or name)
+            base = self._graph.find_source(step.stage, step.state.expand(name) or name)
             stage = base.stage
             if stage is None or not self._steps.get(stage.index):
                 return None
@@ -163,7 +163,7 @@ class Places:
                 if stage is not None:
                     end = self._steps[stage.index][-1]
                     absolute = posixpath.join(end.state.workdir or "/", "/" + candidate)
-                    found = self._lookup(end, posixpath.normpath(absolute), True, depth + 1)
+                    found = self._look_up(end, posixpath.normpath(absolute), True, depth + 1)
                     if found is not None:
                         return found
                 elif candidate in self._files:
@@ -190,17 +190,17 @@ def _matches(pattern: str, name: str) -> bool:
     return name.startswith(parts[0]) and name.endswith(parts[-1])
 
 
-def _absolute(step: Step, word: str) -> str | None:
+def _absolute_path(step: Step, word: str) -> str | None:
     expanded = step.state.expand(word)
     if expanded is None:
         return None
     return posixpath.normpath(posixpath.join(step.state.workdir or _UNKNOWN, expanded))
 
 
-def _folders(reading: Reading, start: str) -> Iterator[str]:
+def _entered_folders(analysis: RunAnalysis, start: str) -> Iterator[str]:
     """Where the commands that may run go are run."""
     here = start
-    for _, command in reading.placed:
+    for _, command in analysis.placed:
         words = [word.text for word in command.words]
         if command.name() == "cd" and len(words) > 1:
             here = posixpath.join(here, words[1])
@@ -209,7 +209,7 @@ def _folders(reading: Reading, start: str) -> Iterator[str]:
         if name is not None and posixpath.basename(name) in PLAIN:
             continue  # it prints no place
         yield posixpath.join(here, _other_folder(command) or "")
-        if "(" in reading.text:  # a subshell may have ended, and its folder with it
+        if "(" in analysis.text:  # a subshell may have ended, and its folder with it
             yield posixpath.join(start, _other_folder(command) or "")
 
 

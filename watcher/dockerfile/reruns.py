@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from watcher import regex
 from watcher.dockerfile.accelerate import Accelerated
-from watcher.dockerfile.caches import copies_folders, sources
-from watcher.dockerfile.go_commands import GoCall, Reading, read_run
-from watcher.dockerfile.keyvalues import arguments
+from watcher.dockerfile.caches import copies_folders, copy_sources
+from watcher.dockerfile.go_commands import GoCall, RunAnalysis, read_run
+from watcher.dockerfile.keyvalues import arg_pairs
 from watcher.dockerfile.model import Instruction, Stage
-from watcher.dockerfile.stages import Graph, mounts
+from watcher.dockerfile.stages import Graph, run_mounts
 
 _LAYERS = frozenset({"RUN", "COPY", "ADD", "WORKDIR"})
 _INSTALLS = frozenset({"apk", "apt", "apt-get", "dnf", "yum", "microdnf", "zypper"})
@@ -78,7 +78,7 @@ def explain_rerun(
     above = _first_above(graph, layer, ran)
     if one.keyword in ("COPY", "ADD"):
         if name := one.flag("from"):
-            stage = graph.source(layer.stage, name).stage
+            stage = graph.find_source(layer.stage, name).stage
             if stage is not None:
                 return Rerun(f"it copies from the stage {stage.label}, which runs again")
         elif _reads_context(one):
@@ -104,40 +104,40 @@ def explain_rerun(
 def _run(layer: Layer, plan: Accelerated, why: str, behind: str) -> Rerun:
     """A RUN behind something that changes. `behind` names the line; empty for a mount."""
     one = layer.one
-    reading = read_run(one, _SHELL)
+    analysis = read_run(one, _SHELL)
     lines = range(one.line, one.end_line + 1)
     changed = [change for change in plan.changes if change.line in lines]
     left = next((note.reason for note in plan.left_alone if note.line in lines), "")
-    names = {command.name() or "" for command in reading.commands}
+    names = {command.name() or "" for command in analysis.commands}
     if tools := sorted(names & _INSTALLS):
         return Rerun(f"{why}; it installs packages with {tools[0]}", _move(behind))
-    if _only_downloads(reading):
+    if _only_downloads(analysis):
         remedy = "COPY go.mod go.sum ./ above it and the tree after it: modules are then downloaded once"
         return Rerun(f"{why}; it downloads modules", remedy if behind else "")
-    if not reading.calls and names & _FETCHES:
+    if not analysis.calls and names & _FETCHES:
         return Rerun(f"{why}; it downloads something", _move(behind))
-    if any(_rebuilds_all(call) for call in reading.calls) and not changed:
+    if any(_rebuilds_all(call) for call in analysis.calls) and not changed:
         cause = f"; go -a compiles everything, and the line is left as it is: {left}" if left else "; go -a"
         return Rerun(f"{why}{cause}", "leave -a out of it")
     if left:
         return Rerun(
             f"{why}; no cache of go's is mounted: {left}", "`watcher dockerfile` shows what is built"
         )
-    builds = bool(reading.calls) or reading.maybe in _BUILDERS or _is_script(reading.maybe)
-    if reading.compiles and builds:
-        return _compiles(one, reading, why, mounted=bool(changed))
+    builds = bool(analysis.calls) or analysis.may_run_go in _BUILDERS or _is_script(analysis.may_run_go)
+    if analysis.compiles and builds:
+        return _compiles(one, analysis, why, mounted=bool(changed))
     remedy = f"if it does not read the tree, move it above {behind}; else copy only what it reads before it"
     return Rerun(why, remedy if behind else "")
 
 
-def _compiles(one: Instruction, reading: Reading, why: str, *, mounted: bool) -> Rerun:
+def _compiles(one: Instruction, analysis: RunAnalysis, why: str, *, mounted: bool) -> Rerun:
     """A RUN that compiles with go, by itself or through make or a script."""
-    if not mounted and not any(mount["type"] == "cache" for mount in mounts(one)):
+    if not mounted and not any(mount["type"] == "cache" for mount in run_mounts(one)):
         remedy = "mount one: RUN --mount=type=cache,target=/root/.cache/go-build …"
         return Rerun(f"{why}; go has no cache mount", remedy)
     whose = "a mounted cache" if mounted else "its own cache mount"
     why += f"; go compiles what changed, from {whose}"
-    if _DATE.found(reading.text or one.body.text):
+    if _DATE.found(analysis.text or one.body.text):
         return Rerun(f"{why}, and links again because of `date`", "leave the date out while you develop")
     return Rerun(why)
 
@@ -155,7 +155,7 @@ def _alone(graph: Graph, layer: Layer, *, variables_differ: bool) -> Rerun:
             f"a variable in it{named} has another value in each build",
             "give it a fixed value while you develop, or use it in a later line",
         )
-    if layer.one.keyword == "ADD" and any("://" in source for source in sources(layer.one)):
+    if layer.one.keyword == "ADD" and any("://" in source for source in copy_sources(layer.one)):
         return Rerun("what it downloads is looked up in each build", "keep the file in the tree")
     others = f"an ARG above it ({names}) has another value, or " if names else ""
     return Rerun(
@@ -166,17 +166,17 @@ def _alone(graph: Graph, layer: Layer, *, variables_differ: bool) -> Rerun:
 
 def _arguments(graph: Graph, layer: Layer) -> Iterator[str]:
     """The build arguments that a step sees: those declared above it."""
-    for stage in graph.chain(layer.stage):
+    for stage in graph.stage_chain(layer.stage):
         for one in stage.instructions:
             if stage is layer.stage and one.line >= layer.line:
                 return
             if one.keyword == "ARG":
-                yield from (name for name, _ in arguments(one, graph.dockerfile.escape))
+                yield from (name for name, _ in arg_pairs(one, graph.dockerfile.escape))
 
 
 def _first_above(graph: Graph, layer: Layer, ran: Collection[int]) -> Layer | None:
     """The first step that ran of those that this one stands on."""
-    for stage in graph.chain(layer.stage):
+    for stage in graph.stage_chain(layer.stage):
         for each in layers(graph, stage):
             if stage is layer.stage and each.line >= layer.line:
                 return None
@@ -191,10 +191,10 @@ def _is_script(program: str) -> bool:
 
 def _mounts_changing(graph: Graph, layer: Layer, ran: Collection[int]) -> bool:
     """Whether a RUN has the context mounted, or a stage in which something ran."""
-    for mount in mounts(layer.one):
+    for mount in run_mounts(layer.one):
         if mount["type"] != "bind":
             continue
-        source = graph.source(layer.stage, mount["from"]).stage if "from" in mount else None
+        source = graph.find_source(layer.stage, mount["from"]).stage if "from" in mount else None
         if "from" not in mount:
             return True
         if source and any(each.line in ran for each in layers(graph, source)):
@@ -206,12 +206,12 @@ def _reads_context(one: Instruction) -> bool:
     return (
         one.keyword in ("COPY", "ADD")
         and not one.flag("from")
-        and not any("://" in source for source in sources(one))
+        and not any("://" in source for source in copy_sources(one))
     )
 
 
-def _only_downloads(reading: Reading) -> bool:
-    calls = [(call.sub, *(word.text for word in call.command.words[call.first :])) for call in reading.calls]
+def _only_downloads(analysis: RunAnalysis) -> bool:
+    calls = [(call.sub, *(word.text for word in call.command.words[call.first :])) for call in analysis.calls]
     return bool(calls) and all(call[:2] in (("mod", "download"), ("mod", "verify")) for call in calls)
 
 

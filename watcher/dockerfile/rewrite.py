@@ -6,10 +6,10 @@ Every change keeps the number of lines and never breaks a continuation.
 from __future__ import annotations
 
 from watcher import regex
-from watcher.dockerfile.caches import LeaveAlone
-from watcher.dockerfile.go_commands import GoCall, Reading
+from watcher.dockerfile.caches import NotAccelerated
+from watcher.dockerfile.go_commands import GoCall, RunAnalysis
 from watcher.dockerfile.shell import Command
-from watcher.dockerfile.spans import Edit, Piece
+from watcher.dockerfile.spans import Edit, SourceSpan
 from watcher.dockerfile.state import State
 
 _TRUE = frozenset({None, "1", "t", "T", "true", "TRUE", "True"})
@@ -18,7 +18,7 @@ _HAVE_A = frozenset({"build", "install", "test", "run", "vet"})
 _CACHE_FLAGS = {"cache", "testcache", "modcache", "fuzzcache"}
 
 
-def goflags(call: GoCall, state: State) -> str | None:
+def get_goflags(call: GoCall, state: State) -> str | None:
     """GOFLAGS as this call meets it, "" when not set, None when that is not known."""
     if "GOFLAGS" in call.env:
         return call.env["GOFLAGS"]
@@ -33,23 +33,26 @@ def rebuild_all(call: GoCall, state: State, text: str) -> list[Edit]:
     reason = "-a compiles the standard library and every module again although nothing in them changed"
     found = [index for name, value, index in call.flags() if name == "a" and value in _TRUE]
     if found and call.command.inner:
-        raise LeaveAlone("-a stands inside a command substitution")
-    if not any(_ALL.fullmatch(flag) for flag in (goflags(call, state) or "").split()) or call.command.inner:
+        raise NotAccelerated("-a stands inside a command substitution")
+    if (
+        not any(_ALL.fullmatch(flag) for flag in (get_goflags(call, state) or "").split())
+        or call.command.inner
+    ):
         edits: list[Edit] = []
         for index in found:
-            edit = _without(call, index, text, reason)
+            edit = _cut_flag(call, index, text, reason)
             if edits and edit.start < edits[-1].stop:  # the blank between them has gone with the one before
-                edit = _replace(call, index, "-a=false", reason)
+                edit = _replace_word(call, index, "-a=false", reason)
             edits.append(edit)
         return edits
     if found:  # -a=false has to stand there, against the one in GOFLAGS
-        return [_replace(call, index, "-a=false", reason) for index in found]
+        return [_replace_word(call, index, "-a=false", reason) for index in found]
     if any(name == "a" for name, _, _ in call.flags()):
         return []
     return [with_flag(call, "-a=false", f"GOFLAGS holds -a: {reason}")]
 
 
-def linker(call: GoCall, reading: Reading, state: State, *, hidden: bool) -> list[Edit]:
+def strip_dwarf(call: GoCall, analysis: RunAnalysis, state: State, *, hidden: bool) -> list[Edit]:
     """Have the linker leave DWARF out (`-w`), beside the flags that are there. Raises LeaveAlone.
 
     `hidden`: go may have flags from a file of its own.
@@ -59,51 +62,51 @@ def linker(call: GoCall, reading: Reading, state: State, *, hidden: bool) -> lis
     reason = "without DWARF the linker has a third less to do; a debugger loses symbols"
     given = [index for name, _, index in call.flags() if name == "ldflags"]
     if len(given) > 1:
-        raise LeaveAlone("-ldflags is given more than once")
+        raise NotAccelerated("-ldflags is given more than once")
     if given:
-        return _merged(call, given[0], reason)
-    inherited = goflags(call, state)
-    if inherited is None or reading.sourced or hidden:
-        raise LeaveAlone("GOFLAGS is not known and may hold -ldflags, which -w on the line would replace")
+        return _merge_flag(call, given[0], reason)
+    inherited = get_goflags(call, state)
+    if inherited is None or analysis.sourced or hidden:
+        raise NotAccelerated("GOFLAGS is not known and may hold -ldflags, which -w on the line would replace")
     if "-ldflags" in inherited:
-        raise LeaveAlone("GOFLAGS holds -ldflags; put -w there")
+        raise NotAccelerated("GOFLAGS holds -ldflags; put -w there")
     return [with_flag(call, "-ldflags=-w", reason)]
 
 
-def _merged(call: GoCall, index: int, reason: str) -> list[Edit]:
+def _merge_flag(call: GoCall, index: int, reason: str) -> list[Edit]:
     """`-w` put before what the flag in this word, or in the next one, says already."""
     word = call.command.words[index]
     skip = word.text.find("=") + 1
     if not skip:
         if index + 1 >= len(call.command.words):
-            raise LeaveAlone("-ldflags has no value")
+            raise NotAccelerated("-ldflags has no value")
         word = call.command.words[index + 1]
     value = word.text[skip:]
     if {"-w", "-s", "--w", "--s"} & set(value.replace("=", " ").split()):
         return []
     if not value and not word.literal:
-        raise LeaveAlone("the value of -ldflags begins with a variable")
+        raise NotAccelerated("the value of -ldflags begins with a variable")
     if not value:
-        return [_insert(call, word.at[skip - 1] + 1 if skip else word.start, "-w", reason)]
+        return [_insert_text(call, word.at[skip - 1] + 1 if skip else word.start, "-w", reason)]
     if not value.startswith("-"):
-        raise LeaveAlone("-ldflags is given for a pattern of packages")
+        raise NotAccelerated("-ldflags is given for a pattern of packages")
     if word.quotes[skip] in "'\"":
-        return [_insert(call, word.at[skip], "-w ", reason)]
+        return [_insert_text(call, word.at[skip], "-w ", reason)]
     if word.quotes[skip] == " " and call.form == "shell":
-        return [_insert(call, word.at[skip], "'-w '", reason)]
-    raise LeaveAlone("the quotes around the value of -ldflags leave no place for another flag")
+        return [_insert_text(call, word.at[skip], "'-w '", reason)]
+    raise NotAccelerated("the quotes around the value of -ldflags leave no place for another flag")
 
 
-def collector(call: GoCall, reading: Reading, state: State, gogc: str) -> list[Edit]:
+def relax_collector(call: GoCall, analysis: RunAnalysis, state: State, gogc: str) -> list[Edit]:
     """Let the compiler and the linker collect garbage less often, where the shell allows it plainly."""
     if call.sub not in ("build", "install") or call.command.inner or not call.direct or call.form == "exec":
         return []
-    if "GOGC" in reading.set_here or state.get("GOGC") is not None or reading.sourced:
+    if "GOGC" in analysis.set_here or state.get("GOGC") is not None or analysis.sourced:
         return []
     if any(name == "toolexec" for name, _, _ in call.flags()):
         return []
     reason = "compiler and linker live for a second: collecting their garbage costs more than the memory"
-    return [_insert(call, call.command.words[0].start, f"GOGC={gogc} ", reason)]
+    return [_insert_text(call, call.command.words[0].start, f"GOGC={gogc} ", reason)]
 
 
 def keep_caches(call: GoCall, mounted: set[str]) -> list[Edit]:
@@ -117,18 +120,18 @@ def keep_caches(call: GoCall, mounted: set[str]) -> list[Edit]:
     hit = mounted & set(given)
     if not hit:
         return []
-    if call.command.inner or set(given) - _CACHE_FLAGS - {"x"} or call.operands():
-        raise LeaveAlone("go clean empties a cache and does something else in the same command")
+    if call.command.inner or set(given) - _CACHE_FLAGS - {"x"} or call.copy_operands():
+        raise NotAccelerated("go clean empties a cache and does something else in the same command")
     shown = " ".join(f"-{name}" for name in sorted(hit))
     reason = (
         f"go clean {shown} would empty the cache that the next build lives on, and adds nothing to a layer"
     )
     if set(given) - hit - {"x"}:
-        return [_replace(call, given[name], f"-{name}=false", reason) for name in sorted(hit)]
-    return [_replace(call, 0, "true", reason)]
+        return [_replace_word(call, given[name], f"-{name}=false", reason) for name in sorted(hit)]
+    return [_replace_word(call, 0, "true", reason)]
 
 
-def remove_nothing(script: Piece, command: Command) -> Edit:
+def remove_nothing(script: SourceSpan, command: Command) -> Edit:
     """Turn an `rm` of nothing but mounted folders into `true`: a mount cannot be removed."""
     word = command.words[0]
     start, stop = script.offset(word.start), script.offset(word.stop - 1) + 1
@@ -137,31 +140,31 @@ def remove_nothing(script: Piece, command: Command) -> Edit:
     )
 
 
-def _insert(call: GoCall, index: int, text: str, reason: str) -> Edit:
+def _insert_text(call: GoCall, index: int, text: str, reason: str) -> Edit:
     offset = call.script.offset(index)
     return Edit(offset, offset, text, reason)
 
 
-def _span(call: GoCall, index: int) -> tuple[int, int]:
+def _word_span(call: GoCall, index: int) -> tuple[int, int]:
     word = call.command.words[index]
     return call.script.offset(word.start), call.script.offset(word.stop - 1) + 1
 
 
-def _replace(call: GoCall, index: int, text: str, reason: str) -> Edit:
-    return Edit(*_span(call, index), text, reason)
+def _replace_word(call: GoCall, index: int, text: str, reason: str) -> Edit:
+    return Edit(*_word_span(call, index), text, reason)
 
 
 def with_flag(call: GoCall, flag: str, reason: str) -> Edit:
     """Put a flag behind the subcommand, before every other one."""
-    stop = _span(call, call.first - 1)[1]
+    stop = _word_span(call, call.first - 1)[1]
     if call.form == "exec":
         return Edit(stop + 1, stop + 1, f', "{flag}"', reason)
     return Edit(stop, stop, f" {flag}", reason)
 
 
-def _without(call: GoCall, index: int, text: str, reason: str) -> Edit:
+def _cut_flag(call: GoCall, index: int, text: str, reason: str) -> Edit:
     """Cut a flag out together with one side's blanks; where that would leave an empty line, unset it."""
-    start, stop = _span(call, index)
+    start, stop = _word_span(call, index)
     if call.form == "exec" or stop - start > len("-a=false") + 2:
         return Edit(start, stop, "-a=false", reason)
     following = stop

@@ -34,7 +34,7 @@ def starts_go(runs: Runs, steps: Iterable[Instruction], base: tuple[str, ...]) -
 
     `steps` are the instructions of the image's stages, `base` is what the image below them runs.
     """
-    for text in _commands(runs, list(steps), " ".join(base)):
+    for text in _run_commands(runs, list(steps), " ".join(base)):
         for word in text.replace('"', " ").replace("'", " ").split():
             if posixpath.basename(word) in _RUNS_GO:
                 return word
@@ -46,30 +46,30 @@ def runs_a_program(runs: Runs, steps: Iterable[Instruction], base: tuple[str, ..
     found = list(steps)
     if starts_go(runs, found, base) is not None:
         return False
-    first = next((text for text in _commands(runs, found, " ".join(base)) if text), "")
+    first = next((text for text in _run_commands(runs, found, " ".join(base)) if text), "")
     name = posixpath.basename((first.split() or [""])[0])
     return bool(name) and name not in _SHELLS and "." not in name and "$" not in name
 
 
-def _commands(runs: Runs, steps: list[Instruction], base: str) -> Iterator[str]:
+def _run_commands(runs: Runs, steps: list[Instruction], base: str) -> Iterator[str]:
     """The texts of all commands that a container runs (docker: an entrypoint of one's own drops the CMD)."""
     last = {one.keyword: one for one in steps if one.keyword in ("CMD", "ENTRYPOINT", "HEALTHCHECK")}
     if runs.entrypoint is not None:
         yield " ".join(runs.entrypoint)
     elif one := last.get("ENTRYPOINT"):
-        yield _text(one)
+        yield _instruction_text(one)
     elif runs.command is None and "CMD" not in last:
         yield base
     if runs.command is not None:
         yield " ".join(runs.command)
     elif runs.entrypoint is None and (one := last.get("CMD")):
-        yield _text(one)
+        yield _instruction_text(one)
     if runs.health:
         yield " ".join(runs.health)
     elif one := last.get("HEALTHCHECK"):
-        yield _text(one)
+        yield _instruction_text(one)
     yield from (" ".join(each) for each in runs.others)
 
 
-def _text(one: Instruction) -> str:
+def _instruction_text(one: Instruction) -> str:
     return " ".join(one.words) if one.words is not None else one.body.text

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from watcher import regex
-from watcher.dockerfile.spans import Piece
+from watcher.dockerfile.spans import SourceSpan
 
 _BLANK = " \t\r"
 _DEEPEST = 50  # substitutions in each other; more would be a Python stack too deep
@@ -307,8 +307,8 @@ class _Reader:
         self.inside -= 1
 
 
-def unquoted(script: Piece, word: Word) -> Piece | None:
+def unquote_word(script: SourceSpan, word: Word) -> SourceSpan | None:
     """The literal word's own text as a piece, for `sh -c '…'`; None where escapes or expansions are in it."""
     if not word.literal or "\\" in word.quotes:
         return None
-    return Piece(word.text, tuple(script.at[index] for index in word.at), script.offset(word.stop))
+    return SourceSpan(word.text, tuple(script.at[index] for index in word.at), script.offset(word.stop))

@@ -19,7 +19,7 @@ def word_set(text: str) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class SourceSpan:
     """`text`, and for each of its characters the offset in the file (`at`); `end` is where the piece ends."""
 
     text: str
@@ -27,21 +27,21 @@ class Piece:
     end: int
 
     @classmethod
-    def of(cls, text: str, start: int = 0, stop: int | None = None) -> Piece:
+    def of(cls, text: str, start: int = 0, stop: int | None = None) -> SourceSpan:
         """The characters of `text` from `start` to `stop`, as they stand there."""
         stop = len(text) if stop is None else stop
         return cls(text[start:stop], tuple(range(start, stop)), stop)
 
-    def cut(self, start: int, stop: int | None = None) -> Piece:
+    def cut(self, start: int, stop: int | None = None) -> SourceSpan:
         """The part from index `start` to index `stop` of this piece."""
         stop = len(self.text) if stop is None else stop
-        return Piece(self.text[start:stop], self.at[start:stop], self.offset(stop))
+        return SourceSpan(self.text[start:stop], self.at[start:stop], self.offset(stop))
 
     def offset(self, index: int) -> int:
         """The offset in the file of the character with this index; `end` behind the last one."""
         return self.at[index] if index < len(self.at) else self.end
 
-    def without_leading(self, char: str) -> Piece:
+    def without_leading(self, char: str) -> SourceSpan:
         """This piece without that character at the beginning of any line."""
         kept: list[int] = []
         leading = True
@@ -50,9 +50,9 @@ class Piece:
             if not leading:
                 kept.append(index)
             leading = leading or one == "\n"
-        return Piece("".join(self.text[i] for i in kept), tuple(self.at[i] for i in kept), self.end)
+        return SourceSpan("".join(self.text[i] for i in kept), tuple(self.at[i] for i in kept), self.end)
 
-    def strip(self) -> Piece:
+    def strip(self) -> SourceSpan:
         """This piece without white space at its ends."""
         start = len(self.text) - len(self.text.lstrip(WHITE))
         return self.cut(start, max(start, len(self.text.rstrip(WHITE))))
@@ -68,7 +68,7 @@ class Edit:
     reason: str
 
 
-def apply(text: str, edits: tuple[Edit, ...]) -> str:
+def apply_edits(text: str, edits: tuple[Edit, ...]) -> str:
     """`text` with all edits made. They must not overlap; those at one offset are made in the order given."""
     out: list[str] = []
     done = 0

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 
 from watcher import regex
 from watcher.dockerfile import caches, rewrite
-from watcher.dockerfile.caches import LeaveAlone
-from watcher.dockerfile.go_commands import UNSAFE_TOOLS, Reading, Use, read_run
+from watcher.dockerfile.caches import NotAccelerated
+from watcher.dockerfile.go_commands import UNSAFE_TOOLS, GoUsage, RunAnalysis, read_run
 from watcher.dockerfile.model import Stage
 from watcher.dockerfile.parse import parse_instruction
 from watcher.dockerfile.running import Runs, starts_go
-from watcher.dockerfile.stages import Graph, mounts
-from watcher.dockerfile.state import ImageConfig, State, Step, trigger_text, walk
+from watcher.dockerfile.stages import Graph, run_mounts
+from watcher.dockerfile.state import ImageConfig, State, Step, trigger_text, walk_steps
 
 _MOVES_A_CACHE = regex.compile(r"\bgo env\b[^;&|]*-w[^;&|]*\b(?:GOCACHE|GOMODCACHE|GOPATH)\b")
 _WRITES_GOFLAGS = regex.compile(r"\bgo env\b[^;&|]*-w[^;&|]*\bGOFLAGS\b|\bgo/env\b|\bgo\.env\b")
@@ -22,13 +22,13 @@ _INSTALLERS = frozenset(["apk", "apt", "apt-get", "dnf", "yum", "microdnf", "zyp
 
 
 @dataclass(slots=True)
-class Family:
+class StageGroup:
     """The reachable stages on one root, their steps with what was read of each RUN."""
 
     graph: Graph
-    steps: list[tuple[Step, Reading | None]]
-    readers: list[tuple[Step, str]]  # steps of any stage that read a path out of this family
-    output: Stage | None = None  # the stage of the family that becomes the image, when one does
+    steps: list[tuple[Step, RunAnalysis | None]]
+    readers: list[tuple[Step, str]]  # steps of any stage that read a path out of this group
+    output: Stage | None = None  # the stage of the group that becomes the image, when one does
     runs_later: Runs = field(default_factory=Runs)  # what a container of that image is given to run
 
     @property
@@ -36,182 +36,192 @@ class Family:
         """Whether go is in these stages: named by a RUN, in the image, or installed."""
         if any(step.state.golang for step, _ in self.steps):
             return True
-        return any(reading.use is Use.GO or _installs_go(reading) for _, reading in self.runs())
+        return any(analysis.use is GoUsage.GO or _installs_go(analysis) for _, analysis in self.run_steps())
 
     def compiles(self) -> bool:
         """Whether a RUN builds or installs with go itself."""
-        return any(call.sub in ("build", "install") for _, reading in self.runs() for call in reading.calls)
+        return any(
+            call.sub in ("build", "install") for _, analysis in self.run_steps() for call in analysis.calls
+        )
 
-    def runs(self) -> Iterator[tuple[Step, Reading]]:
+    def run_steps(self) -> Iterator[tuple[Step, RunAnalysis]]:
         """Every RUN that this build executes, the base's ONBUILD triggers included."""
-        for step, reading in self.steps:
-            if reading is not None and step.one.keyword == "RUN":
-                yield step, reading
+        for step, analysis in self.steps:
+            if analysis is not None and step.one.keyword == "RUN":
+                yield step, analysis
 
-    def before(self, step: Step) -> Iterator[tuple[Step, Reading | None]]:
+    def steps_before(self, step: Step) -> Iterator[tuple[Step, RunAnalysis | None]]:
         """The steps that a step stands on: those of the stages below, and its stage's earlier ones."""
-        chain = {stage.index for stage in self.graph.chain(step.stage)}
-        for other, reading in self.steps:
+        chain = {stage.index for stage in self.graph.stage_chain(step.stage)}
+        for other, analysis in self.steps:
             if other is step:
                 return
             if other.stage.index in chain:
-                yield other, reading
+                yield other, analysis
 
-    def behind(self, step: Step) -> Iterator[tuple[Step, Reading | None]]:
+    def steps_after(self, step: Step) -> Iterator[tuple[Step, RunAnalysis | None]]:
         """The steps behind this one, in the order of the file."""
         found = False
-        for other, reading in self.steps:
+        for other, analysis in self.steps:
             if found:
-                yield other, reading
+                yield other, analysis
             found = found or other is step
 
     def writes_goflags(self, step: Step) -> bool:
         """Whether go may have flags at a step that stand in no variable (`go env -w`, a file of its own)."""
-        texts = [reading.text for _, reading in self.before(step) if reading is not None]
-        texts += [reading.text for other, reading in self.steps if other is step and reading is not None]
+        texts = [analysis.text for _, analysis in self.steps_before(step) if analysis is not None]
+        texts += [analysis.text for other, analysis in self.steps if other is step and analysis is not None]
         texts += [
-            other.one.body.text for other, _ in self.before(step) if other.one.keyword in ("COPY", "ADD")
+            other.one.body.text
+            for other, _ in self.steps_before(step)
+            if other.one.keyword in ("COPY", "ADD")
         ]
         return step.state.get("GOENV") is not None or any(_WRITES_GOFLAGS.found(text) for text in texts)
 
-    def check_build_cache(self, step: Step, reading: Reading, path: str) -> None:
+    def check_build_cache(self, step: Step, analysis: RunAnalysis, path: str) -> None:
         """Raise LeaveAlone when something else needs or changes what go writes to its build cache."""
         names = caches.build_cache_names(path)
-        if caches.owner(step.state).uid and caches.in_home_cache(path):
-            strangers = (text.maybe for _, text in self.runs() if text.use is not Use.NONE and text.maybe)
+        if caches.cache_owner(step.state).uid and caches.in_home_cache(path):
+            strangers = (
+                text.may_run_go
+                for _, text in self.run_steps()
+                if text.use is not GoUsage.NONE and text.may_run_go
+            )
             if stranger := next(strangers, ""):
-                raise LeaveAlone(
+                raise NotAccelerated(
                     f"{stranger} may write beside {path}, where the mount makes a folder of root's"
                 )
         self._check_readers(path, "go's build cache")
-        check_itself(step, reading, path, names, "cache")
-        for other, text in self.runs():
-            if text.use is Use.NONE and (shown := caches.mentions(text, path, names)):
-                raise LeaveAlone(f"the RUN in line {other.one.line} uses {shown}, where go's build cache is")
+        check_itself(step, analysis, path, names, "cache")
+        for other, text in self.run_steps():
+            if text.use is GoUsage.NONE and (shown := caches.find_mention(text, path, names)):
+                raise NotAccelerated(
+                    f"the RUN in line {other.one.line} uses {shown}, where go's build cache is"
+                )
         for other, _ in self.steps:
-            target = self.destination(other)
-            if target is not None and caches.within(target, path):
-                raise LeaveAlone(f"line {other.one.line} copies into go's build cache {path}")
+            target = self.copy_destination(other)
+            if target is not None and caches.is_within(target, path):
+                raise NotAccelerated(f"line {other.one.line} copies into go's build cache {path}")
         instructions = [other.one for other, _ in self.steps]
         command = starts_go(self.runs_later, instructions, step.state.command) if self.output else None
         if command:
-            raise LeaveAlone(f"the container itself runs {command}, which would miss the build cache")
+            raise NotAccelerated(f"the container itself runs {command}, which would miss the build cache")
 
     def _check_readers(self, path: str, what: str) -> None:
         for step, pattern in self.readers:
             if caches.pattern_touches(pattern, path):
-                raise LeaveAlone(
+                raise NotAccelerated(
                     f"line {step.one.line} reads {pattern} out of this stage, and {what} with it"
                 )
 
-    def destination(self, step: Step) -> str | None:
+    def copy_destination(self, step: Step) -> str | None:
         """Where a COPY or ADD writes, as an absolute path; None for other instructions and unknown places."""
         if step.one.keyword not in ("COPY", "ADD"):
             return None
-        words = caches.operands(step.one)
+        words = caches.copy_operands(step.one)
         target = step.state.expand(words[-1], self.graph.dockerfile.escape) if words else None
         if target is None or (not target.startswith("/") and step.state.workdir is None):
             return None
         return posixpath.normpath(posixpath.join(step.state.workdir or "/", target))
 
 
-def check_touchable(step: Step, reading: Reading) -> None:
+def check_touchable(step: Step, analysis: RunAnalysis) -> None:
     """Raise LeaveAlone for a RUN that nothing may be added to."""
     if step.inherited:
-        raise LeaveAlone(
+        raise NotAccelerated(
             "an ONBUILD trigger of the base runs go, and what is not in this file cannot be changed"
         )
-    if reading.foreign:
-        raise LeaveAlone(reading.unclear)
-    if reading.other_user:
-        raise LeaveAlone(f"{reading.other_user} changes the user, and a cache would be the wrong one's")
-    tools = {posixpath.basename(command.name() or "") for command in reading.others} & UNSAFE_TOOLS
+    if analysis.foreign:
+        raise NotAccelerated(analysis.unclear)
+    if analysis.other_user:
+        raise NotAccelerated(f"{analysis.other_user} changes the user, and a cache would be the wrong one's")
+    tools = {posixpath.basename(command.name() or "") for command in analysis.others} & UNSAFE_TOOLS
     if tools:
-        raise LeaveAlone(f"{', '.join(sorted(tools))} keeps a cache of its own that must fit go's")
-    if _MOVES_A_CACHE.search(reading.text):
-        raise LeaveAlone("go env -w moves a cache")
+        raise NotAccelerated(f"{', '.join(sorted(tools))} keeps a cache of its own that must fit go's")
+    if _MOVES_A_CACHE.search(analysis.text):
+        raise NotAccelerated("go env -w moves a cache")
 
 
-def check_itself(step: Step, reading: Reading, path: str, names: tuple[str, ...], flag: str) -> None:
+def check_itself(step: Step, analysis: RunAnalysis, path: str, names: tuple[str, ...], flag: str) -> None:
     """Raise LeaveAlone when the RUN that is to get a mount names the folder, other than to empty it alone."""
-    for call in reading.calls:
+    for call in analysis.calls:
         rewrite.keep_caches(call, {flag})
-    if reading.unclear and regex.one_off(rf"\bclean\b[^;&|\n]*-{flag}").search(reading.text):
-        raise LeaveAlone(f"its text, which {reading.unclear}, cleans the cache")
-    quiet, folders = reading.text, _folders(step, reading)
-    for script, command in reading.placed:
+    if analysis.unclear and regex.one_off(rf"\bclean\b[^;&|\n]*-{flag}").search(analysis.text):
+        raise NotAccelerated(f"its text, which {analysis.unclear}, cleans the cache")
+    quiet, folders = analysis.text, _cache_folders(step, analysis)
+    for script, command in analysis.placed:
         if caches.removes_only(command, folders):
             quiet = quiet.replace(script.text[command.words[0].start : command.words[-1].stop], "", 1)
-    rest = tuple(one for one in reading.placed if not caches.removes_only(one[1], folders))
-    if shown := caches.mentions(replace(reading, text=quiet, placed=rest), path, names):
-        raise LeaveAlone(f"the command itself uses {shown}")
+    rest = tuple(one for one in analysis.placed if not caches.removes_only(one[1], folders))
+    if shown := caches.find_mention(replace(analysis, text=quiet, placed=rest), path, names):
+        raise NotAccelerated(f"the command itself uses {shown}")
 
 
-def _folders(step: Step, reading: Reading) -> list[str]:
+def _cache_folders(step: Step, analysis: RunAnalysis) -> list[str]:
     found: list[str] = []
     for place in (caches.build_cache, caches.module_cache):
         try:
-            found.append(place(step.state, reading))
-        except LeaveAlone:
+            found.append(place(step.state, analysis))
+        except NotAccelerated:
             continue
     return found
 
 
-def families(
+def stage_groups(
     graph: Graph,
     build_args: Mapping[str, str],
     bases: Mapping[str, ImageConfig | None],
     target: str | None,
     runs: Runs,
-) -> list[Family]:
-    """The families of the stages that the target needs, in the order of the file."""
-    stages = graph.reachable(target)
-    steps = walk(graph, build_args, bases, stages)
-    final = graph.target(target)
-    found: dict[int, Family] = {}
+) -> list[StageGroup]:
+    """The groups of the stages that the target needs, in the order of the file."""
+    stages = graph.reachable_stages(target)
+    steps = walk_steps(graph, build_args, bases, stages)
+    final = graph.find_target(target)
+    found: dict[int, StageGroup] = {}
     for stage in stages:
-        family = found.setdefault(graph.root(stage).index, Family(graph, [], [], runs_later=runs))
-        family.steps += [(step, _reading(step, graph)) for step in steps[stage.index]]
+        group = found.setdefault(graph.root_stage(stage).index, StageGroup(graph, [], [], runs_later=runs))
+        group.steps += [(step, _analyze_step(step, graph)) for step in steps[stage.index]]
         if stage.index == final.index:
-            family.output = stage
+            group.output = stage
     for stage in stages:
         for step in steps[stage.index]:
-            for source, pattern in _reads(graph, step):
-                found[graph.root(source).index].readers.append((step, pattern))
+            for source, pattern in _read_paths(graph, step):
+                found[graph.root_stage(source).index].readers.append((step, pattern))
     return list(found.values())
 
 
-def _installs_go(reading: Reading) -> bool:
+def _installs_go(analysis: RunAnalysis) -> bool:
     return any(
         word.text == "go" or word.text.startswith("golang")
-        for command in reading.commands
+        for command in analysis.commands
         if command.name() in _INSTALLERS
         for word in command.words[1:]
     )
 
 
-def _reading(step: Step, graph: Graph) -> Reading | None:
+def _analyze_step(step: Step, graph: Graph) -> RunAnalysis | None:
     one = step.one
     if one.keyword == "ONBUILD":
         one = parse_instruction(trigger_text(graph, one), graph.dockerfile.escape)
     return read_run(one, step.state.shell) if one.keyword == "RUN" else None
 
 
-def _reads(graph: Graph, step: Step) -> Iterator[tuple[Stage, str]]:
+def _read_paths(graph: Graph, step: Step) -> Iterator[tuple[Stage, str]]:
     """(stage, path) for every path that a step reads out of another stage."""
     one, state = step.one, step.state
     if one.keyword == "COPY" and (name := one.flag("from")):
-        source = graph.source(step.stage, _expanded(state, name))
+        source = graph.find_source(step.stage, _expand_word(state, name))
         if source.stage is not None:
-            for word in caches.sources(one):
-                yield source.stage, _expanded(state, word)
+            for word in caches.copy_sources(one):
+                yield source.stage, _expand_word(state, word)
     if one.keyword == "RUN":
-        for mount in mounts(one):
-            source = graph.source(step.stage, _expanded(state, mount.get("from", "")))
+        for mount in run_mounts(one):
+            source = graph.find_source(step.stage, _expand_word(state, mount.get("from", "")))
             if mount.get("from") and source.stage is not None:
-                yield source.stage, _expanded(state, mount.get("source", "/"))
+                yield source.stage, _expand_word(state, mount.get("source", "/"))
 
 
-def _expanded(state: State, word: str) -> str:
+def _expand_word(state: State, word: str) -> str:
     expanded = state.expand(word)
     return word if expanded is None else expanded

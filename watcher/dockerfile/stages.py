@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from watcher.dockerfile.expand import Unresolved, expand, lookup_in
-from watcher.dockerfile.keyvalues import arguments
+from watcher.dockerfile.keyvalues import arg_pairs
 from watcher.dockerfile.model import Dockerfile, DockerfileError, Instruction, Stage
 from watcher.dockerfile.platforms import Platforms
 
@@ -34,14 +34,14 @@ def global_values(
     values = platforms.values()
     values.update({name: build_args[name] for name in values if name in build_args})
     for one in dockerfile.preamble:
-        for name, default in arguments(one, dockerfile.escape):
+        for name, default in arg_pairs(one, dockerfile.escape):
             if name in build_args:
                 values[name] = build_args[name]
             elif default is not None:
                 try:
                     values[name] = expand(default, lookup_in(values), dockerfile.escape)
                 except Unresolved as error:
-                    raise _wrong(one, str(error)) from error
+                    raise _bad_instruction(one, str(error)) from error
     return values
 
 
@@ -51,15 +51,15 @@ class Graph:
     def __init__(self, dockerfile: Dockerfile, build_args: Mapping[str, str], platforms: Platforms) -> None:
         self.dockerfile = dockerfile
         self.values = global_values(dockerfile, build_args, platforms)
-        self.bases = tuple(self._base(stage) for stage in dockerfile.stages)
+        self.bases = tuple(self._resolve_base(stage) for stage in dockerfile.stages)
 
-    def _base(self, stage: Stage) -> Base:
+    def _resolve_base(self, stage: Stage) -> Base:
         try:
             name = expand(stage.base, lookup_in(self.values), self.dockerfile.escape)
         except Unresolved as error:
-            raise _wrong(stage.head, str(error)) from error
+            raise _bad_instruction(stage.head, str(error)) from error
         if not name:
-            raise _wrong(
+            raise _bad_instruction(
                 stage.head, f"the base {stage.base} is empty; give the ARG a default or pass a build arg"
             )
         for earlier in reversed(self.dockerfile.stages[: stage.index]):
@@ -67,7 +67,7 @@ class Graph:
                 return Base(stage=earlier)
         return Base() if name == SCRATCH else Base(image=name)
 
-    def target(self, name: str | None) -> Stage:
+    def find_target(self, name: str | None) -> Stage:
         """The stage to build. Raises DockerfileError when there is none of that name."""
         if not name:
             return self.dockerfile.stages[-1]
@@ -77,7 +77,7 @@ class Graph:
             raise DockerfileError(1, name, f"there is no stage of this name; there are {known}")
         return stage
 
-    def source(self, stage: Stage, name: str) -> Base:
+    def find_source(self, stage: Stage, name: str) -> Base:
         """What `--from=name` in this stage means."""
         lowered = name.lower()
         earlier = self.dockerfile.stages[: stage.index]
@@ -88,46 +88,46 @@ class Graph:
             return Base(stage=earlier[int(name)])
         return Base() if name == SCRATCH else Base(image=name)
 
-    def reads(self, stage: Stage) -> list[tuple[Instruction, Base]]:
+    def find_reads(self, stage: Stage) -> list[tuple[Instruction, Base]]:
         """Each `COPY --from` and `RUN --mount=from` of a stage with what it reads from."""
         found: list[tuple[Instruction, Base]] = []
         for one in stage.instructions:
             names = [one.flag("from")] if one.keyword == "COPY" else []
-            names += [mount.get("from") for mount in mounts(one)] if one.keyword == "RUN" else []
-            found += [(one, self.source(stage, self._expanded(name))) for name in names if name]
+            names += [mount.get("from") for mount in run_mounts(one)] if one.keyword == "RUN" else []
+            found += [(one, self.find_source(stage, self._expand_name(name))) for name in names if name]
         return found
 
-    def _expanded(self, name: str) -> str:
+    def _expand_name(self, name: str) -> str:
         try:
             return expand(name, lookup_in(self.values), self.dockerfile.escape)
         except Unresolved:
             return name
 
-    def reachable(self, target: str | None) -> list[Stage]:
+    def reachable_stages(self, target: str | None) -> list[Stage]:
         """The stages that the target needs, itself included, in the order of the file."""
-        wanted, found = [self.target(target)], set[int]()
+        wanted, found = [self.find_target(target)], set[int]()
         while wanted:
             stage = wanted.pop()
             if stage.index in found:
                 continue
             found.add(stage.index)
-            sources = [self.bases[stage.index], *(base for _, base in self.reads(stage))]
+            sources = [self.bases[stage.index], *(base for _, base in self.find_reads(stage))]
             wanted += [base.stage for base in sources if base.stage is not None]
         return [stage for stage in self.dockerfile.stages if stage.index in found]
 
-    def root(self, stage: Stage) -> Stage:
+    def root_stage(self, stage: Stage) -> Stage:
         """The first stage of the FROM chain that this stage stands on."""
         while (parent := self.bases[stage.index].stage) is not None:
             stage = parent
         return stage
 
-    def chain(self, stage: Stage) -> list[Stage]:
+    def stage_chain(self, stage: Stage) -> list[Stage]:
         """The stages that this one is built upon through FROM, the root first, itself last."""
         parent = self.bases[stage.index].stage
-        return [*(self.chain(parent) if parent is not None else []), stage]
+        return [*(self.stage_chain(parent) if parent is not None else []), stage]
 
 
-def mounts(one: Instruction) -> list[dict[str, str]]:
+def run_mounts(one: Instruction) -> list[dict[str, str]]:
     """The `--mount` flags of a RUN: keys in lower case under one name each, values as written."""
     found: list[dict[str, str]] = []
     aliases = {"dst": "target", "destination": "target", "src": "source"}
@@ -151,12 +151,12 @@ def base_images(
     """
     graph = Graph(dockerfile, build_args, platforms)
     found: dict[str, None] = {}
-    for stage in graph.reachable(target):
-        for base in [graph.bases[stage.index], *(base for _, base in graph.reads(stage))]:
+    for stage in graph.reachable_stages(target):
+        for base in [graph.bases[stage.index], *(base for _, base in graph.find_reads(stage))]:
             if base.image is not None:
                 found[base.image] = None
     return tuple(found)
 
 
-def _wrong(one: Instruction, rule: str) -> DockerfileError:
+def _bad_instruction(one: Instruction, rule: str) -> DockerfileError:
     return DockerfileError(one.line, f"{one.keyword} {one.body.text}", rule)

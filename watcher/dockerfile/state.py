@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from watcher import regex
 from watcher.dockerfile.expand import UNKNOWN, Unresolved, Value, expand
-from watcher.dockerfile.keyvalues import arguments, pairs
+from watcher.dockerfile.keyvalues import arg_pairs, env_pairs
 from watcher.dockerfile.model import DockerfileError, Instruction, Stage
 from watcher.dockerfile.parse import parse_instruction
 from watcher.dockerfile.stages import Graph
@@ -108,20 +108,20 @@ def first_state(image: str | None, config: ImageConfig | None) -> State:
     )
 
 
-def after(state: State, one: Instruction, graph: Graph, build_args: Mapping[str, str]) -> State:
+def apply_instruction(state: State, one: Instruction, graph: Graph, build_args: Mapping[str, str]) -> State:
     """The state behind this instruction."""
     escape = graph.dockerfile.escape
     match one.keyword:
         case "ENV":
-            new = {name: _value(state, value, escape) for name, value in pairs(one, escape)}
+            new = {name: _expand_value(state, value, escape) for name, value in env_pairs(one, escape)}
             return replace(state, env={**state.env, **new})
         case "ARG":
             env = dict(state.env)
-            for name, default in arguments(one, escape):
+            for name, default in arg_pairs(one, escape):
                 if name in build_args:
                     env[name] = build_args[name]
                 elif default is not None:
-                    env[name] = _value(replace(state, env=env), default, escape)
+                    env[name] = _expand_value(replace(state, env=env), default, escape)
                 elif name in graph.values:
                     env[name] = graph.values[name]
             return replace(state, env={name: v for name, v in env.items() if name not in _NOT_ENVIRONMENT})
@@ -148,7 +148,7 @@ class Step:
     inherited: bool = False
 
 
-def walk(
+def walk_steps(
     graph: Graph,
     build_args: Mapping[str, str],
     bases: Mapping[str, ImageConfig | None],
@@ -164,17 +164,19 @@ def walk(
         else:
             config = bases.get(base.image) if base.image is not None else None
             state = first_state(base.image, config)
-            triggers = tuple(_trigger(text, graph, stage) for text in (config.onbuild if config else ()))
+            triggers = tuple(
+                _parse_trigger(text, graph, stage) for text in (config.onbuild if config else ())
+            )
         steps: list[Step] = []
         for one in triggers:
             steps.append(Step(stage, one, state, inherited=True))
-            state = after(state, one, graph, build_args)
+            state = apply_instruction(state, one, graph, build_args)
         own: list[Instruction] = []
         for one in stage.instructions:
             steps.append(Step(stage, one, state))
             if one.keyword == "ONBUILD":
-                own.append(_trigger(trigger_text(graph, one), graph, stage))
-            state = after(state, one, graph, build_args)
+                own.append(_parse_trigger(trigger_text(graph, one), graph, stage))
+            state = apply_instruction(state, one, graph, build_args)
         found[stage.index] = steps
         ends[stage.index] = (state, tuple(own))
     return found
@@ -185,7 +187,7 @@ def trigger_text(graph: Graph, one: Instruction) -> str:
     return graph.dockerfile.text[one.body.offset(0) : one.stop]
 
 
-def _trigger(text: str, graph: Graph, stage: Stage) -> Instruction:
+def _parse_trigger(text: str, graph: Graph, stage: Stage) -> Instruction:
     try:
         return parse_instruction(text, graph.dockerfile.escape)
     except DockerfileError as error:
@@ -194,6 +196,6 @@ def _trigger(text: str, graph: Graph, stage: Stage) -> Instruction:
         ) from error
 
 
-def _value(state: State, word: str, escape: str) -> Value:
+def _expand_value(state: State, word: str, escape: str) -> Value:
     value = state.expand(word, escape)
     return UNKNOWN if value is None else value

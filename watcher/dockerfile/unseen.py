@@ -22,14 +22,14 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 
 from watcher import regex
-from watcher.dockerfile.caches import LeaveAlone, related, sources, within
-from watcher.dockerfile.go_commands import COMPILING, GoCall, Reading, Use
+from watcher.dockerfile.caches import NotAccelerated, are_related, copy_sources, is_within
+from watcher.dockerfile.go_commands import COMPILING, GoCall, GoUsage, RunAnalysis
 from watcher.dockerfile.inputs import LEADS, TreeInputs, is_gos_own
 from watcher.dockerfile.model import Instruction, Stage
 from watcher.dockerfile.shell import Command
 from watcher.dockerfile.spans import word_set
-from watcher.dockerfile.stage_group import Family
-from watcher.dockerfile.stages import Graph, mounts
+from watcher.dockerfile.stage_group import StageGroup
+from watcher.dockerfile.stages import Graph, run_mounts
 from watcher.dockerfile.state import ImageConfig, State, Step
 
 _VARIABLES = word_set(
@@ -46,14 +46,16 @@ _HARMLESS = word_set(
 _C_TOOLS = word_set("cc gcc g++ c++ clang clang++ ar ld cmake ninja meson scons configure libtool bazel")
 
 
-def cgo_off(state: State, reading: Reading) -> bool:
+def cgo_off(state: State, analysis: RunAnalysis) -> bool:
     """Whether no go command of this RUN can use cgo."""
-    if reading.use is not Use.GO or reading.maybe or reading.unclear:
+    if analysis.use is not GoUsage.GO or analysis.may_run_go or analysis.unclear:
         return False  # a Makefile or a script may turn it on
-    return all(_of(call, state, "CGO_ENABLED") == "0" for call in reading.calls if call.sub in COMPILING)
+    return all(
+        _get_value(call, state, "CGO_ENABLED") == "0" for call in analysis.calls if call.sub in COMPILING
+    )
 
 
-def _of(call: GoCall, state: State, name: str) -> str | None:
+def _get_value(call: GoCall, state: State, name: str) -> str | None:
     return call.env[name] if name in call.env else state.text(name)
 
 
@@ -70,46 +72,46 @@ class Namer:
         self._graph, self._bases, self._build_args = graph, bases, build_args
         self._inputs = inputs
 
-    def suffix(self, family: Family, step: Step, reading: Reading) -> str:
+    def name_suffix(self, group: StageGroup, step: Step, analysis: RunAnalysis) -> str:
         """What the name of the cache at a RUN ends with: empty where go sees all its inputs.
 
         Raises LeaveAlone where the tree's files count and the caller has not told them: a cache that does not
         know them would give a program out of an old header.
         """
-        before = tuple(family.before(step))
-        if cgo_off(step.state, reading):
-            if self._inputs and self._assembly(step, reading) and self._has_tree(step, before):
+        before = tuple(group.steps_before(step))
+        if cgo_off(step.state, analysis):
+            if self._inputs and self._reads_assembly(step, analysis) and self._has_tree(step, before):
                 return f"-asm-{self._inputs.digest[:10]}"
             return ""
         state = step.state
         parts = [state.image, state.image_id, *(f"{name}={state.text(name)}" for name in sorted(_VARIABLES))]
-        parts += _besides_go(reading) if reading.use is Use.GO else []
-        for source in self._sources(step):
+        parts += _besides_go(analysis) if analysis.use is GoUsage.GO else []
+        for source in self._find_sources(step):
             parts += self._made_of(source)
         for other, found in before:
-            parts += self._said(other, found)
+            parts += self._describe_step(other, found)
         if self._has_tree(step, before):
             # Before the tree is copied in its files cannot matter, and must not spoil the step's cache.
-            parts.append(self._tree(step, reading, before))
+            parts.append(self._tree_digest(step, analysis, before))
         digest = hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()
         return f"-cgo-{digest[:10]}"
 
-    def sees_all(self, step: Step, reading: Reading) -> bool:
+    def sees_all(self, step: Step, analysis: RunAnalysis) -> bool:
         """Whether go's own cache, of any name, is right at this RUN."""
-        return cgo_off(step.state, reading) and not (self._inputs and self._assembly(step, reading))
+        return cgo_off(step.state, analysis) and not (self._inputs and self._reads_assembly(step, analysis))
 
-    def _assembly(self, step: Step, reading: Reading) -> bool:
+    def _reads_assembly(self, step: Step, analysis: RunAnalysis) -> bool:
         """Whether go's assembler may open a file that go does not see; `-asmflags=-I` leads it anywhere."""
         if self._inputs is None:
             return False
-        flags = f"{reading.text} {step.state.get('GOFLAGS')}"
+        flags = f"{analysis.text} {step.state.get('GOFLAGS')}"
         return self._inputs.assembly or ("-asmflags" in flags and self._inputs.has_assembly)
 
-    def _said(self, step: Step, reading: Reading | None) -> Iterator[str]:
+    def _describe_step(self, step: Step, analysis: RunAnalysis | None) -> Iterator[str]:
         """What an earlier step says of the C that it may bring."""
         one = step.one
-        if one.keyword == "RUN" and reading is not None and reading.use is Use.GO:
-            yield from _besides_go(reading)
+        if one.keyword == "RUN" and analysis is not None and analysis.use is GoUsage.GO:
+            yield from _besides_go(analysis)
         elif one.keyword == "RUN":
             text = one.body.text + "".join(heredoc.content.text for heredoc in one.heredocs)
             yield text
@@ -117,74 +119,80 @@ class Namer:
                 yield f"{name}={step.state.text(name)}"
         elif one.keyword in ("ADD", "COPY") and (one.keyword == "ADD" or one.flag("from")):
             yield from (one.flag("from") or "", one.body.text)
-        for source in self._sources(step):
+        for source in self._find_sources(step):
             yield from self._made_of(source)
 
-    def _sources(self, step: Step) -> Iterator[Stage | str]:
+    def _find_sources(self, step: Step) -> Iterator[Stage | str]:
         """The other stages, and images, that a step reads from."""
         names = [step.one.flag("from")] if step.one.keyword in ("COPY", "ADD") else []
-        names += [mount.get("from") for mount in mounts(step.one)] if step.one.keyword == "RUN" else []
+        names += [mount.get("from") for mount in run_mounts(step.one)] if step.one.keyword == "RUN" else []
         for name in names:
             if name:
-                base = self._graph.source(step.stage, step.state.expand(name) or name)
+                base = self._graph.find_source(step.stage, step.state.expand(name) or name)
                 if (found := base.stage or base.image) is not None:
                     yield found
 
     def _made_of(self, source: Stage | str) -> Iterator[str]:
         """All that decides what another stage, or an image, holds, but for the tree."""
         if isinstance(source, str):
-            yield from self._image(source)
+            yield from self._describe_image(source)
             return
-        for stage in self._below(source):
+        for stage in self._stages_below(source):
             base = self._graph.bases[stage.index]
             if base.image is not None:
-                yield from self._image(base.image)
+                yield from self._describe_image(base.image)
             for one in stage.instructions:
                 yield self._graph.dockerfile.text[one.start : one.stop]
         yield from (f"{name}={value}" for name, value in sorted(self._build_args.items()))
 
-    def _image(self, name: str) -> tuple[str, str]:
+    def _describe_image(self, name: str) -> tuple[str, str]:
         config = self._bases.get(name)
         return name, config.id if config else ""
 
-    def _below(self, stage: Stage) -> list[Stage]:
+    def _stages_below(self, stage: Stage) -> list[Stage]:
         """A stage and all that it takes from, directly or through others."""
-        return self._graph.reachable(str(stage.index))
+        return self._graph.reachable_stages(str(stage.index))
 
-    def _has_tree(self, step: Step, before: Iterable[tuple[Step, Reading | None]]) -> bool:
+    def _has_tree(self, step: Step, before: Iterable[tuple[Step, RunAnalysis | None]]) -> bool:
         """Whether files of the tree are there at a RUN, other than go's own."""
-        return _binds_tree(step.one) or any(self._brings_tree(other) for other in (step, *_steps(before)))
+        return _binds_tree(step.one) or any(
+            self._brings_tree(other) for other in (step, *_only_steps(before))
+        )
 
     def _brings_tree(self, step: Step) -> bool:
         if _copies_tree(step.one):
             return True
-        for source in self._sources(step):
+        for source in self._find_sources(step):
             if isinstance(source, Stage):
-                for stage in self._below(source):
+                for stage in self._stages_below(source):
                     if any(_copies_tree(one) or _binds_tree(one) for one in stage.instructions):
                         return True
         return False
 
-    def _tree(self, step: Step, reading: Reading, before: Iterable[tuple[Step, Reading | None]]) -> str:
+    def _tree_digest(
+        self, step: Step, analysis: RunAnalysis, before: Iterable[tuple[Step, RunAnalysis | None]]
+    ) -> str:
         """The digest of those of the tree's files that a compiler can reach; empty when there are none."""
         inputs = self._inputs
         if inputs is None:
-            raise LeaveAlone(
+            raise NotAccelerated(
                 "cgo may be on, and go does not see that C outside a package changed; set CGO_ENABLED=0"
             )
         users = inputs.users_of_c
         if inputs.assembly or any(not path.startswith("vendor/") for path in users):
             return inputs.digest
-        if self._led_there(step, reading, before):
+        if self._led_there(step, analysis, before):
             return inputs.digest
         # What was vendored came out of a module, which holds all that it includes.
         return inputs.vendored_digest if users else ""
 
-    def _led_there(self, step: Step, reading: Reading, before: Iterable[tuple[Step, Reading | None]]) -> bool:
+    def _led_there(
+        self, step: Step, analysis: RunAnalysis, before: Iterable[tuple[Step, RunAnalysis | None]]
+    ) -> bool:
         """Whether a variable or a step may lead the compiler of a module's C to files of the tree."""
         if any(step.state.get(name) is not None for name in _VARIABLES):
             return True
-        runs, there = [(step, reading)], False
+        runs, there = [(step, analysis)], False
         for other, found in before:
             if self._brings_tree(other):
                 there = True
@@ -192,16 +200,16 @@ class Namer:
                     return True
             if found is not None and other.one.keyword == "RUN" and there:
                 runs.append((other, found))
-        return any(self._leads(other, found) for other, found in runs)
+        return any(self._leads_compiler(other, found) for other, found in runs)
 
-    def _leads(self, step: Step, reading: Reading) -> bool:
+    def _leads_compiler(self, step: Step, analysis: RunAnalysis) -> bool:
         """Whether a RUN that has the tree may lead a C compiler to it."""
-        if _into_system(step) or reading.foreign or LEADS.found(reading.text):
+        if _into_system(step) or analysis.foreign or LEADS.found(analysis.text):
             return True
-        hidden = reading.use is Use.MAYBE or reading.maybe or reading.unclear or reading.sourced
+        hidden = analysis.use is GoUsage.MAYBE or analysis.may_run_go or analysis.unclear or analysis.sourced
         if hidden and self._inputs is not None and self._inputs.leads_c:
             return True
-        return any(_installs_c(command) for command in reading.others)
+        return any(_installs_c(command) for command in analysis.others)
 
 
 def _installs_c(command: Command) -> bool:
@@ -215,16 +223,16 @@ def _installs_c(command: Command) -> bool:
 
 
 def _in_system(path: str) -> bool:
-    return any(within(path, folder) for folder in _SYSTEM)
+    return any(is_within(path, folder) for folder in _SYSTEM)
 
 
-def _steps(read: Iterable[tuple[Step, Reading | None]]) -> list[Step]:
+def _only_steps(read: Iterable[tuple[Step, RunAnalysis | None]]) -> list[Step]:
     return [step for step, _ in read]
 
 
 def _binds_tree(one: Instruction) -> bool:
     return one.keyword == "RUN" and any(
-        mount["type"] == "bind" and "from" not in mount for mount in mounts(one)
+        mount["type"] == "bind" and "from" not in mount for mount in run_mounts(one)
     )
 
 
@@ -232,7 +240,7 @@ def _copies_tree(one: Instruction) -> bool:
     """Whether a COPY or ADD brings files of the context that are not go's own."""
     if one.keyword not in ("COPY", "ADD") or one.flag("from"):
         return False
-    return not all(_names_gos_own(source) for source in sources(one))
+    return not all(_names_gos_own(source) for source in copy_sources(one))
 
 
 def _names_gos_own(source: str) -> bool:
@@ -244,7 +252,7 @@ def _into_system(step: Step) -> bool:
     """Whether a step puts files where compilers look without being told, or may."""
     one = step.one
     if one.keyword == "RUN":
-        targets = [mount.get("target", "") for mount in mounts(one) if mount["type"] == "bind"]
+        targets = [mount.get("target", "") for mount in run_mounts(one) if mount["type"] == "bind"]
     else:
         words = one.words if one.words is not None else tuple(one.body.text.split())
         targets = [words[-1]] if words else []
@@ -253,12 +261,12 @@ def _into_system(step: Step) -> bool:
         if expanded is None or (step.state.workdir is None and not expanded.startswith("/")):
             return True
         path = posixpath.normpath(posixpath.join(step.state.workdir or "/", expanded))
-        if any(related(path, folder) for folder in _SYSTEM) and not within(path, "/usr/src"):
+        if any(are_related(path, folder) for folder in _SYSTEM) and not is_within(path, "/usr/src"):
             return True
     return False
 
 
-def _besides_go(reading: Reading) -> list[str]:
+def _besides_go(analysis: RunAnalysis) -> list[str]:
     """The commands of a go step that may bring C: those that are not go, nor harmless."""
-    named = [(command, posixpath.basename(command.name() or "?")) for command in reading.others]
+    named = [(command, posixpath.basename(command.name() or "?")) for command in analysis.others]
     return [" ".join(word.text for word in one.words) for one, name in named if name not in _HARMLESS]

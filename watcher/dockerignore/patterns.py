@@ -84,7 +84,7 @@ class PatternMatcher:
         """Whether the path or a directory above it is matched and no later `!` pattern takes it out again."""
         slash = path.rfind("/")
         above = self._directory(path[:slash])[1] if slash > 0 else 0
-        return self._evaluate(path, above)[0]
+        return self._evaluate_path(path, above)[0]
 
     excluded = matches
 
@@ -108,13 +108,13 @@ class PatternMatcher:
         if known is None:
             slash = path.rfind("/")
             above = self._directory(path[:slash])[1] if slash > 0 else 0
-            known = self._evaluate(path, above)
+            known = self._evaluate_path(path, above)
             if len(self._directories) >= _KEPT_DIRECTORIES:
                 self._directories.clear()
             self._directories[path] = known
         return known
 
-    def _evaluate(self, path: str, above: int) -> tuple[bool, int]:
+    def _evaluate_path(self, path: str, above: int) -> tuple[bool, int]:
         """Whether the path is matched, and a bit for each run that did; `above` are its directory's bits."""
         matched = False
         flags = 0
@@ -147,7 +147,7 @@ class _Run:
         """Take in one clean pattern, without its `!`. Raises `BadPattern`."""
         check_glob(pattern)
         self._patterns.append(pattern)
-        kind, expression = _compile(pattern)
+        kind, expression = _compile_pattern(pattern)
         if kind == "exact":
             self._exact.add(pattern)
         elif kind == "prefix":
@@ -160,7 +160,7 @@ class _Run:
             self._add_expression(expression)
 
     def _add_expression(self, expression: str) -> None:
-        escaped = _escaped(expression)
+        escaped = _escape_text(expression)
         if "C" in escaped:  # any byte: RE2 has it, Go has not
             raise BadPattern(r"\C is no escape sequence")
         try:
@@ -226,7 +226,7 @@ def _runs(patterns: Iterable[str]) -> tuple[_Run, ...]:
     return tuple(runs)
 
 
-def _compile(pattern: str) -> tuple[str, str]:
+def _compile_pattern(pattern: str) -> tuple[str, str]:
     """The kind of test for a pattern and its Go regular expression, as the reference's `Pattern.compile`
     chooses.
     """
@@ -271,7 +271,7 @@ def _compile(pattern: str) -> tuple[str, str]:
     return kind, "".join(out) + "$"
 
 
-def _escaped(expression: str) -> set[str]:
+def _escape_text(expression: str) -> set[str]:
     """The characters that stand behind a backslash which escapes them."""
     out: set[str] = set()
     at = 0

@@ -90,7 +90,7 @@ def test_a_step_that_lost_only_its_network_was_touched(run: str, line: int, touc
     """As on an engine that does not know `RUN --network`: the text says nothing of it."""
     text = f"FROM golang:alpine AS b\nRUN echo go build -o /x .\n{run} -o /x . \\\n  && echo z\n"
     counter = StepCounter("s", "r", Fanout())
-    counter.begin(UserWords(text, Accelerated(text, cut_off=(3,))))
+    counter.begin(UserWords(text, Accelerated(text, no_network_lines=(3,))))
     counter(StepStarted(parse_step("1", "[b 2/3] RUN something", line), 0.0))
     assert counter.touched is touched
 

@@ -605,14 +605,14 @@ class TestNetwork:
         result = made(head + middle + TAIL, compile_without_network=True)
         line = len((head + middle).split("\n"))
         assert (line in result.without_network) == ("--network=none" in result.text.split("\n")[line - 1])
-        assert not result.cut_off
+        assert not result.no_network_lines
         other = made(head + middle + TAIL, compile_without_network=True, engine_knows_networks=False)
         assert other.without_network == result.without_network
         if "# syntax" in head:  # what the engine has built in does not count
             assert other == result
         else:
-            assert other.cut_off == other.without_network
-            assert other.text == result.text.replace(" --network=none", "", len(other.cut_off))
+            assert other.no_network_lines == other.without_network
+            assert other.text == result.text.replace(" --network=none", "", len(other.no_network_lines))
         return line in result.without_network
 
     @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.platforms import AMD64
-from watcher.dockerfile import Accelerated, ImageConfig, Level, TreeInputs, accelerate, keeping
+from watcher.dockerfile import Accelerated, ImageConfig, Level, TreeInputs, accelerate, save_binaries
 
 CACHE = "target=/root/.cache/go-build "
 KEPT = re.compile(r"watcher-[0-9a-f]{12}")
@@ -55,7 +55,7 @@ def test_another_stage_keeps_it() -> None:
     (program,) = found.programs
     kept = program.kept
     assert (program.stage, program.base, program.file) == ("b", "golang", "/src/app")
-    lines = keeping(found.text, found.programs).removeprefix(found.text).splitlines()
+    lines = save_binaries(found.text, found.programs).removeprefix(found.text).splitlines()
     bind = "--mount=type=bind,from=b,source=/src/app,target=/watcher-program"
     assert lines == [
         "",
@@ -206,7 +206,7 @@ class Shell:
         self.cache.mkdir()
         found = accelerated(run)
         line = found.text.split(CACHE)[1]
-        keep = keeping(found.text, found.programs).splitlines()[-1].partition("/watcher-program ")[2]
+        keep = save_binaries(found.text, found.programs).splitlines()[-1].partition("/watcher-program ")[2]
         keep = keep.replace("/watcher-program", found.programs[0].file.replace("/src", str(self.sources)))
         self.line, self.keep_line = (
             each.replace("/root/.cache/go-build", str(self.cache)) for each in (line, keep)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.unit.dockerfile.buildkit_oracle import Oracle, started
 from watcher.dockerfile import Dockerfile, DockerfileError, Instruction, parse
 from watcher.dockerfile.expand import Unresolved, expand
-from watcher.dockerfile.keyvalues import BLANKS, pairs, split_words
+from watcher.dockerfile.keyvalues import BLANKS, env_pairs, split_words
 
 NOT_SPLIT = ("HEALTHCHECK", "ONBUILD", "FLY")  # their words are other instructions, or nothing
 FILES = 500  # generated Dockerfiles, and as many lines of each of the kinds below
@@ -70,7 +70,7 @@ def _words(one: Instruction, file: Dockerfile) -> list[str]:
         case "HEALTHCHECK" | "ONBUILD" | "FLY":
             return []
         case "ENV" | "LABEL":
-            return [word for pair in pairs(one, file.escape) for word in pair]
+            return [word for pair in env_pairs(one, file.escape) for word in pair]
         case "ARG":
             return split_words(one.body.text, file.escape)
         case "COPY" | "ADD" | "FROM" | "VOLUME" | "EXPOSE":

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from watcher.dockerfile.frontend import Abilities, abilities
+from watcher.dockerfile.frontend import Abilities, frontend_abilities
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ from watcher.dockerfile.frontend import Abilities, abilities
     ],
 )
 def test_a_frontend_is_known_by_its_name(syntax, mounts, network):
-    assert abilities(syntax) == Abilities(mounts, network)
+    assert frontend_abilities(syntax) == Abilities(mounts, network)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from watcher.dockerfile import parse
-from watcher.dockerfile.go_commands import Reading, Use, read_run
+from watcher.dockerfile.go_commands import GoUsage, RunAnalysis, read_run
 
 SH = ("/bin/sh", "-c")
 
 
-def reading(body: str, shell: tuple[str, ...] = SH) -> Reading:
+def analysis(body: str, shell: tuple[str, ...] = SH) -> RunAnalysis:
     return read_run(parse(f"FROM a\nRUN {body}\n").stages[0].instructions[0], shell)
 
 
@@ -40,7 +40,7 @@ def reading(body: str, shell: tuple[str, ...] = SH) -> Reading:
     ],
 )
 def test_a_run_that_names_go_runs_go(body):
-    assert reading(body).use is Use.GO
+    assert analysis(body).use is GoUsage.GO
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_run_that_names_go_runs_go(body):
     ],
 )
 def test_a_run_that_may_run_go_says_so(body):
-    assert reading(body).use is Use.MAYBE
+    assert analysis(body).use is GoUsage.MAYBE
 
 
 @pytest.mark.parametrize(
@@ -87,37 +87,37 @@ def test_a_run_that_may_run_go_says_so(body):
     ],
 )
 def test_a_run_that_has_nothing_to_do_with_go_is_known(body):
-    assert reading(body).use is Use.NONE
+    assert analysis(body).use is GoUsage.NONE
 
 
 def test_another_shell_is_not_read():
-    assert reading("go build -a", ("pwsh", "-Command")).foreign
-    assert not reading("go build -a", ("/bin/bash", "-o", "pipefail", "-c")).foreign
+    assert analysis("go build -a", ("pwsh", "-Command")).foreign
+    assert not analysis("go build -a", ("/bin/bash", "-o", "pipefail", "-c")).foreign
 
 
 def test_flags_end_at_the_first_package():
-    call = reading("go build -o -a -tags 'x y' -v -ldflags=-s ./cmd -a").calls[0]
+    call = analysis("go build -o -a -tags 'x y' -v -ldflags=-s ./cmd -a").calls[0]
     assert [(name, value) for name, value, _ in call.flags()] == [
         ("o", "-a"),
         ("tags", "x y"),
         ("v", None),
         ("ldflags", "-s"),
     ]
-    assert [word.text for word in call.operands()] == ["./cmd", "-a"]
+    assert [word.text for word in call.copy_operands()] == ["./cmd", "-a"]
 
 
 def test_flags_that_nobody_can_read_are_passed_over():
-    call = reading('go build $FLAGS -a "$MORE" -o x').calls[0]
+    call = analysis('go build $FLAGS -a "$MORE" -o x').calls[0]
     assert [name for name, _, _ in call.flags()] == ["a", "o"]
 
 
 def test_a_directory_flag_stands_before_the_others():
-    call = reading("go build -C dir -a").calls[0]
+    call = analysis("go build -C dir -a").calls[0]
     assert [name for name, _, _ in call.flags()] == ["a"]
 
 
 def test_a_call_knows_the_environment_before_it():
-    first, second = reading("export A=1 && B=2 go build && unset A && C=$X env D=3 go vet").calls
+    first, second = analysis("export A=1 && B=2 go build && unset A && C=$X env D=3 go vet").calls
     assert dict(first.env) == {"A": "1", "B": "2"}
     assert dict(second.env) == {"A": None, "C": None, "D": "3"}
 
@@ -132,5 +132,5 @@ def test_a_call_knows_the_environment_before_it():
     ],
 )
 def test_which_caches_are_of_use(body, compiles, modules):
-    found = reading(body)
+    found = analysis(body)
     assert (found.compiles, found.modules) == (compiles, modules)

@@ -27,7 +27,7 @@ def shape(
     return made(f"{download}FROM golang:1.22 AS builder\n{copy}\n{build}{final}", inputs=inputs)
 
 
-def mounts(result: Accelerated) -> int:
+def run_mounts(result: Accelerated) -> int:
     """On how many instructions the module cache is mounted."""
     return result.text.count("id=p-gomodcache,")
 
@@ -48,7 +48,7 @@ def mounts(result: Accelerated) -> int:
 )
 def test_modules_that_a_stage_hands_on_are_mounted_in_both(copy: str, becomes: str | None) -> None:
     result = shape(copy)
-    assert mounts(result) == 2
+    assert run_mounts(result) == 2
     assert not reasons(result)
     assert result.modules_mounted
     assert result.text.count("\n") == shape(copy, final=FINAL).text.count("\n")
@@ -63,7 +63,7 @@ def test_a_pattern_begins_at_the_first_folder_that_may_be_missing() -> None:
         f"{moved}COPY --from=modules /cache /cache", download=DOWNLOAD.replace("COPY", f"{moved}COPY")
     )
     assert "COPY --from=modules /cach[e] /cache\n" in result.text
-    assert mounts(result) == 2
+    assert run_mounts(result) == 2
     home = "ENV GOPATH=/root/go\n"
     result = shape(
         f"{home}COPY --from=modules /root/go/pkg/mod /root/go/pkg/mod",
@@ -82,7 +82,7 @@ def test_a_stage_may_hand_its_modules_to_several() -> None:
     more = "FROM golang:1.22 AS tests\nCOPY --from=modules /go/pkg /go/pkg\nWORKDIR /src\nCOPY . .\n"
     more += "RUN CGO_ENABLED=0 go test ./... && touch /passed\n"
     result = shape("COPY --from=modules /go/pkg /go/pkg", final=f"{more}{FINAL}COPY --from=tests /passed /\n")
-    assert mounts(result) == 3
+    assert run_mounts(result) == 3
     assert not reasons(result)
 
 
@@ -91,7 +91,7 @@ def test_flags_of_go_for_its_modules_do_not_matter() -> None:
     result = shape(
         f"{flags}COPY --from=modules /go/pkg /go/pkg", download=DOWNLOAD.replace("COPY", f"{flags}COPY")
     )
-    assert mounts(result) == 2
+    assert run_mounts(result) == 2
 
 
 @pytest.mark.parametrize(
@@ -122,14 +122,14 @@ def test_what_refuses_one_stage_refuses_all_that_share_its_modules() -> None:
     lists = "FROM golang:1.22 AS list\nCOPY --from=modules /go/pkg /go/pkg\nWORKDIR /src\nCOPY . .\n"
     lists += "RUN go build ./... && ls /go/pkg/mod > /list\n"
     result = shape("COPY --from=modules /go/pkg /go/pkg", final=f"{lists}{FINAL}COPY --from=list /list /\n")
-    assert mounts(result) == 0
+    assert run_mounts(result) == 0
     assert "the command itself uses /go/pkg/mod" in reasons(result)
     assert "COPY --from=modules /go/pkg /go/pkg\n" in result.text
 
 
 def test_an_image_that_gets_the_modules_keeps_them() -> None:
     result = shape("COPY --from=modules /go/pkg /go/pkg", final='CMD ["go", "run", "."]\n')
-    assert mounts(result) == 0
+    assert run_mounts(result) == 0
     assert "becomes the image" in reasons(result)
 
 
@@ -137,7 +137,7 @@ def test_modules_that_are_copied_make_a_network_needless_too() -> None:
     refused = "COPY --from=modules /go/pkg /go/pkg\nRUN du -s /go/pkg/mod"
     text = f"{DOWNLOAD}FROM golang:1.22 AS builder\n{refused}\n{BUILD}{FINAL}"
     result = made(text, compile_without_network=True)
-    assert mounts(result) == 0
+    assert run_mounts(result) == 0
     assert result.without_network == (11,)
 
 
@@ -145,10 +145,10 @@ def test_modules_that_are_copied_make_a_network_needless_too() -> None:
 def test_a_tree_without_modules_keeps_the_copy_that_fails(files: dict[str, bytes]) -> None:
     inputs = TreeInputs(dict.fromkeys(files, b"1"), files.get)
     result = shape(PLAIN_COPY, inputs=inputs)
-    assert mounts(result) == 0
+    assert run_mounts(result) == 0
     assert "go.sum lists no module" in reasons(result)
 
 
 def test_a_stage_of_its_own_needs_no_list_of_modules() -> None:
     nothing = TreeInputs({}, lambda _: None)
-    assert mounts(made(f"FROM golang:1.22 AS builder\n{BUILD}{FINAL}", inputs=nothing)) == 1
+    assert run_mounts(made(f"FROM golang:1.22 AS builder\n{BUILD}{FINAL}", inputs=nothing)) == 1

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tests.platforms import AMD64
 from watcher.dockerfile import DockerfileError, ImageConfig, Level, TreeInputs, accelerate, diff, lint, parse
-from watcher.dockerfile.frontend import abilities
+from watcher.dockerfile.frontend import frontend_abilities
 from watcher.dockerfile.shell import NotUnderstood, commands
-from watcher.dockerfile.spans import Edit, apply
+from watcher.dockerfile.spans import Edit, apply_edits
 
 GOLANG = ImageConfig(env={"GOPATH": "/go", "PATH": "/go/bin:/usr/local/go/bin:/bin"}, workdir="/go")
 OURS = re.compile(
@@ -65,7 +65,7 @@ def scripts(draw: st.DrawFn) -> str:
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> str:
+def run_steps(draw: st.DrawFn) -> str:
     flags = draw(
         st.lists(
             st.sampled_from(
@@ -128,7 +128,7 @@ def dockerfiles(draw: st.DrawFn) -> str:
             st.sampled_from(["golang:1.22", "golang:${V}", "alpine", "scratch", "s0" if index else "golang"])
         )
         lines.append(f"FROM {base} AS s{index}")
-        lines += draw(st.lists(st.one_of(runs(), OTHERS), max_size=6))
+        lines += draw(st.lists(st.one_of(run_steps(), OTHERS), max_size=6))
     end = draw(st.sampled_from(["\n", "\r\n"]))
     return "\n".join(lines).replace("\n", end) + draw(st.sampled_from(["", end]))
 
@@ -296,7 +296,7 @@ def test_the_words_of_any_script_stand_where_they_say(script):
 @given(st.text(max_size=30), st.lists(st.tuples(st.integers(0, 30), st.text("xyz", max_size=3)), max_size=5))
 def test_insertions_are_all_made_and_nothing_else_is(text, places):
     edits = tuple(Edit(min(at, len(text)), min(at, len(text)), new, "") for at, new in places)
-    after = apply(text, edits)
+    after = apply_edits(text, edits)
     assert len(after) == len(text) + sum(len(new) for _, new in places)
     rest = iter(after)
     assert all(char in rest for char in text)  # `text` is still there, in order
@@ -304,5 +304,5 @@ def test_insertions_are_all_made_and_nothing_else_is(text, places):
 
 @given(st.text(alphabet="docker/file:1.2-labsx@", max_size=30))
 def test_any_syntax_gets_an_answer_and_only_dockers_own_may_have_mounts(syntax):
-    if abilities(syntax).mounts:
+    if frontend_abilities(syntax).mounts:
         assert "docker/dockerfile" in syntax

@@ -14,8 +14,8 @@ from watcher.dockerfile import (
     builder_stage,
     parse,
 )
-from watcher.dockerfile.stages import Graph, mounts
-from watcher.dockerfile.state import walk
+from watcher.dockerfile.stages import Graph, run_mounts
+from watcher.dockerfile.state import walk_steps
 
 MANY = """\
 ARG GO=1.22
@@ -52,7 +52,7 @@ def test_the_last_stage_is_the_target_unless_named():
 
 def test_the_platform_chooses_among_stages():
     graph = Graph(parse(MANY), {}, ARM64)
-    assert [stage.label for stage in graph.reachable("build")] == ["deps", "build-arm64", "build"]
+    assert [stage.label for stage in graph.reachable_stages("build")] == ["deps", "build-arm64", "build"]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_the_stage_of_the_platform_that_is_built_for_is_followed(
     build: str, target: str, stages: list[str]
 ) -> None:
     graph = Graph(parse(MANY), {}, Platforms.of(build, target))
-    assert [stage.label for stage in graph.reachable("build")] == stages
+    assert [stage.label for stage in graph.reachable_stages("build")] == stages
 
 
 def test_what_builds_and_what_is_built_for_are_two() -> None:
@@ -125,7 +125,7 @@ def test_mounts_are_read_with_their_aliases():
         .stages[0]
         .instructions[0]
     )
-    assert mounts(one) == [
+    assert run_mounts(one) == [
         {"type": "cache", "target": "/x", "id": "a,b"},
         {"type": "bind", "source": "y", "target": "z"},
     ]
@@ -138,7 +138,7 @@ def test_the_state_follows_env_arg_user_and_workdir_through_from():
     )
     graph = Graph(parse(text), {"GIVEN": "yes"}, AMD64)
     base = ImageConfig(env={"A": "0"}, workdir="/home")
-    step = walk(graph, {"GIVEN": "yes"}, {"base": base}, graph.reachable(None))[1][-1]
+    step = walk_steps(graph, {"GIVEN": "yes"}, {"base": base}, graph.reachable_stages(None))[1][-1]
     assert {name: step.state.text(name) for name in "ABC"} == {"A": "1", "B": "0x yes", "C": "t and more"}
     assert (step.state.user, step.state.workdir) == ("5:6", "/home/sub")
 
@@ -146,7 +146,7 @@ def test_the_state_follows_env_arg_user_and_workdir_through_from():
 def test_the_triggers_of_a_base_come_first():
     graph = Graph(parse("FROM base\nRUN y\n"), {}, AMD64)
     base = ImageConfig(onbuild=("WORKDIR /app", "RUN x"))
-    steps = walk(graph, {}, {"base": base}, graph.reachable(None))[0]
+    steps = walk_steps(graph, {}, {"base": base}, graph.reachable_stages(None))[0]
     assert [(step.one.body.text, step.inherited, step.state.workdir) for step in steps] == [
         ("/app", True, "/"),
         ("x", True, "/app"),

@@ -1,0 +1,67 @@
+"""The cache mounts that acceleration adds: how they are written, and how they are found again."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from watcher import regex
+from watcher.dockerfile.caches import Owner
+from watcher.dockerfile.parse import parse
+from watcher.dockerfile.spans import Edit
+from watcher.dockerfile.stages import run_mounts
+from watcher.dockerfile.state import Step
+
+_NOT_PLAIN = regex.compile(r"[^\w.-]")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCache:
+    """A cache mount that acceleration put in: its id at the engine, where it is mounted, in which stage."""
+
+    id: str
+    target: str
+    stage: str
+    modules: bool = False  # it is a module cache; else it is a build cache
+
+
+def cache_names(cache_scope: str) -> tuple[str, ...]:
+    """What the ids of this scope's cache mounts are, or begin with."""
+    return f"{plain_scope(cache_scope)}-gocache", f"{plain_scope(cache_scope)}-gomodcache"
+
+
+def own_caches(text: str, cache_scope: str) -> tuple[OwnCache, ...]:
+    """The cache mounts of this scope in an accelerated text, each id once. Raises DockerfileError."""
+    ours = cache_names(cache_scope)
+    found: dict[str, OwnCache] = {}
+    for stage in parse(text).stages:
+        for one in stage.instructions:
+            for mount in run_mounts(one) if one.keyword == "RUN" else ():
+                if mount["type"] == "cache" and mount.get("id", "").startswith(ours):
+                    modules = mount["id"].startswith(ours[1])
+                    own = OwnCache(mount["id"], mount["target"], stage.label, modules)
+                    found.setdefault(own.id, own)
+    return tuple(found.values())
+
+
+def add_flag(step: Step, flag: str, reason: str) -> Edit:
+    """Put a flag behind the instruction's keyword."""
+    return Edit(step.one.keyword_stop, step.one.keyword_stop, f" {flag}", reason)
+
+
+def add_mount(step: Step, value: str, reason: str) -> Edit:
+    """Add a `--mount`."""
+    return add_flag(step, f"--mount={value}", reason)
+
+
+def cache_mount(key: str, target: str, who: Owner) -> str:
+    """The value of a `--mount` for a cache that any number of builds may use at once."""
+    return f"type=cache,sharing=shared,id={key},target={target}{who.mount_options()}"
+
+
+def plain_scope(scope: str) -> str:
+    """The scope as a mount option can carry it; distinct scopes stay distinct."""
+    plain = _NOT_PLAIN.sub("-", scope)
+    if plain == scope:
+        return plain
+    return f"{plain}-{hashlib.sha256(scope.encode(errors='surrogateescape')).hexdigest()[:8]}"
