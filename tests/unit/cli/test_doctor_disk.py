@@ -47,7 +47,7 @@ def test_the_engine_is_given_a_rule_where_it_has_none() -> None:
 def test_a_buildkitd_is_given_a_rule_of_its_own() -> None:
     found = describe_steps(None, standalone=True)
     assert BUILDKITD_RULE in found.advice
-    assert tomllib.loads(BUILDKITD_RULE)["worker"]["oci"]["gc"] is True
+    assert tomllib.loads(BUILDKITD_RULE)["worker"]["containerd"]["gc"] is True
 
 
 def test_a_rule_that_is_there_is_told_without_advice() -> None:

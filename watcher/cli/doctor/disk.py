@@ -25,7 +25,7 @@ KEEP = "20GB"  # build cache that the advice leaves: enough for the steps of sev
 ENGINE_RULE = {
     "builder": {"gc": {"enabled": True, "policy": [{"keepStorage": KEEP, "filter": ["type=regular"]}]}}
 }
-BUILDKITD_RULE = f'[worker.oci]\ngc = true\ngckeepstorage = "{KEEP}"'
+BUILDKITD_RULE = f'[worker.containerd]\ngc = true\ngckeepstorage = "{KEEP}"'
 
 
 async def examine_disk(
