@@ -20,7 +20,8 @@ from prometheus_client import CollectorRegistry
 from tests.unit.observers.story import SERVICE, Story
 from tests.unit.observers.web import Desk
 from watcher.observers.events import Fanout, FrontExchange, StepOutput
-from watcher.observers.metrics import Metrics, expose
+from watcher.observers.exposition import expose
+from watcher.observers.metrics import Metrics
 from watcher.observers.redact import Masking
 from watcher.observers.status_board import StatusBoard
 from watcher.settings import HttpSettings

@@ -6,7 +6,7 @@ import pytest
 
 from watcher.cli import settings_template
 from watcher.cli.main import Cli
-from watcher.observers import metrics
+from watcher.observers import metric_specs
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,8 +15,8 @@ def test_the_settings_file_is_what_the_settings_say() -> None:
     assert (ROOT / "config" / "watcher.toml").read_text("utf-8") == settings_template.render()
 
 
-@pytest.mark.parametrize("spec", metrics.SPECS, ids=lambda spec: spec.name)
-def test_the_readme_lists_each_metric_with_type_labels_and_help(spec: metrics.Spec) -> None:
+@pytest.mark.parametrize("spec", metric_specs.SPECS, ids=lambda spec: spec.name)
+def test_the_readme_lists_each_metric_with_type_labels_and_help(spec: metric_specs.Spec) -> None:
     labels = ", ".join(f"`{label}`" for label in spec.labels) or "–"
     row = f"| `{spec.name}` | {spec.type} | {labels} | {spec.help} |"
     assert row in (ROOT / "README.md").read_text("utf-8").splitlines()

@@ -25,6 +25,7 @@ from watcher.observers import humanize, json_log
 from watcher.observers.console import Console
 from watcher.observers.events import Observer
 from watcher.observers.printable import PrintableStream
+from watcher.observers.status_board import StatusBoard
 from watcher.observers.terminal import Terminal
 from watcher.prune.build_cache import Excess
 from watcher.settings import TOML_NAME, Settings
@@ -37,14 +38,14 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def _observer(settings: Settings) -> Iterator[Observer]:
-    """Who tells the user; the terminal is left clean, however the command ends."""
+def _observer(settings: Settings, board: StatusBoard | None = None) -> Iterator[Observer]:
+    """The observer that writes to the terminal, which is left clean however the command ends."""
     as_json = settings.log_format == "json"
     outputs = [Output(file, json_log.lost if as_json else lost) for file in (sys.stdout, sys.stderr)]
     out, err = (cast(TextIO, output) for output in outputs)
     json_log.configure(as_json=as_json, file=cast(TextIO, PrintableStream(err)))
     dump_on_quit()
-    console = None if as_json else Console(out, plain=settings.plain, bell=settings.bell)
+    console = None if as_json else Console(out, plain=settings.plain, bell=settings.bell, board=board)
     try:
         yield console or json_log.JsonLog(out)
     finally:
@@ -70,8 +71,9 @@ def run(settings: Settings) -> int:
         return 0
 
     give_back_early()
-    with _observer(settings) as observer:
-        daemon = Daemon(settings, observer)
+    board = StatusBoard()
+    with _observer(settings, board) as observer:
+        daemon = Daemon(settings, observer, board=board)
         status = _asyncio_run(main)
     if daemon.handover:
         hold(daemon.interrupted)

@@ -14,8 +14,11 @@ from watcher.cli import status_text
 from watcher.cli.remote import POLL, STOPPED, connect, makes_way, messages, read, runs
 from watcher.errors import EXIT_FAILED, EXIT_PAUSED, EXIT_TIMEOUT, EXIT_UNKNOWN, ConfigError, NotRunning
 from watcher.observers import humanize
+from watcher.observers.api_schema import Accepted, LogLine, LogList, Settled
 from watcher.observers.events import short
-from watcher.observers.status_schema import Accepted, LogLine, LogList, Settled, Status
+from watcher.observers.status_schema import (
+    Status,
+)
 from watcher.observers.terminal import Terminal
 from watcher.settings import Settings
 

@@ -62,9 +62,10 @@ def _port_before(lock: ProjectLock) -> int:
 class Daemon:
     """Keeps the services of one project."""
 
-    def __init__(self, settings: Settings, *observers: Observer) -> None:
+    def __init__(self, settings: Settings, *observers: Observer, board: StatusBoard | None = None) -> None:
+        """`board` gets each event before `observers` do, which may read it."""
         self.settings = settings
-        self.board = StatusBoard()
+        self.board = board or StatusBoard()
         self.registry = CollectorRegistry()
         listeners = Fanout(self.board, Reconsider(self._fronts), Metrics(self.registry), *observers)
         listeners.add(SizeBudget(listeners))

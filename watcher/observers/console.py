@@ -66,7 +66,7 @@ _NOUNS = {"final": "final image", "builder": "builder image", "step": "build ste
 
 
 class Console:
-    """An observer that prints. It follows a board of its own, so that it needs nobody else."""
+    """An observer that prints, with what the status board knows."""
 
     def __init__(
         self,
@@ -74,9 +74,13 @@ class Console:
         *,
         plain: bool = False,
         bell: bool = False,
+        board: StatusBoard | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        """`plain`: lines only, no colour; `bell`: ring when the build breaks and when it is mended."""
+        """`plain`: lines only, no colour; `bell`: ring when the build breaks and when it is mended.
+
+        `board` gets each event before this does; without one, the console has its own.
+        """
         file = file or sys.stdout
         file = getattr(file, "unescaped", file)
         if isinstance(file, io.TextIOWrapper):
@@ -88,7 +92,8 @@ class Console:
             force_terminal=None if self.live else False,
         )
         self._bell = bell and file.isatty()
-        self._board = StatusBoard()
+        self._board = board or StatusBoard()
+        self._feeds_board = board is None
         self._view = LiveView(self._out, self._board) if self.live else None
         self._broken: set[str] = set()
         self._down = False
@@ -127,7 +132,8 @@ class Console:
 
     def notify(self, event: Event) -> None:
         """Print what `event` has to say, if anything."""
-        self._board.notify(event)
+        if self._feeds_board:
+            self._board.notify(event)
         handle = self._handlers.get(type(event))
         if handle:
             handle(event)

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
+from watcher.observers.api_schema import LogLine
 from watcher.observers.events import ContainerOutput, StepOutput
 from watcher.observers.printable import cut, printable
-from watcher.observers.status_schema import LogLine
 
 KEPT = 4000  # lines
 

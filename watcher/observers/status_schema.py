@@ -24,11 +24,13 @@ waiting: a build is due · down: the engine does not answer.
 """
 
 
-class _Model(BaseModel):
+class Model(BaseModel):
+    """Base of all parts: they are made from events, and the schema shows their docstrings."""
+
     model_config = ConfigDict(use_attribute_docstrings=True, from_attributes=True)
 
 
-class DiagnosticInfo(_Model):
+class DiagnosticInfo(Model):
     """One place in a file."""
 
     file: str
@@ -44,7 +46,7 @@ class DiagnosticInfo(_Model):
     """Whether `file` is known to be a file of the user's."""
 
 
-class FailureInfo(_Model):
+class FailureInfo(Model):
     """Why something failed."""
 
     kind: str
@@ -56,7 +58,7 @@ class FailureInfo(_Model):
     hint: str = ""
 
 
-class ErrorReport(_Model):
+class ErrorReport(Model):
     """The last failure of a service; it stays after it was mended, with `resolved_at` set."""
 
     at: float
@@ -66,7 +68,7 @@ class ErrorReport(_Model):
     resolved_at: float | None = None
 
 
-class ChangeInfo(_Model):
+class ChangeInfo(Model):
     """One path that differs between two trees."""
 
     path: str
@@ -76,7 +78,7 @@ class ChangeInfo(_Model):
     """go | module | env | dockerfile | other"""
 
 
-class WantedInfo(_Model):
+class WantedInfo(Model):
     """The tree's revision."""
 
     revision: str
@@ -89,7 +91,7 @@ class WantedInfo(_Model):
     change_count: int
 
 
-class StepInfo(_Model):
+class StepInfo(Model):
     """One step of a build."""
 
     id: str
@@ -106,7 +108,7 @@ class StepInfo(_Model):
     """Bytes that will come, as far as is known; 0 where nothing is fetched."""
 
 
-class DeployInfo(_Model):
+class DeployInfo(Model):
     """How the image of a build went live."""
 
     outcome: DeployOutcome
@@ -116,7 +118,7 @@ class DeployInfo(_Model):
     phases: dict[str, float] = {}
 
 
-class BuildInfo(_Model):
+class BuildInfo(Model):
     """One build, running or ended."""
 
     id: int
@@ -140,7 +142,7 @@ class BuildInfo(_Model):
     deploy: DeployInfo | None = None
 
 
-class DeployingInfo(_Model):
+class DeployingInfo(Model):
     """A deploy that runs."""
 
     revision: str
@@ -148,7 +150,7 @@ class DeployingInfo(_Model):
     started_at: float
 
 
-class LiveInfo(_Model):
+class LiveInfo(Model):
     """What serves."""
 
     revision: str
@@ -158,7 +160,7 @@ class LiveInfo(_Model):
     since: float
 
 
-class ImageInfo(_Model):
+class ImageInfo(Model):
     """The newest image of a stage whose size is known."""
 
     image: str
@@ -170,7 +172,7 @@ class ImageInfo(_Model):
     """`size - previous_size`"""
 
 
-class PrunedItemInfo(_Model):
+class PrunedItemInfo(Model):
     """One object that pruning looked at."""
 
     kind: str
@@ -184,7 +186,7 @@ class PrunedItemInfo(_Model):
     """The reason in one word: superseded, untagged, live, in-use, young, …"""
 
 
-class PruneInfo(_Model):
+class PruneInfo(Model):
     """The last prune."""
 
     at: float
@@ -195,7 +197,7 @@ class PruneInfo(_Model):
     items: list[PrunedItemInfo]
 
 
-class DiskInfo(_Model):
+class DiskInfo(Model):
     """What the project holds on the engine's disk, in bytes, as it was measured last."""
 
     at: float
@@ -215,7 +217,7 @@ class DiskInfo(_Model):
     """Why superseded build steps are not removed; empty where they are."""
 
 
-class SourceInfo(_Model):
+class SourceInfo(Model):
     """How the tree is watched and what the last look at it found."""
 
     mode: Literal["events", "polling"] | None = None
@@ -234,7 +236,7 @@ class SourceInfo(_Model):
     """Why the tree cannot be scanned now; empty when it can."""
 
 
-class FrontInfo(_Model):
+class FrontInfo(Model):
     """Traffic of the published port since the daemon started."""
 
     requests: dict[str, int] = {}
@@ -250,7 +252,7 @@ class FrontInfo(_Model):
     """Requests and connections that the versions before the live one still have."""
 
 
-class ServiceStatus(_Model):
+class ServiceStatus(Model):
     """Everything about one service."""
 
     name: str
@@ -288,7 +290,7 @@ class ServiceStatus(_Model):
     front: FrontInfo = FrontInfo()
 
 
-class DaemonInfo(_Model):
+class DaemonInfo(Model):
     """The process itself."""
 
     version: str = ""
@@ -302,7 +304,7 @@ class DaemonInfo(_Model):
     internal_errors: int = 0
 
 
-class EngineInfo(_Model):
+class EngineInfo(Model):
     """The container engine."""
 
     up: bool | None = None
@@ -314,7 +316,7 @@ class EngineInfo(_Model):
     since: float | None = None
 
 
-class NoticeInfo(_Model):
+class NoticeInfo(Model):
     """A sentence for the user."""
 
     at: float
@@ -323,7 +325,7 @@ class NoticeInfo(_Model):
     text: str
 
 
-class Status(_Model):
+class Status(Model):
     """The whole document."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -332,69 +334,3 @@ class Status(_Model):
     services: list[ServiceStatus] = []
     notices: list[NoticeInfo] = []
     """The last 20."""
-
-
-class BuildList(_Model):
-    """The last builds of a service, newest first."""
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    service: str
-    builds: list[BuildInfo]
-
-
-class LogLine(_Model):
-    """One line that a build step or the live container printed."""
-
-    seq: int
-    """Counts up over all lines of the daemon's life."""
-    at: float
-    service: str
-    source: Literal["build", "container"]
-    revision: str = ""
-    step: str = ""
-    stage: str = ""
-    container: str = ""
-    text: str
-
-
-class LogList(_Model):
-    """The newest lines, oldest first."""
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    lines: list[LogLine]
-    dropped: bool
-    """Whether lines after the asked `after` are no longer kept."""
-
-
-class Settled(_Model):
-    """What became of the tree that was there when the question was asked, or of a newer one."""
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    service: str
-    outcome: Literal["live", "failed", "paused", "timeout", "unknown"]
-    """unknown: the tree cannot be read, `failure` says why."""
-    revision: str
-    """The tree's revision; empty when it is not known yet."""
-    failure: FailureInfo | None = None
-    old_connections: int = 0
-    """Requests and connections that the versions before the live one still have: those get its answers."""
-    urls: list[str] = []
-    """Where the service answers once it is live."""
-
-
-class Accepted(_Model):
-    """The daemon has been told."""
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    service: str
-    action: Literal["rebuild", "cancel", "pause", "resume", "rescan", "upgrade"]
-    revision: str = ""
-    """The tree's revision, after a rescan."""
-    last_build: int | None = None
-    """After a rebuild: the number of the last build that ended before it, for `/api/wait`."""
-
-
-class Problem(_Model):
-    """Why a request was refused."""
-
-    detail: str

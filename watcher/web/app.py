@@ -16,9 +16,12 @@ from prometheus_client import CollectorRegistry
 
 from watcher import __version__
 from watcher.errors import WatcherError
-from watcher.observers.metrics import expose
+from watcher.observers.api_schema import Accepted, BuildList, LogList, Problem, Settled
+from watcher.observers.exposition import expose
 from watcher.observers.status_board import StatusBoard
-from watcher.observers.status_schema import Accepted, BuildList, LogList, Problem, Settled, Status
+from watcher.observers.status_schema import (
+    Status,
+)
 from watcher.settings import HttpSettings
 from watcher.web.guard import Guard, require_token
 from watcher.web.stream import Stopped, settle, stream

@@ -9,8 +9,12 @@ from typing import Literal
 from fastapi.sse import ServerSentEvent
 
 from watcher.errors import WatcherError
+from watcher.observers.api_schema import LogList, Settled
 from watcher.observers.status_board import StatusBoard
-from watcher.observers.status_schema import BuildInfo, FailureInfo, LogList, Settled
+from watcher.observers.status_schema import (
+    BuildInfo,
+    FailureInfo,
+)
 
 CALM = 0.1  # seconds between two messages: a burst of events becomes one
 RETRY = 1000  # milliseconds before a browser connects again

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.observers.story import CRASH, STEPS, Story, revision
+from tests.unit.observers.story import CRASH, SERVICE, STEPS, Story, revision
 from watcher.observers.console import FETCHED_EVERY, INDENT, Console
 from watcher.observers.events import (
     BuildCachePruned,
@@ -39,6 +39,7 @@ from watcher.observers.events import (
     short,
 )
 from watcher.observers.progress_view import step_words
+from watcher.observers.status_board import StatusBoard
 
 
 class Terminal(io.StringIO):
@@ -391,3 +392,13 @@ def test_what_the_engine_could_not_do_is_tried_again_and_needs_no_save(story: St
         "TIME  ✗ deploy failed after 0.1 s: the engine does not answer",
         "            nothing answers until that goes well; it is tried again",
     ]
+
+
+def test_a_console_reads_the_board_that_it_is_given_and_does_not_feed_it(story: Story) -> None:
+    board, file = StatusBoard(), io.StringIO()
+    console = Console(file, plain=True, board=board)
+    for event in story.cycle(1).events:
+        board.notify(event)
+        console.notify(event)
+    assert len(board.builds(SERVICE)) == 1
+    assert "live" in file.getvalue()

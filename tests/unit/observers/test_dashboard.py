@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from config.grafana import generate
-from watcher.observers.metrics import SPECS
+from watcher.observers.metric_specs import SPECS
 
 ROOT = Path(__file__).parents[3]
 PROMETHEUS = ROOT / "config" / "prometheus"

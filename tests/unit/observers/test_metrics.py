@@ -33,7 +33,10 @@ from watcher.observers.events import (
     SourceScanned,
     short,
 )
-from watcher.observers.metrics import MOST_VALUES, PLACES, SPECS, Metrics, expose
+from watcher.observers.exposition import expose
+from watcher.observers.metric_specs import SPECS
+from watcher.observers.metric_store import MOST_VALUES
+from watcher.observers.metrics import PLACES, Metrics
 
 REQUIRED = (
     "watcher_build_duration_seconds",

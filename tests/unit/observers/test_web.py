@@ -20,6 +20,7 @@ from tests.unit.observers.conftest import told
 from tests.unit.observers.story import SERVICE, Story, image, revision
 from tests.unit.observers.web import Desk, Site, site
 from watcher.errors import ConfigError
+from watcher.observers.api_schema import BuildList, LogList, Settled
 from watcher.observers.events import (
     ConfigurationRefused,
     DaemonStopping,
@@ -32,7 +33,9 @@ from watcher.observers.events import (
     Wanted,
 )
 from watcher.observers.status_board import StatusBoard
-from watcher.observers.status_schema import BuildList, LogList, Settled, Status
+from watcher.observers.status_schema import (
+    Status,
+)
 from watcher.settings import HttpSettings, load
 from watcher.web import create_app, serve, stream
 from watcher.web.app import page

@@ -1,0 +1,78 @@
+"""What the API answers beside the status document: builds, lines, and what became of a request.
+
+Field names are stable within one `schema_version`, as in the status document.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from watcher.observers.status_schema import SCHEMA_VERSION, BuildInfo, FailureInfo, Model
+
+
+class BuildList(Model):
+    """The last builds of a service, newest first."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    service: str
+    builds: list[BuildInfo]
+
+
+class LogLine(Model):
+    """One line that a build step or the live container printed."""
+
+    seq: int
+    """Counts up over all lines of the daemon's life."""
+    at: float
+    service: str
+    source: Literal["build", "container"]
+    revision: str = ""
+    step: str = ""
+    stage: str = ""
+    container: str = ""
+    text: str
+
+
+class LogList(Model):
+    """The newest lines, oldest first."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    lines: list[LogLine]
+    dropped: bool
+    """Whether lines after the asked `after` are no longer kept."""
+
+
+class Settled(Model):
+    """What became of the tree that was there when the question was asked, or of a newer one."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    service: str
+    outcome: Literal["live", "failed", "paused", "timeout", "unknown"]
+    """unknown: the tree cannot be read, `failure` says why."""
+    revision: str
+    """The tree's revision; empty when it is not known yet."""
+    failure: FailureInfo | None = None
+    old_connections: int = 0
+    """Requests and connections that the versions before the live one still have: those get its answers."""
+    urls: list[str] = Field(default_factory=list)
+    """Where the service answers once it is live."""
+
+
+class Accepted(Model):
+    """The daemon has been told."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    service: str
+    action: Literal["rebuild", "cancel", "pause", "resume", "rescan", "upgrade"]
+    revision: str = ""
+    """The tree's revision, after a rescan."""
+    last_build: int | None = None
+    """After a rebuild: the number of the last build that ended before it, for `/api/wait`."""
+
+
+class Problem(Model):
+    """Why a request was refused."""
+
+    detail: str
