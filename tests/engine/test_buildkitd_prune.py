@@ -92,8 +92,8 @@ async def test_superseded_steps_go_and_all_others_stay_cached(site: Site) -> Non
     before = {record.id for record in (await pruner.look()).records}
     gone = [verdict for verdict in await pruner.prune() if verdict.remove]
     assert sorted(verdict.name for verdict in gone) == [
-        *["COPY file /"] * 2,
-        *["RUN cat file file >/made"] * 2,
+        *["[3/4] COPY file /"] * 2,
+        *["[4/4] RUN cat file file >/made"] * 2,
     ]
     after = {record.id for record in (await pruner.look()).records}
     assert before - after == {verdict.id for verdict in gone}
