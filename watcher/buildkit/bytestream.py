@@ -17,11 +17,11 @@ class ByteStream(Protocol):
         ...
 
     async def write(self, data: bytes) -> None:
-        """Hand over the bytes; returns when more may be written. Raises `OSError` if broken."""
+        """Write the bytes; returns when more can be written. Raises `OSError` if broken."""
         ...
 
     async def close(self) -> None:
-        """Close both directions at once. May be called twice, never raises."""
+        """Close both directions immediately. Safe to call twice, never raises."""
         ...
 
 

@@ -24,22 +24,22 @@ from watcher.buildkit.messages.control_pb2 import (
 from watcher.buildkit.progress import Progress
 from watcher.buildkit.records import CacheRecord, Worker, cache_record, worker
 from watcher.buildkit.session import CredentialsFor, SessionDialer
-from watcher.buildkit.solve import Remembered, SolveRequest, SolveResult
+from watcher.buildkit.solve import ContextCache, SolveRequest, SolveResult
 
 _LIST_WORKERS = "/moby.buildkit.v1.Control/ListWorkers"
 _DISK_USAGE = "/moby.buildkit.v1.Control/DiskUsage"
 _PRUNE = "/moby.buildkit.v1.Control/Prune"
 
 _WORKER_THREADS = 4
-# Contexts of which is remembered what their next build can use.
+# Contexts with a cache for their next build.
 _KEPT_CONTEXTS = 16
 
 
 class Client:
     """A connection to BuildKit: an engine's own, or a standalone one.
 
-    Make one with `connect`, end it with `close`. Several builds may run at once. When the connection is lost,
-    running calls raise `ConnectError` and `closed` turns true; connecting anew is up to the caller.
+    Make one with `connect`, end it with `close`. Several builds can run concurrently. When the connection is
+    lost, running calls raise `ConnectError` and `closed` turns true; the caller reconnects.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Client:
         self._channel = channel
         self._dial = dial
         self._workers = ThreadPoolExecutor(_WORKER_THREADS, thread_name_prefix="buildkit")
-        self._contexts: OrderedDict[str, Remembered] = OrderedDict()
+        self._contexts: OrderedDict[str, ContextCache] = OrderedDict()
 
     @classmethod
     async def connect(
@@ -73,7 +73,7 @@ class Client:
             failure = ConnectError(f"{address} offers no BuildKit: {error}")
         except ConnectError as error:
             failure = error
-        # What is remembered may be of a server that has been replaced since.
+        # The remembered protocol can be that of a server that has been replaced.
         transport.forget(parsed)
         raise failure
 
@@ -100,7 +100,7 @@ class Client:
         return self._connection.failure is not None
 
     async def close(self) -> None:
-        """End the connection, and with it every build that still runs on it. May be called twice."""
+        """End the connection, and with it every build that still runs on it. Safe to call twice."""
         await self._connection.close()
         self._workers.shutdown()
 
@@ -111,15 +111,15 @@ class Client:
         await self.close()
 
     async def solve(self, request: SolveRequest, on_progress: Callable[[Progress], None]) -> SolveResult:
-        """Build, and tell `on_progress` of every event as it comes.
+        """Build, and pass every event to `on_progress` as it arrives.
 
         Raises `SolveFailed` if the build fails, `ContextChanged` if a file changed while it was sent,
-        `ConnectError` if the connection is lost. Cancelling stops the build at once; the connection stays
-        usable.
+        `ConnectError` if the connection is lost. Cancelling stops the build immediately; the connection
+        stays usable.
         """
-        remembered = self._remembered(request.shared_key)
-        means = solve.Means(self._channel, self._dial, remembered, self._workers)
-        return await solve.solve(means, request, on_progress)
+        cache = self._cache_of(request.shared_key)
+        context = solve.SolveContext(self._channel, self._dial, cache, self._workers)
+        return await solve.solve(context, request, on_progress)
 
     async def resolve_image(
         self,
@@ -131,10 +131,10 @@ class Client:
     ) -> ResolvedImage:
         """The image that a build with `FROM reference` would start from; a registry is asked as by a build.
 
-        `reference` is a full one, such as `docker.io/library/alpine:latest`, `platform` as in `linux/arm64`;
-        empty is the engine's own. Raises `SolveFailed` if there is no such image, `ConnectError` if the
-        connection is lost, `ProtocolError` if the answer makes no sense. It may take as long as a registry
-        does; cancelling ends it at once.
+        `reference` is a full one, like `docker.io/library/alpine:latest`, `platform` as in `linux/arm64`;
+        empty is the engine's own. Raises `SolveFailed` if there is no image, `ConnectError` if the
+        connection is lost, `ProtocolError` if the answer makes no sense. It can take as long as a registry
+        does; cancelling ends it immediately.
         """
         return await imageconfig.resolve(
             self._channel,
@@ -154,7 +154,7 @@ class Client:
     async def disk_usage(self, filters: Sequence[str] = ()) -> list[CacheRecord]:
         """The records of the build cache that match one of the filters, all without any.
 
-        A filter is a comma-separated conjunction in BuildKit's syntax, such as `type==exec.cachemount` or
+        A filter is a comma-separated conjunction in BuildKit's syntax, like `type==exec.cachemount` or
         `id~=^abc,private`. Raises `ConnectError` or `RpcError`.
         """
         request = DiskUsageRequest(filter=filters).SerializeToString()
@@ -171,9 +171,9 @@ class Client:
     ) -> list[CacheRecord]:
         """Remove records that match one of the filters (see `disk_usage`); returns what was removed.
 
-        Without filters that is the cache of everybody who uses this BuildKit. Records in use stay; those that
+        Without filters that is the cache of all users of this BuildKit. Records in use stay; those that
         an image shares go only with `everything`. `unused_for` are seconds since the last use, `keep_bytes`
-        is how much may stay in any case. Raises `ConnectError` or `RpcError`.
+        is how much stays in any case. Raises `ConnectError` or `RpcError`.
         """
         request = PruneRequest(
             filter=filters, all=everything, keepDuration=int(unused_for * 1e9), reservedSpace=keep_bytes
@@ -189,9 +189,9 @@ class Client:
     async def remove_records(self, ids: Iterable[str]) -> list[CacheRecord]:
         """Remove these records, in this order, as far as nothing uses or is built on them; what was removed.
 
-        One call for each, which goes on to its end when this is cancelled: BuildKit before 0.10 sends what it
+        One call for each, which runs to its end when this is cancelled: BuildKit before 0.10 sends what it
         removed while it holds the cache's lock, and waits for ever when the client is gone by its second
-        record (control/control.go, `Prune`). Then nobody can build until the engine is started again.
+        record (control/control.go, `Prune`). Then no build runs until the engine is restarted.
         Raises `ConnectError` or `RpcError`.
         """
         removed: list[CacheRecord] = []
@@ -204,9 +204,9 @@ class Client:
                 raise
         return removed
 
-    def _remembered(self, shared_key: str) -> Remembered:
-        remembered = self._contexts.setdefault(shared_key, Remembered())
+    def _cache_of(self, shared_key: str) -> ContextCache:
+        cache = self._contexts.setdefault(shared_key, ContextCache())
         self._contexts.move_to_end(shared_key)
         if len(self._contexts) > _KEPT_CONTEXTS:
             self._contexts.popitem(last=False)
-        return remembered
+        return cache

@@ -17,7 +17,7 @@ class BuildkitError(Exception):
 
 
 class ConnectError(BuildkitError):
-    """Nothing usable answers at the address, or the connection was lost. Connecting anew may help."""
+    """No usable server at the address, or the connection was lost. Reconnecting can help."""
 
 
 class ProtocolError(BuildkitError):
@@ -34,7 +34,7 @@ class RpcError(BuildkitError):
 
 
 class ContextChanged(BuildkitError):
-    """The file `path` of the context is not what its entry said: the build is void, take a new snapshot."""
+    """The file `path` of the context differs from its entry: the build is void, take a new snapshot."""
 
     def __init__(self, path: str) -> None:
         super().__init__(f"{path!r} changed while it was sent to the build")
@@ -42,10 +42,10 @@ class ContextChanged(BuildkitError):
 
 
 class SolveFailed(BuildkitError):
-    """A build failed. `reason` is BuildKit's own text, whose wording differs between versions.
+    """A build failed. `reason` is BuildKit's own text; its wording differs between versions.
 
     `step` is the name of the step that failed, empty if none began; `log` are the lines that it wrote, in
-    order. `line` is where its instruction begins in the Dockerfile, 0 where that is not known.
+    order. `line` is the first line of its instruction in the Dockerfile, 0 if unknown.
     """
 
     def __init__(self, reason: str, *, step: str = "", log: tuple[str, ...] = (), line: int = 0) -> None:

@@ -30,7 +30,7 @@ METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
 
 # Bytes read at a time, far below the 4 MiB that a gRPC server takes as one message by default.
 _CHUNK = 256 * 1024
-# Bytes prepared in one go by a worker thread; two such blocks are in memory for a transfer.
+# Bytes prepared in one go by a worker thread; two of these blocks are in memory for a transfer.
 _BLOCK = 1024 * 1024
 
 # After so many blocks there is more to come, and requests are waited for (seconds) to be answered together: a
@@ -54,7 +54,7 @@ class FileSync:
     ) -> None:
         """Serve `sources` by their `dir-name`. Files are listed and read by `workers`.
 
-        `packets` may be kept from build to build of one context. `on_failure` is told, before the engine is,
+        `packets` can be reused for builds of one context. `on_failure` is called, before the engine knows,
         why a transfer is impossible on our side: `ContextChanged`, `OSError` or what the source raised.
         """
         self._sources = sources
@@ -66,7 +66,7 @@ class FileSync:
     def beyond_utf8(self) -> str | None:
         """The first path sent of which the name or the link's target is not UTF-8, with `\\x` for odd bytes.
 
-        Engine 28 and newer refuse a whole context for one of them, and do not say for which.
+        Engine 28 and newer refuse a whole context for one of them, without naming it.
         """
         for entry in chain.from_iterable(self._sent.values()):
             try:
@@ -77,19 +77,19 @@ class FileSync:
 
     async def diff_copy(self, call: ServerCall) -> None:
         """Handle one call. Raises `RpcError` with what the engine is to report."""
-        name = next(iter(_values(call.metadata, "dir-name")), "")
+        name = next(iter(_read_values(call.metadata, "dir-name")), "")
         source = self._sources.get(name)
         if source is None:
             raise RpcError(NOT_FOUND, f"no access allowed to dir {name!r}")
         wanted = Wanted(
-            follow=_values(call.metadata, "followpaths"),
-            include=_values(call.metadata, "include-patterns"),
-            exclude=_values(call.metadata, "exclude-patterns"),
+            follow=_read_values(call.metadata, "followpaths"),
+            include=_read_values(call.metadata, "include-patterns"),
+            exclude=_read_values(call.metadata, "exclude-patterns"),
         )
         jobs = _Jobs(self._workers)
         contents = _Contents(source)
         try:
-            contents.entries, packets = await jobs.run(lambda: self._list(name, wanted))
+            contents.entries, packets = await jobs.run(lambda: self._send_list(name, wanted))
             await _Transfer(call, contents, jobs).run(packets)
         except _JobFailed as failed:
             self._on_failure(failed.error)
@@ -97,7 +97,7 @@ class FileSync:
         finally:
             await jobs.finish(contents.close)
 
-    def _list(self, name: str, wanted: Wanted) -> tuple[Sequence[Entry], bytes]:
+    def _send_list(self, name: str, wanted: Wanted) -> tuple[Sequence[Entry], bytes]:
         """The wanted entries of a source and their packets."""
         source = self._sources[name]
         entries = source.entries()
@@ -125,7 +125,7 @@ class _Jobs:
         self._running: asyncio.Future[Any] | None = None
 
     def start(self, function: Callable[[], _T]) -> asyncio.Future[_T]:
-        """Begin; the one before must have ended. Cancelling who waits for the result does not stop the
+        """Start; the one before must have ended. Cancelling a waiter for the result does not stop the
         thread.
         """
         job = asyncio.get_running_loop().run_in_executor(self._workers, function)
@@ -142,7 +142,7 @@ class _Jobs:
             raise _JobFailed(error) from error
 
     async def run(self, function: Callable[[], _T]) -> _T:
-        """Begin and wait."""
+        """Start and wait."""
         return await self.wait(self.start(function))
 
     async def finish(self, cleanup: Callable[[], None]) -> None:
@@ -153,11 +153,11 @@ class _Jobs:
             return
 
         def ended(job: asyncio.Future[Any]) -> None:
-            # Nobody may have waited for its result any more; it then is of no interest.
+            # Its result is of no interest if no task waits for it any more.
             job.exception()
             cleanup()
 
-        # The thread may be within a read; what it uses must not be taken from under it.
+        # The thread can be inside a read; what it uses must stay open.
         if job.done():
             ended(job)
         else:
@@ -195,7 +195,7 @@ class _Transfer:
         await self._call.send(FIN)
 
     async def _take_requests(self) -> None:
-        """Note what the engine asks for, until it says that it has everything."""
+        """Collect the engine's requests until it has everything."""
         while batch := await self._call.receive():
             for data in batch:
                 packet = Packet.FromString(data)
@@ -272,11 +272,11 @@ class _Contents:
         if data:
             self._read += len(data)
             return data_packet(self._index, data)
-        self._check()
+        self._check_path()
         self.close()
         return data_packet(self._index, b"")
 
-    def _check(self) -> None:
+    def _check_path(self) -> None:
         """Raise `ContextChanged` if what was read cannot be what the entry promised."""
         entry = self.entries[self._index]
         file = self._file
@@ -291,8 +291,8 @@ class _Contents:
             raise ContextChanged(entry.path)
 
 
-def _values(metadata: Mapping[str, Sequence[str]], key: str) -> tuple[str, ...]:
-    """The values of a key, decoded if the engine says that they are encoded (`decodeOpts` in filesync.go)."""
+def _read_values(metadata: Mapping[str, Sequence[str]], key: str) -> tuple[str, ...]:
+    """The values of a key, decoded if the engine marks them as encoded (`decodeOpts` in filesync.go)."""
     values = metadata.get(key, ())
     if next(iter(metadata.get(f"{key}-encoded", ())), "") in ("1", "t", "T", "true", "TRUE", "True"):
         return tuple(unquote_plus(value, errors="surrogateescape") for value in values)

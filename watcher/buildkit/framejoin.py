@@ -2,7 +2,7 @@
 
 An engine asks for every file of a context in a frame of its own, and h2 takes some 15 µs for a frame however
 small. Where a DATA frame ends means nothing (RFC 9113 section 6.1) and flow control counts their contents
-only, so frames that arrived together and say nothing but data can be handed on as one.
+only, so data frames that arrived together can be passed on as one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PLAIN_DATA = b"\0\0"  # type DATA, no flags: neither padded nor the last of its
 
 
 class FrameJoiner:
-    """Takes the bytes of a connection as they arrive, gives back bytes that mean the same."""
+    """Takes the bytes of a connection as they arrive and returns equivalent bytes."""
 
     def __init__(self, *, preface: int, largest: int) -> None:
         """`preface` bytes come before the first frame. No frame is made larger than `largest` bytes."""

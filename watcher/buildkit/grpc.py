@@ -74,11 +74,11 @@ class _Messenger:
         self._sending = asyncio.Lock()
 
     async def send(self, framed: bytes) -> None:
-        """Send any number of messages, each made by `frame` and joined. Several tasks may send in turn."""
+        """Send any number of messages, each made by `frame` and joined. Several tasks can send in turn."""
         async with self._sending:
             await self._stream.send(framed)
 
-    async def _receive(self) -> list[bytes]:
+    async def _receive_message(self) -> list[bytes]:
         """The messages that have arrived, at least one; empty when the other side has ended."""
         while data := await self._stream.receive():
             messages = self._messages.feed(data)
@@ -99,7 +99,7 @@ class Call(_Messenger):
         self._stream.reset()
 
     def end(self) -> None:
-        """Say that no more messages will be sent."""
+        """End the sending direction."""
         self._stream.end()
 
     async def receive(self) -> list[bytes]:
@@ -109,7 +109,7 @@ class Call(_Messenger):
         connection is lost.
         """
         headers = await self._stream.headers()
-        messages = await self._receive()
+        messages = await self._receive_message()
         if not messages:
             _check_status(self._stream.trailers or headers)
         return messages
@@ -160,7 +160,7 @@ class ServerCall(_Messenger):
 
     async def receive(self) -> list[bytes]:
         """Return all messages that have arrived, waiting for one; empty when the client has ended."""
-        return await self._receive()
+        return await self._receive_message()
 
 
 Handler = Callable[[ServerCall], Awaitable[None]]
@@ -177,7 +177,7 @@ class Server:
 
     async def serve(self, transport: ByteStream) -> None:
         """Serve until the peer ends the connection or this is cancelled; then no call is left running."""
-        connection = Http2Connection(transport, peer=self._peer, accept=self._accept)
+        connection = Http2Connection(transport, peer=self._peer, accept=self._accept_stream)
         connection.start()
         try:
             await connection.wait_closed()
@@ -187,13 +187,13 @@ class Server:
             await asyncio.gather(*self._calls, return_exceptions=True)
             await connection.close()
 
-    def _accept(self, stream: Http2Stream) -> None:
-        task = asyncio.create_task(self._answer(stream))
+    def _accept_stream(self, stream: Http2Stream) -> None:
+        task = asyncio.create_task(self._answer_call(stream))
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
 
-    async def _answer(self, stream: Http2Stream) -> None:
-        method, metadata = _request(await stream.headers())
+    async def _answer_call(self, stream: Http2Stream) -> None:
+        method, metadata = _read_request(await stream.headers())
         status = RpcError(OK, "")
         try:
             stream.send_headers([(":status", "200"), ("content-type", "application/grpc")])
@@ -219,12 +219,12 @@ class Server:
             try:
                 stream.send_headers(trailers, end=True)
             except BuildkitError:
-                # The connection went away while the handler ran: there is nobody to tell.
+                # The connection was lost while the handler ran: there is no peer to answer.
                 return
 
 
 def answer_unary(respond: Callable[[bytes], Awaitable[bytes]]) -> Handler:
-    """A handler that answers one message with one message. `respond` may raise `RpcError`."""
+    """A handler that answers one message with one message. `respond` can raise `RpcError`."""
 
     async def handle(call: ServerCall) -> None:
         requests: list[bytes] = []
@@ -237,8 +237,8 @@ def answer_unary(respond: Callable[[bytes], Awaitable[bytes]]) -> Handler:
     return handle
 
 
-def _request(headers: Headers) -> tuple[str, dict[str, list[str]]]:
-    """The method and the metadata of a request. File names in metadata may be no UTF-8."""
+def _read_request(headers: Headers) -> tuple[str, dict[str, list[str]]]:
+    """The method and the metadata of a request. File names in metadata are not always UTF-8."""
     metadata: dict[str, list[str]] = {}
     for name, value in headers:
         metadata.setdefault(name.decode("ascii", "replace"), []).append(
@@ -248,7 +248,7 @@ def _request(headers: Headers) -> tuple[str, dict[str, list[str]]]:
 
 
 def _check_status(headers: Headers) -> None:
-    """Raise `RpcError` unless the headers that end a call say that it succeeded."""
+    """Raise `RpcError` unless the headers that end a call report success."""
     fields = {name: value.decode("utf-8", "replace") for name, value in headers}
     code = fields.get(b"grpc-status", "")
     if not code.isdecimal():

@@ -1,6 +1,6 @@
 """HTTP/2 (RFC 9113) over any byte stream, for either side, on the sans-IO library h2.
 
-All bytes leave through one task, so whatever several streams have to say at one moment goes out in one
+All bytes leave through one task, so data of several streams at one moment is sent in one
 write, and frames that arrive together are handled together. Flow control is kept in both directions: a sender
 waits for the peer's window, and a window of ours is opened again only for what was taken out of a stream.
 """
@@ -33,7 +33,7 @@ from watcher.buildkit.errors import BuildkitError, ConnectError, ProtocolError
 from watcher.buildkit.framejoin import PREFACE, FrameJoiner
 from watcher.buildkit.http2stream import Http2Stream
 
-# Bytes that the peer may send before any are taken: enough to keep it busy, and memory stays bounded.
+# The receive window in bytes: enough to keep the peer busy, and memory stays bounded.
 _STREAM_WINDOW = 4 * 1024 * 1024
 _CONNECTION_WINDOW = 16 * 1024 * 1024
 _LARGEST_FRAME = 1024 * 1024
@@ -49,7 +49,7 @@ class Http2Connection:
     def __init__(
         self, transport: ByteStream, *, peer: str, accept: Callable[[Http2Stream], None] | None = None
     ) -> None:
-        """Run on `transport`; as a server if `accept` is given, which is told of each new stream.
+        """Run on `transport`; as a server if `accept` is given, which is called with each new stream.
 
         `peer` names the other side in errors.
         """
@@ -85,7 +85,7 @@ class Http2Connection:
         }
 
     def start(self) -> None:
-        """Send the preface and begin to read and write."""
+        """Send the preface and start to read and write."""
         # In force from the first byte on: h2 would apply a later change only to what it is fed after the
         # peer's acknowledgement, and refuse large frames that come together with that.
         self._h2.local_settings = Settings(
@@ -103,13 +103,13 @@ class Http2Connection:
         self._h2.increment_flow_control_window(_CONNECTION_WINDOW - self._h2.inbound_flow_control_window)
         self._has_output.set()
         self._tasks = [
-            asyncio.create_task(self._read(), name=f"http2-read {self._peer}"),
-            asyncio.create_task(self._write(), name=f"http2-write {self._peer}"),
+            asyncio.create_task(self._read_loop(), name=f"http2-read {self._peer}"),
+            asyncio.create_task(self._write_loop(), name=f"http2-write {self._peer}"),
         ]
 
     async def close(self) -> None:
-        """End the connection and everything on it. May be called twice."""
-        self._fail(ConnectError(f"the connection to {self._peer} was closed"))
+        """End the connection and everything on it. Safe to call twice."""
+        self._set_failure(ConnectError(f"the connection to {self._peer} was closed"))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -121,13 +121,13 @@ class Http2Connection:
         self.check()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection has ended, for whatever reason; `failure` then says which."""
+        """Wait until the connection has ended, for any reason; `failure` then holds it."""
         await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
     def check(self) -> None:
         """Raise why the connection is gone, if it is."""
         if self.failure is not None:
-            # A new object each time: several tasks may raise it, and a traceback belongs to one of them.
+            # A new object each time: several tasks can raise it, and a traceback belongs to one of them.
             raise type(self.failure)(*self.failure.args)
 
     def open_stream(self, headers: Iterable[tuple[str, str]]) -> Http2Stream:
@@ -197,24 +197,24 @@ class Http2Connection:
             self._h2.acknowledge_received_data(size, number)
             self._has_output.set()
 
-    async def _read(self) -> None:
+    async def _read_loop(self) -> None:
         try:
             while self.failure is None and (data := await self._transport.read()):
                 for event in self._h2.receive_data(self._joiner.feed(data)):
-                    self._handle(event)
-                # Acknowledgements of settings and pings are made by h2 without an event that would tell.
+                    self._handle_event(event)
+                # h2 acknowledges settings and pings without an event.
                 self._has_output.set()
-            self._fail(ConnectError(f"{self._peer} closed the connection"))
+            self._set_failure(ConnectError(f"{self._peer} closed the connection"))
         except H2Error as error:
             self._has_output.set()
-            self._fail(ProtocolError(f"{self._peer} broke HTTP/2: {error}"))
+            self._set_failure(ProtocolError(f"{self._peer} broke HTTP/2: {error}"))
         except (OSError, BuildkitError) as error:
-            self._fail(ConnectError(f"the connection to {self._peer} was lost: {error}"))
+            self._set_failure(ConnectError(f"the connection to {self._peer} was lost: {error}"))
         except Exception as error:
-            self._fail(ProtocolError(f"what {self._peer} sent could not be handled: {error!r}"))
+            self._set_failure(ProtocolError(f"what {self._peer} sent could not be handled: {error!r}"))
             raise
 
-    async def _write(self) -> None:
+    async def _write_loop(self) -> None:
         try:
             while True:
                 await self._has_output.wait()
@@ -227,9 +227,9 @@ class Http2Connection:
                         self._wake_senders()
                     await self._transport.write(data)
         except (OSError, BuildkitError) as error:
-            self._fail(ConnectError(f"the connection to {self._peer} was lost: {error}"))
+            self._set_failure(ConnectError(f"the connection to {self._peer} was lost: {error}"))
 
-    def _handle(self, event: Event) -> None:
+    def _handle_event(self, event: Event) -> None:
         handle = self._handlers.get(type(event))
         if handle is not None:
             handle(event)
@@ -238,7 +238,7 @@ class Http2Connection:
         stream = self._streams.get(event.stream_id)
         size = event.flow_controlled_length
         if stream is None:
-            # Nobody waits for it any more, but the window of the connection is everybody's.
+            # No task waits for it any more, but all streams share the connection's window.
             self._h2.acknowledge_received_data(size, event.stream_id)
         else:
             stream.took_data(event.data, size)
@@ -282,7 +282,7 @@ class Http2Connection:
 
     def _on_goaway(self, event: ConnectionTerminated) -> None:
         code = event.error_code
-        self._fail(ConnectError(f"{self._peer} ended the connection with HTTP/2 error {code}"))
+        self._set_failure(ConnectError(f"{self._peer} ended the connection with HTTP/2 error {code}"))
 
     def _forget_if_finished(self, number: int) -> None:
         stream = self._streams.get(number)
@@ -293,7 +293,7 @@ class Http2Connection:
         for stream in self._streams.values():
             stream.wake_sender()
 
-    def _fail(self, error: ConnectError | ProtocolError) -> None:
+    def _set_failure(self, error: ConnectError | ProtocolError) -> None:
         if self.failure is None:
             self.failure = error
         self._greeted.set()

@@ -117,13 +117,13 @@ class Http2Stream:
                     self._sender = None
 
     def end(self) -> None:
-        """Say that nothing more will be sent. Does nothing on a stream or connection that is gone."""
+        """End the sending direction. Does nothing on a stream or connection that is gone."""
         if not self._sent_end and self._reset_by_peer is None:
             self._sent_end = True
             self._connection.end_stream(self._number)
 
     def reset(self, code: int = CANCEL) -> None:
-        """End the stream at once in both directions, unless both sides have ended it already."""
+        """End the stream immediately in both directions, unless both sides have ended it already."""
         if not self.finished:
             self._reset_by_peer = code
             self._connection.reset_stream(self._number, code)
@@ -150,12 +150,12 @@ class Http2Stream:
         self._reset_by_peer = code
 
     def wake_sender(self) -> None:
-        """Let a waiting sender look at its window again."""
+        """Let a waiting sender check its window again."""
         if self._sender is not None and not self._sender.done():
             self._sender.set_result(None)
 
     def wake(self) -> None:
-        """Let whoever waits look again."""
+        """Let waiting tasks check again."""
         self.wake_sender()
         if self._receiver is not None and not self._receiver.done():
             self._receiver.set_result(None)

@@ -1,7 +1,7 @@
 """The configuration of an image that BuildKit builds on, without building.
 
 The call is the gateway's (moby/buildkit, frontend/gateway/pb/gateway.proto, `LLBBridge.ResolveImageConfig`),
-which a build may make while it runs. A build that its client directs (see `directed`) is begun for it, and
+which a build can make while it runs. A build that its client directs (see `gateway`) is started for it, and
 cancelled after it.
 """
 
@@ -49,7 +49,7 @@ async def resolve(
     session = Session("", registry_logins(credentials, workers))
     begin = SolveRequest(Ref=ref, Session=session.id, Internal=True).SerializeToString()
     ask = ResolveImageConfigRequest(
-        Ref=reference, Platform=_platform(platform), ResolveMode=resolve_mode
+        Ref=reference, Platform=_parse_platform(platform), ResolveMode=resolve_mode
     ).SerializeToString()
     serving = asyncio.create_task(session.run(channel, dial))
     solving = asyncio.create_task(channel.unary(SOLVE, begin))
@@ -58,7 +58,7 @@ async def resolve(
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if not asking.done() and solving.done():
-            solving.result()  # says why it was refused
+            solving.result()  # raises the reason for the refusal
         answer = ResolveImageConfigResponse.FromString(await asking)
         config = json.loads(answer.Config)
     except RpcError as error:
@@ -74,7 +74,7 @@ async def resolve(
     return ResolvedImage(answer.Digest, config)
 
 
-def _platform(text: str) -> Platform | None:
+def _parse_platform(text: str) -> Platform | None:
     """`linux/arm64/v8` as a message, None for an empty one: the engine's own."""
     if not text:
         return None

@@ -1,6 +1,6 @@
 """What BuildKit's frontend makes of a Dockerfile, a definition (LLB), and the changes made to it here.
 
-Operations name their inputs by the digest of their bytes, and each stands after its inputs (moby/buildkit,
+Operations name their inputs by the digest of their bytes, and each follows its inputs (moby/buildkit,
 client/llb/marshal.go): so all that follow a changed one are changed too. The others keep their bytes, and all
 keep what is not read here.
 """
@@ -20,12 +20,12 @@ _UNIQUE = "local.unique"
 _MAIN = "local://context"
 _HINT = "local.sharedkeyhint"
 _SELECTION = ("local.followpaths", "local.includepattern", "local.excludepatterns")
-_KINDS = range(2, 10)  # fields of an operation of which one says what kind it is (solver/pb/ops.proto, Op)
+_KINDS = range(2, 10)  # fields of an operation, one of which is its kind (solver/pb/ops.proto, Op)
 _LASTING = ("docker-image://", "local://")
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class FrontendResult:
     """What a frontend made for `key`: a definition, and metadata such as the image's configuration."""
 
     key: Hashable
@@ -34,7 +34,7 @@ class Made:
 
     @property
     def lasts(self) -> bool:
-        """Whether it says the same in another build: not where a frontend looks at what lies elsewhere."""
+        """Whether another build can reuse it: not if the frontend read something outside of this build."""
         sources = [op.source for op in map(Op.FromString, self.definition.ops) if op.HasField("source")]
         return bool(sources) and all(each.identifier.startswith(_LASTING) for each in sources)
 
@@ -54,11 +54,11 @@ def without_network(definition: Definition, lines: Collection[int]) -> Definitio
         op.exec.network = NONE
         return True
 
-    return _changed(definition, cut)
+    return _rewrite_ops(definition, cut)
 
 
-def first_lines(definition: Definition) -> dict[str, int]:
-    """Where the instruction of each operation begins: digest -> line, for those that come from one."""
+def find_first_lines(definition: Definition) -> dict[str, int]:
+    """First line of each operation's instruction: digest -> line, for those that come from one."""
     return {
         digest: min(each.start.line for place in places.locations for each in place.ranges)
         for digest, places in definition.Source.locations.items()
@@ -66,7 +66,7 @@ def first_lines(definition: Definition) -> dict[str, int]:
     }
 
 
-def redirected(definition: Definition, markers: Mapping[str, str]) -> Definition | None:
+def redirect_sources(definition: Definition, markers: Mapping[str, str]) -> Definition | None:
     """`definition` with what it reads below a marker of the main context read from another context.
 
     `markers`: absolute path -> the other context's name (`dir-name` of the session). None: nothing does.
@@ -89,14 +89,14 @@ def redirected(definition: Definition, markers: Mapping[str, str]) -> Definition
     def move(_: str, op: Op) -> bool:
         moved = False
         for action in op.file.actions:
-            if action.HasField("copy") and (found := _below(action.copy.src, markers)):
+            if action.HasField("copy") and (found := _split_marker(action.copy.src, markers)):
                 source = op.inputs[action.secondaryInput]
                 if (ops.get(source.digest) or Op()).source.identifier == _MAIN:
                     source.digest = other(found[0], source.digest)
                 action.copy.src = found[1]
                 moved = True
         for mount in op.exec.mounts:
-            if mount.input >= 0 and (found := _below(mount.selector, markers)):
+            if mount.input >= 0 and (found := _split_marker(mount.selector, markers)):
                 digest = other(found[0], op.inputs[mount.input].digest)
                 mount.input = len(op.inputs)
                 op.inputs.add().digest = digest
@@ -104,7 +104,7 @@ def redirected(definition: Definition, markers: Mapping[str, str]) -> Definition
                 moved = True
         return moved
 
-    changed = _changed(definition, move)
+    changed = _rewrite_ops(definition, move)
     if changed is None:
         return None
     changed.ops[:] = [*made.values(), *changed.ops]
@@ -115,15 +115,15 @@ def redirected(definition: Definition, markers: Mapping[str, str]) -> Definition
     return changed
 
 
-def _below(path: str, markers: Mapping[str, str]) -> tuple[str, str] | None:
-    """The marker that a path lies below, and the path from there on."""
+def _split_marker(path: str, markers: Mapping[str, str]) -> tuple[str, str] | None:
+    """The marker above a path, and the path from there on."""
     for marker in markers:
         if path == marker or path.startswith(f"{marker}/"):
             return marker, path[len(marker) :] or "/"
     return None
 
 
-def for_session(definition: Definition, session: str) -> Definition:
+def bind_to_session(definition: Definition, session: str) -> Definition:
     """`definition` with its contexts read from this session, which makes them sources of their own."""
 
     def move(_: str, op: Op) -> bool:
@@ -135,15 +135,15 @@ def for_session(definition: Definition, session: str) -> Definition:
             attrs.update(new)
         return bool(new)
 
-    return _changed(definition, move) or definition
+    return _rewrite_ops(definition, move) or definition
 
 
-def _changed(definition: Definition, change: Callable[[str, Op], bool]) -> Definition | None:
-    """A copy with operations changed by `change`, which says whether it did; None if none was.
+def _rewrite_ops(definition: Definition, change: Callable[[str, Op], bool]) -> Definition | None:
+    """A copy with operations changed by `change`, which returns whether it did; None if none was.
 
-    Bytes are kept, or as Go would write them: newer BuildKits name a step by the digest of what they marshal
-    anew, not of what they were sent (moby/buildkit, solver/llbsolver/vertex.go, `recomputeDigests`), and
-    fields that are not known here would be written in another order.
+    Bytes stay as they are, or become what Go would write: newer BuildKits name a step by the digest of what
+    they marshal again, not of what they were sent (moby/buildkit, solver/llbsolver/vertex.go,
+    `recomputeDigests`), and fields that are not known here would be written in another order.
     """
     renamed: dict[str, str] = {}
     ops: list[bytes] = []
@@ -173,29 +173,29 @@ def _changed(definition: Definition, change: Callable[[str, Op], bool]) -> Defin
 
 def _as_go_writes(op: Op) -> bytes:
     """The bytes that Go gives an operation: by number, but what kind of operation it is behind all else."""
-    pieces = list(_fields(op.SerializeToString(deterministic=True)))
+    pieces = list(_split_fields(op.SerializeToString(deterministic=True)))
     pieces.sort(key=lambda piece: (piece[0] in _KINDS, piece[0]))
     return b"".join(data for _, data in pieces)
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The fields of a message, each with its number (protobuf's encoding: a key, then what its type says)."""
+def _split_fields(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The fields of a message, each with its number (protobuf's encoding: a key, then a value)."""
     at = 0
     while at < len(data):
         start = at
-        key, at = _varint(data, at)
+        key, at = _read_varint(data, at)
         match key & 7:
             case 0:
-                _, at = _varint(data, at)
+                _, at = _read_varint(data, at)
             case 2:
-                length, at = _varint(data, at)
+                length, at = _read_varint(data, at)
                 at += length
             case kind:
                 at += 8 if kind == 1 else 4
         yield key >> 3, data[start:at]
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while data[at] & 0x80:
         value |= (data[at] & 0x7F) << shift

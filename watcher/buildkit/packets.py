@@ -20,7 +20,7 @@ _GO_STICKY = 1 << 20
 
 # A build makes up to four requests: for the Dockerfile, its ignore file, the context and one more of that.
 _KEPT_PURPOSES = 4
-_LAST_TIME = 2**63 - 1  # nanoseconds since 1970 that the message can hold; others are told as 1970
+_LAST_TIME = 2**63 - 1  # nanoseconds since 1970 that the message can hold; others become 1970
 
 _TYPE_DATA = Packet(type=Packet.PACKET_DATA).SerializeToString()
 # Field 3 of Packet, a number; field 4, length-delimited.
@@ -80,31 +80,31 @@ class _StatEncoder:
 def data_packet(index: int, data: bytes) -> tuple[bytes, bytes]:
     """A piece of the contents of the entry with this index; an empty one ends them.
 
-    It comes in two parts to be joined, so that contents are copied once less: a field of bytes is last in a
+    Returned in two parts to join, which saves one copy of the contents: a field of bytes is last in a
     message and is its tag, its length and the bytes themselves.
     """
     head = _data_head(index)
     if data:
-        head += _DATA_TAG + _varint(len(data))
+        head += _DATA_TAG + _write_varint(len(data))
     return b"\0" + (len(head) + len(data)).to_bytes(4, "big") + head, data
 
 
 def whole_file(index: int, data: bytes) -> tuple[bytes, bytes, bytes]:
-    """The packets of a file that goes in one piece, the one that ends it included, to be joined."""
+    """The packets of a file that is sent in one piece, including the one that ends it, to be joined."""
     head = _data_head(index)
     end = b"\0" + len(head).to_bytes(4, "big") + head
     if not data:
         return end, b"", b""
-    full = head + _DATA_TAG + _varint(len(data))
+    full = head + _DATA_TAG + _write_varint(len(data))
     return b"\0" + (len(full) + len(data)).to_bytes(4, "big") + full, data, end
 
 
 def _data_head(index: int) -> bytes:
     """Type and ID of a DATA packet, as protobuf writes them: zero is not written."""
-    return _TYPE_DATA + (_ID_TAG + _varint(index) if index else b"")
+    return _TYPE_DATA + (_ID_TAG + _write_varint(index) if index else b"")
 
 
-def _varint(number: int) -> bytes:
+def _write_varint(number: int) -> bytes:
     """A number as protobuf writes it: seven bits at a time, the lowest first."""
     if number < 0x4000:  # nearly all of them
         return bytes((number & 0x7F | 0x80, number >> 7)) if number > 0x7F else bytes((number,))

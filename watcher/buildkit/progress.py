@@ -18,7 +18,7 @@ from watcher.buildkit.messages.control_pb2 import (
     VertexWarning,
 )
 
-LONGEST_LINE = 8_000  # characters of a line; the rest is dropped before anything looks at it
+LONGEST_LINE = 8_000  # characters of a line; the rest is dropped before it is processed
 KEPT_LINES = 4_000  # of a step, for the report when it fails
 
 # Names look like [builder 5/5] RUN …, [2/3] COPY …, [internal] load … or [linux/amd64 final 1/2] FROM …
@@ -30,8 +30,8 @@ _PLATFORM = regex.compile(r"^[a-z]+/[a-z0-9/]+\s*")
 class Step:
     """A step of a build (a vertex of BuildKit).
 
-    `name` is BuildKit's text, such as `[builder 5/5] RUN go build`. `stage`, `index` and `total` are what it
-    says in brackets: empty and 0 where it says nothing. `line` is where its instruction begins in the
+    `name` is BuildKit's text, like `[builder 5/5] RUN go build`. `stage`, `index` and `total` are its
+    bracketed part: empty and 0 without one. `line` is the first line of its instruction in the
     Dockerfile, 0 where that is not known: of the frontend's own steps, and of builds that are not located.
     """
 
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class StepStarted:
-    """A step began; `at` is the engine's time in seconds since 1970. A step may begin again after it
+    """A step started; `at` is the engine's time in seconds since 1970. A step can start again after it
     finished.
     """
 
@@ -70,7 +70,7 @@ class StepFinished:
 class StepLog:
     """Whole lines that a step wrote, without the last line break; `stream` is 1 for output, 2 for errors.
 
-    A line without an end is told when the step finishes. So lines of steps that run at once never mix.
+    An unfinished line is emitted when the step finishes. So lines of concurrent steps never mix.
     """
 
     step: Step
@@ -81,7 +81,7 @@ class StepLog:
 
 @dataclass(frozen=True, slots=True)
 class StepStatus:
-    """How far a part of a step is, such as the transfer of the context or a layer that is pulled.
+    """Progress of a part of a step, like the transfer of the context or the pull of a layer.
 
     `current` and `total` are in whatever `name` counts, mostly bytes; `total` is 0 when unknown.
     """
@@ -130,7 +130,7 @@ class _Vertex:
     outputs: dict[int, _Output] = field(default_factory=dict)
 
 
-def _cut(text: str) -> str:
+def _cut_line(text: str) -> str:
     if len(text) <= LONGEST_LINE:
         return text
     return "\n".join(line[:LONGEST_LINE] for line in text.split("\n"))
@@ -148,11 +148,11 @@ class _Output:
         text = self._rest + self._decoder.decode(data, final)
         if final:
             self._rest = ""
-            return _cut(text) or None
+            return _cut_line(text) or None
         whole, line_break, self._rest = text.rpartition("\n")
         if len(self._rest) > LONGEST_LINE:  # a step that prints for ever without ending a line
             whole, line_break, self._rest = text, "\n", ""
-        return _cut(whole) if line_break else None
+        return _cut_line(whole) if line_break else None
 
 
 class ProgressReader:
@@ -164,7 +164,7 @@ class ProgressReader:
         self._lines: Mapping[str, int] = {}
 
     def locate(self, lines: Mapping[str, int]) -> None:
-        """Take the line of the Dockerfile where the instruction of each step begins, by the step's digest."""
+        """Set the first line of each step's instruction in the Dockerfile, by the step's digest."""
         self._lines = lines
         for digest, vertex in self._vertices.items():
             vertex.step = replace(vertex.step, line=lines.get(digest, 0))
@@ -173,20 +173,20 @@ class ProgressReader:
         """The events in one serialized `StatusResponse`, in the order to show them."""
         response = StatusResponse.FromString(data)
         for vertex in response.vertexes:
-            yield from self._begin(vertex)
+            yield from self._start_step(vertex)
         for status in response.statuses:
-            yield self._status(status)
+            yield self._read_status(status)
         for log in response.logs:
-            yield from self._log(log)
+            yield from self._read_log(log)
         for warning in response.warnings:
-            yield self._warning(warning)
+            yield self._read_warning(warning)
         for vertex in response.vertexes:
-            yield from self._finish(vertex)
+            yield from self._finish_step(vertex)
 
     def end(self) -> Iterator[Progress]:
         """What is left when no more messages come: lines without an end."""
         for vertex in self._vertices.values():
-            yield from self._flush(vertex, vertex.finished or vertex.started)
+            yield from self._flush_line(vertex, vertex.finished or vertex.started)
 
     @property
     def began(self) -> bool:
@@ -200,7 +200,7 @@ class ProgressReader:
             return None, ()
         return self._failed.step, tuple(self._failed.lines)
 
-    def _known(self, digest: str, name: str = "") -> _Vertex:
+    def _known_step(self, digest: str, name: str = "") -> _Vertex:
         vertex = self._vertices.get(digest)
         if vertex is None or (name and name != vertex.step.name):
             step = parse_step(digest, name, self._lines.get(digest, 0))
@@ -209,37 +209,37 @@ class ProgressReader:
             vertex.step = step
         return vertex
 
-    def _begin(self, message: Vertex) -> Iterator[Progress]:
-        vertex = self._known(message.digest, message.name)
+    def _start_step(self, message: Vertex) -> Iterator[Progress]:
+        vertex = self._known_step(message.digest, message.name)
         if message.HasField("started"):
-            at = _seconds(message.started)
+            at = _to_seconds(message.started)
             if at > vertex.started:
                 vertex.started = at
                 yield StepStarted(vertex.step, at)
 
-    def _finish(self, message: Vertex) -> Iterator[Progress]:
-        vertex = self._known(message.digest)
+    def _finish_step(self, message: Vertex) -> Iterator[Progress]:
+        vertex = self._known_step(message.digest)
         if not message.HasField("completed"):
             return
-        at = _seconds(message.completed)
+        at = _to_seconds(message.completed)
         if at <= vertex.finished and message.error == vertex.error:
             return
         vertex.finished, vertex.error = at, message.error
         # Steps that were stopped because another one failed are not the reason.
         if message.error and not message.error.endswith("context canceled") and self._failed is None:
             self._failed = vertex
-        yield from self._flush(vertex, at)
+        yield from self._flush_line(vertex, at)
         began = vertex.started or at
         yield StepFinished(vertex.step, at, max(0.0, at - began), message.cached, message.error)
 
-    def _log(self, message: VertexLog) -> Iterator[Progress]:
-        vertex = self._known(message.vertex)
+    def _read_log(self, message: VertexLog) -> Iterator[Progress]:
+        vertex = self._known_step(message.vertex)
         output = vertex.outputs.setdefault(message.stream, _Output())
         text = output.feed(message.msg)
         if text is not None:
-            yield self._written(vertex, _seconds(message.timestamp), message.stream, text)
+            yield self._written(vertex, _to_seconds(message.timestamp), message.stream, text)
 
-    def _flush(self, vertex: _Vertex, at: float) -> Iterator[Progress]:
+    def _flush_line(self, vertex: _Vertex, at: float) -> Iterator[Progress]:
         for stream, output in vertex.outputs.items():
             text = output.feed(b"", final=True)
             if text is not None:
@@ -249,10 +249,10 @@ class ProgressReader:
         vertex.lines += text.split("\n")
         return StepLog(vertex.step, at, stream, text)
 
-    def _status(self, message: VertexStatus) -> StepStatus:
+    def _read_status(self, message: VertexStatus) -> StepStatus:
         return StepStatus(
-            step=self._known(message.vertex).step,
-            at=_seconds(message.timestamp),
+            step=self._known_step(message.vertex).step,
+            at=_to_seconds(message.timestamp),
             id=message.ID,
             name=message.name,
             current=message.current,
@@ -260,9 +260,9 @@ class ProgressReader:
             done=message.HasField("completed"),
         )
 
-    def _warning(self, message: VertexWarning) -> StepWarning:
+    def _read_warning(self, message: VertexWarning) -> StepWarning:
         return StepWarning(
-            step=self._known(message.vertex).step,
+            step=self._known_step(message.vertex).step,
             level=message.level,
             text=message.short.decode("utf-8", "replace"),
             detail=tuple(line.decode("utf-8", "replace") for line in message.detail),
@@ -270,5 +270,5 @@ class ProgressReader:
         )
 
 
-def _seconds(timestamp: Timestamp) -> float:
+def _to_seconds(timestamp: Timestamp) -> float:
     return timestamp.seconds + timestamp.nanos / 1e9

@@ -1,4 +1,4 @@
-"""What BuildKit says of itself and of its cache."""
+"""Workers and cache records, as BuildKit lists them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from watcher.buildkit.messages.worker_pb2 import WorkerRecord
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One worker: `platforms` such as `linux/amd64`, the native one first; `version` is empty before 0.11.
+    """One worker: `platforms` like `linux/amd64`, the native one first; `version` is empty before 0.11.
 
     `cache_limit`: bytes of build cache that BuildKit's own garbage collection leaves; None where it has none.
     """

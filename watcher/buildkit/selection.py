@@ -26,7 +26,7 @@ class Wanted:
 
 
 def select(entries: Sequence[Entry], wanted: Wanted) -> Sequence[Entry]:
-    """The wanted entries in order; a directory that is not wanted itself is kept if something below it is.
+    """The wanted entries in order; a directory that is not wanted itself stays if something below it is.
 
     Raises `IgnorePatternError` for a pattern that cannot be used.
     """
@@ -41,14 +41,14 @@ def select(entries: Sequence[Entry], wanted: Wanted) -> Sequence[Entry]:
         entries = _at_or_above(entries, included.paths)
     if included is None and not excluded:
         return entries
-    return _filtered(entries, included, excluded)
+    return _filter_entries(entries, included, excluded)
 
 
-def _filtered(
+def _filter_entries(
     entries: Iterable[Entry], included: PatternMatcher | None, excluded: PatternMatcher
 ) -> list[Entry]:
     kept: list[Entry] = []
-    # Directories on the way down to here that are not wanted for themselves and may be needed for a child.
+    # Directories on the way down to here that are not wanted for themselves but possibly for a child.
     pending: list[Entry] = []
     for entry in entries:
         path = entry.path
@@ -82,32 +82,32 @@ class _Follower:
     def follow(self, paths: Iterable[str]) -> list[str] | None:
         """The paths and everything that links on the way lead to; None if that is the whole context."""
         for path in paths:
-            self._append(path)
+            self._append_entry(path)
         return _without_nested(sorted(self._resolved))
 
-    def _append(self, path: str) -> None:
+    def _append_entry(self, path: str) -> None:
         rest = join(".", path)
         current = "."
         while True:
             head, _, rest = rest.partition("/")
             current = join(current, head)
-            targets = self._links(current)
+            targets = self._resolve_links(current)
             if (not rest or targets) and current in self._resolved:
                 return
             if targets:
                 self._resolved.add(current)
                 for target in targets:
-                    self._append(join(target, rest))
+                    self._append_entry(join(target, rest))
                 return
             if not rest:
                 self._resolved.add(current)
                 return
 
-    def _links(self, path: str) -> list[str]:
+    def _resolve_links(self, path: str) -> list[str]:
         """Where `path`, or each name that its last component matches as a glob, links to."""
         parent, _, name = path.rpartition("/")
         if not has_wildcard(name):
-            return self._link(path)
+            return self._resolve_link(path)
         try:
             glob = Glob(name)
         except BadPattern:
@@ -119,10 +119,10 @@ class _Follower:
             if other.startswith(prefix)
             and "/" not in other[len(prefix) :]
             and glob.matches(other[len(prefix) :])
-            for target in self._link(other)
+            for target in self._resolve_link(other)
         ]
 
-    def _link(self, path: str) -> list[str]:
+    def _resolve_link(self, path: str) -> list[str]:
         entry = self._entries.get(path)
         if entry is None or not stat.S_ISLNK(entry.mode):
             return []

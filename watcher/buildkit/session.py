@@ -1,9 +1,9 @@
-"""A BuildKit session: what the engine may ask its client for while it builds.
+"""A BuildKit session: the requests that the engine can make of its client while it builds.
 
-`Control.Session` (moby/buildkit, api/services/control/control.proto) is a call whose messages carry the bytes
-of one more HTTP/2 connection; on that one the engine is the client and this is the server. Engines that speak
-HTTP/1 take that connection as one of its own, too (`POST /session`), which saves both sides one of two layers
-of HTTP/2.
+`Control.Session` (moby/buildkit, api/services/control/control.proto) is a call with messages that carry the
+bytes of one more HTTP/2 connection; on that one the engine is the client and this is the server. Engines
+that speak HTTP/1 take that connection as one of its own, too (`POST /session`), which saves both sides one of
+two layers of HTTP/2.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _LARGEST_MESSAGE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """How to log in to a registry. An identity token goes into `secret` with an empty `username`."""
+    """How to log in to a registry. An identity token is a `secret` with an empty `username`."""
 
     username: str
     secret: str = field(repr=False)
@@ -73,13 +73,13 @@ class Session:
         self.id = secrets.token_hex(16)
         # It becomes a header, which takes printable ASCII only.
         self._shared_key = quote(shared_key)
-        self._handlers = {_HEALTH: answer_unary(_serving), **handlers}
+        self._handlers = {_HEALTH: answer_unary(_serve_on), **handlers}
 
     async def run(self, channel: Channel, dial: SessionDialer | None) -> None:
         """Serve until cancelled, or until the engine ends the session.
 
-        `dial` opens a connection for the session alone, if there is such a way; where it fails, and
-        otherwise, the session goes through the channel. Raises `ConnectError` or `RpcError` if that fails
+        `dial` opens a connection for the session alone, if available; if it fails, and
+        otherwise, the session uses the channel. Raises `ConnectError` or `RpcError` if that fails
         too.
         """
         metadata = [
@@ -93,7 +93,7 @@ class Session:
             try:
                 stream = await dial(metadata)
             except (ConnectError, OSError):
-                # A proxy before the engine's socket may let one through and not the other.
+                # A proxy before the engine's socket can allow one and not the other.
                 dial = None
             else:
                 await server.serve(stream)
@@ -114,19 +114,19 @@ class _Tunnel:
         return b"".join(BytesMessage.FromString(message).data for message in messages)
 
     async def write(self, data: bytes) -> None:
-        """Send bytes in as few messages as may be."""
+        """Send bytes in as few messages as possible."""
         parts = (data[at : at + _LARGEST_MESSAGE] for at in range(0, len(data), _LARGEST_MESSAGE))
         await self._call.send(b"".join(frame(BytesMessage(data=part).SerializeToString()) for part in parts))
 
     async def close(self) -> None:
-        """Say that nothing more comes. The call itself is ended by whoever opened it."""
+        """End the sending direction. The task that opened the call ends it."""
         try:
             self._call.end()
         except BuildkitError:
             return
 
 
-async def _serving(_request: bytes) -> bytes:
+async def _serve_on(_request: bytes) -> bytes:
     """`grpc.health.v1.Health/Check`: without it the engine drops a session after about ten seconds."""
     return HealthCheckResponse(status=HealthCheckResponse.SERVING).SerializeToString()
 
@@ -173,7 +173,7 @@ def take_output(
 ) -> dict[str, Handler]:
     """The handler of `moby.filesync.v1.FileSend/DiffCopy`: writes what an exporter sends into a file.
 
-    (moby/buildkit, session/filesync/diffcopy.go, `writeTargetFile`.) `on_failure` is told if writing fails.
+    (moby/buildkit, session/filesync/diffcopy.go, `writeTargetFile`.) `on_failure` is called if writing fails.
     """
     loop = asyncio.get_running_loop()
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from watcher.buildkit import filesync
 from watcher.buildkit import gateway as directed
 from watcher.buildkit.errors import BuildkitError, RpcError, SolveFailed
-from watcher.buildkit.gateway import Direction, Shelf
+from watcher.buildkit.gateway import Direction, ResultSlot
 from watcher.buildkit.grpc import Channel, frame
 from watcher.buildkit.messages.control_pb2 import (
     CacheOptions,
@@ -37,7 +37,7 @@ from watcher.buildkit.sshagent import ssh_agents
 
 _STATUS = "/moby.buildkit.v1.Control/Status"
 
-# Seconds that the rest may take once the result, or the end of the session, is there; milliseconds are
+# Seconds for the rest once the result, or the end of the session, has arrived; milliseconds are
 # normal.
 _REST = 3.0
 # The same without any progress yet: a build that was refused before its first step leaves the call for its
@@ -47,7 +47,7 @@ _FIRST_PROGRESS = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheImport:
-    """A cache to read from, such as `CacheImport(type="registry", attrs={"ref": "host/name:tag"})`."""
+    """A cache to read from, like `CacheImport(type="registry", attrs={"ref": "host/name:tag"})`."""
 
     type: str
     attrs: Mapping[str, str]
@@ -61,25 +61,25 @@ class SolveRequest:
     if it has one of its own). The engine keeps what it received under `shared_key`: the same key for the same
     project makes the next transfer incremental.
 
-    `names` are full references, such as `docker.io/library/x:tag`, that the image gets. `exporter` is `moby`
+    `names` are full references, like `docker.io/library/x:tag`, that the image gets. `exporter` is `moby`
     for an engine's image store, `image` for a standalone buildkitd; empty builds without a result.
     `exporter_attrs` are added to it, e.g. `compression=uncompressed`. `output` is the file, open for writing,
     that an exporter writes into: `docker` or `oci` of a standalone buildkitd, or `tar`.
 
     `image_resolve_mode` `local` does not ask a registry for a base image that is here; `default` and `pull`
     do. `network` is the network of every RUN: `none`, `host` (needs `entitlements=("network.host",)`) or
-    empty. `without_network` are the lines where those RUN begin that get none in any case: every BuildKit can
+    empty. `without_network` are the first lines of those RUN that get none in any case: every BuildKit can
     do that, while not every frontend takes `RUN --network=none`. `ssh` are the sockets of SSH agents by id,
     for `RUN --mount=type=ssh`. `frontend_attrs` are passed on as they are and win over everything else.
 
-    `made_from`, if not empty, says what the frontend reads that is not said here: the Dockerfile, its ignore
+    `made_from`, if not empty, identifies what the frontend reads besides: the Dockerfile, its ignore
     file, the ids of base images. As long as that and the rest stay the same, the frontend is not asked again.
 
     `contexts` are further ones by their names in the session. `markers` (path of the main context -> name)
-    say what the Dockerfile reads from them; see `definition.redirected`.
+    select what the Dockerfile reads from them; see `llb.redirect_sources`.
 
-    `locate` has each step know the line where its instruction begins: names of steps are no means to know
-    them by, because variables are expanded in them.
+    `locate` sets the first line of its instruction on each step. Names of steps do not identify them, because
+    variables are expanded in them.
     """
 
     context: ContextSource
@@ -156,7 +156,7 @@ class SolveRequest:
 class SolveResult:
     """A build that succeeded. `image_id` is what the engine calls the image, empty without an image.
 
-    `exporter_response` is all that the exporter said: `containerimage.digest`,
+    `exporter_response` is the exporter's whole answer: `containerimage.digest`,
     `containerimage.config.digest`, …
     """
 
@@ -165,42 +165,46 @@ class SolveResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class ContextCache:
     """What the next build of the same context can use of the ones before."""
 
     packets: StatPackets = field(default_factory=StatPackets)
-    shelf: Shelf = field(default_factory=Shelf)
+    slot: ResultSlot = field(default_factory=ResultSlot)
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """What a client has to build with.
+class SolveContext:
+    """What a client builds with.
 
-    `dial` opens a connection for a session, if there is a way beside `channel`; `remembered` is of the last
-    builds of the same context; `workers` are threads for files and for the caller's functions.
+    `dial` opens a connection for a session, if one is available besides `channel`; `cache` is that of the
+    same context's builds; `workers` are threads for files and for the caller's functions.
     """
 
     channel: Channel
     dial: SessionDialer | None
-    remembered: Remembered
+    cache: ContextCache
     workers: Executor
 
 
-async def solve(means: Means, request: SolveRequest, on_progress: Callable[[Progress], None]) -> SolveResult:
+async def solve(
+    solving: SolveContext, request: SolveRequest, on_progress: Callable[[Progress], None]
+) -> SolveResult:
     """Build. Raises `SolveFailed`, `ContextChanged`, `ConnectError`, or what a source raised.
 
-    All progress has been told when this returns or raises `SolveFailed`. Cancelling stops the build at once.
+    All progress is delivered before this returns or raises `SolveFailed`. Cancelling stops the build.
     """
-    return await _Run(means, request, on_progress).result()
+    return await _Solve(solving, request, on_progress).result()
 
 
-class _Run:
+class _Solve:
     """The calls that one build consists of."""
 
-    def __init__(self, means: Means, request: SolveRequest, on_progress: Callable[[Progress], None]) -> None:
-        self._channel = means.channel
-        self._dial = means.dial
-        self._shelf = means.remembered.shelf
+    def __init__(
+        self, solving: SolveContext, request: SolveRequest, on_progress: Callable[[Progress], None]
+    ) -> None:
+        self._channel = solving.channel
+        self._dial = solving.dial
+        self._slot = solving.cache.slot
         self._request = request
         self._on_progress = on_progress
         self._progress = ProgressReader()
@@ -208,35 +212,35 @@ class _Run:
         self._failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._contexts = filesync.FileSync(
             {**request.contexts, "context": request.context, "dockerfile": request.dockerfile},
-            packets=means.remembered.packets,
-            workers=means.workers,
-            on_failure=self._failed,
+            packets=solving.cache.packets,
+            workers=solving.workers,
+            on_failure=self._set_failure,
         )
         handlers = {
             filesync.METHOD: self._contexts.diff_copy,
-            **registry_logins(request.credentials, means.workers),
-            **build_secrets(request.secrets, means.workers),
+            **registry_logins(request.credentials, solving.workers),
+            **build_secrets(request.secrets, solving.workers),
             **ssh_agents(request.ssh),
         }
         if request.output is not None:
-            handlers |= take_output(request.output, means.workers, self._failed)
+            handlers |= take_output(request.output, solving.workers, self._set_failure)
         self._session = Session(request.shared_key, handlers)
 
     async def result(self) -> SolveResult:
         """Run everything and end everything."""
         session = asyncio.create_task(self._session.run(self._channel, self._dial))
-        status = asyncio.create_task(self._follow())
+        status = asyncio.create_task(self._follow_progress())
         message = self._request.message(self._ref, self._session.id)
         lines, key = self._request.without_network, self._request.made_for()
         markers = self._request.markers
-        direction = Direction(lines, self._shelf, key, markers, self._progress.locate)
+        direction = Direction(lines, self._slot, key, markers, self._progress.locate)
         solving = asyncio.create_task(
             directed.solve(self._channel, message, direction)
             if lines or key is not None or markers or self._request.locate
             else self._channel.unary(directed.SOLVE, message)
         )
         try:
-            await self._wait(solving, session, status)
+            await self._wait_for_end(solving, session, status)
             await asyncio.wait((status,), timeout=_REST if self._progress.began else _FIRST_PROGRESS)
             if status.done():
                 status.result()
@@ -248,7 +252,7 @@ class _Run:
                 task.cancel()
             await asyncio.gather(solving, status, session, return_exceptions=True)
 
-    async def _wait(
+    async def _wait_for_end(
         self, solving: asyncio.Task[bytes], session: asyncio.Task[None], status: asyncio.Task[None]
     ) -> None:
         """Wait until the build has ended. Raises what makes going on pointless."""
@@ -264,7 +268,7 @@ class _Run:
                 await self._session_ended(solving, session)
 
     async def _session_ended(self, solving: asyncio.Task[bytes], session: asyncio.Task[None]) -> None:
-        """The engine ended the session first: its answer to the build, which says why, must come soon."""
+        """The engine ended the session first: its answer to the build, with the reason, must come soon."""
         await asyncio.wait((solving,), timeout=_REST)
         if not solving.done():
             try:
@@ -273,7 +277,7 @@ class _Run:
                 raise SolveFailed(f"the engine ended the session of the build: {error}") from error
             raise SolveFailed("the engine ended the session of the build")
 
-    def _failed(self, error: Exception) -> None:
+    def _set_failure(self, error: Exception) -> None:
         if not self._failure.done():
             self._failure.set_result(error)
 
@@ -283,15 +287,15 @@ class _Run:
         except RpcError as error:
             step, log = self._progress.failure
             name, line = (step.name, step.line) if step else ("", 0)
-            if not log:  # no command of the Dockerfile says why: what is kept may be at fault
-                self._shelf.made = None
-            raise SolveFailed(self._reason(error), step=name, log=log, line=line) from error
+            if not log:  # no command of the Dockerfile is the cause: the stored result can be
+                self._slot.made = None
+            raise SolveFailed(self._describe_failure(error), step=name, log=log, line=line) from error
         answer = dict(response.ExporterResponse)
         image = answer.get("containerimage.digest", "")
         return SolveResult(image, answer)
 
-    def _reason(self, error: RpcError) -> str:
-        """What the engine says, or what it means where that is known and it does not say it."""
+    def _describe_failure(self, error: RpcError) -> str:
+        """The engine's message, or its known meaning where the message is unclear."""
         if "UTF-8" in error.message and (path := self._contexts.beyond_utf8()):
             return (
                 f'the name or link target of "{path}" is not UTF-8, and this engine takes no other: '
@@ -299,8 +303,8 @@ class _Run:
             )
         return error.message
 
-    async def _follow(self) -> None:
-        """Tell the progress until the engine says that there is no more."""
+    async def _follow_progress(self) -> None:
+        """Emit the progress until the engine ends it."""
         request = StatusRequest(Ref=self._ref).SerializeToString()
         try:
             with self._channel.open(_STATUS) as call:

@@ -24,7 +24,7 @@ class Entry(Protocol):
     """One file, directory or symbolic link of a context; other kinds cannot be sent.
 
     `path` is relative and slash separated, with odd bytes as `os.fsdecode` gives them. `mode` is `st_mode`,
-    `size` is in bytes. `mtime_ns` is what the engine compares, beside the size, to decide whether it asks for
+    `size` is in bytes. The engine compares `mtime_ns`, besides the size, to decide whether it asks for
     the contents: any number of nanoseconds since 1970 will do that changes whenever the contents do.
     `linkname` is a symbolic link's target, otherwise empty.
     """
@@ -56,7 +56,7 @@ class Entry(Protocol):
 
 
 class ContextSource(Protocol):
-    """The files of a context. Its methods are called from worker threads, maybe from two at once."""
+    """The files of a context. Its methods are called from worker threads, possibly from two concurrently."""
 
     def entries(self) -> Sequence[Entry]:
         """All entries in `walk_order`, every parent directory included; the same for the length of a build.
@@ -72,7 +72,7 @@ class ContextSource(Protocol):
         ...
 
     def unchanged(self, path: str, fd: int, /) -> bool:
-        """Whether the open file is still what its entry says; asked when the last byte has been read.
+        """Whether the open file still matches its entry; asked when the last byte has been read.
 
         A file without a descriptor is taken to be in memory and is not asked about.
         """
@@ -81,7 +81,7 @@ class ContextSource(Protocol):
 
 @runtime_checkable
 class Prefiltered(Protocol):
-    """A source that says which ignore patterns it has applied; they are not applied a second time."""
+    """A source that reports the ignore patterns it has applied; they are not applied a second time."""
 
     @property
     def excludes(self) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ class ReadsWhole(Protocol):
     """A source that reads a small file in fewer calls than it takes to open one."""
 
     def read(self, path: str, /) -> bytes:
-        """All of a file. Raises `ContextChanged` if it is not, or is no longer, what its entry says."""
+        """All of a file. Raises `ContextChanged` if it does not, or no longer does, match its entry."""
         ...
 
 
@@ -115,7 +115,7 @@ class FileEntry:
 
 
 class MemorySource:
-    """Files that exist only in memory, such as a Dockerfile made from another one."""
+    """Files that exist only in memory, like a generated Dockerfile."""
 
     def __init__(self, files: Mapping[str, bytes], *, mode: int = 0o644) -> None:
         """Hold the contents by path. A file's time follows from its contents, so equal ones are not sent
@@ -162,7 +162,7 @@ class DirectorySource:
 
     def entries(self) -> Sequence[Entry]:
         """The entries of the first look. Raises `OSError` if a directory cannot be read."""
-        return [entry for entry, _ in self._listing().values()]
+        return [entry for entry, _ in self._list_folder().values()]
 
     def open(self, path: str) -> BinaryIO:
         """Open a file. Raises `ContextChanged` if it is gone or is not what it was at the first look."""
@@ -178,22 +178,22 @@ class DirectorySource:
 
     def unchanged(self, path: str, fd: int, /) -> bool:
         """Whether size, times, mode and inode are those of the first look."""
-        entry, stamp = self._listing()[path]
+        entry, stamp = self._list_folder()[path]
         status = os.fstat(fd)
-        return _stamp(status) == stamp and status.st_mode == entry.mode
+        return _stamp_of(status) == stamp and status.st_mode == entry.mode
 
     def read(self, path: str, /) -> bytes:
-        """All of a file. Raises `ContextChanged` if it is not, or is no longer, what its entry says."""
-        return read_whole(self._root, path, self._listing()[path][0].size, self.unchanged)
+        """All of a file. Raises `ContextChanged` if it does not, or no longer does, match its entry."""
+        return read_whole(self._root, path, self._list_folder()[path][0].size, self.unchanged)
 
-    def _listing(self) -> dict[str, tuple[FileEntry, tuple[int, int, int, int]]]:
+    def _list_folder(self) -> dict[str, tuple[FileEntry, tuple[int, int, int, int]]]:
         with self._looking:
             if self._found is None:
-                found = dict(self._walk("", PatternMatcher(self.excludes)))
+                found = dict(self._walk_tree("", PatternMatcher(self.excludes)))
                 self._found = {path: found[path] for path in sorted(found, key=walk_order)}
             return self._found
 
-    def _walk(
+    def _walk_tree(
         self, directory: str, matcher: PatternMatcher
     ) -> Iterator[tuple[str, tuple[FileEntry, tuple[int, int, int, int]]]]:
         """Entries below a directory; a directory that is itself excluded comes only with something in it."""
@@ -206,14 +206,14 @@ class DirectorySource:
             excluded = matcher.excluded(path)
             if kind == stat.S_IFDIR:
                 entry = FileEntry(path, status.st_mode, 0, status.st_mtime_ns)
-                inside = [] if matcher.prunable(path) else list(self._walk(path, matcher))
+                inside = [] if matcher.prunable(path) else list(self._walk_tree(path, matcher))
                 if inside or not excluded:
-                    yield path, (entry, _stamp(status))
+                    yield path, (entry, _stamp_of(status))
                 yield from inside
             elif not excluded and kind in (stat.S_IFREG, stat.S_IFLNK):
                 target = os.readlink(child.path) if kind == stat.S_IFLNK else ""  # noqa: PTH115 - odd bytes
                 entry = FileEntry(path, status.st_mode, status.st_size, status.st_mtime_ns, target)
-                yield path, (entry, _stamp(status))
+                yield path, (entry, _stamp_of(status))
 
 
 def read_whole(root: str | Path, path: str, size: int, unchanged: Callable[[str, int], bool]) -> bytes:
@@ -240,5 +240,5 @@ def read_whole(root: str | Path, path: str, size: int, unchanged: Callable[[str,
     return data
 
 
-def _stamp(status: os.stat_result) -> tuple[int, int, int, int]:
+def _stamp_of(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

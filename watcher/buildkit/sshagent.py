@@ -1,8 +1,8 @@
 """Serves `moby.sshforward.v1.SSH`: lets the steps of a build use the user's SSH agent.
 
-A step with `RUN --mount=type=ssh` finds a socket; each connection to it becomes a call whose messages carry
-the bytes of the agent's protocol (draft-miller-ssh-agent, section 3). A build may list the keys and have
-something signed, and nothing else: whatever would change the agent is answered with a failure on the agent's
+A step with `RUN --mount=type=ssh` finds a socket; each connection to it becomes a call with messages that
+carry the bytes of the agent's protocol (draft-miller-ssh-agent, section 3). A build can list the keys and
+request signatures, nothing else: whatever would change the agent is answered with a failure on the agent's
 behalf (moby/buildkit, session/sshforward/sshprovider/agentprovider.go, does the same).
 """
 
@@ -23,14 +23,14 @@ _ID = "buildkit.ssh.id"  # metadata of a call: which of the agents
 _DEFAULT = "default"  # what `RUN --mount=type=ssh` means when it names none
 _ALLOWED = frozenset((11, 13))  # SSH_AGENTC_REQUEST_IDENTITIES, SSH_AGENTC_SIGN_REQUEST
 _FAILURE = b"\0\0\0\1\5"  # SSH_AGENT_FAILURE
-_LENGTH = 4  # bytes before a message that say how long it is
+_LENGTH = 4  # bytes of the length before a message
 _LONGEST = 256 * 1024  # bytes of a message that OpenSSH's agent takes
 
 
 def ssh_agents(sockets: Mapping[str, Path]) -> dict[str, Handler]:
     """The handlers of `moby.sshforward.v1.SSH` for agents by id; none without agents.
 
-    An engine that finds no such handlers says itself that no agent is forwarded.
+    An engine that finds no handler reports that no agent is forwarded.
     """
 
     async def connect(name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -69,7 +69,7 @@ def ssh_agents(sockets: Mapping[str, Path]) -> dict[str, Handler]:
 
 
 class _Requests:
-    """The agent's messages in a call, which may be cut anywhere."""
+    """The agent's messages in a call, which can be cut anywhere."""
 
     def __init__(self, call: ServerCall) -> None:
         self._call = call
@@ -77,7 +77,7 @@ class _Requests:
 
     async def next(self) -> bytes | None:
         """The next message with its length before it; None at the end. Raises `RpcError` for a wrong one."""
-        while (end := self._end()) is None:
+        while (end := self._end_connection()) is None:
             batch = await self._call.receive()
             if not batch:
                 return None
@@ -86,7 +86,7 @@ class _Requests:
         del self._bytes[:end]
         return message
 
-    def _end(self) -> int | None:
+    def _end_connection(self) -> int | None:
         """Where the first message ends, None while it is not complete."""
         if len(self._bytes) < _LENGTH:
             return None

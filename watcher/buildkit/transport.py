@@ -1,9 +1,9 @@
 """From an address to a byte stream that speaks HTTP/2 with BuildKit, found out by asking.
 
 Three kinds of servers speak gRPC at an address: a standalone buildkitd and the API socket of Engine 29 and
-newer take HTTP/2 at once (RFC 9113 section 3.3, prior knowledge); Engine 20.10 to 28 wants `POST /grpc` with
+newer take HTTP/2 directly (RFC 9113 section 3.3, prior knowledge); Engine 20.10 to 28 needs `POST /grpc` with
 `Upgrade: h2c` first (moby/moby, api/server/router/grpc). A server of the second kind answers the HTTP/2
-preface with an HTTP/1 error, so the first bytes tell; which it was is remembered for the next connection to
+preface with an HTTP/1 error, so the first bytes decide; the result is remembered for the next connection to
 that address.
 """
 
@@ -29,7 +29,7 @@ _TLS_PORT = 2376
 
 _Socket = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-# Whether the server at an address takes HTTP/2 at once; only a hint, as a server may be replaced by another
+# Whether the server at an address takes HTTP/2 directly; only a hint, as a server can be replaced by another
 # version.
 _at_once: dict[Address, bool] = {}
 
@@ -61,7 +61,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """Where an HTTP/2 client can begin. `upgraded` says whether it took an HTTP/1 upgrade to get there."""
+    """A stream for an HTTP/2 client. `upgraded`: an HTTP/1 upgrade led to it."""
 
     stream: ByteStream
     upgraded: bool
@@ -79,27 +79,27 @@ async def open_transport(address: Address, tls: ssl.SSLContext | None) -> Transp
     at_once = _at_once.get(address)
     if at_once is None:
         at_once = _at_once[address] = await _takes_http2_at_once(address, tls)
-    reader, writer = await _dial(address, tls)
+    reader, writer = await _open_socket(address, tls)
     if at_once:
         return Transport(SocketStream(reader, writer), upgraded=False)
-    return Transport(await _upgrade(address, "/grpc", (), reader, writer), upgraded=True)
+    return Transport(await _upgrade_stream(address, "/grpc", (), reader, writer), upgraded=True)
 
 
 async def open_session(address: Address, headers: Sequence[tuple[str, str]]) -> ByteStream:
     """Make a connection that carries a session and nothing else (moby/moby, api/server/router/session).
 
-    The engine then begins as HTTP/2 client. Raises `ConnectError` or `OSError` where that is not possible.
+    The engine then starts as HTTP/2 client. Raises `ConnectError` or `OSError` where that is not possible.
     """
-    reader, writer = await _dial(address, None)
-    return await _upgrade(address, "/session", headers, reader, writer)
+    reader, writer = await _open_socket(address, None)
+    return await _upgrade_stream(address, "/session", headers, reader, writer)
 
 
 def forget(address: Address) -> None:
-    """Ask anew at the next connection how the server wants gRPC to begin."""
+    """Probe again at the next connection how the server takes gRPC."""
     _at_once.pop(address, None)
 
 
-async def _dial(address: Address, tls: ssl.SSLContext | None) -> _Socket:
+async def _open_socket(address: Address, tls: ssl.SSLContext | None) -> _Socket:
     if address.path:
         return await asyncio.open_unix_connection(address.path)
     return await asyncio.open_connection(address.host, address.port, ssl=tls)
@@ -107,7 +107,7 @@ async def _dial(address: Address, tls: ssl.SSLContext | None) -> _Socket:
 
 async def _takes_http2_at_once(address: Address, tls: ssl.SSLContext | None) -> bool:
     """Send an HTTP/2 preface on a connection of its own and look whether SETTINGS come back."""
-    reader, writer = await _dial(address, tls)
+    reader, writer = await _open_socket(address, tls)
     try:
         encryption = writer.get_extra_info("ssl_object")
         agreed = encryption.selected_alpn_protocol() if encryption is not None else None
@@ -117,13 +117,13 @@ async def _takes_http2_at_once(address: Address, tls: ssl.SSLContext | None) -> 
         answer = await reader.readexactly(_FRAME_HEADER)
         return answer[3] == _SETTINGS and not answer.startswith(b"HTTP/")
     except (asyncio.IncompleteReadError, ConnectionResetError):
-        # An HTTP/1 server may also just hang up on what it takes for a bad request.
+        # An HTTP/1 server can also just hang up on what it takes for a bad request.
         return False
     finally:
         writer.transport.abort()
 
 
-async def _upgrade(
+async def _upgrade_stream(
     address: Address,
     path: str,
     headers: Sequence[tuple[str, str]],

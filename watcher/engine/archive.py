@@ -33,7 +33,7 @@ class Unreadable(Exception):
 
 
 class _Again:
-    """A stream whose first bytes have been read already."""
+    """A stream with its first bytes already read."""
 
     def __init__(self, head: bytes, rest: Reader) -> None:
         self._head, self._rest = head, rest
@@ -53,7 +53,7 @@ def archive_size(archive: Reader, known: MutableMapping[str, int]) -> int:
     """
     index: bytes | None = None
     try:
-        with tarfile.open(fileobj=_file(archive), mode="r|", bufsize=_BUFFER) as outer:
+        with tarfile.open(fileobj=_as_file(archive), mode="r|", bufsize=_BUFFER) as outer:
             for member in outer:
                 content = outer.extractfile(member) if member.isreg() else None
                 if content is None or member.name in known:
@@ -78,7 +78,7 @@ def _layer_size(content: Reader) -> int | None:
     else:
         return None
     total = 0
-    stream = _file(_Again(head, content))
+    stream = _as_file(_Again(head, content))
     with tarfile.open(fileobj=stream, mode=mode, bufsize=_BUFFER) as layer:  # type: ignore[call-overload]
         for entry in layer:
             layer.members = []  # or it keeps one for each entry
@@ -89,6 +89,6 @@ def _layer_size(content: Reader) -> int | None:
     return total
 
 
-def _file(reader: Reader) -> IO[bytes]:
-    """A reader as `tarfile` wants it in its streaming modes, where it only calls `read`."""
+def _as_file(reader: Reader) -> IO[bytes]:
+    """A reader as `tarfile` needs it in streaming mode, where it only calls `read`."""
     return reader  # type: ignore[return-value]

@@ -10,9 +10,9 @@ from typing import Any
 from watcher import regex
 from watcher.engine.interface import CacheRecord, Container, Image, Network, Printed, Usage, Volume
 
-_GENERATED = regex.compile(r"[0-9a-f]{64}")  # what the engine names a volume that nobody named
+_GENERATED = regex.compile(r"[0-9a-f]{64}")  # the engine's name for an anonymous volume
 
-LONGEST_LINE = 65536  # bytes: a program may print for ever without ending a line
+LONGEST_LINE = 65536  # bytes: a program can print for ever without ending a line
 
 
 def version_key(version: str) -> tuple[int, ...]:
@@ -23,7 +23,7 @@ def version_key(version: str) -> tuple[int, ...]:
 def seconds(value: object) -> float:
     """Unix seconds of a time of the engine's, which is a number in lists and RFC 3339 in details.
 
-    0.0 where there is none, as for Go's zero time.
+    0.0 for an absent one and for Go's zero time.
     """
     if isinstance(value, int | float):
         return float(value)
@@ -33,27 +33,27 @@ def seconds(value: object) -> float:
 
 
 def printed(chunks: Iterable[bytes]) -> Generator[Printed]:
-    """Lines from the chunks of a log with time stamps; a chunk may hold several lines, or a part of one."""
+    """Lines from the chunks of a log with time stamps; a chunk can hold several lines, or a part of one."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
-        yield from map(_printed, whole)
+        yield from map(_parse_line, whole)
         if len(rest) >= LONGEST_LINE:
-            yield _printed(rest)
+            yield _parse_line(rest)
             rest = b""
     if rest:
-        yield _printed(rest)
+        yield _parse_line(rest)
 
 
-def _printed(line: bytes) -> Printed:
+def _parse_line(line: bytes) -> Printed:
     text = line.decode("utf-8", "replace").rstrip("\r")
     stamp, _, said = text.partition(" ")
     at = seconds(stamp)
     return Printed(at, said if at else text)
 
 
-def _tags(raw: Mapping[str, Any]) -> tuple[str, ...]:
-    # A dangling image says ["<none>:<none>"] on 20.10 and [] on 29.
+def _tags_of(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    # A dangling image has ["<none>:<none>"] on 20.10 and [] on 29.
     return tuple(tag for tag in raw.get("RepoTags") or () if tag != "<none>:<none>")
 
 
@@ -62,7 +62,7 @@ def image(raw: Mapping[str, Any]) -> Image:
     config = raw.get("Config") or {}
     return Image(
         id=raw["Id"],
-        tags=_tags(raw),
+        tags=_tags_of(raw),
         labels=(raw.get("Labels") if "Labels" in raw else config.get("Labels")) or {},
         created=seconds(raw.get("Created", 0)),
         env=dict(item.partition("=")[::2] for item in config.get("Env") or ()),
@@ -89,13 +89,13 @@ def listed_container(raw: Mapping[str, Any]) -> Container:
         labels=raw.get("Labels") or {},
         state=raw["State"],
         changed=seconds(raw.get("Created", 0)),
-        networks=_networks(raw),
+        networks=_networks_of(raw),
         ports=_listed_ports(raw.get("Ports") or ()),
     )
 
 
-def _networks(raw: Mapping[str, Any]) -> frozenset[str]:
-    """Names and ids of a container's networks; one that was never started has only what it was told."""
+def _networks_of(raw: Mapping[str, Any]) -> frozenset[str]:
+    """Names and ids of a container's networks; one that was never started has only its configuration."""
     attached = ((raw.get("NetworkSettings") or {}).get("Networks") or {}).items()
     mode = (raw.get("HostConfig") or {}).get("NetworkMode") or ""
     found = {mode, *(name for name, _ in attached), *((item or {}).get("NetworkID") for _, item in attached)}
@@ -117,13 +117,13 @@ def _listed_ports(raw: Iterable[Mapping[str, Any]]) -> dict[str, tuple[tuple[str
     return found
 
 
-def _joined(raw: Mapping[str, Any]) -> str:
+def _network_owner(raw: Mapping[str, Any]) -> str:
     kind, _, other = ((raw.get("HostConfig") or {}).get("NetworkMode") or "").partition(":")
     return other if kind == "container" else ""
 
 
 def _anonymous_volumes(raw: Mapping[str, Any]) -> Iterator[str]:
-    """Volumes that the engine made for this container: named by itself, and by nothing in the configuration.
+    """Anonymous volumes of this container: the engine named them, the configuration does not.
 
     With `--volumes-from` another container's look the same, so then none is taken for its own.
     """
@@ -162,9 +162,9 @@ def container(raw: Mapping[str, Any]) -> Container:
             if item.get("IPAddress")
         },
         healthcheck=tuple((raw["Config"].get("Healthcheck") or {}).get("Test") or ()),
-        joined=_joined(raw),
+        joined=_network_owner(raw),
         volumes=tuple(_anonymous_volumes(raw)),
-        networks=_networks(raw),
+        networks=_networks_of(raw),
         changed=max(
             seconds(raw.get("Created", 0)),
             seconds(state.get("StartedAt", 0)),

@@ -1,4 +1,4 @@
-"""What the engine says that images, build cache, containers and volumes occupy."""
+"""Disk usage of images, build cache, containers and volumes, as the engine reports it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def read_usage(calls: EngineCalls, *, whole: bool) -> Usage:
     """Ask the engine; see `Engine.usage`."""
     for attempt in range(_ATTEMPTS):
         try:
-            return convert.usage(await calls.call(_ask, calls.client, whole))
+            return convert.usage(await calls.call(_ask_engine, calls.client, whole))
         except docker.errors.NotFound as error:  # a snapshot was removed while the engine measured it
             if attempt == _ATTEMPTS - 1:
                 raise EngineError(sentence(error), 404) from error
@@ -29,7 +29,7 @@ async def read_usage(calls: EngineCalls, *, whole: bool) -> Usage:
     raise AssertionError
 
 
-def _ask(client: Any, whole: bool) -> Mapping[str, Any]:
+def _ask_engine(client: Any, whole: bool) -> Mapping[str, Any]:
     # docker-py's df() cannot ask for single kinds, and then the engine walks through all volumes too.
     typed = convert.version_key(client.api_version) >= (1, 42)
     kinds = ["image", "build-cache", *(("container", "volume") if whole else ())]

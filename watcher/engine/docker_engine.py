@@ -40,8 +40,8 @@ from watcher.errors import EngineUnavailable
 
 T = TypeVar("T")
 
-# docker-py without a version speaks the server's newest API, whose removed fields bite; this is the newest
-# version whose fields we have read. Engines 29.0-29.2 refuse anything below 1.44, hence the clamp.
+# docker-py without a version uses the server's newest API, which lacks removed fields. This is the newest
+# version that this code was checked with. Engines 29.0-29.2 refuse anything below 1.44, hence the clamp.
 NEWEST_API = "1.45"
 MOST_LINES = 200  # of a container that wait to be taken; the rest waits in the engine
 
@@ -61,10 +61,10 @@ class DockerEngine:
 
         Raises EngineUnavailable, and ConfigError for an address or certificates that cannot be used.
         """
-        return await asyncio.to_thread(cls._open, endpoint)
+        return await asyncio.to_thread(cls._open_client, endpoint)
 
     @classmethod
-    def _open(cls, endpoint: str | None) -> DockerEngine:
+    def _open_client(cls, endpoint: str | None) -> DockerEngine:
         arguments = reach.client_arguments(endpoint)
         try:
             client = docker.APIClient(version=NEWEST_API, **arguments)
@@ -156,13 +156,13 @@ class DockerEngine:
 
     async def container(self, ref: str) -> Container | None:
         """See `Engine.container`."""
-        found = await self._inspect(ref)
+        found = await self._inspect_container(ref)
         if found is None or not found.joined:
             return found
         holder = await self.container(found.joined)
         return replace(found, ports=holder.ports, addresses=holder.addresses) if holder else found
 
-    async def _inspect(self, ref: str) -> Container | None:
+    async def _inspect_container(self, ref: str) -> Container | None:
         try:
             return convert.container(await self._calls.call(self._client.inspect_container, ref))
         except docker.errors.NotFound:
@@ -196,7 +196,7 @@ class DockerEngine:
         The engine's own `v=true` is not used: volumes are removed one by one, by name, and the engine
         refuses each that anything still uses.
         """
-        found = await self._inspect(container)
+        found = await self._inspect_container(container)
         if found is None:
             return Removal.GONE
         removal = await self._calls.remove(self._client.remove_container, found.id)
@@ -319,7 +319,7 @@ class DockerEngine:
         def pump() -> None:
             for event in _container_events(stream):
                 loop.call_soon_threadsafe(inbox.put_nowait, event)
-            with contextlib.suppress(RuntimeError):  # the loop may be closed already when the daemon ends
+            with contextlib.suppress(RuntimeError):  # the loop can be closed when the daemon ends
                 loop.call_soon_threadsafe(inbox.put_nowait, None)
 
         thread = threading.Thread(target=pump, name="engine-events", daemon=True)
@@ -337,7 +337,7 @@ class DockerEngine:
 
 
 def _until_closed(stream: Iterator[T]) -> Iterator[T]:
-    """The stream until it ends, is closed, or the engine goes away."""
+    """The stream until it ends, is closed, or the engine disconnects."""
     with contextlib.suppress(
         docker.errors.DockerException, *CONNECTION_ERRORS, OSError, ValueError, AttributeError
     ):

@@ -56,7 +56,7 @@ def _of_context(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def why(error: BaseException) -> str:
-    """What the system said, out of the exceptions that docker-py, requests and urllib3 put around it."""
+    """The system's message, unwrapped from the exceptions of docker-py, requests and urllib3."""
     seen: list[object] = [error]
     for one in seen:  # grows
         if isinstance(one, OSError) and one.strerror and isinstance(one.errno, int):
@@ -88,7 +88,7 @@ def tls_of(client: docker.APIClient) -> ssl.SSLContext | None:
 
 
 def address_of(client: docker.APIClient) -> str:
-    """Where a client of docker-py goes: unix://…, tcp://…"""
+    """The address of a docker-py client: unix://…, tcp://…"""
     path = getattr(getattr(client, "_custom_adapter", None), "socket_path", None)
     if path:
         return f"unix://{path}"

@@ -29,7 +29,7 @@ class ImageSizer:
             if image not in self._sizes:
                 stop = threading.Event()
                 try:
-                    self._sizes[image] = await self._calls.call(self._read, image, stop)
+                    self._sizes[image] = await self._calls.call(self._read_archive, image, stop)
                 except docker.errors.NotFound:
                     return None
                 except Unreadable:
@@ -38,7 +38,7 @@ class ImageSizer:
                     stop.set()
             return self._sizes[image]
 
-    def _read(self, image: str, stop: threading.Event) -> int:
+    def _read_archive(self, image: str, stop: threading.Event) -> int:
         client: Any = self._calls.client
         answer = client._get(client._url("/images/{0}/get", image), stream=True, timeout=_READ_TIMEOUT)
         with answer:

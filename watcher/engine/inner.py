@@ -11,9 +11,9 @@ from typing import Any
 from watcher.engine.interface import Command, NewFile
 
 _LAST_LINES = 30
-_MOST_OUTPUT = 64 * 1024  # bytes of a command's output that are looked at, from its end
+_MOST_OUTPUT = 64 * 1024  # bytes of a command's output that are kept, from its end
 _LOG_BYTES = 1 << 20  # of the end of a log that explains a failure
-_MOST_LOG_BYTES = 64 << 20  # read for it: a few lines may be as long as a container likes
+_MOST_LOG_BYTES = 64 << 20  # read for it: the container decides how long a line is
 _LOG_LINE = 8_000  # characters of one line of it
 _CHUNK = 1 << 16
 
@@ -65,7 +65,7 @@ def read_logs(api: Any, container: str, tail: int) -> tuple[str, ...]:
     try:
         api._raise_for_status(answer)
         read = 0
-        for chunk in _raw(answer.raw) if tty else _frames(answer.raw):
+        for chunk in _read_raw(answer.raw) if tty else _read_frames(answer.raw):
             kept += chunk
             read += len(chunk)
             if len(kept) > 2 * _LOG_BYTES:
@@ -78,13 +78,13 @@ def read_logs(api: Any, container: str, tail: int) -> tuple[str, ...]:
     return tuple(line[:_LOG_LINE] for line in lines)
 
 
-def _raw(stream: Any) -> Iterator[bytes]:
+def _read_raw(stream: Any) -> Iterator[bytes]:
     while chunk := stream.read(_CHUNK):
         yield chunk
 
 
-def _frames(stream: Any) -> Iterator[bytes]:
-    """What stands in the frames by which the engine keeps stdout and stderr apart."""
+def _read_frames(stream: Any) -> Iterator[bytes]:
+    """The payload of the frames that separate stdout from stderr."""
     while len(header := stream.read(8)) == 8:
         left = struct.unpack(">4xI", header)[0]
         while left and (chunk := stream.read(min(left, _CHUNK))):

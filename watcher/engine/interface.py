@@ -21,7 +21,7 @@ _ARCHITECTURES = {
     "armv6l": "arm/v6",
     "i686": "386",
 }
-CONTAINERD = "containerd"  # `EngineInfo.store` of engines whose images containerd keeps
+CONTAINERD = "containerd"  # `EngineInfo.store` of engines with the containerd image store
 
 
 class EngineError(WatcherError):
@@ -42,7 +42,7 @@ class Removal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What the engine says of itself. `store` is overlay2, containerd …; `host` its machine's name."""
+    """Version and environment of an engine. `store` is overlay2, containerd …; `host` its machine's name."""
 
     version: str
     api: str
@@ -56,7 +56,7 @@ class EngineInfo:
 
     @property
     def platform(self) -> str:
-        """The platform that it builds for and runs by itself, such as `linux/amd64`."""
+        """The platform that it builds for and runs natively, like `linux/amd64`."""
         return f"linux/{_ARCHITECTURES.get(self.architecture, self.architecture)}"
 
 
@@ -107,7 +107,7 @@ class Container:
     addresses: Mapping[str, str] = field(default_factory=dict)  # network name -> IP address
     healthcheck: tuple[str, ...] = ()
     changed: float = 0.0
-    joined: str = ""  # id of the container whose network it shares; ports and addresses are that one's
+    joined: str = ""  # id of the container that owns its network, with its ports and addresses
     volumes: tuple[str, ...] = ()  # names of its anonymous volumes; not in lists
     networks: frozenset[str] = frozenset()  # names and ids of those that it is or will be attached to
 
@@ -227,7 +227,7 @@ class Engine(Protocol):
         """Its size in bytes as `docker images` of the classic store shows it; None when gone.
 
         That is the sum of its layers' files, the same on every image store. On the containerd store the
-        image is read for it, once: this may take seconds. Where that cannot be, it is the blocks on the disk.
+        image is read for it, once, which can take seconds. If that fails, it is the blocks on the disk.
         """
         ...
 
@@ -303,8 +303,8 @@ class Engine(Protocol):
         """What a container prints as it comes, both streams: first at most `tail` lines that are there.
 
         Only what it printed at `since` (Unix seconds) or later; 0 for all. Ends when the container ends, is
-        gone, or the engine goes away; raises EngineError when its logging driver cannot be read. A container
-        that prints faster than the batches are taken is read later, not kept in memory.
+        gone, or the engine disconnects; raises EngineError when its logging driver cannot be read. A
+        container that prints faster than the batches are taken is read later, not kept in memory.
         """
         ...
 
@@ -313,7 +313,7 @@ class Engine(Protocol):
         ...
 
     async def load(self, archive: BinaryIO) -> None:
-        """Take the images of a docker archive, read from where the file stands; raises EngineError."""
+        """Load the images of a docker archive, read from the file's position; raises EngineError."""
         ...
 
     async def ensure_network(self, config: Mapping[str, Any]) -> None:
@@ -340,5 +340,5 @@ class Engine(Protocol):
         ...
 
     async def close(self) -> None:
-        """Give back connections."""
+        """Close all connections."""
         ...

@@ -24,7 +24,7 @@ class Login:
 
 
 def find_login(host: str) -> Login | None:
-    """The login for a registry's host name, None where there is none. It blocks: a helper may ask the user.
+    """The login for a registry's host name; None without one. It blocks: a helper can prompt the user.
 
     Raises EngineError where the configuration or a credential helper does not work.
     """

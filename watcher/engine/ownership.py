@@ -12,7 +12,7 @@ def proven_containers(found: Iterable[Container], known: Iterable[str] = ()) -> 
     """Those of listed containers that prove to be the watcher's, or are `known` (ids) to be.
 
     Of several with the same `CREATION` the first is the one that was created here, the others are copies
-    with all of its labels. When that cannot be told, none is ours.
+    with all of its labels. If that is unknown, none is ours.
     """
     known = frozenset(known)
     claims = [

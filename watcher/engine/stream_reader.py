@@ -1,4 +1,4 @@
-"""A blocking generator, run in a thread of its own; the event loop takes what has come, all at once."""
+"""Run a blocking generator in its own thread and hand its items to the event loop in batches."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 class Pump(Generic[T]):
-    """Holds at most `most` items that nobody has taken; the thread waits when there are more.
+    """Buffers at most `most` items; the thread waits while the buffer is full.
 
-    Made in the event loop. Whoever calls `close` sees to it that `items` stops waiting for its next one.
+    Create it in the event loop. The caller of `close` makes `items` stop waiting for its next item.
     """
 
     def __init__(self, items: Generator[T], *, most: int, name: str) -> None:
@@ -24,25 +24,25 @@ class Pump(Generic[T]):
         self._come: deque[T] = deque()
         self._wake = asyncio.Event()
         self._closed = self._ended = False
-        threading.Thread(target=self._run, name=name, daemon=True).start()
+        threading.Thread(target=self._read_items, name=name, daemon=True).start()
 
-    def _run(self) -> None:
+    def _read_items(self) -> None:
         try:
             for item in self._items:
                 self._room.acquire()
                 if self._closed:
                     return
                 self._come.append(item)
-                self._ring()
+                self._wake_loop()
         finally:
             self._items.close()
             self._ended = True
-            self._ring()
+            self._wake_loop()
 
-    def _ring(self) -> None:
+    def _wake_loop(self) -> None:
         try:
             self._loop.call_soon_threadsafe(self._wake.set)
-        except RuntimeError:  # the loop may be closed already when the daemon ends
+        except RuntimeError:  # the loop can be closed when the daemon ends
             self._closed = True
 
     async def batches(self) -> AsyncIterator[list[T]]:
@@ -50,7 +50,7 @@ class Pump(Generic[T]):
         while True:
             await self._wake.wait()
             self._wake.clear()
-            ended = self._ended  # looked at first: what came before it is taken below
+            ended = self._ended  # read first, so what came before it is taken below
             batch = [self._come.popleft() for _ in range(len(self._come))]
             if batch:
                 self._room.release(len(batch))

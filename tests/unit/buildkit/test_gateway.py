@@ -6,7 +6,7 @@ import asyncio
 from typing import cast
 
 from watcher.buildkit import gateway as directed
-from watcher.buildkit.gateway import Direction, Shelf
+from watcher.buildkit.gateway import Direction, ResultSlot
 from watcher.buildkit.grpc import Channel
 from watcher.buildkit.llb import digest_of
 from watcher.buildkit.messages import control_pb2
@@ -42,7 +42,7 @@ class Gateway:
 
 
 async def test_the_second_build_solves_what_the_first_was_given_and_caches_are_imported_in_both() -> None:
-    gateway, shelf, located = Gateway(), Shelf(), []
+    gateway, slot, located = Gateway(), ResultSlot(), []
     for session in ("first", "second"):
         entry = control_pb2.CacheOptionsEntry(Type="registry", Attrs={"ref": "r/x"})
         message = control_pb2.SolveRequest(
@@ -51,7 +51,7 @@ async def test_the_second_build_solves_what_the_first_was_given_and_caches_are_i
             Frontend="dockerfile.v0",
             Cache=control_pb2.CacheOptions(Imports=[entry]),
         ).SerializeToString()
-        direction = Direction((), shelf, "key", {}, located.append)
+        direction = Direction((), slot, "key", {}, located.append)
         assert await directed.solve(cast(Channel, gateway), message, direction) == b"built"
     first, second = gateway.asked
     for lines in located:  # of the session's own definition, whose digests differ

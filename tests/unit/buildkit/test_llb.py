@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.buildkit.llb import Made, digest_of, for_session, redirected, without_network
+from watcher.buildkit.llb import FrontendResult, bind_to_session, digest_of, redirect_sources, without_network
 from watcher.buildkit.messages.llb_pb2 import (
     NONE,
     Definition,
@@ -81,7 +81,7 @@ def test_in_another_session_a_definition_reads_from_that_and_is_the_same_otherwi
 ) -> None:
     before, _ = case
     kept = before.SerializeToString(deterministic=True)
-    after = for_session(before, "new")
+    after = bind_to_session(before, "new")
     assert before.SerializeToString(deterministic=True) == kept
     names = {digest_of(old): digest_of(new) for old, new in zip(before.ops, after.ops, strict=True)}
     for old, new in zip(before.ops, after.ops, strict=True):
@@ -109,7 +109,7 @@ def test_in_another_session_a_definition_reads_from_that_and_is_the_same_otherwi
 )
 def test_what_is_taken_from_elsewhere_is_looked_at_again(sources: tuple[str, ...], lasts: bool) -> None:
     ops = [Op(source=SourceOp(identifier=each)).SerializeToString() for each in sources]
-    made = Made("key", Definition(ops=[*ops, Op(exec=ExecOp()).SerializeToString()]), {})
+    made = FrontendResult("key", Definition(ops=[*ops, Op(exec=ExecOp()).SerializeToString()]), {})
     assert made.lasts is lasts
 
 
@@ -137,7 +137,7 @@ def test_what_is_read_below_a_marker_is_read_from_the_other_context() -> None:
     plain.file.actions.add(secondaryInput=1).copy.src = "/.m01/a"
     add(plain)
 
-    changed = redirected(made, {"/.m0": "shared"})
+    changed = redirect_sources(made, {"/.m0": "shared"})
     assert changed is not None
     ops = [Op.FromString(data) for data in changed.ops]
     names = {digest_of(data): op.source.identifier for data, op in zip(changed.ops, ops, strict=True)}
@@ -156,14 +156,14 @@ def test_what_is_read_below_a_marker_is_read_from_the_other_context() -> None:
         seen.add(digest_of(data))
         assert UNREAD in data
     assert set(changed.metadata) == seen
-    assert redirected(made, {"/.other": "x"}) is None
+    assert redirect_sources(made, {"/.other": "x"}) is None
 
 
 def test_a_changed_operation_has_the_bytes_that_go_would_give_it() -> None:
     names = ("local.unique", "zeta", "local.session", "alpha", "mid")
     op = Op(source=SourceOp(identifier="local://context", attrs=dict.fromkeys(names, "x")))
     made = Definition(ops=[op.SerializeToString()])
-    (changed,) = for_session(made, "session").ops
+    (changed,) = bind_to_session(made, "session").ops
     assert changed == Op.FromString(changed).SerializeToString(deterministic=True)
     assert [changed.index(name.encode()) for name in sorted(names)] == sorted(
         changed.index(name.encode()) for name in names
@@ -173,6 +173,6 @@ def test_a_changed_operation_has_the_bytes_that_go_would_give_it() -> None:
 def test_the_kind_of_an_operation_stands_behind_its_other_fields_as_go_has_it() -> None:
     constraints = b"\x5a\x00"  # field 11, empty: Go puts it before the source, which is one of several kinds
     source = Op(source=SourceOp(identifier="local://context", attrs={"local.session": "x"}))
-    (changed,) = for_session(Definition(ops=[constraints + source.SerializeToString()]), "y").ops
+    (changed,) = bind_to_session(Definition(ops=[constraints + source.SerializeToString()]), "y").ops
     source.source.attrs["local.session"] = "y"
     assert changed == constraints + source.SerializeToString()
