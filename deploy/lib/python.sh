@@ -34,3 +34,17 @@ python_ready() {
         fail "the Python packages could not be installed (see above); check the network and start again."
     echo "$sum" >"$stamp"
 }
+
+floors() { # tests of what touches the libraries, with the oldest versions that pyproject.toml allows
+    lowest=$root/.venv-lowest
+    sum=$(cat "$root/requirements-lowest.lock" "$root/pyproject.toml" | sha256sum)
+    if [ "$(cat "$lowest/.lock-sum" 2>/dev/null)" != "$sum" ]; then
+        say "installing the oldest versions that pyproject.toml allows into .venv-lowest"
+        "$root/.venv/bin/uv" venv --quiet --clear --python "$python" "$lowest" >&2 &&
+            "$root/.venv/bin/uv" pip install --quiet --python "$lowest/bin/python" --require-hashes -r "$root/requirements-lowest.lock" >&2 &&
+            "$root/.venv/bin/uv" pip install --quiet --python "$lowest/bin/python" --no-deps --no-build-isolation -e "$root" >&2 ||
+            return 1
+        echo "$sum" >"$lowest/.lock-sum"
+    fi
+    (cd "$root" && "$lowest/bin/python" -m pytest -q -p no:cacheprovider tests/unit -m libraries)
+}

@@ -44,8 +44,9 @@ def until(condition: Callable[[], Any], what: str, timeout: float = LONG) -> Any
 class Project:
     """A copy of the example service in `folder`, under names and a port of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, command: tuple[str, ...] = (sys.executable, "-m", "watcher")) -> None:
         self.id = folder.name
+        self.command = command
         self.folder = folder
         self.port = free_port()
         shutil.copytree(ROOT / "examples" / "go-server", self.folder)
@@ -58,13 +59,13 @@ class Project:
         self.output: list[str] = []
 
     def watcher(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "watcher", *arguments, "--project", str(self.folder)]
+        command = [*self.command, *arguments, "--project", str(self.folder)]
         return subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, timeout=LONG + 30, check=False
         )
 
     def start(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "watcher", "run", "--project", str(self.folder), "--plain"]
+        command = [*self.command, "run", "--project", str(self.folder), "--plain"]
         self.process = subprocess.Popen(
             [*command, "--http.port", "0", *arguments],
             cwd=ROOT,

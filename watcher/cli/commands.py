@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.resources import files
 from typing import Any, TextIO, TypeVar, cast
 
 import rich.table
@@ -17,6 +16,7 @@ from watcher import prune as pruning
 from watcher.cli.dockerfile import explain
 from watcher.cli.doctor import Finding, Grade, examine, worst
 from watcher.cli.prune import prune_once
+from watcher.cli.settings_template import render as render_settings
 from watcher.daemon.daemon import Daemon
 from watcher.daemon.once import deploy_once
 from watcher.engine import DockerEngine
@@ -265,6 +265,6 @@ def init(settings: Settings, *, force: bool) -> int:
         raise ConfigError("project", str(settings.project), "there is no such folder")
     if path.exists() and not force:
         raise ConfigError(TOML_NAME, None, f"is there already in {settings.root}; --force replaces it")
-    path.write_text(files("config").joinpath(TOML_NAME).read_text("utf-8"), "utf-8")
+    path.write_text(render_settings(), "utf-8")
     print(f"wrote {path}")
     return 0

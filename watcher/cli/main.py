@@ -22,6 +22,7 @@ from pydantic_settings import (
 from watcher import __version__
 from watcher.cli import commands, remote, remote_commands
 from watcher.cli.help import Help, arrange
+from watcher.cli.monitoring import write_monitoring
 from watcher.errors import EXIT_FAILED, UsageError, WatcherError
 from watcher.observers.printable import PrintableStream, printable
 from watcher.settings import Seconds, Settings, check_environment, config_error
@@ -259,6 +260,19 @@ class Init(Settings):
         _exit(commands.init(self, force=self.force))
 
 
+class Monitoring(Settings):
+    """Write the Prometheus configuration, rules and alerts, and the Grafana dashboard, into a folder."""
+
+    output: Path = Path("monitoring")
+    """Folder to write to; relative to the project."""
+    force: bool = False
+    """Replace files that exist."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(write_monitoring(self, self.output, force=self.force))
+
+
 class Cli(BaseSettings):
     """Keeps the dev container behind a port equal to a Go source tree.
 
@@ -295,6 +309,7 @@ class Cli(BaseSettings):
     doctor: CliSubCommand[Doctor]
     dockerfile: CliSubCommand[Dockerfile]
     init: CliSubCommand[Init]
+    monitoring: CliSubCommand[Monitoring]
 
     def cli_cmd(self) -> None:
         """Run the chosen command."""
@@ -318,6 +333,7 @@ _KNOWN = frozenset(
         Doctor,
         Dockerfile,
         Init,
+        Monitoring,
     )
     for name in command.model_fields
 )

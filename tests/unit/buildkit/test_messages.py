@@ -10,6 +10,8 @@ import pytest
 
 from watcher.buildkit.messages import control_pb2, fsutil_pb2
 
+pytestmark = pytest.mark.libraries
+
 ROOT = Path(__file__).parents[3]
 MESSAGES = ROOT / "watcher" / "buildkit" / "messages"
 

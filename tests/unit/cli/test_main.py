@@ -12,6 +12,8 @@ from watcher.cli import commands
 from watcher.cli.main import Cli, main
 from watcher.errors import EXIT_CONFIG, EXIT_NOT_RUNNING, EXIT_USAGE
 
+pytestmark = pytest.mark.libraries
+
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as ended:

@@ -12,6 +12,8 @@ import pytest
 from watcher.engine.endpoint import DEFAULT, client_arguments, why
 from watcher.errors import ConfigError
 
+pytestmark = pytest.mark.libraries
+
 CERTIFICATES = Path(__file__).parents[2] / "certificates"
 TLS = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(CERTIFICATES)}
 

@@ -17,6 +17,8 @@ from watcher.front.framing import (
 )
 from watcher.front.framing import UntilClose as Until
 
+pytestmark = pytest.mark.libraries
+
 LINE = b"POST / HTTP/1.1\r\nHost: test\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 

@@ -6,10 +6,13 @@ from itertools import pairwise
 
 import h2.config
 import h2.connection
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher.front.h2 import PREFACE, Streams, goaway
+
+pytestmark = pytest.mark.libraries
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:

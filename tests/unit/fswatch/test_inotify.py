@@ -23,7 +23,10 @@ from watcher.fswatch.inbox import Inbox
 from watcher.fswatch.inotify import Inotify
 from watcher.tree import Rules
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="inotify is Linux's")
+pytestmark = [
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="inotify is Linux's"),
+    pytest.mark.libraries,
+]
 
 
 @pytest.fixture

@@ -41,6 +41,8 @@ from watcher.observers.events import (
 from watcher.observers.progress_view import step_words
 from watcher.observers.status_board import StatusBoard
 
+pytestmark = pytest.mark.libraries
+
 
 class Terminal(io.StringIO):
     """A stream that says it is a terminal."""

@@ -38,6 +38,8 @@ from watcher.observers.metric_specs import SPECS
 from watcher.observers.metric_store import MOST_VALUES
 from watcher.observers.metrics import PLACES, Metrics
 
+pytestmark = pytest.mark.libraries
+
 REQUIRED = (
     "watcher_build_duration_seconds",
     "watcher_build_step_duration_seconds",

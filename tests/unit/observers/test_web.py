@@ -42,6 +42,8 @@ from watcher.web.app import page
 from watcher.web.server import listen
 from watcher.web.stream import position
 
+pytestmark = pytest.mark.libraries
+
 ACTIONS = ("rebuild", "cancel", "pause", "resume", "rescan")
 
 

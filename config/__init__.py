@@ -1,1 +1,0 @@
-"""Data files: settings with their defaults, Prometheus, Grafana."""

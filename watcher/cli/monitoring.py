@@ -1,0 +1,35 @@
+"""`watcher monitoring`: write the Prometheus and Grafana files that the package carries."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from watcher.errors import ConfigError
+from watcher.settings import Settings
+
+MONITORING_FILES = (
+    "prometheus/prometheus.yml",
+    "prometheus/watcher.rules.yml",
+    "prometheus/watcher.alerts.yml",
+    "grafana/dashboards/watcher.json",
+    "grafana/provisioning/dashboards/watcher.yml",
+    "grafana/provisioning/datasources/prometheus.yml",
+)
+
+
+def write_monitoring(settings: Settings, folder: Path, *, force: bool) -> int:
+    """Write the Prometheus and Grafana files into `folder`, relative to the project; raises `ConfigError`."""
+    target = settings.root / folder
+    source = files("watcher") / "monitoring"
+    if not source.is_dir():  # a checkout; the wheel carries these files inside the package
+        source = Path(__file__).parents[2] / "config"
+    texts = {target / name: source.joinpath(name).read_text("utf-8") for name in MONITORING_FILES}
+    present = [path for path in texts if path.exists()]
+    if present and not force:
+        raise ConfigError("output", str(folder), f"{present[0]} exists; --force replaces it")
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        print(f"wrote {path}")
+    return 0
