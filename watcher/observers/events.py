@@ -1,4 +1,4 @@
-"""What happened, told once: frozen events, and observers that listen.
+"""Everything that can happen, as frozen events.
 
 Stages (tree, build, deploy, prune, front) never log, count or print. They hand one of these values to
 an `Observer`; metrics, log, console and status page are observers. Times are Unix seconds (`at`) and
@@ -7,21 +7,20 @@ durations are seconds; sizes are bytes; a revision is 64 hex digits.
 
 from __future__ import annotations
 
-import logging
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 from watcher.errors import Diagnostic as Diagnostic  # noqa: PLC0414 - observers know it from here
 from watcher.errors import Failure as Failure  # noqa: PLC0414
-
-_log = logging.getLogger(__name__)
-
-
-def short(revision: str | None) -> str:
-    """The first 12 hex digits of a revision or image id, `-` for none."""
-    return revision.removeprefix("sha256:")[:12] if revision else "-"
+from watcher.observers.event_base import Event as Event  # noqa: PLC0414 - observers know these from here
+from watcher.observers.event_base import Fanout as Fanout  # noqa: PLC0414
+from watcher.observers.event_base import Observer as Observer  # noqa: PLC0414
+from watcher.observers.event_base import short as short  # noqa: PLC0414
+from watcher.observers.prune_events import BuildCachePruned as BuildCachePruned  # noqa: PLC0414
+from watcher.observers.prune_events import DiskMeasured as DiskMeasured  # noqa: PLC0414
+from watcher.observers.prune_events import GoCacheTrimmed as GoCacheTrimmed  # noqa: PLC0414
+from watcher.observers.prune_events import Pruned as Pruned  # noqa: PLC0414
+from watcher.observers.prune_events import PrunedItem as PrunedItem  # noqa: PLC0414
 
 
 class BuildOutcome(StrEnum):
@@ -53,14 +52,6 @@ class Change:
     path: str
     verb: str  # added | changed | removed
     kind: str  # go | module | env | dockerfile | other
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Base of all events. `service` is empty for what concerns the whole daemon."""
-
-    service: str = ""
-    at: float = field(default_factory=time.time)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,61 +305,6 @@ class ContainerOutput(Event):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class PrunedItem:
-    """One object that pruning looked at."""
-
-    kind: str  # final | builder | container | tag | step
-    id: str
-    name: str
-    size: int
-    removed: bool
-    reason: str
-    cause: str = ""  # the reason in one word: superseded | untagged | live | in-use | young | …
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pruned(Event):
-    """A prune ended; `freed` bytes were given back. Kept objects are listed too, with the reason."""
-
-    items: tuple[PrunedItem, ...]
-    freed: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildCachePruned(Event):
-    """Records of the engine's build cache were removed, as the settings ask; `freed` is in bytes."""
-
-    records: int
-    freed: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoCacheTrimmed(Event):
-    """Entries of this project's Go build cache that were unused for longest were removed; bytes."""
-
-    freed: int
-    left: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskMeasured(Event):
-    """What the project holds on the engine's disk, in bytes, and what all others hold there.
-
-    `steps` are records of the build cache that no image holds too. The Go caches are None while they are not
-    known. `steps_stay` says why superseded steps are not removed; empty where they are.
-    """
-
-    images: int
-    steps: int
-    go_cache: int | None
-    module_cache: int | None
-    others: int
-    go_cache_max: int = 0  # 0: no bound
-    steps_stay: str = ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopLag(Event):
     """`seconds` is the longest delay of the event loop within the last 20 seconds."""
@@ -415,30 +351,3 @@ class InternalError(Event):
 
     where: str
     traceback: str
-
-
-class Observer(Protocol):
-    """Somebody who wants to know. Called from the event loop's thread; must not block."""
-
-    def notify(self, event: Event) -> None:
-        """Take note of `event`."""
-        ...
-
-
-class Fanout:
-    """Hands each event to every observer; one that fails is logged and does not hurt the others."""
-
-    def __init__(self, *observers: Observer) -> None:
-        self._observers = list(observers)
-
-    def add(self, observer: Observer) -> None:
-        """Let `observer` hear everything from now on."""
-        self._observers.append(observer)
-
-    def notify(self, event: Event) -> None:
-        """Hand `event` to all observers, in the order they were added."""
-        for observer in self._observers:
-            try:
-                observer.notify(event)
-            except Exception:
-                _log.exception("observer %s failed on %s", type(observer).__name__, type(event).__name__)
