@@ -6,17 +6,16 @@ goes away when it is done; elsewhere (`plain`, a pipe, CI) its steps become line
 
 from __future__ import annotations
 
-import io
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
-from rich.table import Table
 from rich.text import Text
 
 from watcher.observers import humanize
+from watcher.observers.console_lines import ConsoleLines
+from watcher.observers.console_texts import describe_pruned
 from watcher.observers.events import (
     BuildCachePruned,
     BuildFinished,
@@ -53,16 +52,12 @@ from watcher.observers.progress_view import ENGINE_STAGES, LiveView, step_words
 from watcher.observers.revision_state import GOOD_DEPLOYS
 from watcher.observers.status_board import StatusBoard
 from watcher.observers.status_schema import BuildInfo
-from watcher.observers.terminal import Terminal
 
 BUILDER_CHANGE = 1_000_000  # bytes by which a builder image must change to be worth a line
 REFUSALS_EVERY = 5.0  # seconds between two lines about refused requests
 FETCHED_EVERY = 5.0  # seconds between two lines about a base image on its way
 SLOW_STEP = 0.5  # seconds from which a step of the engine's own is worth a line
-BELL = "\a"
-INDENT = 12  # columns before what a line says
 _ENDS = {DeployOutcome.ROLLED_BACK: "rolled back", DeployOutcome.CANCELLED: "deploy cancelled"}
-_NOUNS = {"final": "final image", "builder": "builder image", "step": "build step"}
 
 
 class Console:
@@ -81,20 +76,12 @@ class Console:
 
         `board` gets each event before this does; without one, the console has its own.
         """
-        file = file or sys.stdout
-        file = getattr(file, "unescaped", file)
-        if isinstance(file, io.TextIOWrapper):
-            file.reconfigure(errors="replace")  # a terminal without UTF-8 shows question marks
-        self.live = file.isatty() and not plain and "CI" not in environ and environ.get("TERM") != "dumb"
-        self._out = Terminal(
-            file,
-            no_color=True if plain or environ.get("NO_COLOR") else None,
-            force_terminal=None if self.live else False,
-        )
-        self._bell = bell and file.isatty()
         self._board = board or StatusBoard()
+        self._lines = ConsoleLines(file or sys.stdout, self._board, plain=plain, bell=bell, environ=environ)
+        self._print, self._print_detail = self._lines.print_event, self._lines.print_detail
+        self.live = self._lines.live
         self._feeds_board = board is None
-        self._view = LiveView(self._out, self._board) if self.live else None
+        self._view = LiveView(self._lines.terminal, self._board) if self.live else None
         self._broken: set[str] = set()
         self._down = False
         self._refused = 0
@@ -124,8 +111,8 @@ class Console:
             ContainerLost: self._container_lost,
             ContainerPaused: self._container_paused,
             Pruned: self._pruned,
-            BuildCachePruned: self._build_cache_pruned,
-            GoCacheTrimmed: self._go_cache_trimmed,
+            BuildCachePruned: self._pruned,
+            GoCacheTrimmed: self._pruned,
             FrontRefused: self._front_refused,
             InternalError: self._internal_error,
         }
@@ -149,79 +136,79 @@ class Console:
     # The daemon and the engine.
 
     def _daemon_started(self, event: DaemonStarted) -> None:
-        self._say(event, "·", f"watcher {event.version} keeps {event.project}", "bold")
-        self._say(event, "·", f"status page and metrics: {event.url}")
+        self._print(event, "·", f"watcher {event.version} keeps {event.project}", "bold")
+        self._print(event, "·", f"status page and metrics: {event.url}")
 
     def _daemon_stopping(self, event: DaemonStopping) -> None:
         self.close()
-        self._say(event, "·", f"stopping ({event.reason}); a second Ctrl-C exits at once")
+        self._print(event, "·", f"stopping ({event.reason}); a second Ctrl-C exits at once")
 
     def _service_started(self, event: ServiceStarted) -> None:
         where = " ".join(event.urls) or "no published port"
-        self._say(event, "·", Text.assemble((event.service, "bold"), f" is kept at {where}"))
-        self._more(f"{event.compose_file} → image {event.image}, container {event.container}", "dim")
+        self._print(event, "·", Text.assemble((event.service, "bold"), f" is kept at {where}"))
+        self._print_detail(f"{event.compose_file} → image {event.image}, container {event.container}", "dim")
 
     def _notice(self, event: Notice) -> None:
         mark, style = {"warning": ("!", "yellow"), "error": ("✗", "red")}.get(event.level, ("·", ""))
-        self._say(event, mark, event.text, style)
+        self._print(event, mark, event.text, style)
 
     def _engine_up(self, event: EngineUp) -> None:
         again = " again" if self._down else ""
         self._down = False
-        self._say(event, "·", f"engine {event.version} answers{again} ({event.store}, {event.endpoint})")
+        self._print(event, "·", f"engine {event.version} answers{again} ({event.store}, {event.endpoint})")
 
     def _engine_down(self, event: EngineDown) -> None:
         if not self._down:
-            self._say(event, "!", f"the engine does not answer: {event.reason}", "yellow")
+            self._print(event, "!", f"the engine does not answer: {event.reason}", "yellow")
         self._down = True
 
     def _source_mode(self, event: SourceMode) -> None:
         if event.mode == "polling":
-            self._say(event, "!", f"changes are found by polling: {event.reason}", "yellow")
+            self._print(event, "!", f"changes are found by polling: {event.reason}", "yellow")
 
     def _source_scanning(self, event: SourceScanning) -> None:
         """At once, and then at most one line per FETCHED_EVERY."""
         if _is_due(event.at, self._scanning_told.get(event.service, 0.0), FETCHED_EVERY):
             self._scanning_told[event.service] = event.at
-            self._say(event, "·", f"reading a large change: {event.files} files so far", "dim")
+            self._print(event, "·", f"reading a large change: {event.files} files so far", "dim")
 
     def _source_scanned(self, event: SourceScanned) -> None:
         if self._scanning_told.pop(event.service, None):
             took = humanize.seconds(event.seconds)
-            self._say(event, "·", f"read {humanize.count(event.files, 'file')} in {took}", "dim")
+            self._print(event, "·", f"read {humanize.count(event.files, 'file')} in {took}", "dim")
 
     def _internal_error(self, event: InternalError) -> None:
-        self._say(event, "✗", f"an error of the watcher itself in {event.where}; it goes on", "red")
-        self._block(event.traceback.splitlines())
+        self._print(event, "✗", f"an error of the watcher itself in {event.where}; it goes on", "red")
+        self._lines.print_block(event.traceback.splitlines())
 
     # From a save to the new version.
 
     def _wanted(self, event: Wanted) -> None:
         line = Text.assemble(event.summary, ("  → ", "dim"), (short(event.revision), "cyan"))
-        self._say(event, "→", line)
+        self._print(event, "→", line)
         service = self._board.service(event.service)
         if service and service.stale is False:
             text = Text.assemble(("live ", "bold green"), (short(event.revision), "cyan"), " already")
-            self._say(event, "✓", text, "green")
+            self._print(event, "✓", text, "green")
             self._mended(event.service)
 
     def _held(self, event: Held) -> None:
         if event.reason:
-            self._say(event, "·", f"waiting: {event.reason}", "dim")
+            self._print(event, "·", f"waiting: {event.reason}", "dim")
 
     def _paused(self, event: Paused) -> None:
-        self._say(event, "·", "paused: saves are not built" if event.paused else "resumed")
+        self._print(event, "·", "paused: saves are not built" if event.paused else "resumed")
 
     def _container_paused(self, event: ContainerPaused) -> None:
         if event.paused:
             text = f"the live container was paused: requests wait until `docker unpause {event.name}`"
-            self._say(event, "!", text)
+            self._print(event, "!", text)
         else:
-            self._say(event, "·", "the live container goes on")
+            self._print(event, "·", "the live container goes on")
 
     def _build_started(self, event: BuildStarted) -> None:
         if not self.live:
-            self._say(event, "·", f"building {short(event.revision)}")
+            self._print(event, "·", f"building {short(event.revision)}")
 
     def _step_finished(self, event: StepFinished) -> None:
         place, what = step_words(event.name)
@@ -231,7 +218,7 @@ class Console:
             return
         took = "cached" if event.cached else humanize.seconds(event.seconds)
         failed = "  failed" if event.error else ""
-        self._more(f"{took:>7}  {f'{place}  ' if place else ''}{what}{failed}", "")
+        self._print_detail(f"{took:>7}  {f'{place}  ' if place else ''}{what}{failed}", "")
 
     def _step_progress(self, event: StepProgress) -> None:
         """At once, and then at most one line per FETCHED_EVERY and step."""
@@ -240,17 +227,17 @@ class Console:
         self._fetched_told[event.step] = event.at
         place, what = step_words(event.name)
         shown = f"{place}  {what}" if place else what
-        self._more(f"{shown}: {humanize.part(event.done, event.total)} fetched", "dim")
+        self._print_detail(f"{shown}: {humanize.part(event.done, event.total)} fetched", "dim")
 
     def _build_finished(self, event: BuildFinished) -> None:
         took = humanize.seconds(event.seconds)
         match event.outcome:
             case BuildOutcome.BUILT if not self.live:
-                self._say(event, "·", f"built in {took}{self._cached(self._build(event.service))}")
+                self._print(event, "·", f"built in {took}{self._cached(self._build(event.service))}")
             case BuildOutcome.CANCELLED if event.failure:
                 self._failed(event, f"build cancelled after {took}", event.failure)
             case BuildOutcome.CANCELLED:
-                self._say(event, "·", f"build of {short(event.revision)} dropped after {took}", "dim")
+                self._print(event, "·", f"build of {short(event.revision)} dropped after {took}", "dim")
             case BuildOutcome.FAILED | BuildOutcome.ERROR if event.failure:
                 self._failed(event, f"build failed after {took}", event.failure)
 
@@ -259,22 +246,24 @@ class Console:
             case DeployOutcome.LIVE:
                 self._went_live(event)
             case DeployOutcome.UNCHANGED:
-                self._say(event, "✓", f"same image as the live one: {short(event.revision)} is live", "green")
+                self._print(
+                    event, "✓", f"same image as the live one: {short(event.revision)} is live", "green"
+                )
             case DeployOutcome.ADOPTED:
-                self._say(event, "✓", f"live {short(event.revision)}, running already", "green")
+                self._print(event, "✓", f"live {short(event.revision)}, running already", "green")
             case _ if event.failure:
                 what = _ENDS.get(event.outcome, "deploy failed")
                 self._failed(event, f"{what} after {humanize.seconds(event.seconds)}", event.failure)
             case DeployOutcome.CANCELLED:
                 took = humanize.seconds(event.seconds)
-                self._say(event, "·", f"deploy of {short(event.revision)} dropped after {took}", "dim")
+                self._print(event, "·", f"deploy of {short(event.revision)} dropped after {took}", "dim")
         if event.outcome in GOOD_DEPLOYS:
             self._mended(event.service)
 
     def _mended(self, service: str) -> None:
         if service in self._broken:
             self._broken.discard(service)
-            self._ring()
+            self._lines.ring_bell()
 
     def _went_live(self, event: DeployFinished) -> None:
         line = Text.assemble(("live ", "bold green"), (short(event.revision), "cyan"))
@@ -292,7 +281,7 @@ class Console:
         if image and image.image == event.image:
             parts.append(humanize.size_since(image.previous_size, image.size))
             self._sizes_told[event.service, "final"] = image.image
-        self._say(event, "✓", line.append(f"  {' · '.join(parts)}", "dim"), "green")
+        self._print(event, "✓", line.append(f"  {' · '.join(parts)}", "dim"), "green")
 
     def _image_sized(self, event: ImageSized) -> None:
         """A line of its own for what the line of the deploy could not say."""
@@ -309,32 +298,14 @@ class Console:
         if (event.stage == "final" and serves) or (event.stage == "builder" and grown):
             self._sizes_told[event.service, event.stage] = event.image
             text = f"{event.stage} image {humanize.size_since(image.previous_size, image.size)}"
-            self._say(event, "·", text, "dim")
+            self._print(event, "·", text, "dim")
 
     def _container_lost(self, event: ContainerLost) -> None:
         self._failed(event, "the live container is gone", event.failure)
 
-    def _pruned(self, event: Pruned) -> None:
-        removed = [item for item in event.items if item.removed]
-        if removed:
-            kinds = Counter(_NOUNS.get(item.kind, item.kind) for item in removed)
-            what = ", ".join(humanize.count(number, kind) for kind, number in sorted(kinds.items()))
-            gain = (
-                f"gave back {humanize.size(event.freed)}"
-                if event.freed
-                else "their layers are in use elsewhere"
-            )
-            self._say(event, "·", f"pruned {what}: {gain}", "dim")
-
-    def _build_cache_pruned(self, event: BuildCachePruned) -> None:
-        what = humanize.count(event.records, "record")
-        self._say(event, "·", f"pruned {what} of the build cache: {humanize.size(event.freed)} freed", "dim")
-
-    def _go_cache_trimmed(self, event: GoCacheTrimmed) -> None:
-        text = (
-            f"trimmed Go's build cache to {humanize.size(event.left)}: gave back {humanize.size(event.freed)}"
-        )
-        self._say(event, "·", text, "dim")
+    def _pruned(self, event: Pruned | BuildCachePruned | GoCacheTrimmed) -> None:
+        if text := describe_pruned(event):
+            self._print(event, "·", text, "dim")
 
     def _front_refused(self, event: FrontRefused) -> None:
         """The first at once, then at most one line per REFUSALS_EVERY."""
@@ -342,17 +313,17 @@ class Console:
         if _is_due(event.at, self._refused_told, REFUSALS_EVERY):
             what = humanize.count(self._refused, "request")
             answer = f"answered {event.code}" if event.code else "closed"
-            self._say(event, "!", f"{what} {answer} by the front: {event.reason}", "yellow")
+            self._print(event, "!", f"{what} {answer} by the front: {event.reason}", "yellow")
             self._refused, self._refused_told = 0, event.at
 
     # How it is put.
 
     def _failed(self, event: Event, what: str, failure: Failure) -> None:
-        self._say(event, "✗", Text.assemble((what, "bold red"), f": {failure.summary}"), "red")
+        self._print(event, "✗", Text.assemble((what, "bold red"), f": {failure.summary}"), "red")
         places = [f"{d.file}:{d.line}:{d.column}: {d.message}" for d in failure.diagnostics]
-        self._block(failure.lines or places)
+        self._lines.print_block(failure.lines or places)
         if failure.hint:
-            self._more(f"hint: {failure.hint}", "yellow")
+            self._print_detail(f"hint: {failure.hint}", "yellow")
         until = "the next good save"
         if failure.kind in ("engine", "bug"):
             until = "that goes well; it is tried again"
@@ -360,16 +331,16 @@ class Console:
             until += ", or `watcher rebuild`"
         service = self._board.service(event.service)
         if service and service.live and service.stale:
-            self._more(
+            self._print_detail(
                 f"stale: {short(service.live.revision)} keeps answering until {until}",
                 "yellow",
             )
         elif service and not service.live:
             what = "it is started again" if isinstance(event, ContainerLost) else until
-            self._more(f"nothing answers until {what}", "yellow")
+            self._print_detail(f"nothing answers until {what}", "yellow")
         if event.service not in self._broken:
             self._broken.add(event.service)
-            self._ring()
+            self._lines.ring_bell()
 
     def _build(self, service: str) -> BuildInfo | None:
         found = self._board.service(service)
@@ -378,37 +349,6 @@ class Console:
     @staticmethod
     def _cached(build: BuildInfo | None) -> str:
         return f" ({build.cached_steps} of {build.step_count} cached)" if build and build.step_count else ""
-
-    def _say(self, event: Event, mark: str, line: str | Text, style: str = "") -> None:
-        several = len(self._board.status.services) > 1 and event.service
-        head = Text.assemble((humanize.clock(event.at), "dim"), "  ", (mark, style or "dim"), " ")
-        text = Text.assemble((f"{event.service}  ", "magenta")) if several else Text()
-        text.append_text(line) if isinstance(line, Text) else text.append(line, style)
-        self._print(head, text)
-
-    def _more(self, line: str, style: str) -> None:
-        self._print(Text(" " * INDENT), Text(line, style))
-
-    def _block(self, lines: Sequence[str]) -> None:
-        """A tool's own lines stay whole, so that they can be copied and clicked on."""
-        for line in lines:
-            self._out.print(Text(" " * INDENT + line), soft_wrap=True)
-
-    def _print(self, head: Text, text: Text) -> None:
-        """On a terminal a long sentence goes on beneath its beginning."""
-        if self.live and self._out.width >= 2 * INDENT:
-            table = Table.grid()
-            table.add_column(no_wrap=True)
-            table.add_column(overflow="fold")
-            table.add_row(head, text)
-            self._out.print(table)
-        else:
-            self._out.print(head.append_text(text), soft_wrap=True)
-
-    def _ring(self) -> None:
-        if self._bell:
-            self._out.file.write(BELL)
-            self._out.file.flush()
 
 
 def _is_due(at: float, told: float, every: float) -> bool:

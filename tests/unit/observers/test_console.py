@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.unit.observers.story import CRASH, SERVICE, STEPS, Story, revision
-from watcher.observers.console import FETCHED_EVERY, INDENT, Console
+from watcher.observers.console import FETCHED_EVERY, Console
+from watcher.observers.console_lines import INDENT
 from watcher.observers.events import (
     BuildCachePruned,
     BuildFinished,

@@ -1,0 +1,71 @@
+"""The lines that the console prints: head, text, a tool's own lines, and the bell."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TextIO
+
+from rich.table import Table
+from rich.text import Text
+
+from watcher.observers import humanize
+from watcher.observers.events import Event
+from watcher.observers.status_board import StatusBoard
+from watcher.observers.terminal import Terminal
+
+BELL = "\a"
+INDENT = 12  # columns before what a line says
+
+
+class ConsoleLines:
+    """Prints lines to `file`. `live`: it is a terminal on which a part of the screen may move."""
+
+    def __init__(
+        self, file: TextIO, board: StatusBoard, *, plain: bool, bell: bool, environ: Mapping[str, str]
+    ) -> None:
+        file = getattr(file, "unescaped", file)
+        if isinstance(file, io.TextIOWrapper):
+            file.reconfigure(errors="replace")  # a terminal without UTF-8 shows question marks
+        self.live = file.isatty() and not plain and "CI" not in environ and environ.get("TERM") != "dumb"
+        self.terminal = Terminal(
+            file,
+            no_color=True if plain or environ.get("NO_COLOR") else None,
+            force_terminal=None if self.live else False,
+        )
+        self._bell = bell and file.isatty()
+        self._board = board
+
+    def print_event(self, event: Event, mark: str, line: str | Text, style: str = "") -> None:
+        """Print the time, a mark, and the service if there are several, before the line."""
+        several = len(self._board.status.services) > 1 and event.service
+        head = Text.assemble((humanize.clock(event.at), "dim"), "  ", (mark, style or "dim"), " ")
+        text = Text.assemble((f"{event.service}  ", "magenta")) if several else Text()
+        text.append_text(line) if isinstance(line, Text) else text.append(line, style)
+        self._print(head, text)
+
+    def print_detail(self, line: str, style: str) -> None:
+        """Print a line below the one before, indented."""
+        self._print(Text(" " * INDENT), Text(line, style))
+
+    def print_block(self, lines: Sequence[str]) -> None:
+        """Print a tool's own lines unfolded, so a terminal can copy and click them."""
+        for line in lines:
+            self.terminal.print(Text(" " * INDENT + line), soft_wrap=True)
+
+    def _print(self, head: Text, text: Text) -> None:
+        """Print head and text; on a terminal, fold a long text below its own start."""
+        if self.live and self.terminal.width >= 2 * INDENT:
+            table = Table.grid()
+            table.add_column(no_wrap=True)
+            table.add_column(overflow="fold")
+            table.add_row(head, text)
+            self.terminal.print(table)
+        else:
+            self.terminal.print(head.append_text(text), soft_wrap=True)
+
+    def ring_bell(self) -> None:
+        """Ring, if that was asked for."""
+        if self._bell:
+            self.terminal.file.write(BELL)
+            self.terminal.file.flush()

@@ -1,0 +1,27 @@
+"""What the console says of a prune."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from watcher.observers import humanize
+from watcher.observers.events import BuildCachePruned, GoCacheTrimmed, Pruned
+
+_NOUNS = {"final": "final image", "builder": "builder image", "step": "build step"}
+
+
+def describe_pruned(event: Pruned | BuildCachePruned | GoCacheTrimmed) -> str:
+    """What was removed and what that freed; empty if nothing was removed."""
+    match event:
+        case BuildCachePruned():
+            records = humanize.count(event.records, "record")
+            return f"pruned {records} of the build cache: {humanize.size(event.freed)} freed"
+        case GoCacheTrimmed():
+            left, freed = humanize.size(event.left), humanize.size(event.freed)
+            return f"trimmed Go's build cache to {left}: gave back {freed}"
+    kinds = Counter(_NOUNS.get(item.kind, item.kind) for item in event.items if item.removed)
+    if not kinds:
+        return ""
+    what = ", ".join(humanize.count(number, kind) for kind, number in sorted(kinds.items()))
+    gain = f"gave back {humanize.size(event.freed)}" if event.freed else "their layers are in use elsewhere"
+    return f"pruned {what}: {gain}"
