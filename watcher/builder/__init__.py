@@ -12,7 +12,7 @@ from watcher.builder.base_images import BaseImage, Bases, config_of, credentials
 from watcher.builder.builder import ImageBuilder
 from watcher.builder.connection import BuildkitLink, certificates
 from watcher.builder.dockerfile_variants import accelerated, pinned, written
-from watcher.builder.journal import BuildJournal, open_journal, state_folder
+from watcher.builder.journal import BuildJournal, build_cache_of, open_journal, state_folder
 from watcher.builder.journal_entries import BuildEntry, StepRun
 from watcher.builder.recipe import Recipe, full_reference
 from watcher.builder.repository import missing_repository
@@ -27,6 +27,7 @@ __all__ = [
     "Recipe",
     "StepRun",
     "accelerated",
+    "build_cache_of",
     "certificates",
     "config_of",
     "credentials_of",

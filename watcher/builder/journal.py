@@ -8,13 +8,14 @@ waits for a disk and a daemon that was killed loses at most the step that was ca
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,14 @@ _REPLACE_ATTEMPTS = 5  # another process may replace the file in between
 
 
 class BuildJournal:
-    """The journal in a file that every process of this user may read and write; one per project.
+    """The journal in a file that every process of this user may read and write.
 
-    `folder` holds what is remembered of the project. Without one (`None`) nothing is. While the file cannot
-    be written, `problem` says why, the lines wait, and writing is retried. `notify` is called, in any
-    thread, with each change of `problem`.
+    There is one for each project and build cache.
+
+    `folder` holds what is remembered of the project. Without one (`None`) nothing is. `cache` tells the build
+    cache from others (`build_cache_of`): a record that one engine does not have another one may have. While
+    the file cannot be written, `problem` says why, the lines wait, and writing is retried. `notify` is
+    called, in any thread, with each change of `problem`.
     """
 
     def __init__(
@@ -43,11 +47,14 @@ class BuildJournal:
         folder: Path | None,
         problem: str = "",
         *,
+        cache: str = "",
         notify: Callable[[str], None] = lambda _: None,
         retry: Backoff = _RETRY,
     ) -> None:
         self.folder = folder
-        self._path = folder / "builds.jsonl" if folder else None
+        self._path = self._earlier = folder / "builds.jsonl" if folder else None
+        if folder and cache:
+            self._path = folder / f"builds-{hashlib.sha256(cache.encode()).hexdigest()[:10]}.jsonl"
         self._notify, self._retry = notify, retry
         self._problems = {"folder": problem}
         self._running: set[str] = set()
@@ -143,11 +150,19 @@ class BuildJournal:
     def _append(self, batch: Iterable[dict[str, Any]]) -> str:
         """Append the lines to the file; why that failed, or nothing."""
         assert self._path is not None  # noqa: S101 - nothing is pending without a file
+        self._adopt_earlier()
         try:
             append_lines(self._path, map(json.dumps, batch))
         except OSError as error:
             return self._explain(error)
         return ""
+
+    def _adopt_earlier(self) -> None:
+        """Take over the one file that earlier versions had for all engines. Blocks."""
+        path, earlier = self._path, self._earlier
+        if path and earlier and path != earlier and not path.exists():
+            with suppress(OSError):
+                earlier.rename(path)
 
     def _explain(self, error: OSError) -> str:
         return f"{self._path}: {error.strerror or error}"
@@ -188,6 +203,7 @@ class BuildJournal:
         """The builds on the disk, oldest first. Blocks; raises OSError."""
         if self._path is None:
             return []
+        self._adopt_earlier()
         with take_snapshot(self._path) as snapshot:
             return parse_lines(snapshot.lines)
 
@@ -201,6 +217,7 @@ class BuildJournal:
         if self._path is None:
             return []
         self.flush()
+        self._adopt_earlier()
         before: list[str] = []
         problem = f"{self._path}: other processes keep replacing it"
         try:
@@ -223,10 +240,17 @@ def state_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "watcher"
 
 
-def open_journal(project: str, notify: Callable[[str], None] = lambda _: None) -> BuildJournal:
+def build_cache_of(engine: str, buildkit: str | None = None) -> str:
+    """What tells one build cache from others: `EngineInfo.identity`, and the address of a buildkitd."""
+    return f"{engine} {buildkit or ''}".strip()
+
+
+def open_journal(
+    project: str, notify: Callable[[str], None] = lambda _: None, *, cache: str = ""
+) -> BuildJournal:
     """The journal of the project with this id, in the user's state folder (XDG_STATE_HOME)."""
     try:
         folder = state_folder() / project
     except RuntimeError as error:  # no home
         return BuildJournal(None, str(error))
-    return BuildJournal(folder, notify=notify)
+    return BuildJournal(folder, notify=notify, cache=cache)

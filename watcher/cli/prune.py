@@ -68,7 +68,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
     """Prune this project's services; with `caches` empty its Go caches too. Raises WatcherError."""
     project = await in_thread(lambda: compose_project(settings), str(settings.project))
     project_id = labels.project_id(settings.root)
-    async with open_engine(settings) as access, _open_journal(project_id) as journal:
+    async with open_engine(settings) as access, _open_journal(project_id, access.build_cache) as journal:
         engine, link, bases = access.engine, access.link, access.bases
         reports: dict[str, Report] = {}
         mounts: dict[str, CacheMount] = {}
@@ -136,8 +136,8 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
 
 
 @asynccontextmanager
-async def _open_journal(project_id: str) -> AsyncGenerator[BuildJournal]:
-    journal = open_journal(project_id)
+async def _open_journal(project_id: str, cache: str) -> AsyncGenerator[BuildJournal]:
+    journal = open_journal(project_id, cache=cache)
     try:
         yield journal
     finally:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from watcher.builder import Bases, BuildkitLink, certificates, credentials_of
+from watcher.builder import Bases, BuildkitLink, build_cache_of, certificates, credentials_of
 from watcher.buildkit import Credentials
 from watcher.engine import DockerEngine, EngineError, find_login
 from watcher.settings import Settings
@@ -20,6 +20,7 @@ class EngineAccess:
     engine: DockerEngine
     link: BuildkitLink
     bases: Bases
+    build_cache: str = ""  # tells the build cache that is built in from others (`build_cache_of`)
 
 
 @asynccontextmanager
@@ -32,7 +33,8 @@ async def open_engine(settings: Settings) -> AsyncGenerator[EngineAccess]:
     try:
         link = buildkit_link(settings, engine)
         try:
-            yield EngineAccess(engine, link, base_images(engine, link))
+            cache = build_cache_of((await engine.info()).identity, settings.build.buildkit)
+            yield EngineAccess(engine, link, base_images(engine, link), cache)
         finally:
             await link.close()
     finally:

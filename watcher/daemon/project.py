@@ -115,9 +115,8 @@ async def open_project(
                 for text in project.warnings:
                     observer.notify(Notice(level="warning", text=text))
                 own = await own_container.find(engine)
-                journal = open_journal(
-                    project_id, partial(_notify_journal, asyncio.get_running_loop(), observer)
-                )
+                notify = partial(_notify_journal, asyncio.get_running_loop(), observer)
+                journal = open_journal(project_id, notify, cache=access.build_cache)
                 await asyncio.to_thread(journal.check)
                 reachable = own.ports if own else None
                 site = Site(

@@ -55,6 +55,11 @@ class EngineInfo:
     id: str = ""  # the engine's own id, which stays the same wherever it is reached
 
     @property
+    def identity(self) -> str:
+        """What tells it from other engines: its id, and where it is when it has none."""
+        return self.id or self.endpoint
+
+    @property
     def platform(self) -> str:
         """The platform that it builds for and runs natively, like `linux/amd64`."""
         return f"linux/{_ARCHITECTURES.get(self.architecture, self.architecture)}"

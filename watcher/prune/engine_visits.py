@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from watcher.builder import BuildkitLink, certificates, full_reference
+from watcher.builder import BuildkitLink, build_cache_of, certificates, full_reference
 from watcher.engine import DockerEngine, Engine, EngineError, EngineInfo
 from watcher.errors import WatcherError
 from watcher.prune.left_project import LeftProject
@@ -54,22 +54,26 @@ class Visited:
 
     def is_same(self, use: EngineUse) -> bool:
         """Whether that is this engine, wherever it is reached."""
-        return (use.id or use.endpoint) == (self.info.id or self.info.endpoint)
+        return use.identity == self.info.identity
 
     def judge(self, left: LeftProject) -> tuple[Verdict, ...]:
         """What becomes of everything here that claims to be of a project, except its build cache."""
         scopes = _scopes(left.record) if left.record else guess_scopes(self.holdings, left.id)
         return select_gone(self.holdings, left.id, scopes)
 
-    def buildkits(self, record: ProjectRecord | None) -> list[BuildkitLink]:
-        """Where a project built on this engine: connections of the caller's own, but for the built-in one."""
+    def buildkits(self, record: ProjectRecord | None) -> list[tuple[BuildkitLink, str]]:
+        """Where a project built on this engine, and what tells these build caches from others.
+
+        The connections are the caller's own, but for the built-in one.
+        """
         uses = [use for use in record.engines if self.is_same(use)] if record else []
         if not uses:
-            return [self.built_in]
-        found = {use.buildkit: use for use in uses}
-        return [self._buildkit(use) if use.buildkit else self.built_in for use in found.values()]
+            return [(self.built_in, build_cache_of(self.info.identity))]
+        return [(self._buildkit(use), use.build_cache) for use in uses]
 
     def _buildkit(self, use: EngineUse) -> BuildkitLink:
+        if not use.buildkit:
+            return self.built_in
         folder = Path(use.certificates) if use.certificates else None
         return BuildkitLink(use.buildkit, self.engine, partial(certificates, folder), standalone=True)
 

@@ -88,9 +88,9 @@ class GoneProjects:
 
     async def presence(self, record: ProjectRecord, entries: Iterable[Entry] = ()) -> Found:
         """What became of a registered project's folder; `entries` may tell where it was moved."""
-        if self._running(record.id) is not None:
-            return Found(Presence.HERE, "a watcher runs for it")
         found = await self._find_folder(record.location)
+        if found.presence is not Presence.HERE and self._running(record.id) is not None:
+            return Found(Presence.UNREACHABLE, "a watcher runs for it")
         if found.presence in (Presence.GONE, Presence.PARENT_GONE) and (other := _moved_to(record, entries)):
             return Found(Presence.MOVED, f"it was moved, it seems: {other}")
         return found
@@ -144,8 +144,8 @@ class GoneProjects:
         problems: list[str] = []
         disk = free_space(on.info)
         low = isinstance(disk, Disk) and disk.low()
-        for link in on.buildkits(left.record):
-            caches = GoneCaches(link, left.id, self.registry.home / left.id)
+        for link, cache in on.buildkits(left.record):
+            caches = GoneCaches(link, left.id, self.registry.home / left.id, cache)
             try:
                 found += await (caches.remove(low=low) if remove else caches.judge(low=low))
             except WatcherError as error:

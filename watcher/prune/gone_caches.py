@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from watcher.builder import BuildEntry, BuildJournal, BuildkitLink
@@ -30,11 +31,14 @@ _PAUSE = 0.05
 
 
 class GoneCaches:
-    """The build cache of one project at one BuildKit; `folder` is the project's in the state folder."""
+    """What one project left in one build cache; `folder` is the project's in the state folder.
 
-    def __init__(self, link: BuildkitLink, project: str, folder: Path) -> None:
+    `cache` tells the build cache from others (`build_cache_of`).
+    """
+
+    def __init__(self, link: BuildkitLink, project: str, folder: Path, cache: str) -> None:
         self._link, self._project, self._names = link, project, CacheNames(folder)
-        self._journal = BuildJournal(folder) if folder.is_dir() else BuildJournal(None)
+        self._journal = BuildJournal(folder if folder.is_dir() else None, cache=cache)
 
     async def judge(self, *, low: bool) -> tuple[Verdict, ...]:
         """What becomes of the records and of Go's caches. `low`: the disk is short of room.
@@ -44,7 +48,7 @@ class GoneCaches:
         entries = await self._entries()
         if not entries:
             return ()
-        steps = await self._records().prune(dry_run=True, low=low)
+        steps = map(_with_image, await self._records().prune(dry_run=True, low=low))
         return (*steps, *(self._mount(name) for name in self._mounts(entries)))
 
     async def remove(self, *, low: bool) -> tuple[Verdict, ...]:
@@ -60,7 +64,8 @@ class GoneCaches:
             raise EngineUnavailable(f"Go's caches could not be dropped: {error}") from error
         mounts = [self._mount(name) for name in names]
         if mounts:  # BuildKit tells nobody which of its records has which name
-            mounts[0] = self._mount(names[0], freed)
+            text = "its project is gone; the size is that of all of its Go caches together"
+            mounts[0] = replace(self._mount(names[0]), size=freed, why=Why(Cause.PROJECT_GONE, text))
         return (*steps, *mounts)
 
     async def _entries(self) -> list[BuildEntry]:
@@ -85,12 +90,19 @@ class GoneCaches:
         return RecordPruner(self._link, self._journal, keep=1, services=())
 
     @staticmethod
-    def _mount(name: str, size: int = 0) -> Verdict:
+    def _mount(name: str) -> Verdict:
         why = Why(
             Cause.PROJECT_GONE,
             "its project is gone; BuildKit does not say how large it is, nor whether it is there",
         )
-        return Verdict(Kind.GO_CACHE, name, name, size, remove=True, why=why)
+        return Verdict(Kind.GO_CACHE, name, name, 0, remove=True, why=why)
+
+
+def _with_image(verdict: Verdict) -> Verdict:
+    """Before the images go, their records are in use: whether one goes shows when its images are gone."""
+    if not verdict.remove and verdict.why.cause is Cause.IN_USE:
+        return verdict.kept(Cause.IN_USE, "an image or a build has it; it goes with an image that goes")
+    return verdict
 
 
 async def _drop(client: Client, names: Iterable[str]) -> int:

@@ -21,6 +21,7 @@ _KINDS = {
     Kind.STEP: "cache record",
     Kind.GO_CACHE: "Go cache",
 }
+_WIDEST = 80  # characters of a build step's name that are shown
 _STATES = {Choice.OFFERED: "gone", Choice.BY_NAME: "only by name", Choice.REFUSED: "kept"}
 
 
@@ -87,8 +88,8 @@ def gone_rows(projects: Iterable[LeftProject], *, done: bool) -> tuple[GoneRow, 
             left.id,
             gone if verdict.remove else "keep",
             _KINDS.get(verdict.kind, verdict.kind.value),
-            verdict.name,
-            verdict.id if verdict.kind is Kind.GO_CACHE else short(verdict.id),
+            verdict.name if len(verdict.name) <= _WIDEST else f"{verdict.name[:_WIDEST]}…",
+            "" if verdict.kind is Kind.GO_CACHE else short(verdict.id),
             humanize.size(verdict.size) if verdict.size else "",
             verdict.reason,
         )

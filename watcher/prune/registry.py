@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from watcher import labels
-from watcher.builder import state_folder
+from watcher.builder import build_cache_of, state_folder
 from watcher.engine import EngineInfo
 from watcher.prune.location import FolderId, Location, Mount
 
@@ -46,10 +46,19 @@ class EngineUse:
     certificates: str = ""
     last_seen: float = 0.0
 
+    @property
+    def identity(self) -> str:
+        """What tells the engine from others, as `EngineInfo` has it."""
+        return self.id or self.endpoint
+
+    @property
+    def build_cache(self) -> str:
+        """What tells its build cache from others."""
+        return build_cache_of(self.identity, self.buildkit)
+
     def is_same(self, other: EngineUse) -> bool:
         """Whether that is the same engine with the same BuildKit, wherever it is reached."""
-        own = (self.id or self.endpoint, self.buildkit)
-        return own == (other.id or other.endpoint, other.buildkit)
+        return self.build_cache == other.build_cache
 
     @classmethod
     def of(cls, info: EngineInfo, buildkit: str = "", certificates: str = "") -> EngineUse:

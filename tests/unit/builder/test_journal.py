@@ -15,7 +15,7 @@ from queue import SimpleQueue
 import pytest
 
 from watcher.backoff import Backoff
-from watcher.builder import BuildEntry, BuildJournal, StepRun, journal_file, open_journal
+from watcher.builder import BuildEntry, BuildJournal, StepRun, build_cache_of, journal_file, open_journal
 from watcher.builder.journal_file import append_lines, take_snapshot
 from watcher.buildkit import StepFinished, parse_step
 
@@ -355,3 +355,38 @@ def test_the_journal_lies_in_the_users_state_folder(tmp_path: Path, monkeypatch:
     journal = open_journal("shop-1")
     journal.check()
     assert str(tmp_path) in journal.problem
+
+
+def test_each_build_cache_has_a_journal_of_its_own(tmp_path: Path) -> None:
+    """What one engine does not have may be at another: it must not be dropped there."""
+    caches = [
+        build_cache_of("engine-1"),
+        build_cache_of("engine-1", "tcp://buildkitd"),
+        build_cache_of("engine-2"),
+    ]
+    for cache in caches:
+        journal = BuildJournal(tmp_path, cache=cache)
+        with journal.build(cache, "rev", final=True):
+            pass
+        assert journal.flush()
+    for cache in caches:
+        assert [entry.service for entry in BuildJournal(tmp_path, cache=cache).entries()] == [cache]
+    BuildJournal(tmp_path, cache=caches[0]).update(lambda _: [])
+    assert len(BuildJournal(tmp_path, cache=caches[1]).entries()) == 1
+
+
+@pytest.mark.parametrize("first", ["read", "update", "append"])
+def test_the_journal_of_earlier_versions_is_taken_over(tmp_path: Path, first: str) -> None:
+    earlier = BuildJournal(tmp_path)
+    with earlier.build("web", "rev", final=True):
+        pass
+    assert earlier.flush()
+    journal = BuildJournal(tmp_path, cache="engine-1")
+    if first == "append":
+        with journal.build("web", "next", final=True):
+            pass
+        assert journal.flush()
+    elif first == "update":
+        journal.update(lambda entries: entries)
+    assert journal.entries()[0].revision == "rev"
+    assert BuildJournal(tmp_path).entries() == []

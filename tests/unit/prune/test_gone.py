@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.fake_engine import FakeEngine
 from tests.unit.prune.test_build_records import COPY, build, record, step
 from watcher import labels
-from watcher.builder import BuildJournal
+from watcher.builder import BuildJournal, build_cache_of
 from watcher.buildkit import CacheRecord, SolveRequest
 from watcher.engine import EngineInfo
 from watcher.errors import EngineUnavailable
@@ -151,8 +151,7 @@ class Bench:
         folder.mkdir(parents=True, exist_ok=True)
         named = f"RUN --mount=type=cache,id={project}-gocache-cgo-1,target=/c go build"
         entry = build(1, step(1), step(1, f"[2/2] {named}", after=2))
-        (folder / "builds.jsonl").write_text("")
-        BuildJournal(folder).update(lambda _: [entry])
+        BuildJournal(folder, cache=build_cache_of("one")).update(lambda _: [entry])
         self.buildkit.records["a"] = record("a", 101.05, COPY)
         for name in (f"{project}-gocache", f"{project}-gocache-cgo-1", "other-gocache"):
             self.buildkit.mounts[name] = replace(record(f"m-{name}", 50.0, "m"), kind="exec.cachemount")
@@ -444,6 +443,21 @@ async def test_an_engine_that_is_away_is_said_and_the_project_not_forgotten(benc
     await bench.remove()
     assert await engine.images() == []
     assert bench.registry.entries() == []
+
+
+async def test_the_build_cache_of_each_engine_goes_by_its_own_journal(bench: Bench) -> None:
+    other = EngineUse("two", "tcp://two:2375")
+    root = bench.project(on=(EngineUse("one", "fake://one"), other))
+    await bench.everything(root)
+    other_engine(bench, "two", other.endpoint)
+    elsewhere: Any = bench.others[other.endpoint].built_in
+    elsewhere.records["b"] = record("b", 501.05, COPY)
+    journal = BuildJournal(bench.registry.home / labels.project_id(root), cache=other.build_cache)
+    journal.update(lambda _: [build(5, step(5))])
+    root.rmdir()
+    done = await bench.remove()
+    assert (bench.buildkit.records, elsewhere.records) == ({}, {})
+    assert done.forgotten == [labels.project_id(root)]
 
 
 async def test_another_engine_at_the_same_address_is_left_alone(bench: Bench) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 
-from watcher.builder import Bases, BuildkitLink, Recipe, open_journal
+from watcher.builder import Recipe, open_journal
 from watcher.builder.dockerfile_variants import Texts
 from watcher.cli.doctor.findings import Finding, Grade
 from watcher.compose import ServiceSpec
+from watcher.daemon.engine_access import EngineAccess
 from watcher.daemon.service_config import tree_of
-from watcher.engine import DockerEngine, EngineError
+from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable
 from watcher.observers import humanize
 from watcher.observers.events import DiskMeasured, Fanout
@@ -29,18 +30,11 @@ BUILDKITD_RULE = f'[worker.containerd]\ngc = true\ngckeepstorage = "{KEEP}"'
 
 
 async def examine_disk(
-    spec: ServiceSpec,
-    recipe: Recipe,
-    settings: Settings,
-    *,
-    engine: DockerEngine | None,
-    link: BuildkitLink | None,
-    bases: Bases | None,
+    spec: ServiceSpec, recipe: Recipe, settings: Settings, access: EngineAccess
 ) -> list[Finding]:
-    """What the project holds beside all others, and what removes its old build steps; needs an engine."""
-    if engine is None or link is None or bases is None:
-        return []
-    journal = open_journal(recipe.project)
+    """What the project holds beside all others, and what removes its old build steps."""
+    engine, link, bases = access.engine, access.link, access.bases
+    journal = open_journal(recipe.project, cache=access.build_cache)
     records = RecordPruner(
         link,
         journal,

@@ -65,7 +65,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("daemon", Grade.GOOD, "none runs for this project")
     for text in project.warnings:
         yield Finding(project.file.name, Grade.ADVICE, text)
-    engine = link = bases = None
+    access = engine = link = bases = None
     begun = time.monotonic()
     async with AsyncExitStack() as stack:
         try:
@@ -75,7 +75,9 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             yield findings.engine(info, time.monotonic() - begun)
             yield await _buildkit(link)
             yield await asyncio.to_thread(_disk, info.data_root)
-            async for finding in gone_projects(Reached.by(engine), settings.prune.gone_after):
+            reached = Reached.by(engine)
+            stack.push_async_callback(reached.built_in.close)
+            async for finding in gone_projects(reached, settings.prune.gone_after):
                 yield finding
         except EngineUnavailable as error:
             yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
@@ -84,9 +86,10 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             agents_of(spec)
             native = (await engine.info()).platform if engine else ""
             recipe = recipe_of(spec, settings, labels.project_id(settings.root), native)
-            async for finding in _service(spec, recipe, settings, bases):
+            cache = access.build_cache if access else ""
+            async for finding in _service(spec, recipe, settings, bases, cache):
                 yield finding
-            for finding in await examine_disk(spec, recipe, settings, engine=engine, link=link, bases=bases):
+            for finding in await examine_disk(spec, recipe, settings, access) if access else ():
                 yield finding
             async for finding in _ports(spec, project, settings, engine):
                 yield finding
@@ -123,7 +126,7 @@ def _disk(root: str) -> Finding:
 
 
 async def _service(
-    spec: ServiceSpec, recipe: Recipe, settings: Settings, bases: Bases | None
+    spec: ServiceSpec, recipe: Recipe, settings: Settings, bases: Bases | None, cache: str
 ) -> AsyncIterator[Finding]:
     """What a build of the service begins with."""
     tree = tree_of(spec, recipe, settings)
@@ -142,7 +145,7 @@ async def _service(
         yield Finding("mounts", Grade.ADVICE, beside_notice(folders))
     test = await asyncio.to_thread(self_test, tree.root, tree.watch_dirs, ECHO)
     yield findings.events(len(tree.watch_dirs), test)
-    journal = open_journal(recipe.project)
+    journal = open_journal(recipe.project, cache=cache)
     try:
         builds = await asyncio.to_thread(journal.entries)
     except OSError as error:
