@@ -24,7 +24,7 @@ _ATTEMPTS, _PAUSE = 30, 0.5  # of `docker system df`; seconds
 
 
 @dataclass(frozen=True)
-class Sample:
+class DiskSample:
     """What the engine holds after a save. `used` is the data root by `du`; the rest is `docker system df`."""
 
     name: str
@@ -37,7 +37,7 @@ class Sample:
     networks: int
     records: frozenset[str]
 
-    def row(self, start: Sample) -> tuple[str, ...]:
+    def row(self, start: DiskSample) -> tuple[str, ...]:
         """The columns of `HEAD`."""
         return (
             f"{self.used / MB:.1f}",
@@ -65,11 +65,11 @@ class Meter:
         self.containerd = ["driver-type", "io.containerd.snapshotter.v1"] in (info["DriverStatus"] or [])
         self._roots = [_seen_from_here(endpoint, info["DockerRootDir"]), *roots]
 
-    def take(self, name: str, save: int) -> Sample:
+    def take(self, name: str, save: int) -> DiskSample:
         """Measure now."""
         usage = self._df()
         found = self.records()
-        return Sample(
+        return DiskSample(
             name,
             save,
             sum(map(used, self._roots)),

@@ -35,7 +35,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench._disk import HEAD, MB, Meter, Poller, Sample, slope
+from bench._disk import HEAD, MB, Meter, Poller, DiskSample, slope
 from bench._disk_peers import PEERS, left_by_peers
 from bench._neighbours import PlainBuilds, Watched, Work
 from bench._peers import DEFAULT_ENGINE, Docker, how_busy, new_id, table
@@ -49,7 +49,7 @@ SETTLED = 12.0  # seconds in which pruning has its turn after the last save
 
 
 @dataclass
-class Site:
+class BuildSite:
     """One engine, and what builds for it."""
 
     endpoint: str
@@ -72,14 +72,14 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(endpoint: str, *, standalone: bool) -> Iterator[Site]:
+def site(endpoint: str, *, standalone: bool) -> Iterator[BuildSite]:
     """The engine at `endpoint`; `standalone`: with a buildkitd beside it, and registries of the bases."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="disk-")))
         stack.enter_context(_environment(DOCKER_HOST=endpoint, XDG_STATE_HOME=str(folder / "state")))
         cli = Docker(endpoint, folder / "docker")
         if not standalone:
-            yield Site(endpoint, Meter(endpoint), cli, folder, cli.describe())
+            yield BuildSite(endpoint, Meter(endpoint), cli, folder, cli.describe())
             return
         daemon = stack.enter_context(buildkitd())
         root = Path(daemon.unix.removeprefix("unix://")).parent / "root"
@@ -90,7 +90,7 @@ def site(endpoint: str, *, standalone: bool) -> Iterator[Site]:
         }
         cli.run("buildx", "create", "--use", "--name", new_id(), "--driver", "remote", daemon.unix)
         title = f"a buildkitd of its own beside {cli.describe()}"
-        yield Site(endpoint, meter, cli, folder, title, bases, daemon.unix)
+        yield BuildSite(endpoint, meter, cli, folder, title, bases, daemon.unix)
 
 
 @contextlib.contextmanager
@@ -107,18 +107,18 @@ def _environment(**changes: str) -> Iterator[None]:
 class Course:
     """One run on one engine."""
 
-    def __init__(self, where: Site, saves: int, kills: int, pause: float, minutes: float) -> None:
+    def __init__(self, where: BuildSite, saves: int, kills: int, pause: float, minutes: float) -> None:
         self._site, self._saves, self._pause = where, saves, pause
         self._began, self._seconds = time.monotonic(), minutes * 60
         self._every = max(1, saves // 60)
         first, last = int(saves * 0.35), saves // 2
         self.kills = {first + number * (last - first) // max(kills, 1) for number in range(kills)}
         self.project = where.project("disk")
-        self.samples: list[Sample] = []
-        self.shown: list[Sample] = []
+        self.samples: list[DiskSample] = []
+        self.shown: list[DiskSample] = []
         self.one = 0.0  # bytes that one save leaves without pruning
 
-    def measure(self, name: str, save: int) -> Sample:
+    def measure(self, name: str, save: int) -> DiskSample:
         """Take a sample that the table shows."""
         sample = self._site.meter.take(name, save)
         self.shown.append(sample)
@@ -134,7 +134,7 @@ class Course:
         self.project.live()
         return time.perf_counter() - begun
 
-    def without_pruning(self) -> Sample:
+    def without_pruning(self) -> DiskSample:
         """The first saves; returns the start."""
         self.project.start("--no-prune.enabled")
         self.project.live()
@@ -178,7 +178,7 @@ class Course:
         return self.save("b"), self.save("a")
 
 
-def run(where: Site, saves: int, kills: int, pause: float, minutes: float) -> bool:
+def run(where: BuildSite, saves: int, kills: int, pause: float, minutes: float) -> bool:
     """All of it; whether the neighbours have all that they had."""
     course = Course(where, saves, kills, pause, minutes)
     plain = PlainBuilds(where.docker, where.meter, where.folder, where.bases)
@@ -254,7 +254,7 @@ def _neighbours(number: int, other: Watched, plain: PlainBuilds) -> None:
     plain.repeat()
 
 
-def _cost(where: Site, plain: PlainBuilds) -> float:
+def _cost(where: BuildSite, plain: PlainBuilds) -> float:
     """Bytes that one changed build of the neighbour leaves."""
     costs = []
     for _ in range(3):

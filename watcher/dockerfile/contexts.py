@@ -2,7 +2,7 @@
 
 A name that stands for an image is replaced by it. A name that stands for a folder is replaced by a place in
 the main context that is in nobody's tree, a marker; the definition that the frontend makes of the text is
-then changed to read from the folder there (`buildkit.definition.redirected`). Frontends before BuildKit 0.10
+then changed to read from the folder there (`buildkit.llb.redirect_sources`). Frontends before BuildKit 0.10
 would take each name for an image. The number of lines stays.
 """
 
