@@ -35,7 +35,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench._disk import HEAD, MB, Meter, Poller, DiskSample, slope
+from bench._disk import HEAD, MB, DiskSample, Meter, Poller, slope
 from bench._disk_peers import PEERS, left_by_peers
 from bench._neighbours import PlainBuilds, Watched, Work
 from bench._peers import DEFAULT_ENGINE, Docker, how_busy, new_id, table
