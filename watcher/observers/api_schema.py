@@ -1,4 +1,4 @@
-"""What the API answers beside the status document: builds, lines, and what became of a request.
+"""The API's other answers: builds, log lines, and the result of a request.
 
 Field names are stable within one `schema_version`, as in the status document.
 """
@@ -50,7 +50,7 @@ class Settled(Model):
     schema_version: Literal[1] = SCHEMA_VERSION
     service: str
     outcome: Literal["live", "failed", "paused", "timeout", "unknown"]
-    """unknown: the tree cannot be read, `failure` says why."""
+    """unknown: the tree cannot be read; `failure` holds the reason."""
     revision: str
     """The tree's revision; empty when it is not known yet."""
     failure: FailureInfo | None = None
@@ -61,7 +61,7 @@ class Settled(Model):
 
 
 class Accepted(Model):
-    """The daemon has been told."""
+    """The daemon has accepted the request."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     service: str

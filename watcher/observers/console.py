@@ -118,7 +118,7 @@ class Console:
         }
 
     def notify(self, event: Event) -> None:
-        """Print what `event` has to say, if anything."""
+        """Print the lines for `event`, if it has any."""
         if self._feeds_board:
             self._board.notify(event)
         handle = self._handlers.get(type(event))
@@ -128,7 +128,7 @@ class Console:
             self._view.follow()
 
     def close(self) -> None:
-        """Take the live part away for good, so that the shell's prompt comes on a clean line."""
+        """Remove the live view for good: the shell's prompt then starts on a clean line."""
         if self._view:
             self._view.close()
             self._view = None
@@ -167,7 +167,7 @@ class Console:
             self._print(event, "!", f"changes are found by polling: {event.reason}", "yellow")
 
     def _source_scanning(self, event: SourceScanning) -> None:
-        """At once, and then at most one line per FETCHED_EVERY."""
+        """Print the first line immediately, then at most one per FETCHED_EVERY."""
         if _is_due(event.at, self._scanning_told.get(event.service, 0.0), FETCHED_EVERY):
             self._scanning_told[event.service] = event.at
             self._print(event, "·", f"reading a large change: {event.files} files so far", "dim")
@@ -212,7 +212,7 @@ class Console:
 
     def _step_finished(self, event: StepFinished) -> None:
         place, what = step_words(event.name)
-        # A base image that is here takes no time, and BuildKit tells of it twice.
+        # A local base image takes no time, and BuildKit reports it twice.
         of_engine = event.stage in ENGINE_STAGES or what.startswith("FROM ")
         if self.live or (of_engine and event.seconds < SLOW_STEP):
             return
@@ -221,7 +221,7 @@ class Console:
         self._print_detail(f"{took:>7}  {f'{place}  ' if place else ''}{what}{failed}", "")
 
     def _step_progress(self, event: StepProgress) -> None:
-        """At once, and then at most one line per FETCHED_EVERY and step."""
+        """Print the first line immediately, then at most one per FETCHED_EVERY and step."""
         if self.live or not _is_due(event.at, self._fetched_told.get(event.step, 0.0), FETCHED_EVERY):
             return
         self._fetched_told[event.step] = event.at
@@ -284,7 +284,7 @@ class Console:
         self._print(event, "✓", line.append(f"  {' · '.join(parts)}", "dim"), "green")
 
     def _image_sized(self, event: ImageSized) -> None:
-        """A line of its own for what the line of the deploy could not say."""
+        """Print a size that the line of the deploy could not include."""
         service = self._board.service(event.service)
         image = service.images.get(event.stage) if service else None
         if (
@@ -308,7 +308,7 @@ class Console:
             self._print(event, "·", text, "dim")
 
     def _front_refused(self, event: FrontRefused) -> None:
-        """The first at once, then at most one line per REFUSALS_EVERY."""
+        """Print the first line immediately, then at most one per REFUSALS_EVERY."""
         self._refused += 1
         if _is_due(event.at, self._refused_told, REFUSALS_EVERY):
             what = humanize.count(self._refused, "request")
@@ -352,5 +352,5 @@ class Console:
 
 
 def _is_due(at: float, told: float, every: float) -> bool:
-    """Whether it is time to tell again; also after the clock was set back."""
+    """Whether the next line is due; also after the clock was set back."""
     return not 0.0 <= at - told < every

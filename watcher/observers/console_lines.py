@@ -15,11 +15,11 @@ from watcher.observers.status_board import StatusBoard
 from watcher.observers.terminal import Terminal
 
 BELL = "\a"
-INDENT = 12  # columns before what a line says
+INDENT = 12  # columns before the text of a line
 
 
 class ConsoleLines:
-    """Prints lines to `file`. `live`: it is a terminal on which a part of the screen may move."""
+    """Print lines to `file`. `live`: the file is a terminal that can show a live view."""
 
     def __init__(
         self, file: TextIO, board: StatusBoard, *, plain: bool, bell: bool, environ: Mapping[str, str]

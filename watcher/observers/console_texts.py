@@ -1,4 +1,4 @@
-"""What the console says of a prune."""
+"""The console's texts about pruning."""
 
 from __future__ import annotations
 

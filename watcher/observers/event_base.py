@@ -1,4 +1,4 @@
-"""What all events have in common, and how observers receive them."""
+"""The base of all events, and the observers that receive them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Event:
 
 
 class Observer(Protocol):
-    """Somebody who wants to know. Called from the event loop's thread; must not block."""
+    """Receives every event, in the event loop's thread. Must not block."""
 
     def notify(self, event: Event) -> None:
         """Take note of `event`."""

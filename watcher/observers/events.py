@@ -40,7 +40,7 @@ class DeployOutcome(StrEnum):
     UNCHANGED = "unchanged"  # same image as the live one: nothing was replaced
     ADOPTED = "adopted"  # the container was there already when the daemon started
     FAILED = "failed"  # the new container never became ready; the old one serves on
-    CANCELLED = "cancelled"  # something newer, somebody, or the end of the watcher; the old one serves on
+    CANCELLED = "cancelled"  # by a newer save, by hand, or by a stop; the old container keeps serving
     ROLLED_BACK = "rolled_back"  # it died after the switch; the last good one is back
     ERROR = "error"  # the engine or a bug
 
@@ -84,7 +84,7 @@ class ServiceStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Event):
-    """A sentence the user should see once: a stand-in base, an ignored option, a warning."""
+    """A sentence for the user, shown once: a placeholder base image, an ignored option, a warning."""
 
     level: str  # info | warning | error
     text: str
@@ -111,7 +111,7 @@ class EngineDown(Event):
 class ConfigurationRefused(Event):
     """The configuration files were saved with something that cannot be used, so it is not in force."""
 
-    reason: str  # empty when what the files say is in force again
+    reason: str  # empty once the files are in force again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,14 +131,14 @@ class SourceMode(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceEvents(Event):
-    """`count` file-system notifications arrived since the last such event."""
+    """`count` file-system notifications arrived since the last event of this type."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceScanned(Event):
-    """The tree was looked at. `reason` is event | timer | overflow | start | request | …"""
+    """The tree was scanned. `reason` is event | timer | overflow | start | request | …"""
 
     reason: str
     full: bool
@@ -181,14 +181,14 @@ class Paused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildStarted(Event):
-    """A build of `revision` begins."""
+    """A build of `revision` started."""
 
     revision: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepStarted(Event):
-    """A step of the running build begins."""
+    """A step of the running build started."""
 
     revision: str
     step: str  # digest: identity of the step within the build
@@ -279,18 +279,18 @@ class DeployFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerLost(Event):
-    """The live container ended by itself or by somebody's hand."""
+    """The live container exited, or was stopped or removed by another program."""
 
     revision: str
     container: str
     failure: Failure
     image: str = ""  # what it ran: another container of it can take its place
-    excused: bool = False  # the engine or somebody at it ended it: no fault of the program's
+    excused: bool = False  # the engine or one of its clients ended it; the program is not at fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerPaused(Event):
-    """The live container was frozen by `docker pause`, or goes on; `name` is the container's."""
+    """The live container was paused or unpaused (`docker pause`); `name` is the container's."""
 
     container: str
     name: str
@@ -339,7 +339,7 @@ class FrontOld(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontRefused(Event):
-    """The front answered by itself: `reason` is timeout | limit | malformed | backend | drain | gone."""
+    """The front answered itself: `reason` is timeout | limit | malformed | backend | drain | gone."""
 
     reason: str
     code: int

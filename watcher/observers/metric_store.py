@@ -42,7 +42,7 @@ class MetricStore:
                 pass  # would show 0 before anything is known; `set_gauge` defines it with its first value
 
     def start(self, spec: Spec, *labels: str) -> None:
-        """Show a counter or histogram as 0, so that its first change is an increase."""
+        """Expose a counter or histogram as 0: its first change is then an increase."""
         (self._histograms if spec in self._histograms else self._counters)[spec].labels(*labels)
 
     def count(self, spec: Spec, *labels: str, by: float = 1) -> None:

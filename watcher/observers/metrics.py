@@ -99,7 +99,7 @@ PLACES = ("build", "deploy", "chores", "loop", "logs")  # where an error of the 
 
 
 class Metrics:
-    """An observer that keeps the metrics in `registry`, with those of the process beside them."""
+    """An observer that updates the metrics in `registry`, which also gets those of the process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._store = MetricStore(registry, SPECS)
@@ -163,7 +163,7 @@ class Metrics:
                 self._store.set_gauge(CHANGED_AT, event.saved_at, name)
 
     def _service(self, event: ServiceStarted) -> None:
-        """Zeros for what may come, so that the first of each is an increase."""
+        """Expose zeros: the first change of each metric is then an increase."""
         name = event.service
         for build in BuildOutcome:
             self._store.start(BUILDS, name, build)

@@ -11,9 +11,9 @@ from typing import Any, Final, TextIO
 
 from watcher import regex
 
-LONGEST = 4000  # characters of one line; more is cut before anything looks at it
+LONGEST = 4000  # characters of one line; the rest is cut before anything reads it
 
-# Colours (SGR), and the "erase to the end of the line" that gcc puts beside them (ECMA-48).
+# Colours (SGR), and the "erase to the end of the line" that gcc adds to them (ECMA-48).
 _COLOURS = regex.compile(r"\x1b\[[0-9;:]*[mK]")
 
 # Categories Cc, Cf, Zl and Zp of Unicode: controls, bidirectional overrides, invisible characters, tags, line
@@ -54,7 +54,7 @@ _NOTHING: Final = {code: None for code in _LINES if not 0xD800 <= code < 0xE000}
 
 
 def without_controls(text: str) -> str:
-    """`text` without what `printable` would show escaped: what somebody reads who does not see controls."""
+    """`text` without the characters that `printable` escapes: the text as a terminal shows it."""
     if text.isprintable() or all(map(str.isprintable, text.split("\n"))):
         return text
     if "\x1b" in text:

@@ -42,7 +42,7 @@ class LiveView:
         self._timer: asyncio.TimerHandle | None = None
 
     def follow(self) -> None:
-        """Begin, go on or end, by what is under way. Needs a running event loop while something is."""
+        """Start, update or end the view to match the running work. Needs a running event loop meanwhile."""
         if not self._active():
             self.close()
             return

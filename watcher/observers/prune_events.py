@@ -1,4 +1,4 @@
-"""What pruning removed, and what the project holds on the engine's disk."""
+"""Events of pruning: removed objects, and the disk usage of the project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from watcher.observers.event_base import Event
 
 @dataclass(frozen=True, slots=True)
 class PrunedItem:
-    """One object that pruning looked at."""
+    """One object that a prune has examined."""
 
     kind: str  # final | builder | container | tag | step
     id: str
@@ -22,7 +22,7 @@ class PrunedItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned(Event):
-    """A prune ended; `freed` bytes were given back. Kept objects are listed too, with the reason."""
+    """A prune ended; `freed` is bytes. Objects that stay are listed too, with the reason."""
 
     items: tuple[PrunedItem, ...]
     freed: int
@@ -47,10 +47,10 @@ class GoCacheTrimmed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskMeasured(Event):
-    """What the project holds on the engine's disk, in bytes, and what all others hold there.
+    """Bytes that the project holds on the engine's disk, and bytes that all others hold there.
 
     `steps` are records of the build cache that no image holds too. The Go caches are None while they are not
-    known. `steps_stay` says why superseded steps are not removed; empty where they are.
+    known. `steps_stay` is why superseded steps are not removed; empty where they are.
     """
 
     images: int

@@ -1,6 +1,6 @@
 """Makes every text of an event fit to be shown: short lines, no secrets, nothing that a terminal acts on.
 
-Stands between the stages and all observers, so that none of them has to think of it.
+It wraps all observers, so no observer has to hide secrets.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from watcher.observers.split_secrets import SplitSecrets
 HIDDEN = "•••"
 
 _NAME = r"[\w.-]*(?:password|passwd|passphrase|secret|token|credential|api_?key|private_?key|jwt|dsn)\w*"
-# Each hides what stands between its two groups. First what must be in the text for it to be worth a try.
+# Each hides the text between its two groups. A pattern is tried if the text contains its first item.
 _CREDENTIALS = (
     ("://", regex.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/]+(@)")),
     ("://", regex.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/:@]{16,}(@)")),  # a token in place of the user
@@ -54,7 +54,7 @@ class Mask:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         secrets = tuple(secrets)
-        # The longest first, so that one that contains another is hidden whole.
+        # The longest first: a secret that contains another one is hidden whole.
         self.forms = long_forms(secrets)
         known = sorted(self.forms, key=len, reverse=True)
         words = sorted(short_forms(secrets), key=len, reverse=True)

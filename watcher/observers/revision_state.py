@@ -26,16 +26,16 @@ class Standing:
         self.wanted: str | None = None
         self.failed: str | None = None
         self.live: LiveInfo | None = None
-        self.refused = ""  # why what the configuration files say is not in force
+        self.refused = ""  # why the configuration files are not in force
         self.gone = ""  # why the tree's revision is not known now
         self.stale_since: float | None = None
-        self._before: LiveInfo | None = None  # what served before, in case the traffic goes back to it
+        self._before: LiveInfo | None = None  # the previous version, in case of a roll-back
 
     @property
     def stale(self) -> bool | None:
         """Whether what serves differs from what is on disk; None while the tree is not known.
 
-        The configuration files are part of what is on disk: what they say must be in force too.
+        The configuration files count too: they must be in force.
         """
         if self.wanted is None or self.gone:
             return None

@@ -188,7 +188,7 @@ class Keeping:
             build = self._new_build(event.revision, event.at - event.seconds)
         build.finished_at, build.seconds, build.outcome = event.at, event.seconds, event.outcome
         build.image, build.context_bytes = event.image, event.context_bytes
-        if event.steps:  # without BuildKit's own steps, of which the user's file says nothing
+        if event.steps:  # without BuildKit's own steps, which are not in the user's file
             build.step_count, build.cached_steps = event.steps, event.cached_steps
         if event.failure:
             build.failure = FailureInfo.model_validate(event.failure)

@@ -1,4 +1,4 @@
-"""The size that the final image may have: who goes beyond it is told so."""
+"""Warn about a final image that is larger than its budget."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from watcher.observers.events import Event, ImageSized, Notice, Observer, Servic
 
 
 class SizeBudget:
-    """An observer that tells `to` when a final image is larger than its service's budget, if it has one.
+    """An observer that notifies `to` when a final image exceeds its service's budget.
 
-    Once per service until an image fits again, so that a warning does not come back with every save.
+    It warns once per service until an image fits again, not at every save.
     """
 
     def __init__(self, to: Observer, *, level: str = "warning") -> None:

@@ -25,7 +25,7 @@ from watcher.observers.service_status import Keeping
 from watcher.observers.status_schema import BuildInfo, DaemonInfo, NoticeInfo, ServiceStatus, Status
 
 NOTICES_KEPT = 20
-QUIET_SECONDS = 1.0  # counters that change with every request are told at most this often
+QUIET_SECONDS = 1.0  # between two updates for counters that change with every request
 
 
 class StatusBoard:
@@ -87,7 +87,7 @@ class StatusBoard:
             self._waiters.discard(waiter)
 
     def close(self) -> None:
-        """Let everybody who waits go; nothing is told from now on."""
+        """Wake all waiters; from now on no change is reported."""
         self.closed = True
         if self._timer:
             self._timer.cancel()
@@ -99,7 +99,7 @@ class StatusBoard:
             case DaemonStarted():
                 status.daemon.version, status.daemon.project = event.version, event.project
                 status.daemon.url, status.daemon.started_at = event.url, event.at
-                for name in event.services:  # known from the first moment: a client may ask at once
+                for name in event.services:  # known from the start: a client can ask immediately
                     self._keeping(name)
             case DaemonStopping():
                 status.daemon.stopping = event.reason

@@ -19,7 +19,7 @@ Phase = Literal["starting", "live", "building", "deploying", "failed", "held", "
 
 starting: nothing is known yet · live: what serves equals the tree · building, deploying: on the way ·
 failed: the tree does not build or does not run, or the configuration is refused · held: waits for something
-outside, the tree cannot be scanned, or somebody has paused the live container · paused: by hand ·
+outside, the tree cannot be scanned, or the live container is paused · paused: by hand ·
 waiting: a build is due · down: the engine does not answer.
 """
 
@@ -34,14 +34,14 @@ class DiagnosticInfo(Model):
     """One place in a file."""
 
     file: str
-    """Relative to the project's folder if `known`; if not, as the tool said it."""
+    """Relative to the project's folder if `known`; if not, as the tool printed it."""
     line: int
     """1-based; 0 when unknown."""
     column: int
     """1-based; 0 when unknown."""
     message: str
     said: str = ""
-    """The file as the tool said it."""
+    """The file as the tool printed it."""
     known: bool = True
     """Whether `file` is known to be a file of the user's."""
 
@@ -173,7 +173,7 @@ class ImageInfo(Model):
 
 
 class PrunedItemInfo(Model):
-    """One object that pruning looked at."""
+    """One object that a prune has examined."""
 
     kind: str
     """final | builder | container | tag"""
@@ -218,7 +218,7 @@ class DiskInfo(Model):
 
 
 class SourceInfo(Model):
-    """How the tree is watched and what the last look at it found."""
+    """How the tree is watched, and the result of the last scan."""
 
     mode: Literal["events", "polling"] | None = None
     mode_reason: str = ""
@@ -242,7 +242,7 @@ class FrontInfo(Model):
     requests: dict[str, int] = {}
     """Exchanges by class of answer: 1xx … 5xx, raw for tunnels of something other than HTTP."""
     refused: dict[str, int] = {}
-    """Requests the front answered by itself, by reason."""
+    """Requests that the front answered without the container, by reason."""
     held: int = 0
     """Requests that wait for a container now."""
     held_total: int = 0
@@ -268,15 +268,15 @@ class ServiceStatus(Model):
     failed: str | None = None
     """The wanted revision, when it is known to fail."""
     refused: str = ""
-    """Why what the configuration files say is not in force; empty when it is."""
+    """Why the configuration files are not in force; empty when they are."""
     stale: bool | None = None
     """Whether what serves differs from the tree and its configuration; null while the tree is not known."""
     stale_since: float | None = None
     held: str = ""
-    """Why nothing begins; empty when nothing forbids it."""
+    """Why no build starts; empty when nothing prevents one."""
     paused: bool = False
     container_paused: bool = False
-    """Whether somebody has frozen the live container (`docker pause`): requests wait until it goes on."""
+    """Whether the live container is paused (`docker pause`): requests wait until it is unpaused."""
     last_build: BuildInfo | None = None
     last_error: ErrorReport | None = None
     save_to_live: float | None = None

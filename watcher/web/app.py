@@ -30,12 +30,12 @@ ServiceName = Annotated[
     str | None, Query(description="Name of the service; may be left out when there is one.", max_length=200)
 ]
 _PROBLEMS: dict[int | str, dict[str, object]] = {
-    404: {"model": Problem, "description": "There is no such service."},
+    404: {"model": Problem, "description": "No service of that name."},
 }
 
 
 class Controls(Protocol):
-    """What the API may ask of the daemon. `service` is always a known name."""
+    """The daemon's functions that the API calls. `service` is always a known name."""
 
     def rebuild(self, service: str) -> None:
         """Build the tree again, whatever is known of it."""
@@ -46,7 +46,7 @@ class Controls(Protocol):
         ...
 
     def pause(self, service: str) -> None:
-        """Stop the build that runs, and begin no more."""
+        """Stop the running build, and start no more."""
         ...
 
     def resume(self, service: str) -> None:
@@ -58,7 +58,7 @@ class Controls(Protocol):
         ...
 
     async def rescan(self, service: str) -> str:
-        """Look at the whole tree now; its revision. May raise WatcherError."""
+        """Scan the whole tree now and return its revision. Can raise WatcherError."""
         ...
 
 
@@ -184,7 +184,7 @@ def _add_reading(app: FastAPI, board: StatusBoard) -> None:
     ) -> AsyncIterator[ServerSentEvent]:
         """News as server-sent events, until the daemon stops.
 
-        `status` carries the document of /api/status: at once, then after changes, at most ten times a second.
+        `status` carries the document of /api/status: first immediately, then at most ten times a second.
         `lines` carries new log lines as /api/logs does; with Last-Event-ID, from where that one left off.
         """
         async for item in stream(board, last_event_id or "", only):
@@ -216,7 +216,7 @@ def _add_actions(app: FastAPI, board: StatusBoard, controls: Controls) -> None:
 
     @app.post("/api/pause", status_code=202, responses=_PROBLEMS, tags=["actions"])
     async def pause(service: ServiceName = None) -> Accepted:
-        """Stop the build that runs, and begin no more."""
+        """Stop the running build, and start no more."""
         name = _named(board, service)
         controls.pause(name)
         return Accepted(service=name, action="pause")
@@ -245,7 +245,7 @@ def _add_actions(app: FastAPI, board: StatusBoard, controls: Controls) -> None:
 
     @app.post("/api/rescan", status_code=202, responses=problems, tags=["actions"])
     async def rescan(service: ServiceName = None) -> Accepted:
-        """Look at the whole tree now; gives its revision."""
+        """Scan the whole tree now; return its revision."""
         name = _named(board, service)
         try:
             revision = await controls.rescan(name)
@@ -263,7 +263,7 @@ def _add_actions(app: FastAPI, board: StatusBoard, controls: Controls) -> None:
             int | None, Query(ge=0, description="Only once a build with a higher number has ended.")
         ] = None,
     ) -> Settled:
-        """Scan the tree, then wait until it (or what is saved meanwhile) is live, failed, or paused."""
+        """Scan the tree, then wait until it (or a newer save) is live, failed, or paused."""
         name = _named(board, service)
         try:
             return await settle(board, name, lambda: controls.rescan(name), timeout, after_build)

@@ -20,7 +20,7 @@ BODY_BYTES = 65_536  # no request of the API has a body
 MESSAGE_SECONDS = (
     10.0  # from the connection, or the first byte of a later request, to the request's last byte
 )
-WRITE_SECONDS = 30.0  # that a client may leave an answer unread
+WRITE_SECONDS = 30.0  # that a client can leave an answer unread
 PIPELINED = 16  # requests that were sent before the answer to the first
 CONNECTIONS = 128
 
@@ -36,7 +36,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._head = self._body = self._fields = 0
         self._in_head = True
-        self._over = False  # nothing that comes from now on is looked at
+        self._over = False  # later input is ignored
         self._timer: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
 
@@ -68,7 +68,7 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def end(self) -> None:
-        """Close at once."""
+        """Close immediately."""
         self._over = True
         self.connections.discard(self)
         self.transport.abort()
@@ -95,7 +95,7 @@ class Connection(HttpToolsProtocol):
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head exceeds {HEAD_BYTES} bytes")
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """A request has started."""
         super().on_message_begin()
         self._in_head, self._fields, self._body = True, 0, 0
         if len(self.pipeline) >= PIPELINED:

@@ -1,4 +1,4 @@
-"""Who may talk to the daemon.
+"""Which clients the daemon answers.
 
 A web page in the developer's browser can send requests to loopback too. Three checks keep it out:
 
@@ -8,7 +8,7 @@ A web page in the developer's browser can send requests to loopback too. Three c
 - Origin and Sec-Fetch-Site (cross-site request forgery): a request made by another site is refused. There is
   no CORS, so that another site cannot read anything either.
 - a token, a must when the daemon listens beyond loopback, and asked for wherever one is set:
-  `Authorization: Bearer …`. The page itself tells nothing and is open; its script takes the token from
+  `Authorization: Bearer …`. The page itself holds no data and is open; its script takes the token from
   `/#token=…`, which is never sent, and keeps it in the session storage. That belongs to this port alone.
   A cookie would not: all ports of a host share cookies (RFC 6265, section 8.5), so the browser would send it
   to the very app that the watcher runs.
@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from watcher.errors import ConfigError
 
-OPEN_PATHS = frozenset({"/", "/livez", "/readyz"})  # the page and probes; they tell nothing
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz"})  # the page and probes; they hold no data
 
 _HEADERS = {
     "x-content-type-options": "nosniff",
@@ -61,7 +61,7 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 class Guard:
-    """ASGI middleware that lets only such requests through, and adds the headers common to all answers."""
+    """ASGI middleware: pass only allowed requests, and add the headers common to all answers."""
 
     def __init__(self, app: ASGIApp, *, host: str, token: str | None) -> None:
         """`host` is where the daemon listens; `token` is asked for wherever there is one."""
@@ -100,7 +100,7 @@ class Guard:
         return None if not self._token or scope["path"] in OPEN_PATHS else self._admission(headers)
 
     def _known(self, host: str) -> bool:
-        """Whether `host`, a Host header, is a name that nobody else can make point at this daemon."""
+        """Whether no other site can make `host`, a Host header, resolve to this daemon."""
         try:
             name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
         except ValueError:

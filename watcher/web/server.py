@@ -20,7 +20,7 @@ STOP_SECONDS = 2  # for answers that are under way when the daemon stops
 
 
 class _Server(uvicorn.Server):
-    """uvicorn as a guest: signals belong to the daemon, and nothing wakes up while nobody asks."""
+    """uvicorn inside the daemon: it handles no signals, and does not wake up without requests."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

@@ -18,7 +18,7 @@ from watcher.observers.status_schema import (
 
 CALM = 0.1  # seconds between two messages: a burst of events becomes one
 RETRY = 1000  # milliseconds before a browser connects again
-LOOK_SECONDS = 5.0  # a look may take so long even when nobody wants to wait: is it live now?
+LOOK_SECONDS = 5.0  # a scan can take this long even with no time to wait: is the tree live now?
 MOST_LINES = 500  # in one message
 
 
@@ -72,7 +72,7 @@ async def settle(
 ) -> Settled:
     """Wait until the tree of service `name` is live, failed, paused or unreadable, at most `timeout` seconds.
 
-    `look` gives the revision of the tree as it is now; if that is changed meanwhile, the newer one counts.
+    `look` gives the revision of the tree as it is now; if it changes during the wait, the newer one counts.
     With `after_build`, a build with a higher number must have ended too, and its deploy. Raises Stopped.
     """
     revision, end = "", asyncio.get_running_loop().time() + timeout
@@ -112,7 +112,7 @@ def _settled(board: StatusBoard, name: str, asked: str, after_build: int | None)
         refusal = FailureInfo(kind="config", summary=summary, hint="what was in force before stays")
         return Settled(service=name, outcome="failed", revision=wanted, failure=refusal)
     answered = after_build is None or _answered(service.last_build, after_build)
-    if service.container_paused:  # nothing answers until it goes on, or another one is live
+    if service.container_paused:  # nothing answers until it is unpaused, or another one is live
         return None
     if answered and service.live and service.live.revision in (asked, wanted):
         old = service.front.old_connections
