@@ -1,0 +1,210 @@
+"""When the live container ends, freezes or moves: the one before takes over, or requests wait."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from watcher import labels
+from watcher.deploy import events, ready
+from watcher.deploy.live_names import LiveNames
+from watcher.deploy.model import Live, backends
+from watcher.deploy.outside_stop import OutsideStop
+from watcher.deploy.owned import OwnContainers
+from watcher.deploy.retirement import Background
+from watcher.deploy.traffic import Traffic
+from watcher.diagnosis.positions import Where
+from watcher.engine import Container, Engine, EngineError, EngineEvent
+from watcher.errors import EngineUnavailable, UserError
+from watcher.observers.events import ContainerLost, ContainerPaused, DeployFinished, Failure, Observer
+
+RESTART_PATIENCE = 5.0  # seconds that a container which was started again may take to answer
+
+
+class Failover:
+    """Watches the live container of one service, and goes back to the one before when it fails."""
+
+    def __init__(
+        self,
+        traffic: Traffic,
+        *,
+        engine: Engine,
+        own: OwnContainers,
+        retirement: Background,
+        names: LiveNames,
+        observer: Observer,
+        on_lost: Callable[[ContainerLost], None],
+        on_rolled_back: Callable[[DeployFinished], None],
+        where: Where,
+    ) -> None:
+        """`where` knows the user's files in what a container says."""
+        self._traffic, self._engine, self._own = traffic, engine, own
+        self._retirement, self._names, self._observer = retirement, names, observer
+        self._on_lost, self._on_rolled_back, self._where = on_lost, on_rolled_back, where
+        self._outside_stop = OutsideStop()
+        self.failed_images: set[str] = (
+            set()
+        )  # ids; their containers never got ready, or died while they soaked
+
+    async def handle_event(self, event: EngineEvent) -> None:
+        """React to what happened to a container of this project; raises EngineUnavailable."""
+        if event.attributes.get(labels.KIND) == labels.SANDBOX:
+            if event.action == "die":  # of the network that the live one uses, it may be
+                await self.check()
+            return
+        if not self._traffic.is_live(event.container):
+            return
+        self._outside_stop.add(event)
+        if event.action in ("die", "start", "pause", "unpause", "rename"):
+            await self.check()
+        elif event.action == "health_status: unhealthy":
+            await self._handle_unhealthy(event.container)
+
+    async def _handle_unhealthy(self, container: str) -> None:
+        """In its soak time the container before takes over; later there is none, and it serves on."""
+        async with self._traffic.lock:
+            if not self._traffic.is_live(container):
+                return
+            summary = "the container's HEALTHCHECK says unhealthy"
+            if self._traffic.previous:
+                await self._fail_over(summary, await self._engine.container(container))
+            else:
+                self._names.warn(f"{summary}; it serves on, because there is no container to go back to")
+
+    async def check(self, *, engine_restarted: bool = False) -> None:
+        """See whether the live container still runs, and where; events may have been missed.
+
+        Raises EngineUnavailable; then nothing has changed.
+        """
+        async with self._traffic.lock:
+            live = self._traffic.live
+            if live is None:
+                return
+            found = await self._engine.container(live.id)
+            if found is None or not (found.running or found.paused):
+                await self._handle_end(live, found, engine_restarted=engine_restarted)
+                return
+            self._notify_paused(found)
+            if found.paused:
+                return
+            recipe = self._traffic.recipe
+            reached = backends(recipe, found, live.revision, live.backends)
+            if found.joined and not reached and live.backends:
+                await self._fail_over("the container that holds its network ended", found)
+            elif reached != live.backends:
+                await self.follow_restart(live)
+            if found.name != recipe.name and self._traffic.is_live(found.id):
+                await self._names.name_container(live.id)
+
+    async def check_quietly(self) -> None:
+        """As `check`, where the engine may be away: whoever notices that checks when it is back."""
+        with contextlib.suppress(EngineUnavailable):
+            await self.check()
+
+    async def _handle_end(self, live: Live, found: Container | None, *, engine_restarted: bool) -> None:
+        if engine_restarted and found:
+            await self._fail_over("the container ended while the engine was away", found, excused=True)
+        elif failure := self._outside_stop.failure(live.id, found):
+            await self._handle_outside_stop(live, failure, found)
+        else:
+            await self._fail_over("the container ended", found)
+
+    def _notify_paused(self, found: Container) -> None:
+        """While somebody has frozen the live container, requests wait instead of reaching it."""
+        if found.paused == (self._traffic.paused == found.id):
+            return
+        self._traffic.paused = found.id if found.paused else ""
+        self._traffic.point_fronts()
+        service = self._traffic.recipe.service
+        self._observer.notify(
+            ContainerPaused(service=service, container=found.id, name=found.name, paused=found.paused)
+        )
+
+    async def follow_restart(self, live: Live) -> None:
+        """Find the live container's new loopback ports after somebody else restarted it."""
+        self._traffic.hold_requests()
+        try:
+            self._traffic.live = await self._wait_for_answer(live)
+        except UserError:
+            found = await self._engine.container(live.id)
+            await self._fail_over("the container was restarted and did not answer", found)
+            return
+        self._traffic.point_fronts()
+
+    async def _wait_for_answer(self, live: Live) -> Live:
+        """A container that was started again, once it answers; raises UserError when it does not soon."""
+        patience = min(RESTART_PATIENCE, self._traffic.policy.startup_timeout)
+        policy = replace(self._traffic.policy, startup_timeout=patience)
+        reached = await ready.until_ready(self._engine, self._traffic.recipe, policy, live.id, live.revision)
+        return replace(live, backends=reached)
+
+    async def _handle_outside_stop(self, live: Live, failure: Failure, found: Container | None) -> None:
+        """Requests wait until it is started again: that is no fault of this revision's."""
+        if previous := self._traffic.take_previous():
+            self._retirement.retire(previous)
+        self._traffic.live = None
+        self._traffic.point_fronts()
+        if found is None:
+            await self._retirement.discard(live.id)
+        self._notify_lost(live, failure, excused=True)
+
+    async def _fail_over(self, summary: str, found: Container | None, *, excused: bool = False) -> None:
+        """The live container failed by itself: the one before takes over, or requests wait."""
+        live, previous = self._traffic.live, self._traffic.take_previous()
+        if live is None:
+            return
+        self._traffic.live = previous if self._traffic.side_by_side else None
+        self._traffic.point_fronts()
+        failure = await ready.why(self._engine, live.id, found, summary, where=self._where)
+        if found is None:  # the container that held its network is still there
+            await self._retirement.discard(live.id)
+        if previous is None:
+            # Whether it is started again is decided by the loop, not by the engine's restart policy.
+            with contextlib.suppress(EngineError, EngineUnavailable):
+                await self._own.stop(live.id, self._traffic.recipe.stop_timeout)
+            self._notify_lost(live, failure, excused=excused)
+            return
+        self.failed_images.add(live.image)
+        await self._retirement.discard(live.id)
+        self._on_rolled_back(events.rolled_back(self._traffic.recipe.service, live, previous, failure))
+        if self._traffic.side_by_side or await self._start_again(previous):
+            await self._names.name_container(previous.id)
+            self._retirement.spawn(self._names.name_image())
+            # What ended the one may have ended the other too, or somebody has paused it: that is said again.
+            self._traffic.paused = ""
+            self._retirement.spawn(self.check_quietly())
+
+    async def _start_again(self, previous: Live) -> bool:
+        """Whether a container that was stopped to make way serves again; if not, that is notified."""
+        try:
+            await self._engine.start(previous.id)
+            self._traffic.live = await self._wait_for_answer(previous)
+        except (UserError, EngineError, EngineUnavailable) as error:
+            self._notify_not_restarted(previous, error)
+            return False
+        self._traffic.point_fronts()
+        return True
+
+    async def put_back(self, candidate: str, old: Live) -> None:
+        """Start `old` again, which made way for a candidate that failed."""
+        async with self._traffic.lock:
+            self._traffic.take_previous()
+            await self._retirement.discard(candidate)
+            try:
+                await self._engine.start(old.id)
+            except (EngineError, EngineUnavailable) as error:
+                self._notify_not_restarted(old, error)
+            else:
+                self._traffic.live = live = replace(old, since=time.monotonic())
+                if self._traffic.fronts:
+                    await self.follow_restart(live)
+
+    def _notify_not_restarted(self, live: Live, error: Exception) -> None:
+        summary = f"the container before it could not be started again: {error}"
+        self._notify_lost(live, Failure("container", summary))
+
+    def _notify_lost(self, live: Live, failure: Failure, *, excused: bool = False) -> None:
+        self._traffic.lost = live
+        self._on_lost(events.lost(self._traffic.recipe.service, live, failure, excused=excused))

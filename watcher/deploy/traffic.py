@@ -1,0 +1,114 @@
+"""Which container serves, which one may take the traffic back, and where the fronts send requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+
+from watcher.deploy.model import ContainerRecipe, Live, Policy
+from watcher.deploy.retirement import Background
+from watcher.front import Front
+
+
+class Traffic:
+    """The serving state of one service. Change it only while holding `lock`, so that events keep their order.
+
+    `live` serves. `previous` takes the traffic back if the live one fails: it runs on behind the front, and
+    is stopped in `recreate`. `lost` was live and ended by itself; it goes once another one is live. `paused`
+    is the id of the live container while it is frozen.
+    """
+
+    def __init__(
+        self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy, retirement: Background
+    ) -> None:
+        self.recipe, self.fronts, self.policy = recipe, fronts, policy
+        self._retirement = retirement
+        self.lock = asyncio.Lock()
+        self.live: Live | None = None
+        self.lost: Live | None = None
+        self.paused = ""
+        self._previous: Live | None = None
+        self._soaking: asyncio.Task[None] | None = None
+
+    @property
+    def previous(self) -> Live | None:
+        """The container that takes the traffic back if the live one fails."""
+        return self._previous
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether a new container comes up beside the old one, or in its place."""
+        return bool(self.fronts) and not self.recipe.exclusive
+
+    def all(self) -> Iterator[Live]:
+        """The containers that serve, or may serve again."""
+        yield from (live for live in (self.live, self._previous, self.lost) if live)
+
+    def is_live(self, container: str) -> bool:
+        """Whether the container with this id serves."""
+        return self.live is not None and container == self.live.id
+
+    def reconfigure(self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy) -> None:
+        """Continue with these. New fronts send their requests to what is live."""
+        before, self.fronts = self.fronts, fronts
+        self.recipe, self.policy = recipe, policy
+        if self._previous and set(self._previous.backends) != set(recipe.ports):
+            self.keep_previous(None)  # it could not take the traffic of these ports back
+        for port, front in fronts.items():
+            if front not in before.values():
+                front.switch(self.live.backends.get(port) if self.live else None)
+
+    def switch_to(self, live: Live) -> None:
+        """Send requests to `live`, and keep the one before for the soak time."""
+        old, self.live = self.live, live
+        self.point_fronts()
+        if self.side_by_side:
+            self.keep_previous(old)
+        if old and set(old.backends) != set(live.backends):
+            self.keep_previous(None)  # it could not take the traffic of these ports back
+        self.retire_lost()
+        if self._previous:
+            self._soaking = asyncio.create_task(self._soak())
+
+    def point_fronts(self) -> None:
+        """Send requests to what is live; hold them while nothing is."""
+        serves = self.live if self.live and self.live.id != self.paused else None
+        for port, front in self.fronts.items():
+            front.switch(serves.backends.get(port) if serves else None)
+
+    def hold_requests(self) -> None:
+        """Hold requests whatever is live."""
+        for front in self.fronts.values():
+            front.switch(None)
+
+    def step_down(self) -> Live | None:
+        """Take the traffic from what is live, which may get it back; its end is no loss from now on."""
+        old, self.live = self.live, None
+        self.keep_previous(old)
+        self.point_fronts()
+        return old
+
+    def keep_previous(self, old: Live | None) -> None:
+        """From now on `old` takes the traffic back if need be; the one that was kept before goes."""
+        if before := self.take_previous():
+            self._retirement.retire(before)
+        self._previous = old
+
+    def take_previous(self) -> Live | None:
+        """The container that could take the traffic back; it is not kept for that any more."""
+        if self._soaking:
+            self._soaking.cancel()
+        previous, self._previous, self._soaking = self._previous, None, None
+        return previous
+
+    def retire_lost(self) -> None:
+        """Remove the container that was live before and ended."""
+        if self.lost:
+            self._retirement.retire(self.lost)
+            self.lost = None
+
+    async def _soak(self) -> None:
+        await asyncio.sleep(self.policy.soak)
+        async with self.lock:
+            self._soaking = None
+            self.keep_previous(None)
