@@ -14,6 +14,7 @@ from watcher.dockerfile.annotations import LineChange, LineNote
 from watcher.dockerfile.binary_cache import SAVE_STAGE, Program, save_binaries
 from watcher.dockerfile.builder import base_of, builder_stage
 from watcher.dockerfile.cache_mounts import OwnCache, cache_names, own_caches
+from watcher.dockerfile.command_marks import is_own_command, is_unclaimed_command
 from watcher.dockerfile.contexts import with_folders, with_images
 from watcher.dockerfile.diff import diff
 from watcher.dockerfile.gituse import git_use
@@ -58,6 +59,8 @@ __all__ = [
     "explain_rerun",
     "find_layer",
     "git_use",
+    "is_own_command",
+    "is_unclaimed_command",
     "lint",
     "own_caches",
     "parse",

@@ -225,7 +225,10 @@ class _Work:
             held = cache_mount(key, path, who)
             for call in analysis.calls:  # before the other edits: what stands before the command stands first
                 later = group.steps_after(step)
-                if found := put_in_place(call, analysis, step, cache=path, mount=held, later=later):
+                found = put_in_place(
+                    call, analysis, step, cache=path, mount=held, scope=self.options.scope, later=later
+                )
+                if found:
                     self.edits.append(found[0])
                     self.programs.append(found[1])
         self._change_calls(group, step, analysis, kept, path)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 from watcher import regex
 from watcher.dockerfile.caches import copy_operands, is_within
+from watcher.dockerfile.command_marks import binary_name
 from watcher.dockerfile.go_commands import GoCall, RunAnalysis
 from watcher.dockerfile.rewrite import get_goflags
 from watcher.dockerfile.shell import only_ands
@@ -65,12 +66,13 @@ def put_in_place(
     *,
     cache: str,
     mount: str,
+    scope: str,
     later: Iterable[tuple[Step, RunAnalysis | None]],
 ) -> tuple[Edit, Program] | None:
     """Put the program of the last build in place before the call; None where the text does not allow it.
 
-    `cache` is the folder of go's build cache, which `mount` (the flag's value) mounts. `later` are the steps
-    behind this one.
+    `cache` is the folder of go's build cache, which `mount` (the flag's value) mounts. `scope` names the
+    project, and `later` are the steps behind this one.
     """
     written, workdir = _output_file(call), step.state.workdir
     plain = call.sub == "build" and call.form == "shell" and call.direct and not call.command.inner
@@ -87,7 +89,7 @@ def put_in_place(
     if changed_later(step, file, later):
         return None
     name = hashlib.sha256("\0".join((mount, file, call.script.text)).encode()).hexdigest()
-    kept = f"{cache}/watcher-{name[:12]}"
+    kept = f"{cache}/{binary_name(scope, name)}"
     stamped = not ("-buildvcs=false" in inherited.split() or ("buildvcs", "false") in _given_flags(call))
     first = (*call.command.assignments, *call.command.words)[0]
     start = call.script.offset(first.start)

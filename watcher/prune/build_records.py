@@ -14,9 +14,7 @@ from watcher.builder import BuildEntry, StepRun
 from watcher.buildkit import CacheRecord, parse_step
 from watcher.observers.events import short
 from watcher.prune.model import Cause, Kind, Verdict, Why
-from watcher.prune.record_matching import CLOCK, fits
-
-_RELEASE = 2.0  # seconds after its last step within which a build lets go of the records that it used
+from watcher.prune.record_matching import CLOCK, RELEASE, fits
 
 
 def judge_records(
@@ -85,7 +83,7 @@ class _Users:
             while begun < len(self._entries) and self._entries[begun].started - CLOCK <= at:
                 going.append(self._entries[begun])
                 begun += 1
-            going = [entry for entry in going if at <= entry.finished + _RELEASE]
+            going = [entry for entry in going if at <= entry.finished + RELEASE]
             found[name] = list(going)
         return found
 
@@ -109,7 +107,7 @@ def compact(entries: Sequence[BuildEntry], records: Collection[CacheRecord]) -> 
     return [
         entry
         for entry in entries
-        if entry.records is None or entry.records or (entry.started and entry.finished + _RELEASE >= oldest)
+        if entry.records is None or entry.records or (entry.started and entry.finished + RELEASE >= oldest)
     ]
 
 

@@ -11,10 +11,11 @@ from watcher.buildkit import CacheRecord
 
 # How BuildKit describes what a step made (moby/buildkit, solver/llbsolver/ops/exec.go and file.go). Every
 # file operation is "fileop target" on old engines, and has the step's own name on newer ones.
-_EXEC = "mount / from exec "
+EXEC = "mount / from exec "
 _FILE = "fileop target"
 _FILE_STEPS = ("COPY", "ADD", "WORKDIR")
 
+RELEASE = 2.0  # seconds after its last step within which a build lets go of the records that it used
 CLOCK = 0.005  # seconds by which a record may seem to be made outside of its step
 _COMPARED = 3000  # characters of a command that are compared …
 _LEAST = 4  # … and how many of them must say the same
@@ -42,7 +43,7 @@ class RecordIndex:
     def fitting(self, step: StepRun) -> set[int]:
         """The places in the sequence of the records that the step may have made."""
         found = set[int]()
-        for described in {_EXEC, _FILE, step.name}:
+        for described in {EXEC, _FILE, step.name}:
             if described not in self._numbers:
                 continue
             created, numbers = self._created[described], self._numbers[described]
@@ -59,7 +60,7 @@ class RecordIndex:
 
 
 def _describe(record: CacheRecord) -> str:
-    return _EXEC if record.description.startswith(_EXEC) else record.description
+    return EXEC if record.description.startswith(EXEC) else record.description
 
 
 def fits(step: StepRun, record: CacheRecord) -> bool:
@@ -73,8 +74,8 @@ def describes(name: str, description: str) -> bool:
     """Whether a record of this description may be of a step of this name."""
     command = name.partition("] ")[2] if name.startswith("[") else name
     keyword = command.split(" ", 1)[0].upper()
-    if description.startswith(_EXEC):
-        return keyword == "RUN" and _same_command(command, description[len(_EXEC) :])
+    if description.startswith(EXEC):
+        return keyword == "RUN" and _same_command(command, description[len(EXEC) :])
     if description == _FILE:
         return keyword in _FILE_STEPS
     return description == name

@@ -14,10 +14,19 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.platforms import AMD64
-from watcher.dockerfile import Accelerated, ImageConfig, Level, TreeInputs, accelerate, save_binaries
+from watcher.dockerfile import (
+    Accelerated,
+    ImageConfig,
+    Level,
+    TreeInputs,
+    accelerate,
+    is_own_command,
+    is_unclaimed_command,
+    save_binaries,
+)
 
 CACHE = "target=/root/.cache/go-build "
-KEPT = re.compile(r"watcher-[0-9a-f]{12}")
+KEPT = re.compile(r"watcher-[\w.-]+-[0-9a-f]{12}")
 
 
 def accelerated(run: str, *, workdir: str = "/src", target: str | None = None) -> Accelerated:
@@ -48,6 +57,33 @@ def test_the_program_is_put_in_place_before() -> None:
     assert line.endswith(
         f"; then cp -p {kept} app || rm -f app; fi; :; }} >/dev/null 2>&1 && go build -o app .\n"
     )
+
+
+def test_a_command_shows_whose_it_is() -> None:
+    """By its text alone, as the engine keeps it with what the command left in the build cache."""
+    found = accelerated("RUN go build -o app .")
+    (line,) = (line for line in found.text.splitlines() if line.startswith("RUN"))
+    keep = save_binaries(found.text, found.programs).splitlines()[-1]
+    for command in (line, keep):
+        assert is_own_command(command, "p")
+        assert not is_own_command(command, "p-2")
+        assert not is_own_command(command, "")
+    assert not is_unclaimed_command(line)
+    other = line.replace("watcher-p-", "watcher-p-0123456789ab-")
+    assert not is_own_command(other, "p"), "a project whose name begins like this one's"
+    assert is_own_command(other, "p-0123456789ab")
+
+
+def test_a_command_of_an_earlier_version_shows_that_a_watcher_wrote_it() -> None:
+    earlier = (
+        "{ [ -d app -o -h app ] || find . -name '*.go' ! -name '*_test.go' -newer "
+        "/root/.cache/go-build/watcher-c683e71ef5f8 -print -quit | grep -q . || :; } 2>/dev/null && "
+        "go build -o app ."
+    )
+    assert is_unclaimed_command(earlier)
+    assert not is_own_command(earlier, "p")
+    for other in ("go build -o app .", "cp /root/.cache/go-build/watcher-c683e71ef5f8 app", "touch -newer x"):
+        assert not is_unclaimed_command(other)
 
 
 def test_another_stage_keeps_it() -> None:
