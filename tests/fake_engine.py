@@ -88,12 +88,18 @@ class FakeEngine:
         created: float | None = None,
         parent: str = "",
         digests: Sequence[str] = (),
+        last_step: str = "",
     ) -> str:
         """Put an image of these layers (digest -> bytes) into the store; its id."""
         image = f"sha256:{next(self._numbers):012x}".ljust(71, "0")  # unlike in the part that is shown
         made = self.clock() if created is None else created
         self._images[image] = Image(
-            image, labels=dict(labels or {}), created=made, parent=parent, digests=tuple(digests)
+            image,
+            labels=dict(labels or {}),
+            created=made,
+            parent=parent,
+            digests=tuple(digests),
+            last_step=last_step,
         )
         self._layers[image] = dict(layers or {})
         for tag in tags:
@@ -230,6 +236,11 @@ class FakeEngine:
         return Usage(
             sum(held.values()), tuple(records), alone, dict.fromkeys(self._boxes, 0) if whole else {}
         )
+
+    async def last_step(self, image: str) -> str:
+        """See `Engine.last_step`."""
+        found = self._find_image(image)
+        return found.last_step if found else ""
 
     async def tag(self, image: str, ref: str) -> None:
         """See `Engine.tag`."""

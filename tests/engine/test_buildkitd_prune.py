@@ -16,7 +16,7 @@ from watcher.builder import BuildJournal, BuildkitLink, ImageBuilder, Recipe
 from watcher.buildkit import MemorySource, Progress, SolveRequest, StepFinished
 from watcher.engine import DockerEngine
 from watcher.observers.events import Event
-from watcher.prune import RecordPruner
+from watcher.prune import Marks, RecordPruner
 from watcher.reconcile.reconciler import Look
 from watcher.tree import Tree, revision
 
@@ -88,7 +88,7 @@ async def test_superseded_steps_go_and_all_others_stay_cached(site: Site) -> Non
     assert await site.build_others() == [False, False]
     for content in ("one", "two", "three"):
         await site.build(content)
-    pruner = RecordPruner(site.link, site.journal, keep=1, services=("s",))
+    pruner = RecordPruner(site.link, site.journal, Marks("p"), keep=1, services=("s",))
     before = {record.id for record in (await pruner.look()).records}
     gone = [verdict for verdict in await pruner.prune() if verdict.remove]
     assert sorted(verdict.name for verdict in gone) == [

@@ -104,6 +104,17 @@ class Machine:
             on_rolled_back=lambda _: None,
         )
 
+    def pruner(self) -> Pruner:
+        """As a new process has it."""
+        scope = Scope(
+            self.recipe.project,
+            self.recipe.service,
+            f"docker.io/library/{self.ref}:latest",
+            f"docker.io/library/{self.ref}:builder",
+            self.recipe.name,
+        )
+        return Pruner(self.engine, Heard(), scope=scope, policy=PrunePolicy(keep=1, grace=0.0))
+
     def shown(self, container: str) -> tuple[Any, ...]:
         """All of a container that we could change."""
         raw = self.api.inspect_container(container)
@@ -202,6 +213,30 @@ async def test_an_anonymous_volume_that_another_container_uses_outlives_ours(mac
     assert machine.volume_exists(volume)
 
 
+async def test_an_untagged_compile_stage_of_an_earlier_version_goes_and_its_child_stays(
+    machine: Machine,
+) -> None:
+    step = "RUN : -newer /root/.cache/go-build/watcher-c683e71ef5f8 -print -quit && touch /app"
+    own = labels.image(machine.recipe.project, machine.recipe.service, labels.BUILDER)
+    own[RUN] = machine.recipe.project
+    ref = f"{machine.ref}:builder"
+    child_text = f"FROM {ref}\nLABEL further=yes\n"
+    stage = build(machine.api, ref, f"FROM alpine:latest\n{step}\n", {"id": b"1"}, own)
+    child = build(machine.api, f"{machine.ref}-child:1", child_text, {"id": b"1"}, {})
+    for name in (ref, f"{machine.ref}-child:1"):
+        machine.api.remove_image(name, noprune=True)
+    there = {
+        each["Id"] for each in machine.api.images(filters={"label": [f"{RUN}={machine.recipe.project}"]})
+    }
+    if not there:
+        pytest.skip("the containerd store keeps no image without a name")
+    assert {stage, child} <= there
+    report = await machine.pruner().prune()
+    assert [verdict.id for verdict in report.verdicts if verdict.remove] == [stage]
+    assert await machine.engine.image(stage) is None
+    assert await machine.engine.image(child)
+
+
 async def test_untagged_images_with_inherited_labels_outlive_a_prune(machine: Machine) -> None:
     final = machine.image()
     stage = machine.image(labels.BUILDER, "builder")
@@ -209,15 +244,7 @@ async def test_untagged_images_with_inherited_labels_outlive_a_prune(machine: Ma
     machine.api.remove_image(f"{machine.ref}-child:1", noprune=True)
     if not machine.api.images(filters={"label": [f"{RUN}={machine.recipe.project}"], "dangling": True}):
         child = ""  # the containerd store keeps no image without a name
-    scope = Scope(
-        machine.recipe.project,
-        machine.recipe.service,
-        f"docker.io/library/{machine.ref}:latest",
-        f"docker.io/library/{machine.ref}:builder",
-        machine.recipe.name,
-    )
-    pruner = Pruner(machine.engine, Heard(), scope=scope, policy=PrunePolicy(keep=1, grace=0.0))
-    report = await pruner.prune()
+    report = await machine.pruner().prune()
     assert [verdict for verdict in report.verdicts if verdict.remove] == []
     assert await machine.engine.image(final)
     assert await machine.engine.image(stage)

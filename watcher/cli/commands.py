@@ -104,6 +104,8 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
             else:
                 mounts = [asdict(mount) for mount in done.go_caches]
                 document["go_caches"] = {"mounts": mounts, "freed": done.go_freed}
+            if done.problem:
+                document["journal_problem"] = done.problem
             if done.trimmed is not None:
                 document["build_cache"] = asdict(done.trimmed)
             print(json.dumps(document, indent=2))
@@ -111,6 +113,8 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
         for report in done.reports.values():
             _print_table(pruning.Row._fields, pruning.rows(report))
             print("\n".join(pruning.summary(report)))
+        if done.problem:
+            print(f"the build steps of this project are known by their marks only: {done.problem}")
         if isinstance(done.emptied, pruning.Unseen):
             print(f"the Go caches are not emptied: {done.emptied.why}")
         for mount in done.emptied if isinstance(done.emptied, tuple) else ():

@@ -130,7 +130,7 @@ class Prune(Settings):
     cache: bool = False
     """Also empty this project's Go caches: the next build compiles everything again."""
     all_projects: bool = False
-    """Also untagged images with the builder label that nobody can tell the project of."""
+    """Also untagged images with the builder label, and build steps of earlier versions, of any project."""
     gone: str | None = None
     """Instead: what projects left whose folder was deleted; of others only those that are named (ID,ID)."""
     yes: bool = False

@@ -27,6 +27,7 @@ from watcher.prune import (
     Disk,
     Found,
     Kind,
+    Marks,
     Needed,
     Policy,
     Pruner,
@@ -62,6 +63,7 @@ class Cleaned:
     trimmed: Trimmed | Excess | None = None  # of the build cache, when the settings ask for it
     go_caches: tuple[CacheMount, ...] | Unseen = ()
     go_freed: int = 0  # bytes that a trim of Go's build cache gave back
+    problem: str = ""  # why nothing is known of earlier builds
 
 
 async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool) -> Cleaned:
@@ -81,6 +83,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
             records = RecordPruner(
                 link,
                 journal,
+                Marks(project_id, unclaimed=all_projects),
                 keep=settings.prune.keep,
                 services=services,
                 daemon_runs=lambda: lock.find(project_id) is not None,
@@ -123,7 +126,8 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                     for verdict in report.verdicts
                     if verdict.kind is Kind.STEP
                     and not verdict.remove
-                    and verdict.why.cause is not Cause.IN_USE  # an image has it: counted there
+                    # What an image has is counted there.
+                    and verdict.why.cause not in (Cause.IN_USE, Cause.UNPROVEN)
                 ),
                 disk=disk,
             )
@@ -132,7 +136,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
         else:
             shares = filling(whole, project_id, project.name)
         go_caches = unseen or tuple(mounts.values())
-        return Cleaned(reports, shares, disk, emptied, trimmed, go_caches, trimmed_go)
+        return Cleaned(reports, shares, disk, emptied, trimmed, go_caches, trimmed_go, journal.problem)
 
 
 @asynccontextmanager

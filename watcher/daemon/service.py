@@ -31,7 +31,7 @@ from watcher.observers.events import (
     Notice,
     ServiceStarted,
 )
-from watcher.prune import CacheNames, DiskMeter, GoCacheKeeper, Needed, Pruner, RecordPruner, Scope
+from watcher.prune import CacheNames, DiskMeter, GoCacheKeeper, Marks, Needed, Pruner, RecordPruner, Scope
 from watcher.prune import Policy as PrunePolicy
 from watcher.prune.build_cache import build_cache
 from watcher.prune.go_cache import GoCaches
@@ -118,7 +118,11 @@ class Service:
     def _chores(self, fitted: Fit) -> IdleChores:
         settings = fitted.settings
         records = RecordPruner(
-            self._site.link, self._site.journal, keep=settings.prune.keep, services={self.name}
+            self._site.link,
+            self._site.journal,
+            Marks(self._site.project),
+            keep=settings.prune.keep,
+            services={self.name},
         )
         policy = PrunePolicy.of(settings.prune, builder_image=settings.build.builder_image)
         pruner = Pruner(

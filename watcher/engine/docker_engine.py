@@ -138,6 +138,14 @@ class DockerEngine:
         """See `Engine.usage`."""
         return await read_usage(self._calls, whole=whole)
 
+    async def last_step(self, image: str) -> str:
+        """See `Engine.last_step`."""
+        try:
+            layers = await self._calls.call(self._client.history, image)
+        except docker.errors.NotFound:
+            return ""
+        return str(layers[0].get("CreatedBy") or "") if layers else ""
+
     async def tag(self, image: str, ref: str) -> None:
         """See `Engine.tag`."""
         repository, _, tag = ref.rpartition(":")

@@ -89,6 +89,7 @@ class Image:
     parent: str = ""
     digests: tuple[str, ...] = ()
     tagged: float = 0.0
+    last_step: str = ""  # as `Engine.last_step` says; empty where it was not asked for
     size: int = 0
 
 
@@ -246,6 +247,10 @@ class Engine(Protocol):
         Slow when much was built since it was last asked, and with large volumes. EngineError: it could not
         be summed up, which happens on the containerd store while others build.
         """
+        ...
+
+    async def last_step(self, image: str) -> str:
+        """What made the image out of the one below it, as its history says; empty when it is gone."""
         ...
 
     async def tag(self, image: str, ref: str) -> None:

@@ -32,6 +32,7 @@ from watcher.prune.gone_table import (
 )
 from watcher.prune.left_project import Choice, LeftProject, Removed
 from watcher.prune.location import locate
+from watcher.prune.marked_records import Marks
 from watcher.prune.model import (
     Cache,
     Cause,
@@ -79,6 +80,7 @@ __all__ = [
     "Inventory",
     "Kind",
     "LeftProject",
+    "Marks",
     "NamedCache",
     "Needed",
     "Policy",

@@ -18,18 +18,9 @@ from watcher.prune.record_matching import CLOCK, RELEASE, fits
 
 
 def judge_records(
-    entries: Sequence[BuildEntry],
-    records: Collection[CacheRecord],
-    *,
-    keep: int,
-    services: Collection[str],
-    running: Collection[str] = (),
+    entries: Sequence[BuildEntry], records: Collection[CacheRecord], kept: Collection[str]
 ) -> tuple[Verdict, ...]:
-    """What becomes of each of our own records; those that the newest `keep` revisions used stay.
-
-    `services` are those that the project has: nothing is kept of one that was renamed or removed.
-    """
-    kept = _kept(entries, keep, services) | set(running)
+    """What becomes of each record that is proven ours; those that one of the `kept` builds used stay."""
     users = _Users(entries)
     made = {record.id: step for record in records if (step := users.maker(record))}
     own = [record for record in records if record.id in made]
@@ -46,13 +37,17 @@ def judge_records(
                 record.size,
                 remove=why is None,
                 why=why or Why(Cause.SUPERSEDED, "only superseded builds have used it"),
+                created=record.created,
             )
         )
     return tuple(verdicts)
 
 
-def _kept(entries: Sequence[BuildEntry], keep: int, services: Collection[str]) -> set[str]:
-    """The builds whose records stay: those of a service's newest `keep` good revisions and its newest."""
+def select_kept(entries: Sequence[BuildEntry], keep: int, services: Collection[str]) -> set[str]:
+    """The builds whose records stay: those of a service's newest `keep` good revisions and its newest.
+
+    `services` are those that the project has: nothing is kept of one that was renamed or removed.
+    """
     kept: set[str] = set()
     for service in services:
         own = [entry for entry in entries if entry.service == service]

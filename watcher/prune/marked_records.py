@@ -18,15 +18,18 @@ from dataclasses import dataclass
 from watcher import dockerfile
 from watcher.builder import BuildEntry
 from watcher.buildkit import CacheRecord
+from watcher.observers import humanize
 from watcher.observers.events import short
 from watcher.prune.model import Cause, Kind, Verdict, Why
-from watcher.prune.record_matching import CLOCK, EXEC, RELEASE
+from watcher.prune.record_matching import CLOCK, EXEC, FILE, RELEASE
 
 _SHOWN = 80  # characters of a command that are shown
 _UNKNOWN = (
-    "a watcher of an earlier version made it, and nothing shows for which project; "
-    "`watcher prune --all-projects` removes it"
+    "made by a watcher of an earlier version, and nothing shows for which project; "
+    "`watcher prune --all-projects` removes what is unused"
 )
+
+_SUPERSEDED = Why(Cause.SUPERSEDED, "no kept build has used it, and newer builds are known")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,51 +46,20 @@ class Marks:
         return self.unclaimed and dockerfile.is_unclaimed_command(record.description)
 
 
-def judge_marked(
-    marks: Marks, entries: Sequence[BuildEntry], records: Sequence[CacheRecord], kept: Collection[str]
-) -> tuple[Verdict, ...]:
-    """What becomes of the records that are marked and that no build of the journal made.
-
-    `kept` are the builds whose records stay. A record goes when a newer build is known than the last that
-    used it, so that a journal that has just begun costs nothing.
-    """
+def find_marked(
+    marks: Marks, entries: Sequence[BuildEntry], records: Sequence[CacheRecord]
+) -> tuple[CacheRecord, ...]:
+    """The marked records that no build of the journal made, and those below them; the newest first."""
     known = {record for entry in entries for record in entry.records or ()}
-    regular = [each for each in records if each.kind == "regular"]
-    marked = {each.id: each for each in regular if each.id not in known and marks.own(each)}
-    own = _with_bases(marked, regular, known)
-    finals = [entry.started for entry in entries if entry.final and entry.ended == "ok"]
-    newest = max(finals, default=0.0)
-    going = [entry for entry in entries if entry.id in kept and entry.started]
-    verdicts = []
-    for record in own:
-        why = _why_it_stays(record, going, newest)
-        why = why or Why(
-            Cause.SUPERSEDED, "no build that is remembered has used it, and newer ones are known"
-        )
-        verdicts.append(_verdict(record, why, remove=why.cause is Cause.SUPERSEDED))
-    owned = {record.id for record in own} | known
-    verdicts += [
-        _verdict(record, Why(Cause.FOREIGN, _UNKNOWN), remove=False)
-        for record in regular
-        if record.id not in owned and dockerfile.is_unclaimed_command(record.description)
-    ]
-    return tuple(verdicts)
-
-
-def _with_bases(
-    marked: dict[str, CacheRecord], records: Sequence[CacheRecord], known: Collection[str]
-) -> list[CacheRecord]:
-    """The marked records, and those below them that nothing else uses; what is on top comes first."""
-    there = {record.id: record for record in records}
+    there = {record.id: record for record in records if record.kind == "regular"}
     on_top: dict[str, list[CacheRecord]] = defaultdict(list)
-    for record in records:
+    for record in there.values():
         for parent in record.parents:
             on_top[parent].append(record)
-    own = dict(marked)
-    waiting = list(marked.values())
+    own = {each.id: each for each in there.values() if each.id not in known and marks.own(each)}
+    waiting = list(own.values())
     while waiting:
-        record = waiting.pop()
-        for name in record.parents:
+        for name in waiting.pop().parents:
             base = there.get(name)
             if base is None or base.id in own or base.id in known:
                 continue
@@ -95,13 +67,54 @@ def _with_bases(
             if all(each.id in own for each in above) and _used_by_these_only(base, above):
                 own[base.id] = base
                 waiting.append(base)
-    return sorted(own.values(), key=lambda each: each.created, reverse=True)
+    return tuple(sorted(own.values(), key=lambda each: each.created, reverse=True))
+
+
+def judge_marked(
+    marked: Sequence[CacheRecord], entries: Sequence[BuildEntry], kept: Collection[str]
+) -> tuple[Verdict, ...]:
+    """What becomes of the records that `find_marked` gave; `kept` are the builds whose records stay.
+
+    A record goes when a newer build is known than the last that used it, so that a journal that has just
+    begun costs nothing.
+    """
+    finals = [entry.started for entry in entries if entry.final and entry.ended == "ok"]
+    newest = max(finals, default=0.0)
+    staying = [entry for entry in entries if entry.id in kept and entry.started]
+    verdicts = []
+    for record in marked:
+        why = _why_it_stays(record, staying, newest)
+        verdicts.append(_verdict(record, why or _SUPERSEDED, remove=why is None))
+    return tuple(verdicts)
+
+
+def list_unclaimed(
+    marked: Sequence[CacheRecord], entries: Sequence[BuildEntry], records: Sequence[CacheRecord]
+) -> tuple[Verdict, ...]:
+    """What stays although a watcher made it, because nothing shows for which project: one verdict for all."""
+    own = {record for entry in entries for record in entry.records or ()} | {each.id for each in marked}
+    found = [
+        record
+        for record in records
+        if record.kind == "regular"
+        and record.id not in own
+        and dockerfile.is_unclaimed_command(record.description)
+    ]
+    if not found:
+        return ()
+    size, name = sum(record.size for record in found), humanize.count(len(found), "earlier compile step")
+    oldest = min(record.created for record in found)
+    return (
+        Verdict(Kind.STEP, "", name, size, remove=False, why=Why(Cause.UNPROVEN, _UNKNOWN), created=oldest),
+    )
 
 
 def _used_by_these_only(base: CacheRecord, above: Sequence[CacheRecord]) -> bool:
-    """Whether the uses of a record are those of what was made on top of it."""
-    if not base.parents or base.usage_count > sum(each.usage_count for each in above):
-        return False  # without a parent it is an image's own layer
+    """Whether a step made the record, and its uses are those of what was made on top of it."""
+    if not base.description.startswith((EXEC, FILE, "[")):
+        return False  # a layer of a base image
+    if base.usage_count > sum(each.usage_count for each in above):
+        return False
     used = base.last_used or base.created
     return any(each.created - CLOCK <= used <= (each.last_used or used) + RELEASE for each in above)
 
@@ -121,7 +134,9 @@ def _why_it_stays(record: CacheRecord, kept: Sequence[BuildEntry], newest: float
 
 
 def _verdict(record: CacheRecord, why: Why, *, remove: bool) -> Verdict:
-    return Verdict(Kind.STEP, record.id, _name(record), record.size, remove=remove, why=why)
+    return Verdict(
+        Kind.STEP, record.id, _name(record), record.size, remove=remove, why=why, created=record.created
+    )
 
 
 def _name(record: CacheRecord) -> str:

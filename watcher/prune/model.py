@@ -48,6 +48,7 @@ class Cause(StrEnum):
     NEWEST = "newest"
     LAST_GOOD = "last-good"
     FOREIGN = "foreign"
+    UNPROVEN = "unproven"  # a watcher made it, and nothing shows for which project
     GONE = "gone"  # it was to go, and was gone already
     REFUSED = "refused"  # it was to go, and the engine would not have it
 
@@ -230,6 +231,9 @@ class Verdict:
     remove: bool
     why: Why
     tags: tuple[str, ...] = ()
+    created: float = (
+        0.0  # Unix seconds by the engine's clock: made, tagged last or stopped; 0 where not known
+    )
 
     def kept(self, cause: Cause, text: str) -> Verdict:
         """The same object, kept after all."""

@@ -33,6 +33,7 @@ class Report:
     low: bool = False  # the disk has so little room that pruning was eager
     seconds: float = 0.0
     dry_run: bool = False
+    at: float = 0.0  # Unix seconds by the engine's clock
     usage: Usage | None = None
 
 
@@ -86,11 +87,13 @@ class Pruner:
         disk = self._space(info)
         policy = self._policy.with_disk(disk)
         inventory = await self.inventory()
-        verdicts = select_stale(inventory, policy, info.clock or time.time())
+        now = info.clock or time.time()
+        verdicts = select_stale(inventory, policy, now)
         report = Report(
             verdicts=tuple(verdict for verdict in verdicts if verdict.kind is not Kind.OTHER),
             low=policy.eager,
             dry_run=dry_run,
+            at=now,
         )
         if dry_run:
             steps = await self._records.prune(dry_run=True, low=policy.eager) if self._records else ()
@@ -142,7 +145,11 @@ class Pruner:
         if not own and (listed.tags or not self._policy.marks(listed.labels)):
             return listed
         found = await self._engine.image(listed.id)
-        return found and replace(listed, tags=found.tags, tagged=found.tagged, parent=found.parent)
+        if found is None:
+            return None
+        unnamed = own and not found.tags and listed.labels.get(labels.KIND) == labels.BUILDER
+        step = await self._engine.last_step(listed.id) if unnamed else ""
+        return replace(listed, tags=found.tags, tagged=found.tagged, parent=found.parent, last_step=step)
 
     async def _carry_out(self, report: Report, begun: float) -> Report:
         stale = any(verdict.remove for verdict in report.verdicts)

@@ -12,7 +12,7 @@ from watcher.buildkit import CacheRecord
 # How BuildKit describes what a step made (moby/buildkit, solver/llbsolver/ops/exec.go and file.go). Every
 # file operation is "fileop target" on old engines, and has the step's own name on newer ones.
 EXEC = "mount / from exec "
-_FILE = "fileop target"
+FILE = "fileop target"
 _FILE_STEPS = ("COPY", "ADD", "WORKDIR")
 
 RELEASE = 2.0  # seconds after its last step within which a build lets go of the records that it used
@@ -43,7 +43,7 @@ class RecordIndex:
     def fitting(self, step: StepRun) -> set[int]:
         """The places in the sequence of the records that the step may have made."""
         found = set[int]()
-        for described in {EXEC, _FILE, step.name}:
+        for described in {EXEC, FILE, step.name}:
             if described not in self._numbers:
                 continue
             created, numbers = self._created[described], self._numbers[described]
@@ -76,7 +76,7 @@ def describes(name: str, description: str) -> bool:
     keyword = command.split(" ", 1)[0].upper()
     if description.startswith(EXEC):
         return keyword == "RUN" and _same_command(command, description[len(EXEC) :])
-    if description == _FILE:
+    if description == FILE:
         return keyword in _FILE_STEPS
     return description == name
 

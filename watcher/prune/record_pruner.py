@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from watcher.builder import BuildEntry, BuildJournal, BuildkitLink
 from watcher.buildkit import CacheRecord, ConnectError, RpcError
 from watcher.errors import EngineUnavailable
 from watcher.observers import humanize
-from watcher.prune.build_records import compact, judge_records, stage_size
+from watcher.prune.build_records import compact, judge_records, select_kept, stage_size
+from watcher.prune.marked_records import Marks, find_marked, judge_marked, list_unclaimed
 from watcher.prune.model import Cause, Verdict
 from watcher.prune.record_proof import prove_records
 
@@ -28,6 +28,7 @@ class Records:
     records: Sequence[CacheRecord]
     entries: Sequence[BuildEntry]
     running: frozenset[str]  # ids of builds that go on
+    marked: Sequence[CacheRecord] = ()  # ours, although no build of the journal made them
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class CacheHoldings:
         """Summed over what there is, without the records that are `gone`."""
         private = [record for record in seen.records if not record.shared and record.id not in gone]
         own = {name for entry in seen.entries for name in entry.records or ()}
+        own |= {record.id for record in seen.marked}
         return cls(
             sum(record.size for record in private if record.id in own),
             sum(record.size for record in private if record.kind == "exec.cachemount"),
@@ -53,7 +55,8 @@ class CacheHoldings:
 class RecordPruner:
     """Prunes what the builds of this project left in the build cache.
 
-    `keep` revisions of each of `services`, all that the project has, stay as they are.
+    `keep` revisions of each of `services`, all that the project has, stay as they are. `marks` tells what is
+    the project's without the journal.
 
     `daemon_runs` says whether another process may be building: a build that has not ended may go on there.
     """
@@ -62,19 +65,15 @@ class RecordPruner:
         self,
         link: BuildkitLink,
         journal: BuildJournal,
+        marks: Marks,
         *,
         keep: int,
         services: Collection[str],
         daemon_runs: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._link, self._journal, self._keep = link, journal, keep
+        self._link, self._journal, self._marks, self._keep = link, journal, marks, keep
         self._daemon_runs, self._services = daemon_runs, services
         self._holdings: CacheHoldings | None = None  # as the last prune left them
-
-    @property
-    def problem(self) -> str:
-        """Why nothing is known of earlier builds; empty when the journal works."""
-        return self._journal.problem
 
     async def look(self) -> Records:
         """Ask the engine, and write down what is proven now. Raises EngineUnavailable."""
@@ -96,7 +95,16 @@ class RecordPruner:
                 running.update(entry.id for entry in entries if not entry.ended)
             return compact(prove_records(entries, records, running), records)
 
-        return Records(records, self._journal.update(prove), frozenset(running))
+        entries = self._journal.update(prove)
+        return Records(records, entries, frozenset(running), find_marked(self._marks, entries, records))
+
+    def _judge(self, seen: Records, keep: int) -> tuple[Verdict, ...]:
+        kept = select_kept(seen.entries, keep, self._services) | seen.running
+        return (
+            *judge_records(seen.entries, seen.records, kept),
+            *judge_marked(seen.marked, seen.entries, kept),
+            *list_unclaimed(seen.marked, seen.entries, seen.records),
+        )
 
     async def prune(self, *, dry_run: bool = False, low: bool = False) -> tuple[Verdict, ...]:
         """The verdict on each of our records, carried out unless it is a dry run.
@@ -106,8 +114,7 @@ class RecordPruner:
         seen = await self.look()
         self._holdings = CacheHoldings.of(seen)
         keep = 1 if low else self._keep
-        judge = partial(judge_records, keep=keep, services=self._services, running=seen.running)
-        verdicts = await asyncio.to_thread(judge, seen.entries, seen.records)
+        verdicts = await asyncio.to_thread(self._judge, seen, keep)
         if not low and await self._link.forgets_when_pruned():
             stay = (each.kept(Cause.REFUSED, STEPS_STAY) if each.remove else each for each in verdicts)
             return tuple(stay)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from watcher import labels
+from watcher import dockerfile, labels
 from watcher.engine import Container, Image
 from watcher.observers import humanize
 from watcher.observers.events import short
@@ -65,6 +65,7 @@ def _container(item: Container, inventory: Inventory, policy: Policy, now: float
         0,
         remove=True,
         why=Why(Cause.LEFT_BEHIND, "stopped and left behind"),
+        created=item.changed,
     )
     if item.id in inventory.needed.ids:
         return stale.kept(Cause.NEEDED, "the daemon needs it")
@@ -109,7 +110,14 @@ class _Judge:
             stale = Why(Cause.SUPERSEDED, "a superseded build")
         why = self._foreign(image) or self._use(image) or self._fresh(image) or self._rank(image)
         return Verdict(
-            kind, image.id, name, image.size, remove=why is None, why=why or stale, tags=image.tags
+            kind,
+            image.id,
+            name,
+            image.size,
+            remove=why is None,
+            why=why or stale,
+            tags=image.tags,
+            created=_touched(image),
         )
 
     def surplus(self, image: Image) -> list[Verdict]:
@@ -120,7 +128,11 @@ class _Judge:
         free = sorted(tag for tag, revision in marked if not self._needed.names(revision))
         kept = max(0, self._policy.kept_finals - (len(marked) - len(free)))
         why = Why(Cause.SURPLUS, f"one of {len(marked)} tags of the same image")
-        return [Verdict(Kind.TAG, image.id, tag, 0, remove=True, why=why, tags=(tag,)) for tag in free[kept:]]
+        at = _touched(image)
+        return [
+            Verdict(Kind.TAG, image.id, tag, 0, remove=True, why=why, tags=(tag,), created=at)
+            for tag in free[kept:]
+        ]
 
     def _own(self, image: Image) -> bool:
         return self._scope.carried_by(image.labels)
@@ -151,7 +163,7 @@ class _Judge:
             return self._others(image)
         if found.get(labels.KIND) not in _IMAGE_KINDS or labels.REVISION in found or image.parent:
             return "made by somebody else from an image or a container of this service"
-        if not image.tags and image.id not in self._known:
+        if not image.tags and image.id not in self._known and not self._ends_with_own_step(image):
             if self._dangling_builder(image) and self._policy.all_projects:
                 return None
             return (
@@ -166,6 +178,16 @@ class _Judge:
         if digest := next(named, None):
             return f"named {digest} by somebody else"
         return None
+
+    def _ends_with_own_step(self, image: Image) -> bool:
+        """Whether nothing was added to the compile stage: its last step is one that a watcher wrote.
+
+        An image that was built or committed from it inherits the labels, and has a step of its own.
+        """
+        if self._kind(image) is not Kind.BUILDER:
+            return False
+        step = image.last_step
+        return dockerfile.is_own_command(step, self._scope.project) or dockerfile.is_unclaimed_command(step)
 
     def _others(self, image: Image) -> str | None:
         """It is of another service or project, or nothing shows whose it is."""

@@ -11,8 +11,10 @@ from watcher.observers import humanize
 from watcher.observers.events import short
 from watcher.prune.disk_usage import Share
 from watcher.prune.go_cache_select import CacheMount, plan_trim
-from watcher.prune.model import Disk, Kind, Unseen
+from watcher.prune.model import Cause, Disk, Kind, Unseen
 from watcher.prune.pruner import Report
+
+_SIZED = (Kind.FINAL, Kind.BUILDER, Kind.STEP)
 
 
 class Row(NamedTuple):
@@ -22,6 +24,7 @@ class Row(NamedTuple):
     kind: str
     name: str
     id: str
+    age: str
     size: str
     reason: str
 
@@ -36,7 +39,8 @@ def rows(report: Report) -> tuple[Row, ...]:
             verdict.kind.value,
             verdict.name,
             short(verdict.id),
-            humanize.size(verdict.size) if verdict.kind in (Kind.FINAL, Kind.BUILDER) else "",
+            humanize.seconds(max(0.0, report.at - verdict.created)) if verdict.created else "",
+            humanize.size(verdict.size) if verdict.kind in _SIZED else "",
             verdict.reason,
         )
         for verdict in ordered
@@ -75,6 +79,10 @@ def summary(report: Report) -> tuple[str, ...]:
     if report.dry_run:
         most = humanize.size(sum(verdict.size for verdict in removed))
         lines.append(f"{objects} would be removed, {most} at most: images share layers")
+        if any(verdict.kind is not Kind.STEP and verdict.size for verdict in removed) and any(
+            verdict.kind is Kind.STEP and verdict.why.cause is Cause.IN_USE for verdict in report.verdicts
+        ):
+            lines.append("build steps that only these images have would be removed after them")
     elif report.freed is None:
         lines.append(f"{objects} removed; what that gave back could not be measured")
     else:
@@ -144,6 +152,7 @@ def as_json(report: Report) -> dict[str, Any]:
                 "id": verdict.id,
                 "name": verdict.name,
                 "size": verdict.size,
+                "created": verdict.created or None,
                 "cause": verdict.why.cause.value,
                 "reason": verdict.reason,
             }

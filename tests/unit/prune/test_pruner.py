@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.fake_engine import FakeEngine
-from tests.unit.prune.worlds import BUILDER, FINAL, NOW, OLD, SCOPE, STAGE, proven, rev
+from tests.unit.prune.worlds import BUILDER, CLONE, FINAL, NOW, OLD, SCOPE, STAGE, proven, rev
+from watcher import labels
 from watcher.engine import CacheRecord, EngineError, EngineInfo, Image, Removal, Usage
 from watcher.errors import EngineUnavailable
 from watcher.observers.events import Event, Notice, Pruned, short
@@ -466,6 +467,31 @@ async def test_an_untagged_image_with_inherited_labels_stays(engine: Engine, hea
     await pruner(engine, Heard(), policy=Policy(all_projects=True)).prune()
     assert child in await left(engine)
     assert compile_stage not in await left(engine), "the article's rule was asked for"
+
+
+async def test_an_untagged_compile_stage_goes_when_its_last_step_is_a_watchers(
+    engine: Engine, heard: Heard
+) -> None:
+    """As an earlier version left it, whose next export took the tag. A child of it has one step more."""
+    earlier = "find . -newer /root/.cache/go-build/watcher-c683e71ef5f8 -print -quit && go build -o app ."
+    ours = f"cp -p /root/.cache/go-build/watcher-{SCOPE.project}-c683e71ef5f8 app && go build -o app ."
+    others = "cp -p /root/.cache/go-build/watcher-blog-9876543210-c683e71ef5f8 app && go build -o app ."
+    gone = [
+        engine.add_image(labels=BUILDER, created=OLD, last_step=f"RUN /bin/sh -c {step} # buildkit")
+        for step in (earlier, ours)
+    ]
+    stays = [
+        engine.add_image(labels=BUILDER, created=OLD, last_step='ENTRYPOINT ["/app"]'),
+        engine.add_image(labels=BUILDER, created=OLD, last_step=others),
+        engine.add_image(labels=FINAL, created=OLD, last_step=ours),
+        engine.add_image(labels={**BUILDER, labels.PROJECT: CLONE.project}, created=OLD, last_step=earlier),
+        engine.add_image(labels=BUILDER, created=OLD, last_step=ours, tags=["theirs:1"]),
+        engine.add_image(labels=BUILDER, created=OLD, last_step=ours, digests=["theirs@sha256:12"]),
+    ]
+    newest = add_builders(engine, 1)
+    await pruner(engine, heard).prune()
+    assert await left(engine) == {*stays, *newest}
+    assert {item.id for item in heard.pruned().items if item.removed} == set(gone)
 
 
 async def test_a_name_of_a_builder_image_on_another_image_proves_nothing(

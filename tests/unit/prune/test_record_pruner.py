@@ -14,7 +14,7 @@ from tests.unit.prune.test_build_records import COPY, build, record, step
 from watcher.builder import BuildJournal, journal_file
 from watcher.buildkit import CacheRecord, ConnectError, StepFinished, parse_step
 from watcher.errors import EngineUnavailable
-from watcher.prune import Cause, RecordPruner
+from watcher.prune import Cause, Marks, RecordPruner
 
 
 class Buildkit:
@@ -72,7 +72,7 @@ class Bench:
 
     def pruner(self, buildkit: Buildkit, **options: Any) -> RecordPruner:
         link: Any = buildkit
-        return RecordPruner(link, self.journal, **{"keep": 2, "services": ("web",), **options})
+        return RecordPruner(link, self.journal, Marks("p-1"), **{"keep": 2, "services": ("web",), **options})
 
 
 @pytest.fixture

@@ -325,6 +325,7 @@ def test_somebody_elses_image_is_called_so() -> None:
         False,
         Why(Cause.FOREIGN, "somebody else's"),
         ("alpine:latest",),
+        OLD,
     )
 
 

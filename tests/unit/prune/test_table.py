@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from watcher.prune import (
     CacheMount,
@@ -37,6 +38,16 @@ GOES = Verdict(
     602_000_000,
     True,
     Why(Cause.UNTAGGED, "an old builder image"),
+    created=1000.0,
+)
+STEP = Verdict(
+    Kind.STEP,
+    "abcdefghijkl",
+    "RUN go build",
+    22_000_000,
+    True,
+    Why(Cause.SUPERSEDED, "only superseded builds have used it"),
+    created=900.0,
 )
 TAG = Verdict(
     Kind.TAG,
@@ -49,12 +60,22 @@ TAG = Verdict(
 BOX = Verdict(Kind.CONTAINER, "c" * 64, "web.1", 0, False, Why(Cause.IN_USE, "it is running"))
 
 
-def test_rows_show_what_goes_first_and_sizes_of_images_only() -> None:
-    assert rows(Report(verdicts=(STAYS, BOX, TAG, GOES))) == (
-        Row("removed", "builder", "bbbbbbbbbbbb", "bbbbbbbbbbbb", "602 MB", "an old builder image"),
-        Row("removed", "tag", "web:rev-1", "aaaaaaaaaaaa", "", "one of 4 tags of the same image"),
-        Row("keep", "final", "web:latest", "aaaaaaaaaaaa", "24.0 MB", "it is live"),
-        Row("keep", "container", "web.1", "cccccccccccc", "", "it is running"),
+def test_rows_show_what_goes_first_with_age_and_size() -> None:
+    used = "only superseded builds have used it"
+    assert rows(Report(verdicts=(STAYS, BOX, STEP, TAG, GOES), at=1090.0)) == (
+        Row(
+            "removed",
+            "builder",
+            "bbbbbbbbbbbb",
+            "bbbbbbbbbbbb",
+            "1 min 30 s",
+            "602 MB",
+            "an old builder image",
+        ),
+        Row("removed", "step", "RUN go build", "abcdefghijkl", "3 min 10 s", "22.0 MB", used),
+        Row("removed", "tag", "web:rev-1", "aaaaaaaaaaaa", "", "", "one of 4 tags of the same image"),
+        Row("keep", "final", "web:latest", "aaaaaaaaaaaa", "", "24.0 MB", "it is live"),
+        Row("keep", "container", "web.1", "cccccccccccc", "", "", "it is running"),
     )
 
 
@@ -62,6 +83,15 @@ def test_a_dry_run_says_that_it_would_remove() -> None:
     report = Report(verdicts=(GOES,), dry_run=True)
     assert rows(report)[0].verdict == "would remove"
     assert summary(report) == ("1 object would be removed, 602 MB at most: images share layers",)
+
+
+def test_a_dry_run_says_what_goes_after_the_images() -> None:
+    """A step that an image has is kept as long as the image is there, so the table shows it as kept."""
+    kept = replace(STEP, remove=False, why=Why(Cause.IN_USE, "an image has it"))
+    text = "build steps that only these images have would be removed after them"
+    assert text in summary(Report(verdicts=(GOES, kept), dry_run=True))
+    assert text not in summary(Report(verdicts=(GOES, STEP), dry_run=True))
+    assert text not in summary(Report(verdicts=(TAG, kept), dry_run=True))
 
 
 def test_the_summary_says_what_was_given_back() -> None:
@@ -102,6 +132,7 @@ def test_the_json_is_plain_and_complete() -> None:
                 "id": GOES.id,
                 "name": GOES.name,
                 "size": GOES.size,
+                "created": 1000.0,
                 "cause": "untagged",
                 "reason": GOES.reason,
             },
@@ -111,6 +142,7 @@ def test_the_json_is_plain_and_complete() -> None:
                 "id": STAYS.id,
                 "name": STAYS.name,
                 "size": STAYS.size,
+                "created": None,
                 "cause": "live",
                 "reason": STAYS.reason,
             },
