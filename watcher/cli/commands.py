@@ -15,7 +15,7 @@ import rich.table
 from watcher import prune as pruning
 from watcher.cli.dockerfile import explain
 from watcher.cli.doctor import Finding, Grade, examine, worst
-from watcher.cli.prune import prune_once
+from watcher.cli.prune import Cleaned, prune_once
 from watcher.cli.settings_template import render as render_settings
 from watcher.daemon.daemon import Daemon
 from watcher.daemon.once import deploy_once
@@ -97,18 +97,7 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
     async def main() -> int:
         done = await prune_once(settings, dry_run=dry_run, all_projects=all_projects, caches=caches)
         if as_json:
-            services = {name: pruning.as_json(report) for name, report in done.reports.items()}
-            document = {"services": services, **pruning.engine_as_json(done.shares or (), done.disk)}
-            if isinstance(done.go_caches, pruning.Unseen):
-                document["go_caches"] = {"unseen": done.go_caches.why}
-            else:
-                mounts = [asdict(mount) for mount in done.go_caches]
-                document["go_caches"] = {"mounts": mounts, "freed": done.go_freed}
-            if done.problem:
-                document["journal_problem"] = done.problem
-            if done.trimmed is not None:
-                document["build_cache"] = asdict(done.trimmed)
-            print(json.dumps(document, indent=2))
+            print(json.dumps(_pruned_as_json(done), indent=2))
             return 0
         for report in done.reports.values():
             _print_table(pruning.Row._fields, pruning.rows(report))
@@ -135,6 +124,21 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
         return 0
 
     return _asyncio_run(main)
+
+
+def _pruned_as_json(done: Cleaned) -> dict[str, Any]:
+    services = {name: pruning.as_json(report) for name, report in done.reports.items()}
+    document = {"services": services, **pruning.engine_as_json(done.shares or (), done.disk)}
+    if isinstance(done.go_caches, pruning.Unseen):
+        document["go_caches"] = {"unseen": done.go_caches.why}
+    else:
+        mounts = [asdict(mount) for mount in done.go_caches]
+        document["go_caches"] = {"mounts": mounts, "freed": done.go_freed}
+    if done.problem:
+        document["journal_problem"] = done.problem
+    if done.trimmed is not None:
+        document["build_cache"] = asdict(done.trimmed)
+    return document
 
 
 def prune_gone(settings: Settings, *, named: Sequence[str], dry_run: bool, yes: bool, as_json: bool) -> int:

@@ -22,6 +22,7 @@ from watcher.buildkit import (
 from watcher.dockerfile import cache_names
 from watcher.errors import EngineUnavailable, WatcherError
 from watcher.prune.cache_names import CacheNames
+from watcher.prune.marked_records import Marks
 from watcher.prune.model import Cause, Kind, Verdict, Why
 from watcher.prune.record_pruner import RecordPruner
 
@@ -87,7 +88,7 @@ class GoneCaches:
         return list(found)
 
     def _records(self) -> RecordPruner:
-        return RecordPruner(self._link, self._journal, keep=1, services=())
+        return RecordPruner(self._link, self._journal, Marks(self._project), keep=1, services=())
 
     @staticmethod
     def _mount(name: str) -> Verdict:

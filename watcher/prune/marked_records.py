@@ -11,6 +11,7 @@ top of them is, and nothing used them after that.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -71,15 +72,19 @@ def find_marked(
 
 
 def judge_marked(
-    marked: Sequence[CacheRecord], entries: Sequence[BuildEntry], kept: Collection[str]
+    marked: Sequence[CacheRecord],
+    entries: Sequence[BuildEntry],
+    kept: Collection[str],
+    *,
+    gone: bool = False,
 ) -> tuple[Verdict, ...]:
     """What becomes of the records that `find_marked` gave; `kept` are the builds whose records stay.
 
     A record goes when a newer build is known than the last that used it, so that a journal that has just
-    begun costs nothing.
+    begun costs nothing; or when the project is `gone`.
     """
     finals = [entry.started for entry in entries if entry.final and entry.ended == "ok"]
-    newest = max(finals, default=0.0)
+    newest = math.inf if gone else max(finals, default=0.0)
     staying = [entry for entry in entries if entry.id in kept and entry.started]
     verdicts = []
     for record in marked:

@@ -102,7 +102,7 @@ class RecordPruner:
         kept = select_kept(seen.entries, keep, self._services) | seen.running
         return (
             *judge_records(seen.entries, seen.records, kept),
-            *judge_marked(seen.marked, seen.entries, kept),
+            *judge_marked(seen.marked, seen.entries, kept, gone=not self._services),
             *list_unclaimed(seen.marked, seen.entries, seen.records),
         )
 

@@ -126,6 +126,9 @@ def test_nothing_goes_before_a_newer_build_is_known() -> None:
     assert going(chain(1), [build(2, step(2), ended="failed")]) == set()
     assert going(chain(1), [build(2, step(2), final=False)]) == set()
     assert going(chain(1), [build(2, step(2))]) == {"run1", "copy1"}
+    assert all(
+        each.remove for each in judge_marked(find_marked(Marks(PROJECT), [], chain(1)), [], (), gone=True)
+    )
 
 
 def test_a_watchers_record_of_an_earlier_version_stays_unless_all_projects_are_meant() -> None:

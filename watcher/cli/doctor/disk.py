@@ -15,7 +15,7 @@ from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable
 from watcher.observers import humanize
 from watcher.observers.events import DiskMeasured, Fanout
-from watcher.prune import CacheNames, RecordPruner, TrimmedCaches, Unseen, measure_project
+from watcher.prune import CacheNames, Marks, RecordPruner, TrimmedCaches, Unseen, measure_project
 from watcher.prune.go_cache import GoCaches
 from watcher.prune.record_pruner import STEPS_STAY
 from watcher.settings import Settings
@@ -38,6 +38,7 @@ async def examine_disk(
     records = RecordPruner(
         link,
         journal,
+        Marks(recipe.project),
         keep=settings.prune.keep,
         services={spec.name},
         daemon_runs=lambda: lock.find(recipe.project) is not None,
