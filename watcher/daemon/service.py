@@ -392,9 +392,9 @@ class Service:
         await done
 
     async def _go_on_with(self, fitted: Fit) -> None:
-        limits, additions = front_options(fitted.settings, len(fitted.fronts))
+        limits, extra_headers = front_options(fitted.settings, len(fitted.fronts))
         for port, front in fitted.fronts.items():
-            front.configure(protocol=fitted.protocol(port), limits=limits, additions=additions)
+            front.configure(protocol=fitted.protocol(port), limits=limits, extra_headers=extra_headers)
         before, self._fit = self._fit, fitted
         self.builder.recipe = fitted.recipe
         await self.deployer.refit(fitted.container, fronts=fitted.fronts, policy=fitted.policy)

@@ -19,7 +19,7 @@ from watcher.deploy.own_container import OwnContainer
 from watcher.dockerfile import Level, Runs
 from watcher.engine import Engine, EngineInfo
 from watcher.errors import ConfigError
-from watcher.front import Additions, Front, Limits, Listen, Unavailable, room_for
+from watcher.front import ExtraHeaders, Front, Limits, Listen, Unavailable, room_for
 from watcher.observers.events import Observer
 from watcher.reconcile import state_machine
 from watcher.settings import PortProtocol, Settings
@@ -164,7 +164,7 @@ def beside_notice(folders: Sequence[str]) -> str:
     )
 
 
-def front_options(settings: Settings, fronts: int) -> tuple[Limits, Additions]:
+def front_options(settings: Settings, fronts: int) -> tuple[Limits, ExtraHeaders]:
     """How much each of so many fronts takes on, and what it adds."""
     front = settings.front
     limits = Limits(
@@ -174,7 +174,7 @@ def front_options(settings: Settings, fronts: int) -> tuple[Limits, Additions]:
         head_bytes=front.head_size,
         answer_head_bytes=front.answer_head_size,
     )
-    return limits, Additions(front.forwarded, front.revision_header)
+    return limits, ExtraHeaders(front.forwarded, front.revision_header)
 
 
 def _fronts(
@@ -184,7 +184,7 @@ def _fronts(
     settings: Settings,
     there: Mapping[int, Front],
 ) -> dict[int, Front]:
-    limits, additions = front_options(settings, len(container.listening))
+    limits, extra_headers = front_options(settings, len(container.listening))
     wanted = {
         port: tuple(Listen(host, number) for host, number in bound)
         for port, bound in container.listening.items()
@@ -205,7 +205,7 @@ def _fronts(
             service=container.service,
             protocol=protocol_of(spec, port, settings.deploy),
             limits=limits,
-            additions=additions,
+            extra_headers=extra_headers,
             explain=lambda: site.explain(container.service),
         )
     return fronts

@@ -5,7 +5,7 @@ connection can go to a new container; every byte is passed on unchanged. Request
 container answers wait. What is not HTTP/1.1 goes through a tunnel.
 
     front = Front([Listen("127.0.0.1", 9000)], observer=fanout, service="go-server")
-    await front.start()                       # PortInUse when somebody else has the port
+    await front.start()                       # PortInUse when another process has the port
     front.switch(Backend("127.0.0.1", 32768, revision))
     ...
     front.switch(new)                         # from here on every request goes to `new`
@@ -13,7 +13,7 @@ container answers wait. What is not HTTP/1.1 goes through a tunnel.
     await front.close()
 """
 
-from watcher.front.extra_headers import Additions
+from watcher.front.extra_headers import ExtraHeaders
 from watcher.front.model import (
     Backend,
     CannotListen,
@@ -28,10 +28,10 @@ from watcher.front.server import Front
 from watcher.front.sockets import check_free, room_for
 
 __all__ = [
-    "Additions",
     "Backend",
     "CannotListen",
     "DrainReport",
+    "ExtraHeaders",
     "Front",
     "Limits",
     "Listen",

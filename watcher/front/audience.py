@@ -1,4 +1,4 @@
-"""Who may read what failed: compiler errors and a container's log lines hold paths, source and more.
+"""Decide which clients see failure details: compiler errors and log lines hold paths and source.
 
 They are shown to clients on this machine, and not to a web page whose name was made to point here (DNS
 rebinding): such a request carries that name as its Host. All others are told where to look.
@@ -13,7 +13,7 @@ from watcher.front.framing import all_fields
 
 
 def may_read(transport: asyncio.Transport, head: bytes) -> bool:
-    """Whether the client that sent this request head may see the lines of a failure."""
+    """Whether the client of this request head can see the lines of a failure."""
     peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
     if not peer or not is_local(peer[0], own[0]):
         return False

@@ -9,18 +9,18 @@ from typing import cast
 
 from watcher.front.context import Context
 from watcher.front.sockets import half_close
-from watcher.front.upstream import Link
+from watcher.front.upstream import Upstream
 
 
 class ClientEnd(asyncio.Protocol):
-    """A client's connection, and the link that serves it when there is one."""
+    """A client's connection, and the upstream connection that serves it when there is one."""
 
     _transport: asyncio.Transport
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self.address = ""  # the client's IP address
-        self._link: Link | None = None
+        self._upstream: Upstream | None = None
         self._client_ended = False  # it has sent its end of file
         self._client_slow = False  # it takes less than it is sent
         self._backend_slow = False
@@ -29,11 +29,11 @@ class ClientEnd(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop for a connection that was accepted."""
-        self._join(cast(asyncio.Transport, transport))
+        self._join_context(cast(asyncio.Transport, transport))
         if not self._context.admits(self):
             self.refused("limit")
 
-    def _join(self, transport: asyncio.Transport) -> None:
+    def _join_context(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         name = transport.get_extra_info("peername")
         self.address = name[0] if name else ""  # none when the client has gone already
@@ -47,14 +47,14 @@ class ClientEnd(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Called by the loop when the client takes less than it is sent."""
         self._client_slow = True
-        if self._link is not None:
-            self._link.transport.pause_reading()
+        if self._upstream is not None:
+            self._upstream.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Called by the loop when the client has caught up."""
         self._client_slow = False
-        if self._link is not None:
-            self._link.transport.resume_reading()
+        if self._upstream is not None:
+            self._upstream.transport.resume_reading()
 
     def backend_slow(self, slow: bool) -> None:
         """See `User`."""
@@ -79,7 +79,7 @@ class ClientEnd(asyncio.Protocol):
 
     @abstractmethod
     def refused(self, reason: str) -> None:
-        """See `Asker`."""
+        """See `Waiter`."""
 
     @abstractmethod
     def shut(self) -> None:
@@ -104,10 +104,10 @@ class ClientEnd(asyncio.Protocol):
         else:
             self._transport.pause_reading()
 
-    def _end(self, *, whole: bool) -> None:
+    def _end_client(self, *, whole: bool) -> None:
         """End the connection after what was written to it.
 
-        Without `whole` the client may be sending still. Closing with unread bytes would make the kernel send
+        Without `whole` the client can still be sending. Closing with unread bytes would make the kernel send
         a reset, which can overtake an answer; so they are read and thrown away for a while (RFC 9112, 9.6).
         """
         if whole or self._client_ended:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from watcher.front.extra_headers import Additions
+from watcher.front.extra_headers import ExtraHeaders
 from watcher.front.farewell import Farewell
 from watcher.front.gate import Gate
 from watcher.front.model import Backend, Limits, Unavailable
 from watcher.front.room import SHARE, Room
-from watcher.front.upstream import Links
+from watcher.front.upstream import UpstreamPool
 from watcher.observers.events import FrontExchange, FrontRefused, Notice, Observer
 
 TELL_EVERY = 60.0  # seconds between two notices that there is no room
@@ -36,7 +36,7 @@ class Client(Protocol):
 
 
 class Context:
-    """The gate, the limits, who is connected, and what has been counted."""
+    """The gate, the limits, the connected clients and the counters."""
 
     def __init__(
         self,
@@ -45,21 +45,21 @@ class Context:
         observer: Observer,
         service: str,
         explain: Callable[[], Unavailable],
-        additions: Additions,
+        extra_headers: ExtraHeaders,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.limits = limits
         self.explain = explain
-        self.additions = additions
-        self.links = Links()
-        self.gate = Gate(limits, self.links, explain, observer, service)
+        self.extra_headers = extra_headers
+        self.pool = UpstreamPool()
+        self.gate = Gate(limits, self.pool, explain, observer, service)
         self.clients: set[Client] = set()
         self.room = Room()
         self.closing = False
         self.lingering = False  # closing, and each client may still have an answer
         self.exchanges = 0
         self.app_speaks_first = False  # it did so on a connection whose client was silent
-        self.farewell = Farewell(self.links, self.gate, observer, service)
+        self.farewell = Farewell(self.pool, self.gate, observer, service)
         self.retried = 0
         self.refusals = 0
         self._observer = observer
@@ -68,9 +68,9 @@ class Context:
         self._empty: asyncio.Event = asyncio.Event()
         self._empty.set()
 
-    def configure(self, limits: Limits, additions: Additions) -> None:
+    def configure(self, limits: Limits, extra_headers: ExtraHeaders) -> None:
         """From now on these are in force."""
-        self.limits, self.additions = limits, additions
+        self.limits, self.extra_headers = limits, extra_headers
         self.gate.limits = limits
 
     def joined(self, client: Client) -> None:
@@ -82,9 +82,9 @@ class Context:
             self.loop.call_soon(client.shut)
 
     def admits(self, client: Client) -> bool:
-        """Whether a client that has joined may stay; an idle connection may be closed to make room for it."""
+        """Whether a new client can stay. Closes an idle connection to make room if necessary."""
         closed = self.room.closed_idle
-        admitted = self.room.admits(client.address, self.limits.connections)
+        admitted = self.room.make_room(client.address, self.limits.connections)
         if not admitted or self.room.closed_idle > closed:
             self._tell_full()
         return admitted
@@ -109,7 +109,7 @@ class Context:
 
     async def all_left(self) -> None:
         """Wait until no client is connected."""
-        while self.clients:  # the last one may have been replaced, as by a tunnel
+        while self.clients:  # a tunnel can replace the last one
             await self._empty.wait()
 
     def finished(self, code: int, began: float, held: float, backend: Backend) -> None:

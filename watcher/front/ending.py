@@ -9,10 +9,10 @@ from watcher.front.client import ClientEnd
 from watcher.front.context import Context
 from watcher.front.error_responses import accept_of, answer
 from watcher.front.exchange import Exchange
-from watcher.front.gate import Ticket
+from watcher.front.gate import ConnectionRequest
 from watcher.front.model import Backend, Unavailable
 from watcher.front.sockets import has_ended, put, reset
-from watcher.front.upstream import Link
+from watcher.front.upstream import Upstream
 from watcher.observers.events import short
 
 APP_CLOSED = 1.0  # seconds after which an idle client hears that the app has closed: it may have been its end
@@ -22,7 +22,7 @@ class Phase(Enum):
     """Where an HTTP client is."""
 
     HEAD = "reading a request head"
-    WAIT = "waiting for a link"
+    WAIT = "waiting for an upstream connection"
     BODY = "passing on the request body"
     ANSWER = "waiting for the end of the response"
     CLOSING = "throwing away what still comes"
@@ -50,37 +50,37 @@ class HttpEnd(ClientEnd):
         """The client has ended its side within a head, or before it sent one: RFC 9112, section 8."""
         self._stop_timer()
         if self._pending.strip(b"\r\n"):
-            self._reject(400, "the request ended in the middle of its head")
+            self._reject_request(400, "the request ended in the middle of its head")
         else:
-            self._drop_link()
+            self._drop_upstream()
             self._transport.close()
 
-    def _gone_while_held(self) -> Ticket | None:
-        """The ticket of a request that is not passed on, because its client ended its side while it was held.
+    def _gone_while_held(self) -> ConnectionRequest | None:
+        """The pending request that is dropped because its client ended its side while it was held.
 
-        The client may have hung up, or only have ended what it says: that looks the same. What changes
+        A client that hung up and one that only ended its request look the same. What changes
         something must not be done long after it was given up, so it is answered 503 instead.
         """
         exchange = self._exchange
-        ticket = exchange.ticket if exchange is not None and not exchange.request.safe else None
-        if ticket is None or not ticket.was_held:
+        pending = exchange.pending if exchange is not None and not exchange.request.safe else None
+        if pending is None or not pending.was_held:
             return None
-        return ticket if self._client_ended or has_ended(self._transport) else None
+        return pending if self._client_ended or has_ended(self._transport) else None
 
-    def _refuse_gone(self, ticket: Ticket) -> None:
-        self._context.gate.withdraw(ticket)
+    def _refuse_gone(self, pending: ConnectionRequest) -> None:
+        self._context.gate.withdraw_request(pending)
         text = "The client ended its side while the request waited for a container: it was not passed on."
-        self._refuse(503, "gone", Unavailable("The request was given up", text))
+        self._refuse_request(503, "gone", Unavailable("The request was given up", text))
 
     def _too_slow(self) -> None:
-        """Half a head, and no end of it: such clients must not use up the connections (RFC 9110, 15.5.9)."""
+        """Time out a head that never ends: slow clients must not use up the connections (9110, 15.5.9)."""
         text = f"The request's head did not end within {self._context.limits.head_seconds:g} seconds."
-        self._refuse(408, "timeout", Unavailable("The request was too slow", text))
+        self._refuse_request(408, "timeout", Unavailable("The request was too slow", text))
 
-    def _app_closed(self, link: Link) -> None:
+    def _app_closed(self, upstream: Upstream) -> None:
         """An idle connection was closed by the app: the client's is closed too, if the app lives on."""
-        if self._phase is HEAD and not self._pending and link.backend is self._context.gate.backend:
-            self._set_timer(APP_CLOSED, lambda: self._close_with_app(link.backend))
+        if self._phase is HEAD and not self._pending and upstream.backend is self._context.gate.backend:
+            self._set_timer(APP_CLOSED, lambda: self._close_with_app(upstream.backend))
 
     def _close_with_app(self, backend: Backend) -> None:
         self._timer = None
@@ -88,23 +88,23 @@ class HttpEnd(ClientEnd):
             return
         if self._pending:
             self._set_timer(self._context.limits.head_seconds, self._too_slow)
-        elif self._link is None and self._context.gate.ready and self._context.gate.backend is backend:
+        elif self._upstream is None and self._context.gate.ready and self._context.gate.backend is backend:
             self._transport.close()
 
-    def _reject(self, status: int, why: str) -> None:
+    def _reject_request(self, status: int, why: str) -> None:
         """Refuse what the client sent."""
         what = Unavailable("The request was refused", f"{why[:1].upper()}{why[1:]}.")
-        self._refuse(status, "malformed", what)
+        self._refuse_request(status, "malformed", what)
 
-    def _backend_failed(self, link: Link, how: str) -> None:
+    def _backend_failed(self, upstream: Upstream, how: str) -> None:
         """Say that the backend is at fault, or break off when part of its answer has gone out already."""
-        text = f"The app (revision {short(link.backend.revision)}) {how}."
-        self._refuse(502, "backend", Unavailable("The app did not answer", text))
+        text = f"The app (revision {short(upstream.backend.revision)}) {how}."
+        self._refuse_request(502, "backend", Unavailable("The app did not answer", text))
 
-    def _refuse(self, status: int, reason: str, what: Unavailable) -> None:
+    def _refuse_request(self, status: int, reason: str, what: Unavailable) -> None:
         self._context.refused(reason, status)
         exchange, self._exchange = self._exchange, None
-        self._drop_link()
+        self._drop_upstream()
         if exchange is not None and exchange.answering:
             self._break_off(exchange)
             return
@@ -115,10 +115,10 @@ class HttpEnd(ClientEnd):
                 what = what.public()
             accept = accept_of(exchange.head)
             put(self._transport, answer(status, what, method=exchange.request.method, accept=accept))
-        self._close(whole=exchange is not None and exchange.request.body.done and not self._pending)
+        self._close_client(whole=exchange is not None and exchange.request.body.done and not self._pending)
 
     def _break_off(self, exchange: Exchange) -> None:
-        """End an answer of which a part has gone out already, so that the client sees that it is not whole.
+        """End a partly sent response so that the client sees that it is incomplete.
 
         A length or a missing last chunk shows that by itself; where the end of the connection is the end of
         the answer, only an error can.
@@ -129,20 +129,20 @@ class HttpEnd(ClientEnd):
         else:
             self._transport.close()
 
-    def _close(self, *, whole: bool) -> None:
+    def _close_client(self, *, whole: bool) -> None:
         self._phase = CLOSING
-        self._context.room.busy(self)
+        self._context.room.mark_busy(self)
         self._pending = b""
-        self._end(whole=whole)
+        self._end_client(whole=whole)
 
-    def _drop_link(self) -> None:
-        link, self._link = self._link, None
+    def _drop_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
         self._backend_slow = False
-        if link is not None and not link.closed:
-            if link.busy:
-                link.abort()
+        if upstream is not None and not upstream.closed:
+            if upstream.busy:
+                upstream.abort()
             else:
-                link.close()
+                upstream.close()
 
     def _waiting_bytes(self) -> int:
         return len(self._pending)

@@ -1,4 +1,4 @@
-"""The few answers that the front gives by itself (400, 408, 502, 503 …), in the form the client asks for.
+"""Build the responses of the front itself (400, 408, 502, 503 …) in the media type the client prefers.
 
 A browser gets a small page that needs nothing else and tries again by itself, a program gets JSON or
 text, judged by `Accept` (RFC 9110, section 12.5.1).
@@ -47,13 +47,13 @@ pre {{ font: 14px/1.5 ui-monospace, monospace; padding: 1rem; overflow-x: auto;
 
 
 def answer(status: int, what: Unavailable, *, method: bytes = b"GET", accept: str = "") -> bytes:
-    """A whole HTTP/1.1 response that says `what`, after which the connection is closed.
+    """Build a complete HTTP/1.1 response with the text `what`; the connection closes after it.
 
     `accept` is the value of the request's Accept field, empty when it has none. A HEAD request gets no body.
     """
-    kind = preferred(accept)
+    kind = preferred_type(accept)
     if kind == "text/html":
-        text = _page(status, what, again=method == b"GET")
+        text = _build_page(status, what, again=method == b"GET")
     elif kind == "application/json":
         text = json.dumps(
             {
@@ -87,7 +87,7 @@ def accept_of(head: bytes) -> str:
     return ",".join(value for name, value in all_fields(head) if name == "accept")
 
 
-def preferred(accept: str) -> str:
+def preferred_type(accept: str) -> str:
     """The media type that `accept` likes best of text, HTML and JSON; text when it likes them all alike.
 
     Of types with the same quality one that is named wins over one that only a wildcard covers, then the one
@@ -121,7 +121,7 @@ def _media_range(part: str) -> tuple[str, float]:
     return name, 1.0
 
 
-def _page(status: int, what: Unavailable, *, again: bool) -> str:
+def _build_page(status: int, what: Unavailable, *, again: bool) -> str:
     """The page for browsers. With `again` it reloads itself, which is safe for a GET only."""
     seconds = max(what.retry_after, 1)
     lines = "\n".join(escape(line) for line in what.lines)

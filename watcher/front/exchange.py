@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from watcher.front.framing import RequestHead
-from watcher.front.gate import Ticket
+from watcher.front.gate import ConnectionRequest
 from watcher.front.response import Response
 
 # A container that is killed leaves docker-proxy behind for a moment, which takes a connection and loses it.
@@ -19,7 +19,7 @@ class Exchange:
     request can be repeated without anybody noticing: no byte of an answer has come, and it is small.
     """
 
-    __slots__ = ("_retries", "began", "head", "repeatable", "request", "response", "sent", "ticket")
+    __slots__ = ("_retries", "began", "head", "pending", "repeatable", "request", "response", "sent")
 
     def __init__(self, request: RequestHead, head: bytes, sent: bytes, began: float) -> None:
         self.request = request
@@ -27,14 +27,14 @@ class Exchange:
         self.sent = sent
         self.began = began  # time.monotonic()
         self.response: Response | None = None  # set when the request goes out
-        self.ticket: Ticket | None = None
+        self.pending: ConnectionRequest | None = None
         self.repeatable = True
         self._retries = 0
 
     @property
     def waited(self) -> float:
         """Seconds that the request was held."""
-        return self.ticket.waited if self.ticket is not None else 0.0
+        return self.pending.waited if self.pending is not None else 0.0
 
     @property
     def answering(self) -> bool:
@@ -47,12 +47,12 @@ class Exchange:
         return self.response is not None and self.response.done
 
     def remember(self, part: bytes, limit: int) -> None:
-        """`part` goes out, too; a request of more than `limit` bytes is not kept."""
+        """Keep `part` for a retry; a request of more than `limit` bytes is not kept."""
         if self.repeatable:
             self.sent += part
-            self.forget_beyond(limit)
+            self.forget_leftover(limit)
 
-    def forget_beyond(self, limit: int) -> None:
+    def forget_leftover(self, limit: int) -> None:
         """Keep the request only if it has no more than `limit` bytes."""
         if len(self.sent) > limit:
             self.forget()
@@ -63,9 +63,9 @@ class Exchange:
         self.sent = b""
 
     def take_retry(self) -> bool:
-        """Whether the request may be sent once more; true at most `RETRIES` times (RFC 9110, section 9.2.2).
+        """Whether the request can be sent once more; true at most `RETRIES` times (RFC 9110, section 9.2.2).
 
-        A proxy must not repeat what is not idempotent: a POST whose connection broke may have been done.
+        A proxy must not repeat what is not idempotent: the app can have done a POST whose connection broke.
         """
         if not self.repeatable or self._retries == RETRIES or not self.request.idempotent:
             return False

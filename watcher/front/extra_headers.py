@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Additions:
-    """What to add: `forwarded` tells the app who asks, `revision` tells the client what answered."""
+class ExtraHeaders:
+    """Headers to add: `forwarded` names the client to the app, `revision` the live revision to the client."""
 
     forwarded: bool = False  # X-Forwarded-For, -Proto, -Port to each request
     revision: bool = False  # X-Watcher-Revision and Server-Timing to each final response

@@ -1,4 +1,4 @@
-"""Connections that a switch has left with older versions: asked to end when they can, counted, and told of.
+"""Connections that stay with older versions after a switch: ask them to end, count and report them.
 
 HTTP/1 needs nothing of the kind: its next request goes to the new version anyway. A tunnel stays with the
 container that it began with, so its user is asked again and again whether it can end without loss.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from watcher.front.gate import Gate
-from watcher.front.upstream import Link, Links
+from watcher.front.upstream import Upstream, UpstreamPool
 from watcher.observers.events import FrontOld, Observer
 
 EVERY = 0.25  # seconds between two looks while there are such connections
@@ -18,19 +18,19 @@ EVERY = 0.25  # seconds between two looks while there are such connections
 class Farewell:
     """See the module."""
 
-    def __init__(self, links: Links, gate: Gate, observer: Observer, service: str) -> None:
-        self._links, self._gate = links, gate
+    def __init__(self, pool: UpstreamPool, gate: Gate, observer: Observer, service: str) -> None:
+        self._pool, self._gate = pool, gate
         self._observer, self._service = observer, service
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._told: int | None = None  # not known before the first switch
         self.port = 0  # that the front listens on
 
-    def switched(self) -> None:
+    def backend_switched(self) -> None:
         """Look now, and until no older version has a connection any more."""
         if self._timer is not None:
             self._timer.cancel()
-        self._look()
+        self._count_old()
 
     def close(self) -> None:
         """Look no more."""
@@ -38,21 +38,21 @@ class Farewell:
             self._timer.cancel()
             self._timer = None
         if self._told:
-            self._tell(0)
+            self._notify_old(0)
 
-    def _look(self) -> None:
+    def _count_old(self) -> None:
         self._timer = None
-        for link in self._old():
-            link.user.farewell()
-        count = len(self._old())
-        self._tell(count)
+        for upstream in self._old_connections():
+            upstream.user.farewell()
+        count = len(self._old_connections())
+        self._notify_old(count)
         if count:
-            self._timer = self._loop.call_later(EVERY, self._look)
+            self._timer = self._loop.call_later(EVERY, self._count_old)
 
-    def _tell(self, count: int) -> None:
+    def _notify_old(self, count: int) -> None:
         if count != self._told:
             self._told = count
             self._observer.notify(FrontOld(service=self._service, port=self.port, connections=count))
 
-    def _old(self) -> list[Link]:
-        return self._links.busy_elsewhere(self._gate.backend)
+    def _old_connections(self) -> list[Upstream]:
+        return self._pool.busy_elsewhere(self._gate.backend)

@@ -31,7 +31,7 @@ _CHUNKED_HEAD = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Malformed(Exception):
-    """A message that is not passed on; the text says what is wrong with it, `status` what to answer."""
+    """A message that is not forwarded: the text names the error, `status` is the response."""
 
     status = 400
 
@@ -47,7 +47,7 @@ class Body(Protocol):
 
     done: bool
 
-    def take(self, data: bytes, start: int) -> int:
+    def consume(self, data: bytes, start: int) -> int:
         """The index in `data` after the last byte, from `start` on, that belongs to this body.
 
         Sets `done` when the body ends there. Raises `Malformed` before any byte of a bad chunk is counted.
@@ -64,7 +64,7 @@ class Counted:
         self._left = length
         self.done = length == 0
 
-    def take(self, data: bytes, start: int) -> int:
+    def consume(self, data: bytes, start: int) -> int:
         """See `Body.take`."""
         size = min(len(data) - start, self._left)
         self._left -= size
@@ -80,7 +80,7 @@ class UntilClose:
     def __init__(self) -> None:
         self.done = False
 
-    def take(self, data: bytes, start: int) -> int:
+    def consume(self, data: bytes, start: int) -> int:
         """See `Body.take`."""
         del start
         return len(data)
@@ -89,7 +89,7 @@ class UntilClose:
 class Chunked:
     """A chunked body with its trailers (RFC 9112, section 7.1).
 
-    httptools does not tell at which byte a message ended. But a chunked body can only end right after
+    httptools does not report the byte at which a message ended. But a chunked body can only end right after
     CR LF CR LF, so it is fed in pieces that are cut there, and asked after each.
     """
 
@@ -105,12 +105,12 @@ class Chunked:
         """Called by the parser at the end of the last chunk's trailers."""
         self.done = True
 
-    def take(self, data: bytes, start: int) -> int:
+    def consume(self, data: bytes, start: int) -> int:
         """See `Body.take`."""
         size = len(data)
         view = memoryview(data)
         at = start
-        cut = self._straddling(data, start)
+        cut = self._consume_straddling(data, start)
         while at < size:
             if not cut:
                 found = data.find(HEAD_END, at)
@@ -126,7 +126,7 @@ class Chunked:
         self._tail = (self._tail + data[max(start, at - 3) : at])[-3:]
         return at
 
-    def _straddling(self, data: bytes, start: int) -> int:
+    def _consume_straddling(self, data: bytes, start: int) -> int:
         """Where a CR LF CR LF that began in the data before ends in `data`; 0 when there is none."""
         joined = self._tail + data[start : start + 3]
         found = joined.find(HEAD_END)
@@ -179,7 +179,7 @@ class _Fields:
 
 
 class RequestHead:
-    """What the front needs to know about a request: nothing else of it is kept.
+    """The parts of a request that the front needs.
 
     `line` is the request line to pass on when it is not the one that came: a proxy names the version that it
     speaks itself, and reads a higher minor version as its own (RFC 9110, sections 2.5 and 6.2).
@@ -203,7 +203,7 @@ class RequestHead:
 
     @property
     def idempotent(self) -> bool:
-        """Whether the method may be repeated without asking (RFC 9110, section 9.2.2)."""
+        """Whether the method is idempotent (RFC 9110, section 9.2.2)."""
         return self.method in IDEMPOTENT
 
 
@@ -236,7 +236,7 @@ def read_request(head: bytes) -> RequestHead:
     # llhttp knows a list of methods and ASCII targets only; RFC 9110 lets anybody make up a method, and
     # servers take UTF-8 targets. The fields are what it is asked about, so these get a line it knows.
     plain = method in KNOWN_METHODS and target.isascii() and minor <= b"1"
-    upgrade = _feed(parser, fields, head if plain else b"POST / HTTP/1.1\r\n" + head[line.end() :])
+    upgrade = _feed_parser(parser, fields, head if plain else b"POST / HTTP/1.1\r\n" + head[line.end() :])
     chunked = fields.chunked()
     if fields.encoding and (not chunked or version == b"1.0"):
         raise Malformed("Transfer-Encoding: a request body needs HTTP/1.1 and chunked as its last coding")
@@ -251,7 +251,7 @@ def read_response(head: bytes, method: bytes) -> ResponseHead:
     """Read a response head to a request with `method` (RFC 9112, section 6.3). Raises `Malformed`."""
     fields = _Fields()
     parser = httptools.HttpResponseParser(fields)
-    _feed(parser, fields, head)
+    _feed_parser(parser, fields, head)
     status = parser.get_status_code()
     if status < 100:
         raise Malformed(f"status {status:03} does not exist")
@@ -265,7 +265,7 @@ def read_response(head: bytes, method: bytes) -> ResponseHead:
     return ResponseHead(status, UntilClose(), keep_alive=False)
 
 
-def _feed(
+def _feed_parser(
     parser: httptools.HttpRequestParser | httptools.HttpResponseParser, fields: _Fields, head: bytes
 ) -> bool:
     """Let llhttp read `head`; returns whether it asks for (or grants) another protocol."""
@@ -281,11 +281,11 @@ def _feed(
     return upgrade
 
 
-def hopeless(start: bytes) -> str:
-    """Why the beginning of a request head can never become a valid one; empty when it still may.
+def syntax_error(start: bytes) -> str:
+    """Why a partial request head can never become valid; empty while it can.
 
     A client that ends its lines with a bare LF never sends the empty line that the front waits for:
-    it is better told at once.
+    an early response is better.
     """
     if not _TOKEN_START.match(start) and start != b"\r":
         return "the request does not begin with a method"

@@ -1,9 +1,9 @@
-"""Who gets a connection to the current backend, and who waits for one.
+"""Give clients connections to the current backend, or hold them.
 
-A client asks with a `Ticket`. While a backend answers, the ticket becomes a `Link`, in its turn when many
-ask at once. While none does, it is held: bounded in number, bytes and time. A backend that refuses a
+A client hands in a `ConnectionRequest`. While a backend answers, it gets an `Upstream` connection, in order
+of arrival. While none answers, it is held: bounded in number, bytes and time. A backend that refuses a
 connection, or closes a fresh one without a word (as docker-proxy does before the app listens), is in doubt:
-it is probed until a connection to it stays open, and no other ticket is sent there meanwhile. It counts as
+it is probed until a connection to it stays open, and no other pending is sent there meanwhile. It counts as
 silent once a probe has failed; until then a crowd that waits for its turn is not limited in number.
 """
 
@@ -17,7 +17,7 @@ from typing import Protocol, cast
 
 from watcher.backoff import Backoff
 from watcher.front.model import Backend, Limits, Unavailable
-from watcher.front.upstream import Link, Links, User
+from watcher.front.upstream import Upstream, UpstreamPool, User
 from watcher.observers.events import FrontHeld, Notice, Observer, short
 
 MAX_DIALS = 64  # connections being made at the same time; a server's accept queue may be short
@@ -25,25 +25,25 @@ PROBE_SETTLE = 0.02  # seconds that a probe must stay open: docker-proxy closes 
 PROBE_BACKOFF = Backoff(first=0.01, most=0.25)  # seconds between probes
 
 
-class Asker(User, Protocol):
-    """A client that wants a link."""
+class Waiter(User, Protocol):
+    """A client that waits for an upstream connection."""
 
     def refused(self, reason: str) -> None:
-        """There is none: `reason` is timeout | limit | backend, as in `FrontRefused`."""
+        """Refuse the connection: `reason` is timeout | limit | backend, as in `FrontRefused`."""
         ...
 
 
-class Ticket:
-    """One wish for a link. `size` bytes are buffered for it; `waited` seconds it was held so far.
+class ConnectionRequest:
+    """A client's request for a connection: `size` bytes are buffered, `waited` seconds it was held so far.
 
-    A `quiet` one belongs to a client that has not asked for anything yet: it waits without being counted,
-    for as long as its client does. `was_held`: it has waited at a time when nothing could answer.
+    A `quiet` one belongs to a client that has sent nothing yet: it waits without being counted, as long as
+    its client does. `was_held`: it waited while nothing could answer.
     """
 
-    __slots__ = ("asker", "dial", "held_at", "quiet", "size", "timer", "waited", "was_held")
+    __slots__ = ("dial", "held_at", "quiet", "size", "timer", "waited", "waiter", "was_held")
 
-    def __init__(self, asker: Asker, size: int, *, quiet: bool = False) -> None:
-        self.asker = asker
+    def __init__(self, waiter: Waiter, size: int, *, quiet: bool = False) -> None:
+        self.waiter = waiter
         self.size = size
         self.quiet = quiet
         self.waited = 0.0
@@ -54,12 +54,12 @@ class Ticket:
 
 
 class Gate:
-    """Links for those who ask; see the module."""
+    """Hands out upstream connections; see the module."""
 
     def __init__(
         self,
         limits: Limits,
-        links: Links,
+        pool: UpstreamPool,
         explain: Callable[[], Unavailable],
         observer: Observer,
         service: str,
@@ -67,14 +67,14 @@ class Gate:
         self.backend: Backend | None = None
         self.held_bytes = 0
         self.limits = limits
-        self._links = links
+        self._pool = pool
         self._explain = explain
         self._observer = observer
         self._service = service
         self._loop = asyncio.get_running_loop()
-        self._held: dict[Ticket, None] = {}  # in the order of arrival
-        self._quiet: dict[Ticket, None] = {}
-        self._dials: dict[asyncio.Task[None], Ticket] = {}
+        self._held: dict[ConnectionRequest, None] = {}  # in the order of arrival
+        self._quiet: dict[ConnectionRequest, None] = {}
+        self._dials: dict[asyncio.Task[None], ConnectionRequest] = {}
         self._probe: asyncio.Task[None] | None = None
         self._silent = False  # a probe of the backend has failed
         self._closed = False
@@ -83,7 +83,7 @@ class Gate:
 
     @property
     def held(self) -> int:
-        """How many tickets wait because nothing can answer; who only waits for a turn is not counted."""
+        """Number of requests that wait because nothing can answer; those that only queue are not counted."""
         return len(self._held) if self._unanswerable else 0
 
     @property
@@ -96,174 +96,176 @@ class Gate:
         return self.backend is None or self._silent
 
     def switch(self, backend: Backend | None) -> None:
-        """Send everybody who asks from now on, and all who wait, to `backend`; None holds them."""
+        """Send new and held requests to `backend`; None holds them."""
         if self._probe is not None:
             self._probe.cancel()
             self._probe = None
         self._silent = False
-        if backend != self.backend:  # an equal one is the same one: links know theirs by identity
+        if backend != self.backend:  # an equal one is the same one: pool know theirs by identity
             self.backend = backend
-            for dial, ticket in list(self._dials.items()):
-                if ticket.dial is dial:
-                    self._stop_dialling(ticket)
-                    self.ask(ticket)
-        self._release()
+            for dial, pending in list(self._dials.items()):
+                if pending.dial is dial:
+                    self._stop_dialling(pending)
+                    self.request_connection(pending)
+        self._release_held()
         self._mark_held()
 
     def reconsider(self) -> None:
-        """Ask for the explanation again: when waiting makes no sense any more, nobody waits."""
+        """Ask for the explanation again, and refuse the held requests when waiting is pointless."""
         if self._held and not self.ready and not self._explain().wait:
-            for ticket in list(self._held):
-                self._refuse(ticket, "backend")
+            for pending in list(self._held):
+                self._refuse_request(pending, "backend")
 
-    def ask(self, ticket: Ticket) -> None:
-        """Give the ticket's asker a link as soon as there is one: `linked` or `refused` is called once.
+    def request_connection(self, pending: ConnectionRequest) -> None:
+        """Call `upstream_ready` with a connection as soon as there is one, or `refused`, exactly once.
 
-        Never before this returns. A ticket may be used again for the same request: its time runs on.
+        Never before this returns. A retry of the same request can pass `pending` again: its time runs on.
         """
         if self.ready and len(self._dials) < MAX_DIALS:
-            self._dial(ticket)
-        elif ticket.quiet:
-            self._quiet[ticket] = None
+            self._dial_backend(pending)
+        elif pending.quiet:
+            self._quiet[pending] = None
         elif self._closed or not (self.ready or self._explain().wait):
-            ticket.timer = self._loop.call_soon(self._refuse, ticket, "backend")
+            pending.timer = self._loop.call_soon(self._refuse_request, pending, "backend")
         else:
-            self._hold(ticket)
+            self._hold_request(pending)
 
-    def grow(self, ticket: Ticket, size: int) -> None:
-        """The ticket's asker holds `size` bytes more."""
-        ticket.size += size
-        if ticket in self._held:
+    def grow_request(self, pending: ConnectionRequest, size: int) -> None:
+        """The pending's waiter holds `size` bytes more."""
+        pending.size += size
+        if pending in self._held:
             self.held_bytes += size
             if self.held_bytes > self.limits.held_bytes:
-                self._refuse(ticket, "limit")
+                self._refuse_request(pending, "limit")
 
-    def withdraw(self, ticket: Ticket) -> None:
-        """The asker has gone."""
-        self._unhold(ticket)
-        self._quiet.pop(ticket, None)
-        if ticket.timer is not None:
-            ticket.timer.cancel()
-        self._stop_dialling(ticket)
+    def withdraw_request(self, pending: ConnectionRequest) -> None:
+        """The waiter has gone."""
+        self._unhold_request(pending)
+        self._quiet.pop(pending, None)
+        if pending.timer is not None:
+            pending.timer.cancel()
+        self._stop_dialling(pending)
 
-    def suspect(self, backend: Backend, why: str) -> None:
-        """`backend` did not answer: hold everybody until a probe says that it does."""
+    def suspect_backend(self, backend: Backend, why: str) -> None:
+        """Hold all requests until a probe of `backend` succeeds."""
         if backend is self.backend and self._probe is None:
             self._probe = self._loop.create_task(self._until_it_answers(backend, why))
 
     async def close(self) -> None:
-        """Refuse all who wait, stop dialling and probing."""
+        """Refuse the held requests; stop dialling and probing."""
         self.backend = None
         self._closed = True
-        for ticket in list(self._held):
-            self._refuse(ticket, "backend")
+        for pending in list(self._held):
+            self._refuse_request(pending, "backend")
         tasks = [*self._dials, *([self._probe] if self._probe else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _hold(self, ticket: Ticket) -> None:
+    def _hold_request(self, pending: ConnectionRequest) -> None:
         limits = self.limits
         crowded = self._unanswerable and len(self._held) >= limits.held
-        if crowded or self.held_bytes + ticket.size > limits.held_bytes:
-            ticket.timer = self._loop.call_soon(self._refuse, ticket, "limit")
+        if crowded or self.held_bytes + pending.size > limits.held_bytes:
+            pending.timer = self._loop.call_soon(self._refuse_request, pending, "limit")
             return
-        ticket.held_at = time.monotonic()
-        ticket.was_held = ticket.was_held or self._unanswerable
-        left = limits.hold_seconds - ticket.waited
-        ticket.timer = self._loop.call_later(left, self._refuse, ticket, "timeout")
-        self._held[ticket] = None
-        self.held_bytes += ticket.size
-        self._changed()
+        pending.held_at = time.monotonic()
+        pending.was_held = pending.was_held or self._unanswerable
+        left = limits.hold_seconds - pending.waited
+        pending.timer = self._loop.call_later(left, self._refuse_request, pending, "timeout")
+        self._held[pending] = None
+        self.held_bytes += pending.size
+        self._held_changed()
 
-    def _unhold(self, ticket: Ticket) -> None:
-        if ticket not in self._held:
+    def _unhold_request(self, pending: ConnectionRequest) -> None:
+        if pending not in self._held:
             return
-        del self._held[ticket]
-        self.held_bytes -= ticket.size
-        ticket.waited += time.monotonic() - ticket.held_at
-        if ticket.timer is not None:
-            ticket.timer.cancel()
-        self._changed()
+        del self._held[pending]
+        self.held_bytes -= pending.size
+        pending.waited += time.monotonic() - pending.held_at
+        if pending.timer is not None:
+            pending.timer.cancel()
+        self._held_changed()
 
-    def _refuse(self, ticket: Ticket, reason: str) -> None:
-        self._unhold(ticket)
-        ticket.asker.refused(reason)
+    def _refuse_request(self, pending: ConnectionRequest, reason: str) -> None:
+        self._unhold_request(pending)
+        pending.waiter.refused(reason)
 
-    def _release(self) -> None:
-        """Dial for those who wait, in the order of their arrival."""
+    def _release_held(self) -> None:
+        """Dial for held requests, in order of arrival."""
         while self._held and self.ready and len(self._dials) < MAX_DIALS:
-            ticket = next(iter(self._held))
-            self._unhold(ticket)
-            self._dial(ticket)
+            pending = next(iter(self._held))
+            self._unhold_request(pending)
+            self._dial_backend(pending)
         while self._quiet and self.ready and len(self._dials) < MAX_DIALS:
-            self._dial(self._quiet.popitem()[0])
+            self._dial_backend(self._quiet.popitem()[0])
 
-    def _dial(self, ticket: Ticket) -> None:
+    def _dial_backend(self, pending: ConnectionRequest) -> None:
         backend = cast(Backend, self.backend)
-        ticket.dial = self._loop.create_task(self._connect(ticket, backend))
-        self._dials[ticket.dial] = ticket
-        ticket.dial.add_done_callback(self._dialled)
+        pending.dial = self._loop.create_task(self._connect_to(pending, backend))
+        self._dials[pending.dial] = pending
+        pending.dial.add_done_callback(self._dial_ended)
 
-    def _dialled(self, dial: asyncio.Task[None]) -> None:
+    def _dial_ended(self, dial: asyncio.Task[None]) -> None:
         del self._dials[dial]
-        self._release()
+        self._release_held()
 
     @staticmethod
-    def _stop_dialling(ticket: Ticket) -> None:
-        dial, ticket.dial = ticket.dial, None
+    def _stop_dialling(pending: ConnectionRequest) -> None:
+        dial, pending.dial = pending.dial, None
         if dial is not None:
             dial.cancel()
 
-    async def _connect(self, ticket: Ticket, backend: Backend) -> None:
-        """Make one connection for `ticket`."""
+    async def _connect_to(self, pending: ConnectionRequest, backend: Backend) -> None:
+        """Make one connection for `pending`."""
         this = asyncio.current_task()
-        made: list[Link] = []
+        made: list[Upstream] = []
 
-        def take(link: Link) -> None:
-            made.append(link)
-            if ticket.dial is this:
-                ticket.dial = None
-                link.user = ticket.asker
-                ticket.asker.linked(link)
+        def take(upstream: Upstream) -> None:
+            made.append(upstream)
+            if pending.dial is this:
+                pending.dial = None
+                upstream.user = pending.waiter
+                pending.waiter.upstream_ready(upstream)
             else:  # given up, but the connection was made already
-                link.abort()
+                upstream.abort()
 
         try:
             async with asyncio.timeout(self.limits.connect_seconds):
                 await self._loop.create_connection(
-                    lambda: Link(self._links, backend, take), backend.host, backend.port
+                    lambda: Upstream(self._pool, backend, take), backend.host, backend.port
                 )
         except (OSError, asyncio.CancelledError) as error:
-            for link in made:
-                # It was made and given up in the same turn of the loop: uvloop closes it, and tells nobody.
-                link.connection_lost(ConnectionAbortedError("given up"))
+            for upstream in made:
+                # It was made and given up in the same turn of the loop: uvloop closes it without a callback.
+                upstream.connection_lost(ConnectionAbortedError("given up"))
             if isinstance(error, asyncio.CancelledError):
                 raise
-            self.suspect(backend, os.strerror(error.errno) if error.errno else "it took too long")
-            if ticket.dial is this:
-                ticket.dial = None
-                self.ask(ticket)
+            self.suspect_backend(backend, os.strerror(error.errno) if error.errno else "it took too long")
+            if pending.dial is this:
+                pending.dial = None
+                self.request_connection(pending)
 
     async def _until_it_answers(self, backend: Backend, why: str) -> None:
         """Probe `backend` until a connection to it stays open, then let everybody through."""
         told, probes = False, 0
-        while not await self._answers(backend):
+        while not await self._backend_answers(backend):
             self._silent = True
             if not told:
                 told = True
                 self._mark_held()
-                self._say("warning", f"{self._name(backend)} does not answer ({why}): requests are held")
+                self._notify_user(
+                    "warning", f"{self._backend_name(backend)} does not answer ({why}): requests are held"
+                )
             await asyncio.sleep(PROBE_BACKOFF.pause(probes))
             probes += 1
         if told:
-            self._say("info", f"{self._name(backend)} answers again")
+            self._notify_user("info", f"{self._backend_name(backend)} answers again")
         self._probe, self._silent = None, False
-        self._release()
-        self._changed()
+        self._release_held()
+        self._held_changed()
 
-    async def _answers(self, backend: Backend) -> bool:
-        """Whether `backend` takes a connection and does not close it at once."""
+    async def _backend_answers(self, backend: Backend) -> bool:
+        """Whether `backend` accepts a connection and keeps it open."""
         closed = asyncio.Event()
         try:
             async with asyncio.timeout(self.limits.connect_seconds):
@@ -281,21 +283,21 @@ class Gate:
             transport.abort()
         return False
 
-    def _name(self, backend: Backend) -> str:
+    def _backend_name(self, backend: Backend) -> str:
         return f"the container of revision {short(backend.revision)} at {backend}"
 
-    def _say(self, level: str, text: str) -> None:
+    def _notify_user(self, level: str, text: str) -> None:
         self._observer.notify(Notice(service=self._service, level=level, text=text))
 
     def _mark_held(self) -> None:
-        """Whether anything can answer may have changed for those who wait."""
+        """Update the held requests after the backend's state changed."""
         if self._unanswerable:
-            for ticket in self._held:
-                ticket.was_held = True
-        self._changed()
+            for pending in self._held:
+                pending.was_held = True
+        self._held_changed()
 
-    def _changed(self) -> None:
-        """Tell how many are held, once per turn of the loop however many came and went."""
+    def _held_changed(self) -> None:
+        """Report the number of held requests, once per turn of the loop."""
         if not self._telling:
             self._telling = True
             self._loop.call_soon(self._tell_held)

@@ -1,4 +1,4 @@
-"""Which streams are open on an HTTP/2 connection, and the frames that take leave of its client (RFC 9113).
+"""Track the open streams of an HTTP/2 connection; build its GOAWAY frames (RFC 9113).
 
 Only the nine bytes at the head of each frame are read (section 4.1). Header blocks are compressed with a
 state that both ends share, so nothing is left out or put between the parts of one; a GOAWAY frame, which
@@ -22,7 +22,7 @@ def goaway(last: int = _MOST) -> bytes:
 
 
 class _Frames:
-    """Follows one direction; `boundary` is where, in the data fed last, another frame may be put in."""
+    """Follows one direction; `boundary` is where another frame fits into the data fed last."""
 
     def __init__(self) -> None:
         self._head = b""
@@ -77,7 +77,7 @@ class Streams:
 
     @property
     def boundary(self) -> int:
-        """Where in what the server sent last a frame may be put in; -1 when nowhere."""
+        """Offset in the server's last data at which a frame can be inserted; -1 for none."""
         return self._server.boundary if self._server.seen else -1  # its first frame must be SETTINGS
 
     @property

@@ -1,4 +1,4 @@
-"""What the front is told and what it tells: addresses, backends, limits, reports, errors."""
+"""Values of the front's interface: addresses, backends, limits, reports, errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Backend:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much the front may take on. Sizes are bytes, times seconds."""
+    """Limits of the front. Sizes are bytes, times seconds."""
 
     connections: int = 10_000  # open client connections; above that idle ones are closed, see `room`
     held: int = 2048  # requests (or raw connections) that wait for a container
@@ -45,18 +45,18 @@ class Limits:
     answer_head_bytes: int = 1024 * 1024  # the head of an app's answer; longer is answered 502
     head_seconds: float = 60.0  # from a head's first byte to its end; slower is answered 408
     replay_bytes: int = 64 * 1024  # a request up to this size can be repeated on a fresh connection
-    read_ahead: int = 64 * 1024  # bytes taken from a client beyond the request in progress
+    read_ahead: int = 64 * 1024  # bytes taken from a client leftover the request in progress
     connect_seconds: float = 5.0  # one attempt to connect to a container
     linger_seconds: float = 2.0  # how long the rest of a refused request is read and thrown away
 
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """What to say to a client while nothing can answer.
+    """The text for a client while nothing can answer.
 
-    With `wait` a request is held and told this only when its time is up; without it nothing that could
-    end the wait is under way (the build failed), and the request is told at once. What is `private` is shown
-    to clients on this machine only.
+    With `wait` a request is held and gets this text when its time is up. Without it nothing under way could
+    end the wait (the build failed), and the request is refused immediately. What is `private` is shown to
+    clients on this machine only.
     """
 
     title: str = "The service is starting"
@@ -76,7 +76,7 @@ class Unavailable:
 class DrainReport:
     """How a drain ended: `finished` exchanges and tunnels came to their own end, `cut` were closed.
 
-    `left` are open still: tunnels that only the app can end well, when it is told to stop.
+    `left` are still open: tunnels that only the app can end well when it stops.
     """
 
     seconds: float
@@ -100,7 +100,7 @@ class Stats:
 
 
 class CannotListen(WatcherError):
-    """An address of the front cannot be listened on; the message says which, why and what to do."""
+    """The front cannot listen on an address; the message names it, the cause and the remedy."""
 
     def __init__(self, host: str, port: int, why: str) -> None:
         super().__init__(f"cannot listen on {Listen(host or '*', port)}: {why}")
@@ -112,6 +112,6 @@ class PortInUse(CannotListen):
     """Another process listens on the address already."""
 
     def __init__(self, host: str, port: int, holder: str = "") -> None:
-        """`holder` is who has it, in words, where that is known."""
+        """`holder` describes the process that has the port, where that is known."""
         why = f"{holder or 'another process'} has the port; stop it or publish a different port"
         super().__init__(host, port, why)

@@ -1,11 +1,11 @@
-"""A connection of which it is not known yet what it speaks.
+"""Detect what a new connection speaks.
 
-    silent ──0.2 s──▶ a link is made ──the app speaks──▶ Tunnel
+    silent ──0.2 s──▶ a connection to the app is made ──the app speaks──▶ Tunnel
        └──the client speaks──▶ HTTP/1: HttpClient; TLS, HTTP/2 and (on an `auto` port) all else: Tunnel
 
 On an `auto` port the app may be the one to speak first (SMTP, MySQL, SSH). So a client that says nothing
-gets a link all the same, which its first request uses if it turns out to be HTTP/1. Where the app was the
-first once, the next newcomers do not wait before they get theirs.
+gets an upstream connection all the same, which its first request uses if it turns out to be HTTP/1. After
+the app spoke first once, later clients are connected immediately.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ import time
 
 from watcher.front.client import ClientEnd
 from watcher.front.context import Context
-from watcher.front.gate import Ticket
+from watcher.front.gate import ConnectionRequest
 from watcher.front.http import HttpClient
 from watcher.front.speech import Protocol, Speech, begins_like_http, speech_of
 from watcher.front.tunnel import NOT_ANSWERING, Tunnel
-from watcher.front.upstream import Link
+from watcher.front.upstream import Upstream
 
 SILENCE = 0.2  # seconds: HTTP and TLS clients speak at once, browsers connect beforehand and say nothing
 UNDECIDED = 1.0  # seconds after which the beginning of a first line is taken for what it looks like
 
 
 class Newcomer(ClientEnd):
-    """See the module. Is an `Asker` for the gate, a `User` for its link and a `Client` for the front."""
+    """See the module. Is an `Waiter` for the gate, a `User` for its upstream and a `Client` for the front."""
 
     def __init__(self, context: Context, protocol: Protocol) -> None:
         super().__init__(context)
         self._protocol = protocol
         self._early = b""
-        self._ticket: Ticket | None = None
+        self._pending: ConnectionRequest | None = None
         self._over = False  # another object is the client's end now
-        self._linked = 0.0  # time.monotonic()
+        self._ready_at = 0.0  # time.monotonic()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop for a connection that was accepted."""
         super().connection_made(transport)
         if self._over or transport.is_closing():
             return
-        self._context.room.idle(self)
+        self._context.room.mark_idle(self)
         if self._protocol == "auto":
-            self._set_timer(0 if self._context.app_speaks_first else SILENCE, self._listen)
+            self._set_timer(0 if self._context.app_speaks_first else SILENCE, self._hear_app)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Called by the loop."""
         super().connection_lost(_exc)
-        self._context.room.busy(self)
-        self._give_up_link()
+        self._context.room.mark_busy(self)
+        self._give_up_upstream()
 
     @property
     def fresh(self) -> bool:
@@ -65,64 +65,64 @@ class Newcomer(ClientEnd):
         self._early += data
         speech = speech_of(self._early, self._protocol)
         if speech is Speech.UNKNOWN:
-            self._set_timer(UNDECIDED, self._decide)
+            self._set_timer(UNDECIDED, self._decide_protocol)
         else:
             self._hand_over(speech)
 
     def eof_received(self) -> bool:
         """Called by the loop: what the client has asked is still answered.
 
-        A client that only listens (`nc HOST PORT </dev/null`) gets what the app has to say.
+        A client that only listens (`nc HOST PORT </dev/null`) is connected to the app.
         """
         self._client_ended = True
         if self._early:
-            self._decide()
+            self._decide_protocol()
             return True
-        if self._protocol != "auto" or not (self._link or self._context.gate.ready):
+        if self._protocol != "auto" or not (self._upstream or self._context.gate.ready):
             return False
         self._hand_over(Speech.RAW)
         return True
 
-    def _decide(self) -> None:
+    def _decide_protocol(self) -> None:
         """No more comes for the moment, and a whole line has not come."""
         http = self._protocol == "http" or begins_like_http(self._early) or not self._early.strip(b"\r\n")
         self._hand_over(Speech.HTTP if http else Speech.RAW)
 
     def _hand_over(self, speech: Speech) -> None:
-        link, self._link = self._link, None
-        self._leave()
+        upstream, self._upstream = self._upstream, None
+        self._stop_waiting()
         if speech is Speech.HTTP:
             client = HttpClient(self._context)
-            client.take_over(self._transport, self._early, link, ended=self._client_ended)
+            client.take_over(self._transport, self._early, upstream, ended=self._client_ended)
         else:
             tunnel = Tunnel(self._context, speech=speech)
-            tunnel.take_over(self._transport, self._early, link, ended=self._client_ended)
+            tunnel.take_over(self._transport, self._early, upstream, ended=self._client_ended)
         self._context.left(self)
 
-    def _leave(self) -> None:
+    def _stop_waiting(self) -> None:
         """From now on another object is the client's end, or it is closed."""
         self._over = True
         self._stop_timer()
-        self._context.room.busy(self)
-        if self._ticket is not None:
-            self._context.gate.withdraw(self._ticket)
-            self._ticket = None
+        self._context.room.mark_busy(self)
+        if self._pending is not None:
+            self._context.gate.withdraw_request(self._pending)
+            self._pending = None
 
     # -- the backend's side
 
-    def _listen(self) -> None:
-        """Get a link, to hear whether the app speaks first, without counting as held."""
-        self._ticket = Ticket(self, 0, quiet=True)
-        self._context.gate.ask(self._ticket)
+    def _hear_app(self) -> None:
+        """Get an upstream connection, to hear whether the app speaks first, without counting as held."""
+        self._pending = ConnectionRequest(self, 0, quiet=True)
+        self._context.gate.request_connection(self._pending)
 
-    def linked(self, link: Link) -> None:
+    def upstream_ready(self, upstream: Upstream) -> None:
         """See `User`."""
-        self._ticket, self._link = None, link
-        self._linked = link.idle_since = time.monotonic()
+        self._pending, self._upstream = None, upstream
+        self._ready_at = upstream.idle_since = time.monotonic()
 
     def refused(self, reason: str) -> None:
-        """See `Asker`: there are too many connections already."""
-        self._leave()
+        """See `Waiter`: there are too many connections already."""
+        self._stop_waiting()
         if self._context.app_speaks_first:  # an HTTP answer would be taken for the app's greeting
             self._context.refused(reason, 0)
             self._transport.close()
@@ -134,14 +134,14 @@ class Newcomer(ClientEnd):
 
     def from_backend(self, data: bytes) -> None:
         """See `User`: the app is the first to speak."""
-        link, self._link = self._link, None
-        if link is None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is None:
             return
-        self._leave()
-        if not data.startswith(b"HTTP/"):  # that is a farewell: 408, say
+        self._stop_waiting()
+        if not data.startswith(b"HTTP/"):  # for example 408, before it closes
             self._context.app_speaks_first = True
         tunnel = Tunnel(self._context, speech=Speech.RAW)
-        tunnel.take_over(self._transport, self._early, link, ended=self._client_ended)
+        tunnel.take_over(self._transport, self._early, upstream, ended=self._client_ended)
         self._context.left(self)
         tunnel.from_backend(data)
 
@@ -149,17 +149,17 @@ class Newcomer(ClientEnd):
         """See `User`."""
         return False
 
-    def backend_lost(self, link: Link, _error: Exception | None) -> None:
+    def backend_lost(self, upstream: Upstream, _error: Exception | None) -> None:
         """See `User`. An app that closes a silent connection after a while has had enough of it."""
-        self._link, self._backend_slow = None, False
-        gone = link.was_cut or link.backend is not self._context.gate.backend
-        if not gone and time.monotonic() - self._linked >= NOT_ANSWERING:
+        self._upstream, self._backend_slow = None, False
+        gone = upstream.was_cut or upstream.backend is not self._context.gate.backend
+        if not gone and time.monotonic() - self._ready_at >= NOT_ANSWERING:
             if not self._early:
                 self._transport.close()
             return
         if not gone:
-            self._context.gate.suspect(link.backend, "it closes connections without a word")
-        self._listen()
+            self._context.gate.suspect_backend(upstream.backend, "it closes connections without a word")
+        self._hear_app()
 
     # -- the front's side
 
@@ -167,17 +167,17 @@ class Newcomer(ClientEnd):
         """See `Client`."""
         if self._over:
             return
-        self._leave()
-        self._give_up_link()
+        self._stop_waiting()
+        self._give_up_upstream()
         self._transport.close()
 
-    def _give_up_link(self) -> None:
-        link, self._link = self._link, None
-        if self._ticket is not None:
-            self._context.gate.withdraw(self._ticket)
-            self._ticket = None
-        if link is not None and not link.closed:
-            link.close()
+    def _give_up_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if self._pending is not None:
+            self._context.gate.withdraw_request(self._pending)
+            self._pending = None
+        if upstream is not None and not upstream.closed:
+            upstream.close()
 
     def _waiting_bytes(self) -> int:
         return len(self._early)

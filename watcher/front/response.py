@@ -10,10 +10,10 @@ from watcher.front.framing import HEAD_END, Body, Counted, Malformed, RequestHea
 class Response:
     """Interim responses, head, body and trailers of the answer to one request.
 
-    `status` is 0 until the final head was seen; `switched` says that the connection now speaks another
-    protocol (101, or 2xx to CONNECT), whose first bytes are `beyond`; `spoiled` that the backend sent more
-    than the answer, so that its connection cannot be used again. `adorn` may add fields to the final head.
-    A head of more than `longest` bytes is refused.
+    `status` is 0 until the final head was seen. `switched`: the connection speaks another protocol from now
+    on (101, or 2xx to CONNECT), whose first bytes are `leftover`. `not_reusable`: the backend sent more than
+    the response, so its connection cannot be reused. `add_headers` can add fields to the final head. A head
+    of more than `longest` bytes is refused.
     """
 
     __slots__ = (
@@ -22,28 +22,28 @@ class Response:
         "_buffer",
         "_longest",
         "_request",
-        "beyond",
         "done",
         "keep_alive",
-        "spoiled",
+        "leftover",
+        "not_reusable",
         "status",
         "switched",
     )
 
     def __init__(
-        self, request: RequestHead, longest: int, adorn: Callable[[bytes], bytes] | None = None
+        self, request: RequestHead, longest: int, add_headers: Callable[[bytes], bytes] | None = None
     ) -> None:
         self._request = request
         self._longest = longest
-        self._adorn = adorn
+        self._adorn = add_headers
         self._body: Body | None = None
         self._buffer = b""
         self.status = 0
         self.keep_alive = True
         self.done = False
         self.switched = False
-        self.beyond = b""
-        self.spoiled = False
+        self.leftover = b""
+        self.not_reusable = False
 
     @property
     def until_close(self) -> bool:
@@ -55,7 +55,7 @@ class Response:
         """Whether a body of a length that was announced is on its way."""
         return isinstance(self._body, Counted) and not self.done
 
-    def take(self, data: bytes) -> bytes:
+    def consume(self, data: bytes) -> bytes:
         """The bytes to pass on now that `data` has come; unchanged, in order. Raises `Malformed`."""
         if self._body is not None:
             return self._through_body(data, 0)
@@ -81,7 +81,7 @@ class Response:
         self.keep_alive = head.keep_alive
         if head.status == 101 or (self._request.method == b"CONNECT" and head.status < 300):
             self.switched = True
-            self.beyond = data[end:]
+            self.leftover = data[end:]
             return data
         self._body = head.body
         if self._adorn is None:
@@ -89,14 +89,14 @@ class Response:
         return data[:at] + self._adorn(data[at:end]) + self._through_body(data, end)[end:]
 
     def _through_body(self, data: bytes, start: int) -> bytes:
-        """`data` up to the end of the response; the body begins, or goes on, at `start`."""
+        """`data` up to the end of the response; the body starts or continues at `start`."""
         body = self._body
         if body is None or self.done:
-            self.spoiled = True
+            self.not_reusable = True
             return b""
-        end = start if body.done else body.take(data, start)
+        end = start if body.done else body.consume(data, start)
         self.done = body.done
         if end == len(data):
             return data
-        self.spoiled = True
+        self.not_reusable = True
         return data[:end]

@@ -1,4 +1,4 @@
-"""How many client connections there may be, and which idle one is closed when there is no room.
+"""Limit client connections, and choose the idle one to close when the limit is reached.
 
 A connection is idle while it has no request in progress. HTTP/1.1 lets a server close such a connection at
 any time (RFC 9112, section 9.5), so a newcomer gets the place of the one that has been idle the longest. One
@@ -21,7 +21,7 @@ LOOKED_AT = 64  # idle connections that are looked at for one newcomer
 
 
 class Guest(Protocol):
-    """A client connection that may be idle."""
+    """A client connection that can be idle."""
 
     @property
     def address(self) -> str:
@@ -56,18 +56,18 @@ class Room:
         if not self._connections[address]:
             del self._connections[address]
 
-    def idle(self, guest: Guest) -> None:
+    def mark_idle(self, guest: Guest) -> None:
         """`guest` has no request in progress."""
         self._idle.setdefault(guest.address, {})[guest] = time.monotonic()
 
-    def busy(self, guest: Guest) -> None:
+    def mark_busy(self, guest: Guest) -> None:
         """`guest` has a request in progress, or is closed."""
         mine = self._idle.get(guest.address)
         if mine is not None and mine.pop(guest, None) is not None and not mine:
             del self._idle[guest.address]
 
-    def admits(self, address: str, limit: int) -> bool:
-        """Whether a connection from `address`, counted already, may stay. May close an idle one for it."""
+    def make_room(self, address: str, limit: int) -> bool:
+        """Whether a connection from `address`, counted already, can stay; closes an idle one if necessary."""
         if self._connections[address] > math.ceil(limit * SHARE):
             return self._close_one([address])
         if self._connections.total() > limit:
@@ -78,17 +78,17 @@ class Room:
         now = time.monotonic()
         oldest: tuple[float, Guest] | None = None
         for address in addresses:
-            first = next(self._closable(address, now), None)
+            first = next(self._closable_guests(address, now), None)
             if first is not None and (oldest is None or first[0] < oldest[0]):
                 oldest = first
         if oldest is None:
             return False
-        self.busy(oldest[1])
+        self.mark_busy(oldest[1])
         self.closed_idle += 1
         oldest[1].shut()
         return True
 
-    def _closable(self, address: str, now: float) -> Iterator[tuple[float, Guest]]:
+    def _closable_guests(self, address: str, now: float) -> Iterator[tuple[float, Guest]]:
         for guest, since in islice(self._idle.get(address, {}).items(), LOOKED_AT):
             if now - since >= (IDLE_FRESH if guest.fresh else IDLE_KEPT):
                 yield since, guest

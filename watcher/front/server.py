@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from watcher.front.context import Context
 from watcher.front.drain import cut, drain
-from watcher.front.extra_headers import Additions
+from watcher.front.extra_headers import ExtraHeaders
 from watcher.front.model import (
     Backend,
     DrainReport,
@@ -30,8 +30,8 @@ class Front:
     """Owns the published addresses of one service and passes its traffic to the current backend.
 
     All methods belong to the event loop's thread. `protocol` is "http" for HTTP/1.1 (TLS and HTTP/2 with
-    prior knowledge are recognised and passed through), "tcp" for bytes that nobody looks at, "auto" to find
-    out for each connection. `explain` is asked what to say when a request cannot be answered.
+    prior knowledge are recognised and passed through), "tcp" for uninspected bytes, "auto" to detect it
+    per connection. `explain` gives the text for requests that cannot be answered.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Front:
         service: str = "",
         protocol: Protocol = "auto",
         limits: Limits | None = None,
-        additions: Additions | None = None,
+        extra_headers: ExtraHeaders | None = None,
         explain: Callable[[], Unavailable] = Unavailable,
     ) -> None:
         self._listen = tuple(listen)
@@ -50,7 +50,7 @@ class Front:
         self._service = service
         self._protocol = protocol
         self._limits = limits or Limits()
-        self._additions = additions or Additions()
+        self._extra_headers = extra_headers or ExtraHeaders()
         self._explain = explain
         self._servers: list[asyncio.Server] = []
         self._context: Context | None = None
@@ -85,14 +85,14 @@ class Front:
 
     @property
     def stats(self) -> Stats:
-        """What goes on now."""
+        """Counters of the current state."""
         context = self._started
         return Stats(
             connections=len(context.clients),
             held=context.gate.held,
             held_bytes=context.gate.held_bytes,
-            active=context.links.active(),
-            idle=context.links.idle(),
+            active=context.pool.active(),
+            idle=context.pool.idle(),
             exchanges=context.exchanges,
             retried=context.retried,
             refused=context.refusals,
@@ -101,8 +101,8 @@ class Front:
     async def start(self) -> None:
         """Listen on all addresses, or on none.
 
-        Raises `PortInUse`, or `CannotListen` when an address does not belong to this machine or may not
-        be used by this user.
+        Raises `PortInUse`, or `CannotListen` when an address does not belong to this machine or this user has
+        no permission.
         """
         sockets = bind(self._listen)
         context = self._context = Context(
@@ -110,7 +110,7 @@ class Front:
             observer=self._observer,
             service=self._service,
             explain=self._explain,
-            additions=self._additions,
+            extra_headers=self._extra_headers,
         )
 
         def accept() -> asyncio.Protocol:
@@ -121,24 +121,24 @@ class Front:
         for sock in sockets:
             self._servers.append(await loop.create_server(accept, sock=sock, backlog=BACKLOG))
 
-    def configure(self, *, protocol: Protocol, limits: Limits, additions: Additions) -> None:
+    def configure(self, *, protocol: Protocol, limits: Limits, extra_headers: ExtraHeaders) -> None:
         """Go on with other settings; connections that are open keep the protocol that they began with."""
-        self._protocol, self._limits, self._additions = protocol, limits, additions
+        self._protocol, self._limits, self._extra_headers = protocol, limits, extra_headers
         if self._context is not None:
-            self._context.configure(limits, additions)
+            self._context.configure(limits, extra_headers)
 
     def switch(self, backend: Backend | None) -> None:
-        """Send every request that begins from now on, and all held ones, to `backend`; None holds them.
+        """Send new and held requests to `backend`; None holds them.
 
         Exchanges in progress and tunnels stay where they are: `drain` waits for them.
         """
         self._started.gate.switch(backend)
-        self._started.farewell.switched()
+        self._started.farewell.backend_switched()
 
     def reconsider(self) -> None:
-        """Ask `explain` again for those who wait; to be called when its answer may have changed.
+        """Ask `explain` again for the held requests; call it when the answer can have changed.
 
-        Does nothing while the front is not started, or closed: then nobody waits.
+        Does nothing before the start and after `close`.
         """
         if self._context is not None:
             self._context.gate.reconsider()
@@ -146,33 +146,33 @@ class Front:
     async def drain(self, backend: Backend, timeout: float, moving: float = 600.0) -> DrainReport:
         """Wait until nothing uses `backend` any more, at most `timeout` seconds, then end what is left.
 
-        Idle connections to it are closed at once. An upload, or a download of known length, that is still
+        Idle connections to it are closed immediately. An upload, or a download of known length, that is still
         moving when the time is up gets up to `moving` seconds more. A WebSocket is closed with "Service
         Restart" (1012), between two frames and once the app has answered what it got. Raises `ValueError`
         while `backend` is the current one: it would never become free.
 
-        TLS, HTTP/2 and other connections that only the app can end well are left open at the end: tell it to
-        stop, then `cut` them.
+        TLS, HTTP/2 and other connections that only the app can end well stay open: stop the app, then `cut`
+        them.
         """
         if backend == self.backend:
             raise ValueError(f"{backend} cannot be drained: it is where requests go; switch first")
-        return await drain(self._started.links, backend, timeout, moving)
+        return await drain(self._started.pool, backend, timeout, moving)
 
     async def cut(self, backend: Backend) -> int:
-        """End at once whatever is still open at `backend`, which has stopped; how many it had not ended."""
-        return await cut(self._started.links, backend)
+        """End every connection that is still open at the stopped `backend`; returns their number."""
+        return await cut(self._started.pool, backend)
 
     def hurry(self) -> None:
         """Let no drain wait longer than its `timeout` from now on, whatever moves."""
         if self._context is not None:
-            self._context.links.hurry()
+            self._context.pool.hurry()
 
     async def close(self, grace: float = 5.0, linger: float = 0.0) -> None:
         """Stop listening, let exchanges in progress end for `grace` seconds, then close everything.
 
-        Before that, clients that are connected have `linger` seconds to get an answer that tells them to
-        close: where a successor listens, a kept connection is not closed under a request. Held requests are
-        answered 503 then. No task and no socket is left when this returns.
+        Before that, connected clients have `linger` seconds to get a response with `Connection: close`: where
+        a successor listens, a kept connection is not closed under a request. Held requests are answered 503
+        then. No task and no socket is left when this returns.
         """
         context = self._context
         if context is None:
@@ -197,9 +197,9 @@ class Front:
                 await context.all_left()
         for client in list(context.clients):
             client.abort()
-        context.links.abort()
+        context.pool.abort()
         await context.all_left()
-        await context.links.closed()
+        await context.pool.closed()
         for server in servers:
             await server.wait_closed()
 

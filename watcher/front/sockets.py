@@ -22,10 +22,10 @@ FILES_KEPT = 256  # descriptors for everything that is no connection of a client
 
 
 def room_for(connections: int) -> int:
-    """How many of so many client connections there may be: each needs two descriptors.
+    """Number of client connections that fit the descriptor limit: each needs two descriptors.
 
     The process's soft limit, 1,024 on most systems, is raised first. Without descriptors a front could not
-    even tell a client that there are too many: the kernel would leave it waiting, or reset it.
+    even refuse a client: the kernel would leave it waiting, or reset it.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = FILES_MOST if hard == resource.RLIM_INFINITY else min(hard, FILES_MOST)
@@ -69,7 +69,7 @@ def _bind_one(address: Listen) -> list[socket.socket]:
     for host in hosts:
         sock = None
         try:
-            sock = _bound(host, port)
+            sock = _bind_socket(host, port)
         except OSError as error:
             if sockets and error.errno in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:
                 continue  # this machine has no IPv6
@@ -77,13 +77,13 @@ def _bind_one(address: Listen) -> list[socket.socket]:
                 other.close()
             if error.errno == errno.EADDRINUSE:
                 raise PortInUse(address.host, address.port, watcher_at(address.port)) from None
-            raise CannotListen(address.host, address.port, _why(error)) from None
+            raise CannotListen(address.host, address.port, _explain_error(error)) from None
         port = sock.getsockname()[1]
         sockets.append(sock)
     return sockets
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bind_socket(host: str, port: int) -> socket.socket:
     family, kind, proto, _, name = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -102,7 +102,7 @@ def _bound(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _why(error: OSError) -> str:
+def _explain_error(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return "the name is not known; give an IP address of this machine"
     if error.errno == errno.EADDRNOTAVAIL:
@@ -113,7 +113,7 @@ def _why(error: OSError) -> str:
 
 
 def has_ended(transport: asyncio.Transport) -> bool:
-    """Whether the peer has sent its end of file, also while it lies behind bytes that were not read yet."""
+    """Whether the peer has sent its end of file, also behind bytes that were not read yet."""
     if transport.is_closing():
         return True
     wanted = getattr(select, "POLLRDHUP", 0)  # Linux
@@ -136,7 +136,7 @@ def half_close(transport: asyncio.Transport) -> None:
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """Close so that the peer sees an error: what it has got is not all there was."""
+    """Reset the connection, so that the peer sees that its data is incomplete."""
     if not transport.is_closing():
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

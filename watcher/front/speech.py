@@ -29,7 +29,7 @@ class Speech(Enum):
 def speech_of(early: bytes, protocol: Protocol) -> Speech:
     """What a client speaks that has sent `early` so far (not empty) to a port with this protocol.
 
-    On an `http` port everything is HTTP/1 but TLS and HTTP/2. On an `auto` port so is what begins with a
+    On an `http` port everything is HTTP/1 but TLS and HTTP/2. On an `auto` port so is what starts with a
     known method, or with a line that ends like a request line: a malformed request is answered 400 on both.
     """
     if early[0] == TLS_HANDSHAKE:
@@ -61,5 +61,5 @@ def _may_become_http(text: bytes) -> bool:
 
 
 def begins_like_http(text: bytes) -> bool:
-    """Whether what stands before any space is the beginning of a known method: `GE`, say."""
+    """Whether the text before any space is a prefix of a known method, such as `GE`."""
     return any(start.startswith(text) or text.startswith(start) for start in _STARTS)

@@ -7,11 +7,11 @@ import time
 
 from watcher.front.client import ClientEnd
 from watcher.front.context import Context
-from watcher.front.gate import Ticket
+from watcher.front.gate import ConnectionRequest
 from watcher.front.h2 import Streams, goaway
 from watcher.front.sockets import half_close, put, reset
 from watcher.front.speech import Speech
-from watcher.front.upstream import Link
+from watcher.front.upstream import Upstream
 from watcher.front.websocket import Frames, restart_frame
 
 QUIET = 5.0  # seconds without a byte after which a TLS connection is taken to be idle
@@ -19,7 +19,7 @@ NOT_ANSWERING = 1.0  # seconds: docker-proxy closes a connection within that tim
 
 
 class Tunnel(ClientEnd):
-    """The client's end of a tunnel. It waits for a link like a request does, then stays with it.
+    """The client side of a tunnel. It waits for an upstream connection like a request does.
 
     `code` is what the tunnel's end is reported with: 0 for one that was raw from the start, else the status
     that opened it.
@@ -33,12 +33,12 @@ class Tunnel(ClientEnd):
         self._announced = False  # the client knows that no more streams are wanted here
         self._moved = (0, 0.0)  # bytes seen last by `farewell`, and since when there were no more
         self._began = time.monotonic()
-        self._ticket = Ticket(self, 0)
-        self._early = b""  # what the client sent before there was a link
+        self._pending = ConnectionRequest(self, 0)
+        self._early = b""  # what the client sent before there was an upstream connection
         self._untouched = True  # nothing has passed yet, in either direction, not even an end of file
         self._backend_ended = False
         self._held = 0.0
-        self._linked = 0.0  # time.monotonic()
+        self._ready_at = 0.0  # time.monotonic()
         self._frames: Frames | None = None  # what the app sends, where it is a WebSocket
         self._leaving = False
         self._left = False  # has taken leave: what the client still sends is thrown away
@@ -49,32 +49,32 @@ class Tunnel(ClientEnd):
         """Called by the loop for a port that is raw TCP."""
         super().connection_made(transport)
         if not transport.is_closing():
-            self._context.gate.ask(self._ticket)
+            self._context.gate.request_connection(self._pending)
 
     def take_over(
-        self, transport: asyncio.Transport, early: bytes, link: Link | None, *, ended: bool
+        self, transport: asyncio.Transport, early: bytes, upstream: Upstream | None, *, ended: bool
     ) -> None:
-        """Go on with a client whose first bytes, `early`, were not HTTP/1.1; it may have `ended` its half.
+        """Take over a client whose first bytes, `early`, were not HTTP/1.1; `ended`: its half is closed.
 
-        `link` is a fresh one that was made for it already.
+        `upstream` is a fresh one that was made for it already.
         """
-        self._join(transport)
+        self._join_context(transport)
         self._early = early
-        self._ticket.size = len(early)
+        self._pending.size = len(early)
         self._client_ended = ended
         transport.set_protocol(self)
-        if link is not None and not link.closed and link.backend is self._context.gate.backend:
-            link.user = self
-            self.linked(link)
+        if upstream is not None and not upstream.closed and upstream.backend is self._context.gate.backend:
+            upstream.user = self
+            self.upstream_ready(upstream)
             return
-        if link is not None and not link.closed:
-            link.close()
-        self._context.gate.ask(self._ticket)
+        if upstream is not None and not upstream.closed:
+            upstream.close()
+        self._context.gate.request_connection(self._pending)
 
     def continue_with(
         self,
         transport: asyncio.Transport,
-        link: Link,
+        upstream: Upstream,
         early: bytes,
         *,
         began: float,
@@ -85,21 +85,21 @@ class Tunnel(ClientEnd):
 
         `frames` follows what the app sends if the upgrade was to a WebSocket.
         """
-        self._join(transport)
+        self._join_context(transport)
         self._frames = frames
-        self._link = link
+        self._upstream = upstream
         self._began = began
         self._held = held
         self._untouched = False
-        self._client_ended = link.half_closed
-        self._backend_slow = link.slow
+        self._client_ended = upstream.half_closed
+        self._backend_slow = upstream.slow
         self._reading = False  # whatever it was: `_update_reading` sets it right
-        link.user = self
+        upstream.user = self
         transport.set_protocol(self)
         self._update_reading()
-        link.awaiting = bool(early)
+        upstream.awaiting = bool(early)
         if early:
-            link.transport.write(early)
+            upstream.transport.write(early)
 
     # -- the client's side
 
@@ -107,65 +107,65 @@ class Tunnel(ClientEnd):
         """Called by the loop."""
         if self._left:
             return
-        if self._link is not None:
+        if self._upstream is not None:
             self._untouched = False
-            self._link.awaiting = True
-            self._link.moved += len(data)
+            self._upstream.awaiting = True
+            self._upstream.moved += len(data)
             if self._streams is not None:
                 self._streams.from_client(data)
-            put(self._link.transport, data)
+            put(self._upstream.transport, data)
             return
         self._early += data
         self._update_reading()
-        self._context.gate.grow(self._ticket, len(data))
+        self._context.gate.grow_request(self._pending, len(data))
 
     def eof_received(self) -> bool:
         """Called by the loop: the other direction stays open."""
         self._client_ended = True
         if self._left:
             return False
-        if self._link is None:
+        if self._upstream is None:
             return True
         self._untouched = False
-        self._link.half_close()
+        self._upstream.half_close()
         if self._backend_ended:
-            self._finish(self._link)
+            self._finish_tunnel(self._upstream)
         return not self._backend_ended
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
         super().connection_lost(exc)
-        self._context.gate.withdraw(self._ticket)
-        if self._link is not None:
-            self._report(self._link)
-            self._link.abort()
-            self._link = None
+        self._context.gate.withdraw_request(self._pending)
+        if self._upstream is not None:
+            self._report_end(self._upstream)
+            self._upstream.abort()
+            self._upstream = None
 
     def _waiting_bytes(self) -> int:
         return len(self._early)
 
     # -- the backend's side
 
-    def linked(self, link: Link) -> None:
+    def upstream_ready(self, upstream: Upstream) -> None:
         """See `User`."""
-        self._held = self._ticket.waited
-        self._link = link
-        self._linked = time.monotonic()
-        link.begin()
+        self._held = self._pending.waited
+        self._upstream = upstream
+        self._ready_at = time.monotonic()
+        upstream.begin()
         early, self._early = self._early, b""
         self._update_reading()
-        link.awaiting = bool(early)
+        upstream.awaiting = bool(early)
         if early:
             self._untouched = False
             if self._streams is not None:
                 self._streams.from_client(early)
-            put(link.transport, early)
+            put(upstream.transport, early)
         if self._client_ended:
             self._untouched = False
-            link.half_close()
+            upstream.half_close()
 
     def refused(self, reason: str) -> None:
-        """See `Asker`: a raw client can be told nothing but the end of its connection."""
+        """See `Waiter`: a raw client only sees the end of its connection."""
         self._context.refused(reason, 0)
         self._transport.close()
 
@@ -173,16 +173,16 @@ class Tunnel(ClientEnd):
         """See `User`."""
         self._untouched = False
         if self._streams is not None:
-            data = self._followed(self._streams, data)
+            data = self._follow_streams(self._streams, data)
         put(self._transport, data)
         if self._frames is not None:
             self._frames.feed(data)
-        if self._link is not None:
-            self._link.awaiting = False
+        if self._upstream is not None:
+            self._upstream.awaiting = False
             if self._leaving:
-                self._take_leave(self._link)
+                self._take_leave(self._upstream)
 
-    def _followed(self, streams: Streams, data: bytes) -> bytes:
+    def _follow_streams(self, streams: Streams, data: bytes) -> bytes:
         """`data` from the app, with the announcement in it if it is due and there is a place for it."""
         streams.from_server(data)
         if not self._announced and self._farewell_due() and (at := streams.boundary) >= 0:
@@ -196,22 +196,22 @@ class Tunnel(ClientEnd):
             return False
         self._backend_ended = True
         half_close(self._transport)
-        if self._client_ended and self._link is not None:
-            self._finish(self._link)
+        if self._client_ended and self._upstream is not None:
+            self._finish_tunnel(self._upstream)
         return not self._client_ended
 
     def _not_answering(self) -> bool:
-        """Whether an end of the link now means that nobody is there yet, rather than an end of the talk."""
-        return self._untouched and time.monotonic() - self._linked < NOT_ANSWERING
+        """Whether an end of the upstream connection now means that the app does not listen yet."""
+        return self._untouched and time.monotonic() - self._ready_at < NOT_ANSWERING
 
-    def backend_lost(self, link: Link, error: Exception | None) -> None:
+    def backend_lost(self, upstream: Upstream, error: Exception | None) -> None:
         """See `User`. The client does not notice when nothing had passed yet."""
-        self._link, self._backend_slow = None, False
+        self._upstream, self._backend_slow = None, False
         if self._not_answering():
-            self._context.gate.suspect(link.backend, "it closes connections without a word")
-            self._context.gate.ask(self._ticket)
+            self._context.gate.suspect_backend(upstream.backend, "it closes connections without a word")
+            self._context.gate.request_connection(self._pending)
             return
-        self._report(link)
+        self._report_end(upstream)
         if isinstance(error, ConnectionResetError):
             reset(self._transport)
         else:
@@ -230,21 +230,21 @@ class Tunnel(ClientEnd):
     def farewell(self) -> None:
         """See `User`. HTTP/2 is asked to open no more streams, and closed without any; TLS, when it is quiet.
 
-        What else passes unread here may mean anything while it is silent, and stays until the drain's end.
+        Other uninspected traffic can mean anything while it is silent, and stays until the end of the drain.
         """
-        link = self._link
-        if link is None or self._left or self._leaving:
+        upstream = self._upstream
+        if upstream is None or self._left or self._leaving:
             return
         if self._streams is not None:
-            self._end_streams(self._streams, link)
+            self._end_streams(self._streams, upstream)
         elif self._speech is Speech.TLS:
             now = time.monotonic()
-            if self._moved[0] != link.moved:
-                self._moved = (link.moved, now)
-            elif now - self._moved[1] >= QUIET and not link.awaiting:
-                self._part(link)
+            if self._moved[0] != upstream.moved:
+                self._moved = (upstream.moved, now)
+            elif now - self._moved[1] >= QUIET and not upstream.awaiting:
+                self._part_quietly(upstream)
 
-    def _end_streams(self, streams: Streams, link: Link) -> None:
+    def _end_streams(self, streams: Streams, upstream: Upstream) -> None:
         """Announce the end; once that has reached the client and no stream is open, close."""
         if streams.boundary < 0:
             return
@@ -255,20 +255,20 @@ class Tunnel(ClientEnd):
                 put(self._transport, goaway())
         elif not streams.open and streams.at_boundary:
             put(self._transport, goaway(streams.last))
-            self._part(link)
+            self._part_quietly(upstream)
 
     def _farewell_due(self) -> bool:
-        return self._link is not None and self._link.backend is not self._context.gate.backend
+        return self._upstream is not None and self._upstream.backend is not self._context.gate.backend
 
-    def _part(self, link: Link) -> None:
+    def _part_quietly(self, upstream: Upstream) -> None:
         """Nothing is in progress: both sides are let go."""
-        self._left, self._link, self._backend_slow = True, None, False
-        self._report(link)
-        link.close()
-        self._end(whole=False)
+        self._left, self._upstream, self._backend_slow = True, None, False
+        self._report_end(upstream)
+        upstream.close()
+        self._end_client(whole=False)
 
     def leave(self) -> None:
-        """See `User`. The app gets no more questions, and may answer the ones that it has got.
+        """See `User`. The app gets no more requests and can answer the ones that it has.
 
         A client that then hears that the service restarts (WebSocket) or of an end of file knows that what
         it sent last and has no answer to never reached the app.
@@ -280,30 +280,30 @@ class Tunnel(ClientEnd):
         if self._reading and not self._client_ended:
             self._reading = False
             self._transport.pause_reading()
-        if self._link is not None and not self._link.awaiting:
-            self._take_leave(self._link)
+        if self._upstream is not None and not self._upstream.awaiting:
+            self._take_leave(self._upstream)
 
-    def _take_leave(self, link: Link) -> None:
+    def _take_leave(self, upstream: Upstream) -> None:
         if self._frames is not None:
             if not self._frames.between:
                 return
             if not self._backend_ended:
                 put(self._transport, restart_frame())
-        self._left, self._link, self._backend_slow = True, None, False
-        self._report(link)
-        link.leave()
-        self._end(whole=False)
+        self._left, self._upstream, self._backend_slow = True, None, False
+        self._report_end(upstream)
+        upstream.leave()
+        self._end_client(whole=False)
 
     def _update_reading(self) -> None:
         if not self._leaving or self._left:
             super()._update_reading()
 
-    def _finish(self, link: Link) -> None:
+    def _finish_tunnel(self, upstream: Upstream) -> None:
         """Both sides have ended: close both after what is still to be written."""
-        self._link = None
-        self._report(link)
-        link.close()
+        self._upstream = None
+        self._report_end(upstream)
+        upstream.close()
         self._transport.close()
 
-    def _report(self, link: Link) -> None:
-        self._context.finished(self._code, self._began, self._held, link.backend)
+    def _report_end(self, upstream: Upstream) -> None:
+        self._context.finished(self._code, self._began, self._held, upstream.backend)

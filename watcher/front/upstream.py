@@ -14,9 +14,9 @@ REUSE_IDLE = 1.0  # seconds after which a request that must not be repeated gets
 
 
 class User(Protocol):
-    """The client side of a link: who reads what the backend sends."""
+    """The client side of an upstream connection."""
 
-    def linked(self, link: Link) -> None:
+    def upstream_ready(self, upstream: Upstream) -> None:
         """The connection that was asked for is there."""
         ...
 
@@ -28,8 +28,8 @@ class User(Protocol):
         """The backend will send no more. True keeps the other direction open."""
         ...
 
-    def backend_lost(self, link: Link, error: Exception | None) -> None:
-        """The connection is gone; told once. `error` is None after an orderly end."""
+    def backend_lost(self, upstream: Upstream, error: Exception | None) -> None:
+        """The connection is closed; called once. `error` is None after an orderly end."""
         ...
 
     def backend_slow(self, slow: bool) -> None:
@@ -38,12 +38,12 @@ class User(Protocol):
 
     @property
     def has_end(self) -> bool:
-        """Whether a body whose end is known is on its way, in either direction."""
+        """Whether a body of known length is in transfer, in either direction."""
         ...
 
     @property
     def opaque(self) -> bool:
-        """Whether only the app can end this well, when it is told to stop."""
+        """Whether only the app can end this well, when it stops."""
         ...
 
     def farewell(self) -> None:
@@ -55,19 +55,19 @@ class User(Protocol):
         ...
 
 
-class Link(asyncio.Protocol):
+class Upstream(asyncio.Protocol):
     """One connection to a backend, used by one client at a time.
 
     `busy` while an exchange or a tunnel runs on it; `served` counts the exchanges that ended. `awaiting`
     while the backend has not spoken since its client did; `moved` counts the bytes of bodies, and `was_cut`
-    tells that it was closed although what ran on it had not ended. `ended`: the backend says no more.
+    means that it was closed during an exchange. `ended`: the backend has closed its half.
     """
 
     __slots__ = (
         "_group",
-        "_links",
         "_made",
         "_poll",
+        "_pool",
         "awaiting",
         "backend",
         "busy",
@@ -86,9 +86,9 @@ class Link(asyncio.Protocol):
     transport: asyncio.Transport
     user: User
 
-    def __init__(self, links: Links, backend: Backend, made: Callable[[Link], None]) -> None:
-        self._links = links
-        self._group = links.group(backend)
+    def __init__(self, pool: UpstreamPool, backend: Backend, made: Callable[[Upstream], None]) -> None:
+        self._pool = pool
+        self._group = pool.group_of(backend)
         self._made = made
         self.backend = backend
         self.awaiting = False
@@ -103,11 +103,11 @@ class Link(asyncio.Protocol):
         self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by the loop: `made` sets the user, or closes the link when it is not wanted any more."""
+        """Called by the loop: `made` sets the user, or closes a connection that is no longer needed."""
         self.transport = cast(asyncio.Transport, transport)
         self._poll = select.poll()
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-        self._group.links.add(self)
+        self._group.pool.add(self)
         self._made(self)
 
     def data_received(self, data: bytes) -> None:
@@ -116,11 +116,11 @@ class Link(asyncio.Protocol):
         self.user.from_backend(data)
 
     def eof_received(self) -> bool:
-        """Called by the loop. An end of file ends the link, unless its user keeps it half open."""
+        """Called by the loop. An end of file closes the connection, unless its user keeps it half open."""
         if self.user.backend_eof():
             self.ended = True
             return True
-        self._gone(None)
+        self._connection_gone(None)
         return False
 
     def pause_writing(self) -> None:
@@ -137,9 +137,9 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop, and by the gate where the loop forgets to; a second time changes nothing."""
-        self._gone(exc)
-        self._group.links.discard(self)
-        self._links.changed()
+        self._connection_gone(exc)
+        self._group.pool.discard(self)
+        self._pool.notify_changed()
 
     def begin(self) -> None:
         """An exchange starts."""
@@ -147,15 +147,15 @@ class Link(asyncio.Protocol):
         self._group.active += 1
 
     def end(self, now: float) -> None:
-        """The exchange has ended; the link is free for the next."""
+        """The exchange has ended; the upstream connection is free for the next."""
         self.served += 1
         self.idle_since = now
-        self._free()
+        self._free_user()
 
-    def usable(self, now: float, *, repeatable: bool) -> bool:
+    def is_usable(self, now: float, *, repeatable: bool) -> bool:
         """Whether the next request can go out here.
 
-        A server may close an idle connection just when the next request is written to it. So the socket
+        A server can close an idle connection just when the next request is written to it. So the socket
         is asked for an end of file that the loop has not read yet; and a request that must not be sent
         twice does not go out on a connection that has been idle for long enough to be closed for that.
         """
@@ -164,20 +164,20 @@ class Link(asyncio.Protocol):
         return not self._poll.poll(0)
 
     def half_close(self) -> None:
-        """Tell the backend that no more will be sent. The link cannot serve another exchange."""
+        """Tell the backend that no more will be sent. The upstream cannot serve another exchange."""
         self.half_closed = True
         half_close(self.transport)
 
     def close(self) -> None:
-        """Close the connection after what was written to it; the user is not told."""
+        """Close the connection after the written bytes, without a callback to the user."""
         self.closed = True
-        self._free()
+        self._free_user()
         self.transport.close()
 
     def abort(self) -> None:
-        """Drop the connection at once; the user is not told."""
+        """Drop the connection immediately, without a callback to the user."""
         self.closed = True
-        self._free()
+        self._free_user()
         self.transport.abort()
 
     def leave(self) -> None:
@@ -186,47 +186,47 @@ class Link(asyncio.Protocol):
         self.close()
 
     def cut(self) -> None:
-        """Drop the connection; its user is told as if the backend had broken it off."""
+        """Drop the connection as if the backend had done it."""
         self.was_cut = True
-        self._gone(ConnectionAbortedError("closed by the front"))
+        self._connection_gone(ConnectionAbortedError("closed by the front"))
 
-    def _free(self) -> None:
+    def _free_user(self) -> None:
         if self.busy:
             self.busy = False
             self._group.active -= 1
             if not self._group.active:
-                self._links.changed()
+                self._pool.notify_changed()
 
-    def _gone(self, error: Exception | None) -> None:
+    def _connection_gone(self, error: Exception | None) -> None:
         if not self.closed:
             self.abort()
             self.user.backend_lost(self, error)
 
 
 class Group:
-    """The links to one backend, and how many of them are busy."""
+    """The pool to one backend, and how many of them are busy."""
 
-    __slots__ = ("active", "links")
+    __slots__ = ("active", "pool")
 
     def __init__(self) -> None:
-        self.links: set[Link] = set()
+        self.pool: set[Upstream] = set()
         self.active = 0
 
 
-class Links:
-    """All links, per backend. A drain waits here for those of one backend to become free."""
+class UpstreamPool:
+    """All pool, per backend. A drain waits here for those of one backend to become free."""
 
     def __init__(self) -> None:
         self._groups: dict[Backend, Group] = {}
         self._waiters: set[asyncio.Future[None]] = set()
         self.hurried = False
 
-    def group(self, backend: Backend) -> Group:
-        """The links to `backend`."""
+    def group_of(self, backend: Backend) -> Group:
+        """The pool to `backend`."""
         return self._groups.setdefault(backend, Group())
 
-    def changed(self) -> None:
-        """A connection is gone, or the last exchange with a backend has ended: let those who wait look."""
+    def notify_changed(self) -> None:
+        """Wake `wait_until`: a connection closed, or the last exchange with a backend ended."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -235,23 +235,23 @@ class Links:
         """Exchanges and tunnels in progress, per backend; a backend without any is not named."""
         return {backend: group.active for backend, group in self._groups.items() if group.active}
 
-    def busy_elsewhere(self, current: Backend | None) -> list[Link]:
-        """The links that are in use, to every backend but `current`."""
+    def busy_elsewhere(self, current: Backend | None) -> list[Upstream]:
+        """The pool that are in use, to every backend but `current`."""
         groups = (group for backend, group in self._groups.items() if backend != current and group.active)
-        return [link for group in groups for link in group.links if link.busy]
+        return [upstream for group in groups for upstream in group.pool if upstream.busy]
 
     def idle(self) -> dict[Backend, int]:
         """Connections without an exchange, per backend; a backend without any is not named."""
-        counts = {backend: len(group.links) - group.active for backend, group in self._groups.items()}
+        counts = {backend: len(group.pool) - group.active for backend, group in self._groups.items()}
         return {backend: count for backend, count in counts.items() if count > 0}
 
     def close_idle(self, backend: Backend) -> None:
         """Close the connections to `backend` that carry nothing."""
-        for link in [link for link in self.group(backend).links if not link.busy]:
-            link.cut()
+        for upstream in [upstream for upstream in self.group_of(backend).pool if not upstream.busy]:
+            upstream.cut()
 
-    def forget(self, backend: Backend, group: Group) -> None:
-        """`backend` will not be connected to again; `group` was its links."""
+    def forget_group(self, backend: Backend, group: Group) -> None:
+        """`backend` will not be connected to again; `group` was its pool."""
         if self._groups.get(backend) is group:
             del self._groups[backend]
 
@@ -262,15 +262,15 @@ class Links:
     def abort(self) -> None:
         """Drop all connections."""
         for group in self._groups.values():
-            for link in list(group.links):
-                link.abort()
+            for upstream in list(group.pool):
+                upstream.abort()
 
     async def closed(self) -> None:
         """Wait until no connection to any backend is left."""
-        await self.until(lambda: not any(group.links for group in self._groups.values()))
+        await self.wait_until(lambda: not any(group.pool for group in self._groups.values()))
 
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Return once `condition` is true; it is looked at when a link has become free, or gone."""
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Return when `condition` is true; it is checked when a connection becomes free or closes."""
         while not condition():
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)

@@ -1,4 +1,4 @@
-"""Where the frames of a WebSocket end (RFC 6455, section 5.2), and the frame that takes leave of a client."""
+"""Track the frame boundaries of a WebSocket (RFC 6455, section 5.2); build its Close frame."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Frames:
 
     @property
     def between(self) -> bool:
-        """Whether all that has come is whole frames: only there another frame may be put in."""
+        """Whether the data so far ends with a frame: only there another frame can be inserted."""
         return not self._head and not self._left
 
     def feed(self, data: bytes) -> None:
@@ -55,7 +55,7 @@ class Frames:
 
 
 def _head_size(head: bytes) -> int:
-    """Bytes of a frame's head, as far as they can be told from its beginning: at least 2."""
+    """Length of a frame's head, as far as its first bytes show: at least 2."""
     if len(head) < 2:
         return 2
     extended = {126: 2, 127: 8}.get(head[1] & 0x7F, 0)

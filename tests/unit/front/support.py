@@ -178,8 +178,8 @@ async def fronted(limits: Limits | None = None, **options: Any) -> AsyncIterator
         for peer in it.peers:
             await peer.close()
     assert not context.clients
-    assert not context.links.active()
-    assert not context.links.idle()
+    assert not context.pool.active()
+    assert not context.pool.idle()
     assert context.gate.held == 0
     assert context.gate.held_bytes == 0
     names = {str(task.get_coro()) for task in asyncio.all_tasks()}

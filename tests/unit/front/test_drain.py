@@ -123,7 +123,7 @@ async def test_an_upload_that_moves_goes_on_when_the_time_is_up(hasty: None) -> 
         it.front.switch(new.backend)
         drain = asyncio.create_task(it.front.drain(old.backend, 0))
         for _ in range(9):
-            await asyncio.sleep(0.05)  # well within what counts as moving, far beyond a last word
+            await asyncio.sleep(0.05)  # well within what counts as moving, far leftover a last word
             await client.send(b"x" * 10)
             await server.expect(b"x" * 10)
         assert not drain.done()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher.front import Unavailable
-from watcher.front.error_responses import accept_of, answer, preferred
+from watcher.front.error_responses import accept_of, answer, preferred_type
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 FAILED = Unavailable(
@@ -57,7 +57,7 @@ def parsed(raw: bytes, method: str = "GET") -> tuple[h11.Response, bytes]:
     ],
 )
 def test_the_form_is_the_one_that_the_client_likes_best(accept: str, kind: str) -> None:
-    assert preferred(accept) == kind
+    assert preferred_type(accept) == kind
 
 
 def test_a_browser_gets_a_page_with_the_compilers_lines_and_nothing_that_could_run() -> None:
@@ -123,10 +123,10 @@ def test_whatever_is_to_be_said_the_answer_is_well_formed(
 
 @given(st.text())
 def test_no_accept_field_is_too_odd(accept: str) -> None:
-    assert preferred(accept) in {"text/plain", "text/html", "application/json"}
+    assert preferred_type(accept) in {"text/plain", "text/html", "application/json"}
 
 
 def test_accept_fields_are_joined() -> None:
     head = b"GET / HTTP/1.1\r\nAccept: text/html;q=0.1\r\nX: y\r\naccept: application/json\r\n\r\n"
-    assert preferred(accept_of(head)) == "application/json"
+    assert preferred_type(accept_of(head)) == "application/json"
     assert accept_of(b"GET / HTTP/1.1\r\n\r\n") == ""

@@ -11,9 +11,9 @@ from watcher.front.framing import (
     Counted,
     Malformed,
     all_fields,
-    hopeless,
     read_request,
     read_response,
+    syntax_error,
 )
 from watcher.front.framing import UntilClose as Until
 
@@ -39,7 +39,7 @@ def test_a_request_has_the_length_that_it_declares(head: bytes, length: int) -> 
     body = read_request(head).body
     assert isinstance(body, Counted)
     assert body.done is (length == 0)
-    assert body.take(bytes(20), 3) == 3 + min(length, 17)
+    assert body.consume(bytes(20), 3) == 3 + min(length, 17)
     assert body.done is (length <= 17)
 
 
@@ -62,7 +62,7 @@ REFUSED = {
     "length with underscore": LINE + b"Content-Length: 1_0\r\n\r\n",
     "length of two words": LINE + b"Content-Length: 3 4\r\n\r\n",
     "empty length": LINE + b"Content-Length:\r\n\r\n",
-    "length beyond 64 bits": LINE + b"Content-Length: 99999999999999999999\r\n\r\n",
+    "length leftover 64 bits": LINE + b"Content-Length: 99999999999999999999\r\n\r\n",
     "folded length": LINE + b"Content-Length:\r\n 3\r\n\r\n",
     "coding other than chunked": LINE + b"Transfer-Encoding: gzip\r\n\r\n",
     "chunked not last": LINE + b"Transfer-Encoding: chunked, gzip\r\n\r\n",
@@ -210,7 +210,7 @@ BAD_CHUNKS = {
     "size with underscore": b"1_0\r\n",
     "space before the size": b" 3\r\nabc\r\n",
     "space after the size": b"3 \r\nabc\r\n",
-    "size beyond 64 bits": b"FFFFFFFFFFFFFFFFF\r\n",
+    "size leftover 64 bits": b"FFFFFFFFFFFFFFFFF\r\n",
     "LF after the size": b"3\nabc\r\n",
     "CR after the size": b"3\rabc\r\n",
     "LF in an extension": b"3;a\nabc\r\n",
@@ -236,7 +236,7 @@ def test_bad_chunks_are_refused_however_they_arrive(body: bytes, step: int) -> N
 
     def feed() -> None:
         for at in range(0, len(body), step):
-            chunked.take(body[at : at + step], 0)
+            chunked.consume(body[at : at + step], 0)
 
     with pytest.raises(Malformed):
         feed()
@@ -245,7 +245,7 @@ def test_bad_chunks_are_refused_however_they_arrive(body: bytes, step: int) -> N
 def test_trailers_that_name_a_protocol_change_nothing() -> None:
     body = b"0\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
     chunked = Chunked()
-    assert chunked.take(body + b"GET", 0) == len(body)
+    assert chunked.consume(body + b"GET", 0) == len(body)
     assert chunked.done
 
 
@@ -276,7 +276,7 @@ def test_a_chunked_body_ends_at_the_same_byte_however_it_is_split(
     while not chunked.done:
         assert at < len(body)
         part = data[at : at + sizes[turn % len(sizes)]]
-        end = chunked.take(part, 0)
+        end = chunked.consume(part, 0)
         assert end == len(part) or chunked.done
         at += end
         turn += 1
@@ -286,7 +286,7 @@ def test_a_chunked_body_ends_at_the_same_byte_however_it_is_split(
 @given(chunked_bodies(), st.binary(max_size=30), st.binary(max_size=30))
 def test_a_chunked_body_is_found_inside_other_bytes(body: bytes, before: bytes, after: bytes) -> None:
     chunked = Chunked()
-    assert chunked.take(before + body + after, len(before)) == len(before) + len(body)
+    assert chunked.consume(before + body + after, len(before)) == len(before) + len(body)
     assert chunked.done
 
 
@@ -294,12 +294,12 @@ def test_a_chunked_body_is_found_inside_other_bytes(body: bytes, before: bytes, 
     "start", [b"GET / HTTP/1.1\nHost", b"GET\n", b"\0", b"\x80\x01", b" GET", b"GET /\0", b"\n"]
 )
 def test_a_beginning_that_can_never_become_a_head_is_named(start: bytes) -> None:
-    assert hopeless(start)
+    assert syntax_error(start)
 
 
 @pytest.mark.parametrize("start", [b"G", b"GET / HTTP/1.1\r", b"GET / HTTP/1.1\r\nHost: \xff\r\n", b"\r"])
 def test_a_beginning_that_may_become_a_head_is_not(start: bytes) -> None:
-    assert hopeless(start) == ""
+    assert syntax_error(start) == ""
 
 
 def test_all_fields_of_a_head_can_be_had() -> None:

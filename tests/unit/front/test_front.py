@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from tests.unit.front.support import PATIENCE, fronted, get, ok, origin, says, true
-from watcher.front import Additions, CannotListen, Front, Limits, Listen, PortInUse, room_for
+from watcher.front import CannotListen, ExtraHeaders, Front, Limits, Listen, PortInUse, room_for
 from watcher.front.sockets import bind
 from watcher.observers.events import Event, FrontRefused
 
@@ -123,7 +123,7 @@ async def test_other_reasons_are_told_in_words(
     def fail(host: str, port: int) -> socket.socket:
         raise OSError(number, "some text")
 
-    monkeypatch.setattr("watcher.front.sockets._bound", fail)
+    monkeypatch.setattr("watcher.front.sockets._bind_socket", fail)
     with pytest.raises(CannotListen, match=why):
         await front(Listen("127.0.0.1", 80)).start()
 
@@ -220,7 +220,7 @@ async def test_other_settings_are_in_force_for_what_comes_next_and_nobody_is_cut
         it.front.switch(app.backend)
         client = await it.connect()
         await client.ask(get(), ok("one"))
-        it.front.configure(protocol="http", limits=Limits(held=0), additions=Additions(revision=True))
+        it.front.configure(protocol="http", limits=Limits(held=0), extra_headers=ExtraHeaders(revision=True))
         await client.send(get())
         assert b"X-Watcher-Revision" in await client.head()
         await client.expect(b"one")

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.unit.front.support import PATIENCE, fronted, get, ok, origin, refusals, says
-from watcher.front import Additions, Limits
+from watcher.front import ExtraHeaders, Limits
 from watcher.observers.events import FrontExchange, FrontRefused
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -254,8 +254,8 @@ async def test_a_head_that_is_too_long_is_answered_431() -> None:
 
 
 async def test_nothing_is_added_unless_asked_for_and_then_at_the_end_of_the_head() -> None:
-    additions = Additions(forwarded=True, revision=True)
-    async with origin() as app, fronted(additions=additions) as it:
+    extra_headers = ExtraHeaders(forwarded=True, revision=True)
+    async with origin() as app, fronted(extra_headers=extra_headers) as it:
         it.front.switch(app.backend)
         client = await it.connect()
         port = it.front.addresses[0].port

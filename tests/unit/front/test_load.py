@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.front.support import PATIENCE, Peer, fronted, get, ok, origin, says, true
 from watcher.front import Backend, Limits
-from watcher.front.gate import Asker, Ticket
-from watcher.front.upstream import Link
+from watcher.front.gate import ConnectionRequest, Waiter
+from watcher.front.upstream import Upstream
 from watcher.observers.events import Notice
 
 SIZE = 64 * 1024 * 1024
@@ -30,8 +30,8 @@ async def test_a_thousand_clients_at_once_are_all_served() -> None:
 
 def link_paused(it: object) -> bool:
     context = it.front._context  # type: ignore[attr-defined]
-    links = [link for group in context.links._groups.values() for link in group.links]
-    return bool(links) and not links[0].transport.is_reading()
+    pool = [upstream for group in context.pool._groups.values() for upstream in group.pool]
+    return bool(pool) and not pool[0].transport.is_reading()
 
 
 async def test_a_request_that_is_dialled_for_goes_to_the_new_backend_when_there_is_one() -> None:
@@ -60,22 +60,22 @@ async def test_a_request_that_is_dialled_for_goes_to_the_new_backend_when_there_
 
 
 async def test_a_connection_that_is_made_although_it_was_given_up_is_dropped() -> None:
-    given: list[Link] = []
+    given: list[Upstream] = []
 
     class Anybody:
-        linked = given.append
+        upstream_ready = given.append
 
     async with origin() as app, fronted() as it:
         it.front.switch(app.backend)
         context = it.front._context
         assert context is not None
-        ticket = Ticket(cast(Asker, Anybody()), 0)
-        context.gate.ask(ticket)
-        ticket.dial = None  # as after a switch that comes when the connection is there, but not known yet
-        context.gate.ask(ticket)
-        group = context.links.group(app.backend)
-        await true(lambda: len(app.peers) == 2 and len(group.links) == 1)
-        assert group.links == set(given)
+        pending = ConnectionRequest(cast(Waiter, Anybody()), 0)
+        context.gate.request_connection(pending)
+        pending.dial = None  # as after a switch that comes when the connection is there, but not known yet
+        context.gate.request_connection(pending)
+        group = context.pool.group_of(app.backend)
+        await true(lambda: len(app.peers) == 2 and len(group.pool) == 1)
+        assert group.pool == set(given)
         given[0].abort()
 
 
@@ -179,7 +179,7 @@ async def test_a_new_backend_is_slowed_down_by_a_client_that_was_slow_before() -
         second = await new.peer()
         await second.expect(get("/2"))
         assert served._client_slow  # type: ignore[attr-defined]
-        assert not served._link.transport.is_reading()  # type: ignore[attr-defined]
+        assert not served._upstream.transport.is_reading()  # type: ignore[attr-defined]
         await second.send(ok("two"))
         await client.expect(ok("x" * 30_000) + ok("two"))
 
@@ -197,7 +197,7 @@ async def test_a_backend_that_reads_slowly_slows_the_client_down(protocol: str) 
         assert context is not None
         (served,) = context.clients
         await true(lambda: not served._transport.is_reading())  # type: ignore[attr-defined]
-        assert served._link.transport.get_write_buffer_size() < 1 << 20  # type: ignore[attr-defined]
+        assert served._upstream.transport.get_write_buffer_size() < 1 << 20  # type: ignore[attr-defined]
         assert not sending.done()
         left = SIZE
         while left:

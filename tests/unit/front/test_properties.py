@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.unit.front.support import PATIENCE, Fronted, Handler, Origin, Peer, fronted, get, ok, origin, says
 from tests.unit.front.test_framing import REFUSED, chunked_bodies
-from watcher.front.upstream import Link
+from watcher.front.upstream import Upstream
 from watcher.observers.events import FrontExchange
 
 EXAMPLES = int(
@@ -259,16 +259,16 @@ async def attack(stream: bytes, steps: list[int]) -> tuple[Strict, int, list[byt
         origin(says("fine")) as good,
         fronted(protocol="http") as it,
     ):
-        begin = Link.begin
+        begin = Upstream.begin
 
-        def count(link: Link) -> None:
+        def count(upstream: Upstream) -> None:
             nonlocal begun
             begun += 1
-            begin(link)
+            begin(upstream)
 
         it.front.switch(app.backend)
         client = await it.connect()
-        with patch.object(Link, "begin", count), suppress(ConnectionError):
+        with patch.object(Upstream, "begin", count), suppress(ConnectionError):
             await pieces(client, stream, steps)
             client.end()
             await client.rest()

@@ -36,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 def idle(it: Room, address: str, *, fresh: bool = False) -> Somebody:
     guest = Somebody(address, fresh=fresh)
     it.joined(address)
-    it.idle(guest)
+    it.mark_idle(guest)
     return guest
 
 
@@ -46,10 +46,10 @@ def test_the_longest_idle_one_goes(clock: Callable[[float], None]) -> None:
     clock(1)
     second = idle(it, "b")
     clock(1)
-    it.idle(first)  # it has been used
+    it.mark_idle(first)  # it has been used
     clock(5)
     it.joined("c")
-    assert it.admits("c", 2)
+    assert it.make_room("c", 2)
     assert second.closed
     assert not first.closed
 
@@ -58,23 +58,23 @@ def test_one_that_has_just_become_idle_stays(clock: Callable[[float], None]) -> 
     it = Room()
     kept, fresh = idle(it, "a"), idle(it, "b", fresh=True)
     it.joined("c")
-    assert not it.admits("c", 2)
+    assert not it.make_room("c", 2)
     clock(room.IDLE_KEPT)
-    assert it.admits("c", 2)
+    assert it.make_room("c", 2)
     assert kept.closed
-    assert not it.admits("c", 2)
+    assert not it.make_room("c", 2)
     clock(room.IDLE_FRESH - room.IDLE_KEPT)
-    assert it.admits("c", 2)
+    assert it.make_room("c", 2)
     assert fresh.closed
 
 
 def test_a_busy_one_stays(clock: Callable[[float], None]) -> None:
     it = Room()
     guest = idle(it, "a")
-    it.busy(guest)
+    it.mark_busy(guest)
     clock(100)
     it.joined("b")
-    assert not it.admits("b", 1)
+    assert not it.make_room("b", 1)
     assert not guest.closed
 
 
@@ -84,13 +84,13 @@ def test_one_address_cannot_take_all_places(clock: Callable[[float], None]) -> N
     clock(100)
     for _ in range(6):
         it.joined("a")
-        assert it.admits("a", 8)
+        assert it.make_room("a", 8)
     it.joined("a")
-    assert not it.admits("a", 8)  # the seventh of eight, and none of its own is idle
+    assert not it.make_room("a", 8)  # the seventh of eight, and none of its own is idle
     it.left("a")
     assert not other.closed
     it.joined("b")
-    assert it.admits("b", 8)
+    assert it.make_room("b", 8)
 
 
 async def test_idle_connections_make_room_for_a_new_client(monkeypatch: pytest.MonkeyPatch) -> None:
