@@ -68,7 +68,7 @@ class Way:
         begun = time.monotonic()
         deployed = await self.deployer.deploy(f"{number:012x}", image)
         self.rounds.append({**dict(deployed.phases), "all": time.monotonic() - begun})
-        await self.deployer._background.done()  # the old one is gone and the next network is ready
+        await self.deployer._retirement.done()  # the old one is gone and the next network is ready
 
     def report(self) -> str:
         kept = self.rounds[2:]  # the first makes its own network whatever the setting

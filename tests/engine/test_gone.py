@@ -57,13 +57,21 @@ class Machine:
     def projects(self) -> GoneProjects:
         return GoneProjects(self.reached, Registry(self.folder / "state"), running=lambda _: None)
 
-    def build(self, tag: str, text: str, **own: str) -> str:
-        """An image, by the engine's own builder; its id."""
-        for _ in self.api.build(
-            fileobj=io.BytesIO(f"{text}\nLABEL gone.run={self.run}".encode()), tag=tag, labels=own, rm=True
-        ):
+    def make(self, repository: str, tag: str, **own: str) -> str:
+        """An image with a shell that is built on no other one, as ours are; its id."""
+        box = self.api.create_container("alpine", ["true"], labels={"gone.run": self.run})["Id"]
+        data = b"".join(self.api.export(box))
+        self.api.remove_container(box)
+        found = {**own, "gone.run": self.run}
+        changes = [f"LABEL {name}={value}" for name, value in found.items()] + ["CMD sleep 600"]
+        self.api.import_image_from_data(data, repository=repository, tag=tag, changes=changes)
+        return str(self.api.inspect_image(f"{repository}:{tag}")["Id"])
+
+    def build(self, tag: str, text: str) -> None:
+        """An image, by the engine's own builder."""
+        file = io.BytesIO(f"{text}\nLABEL gone.run={self.run}".encode())
+        for _ in self.api.build(fileobj=file, tag=tag, rm=True):
             pass
-        return str(self.api.inspect_image(tag)["Id"])
 
     def network(self, name: str, **own: str) -> str:
         return str(self.api.create_network(name, labels={"gone.run": self.run, **own})["Id"])
@@ -103,7 +111,7 @@ async def test_everything_of_it_goes_and_nothing_of_others(machine: Machine) -> 
     machine.network(network, **labels.network(project, network))
     composes = f"gone-{run}_compose"
     machine.network(composes, **{"com.docker.compose.project": name, labels.PROJECT: project})
-    image = machine.build(f"{name}:rev-{run}", "FROM alpine\nCMD sleep 600", **own_image)
+    image = machine.make(name, f"rev-{run}", **own_image)
     api.tag(image, name, "latest")
     machine.build(f"{name}-child:latest", f"FROM {name}:rev-{run}\nENV a=b")
     own = {**labels.app(project, "web", "1" * 64), **labels.proof(image), "gone.run": run}
@@ -163,7 +171,10 @@ async def _build_with_cache(machine: Machine, record: ProjectRecord) -> dict[str
     client = await link.client()
     before = {each.id for each in await client.disk_usage()}
     request = SolveRequest(
-        context=MemorySource({}), dockerfile=MemorySource({"Dockerfile": text.encode()}), exporter=""
+        context=MemorySource({}),
+        dockerfile=MemorySource({"Dockerfile": text.encode()}),
+        shared_key=f"{project}/gone",
+        exporter="",
     )
     with journal.build("web", "1" * 64, final=True) as write_down:
         await client.solve(request, write_down)

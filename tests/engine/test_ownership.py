@@ -182,7 +182,7 @@ async def test_containers_that_inherit_our_labels_outlive_a_start_a_deploy_and_a
     before = {name: machine.shown(box) for name, box in theirs.items()}
 
     second = machine.deployer()  # after `kill -9` of the first
-    await second.clear_the_way()
+    await second.remove_conflicting()
     assert await second.adopt() == "r1"
     assert second.container
     assert second.container.id == live

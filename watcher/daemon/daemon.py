@@ -213,7 +213,7 @@ class Daemon:
                         await self._tell_engine(opened.engine)
                     for kept in self.services.values():
                         await kept.deployer.check(engine_restarted=down)
-                        await kept.deployer.tidy()
+                        await kept.deployer.remove_orphans()
                         kept.reconciler.engine_back()
                     await follower.look()
                     failures, down = 0, False

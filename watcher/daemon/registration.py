@@ -20,7 +20,7 @@ TOUCH_SECONDS = 3600.0  # between two notes that the project is watched still
 
 
 class Registration:
-    """One project's entry. What cannot be written is told once, and stops nothing."""
+    """One project's entry. A write that fails is notified once, and stops nothing."""
 
     def __init__(self, root: Path, project: str, info: EngineInfo, observer: Observer) -> None:
         self._root, self._project, self._info, self._observer = root, project, info, observer

@@ -204,7 +204,7 @@ class Service:
             live=live.image if live else None,
             ids=self.deployer.needed,
             revisions=frozenset(revision for revision in revisions if revision),
-            failed=self.deployer.unfit,
+            failed=self.deployer.failed_images,
         )
 
     def _prune_failed(self, error: Exception) -> None:
@@ -221,7 +221,7 @@ class Service:
         waiting = await self._listen()  # first: requests wait in the front until somebody serves
         with contextlib.suppress(UserError):  # a deploy says so: until then there is nobody to reach
             await self._fit.container.join()
-        await self.deployer.clear_the_way()
+        await self.deployer.remove_conflicting()
         for front in waiting:
             await front.start()
         self._tell()
@@ -470,7 +470,7 @@ class Service:
             mounted=self._mounted,
             references=lambda: self._fit.recipe.moving,
         )
-        await alone.clear_the_way()
+        await alone.remove_conflicting()
         try:
             await alone.deploy(revision, image)
         finally:

@@ -9,7 +9,7 @@ from watcher.deploy import names
 from watcher.deploy.model import ContainerRecipe, Published
 from watcher.deploy.owned import OwnContainers
 from watcher.deploy.pause_container import Spares
-from watcher.deploy.retirement import Background
+from watcher.deploy.retirement import Retirement
 from watcher.engine import Engine, EngineError
 from watcher.errors import Failure, UserError
 
@@ -19,16 +19,16 @@ def _behind_front(recipe: ContainerRecipe) -> Published:
     return {} if recipe.network else dict.fromkeys(recipe.ports, (("127.0.0.1", 0),))
 
 
-class Maker:
+class ContainerFactory:
     """Creates containers that do not run yet."""
 
-    def __init__(self, engine: Engine, own: OwnContainers, background: Background) -> None:
-        self._engine, self._own, self._background = engine, own, background
+    def __init__(self, engine: Engine, own: OwnContainers, retirement: Retirement) -> None:
+        self._engine, self._own, self._retirement = engine, own, retirement
         self.spares = Spares(engine, own)
 
     def make_spare(self, recipe: ContainerRecipe, image: str) -> None:
         """Begin to make the network of the next container behind the front ready."""
-        self._background.spawn(self.spares.make(recipe, image, _behind_front(recipe)))
+        self._retirement.spawn(self.spares.make(recipe, image, _behind_front(recipe)))
 
     async def create(
         self,
@@ -59,7 +59,7 @@ class Maker:
                 await recipe.created(container)
         except BaseException as error:
             if container:
-                await self._background.discard(container)
+                await self._retirement.discard(container)
             if isinstance(error, EngineError):
                 failure = Failure("container", f"the container {name} cannot be created: {error}")
                 raise UserError(failure) from error
@@ -80,7 +80,7 @@ class Maker:
             await recipe.created(container)
         except BaseException as error:
             for made in filter(None, (container, spare)):
-                await self._background.discard(made)
+                await self._retirement.discard(made)
             if isinstance(error, EngineError):
                 return ""
             raise

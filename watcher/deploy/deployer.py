@@ -1,11 +1,10 @@
 """Image → a healthy container that receives the traffic of the service's ports.
 
-With the front a new container comes up beside the old one, is asked until it answers, and gets the traffic in
-one step; the old one is kept for the soak time, to take the traffic back, then drained and removed. Where two
-cannot run at once, requests are held while the one replaces the other. With
-`recreate` the container publishes the ports itself: the old one is stopped first, and started again when the
-new one fails, in its soak time too. Which container is live is written in Docker (name and labels); there is
-no state file.
+Behind the front a new container starts side by side with the old one, is probed until it is ready, and gets
+the traffic in one step. The old one is kept for the soak time, to take the traffic back, then drained and
+removed. Where two cannot run at once, requests are held while the one replaces the other. With `recreate` the
+container publishes the ports itself: the old one is stopped first, and started again when the new one fails,
+in its soak time too. Docker holds which container is live (name and labels); there is no state file.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from watcher.deploy import discovery, ready
-from watcher.deploy.creation import Maker
+from watcher.deploy.creation import ContainerFactory
 from watcher.deploy.failover import Failover
 from watcher.deploy.live_names import LiveNames
 from watcher.deploy.model import ContainerRecipe, Live, Phases, Policy
 from watcher.deploy.owned import OwnContainers
-from watcher.deploy.retirement import Background
+from watcher.deploy.retirement import Retirement
 from watcher.deploy.traffic import Traffic
 from watcher.diagnosis.diagnose import container_failure, engine_trouble, trouble_hint
 from watcher.diagnosis.positions import Where, nowhere
@@ -57,15 +56,15 @@ class ContainerDeployer:
         """`where` knows the user's files in what a container says."""
         self._engine, self._where, self._mounted = engine, where, mounted
         self._own = own = OwnContainers(engine, recipe.project, recipe.service)
-        self._background = Background(recipe, own=own, fronts=fronts, policy=policy, observer=observer)
-        self._maker = Maker(engine, own, self._background)
-        self._traffic = Traffic(recipe, fronts=fronts, policy=policy, retirement=self._background)
+        self._retirement = Retirement(recipe, own=own, fronts=fronts, policy=policy, observer=observer)
+        self._factory = ContainerFactory(engine, own, self._retirement)
+        self._traffic = Traffic(recipe, fronts=fronts, policy=policy, retirement=self._retirement)
         self._names = LiveNames(engine, own, self._traffic, observer, references)
         self._failover = Failover(
             self._traffic,
             engine=engine,
             own=own,
-            retirement=self._background,
+            retirement=self._retirement,
             names=self._names,
             observer=observer,
             on_lost=on_lost,
@@ -104,11 +103,11 @@ class ContainerDeployer:
     def needed(self) -> frozenset[str]:
         """Ids of the containers that serve, may serve again, come up or are drained, and of their images."""
         lives = list(self._traffic.all())
-        ids = (*self._candidates, *self._background.retiring)
+        ids = (*self._candidates, *self._retirement.retiring)
         return frozenset((*ids, *(live.id for live in lives), *(live.image for live in lives)))
 
     @property
-    def unfit(self) -> frozenset[str]:
+    def failed_images(self) -> frozenset[str]:
         """Ids of images whose containers never got ready, or died in their soak time."""
         return frozenset(self._failover.failed_images)
 
@@ -120,7 +119,7 @@ class ContainerDeployer:
     async def refit(self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy) -> None:
         """Continue with these, while no deploy runs. What is live serves on until the next deploy."""
         async with self._traffic.lock:
-            self._background.refit(recipe, fronts=fronts, policy=policy)
+            self._retirement.refit(recipe, fronts=fronts, policy=policy)
             self._traffic.reconfigure(recipe, fronts=fronts, policy=policy)
 
     # Deploying.
@@ -144,12 +143,12 @@ class ContainerDeployer:
 
     def _make_spare(self, image: str) -> None:
         if self._traffic.fronts and not self._closing:
-            self._maker.make_spare(self.recipe, image)
+            self._factory.make_spare(self.recipe, image)
 
     async def _replace(self, revision: str, image: str, mounted: str) -> Deployed:
         clock = Phases()
         await self.recipe.prepare()
-        candidate = await self._maker.create(
+        candidate = await self._factory.create(
             self.recipe,
             revision,
             image,
@@ -170,16 +169,16 @@ class ContainerDeployer:
                 await self._names.name_container(live.id)
         except BaseException as error:
             if not self._traffic.is_live(candidate):
-                await self._background.discard(candidate)
+                await self._retirement.discard(candidate)
                 raise
             if not isinstance(error, asyncio.CancelledError):
                 raise
             if task := asyncio.current_task():  # it came too late: the container has the traffic
                 task.uncancel()
         self._failover.failed_images.discard(image)
-        # It may have ended between its answer and the switch, when nobody listened for its end yet.
-        self._background.spawn(self._failover.check_quietly())
-        self._background.spawn(self._names.name_image())
+        # It may have ended between its answer and the switch, before its end was watched for.
+        self._retirement.spawn(self._failover.check_quietly())
+        self._retirement.spawn(self._names.name_image())
         return Deployed(live.id, DeployOutcome.LIVE, clock.done)
 
     async def _unchanged(self, revision: str, image: str, mounted: str) -> Deployed | None:
@@ -192,7 +191,7 @@ class ContainerDeployer:
             return None
         self._traffic.live = live.as_revision(revision)
         self._traffic.point_fronts()
-        self._background.spawn(self._names.name_image())
+        self._retirement.spawn(self._names.name_image())
         return Deployed(live.id, DeployOutcome.UNCHANGED)
 
     async def _bring_up(self, candidate: str, revision: str, image: str, clock: Phases) -> Live:
@@ -223,8 +222,8 @@ class ContainerDeployer:
             old = self._traffic.step_down()
         try:
             if old:
-                await self._background.drain(old, moving=0.0)
-                await self._background.stop(old)
+                await self._retirement.drain(old, moving=0.0)
+                await self._retirement.stop(old)
             if lost := self._traffic.lost:
                 await self.recipe.stopping(lost.id)
                 await self._own.stop(lost.id, self.recipe.stop_timeout)
@@ -232,7 +231,7 @@ class ContainerDeployer:
             return await self._bring_up(candidate, revision, image, clock)
         except BaseException:
             if old:
-                await asyncio.shield(self._background.spawn(self._failover.put_back(candidate, old)))
+                await asyncio.shield(self._retirement.spawn(self._failover.put_back(candidate, old)))
             raise
 
     # What the engine says.
@@ -258,32 +257,34 @@ class ContainerDeployer:
                 await self._names.name_container(found.id)
             else:
                 self._traffic.lost = await discovery.stopped(self._own, self.recipe)
-        await self.tidy()
+        await self.remove_orphans()
         if live := self._traffic.live:
             self._make_spare(live.image)
-            self._background.spawn(self._names.name_image())
+            self._retirement.spawn(self._names.name_image())
         return self.live
 
-    async def tidy(self) -> None:
-        """Remove containers of this service that nobody needs: left by a killed daemon, or while the engine
+    async def remove_orphans(self) -> None:
+        """Remove containers of this service that nothing needs: left by a killed daemon, or while the engine
         was away. Raises EngineUnavailable.
         """
         async with self._traffic.lock:
-            used = set(self._maker.spares.ids)
+            used = set(self._factory.spares.ids)
             for item in await self._own.apps():
                 # What a deploy under way has just made may not be known yet.
                 if item.id in self.needed or self._deploying:
                     found = await self._engine.container(item.id)
                     used.add(found.joined if found else "")
                 else:
-                    await self._background.discard(item.id)
+                    await self._retirement.discard(item.id)
             for item in await self._own.sandboxes():
-                if item.id not in used and not (self._deploying or self._maker.spares.busy):
-                    await self._background.discard(item.id)
+                if item.id not in used and not (self._deploying or self._factory.spares.busy):
+                    await self._retirement.discard(item.id)
 
-    async def clear_the_way(self) -> None:
+    async def remove_conflicting(self) -> None:
         """Remove containers of this service that publish the ports themselves, which the front will own."""
-        for item in await discovery.misfits(self._own, self.recipe, behind_front=bool(self._traffic.fronts)):
+        for item in await discovery.incompatible(
+            self._own, self.recipe, behind_front=bool(self._traffic.fronts)
+        ):
             await self._own.stop(item.id, self.recipe.stop_timeout)
             await self._own.remove(item.id)
 
@@ -292,8 +293,8 @@ class ContainerDeployer:
         self._closing = True
         self._traffic.keep_previous(None)
         self._traffic.retire_lost()
-        await self._background.done()
-        await self._maker.spares.close()
+        await self._retirement.done()
+        await self._factory.spares.close()
         if stop and (live := self._traffic.live):
             self._traffic.live = None
             try:
@@ -303,4 +304,4 @@ class ContainerDeployer:
             except (EngineError, EngineUnavailable) as error:
                 self._names.warn(f"the live container could not be stopped: {error}")
         with contextlib.suppress(EngineUnavailable):
-            await self.tidy()  # a network whose container somebody else removed
+            await self.remove_orphans()  # a network whose container was removed by another program

@@ -11,7 +11,7 @@ from watcher.deploy.owned import OwnContainers
 from watcher.engine import Container
 
 
-async def misfits(own: OwnContainers, recipe: ContainerRecipe, *, behind_front: bool) -> list[Container]:
+async def incompatible(own: OwnContainers, recipe: ContainerRecipe, *, behind_front: bool) -> list[Container]:
     """Running ones that are published in the other strategy's way."""
     return [
         item
@@ -25,7 +25,7 @@ async def serving(
 ) -> Live | None:
     """The container that was live when the daemon before was killed.
 
-    One that has the name was live, also when somebody has paused it; one under another name was if it
+    One that has the name was live, also when it is paused; one under another name was if it
     answers, because a container gets the traffic first and then the name.
     """
     alive = [item for item in await own.details() if item.running or item.paused]

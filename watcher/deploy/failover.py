@@ -13,7 +13,7 @@ from watcher.deploy.live_names import LiveNames
 from watcher.deploy.model import Live, backends
 from watcher.deploy.outside_stop import OutsideStop
 from watcher.deploy.owned import OwnContainers
-from watcher.deploy.retirement import Background
+from watcher.deploy.retirement import Retirement
 from watcher.deploy.traffic import Traffic
 from watcher.diagnosis.positions import Where
 from watcher.engine import Container, Engine, EngineError, EngineEvent
@@ -32,7 +32,7 @@ class Failover:
         *,
         engine: Engine,
         own: OwnContainers,
-        retirement: Background,
+        retirement: Retirement,
         names: LiveNames,
         observer: Observer,
         on_lost: Callable[[ContainerLost], None],
@@ -112,7 +112,7 @@ class Failover:
             await self._fail_over("the container ended", found)
 
     def _notify_paused(self, found: Container) -> None:
-        """While somebody has frozen the live container, requests wait instead of reaching it."""
+        """Hold requests while the live container is frozen (`docker pause`)."""
         if found.paused == (self._traffic.paused == found.id):
             return
         self._traffic.paused = found.id if found.paused else ""
@@ -123,7 +123,7 @@ class Failover:
         )
 
     async def follow_restart(self, live: Live) -> None:
-        """Find the live container's new loopback ports after somebody else restarted it."""
+        """Find the live container's new loopback ports after another program restarted it."""
         self._traffic.hold_requests()
         try:
             self._traffic.live = await self._wait_for_answer(live)
@@ -172,7 +172,7 @@ class Failover:
         if self._traffic.side_by_side or await self._start_again(previous):
             await self._names.name_container(previous.id)
             self._retirement.spawn(self._names.name_image())
-            # What ended the one may have ended the other too, or somebody has paused it: that is said again.
+            # What ended the one may have ended the other too, or it is paused: notify that again.
             self._traffic.paused = ""
             self._retirement.spawn(self.check_quietly())
 

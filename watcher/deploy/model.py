@@ -14,7 +14,7 @@ Published = Mapping[int, Sequence[tuple[str, int]]]  # container port -> address
 
 
 class ContainerRecipe(Protocol):
-    """What a container of the service is made of, beside its image."""
+    """What a container of the service is made of, except its image."""
 
     @property
     def name(self) -> str:

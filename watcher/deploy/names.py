@@ -45,7 +45,7 @@ async def _step_aside(own: OwnContainers, recipe: ContainerRecipe, container: st
 async def free(
     engine: Engine, own: OwnContainers, recipe: ContainerRecipe, name: str, in_use: Collection[str]
 ) -> None:
-    """Make the name of a candidate free of our own containers; somebody else's is left for `create` to name.
+    """Free the name of a candidate from our own containers; `create` reports one that is not ours.
 
     What a killed daemon left behind is removed, what is `in_use` (ids) gets another name.
     """

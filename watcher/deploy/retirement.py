@@ -1,4 +1,4 @@
-"""Work that a deploy leaves behind: containers that drain and go, tasks that nobody waits for."""
+"""Work that a deploy leaves behind: containers that drain and go, background tasks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from watcher.observers.events import InternalError, Notice, Observer, short
 MOVING = 600.0  # seconds that an up- or download may go on in a container that has been replaced
 
 
-class Background:
+class Retirement:
     """Drains and removes the old containers of one service."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Background:
         return frozenset(self._retiring)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Begin work that nobody may wait for; if it fails that is told all the same."""
+        """Start background work; a failure is notified even when no caller awaits it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -121,7 +121,7 @@ class Background:
     async def discard(self, container: str) -> None:
         """Remove a container at once, even when the caller is cancelled; an engine that is away forgets it.
 
-        What stays is found by its labels (`ContainerDeployer.tidy`).
+        What stays is found by its labels (`ContainerDeployer.remove_orphans`).
         """
         await asyncio.shield(self.spawn(self._discard(container)))
 
@@ -130,7 +130,7 @@ class Background:
             await self._own.remove(container)
 
     async def done(self) -> None:
-        """Return when nothing is under way any more; nobody waits for transfers now."""
+        """Return when all work has ended; transfers are not waited for."""
         for front in self._fronts.values():
             front.hurry()
         while self._tasks:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 
 from watcher.deploy.model import ContainerRecipe, Live, Policy
-from watcher.deploy.retirement import Background
+from watcher.deploy.retirement import Retirement
 from watcher.front import Front
 
 
@@ -19,7 +19,7 @@ class Traffic:
     """
 
     def __init__(
-        self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy, retirement: Background
+        self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy, retirement: Retirement
     ) -> None:
         self.recipe, self.fronts, self.policy = recipe, fronts, policy
         self._retirement = retirement
@@ -37,7 +37,7 @@ class Traffic:
 
     @property
     def side_by_side(self) -> bool:
-        """Whether a new container comes up beside the old one, or in its place."""
+        """Whether a new container starts side by side with the old one, or in its place."""
         return bool(self.fronts) and not self.recipe.exclusive
 
     def all(self) -> Iterator[Live]:

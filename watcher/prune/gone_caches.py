@@ -27,7 +27,7 @@ from watcher.prune.model import Cause, Kind, Verdict, Why
 from watcher.prune.record_pruner import RecordPruner
 
 _MOUNTS = ("type==exec.cachemount",)
-_RELEASE_SECONDS = 2.0  # within which BuildKit lets go of a cache mount that it was told to drop
+_RELEASE_SECONDS = 2.0  # within which BuildKit releases a dropped cache mount
 _PAUSE = 0.05
 
 
@@ -64,7 +64,7 @@ class GoneCaches:
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"Go's caches could not be dropped: {error}") from error
         mounts = [self._mount(name) for name in names]
-        if mounts:  # BuildKit tells nobody which of its records has which name
+        if mounts:  # BuildKit does not say which of its records has which name
             text = "its project is gone; the size is that of all of its Go caches together"
             mounts[0] = replace(self._mount(names[0]), size=freed, why=Why(Cause.PROJECT_GONE, text))
         return (*steps, *mounts)

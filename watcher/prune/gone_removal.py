@@ -105,7 +105,7 @@ class _Removal:
             task = asyncio.ensure_future(_remove(on.engine, verdict))
             try:
                 await asyncio.shield(task)
-            except asyncio.CancelledError:  # what has begun is carried out, so that what is told is true
+            except asyncio.CancelledError:  # finish what has begun, so that the report is true
                 self._done.replace_last(done := _with(done, await task))
                 raise
             self._done.replace_last(done := _with(done, task.result()))

@@ -13,7 +13,7 @@ class Choice(StrEnum):
     """What it takes to remove what a project left."""
 
     OFFERED = "offered"  # its folder was deleted
-    BY_NAME = "by-name"  # nobody can tell: the user has to name it
+    BY_NAME = "by-name"  # not certain: the user has to name it
     REFUSED = "refused"  # it is there, or may come back
 
 

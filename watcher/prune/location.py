@@ -78,7 +78,7 @@ class Presence(StrEnum):
     GONE = "gone"
     PARENT_GONE = "parent-gone"  # deleted with the folder above it, or that one was moved
     MOVED = "moved"
-    UNREACHABLE = "unreachable"  # nothing can be told
+    UNREACHABLE = "unreachable"  # not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The projects that this user has watched: one file for each, in the state folder beside its build journal.
+"""The projects that this user has watched: one file for each, in the state folder, next to its journal.
 
 A daemon or `watcher once` writes it when it opens a project, and `watcher prune --gone` removes it. Each file
 is replaced as a whole, under a lock, so a killed process leaves the old one. A damaged file is an unknown
@@ -89,7 +89,7 @@ class ProjectRecord:
     last_seen: float = 0.0
 
     def merged(self, older: ProjectRecord | None) -> ProjectRecord:
-        """This record with the names and engines that an older one of the project has besides."""
+        """This record with the names and engines that only an older one of the project has."""
         if older is None:
             return self
         engines = [each for each in older.engines if not any(each.is_same(own) for own in self.engines)]

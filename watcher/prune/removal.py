@@ -18,7 +18,7 @@ def removed(verdict: Verdict, result: Removal) -> Verdict:
 async def remove_image(engine: Engine, verdict: Verdict) -> Verdict:
     """Take off the tags of ours, or remove an untagged image by id, after one more look at its names.
 
-    By id an image goes together with a last tag that somebody gave it; by tag only what the tag is.
+    By id an image goes together with a last tag that is not ours; by tag only what the tag is.
     """
     found = await engine.image(verdict.id)
     if found is None:

@@ -98,7 +98,7 @@ def _judge_containers(holdings: Holdings, project: str) -> Iterator[Verdict]:
         why = _GONE if stopped else _STOPPED
         verdict = Verdict(Kind.CONTAINER, item.id, item.name, 0, remove=True, why=why)
         if item.labels.get(labels.KIND) not in _ORDER or item.id not in own:
-            text = "somebody else created it: it has the watcher's labels from its image, or from a copy"
+            text = "not created by the watcher: it has the labels from its image, or from a copy"
             yield verdict.kept(Cause.FOREIGN, text)
         elif item.state == "removing":
             yield verdict.kept(Cause.IN_USE, "it is being removed")
@@ -111,7 +111,7 @@ def _judge_containers(holdings: Holdings, project: str) -> Iterator[Verdict]:
 def _judge_network(network: Network, users: Mapping[str, str]) -> Verdict:
     verdict = Verdict(Kind.NETWORK, network.id, network.name, 0, remove=True, why=_GONE)
     if not labels.is_own_network(network.labels, network.name):
-        return verdict.kept(Cause.FOREIGN, "somebody else created it, with a copy of the watcher's labels")
+        return verdict.kept(Cause.FOREIGN, "not created by the watcher: its labels are a copy")
     if user := users.get(network.id) or users.get(network.name):
         return verdict.kept(Cause.IN_USE, f"in use by container {user}")
     return verdict
@@ -126,7 +126,7 @@ def _judge_image(
     name = next(iter((*image.tags, *image.digests)), short(image.id))
     verdict = Verdict(kind, image.id, name, size, remove=True, why=_GONE, tags=image.tags)
     if kind is Kind.OTHER or labels.REVISION in found or image.parent:
-        text = "made by somebody else from an image or a container of this project"
+        text = "made from an image or a container of this project, not by the watcher"
         yield verdict.kept(Cause.FOREIGN, text)
         return
     own = [scope for scope in scopes if scope.carried_by(found)]
@@ -149,7 +149,7 @@ def _judge_image(
 
 
 def _foreign_digests(image: Image, own: Sequence[Scope]) -> list[str]:
-    """Names by digest that somebody else gave; the containerd store gives one in a tag's own repository."""
+    """Names by digest that are not ours; the containerd store gives one in a tag's own repository."""
     return [
         name
         for name in image.digests

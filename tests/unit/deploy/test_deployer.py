@@ -168,7 +168,7 @@ async def test_a_new_one_that_fails_leaves_the_old_one_alone(world: World, how: 
     assert error.failure.lines == ("what it says",)
     said = {"ends": "exit status 3", "silent": "within 30 s", "unhealthy": "HEALTHCHECK"}[how]
     assert said in error.failure.summary
-    assert image in daemon.deployer.unfit
+    assert image in daemon.deployer.failed_images
     assert daemon.front.pointed == ["good"]
     await world.settle()
     assert [item.id for item in await world.mine()] == [before]
@@ -197,7 +197,7 @@ async def test_a_deploy_that_is_cancelled_while_it_waits_leaves_the_old_one_serv
         await deploy
     assert not daemon.deployer.waiting
     assert daemon.deployer.live == "good"
-    assert image not in daemon.deployer.unfit, "it was never seen to fail"
+    assert image not in daemon.deployer.failed_images, "it was never seen to fail"
     assert [item.id for item in await world.mine() if item.running] == [before]
     await world.good("newer")
     assert await world.serving() == "newer"
@@ -237,7 +237,7 @@ async def test_one_that_dies_in_its_soak_time_is_rolled_back_at_once(world: Worl
     await asyncio.sleep(0.1)
     assert await world.serving() == "good"
     assert outcomes(daemon) == ["rolled_back bad"]
-    assert image in daemon.deployer.unfit
+    assert image in daemon.deployer.failed_images
     await world.settle()
     assert await world.named() == {NAME: "running"}
     assert (await world.mine())[0].id == before
@@ -262,7 +262,7 @@ async def test_one_that_somebody_stops_is_no_failure_of_the_revision(
     (lost,) = daemon.of(ContainerLost)
     assert lost.excused
     assert "not by the watcher" in lost.failure.summary
-    assert image not in daemon.deployer.unfit
+    assert image not in daemon.deployer.failed_images
     await world.settle()
     await world.hold()
 
@@ -512,7 +512,7 @@ async def test_a_deploy_that_fails_as_the_engine_goes_away_is_not_the_trees_faul
     )
     image = world.image(exit_code=137)
     assert isinstance(await world.deploy("one", image), EngineUnavailable)
-    assert image not in daemon.deployer.unfit
+    assert image not in daemon.deployer.failed_images
 
 
 async def test_an_end_while_the_engine_was_away_is_told_as_that(world: World) -> None:

@@ -84,7 +84,7 @@ async def test_an_engine_that_goes_away_at_any_call_leaves_nothing_behind(
         await world.settle(5.0)
         daemon.engine.rule = lambda *_: None
         await daemon.deployer.check()
-        await daemon.deployer.tidy()
+        await daemon.deployer.remove_orphans()
         if lost := daemon.deployer.lost:  # the loop puts it back
             await world.good(lost.revision, lost.image)
         await world.settle()

@@ -174,7 +174,7 @@ class Histories(RuleBasedStateMachine):
 
         async def back() -> None:
             await self.daemon.deployer.check()
-            await self.daemon.deployer.tidy()
+            await self.daemon.deployer.remove_orphans()
 
         self.run(back())
 

@@ -172,7 +172,7 @@ class Daemon:
         return [event for event in self.told if isinstance(event, kind)]
 
     async def start(self) -> None:
-        await self.deployer.clear_the_way()
+        await self.deployer.remove_conflicting()
         await self.deployer.adopt()
         self.spawn(self._follow())
 
@@ -187,7 +187,7 @@ class Daemon:
         while True:
             try:
                 await self.deployer.check()
-                await self.deployer.tidy()
+                await self.deployer.remove_orphans()
                 async for event in self.world.engine.events(labels=wanted, since=self.world.engine.clock()):
                     await self._take(event)
             except EngineUnavailable:
