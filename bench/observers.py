@@ -22,7 +22,7 @@ from tests.unit.observers.web import Desk
 from watcher.observers.events import Fanout, FrontExchange, StepOutput
 from watcher.observers.exposition import expose
 from watcher.observers.metrics import Metrics
-from watcher.observers.redact import Masking
+from watcher.observers.redact import Redactor
 from watcher.observers.status_board import StatusBoard
 from watcher.settings import HttpSettings
 from watcher.web import create_app, serve
@@ -57,7 +57,7 @@ async def follow(url: str, seen: list[int]) -> None:
 
 async def main() -> None:
     board, registry = StatusBoard(), CollectorRegistry()
-    observer = Masking(Fanout(board, Metrics(registry)))
+    observer = Redactor(Fanout(board, Metrics(registry)))
     for event in Story().start().cycle(0).events:
         observer.notify(event)
 

@@ -37,7 +37,7 @@ from watcher.observers.events import (
     Observer,
 )
 from watcher.observers.metrics import Metrics
-from watcher.observers.redact import Masking
+from watcher.observers.redact import Redactor
 from watcher.observers.size_budget import SizeBudget
 from watcher.observers.status_board import StatusBoard
 from watcher.settings import Settings
@@ -70,7 +70,7 @@ class Daemon:
         listeners = Fanout(self.board, Reconsider(self._fronts), Metrics(self.registry), *observers)
         listeners.add(SizeBudget(listeners))
         listeners.add(Revival(listeners))
-        self.observers = Masking(listeners)
+        self.observers = Redactor(listeners)
         self.services: dict[str, Service] = {}
         self.handover: Handover | None = None  # set when another program is to take this one's place
         self.interrupted = ""  # name of a signal that came while this program was making way
@@ -188,7 +188,7 @@ class Daemon:
                 rule = f"another service is kept ({', '.join(self.services)}): start the watcher again"
                 raise ConfigError("service", spec.name, rule)
         secrets = await in_thread(lambda: list(secrets_of(new.compose, new.settings)), "a secret's file")
-        self.observers.learn(secrets)
+        self.observers.add_secrets(secrets)
         for spec in specs:
             await self.services[spec.name].change(spec, new.compose, new.settings)
         await opened.registration.write(new.compose, new.settings)

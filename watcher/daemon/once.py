@@ -24,7 +24,7 @@ from watcher.observers.events import (
     Observer,
     Wanted,
 )
-from watcher.observers.redact import Masking
+from watcher.observers.redact import Redactor
 from watcher.observers.size_budget import SizeBudget
 from watcher.settings import Settings
 from watcher.system.signals import stopping_signals
@@ -91,7 +91,7 @@ async def deploy_once(settings: Settings, observer: Observer) -> bool:
     outcome = FirstOutcome(settings.image.max_size)
     listeners = Fanout(observer, outcome)
     listeners.add(SizeBudget(observer, level="error"))
-    observers = Masking(listeners)
+    observers = Redactor(listeners)
     async with (
         open_project(settings, observers, lambda _: Unavailable()) as opened,
         stopping_signals(outcome.stop),

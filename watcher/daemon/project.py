@@ -22,7 +22,7 @@ from watcher.deploy import HostPorts, own_container
 from watcher.engine import Engine
 from watcher.front import Unavailable
 from watcher.observers.events import Notice
-from watcher.observers.redact import Masking
+from watcher.observers.redact import Redactor
 from watcher.observers.secrets import secret_values
 from watcher.settings import Settings
 from watcher.system.blocking_call import in_thread
@@ -84,7 +84,7 @@ def _api_ports(settings: Settings, lock: ProjectLock) -> set[int]:
     return {port for port in (settings.http.port, before) if port}
 
 
-def _notify_journal(loop: asyncio.AbstractEventLoop, observer: Masking, problem: str) -> None:
+def _notify_journal(loop: asyncio.AbstractEventLoop, observer: Redactor, problem: str) -> None:
     """Notify that the journal of builds stopped or resumed; called in any thread."""
     notice = Notice(level="info", text="builds are written down again")
     if problem:
@@ -96,7 +96,7 @@ def _notify_journal(loop: asyncio.AbstractEventLoop, observer: Masking, problem:
 
 @asynccontextmanager
 async def open_project(
-    settings: Settings, observer: Masking, explain: Callable[[str], Unavailable]
+    settings: Settings, observer: Redactor, explain: Callable[[str], Unavailable]
 ) -> AsyncGenerator[Opened]:
     """Have the project while the context lasts; no service is started. `observer` learns its secrets.
 
@@ -104,7 +104,7 @@ async def open_project(
     """
     configured = await in_thread(lambda: configuration.read(settings), str(settings.project))
     project = configured.compose
-    observer.learn(await in_thread(lambda: list(secrets_of(project, settings)), "a secret's file"))
+    observer.add_secrets(await in_thread(lambda: list(secrets_of(project, settings)), "a secret's file"))
     project_id = labels.project_id(settings.root)
     lock = ProjectLock.take(settings.root, project_id)
     try:

@@ -48,7 +48,7 @@ from watcher.observers.events import (
     Wanted,
     short,
 )
-from watcher.observers.progress_view import ENGINE_STAGES, LiveView, step_words
+from watcher.observers.progress_view import ENGINE_STAGES, ProgressView, step_words
 from watcher.observers.revision_state import GOOD_DEPLOYS
 from watcher.observers.status_board import StatusBoard
 from watcher.observers.status_schema import BuildInfo
@@ -81,7 +81,7 @@ class Console:
         self._print, self._print_detail = self._lines.print_event, self._lines.print_detail
         self.live = self._lines.live
         self._feeds_board = board is None
-        self._view = LiveView(self._lines.terminal, self._board) if self.live else None
+        self._view = ProgressView(self._lines.terminal, self._board) if self.live else None
         self._broken: set[str] = set()
         self._down = False
         self._refused = 0

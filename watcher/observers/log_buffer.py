@@ -13,7 +13,7 @@ from watcher.observers.printable import cut, printable
 KEPT = 4000  # lines
 
 
-class Lines:
+class LogBuffer:
     """A ring of `LogLine`s. `last` is the number of the newest one (0: none yet)."""
 
     def __init__(self, kept: int = KEPT) -> None:

@@ -87,7 +87,7 @@ from watcher.observers.metric_specs import (
     STEPS,
 )
 from watcher.observers.metric_store import MetricStore
-from watcher.observers.revision_state import GOOD_DEPLOYS, Standing
+from watcher.observers.revision_state import GOOD_DEPLOYS, RevisionState
 from watcher.observers.service_status import code_class
 
 _IMAGE_KINDS = ("final", "builder")
@@ -106,7 +106,7 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        self._standing: defaultdict[str, Standing] = defaultdict(Standing)
+        self._revisions: defaultdict[str, RevisionState] = defaultdict(RevisionState)
         self._kept: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             **dict.fromkeys((FrontExchange, FrontHeld, FrontOld, FrontRefused), self._front),
@@ -131,7 +131,7 @@ class Metrics:
             self._stand(event, event.service)
         elif isinstance(event, ConfigurationRefused):
             self._store.set_gauge(REFUSED_CONFIGURATION, bool(event.reason))
-            for name in self._standing:
+            for name in self._revisions:
                 self._stand(event, name)
 
     def _daemon(self, event: DaemonStarted | EngineUp | EngineDown | InternalError | LoopLag) -> None:
@@ -222,10 +222,10 @@ class Metrics:
             self._store.observe(SAVE_TO_LIVE, event.save_to_live, name, revision=event.revision)
 
     def _stand(self, event: Event, name: str) -> None:
-        standing = self._standing[name]
-        standing.fold(event)
-        self._store.set_gauge(STALE, standing.stale, name)
-        self._store.set_gauge(LIVE_AT, standing.live.since if standing.live else None, name)
+        revisions = self._revisions[name]
+        revisions.fold(event)
+        self._store.set_gauge(STALE, revisions.stale, name)
+        self._store.set_gauge(LIVE_AT, revisions.live.since if revisions.live else None, name)
 
     def _cache_pruned(self, event: BuildCachePruned | GoCacheTrimmed) -> None:
         cache = "go-cache" if isinstance(event, GoCacheTrimmed) else "build-cache"

@@ -33,7 +33,7 @@ def step_words(name: str) -> tuple[str, str]:
     return match["place"], " ".join(match["what"].split())
 
 
-class LiveView:
+class ProgressView:
     """Shows what is under way on `board`; call `follow` after each event."""
 
     def __init__(self, out: Console, board: StatusBoard, clock: Callable[[], float] = time.time) -> None:

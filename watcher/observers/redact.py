@@ -106,7 +106,7 @@ def _hide(match: regex.Match) -> str:
     return f"{match[1]}{HIDDEN}{match[2]}"
 
 
-class Masking:
+class Redactor:
     """An observer that masks each event and hands it on to `inner`."""
 
     def __init__(self, inner: Observer, secrets: Iterable[str] = ()) -> None:
@@ -115,7 +115,7 @@ class Masking:
         self._mask = Mask(self._secrets)
         self._split = SplitSecrets(self._mask.forms, HIDDEN)
 
-    def learn(self, secrets: Iterable[str]) -> None:
+    def add_secrets(self, secrets: Iterable[str]) -> None:
         """Hide these too from now on."""
         self._secrets |= frozenset(secrets)
         self._mask = Mask(self._secrets)

@@ -19,7 +19,7 @@ from watcher.observers.status_schema import LiveInfo
 GOOD_DEPLOYS = frozenset({DeployOutcome.LIVE, DeployOutcome.UNCHANGED, DeployOutcome.ADOPTED})
 
 
-class Standing:
+class RevisionState:
     """Which revision is wanted, which is live, which is known to fail, and since when the two differ."""
 
     def __init__(self) -> None:

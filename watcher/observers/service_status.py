@@ -34,7 +34,7 @@ from watcher.observers.events import (
     StepStarted,
     Wanted,
 )
-from watcher.observers.revision_state import GOOD_DEPLOYS, Standing
+from watcher.observers.revision_state import GOOD_DEPLOYS, RevisionState
 from watcher.observers.status_schema import (
     BuildInfo,
     ChangeInfo,
@@ -61,26 +61,26 @@ def code_class(code: int) -> str:
     return f"{code // 100}xx" if 100 <= code < 600 else "raw"
 
 
-class Keeping:
+class ServiceView:
     """What the board keeps about one service: its part of the document and the last builds, oldest first."""
 
     def __init__(self, name: str) -> None:
         self.status = ServiceStatus(name=name)
-        self.standing = Standing()
+        self.revisions = RevisionState()
         self.builds: deque[BuildInfo] = deque(maxlen=BUILDS_KEPT)
         self._count = 0
         self._old: dict[int, int] = {}  # connections with versions before the live one, by listening port
 
     def fold(self, event: Event, engine_up: bool | None) -> None:
         """Take `event` into account."""
-        self.standing.fold(event)
+        self.revisions.fold(event)
         self._fold_work(event)
         self._fold_rest(event)
         self._fold_source(event)
-        status, standing = self.status, self.standing
-        status.live, status.failed = standing.live, standing.failed
-        status.stale, status.stale_since = standing.stale, standing.stale_since
-        status.refused, status.source.gone = standing.refused, standing.gone
+        status, revisions = self.status, self.revisions
+        status.live, status.failed = revisions.live, revisions.failed
+        status.stale, status.stale_since = revisions.stale, revisions.stale_since
+        status.refused, status.source.gone = revisions.refused, revisions.gone
         status.phase = self._phase(engine_up)
         error = status.last_error
         if error and error.resolved_at is None and status.stale is False and status.failed is None:

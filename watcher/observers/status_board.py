@@ -20,8 +20,8 @@ from watcher.observers.events import (
     SourceEvents,
     StepOutput,
 )
-from watcher.observers.log_buffer import Lines
-from watcher.observers.service_status import Keeping
+from watcher.observers.log_buffer import LogBuffer
+from watcher.observers.service_status import ServiceView
 from watcher.observers.status_schema import BuildInfo, DaemonInfo, NoticeInfo, ServiceStatus, Status
 
 NOTICES_KEPT = 20
@@ -36,10 +36,10 @@ class StatusBoard:
 
     def __init__(self) -> None:
         self.status = Status(daemon=DaemonInfo(boot=secrets.token_hex(4)))
-        self.lines = Lines()
+        self.lines = LogBuffer()
         self.closed = False
         self.version = 0  # changes with the document, except for what is only counted
-        self._services: dict[str, Keeping] = {}
+        self._services: dict[str, ServiceView] = {}
         self._json: str | None = None
         self._waiters: set[asyncio.Future[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -61,13 +61,13 @@ class StatusBoard:
 
     def service(self, name: str) -> ServiceStatus | None:
         """The service of that name, if there is one."""
-        keeping = self._services.get(name)
-        return keeping.status if keeping else None
+        view = self._services.get(name)
+        return view.status if view else None
 
     def builds(self, name: str) -> list[BuildInfo]:
         """The last builds of a service, newest first."""
-        keeping = self._services.get(name)
-        return list(reversed(keeping.builds)) if keeping else []
+        view = self._services.get(name)
+        return list(reversed(view.builds)) if view else []
 
     def json(self) -> str:
         """The document as JSON; made once for all who ask between two events."""
@@ -100,15 +100,15 @@ class StatusBoard:
                 status.daemon.version, status.daemon.project = event.version, event.project
                 status.daemon.url, status.daemon.started_at = event.url, event.at
                 for name in event.services:  # known from the start: a client can ask immediately
-                    self._keeping(name)
+                    self._view_of(name)
             case DaemonStopping():
                 status.daemon.stopping = event.reason
             case EngineUp() | EngineDown():
                 self._fold_engine(event)
                 return
             case ConfigurationRefused():
-                for keeping in self._services.values():
-                    keeping.fold(event, status.engine.up)
+                for view in self._services.values():
+                    view.fold(event, status.engine.up)
                 return
             case Notice():
                 level = event.level if event.level in ("warning", "error") else "info"
@@ -121,11 +121,11 @@ class StatusBoard:
             case InternalError():
                 status.daemon.internal_errors += 1
         if event.service:
-            self._keeping(event.service).fold(event, status.engine.up)
+            self._view_of(event.service).fold(event, status.engine.up)
 
-    def _keeping(self, name: str) -> Keeping:
+    def _view_of(self, name: str) -> ServiceView:
         if name not in self._services:
-            self._services[name] = Keeping(name)
+            self._services[name] = ServiceView(name)
             self.status.services.append(self._services[name].status)
         return self._services[name]
 
@@ -138,8 +138,8 @@ class StatusBoard:
             engine.endpoint, engine.reason = event.endpoint, ""
         else:
             engine.reason = event.reason
-        for keeping in self._services.values():
-            keeping.fold(event, up)
+        for view in self._services.values():
+            view.fold(event, up)
 
     def _tell(self) -> None:
         self.version += 1

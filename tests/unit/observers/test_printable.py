@@ -22,7 +22,7 @@ from watcher.observers.console import Console
 from watcher.observers.events import Change, Diagnostic, Event, Failure, Fanout
 from watcher.observers.json_log import JsonFormatter, JsonLog
 from watcher.observers.printable import LONGEST, PrintableStream, cut, printable
-from watcher.observers.redact import Masking
+from watcher.observers.redact import Redactor
 from watcher.observers.status_board import StatusBoard
 from watcher.observers.terminal import Terminal
 
@@ -143,7 +143,7 @@ EVENTS = [
 @pytest.mark.parametrize("sequence", SEQUENCES, ids=ascii)
 def test_no_sequence_reaches_a_surface_through_any_event(sequence: str):
     screen, log, board = io.StringIO(), io.StringIO(), StatusBoard()
-    observer = Masking(Fanout(Console(screen), JsonLog(log), board))
+    observer = Redactor(Fanout(Console(screen), JsonLog(log), board))
     for kind in EVENTS:
         observer.notify(filled(kind, f"a{sequence}b\nc"))
     assert "a" in screen.getvalue()
@@ -163,7 +163,7 @@ def test_a_line_break_in_a_name_makes_no_line_of_its_own():
         summary=name,
         saved_at=1.0,
     )
-    Masking(Console(screen)).notify(event)
+    Redactor(Console(screen)).notify(event)
     assert len(screen.getvalue().splitlines()) == 1
 
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from watcher.observers.events import ContainerOutput, Event, StepOutput
-from watcher.observers.redact import HIDDEN, Mask, Masking
+from watcher.observers.redact import HIDDEN, Mask, Redactor
 from watcher.observers.split_secrets import MOST_STREAMS, PIECE, SplitSecrets
 
 SECRET = "hunter2-correct-horse"
@@ -27,7 +27,7 @@ class Heard:
 def shown(*lines: str, secrets: tuple[str, ...] = (SECRET,), step: bool = True) -> list[str]:
     """What is shown of lines that arrive one after the other."""
     heard = Heard()
-    masking = Masking(heard, secrets)
+    masking = Redactor(heard, secrets)
     for line in lines:
         event = (
             StepOutput(service="s", revision="r", step="sha256:1", text=line)
@@ -54,7 +54,7 @@ def test_a_short_rest_is_hidden_where_it_continues_a_piece() -> None:
 
 def test_other_streams_do_not_continue_it() -> None:
     heard = Heard()
-    masking = Masking(heard, [SECRET])
+    masking = Redactor(heard, [SECRET])
     masking.notify(StepOutput(service="s", revision="r", step="1", text="x hunter2-correct-hor"))
     masking.notify(StepOutput(service="s", revision="r", step="2", text="se"))
     masking.notify(ContainerOutput(service="s", container="1", text="se"))

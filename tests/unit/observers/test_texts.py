@@ -1,4 +1,4 @@
-"""Masking, the log for machines, and numbers in words."""
+"""Redactor, the log for machines, and numbers in words."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from watcher.observers.events import (
     Wanted,
 )
 from watcher.observers.json_log import JsonFormatter, JsonLog, configure, name_of
-from watcher.observers.redact import HIDDEN, Mask, Masking
+from watcher.observers.redact import HIDDEN, Mask, Redactor
 from watcher.observers.secrets import secret_values
 from watcher.observers.status_board import StatusBoard
 
@@ -42,7 +42,7 @@ class Heard:
 
 def masked(event: Event, *secrets: str) -> Any:
     heard = Heard()
-    Masking(heard, secrets).notify(event)
+    Redactor(heard, secrets).notify(event)
     return heard.events[0]
 
 
@@ -190,7 +190,7 @@ def test_a_path_that_is_no_text_can_be_shown() -> None:
         saved_at=1.0,
     )
     board = StatusBoard()
-    Masking(board).notify(event)
+    Redactor(board).notify(event)
     assert json.loads(board.json())["services"][0]["wanted"]["summary"] == "caf\ufffd.go added"
 
 
@@ -293,7 +293,7 @@ def test_a_size_has_at_least_three_digits_of_the_truth(count: int) -> None:
 
 def test_secrets_that_are_learned_later_are_hidden_too() -> None:
     heard = Heard()
-    masking = Masking(heard, ["first-secret"])
-    masking.learn(["second-secret"])
+    masking = Redactor(heard, ["first-secret"])
+    masking.add_secrets(["second-secret"])
     masking.notify(ContainerOutput(container="c", text="first-secret second-secret"))
     assert heard.events[0].text == f"{HIDDEN} {HIDDEN}"  # type: ignore[attr-defined]
