@@ -93,15 +93,15 @@ class Console:
             DaemonStarted: self._daemon_started,
             DaemonStopping: self._daemon_stopping,
             ServiceStarted: self._service_started,
-            Notice: self._notice,
+            Notice: self._print_notice,
             EngineUp: self._engine_up,
             EngineDown: self._engine_down,
             SourceMode: self._source_mode,
             SourceScanning: self._source_scanning,
             SourceScanned: self._source_scanned,
-            Wanted: self._wanted,
-            Held: self._held,
-            Paused: self._paused,
+            Wanted: self._print_wanted,
+            Held: self._print_hold,
+            Paused: self._print_pause,
             BuildStarted: self._build_started,
             StepFinished: self._step_finished,
             StepProgress: self._step_progress,
@@ -110,9 +110,9 @@ class Console:
             DeployFinished: self._deploy_finished,
             ContainerLost: self._container_lost,
             ContainerPaused: self._container_paused,
-            Pruned: self._pruned,
-            BuildCachePruned: self._pruned,
-            GoCacheTrimmed: self._pruned,
+            Pruned: self._print_pruned,
+            BuildCachePruned: self._print_pruned,
+            GoCacheTrimmed: self._print_pruned,
             FrontRefused: self._front_refused,
             InternalError: self._internal_error,
         }
@@ -148,7 +148,7 @@ class Console:
         self._print(event, "·", Text.assemble((event.service, "bold"), f" is kept at {where}"))
         self._print_detail(f"{event.compose_file} → image {event.image}, container {event.container}", "dim")
 
-    def _notice(self, event: Notice) -> None:
+    def _print_notice(self, event: Notice) -> None:
         mark, style = {"warning": ("!", "yellow"), "error": ("✗", "red")}.get(event.level, ("·", ""))
         self._print(event, mark, event.text, style)
 
@@ -183,20 +183,20 @@ class Console:
 
     # From a save to the new version.
 
-    def _wanted(self, event: Wanted) -> None:
+    def _print_wanted(self, event: Wanted) -> None:
         line = Text.assemble(event.summary, ("  → ", "dim"), (short(event.revision), "cyan"))
         self._print(event, "→", line)
         service = self._board.service(event.service)
         if service and service.stale is False:
             text = Text.assemble(("live ", "bold green"), (short(event.revision), "cyan"), " already")
             self._print(event, "✓", text, "green")
-            self._mended(event.service)
+            self._clear_failure(event.service)
 
-    def _held(self, event: Held) -> None:
+    def _print_hold(self, event: Held) -> None:
         if event.reason:
             self._print(event, "·", f"waiting: {event.reason}", "dim")
 
-    def _paused(self, event: Paused) -> None:
+    def _print_pause(self, event: Paused) -> None:
         self._print(event, "·", "paused: saves are not built" if event.paused else "resumed")
 
     def _container_paused(self, event: ContainerPaused) -> None:
@@ -233,13 +233,15 @@ class Console:
         took = humanize.seconds(event.seconds)
         match event.outcome:
             case BuildOutcome.BUILT if not self.live:
-                self._print(event, "·", f"built in {took}{self._cached(self._build(event.service))}")
+                self._print(
+                    event, "·", f"built in {took}{self._cached_steps(self._last_build(event.service))}"
+                )
             case BuildOutcome.CANCELLED if event.failure:
-                self._failed(event, f"build cancelled after {took}", event.failure)
+                self._print_failure(event, f"build cancelled after {took}", event.failure)
             case BuildOutcome.CANCELLED:
                 self._print(event, "·", f"build of {short(event.revision)} dropped after {took}", "dim")
             case BuildOutcome.FAILED | BuildOutcome.ERROR if event.failure:
-                self._failed(event, f"build failed after {took}", event.failure)
+                self._print_failure(event, f"build failed after {took}", event.failure)
 
     def _deploy_finished(self, event: DeployFinished) -> None:
         match event.outcome:
@@ -253,14 +255,14 @@ class Console:
                 self._print(event, "✓", f"live {short(event.revision)}, running already", "green")
             case _ if event.failure:
                 what = _ENDS.get(event.outcome, "deploy failed")
-                self._failed(event, f"{what} after {humanize.seconds(event.seconds)}", event.failure)
+                self._print_failure(event, f"{what} after {humanize.seconds(event.seconds)}", event.failure)
             case DeployOutcome.CANCELLED:
                 took = humanize.seconds(event.seconds)
                 self._print(event, "·", f"deploy of {short(event.revision)} dropped after {took}", "dim")
         if event.outcome in GOOD_DEPLOYS:
-            self._mended(event.service)
+            self._clear_failure(event.service)
 
-    def _mended(self, service: str) -> None:
+    def _clear_failure(self, service: str) -> None:
         if service in self._broken:
             self._broken.discard(service)
             self._lines.ring_bell()
@@ -269,12 +271,12 @@ class Console:
         line = Text.assemble(("live ", "bold green"), (short(event.revision), "cyan"))
         if event.save_to_live is not None:
             line.append(f" {humanize.seconds(event.save_to_live)} after the save", "bold")
-        build = self._build(event.service)
+        build = self._last_build(event.service)
         parts = []
         if build and build.revision == event.revision and build.seconds is not None:
             reused = build.outcome is BuildOutcome.REUSED
             took = "image was there" if reused else f"build {humanize.seconds(build.seconds)}"
-            parts.append(f"{took}{self._cached(build)}")
+            parts.append(f"{took}{self._cached_steps(build)}")
         parts.append(f"deploy {humanize.seconds(event.seconds)}")
         service = self._board.service(event.service)
         image = service.images.get("final") if service else None
@@ -301,9 +303,9 @@ class Console:
             self._print(event, "·", text, "dim")
 
     def _container_lost(self, event: ContainerLost) -> None:
-        self._failed(event, "the live container is gone", event.failure)
+        self._print_failure(event, "the live container is gone", event.failure)
 
-    def _pruned(self, event: Pruned | BuildCachePruned | GoCacheTrimmed) -> None:
+    def _print_pruned(self, event: Pruned | BuildCachePruned | GoCacheTrimmed) -> None:
         if text := describe_pruned(event):
             self._print(event, "·", text, "dim")
 
@@ -318,7 +320,7 @@ class Console:
 
     # How it is put.
 
-    def _failed(self, event: Event, what: str, failure: Failure) -> None:
+    def _print_failure(self, event: Event, what: str, failure: Failure) -> None:
         self._print(event, "✗", Text.assemble((what, "bold red"), f": {failure.summary}"), "red")
         places = [f"{d.file}:{d.line}:{d.column}: {d.message}" for d in failure.diagnostics]
         self._lines.print_block(failure.lines or places)
@@ -342,12 +344,12 @@ class Console:
             self._broken.add(event.service)
             self._lines.ring_bell()
 
-    def _build(self, service: str) -> BuildInfo | None:
+    def _last_build(self, service: str) -> BuildInfo | None:
         found = self._board.service(service)
         return found.last_build if found else None
 
     @staticmethod
-    def _cached(build: BuildInfo | None) -> str:
+    def _cached_steps(build: BuildInfo | None) -> str:
         return f" ({build.cached_steps} of {build.step_count} cached)" if build and build.step_count else ""
 
 

@@ -109,17 +109,19 @@ class Metrics:
         self._revisions: defaultdict[str, RevisionState] = defaultdict(RevisionState)
         self._kept: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
-            **dict.fromkeys((FrontExchange, FrontHeld, FrontOld, FrontRefused), self._front),
-            **dict.fromkeys((SourceEvents, SourceScanned, SourceMode), self._source),
-            **dict.fromkeys((BuildStarted, StepFinished, BuildFinished), self._build),
-            **dict.fromkeys((DaemonStarted, EngineUp, EngineDown, InternalError, LoopLag), self._daemon),
-            **dict.fromkeys((ImageSized, ContainerLost, Paused, Wanted), self._rest),
-            ServiceStarted: self._service,
-            DeployFinished: self._deploy,
-            Pruned: self._pruned,
+            **dict.fromkeys((FrontExchange, FrontHeld, FrontOld, FrontRefused), self._record_front),
+            **dict.fromkeys((SourceEvents, SourceScanned, SourceMode), self._record_source),
+            **dict.fromkeys((BuildStarted, StepFinished, BuildFinished), self._record_build),
+            **dict.fromkeys(
+                (DaemonStarted, EngineUp, EngineDown, InternalError, LoopLag), self._record_daemon
+            ),
+            **dict.fromkeys((ImageSized, ContainerLost, Paused, Wanted), self._record_service),
+            ServiceStarted: self._start_service,
+            DeployFinished: self._record_deploy,
+            Pruned: self._record_pruned,
             BuildCachePruned: self._cache_pruned,
             GoCacheTrimmed: self._cache_pruned,
-            DiskMeasured: self._disk,
+            DiskMeasured: self._record_disk,
         }
 
     def notify(self, event: Event) -> None:
@@ -128,13 +130,13 @@ class Metrics:
         if handle:
             handle(event)
         if event.service and isinstance(event, Wanted | DeployFinished | ContainerLost | SourceGone):
-            self._stand(event, event.service)
+            self._update_revisions(event, event.service)
         elif isinstance(event, ConfigurationRefused):
             self._store.set_gauge(REFUSED_CONFIGURATION, bool(event.reason))
             for name in self._revisions:
-                self._stand(event, name)
+                self._update_revisions(event, name)
 
-    def _daemon(self, event: DaemonStarted | EngineUp | EngineDown | InternalError | LoopLag) -> None:
+    def _record_daemon(self, event: DaemonStarted | EngineUp | EngineDown | InternalError | LoopLag) -> None:
         match event:
             case DaemonStarted():
                 self._store.set_gauge(INFO, 1, event.version, platform.python_version())
@@ -148,7 +150,7 @@ class Metrics:
             case _:
                 self._store.set_gauge(ENGINE_UP, isinstance(event, EngineUp))
 
-    def _rest(self, event: ImageSized | ContainerLost | Paused | Wanted) -> None:
+    def _record_service(self, event: ImageSized | ContainerLost | Paused | Wanted) -> None:
         name = event.service
         match event:
             case ImageSized():
@@ -162,7 +164,7 @@ class Metrics:
             case Wanted():
                 self._store.set_gauge(CHANGED_AT, event.saved_at, name)
 
-    def _service(self, event: ServiceStarted) -> None:
+    def _start_service(self, event: ServiceStarted) -> None:
         """Expose zeros: the first change of each metric is then an increase."""
         name = event.service
         for build in BuildOutcome:
@@ -193,7 +195,7 @@ class Metrics:
             self._store.set_gauge(spec, 0, name)
         self._store.set_gauge(IMAGE_BUDGET, event.image_budget, name)
 
-    def _build(self, event: BuildStarted | StepFinished | BuildFinished) -> None:
+    def _record_build(self, event: BuildStarted | StepFinished | BuildFinished) -> None:
         name = event.service
         match event:
             case BuildStarted():
@@ -210,7 +212,7 @@ class Metrics:
                 self._store.observe(BUILD_TIME, event.seconds, name, event.outcome, revision=event.revision)
                 self._store.count(SENT, name, by=event.context_bytes)
 
-    def _deploy(self, event: DeployFinished) -> None:
+    def _record_deploy(self, event: DeployFinished) -> None:
         name = event.service
         self._store.count(DEPLOYS, name, event.outcome)
         self._store.observe(DEPLOY_TIME, event.seconds, name, event.outcome, revision=event.revision)
@@ -221,9 +223,9 @@ class Metrics:
         if event.outcome in GOOD_DEPLOYS and event.save_to_live is not None:
             self._store.observe(SAVE_TO_LIVE, event.save_to_live, name, revision=event.revision)
 
-    def _stand(self, event: Event, name: str) -> None:
+    def _update_revisions(self, event: Event, name: str) -> None:
         revisions = self._revisions[name]
-        revisions.fold(event)
+        revisions.apply_event(event)
         self._store.set_gauge(STALE, revisions.stale, name)
         self._store.set_gauge(LIVE_AT, revisions.live.since if revisions.live else None, name)
 
@@ -232,7 +234,7 @@ class Metrics:
         kind, reason = self._store.bound_label("kind", cache), self._store.bound_label("cause", "unused")
         self._store.count(PRUNED_BYTES, event.service, kind, reason, by=event.freed)
 
-    def _disk(self, event: DiskMeasured) -> None:
+    def _record_disk(self, event: DiskMeasured) -> None:
         kinds = {
             "images": event.images,
             "steps": event.steps,
@@ -243,7 +245,7 @@ class Metrics:
         for kind, size in kinds.items():
             self._store.set_gauge(DISK, size, event.service, kind)
 
-    def _pruned(self, event: Pruned) -> None:
+    def _record_pruned(self, event: Pruned) -> None:
         """Split what was freed: a build step's record is freed whole, images share layers and the rest."""
         name = event.service
         sizes: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -270,7 +272,7 @@ class Metrics:
             self._store.set_gauge(KEPT_BYTES, sum(found), name, *key)
         self._kept[name] = set(kept)
 
-    def _source(self, event: SourceEvents | SourceScanned | SourceMode) -> None:
+    def _record_source(self, event: SourceEvents | SourceScanned | SourceMode) -> None:
         name = event.service
         match event:
             case SourceEvents():
@@ -282,7 +284,7 @@ class Metrics:
                 self._store.observe(SCAN_TIME, event.seconds, name)
                 self._store.set_gauge(CONTEXT, event.context_bytes, name)
 
-    def _front(self, event: FrontExchange | FrontHeld | FrontOld | FrontRefused) -> None:
+    def _record_front(self, event: FrontExchange | FrontHeld | FrontOld | FrontRefused) -> None:
         name = event.service
         match event:
             case FrontExchange():

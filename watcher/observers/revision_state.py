@@ -43,7 +43,7 @@ class RevisionState:
             return True
         return self.live is None or self.live.revision != self.wanted
 
-    def fold(self, event: Event) -> None:
+    def apply_event(self, event: Event) -> None:
         """Take `event` into account."""
         since = event.at
         match event:
@@ -58,7 +58,7 @@ class RevisionState:
             case BuildFinished(outcome=BuildOutcome.CANCELLED) if event.failure:  # by hand
                 self.failed = event.revision if event.revision == self.wanted else self.failed
             case DeployFinished():
-                self._deployed(event)
+                self._finish_deploy(event)
             case ContainerLost():
                 self.live = None
             case ConfigurationRefused():
@@ -72,7 +72,7 @@ class RevisionState:
         elif self.stale and self.stale_since is None:
             self.stale_since = since
 
-    def _deployed(self, event: DeployFinished) -> None:
+    def _finish_deploy(self, event: DeployFinished) -> None:
         if event.outcome in GOOD_DEPLOYS:
             self.failed = None if self.failed == event.revision else self.failed
             if (

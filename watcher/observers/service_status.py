@@ -71,22 +71,22 @@ class ServiceView:
         self._count = 0
         self._old: dict[int, int] = {}  # connections with versions before the live one, by listening port
 
-    def fold(self, event: Event, engine_up: bool | None) -> None:
+    def apply_event(self, event: Event, engine_up: bool | None) -> None:
         """Take `event` into account."""
-        self.revisions.fold(event)
-        self._fold_work(event)
-        self._fold_rest(event)
-        self._fold_source(event)
+        self.revisions.apply_event(event)
+        self._apply_work(event)
+        self._apply_rest(event)
+        self._apply_source(event)
         status, revisions = self.status, self.revisions
         status.live, status.failed = revisions.live, revisions.failed
         status.stale, status.stale_since = revisions.stale, revisions.stale_since
         status.refused, status.source.gone = revisions.refused, revisions.gone
-        status.phase = self._phase(engine_up)
+        status.phase = self._choose_phase(engine_up)
         error = status.last_error
         if error and error.resolved_at is None and status.stale is False and status.failed is None:
             error.resolved_at = event.at
 
-    def _fold_work(self, event: Event) -> None:
+    def _apply_work(self, event: Event) -> None:
         status = self.status
         match event:
             case Wanted():
@@ -102,24 +102,24 @@ class ServiceView:
             case BuildStarted():
                 status.building = self._new_build(event.revision, event.at)
             case StepStarted() | StepFinished() | StepProgress() if status.building:
-                _step(status.building, event)
+                _update_step(status.building, event)
             case BuildFinished():
-                self._built(event)
+                self._finish_build(event)
             case DeployStarted():
                 status.deploying = DeployingInfo(
                     revision=event.revision, image=event.image, started_at=event.at
                 )
             case DeployFinished():
-                self._deployed(event)
+                self._finish_deploy(event)
             case ContainerPaused():
                 status.container_paused = event.paused
             case ContainerLost():
                 status.container_paused = False
-                self._error(event.at, event.revision, "container", event.failure)
+                self._set_error(event.at, event.revision, "container", event.failure)
             case ImageSized():
-                self._sized(event)
+                self._set_image_size(event)
 
-    def _fold_rest(self, event: Event) -> None:
+    def _apply_rest(self, event: Event) -> None:
         status = self.status
         match event:
             case ServiceStarted():
@@ -156,7 +156,7 @@ class ServiceView:
                 refused = status.front.refused
                 refused[event.reason] = refused.get(event.reason, 0) + 1
 
-    def _fold_source(self, event: Event) -> None:
+    def _apply_source(self, event: Event) -> None:
         source = self.status.source
         match event:
             case SourceMode():
@@ -181,7 +181,7 @@ class ServiceView:
         summary = wanted.summary if wanted and wanted.revision == revision else ""
         return BuildInfo(id=self._count, revision=revision, summary=summary, started_at=at)
 
-    def _built(self, event: BuildFinished) -> None:
+    def _finish_build(self, event: BuildFinished) -> None:
         status = self.status
         build, status.building = status.building, None
         if build is None or build.revision != event.revision:
@@ -192,11 +192,11 @@ class ServiceView:
             build.step_count, build.cached_steps = event.steps, event.cached_steps
         if event.failure:
             build.failure = FailureInfo.model_validate(event.failure)
-            self._error(event.at, event.revision, "build", event.failure)
+            self._set_error(event.at, event.revision, "build", event.failure)
         status.last_build = build
         self.builds.append(build)
 
-    def _deployed(self, event: DeployFinished) -> None:
+    def _finish_deploy(self, event: DeployFinished) -> None:
         status = self.status
         status.deploying = None
         if event.outcome in GOOD_DEPLOYS:
@@ -204,7 +204,7 @@ class ServiceView:
         if event.outcome in GOOD_DEPLOYS and event.save_to_live is not None:
             status.save_to_live = event.save_to_live
         if event.failure:
-            self._error(event.at, event.revision, "deploy", event.failure)
+            self._set_error(event.at, event.revision, "deploy", event.failure)
         build = self._build_of(event.revision)
         if build:
             build.deploy = DeployInfo(
@@ -215,7 +215,7 @@ class ServiceView:
                 phases=dict(event.phases),
             )
 
-    def _sized(self, event: ImageSized) -> None:
+    def _set_image_size(self, event: ImageSized) -> None:
         before = self.status.images.get(event.stage)
         if before and before.image == event.image:
             before.revision = event.revision
@@ -237,14 +237,14 @@ class ServiceView:
     def _build_of(self, revision: str) -> BuildInfo | None:
         return next((build for build in reversed(self.builds) if build.revision == revision), None)
 
-    def _error(
+    def _set_error(
         self, at: float, revision: str, stage: Literal["build", "deploy", "container"], failure: Failure
     ) -> None:
         self.status.last_error = ErrorReport(
             at=at, revision=revision, stage=stage, failure=FailureInfo.model_validate(failure)
         )
 
-    def _phase(self, engine_up: bool | None) -> Phase:
+    def _choose_phase(self, engine_up: bool | None) -> Phase:
         status = self.status
         phases: tuple[tuple[object, Phase], ...] = (
             (status.building, "building"),
@@ -262,7 +262,7 @@ class ServiceView:
         return next((phase for applies, phase in phases if applies), "waiting")
 
 
-def _step(build: BuildInfo, event: StepStarted | StepFinished | StepProgress) -> None:
+def _update_step(build: BuildInfo, event: StepStarted | StepFinished | StepProgress) -> None:
     step = next((step for step in build.steps if step.id == event.step), None)
     if step is None:
         ran = event.seconds if isinstance(event, StepFinished) else 0.0

@@ -48,16 +48,16 @@ class StatusBoard:
         """Fold `event` into the document and wake those who wait."""
         if isinstance(event, StepOutput | ContainerOutput):
             self.lines.add(event)
-            self._wake()
+            self._wake_waiters()
             return
         if isinstance(event, LoopLag):  # a metric, no part of the document
             return
-        self._fold(event)
+        self._apply_event(event)
         self._json = None
         if isinstance(event, FrontExchange | SourceEvents):
-            self._tell_soon()
+            self._publish_soon()
         else:
-            self._tell()
+            self._publish_change()
 
     def service(self, name: str) -> ServiceStatus | None:
         """The service of that name, if there is one."""
@@ -91,9 +91,9 @@ class StatusBoard:
         self.closed = True
         if self._timer:
             self._timer.cancel()
-        self._wake()
+        self._wake_waiters()
 
-    def _fold(self, event: Event) -> None:
+    def _apply_event(self, event: Event) -> None:
         status = self.status
         match event:
             case DaemonStarted():
@@ -104,11 +104,11 @@ class StatusBoard:
             case DaemonStopping():
                 status.daemon.stopping = event.reason
             case EngineUp() | EngineDown():
-                self._fold_engine(event)
+                self._apply_engine(event)
                 return
             case ConfigurationRefused():
                 for view in self._services.values():
-                    view.fold(event, status.engine.up)
+                    view.apply_event(event, status.engine.up)
                 return
             case Notice():
                 level = event.level if event.level in ("warning", "error") else "info"
@@ -121,7 +121,7 @@ class StatusBoard:
             case InternalError():
                 status.daemon.internal_errors += 1
         if event.service:
-            self._view_of(event.service).fold(event, status.engine.up)
+            self._view_of(event.service).apply_event(event, status.engine.up)
 
     def _view_of(self, name: str) -> ServiceView:
         if name not in self._services:
@@ -129,7 +129,7 @@ class StatusBoard:
             self.status.services.append(self._services[name].status)
         return self._services[name]
 
-    def _fold_engine(self, event: EngineUp | EngineDown) -> None:
+    def _apply_engine(self, event: EngineUp | EngineDown) -> None:
         engine, up = self.status.engine, isinstance(event, EngineUp)
         if engine.up is not up:
             engine.up, engine.since = up, event.at
@@ -139,21 +139,21 @@ class StatusBoard:
         else:
             engine.reason = event.reason
         for view in self._services.values():
-            view.fold(event, up)
+            view.apply_event(event, up)
 
-    def _tell(self) -> None:
+    def _publish_change(self) -> None:
         self.version += 1
-        self._wake()
+        self._wake_waiters()
 
-    def _tell_soon(self) -> None:
+    def _publish_soon(self) -> None:
         if self._waiters and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._tell_quiet)
+            self._timer = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._publish_counters)
 
-    def _tell_quiet(self) -> None:
+    def _publish_counters(self) -> None:
         self._timer = None
-        self._tell()
+        self._publish_change()
 
-    def _wake(self) -> None:
+    def _wake_waiters(self) -> None:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
