@@ -90,20 +90,27 @@ class PlainBuilds:
         self.changed = 0
         self.cached: list[int] = []
 
+    @property
+    def _tag(self) -> str:
+        return f"{self.name}:{self.changed}"
+
     def change(self) -> None:
-        """Change the program and build; remember its records and its image."""
+        """Change the program and build; remember its records and its image.
+
+        Each has a tag of its own: an engine with the containerd store drops an image that loses its tag.
+        """
         (self._folder / "main.go").write_text(_MAIN.format(uuid.uuid4().hex))
-        self._build()
         self.changed += 1
+        self._build()
         self.records |= family(self._meter.records(), self.name)
-        self.images.add(self._docker.run("image", "inspect", "-f", "{{.Id}}", self.name))
+        self.images.add(self._docker.run("image", "inspect", "-f", "{{.Id}}", self._tag))
 
     def repeat(self) -> None:
         """Build once more without a change, and count the steps that are cached."""
         self.cached.append(sum(" CACHED" in line for line in self._build().splitlines()))
 
     def _build(self) -> str:
-        command = ["buildx", "build", "--load", "--progress=plain", "--provenance=false", "-t", self.name]
+        command = ["buildx", "build", "--load", "--progress=plain", "--provenance=false", "-t", self._tag]
         return self._docker.run(*command, str(self._folder), both=True)
 
     def lost(self) -> tuple[int, int]:
