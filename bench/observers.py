@@ -57,7 +57,7 @@ async def follow(url: str, seen: list[int]) -> None:
 
 async def main() -> None:
     board, registry = StatusBoard(), CollectorRegistry()
-    observer = Redactor(Fanout(board, Metrics(registry)))
+    observer = Redactor(Fanout(board, Metrics(registry, board)))
     for event in Story().start().cycle(0).events:
         observer.notify(event)
 

@@ -38,14 +38,14 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def _observer(settings: Settings, board: StatusBoard | None = None) -> Iterator[Observer]:
+def _observer(settings: Settings, board: StatusBoard) -> Iterator[Observer]:
     """The observer that writes to the terminal, which is left clean however the command ends."""
     as_json = settings.log_format == "json"
     outputs = [Output(file, json_log.lost if as_json else lost) for file in (sys.stdout, sys.stderr)]
     out, err = (cast(TextIO, output) for output in outputs)
     json_log.configure(as_json=as_json, file=cast(TextIO, PrintableStream(err)))
     dump_on_quit()
-    console = None if as_json else Console(out, plain=settings.plain, bell=settings.bell, board=board)
+    console = None if as_json else Console(out, board, plain=settings.plain, bell=settings.bell)
     try:
         yield console or json_log.JsonLog(out)
     finally:
@@ -85,9 +85,10 @@ def once(settings: Settings) -> int:
     """`watcher once`."""
 
     async def main() -> int:
-        return 0 if await deploy_once(settings, observer) else EXIT_FAILED
+        return 0 if await deploy_once(settings, board, observer) else EXIT_FAILED
 
-    with _observer(settings) as observer:
+    board = StatusBoard()
+    with _observer(settings, board) as observer:
         return _asyncio_run(main)
 
 

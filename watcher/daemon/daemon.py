@@ -62,12 +62,11 @@ def _port_before(lock: ProjectLock) -> int:
 class Daemon:
     """Keeps the services of one project."""
 
-    def __init__(self, settings: Settings, *observers: Observer, board: StatusBoard | None = None) -> None:
+    def __init__(self, settings: Settings, *observers: Observer, board: StatusBoard) -> None:
         """`board` gets each event before `observers` do, which may read it."""
-        self.settings = settings
-        self.board = board or StatusBoard()
+        self.settings, self.board = settings, board
         self.registry = CollectorRegistry()
-        listeners = Fanout(self.board, Reconsider(self._fronts), Metrics(self.registry), *observers)
+        listeners = Fanout(self.board, Reconsider(self._fronts), Metrics(self.registry, board), *observers)
         listeners.add(SizeBudget(listeners))
         listeners.add(Revival(listeners))
         self.observers = Redactor(listeners)

@@ -22,10 +22,11 @@ from watcher.observers.events import (
     Fanout,
     ImageSized,
     Observer,
-    Wanted,
+    RevisionStateChanged,
 )
 from watcher.observers.redact import Redactor
 from watcher.observers.size_budget import SizeBudget
+from watcher.observers.status_board import StatusBoard
 from watcher.settings import Settings
 from watcher.system.signals import stopping_signals
 
@@ -43,31 +44,23 @@ class FirstOutcome:
     def __init__(self, max_size: int | None) -> None:
         self.reached: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._max_size = max_size
-        self._wanted = ""
-        self._running = ""  # what ran already: it ends the matter only if it is what the tree wants
+        self._desired: str | None = None
         self._too_big: set[str] = set()
 
     def notify(self, event: Event) -> None:
         """Look for the end."""
         match event:
-            case Wanted(revision=revision):
-                self._wanted = revision
-            case BuildFinished(outcome=BuildOutcome.FAILED | BuildOutcome.ERROR):
+            case RevisionStateChanged(desired=str(desired), live=live, failed=failed):
+                self._desired = desired
+                if desired in (live, failed):
+                    self._reach(good=desired == live and not self.too_big)
+            case BuildFinished(outcome=BuildOutcome.ERROR) | DeployFinished(outcome=DeployOutcome.ERROR):
                 self._reach(good=False)
             case ImageSized(stage="final", revision=revision, size=size) if self._max_size:
                 if size > self._max_size:
                     self._too_big.add(revision)
-            case DeployFinished(outcome=DeployOutcome.CANCELLED):
-                pass  # something newer follows
-            case DeployFinished(outcome=DeployOutcome.ADOPTED, revision=revision):
-                self._running = revision
-            case DeployFinished(outcome=outcome):
-                self._reach(good=outcome in (DeployOutcome.LIVE, DeployOutcome.UNCHANGED))
-        if self._wanted:
-            if self.too_big:
-                self._reach(good=False)
-            elif self._wanted == self._running:
-                self._reach(good=True)
+        if self.too_big:
+            self._reach(good=False)
 
     def stop(self, reason: str) -> None:
         """End without an outcome, because of a signal."""
@@ -77,20 +70,23 @@ class FirstOutcome:
     @property
     def too_big(self) -> bool:
         """Whether the image of the tree is known to be larger than allowed."""
-        return self._wanted in self._too_big
+        return self._desired in self._too_big
 
     def _reach(self, *, good: bool) -> None:
         if not self.reached.done():
             self.reached.set_result(good)
 
 
-async def deploy_once(settings: Settings, observer: Observer) -> bool:
-    """Build and deploy; whether the tree is live and within its size budget. Raises WatcherError."""
+async def deploy_once(settings: Settings, board: StatusBoard, observer: Observer) -> bool:
+    """Build and deploy; return whether the tree is live and within its size budget. Raises WatcherError.
+
+    `board` hears each event before `observer`.
+    """
     deploy = settings.deploy.model_copy(update={"strategy": "recreate", "on_exit": "keep"})
     settings = settings.model_copy(update={"deploy": deploy})
     outcome = FirstOutcome(settings.image.max_size)
-    listeners = Fanout(observer, outcome)
-    listeners.add(SizeBudget(observer, level="error"))
+    listeners = Fanout(board, observer, outcome)
+    listeners.add(SizeBudget(Fanout(board, observer), level="error"))
     observers = Redactor(listeners)
     async with (
         open_project(settings, observers, lambda _: Unavailable()) as opened,

@@ -65,22 +65,21 @@ class Console:
 
     def __init__(
         self,
-        file: TextIO | None = None,
+        file: TextIO | None,
+        board: StatusBoard,
         *,
         plain: bool = False,
         bell: bool = False,
-        board: StatusBoard | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         """`plain`: lines only, no colour; `bell`: ring when the build breaks and when it is mended.
 
-        `board` gets each event before this does; without one, the console has its own.
+        `board` gets each event before this does.
         """
-        self._board = board or StatusBoard()
+        self._board = board
         self._lines = ConsoleLines(file or sys.stdout, self._board, plain=plain, bell=bell, environ=environ)
         self._print, self._print_detail = self._lines.print_event, self._lines.print_detail
         self.live = self._lines.live
-        self._feeds_board = board is None
         self._view = ProgressView(self._lines.terminal, self._board) if self.live else None
         self._broken: set[str] = set()
         self._down = False
@@ -119,8 +118,6 @@ class Console:
 
     def notify(self, event: Event) -> None:
         """Print the lines for `event`, if it has any."""
-        if self._feeds_board:
-            self._board.notify(event)
         handle = self._handlers.get(type(event))
         if handle:
             handle(event)

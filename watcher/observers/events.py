@@ -166,6 +166,21 @@ class Wanted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionStateChanged(Event):
+    """The desired, the live or the failed revision changed. Only the reconciler emits it.
+
+    It precedes the event that says why, so whoever hears of that knows what follows from it.
+    `failed` is the desired revision once it is known to fail. `saved_at` is when the first change of the
+    desired tree was noticed (Unix seconds).
+    """
+
+    desired: str | None
+    live: str | None
+    failed: str | None
+    saved_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Held(Event):
     """A build waits for something outside: a git operation, files still being written, a pause."""
 

@@ -18,6 +18,7 @@ from watcher.observers.events import (
     FrontHeld,
     FrontOld,
     LoopLag,
+    RevisionStateChanged,
     SourceEvents,
     StepOutput,
     StepProgress,
@@ -30,6 +31,7 @@ _NOT_LOGGED = (
     FrontHeld,
     FrontOld,
     LoopLag,
+    RevisionStateChanged,  # follows from events that are logged
     SourceEvents,
     StepStarted,
     StepProgress,

@@ -36,6 +36,7 @@ from watcher.observers.events import (
     LoopLag,
     Paused,
     Pruned,
+    RevisionStateChanged,
     ServiceStarted,
     SourceEvents,
     SourceGone,
@@ -87,8 +88,9 @@ from watcher.observers.metric_specs import (
     STEPS,
 )
 from watcher.observers.metric_store import MetricStore
-from watcher.observers.revision_state import GOOD_DEPLOYS, RevisionState
+from watcher.observers.revision_state import GOOD_DEPLOYS
 from watcher.observers.service_status import code_class
+from watcher.observers.status_board import StatusBoard
 
 _IMAGE_KINDS = ("final", "builder")
 _PRUNED_FOR = (("final", "superseded"), ("builder", "untagged"))
@@ -101,12 +103,13 @@ PLACES = ("build", "deploy", "chores", "loop", "logs")  # where an error of the 
 class Metrics:
     """An observer that updates the metrics in `registry`, which also gets those of the process."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, board: StatusBoard) -> None:
+        """`board` gets each event before this does."""
+        self._board = board
         self._store = MetricStore(registry, SPECS)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        self._revisions: defaultdict[str, RevisionState] = defaultdict(RevisionState)
         self._kept: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             **dict.fromkeys((FrontExchange, FrontHeld, FrontOld, FrontRefused), self._record_front),
@@ -129,12 +132,12 @@ class Metrics:
         handle = self._handlers.get(type(event))
         if handle:
             handle(event)
-        if event.service and isinstance(event, Wanted | DeployFinished | ContainerLost | SourceGone):
-            self._update_revisions(event, event.service)
+        if isinstance(event, RevisionStateChanged | DeployFinished | SourceGone):
+            self._update_revisions(event.service)
         elif isinstance(event, ConfigurationRefused):
             self._store.set_gauge(REFUSED_CONFIGURATION, bool(event.reason))
-            for name in self._revisions:
-                self._update_revisions(event, name)
+            for service in self._board.status.services:
+                self._update_revisions(service.name)
 
     def _record_daemon(self, event: DaemonStarted | EngineUp | EngineDown | InternalError | LoopLag) -> None:
         match event:
@@ -223,11 +226,10 @@ class Metrics:
         if event.outcome in GOOD_DEPLOYS and event.save_to_live is not None:
             self._store.observe(SAVE_TO_LIVE, event.save_to_live, name, revision=event.revision)
 
-    def _update_revisions(self, event: Event, name: str) -> None:
-        revisions = self._revisions[name]
-        revisions.apply_event(event)
-        self._store.set_gauge(STALE, revisions.stale, name)
-        self._store.set_gauge(LIVE_AT, revisions.live.since if revisions.live else None, name)
+    def _update_revisions(self, name: str) -> None:
+        if service := self._board.service(name):
+            self._store.set_gauge(STALE, service.stale, name)
+            self._store.set_gauge(LIVE_AT, service.live.since if service.live else None, name)
 
     def _cache_pruned(self, event: BuildCachePruned | GoCacheTrimmed) -> None:
         cache = "go-cache" if isinstance(event, GoCacheTrimmed) else "build-cache"

@@ -1,35 +1,32 @@
-"""Which revision is wanted, live and failed: the smallest view of a service, for the page and the metrics."""
+"""The desired, live and failed revisions of a service, as the reconciler emits them."""
 
 from __future__ import annotations
 
 from watcher.observers.events import (
-    BuildFinished,
-    BuildOutcome,
-    BuildStarted,
     ConfigurationRefused,
-    ContainerLost,
     DeployFinished,
     DeployOutcome,
     Event,
+    RevisionStateChanged,
     SourceGone,
-    Wanted,
 )
 from watcher.observers.status_schema import LiveInfo
 
 GOOD_DEPLOYS = frozenset({DeployOutcome.LIVE, DeployOutcome.UNCHANGED, DeployOutcome.ADOPTED})
+_REMEMBERED = 8  # deploys to which the traffic may return
 
 
 class RevisionState:
-    """Which revision is wanted, which is live, which is known to fail, and since when the two differ."""
+    """The revisions of a service, and since when the live one differs from the desired one."""
 
     def __init__(self) -> None:
-        self.wanted: str | None = None
+        self.desired: str | None = None
         self.failed: str | None = None
         self.live: LiveInfo | None = None
         self.refused = ""  # why the configuration files are not in force
         self.gone = ""  # why the tree's revision is not known now
         self.stale_since: float | None = None
-        self._before: LiveInfo | None = None  # the previous version, in case of a roll-back
+        self._deployed: dict[str, LiveInfo] = {}  # by revision, the newest last
 
     @property
     def stale(self) -> bool | None:
@@ -37,30 +34,23 @@ class RevisionState:
 
         The configuration files count too: they must be in force.
         """
-        if self.wanted is None or self.gone:
+        if self.desired is None or self.gone:
             return None
         if self.refused:
             return True
-        return self.live is None or self.live.revision != self.wanted
+        return self.live is None or self.live.revision != self.desired
 
     def apply_event(self, event: Event) -> None:
         """Take `event` into account."""
         since = event.at
         match event:
-            case Wanted():
-                self.wanted, since = event.revision, event.saved_at
-                if self.failed != event.revision:
-                    self.failed = None
-            case BuildStarted() if event.revision == self.failed:
-                self.failed = None
-            case BuildFinished(outcome=BuildOutcome.FAILED) if event.revision == self.wanted:
-                self.failed = event.revision
-            case BuildFinished(outcome=BuildOutcome.CANCELLED) if event.failure:  # by hand
-                self.failed = event.revision if event.revision == self.wanted else self.failed
-            case DeployFinished():
-                self._finish_deploy(event)
-            case ContainerLost():
-                self.live = None
+            case RevisionStateChanged():
+                if event.desired != self.desired:
+                    since = event.saved_at
+                self.desired, self.failed = event.desired, event.failed
+                self.live = self._container_of(event.live, event.at)
+            case DeployFinished(outcome=outcome) if outcome in GOOD_DEPLOYS:
+                self._remember(event)
             case ConfigurationRefused():
                 self.refused = event.reason
             case SourceGone():
@@ -72,25 +62,20 @@ class RevisionState:
         elif self.stale and self.stale_since is None:
             self.stale_since = since
 
-    def _finish_deploy(self, event: DeployFinished) -> None:
-        if event.outcome in GOOD_DEPLOYS:
-            self.failed = None if self.failed == event.revision else self.failed
-            if (
-                event.outcome is DeployOutcome.UNCHANGED and self.live
-            ):  # the same container, known by a new name
-                self.live = self.live.model_copy(update={"revision": event.revision, "image": event.image})
-                return
-            self._before, self.live = (
-                self.live,
-                LiveInfo(
-                    revision=event.revision, image=event.image, container=event.container, since=event.at
-                ),
-            )
-        elif event.outcome is DeployOutcome.CANCELLED:
-            if event.failure and event.revision == self.wanted:  # by hand
-                self.failed = event.revision
-        elif event.outcome in (DeployOutcome.FAILED, DeployOutcome.ROLLED_BACK):
-            if event.revision == self.wanted:
-                self.failed = event.revision
-            if event.outcome is DeployOutcome.ROLLED_BACK:
-                self.live, self._before = self._before, None
+    def _remember(self, event: DeployFinished) -> None:
+        revision = event.revision
+        info = LiveInfo(revision=revision, image=event.image, container=event.container, since=event.at)
+        if event.outcome is DeployOutcome.UNCHANGED:  # the same container under a new revision
+            same = [known for known in self._deployed.values() if known.container == event.container]
+            info = info.model_copy(update={"since": same[-1].since}) if same else info
+        self._deployed.pop(revision, None)
+        self._deployed[revision] = info
+        if len(self._deployed) > _REMEMBERED:
+            del self._deployed[next(iter(self._deployed))]
+        if self.live and self.live.revision == revision:
+            self.live = info
+
+    def _container_of(self, revision: str | None, at: float) -> LiveInfo | None:
+        if revision is None:
+            return None
+        return self._deployed.get(revision) or LiveInfo(revision=revision, image="", container="", since=at)

@@ -35,6 +35,7 @@ from watcher.observers.events import (
     InternalError,
     Observer,
     Paused,
+    RevisionStateChanged,
     Wanted,
 )
 from watcher.reconcile import state_machine
@@ -145,7 +146,8 @@ class Reconciler(Generic[S]):
         self._builder, self._deployer, self._chores = builder, deployer, chores
         self._observer, self._limits, self._clock = observer, limits, clock
         self._chores_after, self._chores_every = chores_after, chores_every
-        self._inbox: asyncio.Queue[state_machine.Input] = asyncio.Queue()
+        self._wake = asyncio.Event()  # something happened since the last decision
+        self._told: RevisionStateChanged | None = None
         self._looks: dict[str, Look[S]] = {}
         self._told_hold = ""
         self._building: asyncio.Task[None] | None = None
@@ -166,27 +168,27 @@ class Reconciler(Generic[S]):
     def saw(self, look: Look[S], wanted: Wanted | None) -> None:
         """The tree was looked at; `wanted` is the event to tell when its revision is new."""
         self._looks[look.revision] = look
+        self._happened(state_machine.TreeSeen(look.revision))
         if wanted is not None:
             self._observer.notify(wanted)
-        self._inbox.put_nowait(state_machine.TreeSeen(look.revision))
 
     def hold(self, reason: str) -> None:
         """Begin nothing while `reason` is not empty."""
         if reason != self._told_hold:
             self._told_hold = reason
             self._observer.notify(Held(service=self._service, reason=reason))
-        self._inbox.put_nowait(state_machine.HoldChanged(reason))
+        self._happened(state_machine.HoldChanged(reason))
 
     def pause(self, *, paused: bool) -> None:
         """Stop beginning builds, or go on."""
         if not paused:  # what is built from now on answers whoever ended the pause, and no save
             self._looks = {revision: replace(look, saved=None) for revision, look in self._looks.items()}
         self._observer.notify(Paused(service=self._service, paused=paused))
-        self._inbox.put_nowait(state_machine.PauseAsked(paused))
+        self._happened(state_machine.PauseAsked(paused))
 
     def rebuild(self) -> None:
         """Build the tree again even if it is live or known to fail."""
-        self._inbox.put_nowait(state_machine.RebuildAsked())
+        self._happened(state_machine.RebuildAsked())
 
     def cancel(self) -> bool:
         """Stop the build or the deploy that runs, until the next save or `rebuild`; False when none does."""
@@ -204,31 +206,32 @@ class Reconciler(Generic[S]):
         """The running build shows a sign of life; any number of times a second."""
         if self.state.building and self._clock() - self._progress_told >= PROGRESS_EVERY:
             self._progress_told = self._clock()
-            self._inbox.put_nowait(state_machine.BuildProgressed())
+            self._happened(state_machine.BuildProgressed())
 
     def adopted(self, event: DeployFinished) -> None:
         """A container that was there already serves."""
+        self._happened(state_machine.Serving(event.revision))
         self._observer.notify(event)
-        self._inbox.put_nowait(state_machine.Serving(event.revision))
 
     def lost(self, event: ContainerLost) -> None:
         """The live container ended."""
         ended = state_machine.Lost(event.revision, event.image, event.excused)
-        self._observer.notify(replace(event, failure=self._crash_loop(event.failure, ended)))
-        self._inbox.put_nowait(ended)
+        failure = self._crash_loop(event.failure, ended)
+        self._happened(ended)
+        self._observer.notify(replace(event, failure=failure))
 
     def found_stopped(self, revision: str, image: str) -> None:
         """The container that served last ended while no daemon looked."""
-        self._inbox.put_nowait(state_machine.Lost(revision, image))
+        self._happened(state_machine.Lost(revision, image))
 
     def rolled_back(self, event: DeployFinished) -> None:
         """A container that was live died in its soak time; the one before it has the traffic again."""
+        self._happened(state_machine.RolledBack(event.revision, self._deployer.live))
         self._observer.notify(event)
-        self._inbox.put_nowait(state_machine.RolledBack(event.revision, self._deployer.live))
 
     def engine_back(self) -> None:
         """The engine answers again."""
-        self._inbox.put_nowait(state_machine.EngineBack())
+        self._happened(state_machine.EngineBack())
 
     def snapshot_of(self, revision: str) -> S | None:
         """The tree of a revision that is wanted, being built or deployed; else of the wanted one."""
@@ -286,9 +289,9 @@ class Reconciler(Generic[S]):
         of_deploy = isinstance(begun, state_machine.DeployBegun)
         self._by_hand.discard(work)
         if work.cancelled():
-            self._inbox.put_nowait(state_machine.Cancelled(begun.revision, of_deploy))
+            self._happened(state_machine.Cancelled(begun.revision, of_deploy))
         elif error := work.exception():
-            self._inbox.put_nowait(state_machine.Troubled(begun.revision, of_deploy))
+            self._happened(state_machine.Troubled(begun.revision, of_deploy))
             self._trouble("loop", error)
 
     def _cancel_build(self) -> None:
@@ -309,12 +312,13 @@ class Reconciler(Generic[S]):
         return Failure("cancelled", f"the {what} was cancelled by hand", hint=hint)
 
     async def _wait(self, until: float | None) -> None:
-        """Fold the next thing that happens; before that, do chores once they are due."""
+        """Return when something happened, or at `until`; meanwhile start chores once they are due."""
         if self._idle and self._chore is None:
             until = min(until or self._chore_due, self._chore_due)
         try:
             async with asyncio.timeout(None if until is None else max(0.0, until - self._clock())):
-                self._fold(await self._inbox.get())
+                await self._wake.wait()
+                self._wake.clear()
         except TimeoutError:
             if self._idle and self._chore is None and self._clock() >= self._chore_due:
                 self._chore = asyncio.create_task(self._do_chores())
@@ -327,9 +331,30 @@ class Reconciler(Generic[S]):
         self.state = state_machine.step(self.state, event, self._clock())
         needed = {self.state.wanted, self.state.building, self.state.deploying}
         needed.add(self.state.built[0] if self.state.built else None)
-        # A revision may be seen before its TreeSeen is folded: what still waits in the inbox is kept too.
-        if self._inbox.empty():
-            self._looks = {revision: look for revision, look in self._looks.items() if revision in needed}
+        self._looks = {revision: look for revision, look in self._looks.items() if revision in needed}
+        self._notify_revisions()
+
+    def _happened(self, event: state_machine.Input) -> None:
+        """Fold `event` into the state now, and decide what follows at the loop's next turn."""
+        self._fold(event)
+        self._wake.set()
+
+    def _notify_revisions(self) -> None:
+        """Emit the desired, live and failed revisions when one of them has changed."""
+        state, told = self.state, self._told
+        if told and (told.desired, told.live, told.failed) == (state.wanted, state.live, state.failed):
+            return
+        if told is None and state.wanted is None and state.live is None:
+            return
+        look = self._looks.get(state.wanted or "")
+        self._told = RevisionStateChanged(
+            service=self._service,
+            desired=state.wanted,
+            live=state.live,
+            failed=state.failed,
+            saved_at=look.saved_at if look else time.time(),
+        )
+        self._observer.notify(self._told)
 
     async def _wind_up(self) -> None:
         self._stop_chores()
@@ -378,6 +403,7 @@ class Reconciler(Generic[S]):
                 failure = self._trouble("build", error)
         except Exception as error:
             failure = self._trouble("build", error)
+        self._happened(ended)
         self._observer.notify(
             BuildFinished(
                 service=self._service,
@@ -391,7 +417,6 @@ class Reconciler(Generic[S]):
                 failure=failure,
             )
         )
-        self._inbox.put_nowait(ended)
 
     async def _deploy(self, revision: str, image: str, look: Look[S] | None) -> None:
         """Without a `look` it is what served last, put back."""
@@ -418,7 +443,8 @@ class Reconciler(Generic[S]):
             failure = self._trouble("deploy", error)
         good = deployed.outcome in _GOOD
         if not good:  # the one before serves on, as a rule; it may have been lost on the way
-            self._inbox.put_nowait(state_machine.Serving(self._deployer.live))
+            self._happened(state_machine.Serving(self._deployer.live))
+        self._happened(ended)
         self._observer.notify(
             DeployFinished(
                 service=self._service,
@@ -432,7 +458,6 @@ class Reconciler(Generic[S]):
                 failure=failure,
             )
         )
-        self._inbox.put_nowait(ended)
 
     def _since_save(self, look: Look[S]) -> float | None:
         return None if look.saved is None else max(0.0, self._clock() - look.saved)
@@ -448,7 +473,7 @@ class Reconciler(Generic[S]):
     def _in_vain(self, revision: str, error: Superseded) -> Failure | None:
         """The failure to tell when builds find a change again and again and no scan finds one."""
         after = state_machine.step(self.state, state_machine.Cancelled(revision), self._clock())
-        if after.superseded <= state_machine.SUPERSEDED_MOST or not self._inbox.empty():
+        if after.superseded <= state_machine.SUPERSEDED_MOST:
             return None
         text = f"{after.superseded} builds in a row were dropped ({error}), and no scan finds a change"
         self._observer.notify(InternalError(service=self._service, where="build", traceback=text))

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any, TextIO
+
 import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.unit.observers.story import Story
-from watcher.observers.events import Event
+from watcher.observers.console import Console
+from watcher.observers.events import Event, Fanout
 from watcher.observers.metrics import Metrics
 from watcher.observers.status_board import StatusBoard
 
@@ -24,8 +27,20 @@ def told(story: Story | list[Event]) -> StatusBoard:
 
 def measured(story: Story) -> CollectorRegistry:
     """A registry whose metrics have heard all of `story`."""
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
+    registry, board = CollectorRegistry(), StatusBoard()
+    observer = Fanout(board, Metrics(registry, board))
     for event in story.events:
-        metrics.notify(event)
+        observer.notify(event)
     return registry
+
+
+class Screen(Console):
+    """A console together with the board that hears each event before it."""
+
+    def __init__(self, file: TextIO, **options: Any) -> None:
+        self.board = StatusBoard()
+        super().__init__(file, self.board, **options)
+
+    def notify(self, event: Event) -> None:
+        self.board.notify(event)
+        super().notify(event)

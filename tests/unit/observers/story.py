@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from watcher.observers.events import (
@@ -9,6 +10,7 @@ from watcher.observers.events import (
     BuildOutcome,
     BuildStarted,
     Change,
+    ContainerLost,
     ContainerOutput,
     DaemonStarted,
     DeployFinished,
@@ -23,6 +25,7 @@ from watcher.observers.events import (
     ImageSized,
     Pruned,
     PrunedItem,
+    RevisionStateChanged,
     ServiceStarted,
     SourceMode,
     SourceScanned,
@@ -31,6 +34,7 @@ from watcher.observers.events import (
     StepStarted,
     Wanted,
 )
+from watcher.reconcile import state_machine as machine
 
 SERVICE = "go-server"
 START = 1_790_000_000.0
@@ -71,6 +75,40 @@ def revision(number: int) -> str:
     return f"{(number * 2654435761) % 2**32:08x}" * 8
 
 
+def transitions(  # noqa: PLR0912 - one case per event
+    event: Event, state: machine.State, previous: str | None
+) -> Iterator[machine.Input]:
+    """What the reconciler folds when it emits `event`."""
+    match event:
+        case Wanted(revision=revision):
+            yield machine.TreeSeen(revision)
+        case BuildStarted(revision=revision):
+            if revision == state.failed:
+                yield machine.RebuildAsked()
+            yield machine.BuildBegun(revision)
+        case BuildFinished(revision=revision, outcome=BuildOutcome.BUILT | BuildOutcome.REUSED):
+            yield machine.BuildEnded(revision, event.image)
+        case BuildFinished(revision=revision, outcome=BuildOutcome.ERROR):
+            yield machine.Troubled(revision)
+        case BuildFinished(revision=revision):
+            yield machine.Failed(revision) if event.failure else machine.Cancelled(revision)
+        case DeployStarted(revision=revision):
+            yield machine.DeployBegun(revision)
+        case DeployFinished(revision=revision, outcome=DeployOutcome.ADOPTED):
+            yield machine.Serving(revision)
+        case DeployFinished(revision=revision, outcome=DeployOutcome.LIVE | DeployOutcome.UNCHANGED):
+            yield machine.DeployEnded(revision)
+        case DeployFinished(revision=revision, outcome=DeployOutcome.ROLLED_BACK):
+            yield machine.RolledBack(revision, previous)
+        case DeployFinished(revision=revision, outcome=DeployOutcome.ERROR):
+            yield machine.Troubled(revision, of_deploy=True)
+        case DeployFinished(revision=revision):
+            cancelled = machine.Cancelled(revision, of_deploy=True)
+            yield machine.Failed(revision, of_deploy=True) if event.failure else cancelled
+        case ContainerLost(revision=revision):
+            yield machine.Lost(revision, event.image)
+
+
 def image(number: int) -> str:
     return f"sha256:{revision(number + 1000)}"
 
@@ -81,11 +119,38 @@ class Story:
     def __init__(self, service: str = SERVICE, now: float = START) -> None:
         self.service, self.now = service, now
         self.events: list[Event] = []
+        self.state, self._saved_at = machine.State(), now
+        self._container = ""
+        self._previous: str | None = None  # the revision that was live before the live one
 
     def tell(self, kind: type[Event], after: float = 0.0, **fields: Any) -> Story:
         self.now += after
-        self.events.append(kind(service=self.service, at=self.now, **fields))
+        event = kind(service=self.service, at=self.now, **fields)
+        self._advance(event)
+        self.events.append(event)
         return self
+
+    def _advance(self, event: Event) -> None:
+        """Let the real state machine say what follows for the revisions, as the reconciler does."""
+        before = self.state
+        for happened in transitions(event, before, self._previous):
+            self.state = machine.step(self.state, happened, self.now)
+        after = self.state
+        if after.live != before.live and after.live:
+            self._previous = before.live
+        if isinstance(event, Wanted):
+            self._saved_at = event.saved_at
+        if (before.wanted, before.live, before.failed) != (after.wanted, after.live, after.failed):
+            self.events.append(
+                RevisionStateChanged(
+                    service=self.service,
+                    at=self.now,
+                    desired=after.wanted,
+                    live=after.live,
+                    failed=after.failed,
+                    saved_at=self._saved_at,
+                )
+            )
 
     def start(self) -> Story:
         self.events.append(
@@ -174,11 +239,17 @@ class Story:
             image=image(number),
             outcome=outcome,
             seconds=seconds,
-            container=f"c{number}" if good else "",
+            container=self._container_of(number, outcome) if good else "",
             save_to_live=1.86 if good else None,
             phases=(("create", 0.02), ("start", 0.21), ("ready", 0.08)) if good else (),
             failure=None if good else CRASH,
         )
+
+    def _container_of(self, number: int, outcome: DeployOutcome) -> str:
+        """An unchanged image stays in its container."""
+        if outcome is not DeployOutcome.UNCHANGED:
+            self._container = f"c{number}"
+        return self._container
 
     def sized(self, number: int, size: int = 23_300_000, stage: str = "final") -> Story:
         return self.tell(

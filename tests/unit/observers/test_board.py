@@ -456,8 +456,7 @@ def test_what_was_cancelled_by_hand_is_failed_until_it_is_built_again(story: Sto
     assert service.live.revision == revision(1)
     assert service.last_error is not None
     assert service.last_error.failure.summary == failure.summary
-    board.notify(BuildStarted(service=SERVICE, revision=revision(2)))
-    assert service.failed is None
+    assert service_of(told(story.begin(2))).failed is None
 
 
 def test_a_deploy_that_gave_way_is_no_failure(story: Story) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.observers.conftest import Screen
 from tests.unit.observers.story import CRASH, SERVICE, STEPS, Story, revision
 from watcher.observers.console import FETCHED_EVERY, Console
 from watcher.observers.console_lines import INDENT
@@ -54,7 +55,7 @@ class Terminal(io.StringIO):
 
 def printed(events: Iterable[Event], **options: bool) -> str:
     file = io.StringIO()
-    console = Console(file, environ={}, **options)
+    console = Screen(file, environ={}, **options)
     for event in events:
         console.notify(event)
     return re.sub(r"(?m)^\d\d:\d\d:\d\d", "TIME", file.getvalue())
@@ -62,7 +63,7 @@ def printed(events: Iterable[Event], **options: bool) -> str:
 
 def on_terminal(events: Iterable[Event], **environ: str) -> str:
     file = Terminal()
-    console = Console(file, environ={"TERM": "xterm-256color", **environ})
+    console = Screen(file, environ={"TERM": "xterm-256color", **environ})
     for event in events:
         console.notify(event)
     console.close()
@@ -245,7 +246,7 @@ def test_outside_a_terminal_nothing_moves_and_nothing_is_coloured(story: Story) 
 
 async def test_a_terminal_shows_the_running_build_and_takes_it_away(story: Story) -> None:
     file = Terminal()
-    console = Console(file, environ={"TERM": "xterm-256color"})
+    console = Screen(file, environ={"TERM": "xterm-256color"})
     story.save(1).begin(1).steps(1, 4)
     story.tell(StepStarted, revision=revision(1), step="b5", name=STEPS[4][1], stage="builder")
     for event in story.events:
@@ -265,7 +266,7 @@ async def test_a_terminal_shows_the_running_build_and_takes_it_away(story: Story
 
 async def test_a_stop_during_a_build_gives_the_cursor_back(story: Story) -> None:
     file = Terminal()
-    console = Console(file, environ={"TERM": "xterm-256color"})
+    console = Screen(file, environ={"TERM": "xterm-256color"})
     for event in story.save(1).begin(1).tell(DaemonStopping, reason="SIGINT").events:
         console.notify(event)
     mark = file.getvalue().rindex("\x1b[?25h")
@@ -300,7 +301,7 @@ async def test_the_bell_rings_when_broken_and_when_mended_if_asked_for(story: St
     story.cycle(1).failing(2).failing(3).cycle(4).cycle(5)
     for bell, rings in ((True, 2), (False, 0)):
         file = Terminal()
-        console = Console(file, bell=bell, environ={"TERM": "xterm"})
+        console = Screen(file, bell=bell, environ={"TERM": "xterm"})
         for event in story.events:
             console.notify(event)
         console.close()
@@ -309,7 +310,7 @@ async def test_the_bell_rings_when_broken_and_when_mended_if_asked_for(story: St
 
 def test_text_that_the_terminal_cannot_show_does_no_harm(story: Story) -> None:
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    console = Console(file, environ={})
+    console = Screen(file, environ={})
     for event in story.cycle(1).events:
         console.notify(event)
     file.flush()
@@ -352,7 +353,7 @@ def test_going_back_to_the_live_tree_after_an_error_ends_with_a_mark(story: Stor
     lines = lines_since(story.save(1), mark)
     assert lines[-1] == f"TIME  ✓ live {short(revision(1))} already"
     rung = Terminal()
-    console = Console(rung, bell=True, plain=True, environ={"TERM": "xterm"})
+    console = Screen(rung, bell=True, plain=True, environ={"TERM": "xterm"})
     for event in story.events:
         console.notify(event)
     assert rung.getvalue().count("\a") == 2, "once when it broke and once when it was mended"
@@ -399,7 +400,7 @@ def test_what_the_engine_could_not_do_is_tried_again_and_needs_no_save(story: St
 
 def test_a_console_reads_the_board_that_it_is_given_and_does_not_feed_it(story: Story) -> None:
     board, file = StatusBoard(), io.StringIO()
-    console = Console(file, plain=True, board=board)
+    console = Console(file, board, plain=True)
     for event in story.cycle(1).events:
         board.notify(event)
         console.notify(event)

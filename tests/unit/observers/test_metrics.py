@@ -20,6 +20,7 @@ from watcher.observers.events import (
     DeployOutcome,
     EngineDown,
     EngineUp,
+    Fanout,
     FrontExchange,
     FrontHeld,
     FrontRefused,
@@ -37,6 +38,7 @@ from watcher.observers.exposition import expose
 from watcher.observers.metric_specs import SPECS
 from watcher.observers.metric_store import MOST_VALUES
 from watcher.observers.metrics import PLACES, Metrics
+from watcher.observers.status_board import StatusBoard
 
 pytestmark = pytest.mark.libraries
 
@@ -110,8 +112,8 @@ def test_what_is_not_known_is_absent_and_what_may_come_is_zero(story: Story) -> 
 
 
 def test_the_engine_is_absent_until_it_was_asked() -> None:
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
+    registry, board = CollectorRegistry(), StatusBoard()
+    metrics = Fanout(board, Metrics(registry, board))
     assert registry.get_sample_value("watcher_engine_up") is None
     metrics.notify(EngineUp(version="20", store="overlay2", endpoint="unix"))
     assert registry.get_sample_value("watcher_engine_up") == 1
@@ -317,8 +319,8 @@ def test_an_odd_accept_header_is_answered_in_plain_text(story: Story, accept: st
 
 
 def test_two_services_are_two_series() -> None:
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
+    registry, board = CollectorRegistry(), StatusBoard()
+    metrics = Fanout(board, Metrics(registry, board))
     for event in Story("one").start().cycle(1).events + Story("two").start().failing(2).events:
         metrics.notify(event)
     assert value(registry, "watcher_stale", service="one") == 0

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
+from tests.unit.observers.conftest import Screen
 from tests.unit.observers.story import SERVICE, revision
 from watcher.cli import status_text
 from watcher.observers import events
-from watcher.observers.console import Console
 from watcher.observers.events import Change, Diagnostic, Event, Failure, Fanout
 from watcher.observers.json_log import JsonFormatter, JsonLog
 from watcher.observers.printable import LONGEST, PrintableStream, cut, printable
@@ -143,7 +143,7 @@ EVENTS = [
 @pytest.mark.parametrize("sequence", SEQUENCES, ids=ascii)
 def test_no_sequence_reaches_a_surface_through_any_event(sequence: str):
     screen, log, board = io.StringIO(), io.StringIO(), StatusBoard()
-    observer = Redactor(Fanout(Console(screen), JsonLog(log), board))
+    observer = Redactor(Fanout(Screen(screen), JsonLog(log), board))
     for kind in EVENTS:
         observer.notify(filled(kind, f"a{sequence}b\nc"))
     assert "a" in screen.getvalue()
@@ -163,7 +163,7 @@ def test_a_line_break_in_a_name_makes_no_line_of_its_own():
         summary=name,
         saved_at=1.0,
     )
-    Redactor(Console(screen)).notify(event)
+    Redactor(Screen(screen)).notify(event)
     assert len(screen.getvalue().splitlines()) == 1
 
 

@@ -67,7 +67,7 @@ class Site:
 async def site(story: Story, **settings: str) -> AsyncGenerator[Site]:
     """The app served on a free loopback port, having heard `story`; `settings` are those of the app."""
     board, registry, desk = told(story), CollectorRegistry(), Desk()
-    metrics = Metrics(registry)
+    metrics = Metrics(registry, board)
     for event in story.events:
         metrics.notify(event)
     app = create_app(board, registry, desk, HttpSettings.model_validate(settings))

@@ -23,6 +23,7 @@ from watcher.observers.events import (
     Event,
     Held,
     InternalError,
+    RevisionStateChanged,
     Wanted,
 )
 from watcher.reconcile import state_machine
@@ -181,6 +182,24 @@ async def test_a_save_is_built_and_goes_live(rig: Rig) -> None:
     async with running(rig):
         await rig.live("a")
         assert rig.told.of(DeployFinished)[-1].outcome is DeployOutcome.LIVE
+
+
+async def test_the_revisions_are_emitted_when_one_changes_and_before_what_changed_them(rig: Rig) -> None:
+    async with running(rig):
+        await rig.live("a")
+        rig.save("b")
+        await rig.build("b", UserError(Failure("compile", "no")))
+        await rig.until(lambda: rig.loop.state.failed == "b")
+        rig.save("b")  # the same tree again
+    told = rig.told.of(RevisionStateChanged)
+    assert [(event.desired, event.live, event.failed) for event in told] == [
+        ("a", None, None),
+        ("a", "a", None),
+        ("b", "a", None),
+        ("b", "a", "b"),
+    ]
+    failed = next(index for index, event in enumerate(rig.told.events) if event is told[-1])
+    assert isinstance(rig.told.events[failed + 1], BuildFinished)
 
 
 async def test_from_save_to_live_is_measured_on_the_monotonic_clock_and_only_for_saves(rig: Rig) -> None:
