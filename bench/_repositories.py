@@ -138,7 +138,7 @@ REPOSITORIES = (
         name="mailpit",
         module="github.com/axllent/mailpit",
         version="v1.33.1",
-        saved="internal/tools/tools.go",
+        saved="internal/tools/utils.go",
         alone=(("build", "-ldflags=-s -w", "-o", OUT, "."),),
         edits=(
             Edit("apk add git npm && \\\n    npm ci && npm run package", "apk add git", f"npm: {_OFFERED}"),

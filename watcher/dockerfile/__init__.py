@@ -1,12 +1,11 @@
-"""Dockerfiles that somebody else wrote: read, made fast, explained. Pure: text goes in, values come out.
+"""Parse, accelerate and explain Dockerfiles. Pure: functions of text.
 
-- `parse` the text; `base_images` that a target needs; the `builder_stage`, whose image is worth
-  measuring beside that of its `base_of`.
+- `parse` the text; `base_images` that a target needs; the `builder_stage`, and the image it is `base_of`.
 - `accelerate` gives the text to build from, with a reason per changed line, and `diff` shows it. Building the
   stage `SAVE_STAGE` of `save_binaries` keeps linked programs for the next build. `pin` names bases by digest;
-  `with_images` and `with_folders` put in what other names stand for.
-- `lint` gives advice for the file itself; `explain_rerun` says why a step ran again in a build.
-  `Platforms` says what builds and what is built for.
+  `with_images` and `with_folders` resolve other names.
+- `lint` gives advice for the file itself; `explain_rerun` explains why a step ran again.
+  `Platforms` holds the build and the target platform.
 """
 
 from watcher.dockerfile.accelerate import Accelerated, Level, accelerate

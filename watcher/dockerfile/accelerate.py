@@ -1,9 +1,9 @@
-"""Make somebody's Dockerfile fast for a developer's loop without changing what it builds.
+"""Make a Dockerfile fast for a developer's loop without changing what it builds.
 
 The text that comes out is sent to the engine instead of the file; the file is never written. Only `RUN`
 instructions change: cache mounts for go come in, `-a` and `go clean -cache` go out. The number of lines
-stays, so the engine's error messages point to the right ones. In doubt a line is left alone and the reason
-said. What a level promises:
+stays, so the engine's error messages point to the right ones. When in doubt a line stays as it is, with the
+reason. What a level promises:
 
 - `exact`: with `-trimpath -buildvcs=false` the binary is the same, byte for byte, as without, and a step
   ends with the same status: a test that is run by a step runs in every build of it.
@@ -43,7 +43,7 @@ GOGC = "400"
 
 
 class Level(StrEnum):
-    """How far a Dockerfile may be changed."""
+    """How much of a Dockerfile changes."""
 
     OFF = "off"
     EXACT = "exact"
@@ -54,14 +54,13 @@ class Level(StrEnum):
 class Accelerated:
     """The text to build from, what differs in it, and what could have and does not.
 
-    `without_network`: the lines whose step was given no network; when such a build fails, build again from
-    an acceleration with `compile_without_network=False`. `without_dwarf`: the lines whose program a debugger
-    finds no symbols in. `programs`: what `save_binaries` can keep for the next build, where it is looked for.
+    `without_network`: the lines of steps without a network; when such a build fails, build again from an
+    acceleration with `compile_without_network=False`. `without_dwarf`: the lines that link programs without
+    debugger symbols. `programs`: what `save_binaries` can keep for the next build, where it is looked for.
     `pins`: the lines that `pin` changed besides; `contexts`: those of `with_folders`. `no_network_lines`:
-    those of `without_network` that the text cannot say, because the frontend would not understand it: the
-    build client sets them.
-    `modules_mounted`: a module cache was put where the image, or a layer, may hold modules of its own, which
-    it hides; when such a build misses one, build again with `mount_modules=False`.
+    those of `without_network` that the text cannot express, because the frontend would not understand it: the
+    build client sets them. `modules_mounted`: a module cache hides the modules that the image, or a layer,
+    has at its place; when such a build misses one, build again with `mount_modules=False`.
     """
 
     text: str
@@ -116,9 +115,9 @@ def accelerate(
     `bases` has what is known of each of `base_images()`. `cache_scope` names the project: caches with
     different scopes are never shared. `compile_without_network` is the caller's word that the last build
     downloaded every module, `engine_knows_networks` that the frontend which the engine has built in, taken
-    where there is no `# syntax`, knows `RUN --network`: if not, such lines are in `no_network_lines`.
-    `inputs` are the tree's files: they count where C or assembly may open them, and None (not known) leaves
-    the build cache out where cgo may be on. `gogc` is what the compiler gets ("" for nothing).
+    where there is no `# syntax`, knows `RUN --network`: if not, those lines are in `no_network_lines`.
+    `inputs` are the tree's files: they count where C or assembly can open them, and None (not known) leaves
+    the build cache out where cgo can be on. `gogc` is what the compiler gets ("" for nothing).
     `keep_programs` looks for the linked program where `save_binaries` keeps it, see `binary_cache.py`.
     `runs` is what the compose file has a container run: go in a container needs the cache in its image.
     Tests run in every build that reaches them, see `gotest.py`.
@@ -146,7 +145,7 @@ def accelerate(
 
 
 class _Work:
-    """Collects edits and notes, one RUN after the other."""
+    """Collect edits and notes, one RUN at a time."""
 
     def __init__(
         self, dockerfile: Dockerfile, options: Options, namer: Namer, inputs: TreeInputs | None
@@ -223,7 +222,7 @@ class _Work:
                 self.edits.append(rewrite.remove_nothing(script, command))
         if self.options.keep_programs and path and key and cgo_off(step.state, analysis):
             held = cache_mount(key, path, who)
-            for call in analysis.calls:  # before the other edits: what stands before the command stands first
+            for call in analysis.calls:  # before the other edits: this text precedes theirs
                 later = group.steps_after(step)
                 found = put_in_place(
                     call, analysis, step, cache=path, mount=held, scope=self.options.scope, later=later
@@ -259,7 +258,7 @@ class _Work:
         return path, name
 
     def _check_tools(self, step: Step, analysis: RunAnalysis) -> None:
-        """Raise LeaveAlone where a program stands before go's tools: go may not see that it changed."""
+        """Raise NotAccelerated where a program wraps go's tools: go would not notice that it changed."""
         texts = [analysis.text, str(step.state.get("GOFLAGS") or "")]
         hidden = analysis.may_run_go and self.inputs is not None and self.inputs.wraps_tools
         if hidden or any(may_wrap_tools(text) for text in texts):
@@ -268,7 +267,7 @@ class _Work:
             )
 
     def _find_rebuilders(self, analysis: RunAnalysis) -> str:
-        """What may call go with `-a` where nobody can take it off; empty when nothing does."""
+        """The callers that can pass `-a` to go out of reach of an edit; empty when there are none."""
         if not analysis.may_run_go:
             return ""
         if analysis.unclear and may_rebuild(analysis.text):

@@ -1,4 +1,4 @@
-"""Values that say something about a line of a Dockerfile."""
+"""Annotations of a Dockerfile's lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LineChange:
 
 @dataclass(frozen=True, slots=True)
 class LineNote:
-    """Something to say about a line (from 1) of the file, whose text is `text`."""
+    """A note on a line (from 1) of the file; `text` is that line."""
 
     line: int
     text: str

@@ -1,17 +1,17 @@
 """The linked program, kept from one build to the next: a save that changes nothing in it links nothing.
 
 `go build -o FILE` leaves a FILE alone that it would write again: the id of everything that went into it
-stands in it (cmd/go/internal/work, useCache). In a Dockerfile FILE is never there, so every save links anew,
-be it one of a template or of a test. Beside go's build cache, in its mount, FILE can survive: it is put in
+is in it (cmd/go/internal/work, useCache). In a Dockerfile FILE never exists, so every save links again, even
+one of a template or a test. In the mount of go's build cache FILE can survive: a copy is put in
 place before go runs, and go decides, as it does outside a container, whether it is the right one. Keeping
 it there is a build of its own, in idle time (`save_binaries`): no save should wait for a copy.
 
-Not where it could be seen: a `//go:embed` in a folder above FILE might take it in, git in a checkout that
-holds it would call that modified (go stamps what git says into the program), and a file that is there is not
-written over, because go may refuse to do so. Not where cgo may be on: the id knows nothing of system
+Not where something could see it: a `//go:embed` in a folder above FILE would include it, git would report a
+modified checkout (go stamps git's answer into the program), and go can refuse to overwrite an existing
+file. Not where cgo can be on: the id does not cover system
 libraries. Not when a Go file is newer than it: then go links anyway. Only in a plain `a && b`, where
-nothing but `&&` decides what runs. And not where a later step of the stage may change FILE (`strip FILE`): it
-is kept as the stage has it at its end, and go looks at the id alone, not at the content.
+only `&&` decides what runs. And not where a later step of the stage can change FILE (`strip FILE`): the copy
+is taken at the end of the stage, and go compares the id, not the content.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FILE = regex.compile(r"[\pL\pN_@%+./][\pL\pN_@%+./-]*[\pL\pN_@%+-]|[\pL\pN_@%+]
 _OTHERWISE = word_set("n buildmode toolexec overlay json")
 _STAYS = word_set("apk apt-get echo export git ls mkdir rm test true [ :")  # commands that leave the folder
 _WRITES_NO_OTHER = word_set("build install vet list mod version env")  # of go's subcommands: no other file
-# Suffixes of files that go takes for sources: a program of such a name would be one of them.
+# Suffixes of source files: go would compile a program of that name.
 _SOURCES = word_set(".go .s .S .sx .c .h .cc .cpp .cxx .hh .hpp .hxx .m .f .F .for .f90 .syso .swig .swigcxx")
 _LARGE = ("/proc", "/usr", "/go/pkg/mod", "/root/go")  # folders with more files than a module has
 _REASON = (
@@ -99,10 +99,10 @@ def put_in_place(
 
 
 def _put_script(kept: str, file: str, *, stamped: bool) -> str:
-    """Shell text that copies `kept` to `file` where nothing is against it; it succeeds and says nothing.
+    """Shell text that copies `kept` to `file` where all conditions hold; it succeeds and prints nothing.
 
-    One `if` with one condition after the other: `||` and `&&` are of equal rank in a shell, so that a list
-    of both means something else than it seems to.
+    One `if` with one condition after the other: `||` and `&&` are of equal rank in a shell, and a list of
+    both is misleading.
     """
     # In each folder that holds the file, up to the root by `..`: a link leads elsewhere than its name.
     seen = "grep -qs go:embed *.go"
@@ -125,7 +125,7 @@ def _put_script(kept: str, file: str, *, stamped: bool) -> str:
 
 
 def changed_later(step: Step, file: str, later: Iterable[tuple[Step, RunAnalysis | None]]) -> bool:
-    """Whether one of the later steps of the stage may change the file."""
+    """Whether one of the later steps of the stage can change the file."""
     for other, analysis in later:
         if other.stage is not step.stage or other.one.keyword not in ("RUN", "COPY", "ADD"):
             continue
@@ -162,7 +162,7 @@ def save_binaries(text: str, programs: Iterable[Program]) -> str:
     lines = [text.rstrip("\n"), "", f"FROM {programs[0].base} AS {SAVE_STAGE}", "USER 0:0"]
     for one in programs:
         bind = f"--mount=type=bind,from={one.stage},source={one.file},target=/watcher-program"
-        # Beside and renamed: go looks at a program's beginning only.
+        # A copy, then a rename: go reads only the start of a program.
         make = f"rm -f {one.kept}.*; t=$(mktemp {one.kept}.XXXXXX)"
         keep = f"{make} && cp -p /watcher-program $t && mv $t {one.kept}"
         lines.append(f"RUN --mount={one.mount} {bind} {keep}")
@@ -179,7 +179,7 @@ def _output_file(call: GoCall) -> str | None:
             named.append(value)
     written = (*call.command.assignments, *call.command.words)
     if call.first != 2 or not all(word.literal for word in written):
-        return None  # -C stands before it, or a word may become anything
+        return None  # -C precedes it, or a word can become anything
     file = named[0] if len(named) == 1 else None
     if file is None or not _FILE.fullmatch(file) or posixpath.basename(file) in (".", ".."):
         return None

@@ -1,4 +1,4 @@
-"""Which stage compiles: the one whose image the article measures and prunes by `stage=builder`."""
+"""Find the compile stage: the article measures and prunes its image by `stage=builder`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def builder_stage(
     platforms: Platforms,
     label: str = "stage=builder",
 ) -> str | None:
-    """The name (or number) of the stage that compiles for `target`, None when there is none beside it.
+    """The name (or number) of the stage that compiles for `target`, None when there is no other stage.
 
-    That is the last stage with that `LABEL` (name=value) that the target needs; without such a label the last
+    That is the last stage with that `LABEL` (name=value) that the target needs; without that label the last
     one, other than the target, that runs `go build` or `go install`, else one that runs make or a script
     and from which the target copies. Raises DockerfileError for a target or a FROM that cannot be.
     """

@@ -26,7 +26,7 @@ class OwnCache:
 
 
 def cache_names(cache_scope: str) -> tuple[str, ...]:
-    """What the ids of this scope's cache mounts are, or begin with."""
+    """The prefixes of the ids of this scope's cache mounts."""
     return f"{plain_scope(cache_scope)}-gocache", f"{plain_scope(cache_scope)}-gomodcache"
 
 
@@ -55,7 +55,7 @@ def add_mount(step: Step, value: str, reason: str) -> Edit:
 
 
 def cache_mount(key: str, target: str, who: Owner) -> str:
-    """The value of a `--mount` for a cache that any number of builds may use at once."""
+    """The value of a `--mount` for a cache that concurrent builds share."""
     return f"type=cache,sharing=shared,id={key},target={target}{who.mount_options()}"
 
 

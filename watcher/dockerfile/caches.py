@@ -5,7 +5,7 @@ os.UserCacheDir); GOMODCACHE is `$GOMODCACHE`, else the first entry of `$GOPATH`
 `$HOME/go` when not set (`go help environment`). HOME is root's `/root` unless set; another user's HOME is in
 the image's /etc/passwd, which the text does not show.
 
-Who may share a build cache is in `unseen.py`.
+`unseen.py` decides which builds share a build cache.
 A module cache holds what go.sum names; its entries never change, so it is shared by the whole project.
 """
 
@@ -25,9 +25,9 @@ from watcher.dockerfile.state import State, Step
 CACHE_NAMES = ("GOCACHE", "GOMODCACHE", "GOPATH", "HOME", "XDG_CACHE_HOME", "GOENV")
 _PLAIN_PATH = regex.compile(r"/[\pL\pN_@%+./-]+")
 _WILD = regex.compile(r"[*?\[$\\]")
-_ENDS = r"(?:[^\w.-]|$)"  # behind a path: no name that only begins like it
+_ENDS = r"(?:[^\w.-]|$)"  # after a path: the end of the name
 _GIVEN_TO_GO = regex.compile(rf"(^|[^\w$])(?:{'|'.join(CACHE_NAMES)})=\S*")
-_PROGRAMS = regex.compile(r"(?:\$\{?GOPATH\}?|\$\(go env GOPATH\))/(?:bin|src)\b")  # beside the module cache
+_PROGRAMS = regex.compile(r"(?:\$\{?GOPATH\}?|\$\(go env GOPATH\))/(?:bin|src)\b")  # next to the module cache
 _ROOT_USERS = frozenset({"", "0", "root", "0:0", "root:root", "0:root", "root:0"})
 
 
@@ -37,7 +37,7 @@ class NotAccelerated(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose a cache mount has to be: numbers for the mount's options, empty for root."""
+    """The owner of a cache mount: numbers for the mount's options, empty for root."""
 
     uid: str = ""
     gid: str = ""
@@ -48,7 +48,7 @@ class Owner:
 
 
 def cache_owner(state: State) -> Owner:
-    """The owner that a cache mount needs for the stage's USER. Raises LeaveAlone."""
+    """The owner that a cache mount needs for the stage's USER. Raises NotAccelerated."""
     if state.user is None:
         raise NotAccelerated(f"the user of {state.image or 'this stage'} is not known")
     if state.user in _ROOT_USERS:
@@ -62,7 +62,7 @@ def cache_owner(state: State) -> Owner:
 
 
 def _get_variable(state: State, analysis: RunAnalysis, name: str) -> str | None:
-    """The value of a variable that decides where a cache is; None when not set. Raises LeaveAlone."""
+    """The value of a variable that decides where a cache is; None when not set. Raises NotAccelerated."""
     if name in analysis.set_here:
         values = analysis.set_here[name]
         if len(values) > 1 or None in values:
@@ -89,7 +89,7 @@ def _get_home(state: State, analysis: RunAnalysis) -> str:
 
 
 def build_cache(state: State, analysis: RunAnalysis) -> str:
-    """The folder of GOCACHE at this RUN. Raises LeaveAlone."""
+    """The folder of GOCACHE at this RUN. Raises NotAccelerated."""
     path = _get_variable(state, analysis, "GOCACHE")
     if not path:
         xdg = _get_variable(state, analysis, "XDG_CACHE_HOME")
@@ -98,9 +98,9 @@ def build_cache(state: State, analysis: RunAnalysis) -> str:
 
 
 def module_cache(state: State, analysis: RunAnalysis) -> str:
-    """The folder of GOMODCACHE at this RUN. Raises LeaveAlone.
+    """The folder of GOMODCACHE at this RUN. Raises NotAccelerated.
 
-    For a user other than root only one that is set by name: above the default one lies a folder that go
+    For a user other than root only one that is set by name: above the default one is a folder that go
     writes to as well (`$GOPATH/pkg/sumdb`), and the engine would create it as root's.
     """
     path = _get_variable(state, analysis, "GOMODCACHE")
@@ -134,7 +134,7 @@ def copy_sources(one: Instruction) -> tuple[str, ...]:
 
 
 def copies_folders(one: Instruction) -> bool:
-    """Whether a COPY or ADD may bring folders: one of its sources does not look like a file's name."""
+    """Whether a COPY or ADD can bring folders: one of its sources has no file suffix."""
     names = [posixpath.basename(word.rstrip("/")) for word in copy_sources(one)]
     return any("." not in name.strip(".") for name in names)
 
@@ -154,7 +154,7 @@ def mount_over(step: Step, path: str) -> str | None:
 def is_cache_at(step: Step, path: str) -> bool:
     """Whether the RUN already has a cache mount at `path` or above it.
 
-    Raises LeaveAlone when another mount is in the way there.
+    Raises NotAccelerated when another mount is in the way there.
     """
     for mount in run_mounts(step.one):
         target = step.state.expand(mount.get("target", ""))
@@ -166,7 +166,7 @@ def is_cache_at(step: Step, path: str) -> bool:
 
 
 def is_within(path: str, folder: str) -> bool:
-    """Whether `path` is the folder or lies in it."""
+    """Whether `path` is the folder or inside it."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
@@ -176,7 +176,7 @@ def are_related(one: str, other: str) -> bool:
 
 
 def pattern_touches(pattern: str, path: str) -> bool:
-    """Whether a COPY source pattern may name `path`, something in it, or a folder above it."""
+    """Whether a COPY source pattern can match `path`, something in it, or a folder above it."""
     pattern = posixpath.normpath("/" + pattern.lstrip("/"))
     literal = _WILD.split(pattern)[0]
     if literal == pattern:
@@ -185,18 +185,18 @@ def pattern_touches(pattern: str, path: str) -> bool:
 
 
 def in_home_cache(path: str) -> bool:
-    """Whether the build cache lies in a folder that other programs keep theirs in too."""
+    """Whether the build cache is in a folder that other programs use too."""
     return path.endswith("/.cache/go-build")
 
 
 def build_cache_names(path: str) -> tuple[str, ...]:
-    """Patterns by which a shell text may mean the build cache without writing its path."""
+    """Patterns for the build cache in a shell text, other than its path."""
     home = (r"(\.cache)/?(?:[\s\"';&|)]|/?\*|$)",) if "/.cache/" in path else ()
     return ("GOCACHE", rf"(cache/go-build){_ENDS}", *home)
 
 
 def module_cache_names(path: str) -> tuple[str, ...]:
-    """Patterns by which a shell text may mean the module cache without writing its path."""
+    """Patterns for the module cache in a shell text, other than its path."""
     gopath = (r"(\$\{?GOPATH\}?)(?:[^\w}]|$)", r"\$\(go env GOPATH\)")
     return ("GOMODCACHE", *((rf"(pkg/mod){_ENDS}", *gopath) if path.endswith("pkg/mod") else ()))
 

@@ -1,8 +1,8 @@
 """Named contexts (`additional_contexts`) written into a Dockerfile, for frontends of any age.
 
-A name that stands for an image is replaced by it. A name that stands for a folder is replaced by a place in
-the main context that is in nobody's tree, a marker; the definition that the frontend makes of the text is
-then changed to read from the folder there (`buildkit.llb.redirect_sources`). Frontends before BuildKit 0.10
+The name of an image is replaced by that image. The name of a folder is replaced by a path in the main context
+that no tree has, a marker; the definition that the frontend makes of the text is then changed to read from
+the folder there (`buildkit.llb.redirect_sources`). Frontends before BuildKit 0.10
 would take each name for an image. The number of lines stays.
 """
 
@@ -58,7 +58,7 @@ def with_folders(
 ) -> Accelerated:
     """`plan` with reads from a folder by its name as reads from its marker, an absolute path.
 
-    Raises DockerfileError for what cannot be said so: a stage that begins with a folder.
+    Raises DockerfileError for a stage that starts from a folder.
     """
     if not markers:
         return plan
@@ -84,7 +84,7 @@ def _flags(one: Instruction) -> tuple[int, int]:
 
 
 def _place(one: Instruction, text: str, flag: str) -> int:
-    """Where a flag stands; raises DockerfileError when it is not there once, in one piece."""
+    """The place of a flag; raises DockerfileError unless it is there once, in one piece."""
     start, stop = _flags(one)
     if text[start:stop].count(flag) != 1:
         raise DockerfileError(
@@ -135,7 +135,7 @@ def _marked_copy(one: Instruction, text: str, name: str, marker: str) -> Iterato
 
 
 def _words(text: str) -> Iterator[tuple[int, int]]:
-    """Where the words of a COPY begin and end: blanks alone divide them."""
+    """The places of the words of a COPY, split at blanks."""
     at = 0
     for word in text.split():
         begin = text.index(word, at)

@@ -10,8 +10,8 @@ from watcher.dockerfile.accelerate import Accelerated
 def diff(original: str, accelerated: Accelerated, name: str = "Dockerfile") -> str:
     """A unified diff from the file to what is built, one hunk per stretch of changed lines.
 
-    A `# line N: reason` line stands above the hunk for each change made in it, and below everything for
-    each line that was left alone, with why. "" when there is nothing to say.
+    A `# line N: reason` line precedes the hunk for each change in it; one for each line that was left alone
+    follows at the end. "" when there is nothing to show.
     """
     old, new = original.splitlines(), accelerated.text.splitlines()
     hunks = difflib.unified_diff(old, new, name, f"{name} (accelerated)", n=2, lineterm="")

@@ -1,7 +1,7 @@
 """Variable expansion in a Dockerfile's words: `$X`, `${X}`, `${X:-d}`, `${X#p}`, `${X/p/r}`.
 
-After moby/buildkit `frontend/dockerfile/shell/lex.go`, with which a test compares it. Three states are told
-apart: a variable has a value, it is not set, or nobody can say (`UNKNOWN`: its image was never looked at). A
+After moby/buildkit `frontend/dockerfile/shell/lex.go`, with which a test compares it. A variable has one of
+three states: a value, not set, or not known (`UNKNOWN`: its image was not inspected). A
 word that depends on one of the last kind raises `Unresolved` instead of pretending that it were empty.
 """
 
@@ -15,11 +15,11 @@ from watcher.dockerfile.spans import WHITE
 
 _SPECIAL = frozenset("@*#?-$!0")
 _LONGEST = 131_072  # characters; Linux gives no program a longer variable or argument (MAX_ARG_STRLEN)
-_DEEPEST = 50  # substitutions in substitutions; more of them is nobody's file
+_DEEPEST = 50  # substitutions in substitutions; no real file has more
 
 
 class Unresolved(ValueError):
-    """A word cannot be expanded from the text alone; the message says why."""
+    """A word cannot be expanded from the text alone; the message is the reason."""
 
 
 class _Unknown:
@@ -43,7 +43,7 @@ def expand(word: str, lookup: Lookup, escape: str = "\\") -> str:
 
 
 def raw_words(text: str) -> list[str]:
-    """The words of a line with quotes and escapes left in them and variables as they stand.
+    """The words of a line with quotes, escapes and variables unchanged.
 
     Raises Unresolved where quotes or substitutions do not end.
     """
@@ -53,7 +53,7 @@ def raw_words(text: str) -> list[str]:
 
 
 def one_word(text: str) -> str | None:
-    """The text without quotes and escapes, variables as they stand; None where that is not one word.
+    """The text without quotes and escapes, variables unchanged; None unless that is one word.
 
     Raises Unresolved.
     """
@@ -65,7 +65,7 @@ def one_word(text: str) -> str | None:
 class _Lexer:
     """Reads one word, and collects `words` cut at white space outside quotes.
 
-    `raw` keeps quotes and escapes, and with `keep_unset` variables that are not set stay as they stand.
+    `raw` keeps quotes and escapes, and with `keep_unset` variables that are not set stay unchanged.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class _Lexer:
         return char
 
     def until(self, stop: str, *, raw_escapes: bool | None = None) -> str:
-        """What stands before `stop` (empty: the end), and read over that. Raises Unresolved."""
+        """The text before `stop` (empty: the end); the position moves past it. Raises Unresolved."""
         before = self.raw_escapes
         self.raw_escapes = before if raw_escapes is None else raw_escapes
         self.depth += 1
@@ -131,7 +131,7 @@ class _Lexer:
         return "".join(out)
 
     def _part(self, char: str) -> tuple[str, bool]:
-        """What the characters from here on give, and whether white space in it ends a word."""
+        """The value of the characters from here on, and whether white space in it ends a word."""
         match char:
             case "'":
                 return self._single(), False

@@ -1,4 +1,4 @@
-"""What a `# syntax=` frontend can do, told from its name.
+"""What a `# syntax=` frontend can do, by its name.
 
 Without the directive the engine's own frontend reads the file: BuildKit 0.8 (Engine 20.10) knows
 `RUN --mount` and not `RUN --network`, 0.9 and newer know both. Versions: `RUN` in BuildKit's Dockerfile

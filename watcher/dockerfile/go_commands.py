@@ -1,7 +1,7 @@
 """Which `RUN`s run go, how, and with which flags: read off the text, nothing executed.
 
-A `RUN` either names go itself (`Use.GO`), names something that may run go (`Use.MAYBE`: make, a script, a
-tool), or neither (`Use.NONE`). Where the text cannot be followed it is MAYBE.
+A `RUN` either names go itself (`GoUsage.GO`), names a program that can run go (`GoUsage.MAYBE`: make, a
+script, a tool), or neither (`GoUsage.NONE`). Where the text cannot be followed it is MAYBE.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from watcher.dockerfile.shell import Command, NotUnderstood, Word, commands, unq
 from watcher.dockerfile.spans import SourceSpan, word_set
 
 COMPILING = frozenset({"build", "install", "test", "vet", "generate", "run", "tool", "list", "get", "fix"})
-MODULES = frozenset({"mod", "get", "work", "clean"})  # may read or fill the module cache, compile nothing
+MODULES = frozenset({"mod", "get", "work", "clean"})  # use the module cache, compile nothing
 GO = regex.compile(r"(?:.*/)?(?:go(?:\d+(?:\.\d+)*(?:(?:rc|beta)\d+)?)?|gotip|xx-go)")
 _GO_IN_TEXT = regex.compile(
     r"(?:^|[^\w./-])(?:[\w./-]*/)?(?:go[\d.]*|gotip|xx-go)[ \t]+(?:-C[ =]\S+[ \t]+)?([a-z]+)\b"
@@ -30,7 +30,7 @@ _POSIX_SHELL = regex.compile(r"#!\s*(?:\S*/)?(?:env\s+)?(?:ba|a|da)?sh\b")
 _SHELLS = frozenset({"sh", "bash", "ash", "dash"})
 _WRAPPERS = frozenset({"time", "exec", "command", "nohup"})
 _OTHER_USER = frozenset({"su", "sudo", "gosu", "su-exec", "doas", "setpriv", "runuser", "chroot"})
-UNSAFE_TOOLS = frozenset({"garble", "tinygo"})  # keep caches of their own beside go's
+UNSAFE_TOOLS = frozenset({"garble", "tinygo"})  # have caches of their own
 PLAIN = word_set(
     "[ : addgroup adduser apk apt apt-get awk basename break cat cd chgrp chmod chown continue cp curl"
     " cut date dd df dirname dnf dpkg du echo exit export false file find getent grep groupadd gunzip gzip"
@@ -65,14 +65,14 @@ class GoCall:
     sub: str
     first: int  # index of the first word behind the subcommand and `-C dir`
     env: Mapping[str, str | None]  # set within the RUN before this call; None: to something not literal
-    direct: bool  # nothing stands between the command's assignments and go
+    direct: bool  # go follows the command's assignments directly
     form: str  # shell | nested (in a quoted `sh -c`) | exec (a JSON list)
 
     def flags(self) -> Iterator[tuple[str, str | None, int]]:
         """(name, value, index of the word) of each flag up to the first argument that is none.
 
         The value is None for `-name` alone and for a value in the next word that is not literal. Words that
-        are not literal are passed over, because nobody can say what they become.
+        are not literal are skipped: their value is not known.
         """
         words, index = self.command.words, self.first
         while index < len(words):
@@ -112,14 +112,14 @@ class RunAnalysis:
 
     use: GoUsage
     calls: tuple[GoCall, ...] = ()
-    placed: tuple[tuple[SourceSpan, Command], ...] = ()  # every command, with the script it stands in
+    placed: tuple[tuple[SourceSpan, Command], ...] = ()  # every command, with its script
     others: tuple[Command, ...] = ()  # those that are not go, wrappers taken off
     text: str = ""  # everything that a shell will see
-    may_run_go: str = ""  # the program that may run go
+    may_run_go: str = ""  # the program that can run go
     unclear: str = ""  # why the text is not followed
     other_user: str = ""  # the program that changes the user
     set_here: Mapping[str, frozenset[str | None]] = field(default_factory=dict)  # NAME -> values it is given
-    sourced: bool = False  # a file is sourced or text evaluated: variables may be anything
+    sourced: bool = False  # a file is sourced or text evaluated: variables are not known
     foreign: bool = False  # not a POSIX shell's text
 
     @property

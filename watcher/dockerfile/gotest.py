@@ -1,11 +1,11 @@
-"""Make a `RUN` that may run tests run them, although go's build cache is mounted there.
+"""Run the tests of a `RUN` in every build, although go's build cache is mounted there.
 
 go keeps the result of a test that passed in its build cache and repeats it while what it saw of the test's
 inputs is the same (`go help test`). It does not see files outside of the module, what a child process reads,
 the network, or the time. In a build without our mount there is no cache, so every test runs; with it, a build
 that has to fail would pass.
 
-A call that is read gets `-count=1`. Where go may be run by something else (make, a script, `go run`), the
+A call that is read gets `-count=1`. Where another program can run go (make, a script, `go run`), the
 results are made to expire: go takes none that is older than the time in `testexpire.txt` in the cache, which
 is how `go clean -testcache` works (cmd/go/internal/test), and puts no earlier time there itself.
 """
@@ -20,7 +20,7 @@ from watcher.dockerfile.spans import Edit
 from watcher.dockerfile.state import State
 
 _NEVER = 2**63 - 1  # ns; the latest time that go can hold
-_RUN_OTHERS = frozenset({"run", "generate", "tool"})  # subcommands that start programs, which may call go
+_RUN_OTHERS = frozenset({"run", "generate", "tool"})  # subcommands that start programs, which can call go
 _REASON = "a test has to run in every build, and go would repeat its result out of the cache"
 
 

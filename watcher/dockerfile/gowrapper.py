@@ -1,11 +1,10 @@
 """Keep `-a` and `clean -cache` from a go that make or a script calls: a wrapper, first in PATH for one `RUN`.
 
-`-a` compiles everything again at each save, also what go's cache holds, so that such a step is no faster with
-the cache than without, and nobody sees it in the Dockerfile. In a call that stands there it is taken off. In
-a call that stands in a Makefile or a script it can only be met on its way to go. The wrapper lies in the
-mount of the build cache, so that no layer holds it, and is put in place where a file of the tree may give go
-that flag. What is built is the same: go's cache is asked by content. `go clean -cache` there would empty the
-cache that the next build lives on, and takes nothing out of a layer.
+`-a` compiles everything again at each save, including what go's cache has: with it the cache does not help,
+and the Dockerfile does not show it. In a call in the Dockerfile an edit removes the flag. In a Makefile or a
+script only a wrapper can. The wrapper is in the mount of the build cache, in no layer, and is added where a
+file of the tree can pass the flag to go. What is built is the same: go's cache is asked by content. `go clean
+-cache` there would empty the cache that the next build lives on, and takes nothing out of a layer.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from watcher.dockerfile.go_commands import HEREDOC_ALONE
 from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.spans import Edit
 
-# Flags of `go build` whose value is the next word (`go help build`).
+# Flags of `go build` that take the next word as their value (`go help build`).
 _VALUED = (
     "o p C asmflags buildmode compiler covermode coverpkg gccgoflags gcflags installsuffix ldflags mod"
     " modfile overlay pgo pkgdir tags toolexec"
 )
-# No single quotation mark may stand in it. Its own folder leaves PATH, so that it finds the real go. Its
-# variables have names that nobody exports.
+# It must contain no single quotation mark. It removes its own folder from PATH to find the real go. Its
+# variables have names that no environment uses.
 WRAPPER = f"""\
 #!/bin/sh
 _wd=${{0%/*}} _wp=:$PATH:
@@ -73,7 +72,7 @@ exec go "$_ws" "$@"
 
 
 def without_a(one: Instruction, cache: str, where: str) -> Edit:
-    """Have the commands of this RUN find the wrapper as `go`; `where` names what may call it with `-a`."""
+    """Have the commands of this RUN find the wrapper as `go`; `where` names what can call it with `-a`."""
     folder = f"{cache}/watcher-go-{hashlib.sha256(WRAPPER.encode()).hexdigest()[:8]}"
     lines = " ".join(f"'{line}'" for line in WRAPPER.splitlines())  # the Dockerfile keeps its number of lines
     make = f"mkdir -p {folder} && printf '%s\\n' {lines} >{folder}/go.$$"

@@ -1,4 +1,4 @@
-"""What a tree holds that go's build cache may not see; why that matters is in `unseen.py`."""
+"""The files of a tree that go's build cache does not cover; `unseen.py` explains why that matters."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from watcher.dockerfile.spans import word_set
 _IMPORTS_C = (b'"C"', b"`C`", rb'"\x43"', rb'"\103"', rb'"\u0043"', rb'"\U00000043"')
 _INCLUDE = regex.compile(r'#[ \t]*include[ \t]*"([^"\n]*)')
 _HEADERS = (".h", ".hh", ".hpp", ".hxx")
-# What a file or a command says that sets one of these, or that has to do with folders of the system.
+# Text that sets one of these variables, or names system folders.
 LEADS = regex.compile(
     r"CGO_(?:C|CPP|CXX|F|LD)FLAGS|CPATH|INCLUDE_PATH|LIBRARY_PATH|PKG_CONFIG|\bC(?:C|XX)[ \t]*[:?+]?="
     r"|/usr/(?:local/)?(?:include|lib)|(?i:\bprefix\b)"
 )
-# Files by which make, a shell or another runner may call go, and a line of theirs that may give it `-a`.
+# Files by which make, a shell or another runner can call go, and a line in one that can pass `-a`.
 _RUNNERS = regex.compile(
     r"(?i)(?:.*/)?(?:(?:gnu)?makefile(?:\..*)?|justfile|taskfile\.ya?ml|[^/.]+|.*\.(?:mk|mak|make|sh|bash))"
 )
@@ -46,7 +46,7 @@ def is_gos_own(path: str) -> bool:
 
 
 class TreeInputs:
-    """What the tree holds that go's build cache may not see. Read only where it matters.
+    """The files of the tree that go's build cache does not cover. Read only where it matters.
 
     `files` are the tree's regular files with the digests of their contents, `read` gives a content (None when
     it cannot be had: then the worst is assumed). `known` keeps what was found out about a content, from one
@@ -73,7 +73,7 @@ class TreeInputs:
 
     @cached_property
     def assembly(self) -> bool:
-        """Whether go's assembler may open a file here that go does not hash."""
+        """Whether go's assembler can open a file here that go does not hash."""
         if not self.has_assembly:
             return False
         headers = (path for path in self._files if path.endswith((".s", ".h", ".hh", ".hpp", ".hxx")))
@@ -81,7 +81,7 @@ class TreeInputs:
 
     @cached_property
     def leads_c(self) -> bool:
-        """Whether a file that is not Go may tell the C compiler where to look, or put something there."""
+        """Whether a file that is not Go can set the C compiler's search path, or add to it."""
         texts = (path for path in self._files if not is_gos_own(path))
         leads = self._find_files(
             "leads", texts, lambda data: len(data) <= _LARGEST and LEADS.found(_text(data))
@@ -90,13 +90,13 @@ class TreeInputs:
 
     @cached_property
     def rebuilders(self) -> tuple[str, ...]:
-        """The files by which go may be called with `-a`, which compiles everything again."""
+        """The files that can call go with `-a`, which compiles everything again."""
         runners = (path for path in self._files if _RUNNERS.fullmatch(path) and not is_gos_own(path))
         return tuple(self._find_files("rebuilds", runners, _passes_a))
 
     @cached_property
     def wraps_tools(self) -> bool:
-        """Whether a file by which go may be called puts a program of its own before go's tools."""
+        """Whether a file that can call go wraps go's tools in a program."""
         runners = (path for path in self._files if _RUNNERS.fullmatch(path) and not is_gos_own(path))
         return bool(self._find_files("wraps", runners, lambda data: may_wrap_tools(_text(data[:_LARGEST]))))
 
@@ -107,7 +107,7 @@ class TreeInputs:
 
     @cached_property
     def names_modules(self) -> bool:
-        """Whether a go.sum lists a module, so that a download has something to download."""
+        """Whether a go.sum lists a module that a download would fetch."""
         sums = (path for path in self._files if path.rpartition("/")[2] == "go.sum")
         return bool(self._find_files("lists", sums, lambda data: bool(data.strip())))
 
@@ -130,7 +130,7 @@ class TreeInputs:
         return state.hexdigest()
 
     def _find_files(self, what: str, paths: Iterable[str], test: Callable[[bytes], bool]) -> list[str]:
-        """Those of the files whose content passes the test."""
+        """The files with content that passes the test."""
         found = []
         for path in paths:
             key = what, self._files[path]
@@ -154,12 +154,12 @@ def _passes_a(data: bytes) -> bool:
 
 
 def may_rebuild(script: str) -> bool:
-    """Whether a script may call go with `-a`."""
+    """Whether a script can call go with `-a`."""
     return _REBUILDS.found(script)
 
 
 def may_wrap_tools(script: str) -> bool:
-    """Whether a script, or GOFLAGS, may have go run its tools through another program."""
+    """Whether a script, or GOFLAGS, can have go run its tools through another program."""
     return _WRAPS_TOOLS.found(script)
 
 

@@ -54,7 +54,7 @@ def env_pairs(one: Instruction, escape: str) -> list[tuple[str, str]]:
 
 
 def wrong_pairs(keyword: str, text: str, escape: str) -> str | None:
-    """Why BuildKit refuses what stands behind an ENV or LABEL (parseNameVal); None: it does not."""
+    """Why BuildKit refuses the arguments of an ENV or LABEL (parseNameVal); None: it does not."""
     words = split_words(text, escape)
     if not words:
         return None

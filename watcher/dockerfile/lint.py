@@ -154,4 +154,4 @@ def _sends_git(dockerignore: str | None) -> bool:
     try:
         return not PatternMatcher(parse_dockerignore(dockerignore or "")).excluded(".git/HEAD")
     except IgnorePatternError:
-        return False  # it is told elsewhere that this is no pattern
+        return False  # another check reports the bad pattern

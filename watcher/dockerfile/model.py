@@ -61,7 +61,7 @@ class Instruction:
         return next((flag.value for flag in self.flags if flag.name == name), None)
 
     def flag_values(self, name: str) -> tuple[str, ...]:
-        """The values of every flag of this name (`--mount` may be repeated)."""
+        """The values of every flag of this name (`--mount` can be repeated)."""
         return tuple(flag.value or "" for flag in self.flags if flag.name == name)
 
 

@@ -15,7 +15,7 @@ own:
     RUN go build -o /app .
 
 With the cache mounted in both, nothing is left to copy. The COPY stays, because the other stage must be built
-and may hold more; its source becomes a pattern, which BuildKit allows to match nothing: an engine since
+and can hold more; its source becomes a pattern, which BuildKit allows to match nothing: an engine since
 BuildKit 0.10 removes the empty folder that a mount leaves behind, and a COPY of a missing folder fails.
 """
 
@@ -48,12 +48,12 @@ class ModuleMount:
     path: str | None
     refused: tuple[Step, str] | None = None
     edits: tuple[Edit, ...] = ()  # of the COPY instructions that bring the modules from another group
-    brought: frozenset[int] = frozenset()  # where those begin, be the cache mounted or not
+    brought: frozenset[int] = frozenset()  # their offsets, with or without a mounted cache
 
 
 @dataclass(slots=True)
 class _Member:
-    """What is known of one group while its neighbours are looked at."""
+    """One group while its neighbours are examined."""
 
     group: StageGroup
     path: str | None = None
@@ -103,7 +103,7 @@ def _begin_member(group: StageGroup) -> _Member:
             return member
     held = [(step, caches.mount_over(step, path)) for step, _ in users]
     if all(mount is not None for _, mount in held):
-        return member  # done already, by whoever wrote the file
+        return member  # the author of the file did it
     member.path = path
     for step, mount in held:
         if mount is not None:
@@ -112,7 +112,7 @@ def _begin_member(group: StageGroup) -> _Member:
 
 
 def _modules_at(step: Step, analysis: RunAnalysis, path: str, first: Step) -> str:
-    """The module cache's folder at a step, `path` being that of the steps before. Raises LeaveAlone."""
+    """The module cache's folder at a step, `path` being that of the steps before. Raises NotAccelerated."""
     check_touchable(step, analysis)
     found = caches.module_cache(step.state, analysis)
     if path and found != path:
@@ -148,7 +148,7 @@ def _follow_readers(giver: _Member, path: str, members: Sequence[_Member]) -> No
 def _handed_on(giver: _Member, path: str, taker: _Member, step: Step) -> Edit | None:
     """What becomes of a COPY that brings one group's modules to where another has its own.
 
-    None: it stays as it is. Raises LeaveAlone.
+    None: it stays as it is. Raises NotAccelerated.
     """
     one = step.one
     words = caches.copy_operands(one)
@@ -190,7 +190,7 @@ def _lands_at(given: str, source: str, target: str, taken: str) -> bool:
 
 
 def _find_word(step: Step, word: str) -> tuple[int, int] | None:
-    """Where the source of a COPY stands in the file."""
+    """The place of a COPY's source in the file."""
     body = step.one.body
     if step.one.words is not None:
         start = body.text.find(f'"{word}"') + 1
@@ -204,8 +204,8 @@ def _find_word(step: Step, word: str) -> tuple[int, int] | None:
 def _optional_pattern(source: str, step: Step) -> str:
     """A pattern that matches `source` alone, and nothing where that is missing.
 
-    What stands before the first wildcard has to be there, so it is put into the first folder that an image of
-    Go's may lack.
+    The folder before the first wildcard has to exist, so the wildcard is in the first name that a Go image
+    can lack.
     """
     above = max((one for one in _known_folders(step) if caches.is_within(source, one)), key=len)
     name, slash, rest = source[len(above.rstrip("/")) + 1 :].partition("/")
@@ -219,7 +219,7 @@ def _known_folders(step: Step) -> list[str]:
 
 
 def _check_member(member: _Member, path: str) -> None:
-    """Refuse the mount where something else needs or brings what lies in the folder."""
+    """Refuse the mount where another step reads or fills the folder."""
     try:
         _check_folder(member.group, path, frozenset(member.received))
     except NotAccelerated as error:

@@ -69,7 +69,7 @@ def parse(text: str) -> Dockerfile:
 
 
 def parse_instruction(text: str, escape: str = "\\") -> Instruction:
-    """One instruction that stands alone, such as an ONBUILD trigger out of an image's configuration."""
+    """Parse a single instruction, for example an ONBUILD trigger of an image."""
     reader = _Reader(text)
     reader.escape = escape
     found = list(reader.instructions())
@@ -145,7 +145,7 @@ class _Reader:
         return True
 
     def _joined(self, number: int, offset: int) -> tuple[SourceSpan, int, int]:
-        """The logical line that begins here, and the number and offset of the line behind it."""
+        """The logical line that starts here, and the number and offset of the line after it."""
         text = ""
         at: list[int] = []
         last = offset

@@ -1,7 +1,7 @@
 """Base images by digest: BuildKit then has no reason to ask their registry in every build.
 
 An image that the engine's store does not have by name is looked up by each build, although all of its layers
-are there since the first: a tag may have moved. By digest it cannot have (moby/buildkit, util/imageutil,
+are there since the first: a tag can have moved. By digest it cannot have (moby/buildkit, util/imageutil,
 `Config`: content that is there is not asked for), so such a build needs no network and does not wait for it.
 """
 
@@ -58,7 +58,7 @@ def _edits(graph: Graph, stage: Stage, digests: Mapping[str, str]) -> Iterator[E
 
 
 def _from(one: Instruction, text: str) -> tuple[int, int] | None:
-    """Where the value of a COPY's `--from` stands, None where it is not one plain flag."""
+    """The place of the value of a COPY's `--from`, None unless it is one plain flag."""
     value = one.flag("from")
     flag = f"--from={value}"
     flags = text[one.keyword_stop : one.body.offset(0)]

@@ -19,7 +19,7 @@ from watcher.dockerfile.shell import Command
 from watcher.dockerfile.stages import Graph, run_mounts
 from watcher.dockerfile.state import ImageConfig, Step, walk_steps
 
-_UNKNOWN = "/\0workdir"  # stands for a WORKDIR that only the base image knows
+_UNKNOWN = "/\0workdir"  # a WORKDIR that only the base image knows
 _MODULE = regex.compile(r"(?m)^[ \t]*module[ \t]+\"?([^\s\"]+)")
 _DEEPEST = 20  # stages that copy from each other
 
@@ -49,9 +49,9 @@ class Places:
         self._modules: dict[str, str] | None = None
 
     def at_step(self, line: int, path: str, entered: Sequence[str] = ()) -> str | None:
-        """The file that `path` means in the output of the RUN that begins at `line`.
+        """The file that `path` means in the output of the RUN at `line`.
 
-        `entered` are folders that the output itself says were entered, as make does.
+        `entered` are folders that the output names as entered, as make does.
         """
         found, hidden = set(), False
         for step in self._steps_at(line):
@@ -66,7 +66,7 @@ class Places:
         if len(found) != 1:
             return None
         file = found.pop()
-        if hidden and not path.startswith("/"):  # a script may have gone to another folder
+        if hidden and not path.startswith("/"):  # a script can change the folder
             end = "/" + posixpath.normpath(path).lstrip("./")
             if any(other != file and f"/{other}".endswith(end) for other in self._files):
                 return None
@@ -118,7 +118,7 @@ class Places:
         ]
 
     def _find_before(self, step: Step, path: str, *, whole: bool = False) -> str | None:
-        """The file of the context that lies at `path` when a step begins (`whole`: when it has ended)."""
+        """The file of the context at `path` when a step starts (`whole`: when it has ended)."""
         return self._look_up(step, posixpath.normpath(path), whole, 0)
 
     def _look_up(self, step: Step, path: str, whole: bool, depth: int) -> str | None:
@@ -145,7 +145,7 @@ class Places:
     def _find_source(
         self, step: Step, name: str | None, sources: Sequence[str], target: str, path: str, *, depth: int
     ) -> str | None:
-        """What lies at `path` after `sources`, of the context or of another stage, came to `target`."""
+        """The file at `path` after a copy of `sources`, of the context or of another stage, to `target`."""
         if not is_within(path, target):
             return None
         below = path[len(target.rstrip("/")) + 1 :]
@@ -172,7 +172,7 @@ class Places:
 
 
 def _candidates(source: str, below: str) -> Iterator[str]:
-    """What a source of a COPY may have been for the path `below` its destination ("" for that itself)."""
+    """What a source of a COPY can be for the path `below` its destination ("" for that itself)."""
     source = posixpath.normpath("/" + source).lstrip("/")
     if not below:
         yield source  # a file that got another name
@@ -183,7 +183,7 @@ def _candidates(source: str, below: str) -> Iterator[str]:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    """Whether a name may match a pattern of a COPY: by what stands before and behind its stars."""
+    """Whether a name can match a pattern of a COPY: by the text before and after its stars."""
     if "*" not in pattern or "/" in name:
         return False
     parts = pattern.split("*")
@@ -198,7 +198,7 @@ def _absolute_path(step: Step, word: str) -> str | None:
 
 
 def _entered_folders(analysis: RunAnalysis, start: str) -> Iterator[str]:
-    """Where the commands that may run go are run."""
+    """The folders in which commands that can run go are run."""
     here = start
     for _, command in analysis.placed:
         words = [word.text for word in command.words]
@@ -209,7 +209,7 @@ def _entered_folders(analysis: RunAnalysis, start: str) -> Iterator[str]:
         if name is not None and posixpath.basename(name) in PLAIN:
             continue  # it prints no place
         yield posixpath.join(here, _other_folder(command) or "")
-        if "(" in analysis.text:  # a subshell may have ended, and its folder with it
+        if "(" in analysis.text:  # a subshell with a folder of its own can have ended
             yield posixpath.join(start, _other_folder(command) or "")
 
 

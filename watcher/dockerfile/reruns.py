@@ -2,7 +2,7 @@
 
 A build names a step by its stage and its place in it (`[build 4/5]`). BuildKit counts what makes a layer
 (moby/buildkit, frontend/dockerfile/dockerfile2llb/convert.go, `cmdTotal`), so place and count lead back to
-the instruction, whatever stands in the name behind them.
+the instruction, whatever follows them in the name.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _LONGEST = 60  # characters of an instruction that is named
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """An instruction that makes a step of the build, and the stage that it stands in."""
+    """An instruction that makes a step of the build, and its stage."""
 
     stage: Stage
     one: Instruction
 
     @property
     def line(self) -> int:
-        """The line where the instruction begins."""
+        """The line where the instruction starts."""
         return self.one.line
 
 
@@ -56,7 +56,7 @@ def layers(graph: Graph, stage: Stage) -> list[Layer]:
 
 
 def find_layer(graph: Graph, stage: str, index: int, total: int, keyword: str) -> Layer | None:
-    """The instruction that a step `[stage index/total] KEYWORD …` is; None when the file has no such step."""
+    """The instruction of the step `[stage index/total] KEYWORD …`; None when the file does not have it."""
     several = len(graph.dockerfile.stages) > 1
     for each in graph.dockerfile.stages:
         name = each.name or (f"stage-{each.index}" if several else "")
@@ -131,7 +131,7 @@ def _run(layer: Layer, plan: Accelerated, why: str, behind: str) -> Rerun:
 
 
 def _compiles(one: Instruction, analysis: RunAnalysis, why: str, *, mounted: bool) -> Rerun:
-    """A RUN that compiles with go, by itself or through make or a script."""
+    """A RUN that compiles with go, directly or through make or a script."""
     if not mounted and not any(mount["type"] == "cache" for mount in run_mounts(one)):
         remedy = "mount one: RUN --mount=type=cache,target=/root/.cache/go-build …"
         return Rerun(f"{why}; go has no cache mount", remedy)
@@ -175,7 +175,7 @@ def _arguments(graph: Graph, layer: Layer) -> Iterator[str]:
 
 
 def _first_above(graph: Graph, layer: Layer, ran: Collection[int]) -> Layer | None:
-    """The first step that ran of those that this one stands on."""
+    """The first step that ran of those that this one builds on."""
     for stage in graph.stage_chain(layer.stage):
         for each in layers(graph, stage):
             if stage is layer.stage and each.line >= layer.line:

@@ -27,7 +27,7 @@ def get_goflags(call: GoCall, state: State) -> str | None:
 
 
 def rebuild_all(call: GoCall, state: State, text: str) -> list[Edit]:
-    """Take `-a` off a call. Raises LeaveAlone where it is there and cannot be taken off."""
+    """Take `-a` off a call. Raises NotAccelerated where it is there and cannot be taken off."""
     if call.sub not in _HAVE_A:
         return []
     reason = "-a compiles the standard library and every module again although nothing in them changed"
@@ -45,7 +45,7 @@ def rebuild_all(call: GoCall, state: State, text: str) -> list[Edit]:
                 edit = _replace_word(call, index, "-a=false", reason)
             edits.append(edit)
         return edits
-    if found:  # -a=false has to stand there, against the one in GOFLAGS
+    if found:  # -a=false must follow, against the -a in GOFLAGS
         return [_replace_word(call, index, "-a=false", reason) for index in found]
     if any(name == "a" for name, _, _ in call.flags()):
         return []
@@ -53,9 +53,9 @@ def rebuild_all(call: GoCall, state: State, text: str) -> list[Edit]:
 
 
 def strip_dwarf(call: GoCall, analysis: RunAnalysis, state: State, *, hidden: bool) -> list[Edit]:
-    """Have the linker leave DWARF out (`-w`), beside the flags that are there. Raises LeaveAlone.
+    """Have the linker leave DWARF out (`-w`), in addition to existing flags. Raises NotAccelerated.
 
-    `hidden`: go may have flags from a file of its own.
+    `hidden`: go can have flags from a file.
     """
     if call.sub not in ("build", "install") or call.command.inner:
         return []
@@ -74,7 +74,7 @@ def strip_dwarf(call: GoCall, analysis: RunAnalysis, state: State, *, hidden: bo
 
 
 def _merge_flag(call: GoCall, index: int, reason: str) -> list[Edit]:
-    """`-w` put before what the flag in this word, or in the next one, says already."""
+    """Put `-w` before the value of the flag in this word, or in the next one."""
     word = call.command.words[index]
     skip = word.text.find("=") + 1
     if not skip:
@@ -112,7 +112,7 @@ def relax_collector(call: GoCall, analysis: RunAnalysis, state: State, gogc: str
 def keep_caches(call: GoCall, mounted: set[str]) -> list[Edit]:
     """Turn `go clean -cache` and `-modcache` off for the caches that are mounted at this RUN.
 
-    `mounted` holds `cache`, `modcache` or both. Raises LeaveAlone where that cannot be said plainly.
+    `mounted` holds `cache`, `modcache` or both. Raises NotAccelerated where a plain edit cannot do it.
     """
     if call.sub != "clean":
         return []

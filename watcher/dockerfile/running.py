@@ -1,4 +1,4 @@
-"""What a container of the image runs: by the Dockerfile, by its base, and by whoever starts the container."""
+"""What a container of the image runs: by the Dockerfile, its base, and the compose file."""
 
 from __future__ import annotations
 

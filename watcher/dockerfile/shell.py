@@ -1,6 +1,6 @@
 """Simple commands of a POSIX shell script, with the place of every word (POSIX.1 XCU 2.2, 2.3, 2.9).
 
-Not a shell: it finds which programs a `RUN` names, with which literal arguments, and where they stand. What
+Not a shell: it finds which programs a `RUN` names, with which literal arguments, and where they are. What
 it does not understand (`case`, function definitions, a quote without its end) raises `NotUnderstood`, and
 the caller then leaves the text alone.
 """
@@ -30,7 +30,7 @@ class NotUnderstood(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word. `text` is its literal beginning with quotes removed; `literal` says that this is all of it.
+    """One word. `text` is its literal beginning with quotes removed; `literal`: this is all of it.
 
     `start`/`stop` are indices into the script. For each character of `text`, `at` has its index and `quotes`
     what it is quoted by: a quotation mark, a backslash, or a blank for nothing.
@@ -51,7 +51,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A simple command: assignments before it, then its words; `inner`: it stands in `$(…)` or backticks."""
+    """A simple command: assignments before it, then its words; `inner`: it is in `$(…)` or backticks."""
 
     assignments: tuple[Word, ...]
     words: tuple[Word, ...]
@@ -91,7 +91,7 @@ def only_ands(script: str) -> bool:
 
 @dataclass(slots=True)
 class _Draft:
-    """A word while it is read: characters count until the first expansion."""
+    """A word under construction: characters count until the first expansion."""
 
     text: list[str] = field(default_factory=list)
     at: list[int] = field(default_factory=list)
@@ -118,7 +118,7 @@ class _Reader:
         self.assignments: list[Word] = []
         self.words: list[Word] = []
         self.heredocs: list[str] = []
-        self.waiting: list[tuple[str, bool]] = []  # here-documents whose bodies begin on the next line
+        self.waiting: list[tuple[str, bool]] = []  # here-documents that start on the next line
         self.depth = 0
         self.plain = True  # nothing but `&&` between simple commands so far
 

@@ -1,4 +1,4 @@
-"""Pieces of a Dockerfile's text that remember where each of their characters stands in the file.
+"""Spans of a Dockerfile's text that remember the offset of each character in the file.
 
 A `RUN` over several lines reaches the shell as one line: continuations and the comments between them are
 gone. What was found in that one line has to be changed in the file, so each character keeps its offset.
@@ -28,7 +28,7 @@ class SourceSpan:
 
     @classmethod
     def of(cls, text: str, start: int = 0, stop: int | None = None) -> SourceSpan:
-        """The characters of `text` from `start` to `stop`, as they stand there."""
+        """The characters of `text` from `start` to `stop`, unchanged."""
         stop = len(text) if stop is None else stop
         return cls(text[start:stop], tuple(range(start, stop)), stop)
 

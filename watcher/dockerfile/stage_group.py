@@ -1,4 +1,4 @@
-"""Stages that stand on each other through FROM, looked at together."""
+"""Group the stages that build on each other through FROM."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class StageGroup:
                 yield step, analysis
 
     def steps_before(self, step: Step) -> Iterator[tuple[Step, RunAnalysis | None]]:
-        """The steps that a step stands on: those of the stages below, and its stage's earlier ones."""
+        """The steps before a step: those of the stages below, and its stage's earlier ones."""
         chain = {stage.index for stage in self.graph.stage_chain(step.stage)}
         for other, analysis in self.steps:
             if other is step:
@@ -68,7 +68,7 @@ class StageGroup:
             found = found or other is step
 
     def writes_goflags(self, step: Step) -> bool:
-        """Whether go may have flags at a step that stand in no variable (`go env -w`, a file of its own)."""
+        """Whether go can have flags at a step that are in no variable (`go env -w`, a file of its own)."""
         texts = [analysis.text for _, analysis in self.steps_before(step) if analysis is not None]
         texts += [analysis.text for other, analysis in self.steps if other is step and analysis is not None]
         texts += [
@@ -79,7 +79,7 @@ class StageGroup:
         return step.state.get("GOENV") is not None or any(_WRITES_GOFLAGS.found(text) for text in texts)
 
     def check_build_cache(self, step: Step, analysis: RunAnalysis, path: str) -> None:
-        """Raise LeaveAlone when something else needs or changes what go writes to its build cache."""
+        """Raise NotAccelerated when something else needs or changes what go writes to its build cache."""
         names = caches.build_cache_names(path)
         if caches.cache_owner(step.state).uid and caches.in_home_cache(path):
             strangers = (
@@ -126,7 +126,7 @@ class StageGroup:
 
 
 def check_touchable(step: Step, analysis: RunAnalysis) -> None:
-    """Raise LeaveAlone for a RUN that nothing may be added to."""
+    """Raise NotAccelerated for a RUN that must not change."""
     if step.inherited:
         raise NotAccelerated(
             "an ONBUILD trigger of the base runs go, and what is not in this file cannot be changed"
@@ -143,7 +143,7 @@ def check_touchable(step: Step, analysis: RunAnalysis) -> None:
 
 
 def check_itself(step: Step, analysis: RunAnalysis, path: str, names: tuple[str, ...], flag: str) -> None:
-    """Raise LeaveAlone when the RUN that is to get a mount names the folder, other than to empty it alone."""
+    """Raise NotAccelerated when the RUN for a mount names the folder, except to empty it."""
     for call in analysis.calls:
         rewrite.keep_caches(call, {flag})
     if analysis.unclear and regex.one_off(rf"\bclean\b[^;&|\n]*-{flag}").search(analysis.text):

@@ -116,7 +116,7 @@ class Graph:
         return [stage for stage in self.dockerfile.stages if stage.index in found]
 
     def root_stage(self, stage: Stage) -> Stage:
-        """The first stage of the FROM chain that this stage stands on."""
+        """The first stage of this stage's FROM chain."""
         while (parent := self.bases[stage.index].stage) is not None:
             stage = parent
         return stage

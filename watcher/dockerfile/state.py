@@ -1,6 +1,6 @@
 """What holds at each instruction of a stage: environment, user, working directory, shell.
 
-A stage begins with its base: another stage's end, or an image's configuration as the engine reports it.
+A stage starts from its base: another stage's end, or an image's configuration as the engine reports it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OFFICIAL = regex.compile(r"(?:.*/)?golang(?::[^/]*)?(?:@.*)?")
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """Of a base image, what `docker inspect` says under `Config` (and `Id`, `Os` beside it)."""
+    """The parts of a base image's `docker inspect`: `Config`, `Id` and `Os`."""
 
     env: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
@@ -35,10 +35,10 @@ class ImageConfig:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The circumstances of one instruction. Unknown values stand as UNKNOWN in `env`."""
+    """The circumstances of one instruction. Unknown values are UNKNOWN in `env`."""
 
     env: Mapping[str, Value]
-    whole: bool  # False: variables may be set that are not in `env`
+    whole: bool  # False: there can be variables that are not in `env`
     user: str | None  # None: not known
     workdir: str | None
     shell: tuple[str, ...]
@@ -47,10 +47,10 @@ class State:
     os: str
     golang: bool  # the image at the bottom is a Go toolchain's
     command: tuple[str, ...] = ()  # what that image runs
-    assumed: bool = False  # the image was not looked at; a known image's usual configuration was taken
+    assumed: bool = False  # the image was not inspected; the usual configuration of that image is assumed
 
     def get(self, name: str) -> Value:
-        """The variable's value, None when not set, UNKNOWN when nobody can say."""
+        """The variable's value, None when not set, UNKNOWN when that is not known."""
         if name in self.env:
             return self.env[name]
         return None if self.whole else UNKNOWN
@@ -69,12 +69,12 @@ class State:
 
 
 def looks_like_go(reference: str) -> bool:
-    """Whether the reference is of an image named `golang`, whoever published it."""
+    """Whether the reference is of an image named `golang`, from any publisher."""
     return bool(_OFFICIAL.fullmatch(reference))
 
 
 def first_state(image: str | None, config: ImageConfig | None) -> State:
-    """What a stage begins with on an image (None: scratch) with this configuration (None: not known)."""
+    """The state at the start of a stage: `image` None is scratch, `config` None is not known."""
     if image is None:
         return State({}, True, "", "/", ("/bin/sh", "-c"), "", "", "linux", golang=False)
     if config is None:
@@ -154,7 +154,7 @@ def walk_steps(
     bases: Mapping[str, ImageConfig | None],
     stages: Iterable[Stage],
 ) -> dict[int, list[Step]]:
-    """The steps of each of these stages by its index; the stages they stand on must be among them."""
+    """The steps of each of these stages by its index; their FROM chains must be among them."""
     found: dict[int, list[Step]] = {}
     ends: dict[int, tuple[State, tuple[Instruction, ...]]] = {}
     for stage in stages:

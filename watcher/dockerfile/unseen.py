@@ -2,14 +2,14 @@
 
 An entry of GOCACHE is found by a hash over the toolchain's id, the flags, the environment that matters and
 the content of every input that go knows of (cmd/go/internal/work, buildActionID). So two images with
-different Go versions, and two services that build at once, may share one: go locks and renames as it must
+different Go versions, and two concurrent builds, can share one: go locks and renames as it must
 (`sharing=shared`; `locked` would make one build wait for the other). Go does not know
 
-- what the C compiler opens by itself: system headers and libraries, headers of other folders, an included
+- what the C compiler opens on its own: system headers and libraries, headers of other folders, an included
   file of any name (`go help cache`: "does not detect changes to C libraries imported with cgo");
 - what go's assembler includes: only headers of the package's own folder are hashed.
 
-Where cgo may be on, the cache's name carries a digest of what can decide such files: base image, the steps
+Where cgo can be on, the cache's name carries a digest of what can decide such files: base image, the steps
 before, the compiler's variables. The tree is part of it, every file but go's own, where the tree can reach a
 compiler: its Go imports "C", its assembly includes files, a variable or a step leads the compiler there.
 Otherwise a save of a page or of `_envs` would compile the standard library again for nothing.
@@ -37,7 +37,7 @@ _VARIABLES = word_set(
     " PKG_CONFIG_LIBDIR PKG_CONFIG_SYSROOT_DIR CC CXX FC AR GCC_EXEC_PREFIX COMPILER_PATH"
     " CGO_CFLAGS CGO_CPPFLAGS CGO_CXXFLAGS CGO_FFLAGS CGO_LDFLAGS"
 )
-# Where compilers look without being told.
+# The default search path of compilers.
 _SYSTEM = ("/usr/include", "/usr/local/include", "/usr/lib", "/usr/local/lib", "/lib", "/lib64", "/usr/lib64")
 _VARIABLE = regex.compile(r"\$\{?([A-Za-z_]\w*)")
 _HARMLESS = word_set(
@@ -49,7 +49,7 @@ _C_TOOLS = word_set("cc gcc g++ c++ clang clang++ ar ld cmake ninja meson scons 
 def cgo_off(state: State, analysis: RunAnalysis) -> bool:
     """Whether no go command of this RUN can use cgo."""
     if analysis.use is not GoUsage.GO or analysis.may_run_go or analysis.unclear:
-        return False  # a Makefile or a script may turn it on
+        return False  # a Makefile or a script can turn it on
     return all(
         _get_value(call, state, "CGO_ENABLED") == "0" for call in analysis.calls if call.sub in COMPILING
     )
@@ -75,7 +75,7 @@ class Namer:
     def name_suffix(self, group: StageGroup, step: Step, analysis: RunAnalysis) -> str:
         """What the name of the cache at a RUN ends with: empty where go sees all its inputs.
 
-        Raises LeaveAlone where the tree's files count and the caller has not told them: a cache that does not
+        Raises NotAccelerated where the tree's files count and are not known: a cache that does not
         know them would give a program out of an old header.
         """
         before = tuple(group.steps_before(step))
@@ -101,14 +101,14 @@ class Namer:
         return cgo_off(step.state, analysis) and not (self._inputs and self._reads_assembly(step, analysis))
 
     def _reads_assembly(self, step: Step, analysis: RunAnalysis) -> bool:
-        """Whether go's assembler may open a file that go does not see; `-asmflags=-I` leads it anywhere."""
+        """Whether go's assembler can open a file that go does not hash; `-asmflags=-I` leads it anywhere."""
         if self._inputs is None:
             return False
         flags = f"{analysis.text} {step.state.get('GOFLAGS')}"
         return self._inputs.assembly or ("-asmflags" in flags and self._inputs.has_assembly)
 
     def _describe_step(self, step: Step, analysis: RunAnalysis | None) -> Iterator[str]:
-        """What an earlier step says of the C that it may bring."""
+        """The parts of an earlier step that decide which C it brings."""
         one = step.one
         if one.keyword == "RUN" and analysis is not None and analysis.use is GoUsage.GO:
             yield from _besides_go(analysis)
@@ -189,7 +189,7 @@ class Namer:
     def _led_there(
         self, step: Step, analysis: RunAnalysis, before: Iterable[tuple[Step, RunAnalysis | None]]
     ) -> bool:
-        """Whether a variable or a step may lead the compiler of a module's C to files of the tree."""
+        """Whether a variable or a step can lead the compiler of a module's C to files of the tree."""
         if any(step.state.get(name) is not None for name in _VARIABLES):
             return True
         runs, there = [(step, analysis)], False
@@ -203,7 +203,7 @@ class Namer:
         return any(self._leads_compiler(other, found) for other, found in runs)
 
     def _leads_compiler(self, step: Step, analysis: RunAnalysis) -> bool:
-        """Whether a RUN that has the tree may lead a C compiler to it."""
+        """Whether a RUN that has the tree can lead a C compiler to it."""
         if _into_system(step) or analysis.foreign or LEADS.found(analysis.text):
             return True
         hidden = analysis.use is GoUsage.MAYBE or analysis.may_run_go or analysis.unclear or analysis.sourced
@@ -244,12 +244,12 @@ def _copies_tree(one: Instruction) -> bool:
 
 
 def _names_gos_own(source: str) -> bool:
-    """Whether a source of a COPY, which may be a pattern, names files of go's own only."""
+    """Whether a source of a COPY, or a pattern, names only go's own files."""
     return is_gos_own(source.rstrip("*")) or posixpath.basename(source) in ("go.*", "*.go")
 
 
 def _into_system(step: Step) -> bool:
-    """Whether a step puts files where compilers look without being told, or may."""
+    """Whether a step can put files on the default search path of compilers."""
     one = step.one
     if one.keyword == "RUN":
         targets = [mount.get("target", "") for mount in run_mounts(one) if mount["type"] == "bind"]
@@ -267,6 +267,6 @@ def _into_system(step: Step) -> bool:
 
 
 def _besides_go(analysis: RunAnalysis) -> list[str]:
-    """The commands of a go step that may bring C: those that are not go, nor harmless."""
+    """The commands of a go step that can bring C: those that are not go, nor harmless."""
     named = [(command, posixpath.basename(command.name() or "?")) for command in analysis.others]
     return [" ".join(word.text for word in one.words) for one, name in named if name not in _HARMLESS]

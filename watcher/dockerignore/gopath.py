@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 
 class BadPattern(ValueError):
-    """`filepath.ErrBadPattern`: the text is no glob pattern. The message says where it goes wrong."""
+    """`filepath.ErrBadPattern`: the text is no glob pattern. The message names the place."""
 
 
 def clean(path: str) -> str:
@@ -41,13 +41,13 @@ def has_wildcard(name: str) -> bool:
 
 _Class = tuple[bool, tuple[tuple[str, str], ...]]  # whether it is negated, and its ranges
 _Chunk = tuple[str | _Class, ...]
-_ANY: _Class = (True, (("/", "/"),))  # what `?` stands for
+_ANY: _Class = (True, (("/", "/"),))  # the meaning of `?`
 
 
 class Glob:
     """What `filepath.Match` does with one pattern.
 
-    Go's own algorithm: what stands between two stars is searched for once, and taken where it fits first. The
+    Go's own algorithm: the text between two stars is searched for once, and the first match is taken. The
     time grows with the product of both lengths at most.
     """
 
@@ -72,7 +72,7 @@ def _matches(chunks: Iterable[tuple[bool, _Chunk, bool]], name: str) -> bool:
     for star, chunk, more in chunks:
         if star and not chunk:
             return "/" not in name[at:]
-        # Behind the star anything but a slash may be left out.
+        # A star skips anything but a slash.
         slash = name.find("/", at)
         stop = at if not star else slash if slash >= 0 else len(name)
         for start in range(at, stop + 1):
@@ -112,7 +112,7 @@ def _chunks(pattern: str) -> Iterator[tuple[bool, _Chunk, bool]]:
 
 
 def _one(pattern: str, at: int) -> tuple[str | _Class, int]:
-    """What the glob asks for at `at`, and where it goes on."""
+    """The element of the glob at `at`, and the place after it."""
     char = pattern[at]
     if char == "[":
         return _class(pattern, at + 1)
@@ -126,7 +126,7 @@ def _one(pattern: str, at: int) -> tuple[str | _Class, int]:
 
 
 def _class(pattern: str, at: int) -> tuple[_Class, int]:
-    """The class that opens before `at`, and where the pattern goes on."""
+    """The class that opens before `at`, and the place after it."""
     negated = pattern.startswith("^", at)
     at += negated
     ranges: list[tuple[str, str]] = []

@@ -3,7 +3,7 @@
 The reference is `PatternMatcher.MatchesUsingParentResults` (moby/patternmatcher, patternmatcher.go), which is
 what the docker CLI and BuildKit use while walking a context: patterns apply in order, a later `!` pattern
 re-includes, and what matched a directory holds for everything below it. Patterns become Go regular
-expressions there, so `[^a]` may match a slash and `\\d` a digit; the same expressions are used here, on RE2,
+expressions there, so `[^a]` can match a slash and `\\d` a digit; the same expressions are used here, on RE2,
 which has Go's syntax. One thing differs: a pattern that cannot be used is reported when the matcher is made,
 not when the first path reaches it. `tests/oracle/ignore` compares both on random ignore files.
 """
@@ -24,7 +24,7 @@ _SPACES = (
 )
 # The reference means to escape `|`, `{` and `}` too, but its bit map of eight bytes has no place for them.
 _ESCAPED_BY_GO = frozenset(".+()$")
-# A component with one of these may match over slashes, so nothing can be said of what stands behind it.
+# A component with one of these can match across slashes, so the rest of the pattern is not decidable.
 _MAY_CROSS = regex.compile(r"\*\*|[\[\]\\^]")
 _KEPT_DIRECTORIES = 65_536
 _ALTERNATIVES = 200  # in one expression: a run of ten thousand patterns would not fit into RE2's memory
@@ -33,7 +33,7 @@ _ALTERNATIVES = 200  # in one expression: a run of ten thousand patterns would n
 def parse_dockerignore(text: str) -> tuple[str, ...]:
     """The patterns of an ignore file in order, as moby/patternmatcher's `ignorefile.ReadAll` reads them.
 
-    A byte order mark and lines that begin with `#` are left out; spaces around a pattern, `.`/`..` components
+    A byte order mark and lines that start with `#` are left out; spaces around a pattern, `.`/`..` components
     and a leading slash (also after `!`) are removed. Nothing is checked here: that is `PatternMatcher`'s
     part.
     """
@@ -91,7 +91,7 @@ class PatternMatcher:
     def prunable(self, directory: str) -> bool:
         """Whether the directory is excluded and no `!` pattern could re-include anything below it.
 
-        `True` is certain; `False` may also mean that a `!` pattern is too general to tell.
+        `True` is certain; `False` can also mean that a `!` pattern is too general.
         """
         matched, flags = self._directory(directory)
         if not matched:
@@ -167,7 +167,7 @@ class _Run:
             regex.one_off(expression)
         except regex.BadPattern as error:
             raise BadPattern(_reason(error)) from None
-        # What follows `\Q` without its end is literal to the end, so it cannot stand among others.
+        # What follows `\Q` without its end is literal to the end, so it cannot be combined with others.
         closed = rf"{expression}\E" if "Q" in escaped else expression
         self._expressions.append(f"(?:{closed})")
 
@@ -272,7 +272,7 @@ def _compile_pattern(pattern: str) -> tuple[str, str]:
 
 
 def _escape_text(expression: str) -> set[str]:
-    """The characters that stand behind a backslash which escapes them."""
+    """The characters that a backslash escapes."""
     out: set[str] = set()
     at = 0
     while (at := expression.find("\\", at)) >= 0:
