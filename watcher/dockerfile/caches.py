@@ -106,7 +106,7 @@ def module_cache(state: State, analysis: RunAnalysis) -> str:
     path = _get_variable(state, analysis, "GOMODCACHE")
     if not path and cache_owner(state).uid:
         raise NotAccelerated(
-            f"USER {state.user} could not write beside it; set ENV GOMODCACHE to a folder of its own"
+            f"USER {state.user} could not write next to it; set ENV GOMODCACHE to a folder of its own"
         )
     if not path:
         gopath = _get_variable(state, analysis, "GOPATH") or posixpath.join(_get_home(state, analysis), "go")

@@ -36,7 +36,7 @@ def parse(text: str) -> Dockerfile:
 
     Also where it has more than `MOST_INSTRUCTIONS`: what is done with them grows faster than they do.
     """
-    reader = _Reader(text)
+    reader = _FileReader(text)
     found = list(islice(reader.instructions(), MOST_INSTRUCTIONS + 1))
     if len(found) > MOST_INSTRUCTIONS:
         raise reader.error(found[-1].line, f"more than {MOST_INSTRUCTIONS} instructions are not read here")
@@ -70,7 +70,7 @@ def parse(text: str) -> Dockerfile:
 
 def parse_instruction(text: str, escape: str = "\\") -> Instruction:
     """Parse a single instruction, for example an ONBUILD trigger of an image."""
-    reader = _Reader(text)
+    reader = _FileReader(text)
     reader.escape = escape
     found = list(reader.instructions())
     if len(found) != 1:
@@ -78,7 +78,7 @@ def parse_instruction(text: str, escape: str = "\\") -> Instruction:
     return found[0]
 
 
-def _stage(index: int, head: Instruction, body: tuple[Instruction, ...], reader: _Reader) -> Stage:
+def _stage(index: int, head: Instruction, body: tuple[Instruction, ...], reader: _FileReader) -> Stage:
     words = head.body.text.split()
     if len(words) not in (1, 3) or (len(words) == 3 and words[1].lower() != "as"):
         raise reader.error(head.line, "FROM takes an image, or an image, AS and a name")
@@ -90,7 +90,7 @@ def _stage(index: int, head: Instruction, body: tuple[Instruction, ...], reader:
     return Stage(index, name, words[0], head.flag("platform"), head, body)
 
 
-class _Reader:
+class _FileReader:
     """Reads instructions off the text, and keeps what else it saw: directives and the gaps between."""
 
     def __init__(self, text: str) -> None:

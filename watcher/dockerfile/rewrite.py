@@ -33,7 +33,7 @@ def rebuild_all(call: GoCall, state: State, text: str) -> list[Edit]:
     reason = "-a compiles the standard library and every module again although nothing in them changed"
     found = [index for name, value, index in call.flags() if name == "a" and value in _TRUE]
     if found and call.command.inner:
-        raise NotAccelerated("-a stands inside a command substitution")
+        raise NotAccelerated("-a is inside a command substitution")
     if (
         not any(_ALL.fullmatch(flag) for flag in (get_goflags(call, state) or "").split())
         or call.command.inner

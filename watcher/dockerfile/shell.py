@@ -74,7 +74,7 @@ def commands(script: str) -> list[Command]:
 
     Raises NotUnderstood.
     """
-    reader = _Reader(script, 0, "")
+    reader = _ShellReader(script, 0, "")
     reader.read()
     return reader.found
 
@@ -84,7 +84,7 @@ def only_ands(script: str) -> bool:
 
     Raises NotUnderstood.
     """
-    reader = _Reader(script, 0, "")
+    reader = _ShellReader(script, 0, "")
     reader.read()
     return reader.plain
 
@@ -105,7 +105,7 @@ class _Draft:
             self.quotes.append(quote)
 
 
-class _Reader:
+class _ShellReader:
     """Reads commands from `pos` up to the end, or up to the `)` that ends a substitution."""
 
     def __init__(self, script: str, pos: int, stop: str, inside: int = 0) -> None:
@@ -279,7 +279,7 @@ class _Reader:
                 raise NotUnderstood("arithmetic without its end")
             self.pos = end + 2
         elif script.startswith("$(", pos):
-            inside = _Reader(script, pos + 2, ")", self.inside + 1)
+            inside = _ShellReader(script, pos + 2, ")", self.inside + 1)
             inside.read()
             self.found += [replace(one, inner=True) for one in inside.found]
             self.pos = inside.pos

@@ -89,7 +89,7 @@ class StageGroup:
             )
             if stranger := next(strangers, ""):
                 raise NotAccelerated(
-                    f"{stranger} may write beside {path}, where the mount makes a folder of root's"
+                    f"{stranger} may write next to {path}, where the mount makes a folder of root's"
                 )
         self._check_readers(path, "go's build cache")
         check_itself(step, analysis, path, names, "cache")

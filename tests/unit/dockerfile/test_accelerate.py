@@ -171,7 +171,7 @@ def test_a_clean_of_modules_stays_where_they_are_in_the_layer():
         ("ENV GOCACHE=off\nRUN go build", "not the plain path"),
         ("RUN go build && go clean -cache -i", "does something else"),
         ("USER 1000\nRUN go build", "the home of USER 1000 is in the image's /etc/passwd"),
-        ("USER 1000\nENV HOME=/h\nRUN go build\nRUN golangci-lint run", "golangci-lint may write beside"),
+        ("USER 1000\nENV HOME=/h\nRUN go build\nRUN golangci-lint run", "golangci-lint may write next to"),
     ],
 )
 def test_the_build_cache_is_not_mounted_where_something_else_may_need_it(middle, why):
@@ -193,7 +193,7 @@ def test_the_build_cache_is_not_mounted_where_something_else_may_need_it(middle,
         ("ENV GOPROXY=off\nRUN go build", "GOPROXY is off"),
         ("RUN go env -w GOMODCACHE=/m && go build", "go env -w moves a cache"),
         ("RUN go mod download\nUSER 0:5\nRUN go build", "go steps run as different users|could not write"),
-        ("USER 1000\nENV HOME=/h GOCACHE=/c\nRUN go build", "USER 1000 could not write beside it"),
+        ("USER 1000\nENV HOME=/h GOCACHE=/c\nRUN go build", "USER 1000 could not write next to it"),
         ("RUN go build && su app -c 'go mod download'", "su changes the user"),
         ("RUN go build\nRUN garble build", "garble keeps a cache of its own"),
     ],
