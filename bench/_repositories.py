@@ -199,7 +199,14 @@ def fetch(one: Repository, folder: Path) -> list[str]:
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() or path.read_bytes()[:2] == b"#!" else 0o644)
     file = folder / one.dockerfile
-    text, said = file.read_text(), []
+    text, said = adapt(one, file.read_text())
+    file.write_text(text)
+    return said
+
+
+def adapt(one: Repository, text: str) -> tuple[str, list[str]]:
+    """The Dockerfile with the edits of a repository and with bases that are here; what changed, in words."""
+    said = []
     for edit in one.edits:
         if edit.old not in text:
             raise NotHad(f"its Dockerfile has no {edit.old!r} any more")
@@ -210,7 +217,7 @@ def fetch(one: Repository, folder: Path) -> list[str]:
 
     def base(match: re.Match[str]) -> str:
         name = match[2]
-        line = text[match.start() : text.find("\n", match.start())]
+        line = text[match.start() :].partition("\n")[0]
         keep = name.lower() in stages or name in _KEPT or "$" in name
         if label := re.search(r"(?i)\sas\s+(\S+)", line):
             stages.add(label[1].lower())
@@ -220,5 +227,4 @@ def fetch(one: Repository, folder: Path) -> list[str]:
         said.append(f"FROM {name} → {new}")
         return match[1] + new
 
-    file.write_text(_FROM.sub(base, text))
-    return said
+    return _FROM.sub(base, text), said

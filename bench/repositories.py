@@ -245,6 +245,12 @@ class Trial:
         return self.cli.run("exec", f"{self.run}-box", *self.one.asks).splitlines()[0]
 
 
+def repeated_step(line: str) -> tuple[str, str] | None:
+    """(time, step) of a line of the daemon's about a step that ran; None for another line."""
+    match = _STEP.match(line)
+    return (match[1].strip(), match[2]) if match else None
+
+
 def compare(one: dict[str, str], other: dict[str, str]) -> str:
     """`equal`, or the first paths that differ."""
     paths = sorted(path for path in {*one, *other} if one.get(path) != other.get(path))
