@@ -129,6 +129,7 @@ def prometheus(project: Project, tmp_path_factory: pytest.TempPathFactory) -> It
         assert project.health()["version"] == "9.0.1"
         until(lambda: (server.value("watcher_save_to_live_seconds_count") or 0) >= before + 2, "both saves")
         until(lambda: server.value('watcher_image_size_bytes{stage="builder"}'), "the builder's size")
+        until(lambda: server.value('watcher_disk_bytes{kind="go-cache"}'), "what the project holds")
         yield server
     finally:
         server.stop()
@@ -137,7 +138,7 @@ def prometheus(project: Project, tmp_path_factory: pytest.TempPathFactory) -> It
 def test_the_configuration_and_the_rules_are_valid() -> None:
     checked = promtool("check", "config", str(CONFIG / "prometheus.yml"))
     assert checked.returncode == 0, checked.stderr
-    assert re.findall(r"(\d+) rules found", checked.stdout) == ["6", "11"]
+    assert re.findall(r"(\d+) rules found", checked.stdout) == ["6", "12"]
 
 
 @pytest.mark.parametrize("name", [path.name for path in sorted(CONFIG.glob("*.test.yml"))])
@@ -198,6 +199,6 @@ def test_a_slow_build_leads_to_its_revision(project: Project, prometheus: Promet
 def test_the_rules_are_evaluated_and_nothing_alarms(prometheus: Prometheus) -> None:
     until(lambda: prometheus.value("service:watcher_build_duration_seconds:mean1d"), "a recorded value", 90)
     rules = [rule for group in prometheus.ask("rules")["groups"] for rule in group["rules"]]
-    assert len(rules) == 17
+    assert len(rules) == 18
     assert [rule["lastError"] for rule in rules if rule.get("lastError")] == []
     assert [alert for alert in prometheus.ask("alerts")["alerts"] if alert["state"] == "firing"] == []

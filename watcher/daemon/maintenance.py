@@ -41,8 +41,8 @@ class Trims(Protocol):
 class MeasuresDisk(Protocol):
     """Keeps the Go caches within their bound, and tells what the project holds."""
 
-    async def run(self, snapshot: Snapshot | None, usage: Usage | None) -> None:
-        """Measure; `usage` is what a prune has just asked of the engine."""
+    async def run(self, snapshot: Snapshot | None, usage: Usage | None) -> bool:
+        """Measure; `usage` is what a prune has just asked of the engine. False if it is too soon."""
         ...
 
 
@@ -53,7 +53,7 @@ class IdleChores:
     disk becomes short of room. Pruning comes first, and a deploy is followed by one within `PRUNE_WITHIN`
     seconds even if saves leave no idle moment. The build cache of everybody, if `cache` is there, is not
     looked at after each deploy. `stage_size` gives the bytes that the steps of a stage added to its base.
-    `meter` comes last, after each prune.
+    `meter` comes last, after each prune, or later if that was too soon.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class IdleChores:
     ) -> None:
         self._builder, self._pruner, self._export = builder, pruner, export_builder
         self._cache, self._stage_size, self._on_error = cache, stage_size, on_error
-        self._meter = meter
+        self._meter, self._unmeasured = meter, False
         self._snapshot: Snapshot | None = None  # of the tree that went live last
         self._prune_every, self._clock = prune_every or float("inf"), clock
         self._prune_within = prune_within
@@ -124,8 +124,9 @@ class IdleChores:
             if self._export:
                 await self._builder.export_builder(look)
             await self._builder.tell_builder(look, self._stage_size)
-        if self._meter and due:
-            await self._meter.run(self._snapshot, usage)
+        self._unmeasured |= due
+        if self._meter and self._unmeasured:
+            self._unmeasured = not await self._meter.run(self._snapshot, usage)
         if self._cache and (short or self._due(self._trimmed)):
             await self._cache.trim()
             self._trimmed = self._clock()

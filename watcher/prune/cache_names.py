@@ -23,7 +23,7 @@ class NamedCache:
 class CacheNames:
     """Names of cache mounts, in a file of the project's state folder; without a folder only in memory.
 
-    A file that cannot be read or written costs only what it remembers: those mounts stay.
+    If the file cannot be read or written, the mounts that it names stay.
     """
 
     def __init__(self, folder: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Measures, in idle time, what a project holds on the engine's disk, and what all others hold there."""
+"""Measure in idle time how much of the engine's disk a project holds, and how much all others hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from watcher.prune.record_pruner import CacheHoldings, RecordPruner
 from watcher.tree import Snapshot
 
 SOONEST = 30.0  # seconds between two measurements
-SHARE = 20  # a measurement that took a second is followed by so many seconds without one
+SHARE = 20  # seconds without a measurement for each second that one took
 
 
 def measure_project(
@@ -45,7 +45,7 @@ def measure_project(
 
 
 class DiskMeter:
-    """Tells `DiskMeasured` for one service, at most as often as that costs the engine little."""
+    """Emits `DiskMeasured` for one service. The slower the engine answers, the rarer it is asked."""
 
     def __init__(
         self,
@@ -64,14 +64,15 @@ class DiskMeter:
         self._service, self._project, self._standalone = service, project, standalone
         self._clock, self._next = clock, float("-inf")
 
-    async def run(self, snapshot: Snapshot | None, usage: Usage | None) -> None:
-        """Keep the Go caches within their bound, then measure. Raises EngineUnavailable.
+    async def run(self, snapshot: Snapshot | None, usage: Usage | None) -> bool:
+        """Keep the Go caches within their bound, then measure; False if it is too soon for that.
 
         `snapshot` is the tree that is live; without one the Go caches are as they were measured last.
-        `usage` is what a prune has just asked of the engine; without it the engine is asked.
+        `usage` is the engine's answer during the prune; None asks the engine.
+        Raises EngineUnavailable.
         """
         if self._clock() < self._next:
-            return
+            return False
         holdings = await self._records.take_holdings()
         if snapshot is not None:
             await self._caches.run(snapshot, holdings.mounts)
@@ -80,7 +81,7 @@ class DiskMeter:
             usage = usage or await self._engine.usage()
             images = await self._engine.images()
         except EngineError:  # it cannot be summed up while others build
-            return
+            return True
         finally:
             self._next = self._clock() + max(SOONEST, SHARE * (self._clock() - begun))
         found = measure_project(
@@ -94,3 +95,4 @@ class DiskMeter:
         )
         stay = await self._records.steps_stay()
         self._observer.notify(replace(found, go_cache_max=self._caches.most, steps_stay=stay))
+        return True

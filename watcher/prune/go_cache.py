@@ -1,10 +1,10 @@
-"""The Go caches that acceleration mounts into builds: measure them, trim them, empty them.
+"""Measure, trim and empty the Go caches that acceleration mounts into builds.
 
-The engine tells the size of every cache mount but not its id (moby/buildkit, solver/llbsolver/mounts: a
-record's description is the folder and the command), so nothing tells whose a record is. The id is what a
-build names to have the mount, so a build is what can look into exactly ours: one step, without network,
-whose result is thrown away. A build without cache makes the engine drop the mounts that it names
-(solver/llbsolver/vertex.go, detectPrunedCacheID); a build that uses them meanwhile keeps them to its end.
+The engine lists the size of every cache mount but not its id (moby/buildkit, solver/llbsolver/mounts: a
+record's description is the folder and the command), so a record has no known owner. Only a build can mount a
+cache by its id. One step without network, whose result is discarded, therefore reads exactly our mounts. A
+build without cache makes the engine drop the mounts that it names (solver/llbsolver/vertex.go,
+detectPrunedCacheID); a build that uses them at that moment keeps them to its end.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class GoCaches:
         self._names = names or CacheNames(None)
 
     async def measure(self, snapshot: Snapshot, *, empty: bool = False) -> tuple[CacheMount, ...] | Unseen:
-        """The mounts that builds have used, with their sizes; `empty` gives them back after that.
+        """The mounts that builds have used, with their sizes; `empty` empties them after that.
 
         Raises EngineUnavailable.
         """
@@ -71,7 +71,7 @@ class GoCaches:
         return found
 
     async def trim(self, snapshot: Snapshot, most: int) -> TrimmedCaches | Unseen:
-        """Have the build caches hold at most `most` bytes; what is in use stays. Raises EngineUnavailable."""
+        """Trim the build caches to `most` bytes; entries in use stay. Raises EngineUnavailable."""
         try:
             mounts = await self._find_mounts(snapshot)
             if isinstance(mounts, Unseen):

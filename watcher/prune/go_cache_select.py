@@ -1,4 +1,4 @@
-"""Which of a project's Go build caches shrink, so that together they hold no more than the settings allow.
+"""Choose which Go build caches of a project shrink to keep within the bound of the settings.
 
 A cache mount's name holds all that decides its content (`watcher.dockerfile.unseen`). Where C is compiled, a
 save gives it another name, and the mount with the former name is never used again.

@@ -60,9 +60,11 @@ class Meter:
 
     def __init__(self) -> None:
         self.given: list[tuple[Any, Any]] = []
+        self.too_soon = False
 
-    async def run(self, snapshot: Any, usage: Any) -> None:
+    async def run(self, snapshot: Any, usage: Any) -> bool:
         self.given.append((snapshot, usage))
+        return not self.too_soon
 
 
 class Clock:
@@ -209,3 +211,15 @@ async def test_the_disk_is_measured_after_a_deploy_even_where_nothing_may_be_pru
     hands, meter = Hands(), Meter()
     await chores(hands, Clock(), pruner=None, meter=meter).run(LOOK)
     assert meter.given == [(None, None)]
+
+
+async def test_a_measurement_that_came_too_soon_is_made_later() -> None:
+    hands, meter = Hands(), Meter()
+    idle = chores(hands, Clock(), meter=meter)
+    meter.too_soon = True
+    await idle.run(LOOK)
+    await idle.run(None)
+    meter.too_soon = False
+    await idle.run(None)
+    await idle.run(None)
+    assert len(meter.given) == 3

@@ -124,9 +124,9 @@ async def test_an_engine_that_is_slow_to_answer_is_asked_less_often(failing: boo
     world.cost, world.failing = 10.0, failing
     await world.meter.run(None, None)
     world.now = 10.0 + SHARE * 10.0 - 1
-    await world.meter.run(None, None)
+    assert not await world.meter.run(None, None)
     assert world.asked == 1
     world.now += 1
-    await world.meter.run(None, None)
+    assert await world.meter.run(None, None)
     assert world.asked == 2
     assert len(world.events) == (0 if failing else 2)

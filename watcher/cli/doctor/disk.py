@@ -1,4 +1,4 @@
-"""Measures what the project holds on the engine's disk, and whether old build steps are removed there."""
+"""Measure how much disk the project holds, and check that old build steps are removed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def examine_disk(
 
 
 def describe_disk(held: DiskMeasured, go_cache_max: int, caches: object) -> Finding:
-    """What the project holds, in one line. `caches` says why the Go caches are not known, if they are not."""
+    """The disk usage in one line. `caches` is the reason if the Go caches are not known."""
     parts = [f"images {humanize.size(held.images)}", f"build steps {humanize.size(held.steps)}"]
     if held.go_cache is not None:
         bound = f"at most {humanize.size(go_cache_max)}" if go_cache_max else "without a bound"
@@ -84,7 +84,7 @@ def describe_disk(held: DiskMeasured, go_cache_max: int, caches: object) -> Find
 
 
 def describe_steps(limit: int | None, *, standalone: bool) -> Finding:
-    """What removes superseded build steps where the watcher cannot; `limit` is BuildKit's own."""
+    """How superseded build steps are removed if the watcher cannot; `limit` is BuildKit's own."""
     if limit is not None:
         text = f"{STEPS_STAY}; BuildKit itself removes old ones above {humanize.size(limit)}"
         return Finding("build steps", Grade.GOOD, text)
