@@ -27,7 +27,7 @@ LEFT_OUT = "[watcher] printed faster than it can be shown: lines are missing her
 STEP = 1e-6  # seconds: by how much time stamps differ at least
 
 
-class Follower:
+class LogStreamer:
     """Follows the containers of one project: `look` after each connection, `take` with each event."""
 
     def __init__(self, engine: Engine, observer: Observer, project: str) -> None:

@@ -17,12 +17,12 @@ from watcher import __version__
 from watcher.backoff import Backoff
 from watcher.daemon import config_reload
 from watcher.daemon.config_reload import Configuration, ConfigurationWatch
-from watcher.daemon.container_logs import Follower
+from watcher.daemon.container_logs import LogStreamer
 from watcher.daemon.dependencies import DependencyWatch
-from watcher.daemon.engine_recovery import Revival
+from watcher.daemon.engine_recovery import EngineRecovery
 from watcher.daemon.project import Opened, kept_services, open_project, secrets_of
 from watcher.daemon.service import Service
-from watcher.daemon.unavailable import Reconsider, unavailable
+from watcher.daemon.unavailable import HeldRequestReleaser, unavailable
 from watcher.engine import Engine
 from watcher.errors import ConfigError, WatcherError
 from watcher.front import Front, Unavailable
@@ -66,9 +66,11 @@ class Daemon:
         """`board` gets each event before `observers` do, which may read it."""
         self.settings, self.board = settings, board
         self.registry = CollectorRegistry()
-        listeners = Fanout(self.board, Reconsider(self._fronts), Metrics(self.registry, board), *observers)
+        listeners = Fanout(
+            self.board, HeldRequestReleaser(self._fronts), Metrics(self.registry, board), *observers
+        )
         listeners.add(SizeBudget(listeners))
-        listeners.add(Revival(listeners))
+        listeners.add(EngineRecovery(listeners))
         self.observers = Redactor(listeners)
         self.services: dict[str, Service] = {}
         self.handover: Handover | None = None  # set when another program is to take this one's place
@@ -203,7 +205,7 @@ class Daemon:
     async def _follow(self, opened: Opened) -> None:
         """Pass the engine's events on to whom they concern; when it goes away, wait for it."""
         failures, down = 0, False
-        follower = Follower(opened.engine, self.observers, opened.id)
+        follower = LogStreamer(opened.engine, self.observers, opened.id)
         try:
             while True:
                 try:

@@ -23,7 +23,7 @@ from watcher.observers.events import (
 _BY_THE_ENGINE = (BuildOutcome.BUILT, BuildOutcome.REUSED, BuildOutcome.FAILED)
 
 
-class Revival:
+class EngineRecovery:
     """An observer that tells `to` that the engine is up, once it was said to be down and yet works."""
 
     def __init__(self, to: Observer) -> None:

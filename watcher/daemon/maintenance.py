@@ -46,7 +46,7 @@ class MeasuresDisk(Protocol):
         ...
 
 
-class IdleChores:
+class Maintenance:
     """What a service does when there is nothing to build: to be run after a deploy and every `every` seconds.
 
     It prunes after a deploy, every `prune_every` seconds (0: not by the clock), and once when the engine's

@@ -18,7 +18,7 @@ from watcher.reconcile.debounce import Lookout
 from watcher.tree import Snapshot, Tree, TreeGone
 
 
-class SideTrees:
+class MountedTrees:
     """The mounted folders beside one tree. `refresh` says what they hold, `run` notices changes.
 
     `lookout` makes what notices changes below a folder; `tell` gets the names of the folders once they are

@@ -17,7 +17,7 @@ from watcher.daemon.config_reload import Configuration
 from watcher.daemon.engine_access import open_engine
 from watcher.daemon.registration import Registration
 from watcher.daemon.service import Service
-from watcher.daemon.service_config import Site, check_dockerfile, fit
+from watcher.daemon.service_config import SharedResources, assemble_service, check_dockerfile
 from watcher.deploy import HostPorts, own_container
 from watcher.engine import Engine
 from watcher.front import Unavailable
@@ -119,7 +119,7 @@ async def open_project(
                 journal = open_journal(project_id, notify, cache=access.build_cache)
                 await asyncio.to_thread(journal.check)
                 reachable = own.ports if own else None
-                site = Site(
+                site = SharedResources(
                     project=project_id,
                     engine=engine,
                     link=access.link,
@@ -137,7 +137,7 @@ async def open_project(
                     chosen = await site.host_ports.choose(
                         spec, project, front=front, avoid=_api_ports(settings, lock)
                     )
-                    services[spec.name] = Service(site, fit(site, chosen, project, settings))
+                    services[spec.name] = Service(site, assemble_service(site, chosen, project, settings))
                 registration = Registration(settings.root, project_id, site.info, observer)
                 registration.begin(project, settings)
                 yield Opened(project_id, configured, engine, services, lock, registration)

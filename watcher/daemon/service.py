@@ -14,9 +14,15 @@ from typing import Any
 from watcher import labels
 from watcher.builder import ImageBuilder
 from watcher.compose import ComposeProject, ServiceSpec
-from watcher.daemon.maintenance import IdleChores
-from watcher.daemon.mounted_trees import SideTrees
-from watcher.daemon.service_config import Fit, Site, beside_notice, fit, front_options
+from watcher.daemon.maintenance import Maintenance
+from watcher.daemon.mounted_trees import MountedTrees
+from watcher.daemon.service_config import (
+    ServiceConfig,
+    SharedResources,
+    assemble_service,
+    beside_notice,
+    front_options,
+)
 from watcher.deploy import ContainerDeployer, digest_mounted
 from watcher.deploy.live_reloader import outputs
 from watcher.engine import find_login
@@ -47,13 +53,13 @@ from watcher.tree import Snapshot, TreeWithContexts
 LINGER = 1.0  # seconds in which kept connections learn, with an answer, that they are to be closed
 HANDOVER_GRACE = 10.0  # seconds that requests in progress may take then; clients that are new wait meanwhile
 
-Change = tuple[Fit, asyncio.Future[None]]  # how to go on, and whom to tell that it is done
+Change = tuple[ServiceConfig, asyncio.Future[None]]  # how to go on, and whom to tell that it is done
 
 
 class Service:
     """A kept service. `start` takes the ports, `run` keeps it, `change` reconfigures it, `stop` ends it."""
 
-    def __init__(self, site: Site, fitted: Fit) -> None:
+    def __init__(self, site: SharedResources, fitted: ServiceConfig) -> None:
         self.name = fitted.spec.name
         self._site, self._fit = site, fitted
         self._told: ServiceStarted | None = None
@@ -98,7 +104,7 @@ class Service:
         )
         self.watch.look_beside(self._side.refresh)
 
-    def _side_trees(self, fitted: Fit) -> SideTrees:
+    def _side_trees(self, fitted: ServiceConfig) -> MountedTrees:
         watch = fitted.settings.watch
 
         def lookout(folder: Path) -> Lookout:
@@ -107,7 +113,7 @@ class Service:
             )
             return Lookout(source, folder, hold=lambda _: None, warn=self._warn)
 
-        return SideTrees(
+        return MountedTrees(
             fitted.spec,
             fitted.settings.root,
             ignore=(*outputs(fitted.command, fitted.settings.root), *watch.ignore),
@@ -115,7 +121,7 @@ class Service:
             tell=self._tell_unwatched,
         )
 
-    def _chores(self, fitted: Fit) -> IdleChores:
+    def _chores(self, fitted: ServiceConfig) -> Maintenance:
         settings = fitted.settings
         records = RecordPruner(
             self._site.link,
@@ -134,7 +140,7 @@ class Service:
             needed=self._needed,
             known=self._own_images,
         )
-        return IdleChores(
+        return Maintenance(
             self.builder,
             pruner if settings.prune.enabled else None,
             build_cache(settings, self._site.link, self._site.observer, self.name),
@@ -145,7 +151,7 @@ class Service:
             prune_every=settings.prune.interval,
         )
 
-    def _meter(self, fitted: Fit, records: RecordPruner) -> DiskMeter:
+    def _meter(self, fitted: ServiceConfig, records: RecordPruner) -> DiskMeter:
         site, prune = self._site, fitted.settings.prune
         names = CacheNames(site.journal.folder)
         caches = GoCacheKeeper(
@@ -164,7 +170,7 @@ class Service:
             standalone=site.link.standalone,
         )
 
-    def _lookout(self, fitted: Fit) -> Lookout | ContextLookouts:
+    def _lookout(self, fitted: ServiceConfig) -> Lookout | ContextLookouts:
         tree = fitted.tree
         main = self._lookout_at(fitted, tree.root, self.reconciler.hold)
         if not isinstance(tree, TreeWithContexts):
@@ -174,7 +180,7 @@ class Service:
         }
         return ContextLookouts(main, others, tree)
 
-    def _lookout_at(self, fitted: Fit, root: Path, hold: Callable[[str], None]) -> Lookout:
+    def _lookout_at(self, fitted: ServiceConfig, root: Path, hold: Callable[[str], None]) -> Lookout:
         watch = fitted.settings.watch
         source = Source(
             root,
@@ -376,7 +382,7 @@ class Service:
         fronts = self._fit.fronts
         held = {item.port for front in fronts.values() for item in front.addresses}
         spec = await self._site.host_ports.choose(spec, compose_project, front=bool(fronts), held=held)
-        fitted = fit(self._site, spec, compose_project, settings, fronts)
+        fitted = assemble_service(self._site, spec, compose_project, settings, fronts)
         begun: list[Front] = []
         try:
             for front in fitted.fronts.values():
@@ -391,20 +397,20 @@ class Service:
         self._changes.put_nowait((fitted, done))
         await done
 
-    async def _go_on_with(self, fitted: Fit) -> None:
+    async def _go_on_with(self, fitted: ServiceConfig) -> None:
         limits, extra_headers = front_options(fitted.settings, len(fitted.fronts))
         for port, front in fitted.fronts.items():
             front.configure(protocol=fitted.protocol(port), limits=limits, extra_headers=extra_headers)
         before, self._fit = self._fit, fitted
         self.builder.recipe = fitted.recipe
-        await self.deployer.refit(fitted.container, fronts=fitted.fronts, policy=fitted.policy)
+        await self.deployer.reconfigure(fitted.container, fronts=fitted.fronts, policy=fitted.policy)
         await self._idle_work.close()
         self._idle_work = chores = self._chores(fitted)
-        self.reconciler.refit(chores, limits=fitted.limits, chores_every=chores.every)
+        self.reconciler.reconfigure(chores, limits=fitted.limits, chores_every=chores.every)
         self.reconciler.hold("")  # whoever held it is gone; the new look-out says so again
         self._side = self._side_trees(fitted)
         self.watch.look_beside(self._side.refresh)
-        await self.watch.refit(fitted.tree, self._lookout(fitted), inputs=fitted.inputs)
+        await self.watch.reconfigure(fitted.tree, self._lookout(fitted), inputs=fitted.inputs)
         self._tell()
         for front in before.fronts.values():
             if front not in fitted.fronts.values():

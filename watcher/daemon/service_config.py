@@ -27,7 +27,7 @@ from watcher.tree import Tree, TreeWithContexts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class SharedResources:
     """What the services of a project share. `project` is its id; `explain` see `Front`."""
 
     project: str
@@ -42,7 +42,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
+class ServiceConfig:
     """One service as it is to be kept. `fronts` are by port of the container; empty for `recreate`."""
 
     spec: ServiceSpec
@@ -85,13 +85,13 @@ class Fit:
         return state_machine.Limits(build.max_cancels, build.max_wait, build.timeout)
 
 
-def fit(
-    site: Site,
+def assemble_service(
+    site: SharedResources,
     spec: ServiceSpec,
     compose_project: ComposeProject,
     settings: Settings,
     fronts: Mapping[int, Front] | None = None,
-) -> Fit:
+) -> ServiceConfig:
     """Put one service together; nothing is started, or changed. Raises ConfigError.
 
     `spec` has one host port where the file has a range (`HostPorts`).
@@ -105,7 +105,7 @@ def fit(
     )
     front = settings.deploy.strategy == "front"
     tree = tree_of(spec, recipe, settings)
-    return Fit(
+    return ServiceConfig(
         spec=spec,
         settings=settings,
         compose_file=compose_project.file.name,
@@ -178,7 +178,7 @@ def front_options(settings: Settings, fronts: int) -> tuple[Limits, ExtraHeaders
 
 
 def _fronts(
-    site: Site,
+    site: SharedResources,
     spec: ServiceSpec,
     container: ComposeContainer,
     settings: Settings,

@@ -58,7 +58,7 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
 
 
-class Reconsider:
+class HeldRequestReleaser:
     """An observer that lets the fronts of a service look again at whether waiting makes sense.
 
     It has to be told after the observer that keeps the status document. `fronts` gives those of a service.

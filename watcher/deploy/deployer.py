@@ -116,10 +116,12 @@ class ContainerDeployer:
         """Whether a deploy only waits for its container to answer: then it may be cancelled."""
         return self._waiting
 
-    async def refit(self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy) -> None:
+    async def reconfigure(
+        self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy
+    ) -> None:
         """Continue with these, while no deploy runs. What is live serves on until the next deploy."""
         async with self._traffic.lock:
-            self._retirement.refit(recipe, fronts=fronts, policy=policy)
+            self._retirement.reconfigure(recipe, fronts=fronts, policy=policy)
             self._traffic.reconfigure(recipe, fronts=fronts, policy=policy)
 
     # Deploying.

@@ -36,7 +36,7 @@ class Retirement:
         self._tasks: set[asyncio.Task[None]] = set()
         self._retiring: set[str] = set()
 
-    def refit(self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy) -> None:
+    def reconfigure(self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy) -> None:
         """Go on with these; what has begun to drain ends as it began."""
         self._recipe, self._fronts, self._policy = recipe, fronts, policy
 

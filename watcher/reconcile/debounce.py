@@ -51,7 +51,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Until:
+class WaitUntil:
     """Not over before `at` (seconds of the clock); decide again then, or when more is known.
 
     `hold` says for what outside of the tree it waits; empty for the quiet time.
@@ -61,7 +61,7 @@ class Until:
     hold: str = ""
 
 
-class Settling:
+class DebouncePolicy:
     """Decides whether a burst is over. Times are seconds of one monotonic clock; nothing waits here."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Settling:
                 self._resumed, self._before = 0, frozenset()
         self._hint = self._hint.then(hint) if self._hint else hint
 
-    def decide(self, now: float, git: GitState = _AT_REST) -> Ready | Until:
+    def decide(self, now: float, git: GitState = _AT_REST) -> Ready | WaitUntil:
         """Whether to look now."""
         hint = self._hint
         if hint is None:
@@ -90,13 +90,13 @@ class Settling:
             held_from = now if self._held_from is None else self._held_from
             if now < held_from + GIT_MOST:
                 self._held_from, self._held_until = held_from, now
-                return Until(now + _GIT_TICK, git.operation)
+                return WaitUntil(now + _GIT_TICK, git.operation)
         if not hint.by_events:
             return Ready()
         # After an operation that took long a burst is as young as its end.
         begun = max(hint.first_seen, self._held_until)
         over = min(hint.last_seen + self._quiet(hint), begun + LONGEST)
-        return Ready() if now >= over else Until(over)
+        return Ready() if now >= over else WaitUntil(over)
 
     def take(self, now: float) -> Hint | None:
         """What was added, as one; the next burst begins from nothing."""
@@ -126,7 +126,7 @@ class Hints(Protocol):
         ...
 
 
-class Settler:
+class Debouncer:
     """Waits for hints and hands them on, merged, when the tree has settled."""
 
     def __init__(
@@ -145,7 +145,7 @@ class Settler:
         self._source, self._git, self._hold, self._clock = source, git, hold, clock
         self._warn = warn
         self._warned = 0.0  # of the operation that began then
-        self._settling = Settling()
+        self._settling = DebouncePolicy()
 
     async def next(self) -> Hint:
         """The next reason to look."""
@@ -153,7 +153,7 @@ class Settler:
         while True:
             git = self._git()
             decision = self._settling.decide(self._clock(), git)
-            reason = decision.hold if isinstance(decision, Until) else ""
+            reason = decision.hold if isinstance(decision, WaitUntil) else ""
             if bool(reason) != bool(held):
                 held = f"{reason} since {humanize.clock(git.since)}" if reason else ""
                 self._hold(held)
@@ -187,9 +187,9 @@ class Lookout:
         hold: Callable[[str], None],
         warn: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`hold` and `warn` are told of git operations, see `Settler`."""
+        """`hold` and `warn` are told of git operations, see `Debouncer`."""
         self.source = source
-        self._settler = Settler(source, Git(root), hold=hold, warn=warn)
+        self._settler = Debouncer(source, Git(root), hold=hold, warn=warn)
 
     async def next(self) -> Hint:
         """The next reason to look, when what caused it has come to rest. The first comes at once."""

@@ -158,7 +158,7 @@ class Reconciler(Generic[S]):
         self._chore_look: Look[S] | None = None
         self._chore_due = clock() + chores_every
 
-    def refit(self, chores: Chores[S], *, limits: state_machine.Limits, chores_every: float) -> None:
+    def reconfigure(self, chores: Chores[S], *, limits: state_machine.Limits, chores_every: float) -> None:
         """Go on with these, while `run` does not run."""
         self._chores, self._limits, self._chores_every = chores, limits, chores_every
         self._chore_due = min(self._chore_due, self._clock() + chores_every)
@@ -210,19 +210,19 @@ class Reconciler(Generic[S]):
 
     def adopted(self, event: DeployFinished) -> None:
         """A container that was there already serves."""
-        self._happened(state_machine.Serving(event.revision))
+        self._happened(state_machine.LiveChanged(event.revision))
         self._observer.notify(event)
 
     def lost(self, event: ContainerLost) -> None:
         """The live container ended."""
-        ended = state_machine.Lost(event.revision, event.image, event.excused)
+        ended = state_machine.ContainerExited(event.revision, event.image, event.excused)
         failure = self._crash_loop(event.failure, ended)
         self._happened(ended)
         self._observer.notify(replace(event, failure=failure))
 
     def found_stopped(self, revision: str, image: str) -> None:
         """The container that served last ended while no daemon looked."""
-        self._happened(state_machine.Lost(revision, image))
+        self._happened(state_machine.ContainerExited(revision, image))
 
     def rolled_back(self, event: DeployFinished) -> None:
         """A container that was live died in its soak time; the one before it has the traffic again."""
@@ -291,7 +291,7 @@ class Reconciler(Generic[S]):
         if work.cancelled():
             self._happened(state_machine.Cancelled(begun.revision, of_deploy))
         elif error := work.exception():
-            self._happened(state_machine.Troubled(begun.revision, of_deploy))
+            self._happened(state_machine.InfraFailed(begun.revision, of_deploy))
             self._trouble("loop", error)
 
     def _cancel_build(self) -> None:
@@ -328,7 +328,7 @@ class Reconciler(Generic[S]):
         return self.state.building is None and self.state.deploying is None
 
     def _fold(self, event: state_machine.Input) -> None:
-        self.state = state_machine.step(self.state, event, self._clock())
+        self.state = state_machine.transition(self.state, event, self._clock())
         needed = {self.state.wanted, self.state.building, self.state.deploying}
         needed.add(self.state.built[0] if self.state.built else None)
         self._looks = {revision: look for revision, look in self._looks.items() if revision in needed}
@@ -375,7 +375,7 @@ class Reconciler(Generic[S]):
         begun, revision = self._clock(), look.revision
         self._observer.notify(BuildStarted(service=self._service, revision=revision))
         built, failure, outcome = Built(""), None, BuildOutcome.ERROR
-        ended: state_machine.Input = state_machine.Troubled(revision)
+        ended: state_machine.Input = state_machine.InfraFailed(revision)
         limit = asyncio.timeout(self._limits.build_timeout or None)
         try:
             async with limit:
@@ -423,7 +423,7 @@ class Reconciler(Generic[S]):
         begun = self._clock()
         self._observer.notify(DeployStarted(service=self._service, revision=revision, image=image))
         deployed, failure = Deployed("", DeployOutcome.ERROR), None
-        ended: state_machine.Input = state_machine.Troubled(revision, of_deploy=True)
+        ended: state_machine.Input = state_machine.InfraFailed(revision, of_deploy=True)
         try:
             deployed = await self._deployer.deploy(revision, image)
             ended = state_machine.DeployEnded(revision)
@@ -443,7 +443,7 @@ class Reconciler(Generic[S]):
             failure = self._trouble("deploy", error)
         good = deployed.outcome in _GOOD
         if not good:  # the one before serves on, as a rule; it may have been lost on the way
-            self._happened(state_machine.Serving(self._deployer.live))
+            self._happened(state_machine.LiveChanged(self._deployer.live))
         self._happened(ended)
         self._observer.notify(
             DeployFinished(
@@ -472,7 +472,7 @@ class Reconciler(Generic[S]):
 
     def _in_vain(self, revision: str, error: Superseded) -> Failure | None:
         """The failure to tell when builds find a change again and again and no scan finds one."""
-        after = state_machine.step(self.state, state_machine.Cancelled(revision), self._clock())
+        after = state_machine.transition(self.state, state_machine.Cancelled(revision), self._clock())
         if after.superseded <= state_machine.SUPERSEDED_MOST:
             return None
         text = f"{after.superseded} builds in a row were dropped ({error}), and no scan finds a change"
@@ -482,10 +482,10 @@ class Reconciler(Generic[S]):
     def _crash_loop(self, failure: Failure, event: state_machine.Input) -> Failure:
         """The failure, which also says so when what serves ends again and again."""
         now = self._clock()
-        after = state_machine.step(self.state, event, now)
-        if after.lost is None or after.losses <= self.state.losses:
+        after = state_machine.transition(self.state, event, now)
+        if after.lost is None or after.crashes <= self.state.crashes:
             return failure
-        times, pause = after.losses + 1, humanize.seconds(after.retry_at - now)
+        times, pause = after.crashes + 1, humanize.seconds(after.retry_at - now)
         text = f"{failure.summary} ({times} times in a row: a crash loop; it is started again in {pause})"
         return replace(failure, summary=text)
 

@@ -1,8 +1,8 @@
 """What to do next for one service: a pure state machine.
 
-`step` folds what happened into the `State`; `decide` says what to do about it. Both are functions of their
-arguments alone, time included, so that a test can drive ten thousand histories through them in seconds.
-The loop that feeds them is `reconciler.py`.
+`transition` folds an event into the `State`; `decide` returns the next action. Both are functions of their
+arguments alone, time included, so a test can drive ten thousand histories through them in seconds. The loop
+that feeds them is `reconciler.py`.
 
 Revisions are compared for equality only; which one is wanted is always the newest tree that was seen.
 """
@@ -18,26 +18,26 @@ from watcher.reconcile.transition_events import (
     BuildEnded,
     BuildProgressed,
     Cancelled,
+    ContainerExited,
     DeployBegun,
     DeployCancelAsked,
     DeployEnded,
     EngineBack,
     Failed,
     HoldChanged,
+    InfraFailed,
     Input,
-    Lost,
+    LiveChanged,
     PauseAsked,
     RebuildAsked,
     RolledBack,
-    Serving,
     TreeSeen,
-    Troubled,
 )
 
 __all__ = [
-    "CALM",
     "RETRY",
     "SILENT",
+    "STABLE_AFTER",
     "SUPERSEDED_MOST",
     "Action",
     "Build",
@@ -47,6 +47,7 @@ __all__ = [
     "BuildProgressed",
     "Cancel",
     "Cancelled",
+    "ContainerExited",
     "Deploy",
     "DeployBegun",
     "DeployCancelAsked",
@@ -55,19 +56,18 @@ __all__ = [
     "Failed",
     "GiveWay",
     "HoldChanged",
+    "InfraFailed",
     "Input",
     "Limits",
-    "Lost",
+    "LiveChanged",
     "PauseAsked",
     "RebuildAsked",
     "RolledBack",
-    "Serving",
     "State",
     "TreeSeen",
-    "Troubled",
     "Wait",
     "decide",
-    "step",
+    "transition",
 ]
 
 RETRY = Backoff(first=0.5, most=30.0)
@@ -81,7 +81,7 @@ SILENT = 30.0
 
 Twice as long after each build that was stopped for that: compiling is silent, and must come to its end once.
 """
-CALM = 60.0  # seconds a container must have lived for its loss not to count as part of a crash loop
+STABLE_AFTER = 60.0  # seconds a container must have lived for its loss not to count as part of a crash loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +114,9 @@ class State:
     superseded: int = 0  # builds in a row that found a changed file although no scan finds a change
     troubles: int = 0  # failures in a row that were not the user's
     retry_at: float = 0.0
-    lost_at: float = -CALM
+    lost_at: float = -STABLE_AFTER
     lost: tuple[str, str] | None = None  # (revision, image) that served last, while nothing serves
-    losses: int = 0  # live containers lost in a row, each within CALM of the one before
+    crashes: int = 0  # live containers lost in a row, each within STABLE_AFTER of the one before
     hold: str = ""  # why nothing may begin: a git operation, a pause
     paused: bool = False
     forced: bool = False  # build although live, because somebody asked; kept until a build has answered
@@ -212,9 +212,9 @@ def _silent_at(state: State) -> float:
 
 def _crashed(state: State, now: float, *, again: bool) -> State:
     """What served ended, or could not be put back: at first it is tried at once, then less and less often."""
-    losses = state.losses + 1 if again else 0
-    pause = RETRY.pause(losses) if again else 0.0
-    return replace(state, losses=losses, retry_at=now + pause, lost_at=now)
+    crashes = state.crashes + 1 if again else 0
+    pause = RETRY.pause(crashes) if again else 0.0
+    return replace(state, crashes=crashes, retry_at=now + pause, lost_at=now)
 
 
 def _serving(state: State, revision: str | None) -> State:
@@ -243,7 +243,7 @@ def _pointless(state: State, now: float, limits: Limits) -> bool:
     return quick or now >= _silent_at(state)
 
 
-def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - one case per input
+def transition(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - one case per input
     """The state after `event`."""
     match event:
         case TreeSeen(revision):
@@ -327,15 +327,15 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
             superseded = 0 if state.renewed else state.superseded + 1
             pause = RETRY.first if superseded < SUPERSEDED_MOST else _SUPERSEDED_PAUSE
             return replace(state, building=None, retry_at=now + pause, superseded=superseded)
-        case Troubled(of_deploy=of_deploy):
+        case InfraFailed(of_deploy=of_deploy):
             state = replace(state, troubles=state.troubles + 1, retry_at=now + RETRY.pause(state.troubles))
             if of_deploy:
                 return replace(state, deploying=None, yielding=False)
             return replace(state, building=None, cancelling=False, superseded=0)
-        case Lost(revision, image, excused):
+        case ContainerExited(revision, image, excused):
             state = replace(state, live=None, lost=(revision, image))
-            return _crashed(state, now, again=not excused and now - state.lost_at < CALM)
-        case Serving(revision):
+            return _crashed(state, now, again=not excused and now - state.lost_at < STABLE_AFTER)
+        case LiveChanged(revision):
             return _serving(state, revision)
         case HoldChanged(reason):
             return replace(state, hold=reason)
@@ -345,4 +345,4 @@ def step(state: State, event: Input, now: float) -> State:  # noqa: PLR0912 - on
             return replace(state, forced=True, failed=None, retry_at=now)
         case EngineBack():
             # What ended when the engine did is no fault of the app's.
-            return replace(state, retry_at=now, losses=0, lost_at=now - CALM)
+            return replace(state, retry_at=now, crashes=0, lost_at=now - STABLE_AFTER)

@@ -1,4 +1,4 @@
-"""What `plan.step` folds into its state: each a fact, told by the loop in the order in which it happened."""
+"""The events that `state_machine.transition` folds into its state, in the order in which they happened."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Troubled:
+class InfraFailed:
     """A build or deploy failed by nobody's fault: the engine went away, a bug."""
 
     revision: str
@@ -94,7 +94,7 @@ class Troubled:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class ContainerExited:
     """The live container, of this revision and image, is gone, and no other took its place."""
 
     revision: str
@@ -103,7 +103,7 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
+class LiveChanged:
     """A container of `revision` has the traffic now (None: no container has): adopted, kept or put back."""
 
     revision: str | None
@@ -145,9 +145,9 @@ Input = (
     | Failed
     | RolledBack
     | Cancelled
-    | Troubled
-    | Lost
-    | Serving
+    | InfraFailed
+    | ContainerExited
+    | LiveChanged
     | HoldChanged
     | PauseAsked
     | RebuildAsked

@@ -87,7 +87,7 @@ class TreeWatch:
         """From the next look on what is beside the tree counts too."""
         self._beside = beside
 
-    async def refit(
+    async def reconfigure(
         self, tree: Tree, lookout: Lookout | ContextLookouts, *, inputs: Mapping[str, str]
     ) -> None:
         """Go on with another tree and other inputs, while `run` does not run."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from watcher.compose import BuildSpec, MountSpec, ServiceSpec
-from watcher.daemon.mounted_trees import SideTrees
+from watcher.daemon.mounted_trees import MountedTrees
 from watcher.fswatch import Source
 from watcher.observers.events import Event
 from watcher.reconcile.debounce import Lookout
@@ -27,7 +27,7 @@ class Rig:
         build = BuildSpec(context=root / "docker")
         spec = ServiceSpec(name="svc", project_name="p", image="svc", build=build, mounts=(mount,))
         self.tree = Tree(root / "docker")
-        self.side = SideTrees(spec, root, ignore=(), lookout=self._lookout, tell=self.told.append)
+        self.side = MountedTrees(spec, root, ignore=(), lookout=self._lookout, tell=self.told.append)
 
     def _lookout(self, folder: Path) -> Lookout:
         source = Source(folder, observer=self, service="svc", mode="auto", full_look=60.0)

@@ -11,7 +11,13 @@ import pytest
 from tests.fake_engine import FakeEngine
 from watcher import compose
 from watcher.builder import BuildJournal, BuildkitLink
-from watcher.daemon.service_config import Fit, Site, check_dockerfile, fit, recipe_of
+from watcher.daemon.service_config import (
+    ServiceConfig,
+    SharedResources,
+    assemble_service,
+    check_dockerfile,
+    recipe_of,
+)
 from watcher.deploy.host_ports import HostPorts
 from watcher.dockerfile import Runs
 from watcher.engine import EngineInfo
@@ -25,7 +31,7 @@ class Rig:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.build = "."
-        self.site = Site(
+        self.site = SharedResources(
             project="p-1",
             engine=FakeEngine(),
             link=BuildkitLink("unix:///nowhere", FakeEngine()),
@@ -36,11 +42,13 @@ class Rig:
             info=EngineInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),
         )
 
-    def fit(self, ports: str, fronts: Mapping[int, Front] | None = None, **settings: Any) -> Fit:
+    def fit(self, ports: str, fronts: Mapping[int, Front] | None = None, **settings: Any) -> ServiceConfig:
         file = self.root / "compose.yaml"
         file.write_text(f"services: {{app: {{build: {self.build}, ports: {ports}}}}}")
         project = compose.load(file, service=None, env={})
-        return fit(self.site, project.service, project, load(project=self.root, **settings), fronts)
+        return assemble_service(
+            self.site, project.service, project, load(project=self.root, **settings), fronts
+        )
 
 
 @pytest.fixture

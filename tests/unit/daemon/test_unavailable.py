@@ -9,7 +9,7 @@ import pytest
 from tests.unit.front.support import fronted, get, true
 from tests.unit.observers.conftest import told
 from tests.unit.observers.story import COMPILE_ERROR, CRASH, SERVICE, Story, revision
-from watcher.daemon.unavailable import Reconsider, unavailable
+from watcher.daemon.unavailable import HeldRequestReleaser, unavailable
 from watcher.front import Unavailable
 from watcher.observers.events import (
     BuildFinished,
@@ -113,7 +113,7 @@ async def test_those_who_wait_get_the_compilers_lines_as_soon_as_the_first_build
         return unavailable(board.service(SERVICE), board.status.engine)
 
     async with fronted(explain=explain) as it:
-        observers = Fanout(board, Reconsider(lambda name: [it.front] if name == SERVICE else []))
+        observers = Fanout(board, HeldRequestReleaser(lambda name: [it.front] if name == SERVICE else []))
         client = await it.connect()
         await client.send(get("/", "Accept: application/json").replace(b"Host: test", b"Host: localhost"))
         await true(lambda: it.front.stats.held == 1)

@@ -9,7 +9,7 @@ import pytest
 from tests.fake_engine import FakeEngine
 from watcher import compose
 from watcher.builder import BuildJournal, BuildkitLink
-from watcher.daemon.service_config import Fit, Site, fit
+from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
 from watcher.deploy import HostPorts
 from watcher.deploy.own_container import OwnContainer, candidates, find
 from watcher.engine import Container, EngineInfo
@@ -147,14 +147,14 @@ class Rig:
     def __init__(self, root: Path) -> None:
         self.root, self.engine = root, FakeEngine()
 
-    async def fit(self, service: str, more: str = "") -> Fit:
+    async def fit(self, service: str, more: str = "") -> ServiceConfig:
         file = self.root / "compose.yaml"
         file.write_text(f"services: {{app: {{build: ., {service}}}}}\n{more}")
         found = await self.engine.container("watcher") or await self.engine.container(
             await own_box(self.engine)
         )
         assert found
-        site = Site(
+        site = SharedResources(
             project="p-1",
             engine=self.engine,
             link=BuildkitLink("unix:///nowhere", self.engine),
@@ -166,7 +166,7 @@ class Rig:
             own=OwnContainer(self.engine, found),
         )
         project = compose.load(file, service=None, env={})
-        return fit(site, project.service, project, load(project=self.root))
+        return assemble_service(site, project.service, project, load(project=self.root))
 
 
 @pytest.fixture

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from watcher.fswatch import Hint
 from watcher.observers import humanize
-from watcher.reconcile.debounce import GIT_LONGEST, GIT_MOST, LONGEST, Ready, Settler, Settling, Until
+from watcher.reconcile.debounce import (
+    GIT_LONGEST,
+    GIT_MOST,
+    LONGEST,
+    DebouncePolicy,
+    Debouncer,
+    Ready,
+    WaitUntil,
+)
 from watcher.reconcile.git_state import GitState
 
 START = 1000.0
@@ -47,7 +55,7 @@ def hint(save: Save) -> Hint:
 
 def looks(saves: Sequence[Save], git: Sequence[tuple[float, float]] = ()) -> list[float]:
     """When looks happen if these events arrive, in seconds of the timeline; git is at work in these spans."""
-    settling = Settling()
+    settling = DebouncePolicy()
     waiting = sorted(saves, key=lambda save: save.at)
     found: list[float] = []
     now = START
@@ -57,7 +65,7 @@ def looks(saves: Sequence[Save], git: Sequence[tuple[float, float]] = ()) -> lis
         working = any(begin <= now - START < end for begin, end in git)
         decision = settling.decide(now, CHECKOUT if working else NO_GIT)
         following = START + waiting[0].at if waiting else math.inf
-        if isinstance(decision, Until):
+        if isinstance(decision, WaitUntil):
             assert decision.at > now
             now = min(decision.at, following)
             continue
@@ -131,10 +139,10 @@ def test_nothing_is_looked_at_while_git_is_at_work() -> None:
 
 @pytest.mark.parametrize("every", [0.5, 2.5, 7.0])
 def test_saves_do_not_prolong_the_hold_of_an_operation_that_is_not_going_on(every: float) -> None:
-    settling, now = Settling(), 0.0
+    settling, now = DebouncePolicy(), 0.0
     while now < GIT_LONGEST:
         settling.add(hint(Save(now)))
-        assert settling.decide(START + now, GitState("git is rebasing", now)) == Until(
+        assert settling.decide(START + now, GitState("git is rebasing", now)) == WaitUntil(
             START + now + 0.025, "git is rebasing"
         )
         now += every
@@ -144,21 +152,21 @@ def test_saves_do_not_prolong_the_hold_of_an_operation_that_is_not_going_on(ever
 
 
 def test_the_progress_of_git_itself_prolongs_the_hold_up_to_a_bound() -> None:
-    settling = Settling()
+    settling = DebouncePolicy()
     settling.add(hint(Save(0.0)))
     for second in range(60):
-        assert isinstance(settling.decide(START + second, GitState("git is rebasing", 1.0)), Until)
+        assert isinstance(settling.decide(START + second, GitState("git is rebasing", 1.0)), WaitUntil)
     assert isinstance(settling.decide(START + GIT_MOST, GitState("git is rebasing", 1.0)), Ready)
     settling.take(START + GIT_MOST)
     settling.add(hint(Save(GIT_MOST + 1)))
-    assert isinstance(settling.decide(START + GIT_MOST + 1, GitState("git is rebasing", 1.0)), Until)
+    assert isinstance(settling.decide(START + GIT_MOST + 1, GitState("git is rebasing", 1.0)), WaitUntil)
 
 
 def test_somebody_who_writes_all_the_time_is_looked_at_soon_after_a_hold_too() -> None:
-    settling = Settling()
+    settling = DebouncePolicy()
     for tick in range(500):
         settling.add(hint(Save(tick * 0.01)))
-        assert isinstance(settling.decide(START + tick * 0.01, CHECKOUT), Until)
+        assert isinstance(settling.decide(START + tick * 0.01, CHECKOUT), WaitUntil)
     now = 5.0
     while not isinstance(settling.decide(START + now), Ready):
         now += 0.01
@@ -167,17 +175,17 @@ def test_somebody_who_writes_all_the_time_is_looked_at_soon_after_a_hold_too() -
 
 
 def test_a_lock_that_a_crashed_git_left_behind_holds_nothing() -> None:
-    settling = Settling()
+    settling = DebouncePolicy()
     settling.add(hint(Save(0.0)))
     stale = GitState("git is writing files", 3600.0)
     assert isinstance(settling.decide(START + 0.02, stale), Ready)
 
 
 def test_hints_without_events_are_not_waited_with() -> None:
-    settling = Settling()
+    settling = DebouncePolicy()
     settling.add(Hint(None, "timer", START, START))
     assert isinstance(settling.decide(START), Ready)
-    assert settling.decide(START, CHECKOUT) == Until(START + 0.025, "git is writing files")
+    assert settling.decide(START, CHECKOUT) == WaitUntil(START + 0.025, "git is writing files")
 
 
 @given(
@@ -222,7 +230,7 @@ class Scripted:
 async def test_a_settler_hands_on_one_merged_hint_when_things_have_come_to_rest() -> None:
     source = Scripted([(START + save.at, hint(save)) for save in (Save(0.0, "a.go"), Save(0.01, "b.go"))])
     holds: list[str] = []
-    settler = Settler(source, lambda: NO_GIT, hold=holds.append, clock=lambda: source.now)
+    settler = Debouncer(source, lambda: NO_GIT, hold=holds.append, clock=lambda: source.now)
     found = await settler.next()
     assert found.paths == {"a.go", "b.go"}
     assert found.first_seen == START
@@ -233,7 +241,7 @@ async def test_a_settler_says_for_what_it_waits_and_when_that_is_over() -> None:
     source = Scripted([(START, hint(Save(0.0)))])
     holds: list[str] = []
     warnings: list[str] = []
-    settler = Settler(
+    settler = Debouncer(
         source,
         lambda: CHECKOUT if source.now < START + 2.0 else NO_GIT,
         hold=holds.append,
@@ -250,7 +258,7 @@ async def test_a_settler_warns_once_of_an_operation_that_does_not_end() -> None:
     source = Scripted([(START + at, hint(Save(at))) for at in (0.0, 2.5, 5.0, 12.0, 14.0)])
     warnings: list[str] = []
     holds: list[str] = []
-    settler = Settler(
+    settler = Debouncer(
         source,
         lambda: GitState("git is rebasing", source.now - START, 5.0),
         hold=holds.append,

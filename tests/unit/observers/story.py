@@ -89,24 +89,24 @@ def transitions(  # noqa: PLR0912 - one case per event
         case BuildFinished(revision=revision, outcome=BuildOutcome.BUILT | BuildOutcome.REUSED):
             yield machine.BuildEnded(revision, event.image)
         case BuildFinished(revision=revision, outcome=BuildOutcome.ERROR):
-            yield machine.Troubled(revision)
+            yield machine.InfraFailed(revision)
         case BuildFinished(revision=revision):
             yield machine.Failed(revision) if event.failure else machine.Cancelled(revision)
         case DeployStarted(revision=revision):
             yield machine.DeployBegun(revision)
         case DeployFinished(revision=revision, outcome=DeployOutcome.ADOPTED):
-            yield machine.Serving(revision)
+            yield machine.LiveChanged(revision)
         case DeployFinished(revision=revision, outcome=DeployOutcome.LIVE | DeployOutcome.UNCHANGED):
             yield machine.DeployEnded(revision)
         case DeployFinished(revision=revision, outcome=DeployOutcome.ROLLED_BACK):
             yield machine.RolledBack(revision, previous)
         case DeployFinished(revision=revision, outcome=DeployOutcome.ERROR):
-            yield machine.Troubled(revision, of_deploy=True)
+            yield machine.InfraFailed(revision, of_deploy=True)
         case DeployFinished(revision=revision):
             cancelled = machine.Cancelled(revision, of_deploy=True)
             yield machine.Failed(revision, of_deploy=True) if event.failure else cancelled
         case ContainerLost(revision=revision):
-            yield machine.Lost(revision, event.image)
+            yield machine.ContainerExited(revision, event.image)
 
 
 def image(number: int) -> str:
@@ -134,7 +134,7 @@ class Story:
         """Let the real state machine say what follows for the revisions, as the reconciler does."""
         before = self.state
         for happened in transitions(event, before, self._previous):
-            self.state = machine.step(self.state, happened, self.now)
+            self.state = machine.transition(self.state, happened, self.now)
         after = self.state
         if after.live != before.live and after.live:
             self._previous = before.live

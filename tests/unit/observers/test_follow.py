@@ -13,7 +13,7 @@ import pytest
 from tests.fake_engine import FakeEngine, Program
 from watcher import labels
 from watcher.daemon import container_logs as follow
-from watcher.daemon.container_logs import LEFT_OUT, Follower
+from watcher.daemon.container_logs import LEFT_OUT, LogStreamer
 from watcher.engine import EngineError, EngineEvent, Printed
 from watcher.engine.convert import LONGEST_LINE, printed
 from watcher.engine.stream_reader import Pump
@@ -34,7 +34,7 @@ class World:
 
     def __init__(self, engine: FakeEngine) -> None:
         self.engine, self.board = engine, StatusBoard()
-        self.follower = Follower(engine, self.board, PROJECT)
+        self.follower = LogStreamer(engine, self.board, PROJECT)
 
     async def run(self) -> None:
         async for event in self.engine.events(labels=[f"{labels.PROJECT}={PROJECT}"], since=0.0):
@@ -190,7 +190,7 @@ class Heard:
 
 async def test_a_log_that_cannot_be_read_is_said_once() -> None:
     heard = Heard()
-    follower = Follower(
+    follower = LogStreamer(
         Flood(1, EngineError("configured logging driver does not support reading")), heard, PROJECT
     )
     for container in ("a", "b"):
@@ -206,7 +206,7 @@ async def test_a_log_that_cannot_be_read_is_said_once() -> None:
 
 async def test_a_bug_while_following_is_told() -> None:
     heard = Heard()
-    follower = Follower(Flood(1, ZeroDivisionError()), heard, PROJECT)
+    follower = LogStreamer(Flood(1, ZeroDivisionError()), heard, PROJECT)
     follower.take(started("a"))
     await until(lambda: heard.events)
     assert isinstance(heard.events[0], InternalError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.observers.story import Story, revision
-from watcher.daemon.engine_recovery import Revival
+from watcher.daemon.engine_recovery import EngineRecovery
 from watcher.observers.events import BuildFinished, BuildOutcome, DeployOutcome, EngineDown, Fanout
 from watcher.observers.status_board import StatusBoard
 
@@ -13,7 +13,7 @@ from watcher.observers.status_board import StatusBoard
 def told(story: Story) -> StatusBoard:
     board = StatusBoard()
     observers = Fanout(board)
-    observers.add(Revival(observers))
+    observers.add(EngineRecovery(observers))
     for event in story.events:
         observers.notify(event)
     return board

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from watcher.daemon.maintenance import SPACE_EVERY, IdleChores
+from watcher.daemon.maintenance import SPACE_EVERY, Maintenance
 from watcher.engine import Usage
 from watcher.errors import EngineUnavailable
 from watcher.prune import Report
@@ -76,8 +76,8 @@ class Clock:
 
 def chores(
     hands: Any, clock: Clock, *, every: float = 600.0, export: bool = True, within: float = 60.0, **more: Any
-) -> IdleChores:
-    return IdleChores(
+) -> Maintenance:
+    return Maintenance(
         hands,
         more.get("pruner", hands),
         more.get("cache"),

@@ -576,7 +576,7 @@ async def test_what_cannot_be_put_back_is_a_crash_loop_too(rig: Rig) -> None:
         rig.deploys.live = None
         rig.loop.lost(lost("a"))
         await rig.deploy("a", UserError(Failure("container", "no database")))
-        await rig.until(lambda: rig.loop.state.losses)
+        await rig.until(lambda: rig.loop.state.crashes)
         rig.now = rig.loop.state.retry_at
         rig.loop.hold("")
         await rig.deploy("a")
@@ -722,7 +722,7 @@ async def test_the_loop_goes_on_where_it_was_when_it_is_run_again(rig: Rig) -> N
         await rig.until(lambda: rig.builds.running)
         first.cancel()
         await rig.until(first.done)
-        rig.loop.refit(rig.chores, limits=state_machine.Limits(max_cancels=1), chores_every=60.0)
+        rig.loop.reconfigure(rig.chores, limits=state_machine.Limits(max_cancels=1), chores_every=60.0)
         again = asyncio.create_task(rig.loop.run())
         rig.save("c")
         await rig.build("c")

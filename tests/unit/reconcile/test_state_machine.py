@@ -47,7 +47,7 @@ class World:
         self.changes = self.retries = self.builds = self.cancels = 0
 
     def tell(self, event: plan.Input) -> None:
-        self.state = plan.step(self.state, event, self.now)
+        self.state = plan.transition(self.state, event, self.now)
 
     def act(self) -> plan.Wait:
         """Do what is decided until it is to wait: never more than a few things without an input between."""
@@ -166,7 +166,7 @@ class World:
             self.tell(plan.Failed(revision))
         elif how == 2:
             self.retries += 1
-            self.tell(plan.Troubled(revision))
+            self.tell(plan.InfraFailed(revision))
         else:  # cancelled; without being asked, when the tree changed under it
             self.cancels += cancelled and not answered
             self.retries += 1
@@ -182,7 +182,7 @@ class World:
         if self.yielding:
             self.yielding = False
             self.retries += 1
-            self.tell(plan.Serving(self.serving))
+            self.tell(plan.LiveChanged(self.serving))
             self.tell(plan.Cancelled(revision, of_deploy=True))
             return
         if how == 0:
@@ -191,13 +191,13 @@ class World:
             self.tell(plan.DeployEnded(revision))
             return
         self.retries += 1
-        self.tell(plan.Serving(self.serving))
+        self.tell(plan.LiveChanged(self.serving))
         if how == 1:
             self.tell(plan.Failed(revision, of_deploy=True))
             self.cancels = 0
             self.fails(revision)
         else:
-            self.tell(plan.Troubled(revision, of_deploy=True))
+            self.tell(plan.InfraFailed(revision, of_deploy=True))
 
     def fails(self, revision: str) -> None:
         if revision == self.wanted:
@@ -208,7 +208,7 @@ class World:
             lost, self.serving, self.previous = self.serving, None, None
             self.served = True
             self.retries += 1
-            self.tell(plan.Lost(lost, f"image of {lost}"))
+            self.tell(plan.ContainerExited(lost, f"image of {lost}"))
 
     def roll_back(self, _: float) -> None:
         if self.previous and self.serving and not self.deploying:
@@ -324,7 +324,7 @@ def test_ten_thousand_random_histories_end_so_too() -> None:
 def after(*events: plan.Input, now: float = 100.0) -> plan.State:
     state = plan.State()
     for event in events:
-        state = plan.step(state, event, now)
+        state = plan.transition(state, event, now)
     return state
 
 
@@ -347,43 +347,47 @@ def test_what_was_rolled_back_is_not_built_again() -> None:
 
 def test_a_container_lost_while_a_build_fails_stays_lost() -> None:
     state = after(*LIVE_A, plan.DeployEnded("a"), plan.TreeSeen("b"), plan.BuildBegun("b"))
-    state = plan.step(plan.step(state, plan.Lost("a", "i"), 101.0), plan.Failed("b"), 101.0)
+    state = plan.transition(
+        plan.transition(state, plan.ContainerExited("a", "i"), 101.0), plan.Failed("b"), 101.0
+    )
     assert state.live is None
     assert plan.decide(state, 101.0) == plan.Deploy("a", "i"), "the last good one is put back"
 
 
 def test_what_was_lost_is_put_back_while_paused_and_when_the_tree_does_not_build() -> None:
     served = (*LIVE_A, plan.DeployEnded("a"))
-    paused = after(*served, plan.PauseAsked(paused=True), plan.TreeSeen("b"), plan.Lost("a", "i"))
+    paused = after(*served, plan.PauseAsked(paused=True), plan.TreeSeen("b"), plan.ContainerExited("a", "i"))
     assert plan.decide(paused, 100.0) == plan.Deploy("a", "i")
-    broken = after(*served, plan.TreeSeen("b"), plan.BuildBegun("b"), plan.Failed("b"), plan.Lost("a", "i"))
+    broken = after(
+        *served, plan.TreeSeen("b"), plan.BuildBegun("b"), plan.Failed("b"), plan.ContainerExited("a", "i")
+    )
     assert plan.decide(broken, 100.0) == plan.Deploy("a", "i")
 
 
 def test_a_newer_tree_is_built_before_what_was_lost_is_put_back() -> None:
-    state = after(*LIVE_A, plan.DeployEnded("a"), plan.Lost("a", "i"), plan.TreeSeen("b"))
+    state = after(*LIVE_A, plan.DeployEnded("a"), plan.ContainerExited("a", "i"), plan.TreeSeen("b"))
     assert plan.decide(state, 100.0) == plan.Build("b")
 
 
 def test_what_was_lost_and_cannot_be_put_back_is_tried_again_less_and_less_often() -> None:
-    state = after(*LIVE_A, plan.DeployEnded("a"), plan.Lost("a", "i"))
+    state = after(*LIVE_A, plan.DeployEnded("a"), plan.ContainerExited("a", "i"))
     pauses, now = [], 100.0
     for _ in range(8):
         assert plan.decide(state, now) == plan.Deploy("a", "i")
-        for event in (plan.DeployBegun("a"), plan.Serving(None), plan.Failed("a", of_deploy=True)):
-            state = plan.step(state, event, now)
+        for event in (plan.DeployBegun("a"), plan.LiveChanged(None), plan.Failed("a", of_deploy=True)):
+            state = plan.transition(state, event, now)
         pauses.append(state.retry_at - now)
         now = state.retry_at
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
     for event in (plan.DeployBegun("a"), plan.DeployEnded("a")):
-        state = plan.step(state, event, now)
+        state = plan.transition(state, event, now)
     assert (state.live, state.lost, state.failed) == ("a", None, None)
 
 
 def test_a_new_save_does_not_wait_for_the_pause_after_a_failure() -> None:
-    state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.Troubled("a"))
+    state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.InfraFailed("a"))
     assert plan.decide(state, 100.0) == plan.Wait(until=100.0 + plan.RETRY.first)
-    assert plan.decide(plan.step(state, plan.TreeSeen("b"), 100.1), 100.1) == plan.Build("b")
+    assert plan.decide(plan.transition(state, plan.TreeSeen("b"), 100.1), 100.1) == plan.Build("b")
 
 
 def test_a_build_whose_tree_changed_under_it_is_not_begun_again_at_once() -> None:
@@ -398,7 +402,7 @@ def test_the_last_try_of_a_build_that_is_dropped_waits_for_a_scan() -> None:
     assert isinstance(action, plan.Wait)
     assert action.until is not None
     assert action.until - 100.0 > LONGEST
-    assert plan.decide(plan.step(state, plan.TreeSeen("a"), 100.1), 100.1) == plan.Build("a")
+    assert plan.decide(plan.transition(state, plan.TreeSeen("a"), 100.1), 100.1) == plan.Build("a")
 
 
 def test_a_newer_snapshot_of_the_same_revision_is_built_at_once() -> None:
@@ -414,13 +418,13 @@ def test_builds_dropped_for_nothing_new_are_counted_and_a_newer_snapshot_ends_th
     assert after(*events, plan.TreeSeen("b")).superseded == 0
     renewed = (plan.BuildBegun("a"), plan.TreeSeen("a"), plan.Cancelled("a"))
     assert after(*events, *renewed).superseded == 0
-    for end in (plan.BuildEnded("a", "i"), plan.Failed("a"), plan.Troubled("a")):
+    for end in (plan.BuildEnded("a", "i"), plan.Failed("a"), plan.InfraFailed("a")):
         assert after(*events, plan.BuildBegun("a"), end).superseded == 0
 
 
 def test_a_newer_snapshot_does_not_cut_the_wait_for_the_engine_short() -> None:
-    state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.Troubled("a"))
-    assert plan.step(state, plan.TreeSeen("a"), 100.1).retry_at == state.retry_at
+    state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.InfraFailed("a"))
+    assert plan.transition(state, plan.TreeSeen("a"), 100.1).retry_at == state.retry_at
 
 
 def test_deploys_that_meet_trouble_are_tried_less_and_less_often_although_the_build_is_there() -> None:
@@ -430,9 +434,9 @@ def test_deploys_that_meet_trouble_are_tried_less_and_less_often_although_the_bu
             plan.BuildBegun("a"),
             plan.BuildEnded("a", "i"),
             plan.DeployBegun("a"),
-            plan.Troubled("a", of_deploy=True),
+            plan.InfraFailed("a", of_deploy=True),
         ):
-            state = plan.step(state, event, now)
+            state = plan.transition(state, event, now)
         pauses.append(state.retry_at - now)
         now = state.retry_at
     assert pauses == [0.5, 1.0, 2.0, 4.0]
@@ -442,12 +446,18 @@ def test_deploys_that_meet_trouble_are_tried_less_and_less_often_although_the_bu
         plan.DeployBegun("a"),
         plan.DeployEnded("a"),
     ):
-        state = plan.step(state, event, now)
+        state = plan.transition(state, event, now)
     assert state.troubles == 0
 
 
 def test_a_rebuild_that_met_trouble_is_tried_again() -> None:
-    events = (*LIVE_A, plan.DeployEnded("a"), plan.RebuildAsked(), plan.BuildBegun("a"), plan.Troubled("a"))
+    events = (
+        *LIVE_A,
+        plan.DeployEnded("a"),
+        plan.RebuildAsked(),
+        plan.BuildBegun("a"),
+        plan.InfraFailed("a"),
+    )
     assert plan.decide(after(*events), 200.0) == plan.Build("a", forced=True)
 
 
@@ -465,16 +475,16 @@ def test_a_cancelled_build_whose_tree_came_back_is_used() -> None:
 def test_the_third_cancellation_lets_the_next_build_end() -> None:
     state = after(plan.TreeSeen("r0"))
     for number in range(LIMITS.max_cancels):
-        state = plan.step(state, plan.BuildBegun(f"r{number}"), 100.0)
-        state = plan.step(state, plan.TreeSeen(f"r{number + 1}"), 100.0)
+        state = plan.transition(state, plan.BuildBegun(f"r{number}"), 100.0)
+        state = plan.transition(state, plan.TreeSeen(f"r{number + 1}"), 100.0)
         assert plan.decide(state, 100.0, LIMITS) == plan.Cancel()
-        state = plan.step(state, plan.BuildCancelAsked(), 100.0)
-        state = plan.step(state, plan.Cancelled(f"r{number}"), 100.0)
-    state = plan.step(plan.step(state, plan.BuildBegun("r3"), 100.0), plan.TreeSeen("r4"), 100.0)
+        state = plan.transition(state, plan.BuildCancelAsked(), 100.0)
+        state = plan.transition(state, plan.Cancelled(f"r{number}"), 100.0)
+    state = plan.transition(plan.transition(state, plan.BuildBegun("r3"), 100.0), plan.TreeSeen("r4"), 100.0)
     silent = 100.0 + plan.SILENT
     assert plan.decide(state, 100.0, LIMITS) == plan.Wait(until=silent)
     assert plan.decide(state, silent, LIMITS) == plan.Cancel()
-    lives = plan.step(state, plan.BuildProgressed(), 120.0)
+    lives = plan.transition(state, plan.BuildProgressed(), 120.0)
     assert plan.decide(lives, silent, LIMITS) == plan.Wait(until=120.0 + plan.SILENT)
 
 
@@ -486,11 +496,11 @@ def test_a_silent_build_gives_way_later_each_time_so_that_one_comes_to_its_end()
             plan.TreeSeen(f"r{number + 1}"),
             plan.BuildCancelAsked(),
         ):
-            state = plan.step(state, event, now)
-        state = plan.step(state, plan.Cancelled(f"r{number}"), now)
+            state = plan.transition(state, event, now)
+        state = plan.transition(state, plan.Cancelled(f"r{number}"), now)
     for number in range(3, 7):
-        state = plan.step(
-            plan.step(state, plan.BuildBegun(f"r{number}"), now), plan.TreeSeen(f"r{number + 1}"), now
+        state = plan.transition(
+            plan.transition(state, plan.BuildBegun(f"r{number}"), now), plan.TreeSeen(f"r{number + 1}"), now
         )
         action = plan.decide(state, now, LIMITS)
         assert isinstance(action, plan.Wait)
@@ -498,37 +508,43 @@ def test_a_silent_build_gives_way_later_each_time_so_that_one_comes_to_its_end()
         waits.append(action.until - now)
         now = action.until
         assert plan.decide(state, now, LIMITS) == plan.Cancel()
-        state = plan.step(state, plan.BuildCancelAsked(), now)
-        state = plan.step(state, plan.Cancelled(f"r{number}"), now)
+        state = plan.transition(state, plan.BuildCancelAsked(), now)
+        state = plan.transition(state, plan.Cancelled(f"r{number}"), now)
     assert waits == [30.0, 60.0, 120.0, 240.0]
-    ended = plan.step(plan.step(state, plan.BuildBegun("r7"), now), plan.BuildEnded("r7", "i"), now)
+    ended = plan.transition(
+        plan.transition(state, plan.BuildBegun("r7"), now), plan.BuildEnded("r7", "i"), now
+    )
     assert ended.silences == 0
 
 
 def test_a_newer_save_is_built_while_a_deploy_waits_and_the_deploy_gives_way_to_it() -> None:
     state = after(*LIVE_A, plan.DeployEnded("a"), plan.TreeSeen("b"), plan.BuildBegun("b"))
-    state = plan.step(plan.step(state, plan.BuildEnded("b", "j"), 100.0), plan.DeployBegun("b"), 100.0)
+    state = plan.transition(
+        plan.transition(state, plan.BuildEnded("b", "j"), 100.0), plan.DeployBegun("b"), 100.0
+    )
     assert plan.decide(state, 100.0) == plan.Wait()
-    state = plan.step(state, plan.TreeSeen("c"), 100.0)
+    state = plan.transition(state, plan.TreeSeen("c"), 100.0)
     assert plan.decide(state, 100.0) == plan.Build("c")
-    state = plan.step(state, plan.BuildBegun("c"), 100.0)
+    state = plan.transition(state, plan.BuildBegun("c"), 100.0)
     assert plan.decide(state, 100.0) == plan.Wait()
-    state = plan.step(state, plan.BuildEnded("c", "k"), 100.0)
+    state = plan.transition(state, plan.BuildEnded("c", "k"), 100.0)
     assert plan.decide(state, 100.0) == plan.GiveWay()
-    state = plan.step(state, plan.DeployCancelAsked(), 100.0)
+    state = plan.transition(state, plan.DeployCancelAsked(), 100.0)
     assert plan.decide(state, 100.0) == plan.Wait(), "never two at once"
-    state = plan.step(state, plan.Cancelled("b", of_deploy=True), 100.0)
+    state = plan.transition(state, plan.Cancelled("b", of_deploy=True), 100.0)
     assert state.live == "a"
     assert plan.decide(state, 100.0) == plan.Deploy("c", "k")
 
 
 def test_a_deploy_gives_way_when_the_tree_goes_back_to_what_is_live() -> None:
     state = after(*LIVE_A, plan.DeployEnded("a"), plan.TreeSeen("b"), plan.BuildBegun("b"))
-    state = plan.step(plan.step(state, plan.BuildEnded("b", "j"), 100.0), plan.DeployBegun("b"), 100.0)
-    state = plan.step(state, plan.TreeSeen("a"), 100.0)
+    state = plan.transition(
+        plan.transition(state, plan.BuildEnded("b", "j"), 100.0), plan.DeployBegun("b"), 100.0
+    )
+    state = plan.transition(state, plan.TreeSeen("a"), 100.0)
     assert plan.decide(state, 100.0) == plan.GiveWay()
-    state = plan.step(
-        plan.step(state, plan.DeployCancelAsked(), 100.0), plan.Cancelled("b", of_deploy=True), 100.0
+    state = plan.transition(
+        plan.transition(state, plan.DeployCancelAsked(), 100.0), plan.Cancelled("b", of_deploy=True), 100.0
     )
     assert plan.decide(state, 100.0) == plan.Wait()
 
@@ -537,29 +553,33 @@ def test_a_rebuild_of_what_is_live_is_deployed_to_its_end() -> None:
     events = (*LIVE_A, plan.DeployEnded("a"), plan.RebuildAsked(), plan.BuildBegun("a", forced=True))
     state = after(*events, plan.BuildEnded("a", "j"))
     assert plan.decide(state, 100.0) == plan.Deploy("a", "j")
-    assert plan.decide(plan.step(state, plan.DeployBegun("a"), 100.0), 100.0) == plan.Wait()
+    assert plan.decide(plan.transition(state, plan.DeployBegun("a"), 100.0), 100.0) == plan.Wait()
 
 
 def test_a_rebuild_and_a_pause_stop_what_runs_at_once() -> None:
     state = after(plan.TreeSeen("a"), plan.BuildBegun("a"))
-    rebuild = plan.step(state, plan.RebuildAsked(), 100.0)
+    rebuild = plan.transition(state, plan.RebuildAsked(), 100.0)
     assert plan.decide(rebuild, 100.0) == plan.Cancel()
-    rebuild = plan.step(plan.step(rebuild, plan.BuildCancelAsked(), 100.0), plan.Cancelled("a"), 100.0)
+    rebuild = plan.transition(
+        plan.transition(rebuild, plan.BuildCancelAsked(), 100.0), plan.Cancelled("a"), 100.0
+    )
     assert rebuild.cancels == 0, "no newer save did that"
     assert plan.decide(rebuild, 100.0) == plan.Build("a", forced=True)
-    paused = plan.step(state, plan.PauseAsked(paused=True), 100.0)
+    paused = plan.transition(state, plan.PauseAsked(paused=True), 100.0)
     assert plan.decide(paused, 100.0) == plan.Cancel()
-    paused = plan.step(plan.step(paused, plan.BuildCancelAsked(), 100.0), plan.Cancelled("a"), 100.0)
+    paused = plan.transition(
+        plan.transition(paused, plan.BuildCancelAsked(), 100.0), plan.Cancelled("a"), 100.0
+    )
     assert plan.decide(paused, 100.0) == plan.Wait()
-    resumed = plan.step(paused, plan.PauseAsked(paused=False), 100.0)
+    resumed = plan.transition(paused, plan.PauseAsked(paused=False), 100.0)
     assert plan.decide(resumed, 100.0) == plan.Build("a")
 
 
 def test_a_container_that_ended_with_its_engine_begins_no_crash_loop() -> None:
-    lost = plan.Lost("a", "i")
+    lost = plan.ContainerExited("a", "i")
     state = after(*LIVE_A, plan.DeployEnded("a"), lost, plan.EngineBack())
-    state = plan.step(replace_live(state), lost, 101.0)
-    assert (state.losses, plan.decide(state, 101.0)) == (0, plan.Deploy("a", "i"))
+    state = plan.transition(replace_live(state), lost, 101.0)
+    assert (state.crashes, plan.decide(state, 101.0)) == (0, plan.Deploy("a", "i"))
 
 
 def test_the_pause_between_tries_grows_to_its_bound_and_no_further() -> None:
@@ -568,13 +588,13 @@ def test_the_pause_between_tries_grows_to_its_bound_and_no_further() -> None:
 
 
 def test_a_crash_loop_is_slowed_down_and_forgotten_after_a_calm_time() -> None:
-    lost = plan.Lost("a", "i")
+    lost = plan.ContainerExited("a", "i")
     state = after(*LIVE_A, plan.DeployEnded("a"), lost)
     assert plan.decide(state, 100.0) == plan.Deploy("a", "i")
-    again = plan.step(replace_live(state), lost, 101.0)
+    again = plan.transition(replace_live(state), lost, 101.0)
     assert plan.decide(again, 101.0) == plan.Wait(until=102.0)
-    calm = plan.step(replace_live(again), lost, 101.0 + plan.CALM)
-    assert plan.decide(calm, 101.0 + plan.CALM) == plan.Deploy("a", "i")
+    calm = plan.transition(replace_live(again), lost, 101.0 + plan.STABLE_AFTER)
+    assert plan.decide(calm, 101.0 + plan.STABLE_AFTER) == plan.Deploy("a", "i")
 
 
 def replace_live(state: plan.State) -> plan.State:
@@ -584,7 +604,7 @@ def replace_live(state: plan.State) -> plan.State:
         plan.DeployBegun("a"),
         plan.DeployEnded("a"),
     ):
-        state = plan.step(state, event, 100.5)
+        state = plan.transition(state, event, 100.5)
     return state
 
 
@@ -593,15 +613,17 @@ def replace_live(state: plan.State) -> plan.State:
 
 def test_an_end_that_came_with_the_engine_is_no_crash_loop() -> None:
     state = plan.State(live="r", lost_at=90.0)
-    lost = plan.step(state, plan.Lost("r", "image", excused=True), 100.0)
-    assert (lost.losses, lost.retry_at) == (0, 100.0)
-    assert plan.step(state, plan.Lost("r", "image"), 100.0).losses == 1, "an end by itself is one"
+    lost = plan.transition(state, plan.ContainerExited("r", "image", excused=True), 100.0)
+    assert (lost.crashes, lost.retry_at) == (0, 100.0)
+    assert plan.transition(state, plan.ContainerExited("r", "image"), 100.0).crashes == 1, (
+        "an end by itself is one"
+    )
 
 
 def test_an_engine_that_is_back_ends_a_crash_loop_that_it_may_have_caused() -> None:
-    state = plan.step(
-        plan.State(lost=("r", "image"), losses=3, lost_at=99.0, retry_at=130.0), plan.EngineBack(), 100.0
+    state = plan.transition(
+        plan.State(lost=("r", "image"), crashes=3, lost_at=99.0, retry_at=130.0), plan.EngineBack(), 100.0
     )
     assert plan.decide(state, 100.0) == plan.Deploy("r", "image")
-    again = plan.step(state, plan.Lost("r", "image"), 101.0)
-    assert again.losses == 0
+    again = plan.transition(state, plan.ContainerExited("r", "image"), 101.0)
+    assert again.crashes == 0

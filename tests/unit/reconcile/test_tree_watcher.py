@@ -77,7 +77,7 @@ async def test_who_asks_gets_no_revision_of_files_that_are_being_written(rig: Ri
     await rig.source.start()
     before = await rig.watch.look_now(rig.sink)
     tree = WrittenTo(rig.root)
-    await rig.watch.refit(tree, rig.lookout, inputs={})
+    await rig.watch.reconfigure(tree, rig.lookout, inputs={})
     (rig.root / "main.go").write_text("package main // more\n")
     after = await rig.watch.look_now(rig.sink)
     await rig.source.stop()
@@ -108,7 +108,7 @@ async def test_a_file_that_is_written_all_the_time_holds_no_save_back(
 async def test_other_inputs_are_another_revision_of_the_same_tree(rig: Rig) -> None:
     await rig.source.start()
     await rig.watch.look_now(rig.sink)
-    await rig.watch.refit(rig.tree, rig.lookout, inputs={"arg A": "1"})
+    await rig.watch.reconfigure(rig.tree, rig.lookout, inputs={"arg A": "1"})
     await rig.watch.look_now(rig.sink)
     await rig.source.stop()
     first, second = rig.sink.told
