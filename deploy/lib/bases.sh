@@ -1,4 +1,4 @@
-# The base images golang:alpine and alpine: those that are here, else pulled, else stand-ins (deploy/bases).
+# The base images golang:alpine and alpine: those that are here, else pulled, else placeholder images (deploy/bases).
 # shellcheck shell=sh
 
 bases_ready() {
@@ -15,7 +15,7 @@ bases_ready() {
             ;;
     esac
     if docker image inspect -f '{{index .Config.Labels "watcher.stand-in"}}' golang:alpine alpine | grep -q true; then
-        say "NOTE: base images here are STAND-INS, not the real golang:alpine and alpine. Where a registry can be reached,"
+        say "NOTE: base images here are PLACEHOLDERS, not the real golang:alpine and alpine. Where a registry can be reached,"
         say "NOTE: get the real ones with: docker pull golang:alpine && docker pull alpine"
     fi
 }

@@ -226,7 +226,7 @@ def test_images_that_are_there_are_left_alone(sandbox: Sandbox) -> None:
 def test_stand_ins_of_this_recipe_are_used_and_named_loudly(sandbox: Sandbox) -> None:
     code, text = sandbox.run("engine", RECIPES="123456789abc.\n123456789abc.", STAND_IN="true")
     assert code == 0
-    assert "STAND-INS" in text
+    assert "PLACEHOLDERS" in text
     assert sandbox.calls() == []
 
 

@@ -116,7 +116,7 @@ class Texts:
         return Text(plan, way, made_from=known)
 
     async def _base(self, name: str, platform: str) -> BaseImage:
-        """What is known of a base image; tells of stand-ins and of pulls, once each."""
+        """What is known of a base image; reports placeholder images and pulls, once each."""
         try:
             base = await self._bases.find(name, platform)
         except TimeoutError as error:
@@ -126,7 +126,7 @@ class Texts:
         if base.stand_in:
             self.tell_once(
                 "warning",
-                f"{name} is a STAND-IN made on this machine, because the real image could not be pulled; "
+                f"{name} is a PLACEHOLDER image made on this machine: the real one could not be pulled; "
                 "sizes and packages differ from the real one's",
             )
         return base

@@ -66,7 +66,7 @@ class _Asking(Settings):
 
 
 class Status(_Asking):
-    """Say what the running watcher is doing: what is wanted, building, live, failed."""
+    """Show the state of the running watcher: the desired, building, live and failed revisions."""
 
     as_json: bool = Field(default=False, validation_alias="json")
     """Print the whole status document as JSON."""

@@ -34,7 +34,7 @@ def _facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
     if found.source.scanning is not None:
         yield "reading", f"a large change: {found.source.scanning} files so far"
     if found.wanted:
-        yield "wanted", f"{short(found.wanted.revision)}  {found.wanted.summary}".rstrip()
+        yield "desired", f"{short(found.wanted.revision)}  {found.wanted.summary}".rstrip()
     if found.building:
         yield "building", _since(found.building.revision, found.building.started_at, now)
     if found.deploying:

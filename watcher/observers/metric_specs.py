@@ -97,9 +97,9 @@ DISK = _gauge(
 )
 
 FS_EVENTS = _counter("watcher_source_events_total", "File-system notifications received.")
-RESCANS = _counter("watcher_source_rescans_total", "Looks at the tree.", "reason")
+RESCANS = _counter("watcher_source_rescans_total", "Scans of the tree.", "reason")
 SCAN_TIME = _histogram(
-    "watcher_source_scan_duration_seconds", "Time of a look at the tree.", buckets=SHORT_BUCKETS
+    "watcher_source_scan_duration_seconds", "Time of a scan of the tree.", buckets=SHORT_BUCKETS
 )
 POLLING = _gauge("watcher_source_polling", "Whether changes are found by polling, for lack of events.")
 

@@ -37,7 +37,7 @@ Somebody writes them all the time, and the saves of everything else must go live
 
 _UNSETTLED_PAUSE = 0.1  # seconds until files that were being written are looked at again
 _PROGRESS_EVERY = 1.0  # seconds of a look after which, and then between which, its progress is told
-_FIRST = "first look"
+_FIRST = "first scan"
 _CONFIGURED = "configuration changed"
 _BESIDE = "mounted sources changed"
 

@@ -26,7 +26,7 @@ def _past(builds: int = 36) -> Story:
     story.traffic(*[200] * 240, *[404] * 3)
     story.said("[GIN-debug] Listening and serving HTTP on :9000").said('[GIN] 200 | 31µs | GET "/health"')
     story.sized(builds, 602_000_000, "builder").pruned().disk()
-    text = "golang:alpine is a STAND-IN made on this machine, because the real image could not be pulled"
+    text = "golang:alpine is a PLACEHOLDER image made on this machine: the real one could not be pulled"
     story.tell(Notice, level="warning", text=text)
     story.now = time.time() - 80
     return story.cycle(90, 23_340_000)

@@ -129,7 +129,7 @@ async def test_what_is_beside_the_tree_is_a_part_of_the_revision(rig: Rig) -> No
     held["mounted app"] = "two"
     assert await rig.watch.look_now(rig.sink) != first
     await rig.source.stop()
-    assert [told.summary for told in rig.sink.told] == ["first look", "mounted sources changed"]
+    assert [told.summary for told in rig.sink.told] == ["first scan", "mounted sources changed"]
 
 
 async def test_the_configuration_is_asked_before_each_look(rig: Rig) -> None:

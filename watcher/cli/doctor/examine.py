@@ -203,7 +203,7 @@ def _base(name: str, base: BaseImage) -> Finding:
             "base image", Grade.ADVICE, text, "see whether the name is right; docker login if it is private"
         )
     if base.stand_in:
-        text = f"{name} is a STAND-IN made on this machine"
+        text = f"{name} is a placeholder image made on this machine"
         return Finding("base image", Grade.ADVICE, text, f"where a registry answers: docker pull {name}")
     if base.here:
         return Finding("base image", Grade.GOOD, f"{name} is here")

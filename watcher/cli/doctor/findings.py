@@ -93,7 +93,7 @@ def tree(snapshot: Snapshot, seconds: float) -> list[Finding]:
     """The tree: how large it is, what makes it so, what could not be read."""
     size = snapshot.total_bytes
     paths = humanize.count(snapshot.count, "path")
-    text = f"{paths}, {humanize.size(size)}, looked at in {humanize.seconds(seconds)}"
+    text = f"{paths}, {humanize.size(size)}, scanned in {humanize.seconds(seconds)}"
     places: Counter[str] = Counter()
     for entry in snapshot.entries():
         first, slash, _ = entry.path.partition("/")
