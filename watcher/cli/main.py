@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from argparse import ArgumentParser
@@ -21,10 +20,10 @@ from pydantic_settings import (
 
 from watcher import __version__
 from watcher.cli import commands, remote, remote_commands
+from watcher.cli.ending import ending, make_printable
 from watcher.cli.help import Help, arrange
 from watcher.cli.monitoring import write_monitoring
-from watcher.errors import EXIT_FAILED, UsageError, WatcherError
-from watcher.observers.printable import PrintableStream, printable
+from watcher.errors import UsageError, WatcherError
 from watcher.settings import Seconds, Settings, check_environment, config_error
 
 _ALL = "all"  # what `--gone` without a value stands for; no project's id looks like that
@@ -385,31 +384,15 @@ def _usage_error(error: ValidationError | SettingsError, arguments: list[str]) -
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The command line's entry point; ends the process. Every expected failure is one line on stderr."""
-    for name in ("stdout", "stderr"):
-        setattr(sys, name, PrintableStream(getattr(sys, name)))
+    make_printable()
     arguments = _spelled(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in arguments
-    try:
-        check_environment(os.environ, _KNOWN)
-        source: CliSettingsSource[ArgumentParser] = CliSettingsSource(Cli, formatter_class=Help)
-        arrange(source.root_parser, __version__)
-        CliApp.run(Cli, cli_args=arguments, cli_settings_source=source)
-    except (ValidationError, SettingsError) as error:
-        _fail(_usage_error(error, arguments), as_json=as_json)
-    except WatcherError as error:
-        _fail(error, as_json=as_json)
-    except BrokenPipeError:  # `watcher logs | head`: whoever read it has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_FAILED)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with ending(as_json=as_json):
+        try:
+            check_environment(os.environ, _KNOWN)
+            source: CliSettingsSource[ArgumentParser] = CliSettingsSource(Cli, formatter_class=Help)
+            arrange(source.root_parser, __version__)
+            CliApp.run(Cli, cli_args=arguments, cli_settings_source=source)
+        except (ValidationError, SettingsError) as error:
+            raise _usage_error(error, arguments) from error
     sys.exit(0)
-
-
-def _fail(error: WatcherError, *, as_json: bool) -> NoReturn:
-    """End with the error's status: a sentence on stderr, with --json a document on stdout too."""
-    if as_json:
-        document = {"outcome": error.outcome, "exit_status": error.exit_status, "error": str(error)}
-        print(json.dumps({"schema_version": 1, **document}, indent=2))
-    print(f"watcher: {printable(str(error))}", file=sys.stderr)
-    sys.exit(error.exit_status)

@@ -154,8 +154,8 @@ def _needed(settings: Settings) -> Needed:
     if running is None or not running.url:
         return Needed()
     try:
-        with remote.connect(settings, timeout=_PATIENCE) as api:
-            document: dict[str, Any] = json.loads(remote.read(api.get("/api/status")))
+        api = remote.connect(settings, timeout=_PATIENCE)
+        document: dict[str, Any] = json.loads(api.get("/api/status"))
     except (WatcherError, ValueError) as error:
         raise EngineUnavailable(f"the daemon does not say what it needs: {error}") from error
     parts = ("wanted", "building", "deploying", "live")

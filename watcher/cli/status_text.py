@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from watcher.observers import humanize
-from watcher.observers.events import BuildOutcome, short
-from watcher.observers.status_schema import BuildInfo, DiskInfo, ServiceStatus, Status
+from watcher.observers.humanize import short
+
+if TYPE_CHECKING:  # a client of the daemon reads JSON: making the models takes longer than its answer
+    from watcher.observers.status_schema import BuildInfo, DiskInfo, ServiceStatus, Status
 
 _STANDING = {True: "stale", False: "equal to the tree", None: "the tree is not known yet"}
 
@@ -89,7 +92,7 @@ def _since(revision: str, at: float, now: float) -> str:
 def _build(build: BuildInfo, save_to_live: float | None, *, mended: bool) -> str:
     outcome = build.outcome or "running"
     text = f"{outcome} in {humanize.seconds(build.seconds or 0.0)}"
-    if mended and build.outcome in (BuildOutcome.FAILED, BuildOutcome.ERROR, BuildOutcome.CANCELLED):
+    if mended and build.outcome in ("failed", "error", "cancelled"):
         text += "; the tree that is live needed no build"
     if build.step_count:
         text += f", {build.cached_steps} of {build.step_count} steps cached"

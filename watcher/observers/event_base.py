@@ -10,11 +10,6 @@ from typing import Protocol
 _log = logging.getLogger(__name__)
 
 
-def short(revision: str | None) -> str:
-    """The first 12 hex digits of a revision or image id, `-` for none."""
-    return revision.removeprefix("sha256:")[:12] if revision else "-"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Base of all events. `service` is empty for what concerns the whole daemon."""

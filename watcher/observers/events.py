@@ -15,7 +15,7 @@ from watcher.errors import Failure as Failure  # noqa: PLC0414
 from watcher.observers.event_base import Event as Event  # noqa: PLC0414 - observers know these from here
 from watcher.observers.event_base import Fanout as Fanout  # noqa: PLC0414
 from watcher.observers.event_base import Observer as Observer  # noqa: PLC0414
-from watcher.observers.event_base import short as short  # noqa: PLC0414
+from watcher.observers.humanize import short as short  # noqa: PLC0414
 from watcher.observers.prune_events import BuildCachePruned as BuildCachePruned  # noqa: PLC0414
 from watcher.observers.prune_events import DiskMeasured as DiskMeasured  # noqa: PLC0414
 from watcher.observers.prune_events import GoCacheTrimmed as GoCacheTrimmed  # noqa: PLC0414

@@ -63,6 +63,11 @@ def clock(at: float) -> str:
         return "??:??:??"
 
 
+def short(revision: str | None) -> str:
+    """The first 12 hex digits of a revision or image id, `-` for none."""
+    return revision.removeprefix("sha256:")[:12] if revision else "-"
+
+
 def count(number: int, noun: str) -> str:
     """`1 image`, `3 images`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,112 @@
+"""What the commands that ask a running watcher cost: seconds of CPU from their start to their end.
+
+    ./dev bench cli [--rounds 11]
+
+The daemon is a stand-in that answers with a status document at once, so that only the commands are measured.
+Beside them stands `watcher --version`, which makes the parser of all settings, and Python itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from watcher import labels
+from watcher.observers.events import DaemonStarted, ServiceStarted
+from watcher.observers.status_board import StatusBoard
+from watcher.system.lock import ProjectLock, Running
+
+LIMIT = 0.25  # seconds that `watcher status` may take
+SETTLED = b'{"service": "app", "outcome": "live", "revision": "0123456789abcdef", "failure": null}'
+
+
+def _document() -> bytes:
+    board = StatusBoard()
+    board.notify(DaemonStarted(version="0", project="/", url="http://127.0.0.1/", services=("app",)))
+    board.notify(
+        ServiceStarted(
+            service="app", urls=("http://localhost:9000",), compose_file="c", image="i", container="c"
+        )
+    )
+    return board.status.model_dump_json().encode()
+
+
+@contextmanager
+def daemon(folder: Path) -> Iterator[None]:
+    """A stand-in daemon for the project in this folder."""
+    document = _document()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_GET(self) -> None:
+            self._answer(b'{"lines": []}' if self.path.startswith("/api/logs") else document)
+
+        def do_POST(self) -> None:
+            self._answer(SETTLED)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    lock = ProjectLock.take(folder, labels.project_id(folder))
+    lock.announce(Running(os.getpid(), f"http://127.0.0.1:{server.server_address[1]}/"))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        lock.release()
+
+
+def cpu(command: Sequence[str], folder: Path) -> float:
+    """Seconds of CPU that the command takes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=11)
+    rounds = parser.parse_args().rounds
+    watcher = [sys.executable, "-m", "watcher"]
+    ways = {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        **{
+            f"watcher {' '.join(words)}": [*watcher, *words]
+            for words in (["status"], ["status", "--json"], ["wait"], ["logs"], ["--version"])
+        },
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary).resolve()
+        os.environ["XDG_RUNTIME_DIR"] = temporary
+        os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+        with daemon(folder):
+            found = {name: [cpu(command, folder) for _ in range(rounds)] for name, command in ways.items()}
+    for name, seconds in found.items():
+        print(f"{name:24} {statistics.median(seconds):.3f} s CPU  ({min(seconds):.3f}-{max(seconds):.3f})")
+    if (taken := statistics.median(found["watcher status"])) > LIMIT:
+        sys.exit(f"watcher status takes {taken:.2f} s, more than {LIMIT} s")
+
+
+if __name__ == "__main__":
+    main()
