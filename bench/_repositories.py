@@ -98,7 +98,6 @@ REPOSITORIES = (
         edits=(Edit("RUN make miniflux", "RUN make miniflux BUILD_DATE=none", "no date in it"),),
         asks=("/usr/bin/miniflux", "-version"),
         cgo=True,
-        quick=True,
     ),
     Repository(
         name="podinfo",

@@ -1,7 +1,7 @@
 """Public repositories as they are: what a save repeats, in which time, and whether the images are equal.
 
     ./dev bench repositories              # all of them, 3 saves each; about half an hour on 2 cores
-    ./dev bench repositories --quick      # three small ones, 2 saves each; about 5 minutes
+    ./dev bench repositories --quick      # two small ones, 2 saves each; about 3 minutes
     ./dev bench repositories swag podinfo
 
 Each repository comes from the Go module proxy (`bench/_repositories.py` lists them, and what is adapted in
@@ -328,7 +328,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help=f"which, of: {', '.join(names)}")
     parser.add_argument("--engine", default=DEFAULT_ENGINE, help="address of the engine")
     parser.add_argument("--saves", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="three small repositories, 2 saves each")
+    parser.add_argument("--quick", action="store_true", help="two small repositories, 2 saves each")
     options = parser.parse_args()
     if unknown := sorted(set(options.names) - set(names)):
         parser.error(f"{', '.join(unknown)}: known are {', '.join(names)}")
