@@ -19,7 +19,7 @@ from watcher.prune.engine_visits import Reached, Visited, Visits, reach, visit_e
 from watcher.prune.gone_caches import GoneCaches
 from watcher.prune.left_project import Choice, LeftProject, OnEngine
 from watcher.prune.location import FileSystem, Found, Location, Presence, find_folder
-from watcher.prune.model import Disk, Verdict
+from watcher.prune.model import Cause, Disk, Verdict
 from watcher.prune.registry import Entry, ProjectRecord, Registry
 from watcher.system import lock
 from watcher.system.blocking_call import in_thread
@@ -66,7 +66,7 @@ class GoneProjects:
             for left in shown:
                 judged = await self.judge_unknown(left, visits) if left.record is None else left
                 found.append(await self._look(judged, visits))
-        return [left for left in found if left.record or left.leaving or left.id in named]
+        return [left for left in found if left.id in known or left.id in named or left.is_certain]
 
     async def find_deleted(self) -> list[LeftProject]:
         """The registered projects whose folder was deleted; no engine is asked."""
@@ -147,7 +147,9 @@ class GoneProjects:
         for link, cache in on.buildkits(left.record):
             caches = GoneCaches(link, left.id, self.registry.home / left.id, cache)
             try:
-                found += await (caches.remove(low=low) if remove else caches.judge(low=low))
+                steps = await (caches.remove(low=low) if remove else caches.judge(low=low))
+                # What cannot be traced to one project is not reported here.
+                found += [verdict for verdict in steps if verdict.why.cause is not Cause.UNPROVEN]
             except WatcherError as error:
                 problems.append(str(error))
             finally:

@@ -47,16 +47,12 @@ class GoneCaches:
         Raises EngineUnavailable, or WatcherError for a journal that cannot be read.
         """
         entries = await self._entries()
-        if not entries:
-            return ()
         steps = map(_with_image, await self._records().prune(dry_run=True, low=low))
         return (*steps, *(self._mount(name) for name in self._mounts(entries)))
 
     async def remove(self, *, low: bool) -> tuple[Verdict, ...]:
         """Remove them, records first. Raises as `judge` does."""
         entries = await self._entries()
-        if not entries:
-            return ()
         names = self._mounts(entries)
         steps = await self._records().prune(low=low)
         try:

@@ -19,6 +19,7 @@ from watcher.system.lock import ProjectLock
 
 STOP_SECONDS = 10.0  # what a container that still runs may take to stop
 _CACHED = (Kind.STEP, Kind.GO_CACHE)
+_NOT_OURS = (Cause.FOREIGN, Cause.GONE, Cause.UNPROVEN)
 _GONE = (Presence.GONE, Presence.PARENT_GONE, Presence.MOVED)
 
 
@@ -121,7 +122,7 @@ def _with(done: OnEngine, verdict: Verdict) -> OnEngine:
 
 def _stays(verdict: Verdict) -> bool:
     """Whether something of the project's own is still there, so that its record is of use."""
-    return not verdict.remove and verdict.why.cause not in (Cause.FOREIGN, Cause.GONE)
+    return not verdict.remove and verdict.why.cause not in _NOT_OURS
 
 
 async def _remove(engine: Engine, verdict: Verdict) -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from watcher.prune.model import Verdict
+from watcher.prune.model import Kind, Verdict
 from watcher.prune.registry import ProjectRecord
 
 
@@ -47,6 +47,11 @@ class LeftProject:
     def leaving(self) -> tuple[Verdict, ...]:
         """All that goes, on every engine."""
         return tuple(verdict for each in self.engines for verdict in each.leaving)
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether anything of it is known to be there: of cache mounts nothing tells that."""
+        return any(verdict.kind is not Kind.GO_CACHE for verdict in self.leaving)
 
     @property
     def size(self) -> int:

@@ -131,7 +131,11 @@ class Registry:
         try:
             record = _parse(project, _read(self.home / project))
         except FileNotFoundError:
-            return Entry(project, None, "it was watched before there was a registry")
+            return Entry(
+                project,
+                None,
+                "it has no record: watched by an earlier version, or only examined (doctor, prune)",
+            )
         except OSError as error:
             return Entry(project, None, f"its record cannot be read: {error.strerror or error}")
         except (ValueError, KeyError, TypeError, AttributeError):

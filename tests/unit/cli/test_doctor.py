@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fake_engine import FakeEngine
+from tests.unit.prune.test_gone import Buildkit
 from watcher import labels
 from watcher.cli.doctor import Finding, Grade, examine, findings, worst
 from watcher.cli.doctor.examine import gone_projects
@@ -134,12 +135,12 @@ async def test_what_gone_projects_left_is_told_after_its_age(
         last_seen=time.time() - 100.0,
     )
     Registry().write(record)
-    link: Any = None
+    link: Any = Buildkit()
     own_engine = Reached(engine, link)
     assert [each async for each in gone_projects(own_engine, 0.0)] == []  # it is there
     root.rmdir()
     assert [each async for each in gone_projects(own_engine, 1000.0)] == []
     (finding,) = [each async for each in gone_projects(own_engine, 50.0)]
     assert finding.grade is Grade.ADVICE
-    assert "1 project of yours is gone and left 1 image, about 5.00 MB" in finding.text
+    assert "1 project of yours is gone and left 1 image, 2 Go caches, about 5.00 MB" in finding.text
     assert "watcher prune --gone" in finding.advice

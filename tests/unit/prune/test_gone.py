@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.fake_engine import FakeEngine
 from tests.unit.prune.test_build_records import COPY, build, record, step
+from tests.unit.prune.test_marked_records import EARLIER, marked_by
 from watcher import labels
 from watcher.builder import BuildJournal, build_cache_of
 from watcher.buildkit import CacheRecord, SolveRequest
@@ -404,7 +405,7 @@ async def test_a_project_from_before_the_registry_has_its_journal(bench: Bench) 
     root.rmdir()
     (left,) = (await bench.find()).values()
     assert (left.id, left.choice) == (project, Choice.BY_NAME)
-    assert "before there was a registry" in left.why
+    assert "it has no record" in left.why
     await bench.remove(project)
     assert bench.buildkit.records == {}
     assert bench.registry.entries() == []
@@ -460,6 +461,21 @@ async def test_the_build_cache_of_each_engine_goes_by_its_own_journal(bench: Ben
     assert done.forgotten == [labels.project_id(root)]
 
 
+async def test_a_buildkitd_that_is_away_is_said_and_the_project_not_forgotten(bench: Bench) -> None:
+    use = EngineUse("one", "fake://one", buildkit=f"unix://{bench.folder}/nowhere.sock")
+    root = bench.project(on=(use,))
+    bench.image(root)
+    folder = bench.registry.home / labels.project_id(root)
+    BuildJournal(folder, cache=use.build_cache).update(lambda _: [build(1, step(1))])
+    root.rmdir()
+    found = list((await bench.find()).values())
+    assert any("nowhere.sock" in line for line in gone_summary(found, found))
+    done = await bench.remove()
+    assert await bench.there() == NOTHING
+    assert any("nowhere.sock" in line for line in removal_summary(done))
+    assert done.forgotten == []
+
+
 async def test_another_engine_at_the_same_address_is_left_alone(bench: Bench) -> None:
     root = bench.project(on=(EngineUse("two", "tcp://there:2375"),))
     engine = other_engine(bench, "three", "tcp://there:2375")
@@ -484,6 +500,29 @@ async def test_build_cache_that_everybody_would_lose_stays_and_is_said(bench: Be
     assert any(
         "forget the build cache of all projects" in row.reason for row in gone_rows([left], done=False)
     )
+
+
+async def test_what_shows_no_project_is_not_this_ones(bench: Bench) -> None:
+    root = bench.project()
+    bench.image(root)
+    bench.buildkit.records["old"] = record("old", 50.0, EARLIER)
+    root.rmdir()
+    (left,) = (await bench.find()).values()
+    assert "earlier" not in " ".join(row.name for row in gone_rows([left], done=False))
+    done = await bench.remove()
+    assert set(bench.buildkit.records) == {"old"}
+    assert done.forgotten == [left.id]
+
+
+async def test_build_cache_without_a_journal_goes_by_its_mark(bench: Bench) -> None:
+    root = bench.project(registered=False)
+    bench.image(root)
+    project = labels.project_id(root)
+    bench.buildkit.records["ours"] = record("ours", 50.0, marked_by(project))
+    bench.buildkit.records["theirs"] = record("theirs", 50.0, marked_by("shop-9876543210"))
+    root.rmdir()
+    await bench.remove(project)
+    assert set(bench.buildkit.records) == {"theirs"}
 
 
 # Interrupted, and told.
