@@ -1,4 +1,4 @@
-"""What a network made ready beforehand saves: the same deploys with `deploy.sandbox` on and off, in turn.
+"""What a pause container saves: the same deploys with `deploy.pause_container` on and off, in turn.
 
     ./dev bench start [--rounds 15]
 
@@ -42,8 +42,8 @@ PHASES = ("create", "start", "ready", "switch")
 class Way:
     """One of the two ways, with a project of its own."""
 
-    def __init__(self, engine: DockerEngine, folder: Path, *, sandbox: bool) -> None:
-        self.engine, self.file, self.sandbox = engine, folder / "compose.yaml", sandbox
+    def __init__(self, engine: DockerEngine, folder: Path, *, pause_container: bool) -> None:
+        self.engine, self.file, self.pause_container = engine, folder / "compose.yaml", pause_container
         self.name = f"start-{uuid.uuid4().hex[:8]}"
         self.file.write_text(TEXT)
         self.rounds: list[Mapping[str, float]] = []
@@ -62,7 +62,7 @@ class Way:
 
     def recipe(self) -> ComposeContainer:
         project = compose.load(self.file, service="app", env={"COMPOSE_PROJECT_NAME": self.name, "TURN": "1"})
-        return ComposeContainer(project, project.service, self.name, self.engine, self, self.sandbox)
+        return ComposeContainer(project, project.service, self.name, self.engine, self, self.pause_container)
 
     async def deploy(self, image: str, number: int) -> None:
         begun = time.monotonic()
@@ -74,7 +74,7 @@ class Way:
         kept = self.rounds[2:]  # the first makes its own network whatever the setting
         medians = [statistics.median(each[name] for each in kept) for name in (*PHASES, "all")]
         shown = "  ".join(f"{value * 1000:8.0f}" for value in medians)
-        return f"{'on' if self.sandbox else 'off':>12}  {shown}"
+        return f"{'on' if self.pause_container else 'off':>12}  {shown}"
 
     async def clean(self) -> None:
         await self.deployer.close(stop=True)
@@ -90,7 +90,7 @@ async def main(rounds: int) -> None:
     # Two names of one image: a deploy of the same one would replace nothing.
     images = (image.id, "alpine:latest")
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-        ways = [Way(engine, Path(one), sandbox=False), Way(engine, Path(two), sandbox=True)]
+        ways = [Way(engine, Path(one), pause_container=False), Way(engine, Path(two), pause_container=True)]
         try:
             for number in range(rounds + 2):
                 for way in ways:
@@ -100,7 +100,7 @@ async def main(rounds: int) -> None:
                 await way.clean()
             await engine.close()
     print(f"medians of {rounds} deploys, milliseconds")
-    print(f"{'sandbox':>12}  {'  '.join(f'{name:>8}' for name in (*PHASES, 'all'))}")
+    print(f"{'pause_container':>12}  {'  '.join(f'{name:>8}' for name in (*PHASES, 'all'))}")
     for way in ways:
         print(way.report())
 

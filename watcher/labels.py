@@ -31,11 +31,11 @@ CREATION = "watcher.creation"  # on containers only: a number used once
 NETWORK = "watcher.network"  # on networks only: the network's own name, which no copy of the labels has
 
 FINAL, BUILDER, APP = "final", "builder", "app"
-SANDBOX = "sandbox"  # kind of a container that only holds a network
+PAUSE = "sandbox"  # kind of a pause container; the value is that of earlier versions, which are adopted
 NETWORK_KIND = "network"
-SANDBOX_NAME = "watcher-net-"  # what its name begins with
+PAUSE_NAME = "watcher-net-"  # what its name begins with
 _PROJECT_ID = regex.compile(r"[a-z0-9-]{1,255}-[0-9a-f]{10}")
-_OLD_SANDBOX = regex.compile(rf"{SANDBOX_NAME}[0-9a-f]{{12}}")
+_OLD_PAUSE = regex.compile(rf"{PAUSE_NAME}[0-9a-f]{{12}}")
 
 
 def project_id(root: Path) -> str:
@@ -60,9 +60,9 @@ def app(project: str, service: str, revision: str) -> dict[str, str]:
     return {PROJECT: project, SERVICE: service, KIND: APP, REVISION: revision}
 
 
-def sandbox(project: str, service: str) -> dict[str, str]:
+def pause_labels(project: str, service: str) -> dict[str, str]:
     """Labels of a container that only holds a network for one that runs the service."""
-    return {PROJECT: project, SERVICE: service, KIND: SANDBOX}
+    return {PROJECT: project, SERVICE: service, KIND: PAUSE}
 
 
 def network(project: str, name: str) -> dict[str, str]:
@@ -91,8 +91,8 @@ def is_proven(found: Mapping[str, str], name: str, image: str) -> bool:
     """
     if IMAGE in found:
         return _same_id(found[IMAGE], image)
-    if found.get(KIND) == SANDBOX:
-        return _OLD_SANDBOX.fullmatch(name) is not None
+    if found.get(KIND) == PAUSE:
+        return _OLD_PAUSE.fullmatch(name) is not None
     config = found.get(CONFIG)
     return (
         config is not None
@@ -105,9 +105,9 @@ def _same_id(one: str, other: str) -> bool:
     return bool(one) and one.removeprefix("sha256:") == other.removeprefix("sha256:")
 
 
-def sandboxes(project: str, service: str) -> tuple[str, ...]:
+def pause_filter(project: str, service: str) -> tuple[str, ...]:
     """Filter values that find the containers that only hold a network for the service."""
-    return tuple(f"{key}={value}" for key, value in sandbox(project, service).items())
+    return tuple(f"{key}={value}" for key, value in pause_labels(project, service).items())
 
 
 def selector(project: str, service: str) -> tuple[str, ...]:

@@ -103,7 +103,7 @@ class DeploySettings(_Section):
     """Seconds the old container is kept after the switch, to take the traffic back if the new one dies."""
     drain: Seconds = 10.0
     """Seconds that open requests of the old container may take; a transfer that moves gets 10 minutes."""
-    sandbox: bool = True
+    pause_container: bool = True
     """Make the next container's network ready beforehand where the compose file allows it: a faster start."""
     on_exit: Literal["stop", "keep"] = "stop"
     """What becomes of the container when the daemon stops; keep: it then publishes the port itself."""

@@ -10,10 +10,10 @@ from watcher.compose.container import (
     config_digest,
     container_config,
     further_networks,
-    holder,
-    joined,
     may_join,
+    pause_config,
     published,
+    with_shared_network,
 )
 from watcher.compose.find import FILE_NAMES, find_compose_file
 from watcher.compose.load import load
@@ -60,12 +60,12 @@ __all__ = [
     "container_config",
     "find_compose_file",
     "further_networks",
-    "holder",
-    "joined",
     "load",
     "may_join",
     "missing_api",
     "network_config",
+    "pause_config",
     "published",
     "volume_config",
+    "with_shared_network",
 ]

@@ -89,7 +89,7 @@ def container_config(
     return body
 
 
-def joined(body: Mapping[str, Any], other: str) -> dict[str, Any]:
+def with_shared_network(body: Mapping[str, Any], other: str) -> dict[str, Any]:
     """The body of a container, as one that shares the network of the container `other`.
 
     What belongs to a network cannot be said of it (moby, runconfig/hostconfig_unix.go).
@@ -99,7 +99,7 @@ def joined(body: Mapping[str, Any], other: str) -> dict[str, Any]:
     return {**{key: value for key, value in body.items() if key not in dropped}, "HostConfig": host}
 
 
-def holder(body: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
+def pause_config(body: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
     """From the body of a container, one that does nothing but hold its network, published as it is."""
     network = {key: body["HostConfig"][key] for key in ("NetworkMode", "PortBindings")}
     return {

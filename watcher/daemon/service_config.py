@@ -101,7 +101,13 @@ def assemble_service(
     check_protocols(spec, settings.deploy)
     recipe = replace(recipe_of(spec, settings, site.project, site.info.platform), ssh=agents_of(spec))
     container = ComposeContainer(
-        compose_project, spec, site.project, site.engine, site.observer, settings.deploy.sandbox, site.own
+        compose_project,
+        spec,
+        site.project,
+        site.engine,
+        site.observer,
+        settings.deploy.pause_container,
+        site.own,
     )
     front = settings.deploy.strategy == "front"
     tree = tree_of(spec, recipe, settings)

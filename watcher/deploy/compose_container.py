@@ -32,7 +32,7 @@ class ComposeContainer:
     project: str
     engine: Engine
     observer: Observer
-    spare_network: bool = True  # as `deploy.sandbox` has it
+    pause_container: bool = True  # as `deploy.pause_container` has it
     own: OwnContainer | None = None  # that the watcher runs in
 
     @property
@@ -111,14 +111,14 @@ class ComposeContainer:
         return self.spec.platform or None
 
     @property
-    def sandboxed(self) -> bool:
-        """Whether a spare container may hold its network.
+    def allows_pause_container(self) -> bool:
+        """Whether a pause container may hold its network.
 
-        Nobody else may look for it by name meanwhile: on the network of a spare one nobody listens yet.
+        Nobody else may look for it by name meanwhile: nothing listens on a pause container's network yet.
         """
         project, spec = self.compose_project, self.spec
         shared = bool(project.others) or any(network.external for network in project.networks.values())
-        return self.spare_network and not shared and compose.may_join(spec)
+        return self.pause_container and not shared and compose.may_join(spec)
 
     def config(
         self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = ""
@@ -128,12 +128,14 @@ class ComposeContainer:
         body = compose.container_config(
             self.spec, image=image, name=self.name, publish=publish, labels={**own, **extra_labels}
         )
-        return compose.joined(body, joins) if joins else body
+        return compose.with_shared_network(body, joins) if joins else body
 
-    def sandbox(self, image: str, publish: Published, own_labels: Mapping[str, str]) -> Mapping[str, Any]:
+    def pause_config(
+        self, image: str, publish: Published, own_labels: Mapping[str, str]
+    ) -> Mapping[str, Any]:
         """The body for a container that only holds the network."""
         body = compose.container_config(self.spec, image=image, name=self.name, publish=publish, labels={})
-        return compose.holder(body, own_labels)
+        return compose.pause_config(body, own_labels)
 
     async def created(self, container: str) -> None:
         """Attach it to the networks after the first, which creating it took, and write its files."""

@@ -8,7 +8,7 @@ from watcher import labels
 from watcher.deploy import names
 from watcher.deploy.model import ContainerRecipe, Published
 from watcher.deploy.owned import OwnContainers
-from watcher.deploy.pause_container import Spares
+from watcher.deploy.pause_container import PauseContainers
 from watcher.deploy.retirement import Retirement
 from watcher.engine import Engine, EngineError
 from watcher.errors import Failure, UserError
@@ -24,11 +24,11 @@ class ContainerFactory:
 
     def __init__(self, engine: Engine, own: OwnContainers, retirement: Retirement) -> None:
         self._engine, self._own, self._retirement = engine, own, retirement
-        self.spares = Spares(engine, own)
+        self.pause_containers = PauseContainers(engine, own)
 
-    def make_spare(self, recipe: ContainerRecipe, image: str) -> None:
+    def prepare_pause_container(self, recipe: ContainerRecipe, image: str) -> None:
         """Begin to make the network of the next container behind the front ready."""
-        self._retirement.spawn(self.spares.make(recipe, image, _behind_front(recipe)))
+        self._retirement.spawn(self.pause_containers.make(recipe, image, _behind_front(recipe)))
 
     async def create(
         self,
@@ -70,16 +70,16 @@ class ContainerFactory:
         self, recipe: ContainerRecipe, name: str, image: str, extra: Mapping[str, str]
     ) -> str:
         """A container that joins the network made ready beforehand; empty when there is none to join."""
-        spare = await self.spares.take(recipe)
-        if not spare:
+        pause_container = await self.pause_containers.take(recipe)
+        if not pause_container:
             return ""
         container = ""
         try:
-            body = recipe.config(image, {}, extra, joins=spare)
-            container = await self._own.create(name, body, platform=recipe.platform, joins=spare)
+            body = recipe.config(image, {}, extra, joins=pause_container)
+            container = await self._own.create(name, body, platform=recipe.platform, joins=pause_container)
             await recipe.created(container)
         except BaseException as error:
-            for made in filter(None, (container, spare)):
+            for made in filter(None, (container, pause_container)):
                 await self._retirement.discard(made)
             if isinstance(error, EngineError):
                 return ""

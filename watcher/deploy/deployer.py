@@ -141,11 +141,11 @@ class ContainerDeployer:
             raise
         finally:
             self._candidates, self._deploying = set(), False
-            self._make_spare(image)
+            self._prepare_pause_container(image)
 
-    def _make_spare(self, image: str) -> None:
+    def _prepare_pause_container(self, image: str) -> None:
         if self._traffic.fronts and not self._closing:
-            self._factory.make_spare(self.recipe, image)
+            self._factory.prepare_pause_container(self.recipe, image)
 
     async def _replace(self, revision: str, image: str, mounted: str) -> Deployed:
         clock = Phases()
@@ -261,7 +261,7 @@ class ContainerDeployer:
                 self._traffic.lost = await discovery.stopped(self._own, self.recipe)
         await self.remove_orphans()
         if live := self._traffic.live:
-            self._make_spare(live.image)
+            self._prepare_pause_container(live.image)
             self._retirement.spawn(self._names.name_image())
         return self.live
 
@@ -270,7 +270,7 @@ class ContainerDeployer:
         was away. Raises EngineUnavailable.
         """
         async with self._traffic.lock:
-            used = set(self._factory.spares.ids)
+            used = set(self._factory.pause_containers.ids)
             for item in await self._own.apps():
                 # What a deploy under way has just made may not be known yet.
                 if item.id in self.needed or self._deploying:
@@ -278,8 +278,8 @@ class ContainerDeployer:
                     used.add(found.joined if found else "")
                 else:
                     await self._retirement.discard(item.id)
-            for item in await self._own.sandboxes():
-                if item.id not in used and not (self._deploying or self._factory.spares.busy):
+            for item in await self._own.pause_containers():
+                if item.id not in used and not (self._deploying or self._factory.pause_containers.busy):
                     await self._retirement.discard(item.id)
 
     async def remove_conflicting(self) -> None:
@@ -296,7 +296,7 @@ class ContainerDeployer:
         self._traffic.keep_previous(None)
         self._traffic.retire_lost()
         await self._retirement.done()
-        await self._factory.spares.close()
+        await self._factory.pause_containers.close()
         if stop and (live := self._traffic.live):
             self._traffic.live = None
             try:

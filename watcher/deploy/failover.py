@@ -50,7 +50,7 @@ class Failover:
 
     async def handle_event(self, event: EngineEvent) -> None:
         """React to what happened to a container of this project; raises EngineUnavailable."""
-        if event.attributes.get(labels.KIND) == labels.SANDBOX:
+        if event.attributes.get(labels.KIND) == labels.PAUSE:
             if event.action == "die":  # of the network that the live one uses, it may be
                 await self.check()
             return

@@ -67,8 +67,8 @@ class ContainerRecipe(Protocol):
         ...
 
     @property
-    def sandboxed(self) -> bool:
-        """Whether its network may be made ready beforehand, and shared with a spare container."""
+    def allows_pause_container(self) -> bool:
+        """Whether its network may be made ready beforehand, and shared with a pause container."""
         ...
 
     def config(
@@ -77,8 +77,10 @@ class ContainerRecipe(Protocol):
         """The Engine API's body for creating it; `joins` is the container whose network it is to share."""
         ...
 
-    def sandbox(self, image: str, publish: Published, own_labels: Mapping[str, str]) -> Mapping[str, Any]:
-        """The body for a spare container that does nothing but hold the network."""
+    def pause_config(
+        self, image: str, publish: Published, own_labels: Mapping[str, str]
+    ) -> Mapping[str, Any]:
+        """The body for a pause container that does nothing but hold the network."""
         ...
 
     async def prepare(self) -> None:

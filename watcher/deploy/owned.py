@@ -27,7 +27,7 @@ class OwnContainers:
     def __init__(self, engine: Engine, project: str, service: str) -> None:
         self._engine = engine
         self._app = labels.selector(project, service)
-        self._sandbox = labels.sandboxes(project, service)
+        self._pause_filter = labels.pause_filter(project, service)
         self._proven: set[str] = set()
         self._holders: dict[str, str] = {}  # container -> the one that holds its network
 
@@ -47,9 +47,9 @@ class OwnContainers:
         """The containers that run the service, in any state; names, labels and states only."""
         return await self._list(self._app)
 
-    async def sandboxes(self) -> list[Container]:
+    async def pause_containers(self) -> list[Container]:
         """The containers that only hold a network for one of the service."""
-        return await self._list(self._sandbox)
+        return await self._list(self._pause_filter)
 
     async def details(self) -> list[Container]:
         """The containers that run the service, with all that is known of them."""
@@ -68,7 +68,7 @@ class OwnContainers:
         """Whether the container is proven to be ours."""
         if container not in self._proven:
             await self.apps()
-            await self.sandboxes()
+            await self.pause_containers()
         return container in self._proven
 
     async def _check(self, container: str) -> None:

@@ -1,6 +1,6 @@
 """A network made ready beforehand: it is most of a container's start, and the same each time.
 
-A spare container that does nothing (as Kubernetes' pause container) holds the network, its aliases and the
+A pause container (Kubernetes' term), which only sleeps, holds the network, its aliases and the
 published loopback port; the next container of the service only joins it. One is made after each deploy, never
 on the way of one. What cannot live with it goes without: the recipe says so, or the engine does.
 """
@@ -17,8 +17,8 @@ from watcher.engine import Engine, EngineError
 from watcher.errors import EngineUnavailable
 
 
-class Spares:
-    """Keeps one spare network ahead. It is used once, and goes with the container that used it."""
+class PauseContainers:
+    """Prepare one pause container ahead. It is used once and removed with the container that joined it."""
 
     def __init__(self, engine: Engine, own: OwnContainers) -> None:
         self._engine, self._own = engine, own
@@ -28,7 +28,7 @@ class Spares:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The spare's id, when there is one."""
+        """The pause container's id, when there is one."""
         return (self._ready[0],) if self._ready else ()
 
     @property
@@ -39,10 +39,10 @@ class Spares:
     async def make(self, recipe: ContainerRecipe, image: str, publish: Published) -> None:
         """Have one ready for the next deploy, if that is possible; never raises for the engine's sake."""
         async with self._making:
-            if self._ready or not recipe.sandboxed or image in self._unfit:
+            if self._ready or not recipe.allows_pause_container or image in self._unfit:
                 return
-            name = f"{labels.SANDBOX_NAME}{secrets.token_hex(6)}"
-            body = recipe.sandbox(image, publish, labels.sandbox(recipe.project, recipe.service))
+            name = f"{labels.PAUSE_NAME}{secrets.token_hex(6)}"
+            body = recipe.pause_config(image, publish, labels.pause_labels(recipe.project, recipe.service))
             container = ""
             try:
                 container = await self._own.create(name, body, platform=recipe.platform)
@@ -60,18 +60,18 @@ class Spares:
                 await self._remove(container)
 
     async def take(self, recipe: ContainerRecipe) -> str:
-        """The spare, which is the caller's from now on; empty when there is none that fits."""
+        """The pause container, which is the caller's from now on; empty when there is none that fits."""
         if self._ready is None:
             return ""
         (container, digest), self._ready = self._ready, None
         found = await self._engine.container(container)
-        if recipe.sandboxed and digest == recipe.digest and found and found.running:
+        if recipe.allows_pause_container and digest == recipe.digest and found and found.running:
             return container
         await self._remove(container)
         return ""
 
     async def close(self) -> None:
-        """Remove the spare."""
+        """Remove the pause container."""
         async with self._making:
             ready, self._ready = self._ready, None
             if ready:

@@ -19,7 +19,7 @@ from watcher.prune.model import Cause, Kind, Scope, Verdict, Why
 
 _REVISION_TAG = regex.compile(r"rev-[0-9a-f]{12}")
 _IMAGE_KINDS = {labels.FINAL: Kind.FINAL, labels.BUILDER: Kind.BUILDER}
-_ORDER = (labels.APP, labels.SANDBOX)  # what joined a network goes before what holds it
+_ORDER = (labels.APP, labels.PAUSE)  # what joined a network goes before what holds it
 _GONE = Why(Cause.PROJECT_GONE, "its project is gone")
 _STOPPED = Why(Cause.PROJECT_GONE, "its project is gone; it runs, and is stopped first")
 
@@ -93,7 +93,7 @@ def _judge_containers(holdings: Holdings, project: str) -> Iterator[Verdict]:
     joined = {
         name: item.name for item in holdings.containers if item.id not in ours for name in item.networks
     }
-    for item in sorted(claims, key=lambda item: item.labels.get(labels.KIND) == labels.SANDBOX):
+    for item in sorted(claims, key=lambda item: item.labels.get(labels.KIND) == labels.PAUSE):
         stopped = item.state in ("created", "exited", "dead")
         why = _GONE if stopped else _STOPPED
         verdict = Verdict(Kind.CONTAINER, item.id, item.name, 0, remove=True, why=why)

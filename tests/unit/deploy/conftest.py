@@ -19,11 +19,11 @@ def pytest_asyncio_loop_factories(
     return {"virtual": VirtualLoop}
 
 
-@pytest.fixture(params=[False, True], ids=["own-network", "spare-network"])
+@pytest.fixture(params=[False, True], ids=["own-network", "pause-container"])
 async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """An engine in memory, and one service behind the front; its network is made ready beforehand, or not."""
     made = World()
-    made.recipe.sandboxed = request.param
+    made.recipe.allows_pause_container = request.param
     monkeypatch.setattr(probe, "http", made.answer)
     yield made
     await made.end()

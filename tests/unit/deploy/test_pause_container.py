@@ -10,7 +10,7 @@ from tests.unit.deploy.world import NAME, PORT, World, outcomes
 from watcher.engine import EngineError
 from watcher.reconcile.reconciler import Deployed
 
-pytestmark = pytest.mark.parametrize("world", [True], ids=["spare-network"], indirect=True)
+pytestmark = pytest.mark.parametrize("world", [True], ids=["pause-container"], indirect=True)
 
 
 async def joined(world: World, container: str) -> str:

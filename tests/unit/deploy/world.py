@@ -35,7 +35,7 @@ class Recipe:
     network: str | None = None
     platform: str | None = None
     prepared: int = 0
-    sandboxed: bool = False
+    allows_pause_container: bool = False
 
     @property
     def published(self) -> Published:
@@ -61,7 +61,9 @@ class Recipe:
             "NetworkingConfig": {"EndpointsConfig": endpoints},
         }
 
-    def sandbox(self, image: str, publish: Published, own_labels: Mapping[str, str]) -> Mapping[str, Any]:
+    def pause_config(
+        self, image: str, publish: Published, own_labels: Mapping[str, str]
+    ) -> Mapping[str, Any]:
         return {**self.config(image, publish, own_labels), "Entrypoint": ["sleep"]}
 
     async def prepare(self) -> None:
@@ -295,7 +297,9 @@ class World:
 
     async def holders(self) -> list[Container]:
         """Our containers that only hold a network."""
-        return await self.engine.containers(labels=labels.sandboxes(self.recipe.project, self.recipe.service))
+        return await self.engine.containers(
+            labels=labels.pause_filter(self.recipe.project, self.recipe.service)
+        )
 
     async def named(self) -> dict[str, str]:
         """Our containers: name → state."""

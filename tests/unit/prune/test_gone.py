@@ -143,7 +143,7 @@ class Bench:
         await self.network(root)
         image = self.image(root, "shop:rev-00000000aaaa", IMAGE)
         self.image(root, "shop:builder", kind=labels.BUILDER)
-        own = labels.sandbox(project, "web") | labels.proof(image)
+        own = labels.pause_labels(project, "web") | labels.proof(image)
         endpoints = {"NetworkingConfig": {"EndpointsConfig": {"shop_default": {}}}}
         holder = await self.engine.create("watcher-net-1", {"Image": image, "Labels": own, **endpoints})
         await self.engine.start(holder)

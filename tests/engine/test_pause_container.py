@@ -45,7 +45,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 async def holders(stage: Stage) -> list[Container]:
-    return await stage.engine.containers(labels=labels.sandboxes(stage.name, "app"))
+    return await stage.engine.containers(labels=labels.pause_filter(stage.name, "app"))
 
 
 async def spare(stage: Stage) -> Container:
