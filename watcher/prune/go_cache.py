@@ -9,6 +9,7 @@ detectPrunedCacheID); a build that uses them at that moment keeps them to its en
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Sequence
@@ -106,9 +107,8 @@ class GoCaches:
         self._texts.recent.clear()
         named = [cache for each in recent for cache in dockerfiles.own_caches(each, project)]
         if named:
-            self._names.note(
-                {cache.id: NamedCache(cache.target, time.time(), cache.modules) for cache in named}
-            )
+            found = {cache.id: NamedCache(cache.target, time.time(), cache.modules) for cache in named}
+            await asyncio.to_thread(self._names.note, found)  # a disk may be slow to answer
         if not current:
             return _Mounts("scratch", ())
         former = self._names.former(cache.id for cache in current)
@@ -131,7 +131,7 @@ class GoCaches:
     async def _empty(self, mounts: _Mounts, ids: Sequence[str]) -> None:
         caches = tuple(cache for cache in mounts.caches if cache.id in ids)
         await self._step(_Mounts(mounts.base, caches), "true", no_cache=True)
-        self._names.forget(ids)
+        await asyncio.to_thread(self._names.forget, ids)
 
     def _sized(self, mounts: _Mounts, lines: Sequence[str]) -> tuple[CacheMount, ...] | Unseen:
         sizes = parse_sizes(lines)
