@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ class CaseProject(Project):
 
     def __init__(self, folder: Path, name: str) -> None:
         self.id, self.folder = folder.name, folder
+        self.command = (sys.executable, "-m", "watcher")
         self.process, self.output = None, []
         self.ports: list[int] = []
         shutil.copytree(CASES / name, folder)
