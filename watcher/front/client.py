@@ -83,10 +83,10 @@ class ClientEnd(asyncio.Protocol):
 
     @abstractmethod
     def shut(self) -> None:
-        """See `Client`."""
+        """See `FrontClient`."""
 
     def abort(self) -> None:
-        """See `Client`."""
+        """See `FrontClient`."""
         self._transport.abort()
 
     @abstractmethod

@@ -18,7 +18,7 @@ from watcher.observers.events import FrontExchange, FrontRefused, Notice, Observ
 TELL_EVERY = 60.0  # seconds between two notices that there is no room
 
 
-class Client(Protocol):
+class FrontClient(Protocol):
     """One client connection, as the front sees it."""
 
     @property
@@ -53,7 +53,7 @@ class Context:
         self.extra_headers = extra_headers
         self.pool = UpstreamPool()
         self.gate = Gate(limits, self.pool, explain, observer, service)
-        self.clients: set[Client] = set()
+        self.clients: set[FrontClient] = set()
         self.room = Room()
         self.closing = False
         self.lingering = False  # closing, and each client may still have an answer
@@ -73,7 +73,7 @@ class Context:
         self.limits, self.extra_headers = limits, extra_headers
         self.gate.limits = limits
 
-    def joined(self, client: Client) -> None:
+    def joined(self, client: FrontClient) -> None:
         """A client has connected."""
         self.clients.add(client)
         self.room.joined(client.address)
@@ -81,7 +81,7 @@ class Context:
         if self.closing and not self.lingering:  # accepted just before the sockets were closed
             self.loop.call_soon(client.shut)
 
-    def admits(self, client: Client) -> bool:
+    def admits(self, client: FrontClient) -> bool:
         """Whether a new client can stay. Closes an idle connection to make room if necessary."""
         closed = self.room.closed_idle
         admitted = self.room.make_room(client.address, self.limits.connections)
@@ -99,7 +99,7 @@ class Context:
         )
         self._observer.notify(Notice(service=self._service, level="warning", text=text))
 
-    def left(self, client: Client) -> None:
+    def left(self, client: FrontClient) -> None:
         """A client has gone."""
         if client in self.clients:
             self.room.left(client.address)

@@ -29,7 +29,7 @@ from watcher.observers.events import short
 
 
 class HttpClient(HttpEnd):
-    """See the module. Is an `Waiter` for the gate, a `User` for its upstream and a `Client` for the front."""
+    """See the module. A `Waiter` for the gate, a `User` of its upstream, a `FrontClient`."""
 
     def take_over(
         self, transport: asyncio.Transport, early: bytes, upstream: Upstream | None, *, ended: bool
@@ -340,7 +340,7 @@ class HttpClient(HttpEnd):
     # -- the front's side
 
     def shut(self) -> None:
-        """See `Client`."""
+        """See `FrontClient`."""
         if self._phase is HEAD:
             self._drop_upstream()
             self._transport.close()

@@ -26,7 +26,7 @@ UNDECIDED = 1.0  # seconds after which the beginning of a first line is taken fo
 
 
 class Newcomer(ClientEnd):
-    """See the module. Is an `Waiter` for the gate, a `User` for its upstream and a `Client` for the front."""
+    """See the module. A `Waiter` for the gate, a `User` of its upstream, a `FrontClient`."""
 
     def __init__(self, context: Context, protocol: Protocol) -> None:
         super().__init__(context)
@@ -164,7 +164,7 @@ class Newcomer(ClientEnd):
     # -- the front's side
 
     def shut(self) -> None:
-        """See `Client`."""
+        """See `FrontClient`."""
         if self._over:
             return
         self._stop_waiting()

@@ -220,7 +220,7 @@ class Tunnel(ClientEnd):
     # -- the end
 
     def shut(self) -> None:
-        """See `Client`: a tunnel is in progress for as long as it is open."""
+        """See `FrontClient`: a tunnel is in progress for as long as it is open."""
 
     @property
     def opaque(self) -> bool:

@@ -9,10 +9,10 @@ from watcher.errors import WatcherError
 
 
 class EventsUnavailable(WatcherError):
-    """The operating system cannot tell of changes now; the message says why and what to do."""
+    """The operating system cannot report changes now; the message says why and what to do."""
 
 
-class Backend(Protocol):
+class WatchBackend(Protocol):
     """Watches directories and fills an inbox. Its methods block shortly and are called from a worker thread,
     one at a time.
     """

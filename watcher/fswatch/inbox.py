@@ -30,7 +30,7 @@ class Act(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """What was in the inbox. `count` are all notifications, also those that concern nobody."""
+    """What was in the inbox. `count` are all notifications, also those that concern no file of the tree."""
 
     hint: Hint | None
     count: int
@@ -50,9 +50,9 @@ class Inbox:
         self._writing: dict[str, float] = {}
         self._last: tuple[str, Act] | None = None
         self._waked = False
-        self._reset()
+        self._reset_state()
 
-    def _reset(self) -> None:
+    def _reset_state(self) -> None:
         self._touched: set[str] = set()
         self._paths: set[str] = set()
         self._first = self._latest = 0.0
@@ -63,7 +63,7 @@ class Inbox:
     def listen_for(self, rules: Rules, also: Collection[str]) -> None:
         """From now on only what concerns the tree by `rules`, or is one of the paths `also`, counts.
 
-        `rules` must be a copy that nobody else uses.
+        `rules` must be a copy that has no other user.
         """
         self._also = frozenset(also)
         self._rules = rules
@@ -95,21 +95,21 @@ class Inbox:
                 self._writing[path] = self._latest
             elif act is not Act.CHANGED:
                 self._writing.pop(path, None)
-            self._call()
+            self._wake_once()
 
     def overflow(self) -> None:
         """The kernel dropped events."""
         with self._lock:
             self._overflowed = True
-            self._call()
+            self._wake_once()
 
     def lost_root(self) -> None:
         """The root was removed, moved or unmounted."""
         with self._lock:
             self._root_lost = True
-            self._call()
+            self._wake_once()
 
-    def _call(self) -> None:
+    def _wake_once(self) -> None:
         if not self._waked:  # once for all that is found in here afterwards
             self._waked = True
             self._wake()
@@ -135,5 +135,5 @@ class Inbox:
             mail = Mail(hint, self._count, self._overflowed, self._root_lost)
             self._last = None
             self._waked = False
-            self._reset()
+            self._reset_state()
         return mail

@@ -31,7 +31,7 @@ from watcher.tree import is_outside
 
 _log = logging.getLogger(__name__)
 
-# Never IN_OPEN, IN_ACCESS or IN_CLOSE_NOWRITE: the look itself, and every build, reads the tree.
+# Never IN_OPEN, IN_ACCESS or IN_CLOSE_NOWRITE: the scan itself, and every build, reads the tree.
 _MASK = (
     InotifyConstants.IN_CREATE
     | InotifyConstants.IN_DELETE
@@ -71,7 +71,7 @@ class Inotify:
         try:
             self._fd = InotifyFD()
         except OSError as error:
-            raise EventsUnavailable(_explain(error, 0)) from error
+            raise EventsUnavailable(_explain_error(error, 0)) from error
         self._fd.start()
 
     def stop(self) -> None:
@@ -96,9 +96,9 @@ class Inotify:
         EventsUnavailable when a limit of the kernel is reached; then nothing is watched at all, so that
         other programs of this user can still watch something.
         """
-        fd = self._running()
+        fd = self._running_fd()
         with self._lock:
-            stale = {path for path in self._ears if path in self._stale or _below(path, self._stale)}
+            stale = {path for path in self._ears if path in self._stale or _is_below(path, self._stale)}
             self._stale.clear()
             gone = [self._ears.pop(path) for path in self._ears.keys() - (set(directories) - stale)]
             missing = sorted(set(directories) - self._ears.keys())
@@ -106,11 +106,11 @@ class Inotify:
         added = []
         for path in missing:
             try:
-                if self._add(fd, path):
+                if self._add_watch(fd, path):
                     added.append(path)
             except OSError as error:
                 self.forget()
-                raise EventsUnavailable(_explain(error, len(directories))) from error
+                raise EventsUnavailable(_explain_error(error, len(directories))) from error
         return frozenset(added)
 
     def forget(self) -> None:
@@ -128,17 +128,17 @@ class Inotify:
         The root directory is opened for reading while its watch asks for that. Nothing is written: it works
         on a read-only mount, no other program notices, git's status and the build context stay what they are.
         """
-        fd = self._running()
+        fd = self._running_fd()
         probing = _Ear(self, "", next(self._ids))
         probing.opened = opened = threading.Event()
         try:
-            found = probing.listen(fd, self._root, _MASK | InotifyConstants.IN_OPEN)
-            os.close(os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            found = probing.listen(fd, self._root_path, _MASK | InotifyConstants.IN_OPEN)
+            os.close(os.open(self._root_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError as error:
             if error.errno in _GONE:
                 self._inbox.lost_root()
                 return False
-            raise EventsUnavailable(_explain(error, len(self._ears))) from error
+            raise EventsUnavailable(_explain_error(error, len(self._ears))) from error
         heard = opened.wait(timeout)
         self._end_probe(fd, probing)
         return heard and found
@@ -155,28 +155,28 @@ class Inotify:
         # A watch has one mask, that of the last call; the ear that says it takes over from the old one.
         ear = _Ear(self, "", next(self._ids))
         with contextlib.suppress(OSError):
-            ear.listen(fd, self._root, _MASK)
+            ear.listen(fd, self._root_path, _MASK)
             with self._lock:
                 self._ears[""] = ear
             fd.remove_callbacks([(old.descriptor, old.id)])
         fd.remove_callbacks([(probing.descriptor, probing.id)])
 
     @property
-    def _root(self) -> bytes:
+    def _root_path(self) -> bytes:
         return os.fsencode(self._base)
 
-    def _running(self) -> InotifyFD:
+    def _running_fd(self) -> InotifyFD:
         if self._fd is None or not self._fd.is_alive():
             raise EventsUnavailable("the thread that reads inotify has ended")
         return self._fd
 
-    def _add(self, fd: InotifyFD, path: str) -> bool:
+    def _add_watch(self, fd: InotifyFD, path: str) -> bool:
         ear = _Ear(self, path, next(self._ids))
         mask = _MASK if not path or is_outside(path) else _MASK | InotifyConstants.IN_DONT_FOLLOW
         with self._lock:
             self._ears[path] = ear
         try:
-            if ear.listen(fd, os.path.join(self._root, os.fsencode(path)), mask):  # noqa: PTH118 - bytes
+            if ear.listen(fd, os.path.join(self._root_path, os.fsencode(path)), mask):  # noqa: PTH118 - bytes
                 return True
         except OSError as error:
             if error.errno not in _GONE:
@@ -196,7 +196,7 @@ class Inotify:
         name = os.fsdecode(event.name)
         is_dir = bool(mask & InotifyConstants.IN_ISDIR)
         if is_dir and mask & _REPLACED:
-            with self._lock:  # what is watched there, if anything, may be another directory by now
+            with self._lock:  # what is watched there, if anything, can be another directory by now
                 self._stale.add(f"{ear.directory}/{name}" if ear.directory else name)
         if mask & _REMOVED:
             act = Act.REMOVED
@@ -237,7 +237,7 @@ class _Ear:
         self._owner = owner
 
     def listen(self, fd: InotifyFD, path: bytes, mask: int) -> bool:
-        """Watch `path`; False if it may not be read (watchdog passes that over). Raises OSError."""
+        """Watch `path`; False if it cannot be read (watchdog passes that over). Raises OSError."""
         self.descriptor = fd.add_callback(path, Mask(mask), self, self.id)
         if self.descriptor != -1:
             return True
@@ -262,8 +262,8 @@ class _Ear:
         self._owner.overflow()
 
 
-def _below(path: str, directories: Collection[str]) -> bool:
-    """Whether the path lies below one of the directories."""
+def _is_below(path: str, directories: Collection[str]) -> bool:
+    """Whether the path is below one of the directories."""
     while path:
         path = path.rpartition("/")[0]
         if path in directories:
@@ -271,7 +271,7 @@ def _below(path: str, directories: Collection[str]) -> bool:
     return False
 
 
-def _explain(error: OSError, needed: int) -> str:
+def _explain_error(error: OSError, needed: int) -> str:
     """What the user can do about a failed call of inotify."""
     if error.errno == errno.ENOSPC:
         return (

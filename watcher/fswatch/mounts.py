@@ -1,4 +1,4 @@
-"""What is mounted where. No event tells of a mount, nor of what another machine writes to its file system."""
+"""What is mounted where. No event reports a mount, or what another machine writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from watcher import regex
 
 _MOUNTS = Path("/proc/self/mountinfo")
-_OCTAL = regex.compile(r"\\([0-7]{3})")  # how a space or a backslash stands in the file
+_OCTAL = regex.compile(r"\\([0-7]{3})")  # how a space or a backslash is written in the file
 _ELSEWHERE = frozenset(
     {
         "9p",
@@ -42,7 +42,7 @@ _ELSEWHERE = frozenset(
 
 
 def elsewhere(root: Path) -> str:
-    """The file system type of `root` if another machine may write to it; empty if not, or if unknown."""
+    """The file system type of `root` if another machine can write to it; empty if not, or if unknown."""
     try:
         kind = type_at(os.path.realpath(root), _MOUNTS.read_text("utf-8", "surrogateescape"))
     except OSError:  # not Linux
@@ -60,12 +60,12 @@ def mounted_at(path: str) -> frozenset[str]:
 
 
 def mounts_below(path: str, mountinfo: str) -> frozenset[str]:
-    """The lines of `mountinfo` whose mount point is `path` or lies below it."""
+    """The lines of `mountinfo` whose mount point is `path` or is below it."""
     inside = path.rstrip("/") + "/"
     found = set()
     for line in mountinfo.splitlines():
         fields = line.split(" ", 5)
-        if len(fields) > 5 and f"{_point(fields[4])}/".startswith(inside):
+        if len(fields) > 5 and f"{_mount_point(fields[4])}/".startswith(inside):
             found.add(line)
     return frozenset(found)
 
@@ -78,12 +78,12 @@ def type_at(path: str, mountinfo: str) -> str:
         fields = before.split()
         if len(fields) < 5 or not after:
             continue
-        point = _point(fields[4])
+        point = _mount_point(fields[4])
         inside = path == point or path.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):  # of two at one place the later one is on top
             best, kind = point, after.split()[0]
     return kind
 
 
-def _point(field: str) -> str:
+def _mount_point(field: str) -> str:
     return _OCTAL.sub(lambda match: chr(int(match[1], 8)), field)

@@ -1,4 +1,4 @@
-"""What a source of events says: look, and where."""
+"""What a source reports: where to scan."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ MANY = 512
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Something may have changed in the directories `touched` (None: anywhere).
+    """Something can have changed in the directories `touched` (None: anywhere).
 
     `reason` is event | start | subscribed | unsettled | timer | poll | overflow | root | mount | resume |
     build.    Times are seconds of the source's clock. Only hints with events have the rest: `first_seen` and
     `last_seen` are of the first and last event, `paths` are what the events named (at most `MANY`),
-    `writing` are files that somebody has written to and not closed yet, `removal` tells that the last event
+    `writing` are files that a process has written to and not closed yet, `removal` tells that the last event
     took something away.
     """
 
@@ -33,7 +33,7 @@ class Hint:
         return bool(self.paths)
 
     def then(self, later: Hint) -> Hint:
-        """This hint and a later one as one. The wider look gives the reason."""
+        """This hint and a later one as one. The wider scan gives the reason."""
         wider = self if self.touched is None or later.touched is not None else later
         touched = None if wider.touched is None else wider.touched | (later.touched or frozenset())
         reason = wider.reason if touched is None or self.by_events or not later.by_events else later.reason

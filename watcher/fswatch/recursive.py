@@ -24,7 +24,7 @@ from watcher.fswatch.backend import EventsUnavailable
 from watcher.fswatch.inbox import Act, Inbox
 from watcher.tree import is_outside
 
-# By type, never everything: watchdog also tells of files that are only opened and read.
+# By type, never everything: watchdog also reports files that are only opened and read.
 _WANTED: list[type[FileSystemEvent]] = [
     DirCreatedEvent,
     DirDeletedEvent,
@@ -36,7 +36,7 @@ _WANTED: list[type[FileSystemEvent]] = [
     FileMovedEvent,
 ]
 _ACTS = {
-    FileCreatedEvent: Act.CLOSED,  # these systems do not tell of closing
+    FileCreatedEvent: Act.CLOSED,  # these systems do not report closing
     FileModifiedEvent: Act.CLOSED,
     FileDeletedEvent: Act.REMOVED,
     DirCreatedEvent: Act.CLOSED,
@@ -72,7 +72,7 @@ class Recursive:
             observer.join()
 
     def watch(self, directories: Collection[str]) -> frozenset[str]:
-        """Watch the root once, and what lies outside; returns what was not watched before."""
+        """Watch the root once, and what is outside; returns what was not watched before."""
         if self._observer is None or not self._observer.is_alive():
             raise EventsUnavailable("watchdog's thread has ended")
         wanted = {path for path in directories if not path or is_outside(path)}
@@ -108,14 +108,14 @@ class _Handler(FileSystemEventHandler):
     def dispatch(self, event: FileSystemEvent) -> None:
         """Hand an event on to the inbox; called from watchdog's thread."""
         if isinstance(event, FileMovedEvent | DirMovedEvent):
-            self._put(event.src_path, Act.REMOVED, is_dir=event.is_directory)
-            self._put(event.dest_path, Act.CLOSED, is_dir=event.is_directory)
+            self._put_event(event.src_path, Act.REMOVED, is_dir=event.is_directory)
+            self._put_event(event.dest_path, Act.CLOSED, is_dir=event.is_directory)
             return
         act = _ACTS.get(type(event))
         if act is not None:
-            self._put(event.src_path, act, is_dir=event.is_directory)
+            self._put_event(event.src_path, act, is_dir=event.is_directory)
 
-    def _put(self, path: bytes | str, act: Act, *, is_dir: bool) -> None:
+    def _put_event(self, path: bytes | str, act: Act, *, is_dir: bool) -> None:
         relative = os.path.relpath(os.fsdecode(path), self._base)
         if relative == ".":
             if act is Act.REMOVED:

@@ -19,8 +19,8 @@ _LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 class SelfTest:
     """`seconds` that an event caused on purpose took, None when it did not arrive; `trouble` says why.
 
-    `foreign` is the type of a file system that another machine may write to, empty for others; `limit` is
-    how many directories this user may watch, None where there is no such limit.
+    `foreign` is the type of a file system that another machine can write to, empty for others; `limit` is
+    how many directories this user can watch, None where there is no such limit.
     """
 
     seconds: float | None

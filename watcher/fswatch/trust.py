@@ -1,9 +1,9 @@
 """Whether events are believed: a pure decision from what was tried and what was seen.
 
 A probe shows that events come from the kernel through to this program. It cannot show that the kernel knows
-of every change: on NFS, 9p or VirtioFS another machine writes, and no local event tells of it. For that there
-is only evidence. A look at everything that finds a change which no event announced proves that events do not
-tell all; changes that events announced before the look found them speak for the events again. A mount known
+of every change: on NFS, 9p or VirtioFS another machine writes, and no local event reports it. For that there
+is only evidence. A full scan that finds a change which no event announced proves that events do not
+tell all; changes that events announced before the scan found them speak for the events again. A mount known
 to be of that kind starts without trust.
 """
 
@@ -12,18 +12,18 @@ from __future__ import annotations
 from collections.abc import Collection
 
 GRACE = 2.0
-"""Seconds that an event may come later than the look that found the change."""
+"""Seconds that an event can come later than the scan that found the change."""
 
 _FIRST_PROOF = 3  # announced changes that take a doubt away; twice as many after each relapse
 _MOST_PROOF = 64
-_REMEMBER = 900.0  # seconds; longer than between two looks at everything
+_REMEMBER = 900.0  # seconds; longer than between two scans of everything
 
 
 class Trust:
     """Collects evidence. Times are seconds of one monotonic clock."""
 
     def __init__(self, foreign: str) -> None:
-        """`foreign` is the type of a file system that another machine may write to, or empty."""
+        """`foreign` is the type of a file system that another machine can write to, or empty."""
         self._doubt = (
             f"files on {foreign} may be changed by another machine, and no event tells of that"
             if foreign
@@ -40,16 +40,16 @@ class Trust:
         return self._doubt
 
     def told(self, directories: Collection[str], now: float) -> None:
-        """Events told of these directories."""
+        """Events reported these directories."""
         for directory in directories:
             self._told[directory] = now
             if self._unannounced.pop(directory, None):
                 self.confirmed()
 
     def found(self, changed: Collection[str], *, since: float, now: float) -> None:
-        """A look at everything, whose turn it was by the clock, found these paths changed.
+        """A full scan, due by the clock, found these paths changed.
 
-        `since` is when the look before began: an event after that announced the change.
+        `since` is when the scan before started: an event after that announced the change.
         """
         for path in changed:
             above = path.rstrip("/")
@@ -63,7 +63,7 @@ class Trust:
                 self._unannounced.setdefault(path.rpartition("/")[0], (path, now + GRACE))
 
     def confirmed(self) -> None:
-        """A look found a change where events had pointed to."""
+        """A scan found a change where events had pointed to."""
         if self._doubt:
             self._seen += 1
             if self._seen >= self._needed:

@@ -1,7 +1,7 @@
-"""The tree: every file that may enter the build context, what it was at one moment, and what changed.
+"""The tree: every file that can enter the build context, what it was at one moment, and what changed.
 
-`Tree(root).take()` gives a `Snapshot`; `take(touched)` looks only where somebody wrote. `revision` names a
-snapshot together with everything else that decides the image; `diff` says what changed between two.
+`Tree(root).take()` gives a `Snapshot`; `take(touched)` scans only where something was written. `revision`
+names a snapshot together with everything else that decides the image; `diff` says what changed between two.
 """
 
 from watcher.tree.build_files import read_small

@@ -1,6 +1,6 @@
 """The two files that say what a build is: the Dockerfile and the ignore file.
 
-Both are read at every look, in full: they are small, and they count even when the ignore file excludes them
+Both are read at every scan, in full: they are small, and they count even when the ignore file excludes them
 or when they lie outside of the tree.
 """
 
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from watcher.tree.node import Problem
 
 _LINKS_MOST = 40  # as the kernel follows (path_resolution(7))
-_LARGEST = 4 * 1024 * 1024  # bytes; nobody writes such a Dockerfile, but a wrong path may name anything
-# Links are followed, as BuildKit does; not blocking, so that a fifo cannot hang the look.
+_LARGEST = 4 * 1024 * 1024  # bytes; far more than any Dockerfile; a wrong path can name anything
+# Links are followed, as BuildKit does; not blocking, so that a fifo cannot hang the scan.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
+class BuildFiles:
     """What the files held. `dockerfile` is None when there is none; `ignore_path` is empty then."""
 
     dockerfile: bytes | None
@@ -34,20 +34,20 @@ def ignore_files(dockerfile: str) -> tuple[str, str]:
     return f"{dockerfile}.dockerignore", ".dockerignore"
 
 
-def read_control(base: str, dockerfile: str) -> Control:
+def read_build_files(base: str, dockerfile: str) -> BuildFiles:
     """Read the Dockerfile `dockerfile` (relative to `base`) and its ignore file.
 
     What cannot be read is a problem of the result, never an error.
     """
     problems: list[Problem] = []
-    text = _read(base, dockerfile, "dockerfile", problems)
+    text = _read_bounded(base, dockerfile, "dockerfile", problems)
     if text is None and not problems:
         problems.append(Problem(dockerfile, "dockerfile", f"{dockerfile}: there is no such Dockerfile"))
     for path in ignore_files(dockerfile):
-        ignore = _read(base, path, "ignore-file", problems)
+        ignore = _read_bounded(base, path, "ignore-file", problems)
         if ignore is not None:
-            return Control(text, path, ignore, tuple(problems))
-    return Control(text, "", b"", tuple(problems))
+            return BuildFiles(text, path, ignore, tuple(problems))
+    return BuildFiles(text, "", b"", tuple(problems))
 
 
 def link_chain(base: str, paths: Collection[str]) -> frozenset[str]:
@@ -58,16 +58,16 @@ def link_chain(base: str, paths: Collection[str]) -> frozenset[str]:
     real = os.path.realpath(base)
     found: set[str] = set()
     for path in paths:
-        chain = _follow(os.path.join(real, path))  # noqa: PTH118 - bytes that are no UTF-8 must survive
+        chain = _follow_links(os.path.join(real, path))  # noqa: PTH118 - bytes that are no UTF-8 must survive
         if len(chain) > 1:
             found.update(os.path.relpath(place, real) for place in chain)
     return frozenset(found)
 
 
-def _follow(path: str) -> list[str]:
+def _follow_links(path: str) -> list[str]:
     """Each link on the way to `path`, in the order in which they are followed, and the end of the way."""
     chain: list[str] = []
-    here, rest = os.sep, _parts(path)
+    here, rest = os.sep, _path_parts(path)
     while rest:
         part = rest.pop(0)
         if part == os.pardir:
@@ -82,22 +82,22 @@ def _follow(path: str) -> list[str]:
         chain.append(place)
         if len(chain) > _LINKS_MOST:
             break
-        rest = _parts(target) + rest
+        rest = _path_parts(target) + rest
         if target.startswith(os.sep):
             here = os.sep
     return [*chain, here]
 
 
-def _parts(path: str) -> list[str]:
+def _path_parts(path: str) -> list[str]:
     return [part for part in path.split(os.sep) if part not in ("", os.curdir)]  # noqa: PTH206 - `..` stays
 
 
 def read_small(base: str, path: str) -> bytes | None:
-    """The content of a small regular file below or beside `base`; None when it cannot be read."""
-    return _read(base, path, "dockerfile", [])
+    """The content of a small regular file below or next to `base`; None when it cannot be read."""
+    return _read_bounded(base, path, "dockerfile", [])
 
 
-def _read(base: str, path: str, kind: str, problems: list[Problem]) -> bytes | None:
+def _read_bounded(base: str, path: str, kind: str, problems: list[Problem]) -> bytes | None:
     try:
         fd = os.open(os.path.join(base, path), _FLAGS)  # noqa: PTH118 - bytes that are no UTF-8 must survive
     except (FileNotFoundError, NotADirectoryError):

@@ -18,7 +18,7 @@ _ALL = None
 class TreeWithContexts(Tree):
     """A tree whose snapshots hold those of `contexts`, by name.
 
-    `touch` says where in another folder something may have changed; it may be called from any thread.
+    `touch` says where in another folder something can have changed; it can be called from any thread.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class TreeWithContexts(Tree):
         self._whole: tuple[Snapshot, Snapshot] | None = None  # the main one alone, and with the others
 
     def touch(self, name: str, touched: Collection[str] | None) -> None:
-        """Something may have changed in these directories of a context; None: anywhere."""
+        """Something can have changed in these directories of a context; None: anywhere."""
         with self._guard:
             if name not in self._pending:
                 self._pending[name] = touched
@@ -69,11 +69,11 @@ class TreeWithContexts(Tree):
             raise
         same = all(new[name] is self._found.get(name) for name in self.contexts)
         if self._whole is None or self._whole[0] is not main or not same:
-            self._found, self._whole = new, (main, _joined(main, new))
+            self._found, self._whole = new, (main, _join_snapshots(main, new))
         return self._whole[1]
 
 
-def _joined(main: Snapshot, contexts: Mapping[str, Snapshot]) -> Snapshot:
+def _join_snapshots(main: Snapshot, contexts: Mapping[str, Snapshot]) -> Snapshot:
     problems: list[Problem] = [*main.problems]
     unsettled: list[str] = [*main.unsettled]
     for name, other in contexts.items():

@@ -71,13 +71,13 @@ def diff(old: Snapshot | None, new: Snapshot) -> ChangeSet:
     A directory is named (with a slash behind it) only if its own mode changed or if it holds nothing that
     says the same. A move is one path removed and one added.
     """
-    found = dict(_compare(old.root if old else None, new.root))
+    found = dict(_compare_directories(old.root if old else None, new.root))
     if old is None:
         found.pop(new.layout.dockerfile, None)
         if new.dockerfile is not None:
             found[new.layout.dockerfile] = "added"
     elif old.dockerfile != new.dockerfile and new.layout.dockerfile not in found:
-        # It is excluded from the context, lies outside of it, or is a link.
+        # It is excluded from the context, is outside of it, or is a link.
         verb = "added" if old.dockerfile is None else "removed" if new.dockerfile is None else "changed"
         found[new.layout.dockerfile] = verb
     broken, mended = new.ignore_problem, old.ignore_problem if old else None
@@ -85,7 +85,7 @@ def diff(old: Snapshot | None, new: Snapshot) -> ChangeSet:
         found.setdefault(problem.path, "changed")
     for name, context in new.contexts.items():
         before = old.contexts.get(name) if old else None
-        for path, verb in _compare(before.root if before else None, context.root):
+        for path, verb in _compare_directories(before.root if before else None, context.root):
             found.setdefault(new.shown(path, context), verb)
     return ChangeSet(
         tuple(
@@ -95,43 +95,43 @@ def diff(old: Snapshot | None, new: Snapshot) -> ChangeSet:
     )
 
 
-def _compare(old: Directory | None, new: Directory) -> Iterator[tuple[str, str]]:
+def _compare_directories(old: Directory | None, new: Directory) -> Iterator[tuple[str, str]]:
     if old is new or (old is not None and old.digest == new.digest):
         return
-    before = _shown(old)
-    after = _shown(new)
+    before = _shown_nodes(old)
+    after = _shown_nodes(new)
     for name, node in after.items():
         was = before.get(name)
         if type(was) is Directory and type(node) is Directory:
             if was.entry.mode != node.entry.mode:
                 yield node.entry.path + "/", "changed"
-            yield from _compare(was, node)
+            yield from _compare_directories(was, node)
         elif was is None:
-            yield from _all(node, "added")
+            yield from _all_paths(node, "added")
         elif type(was) is TreeEntry and type(node) is TreeEntry:
             if (was.digest, was.mode) != (node.digest, node.mode):
                 yield node.path, "changed"
         else:  # a file took a directory's place, or the other way round
-            yield from _all(was, "removed")
-            yield from _all(node, "added")
+            yield from _all_paths(was, "removed")
+            yield from _all_paths(node, "added")
     for name, was in before.items():
         if name not in after:
-            yield from _all(was, "removed")
+            yield from _all_paths(was, "removed")
 
 
-def _shown(directory: Directory | None) -> dict[str, TreeEntry | Directory]:
+def _shown_nodes(directory: Directory | None) -> dict[str, TreeEntry | Directory]:
     if directory is None:
         return {}
     return {name: node for name, node in directory.index.items() if type(node) is TreeEntry or node.shown}
 
 
-def _all(node: TreeEntry | Directory, verb: str) -> Iterator[tuple[str, str]]:
+def _all_paths(node: TreeEntry | Directory, verb: str) -> Iterator[tuple[str, str]]:
     if type(node) is TreeEntry:
         yield node.path, verb
     else:
         empty = True
-        for child in _shown(node).values():
+        for child in _shown_nodes(node).values():
             empty = False
-            yield from _all(child, verb)
+            yield from _all_paths(child, verb)
         if empty:
             yield node.entry.path + "/", verb

@@ -1,7 +1,7 @@
 """The nodes of a tree: what one entry is, and directories whose digest covers everything below them.
 
-Nodes are values: nobody changes one after it was made. A new look at the tree shares every directory that did
-not change with the look before, so what a look costs, and what comparing two looks costs, follows the change
+Nodes are values: they never change. A new scan the tree shares every directory that did
+not change with the scan before, so what a scan costs, and what comparing two scans costs, follows the change
 and not the tree.
 """
 
@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import NamedTuple, TypeAlias, final
 
 Stamp: TypeAlias = tuple[int, int, int, int]
-"""(inode, size, mtime in ns, ctime in ns): equal stamps mean that nobody wrote, but for racy timestamps."""
+"""(inode, size, mtime in ns, ctime in ns): equal stamps mean that nothing was written, racy ones aside."""
 
 _SECOND = 1_000_000_000
 _OF_GIT = frozenset({"HEAD", "refs", "packed-refs"})
@@ -41,7 +41,8 @@ class TreeEntry(NamedTuple):
 
     @property
     def mtime_ns(self) -> int:
-        """The modification time (ns) to tell the engine: the file's own second, a fraction from its content.
+        """The modification time (ns) to send to the engine: the file's own second, a fraction from its
+        content.
 
         The engine asks for a file's bytes only when its size or mtime differs from what it keeps (fsutil,
         `sameFile` in diff_containerd.go), and the go command's package index trusts the same pair (cmd/go,
@@ -53,7 +54,7 @@ class TreeEntry(NamedTuple):
         docker has it.
 
         For a directory it is always the same: the engine does not compare it, so it would keep whatever it
-        was told first, and images of equal trees would differ.
+        got first, and images of equal trees would differ.
         """
         if not self.digest:
             return _DIR_MTIME
@@ -87,13 +88,13 @@ class Directory:
     """A directory and all that was kept of it.
 
     `index` maps names to children in the order in which the engine wants them (bytes of the name). It also
-    holds directories that the ignore file excludes but that may contain something it takes back in; such a
+    holds directories that the ignore file excludes but that can contain something it takes back in; such a
     one is `shown` only if it does. `digest`, `size` (bytes of all files) and `count` (entries, itself not
     among them) cover shown entries only. Of a git repository that the user takes in, the digest covers what
-    tells of a commit, a branch or a tag: the object store and the index change while git reads, too. `own`
+    reports a commit, a branch or a tag: the object store and the index change while git reads, too. `own`
     are the problems met in this directory, `problems` those of the whole branch.
 
-    `stamp` is no part of the value but a note of the look for itself: the directory's stat when it was
+    `stamp` is no part of the value but a note of the scan for itself: the directory's stat when it was
     listed.
     """
 

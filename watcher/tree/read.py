@@ -1,9 +1,9 @@
 """Reading one file so that its digest and its stat are of the same content.
 
-A file may be written while it is read, and a clock has a grain: a second write within the same grain leaves
-the same stat. So where somebody has written lately the stat before reading must equal the stat after, and a
+A file can be written while it is read, and a clock has a grain: a second write within the same grain leaves
+the same stat. So where a recent write happened the stat before reading must equal the stat after, and a
 file whose stat is younger than the grain when it is read is racy, as git's index calls it: it is read again
-at the next look, whatever its stat.
+at the next scan, whatever its stat.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from watcher.tree.node import Stamp, TreeEntry
 HUGE = 128 * 1024 * 1024
 """Bytes above which a file's content is not read: its digest is taken from its stat.
 
-Hashing costs about a second per 1.5 GB, and a sparse file may claim terabytes. The kernel sets ctime at
+Hashing costs about a second per 1.5 GB, and a sparse file can claim terabytes. The kernel sets ctime at
 every write, so no change is missed; what is lost is that touching such a file, or returning it to an earlier
-content, counts as a change. The user is told, because a file of this size seldom means to be in a context.
+content, counts as a change. The user is notified, because a file of this size seldom means to be in a
+context.
 """
 
 _ONE_READ = 1024 * 1024
@@ -29,7 +30,7 @@ _FINE_GRAIN = 100_000_000  # ns; the kernel's clock for timestamps ticks every 1
 _COARSE_GRAIN = 2_100_000_000  # FAT keeps 2 s, HFS+ and ext3 one second
 _SECOND = 1_000_000_000
 
-# Not blocking, so that a fifo that takes a file's place between two calls cannot hang the look.
+# Not blocking, so that a fifo that takes a file's place between two calls cannot hang the scan.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -52,12 +53,12 @@ class Replaced(OSError):
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """The part of a stat that changes whenever somebody writes."""
+    """The part of a stat that changes with every write."""
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def may_be_racy_since(looked_ns: int) -> int:
-    """The time (Unix ns) before which no stamp is racy for a look that began at `looked_ns`: a quick test."""
+    """The time (Unix ns) before which no stamp is racy for a scan that started at `looked_ns`."""
     return looked_ns - _COARSE_GRAIN
 
 
@@ -72,9 +73,9 @@ def quick_entry(path: str, name: str, dir_fd: int, fresh: int) -> TreeEntry | No
     """The entry of the regular file `name`, opened in `dir_fd` and unknown until now; None: ask `read_file`.
 
     That is to be asked about a file that is large, or whose stat is younger than `fresh` (Unix ns). For the
-    others, tens of thousands at the first look, this does with as few calls as can be, of the kernel and of
-    Python: if somebody writes after the stat, it changes, so the next look reads the file again, and no build
-    takes it (`Snapshot.unchanged`). Raises OSError as `read_file` does.
+    others, tens of thousands at the first scan, this does with as few calls as can be, of the kernel and of
+    Python: if a process writes after the stat, it changes, so the next scan reads the file again, and no
+    build takes it (`Snapshot.unchanged`). Raises OSError as `read_file` does.
     """
     fd = os.open(name, _FLAGS, 0, dir_fd=dir_fd)
     try:
@@ -103,7 +104,7 @@ def read_file(name: str, status: os.stat_result, dir_fd: int) -> Reading:
     try:
         stamp = status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
         for attempt in range(_ATTEMPTS):
-            digest, length, data = _digest(fd, stamp)
+            digest, length, data = _digest_file(fd, stamp)
             after = os.fstat(fd)
             found = after.st_ino, after.st_size, after.st_mtime_ns, after.st_ctime_ns
             if found == stamp and length == stamp[1]:
@@ -118,7 +119,7 @@ def read_file(name: str, status: os.stat_result, dir_fd: int) -> Reading:
         os.close(fd)
 
 
-def _digest(fd: int, stamp: Stamp) -> tuple[bytes, int, bytes | None]:
+def _digest_file(fd: int, stamp: Stamp) -> tuple[bytes, int, bytes | None]:
     """The digest of the first bytes of a file, as many as `stamp` says or fewer if it holds fewer.
 
     Then the number of bytes that the digest covers, and the bytes if one read gave them all. Of a huge file

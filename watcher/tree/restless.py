@@ -9,7 +9,7 @@ from watcher.observers.events import Change
 from watcher.tree.diff import Kind
 
 TIMES = 12
-WITHIN = 60.0  # seconds; nobody saves one file by hand so often
+WITHIN = 60.0  # seconds; more often than a person saves one file
 
 
 class RestlessFiles:

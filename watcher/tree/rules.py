@@ -5,10 +5,10 @@ Two lists decide, in the syntax of a `.dockerignore`, and a path is out when eit
 - the ignore file, `<Dockerfile>.dockerignore` if there is one, else `.dockerignore` (BuildKit,
   frontend/dockerui/config.go), which also decides what a plain `docker build` would send;
 - `DEFAULT_IGNORE` followed by the setting `watch.ignore`. What this list excludes neither triggers a build
-  nor is sent, so a build never holds anything that nobody watches. A `!` pattern in `watch.ignore` takes a
+  nor is sent, so a build never holds anything that is not watched. A `!` pattern in `watch.ignore` takes a
   default back: `!**/.git` for a build that asks git. Docker sends `.git` unless the ignore file names it; we
   leave it out, as its object store is large and every commit would compile everything again. Where a build
-  asks git, that is told (`builder/repository.py`).
+  asks git, that is notified (`builder/repository.py`).
 
 The Dockerfile and the ignore file are read whether or not the lists exclude them.
 """
@@ -29,9 +29,9 @@ DEFAULT_IGNORE: tuple[str, ...] = (
     "**/.hg",
     "**/.jj",
     "**/.svn",
-    # What editors and file managers write beside the file that is saved.
+    # What editors and file managers write next to the file that is saved.
     "**/*~",  # backups of vim and emacs
-    "**/4913",  # vim: may I create files here?
+    "**/4913",  # vim: can I create files here?
     "**/.*.swp",  # vim and nano: swap files
     "**/.*.swo",
     "**/.*.swn",
@@ -54,15 +54,15 @@ DEFAULT_IGNORE: tuple[str, ...] = (
 
 
 class Place(IntEnum):
-    """Where a directory stands."""
+    """Where a directory is."""
 
     IN = 0
-    LOOK = 1  # excluded itself, but a `!` pattern may take something below it back in
+    TRAVERSE = 1  # excluded itself, but a `!` pattern can take something below it back in
     OUT = 2  # excluded with everything below
 
 
 class Rules:
-    """Answers which paths belong. Not safe for several threads at once; `copy` makes one for another."""
+    """Answers which paths belong. Not thread-safe; `copy` makes one for another thread."""
 
     def __init__(
         self, *, docker: Sequence[str] = (), ignore: Sequence[str] = (), always: frozenset[str] = frozenset()
@@ -75,7 +75,7 @@ class Rules:
         self._given = (tuple(docker), tuple(ignore), always)
         self._names, rest = _by_name((*DEFAULT_IGNORE, *ignore))
         self._matchers = tuple(m for m in (PatternMatcher(docker), PatternMatcher(rest)) if m)
-        self._heads, self._tails = _literals((*docker, *rest))
+        self._heads, self._tails = _literal_ends((*docker, *rest))
         self._always = always
 
     def copy(self) -> Rules:
@@ -98,7 +98,7 @@ class Rules:
         return False
 
     def place(self, path: str, name: str) -> Place:
-        """Where the directory `path`, called `name` in its parent, stands."""
+        """Where the directory `path`, called `name` in its parent, is."""
         if self._names.match(name):
             return Place.OUT
         place = Place.IN
@@ -108,7 +108,7 @@ class Rules:
             if matcher.prunable(path):
                 return Place.OUT
             if matcher.excluded(path):
-                place = Place.LOOK
+                place = Place.TRAVERSE
         return place
 
     def concerns(self, path: str, *, is_dir: bool) -> bool:
@@ -145,10 +145,10 @@ class _Names:
         )
 
 
-def _literals(patterns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _literal_ends(patterns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Beginnings and endings of which a path must have one to be matched itself: a quick test.
 
-    With a `!`, or an escape, which may be a class of characters, nothing can be said so easily.
+    With a `!`, or an escape, which can be a class of characters, nothing can be said so easily.
     """
     heads: set[str] = set()
     tails: set[str] = set()
@@ -157,7 +157,7 @@ def _literals(patterns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]
             return ("",), ()
         parts = _WILD.split(pattern)
         if parts[-1]:
-            tails.add(parts[-1].lstrip("/"))  # `**/` stands for nothing too
+            tails.add(parts[-1].lstrip("/"))  # `**/` matches nothing too
         else:
             heads.add(parts[0])
     return tuple(heads), tuple(tails)

@@ -1,9 +1,9 @@
-"""Looking at the tree: everything once, then only what somebody touched.
+"""Scan the tree: everything once, then only what was touched.
 
-A `Tree` remembers its last snapshot. A look lists directories, compares each file's stat with the remembered
+A `Tree` remembers its last snapshot. A scan lists directories, compares each file's stat with the remembered
 one and reads only files whose stat changed. Everything is reached through descriptors of directories, so one
-that is replaced meanwhile cannot lead the look elsewhere; symbolic links are never followed, and nothing but
-regular files is opened.
+that is replaced during the scan cannot lead the scan elsewhere; symbolic links are never followed, and
+nothing but regular files is opened.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from pathlib import Path
 from watcher.dockerignore.errors import IgnorePatternError
 from watcher.dockerignore.patterns import parse_dockerignore
 from watcher.errors import ConfigError, WatcherError
-from watcher.tree.build_files import Control, ignore_files, link_chain, read_control
+from watcher.tree.build_files import BuildFiles, ignore_files, link_chain, read_build_files
 from watcher.tree.node import Directory, Problem
 from watcher.tree.rules import Rules, is_outside
 from watcher.tree.snapshot import Layout, Snapshot
-from watcher.tree.walk import Look
+from watcher.tree.walk import TreeWalk
 
 
 class TreeGone(WatcherError):
-    """The tree's root is not there, or it cannot be read now. The next look may succeed."""
+    """The tree's root is not there, or it cannot be read now. The next scan can succeed."""
 
 
 class Tree:
     """The watched files below `root`. For one thread at a time.
 
     `ignore` are patterns over `DEFAULT_IGNORE` in the syntax of a `.dockerignore`; `dockerfile` is a path
-    relative to the root and may lie outside (`../docker/Dockerfile`). Without `ignore_file` the ignore file
+    relative to the root and can lie outside (`../docker/Dockerfile`). Without `ignore_file` the ignore file
     of the root is of no effect. Raises ConfigError for a pattern that
     cannot be used.
     """
@@ -69,33 +69,33 @@ class Tree:
         self._racy: set[str] = set()
         self._again: set[str] = set()
         self._watched: tuple[Directory, frozenset[str]] | None = None
-        self._looking: Look | None = None  # the look that another thread is at
+        self._walk: TreeWalk | None = None  # the scan under way in another thread
         self._links: frozenset[str] = frozenset()
 
     @property
     def rules(self) -> Rules:
-        """What belongs to the tree, by the ignore file of the last look. Give another thread a `copy`."""
+        """What belongs to the tree, by the ignore file of the last scan. Give another thread a `copy`."""
         return self._rules
 
     @property
     def seen(self) -> int:
-        """Entries that the look under way has listed; 0 when none is. For any thread."""
-        look = self._looking
-        return look.seen if look else 0
+        """Entries that the scan under way has listed; 0 when none is. For any thread."""
+        walk = self._walk
+        return walk.seen if walk else 0
 
     @property
     def links(self) -> frozenset[str]:
-        """Paths (relative, may lead outside) that decide what the Dockerfile and the ignore files hold.
+        """Paths (relative, can lead outside) that decide what the Dockerfile and the ignore files hold.
 
-        Where one of these is a symbolic link, or lies below one: each link on the way, and what it leads to.
+        Where one of these is a symbolic link, or is below one: each link on the way, and what it leads to.
         """
         return self._links
 
     @property
     def watch_dirs(self) -> frozenset[str]:
-        """Directories (relative, "" is the root) in which a change can change the tree, as of the last look.
+        """Directories (relative, "" is the root) in which a change can change the tree, as of the last scan.
 
-        Only ones from which something may enter the context, and that of the Dockerfile, which may begin
+        Only ones from which something can enter the context, and that of the Dockerfile, which can start
         with `../`. Each is meant for itself, not for what is below it.
         """
         snapshot = self._snapshot
@@ -109,14 +109,14 @@ class Tree:
     def take(self, touched: Collection[str] | None = None) -> Snapshot:
         """Look at the tree and return it; the very same object as last time when nothing differs.
 
-        `touched` are the directories (relative, "" is the root) in which something may have changed; what
-        lies below a directory that is new or was replaced is looked at too. None means everything. The
-        first look, and one after a change of the ignore file or of the root itself, is always at everything.
+        `touched` are the directories (relative, "" is the root) in which something can have changed; what
+        is below a directory that is new or was replaced is scanned too. None means everything. The
+        first scan, and one after a change of the ignore file or of the root itself, is always a full scan.
 
         Raises TreeGone if the root is missing or the process is out of descriptors or memory.
         """
         looked_ns = time.time_ns()
-        # None until this look has succeeded: after a failed one the next is at everything.
+        # None until this scan has succeeded: after a failed one the next is a full scan.
         before, self._identity = self._identity, None
         try:
             fd = os.open(self._base, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
@@ -125,29 +125,29 @@ class Tree:
         try:
             status = os.fstat(fd)
             identity = status.st_dev, status.st_ino
-            control = read_control(self._base, self._layout.dockerfile)
+            control = read_build_files(self._base, self._layout.dockerfile)
             self._links = link_chain(self._base, self._always)
             new_rules = self._renew_rules(control)
             whole = new_rules or touched is None or identity != before
-            look = Look(
+            walk = TreeWalk(
                 self._rules,
                 looked_ns,
-                touched=None if whole else {*self._relative(touched or ()), *self._again},
+                touched=None if whole else {*self._paths_inside(touched or ()), *self._again},
                 racy=self._racy,
                 same_rules=not new_rules and identity == before,
             )
-            self._looking = look
+            self._walk = walk
             with _no_collection(during=whole, first=self._snapshot is None):
-                root = look.at(fd, self._snapshot.root if self._snapshot else None)
+                root = walk.walk_root(fd, self._snapshot.root if self._snapshot else None)
         except OSError as error:
             raise TreeGone(f"{self._base} cannot be looked at now: {error.strerror}") from error
         finally:
-            self._looking = None
+            self._walk = None
             os.close(fd)
-        self._identity, self._racy, self._again = identity, look.racy, look.again
-        return self._keep(control, root, look)
+        self._identity, self._racy, self._again = identity, walk.racy, walk.again
+        return self._keep_snapshot(control, root, walk)
 
-    def _keep(self, control: Control, root: Directory, look: Look) -> Snapshot:
+    def _keep_snapshot(self, control: BuildFiles, root: Directory, walk: TreeWalk) -> Snapshot:
         problems = (*control.problems, *root.problems)
         if self._rules_problem:
             problems = (self._rules_problem, *problems)
@@ -160,14 +160,14 @@ class Tree:
             control.dockerfile,
             ignore_file,
             problems,
-            tuple(look.unsettled),
-            kept=look.kept,
+            tuple(walk.unsettled),
+            kept=walk.kept,
         )
         if self._snapshot is None or not self._snapshot.is_like(new):
             self._snapshot = new
         return self._snapshot
 
-    def _renew_rules(self, control: Control) -> bool:
+    def _renew_rules(self, control: BuildFiles) -> bool:
         """Follow the ignore file; whether it now says something else."""
         if not self._has_ignore_file:
             return False
@@ -189,15 +189,15 @@ class Tree:
         return True
 
     @staticmethod
-    def _relative(touched: Collection[str]) -> set[str]:
-        """Only what can be inside: the control files outside are read at every look anyway."""
+    def _paths_inside(touched: Collection[str]) -> set[str]:
+        """Only what can be inside: the control files outside are read at every scan anyway."""
         return {"" if path == "." else path for path in touched if not is_outside(path)}
 
 
 @contextmanager
 def _no_collection(*, during: bool, first: bool) -> Iterator[None]:
-    """Keep the garbage collector out of a look at everything: it makes only objects that stay, and looking
-    through them again and again takes a sixth of its time. What the first look made it never looks through.
+    """Keep the garbage collector out of a full scan: it makes only objects that stay, and scanning
+    through them again and again takes a sixth of its time. What the first scan made it never scans through.
     """
     pause = during and gc.isenabled()
     if pause:

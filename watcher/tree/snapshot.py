@@ -1,4 +1,4 @@
-"""What the tree was at one moment, and what a build may ask of it."""
+"""What the tree was at one moment, and what a build can ask of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where things stand in a project: paths relative to the tree's root, with slashes."""
+    """Where things are in a project: paths relative to the tree's root, with slashes."""
 
     dockerfile: str = "Dockerfile"
     env_dirs: tuple[str, ...] = ("_envs",)
@@ -31,16 +31,16 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Every file that may enter the build context, as one look found it. It never changes.
+    """Every file that can enter the build context, as one scan found it. It never changes.
 
     It is a `watcher.buildkit.ContextSource`: `entries` lists, `open` and `unchanged` see to it that the bytes
     are those of the listed file. Safe to use from any thread.
 
     `excludes` are the ignore file's patterns that were applied. `dockerfile` and `ignore_file` (path and
-    text) are the contents of the control files at this look; None when there is no such file. `problems` are
+    text) are the contents of the control files at this scan; None when there is no such file. `problems` are
     sentences for the user. `unsettled` are files that were being written while they were read: their digests
-    are of no particular moment, and another look is due. `contexts` are the folders that the build has beside
-    this one, by name. `kept` is the content of small files that were written shortly before the look.
+    are of no particular moment, and another scan is due. `contexts` are the folders that the build has
+    besides this one, by name. `kept` is the content of small files that were written shortly before the scan.
     """
 
     base: str
@@ -55,7 +55,7 @@ class Snapshot:
     kept: Mapping[str, bytes] = field(default_factory=dict)
 
     def is_like(self, other: Snapshot) -> bool:
-        """Whether two looks of one `Tree` found the same: cheap, as they share what did not change."""
+        """Whether two scans of one `Tree` found the same: cheap, as they share what did not change."""
         return self.root is other.root and (
             (self.dockerfile, self.ignore_file, self.problems, self.unsettled)
             == (other.dockerfile, other.ignore_file, other.problems, other.unsettled)
@@ -141,7 +141,7 @@ class Snapshot:
 
         A file that grew since is read as far as this snapshot saw it, and what is read is compared with what
         it saw: a log that is written all the time keeps no build from its end. Of a huge file only the size
-        is known. A small file that was written shortly before the look is given as it was then. Raises
+        is known. A small file that was written shortly before the scan is given as it was then. Raises
         `ContextChanged` if the file is gone or holds something else, maybe only on reading its last byte.
         """
         entry = self.files.get(path)
@@ -166,7 +166,7 @@ class Snapshot:
         """All of a regular file of the context.
 
         A file that was written again with the bytes that this snapshot saw is still the same file, and so is
-        one that begins with them; see `open`. Raises `ContextChanged` if the file is gone or holds something
+        one that starts with them; see `open`. Raises `ContextChanged` if the file is gone or holds something
         else.
         """
         entry = self.files.get(path)

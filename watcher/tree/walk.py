@@ -1,4 +1,4 @@
-"""One look at the tree: walks it from an open root, reusing what the look before found."""
+"""Walk the tree once, from an open root; reuse what the scan before found."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from watcher.tree.rules import Place, Rules
 _DIR_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW
 _NO_STAMP = (0, 0, 0, 0)
 _TYPE = 0o170000  # the bits of st_mode that say what a node is
-_KEPT_MOST = 4 * 1024 * 1024  # bytes of `Look.kept`
+_KEPT_MOST = 4 * 1024 * 1024  # bytes of `TreeWalk.kept`
 _DEEPEST = 200  # levels; each takes a descriptor and a stack frame
 _SPECIAL = {stat.S_IFIFO: "a fifo", stat.S_IFSOCK: "a socket"}
-# Not the file's fault: the look as a whole has failed and is tried again.
+# Not the file's fault: the scan as a whole has failed and is tried again.
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-# Gone, or something else by now; whoever did that is noticed by the next look.
+# Gone, or something else by now; whoever did that is noticed by the next scan.
 _VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENXIO})
 
 
-class Look:
+class TreeWalk:
     """Walks once. `touched` None: everything; else only these directories and what they imply.
 
     After the walk `racy` holds files to read again next time whatever their stat, `again` directories to
@@ -56,35 +56,39 @@ class Look:
         self._kept_bytes = 0
         self.seen = 0  # entries listed so far
         self._rules = rules
-        self._same_rules = same_rules  # what the look before kept need not be asked about again
+        self._same_rules = same_rules  # what the scan before kept need not be asked about again
         self._looked_ns = looked_ns
         self._fresh = may_be_racy_since(looked_ns)
         self._was_racy = frozenset(racy)
         self._deep = touched is None
         self._touched = frozenset(touched or ())
-        self._ways = _ways(self._touched)
+        self._ways = _names_below(self._touched)
 
-    def at(self, fd: int, old: Directory | None) -> Directory:
-        """The root directory, open as `fd`; `old` is what the look before found."""
-        return self._visit(fd, "", old, deep=self._deep, excluded=False)
+    def walk_root(self, fd: int, old: Directory | None) -> Directory:
+        """The root directory, open as `fd`; `old` is what the scan before found."""
+        return self._visit_directory(fd, "", old, deep=self._deep, excluded=False)
 
-    def _visit(self, fd: int, path: str, old: Directory | None, *, deep: bool, excluded: bool) -> Directory:
+    def _visit_directory(
+        self, fd: int, path: str, old: Directory | None, *, deep: bool, excluded: bool
+    ) -> Directory:
         """The directory `path`: listed if it was touched, else only followed to touched ones below."""
         if old is None or deep or path in self._touched:
-            return self._list(fd, path, old, deep=deep, excluded=excluded)
+            return self._list_directory(fd, path, old, deep=deep, excluded=excluded)
         changed: dict[str, Directory] = {}
         for name in self._ways.get(path, ()):
             child = old.index.get(name)
             if type(child) is not Directory:
-                return self._list(fd, path, old, deep=deep, excluded=excluded)
+                return self._list_directory(fd, path, old, deep=deep, excluded=excluded)
             try:
                 below = os.open(name, _DIR_FLAGS, dir_fd=fd)
             except OSError:
-                return self._list(fd, path, old, deep=deep, excluded=excluded)
+                return self._list_directory(fd, path, old, deep=deep, excluded=excluded)
             try:
                 if os.fstat(below).st_ino != child.stamp[0]:
-                    return self._list(fd, path, old, deep=deep, excluded=excluded)
-                new = self._visit(below, child.entry.path, child, deep=False, excluded=child.excluded)
+                    return self._list_directory(fd, path, old, deep=deep, excluded=excluded)
+                new = self._visit_directory(
+                    below, child.entry.path, child, deep=False, excluded=child.excluded
+                )
             finally:
                 os.close(below)
             if new is not child:
@@ -93,7 +97,9 @@ class Look:
             return old
         return Directory(old.entry, old.stamp, {**old.index, **changed}, old.own, excluded=excluded)
 
-    def _list(self, fd: int, path: str, old: Directory | None, *, deep: bool, excluded: bool) -> Directory:
+    def _list_directory(
+        self, fd: int, path: str, old: Directory | None, *, deep: bool, excluded: bool
+    ) -> Directory:
         status = os.fstat(fd)
         with os.scandir(fd) as listing:
             found = {item.name: item for item in listing}
@@ -115,14 +121,14 @@ class Look:
                         index[name] = entry
                         continue
                     quick = False  # one that is too young or too large for that seldom comes alone
-                node = self._node(fd, item, below, known.get(name), problems, deep=deep)
+                node = self._make_node(fd, item, below, known.get(name), problems, deep=deep)
             except OSError as error:
                 if error.errno in _OURS:
                     raise
                 if isinstance(error, Replaced) or error.errno in _VANISHED:
                     self.again.add(path)
                 else:
-                    problems.append(_unreadable(below, error))
+                    problems.append(_unreadable_problem(below, error))
                 continue
             if node is not None:
                 index[name] = node
@@ -133,14 +139,14 @@ class Look:
             and old.entry.mode == mode
             and old.own == own
             and old.excluded == excluded
-            and _same(old.index, index)
+            and _same_nodes(old.index, index)
         ):
             old.stamp = stamp_of(status)
             return old
         entry = TreeEntry(path, mode, 0, b"", "", _NO_STAMP)
         return Directory(entry, stamp_of(status), index, own, excluded=excluded)
 
-    def _node(
+    def _make_node(
         self,
         fd: int,
         item: os.DirEntry[str],
@@ -158,13 +164,13 @@ class Look:
                 place = self._rules.place(path, item.name)
                 if place is Place.OUT:
                     return None
-                excluded = place is Place.LOOK
-            return self._directory(fd, item, path, known, problems, excluded=excluded, deep=deep)
+                excluded = place is Place.TRAVERSE
+            return self._make_directory(fd, item, path, known, problems, excluded=excluded, deep=deep)
         if not (type(known) is TreeEntry and self._same_rules) and self._rules.excludes(path, item.name):
             return None
-        return self._file(fd, item, path, known, problems)
+        return self._make_entry(fd, item, path, known, problems)
 
-    def _directory(
+    def _make_directory(
         self,
         fd: int,
         item: os.DirEntry[str],
@@ -175,7 +181,7 @@ class Look:
         excluded: bool,
         deep: bool,
     ) -> Directory | None:
-        """The directory that `item` of the listing is; None if it lies too deep."""
+        """The directory that `item` of the listing is; None if it is too deep."""
         old = known if type(known) is Directory else None
         same = old is not None and not deep and old.stamp == stamp_of(item.stat(follow_symlinks=False))
         if same and path not in self._touched and path not in self._ways:
@@ -189,12 +195,12 @@ class Look:
         try:
             replaced = old is not None and os.fstat(below).st_ino != old.stamp[0]
             if same and not replaced:
-                return self._visit(below, path, old, deep=False, excluded=excluded)
-            return self._list(below, path, old, deep=deep or replaced, excluded=excluded)
+                return self._visit_directory(below, path, old, deep=False, excluded=excluded)
+            return self._list_directory(below, path, old, deep=deep or replaced, excluded=excluded)
         finally:
             os.close(below)
 
-    def _file(
+    def _make_entry(
         self,
         fd: int,
         item: os.DirEntry[str],
@@ -208,13 +214,13 @@ class Look:
         mode = status.st_mode
         kind = mode & _TYPE
         if kind == stat.S_IFREG and stamp[1] > HUGE:
-            problems.append(_huge(path))
+            problems.append(_huge_problem(path))
         if type(known) is TreeEntry and known.stamp == stamp and path not in self._was_racy:
             return known
         link = ""
         self.racy.discard(path)
         if kind == stat.S_IFREG:
-            mode, stamp, digest = self._read(fd, item.name, path, status)
+            mode, stamp, digest = self._read_entry(fd, item.name, path, status)
         elif kind == stat.S_IFLNK:
             link = os.readlink(item.name, dir_fd=fd)
             mode = stat.S_IFLNK | 0o777  # what Linux says for every link
@@ -230,7 +236,7 @@ class Look:
         entry = TreeEntry(path, mode, stamp[1], digest, link, stamp)
         return known if type(known) is TreeEntry and known == entry else entry
 
-    def _read(self, fd: int, name: str, path: str, status: os.stat_result) -> tuple[int, Stamp, bytes]:
+    def _read_entry(self, fd: int, name: str, path: str, status: os.stat_result) -> tuple[int, Stamp, bytes]:
         """Mode, stamp and digest of a file that changed, is large, or was written lately."""
         reading = read_file(name, status, fd)
         if not reading.steady:
@@ -243,7 +249,7 @@ class Look:
         return reading.mode, reading.stamp, reading.digest
 
 
-def _ways(touched: Collection[str]) -> dict[str, set[str]]:
+def _names_below(touched: Collection[str]) -> dict[str, set[str]]:
     """For every directory above a touched one the names that lead there."""
     ways: dict[str, set[str]] = {}
     for path in touched:
@@ -255,12 +261,12 @@ def _ways(touched: Collection[str]) -> dict[str, set[str]]:
     return ways
 
 
-def _same(old: dict[str, TreeEntry | Directory], new: dict[str, TreeEntry | Directory]) -> bool:
+def _same_nodes(old: dict[str, TreeEntry | Directory], new: dict[str, TreeEntry | Directory]) -> bool:
     """Whether both hold the very same nodes."""
     return len(old) == len(new) and all(new.get(name) is node for name, node in old.items())
 
 
-def _unreadable(path: str, error: OSError) -> Problem:
+def _unreadable_problem(path: str, error: OSError) -> Problem:
     return Problem(
         path,
         "unreadable",
@@ -269,11 +275,11 @@ def _unreadable(path: str, error: OSError) -> Problem:
     )
 
 
-def _huge(path: str) -> Problem:
+def _huge_problem(path: str) -> Problem:
     return Problem(
         path,
         "huge",
-        # No size: a file that grows would be told of anew at each scan.
+        # No size: a file that grows would be reported anew at each scan.
         f"{path} has more than {HUGE / 1e6:.0f} MB and enters the build context: "
         "add it to the ignore file if the image does not need it",
     )
