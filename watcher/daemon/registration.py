@@ -69,7 +69,7 @@ class Registration:
     async def _try(self, write: Callable[[], None]) -> None:
         try:
             await in_thread(write, "the registry of projects")
-        except (OSError, RuntimeError, ConfigError) as error:
+        except (OSError, ConfigError) as error:
             if not self._failed:
                 self._failed = True
                 text = (

@@ -23,6 +23,7 @@ from typing import Any
 from watcher import labels
 from watcher.builder import build_cache_of, state_folder
 from watcher.engine import EngineInfo
+from watcher.errors import ConfigError
 from watcher.prune.location import FolderId, Location, Mount
 
 _NAME = "project.json"
@@ -115,8 +116,13 @@ class Registry:
     """The records in one state folder, by default this user's own."""
 
     def __init__(self, home: Path | None = None) -> None:
-        """Raises OSError or RuntimeError where there is no home folder."""
-        self.home = state_folder() if home is None else home
+        """Raises ConfigError where there is no home folder."""
+        try:
+            self.home = state_folder() if home is None else home
+        except RuntimeError as error:
+            raise ConfigError(
+                "XDG_STATE_HOME", None, f"must be set where there is no home: {error}"
+            ) from error
 
     def entries(self) -> list[Entry]:
         """All projects that are remembered, sorted by id. A home that cannot be read has none."""

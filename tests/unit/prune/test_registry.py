@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher import labels
+from watcher.errors import ConfigError
 from watcher.prune import EngineUse, ProjectRecord, Registry, ServiceUse, locate
 
 FIRST = EngineUse("id-1", "unix:///run/one.sock", "host", last_seen=1.0)
@@ -183,3 +184,13 @@ def test_several_daemons_write_at_once(registry: Registry, root: Path) -> None:
         "project.json",
         "project.lock",
     ]
+
+
+def test_without_a_home_a_variable_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(Path, "home", fail)
+    with pytest.raises(ConfigError, match="XDG_STATE_HOME"):
+        Registry()

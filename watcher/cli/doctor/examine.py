@@ -41,8 +41,8 @@ from watcher.daemon.service_config import (
 from watcher.deploy import HostPorts, NoFreePort, source_mounts, unwatched_sources
 from watcher.deploy.live_reloader import start_command
 from watcher.dockerfile import DockerfileError, ImageConfig
-from watcher.engine import Engine, EngineError
-from watcher.errors import EngineUnavailable
+from watcher.engine import Engine
+from watcher.errors import EngineUnavailable, WatcherError
 from watcher.front import CannotListen, Listen, check_free
 from watcher.fswatch import self_test
 from watcher.observers import humanize
@@ -102,7 +102,7 @@ async def gone_projects(engine: Reached, after: float) -> AsyncIterator[Finding]
         deleted = await projects.find_deleted()
         old = {left.id for left in deleted if time.time() - left.last_seen >= after}
         found = [left for left in await projects.find() if left.id in old] if old else []
-    except (EngineUnavailable, EngineError, OSError, RuntimeError) as error:
+    except (WatcherError, OSError) as error:
         yield Finding("gone projects", Grade.GOOD, f"not looked for: {error}")
         return
     if found:
