@@ -84,7 +84,7 @@ def _api_ports(settings: Settings, lock: ProjectLock) -> set[int]:
     return {port for port in (settings.http.port, before) if port}
 
 
-def _notify_journal(loop: asyncio.AbstractEventLoop, observer: Redactor, problem: str) -> None:
+def notify_journal(loop: asyncio.AbstractEventLoop, observer: Redactor, problem: str) -> None:
     """Notify that the journal of builds stopped or resumed; called in any thread."""
     notice = Notice(level="info", text="builds are written down again")
     if problem:
@@ -115,7 +115,7 @@ async def open_project(
                 for text in project.warnings:
                     observer.notify(Notice(level="warning", text=text))
                 own = await own_container.find(engine)
-                notify = partial(_notify_journal, asyncio.get_running_loop(), observer)
+                notify = partial(notify_journal, asyncio.get_running_loop(), observer)
                 journal = open_journal(project_id, notify, cache=access.build_cache)
                 await asyncio.to_thread(journal.check)
                 reachable = own.ports if own else None
