@@ -53,7 +53,7 @@ from watcher.daemon.service_config import recipe_of
 from watcher.dockerfile import Level
 from watcher.engine import DockerEngine
 from watcher.observers.events import Fanout
-from watcher.reconcile.reconciler import Look
+from watcher.reconcile.ports import Look
 from watcher.settings import Settings
 from watcher.tree import Tree
 from watcher.tree import revision as revision_of

@@ -17,7 +17,7 @@ from watcher.buildkit import Credentials
 from watcher.engine import DockerEngine, EngineError, Login
 from watcher.errors import UserError
 from watcher.observers.events import Event, Notice, StepProgress
-from watcher.reconcile.reconciler import Look
+from watcher.reconcile.ports import Look
 from watcher.tree import Tree, revision
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]

@@ -18,7 +18,7 @@ from watcher.dockerfile import Level
 from watcher.engine import DockerEngine
 from watcher.errors import EngineUnavailable, UserError
 from watcher.observers.events import Event
-from watcher.reconcile.reconciler import Look
+from watcher.reconcile.ports import Look
 from watcher.tree import Tree, revision
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]

@@ -17,7 +17,7 @@ from watcher.buildkit import MemorySource, Progress, SolveRequest, StepFinished
 from watcher.engine import DockerEngine
 from watcher.observers.events import Event
 from watcher.prune import Marks, RecordPruner
-from watcher.reconcile.reconciler import Look
+from watcher.reconcile.ports import Look
 from watcher.tree import Tree, revision
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]

@@ -22,7 +22,7 @@ from watcher.engine import DockerEngine
 from watcher.errors import UserError
 from watcher.observers import events
 from watcher.observers.events import Event
-from watcher.reconcile.reconciler import Look
+from watcher.reconcile.ports import Look
 from watcher.tree import Tree, revision
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]

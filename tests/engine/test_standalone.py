@@ -12,7 +12,7 @@ from watcher.builder import BuildkitLink, ImageBuilder, Recipe
 from watcher.engine import DockerEngine
 from watcher.errors import UserError
 from watcher.observers.events import Fanout
-from watcher.reconcile.reconciler import Look
+from watcher.reconcile.ports import Look
 from watcher.tree import Tree, revision
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]

@@ -43,7 +43,7 @@ from watcher.dockerfile import Accelerated, DockerfileError, Platforms
 from watcher.engine import Engine, EngineError, Image, Login
 from watcher.errors import EngineTrouble, EngineUnavailable, Superseded, UserError
 from watcher.observers.events import Diagnostic, Failure, ImageSized, Notice, Observer
-from watcher.reconcile.reconciler import Built, Look
+from watcher.reconcile.ports import Built, Look
 from watcher.tree import Snapshot
 
 # A containerd store keeps layers as they would be pushed, and compressing one takes longer than linking it

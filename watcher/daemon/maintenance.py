@@ -11,7 +11,7 @@ from typing import Protocol
 from watcher.builder import ImageBuilder
 from watcher.engine import Usage
 from watcher.prune import Report
-from watcher.reconcile.reconciler import Look
+from watcher.reconcile.ports import Look
 from watcher.tree import Snapshot
 
 SPACE_EVERY = 60.0  # seconds between looks at the engine's disk

@@ -29,7 +29,7 @@ from watcher.engine import Engine, EngineError, EngineEvent
 from watcher.errors import EngineTrouble, EngineUnavailable, UserError
 from watcher.front import Front
 from watcher.observers.events import ContainerLost, DeployFinished, DeployOutcome, Observer
-from watcher.reconcile.reconciler import Deployed
+from watcher.reconcile.ports import Deployed
 
 
 class ContainerDeployer:

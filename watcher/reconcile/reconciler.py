@@ -1,11 +1,10 @@
-"""The loop that keeps the container equal to the tree, for one service.
+"""The control loop of one service: drive the live container to the desired revision.
 
-Look at the tree when something hints that it changed; ask `plan.decide` what follows; do that; fold what came
-of it back into the state. A newer save cancels a running build; once it is built it also cancels a deploy
+Fold every event into the state, ask `state_machine.decide` for the next action, and execute it. A newer save cancels a running build; once it is built it also cancels a deploy
 that only waits for its container, never one that switches. Chores (exporting the builder image, pruning) run
 when there is nothing else to do and stop at once when there is.
 
-What is done lives in ports: `Builder`, `Deployer`, `Chores`. What is decided lives in `state_machine.py`.
+What is done lives behind the ports of `ports.py`. What is decided lives in `state_machine.py`.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from watcher.errors import EngineTrouble, EngineUnavailable, Superseded, UserError, WatcherError
 from watcher.observers import humanize
@@ -39,87 +38,13 @@ from watcher.observers.events import (
     Wanted,
 )
 from watcher.reconcile import state_machine
+from watcher.reconcile.ports import Builder, Built, Chores, Deployed, Deployer, Look
 
 S = TypeVar("S")
 
 PROGRESS_EVERY = 1.0  # seconds between two signs of life of a build that are taken note of
 _GIVE_WAY_TICK = 0.1  # seconds until a deploy that cannot be stopped now is looked at again
 _GOOD = (DeployOutcome.LIVE, DeployOutcome.UNCHANGED)
-
-
-@dataclass(frozen=True, slots=True)
-class Look(Generic[S]):
-    """One look at the tree: its revision, the snapshot to build from, when it was saved (Unix seconds).
-
-    `saved` is the same moment on the monotonic clock; None where no save is answered: the first scan, a
-    rebuild.
-    """
-
-    revision: str
-    snapshot: S
-    saved_at: float
-    saved: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """An image. `reused`: it was there already; bytes of context that travelled; steps and cache hits."""
-
-    image: str
-    reused: bool = False
-    context_bytes: int = 0
-    steps: int = 0
-    cached_steps: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Deployed:
-    """A live container, and how long each phase took (seconds by name)."""
-
-    container: str
-    outcome: DeployOutcome
-    phases: tuple[tuple[str, float], ...] = ()
-
-
-class Builder(Protocol[S]):
-    """Revision → image."""
-
-    async def build(self, look: Look[S], *, forced: bool) -> Built:
-        """Build, or find the image; raises UserError, Superseded, EngineUnavailable. Cancelling stops it."""
-        ...
-
-
-class Deployer(Protocol):
-    """Image → a healthy container that receives the traffic."""
-
-    @property
-    def live(self) -> str | None:
-        """The revision that serves now."""
-        ...
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a deploy only waits for its container to answer: then it may be cancelled."""
-        ...
-
-    async def deploy(self, revision: str, image: str) -> Deployed:
-        """Make it live; raises UserError (the last good one serves on) or EngineUnavailable.
-
-        Cancelling it while it is `waiting` removes what it made, and leaves live what was.
-        """
-        ...
-
-
-class Chores(Protocol[S]):
-    """Work for idle times."""
-
-    def deployed(self) -> None:
-        """A revision went live; returns at once."""
-        ...
-
-    async def run(self, look: Look[S] | None) -> None:
-        """Do what is due; `look` is set after a deploy. May be cancelled at any point."""
-        ...
 
 
 class Reconciler(Generic[S]):

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TreeSeen:
-    """The tree was looked at: it has this revision, and a newer snapshot than before."""
+    """A scan found this revision, with a newer snapshot than before."""
 
     revision: str
 
 
 @dataclass(frozen=True, slots=True)
 class BuildBegun:
-    """A build of `revision` was started; `forced`: even if an image of it exists."""
+    """A build of `revision` started; `forced`: even if an image of it exists."""
 
     revision: str
     forced: bool = False
@@ -27,12 +27,12 @@ class BuildProgressed:
 
 @dataclass(frozen=True, slots=True)
 class BuildCancelAsked:
-    """The running build was told to stop."""
+    """The running build is being cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildEnded:
-    """A build gave an image."""
+    """A build produced an image."""
 
     revision: str
     image: str
@@ -40,14 +40,14 @@ class BuildEnded:
 
 @dataclass(frozen=True, slots=True)
 class DeployBegun:
-    """A deploy of `revision` was started."""
+    """A deploy of `revision` started."""
 
     revision: str
 
 
 @dataclass(frozen=True, slots=True)
 class DeployCancelAsked:
-    """The running deploy was told to stop; the container before serves on."""
+    """The running deploy is being cancelled; the previous container keeps serving."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """`revision` was live and failed in its soak time; the one before it, `serving`, has the traffic again.
+    """`revision` was live and failed in its soak time; the previous one, `serving`, has the traffic again.
 
-    One input, since between two the failed revision would be wanted, not live and not known to fail. Unlike
-    `Failed` this is not the end of a build or deploy: one of another revision may be going on.
+    One event, because between two the failed revision would be desired, not live and not known to fail. Unlike
+    `Failed` it does not end a build or deploy: another revision can be building.
     """
 
     revision: str
@@ -87,7 +87,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class InfraFailed:
-    """A build or deploy failed by nobody's fault: the engine went away, a bug."""
+    """A build or deploy failed, and the user's code is not the cause: the engine went away, a bug."""
 
     revision: str
     of_deploy: bool = False
@@ -95,37 +95,37 @@ class InfraFailed:
 
 @dataclass(frozen=True, slots=True)
 class ContainerExited:
-    """The live container, of this revision and image, is gone, and no other took its place."""
+    """The live container exited, and no other container replaced it."""
 
     revision: str
     image: str
-    excused: bool = False  # the engine or somebody at it ended it
+    excused: bool = False  # the engine or a user stopped it
 
 
 @dataclass(frozen=True, slots=True)
 class LiveChanged:
-    """A container of `revision` has the traffic now (None: no container has): adopted, kept or put back."""
+    """A container of `revision` has the traffic now (None: no container): adopted, kept or restored."""
 
     revision: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class HoldChanged:
-    """Something outside forbids to begin (`reason`), or no longer does (empty)."""
+    """An outside condition holds builds back (`reason`), or no longer does (empty)."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class PauseAsked:
-    """Somebody paused or resumed the service."""
+    """A user paused or resumed the service."""
 
     paused: bool
 
 
 @dataclass(frozen=True, slots=True)
 class RebuildAsked:
-    """Somebody wants the wanted revision built again, whatever is known of it."""
+    """A user asked for a new build of the desired revision, even if it is live or known to fail."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from watcher.observers.events import (
 )
 from watcher.reconcile.debounce import Lookout
 from watcher.reconcile.lookouts import ContextLookouts
-from watcher.reconcile.reconciler import Look
+from watcher.reconcile.ports import Look
 from watcher.tree import ChangeSet, RestlessFiles, Snapshot, Tree, TreeGone, diff
 from watcher.tree import revision as revision_of
 

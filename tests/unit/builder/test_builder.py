@@ -29,7 +29,7 @@ from watcher.engine import EngineError
 from watcher.errors import EngineTrouble, EngineUnavailable, Superseded, UserError
 from watcher.observers import events
 from watcher.observers.events import Event
-from watcher.reconcile.reconciler import Look
+from watcher.reconcile.ports import Look
 from watcher.tree import Snapshot, Tree, revision
 
 DOCKERFILE = """FROM golang:alpine AS builder

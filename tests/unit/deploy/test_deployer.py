@@ -13,7 +13,7 @@ from watcher.deploy import Policy
 from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable, UserError
 from watcher.observers.events import ContainerLost, ContainerPaused, DeployOutcome, Notice
-from watcher.reconcile.reconciler import Deployed
+from watcher.reconcile.ports import Deployed
 
 # The straight way.
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.deploy.world import NAME, Daemon, World
 from watcher.errors import EngineUnavailable
-from watcher.reconcile.reconciler import Deployed
+from watcher.reconcile.ports import Deployed
 
 Story = Callable[[World], Awaitable[object]]
 MOST_CALLS = 60  # no story has so many; it is told again and again with a fault at each call in turn

@@ -20,7 +20,7 @@ from tests.unit.deploy.virtual import VirtualLoop
 from tests.unit.deploy.world import NAME, Daemon, World
 from watcher.deploy import probe
 from watcher.errors import EngineUnavailable
-from watcher.reconcile.reconciler import Deployed
+from watcher.reconcile.ports import Deployed
 
 T = TypeVar("T")
 HISTORIES = int(os.environ.get("WATCHER_HISTORIES", "100"))  # the long run is WATCHER_HISTORIES=5000

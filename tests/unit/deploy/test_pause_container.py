@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.deploy.world import NAME, PORT, World, outcomes
 from watcher.engine import EngineError
-from watcher.reconcile.reconciler import Deployed
+from watcher.reconcile.ports import Deployed
 
 pytestmark = pytest.mark.parametrize("world", [True], ids=["pause-container"], indirect=True)
 

@@ -11,7 +11,7 @@ from tests.unit.deploy.world import NAME, World
 from watcher.compose import BuildSpec, MountSpec, ServiceSpec
 from watcher.deploy.source_mounts import SourceMount, digest_mounted, source_mounts, unwatched_sources
 from watcher.observers.events import DeployOutcome
-from watcher.reconcile.reconciler import Deployed
+from watcher.reconcile.ports import Deployed
 from watcher.tree import Tree
 
 

@@ -15,7 +15,7 @@ from watcher.engine import Container, Engine, EngineEvent
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Backend, DrainReport, Front
 from watcher.observers.events import ContainerLost, DeployFinished, Event, InternalError, Notice
-from watcher.reconcile.reconciler import Deployed
+from watcher.reconcile.ports import Deployed
 
 E = TypeVar("E", bound=Event)
 NAME, PORT, HOST_PORT = "box", 9000, 9000

@@ -11,7 +11,7 @@ from watcher.daemon.maintenance import SPACE_EVERY, Maintenance
 from watcher.engine import Usage
 from watcher.errors import EngineUnavailable
 from watcher.prune import Report
-from watcher.reconcile.reconciler import Look
+from watcher.reconcile.ports import Look
 
 LOOK: Any = Look("r", None, 0.0)
 USAGE = Usage(layers=1)

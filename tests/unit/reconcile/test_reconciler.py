@@ -27,7 +27,8 @@ from watcher.observers.events import (
     Wanted,
 )
 from watcher.reconcile import state_machine
-from watcher.reconcile.reconciler import Built, Deployed, Look, Reconciler
+from watcher.reconcile.ports import Built, Deployed, Look
+from watcher.reconcile.reconciler import Reconciler
 
 E = TypeVar("E", bound=Event)
 BROKEN = UserError(Failure("compile", "main.go:1: no"))

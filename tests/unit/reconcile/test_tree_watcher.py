@@ -23,7 +23,8 @@ from watcher.observers.events import Fanout, InternalError, Notice, SourceScanni
 from watcher.reconcile import state_machine
 from watcher.reconcile import tree_watcher as watch_module
 from watcher.reconcile.debounce import Lookout
-from watcher.reconcile.reconciler import Built, Look, Reconciler
+from watcher.reconcile.ports import Built, Look
+from watcher.reconcile.reconciler import Reconciler
 from watcher.reconcile.tree_watcher import TreeWatch
 from watcher.tree import Snapshot, Tree
 
