@@ -1,10 +1,11 @@
 """The control loop of one service: drive the live container to the desired revision.
 
-Fold every event into the state, ask `state_machine.decide` for the next action, and execute it. A newer save cancels a running build; once it is built it also cancels a deploy
-that only waits for its container, never one that switches. Chores (exporting the builder image, pruning) run
-when there is nothing else to do and stop at once when there is.
+Fold every event into the state, ask `state_machine.decide` for the next action, and execute it. A newer save
+cancels a running build; once it is built it also cancels a deploy that only waits for its container, never
+one that switches. Chores (export of the builder image, pruning) run when nothing else is to do and stop when
+something is.
 
-What is done lives behind the ports of `ports.py`. What is decided lives in `state_machine.py`.
+The ports in `ports.py` do the work; `state_machine.py` makes the decisions.
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ class Failed:
 class RolledBack:
     """`revision` was live and failed in its soak time; the previous one, `serving`, has the traffic again.
 
-    One event, because between two the failed revision would be desired, not live and not known to fail. Unlike
-    `Failed` it does not end a build or deploy: another revision can be building.
+    One event, because between two the failed revision would be desired, not live and not known to fail.
+    Unlike `Failed` it does not end a build or deploy: another revision can be building.
     """
 
     revision: str
