@@ -131,9 +131,26 @@ def test_nothing_goes_before_a_newer_build_is_known() -> None:
     )
 
 
+def test_a_use_at_the_very_edge_of_a_build_counts_for_it() -> None:
+    """Build 3 spans 300 to 310 seconds; clocks differ by 5 ms, and it lets go within 2 s."""
+    run = chain(1)[1]
+    for used, goes in (
+        (299.995, False),
+        (299.9, True),
+        (312.0, False),
+        (312.1, True),
+        (400.0, False),
+        (399.9, True),
+    ):
+        found = find_marked(Marks(PROJECT), BUILDS, [replace(run, last_used=used)])
+        (verdict,) = judge_marked(found, BUILDS, {"b3"})
+        assert verdict.remove is goes, used
+
+
 def test_a_watchers_record_of_an_earlier_version_stays_unless_all_projects_are_meant() -> None:
     records = chain(1, EARLIER)
     assert marked(records) == []
+    assert list_unclaimed((), BUILDS, []) == ()
     (verdict,) = list_unclaimed((), BUILDS, records)
     assert (verdict.name, verdict.size) == ("1 earlier compile step", 22)
     assert (verdict.remove, verdict.why.cause) == (False, Cause.UNPROVEN)
