@@ -28,6 +28,7 @@ from pathlib import Path
 
 from bench._peers import ROOT, Docker, Project, engines_here, how_busy, new_id, table
 from bench.save import Client, Contender, Save, judged
+from watcher import labels
 
 SETTLED = 6.0  # seconds in which pruning has had its turn (`watcher.daemon.maintenance.PRUNE_WITHIN`)
 LONGEST = 4.0  # seconds between an answer and the next save
@@ -71,7 +72,9 @@ def bench(endpoints: Sequence[str], rounds: int, saves: int, seed: int) -> None:
             run = new_id()
             docker = Docker(endpoint, folder / run)
             stack.callback(docker.remove, run)
-            engines.append(Engine(docker, Project.make(folder, run, "bursts")))
+            project = Project.make(folder, run, "bursts")
+            stack.callback(_remove_labelled, docker, project)
+            engines.append(Engine(docker, project))
         if busy := how_busy():
             print(busy)
         chance = random.Random(seed)
@@ -87,6 +90,13 @@ def bench(endpoints: Sequence[str], rounds: int, saves: int, seed: int) -> None:
             for mode, done in engine.saves.items()
         }
         print(table(("median", "range", "failed", "saves"), rows, max(map(len, rows))))
+
+
+def _remove_labelled(docker: Docker, project: Project) -> None:
+    """Remove the project's containers that have names of their own, as those that hold a network have."""
+    label = f"label={labels.PROJECT}={labels.project_id(project.folder.resolve())}"
+    for container in docker.run("ps", "-aq", "--filter", label).split():
+        docker.run("rm", "-f", container, check=False)
 
 
 def _row(saves: Sequence[Save]) -> tuple[str, ...]:
