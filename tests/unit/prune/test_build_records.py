@@ -88,6 +88,7 @@ def test_what_was_made_on_top_of_ours_is_ours_and_the_like_of_another_build_is_n
         record("its last", 106.04, parents=("its run",)),
     ]
     assert proven(entries, records) == {"b1": {"copy", "run", "last"}}
+    assert proven(entries, records[::-1]) == {"b1": {"copy", "run", "last"}}
     assert proven(entries, records[1:]) == {"b1": set()}
 
 
