@@ -54,4 +54,6 @@ def test_an_installed_watcher_serves_a_project(
         assert "watcher_" in httpx.get(f"{page}metrics").text
         assert project.stop() == 0
     finally:
+        if project.process:
+            project.stop()
         clean_up(engine, project)

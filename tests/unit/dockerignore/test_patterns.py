@@ -175,7 +175,7 @@ def walked_one_by_one(patterns: list[str], path: str) -> bool:
         matched = False
         for index, (negation, matcher) in enumerate(single):
             if not flags[index]:
-                flags[index] = negation is matched and matcher._evaluate(here, 0)[0]
+                flags[index] = negation is matched and matcher._evaluate_path(here, 0)[0]
             if flags[index]:
                 matched = not negation
     return matched

@@ -101,6 +101,7 @@ async def live(browser: Browser, token: str = "") -> None:
     def tell(story: Story) -> None:
         for event in story.events:
             board.notify(event)
+        story.events.clear()
 
     async with serve(app, "127.0.0.1", 0) as url:
         if token:
@@ -114,15 +115,16 @@ async def live(browser: Browser, token: str = "") -> None:
         )  # the token is in no address that is kept, or shown
         assert await page.context.cookies() == []
         state = page.locator("#state")
-        tell(Story().save(200).begin(200).steps(200, 4))
+        story = Story()
+        tell(story.save(200).begin(200).steps(200, 4))
         await until(page, state.text_content, "Building")
-        tell(Story().steps(200).built(200).deploy(200))
+        tell(story.steps(200).built(200).deploy(200))
         await until(page, state.text_content, "Live")
         await until(page, page.locator("#story").text_content, revision(200)[:12])
 
         await page.locator("#history button").nth(3).click()
         await until(page, page.locator("#build-chip").text_content, "newest")
-        tell(Story().cycle(201))
+        tell(story.cycle(201))
         await until(page, page.locator("#story").text_content, revision(201)[:12])
         focused = await page.evaluate("document.activeElement.dataset.key || ''")
         assert focused.startswith("b"), "the focus was lost when the history grew"
@@ -144,9 +146,10 @@ async def live(browser: Browser, token: str = "") -> None:
         await page.locator("#editor").select_option("idea")
         href = await page.locator("#log a").last.get_attribute("href")
         assert href == "idea://open?file=/src/go-server/internal/handler/health.go&line=17&column=21"
-        tell(Story("worker").start().failing(7))
+        worker = Story("worker")
+        tell(worker.start().failing(7))
         await until(page, page.title, "Does not compile · worker")  # whichever is chosen
-        tell(Story("worker").cycle(8))
+        tell(worker.cycle(8))
         await until(page, page.title, "Live")
         port = int(url.rsplit(":", 1)[1].strip("/"))
 
