@@ -49,11 +49,12 @@ class Bench:
     def __init__(self, engine: DockerEngine, run: str) -> None:
         self.recipe = Told(run)
         self.front = NotedFront()
+        self.fronts = {9000: cast(Front, self.front)}
         self.events: list[Event] = []
         self.deployer = ContainerDeployer(
             self.recipe,
             engine=engine,
-            fronts={9000: cast(Front, self.front)},
+            fronts=self.fronts,
             policy=Policy(startup_timeout=60.0, soak=0.0, drain=0.0),
             observer=self,
             on_lost=self.events.append,
@@ -74,8 +75,9 @@ class Bench:
             await self.deploy(image, *command, **host)
         return caught.value.failure
 
-    def patience(self, seconds: float) -> None:
-        self.deployer.policy = Policy(startup_timeout=seconds, soak=0.0, drain=0.0)
+    async def patience(self, seconds: float) -> None:
+        policy = Policy(startup_timeout=seconds, soak=0.0, drain=0.0)
+        await self.deployer.reconfigure(self.recipe, fronts=self.fronts, policy=policy)
 
 
 @pytest.fixture
@@ -148,21 +150,21 @@ async def test_too_much_memory(bench: Bench) -> None:
 
 
 async def test_nobody_listens(bench: Bench) -> None:
-    bench.patience(3.0)
+    await bench.patience(3.0)
     failure = await bench.fails("alpine:latest", "sleep", "60", Init=True)
     assert "did not answer on port 9000 within 3 s" in failure.summary
     assert "nothing listens on port 9000 yet" in failure.hint
 
 
 async def test_it_listens_inside_of_the_container_only(bench: Bench) -> None:
-    bench.patience(3.0)
+    await bench.patience(3.0)
     command = f"echo listening on 127.0.0.1:9000; exec {ANSWERS.replace('9000', '127.0.0.1:9000')}"
     failure = await bench.fails("alpine:latest", "sh", "-c", command, Init=True)
     assert "where it says that it listens" in failure.hint, failure
 
 
 async def test_it_listens_on_another_port(bench: Bench) -> None:
-    bench.patience(3.0)
+    await bench.patience(3.0)
     command = f"echo listening on :8080; exec {ANSWERS.replace('9000', '8080')}"
     failure = await bench.fails("alpine:latest", "sh", "-c", command, Init=True)
     assert "listens on port 8080, the compose file publishes 9000" in failure.hint, failure

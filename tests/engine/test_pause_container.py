@@ -91,7 +91,7 @@ async def test_an_image_without_sleep_goes_without(stage: Stage) -> None:
     try:
         await asyncio.to_thread(build, api, tag, bare, {}, {})
         await stage.deployer.deploy("one", tag)
-        await stage.deployer._background.done()
+        await stage.deployer._retirement.done()
         assert await holders(stage) == []
         await stage.deployer.deploy("two", tag)
         assert stage.deployer.live == "two"
@@ -108,7 +108,7 @@ async def test_docker_compose_sees_logs_enters_and_takes_down_a_container_that_j
     image = await stage.engine.image("alpine:latest")
     assert image
     await stage.deployer.deploy("two", image.id)
-    await stage.deployer._background.done()  # the one before is gone
+    await stage.deployer._retirement.done()  # the one before is gone
     live = stage.deployer.container
     assert live
     assert (await stage.compose("ps", "-q")).split() == [live.id]
