@@ -65,11 +65,12 @@ class DiskMeter:
         self._clock, self._next = clock, float("-inf")
 
     async def run(self, snapshot: Snapshot | None, usage: Usage | None) -> bool:
-        """Keep the Go caches within their bound, then measure; False if it is too soon for that.
+        """Keep the Go caches within their bound, then measure; False if that has to be tried again later:
+        it is too soon, or the engine sums up for another caller or builds.
 
-        `snapshot` is the tree that is live; without one the Go caches are as they were measured last.
-        `usage` is the engine's answer during the prune; None asks the engine.
-        Raises EngineUnavailable.
+            `snapshot` is the tree that is live; without one the Go caches are as they were measured last.
+            `usage` is the engine's answer during the prune; None asks the engine.
+            Raises EngineUnavailable.
         """
         if self._clock() < self._next:
             return False
@@ -80,8 +81,8 @@ class DiskMeter:
         try:
             usage = usage or await self._engine.usage()
             images = await self._engine.images()
-        except EngineError:  # it cannot be summed up while others build
-            return True
+        except EngineError:  # one sum at a time, and none while others build (moby, daemon/disk_usage.go)
+            return False
         finally:
             self._next = self._clock() + max(SOONEST, SHARE * (self._clock() - begun))
         found = measure_project(

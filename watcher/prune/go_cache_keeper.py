@@ -48,7 +48,7 @@ class GoCacheKeeper:
     """Measures and trims the Go caches of one service. `sizes` is what was measured last.
 
     A measurement runs a step with the mounts, so it takes place seldom: when the engine's cache mounts have
-    changed by `GROWTH`, and once in `LATEST` seconds.
+    changed by `GROWTH` or the last one failed, and once in `LATEST` seconds.
     """
 
     def __init__(
@@ -94,7 +94,8 @@ class GoCacheKeeper:
 
     def _due(self, mounts: int) -> bool:
         passed = self._clock() - self._measured_at
-        return passed >= LATEST or (passed >= SOONEST and abs(mounts - self._mounts) >= GROWTH)
+        changed = self.sizes is None or abs(mounts - self._mounts) >= GROWTH
+        return passed >= LATEST or (passed >= SOONEST and changed)
 
     def _warn(self, text: str) -> None:
         if text != self._warned:

@@ -84,3 +84,15 @@ async def test_caches_that_cannot_be_measured_are_said_where_they_may_be_too_lar
     assert [event.text for event in world.events if isinstance(event, Notice)] == [
         "prune.go_cache_max is not kept: no du"
     ]
+
+
+async def test_what_could_not_be_measured_is_tried_again_soon() -> None:
+    world = World()
+    world.unseen = Unseen("the build failed")
+    await world.keeper.run(TREE, 100)
+    world.unseen, world.now = None, SOONEST - 1
+    await world.keeper.run(TREE, 100)
+    assert world.keeper.sizes is None
+    world.now = SOONEST
+    await world.keeper.run(TREE, 100)
+    assert world.keeper.sizes
