@@ -30,6 +30,7 @@ _LIST_WORKERS = "/moby.buildkit.v1.Control/ListWorkers"
 _DISK_USAGE = "/moby.buildkit.v1.Control/DiskUsage"
 _PRUNE = "/moby.buildkit.v1.Control/Prune"
 
+CARRY_ON = 10.0  # seconds that a removal which was cancelled may take until it is left behind
 _WORKER_THREADS = 4
 # Contexts with a cache for their next build.
 _KEPT_CONTEXTS = 16
@@ -189,9 +190,10 @@ class Client:
     async def remove_records(self, ids: Iterable[str]) -> list[CacheRecord]:
         """Remove these records, in this order, as far as nothing uses or is built on them; what was removed.
 
-        One call for each, which runs to its end when this is cancelled: BuildKit before 0.10 sends what it
-        removed while it holds the cache's lock, and waits for ever when the client is gone by its second
-        record (control/control.go, `Prune`). Then no build runs until the engine is restarted.
+        One call for each, which runs to its end, for `CARRY_ON` seconds at most, when this is cancelled:
+        BuildKit before 0.10 sends what it removed while it holds the cache's lock, and waits for ever when
+        the client is gone by its second record (control/control.go, `Prune`).
+        Then no build runs until the engine is restarted.
         Raises `ConnectError` or `RpcError`.
         """
         removed: list[CacheRecord] = []
@@ -200,7 +202,7 @@ class Client:
             try:
                 removed += await asyncio.shield(call)
             except asyncio.CancelledError:
-                await asyncio.wait([call])
+                await asyncio.wait([call], timeout=CARRY_ON)
                 raise
         return removed
 

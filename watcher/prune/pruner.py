@@ -18,6 +18,8 @@ from watcher.prune.record_pruner import RecordPruner
 from watcher.prune.removal import remove_image, removed
 from watcher.prune.select import select_stale
 
+CARRY_ON = 10.0  # seconds that a removal which was cancelled may take until it is left behind
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -185,12 +187,16 @@ class Pruner:
         self._observer.notify(Pruned(service=self._scope.service, items=items, freed=freed, seconds=seconds))
 
     async def _finish(self, verdict: Verdict, done: list[Verdict]) -> Verdict:
-        """Carry out one verdict to its end even when cancelled, so that what is told is true."""
+        """Carry out one verdict to its end even when cancelled, so that the report is true.
+
+        An engine that has stopped answering holds up a cancelled prune for `CARRY_ON` seconds at most.
+        """
         removal = asyncio.ensure_future(self._remove(verdict))
         try:
             return await asyncio.shield(removal)
         except asyncio.CancelledError:
-            done.append(await removal)
+            ended, _ = await asyncio.wait([removal], timeout=CARRY_ON)
+            done += [task.result() for task in ended if not task.exception()]
             raise
 
     async def _remove(self, verdict: Verdict) -> Verdict:
