@@ -138,7 +138,8 @@ async def watch(project: Project, api: str, seconds: float, lags: list[float], s
                 slow.append(time.monotonic() - begun)
             if time.monotonic() - asked > 5:
                 asked = time.monotonic()
-                text = (await client.get(f"{api}metrics")).text
+                # a connection of its own: the API ends an idle one after 5 s, perhaps as this request is sent
+                text = (await client.get(f"{api}metrics", headers={"connection": "close"})).text
                 lags += [float(line.split()[1]) for line in text.splitlines() if line.startswith(LAG)]
             await asyncio.sleep(0.05)
 
