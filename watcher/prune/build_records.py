@@ -107,13 +107,15 @@ def compact(entries: Sequence[BuildEntry], records: Collection[CacheRecord]) -> 
 
 
 def stage_size(entries: Sequence[BuildEntry], records: Collection[CacheRecord], stage: str) -> int | None:
-    """Bytes that the newest build's steps of a stage added to its base; None where no record tells.
+    """Bytes that a stage's steps added to its base in the newest good build; None where no record tells.
 
-    The chain of parents is summed up to the base image. What an image shares counts like the rest.
+    A build that failed has only the first steps of the stage. The chain of parents is summed up to the base
+    image. What an image shares counts like the rest.
     """
     there = {record.id: record for record in records}
     names = (stage, f"stage-{stage}")  # BuildKit's name of a stage without one is its number
-    for entry in sorted(entries, key=lambda each: each.started, reverse=True):
+    good = (entry for entry in entries if entry.final and entry.ended == "ok")
+    for entry in sorted(good, key=lambda each: each.started, reverse=True):
         steps = [step for step in entry.steps if parse_step("", step.name).stage in names]
         own = [there[name] for name in entry.records or () if name in there]
         for step in sorted(steps, key=lambda each: each.finished, reverse=True):

@@ -157,6 +157,6 @@ class RecordPruner:
         return {record.id: record.size for record in gone}
 
     async def stage_size(self, stage: str) -> int | None:
-        """Bytes that a stage's steps added to its base in the newest build. Raises EngineUnavailable."""
+        """Bytes that a stage's steps added to its base in the newest good build. Raises EngineUnavailable."""
         seen = await self.look()
         return stage_size(seen.entries, seen.records, stage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -217,6 +218,18 @@ def test_a_stage_is_as_large_as_the_chain_of_its_records() -> None:
     ]
     assert stage_size(prove_records(entries, records), records, "builder") == 123
     assert stage_size(prove_records(entries, records), records, "final") is None
+
+
+@pytest.mark.parametrize("more", [{"ended": "failed"}, {"ended": ""}, {"final": False}])
+def test_a_build_that_did_not_get_through_the_stage_tells_no_size(more: dict[str, Any]) -> None:
+    entries = [build(1, step(1), step(1, RUN, after=2, seconds=3)), build(2, step(2), **more)]
+    records = [
+        record("base", 1.0, "from local", size=0),
+        record("copy", 101.05, size=1, parents=("base",)),
+        record("run", 104.9, SHELL, size=22, parents=("copy",)),
+        record("copy of the failed build", 201.05, size=1, parents=("base",)),
+    ]
+    assert stage_size(prove_records(entries, records), records, "builder") == 23
 
 
 def test_a_record_made_on_top_of_one_that_was_proven_in_the_same_group_is_ours() -> None:
