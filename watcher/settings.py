@@ -192,7 +192,7 @@ class Settings(BaseSettings):
     compose_file: Path | None = None
     """Compose file in the project; default: docker-compose-dev.yml, compose.yaml, docker-compose.yml."""
     service: str | None = None
-    """Service of the compose file to keep; needed only when several have a build section."""
+    """Service of the compose file to manage; needed only when several have a build section."""
     engine: str | None = None
     """Docker engine, like unix:///var/run/docker.sock; default: DOCKER_HOST, else the docker context."""
     watch: WatchSettings = WatchSettings()

@@ -36,7 +36,7 @@ def _known(document: Document, service: str | None) -> None:
     names = [found["name"] for found in document["services"]]
     if service is not None and service not in names:
         known = ", ".join(names) or "none yet"
-        raise ConfigError("service", service, f"the watcher keeps no such service (known: {known})")
+        raise ConfigError("service", service, f"the watcher manages no such service (known: {known})")
 
 
 def _lines(text: str | bytes, service: str | None) -> list[str]:

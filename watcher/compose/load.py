@@ -1,4 +1,4 @@
-"""From the path of a compose file to the service that is kept and all that it needs."""
+"""From the path of a compose file to the managed service and all that it needs."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ class _Loading:
         if kept and spec.replicas != 1:
             if spec.replicas == 0:
                 raise ConfigError(f"services.{name}.scale", 0, "must be 1: this service is the one to keep")
-            self.warn(f"services.{name}: {spec.replicas} containers are asked for, and one is kept")
+            self.warn(f"services.{name}: {spec.replicas} containers are asked for, and one is run")
             spec = replace(spec, replicas=1)
         return spec
 
@@ -327,7 +327,7 @@ def _different_names(services: Mapping[str, ServiceSpec]) -> None:
 
 
 def _ignore(_: str) -> None:
-    """Not a variable of a service that is kept: nobody needs to know."""
+    """Not a variable of a managed service: no notice is needed."""
 
 
 def _normal(name: str) -> str:

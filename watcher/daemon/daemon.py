@@ -186,7 +186,7 @@ class Daemon:
         specs = kept_services(new.compose)
         for spec in specs:
             if spec.name not in self.services:
-                rule = f"another service is kept ({', '.join(self.services)}): start the watcher again"
+                rule = f"another service is managed ({', '.join(self.services)}): start the watcher again"
                 raise ConfigError("service", spec.name, rule)
         secrets = await in_thread(lambda: list(secrets_of(new.compose, new.settings)), "a secret's file")
         self.observers.add_secrets(secrets)

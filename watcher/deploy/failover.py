@@ -44,9 +44,8 @@ class Failover:
         self._retirement, self._names, self._observer = retirement, names, observer
         self._on_lost, self._on_rolled_back, self._where = on_lost, on_rolled_back, where
         self._outside_stop = OutsideStop()
-        self.failed_images: set[str] = (
-            set()
-        )  # ids; their containers never got ready, or died while they soaked
+        # Ids of images whose containers never got ready, or died while they soaked.
+        self.failed_images: set[str] = set()
 
     async def handle_event(self, event: EngineEvent) -> None:
         """React to what happened to a container of this project; raises EngineUnavailable."""

@@ -142,7 +142,7 @@ class Console:
 
     def _service_started(self, event: ServiceStarted) -> None:
         where = " ".join(event.urls) or "no published port"
-        self._print(event, "·", Text.assemble((event.service, "bold"), f" is kept at {where}"))
+        self._print(event, "·", Text.assemble("managing ", (event.service, "bold"), f" at {where}"))
         self._print_detail(f"{event.compose_file} → image {event.image}, container {event.container}", "dim")
 
     def _print_notice(self, event: Notice) -> None:

@@ -74,6 +74,7 @@ class RecordPruner:
         self._link, self._journal, self._marks, self._keep = link, journal, marks, keep
         self._daemon_runs, self._services = daemon_runs, services
         self._holdings: CacheHoldings | None = None  # as the last prune left them
+        self._seen: Records | None = None  # by the last prune, until `stage_size` takes it
 
     async def look(self) -> Records:
         """Ask the engine, and write down what is proven now. Raises EngineUnavailable."""
@@ -111,7 +112,7 @@ class RecordPruner:
 
         `low`: the disk is short of room, so that only one revision stays. Raises EngineUnavailable.
         """
-        seen = await self.look()
+        seen = self._seen = await self.look()
         self._holdings = CacheHoldings.of(seen)
         keep = 1 if low else self._keep
         verdicts = await asyncio.to_thread(self._judge, seen, keep)
@@ -157,6 +158,11 @@ class RecordPruner:
         return {record.id: record.size for record in gone}
 
     async def stage_size(self, stage: str) -> int | None:
-        """Bytes that a stage's steps added to its base in the newest good build. Raises EngineUnavailable."""
-        seen = await self.look()
+        """Bytes that a stage's steps added to its base in the newest good build.
+
+        As the last prune saw them, once: the newest build's records stay. Else the engine is asked.
+        Raises EngineUnavailable.
+        """
+        seen, self._seen = self._seen, None
+        seen = seen or await self.look()
         return stage_size(seen.entries, seen.records, stage)

@@ -1,8 +1,8 @@
 """The nodes of a tree: what one entry is, and directories whose digest covers everything below them.
 
-Nodes are values: they never change. A new scan the tree shares every directory that did
-not change with the scan before, so what a scan costs, and what comparing two scans costs, follows the change
-and not the tree.
+Nodes are values: they never change. A new scan shares every directory that did not
+change with the scan before, so what a scan costs, and what comparing two scans costs, follows the change and
+not the tree.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Directory:
     holds directories that the ignore file excludes but that can contain something it takes back in; such a
     one is `shown` only if it does. `digest`, `size` (bytes of all files) and `count` (entries, itself not
     among them) cover shown entries only. Of a git repository that the user takes in, the digest covers what
-    reports a commit, a branch or a tag: the object store and the index change while git reads, too. `own`
+    names a commit, a branch or a tag: the object store and the index change while git reads, too. `own`
     are the problems met in this directory, `problems` those of the whole branch.
 
     `stamp` is no part of the value but a note of the scan for itself: the directory's stat when it was

@@ -13,7 +13,7 @@ WITHIN = 60.0  # seconds; more often than a person saves one file
 
 
 class RestlessFiles:
-    """Finds the files that change `TIMES` times `WITHIN` seconds. Each is named once."""
+    """Finds the files that change `TIMES` times within `WITHIN` seconds. Each is named once."""
 
     def __init__(self) -> None:
         self._times: dict[str, deque[float]] = {}

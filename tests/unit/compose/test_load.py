@@ -343,7 +343,7 @@ def test_everyday_dependencies_keep_nobody_from_running(compose: Compose) -> Non
 def test_of_several_containers_of_the_kept_service_there_is_one(compose: Compose) -> None:
     project = compose.load("services: {web: {image: a, deploy: {replicas: 3}}}")
     assert project.service.replicas == 1
-    assert project.warnings == ("services.web: 3 containers are asked for, and one is kept",)
+    assert project.warnings == ("services.web: 3 containers are asked for, and one is run",)
     with pytest.raises(ConfigError, match="must be 1: this service is the one to keep"):
         compose.load("services: {web: {image: a, scale: 0}}")
 

@@ -81,7 +81,7 @@ def test_the_start_names_project_engine_service_and_addresses(story: Story) -> N
         "TIME  · watcher 0.1.0 keeps /src/go-server",
         "TIME  · status page and metrics: http://127.0.0.1:9001/",
         "TIME  · engine 20.10.24 answers (overlay2, unix:///var/run/docker.sock)",
-        "TIME  · go-server is kept at http://localhost:9000",
+        "TIME  · managing go-server at http://localhost:9000",
         "            docker-compose-dev.yml → image go-server-dev, container go-server-box-dev",
     ]
 

@@ -195,6 +195,18 @@ async def test_the_size_of_a_stage_is_that_of_its_newest_chain(bench: Bench) -> 
     assert await bench.pruner(buildkit).stage_size("builder") == 22
 
 
+async def test_the_size_of_a_stage_is_what_the_last_prune_saw_and_asked_after_that(bench: Bench) -> None:
+    entries = [build(3, step(3, "[builder 2/2] COPY . ."))]
+    bench.journal.update(lambda _: entries)
+    buildkit = Buildkit(record("c", 301.05, "[builder 2/2] COPY . .", parents=("base",)))
+    pruner = bench.pruner(buildkit)
+    await pruner.prune()
+    buildkit.gone = True
+    assert await pruner.stage_size("builder") == 22
+    with pytest.raises(EngineUnavailable):
+        await pruner.stage_size("builder")
+
+
 async def test_why_steps_stay_is_said_with_what_removes_them_instead(bench: Bench) -> None:
     buildkit = Buildkit()
     pruner = bench.pruner(buildkit)
