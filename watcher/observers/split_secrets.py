@@ -68,19 +68,25 @@ class SplitSecrets:
 
     def _end_of_secret(self, body: str) -> int:
         """How many characters at the beginning of a line are the end of a secret."""
+        ends = self._ends
         for stop in range(min(len(body), self._longest), PIECE - 1, -1):
-            for form in self._ends.get(body[stop - PIECE : stop], ()):
+            if (last := body[stop - PIECE : stop]) not in ends:
+                continue
+            for form in ends[last]:
                 if len(form) > stop and form.endswith(body[:stop]) and not _may_be_word(body[:stop]):
                     return stop
         return 0
 
     def _begun_secret(self, body: str) -> tuple[int, frozenset[str]]:
         """Where a secret begins that the end of the line cuts, and what is missing of it."""
+        beginnings = self._beginnings
         for at in range(max(0, len(body) - self._longest), len(body) - PIECE + 1):
+            if (first := body[at : at + PIECE]) not in beginnings:
+                continue
             piece = body[at:]
             if _may_be_word(piece):
                 break
-            found = [form for form in self._beginnings.get(piece[:PIECE], ()) if form.startswith(piece)]
+            found = [form for form in beginnings[first] if form.startswith(piece)]
             rests = frozenset(form[len(piece) :] for form in found if len(form) > len(piece))
             if rests:
                 return at, rests
