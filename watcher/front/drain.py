@@ -8,7 +8,7 @@ from collections.abc import Collection
 from contextlib import suppress
 
 from watcher.front.model import Backend, DrainReport
-from watcher.front.upstream import Group, Upstream, UpstreamPool
+from watcher.front.upstream import BackendConnections, Upstream, UpstreamPool
 
 LAST_WORD = 1.0  # seconds after a drain's time is up in which an answer that is due may still come
 STALLED = 5.0  # seconds without a byte after which a transfer is not taken to be moving any more
@@ -26,26 +26,28 @@ async def drain(pool: UpstreamPool, backend: Backend, timeout: float, moving: fl
     at_start = group.active
     pool.close_idle(backend)
     await _wait_within(timeout, pool, group)
-    still_open = {upstream: _Progress(upstream) for upstream in group.pool if upstream.busy}
+    still_open = {upstream: _Progress(upstream) for upstream in group.upstreams if upstream.busy}
     for upstream in still_open:
         upstream.user.leave()
     left: set[Upstream] = set()
     while group.active > len(left):
         await _wait_within(LAST_WORD, pool, group, left)
         goes_on = not pool.hurried and time.monotonic() - began < timeout + moving
-        left = {upstream for upstream in group.pool if upstream.busy and upstream.user.opaque}
+        left = {upstream for upstream in group.upstreams if upstream.busy and upstream.user.opaque}
         for upstream, progress in still_open.items():
             ends = upstream.user.has_end and goes_on and progress.has_moved() if upstream.busy else True
             if not ends and upstream not in left:
                 upstream.cut()
-        for upstream in [upstream for upstream in group.pool if upstream.busy and upstream not in still_open]:
+        for upstream in [
+            upstream for upstream in group.upstreams if upstream.busy and upstream not in still_open
+        ]:
             upstream.cut()  # it was connected to before the switch, and taken into use after it
-        left &= group.pool
+        left &= group.upstreams
     cut = sum(upstream.was_cut for upstream in still_open)
-    for upstream in group.pool - left:
+    for upstream in group.upstreams - left:
         upstream.abort()
-    await pool.wait_until(lambda: not group.pool - left)
-    left &= group.pool
+    await pool.wait_until(lambda: not group.upstreams - left)
+    left &= group.upstreams
     if not left:
         pool.forget_group(backend, group)
     finished = max(at_start - cut - len(left), 0)
@@ -55,22 +57,22 @@ async def drain(pool: UpstreamPool, backend: Backend, timeout: float, moving: fl
 async def cut(pool: UpstreamPool, backend: Backend) -> int:
     """End whatever is still open at a backend that has stopped; how many it had not ended itself."""
     group = pool.group_of(backend)
-    busy = [upstream for upstream in group.pool if upstream.busy and not upstream.ended]
-    for upstream in list(group.pool):
+    busy = [upstream for upstream in group.upstreams if upstream.busy and not upstream.ended]
+    for upstream in list(group.upstreams):
         upstream.cut()
-    await pool.wait_until(lambda: not group.pool)
+    await pool.wait_until(lambda: not group.upstreams)
     pool.forget_group(backend, group)
     return len(busy)
 
 
 async def _wait_within(
-    seconds: float, pool: UpstreamPool, group: Group, left: Collection[Upstream] = ()
+    seconds: float, pool: UpstreamPool, group: BackendConnections, left: Collection[Upstream] = ()
 ) -> None:
     """Wait at most so long for what runs in `group` to end, but for those in `left`."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await pool.wait_until(
-                lambda: not any(upstream.busy and upstream not in left for upstream in group.pool)
+                lambda: not any(upstream.busy and upstream not in left for upstream in group.upstreams)
             )
 
 

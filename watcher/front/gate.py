@@ -3,7 +3,7 @@
 A client hands in a `ConnectionRequest`. While a backend answers, it gets an `Upstream` connection, in order
 of arrival. While none answers, it is held: bounded in number, bytes and time. A backend that refuses a
 connection, or closes a fresh one without a word (as docker-proxy does before the app listens), is in doubt:
-it is probed until a connection to it stays open, and no other pending is sent there meanwhile. It counts as
+it is probed until a connection to it stays open, and no other request is sent there meanwhile. It counts as
 silent once a probe has failed; until then a crowd that waits for its turn is not limited in number.
 """
 
@@ -101,7 +101,7 @@ class Gate:
             self._probe.cancel()
             self._probe = None
         self._silent = False
-        if backend != self.backend:  # an equal one is the same one: pool know theirs by identity
+        if backend != self.backend:  # an equal one is the same one: connections know theirs by identity
             self.backend = backend
             for dial, pending in list(self._dials.items()):
                 if pending.dial is dial:
@@ -131,7 +131,7 @@ class Gate:
             self._hold_request(pending)
 
     def grow_request(self, pending: ConnectionRequest, size: int) -> None:
-        """The pending's waiter holds `size` bytes more."""
+        """The client of `pending` holds `size` bytes more."""
         pending.size += size
         if pending in self._held:
             self.held_bytes += size

@@ -107,7 +107,7 @@ class Upstream(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self._poll = select.poll()
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-        self._group.pool.add(self)
+        self._group.upstreams.add(self)
         self._made(self)
 
     def data_received(self, data: bytes) -> None:
@@ -138,7 +138,7 @@ class Upstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop, and by the gate where the loop forgets to; a second time changes nothing."""
         self._connection_gone(exc)
-        self._group.pool.discard(self)
+        self._group.upstreams.discard(self)
         self._pool.notify_changed()
 
     def begin(self) -> None:
@@ -203,27 +203,27 @@ class Upstream(asyncio.Protocol):
             self.user.backend_lost(self, error)
 
 
-class Group:
-    """The pool to one backend, and how many of them are busy."""
+class BackendConnections:
+    """The connections to one backend, and how many of them are busy."""
 
-    __slots__ = ("active", "pool")
+    __slots__ = ("active", "upstreams")
 
     def __init__(self) -> None:
-        self.pool: set[Upstream] = set()
+        self.upstreams: set[Upstream] = set()
         self.active = 0
 
 
 class UpstreamPool:
-    """All pool, per backend. A drain waits here for those of one backend to become free."""
+    """All connections, by backend. A drain waits here for those of one backend to become free."""
 
     def __init__(self) -> None:
-        self._groups: dict[Backend, Group] = {}
+        self._groups: dict[Backend, BackendConnections] = {}
         self._waiters: set[asyncio.Future[None]] = set()
         self.hurried = False
 
-    def group_of(self, backend: Backend) -> Group:
-        """The pool to `backend`."""
-        return self._groups.setdefault(backend, Group())
+    def group_of(self, backend: Backend) -> BackendConnections:
+        """The connections to `backend`."""
+        return self._groups.setdefault(backend, BackendConnections())
 
     def notify_changed(self) -> None:
         """Wake `wait_until`: a connection closed, or the last exchange with a backend ended."""
@@ -236,22 +236,22 @@ class UpstreamPool:
         return {backend: group.active for backend, group in self._groups.items() if group.active}
 
     def busy_elsewhere(self, current: Backend | None) -> list[Upstream]:
-        """The pool that are in use, to every backend but `current`."""
+        """The connections in use, to every backend but `current`."""
         groups = (group for backend, group in self._groups.items() if backend != current and group.active)
-        return [upstream for group in groups for upstream in group.pool if upstream.busy]
+        return [upstream for group in groups for upstream in group.upstreams if upstream.busy]
 
     def idle(self) -> dict[Backend, int]:
         """Connections without an exchange, per backend; a backend without any is not named."""
-        counts = {backend: len(group.pool) - group.active for backend, group in self._groups.items()}
+        counts = {backend: len(group.upstreams) - group.active for backend, group in self._groups.items()}
         return {backend: count for backend, count in counts.items() if count > 0}
 
     def close_idle(self, backend: Backend) -> None:
         """Close the connections to `backend` that carry nothing."""
-        for upstream in [upstream for upstream in self.group_of(backend).pool if not upstream.busy]:
+        for upstream in [upstream for upstream in self.group_of(backend).upstreams if not upstream.busy]:
             upstream.cut()
 
-    def forget_group(self, backend: Backend, group: Group) -> None:
-        """`backend` will not be connected to again; `group` was its pool."""
+    def forget_group(self, backend: Backend, group: BackendConnections) -> None:
+        """`backend` will not be connected to again; `group` were its connections."""
         if self._groups.get(backend) is group:
             del self._groups[backend]
 
@@ -262,12 +262,12 @@ class UpstreamPool:
     def abort(self) -> None:
         """Drop all connections."""
         for group in self._groups.values():
-            for upstream in list(group.pool):
+            for upstream in list(group.upstreams):
                 upstream.abort()
 
     async def closed(self) -> None:
         """Wait until no connection to any backend is left."""
-        await self.wait_until(lambda: not any(group.pool for group in self._groups.values()))
+        await self.wait_until(lambda: not any(group.upstreams for group in self._groups.values()))
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         """Return when `condition` is true; it is checked when a connection becomes free or closes."""

@@ -30,7 +30,7 @@ async def test_a_thousand_clients_at_once_are_all_served() -> None:
 
 def link_paused(it: object) -> bool:
     context = it.front._context  # type: ignore[attr-defined]
-    pool = [upstream for group in context.pool._groups.values() for upstream in group.pool]
+    pool = [upstream for group in context.pool._groups.values() for upstream in group.upstreams]
     return bool(pool) and not pool[0].transport.is_reading()
 
 
@@ -74,8 +74,8 @@ async def test_a_connection_that_is_made_although_it_was_given_up_is_dropped() -
         pending.dial = None  # as after a switch that comes when the connection is there, but not known yet
         context.gate.request_connection(pending)
         group = context.pool.group_of(app.backend)
-        await true(lambda: len(app.peers) == 2 and len(group.pool) == 1)
-        assert group.pool == set(given)
+        await true(lambda: len(app.peers) == 2 and len(group.upstreams) == 1)
+        assert group.upstreams == set(given)
         given[0].abort()
 
 
