@@ -17,7 +17,7 @@ from typing import Any
 import docker
 
 from bench.save import ask
-from watcher.buildkit import CacheRecord, Client
+from watcher.buildkit import Client, UsageInfo
 
 MB = 1e6
 _ATTEMPTS, _PAUSE = 30, 0.5  # of `docker system df`; seconds
@@ -90,11 +90,11 @@ class Meter:
                 time.sleep(_PAUSE)
         return dict(self.client.df())
 
-    def records(self) -> list[CacheRecord]:
+    def records(self) -> list[UsageInfo]:
         """The records of the build cache."""
         return asyncio.run(self._ask())
 
-    async def _ask(self) -> list[CacheRecord]:
+    async def _ask(self) -> list[UsageInfo]:
         async with await Client.connect(self._buildkit, timeout=60) as client:
             return await client.disk_usage()
 
@@ -116,7 +116,7 @@ def used(folder: Path) -> int:
     return int(done.stdout.split()[0])
 
 
-def family(records: Collection[CacheRecord], marker: str) -> set[str]:
+def family(records: Collection[UsageInfo], marker: str) -> set[str]:
     """Ids of the records whose description has the marker, of what they stand on, and what stands on them."""
     by_id = {record.id: record for record in records}
     own = {record.id for record in records if marker in record.description}

@@ -15,16 +15,16 @@ from typing import Any, BinaryIO
 
 from watcher.engine import (
     CacheRecord,
-    Command,
     Container,
+    ContainerCommand,
     EngineError,
     EngineEvent,
-    EngineInfo,
     Image,
     Network,
     NewFile,
     Printed,
     Removal,
+    SystemInfo,
     Usage,
 )
 
@@ -65,7 +65,7 @@ class FakeEngine:
         self.programs: dict[str, Program] = {}
         self.files: dict[str, dict[str, NewFile]] = {}  # by container and path
         self.answers: dict[str, tuple[int, tuple[str, ...]]] = {}
-        self.executed: list[tuple[str, Command]] = []
+        self.executed: list[tuple[str, ContainerCommand]] = []
         self.removed: list[str] = []  # ids and tags in the order of the requests that removed something
         self._numbers = itertools.count(1)
         self._images: dict[str, Image] = {}
@@ -173,9 +173,9 @@ class FakeEngine:
 
     # Images.
 
-    async def info(self) -> EngineInfo:
+    async def info(self) -> SystemInfo:
         """See `Engine.info`."""
-        return EngineInfo("0", "1.41", "overlay2", "fake://", "x86_64", clock=self.clock())
+        return SystemInfo("0", "1.41", "overlay2", "fake://", "x86_64", clock=self.clock())
 
     def _find_image(self, ref: str) -> Image | None:
         if ref in self._images:
@@ -410,7 +410,7 @@ class FakeEngine:
         self._box(container)
         self.files.setdefault(container, {}).update({file.path: file for file in files})
 
-    async def execute(self, container: str, command: Command) -> tuple[int, tuple[str, ...]]:
+    async def execute(self, container: str, command: ContainerCommand) -> tuple[int, tuple[str, ...]]:
         """See `Engine.execute`; what is to come of a command stands in `answers`, by its first word."""
         if not self._box(container).shown.running:
             raise EngineError(f"Container {container} is not running", 409)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.leftovers import records, remove_since
 from watcher.builder.connection import BuildkitLink
-from watcher.buildkit import CacheRecord, MemorySource, SolveRequest
+from watcher.buildkit import MemorySource, SolveRequest, UsageInfo
 from watcher.engine import DockerEngine
 from watcher.observers.events import BuildCachePruned, Event
 from watcher.prune.build_cache import BuildCache, Trimmed
@@ -35,7 +35,7 @@ async def link() -> AsyncIterator[BuildkitLink]:
     await engine.close()
 
 
-async def made(link: BuildkitLink) -> tuple[CacheRecord, CacheRecord]:
+async def made(link: BuildkitLink) -> tuple[UsageInfo, UsageInfo]:
     """A step's record and that of a cache mount, both new."""
     client, mark = await link.client(), uuid.uuid4().hex
     for run in (f"--mount=type=cache,target=/c-{mark} touch /c-{mark}/x", f"echo {mark} >/x"):
@@ -57,7 +57,7 @@ async def ids(link: BuildkitLink) -> set[str]:
     return {each.id for each in await (await link.client()).disk_usage()}
 
 
-def cache(link: BuildkitLink, told: Told, record: CacheRecord, *, keep: int, unused: float) -> BuildCache:
+def cache(link: BuildkitLink, told: Told, record: UsageInfo, *, keep: int, unused: float) -> BuildCache:
     only = (f"id=={record.id}",)
     return BuildCache(link, told, service="s", keep=keep, unused=unused, only=only)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from bench._disk import family, slope
-from watcher.buildkit import CacheRecord
+from watcher.buildkit import UsageInfo
 
 
-def record(name: str, description: str, *parents: str) -> CacheRecord:
-    return CacheRecord(name, "regular", description, 1, 0.0, 0.0, 1, False, False, False, parents)
+def record(name: str, description: str, *parents: str) -> UsageInfo:
+    return UsageInfo(name, "regular", description, 1, 0.0, 0.0, 1, False, False, False, parents)
 
 
 def test_the_slope_of_a_line_is_found_without_an_error() -> None:

@@ -23,7 +23,7 @@ from watcher.builder.journal import BuildJournal
 from watcher.builder.located import Located
 from watcher.builder.recipe import Recipe, full_reference
 from watcher.builder.steps import StepCounter, UserWords
-from watcher.builder.strategies import Experience, Failed, Way
+from watcher.builder.strategies import Experience, FailedBuild, Way
 from watcher.buildkit import (
     Client,
     ConnectError,
@@ -184,7 +184,7 @@ class ImageBuilder:
             )
         return image
 
-    def _tell_of_retry(self, recipe: Recipe, way: Way, following: Way, failed: Failed) -> None:
+    def _tell_of_retry(self, recipe: Recipe, way: Way, following: Way, failed: FailedBuild) -> None:
         if way is Way.OFFLINE and failed.misread and "network" in failed.reason:
             self._link.refused_networks()  # asked by trying; not worth a word
         elif following is Way.OWN_MODULES:
@@ -450,7 +450,9 @@ def _ignore_failure(snapshot: Snapshot, error: IgnorePatternError) -> Failure:
     return Failure("build", f"{name}: {error.pattern!r}: {error.rule}", hint=f"mend the pattern in {name}")
 
 
-def _failed(made: Text, error: SolveFailed, words: UserWords, located: Located, *, touched: bool) -> Failed:
+def _failed(
+    made: Text, error: SolveFailed, words: UserWords, located: Located, *, touched: bool
+) -> FailedBuild:
     """The failure, in the words of the user's file."""
     step = parse_step("", error.step, error.line)
     reason = words.reason(step, error.reason)
@@ -467,4 +469,4 @@ def _failed(made: Text, error: SolveFailed, words: UserWords, located: Located, 
         name, unread = located.dockerfile, made.unread
         place = Diagnostic(name, unread.line, 0, unread.rule, said=name)
         failure = Failure("build", f"{name}:{unread.line}: {unread.rule}", failure.lines, (place,))
-    return Failed(failure, failure_step, error.reason, touched, made.plan.modules_mounted)
+    return FailedBuild(failure, failure_step, error.reason, touched, made.plan.modules_mounted)

@@ -241,7 +241,7 @@ def state_folder() -> Path:
 
 
 def build_cache_of(engine: str, buildkit: str | None = None) -> str:
-    """What tells one build cache from others: `EngineInfo.identity`, and the address of a buildkitd."""
+    """What tells one build cache from others: `SystemInfo.identity`, and the address of a buildkitd."""
     return f"{engine} {buildkit or ''}".strip()
 
 

@@ -55,7 +55,7 @@ class Way(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedBuild:
     """A failed build. `step` is empty when none began; `touched`: a step that was changed had begun.
 
     `modules_mounted`: a module cache of ours was where an image, or a layer, may hold modules.
@@ -122,7 +122,7 @@ class Experience:
         there = self._modules == modules and self._offline_strikes[text] < _STRIKES
         return Way.OFFLINE if there else Way.ACCELERATED
 
-    def next(self, way: Way, text: str, failed: Failed) -> Way | None:
+    def next(self, way: Way, text: str, failed: FailedBuild) -> Way | None:
         """What to try now that `way` failed; None: nothing, the failure is the user's."""
         if way is Way.OFFLINE and (failed.lacks_network or failed.misread):
             return Way.ACCELERATED  # every time: the network may be back

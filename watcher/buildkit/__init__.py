@@ -37,13 +37,13 @@ from watcher.buildkit.progress import (
     StepWarning,
     parse_step,
 )
-from watcher.buildkit.records import CacheRecord, Worker
+from watcher.buildkit.records import UsageInfo, Worker
 from watcher.buildkit.session import Credentials
 from watcher.buildkit.solve import CacheImport, SolveRequest, SolveResult
 from watcher.buildkit.sources import (
+    ContextEntry,
     ContextSource,
     DirectorySource,
-    Entry,
     FileEntry,
     MemorySource,
     Prefiltered,
@@ -54,14 +54,13 @@ from watcher.dockerignore.patterns import PatternMatcher, parse_dockerignore
 __all__ = [
     "BuildkitError",
     "CacheImport",
-    "CacheRecord",
     "Client",
     "ConnectError",
     "ContextChanged",
+    "ContextEntry",
     "ContextSource",
     "Credentials",
     "DirectorySource",
-    "Entry",
     "FileEntry",
     "IgnorePatternError",
     "MemorySource",
@@ -80,6 +79,7 @@ __all__ = [
     "StepStarted",
     "StepStatus",
     "StepWarning",
+    "UsageInfo",
     "Worker",
     "parse_dockerignore",
     "parse_step",

@@ -22,7 +22,7 @@ from watcher.buildkit.messages.control_pb2 import (
     UsageRecord,
 )
 from watcher.buildkit.progress import Progress
-from watcher.buildkit.records import CacheRecord, Worker, cache_record, worker
+from watcher.buildkit.records import UsageInfo, Worker, cache_record, worker
 from watcher.buildkit.session import CredentialsFor, SessionDialer
 from watcher.buildkit.solve import ContextCache, SolveRequest, SolveResult
 
@@ -152,7 +152,7 @@ class Client:
         answer = await self._channel.unary(_LIST_WORKERS, b"")
         return [worker(record) for record in ListWorkersResponse.FromString(answer).record]
 
-    async def disk_usage(self, filters: Sequence[str] = ()) -> list[CacheRecord]:
+    async def disk_usage(self, filters: Sequence[str] = ()) -> list[UsageInfo]:
         """The records of the build cache that match one of the filters, all without any.
 
         A filter is a comma-separated conjunction in BuildKit's syntax, like `type==exec.cachemount` or
@@ -169,7 +169,7 @@ class Client:
         everything: bool = False,
         unused_for: float = 0.0,
         keep_bytes: int = 0,
-    ) -> list[CacheRecord]:
+    ) -> list[UsageInfo]:
         """Remove records that match one of the filters (see `disk_usage`); returns what was removed.
 
         Without filters that is the cache of all users of this BuildKit. Records in use stay; those that
@@ -179,7 +179,7 @@ class Client:
         request = PruneRequest(
             filter=filters, all=everything, keepDuration=int(unused_for * 1e9), reservedSpace=keep_bytes
         )
-        removed: list[CacheRecord] = []
+        removed: list[UsageInfo] = []
         with self._channel.open(_PRUNE) as call:
             await call.send(frame(request.SerializeToString()))
             call.end()
@@ -187,7 +187,7 @@ class Client:
                 removed += (cache_record(UsageRecord.FromString(data)) for data in batch)
         return removed
 
-    async def remove_records(self, ids: Iterable[str]) -> list[CacheRecord]:
+    async def remove_records(self, ids: Iterable[str]) -> list[UsageInfo]:
         """Remove these records, in this order, as far as nothing uses or is built on them; what was removed.
 
         One call for each, which runs to its end, for `CARRY_ON` seconds at most, when this is cancelled:
@@ -196,7 +196,7 @@ class Client:
         Then no build runs until the engine is restarted.
         Raises `ConnectError` or `RpcError`.
         """
-        removed: list[CacheRecord] = []
+        removed: list[UsageInfo] = []
         for name in ids:
             call = asyncio.ensure_future(self.prune([f"id=={name}"]))
             try:

@@ -24,7 +24,7 @@ from watcher.buildkit.grpc import NOT_FOUND, UNKNOWN, ServerCall
 from watcher.buildkit.messages.fsutil_pb2 import Packet
 from watcher.buildkit.packets import FIN, NO_MORE_STATS, StatPackets, data_packet, whole_file
 from watcher.buildkit.selection import Wanted, select
-from watcher.buildkit.sources import ContextSource, Entry, Prefiltered, ReadsWhole
+from watcher.buildkit.sources import ContextEntry, ContextSource, Prefiltered, ReadsWhole
 
 METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
 
@@ -61,7 +61,7 @@ class FileSync:
         self._packets = packets
         self._workers = workers
         self._on_failure = on_failure
-        self._sent: dict[str, Sequence[Entry]] = {}
+        self._sent: dict[str, Sequence[ContextEntry]] = {}
 
     def beyond_utf8(self) -> str | None:
         """The first path sent of which the name or the link's target is not UTF-8, with `\\x` for odd bytes.
@@ -97,7 +97,7 @@ class FileSync:
         finally:
             await jobs.finish(contents.close)
 
-    def _send_list(self, name: str, wanted: Wanted) -> tuple[Sequence[Entry], bytes]:
+    def _send_list(self, name: str, wanted: Wanted) -> tuple[Sequence[ContextEntry], bytes]:
         """The wanted entries of a source and their packets."""
         source = self._sources[name]
         entries = source.entries()
@@ -230,7 +230,7 @@ class _Contents:
     """Reads requested files into DATA packets, a bounded amount at a time."""
 
     def __init__(self, source: ContextSource) -> None:
-        self.entries: Sequence[Entry] = ()
+        self.entries: Sequence[ContextEntry] = ()
         self._source = source
         self._whole = source.read if isinstance(source, ReadsWhole) else None
         self._requested: deque[int] = deque()

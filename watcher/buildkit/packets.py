@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable
 from watcher.buildkit.errors import BuildkitError
 from watcher.buildkit.grpc import frame
 from watcher.buildkit.messages.fsutil_pb2 import Packet, Stat
-from watcher.buildkit.sources import Entry
+from watcher.buildkit.sources import ContextEntry
 
 # Bits of Go's io/fs.FileMode, which is what Stat.mode holds.
 _GO_KINDS = {stat.S_IFREG: 0, stat.S_IFDIR: 1 << 31, stat.S_IFLNK: 1 << 27}
@@ -43,7 +43,7 @@ def go_mode(mode: int) -> int:
     )
 
 
-def stat_packet(entry: Entry) -> bytes:
+def stat_packet(entry: ContextEntry) -> bytes:
     """The STAT packet of an entry. Raises `BuildkitError` for a pipe, a socket or a device.
 
     Owner and extended attributes are left out, as the docker CLI does: what is cached must not depend on who
@@ -60,7 +60,7 @@ class _StatEncoder:
         self._stat = self._packet.stat
         self._modes: dict[int, int] = {}
 
-    def encode(self, entry: Entry) -> bytes:
+    def encode(self, entry: ContextEntry) -> bytes:
         """See `stat_packet`."""
         found, mode = self._stat, entry.mode
         if mode not in self._modes:
@@ -120,12 +120,12 @@ class StatPackets:
     """Keeps the packets of the last transfers: an entry that is the same object is not encoded again."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, dict[str, tuple[Entry, bytes]]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, dict[str, tuple[ContextEntry, bytes]]] = OrderedDict()
 
-    def encode(self, purpose: Hashable, entries: Iterable[Entry]) -> bytes:
+    def encode(self, purpose: Hashable, entries: Iterable[ContextEntry]) -> bytes:
         """The packets of all entries in order; they replace those that were kept for the same `purpose`."""
         kept = self._kept.pop(purpose, {})
-        now: dict[str, tuple[Entry, bytes]] = {}
+        now: dict[str, tuple[ContextEntry, bytes]] = {}
         encoder = _StatEncoder()
         for entry in entries:
             path = entry.path

@@ -24,7 +24,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class CacheRecord:
+class UsageInfo:
     """One record of the build cache.
 
     `kind` is `regular`, `source.local`, `exec.cachemount`, `frontend` or `internal`. `size` is in bytes,
@@ -58,9 +58,9 @@ def worker(record: WorkerRecord) -> Worker:
     )
 
 
-def cache_record(record: UsageRecord) -> CacheRecord:
+def cache_record(record: UsageRecord) -> UsageInfo:
     """The cache record that a message describes."""
-    return CacheRecord(
+    return UsageInfo(
         id=record.ID,
         kind=record.RecordType or "regular",
         description=record.Description,

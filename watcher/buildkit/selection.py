@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from watcher.buildkit.sources import Entry
+from watcher.buildkit.sources import ContextEntry
 from watcher.dockerignore.gopath import BadPattern, Glob, clean, has_wildcard, join
 from watcher.dockerignore.patterns import PatternMatcher
 
@@ -25,7 +25,7 @@ class Wanted:
     exclude: tuple[str, ...] = ()
 
 
-def select(entries: Sequence[Entry], wanted: Wanted) -> Sequence[Entry]:
+def select(entries: Sequence[ContextEntry], wanted: Wanted) -> Sequence[ContextEntry]:
     """The wanted entries in order; a directory that is not wanted itself stays if something below it is.
 
     Raises `IgnorePatternError` for a pattern that cannot be used.
@@ -45,11 +45,11 @@ def select(entries: Sequence[Entry], wanted: Wanted) -> Sequence[Entry]:
 
 
 def _filter_entries(
-    entries: Iterable[Entry], included: PatternMatcher | None, excluded: PatternMatcher
-) -> list[Entry]:
-    kept: list[Entry] = []
+    entries: Iterable[ContextEntry], included: PatternMatcher | None, excluded: PatternMatcher
+) -> list[ContextEntry]:
+    kept: list[ContextEntry] = []
     # Directories on the way down to here that are not wanted for themselves but possibly for a child.
-    pending: list[Entry] = []
+    pending: list[ContextEntry] = []
     for entry in entries:
         path = entry.path
         while pending and not path.startswith(pending[-1].path + "/"):
@@ -64,7 +64,7 @@ def _filter_entries(
     return kept
 
 
-def _at_or_above(entries: Sequence[Entry], paths: frozenset[str]) -> list[Entry]:
+def _at_or_above(entries: Sequence[ContextEntry], paths: frozenset[str]) -> list[ContextEntry]:
     """The entries at, below and on the way to the paths, in one pass without matching patterns."""
     parents = {path[:at] for path in paths for at, char in enumerate(path) if char == "/"}
     wanted = paths | parents
@@ -75,7 +75,7 @@ def _at_or_above(entries: Sequence[Entry], paths: frozenset[str]) -> list[Entry]
 class _Follower:
     """Resolves symbolic links in paths, component by component, into the paths to include."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[ContextEntry]) -> None:
         self._entries = {entry.path: entry for entry in entries}
         self._resolved: set[str] = set()
 

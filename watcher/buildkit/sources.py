@@ -20,7 +20,7 @@ from watcher.dockerignore.patterns import PatternMatcher
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-class Entry(Protocol):
+class ContextEntry(Protocol):
     """One file, directory or symbolic link of a context; other kinds cannot be sent.
 
     `path` is relative and slash separated, with odd bytes as `os.fsdecode` gives them. `mode` is `st_mode`,
@@ -58,7 +58,7 @@ class Entry(Protocol):
 class ContextSource(Protocol):
     """The files of a context. Its methods are called from worker threads, possibly from two concurrently."""
 
-    def entries(self) -> Sequence[Entry]:
+    def entries(self) -> Sequence[ContextEntry]:
         """All entries in `walk_order`, every parent directory included; the same for the length of a build.
 
         Entries that are the same objects as in an earlier build are not encoded again.
@@ -105,7 +105,7 @@ def walk_order(path: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """A plain `Entry`."""
+    """A plain `ContextEntry`."""
 
     path: str
     mode: int
@@ -129,7 +129,7 @@ class MemorySource:
         ]
         self._entries = sorted(entries, key=lambda entry: walk_order(entry.path))
 
-    def entries(self) -> Sequence[Entry]:
+    def entries(self) -> Sequence[ContextEntry]:
         """The files and the directories that they are in."""
         return self._entries
 
@@ -160,7 +160,7 @@ class DirectorySource:
         self._found: dict[str, tuple[FileEntry, tuple[int, int, int, int]]] | None = None
         self._looking = threading.Lock()
 
-    def entries(self) -> Sequence[Entry]:
+    def entries(self) -> Sequence[ContextEntry]:
         """The entries of the first look. Raises `OSError` if a directory cannot be read."""
         return [entry for entry, _ in self._list_folder().values()]
 

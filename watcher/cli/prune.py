@@ -25,10 +25,10 @@ from watcher.prune import (
     CacheNames,
     Cause,
     Disk,
-    Found,
-    Kind,
+    DiskInventory,
     Marks,
     Needed,
+    ObjectKind,
     Policy,
     Pruner,
     RecordPruner,
@@ -115,7 +115,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
         info = await engine.info()
         disk = free_space(info)
         try:
-            whole = Found(
+            whole = DiskInventory(
                 usage=await engine.usage(whole=True),
                 images=await engine.images(),
                 containers=await engine.containers(),
@@ -124,7 +124,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                     verdict.size
                     for report in reports.values()
                     for verdict in report.verdicts
-                    if verdict.kind is Kind.STEP
+                    if verdict.kind is ObjectKind.STEP
                     and not verdict.remove
                     # What an image has is counted there.
                     and verdict.why.cause not in (Cause.IN_USE, Cause.UNPROVEN)

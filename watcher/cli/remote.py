@@ -1,7 +1,7 @@
 """The client of a running daemon's API: finds it by its lock, asks, and explains what goes wrong.
 
 It imports nothing of the daemon and no large library: a command that asks must not take longer to start than
-the answer takes. Answers are JSON as it comes, see `Document`.
+the answer takes. Answers are JSON as it comes, see `JsonObject`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Place(Protocol):
         ...
 
 
-class Document(dict[str, Any]):
+class JsonObject(dict[str, Any]):
     """A JSON object whose fields are attributes too, so that it reads like the model in `status_schema`."""
 
     def __getattr__(self, name: str) -> Any:
@@ -65,8 +65,8 @@ class Document(dict[str, Any]):
 
 
 def parse_document(text: str | bytes) -> Any:
-    """A JSON text with `Document` in place of each object."""
-    return json.loads(text, object_hook=Document)
+    """A JSON text with `JsonObject` in place of each object."""
+    return json.loads(text, object_hook=JsonObject)
 
 
 class Refused(WatcherError):
@@ -121,7 +121,7 @@ def runs(place: Place) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """A whole answer: its status and body."""
 
     status: int
@@ -144,13 +144,15 @@ class Api:
 
     def post(
         self, path: str, params: Mapping[str, str] | None = None, *, timeout: float | None = None
-    ) -> Answer:
+    ) -> ApiResponse:
         """The answer, whatever its status; `timeout` in place of the client's."""
         return self._ask("POST", path, params, timeout or self._timeout)
 
-    def _ask(self, method: str, path: str, params: Mapping[str, str] | None, timeout: float | None) -> Answer:
+    def _ask(
+        self, method: str, path: str, params: Mapping[str, str] | None, timeout: float | None
+    ) -> ApiResponse:
         with self._answer(method, path, params or {}, {}, timeout) as answer:
-            return Answer(answer.status, answer.read())
+            return ApiResponse(answer.status, answer.read())
 
     def messages(self, only: str, last: str = "") -> Iterator[str]:
         """The data of one kind of messages of /api/events, as they come, until the daemon stops.
@@ -160,7 +162,7 @@ class Api:
         headers = {"Last-Event-ID": last} if last else {}
         with self._answer("GET", "/api/events", {"only": only}, headers, None) as answer:
             if answer.status >= http.client.BAD_REQUEST:
-                read(Answer(answer.status, answer.read()))
+                read(ApiResponse(answer.status, answer.read()))
             while line := answer.readline():
                 if line.startswith(b"data: "):
                     yield line.removeprefix(b"data: ").rstrip(b"\r\n").decode("utf-8", "replace")
@@ -192,7 +194,7 @@ def connect(place: Place, *, timeout: float | None = TIMEOUT, start_timeout: flo
     return Api(running.url, running.token, timeout)
 
 
-def read(answer: Answer) -> bytes:
+def read(answer: ApiResponse) -> bytes:
     """The body of a good answer; raises Refused with the daemon's own words for another."""
     if answer.status >= http.client.BAD_REQUEST:
         try:

@@ -13,7 +13,7 @@ from watcher.cli.remote import (
     POLL,
     STOPPED,
     Api,
-    Document,
+    JsonObject,
     Place,
     connect,
     makes_way,
@@ -32,7 +32,7 @@ def _service(place: Place) -> dict[str, str]:
     return {"service": place.service} if place.service else {}
 
 
-def _known(document: Document, service: str | None) -> None:
+def _known(document: JsonObject, service: str | None) -> None:
     names = [found["name"] for found in document["services"]]
     if service is not None and service not in names:
         known = ", ".join(names) or "none yet"
@@ -101,7 +101,7 @@ def _watch(api: Api, service: str | None, *, as_json: bool) -> None:
 def logs(place: Place, *, follow: bool, tail: int, source: str | None, as_json: bool) -> int:
     """`watcher logs`."""
 
-    def show(line: Document) -> None:
+    def show(line: JsonObject) -> None:
         if as_json:
             print(json.dumps(line, separators=(",", ":"), ensure_ascii=False), flush=follow)
         elif source:
@@ -155,7 +155,7 @@ def _end(timeout: float | None) -> float:
     return float("inf") if timeout is None else time.monotonic() + timeout
 
 
-def _settled(api: Api, place: Place, end: float, after_build: int | None = None) -> Document:
+def _settled(api: Api, place: Place, end: float, after_build: int | None = None) -> JsonObject:
     """What becomes of the tree; raises NotRunning when the daemon stops meanwhile."""
     while True:
         left = max(0.0, end - time.monotonic())
@@ -165,12 +165,12 @@ def _settled(api: Api, place: Place, end: float, after_build: int | None = None)
         answer = api.post("/api/wait", params)
         if answer.status == SERVICE_UNAVAILABLE:
             raise NotRunning(STOPPED)
-        settled: Document = parse_document(read(answer))
+        settled: JsonObject = parse_document(read(answer))
         if settled["outcome"] != "timeout" or left <= LONGEST_WAIT:
             return settled
 
 
-def _shown(settled: Document, *, as_json: bool) -> int:
+def _shown(settled: JsonObject, *, as_json: bool) -> int:
     """Print what became of the tree; the exit status that says it too."""
     outcome, revision = settled["outcome"], settled["revision"]
     if as_json:
@@ -205,7 +205,7 @@ def act(place: Place, action: str, *, as_json: bool) -> int:
     return _accepted(parse_document(text), as_json=as_json)
 
 
-def _accepted(accepted: Document, *, as_json: bool) -> int:
+def _accepted(accepted: JsonObject, *, as_json: bool) -> int:
     if as_json:
         _print_json(accepted)
     return 0

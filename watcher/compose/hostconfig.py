@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from watcher.compose.spec import HealthSpec, Limits, ServiceSpec
+from watcher.compose.spec import HealthSpec, ResourceLimits, ServiceSpec
 from watcher.compose.specparts import BlockIo
 
 _NANO = 1_000_000_000
@@ -24,7 +24,7 @@ def restart(spec: ServiceSpec) -> dict[str, Any]:
     return {"Name": policy, "MaximumRetryCount": tries}
 
 
-def limits(given: Limits) -> dict[str, Any]:
+def limits(given: ResourceLimits) -> dict[str, Any]:
     """What the container may use."""
     body = said(
         Memory=given.memory,

@@ -15,7 +15,7 @@ from watcher.compose.find import find_overrides, override_candidates
 from watcher.compose.interpolate import Missing
 from watcher.compose.links import resolve_links
 from watcher.compose.networks import read_network, read_source, read_volume
-from watcher.compose.paths import Base
+from watcher.compose.paths import BaseDirectory
 from watcher.compose.resolve import Definitions, Files, Scope, replace_variables
 from watcher.compose.service import left_to_compose, read_service
 from watcher.compose.spec import (
@@ -310,7 +310,7 @@ class _Loading:
             raise field.error(f"{key} is the variable {variable}, which is not set")
         return self.env[variable]
 
-    def _declared(self, field: Field, section: str, key: str) -> tuple[Field, Base]:
+    def _declared(self, field: Field, section: str, key: str) -> tuple[Field, BaseDirectory]:
         """What `key` names at the top of the file; raises ConfigError at the place that refers to it."""
         if key not in self._definitions.names(section):
             raise field.error(f"{key} is not declared under {section} at the top of the file")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from watcher.compose.field import Field, Section
-from watcher.compose.paths import Base
+from watcher.compose.paths import BaseDirectory
 from watcher.compose.spec import NetworkSpec, Subnet, VolumeSpec
 
 _SOURCE_REFUSED = dict.fromkeys(
@@ -41,7 +41,7 @@ def read_network(key: str, field: Field, project: str) -> NetworkSpec:
     return network
 
 
-def read_volume(key: str, field: Field, project: str, base: Base) -> VolumeSpec:
+def read_volume(key: str, field: Field, project: str, base: BaseDirectory) -> VolumeSpec:
     """A declared volume; raises ConfigError."""
     if field.value is None:
         return VolumeSpec(key=key, name=f"{project}_{key}")
@@ -67,7 +67,7 @@ class Source:
     content: str | None = None
 
 
-def read_source(field: Field, base: Base) -> Source:
+def read_source(field: Field, base: BaseDirectory) -> Source:
     """The source of a declared secret or config; raises ConfigError."""
     section = Section(field)
     section.refuse(_SOURCE_REFUSED)

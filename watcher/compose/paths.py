@@ -13,7 +13,7 @@ from pathlib import Path
 _REMOTE = ("https://", "http://", "git://", "ssh://", "github.com/", "git@")
 
 
-class Base:
+class BaseDirectory:
     """A directory, and the user's home."""
 
     def __init__(self, directory: Path, env: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Where a service's definition comes from: files, `include`, `extends`. The result is one plain mapping.
 
-A `Layer` is one document in its `Scope`: the directory for its relative paths and the environment for its
-variables. A name may be defined in several layers; a later one is laid over the earlier ones.
+A `ComposeDocument` is one document in its `Scope`: the directory for its relative paths and the environment
+for its variables. A name may be defined in several documents; a later one is laid over the earlier ones.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from watcher.compose.field import Field, Section
 from watcher.compose.interpolate import Missing, TemplateError, interpolate
 from watcher.compose.key_policy import TOP_IGNORED, TOP_KNOWN
 from watcher.compose.merge import NAMED, merge_resource, merge_service, without
-from watcher.compose.paths import Base
-from watcher.compose.yaml_reader import Document, read_documents
+from watcher.compose.paths import BaseDirectory
+from watcher.compose.yaml_reader import YamlDocument, read_documents
 from watcher.errors import ConfigError
 
 _REMOTE = ("http://", "https://", "git://", "ssh://", "oci://", "git@", "github.com/")
@@ -37,13 +37,13 @@ class Scope:
     trail: tuple[Path, ...] = ()  # the files that include each other, to notice a circle
 
     @property
-    def base(self) -> Base:
+    def base(self) -> BaseDirectory:
         """The directory for relative paths."""
-        return Base(self.directory, self.env)
+        return BaseDirectory(self.directory, self.env)
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class ComposeDocument:
     """One document of a compose file."""
 
     file: Path
@@ -63,9 +63,9 @@ class Files:
 
     seen: dict[Path, None] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
-    _parsed: dict[Path, list[Document]] = field(default_factory=dict)
+    _parsed: dict[Path, list[YamlDocument]] = field(default_factory=dict)
 
-    def documents(self, path: Path) -> list[Document]:
+    def documents(self, path: Path) -> list[YamlDocument]:
         """The documents of a compose file, each a mapping; raises ConfigError."""
         self.seen[path] = None
         self.budget.file(path)
@@ -108,7 +108,7 @@ class Definitions:
 
     def __init__(self, files: Files, missing: Missing) -> None:
         self._files, self._missing = files, missing
-        self.layers: list[Layer] = []
+        self.layers: list[ComposeDocument] = []
 
     def add_file(self, path: Path, scope: Scope) -> None:
         """Lay a compose file over what is there, with all that it includes; raises ConfigError."""
@@ -175,7 +175,7 @@ class Definitions:
             found |= dict.fromkeys(layer.sections[section])
         return found
 
-    def resource(self, section: str, name: str, missing: Missing) -> tuple[Field, Base]:
+    def resource(self, section: str, name: str, missing: Missing) -> tuple[Field, BaseDirectory]:
         """A network, volume, secret or config that is declared, and what its relative paths mean."""
         path = f"{section}.{name}"
         merged: object = None
@@ -211,7 +211,9 @@ class Definitions:
         return defining[0].scope.directory
 
 
-def _layer(path: Path, scope: Scope, content: Mapping[str, Field], resets: tuple[Keys, ...]) -> Layer:
+def _layer(
+    path: Path, scope: Scope, content: Mapping[str, Field], resets: tuple[Keys, ...]
+) -> ComposeDocument:
     for key in content:
         if key not in TOP_KNOWN and key not in TOP_IGNORED and not key.startswith("x-"):
             shown = key if len(key) < 40 and key.isidentifier() else "one of its keys"
@@ -221,11 +223,11 @@ def _layer(path: Path, scope: Scope, content: Mapping[str, Field], resets: tuple
         given = Field(f"{scope.prefix}{key}", content[key].value if key in content else None)
         entries = given.mapping() if given.value is not None else {}
         sections[key] = {name: entry.value for name, entry in entries.items()}
-    return Layer(path, scope, sections, resets)
+    return ComposeDocument(path, scope, sections, resets)
 
 
 def _merged(
-    files: Files, name: str, layers: Sequence[Layer], missing: Missing, trail: Trail
+    files: Files, name: str, layers: Sequence[ComposeDocument], missing: Missing, trail: Trail
 ) -> dict[str, object]:
     """The service of that name in these layers, the later ones laid over the earlier ones."""
     merged: dict[str, object] | None = None
@@ -241,7 +243,7 @@ def _merged(
 
 
 def _reset(
-    service: dict[str, object] | None, layer: Layer, name: str, named: frozenset[Keys]
+    service: dict[str, object] | None, layer: ComposeDocument, name: str, named: frozenset[Keys]
 ) -> dict[str, object] | None:
     """What is left of a service after the resets of a layer; None: nothing."""
     left: object = service
@@ -251,7 +253,7 @@ def _reset(
 
 
 def _extended(
-    files: Files, name: str, layers: Sequence[Layer], missing: Missing, trail: Trail
+    files: Files, name: str, layers: Sequence[ComposeDocument], missing: Missing, trail: Trail
 ) -> dict[str, object]:
     """The service as the last of `layers` defines it, laid over the one that it extends."""
     layer = layers[-1]
@@ -279,7 +281,7 @@ def _extended(
     return merge_service(_reset(below, layer, name, named) or {}, service, field.path)
 
 
-def _other_file(files: Files, path: Path, scope: Scope) -> list[Layer]:
+def _other_file(files: Files, path: Path, scope: Scope) -> list[ComposeDocument]:
     """The layers of a file that a service is extended from; what it includes does not count."""
     inner = Scope(path.parent, scope.env, f"{path.name}: ")
     return [

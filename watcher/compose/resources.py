@@ -9,7 +9,7 @@ from watcher.compose import key_policy as keys
 from watcher.compose.build import read_ulimits
 from watcher.compose.device_requests import read_gpus, read_named_devices, read_reservations
 from watcher.compose.field import Default, Field, Section
-from watcher.compose.spec import Limits
+from watcher.compose.spec import ResourceLimits
 from watcher.compose.specparts import DeviceRequest
 
 _RESTART = regex.compile(r"(?P<plain>no|always|unless-stopped)|on-failure(?::(?P<tries>[0-9]{1,9}))?")
@@ -17,11 +17,11 @@ _RESTART = regex.compile(r"(?P<plain>no|always|unless-stopped)|on-failure(?::(?P
 _CONDITIONS = {"none": "no", "on-failure": "on-failure", "any": "always"}
 
 
-def read_limits(section: Section, deploy: Field | None) -> Limits:
+def read_limits(section: Section, deploy: Field | None) -> ResourceLimits:
     """The limits. The same one may stand in both places if they agree; raises ConfigError."""
     take, read = section.take, section.read
     limit, reserved = _deployed(deploy) if deploy else ({}, {})
-    return Limits(
+    return ResourceLimits(
         memory=_either(take("mem_limit"), limit.get("memory"), Field.size, 0),
         memory_reservation=_either(take("mem_reservation"), reserved.get("memory"), Field.size, 0),
         memory_swap=read("memswap_limit", lambda given: given.size(least=-1), 0),

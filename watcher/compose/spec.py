@@ -152,7 +152,7 @@ class BuildSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ResourceLimits:
     """What the container may use. 0 and None: no limit of its own."""
 
     memory: int = 0
@@ -206,7 +206,7 @@ class ServiceSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     logging: tuple[str, Mapping[str, str]] | None = None  # driver, options
-    limits: Limits = field(default_factory=Limits)
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
     block_io: BlockIo = field(default_factory=BlockIo)
     replicas: int = 1
     post_start: tuple[Hook, ...] = ()

@@ -38,7 +38,7 @@ Keys = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class YamlDocument:
     """A document as dicts, lists, strings, numbers, booleans and None.
 
     `resets` are the paths at which what files before this one say does not count (`!reset`, `!override`).
@@ -48,7 +48,7 @@ class Document:
     resets: tuple[Keys, ...] = ()
 
 
-def read_documents(path: Path) -> list[Document]:
+def read_documents(path: Path) -> list[YamlDocument]:
     """The documents of a YAML file.
 
     Raises ConfigError when the file cannot be read, is no YAML, or names a key twice.
@@ -62,7 +62,7 @@ def read_documents(path: Path) -> list[Document]:
     return parse_documents(data, str(path))
 
 
-def parse_documents(data: bytes, name: str) -> list[Document]:
+def parse_documents(data: bytes, name: str) -> list[YamlDocument]:
     """As `read_documents`, of text that is there already; `name` is the file's, for errors."""
     try:
         return _Builder(name, yaml.CLoader(data)).documents()
@@ -100,7 +100,7 @@ class _Builder:
         self._resets: list[Keys] = []
         self._anchors: dict[str, _Anchor] = {}
 
-    def documents(self) -> list[Document]:
+    def documents(self) -> list[YamlDocument]:
         """All documents in the text."""
         found = []
         try:
@@ -108,7 +108,7 @@ class _Builder:
             while not isinstance(self._next(), yaml.StreamEndEvent):
                 self._count, self._resets, self._anchors = 0, [], {}
                 value = self._value(self._next())
-                found.append(Document(None if value is _GONE else value, tuple(self._resets)))
+                found.append(YamlDocument(None if value is _GONE else value, tuple(self._resets)))
                 self._next()  # the document ends
         finally:
             self._events.dispose()

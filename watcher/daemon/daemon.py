@@ -43,7 +43,7 @@ from watcher.observers.status_board import StatusBoard
 from watcher.settings import Settings
 from watcher.system import inherited_sockets, reexec
 from watcher.system.blocking_call import in_thread
-from watcher.system.inherited_sockets import Address, Handover
+from watcher.system.inherited_sockets import Handover, ListenAddress
 from watcher.system.lock import ProjectLock
 from watcher.system.loop_watchdog import LoopWatchdog
 from watcher.system.signals import stopping_signals
@@ -134,7 +134,7 @@ class Daemon:
         paused = tuple(service.name for service in self.board.status.services if service.paused)
         lock.announce(replace(lock.running, listening=tuple(self._addresses(app)), paused=paused))
 
-    def _addresses(self, app: FastAPI) -> Iterator[Address]:
+    def _addresses(self, app: FastAPI) -> Iterator[ListenAddress]:
         """Where this daemon listens."""
         yield inherited_sockets.address_of(app.state.listener)
         for kept in self.services.values():

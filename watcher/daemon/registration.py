@@ -9,7 +9,7 @@ from pathlib import Path
 from time import time
 
 from watcher.compose import ComposeProject
-from watcher.engine import EngineInfo
+from watcher.engine import SystemInfo
 from watcher.errors import ConfigError
 from watcher.observers.events import Notice, Observer
 from watcher.prune import EngineUse, ProjectRecord, Registry, ServiceUse, locate
@@ -22,7 +22,7 @@ TOUCH_SECONDS = 3600.0  # between two notes that the project is watched still
 class Registration:
     """One project's entry. A write that fails is notified once, and stops nothing."""
 
-    def __init__(self, root: Path, project: str, info: EngineInfo, observer: Observer) -> None:
+    def __init__(self, root: Path, project: str, info: SystemInfo, observer: Observer) -> None:
         self._root, self._project, self._info, self._observer = root, project, info, observer
         self._failed = False
         self._begun: asyncio.Task[None] | None = None

@@ -17,9 +17,9 @@ from watcher.deploy.compose_container import ComposeContainer
 from watcher.deploy.live_reloader import PATIENCE, StartCommand, outputs, start_command
 from watcher.deploy.own_container import OwnContainer
 from watcher.dockerfile import Level, Runs
-from watcher.engine import Engine, EngineInfo
+from watcher.engine import Engine, SystemInfo
 from watcher.errors import ConfigError
-from watcher.front import ExtraHeaders, Front, Limits, Listen, Unavailable, room_for
+from watcher.front import ExtraHeaders, Front, FrontLimits, Listen, Unavailable, room_for
 from watcher.observers.events import Observer
 from watcher.reconcile import state_machine
 from watcher.settings import PortProtocol, Settings
@@ -36,7 +36,7 @@ class SharedResources:
     journal: BuildJournal
     observer: Observer
     explain: Callable[[str], Unavailable]
-    info: EngineInfo
+    info: SystemInfo
     host_ports: HostPorts
     own: OwnContainer | None = None  # that the watcher runs in, where loopback does not reach the others
 
@@ -79,10 +79,10 @@ class ServiceConfig:
         yield from notices_of(self.command, self.source_mounts)
 
     @property
-    def limits(self) -> state_machine.Limits:
+    def limits(self) -> state_machine.BuildLimits:
         """How long builds may be cancelled."""
         build = self.settings.build
-        return state_machine.Limits(build.max_cancels, build.max_wait, build.timeout)
+        return state_machine.BuildLimits(build.max_cancels, build.max_wait, build.timeout)
 
 
 def assemble_service(
@@ -170,10 +170,10 @@ def beside_notice(folders: Sequence[str]) -> str:
     )
 
 
-def front_options(settings: Settings, fronts: int) -> tuple[Limits, ExtraHeaders]:
+def front_options(settings: Settings, fronts: int) -> tuple[FrontLimits, ExtraHeaders]:
     """How much each of so many fronts takes on, and what it adds."""
     front = settings.front
-    limits = Limits(
+    limits = FrontLimits(
         connections=min(front.connections, max(room_for(front.connections * fronts) // max(fronts, 1), 1)),
         held=front.hold_requests,
         hold_seconds=front.hold_timeout,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from watcher.compose import Hook
-from watcher.engine import Command, Engine, EngineError
+from watcher.engine import ContainerCommand, Engine, EngineError
 from watcher.errors import Failure
 
 PATIENCE = 50.0  # seconds that a command may take
@@ -15,7 +15,9 @@ PATIENCE = 50.0  # seconds that a command may take
 async def run(engine: Engine, container: str, hooks: Sequence[Hook], key: str) -> Failure | None:
     """Run the commands one after the other; what the first one that fails has said."""
     for hook in hooks:
-        command = Command(hook.command, hook.user, hook.working_dir, hook.environment, hook.privileged)
+        command = ContainerCommand(
+            hook.command, hook.user, hook.working_dir, hook.environment, hook.privileged
+        )
         shown = f"{key} `{' '.join(hook.command)}`"
         try:
             async with asyncio.timeout(PATIENCE):

@@ -30,7 +30,7 @@ _HEALTH_URL = regex.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProbeResult:
     """What one try gave: `ready`, and in `text` what was seen, for the user."""
 
     ready: bool
@@ -48,20 +48,20 @@ def health_path(healthcheck: Sequence[str], port: int) -> str | None:
     return match[2] or "/"
 
 
-async def http(host: str, port: int, path: str | None) -> Answer:
+async def http(host: str, port: int, path: str | None) -> ProbeResult:
     """One HTTP try. With `path` an answer below 400 counts, without one any answer does."""
     try:
         async with asyncio.timeout(TRY):
             status = await _get(host, port, path or "/")
             if status is None and path is None and await _speaks_http2(host, port):
-                return Answer(ready=True, text="HTTP/2")
+                return ProbeResult(ready=True, text="HTTP/2")
     except TimeoutError:
-        return Answer(ready=False, text=f"no answer to GET {path or '/'} within {TRY:g} s")
+        return ProbeResult(ready=False, text=f"no answer to GET {path or '/'} within {TRY:g} s")
     except (OSError, h11.ProtocolError) as error:
-        return Answer(ready=False, text=str(error) or type(error).__name__)
+        return ProbeResult(ready=False, text=str(error) or type(error).__name__)
     if status is None:
-        return Answer(ready=False, text="the connection was closed without an answer")
-    return Answer(ready=path is None or status < 400, text=f"GET {path or '/'} was answered {status}")
+        return ProbeResult(ready=False, text="the connection was closed without an answer")
+    return ProbeResult(ready=path is None or status < 400, text=f"GET {path or '/'} was answered {status}")
 
 
 async def _get(host: str, port: int, path: str) -> int | None:
@@ -113,7 +113,7 @@ async def _speaks_http2(host: str, port: int) -> bool:
         writer.close()
 
 
-async def tcp(host: str, port: int) -> Answer:
+async def tcp(host: str, port: int) -> ProbeResult:
     """One raw try: a connection that the other side does not close at once."""
     try:
         async with asyncio.timeout(TRY):
@@ -122,11 +122,11 @@ async def tcp(host: str, port: int) -> Answer:
             async with asyncio.timeout(STAYS_OPEN):
                 data = await reader.read(1)
         except TimeoutError:
-            return Answer(ready=True, text="connected")
+            return ProbeResult(ready=True, text="connected")
         finally:
             writer.close()
     except TimeoutError:
-        return Answer(ready=False, text=f"no connection within {TRY:g} s")
+        return ProbeResult(ready=False, text=f"no connection within {TRY:g} s")
     except OSError as error:
-        return Answer(ready=False, text=str(error) or type(error).__name__)
-    return Answer(ready=bool(data), text="connected" if data else "the connection was closed at once")
+        return ProbeResult(ready=False, text=str(error) or type(error).__name__)
+    return ProbeResult(ready=bool(data), text="connected" if data else "the connection was closed at once")

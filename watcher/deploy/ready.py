@@ -18,14 +18,14 @@ LOG_LINES = 60  # of a container that failed, shown to the user
 LONG_LOG = 1000  # lines that a panic is looked for in: one of many goroutines is long
 
 
-async def answer(recipe: ContainerRecipe, policy: Policy, found: Container) -> probe.Answer:
+async def answer(recipe: ContainerRecipe, policy: Policy, found: Container) -> probe.ProbeResult:
     """Ask the first port once. A container without ports is ready as soon as it runs."""
     port = next(iter(recipe.ports), None)
     if port is None:
-        return probe.Answer(ready=True, text="no port to ask")
+        return probe.ProbeResult(ready=True, text="no port to ask")
     backend = backends(recipe, found, "").get(port)
     if backend is None:
-        return probe.Answer(ready=False, text=f"port {port} is not published yet")
+        return probe.ProbeResult(ready=False, text=f"port {port} is not published yet")
     if policy.protocol == "tcp":
         return await probe.tcp(backend.host, backend.port)
     path = policy.ready_path or probe.health_path(found.healthcheck, port)

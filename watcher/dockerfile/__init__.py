@@ -24,7 +24,7 @@ from watcher.dockerfile.parse import parse
 from watcher.dockerfile.pins import pin
 from watcher.dockerfile.places import Places
 from watcher.dockerfile.platforms import Platforms
-from watcher.dockerfile.reruns import Layer, Rerun, explain_rerun, find_layer, shown_instruction
+from watcher.dockerfile.reruns import LayerInstruction, Rerun, explain_rerun, find_layer, shown_instruction
 from watcher.dockerfile.running import Runs
 from watcher.dockerfile.stages import Graph, base_images
 from watcher.dockerfile.state import ImageConfig
@@ -37,7 +37,7 @@ __all__ = [
     "Graph",
     "ImageConfig",
     "Instruction",
-    "Layer",
+    "LayerInstruction",
     "Level",
     "LineChange",
     "LineNote",

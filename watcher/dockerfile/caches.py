@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from watcher import regex
 from watcher.dockerfile.go_commands import RunAnalysis
 from watcher.dockerfile.model import Instruction
-from watcher.dockerfile.shell import Command
+from watcher.dockerfile.shell import SimpleCommand
 from watcher.dockerfile.stages import run_mounts
 from watcher.dockerfile.state import State, Step
 
@@ -223,7 +223,7 @@ def find_mention(analysis: RunAnalysis, path: str, names: tuple[str, ...]) -> st
     return None
 
 
-def removes_only(command: Command, paths: Iterable[str]) -> bool:
+def removes_only(command: SimpleCommand, paths: Iterable[str]) -> bool:
     """Whether the command is an `rm` of nothing but these folders."""
     if command.name() not in ("rm", "/bin/rm") or not all(word.literal for word in command.words):
         return False

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 from watcher import regex
 from watcher.dockerfile.model import Instruction
-from watcher.dockerfile.shell import Command, NotUnderstood, Word, commands, unquote_word
+from watcher.dockerfile.shell import NotUnderstood, SimpleCommand, Word, commands, unquote_word
 from watcher.dockerfile.spans import SourceSpan, word_set
 
 COMPILING = frozenset({"build", "install", "test", "vet", "generate", "run", "tool", "list", "get", "fix"})
@@ -61,7 +61,7 @@ class GoCall:
     """One `go SUBCOMMAND …`. `words[0]` of `read_command` is go itself, wrappers are left out."""
 
     script: SourceSpan  # where the words' indices point into
-    command: Command
+    command: SimpleCommand
     sub: str
     first: int  # index of the first word behind the subcommand and `-C dir`
     env: Mapping[str, str | None]  # set within the RUN before this call; None: to something not literal
@@ -112,8 +112,8 @@ class RunAnalysis:
 
     use: GoUsage
     calls: tuple[GoCall, ...] = ()
-    placed: tuple[tuple[SourceSpan, Command], ...] = ()  # every command, with its script
-    others: tuple[Command, ...] = ()  # those that are not go, wrappers taken off
+    placed: tuple[tuple[SourceSpan, SimpleCommand], ...] = ()  # every command, with its script
+    others: tuple[SimpleCommand, ...] = ()  # those that are not go, wrappers taken off
     text: str = ""  # everything that a shell will see
     may_run_go: str = ""  # the program that can run go
     unclear: str = ""  # why the text is not followed
@@ -123,7 +123,7 @@ class RunAnalysis:
     foreign: bool = False  # not a POSIX shell's text
 
     @property
-    def commands(self) -> list[Command]:
+    def commands(self) -> list[SimpleCommand]:
         """Every command that was found."""
         return [command for _, command in self.placed]
 
@@ -146,8 +146,8 @@ class RunAnalysis:
 class _RunReader:
     def __init__(self) -> None:
         self.calls: list[GoCall] = []
-        self.placed: list[tuple[SourceSpan, Command]] = []
-        self.others: list[Command] = []
+        self.placed: list[tuple[SourceSpan, SimpleCommand]] = []
+        self.others: list[SimpleCommand] = []
         self.texts: list[str] = []
         self.may_run_go = ""
         self.unclear = ""
@@ -167,7 +167,7 @@ class _RunReader:
         for command in found:
             self.read_command(script, command, form)
 
-    def read_command(self, script: SourceSpan, command: Command, form: str) -> None:
+    def read_command(self, script: SourceSpan, command: SimpleCommand, form: str) -> None:
         self.placed.append((script, command))
         prefix = {word.text.partition("=")[0]: _assigned_value(word) for word in command.assignments}
         for name, value in prefix.items():
@@ -191,7 +191,7 @@ class _RunReader:
         self.read_named(script, command, env, direct, form)
 
     def read_named(
-        self, script: SourceSpan, command: Command, env: dict[str, str | None], direct: bool, form: str
+        self, script: SourceSpan, command: SimpleCommand, env: dict[str, str | None], direct: bool, form: str
     ) -> None:
         name = command.name()
         base = posixpath.basename(name) if name else name
@@ -224,7 +224,7 @@ class _RunReader:
                 self.env[name] = _assigned_value(word) if kept else None
                 self.set_here.setdefault(name, set()).add(self.env[name])
 
-    def read_nested(self, script: SourceSpan, command: Command) -> None:
+    def read_nested(self, script: SourceSpan, command: SimpleCommand) -> None:
         words = command.words
         if command.heredocs:
             return  # the body is read by the caller
@@ -242,7 +242,7 @@ class _RunReader:
         self.may_run_go = " ".join(word.text for word in words[:2]) or "sh"
 
     def read_go(
-        self, script: SourceSpan, command: Command, env: dict[str, str | None], direct: bool, form: str
+        self, script: SourceSpan, command: SimpleCommand, env: dict[str, str | None], direct: bool, form: str
     ) -> None:
         words = command.words
         index = 1
@@ -314,7 +314,7 @@ def _exec_form(reader: _RunReader, one: Instruction) -> None:
             return
         start, stop = match.span(1)
         words.append(Word(start, stop, match[1], True, tuple(range(start, stop)), '"' * (stop - start)))
-    command = Command((), tuple(words))
+    command = SimpleCommand((), tuple(words))
     reader.texts.append(" ".join(word.text for word in words))
     reader.read_command(one.body, command, "exec")
 

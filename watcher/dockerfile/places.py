@@ -15,7 +15,7 @@ from watcher.dockerfile.caches import copy_operands, is_within
 from watcher.dockerfile.go_commands import PLAIN, RunAnalysis, read_run
 from watcher.dockerfile.model import Dockerfile, Stage
 from watcher.dockerfile.platforms import Platforms
-from watcher.dockerfile.shell import Command
+from watcher.dockerfile.shell import SimpleCommand
 from watcher.dockerfile.stages import Graph, run_mounts
 from watcher.dockerfile.state import ImageConfig, Step, walk_steps
 
@@ -213,7 +213,7 @@ def _entered_folders(analysis: RunAnalysis, start: str) -> Iterator[str]:
             yield posixpath.join(start, _other_folder(command) or "")
 
 
-def _other_folder(command: Command) -> str | None:
+def _other_folder(command: SimpleCommand) -> str | None:
     """The folder of a `-C` (of go, make, git)."""
     words = [word.text for word in command.words]
     for index, word in enumerate(words):

@@ -28,7 +28,7 @@ _LONGEST = 60  # characters of an instruction that is named
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class LayerInstruction:
     """An instruction that makes a step of the build, and its stage."""
 
     stage: Stage
@@ -48,14 +48,14 @@ class Rerun:
     remedy: str = ""
 
 
-def layers(graph: Graph, stage: Stage) -> list[Layer]:
+def layers(graph: Graph, stage: Stage) -> list[LayerInstruction]:
     """The steps of a stage in the order in which BuildKit counts them; `FROM` an image is the first."""
     head = [stage.head] if graph.bases[stage.index].image is not None else []
     body = (one for one in stage.instructions if one.keyword in _LAYERS)
-    return [Layer(stage, one) for one in (*head, *body)]
+    return [LayerInstruction(stage, one) for one in (*head, *body)]
 
 
-def find_layer(graph: Graph, stage: str, index: int, total: int, keyword: str) -> Layer | None:
+def find_layer(graph: Graph, stage: str, index: int, total: int, keyword: str) -> LayerInstruction | None:
     """The instruction of the step `[stage index/total] KEYWORD …`; None when the file does not have it."""
     several = len(graph.dockerfile.stages) > 1
     for each in graph.dockerfile.stages:
@@ -67,7 +67,12 @@ def find_layer(graph: Graph, stage: str, index: int, total: int, keyword: str) -
 
 
 def explain_rerun(
-    graph: Graph, layer: Layer, ran: Collection[int], plan: Accelerated, *, variables_differ: bool = False
+    graph: Graph,
+    layer: LayerInstruction,
+    ran: Collection[int],
+    plan: Accelerated,
+    *,
+    variables_differ: bool = False,
 ) -> Rerun:
     """Why `layer` ran although nothing but the tree changed.
 
@@ -101,7 +106,7 @@ def explain_rerun(
     return _run(layer, plan, why, behind if above else "")
 
 
-def _run(layer: Layer, plan: Accelerated, why: str, behind: str) -> Rerun:
+def _run(layer: LayerInstruction, plan: Accelerated, why: str, behind: str) -> Rerun:
     """A RUN behind something that changes. `behind` names the line; empty for a mount."""
     one = layer.one
     analysis = read_run(one, _SHELL)
@@ -146,7 +151,7 @@ def _move(behind: str) -> str:
     return f"move it above {behind}: it does not need the tree" if behind else ""
 
 
-def _alone(graph: Graph, layer: Layer, *, variables_differ: bool) -> Rerun:
+def _alone(graph: Graph, layer: LayerInstruction, *, variables_differ: bool) -> Rerun:
     """A step that ran while nothing above it did."""
     names = ", ".join(dict.fromkeys(_arguments(graph, layer)))
     if variables_differ:
@@ -164,7 +169,7 @@ def _alone(graph: Graph, layer: Layer, *, variables_differ: bool) -> Rerun:
     )
 
 
-def _arguments(graph: Graph, layer: Layer) -> Iterator[str]:
+def _arguments(graph: Graph, layer: LayerInstruction) -> Iterator[str]:
     """The build arguments that a step sees: those declared above it."""
     for stage in graph.stage_chain(layer.stage):
         for one in stage.instructions:
@@ -174,7 +179,7 @@ def _arguments(graph: Graph, layer: Layer) -> Iterator[str]:
                 yield from (name for name, _ in arg_pairs(one, graph.dockerfile.escape))
 
 
-def _first_above(graph: Graph, layer: Layer, ran: Collection[int]) -> Layer | None:
+def _first_above(graph: Graph, layer: LayerInstruction, ran: Collection[int]) -> LayerInstruction | None:
     """The first step that ran of those that this one builds on."""
     for stage in graph.stage_chain(layer.stage):
         for each in layers(graph, stage):
@@ -189,7 +194,7 @@ def _is_script(program: str) -> bool:
     return "/" in program or program.endswith((".sh", ".bash"))
 
 
-def _mounts_changing(graph: Graph, layer: Layer, ran: Collection[int]) -> bool:
+def _mounts_changing(graph: Graph, layer: LayerInstruction, ran: Collection[int]) -> bool:
     """Whether a RUN has the context mounted, or a stage in which something ran."""
     for mount in run_mounts(layer.one):
         if mount["type"] != "bind":
@@ -224,6 +229,6 @@ def _shown(one: Instruction) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def shown_instruction(layer: Layer) -> str:
+def shown_instruction(layer: LayerInstruction) -> str:
     """The instruction in one line, cut where it is long."""
     return _shown(layer.one)

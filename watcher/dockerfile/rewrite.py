@@ -8,7 +8,7 @@ from __future__ import annotations
 from watcher import regex
 from watcher.dockerfile.caches import NotAccelerated
 from watcher.dockerfile.go_commands import GoCall, RunAnalysis
-from watcher.dockerfile.shell import Command
+from watcher.dockerfile.shell import SimpleCommand
 from watcher.dockerfile.spans import Edit, SourceSpan
 from watcher.dockerfile.state import State
 
@@ -131,7 +131,7 @@ def keep_caches(call: GoCall, mounted: set[str]) -> list[Edit]:
     return [_replace_word(call, 0, "true", reason)]
 
 
-def remove_nothing(script: SourceSpan, command: Command) -> Edit:
+def remove_nothing(script: SourceSpan, command: SimpleCommand) -> Edit:
     """Turn an `rm` of nothing but mounted folders into `true`: a mount cannot be removed."""
     word = command.words[0]
     start, stop = script.offset(word.start), script.offset(word.stop - 1) + 1

@@ -50,7 +50,7 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class SimpleCommand:
     """A simple command: assignments before it, then its words; `inner`: it is in `$(…)` or backticks."""
 
     assignments: tuple[Word, ...]
@@ -64,12 +64,12 @@ class Command:
             return ""
         return self.words[0].text if self.words[0].literal else None
 
-    def tail(self, count: int) -> Command:
+    def tail(self, count: int) -> SimpleCommand:
         """This command without its first `count` words."""
         return replace(self, words=self.words[count:])
 
 
-def commands(script: str) -> list[Command]:
+def commands(script: str) -> list[SimpleCommand]:
     """Every simple command of the script in order; those in a substitution come before what holds them.
 
     Raises NotUnderstood.
@@ -114,7 +114,7 @@ class _ShellReader:
         self.script, self.inside = script, inside
         self.pos = pos
         self.stop = stop
-        self.found: list[Command] = []
+        self.found: list[SimpleCommand] = []
         self.assignments: list[Word] = []
         self.words: list[Word] = []
         self.heredocs: list[str] = []
@@ -149,7 +149,7 @@ class _ShellReader:
 
     def _finish(self) -> None:
         if self.assignments or self.words:
-            one = Command(tuple(self.assignments), tuple(self.words), heredocs=tuple(self.heredocs))
+            one = SimpleCommand(tuple(self.assignments), tuple(self.words), heredocs=tuple(self.heredocs))
             self.found.append(one)
         self.assignments, self.words, self.heredocs = [], [], []
 

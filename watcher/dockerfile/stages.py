@@ -20,7 +20,7 @@ SCRATCH = "scratch"
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class StageBase:
     """What a stage starts from: an earlier `stage`, an `image` reference, or (both None) `scratch`."""
 
     stage: Stage | None = None
@@ -53,7 +53,7 @@ class Graph:
         self.values = global_values(dockerfile, build_args, platforms)
         self.bases = tuple(self._resolve_base(stage) for stage in dockerfile.stages)
 
-    def _resolve_base(self, stage: Stage) -> Base:
+    def _resolve_base(self, stage: Stage) -> StageBase:
         try:
             name = expand(stage.base, lookup_in(self.values), self.dockerfile.escape)
         except Unresolved as error:
@@ -64,8 +64,8 @@ class Graph:
             )
         for earlier in reversed(self.dockerfile.stages[: stage.index]):
             if earlier.name == name.lower():
-                return Base(stage=earlier)
-        return Base() if name == SCRATCH else Base(image=name)
+                return StageBase(stage=earlier)
+        return StageBase() if name == SCRATCH else StageBase(image=name)
 
     def find_target(self, name: str | None) -> Stage:
         """The stage to build. Raises DockerfileError when there is none of that name."""
@@ -77,20 +77,20 @@ class Graph:
             raise DockerfileError(1, name, f"there is no stage of this name; there are {known}")
         return stage
 
-    def find_source(self, stage: Stage, name: str) -> Base:
+    def find_source(self, stage: Stage, name: str) -> StageBase:
         """What `--from=name` in this stage means."""
         lowered = name.lower()
         earlier = self.dockerfile.stages[: stage.index]
         for other in reversed(earlier):
             if other.name == lowered:
-                return Base(stage=other)
+                return StageBase(stage=other)
         if name.isdecimal() and int(name) < len(earlier):
-            return Base(stage=earlier[int(name)])
-        return Base() if name == SCRATCH else Base(image=name)
+            return StageBase(stage=earlier[int(name)])
+        return StageBase() if name == SCRATCH else StageBase(image=name)
 
-    def find_reads(self, stage: Stage) -> list[tuple[Instruction, Base]]:
+    def find_reads(self, stage: Stage) -> list[tuple[Instruction, StageBase]]:
         """Each `COPY --from` and `RUN --mount=from` of a stage with what it reads from."""
-        found: list[tuple[Instruction, Base]] = []
+        found: list[tuple[Instruction, StageBase]] = []
         for one in stage.instructions:
             names = [one.flag("from")] if one.keyword == "COPY" else []
             names += [mount.get("from") for mount in run_mounts(one)] if one.keyword == "RUN" else []

@@ -26,7 +26,7 @@ from watcher.dockerfile.caches import NotAccelerated, are_related, copy_sources,
 from watcher.dockerfile.go_commands import COMPILING, GoCall, GoUsage, RunAnalysis
 from watcher.dockerfile.inputs import LEADS, TreeInputs, is_gos_own
 from watcher.dockerfile.model import Instruction, Stage
-from watcher.dockerfile.shell import Command
+from watcher.dockerfile.shell import SimpleCommand
 from watcher.dockerfile.spans import word_set
 from watcher.dockerfile.stage_group import StageGroup
 from watcher.dockerfile.stages import Graph, run_mounts
@@ -212,7 +212,7 @@ class Namer:
         return any(_installs_c(command) for command in analysis.others)
 
 
-def _installs_c(command: Command) -> bool:
+def _installs_c(command: SimpleCommand) -> bool:
     """Whether a command builds C, or names a folder where compilers look."""
     if posixpath.basename(command.name() or "") in _C_TOOLS:
         return True

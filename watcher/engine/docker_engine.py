@@ -23,16 +23,16 @@ from watcher.engine.disk_usage import read_usage
 from watcher.engine.image_size import ImageSizer
 from watcher.engine.interface import (
     CONTAINERD,
-    Command,
     Container,
+    ContainerCommand,
     EngineError,
     EngineEvent,
-    EngineInfo,
     Image,
     Network,
     NewFile,
     Printed,
     Removal,
+    SystemInfo,
     Usage,
 )
 from watcher.engine.stream_reader import Pump
@@ -88,11 +88,11 @@ class DockerEngine:
         """A new context for encrypted connections to the endpoint; None where they are not encrypted."""
         return reach.tls_of(self._client)
 
-    async def info(self) -> EngineInfo:
+    async def info(self) -> SystemInfo:
         """See `Engine.info`."""
         raw = await self._calls.call(self._client.info)
         snapshotter = ["driver-type", "io.containerd.snapshotter.v1"] in (raw.get("DriverStatus") or [])
-        return EngineInfo(
+        return SystemInfo(
             version=raw["ServerVersion"],
             api=self._client.api_version,
             store=CONTAINERD if snapshotter else raw["Driver"],
@@ -233,7 +233,7 @@ class DockerEngine:
         except docker.errors.NotFound as error:
             raise EngineError(sentence(error), 404) from error
 
-    async def execute(self, container: str, command: Command) -> tuple[int, tuple[str, ...]]:
+    async def execute(self, container: str, command: ContainerCommand) -> tuple[int, tuple[str, ...]]:
         """See `Engine.execute`."""
         try:
             return await self._calls.call(inner.execute, self._client, container, command)

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from watcher.engine.interface import Command, NewFile
+from watcher.engine.interface import ContainerCommand, NewFile
 
 _LAST_LINES = 30
 _MOST_OUTPUT = 64 * 1024  # bytes of a command's output that are kept, from its end
@@ -39,7 +39,7 @@ def tar_of(files: Sequence[NewFile]) -> bytes:
     return packed.getvalue()
 
 
-def execute(api: Any, container: str, command: Command) -> tuple[int, tuple[str, ...]]:
+def execute(api: Any, container: str, command: ContainerCommand) -> tuple[int, tuple[str, ...]]:
     """See `Engine.execute`."""
     made = api.exec_create(
         container,

@@ -21,7 +21,7 @@ _ARCHITECTURES = {
     "armv6l": "arm/v6",
     "i686": "386",
 }
-CONTAINERD = "containerd"  # `EngineInfo.store` of engines with the containerd image store
+CONTAINERD = "containerd"  # `SystemInfo.store` of engines with the containerd image store
 
 
 class EngineError(WatcherError):
@@ -41,7 +41,7 @@ class Removal(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class EngineInfo:
+class SystemInfo:
     """Version and environment of an engine. `store` is overlay2, containerd …; `host` its machine's name."""
 
     version: str
@@ -187,7 +187,7 @@ class NewFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class ContainerCommand:
     """What is run in a container. What is empty is as the container has it."""
 
     words: tuple[str, ...]
@@ -217,7 +217,7 @@ class Printed:
 class Engine(Protocol):
     """What the stages ask of a container engine."""
 
-    async def info(self) -> EngineInfo:
+    async def info(self) -> SystemInfo:
         """What the engine is."""
         ...
 
@@ -297,7 +297,7 @@ class Engine(Protocol):
         """Write files into a container; the folders that they need are made. Raises EngineError."""
         ...
 
-    async def execute(self, container: str, command: Command) -> tuple[int, tuple[str, ...]]:
+    async def execute(self, container: str, command: ContainerCommand) -> tuple[int, tuple[str, ...]]:
         """Run a command in a running container; its exit status and its last lines. Raises EngineError."""
         ...
 

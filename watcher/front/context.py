@@ -10,7 +10,7 @@ from typing import Protocol
 from watcher.front.extra_headers import ExtraHeaders
 from watcher.front.farewell import Farewell
 from watcher.front.gate import Gate
-from watcher.front.model import Backend, Limits, Unavailable
+from watcher.front.model import Backend, FrontLimits, Unavailable
 from watcher.front.room import SHARE, Room
 from watcher.front.upstream import UpstreamPool
 from watcher.observers.events import FrontExchange, FrontRefused, Notice, Observer
@@ -41,7 +41,7 @@ class Context:
     def __init__(
         self,
         *,
-        limits: Limits,
+        limits: FrontLimits,
         observer: Observer,
         service: str,
         explain: Callable[[], Unavailable],
@@ -68,7 +68,7 @@ class Context:
         self._empty: asyncio.Event = asyncio.Event()
         self._empty.set()
 
-    def configure(self, limits: Limits, extra_headers: ExtraHeaders) -> None:
+    def configure(self, limits: FrontLimits, extra_headers: ExtraHeaders) -> None:
         """From now on these are in force."""
         self.limits, self.extra_headers = limits, extra_headers
         self.gate.limits = limits

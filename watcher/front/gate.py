@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from watcher.backoff import Backoff
-from watcher.front.model import Backend, Limits, Unavailable
+from watcher.front.model import Backend, FrontLimits, Unavailable
 from watcher.front.upstream import Upstream, UpstreamPool, User
 from watcher.observers.events import FrontHeld, Notice, Observer, short
 
@@ -58,7 +58,7 @@ class Gate:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: FrontLimits,
         pool: UpstreamPool,
         explain: Callable[[], Unavailable],
         observer: Observer,

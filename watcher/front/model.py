@@ -34,7 +34,7 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FrontLimits:
     """Limits of the front. Sizes are bytes, times seconds."""
 
     connections: int = 10_000  # open client connections; above that idle ones are closed, see `room`

@@ -14,7 +14,7 @@ from watcher.front.extra_headers import ExtraHeaders
 from watcher.front.model import (
     Backend,
     DrainReport,
-    Limits,
+    FrontLimits,
     Listen,
     Stats,
     Unavailable,
@@ -41,7 +41,7 @@ class Front:
         observer: Observer,
         service: str = "",
         protocol: Protocol = "auto",
-        limits: Limits | None = None,
+        limits: FrontLimits | None = None,
         extra_headers: ExtraHeaders | None = None,
         explain: Callable[[], Unavailable] = Unavailable,
     ) -> None:
@@ -49,7 +49,7 @@ class Front:
         self._observer = observer
         self._service = service
         self._protocol = protocol
-        self._limits = limits or Limits()
+        self._limits = limits or FrontLimits()
         self._extra_headers = extra_headers or ExtraHeaders()
         self._explain = explain
         self._servers: list[asyncio.Server] = []
@@ -121,7 +121,7 @@ class Front:
         for sock in sockets:
             self._servers.append(await loop.create_server(accept, sock=sock, backlog=BACKLOG))
 
-    def configure(self, *, protocol: Protocol, limits: Limits, extra_headers: ExtraHeaders) -> None:
+    def configure(self, *, protocol: Protocol, limits: FrontLimits, extra_headers: ExtraHeaders) -> None:
         """Go on with other settings; connections that are open keep the protocol that they began with."""
         self._protocol, self._limits, self._extra_headers = protocol, limits, extra_headers
         if self._context is not None:

@@ -14,7 +14,7 @@ Of the build cache only records go that are proven to be this project's own (`bu
 from watcher.prune.cache_names import CacheNames, NamedCache
 from watcher.prune.disk import free_space
 from watcher.prune.disk_meter import DiskMeter, measure_project
-from watcher.prune.disk_usage import Found, Share, filling
+from watcher.prune.disk_usage import DiskInventory, Share, filling
 from watcher.prune.engine_visits import Reached
 from watcher.prune.go_cache_keeper import GoCacheKeeper, TrimmedCaches
 from watcher.prune.go_cache_select import CacheMount
@@ -38,8 +38,8 @@ from watcher.prune.model import (
     Cause,
     Disk,
     Inventory,
-    Kind,
     Needed,
+    ObjectKind,
     Policy,
     Scope,
     Unseen,
@@ -71,18 +71,18 @@ __all__ = [
     "Cause",
     "Choice",
     "Disk",
+    "DiskInventory",
     "DiskMeter",
     "EngineUse",
-    "Found",
     "GoCacheKeeper",
     "GoneProjects",
     "GoneRow",
     "Inventory",
-    "Kind",
     "LeftProject",
     "Marks",
     "NamedCache",
     "Needed",
+    "ObjectKind",
     "Policy",
     "ProjectRecord",
     "ProjectRow",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from watcher.builder.connection import BuildkitLink
-from watcher.buildkit import CacheRecord, ConnectError, RpcError
+from watcher.buildkit import ConnectError, RpcError, UsageInfo
 from watcher.errors import EngineUnavailable
 from watcher.observers.events import BuildCachePruned, Observer
 from watcher.settings import Settings
@@ -65,7 +65,7 @@ class BuildCache:
         try:
             everything, own = await client.disk_usage(), await client.disk_usage([self._filter])
             over = sum(record.size for record in everything if not record.shared) - self._keep
-            gone: list[CacheRecord] = []
+            gone: list[UsageInfo] = []
             for record in sorted(
                 filter(partial(self._stale, now), own), key=lambda each: (each.last_used, -each.created)
             ):
@@ -79,7 +79,7 @@ class BuildCache:
             self._observer.notify(event)
         return done
 
-    def _stale(self, now: float, record: CacheRecord) -> bool:
+    def _stale(self, now: float, record: UsageInfo) -> bool:
         return not (record.shared or record.in_use or record.last_used > now - self._unused)
 
     async def measure(self) -> Excess:

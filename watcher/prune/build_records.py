@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from watcher.builder import BuildEntry, StepRun
-from watcher.buildkit import CacheRecord, parse_step
+from watcher.buildkit import UsageInfo, parse_step
 from watcher.observers.events import short
-from watcher.prune.model import Cause, Kind, Verdict, Why
+from watcher.prune.model import Cause, ObjectKind, Verdict, Why
 from watcher.prune.record_matching import CLOCK, RELEASE, fits
 
 
 def judge_records(
-    entries: Sequence[BuildEntry], records: Collection[CacheRecord], kept: Collection[str]
+    entries: Sequence[BuildEntry], records: Collection[UsageInfo], kept: Collection[str]
 ) -> tuple[Verdict, ...]:
     """What becomes of each record that is proven ours; those that one of the `kept` builds used stay."""
     users = _Users(entries)
@@ -31,7 +31,7 @@ def judge_records(
         why = _why_it_stays(record, used_by[record.id], kept)
         verdicts.append(
             Verdict(
-                Kind.STEP,
+                ObjectKind.STEP,
                 record.id,
                 step.shown or step.name,
                 record.size,
@@ -65,12 +65,12 @@ class _Users:
         self._makers = {record: entry for entry in entries for record in entry.records or ()}
         self._entries = sorted((each for each in entries if each.started), key=lambda each: each.started)
 
-    def maker(self, record: CacheRecord) -> StepRun | None:
+    def maker(self, record: UsageInfo) -> StepRun | None:
         """The step of ours that made it; None when it is not proven to be ours."""
         entry = self._makers.get(record.id)
         return next((step for step in entry.steps if fits(step, record)), None) if entry else None
 
-    def by_record(self, records: Iterable[CacheRecord]) -> dict[str, list[BuildEntry]]:
+    def by_record(self, records: Iterable[UsageInfo]) -> dict[str, list[BuildEntry]]:
         """The builds that may have used each record last; none when another build did."""
         found = {}
         begun, going = 0, list[BuildEntry]()
@@ -83,7 +83,7 @@ class _Users:
         return found
 
 
-def _why_it_stays(record: CacheRecord, users: Sequence[BuildEntry], kept: Collection[str]) -> Why | None:
+def _why_it_stays(record: UsageInfo, users: Sequence[BuildEntry], kept: Collection[str]) -> Why | None:
     if record.in_use:
         return Why(Cause.IN_USE, "a build uses it")
     if record.shared:
@@ -95,7 +95,7 @@ def _why_it_stays(record: CacheRecord, users: Sequence[BuildEntry], kept: Collec
     return None
 
 
-def compact(entries: Sequence[BuildEntry], records: Collection[CacheRecord]) -> list[BuildEntry]:
+def compact(entries: Sequence[BuildEntry], records: Collection[UsageInfo]) -> list[BuildEntry]:
     """The entries worth remembering: those that made a record that is left, or may have used one last."""
     own = {record for entry in entries for record in entry.records or ()}
     oldest = min((each.last_used or each.created for each in records if each.id in own), default=float("inf"))
@@ -106,7 +106,7 @@ def compact(entries: Sequence[BuildEntry], records: Collection[CacheRecord]) -> 
     ]
 
 
-def stage_size(entries: Sequence[BuildEntry], records: Collection[CacheRecord], stage: str) -> int | None:
+def stage_size(entries: Sequence[BuildEntry], records: Collection[UsageInfo], stage: str) -> int | None:
     """Bytes that a stage's steps added to its base in the newest good build; None where no record tells.
 
     A build that failed has only the first steps of the stage. The chain of parents is summed up to the base
@@ -124,7 +124,7 @@ def stage_size(entries: Sequence[BuildEntry], records: Collection[CacheRecord], 
     return None
 
 
-def _chain_size(record: CacheRecord, there: Mapping[str, CacheRecord]) -> int:
+def _chain_size(record: UsageInfo, there: Mapping[str, UsageInfo]) -> int:
     size, seen = 0, {record.id}
     while record.parents:
         size += record.size

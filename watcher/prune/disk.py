@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import socket
 
-from watcher.engine import EngineInfo
+from watcher.engine import SystemInfo
 from watcher.prune.model import Disk, Unseen
 
 
-def free_space(info: EngineInfo) -> Disk | Unseen:
+def free_space(info: SystemInfo) -> Disk | Unseen:
     """Room on the file system of the engine's data root, or why it cannot be measured from here.
 
     A folder of the same name in this container, or beside an engine in a virtual machine, is another one:

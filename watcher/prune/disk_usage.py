@@ -25,7 +25,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class DiskInventory:
     """What is there. `mounts` are this project's cache mounts, or why they could not be measured.
 
     `steps` are the bytes of the build cache that are proven to be this project's.
@@ -39,7 +39,7 @@ class Found:
     disk: Disk | Unseen
 
 
-def filling(found: Found, project: str, compose_project: str) -> tuple[Share, ...]:
+def filling(found: DiskInventory, project: str, compose_project: str) -> tuple[Share, ...]:
     """What fills the disk. `project` is the watcher's id of it, `compose_project` compose's name."""
     usage = found.usage
     return (
@@ -64,7 +64,7 @@ def sum_images(usage: Usage, images: Sequence[Image], project: str) -> int:
     return sum(usage.alone.get(image.id, 0) for image in images if _of(image.labels, project))
 
 
-def _images(found: Found, project: str) -> Share:
+def _images(found: DiskInventory, project: str) -> Share:
     own = [image for image in found.images if _of(image.labels, project)]
     alone = sum_images(found.usage, found.images, project)
     note = (

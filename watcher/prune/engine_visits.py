@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from watcher.builder import BuildkitLink, build_cache_of, certificates, full_reference
-from watcher.engine import DockerEngine, Engine, EngineError, EngineInfo
+from watcher.engine import DockerEngine, Engine, EngineError, SystemInfo
 from watcher.errors import WatcherError
 from watcher.prune.left_project import LeftProject
 from watcher.prune.model import Scope, Verdict
@@ -49,7 +49,7 @@ class Visited:
 
     engine: Engine
     built_in: BuildkitLink
-    info: EngineInfo
+    info: SystemInfo
     holdings: Holdings
 
     def is_same(self, use: EngineUse) -> bool:

@@ -18,9 +18,9 @@ from watcher.prune.disk import free_space
 from watcher.prune.engine_visits import Reached, Visited, Visits, reach, visit_engines
 from watcher.prune.gone_caches import GoneCaches
 from watcher.prune.left_project import Choice, LeftProject, OnEngine
-from watcher.prune.location import FileSystem, Found, Location, Presence, find_folder
+from watcher.prune.location import FileSystem, FolderStatus, Location, Presence, find_folder
 from watcher.prune.model import Cause, Disk, Verdict
-from watcher.prune.registry import Entry, ProjectRecord, Registry
+from watcher.prune.registry import ProjectRecord, Registry, RegistryEntry
 from watcher.system import lock
 from watcher.system.blocking_call import in_thread
 
@@ -73,7 +73,9 @@ class GoneProjects:
         entries = await asyncio.to_thread(self.registry.entries)
         return [left for left in await self._not_here(entries, ()) if left.choice is Choice.OFFERED]
 
-    async def _not_here(self, entries: Collection[Entry], named: Collection[str]) -> list[LeftProject]:
+    async def _not_here(
+        self, entries: Collection[RegistryEntry], named: Collection[str]
+    ) -> list[LeftProject]:
         shown = []
         for entry in entries:
             if entry.record is None:
@@ -86,21 +88,21 @@ class GoneProjects:
                 shown.append(LeftProject(entry.id, path, choice, found.why, seen, record=entry.record))
         return shown
 
-    async def presence(self, record: ProjectRecord, entries: Iterable[Entry] = ()) -> Found:
+    async def presence(self, record: ProjectRecord, entries: Iterable[RegistryEntry] = ()) -> FolderStatus:
         """What became of a registered project's folder; `entries` may tell where it was moved."""
         found = await self._find_folder(record.location)
         if found.presence is not Presence.HERE and self._running(record.id) is not None:
-            return Found(Presence.UNREACHABLE, "a watcher runs for it")
+            return FolderStatus(Presence.UNREACHABLE, "a watcher runs for it")
         if found.presence in (Presence.GONE, Presence.PARENT_GONE) and (other := _moved_to(record, entries)):
-            return Found(Presence.MOVED, f"it was moved, it seems: {other}")
+            return FolderStatus(Presence.MOVED, f"it was moved, it seems: {other}")
         return found
 
-    async def _find_folder(self, location: Location) -> Found:
+    async def _find_folder(self, location: Location) -> FolderStatus:
         look = partial(find_folder, location, self._system)
         try:
             return await in_thread(look, location.path, patience=_LOOK_SECONDS)
         except ConfigError:
-            return Found(Presence.UNREACHABLE, "its file system does not answer")
+            return FolderStatus(Presence.UNREACHABLE, "its file system does not answer")
 
     async def judge_unknown(self, left: LeftProject, visits: Visits) -> LeftProject:
         """A project without a record: what the labels of its containers say counts."""
@@ -158,7 +160,7 @@ class GoneProjects:
         return tuple(found), "; ".join(problems)
 
 
-def _moved_to(record: ProjectRecord, entries: Iterable[Entry]) -> str:
+def _moved_to(record: ProjectRecord, entries: Iterable[RegistryEntry]) -> str:
     """The path of another registered project that is the very same folder; empty when there is none."""
     for entry in entries:
         other = entry.record

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from watcher.builder import BuildEntry, BuildJournal, BuildkitLink
 from watcher.buildkit import (
-    CacheRecord,
     Client,
     ConnectError,
     MemorySource,
@@ -18,12 +17,13 @@ from watcher.buildkit import (
     RpcError,
     SolveFailed,
     SolveRequest,
+    UsageInfo,
 )
 from watcher.dockerfile import cache_names
 from watcher.errors import EngineUnavailable, WatcherError
 from watcher.prune.cache_names import CacheNames
 from watcher.prune.marked_records import Marks
-from watcher.prune.model import Cause, Kind, Verdict, Why
+from watcher.prune.model import Cause, ObjectKind, Verdict, Why
 from watcher.prune.record_pruner import RecordPruner
 
 _MOUNTS = ("type==exec.cachemount",)
@@ -92,7 +92,7 @@ class GoneCaches:
             Cause.PROJECT_GONE,
             "its project is gone; BuildKit does not say how large it is, nor whether it is there",
         )
-        return Verdict(Kind.GO_CACHE, name, name, 0, remove=True, why=why)
+        return Verdict(ObjectKind.GO_CACHE, name, name, 0, remove=True, why=why)
 
 
 def _with_image(verdict: Verdict) -> Verdict:
@@ -125,7 +125,7 @@ async def _drop(client: Client, names: Iterable[str]) -> int:
     before = {record.id: record for record in await client.disk_usage(_MOUNTS)}
     with suppress(SolveFailed):
         await client.solve(request, _ignore)
-    gone: list[CacheRecord] = []
+    gone: list[UsageInfo] = []
     for _ in range(round(_RELEASE_SECONDS / _PAUSE)):
         there = {record.id for record in await client.disk_usage(_MOUNTS)}
         if gone := [record for name, record in before.items() if name not in there]:

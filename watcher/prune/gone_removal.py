@@ -13,12 +13,12 @@ from watcher.prune.engine_visits import Visited, Visits, visit_engines
 from watcher.prune.gone import GoneProjects
 from watcher.prune.left_project import Choice, LeftProject, OnEngine, Removed
 from watcher.prune.location import Presence
-from watcher.prune.model import Cause, Kind, Verdict
+from watcher.prune.model import Cause, ObjectKind, Verdict
 from watcher.prune.removal import remove_image, removed
 from watcher.system.lock import ProjectLock
 
 STOP_SECONDS = 10.0  # what a container that still runs may take to stop
-_CACHED = (Kind.STEP, Kind.GO_CACHE)
+_CACHED = (ObjectKind.STEP, ObjectKind.GO_CACHE)
 _NOT_OURS = (Cause.FOREIGN, Cause.GONE, Cause.UNPROVEN)
 _GONE = (Presence.GONE, Presence.PARENT_GONE, Presence.MOVED)
 
@@ -131,9 +131,9 @@ async def _remove(engine: Engine, verdict: Verdict) -> Verdict:
         return verdict
     try:
         match verdict.kind:
-            case Kind.CONTAINER:
+            case ObjectKind.CONTAINER:
                 return await _remove_container(engine, verdict)
-            case Kind.NETWORK:
+            case ObjectKind.NETWORK:
                 return await _remove_network(engine, verdict)
             case _:
                 return await remove_image(engine, verdict)

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 from watcher.observers import humanize
 from watcher.observers.events import short
 from watcher.prune.left_project import Choice, LeftProject, OnEngine, Removed
-from watcher.prune.model import Kind, Verdict
+from watcher.prune.model import ObjectKind, Verdict
 
 _KINDS = {
-    Kind.CONTAINER: "container",
-    Kind.NETWORK: "network",
-    Kind.FINAL: "image",
-    Kind.BUILDER: "image",
-    Kind.TAG: "image tag",
-    Kind.STEP: "cache record",
-    Kind.GO_CACHE: "Go cache",
+    ObjectKind.CONTAINER: "container",
+    ObjectKind.NETWORK: "network",
+    ObjectKind.FINAL: "image",
+    ObjectKind.BUILDER: "image",
+    ObjectKind.TAG: "image tag",
+    ObjectKind.STEP: "cache record",
+    ObjectKind.GO_CACHE: "Go cache",
 }
 _WIDEST = 80  # characters of a build step's name that are shown
 _STATES = {Choice.OFFERED: "gone", Choice.BY_NAME: "only by name", Choice.REFUSED: "kept"}
@@ -89,7 +89,7 @@ def gone_rows(projects: Iterable[LeftProject], *, done: bool) -> tuple[GoneRow, 
             gone if verdict.remove else "keep",
             _KINDS.get(verdict.kind, verdict.kind.value),
             verdict.name if len(verdict.name) <= _WIDEST else f"{verdict.name[:_WIDEST]}…",
-            "" if verdict.kind is Kind.GO_CACHE else short(verdict.id),
+            "" if verdict.kind is ObjectKind.GO_CACHE else short(verdict.id),
             humanize.size(verdict.size) if verdict.size else "",
             verdict.reason,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from watcher.prune.model import Kind, Verdict
+from watcher.prune.model import ObjectKind, Verdict
 from watcher.prune.registry import ProjectRecord
 
 
@@ -51,7 +51,7 @@ class LeftProject:
     @property
     def is_certain(self) -> bool:
         """Whether anything of it is known to be there: of cache mounts nothing tells that."""
-        return any(verdict.kind is not Kind.GO_CACHE for verdict in self.leaving)
+        return any(verdict.kind is not ObjectKind.GO_CACHE for verdict in self.leaving)
 
     @property
     def size(self) -> int:

@@ -82,7 +82,7 @@ class Presence(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FolderStatus:
     """What became of a project's folder, and what that is concluded from."""
 
     presence: Presence
@@ -202,34 +202,34 @@ def locate(path: Path, system: FileSystem = _SYSTEM) -> Location:
     return Location(str(path), system.folder(path), above, system.mount(path), system.machine())
 
 
-def find_folder(location: Location, system: FileSystem = _SYSTEM) -> Found:
+def find_folder(location: Location, system: FileSystem = _SYSTEM) -> FolderStatus:
     """What became of the folder. Never raises: what cannot be asked is `UNREACHABLE`, with the reason."""
     try:
         return _find(location, system)
     except PermissionError as error:
-        return Found(Presence.UNREACHABLE, f"permission denied: {error.filename}")
+        return FolderStatus(Presence.UNREACHABLE, f"permission denied: {error.filename}")
     except OSError as error:
-        return Found(Presence.UNREACHABLE, f"{error.filename}: {error.strerror}")
+        return FolderStatus(Presence.UNREACHABLE, f"{error.filename}: {error.strerror}")
     except ValueError as error:  # a NUL in the path
-        return Found(Presence.UNREACHABLE, str(error))
+        return FolderStatus(Presence.UNREACHABLE, str(error))
 
 
-def _find(location: Location, system: FileSystem) -> Found:
+def _find(location: Location, system: FileSystem) -> FolderStatus:
     path = Path(location.path)
     if location.machine != system.machine():
-        return Found(Presence.UNREACHABLE, "it was registered on another machine")
+        return FolderStatus(Presence.UNREACHABLE, "it was registered on another machine")
     mode = system.mode(path)
     if mode == stat.S_IFLNK:
-        return Found(Presence.HERE, f"its path is a symbolic link to {path.readlink()} now")
+        return FolderStatus(Presence.HERE, f"its path is a symbolic link to {path.readlink()} now")
     if mode is not None:
-        return Found(Presence.HERE, "its path exists")
+        return FolderStatus(Presence.HERE, "its path exists")
     parents = list(path.parents)
     level = next((at for at, each in enumerate(parents) if system.mode(each) is not None), None)
     if level is None or level >= len(location.above):
-        return Found(Presence.UNREACHABLE, "no folder above it is known")
+        return FolderStatus(Presence.UNREACHABLE, "no folder above it is known")
     nearest = parents[level]
     if problem := _other_file_system(location, nearest, level, system):
-        return Found(Presence.UNREACHABLE, problem)
+        return FolderStatus(Presence.UNREACHABLE, problem)
     missing = parents[level - 1] if level else path
     wanted = location.above[level - 1] if level else location.folder
     for child in system.children(nearest):
@@ -239,10 +239,10 @@ def _find(location: Location, system: FileSystem) -> Found:
             continue
         if wanted.is_same(found) and _device_fits(location, found):
             moved = child / path.relative_to(missing)
-            return Found(Presence.MOVED, f"it was renamed, it seems: {moved}")
+            return FolderStatus(Presence.MOVED, f"it was renamed, it seems: {moved}")
     if level:
-        return Found(Presence.PARENT_GONE, f"{missing} is missing too: deleted, or moved elsewhere")
-    return Found(Presence.GONE, "deleted")
+        return FolderStatus(Presence.PARENT_GONE, f"{missing} is missing too: deleted, or moved elsewhere")
+    return FolderStatus(Presence.GONE, "deleted")
 
 
 def _device_fits(location: Location, found: FolderId) -> bool:

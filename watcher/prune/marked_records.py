@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 from watcher import dockerfile
 from watcher.builder import BuildEntry
-from watcher.buildkit import CacheRecord
+from watcher.buildkit import UsageInfo
 from watcher.observers import humanize
 from watcher.observers.events import short
-from watcher.prune.model import Cause, Kind, Verdict, Why
+from watcher.prune.model import Cause, ObjectKind, Verdict, Why
 from watcher.prune.record_matching import CLOCK, EXEC, FILE, RELEASE
 
 _SHOWN = 80  # characters of a command that are shown
@@ -40,7 +40,7 @@ class Marks:
     project: str
     unclaimed: bool = False
 
-    def own(self, record: CacheRecord) -> bool:
+    def own(self, record: UsageInfo) -> bool:
         """Whether the command that made the record shows that it is to be judged here."""
         if dockerfile.is_own_command(record.description, self.project):
             return True
@@ -48,12 +48,12 @@ class Marks:
 
 
 def find_marked(
-    marks: Marks, entries: Sequence[BuildEntry], records: Sequence[CacheRecord]
-) -> tuple[CacheRecord, ...]:
+    marks: Marks, entries: Sequence[BuildEntry], records: Sequence[UsageInfo]
+) -> tuple[UsageInfo, ...]:
     """The marked records that no build of the journal made, and those below them; the newest first."""
     known = {record for entry in entries for record in entry.records or ()}
     there = {record.id: record for record in records if record.kind == "regular"}
-    on_top: dict[str, list[CacheRecord]] = defaultdict(list)
+    on_top: dict[str, list[UsageInfo]] = defaultdict(list)
     for record in there.values():
         for parent in record.parents:
             on_top[parent].append(record)
@@ -72,7 +72,7 @@ def find_marked(
 
 
 def judge_marked(
-    marked: Sequence[CacheRecord],
+    marked: Sequence[UsageInfo],
     entries: Sequence[BuildEntry],
     kept: Collection[str],
     *,
@@ -94,7 +94,7 @@ def judge_marked(
 
 
 def list_unclaimed(
-    marked: Sequence[CacheRecord], entries: Sequence[BuildEntry], records: Sequence[CacheRecord]
+    marked: Sequence[UsageInfo], entries: Sequence[BuildEntry], records: Sequence[UsageInfo]
 ) -> tuple[Verdict, ...]:
     """What stays although a watcher made it, because nothing shows for which project: one verdict for all."""
     own = {record for entry in entries for record in entry.records or ()} | {each.id for each in marked}
@@ -110,11 +110,13 @@ def list_unclaimed(
     size, name = sum(record.size for record in found), humanize.count(len(found), "earlier compile step")
     oldest = min(record.created for record in found)
     return (
-        Verdict(Kind.STEP, "", name, size, remove=False, why=Why(Cause.UNPROVEN, _UNKNOWN), created=oldest),
+        Verdict(
+            ObjectKind.STEP, "", name, size, remove=False, why=Why(Cause.UNPROVEN, _UNKNOWN), created=oldest
+        ),
     )
 
 
-def _used_by_these_only(base: CacheRecord, above: Sequence[CacheRecord]) -> bool:
+def _used_by_these_only(base: UsageInfo, above: Sequence[UsageInfo]) -> bool:
     """Whether a step made the record, and its uses are those of what was made on top of it."""
     if not base.description.startswith((EXEC, FILE, "[")):
         return False  # a layer of a base image
@@ -124,7 +126,7 @@ def _used_by_these_only(base: CacheRecord, above: Sequence[CacheRecord]) -> bool
     return any(each.created - CLOCK <= used <= (each.last_used or used) + RELEASE for each in above)
 
 
-def _why_it_stays(record: CacheRecord, kept: Sequence[BuildEntry], newest: float) -> Why | None:
+def _why_it_stays(record: UsageInfo, kept: Sequence[BuildEntry], newest: float) -> Why | None:
     if record.in_use:
         return Why(Cause.IN_USE, "a build uses it")
     if record.shared:
@@ -138,13 +140,13 @@ def _why_it_stays(record: CacheRecord, kept: Sequence[BuildEntry], newest: float
     return None
 
 
-def _verdict(record: CacheRecord, why: Why, *, remove: bool) -> Verdict:
+def _verdict(record: UsageInfo, why: Why, *, remove: bool) -> Verdict:
     return Verdict(
-        Kind.STEP, record.id, _name(record), record.size, remove=remove, why=why, created=record.created
+        ObjectKind.STEP, record.id, _name(record), record.size, remove=remove, why=why, created=record.created
     )
 
 
-def _name(record: CacheRecord) -> str:
+def _name(record: UsageInfo) -> str:
     """What a person knows the record by: the user's own command, without what was put before it."""
     if not record.description.startswith(EXEC):
         return record.description

@@ -18,7 +18,7 @@ LOW_SHARE = 0.10  # of the file system: less free space than this is little …
 LOW_BYTES = 5 * 1024**3  # … unless it is this much
 
 
-class Kind(StrEnum):
+class ObjectKind(StrEnum):
     """What an object is to us."""
 
     FINAL = "final"
@@ -224,7 +224,7 @@ class Inventory:
 class Verdict:
     """What becomes of one object. For an image, `tags` are those of ours that are taken off to remove it."""
 
-    kind: Kind
+    kind: ObjectKind
     id: str  # for a TAG, the id of its image
     name: str
     size: int

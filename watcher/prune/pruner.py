@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from watcher import labels
-from watcher.engine import Container, Engine, EngineError, EngineInfo, Image, Usage
+from watcher.engine import Container, Engine, EngineError, Image, SystemInfo, Usage
 from watcher.engine.ownership import proven_containers
 from watcher.observers import humanize
 from watcher.observers.events import Notice, Observer, Pruned
 from watcher.prune.disk import free_space
-from watcher.prune.model import Cause, Disk, Inventory, Kind, Needed, Policy, Scope, Unseen, Verdict
+from watcher.prune.model import Cause, Disk, Inventory, Needed, ObjectKind, Policy, Scope, Unseen, Verdict
 from watcher.prune.record_pruner import RecordPruner
 from watcher.prune.removal import remove_image, removed
 from watcher.prune.select import select_stale
@@ -70,14 +70,14 @@ class Pruner:
         records: RecordPruner | None = None,
         needed: Callable[[], Needed] = Needed,
         known: set[str] | None = None,
-        space: Callable[[EngineInfo], Disk | Unseen] = free_space,
+        space: Callable[[SystemInfo], Disk | Unseen] = free_space,
     ) -> None:
         self._engine, self._observer = engine, observer
         self._scope, self._policy, self._needed, self._space = scope, policy, needed, space
         self._known = set() if known is None else known  # ids of images that were proven to be ours
         self._records = records
         self._low = False
-        self._info: EngineInfo | None = None
+        self._info: SystemInfo | None = None
 
     async def prune(self, *, dry_run: bool = False) -> Report:
         """Look at what is there and remove what is stale; with `dry_run` only say what would be.
@@ -92,7 +92,7 @@ class Pruner:
         now = info.clock or time.time()
         verdicts = select_stale(inventory, policy, now)
         report = Report(
-            verdicts=tuple(verdict for verdict in verdicts if verdict.kind is not Kind.OTHER),
+            verdicts=tuple(verdict for verdict in verdicts if verdict.kind is not ObjectKind.OTHER),
             low=policy.eager,
             dry_run=dry_run,
             at=now,
@@ -182,7 +182,7 @@ class Pruner:
 
     def _tell(self, done: Sequence[Verdict], freed: int, begun: float) -> None:
         # of the build cache only what went: what stays is the build's everyday base
-        items = tuple(item.item for item in done if item.remove or item.kind is not Kind.STEP)
+        items = tuple(item.item for item in done if item.remove or item.kind is not ObjectKind.STEP)
         seconds = time.monotonic() - begun
         self._observer.notify(Pruned(service=self._scope.service, items=items, freed=freed, seconds=seconds))
 
@@ -205,13 +205,13 @@ class Pruner:
         if verdict.id in needed.ids or verdict.id == needed.live:
             return verdict.kept(Cause.NEEDED, "the daemon needs it")
         try:
-            if verdict.kind is Kind.CONTAINER:
+            if verdict.kind is ObjectKind.CONTAINER:
                 return removed(verdict, await self._engine.remove(verdict.id))
             return await remove_image(self._engine, verdict)
         except EngineError as error:
             return verdict.kept(Cause.REFUSED, f"the engine refused: {error}")
 
-    def _warn(self, report: Report, info: EngineInfo) -> None:
+    def _warn(self, report: Report, info: SystemInfo) -> None:
         """Say once that the engine's disk is nearly full, when pruning did not help."""
         disk = self._space(info)
         was, self._low = self._low, self._policy.short(disk)
@@ -233,7 +233,7 @@ def _measured(report: Report, before: Usage, after: Usage) -> Report:
 
 def _with_steps(report: Report, done: Sequence[Verdict]) -> Report:
     """The report with what was given back of the build cache, which images no longer hold."""
-    freed = sum(verdict.size for verdict in done if verdict.kind is Kind.STEP and verdict.remove)
+    freed = sum(verdict.size for verdict in done if verdict.kind is ObjectKind.STEP and verdict.remove)
     if not freed:
         return replace(report, verdicts=tuple(done))
     cached = max(0, (report.cached or 0) - freed)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from watcher.builder import StepRun
-from watcher.buildkit import CacheRecord
+from watcher.buildkit import UsageInfo
 
 # How BuildKit describes what a step made (moby/buildkit, solver/llbsolver/ops/exec.go and file.go). Every
 # file operation is "fileop target" on old engines, and has the step's own name on newer ones.
@@ -29,7 +29,7 @@ class RecordIndex:
     fit and not with steps times records.
     """
 
-    def __init__(self, records: Sequence[CacheRecord]) -> None:
+    def __init__(self, records: Sequence[UsageInfo]) -> None:
         self._records = records
         self._numbers: dict[str, list[int]] = defaultdict(list)
         for number in sorted(range(len(records)), key=lambda number: records[number].created):
@@ -59,11 +59,11 @@ class RecordIndex:
         return self._compared[key]
 
 
-def _describe(record: CacheRecord) -> str:
+def _describe(record: UsageInfo) -> str:
     return EXEC if record.description.startswith(EXEC) else record.description
 
 
-def fits(step: StepRun, record: CacheRecord) -> bool:
+def fits(step: StepRun, record: UsageInfo) -> bool:
     """Whether the record may be what this run of the step made."""
     if not step.started - CLOCK <= record.created <= step.finished + CLOCK:
         return False

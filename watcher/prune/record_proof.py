@@ -15,12 +15,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from watcher.builder import BuildEntry, StepRun
-from watcher.buildkit import CacheRecord
+from watcher.buildkit import UsageInfo
 from watcher.prune.record_matching import RecordIndex
 
 
 def prove_records(
-    entries: Sequence[BuildEntry], records: Collection[CacheRecord], running: Collection[str] = ()
+    entries: Sequence[BuildEntry], records: Collection[UsageInfo], running: Collection[str] = ()
 ) -> list[BuildEntry]:
     """The entries, each build that is over with the records that are proven to be its own.
 
@@ -36,13 +36,13 @@ def prove_records(
     ]
     candidates = _Candidates([each for each in records if each.kind == "regular" and each.id not in known])
     proven = candidates.prove([step for _, step in steps], known)
-    own: dict[str, set[CacheRecord]] = defaultdict(set)
+    own: dict[str, set[UsageInfo]] = defaultdict(set)
     for (build, _), made in zip(steps, proven, strict=True):
         own[build] |= made
     return [entry if entry.id in running else _with_records(entry, own[entry.id], there) for entry in entries]
 
 
-def _without_record(entry: BuildEntry, there: Mapping[str, CacheRecord]) -> Iterator[StepRun]:
+def _without_record(entry: BuildEntry, there: Mapping[str, UsageInfo]) -> Iterator[StepRun]:
     """The steps whose record is still to be found: all at first, later those whose record got another id."""
     if entry.records is None:
         yield from entry.steps
@@ -51,7 +51,7 @@ def _without_record(entry: BuildEntry, there: Mapping[str, CacheRecord]) -> Iter
         yield from (step for step in entry.steps if not own.fitting(step))
 
 
-def _with_records(entry: BuildEntry, proven: Collection[CacheRecord], there: Collection[str]) -> BuildEntry:
+def _with_records(entry: BuildEntry, proven: Collection[UsageInfo], there: Collection[str]) -> BuildEntry:
     records = {record for record in entry.records or () if record in there}
     unfinished = {record for record in entry.unfinished if record in there}
     return replace(
@@ -73,14 +73,14 @@ class _Group:
 class _Candidates:
     """The records that nobody is proven to have made yet."""
 
-    def __init__(self, records: Sequence[CacheRecord]) -> None:
+    def __init__(self, records: Sequence[UsageInfo]) -> None:
         self._records, self._index = records, RecordIndex(records)
         self._children: dict[str, list[int]] = defaultdict(list)
         for number, record in enumerate(records):
             for parent in record.parents:
                 self._children[parent].append(number)
 
-    def prove(self, steps: Sequence[StepRun], known: Collection[str]) -> list[set[CacheRecord]]:
+    def prove(self, steps: Sequence[StepRun], known: Collection[str]) -> list[set[UsageInfo]]:
         """What each of the steps made; `known` are the ids of records that are proven already."""
         fitting = [self._index.fitting(step) for step in steps]
         ours = set(known)

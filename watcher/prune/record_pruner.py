@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from watcher.builder import BuildEntry, BuildJournal, BuildkitLink
-from watcher.buildkit import CacheRecord, ConnectError, RpcError
+from watcher.buildkit import ConnectError, RpcError, UsageInfo
 from watcher.errors import EngineUnavailable
 from watcher.observers import humanize
 from watcher.prune.build_records import compact, judge_records, select_kept, stage_size
@@ -25,10 +25,10 @@ STEPS_STAY = (
 class Records:
     """What the engine's build cache holds, and what the journal says of it."""
 
-    records: Sequence[CacheRecord]
+    records: Sequence[UsageInfo]
     entries: Sequence[BuildEntry]
     running: frozenset[str]  # ids of builds that go on
-    marked: Sequence[CacheRecord] = ()  # ours, although no build of the journal made them
+    marked: Sequence[UsageInfo] = ()  # ours, although no build of the journal made them
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class RecordPruner:
             raise EngineUnavailable(f"the build cache could not be read: {error}") from error
         return await asyncio.to_thread(self._update, records)
 
-    def _update(self, records: Sequence[CacheRecord]) -> Records:
+    def _update(self, records: Sequence[UsageInfo]) -> Records:
         """Write down what these records prove. Blocks: to be called in a thread."""
         elsewhere = self._daemon_runs()
         running: set[str] = set()

@@ -22,7 +22,7 @@ from typing import Any
 
 from watcher import labels
 from watcher.builder import build_cache_of, state_folder
-from watcher.engine import EngineInfo
+from watcher.engine import SystemInfo
 from watcher.errors import ConfigError
 from watcher.prune.location import FolderId, Location, Mount
 
@@ -49,7 +49,7 @@ class EngineUse:
 
     @property
     def identity(self) -> str:
-        """What tells the engine from others, as `EngineInfo` has it."""
+        """What tells the engine from others, as `SystemInfo` has it."""
         return self.id or self.endpoint
 
     @property
@@ -62,7 +62,7 @@ class EngineUse:
         return self.build_cache == other.build_cache
 
     @classmethod
-    def of(cls, info: EngineInfo, buildkit: str = "", certificates: str = "") -> EngineUse:
+    def of(cls, info: SystemInfo, buildkit: str = "", certificates: str = "") -> EngineUse:
         """The engine that says this of itself."""
         return cls(info.id, info.endpoint, info.host, buildkit, certificates, time.time())
 
@@ -104,7 +104,7 @@ class ProjectRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RegistryEntry:
     """A project's folder in the state folder. `record` is None where it cannot be read, for a `problem`."""
 
     id: str
@@ -124,7 +124,7 @@ class Registry:
                 "XDG_STATE_HOME", None, f"must be set where there is no home: {error}"
             ) from error
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[RegistryEntry]:
         """All projects that are remembered, sorted by id. A home that cannot be read has none."""
         try:
             names = sorted(each.name for each in self.home.iterdir() if labels.is_project_id(each.name))
@@ -132,23 +132,23 @@ class Registry:
             return []
         return [self.entry(name) for name in names]
 
-    def entry(self, project: str) -> Entry:
+    def entry(self, project: str) -> RegistryEntry:
         """What is remembered of a project."""
         try:
             record = _parse(project, _read(self.home / project))
         except FileNotFoundError:
-            return Entry(
+            return RegistryEntry(
                 project,
                 None,
                 "it has no record: watched by an earlier version, or only examined (doctor, prune)",
             )
         except OSError as error:
-            return Entry(project, None, f"its record cannot be read: {error.strerror or error}")
+            return RegistryEntry(project, None, f"its record cannot be read: {error.strerror or error}")
         except (ValueError, KeyError, TypeError, AttributeError):
-            return Entry(project, None, "its record is damaged")
+            return RegistryEntry(project, None, "its record is damaged")
         if record.user != os.getuid():
-            return Entry(project, None, f"it is another user's (uid {record.user})")
-        return Entry(project, record)
+            return RegistryEntry(project, None, f"it is another user's (uid {record.user})")
+        return RegistryEntry(project, record)
 
     def write(self, record: ProjectRecord) -> None:
         """Remember a project, with what was known of it before. Raises OSError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from watcher.engine import Engine, Removal
-from watcher.prune.model import Cause, Kind, Verdict
+from watcher.prune.model import Cause, ObjectKind, Verdict
 
 
 def removed(verdict: Verdict, result: Removal) -> Verdict:
@@ -26,9 +26,9 @@ async def remove_image(engine: Engine, verdict: Verdict) -> Verdict:
     # Under a tag of ours the containerd store lists a name by digest too; an untagged image has none.
     names = found.tags if verdict.tags else (*found.tags, *found.digests)
     others = set(names) - set(verdict.tags)
-    if verdict.kind is Kind.TAG and not others:
+    if verdict.kind is ObjectKind.TAG and not others:
         return verdict.kept(Cause.IN_USE, "it is the image's only tag by now")
-    if verdict.kind is not Kind.TAG and others:
+    if verdict.kind is not ObjectKind.TAG and others:
         return verdict.kept(Cause.FOREIGN, f"named {min(others)} in the meantime")
     result = Removal.GONE
     for ref in verdict.tags or (verdict.id,):

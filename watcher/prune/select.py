@@ -10,11 +10,11 @@ from watcher import dockerfile, labels
 from watcher.engine import Container, Image
 from watcher.observers import humanize
 from watcher.observers.events import short
-from watcher.prune.model import Cause, Inventory, Kind, Policy, Verdict, Why
+from watcher.prune.model import Cause, Inventory, ObjectKind, Policy, Verdict, Why
 
 # A container in any other state runs, is about to, or is being removed already.
 _STOPPED = frozenset({"created", "exited", "dead"})
-_IMAGE_KINDS = {labels.FINAL: Kind.FINAL, labels.BUILDER: Kind.BUILDER}
+_IMAGE_KINDS = {labels.FINAL: ObjectKind.FINAL, labels.BUILDER: ObjectKind.BUILDER}
 
 
 def select_stale(inventory: Inventory, policy: Policy, now: float) -> tuple[Verdict, ...]:
@@ -59,7 +59,7 @@ def _container(item: Container, inventory: Inventory, policy: Policy, now: float
     """A container of this service: it goes when it is stopped, has a name of the daemon's, and is old."""
     scope = inventory.scope
     stale = Verdict(
-        Kind.CONTAINER,
+        ObjectKind.CONTAINER,
         item.id,
         item.name,
         0,
@@ -93,9 +93,9 @@ class _Judge:
         self._policy, self._now, self._users = policy, now, users
         own = [image for image in inventory.images if self._own(image) and not self._stranger(image)]
         own.sort(key=lambda image: (_touched(image), image.id), reverse=True)
-        builders = (image.id for image in own if self._kind(image) is Kind.BUILDER)
+        builders = (image.id for image in own if self._kind(image) is ObjectKind.BUILDER)
         self._newest_builder = next(builders, None) if policy.builder_image else None
-        good = [image.id for image in own if self._kind(image) is Kind.FINAL and self._good(image)]
+        good = [image.id for image in own if self._kind(image) is ObjectKind.FINAL and self._good(image)]
         good.sort(key=lambda image: image != self._needed.live)
         self._last_good = frozenset(good[: policy.kept_finals])
 
@@ -104,9 +104,9 @@ class _Judge:
         kind = self._kind(image)
         name = next(iter((*image.tags, *image.digests)), short(image.id))
         stale = Why(Cause.UNTAGGED, "an untagged builder image")
-        if kind is Kind.BUILDER and image.tags:
+        if kind is ObjectKind.BUILDER and image.tags:
             stale = Why(Cause.SUPERSEDED, "an exported builder image, and build.builder_image is off")
-        if kind is Kind.FINAL:
+        if kind is ObjectKind.FINAL:
             stale = Why(Cause.SUPERSEDED, "a superseded build")
         why = self._foreign(image) or self._use(image) or self._fresh(image) or self._rank(image)
         return Verdict(
@@ -122,7 +122,7 @@ class _Judge:
 
     def surplus(self, image: Image) -> list[Verdict]:
         """Tags too many on an image that stays: every revision that gave the very same image left one."""
-        if self._kind(image) is not Kind.FINAL or self._stranger(image) or self._fresh(image):
+        if self._kind(image) is not ObjectKind.FINAL or self._stranger(image) or self._fresh(image):
             return []
         marked = [(tag, revision) for tag in image.tags if (revision := self._scope.revision(tag))]
         free = sorted(tag for tag, revision in marked if not self._needed.names(revision))
@@ -130,17 +130,17 @@ class _Judge:
         why = Why(Cause.SURPLUS, f"one of {len(marked)} tags of the same image")
         at = _touched(image)
         return [
-            Verdict(Kind.TAG, image.id, tag, 0, remove=True, why=why, tags=(tag,), created=at)
+            Verdict(ObjectKind.TAG, image.id, tag, 0, remove=True, why=why, tags=(tag,), created=at)
             for tag in free[kept:]
         ]
 
     def _own(self, image: Image) -> bool:
         return self._scope.carried_by(image.labels)
 
-    def _kind(self, image: Image) -> Kind:
+    def _kind(self, image: Image) -> ObjectKind:
         if self._own(image):
-            return _IMAGE_KINDS.get(image.labels.get(labels.KIND, ""), Kind.OTHER)
-        return Kind.BUILDER if self._dangling_builder(image) else Kind.OTHER
+            return _IMAGE_KINDS.get(image.labels.get(labels.KIND, ""), ObjectKind.OTHER)
+        return ObjectKind.BUILDER if self._dangling_builder(image) else ObjectKind.OTHER
 
     def _dangling_builder(self, image: Image) -> bool:
         """Whether the article's clean-up, `docker image prune --filter label=…`, would take it."""
@@ -184,7 +184,7 @@ class _Judge:
 
         An image that was built or committed from it inherits the labels, and has a step of its own.
         """
-        if self._kind(image) is not Kind.BUILDER:
+        if self._kind(image) is not ObjectKind.BUILDER:
             return False
         step = image.last_step
         return dockerfile.is_own_command(step, self._scope.project) or dockerfile.is_unclaimed_command(step)
@@ -223,7 +223,7 @@ class _Judge:
     def _rank(self, image: Image) -> Why | None:
         """It is the newest of its kind, or one of the newest."""
         moving = next(filter(None, map(self._scope.moving, image.tags)), None)
-        if moving and (self._policy.builder_image or self._kind(image) is not Kind.BUILDER):
+        if moving and (self._policy.builder_image or self._kind(image) is not ObjectKind.BUILDER):
             return Why(Cause.NEWEST, moving)
         if image.id == self._newest_builder:
             return Why(Cause.NEWEST, "the newest builder image")

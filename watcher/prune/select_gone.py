@@ -15,10 +15,10 @@ from watcher.builder import full_reference
 from watcher.engine import Container, Image, Network
 from watcher.engine.ownership import proven_containers
 from watcher.observers.events import short
-from watcher.prune.model import Cause, Kind, Scope, Verdict, Why
+from watcher.prune.model import Cause, ObjectKind, Scope, Verdict, Why
 
 _REVISION_TAG = regex.compile(r"rev-[0-9a-f]{12}")
-_IMAGE_KINDS = {labels.FINAL: Kind.FINAL, labels.BUILDER: Kind.BUILDER}
+_IMAGE_KINDS = {labels.FINAL: ObjectKind.FINAL, labels.BUILDER: ObjectKind.BUILDER}
 _ORDER = (labels.APP, labels.PAUSE)  # what joined a network goes before what holds it
 _GONE = Why(Cause.PROJECT_GONE, "its project is gone")
 _STOPPED = Why(Cause.PROJECT_GONE, "its project is gone; it runs, and is stopped first")
@@ -96,7 +96,7 @@ def _judge_containers(holdings: Holdings, project: str) -> Iterator[Verdict]:
     for item in sorted(claims, key=lambda item: item.labels.get(labels.KIND) == labels.PAUSE):
         stopped = item.state in ("created", "exited", "dead")
         why = _GONE if stopped else _STOPPED
-        verdict = Verdict(Kind.CONTAINER, item.id, item.name, 0, remove=True, why=why)
+        verdict = Verdict(ObjectKind.CONTAINER, item.id, item.name, 0, remove=True, why=why)
         if item.labels.get(labels.KIND) not in _ORDER or item.id not in own:
             text = "not created by the watcher: it has the labels from its image, or from a copy"
             yield verdict.kept(Cause.FOREIGN, text)
@@ -109,7 +109,7 @@ def _judge_containers(holdings: Holdings, project: str) -> Iterator[Verdict]:
 
 
 def _judge_network(network: Network, users: Mapping[str, str]) -> Verdict:
-    verdict = Verdict(Kind.NETWORK, network.id, network.name, 0, remove=True, why=_GONE)
+    verdict = Verdict(ObjectKind.NETWORK, network.id, network.name, 0, remove=True, why=_GONE)
     if not labels.is_own_network(network.labels, network.name):
         return verdict.kept(Cause.FOREIGN, "not created by the watcher: its labels are a copy")
     if user := users.get(network.id) or users.get(network.name):
@@ -122,10 +122,10 @@ def _judge_image(
 ) -> Iterator[Verdict]:
     """The verdict on an image; where others named it too, on the names that only the watcher gave it."""
     found = image.labels
-    kind = _IMAGE_KINDS.get(found.get(labels.KIND, ""), Kind.OTHER)
+    kind = _IMAGE_KINDS.get(found.get(labels.KIND, ""), ObjectKind.OTHER)
     name = next(iter((*image.tags, *image.digests)), short(image.id))
     verdict = Verdict(kind, image.id, name, size, remove=True, why=_GONE, tags=image.tags)
-    if kind is Kind.OTHER or labels.REVISION in found or image.parent:
+    if kind is ObjectKind.OTHER or labels.REVISION in found or image.parent:
         text = "made from an image or a container of this project, not by the watcher"
         yield verdict.kept(Cause.FOREIGN, text)
         return
@@ -145,7 +145,7 @@ def _judge_image(
         return
     yield verdict.kept(Cause.FOREIGN, f"{others[0]} names it too; `docker rmi {others[0]}` removes that")
     for tag in proofs:
-        yield Verdict(Kind.TAG, image.id, tag, 0, remove=True, why=_GONE, tags=(tag,))
+        yield Verdict(ObjectKind.TAG, image.id, tag, 0, remove=True, why=_GONE, tags=(tag,))
 
 
 def _foreign_digests(image: Image, own: Sequence[Scope]) -> list[str]:

@@ -11,10 +11,10 @@ from watcher.observers import humanize
 from watcher.observers.events import short
 from watcher.prune.disk_usage import Share
 from watcher.prune.go_cache_select import CacheMount, plan_trim
-from watcher.prune.model import Cause, Disk, Kind, Unseen
+from watcher.prune.model import Cause, Disk, ObjectKind, Unseen
 from watcher.prune.pruner import Report
 
-_SIZED = (Kind.FINAL, Kind.BUILDER, Kind.STEP)
+_SIZED = (ObjectKind.FINAL, ObjectKind.BUILDER, ObjectKind.STEP)
 
 
 class Row(NamedTuple):
@@ -79,8 +79,9 @@ def summary(report: Report) -> tuple[str, ...]:
     if report.dry_run:
         most = humanize.size(sum(verdict.size for verdict in removed))
         lines.append(f"{objects} would be removed, {most} at most: images share layers")
-        if any(verdict.kind is not Kind.STEP and verdict.size for verdict in removed) and any(
-            verdict.kind is Kind.STEP and verdict.why.cause is Cause.IN_USE for verdict in report.verdicts
+        if any(verdict.kind is not ObjectKind.STEP and verdict.size for verdict in removed) and any(
+            verdict.kind is ObjectKind.STEP and verdict.why.cause is Cause.IN_USE
+            for verdict in report.verdicts
         ):
             lines.append("build steps that only these images have would be removed after them")
     elif report.freed is None:

@@ -59,7 +59,7 @@ class Reconciler(Generic[S]):
         deployer: Deployer,
         chores: Chores[S],
         observer: Observer,
-        limits: state_machine.Limits,
+        limits: state_machine.BuildLimits,
         scan_again: Callable[[], None] = lambda: None,
         chores_after: float = 1.0,
         chores_every: float = 600.0,
@@ -84,7 +84,9 @@ class Reconciler(Generic[S]):
         self._chore_look: Look[S] | None = None
         self._chore_due = clock() + chores_every
 
-    def reconfigure(self, chores: Chores[S], *, limits: state_machine.Limits, chores_every: float) -> None:
+    def reconfigure(
+        self, chores: Chores[S], *, limits: state_machine.BuildLimits, chores_every: float
+    ) -> None:
         """Go on with these, while `run` does not run."""
         self._chores, self._limits, self._chores_every = chores, limits, chores_every
         self._chore_due = min(self._chore_due, self._clock() + chores_every)

@@ -44,6 +44,7 @@ __all__ = [
     "BuildBegun",
     "BuildCancelAsked",
     "BuildEnded",
+    "BuildLimits",
     "BuildProgressed",
     "Cancel",
     "Cancelled",
@@ -58,7 +59,6 @@ __all__ = [
     "HoldChanged",
     "InfraFailed",
     "Input",
-    "Limits",
     "LiveChanged",
     "PauseAsked",
     "RebuildAsked",
@@ -85,7 +85,7 @@ STABLE_AFTER = 60.0  # seconds a container must have lived for its loss not to c
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BuildLimits:
     """How long a newer save may keep on cancelling builds."""
 
     max_cancels: int = 3
@@ -158,7 +158,7 @@ class GiveWay:
 Action = Wait | Build | Cancel | Deploy | GiveWay
 
 
-def decide(state: State, now: float, limits: Limits = Limits()) -> Action:
+def decide(state: State, now: float, limits: BuildLimits = BuildLimits()) -> Action:
     """The one thing to do now."""
     if state.building and _pointless(state, now, limits):
         return Cancel()
@@ -226,7 +226,7 @@ def _known_to_fail(state: State, revision: str) -> State:
     return replace(state, failed=revision) if revision == state.wanted else state
 
 
-def _pointless(state: State, now: float, limits: Limits) -> bool:
+def _pointless(state: State, now: float, limits: BuildLimits) -> bool:
     """Whether the running build should make way: for a newer save, or for whoever asked by hand."""
     if state.cancelling:
         return False

@@ -30,7 +30,7 @@ _files: list[int] = []
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ListenAddress:
     """An address that is listened on; `only6`: an IPv6 one that takes no IPv4 clients."""
 
     host: str
@@ -38,11 +38,11 @@ class Address:
     only6: bool = False
 
 
-def address_of(sock: socket.socket) -> Address:
+def address_of(sock: socket.socket) -> ListenAddress:
     """Where a socket listens."""
     host, port = sock.getsockname()[:2]
     only6 = sock.family == socket.AF_INET6 and bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
-    return Address(host, port, only6)
+    return ListenAddress(host, port, only6)
 
 
 def receive(environ: MutableMapping[str, str] | None = None, first: int = FIRST) -> None:
@@ -65,7 +65,7 @@ def receive(environ: MutableMapping[str, str] | None = None, first: int = FIRST)
                 sock.close()
 
 
-def reopen(addresses: Iterable[Address]) -> None:
+def reopen(addresses: Iterable[ListenAddress]) -> None:
     """Listen again where a killed process did; an address that cannot be had is left to a later bind."""
     for address in addresses:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET

@@ -14,7 +14,7 @@ from pathlib import Path
 from watcher.errors import ConfigError, WatcherError
 from watcher.system import inherited_sockets as listening
 from watcher.system import runtime_dir
-from watcher.system.inherited_sockets import Address, Handover
+from watcher.system.inherited_sockets import Handover, ListenAddress
 
 ASKING_SECONDS = 0.5  # a client that asks who runs holds the lock for a moment: that is not another daemon
 ASKING_PAUSE = 0.01
@@ -28,7 +28,7 @@ class Running:
     pid: int
     url: str = ""
     token: str = ""
-    listening: tuple[Address, ...] = ()  # where its successor listens at once, should it be killed
+    listening: tuple[ListenAddress, ...] = ()  # where its successor listens at once, should it be killed
     paused: tuple[str, ...] = ()  # services that its successor pauses too, however it ended
     upgrading: bool = False  # it makes way for its successor, which has the same process id
 
@@ -190,7 +190,7 @@ def _opened(path: Path, project_id: str) -> Iterator[int | None]:
 def _read(descriptor: int) -> Running | None:
     try:
         values = json.loads(os.pread(descriptor, MOST_BYTES, 0))
-        addresses = tuple(Address(**item) for item in values.pop("listening", ()))
+        addresses = tuple(ListenAddress(**item) for item in values.pop("listening", ()))
         return Running(**values | {"paused": tuple(values.get("paused", ()))}, listening=addresses)
     except (ValueError, TypeError, AttributeError):
         return None

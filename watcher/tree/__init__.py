@@ -6,7 +6,7 @@ names a snapshot together with everything else that decides the image; `diff` sa
 
 from watcher.tree.build_files import read_small
 from watcher.tree.contexts import TreeWithContexts
-from watcher.tree.diff import ChangeSet, Kind, classify, diff
+from watcher.tree.diff import ChangeSet, FileKind, classify, diff
 from watcher.tree.node import Problem, TreeEntry
 from watcher.tree.restless import RestlessFiles
 from watcher.tree.rules import DEFAULT_IGNORE, Rules, is_outside
@@ -16,7 +16,7 @@ from watcher.tree.snapshot import Layout, Snapshot, revision
 __all__ = [
     "DEFAULT_IGNORE",
     "ChangeSet",
-    "Kind",
+    "FileKind",
     "Layout",
     "Problem",
     "RestlessFiles",

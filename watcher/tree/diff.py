@@ -17,7 +17,7 @@ _MODULE_FILES = frozenset({"go.mod", "go.sum", "go.work", "go.work.sum"})
 _COMPILED = (".go", ".s", ".S", ".sx", ".c", ".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp", ".hxx", ".syso")
 
 
-class Kind(StrEnum):
+class FileKind(StrEnum):
     """What a file is to a Go service."""
 
     GO = "go"
@@ -27,16 +27,16 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
-def classify(path: str, layout: Layout = Layout()) -> Kind:  # noqa: B008 - frozen, so one for all calls
+def classify(path: str, layout: Layout = Layout()) -> FileKind:  # noqa: B008 - frozen, so one for all calls
     """The kind of the file at `path`. The Dockerfile's ignore files count as `dockerfile`."""
     if path == layout.dockerfile or path in ignore_files(layout.dockerfile):
-        return Kind.DOCKERFILE
+        return FileKind.DOCKERFILE
     if any(path.startswith(f"{directory}/") for directory in layout.env_dirs):
-        return Kind.ENV
+        return FileKind.ENV
     name = path.rpartition("/")[2]
     if name in _MODULE_FILES or f"/{path}".endswith("/vendor/modules.txt"):
-        return Kind.MODULE
-    return Kind.GO if name.endswith(_COMPILED) else Kind.OTHER
+        return FileKind.MODULE
+    return FileKind.GO if name.endswith(_COMPILED) else FileKind.OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class ChangeSet:
         return bool(self.changes)
 
     @property
-    def kinds(self) -> frozenset[Kind]:
+    def kinds(self) -> frozenset[FileKind]:
         """The kinds that occur."""
-        return frozenset(Kind(change.kind) for change in self.changes)
+        return frozenset(FileKind(change.kind) for change in self.changes)
 
     def summary(self) -> str:
         """One line: `version.go changed`, `12 files (10 go, 2 other)`, `nothing changed`."""

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from watcher.observers.events import Change
-from watcher.tree.diff import Kind
+from watcher.tree.diff import FileKind
 
 TIMES = 12
 WITHIN = 60.0  # seconds; more often than a person saves one file
@@ -24,7 +24,7 @@ class RestlessFiles:
         recent = {path: times for path, times in self._times.items() if now - times[-1] < WITHIN}
         found = []
         for change in changes:
-            if change.kind == Kind.OTHER and change.path not in self._named:
+            if change.kind == FileKind.OTHER and change.path not in self._named:
                 times = recent.setdefault(change.path, deque(maxlen=TIMES))
                 times.append(now)
                 if len(times) == TIMES and now - times[0] < WITHIN:

@@ -11,7 +11,7 @@ from watcher.builder import BuildkitLink, certificates
 from watcher.buildkit import Worker
 from watcher.daemon.engine_access import buildkit_link
 from watcher.dockerfile import Platforms
-from watcher.engine import EngineInfo
+from watcher.engine import SystemInfo
 from watcher.errors import ConfigError
 from watcher.settings import load
 
@@ -85,7 +85,7 @@ async def test_a_buildkitd_forgets_nothing_where_it_is_its_own_store(
 @pytest.mark.parametrize(("store", "forgets"), [("containerd", True), ("overlay2", False)])
 async def test_an_engine_forgets_with_the_containerd_store(store: str, forgets: bool) -> None:
     class Stored(Engine):
-        async def info(self) -> EngineInfo:
+        async def info(self) -> SystemInfo:
             return replace(await super().info(), store=store)
 
     engine: Any = Stored()

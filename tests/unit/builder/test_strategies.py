@@ -2,7 +2,7 @@
 
 import pytest
 
-from watcher.builder.strategies import Experience, Failed, Way
+from watcher.builder.strategies import Experience, FailedBuild, Way
 from watcher.diagnosis.diagnose import build_failure
 from watcher.errors import Failure
 
@@ -18,8 +18,8 @@ def failed(
     step: str = "[b 3/3] RUN go build",
     reason: str = "exit code: 1",
     modules: bool = False,
-) -> Failed:
-    return Failed(failure, step, reason, touched=True, modules_mounted=modules)
+) -> FailedBuild:
+    return FailedBuild(failure, step, reason, touched=True, modules_mounted=modules)
 
 
 def knowing() -> Experience:
@@ -84,7 +84,7 @@ def test_numbers_do_not_make_another_failure() -> None:
 
 
 def test_a_step_before_all_that_was_changed_is_not_ours() -> None:
-    untouched = Failed(
+    untouched = FailedBuild(
         Failure("build", "apk: no such package"),
         "[b 2/3] RUN apk add x",
         "1",
@@ -95,7 +95,7 @@ def test_a_step_before_all_that_was_changed_is_not_ours() -> None:
 
 
 def test_a_text_that_the_frontend_does_not_understand_is_given_as_it_is() -> None:
-    misread = Failed(
+    misread = FailedBuild(
         Failure("build", "Dockerfile:4: Unknown flag: network"),
         "",
         "failed to create LLB definition: dockerfile parse error line 4: Unknown flag: network",

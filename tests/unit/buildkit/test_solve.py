@@ -19,9 +19,9 @@ from watcher.buildkit import (
     Client,
     ConnectError,
     ContextChanged,
+    ContextEntry,
     Credentials,
     DirectorySource,
-    Entry,
     FileEntry,
     MemorySource,
     Progress,
@@ -155,7 +155,7 @@ async def test_patterns_that_the_source_has_applied_are_not_applied_again(
         (tmp_path / name).write_bytes(b"x")
     applied: list[Wanted] = []
 
-    def noting(entries: Sequence[Entry], wanted: Wanted) -> Sequence[Entry]:
+    def noting(entries: Sequence[ContextEntry], wanted: Wanted) -> Sequence[ContextEntry]:
         applied.append(wanted)
         return select(entries, wanted)
 
@@ -408,7 +408,7 @@ class Changing:
         self.root, self.moment, self.change = root, moment, change
         self.inner = DirectorySource(root)
 
-    def entries(self) -> Sequence[Entry]:
+    def entries(self) -> Sequence[ContextEntry]:
         entries = self.inner.entries()
         if self.moment == "listed":
             self._change()
@@ -483,7 +483,7 @@ async def test_a_file_that_changes_fails_the_build_and_is_named(
 
 async def test_a_size_that_was_never_true_fails_the_build():
     class Wrong(MemorySource):
-        def entries(self) -> Sequence[Entry]:
+        def entries(self) -> Sequence[ContextEntry]:
             return [FileEntry("a", 0o100644, 5, 1)]
 
     async with running(FakeEngine(take_context)) as (client, _):
@@ -493,7 +493,7 @@ async def test_a_size_that_was_never_true_fails_the_build():
 
 async def test_a_pipe_in_a_context_is_refused_by_name():
     class Pipe(MemorySource):
-        def entries(self) -> Sequence[Entry]:
+        def entries(self) -> Sequence[ContextEntry]:
             return [FileEntry("fifo", 0o010644, 0, 1)]
 
     async with running(FakeEngine(take_context)) as (client, _):

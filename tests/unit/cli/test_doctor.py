@@ -17,7 +17,7 @@ from watcher import labels
 from watcher.cli.doctor import Finding, Grade, examine, findings, worst
 from watcher.cli.doctor.examine import gone_projects
 from watcher.dockerfile import Accelerated, LineChange, LineNote
-from watcher.engine import EngineInfo
+from watcher.engine import SystemInfo
 from watcher.errors import ConfigError
 from watcher.fswatch import SelfTest, self_test
 from watcher.prune import EngineUse, ProjectRecord, Reached, Registry, ServiceUse, locate
@@ -34,7 +34,7 @@ def collected() -> Iterator[None]:
     gc.collect()
 
 
-INFO = EngineInfo("28.5.2", "1.45", "overlay2", "unix:///var/run/docker.sock", "x86_64")
+INFO = SystemInfo("28.5.2", "1.45", "overlay2", "unix:///var/run/docker.sock", "x86_64")
 COMPOSE = "services:\n  app:\n    build: .\n    ports: ['127.0.0.1:{port}:9000']\n"
 ARTICLE = (
     "FROM golang:alpine AS builder\nCOPY . .\nRUN go build -a .\nFROM alpine\nCOPY --from=builder /go/app .\n"

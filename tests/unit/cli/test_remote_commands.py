@@ -217,10 +217,10 @@ async def test_each_end_of_a_wait_has_its_own_exit_status(
 )
 def test_a_refusal_is_told_apart_from_a_build_that_failed(code: int, status: int) -> None:
     with pytest.raises(remote.Refused) as refused:
-        remote.read(remote.Answer(code, b'{"detail": "no"}'))
+        remote.read(remote.ApiResponse(code, b'{"detail": "no"}'))
     assert refused.value.exit_status == status
     with pytest.raises(remote.Refused, match=f"HTTP {code}: oops"):
-        remote.read(remote.Answer(code, b"oops"))
+        remote.read(remote.ApiResponse(code, b"oops"))
 
 
 async def test_a_wait_for_a_daemon_that_stops_is_not_a_failed_build(

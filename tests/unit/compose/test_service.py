@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.unit.compose.conftest import Compose
-from watcher.compose import Attachment, BlockIo, Dependency, DeviceRequest, HealthSpec, Hook, Limits
+from watcher.compose import Attachment, BlockIo, Dependency, DeviceRequest, HealthSpec, Hook, ResourceLimits
 from watcher.compose import key_policy as keys
 from watcher.dockerfile.spans import word_set
 from watcher.errors import ConfigError
@@ -163,35 +163,38 @@ def test_each_key_says_what_it_says_in_compose(
 @pytest.mark.parametrize(
     ("lines", "limits"),
     [
-        ("mem_limit: 64m", Limits(memory=64 << 20)),
+        ("mem_limit: 64m", ResourceLimits(memory=64 << 20)),
         (
             "mem_reservation: 1k\nmemswap_limit: -1\nmem_swappiness: 0",
-            Limits(memory_reservation=1024, memory_swap=-1, memory_swappiness=0),
+            ResourceLimits(memory_reservation=1024, memory_swap=-1, memory_swappiness=0),
         ),
-        ("cpus: '1.5'", Limits(nano_cpus=1_500_000_000)),
+        ("cpus: '1.5'", ResourceLimits(nano_cpus=1_500_000_000)),
         (
             "cpu_shares: 5\ncpu_quota: 50000\ncpu_period: 100000\ncpuset: 0,1",
-            Limits(cpu_shares=5, cpu_quota=50000, cpu_period=100000, cpuset="0,1"),
+            ResourceLimits(cpu_shares=5, cpu_quota=50000, cpu_period=100000, cpuset="0,1"),
         ),
-        ("cpu_rt_period: 7\ncpu_rt_runtime: 8", Limits(cpu_rt_period=7, cpu_rt_runtime=8)),
-        ("pids_limit: -1", Limits(pids=-1)),
-        ("oom_kill_disable: true\noom_score_adj: -500", Limits(oom_kill_disable=True, oom_score_adj=-500)),
+        ("cpu_rt_period: 7\ncpu_rt_runtime: 8", ResourceLimits(cpu_rt_period=7, cpu_rt_runtime=8)),
+        ("pids_limit: -1", ResourceLimits(pids=-1)),
+        (
+            "oom_kill_disable: true\noom_score_adj: -500",
+            ResourceLimits(oom_kill_disable=True, oom_score_adj=-500),
+        ),
         (
             "ulimits: {nofile: 100, nproc: {soft: 1, hard: 2}}",
-            Limits(ulimits={"nofile": (100, 100), "nproc": (1, 2)}),
+            ResourceLimits(ulimits={"nofile": (100, 100), "nproc": (1, 2)}),
         ),
         (
             "deploy: {resources: {limits: {memory: 50M, cpus: '0.5', pids: 9}, reservations: {memory: 20M}}}",
-            Limits(memory=50 << 20, nano_cpus=500_000_000, pids=9, memory_reservation=20 << 20),
+            ResourceLimits(memory=50 << 20, nano_cpus=500_000_000, pids=9, memory_reservation=20 << 20),
         ),
-        ("mem_limit: 50m\ndeploy: {resources: {limits: {memory: 51200k}}}", Limits(memory=50 << 20)),
+        ("mem_limit: 50m\ndeploy: {resources: {limits: {memory: 51200k}}}", ResourceLimits(memory=50 << 20)),
         (
             "deploy: {replicas: 1, mode: replicated, update_config: {order: start-first}, labels: {a: b}}",
-            Limits(),
+            ResourceLimits(),
         ),
     ],
 )
-def test_limits_from_both_places(compose: Compose, lines: str, limits: Limits) -> None:
+def test_limits_from_both_places(compose: Compose, lines: str, limits: ResourceLimits) -> None:
     assert compose.service(lines).limits == limits
 
 

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from watcher.compose.yaml_reader import MOST_NESTED, MOST_VALUES, Document, parse_documents, read_documents
+from watcher.compose.yaml_reader import (
+    MOST_NESTED,
+    MOST_VALUES,
+    YamlDocument,
+    parse_documents,
+    read_documents,
+)
 from watcher.errors import ConfigError
 
 
@@ -94,11 +100,11 @@ def test_keys_are_words_as_they_stand() -> None:
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
-    assert parse_documents(b"\xef\xbb\xbfa: 1", "c.yaml") == [Document({"a": 1})]
+    assert parse_documents(b"\xef\xbb\xbfa: 1", "c.yaml") == [YamlDocument({"a": 1})]
 
 
 def test_several_documents_and_none() -> None:
-    assert parse_documents(b"a: 1\n---\nb: 2\n", "c.yaml") == [Document({"a": 1}), Document({"b": 2})]
+    assert parse_documents(b"a: 1\n---\nb: 2\n", "c.yaml") == [YamlDocument({"a": 1}), YamlDocument({"b": 2})]
     assert parse_documents(b"# nothing\n", "c.yaml") == []
 
 

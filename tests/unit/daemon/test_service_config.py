@@ -20,7 +20,7 @@ from watcher.daemon.service_config import (
 )
 from watcher.deploy.host_ports import HostPorts
 from watcher.dockerfile import Runs
-from watcher.engine import EngineInfo
+from watcher.engine import SystemInfo
 from watcher.errors import ConfigError
 from watcher.front import Front, Unavailable
 from watcher.observers.events import Fanout
@@ -39,7 +39,7 @@ class Rig:
             host_ports=HostPorts(FakeEngine(), "project", None),
             observer=Fanout(),
             explain=lambda _: Unavailable(),
-            info=EngineInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),
+            info=SystemInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),
         )
 
     def fit(self, ports: str, fronts: Mapping[int, Front] | None = None, **settings: Any) -> ServiceConfig:

@@ -12,7 +12,7 @@ from watcher.builder import BuildJournal, BuildkitLink
 from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
 from watcher.deploy import HostPorts
 from watcher.deploy.own_container import OwnContainer, candidates, find
-from watcher.engine import Container, EngineInfo
+from watcher.engine import Container, SystemInfo
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Unavailable
 from watcher.observers.events import Fanout
@@ -162,7 +162,7 @@ class Rig:
             observer=Fanout(),
             explain=lambda _: Unavailable(),
             host_ports=HostPorts(None, "p", None),
-            info=EngineInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),
+            info=SystemInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),
             own=OwnContainer(self.engine, found),
         )
         project = compose.load(file, service=None, env={})

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from tests.fake_engine import FakeEngine, Program
 from watcher import labels
 from watcher.deploy import ContainerDeployer, Policy, Published
-from watcher.deploy.probe import Answer
+from watcher.deploy.probe import ProbeResult
 from watcher.engine import Container, Engine, EngineEvent
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Backend, DrainReport, Front
@@ -274,14 +274,14 @@ class World:
         """Let everything that is under way end: soak, drain, retries."""
         await asyncio.sleep(seconds)
 
-    async def answer(self, host: str, port: int, path: str | None) -> Answer:
+    async def answer(self, host: str, port: int, path: str | None) -> ProbeResult:
         """What a program says on a published port, or on its own at an address of its container."""
         await asyncio.sleep(0.001)
         for box in await self.mine():
             published = any(port == number for bound in box.ports.values() for _, number in bound)
             if published or (host in box.addresses.values() and port == PORT):
-                return Answer(box.image not in self.silent, "it was asked")
-        return Answer(ready=False, text="refused")
+                return ProbeResult(box.image not in self.silent, "it was asked")
+        return ProbeResult(ready=False, text="refused")
 
     async def mine(self) -> list[Container]:
         """Our containers, with their details."""

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.unit.front.support import POST, Peer, fronted, get, ok, origin, refusals, says, true
-from watcher.front import Limits, ending
+from watcher.front import FrontLimits, ending
 from watcher.observers.events import FrontExchange, FrontRefused
 
 
@@ -384,7 +384,7 @@ async def test_empty_lines_before_a_request_are_left_out() -> None:
 
 
 async def test_the_sizes_of_heads_can_be_set() -> None:
-    async with origin() as app, fronted(Limits(head_bytes=200_000, answer_head_bytes=5000)) as it:
+    async with origin() as app, fronted(FrontLimits(head_bytes=200_000, answer_head_bytes=5000)) as it:
         it.front.switch(app.backend)
         client = await it.connect()
         large = get("/", "X: " + "x" * 150_000)

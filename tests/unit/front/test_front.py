@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from tests.unit.front.support import PATIENCE, fronted, get, ok, origin, says, true
-from watcher.front import CannotListen, ExtraHeaders, Front, Limits, Listen, PortInUse, room_for
+from watcher.front import CannotListen, ExtraHeaders, Front, FrontLimits, Listen, PortInUse, room_for
 from watcher.front.sockets import bind
 from watcher.observers.events import Event, FrontRefused
 
@@ -197,7 +197,7 @@ async def test_a_client_that_is_accepted_while_the_front_closes_is_closed() -> N
 
 
 async def test_a_raw_connection_too_many_is_closed() -> None:
-    async with origin(says("x")) as app, fronted(Limits(connections=1), protocol="tcp") as it:
+    async with origin(says("x")) as app, fronted(FrontLimits(connections=1), protocol="tcp") as it:
         it.front.switch(app.backend)
         first, second = await it.connect(), await it.connect()
         assert await second.rest() == b""
@@ -205,7 +205,7 @@ async def test_a_raw_connection_too_many_is_closed() -> None:
 
 
 async def test_a_connection_too_many_is_told_so() -> None:
-    async with origin(says("x")) as app, fronted(Limits(connections=2)) as it:
+    async with origin(says("x")) as app, fronted(FrontLimits(connections=2)) as it:
         it.front.switch(app.backend)
         first, second, third = [await it.connect() for _ in range(3)]
         await third.send(get())
@@ -220,7 +220,9 @@ async def test_other_settings_are_in_force_for_what_comes_next_and_nobody_is_cut
         it.front.switch(app.backend)
         client = await it.connect()
         await client.ask(get(), ok("one"))
-        it.front.configure(protocol="http", limits=Limits(held=0), extra_headers=ExtraHeaders(revision=True))
+        it.front.configure(
+            protocol="http", limits=FrontLimits(held=0), extra_headers=ExtraHeaders(revision=True)
+        )
         await client.send(get())
         assert b"X-Watcher-Revision" in await client.head()
         await client.expect(b"one")

@@ -19,10 +19,10 @@ from tests.unit.front.support import (
     says,
     true,
 )
-from watcher.front import Limits, Unavailable
+from watcher.front import FrontLimits, Unavailable
 from watcher.observers.events import FrontExchange, FrontHeld, FrontRefused, Notice
 
-SHORT = Limits(hold_seconds=0.05)
+SHORT = FrontLimits(hold_seconds=0.05)
 
 
 async def test_requests_that_come_before_there_is_a_backend_are_answered_by_the_first_one() -> None:
@@ -117,7 +117,7 @@ async def test_those_who_wait_are_told_when_waiting_has_become_pointless() -> No
 
 
 async def test_no_more_requests_are_held_than_allowed() -> None:
-    async with origin(says("x")) as app, fronted(Limits(held=2, hold_seconds=PATIENCE)) as it:
+    async with origin(says("x")) as app, fronted(FrontLimits(held=2, hold_seconds=PATIENCE)) as it:
         clients = [await it.connect() for _ in range(3)]
         for number, client in enumerate(clients[:2]):
             await client.send(get())
@@ -131,7 +131,7 @@ async def test_no_more_requests_are_held_than_allowed() -> None:
 
 
 async def test_no_more_bytes_are_held_than_allowed() -> None:
-    async with fronted(Limits(held_bytes=1000, hold_seconds=PATIENCE)) as it:
+    async with fronted(FrontLimits(held_bytes=1000, hold_seconds=PATIENCE)) as it:
         big = await it.connect()
         await big.send(get("/", "X: " + "x" * 1000))
         assert (await big.head()).startswith(b"HTTP/1.1 503 ")
@@ -212,7 +212,7 @@ async def test_a_dead_backend_with_a_time_limit_is_answered_for_with_503() -> No
 
 
 async def test_a_crowd_at_a_healthy_app_is_not_held() -> None:
-    async with origin(says("x")) as app, fronted(Limits(held=10, hold_seconds=PATIENCE)) as it:
+    async with origin(says("x")) as app, fronted(FrontLimits(held=10, hold_seconds=PATIENCE)) as it:
         it.front.switch(app.backend)
         clients = await asyncio.gather(*(it.connect() for _ in range(1500)))
         await asyncio.gather(*(client.ask(get(), ok("x")) for client in clients))
@@ -221,7 +221,7 @@ async def test_a_crowd_at_a_healthy_app_is_not_held() -> None:
 
 
 async def test_a_crowd_of_raw_connections_at_a_healthy_app_is_not_held() -> None:
-    async with origin(says("x")) as app, fronted(Limits(held=1), protocol="tcp") as it:
+    async with origin(says("x")) as app, fronted(FrontLimits(held=1), protocol="tcp") as it:
         it.front.switch(app.backend)
         clients = await asyncio.gather(*(it.connect() for _ in range(300)))
         await asyncio.gather(*(client.ask(get(), ok("x")) for client in clients))
@@ -232,7 +232,7 @@ async def test_a_crowd_at_an_app_that_went_silent_is_held_up_to_the_limit() -> N
     app = Origin(says("x"), "a" * 64)
     await app.start()
     await app.stop()
-    async with fronted(Limits(held=2, hold_seconds=PATIENCE)) as it:
+    async with fronted(FrontLimits(held=2, hold_seconds=PATIENCE)) as it:
         it.front.switch(app.backend)
         clients = [await it.connect() for _ in range(2)]
         for client in clients:
@@ -274,7 +274,7 @@ async def test_a_client_that_only_ended_its_side_is_told_that_its_post_was_not_p
 
 async def test_an_end_behind_a_body_that_was_not_read_yet_is_noticed() -> None:
     head = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 900000\r\n\r\n"
-    async with origin(echo_length) as app, fronted(Limits(hold_seconds=PATIENCE, read_ahead=1000)) as it:
+    async with origin(echo_length) as app, fronted(FrontLimits(hold_seconds=PATIENCE, read_ahead=1000)) as it:
         client = await it.connect()
         client.writer.write(head + bytes(900_000))
         await true(lambda: it.front.stats.held_bytes > 1000)

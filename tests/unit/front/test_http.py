@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.unit.front.support import PATIENCE, fronted, get, ok, origin, refusals, says
-from watcher.front import ExtraHeaders, Limits
+from watcher.front import ExtraHeaders, FrontLimits
 from watcher.observers.events import FrontExchange, FrontRefused
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -227,7 +227,7 @@ async def test_server_sent_events_arrive_one_by_one() -> None:
 
 
 async def test_half_a_head_is_answered_408_after_a_while_and_a_whole_one_stops_the_clock() -> None:
-    async with origin() as app, fronted(Limits(head_seconds=0.05)) as it:
+    async with origin() as app, fronted(FrontLimits(head_seconds=0.05)) as it:
         it.front.switch(app.backend)
         quick, slow, idle = [await it.connect() for _ in range(3)]
         await quick.send(get()[:9])
@@ -244,7 +244,7 @@ async def test_half_a_head_is_answered_408_after_a_while_and_a_whole_one_stops_t
 
 
 async def test_a_head_that_is_too_long_is_answered_431() -> None:
-    async with origin() as app, fronted(Limits(head_bytes=1000)) as it:
+    async with origin() as app, fronted(FrontLimits(head_bytes=1000)) as it:
         it.front.switch(app.backend)
         for request in (get("/", "X: " + "x" * 1000), b"GET /" + b"x" * 2000):
             client = await it.connect()

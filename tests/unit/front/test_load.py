@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from tests.unit.front.support import PATIENCE, Peer, fronted, get, ok, origin, says, true
-from watcher.front import Backend, Limits
+from watcher.front import Backend, FrontLimits
 from watcher.front.gate import ConnectionRequest, Waiter
 from watcher.front.upstream import Upstream
 from watcher.observers.events import Notice
@@ -116,7 +116,7 @@ async def test_a_backend_that_does_not_even_refuse_is_given_up_after_a_while() -
         for sock in crowd:
             sock.setblocking(False)
             sock.connect_ex(full.getsockname())
-        async with fronted(Limits(connect_seconds=0.01, hold_seconds=PATIENCE)) as it:
+        async with fronted(FrontLimits(connect_seconds=0.01, hold_seconds=PATIENCE)) as it:
             it.front.switch(Backend("127.0.0.1", full.getsockname()[1], "c" * 64))
             client = await it.connect()
             await client.send(get())
@@ -208,7 +208,7 @@ async def test_a_backend_that_reads_slowly_slows_the_client_down(protocol: str) 
 
 
 async def test_what_is_pipelined_beyond_the_read_ahead_is_left_in_the_socket() -> None:
-    async with origin() as app, fronted(Limits(read_ahead=1000)) as it:
+    async with origin() as app, fronted(FrontLimits(read_ahead=1000)) as it:
         it.front.switch(app.backend)
         client = await it.connect()
         count = 200

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.unit.front.support import PATIENCE, Origin, Peer, fronted, get, ok, origin, refusals, says, true
-from watcher.front import Limits, newcomer
+from watcher.front import FrontLimits, newcomer
 from watcher.front.h2 import PREFACE
 from watcher.front.speech import Speech, speech_of
 from watcher.observers.events import FrontExchange, FrontHeld, FrontRefused
@@ -222,7 +222,7 @@ async def test_an_app_that_is_not_up_yet_is_waited_for(quick: None) -> None:
 
 
 async def test_a_connection_too_many_gets_no_http_answer_where_the_app_speaks_first() -> None:
-    async with origin(greeting) as app, fronted(Limits(connections=1)) as it:
+    async with origin(greeting) as app, fronted(FrontLimits(connections=1)) as it:
         it.front.switch(app.backend)
         context = it.front._context
         assert context is not None
@@ -234,7 +234,7 @@ async def test_a_connection_too_many_gets_no_http_answer_where_the_app_speaks_fi
 
 
 async def test_one_too_many_is_not_taken_for_an_idle_connection_as_well() -> None:
-    async with fronted(Limits(connections=1)) as it:
+    async with fronted(FrontLimits(connections=1)) as it:
         first = await it.connect()
         second = await it.connect()
         assert (await second.head()).startswith(b"HTTP/1.1 503 ")

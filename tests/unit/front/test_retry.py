@@ -17,7 +17,7 @@ from tests.unit.front.support import (
     refusals,
     true,
 )
-from watcher.front import Limits
+from watcher.front import FrontLimits
 from watcher.observers.events import FrontRefused
 
 
@@ -122,7 +122,7 @@ async def test_a_request_with_a_byte_of_an_answer_is_not_repeated(before: bytes)
 
 
 async def test_a_large_request_is_not_kept_for_repetition() -> None:
-    async with origin() as app, fronted(Limits(replay_bytes=1000)) as it:
+    async with origin() as app, fronted(FrontLimits(replay_bytes=1000)) as it:
         it.front.switch(app.backend)
         client = await it.connect()
         await client.send(b"PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: 2000\r\n\r\n" + bytes(500))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.unit.front.support import Peer, fronted, get, ok, origin, refusals, says, true
-from watcher.front import Limits, room
+from watcher.front import FrontLimits, room
 from watcher.front.room import Room
 from watcher.observers.events import FrontRefused, Notice
 
@@ -95,7 +95,7 @@ def test_one_address_cannot_take_all_places(clock: Callable[[float], None]) -> N
 
 async def test_idle_connections_make_room_for_a_new_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "IDLE_KEPT", 0.0)
-    async with origin(says("x")) as app, fronted(Limits(connections=40)) as it:
+    async with origin(says("x")) as app, fronted(FrontLimits(connections=40)) as it:
         it.front.switch(app.backend)
         clients: list[Peer] = []
         for _ in range(100):
@@ -109,7 +109,7 @@ async def test_idle_connections_make_room_for_a_new_client(monkeypatch: pytest.M
 
 async def test_busy_connections_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "IDLE_KEPT", 0.0)
-    async with origin() as app, fronted(Limits(connections=2)) as it:
+    async with origin() as app, fronted(FrontLimits(connections=2)) as it:
         it.front.switch(app.backend)
         busy = [await it.connect() for _ in range(2)]
         for number, client in enumerate(busy):

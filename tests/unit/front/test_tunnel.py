@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from tests.unit.front.support import PATIENCE, Peer, fronted, get, ok, origin, says, true
-from watcher.front import Backend, Limits, farewell, tunnel
+from watcher.front import Backend, FrontLimits, farewell, tunnel
 from watcher.observers.events import FrontExchange, FrontOld, FrontRefused
 
 UPGRADE = get("/ws", "Connection: keep-alive, Upgrade", "Upgrade: echo")
@@ -143,7 +143,7 @@ async def test_tls_is_held_like_a_request() -> None:
 
 
 async def test_a_raw_connection_that_waits_too_long_is_closed() -> None:
-    async with fronted(Limits(hold_seconds=0.05), protocol="tcp") as it:
+    async with fronted(FrontLimits(hold_seconds=0.05), protocol="tcp") as it:
         client = await it.connect()
         await client.send(b"hello")
         assert await client.rest() == b""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher.builder import BuildEntry, StepRun
-from watcher.buildkit import CacheRecord
+from watcher.buildkit import UsageInfo
 from watcher.prune import Cause, record_matching
 from watcher.prune.build_records import compact, judge_records, select_kept, stage_size
 from watcher.prune.record_matching import describes, fits
@@ -25,8 +25,8 @@ FILE = "fileop target"
 
 def record(
     name: str, created: float, description: str = FILE, *, used: float | None = None, **more: object
-) -> CacheRecord:
-    plain = CacheRecord(
+) -> UsageInfo:
+    plain = UsageInfo(
         id=name,
         kind="regular",
         description=description,
@@ -56,12 +56,12 @@ def step(number: int, name: str = COPY, *, after: float = 1.0, seconds: float = 
 
 
 def proven(
-    entries: list[BuildEntry], records: list[CacheRecord], running: tuple[str, ...] = ()
+    entries: list[BuildEntry], records: list[UsageInfo], running: tuple[str, ...] = ()
 ) -> dict[str, set[str]]:
     return {entry.id: set(entry.records or ()) for entry in prove_records(entries, records, running)}
 
 
-def going(entries: list[BuildEntry], records: list[CacheRecord], keep: int = 1) -> set[str]:
+def going(entries: list[BuildEntry], records: list[UsageInfo], keep: int = 1) -> set[str]:
     found = prove_records(entries, records)
     return {
         each.id for each in judge_records(found, records, select_kept(found, keep, SERVICES)) if each.remove
@@ -272,7 +272,7 @@ def test_the_work_grows_with_what_fits_and_not_with_steps_times_records(
     assert compared < 3 * (len(records) + sum(len(entry.steps) for entry in entries))
 
 
-def large_cache(builds: int = 500, others: int = 3500) -> tuple[list[BuildEntry], list[CacheRecord]]:
+def large_cache(builds: int = 500, others: int = 3500) -> tuple[list[BuildEntry], list[UsageInfo]]:
     """Many builds of three steps each with their records, and records of others at all times."""
     entries, records = [], []
     last = "[final 2/2] COPY --from=builder /app ."
@@ -299,7 +299,7 @@ DESCRIBED = {COPY: FILE, RUN: SHELL, NAMES[2]: FILE}
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> tuple[list[BuildEntry], list[CacheRecord], set[str], int]:
+def worlds(draw: st.DrawFn) -> tuple[list[BuildEntry], list[UsageInfo], set[str], int]:
     """Builds of ours with their records, and records of others at any time; the ids of ours; what to keep."""
     entries, records, ours = [], [], set()
     for number in range(1, draw(st.integers(1, 6)) + 1):
@@ -329,7 +329,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[BuildEntry], list[CacheRecord], set[st
 
 @given(worlds())
 def test_nothing_goes_that_was_not_proven_ours_and_nothing_superseded_stays(
-    world: tuple[list[BuildEntry], list[CacheRecord], set[str], int],
+    world: tuple[list[BuildEntry], list[UsageInfo], set[str], int],
 ) -> None:
     entries, records, ours, keep = world
     found = prove_records(entries, records)
@@ -346,7 +346,7 @@ def test_nothing_goes_that_was_not_proven_ours_and_nothing_superseded_stays(
 
 @given(worlds())
 def test_judging_twice_is_judging_once(
-    world: tuple[list[BuildEntry], list[CacheRecord], set[str], int],
+    world: tuple[list[BuildEntry], list[UsageInfo], set[str], int],
 ) -> None:
     entries, records, _, keep = world
     found = prove_records(entries, records)

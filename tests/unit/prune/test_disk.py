@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from watcher.engine import EngineInfo
+from watcher.engine import SystemInfo
 from watcher.prune import Disk, Unseen, free_space
 
-INFO = EngineInfo(
+INFO = SystemInfo(
     "28", "1.45", "overlay2", "unix:///var/run/docker.sock", "x86_64", host=socket.gethostname()
 )
 

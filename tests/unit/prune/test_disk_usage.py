@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.unit.prune.worlds import SCOPE, box, builder, final
 from watcher.engine import CacheRecord, Image, Usage, Volume
-from watcher.prune import Cache, CacheMount, Found, Share, Unseen, filling
+from watcher.prune import Cache, CacheMount, DiskInventory, Share, Unseen, filling
 
 OURS, GO, THEIRS = final(1), builder(1), Image("sha256:t", ("alpine:latest",))
 BOX, OTHER = box(1, OURS), box(2, THEIRS, own=False)
@@ -24,7 +24,7 @@ USAGE = Usage(
     written={BOX.id: 3, OTHER.id: 4},
     volumes=(Volume("data", COMPOSE, 70, used=True), Volume("old", {}, 8, used=False)),
 )
-FOUND = Found(
+FOUND = DiskInventory(
     usage=USAGE,
     images=(OURS, GO, THEIRS),
     containers=(BOX, OTHER),

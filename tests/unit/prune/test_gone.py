@@ -19,8 +19,8 @@ from tests.unit.prune.test_build_records import COPY, build, record, step
 from tests.unit.prune.test_marked_records import EARLIER, marked_by
 from watcher import labels
 from watcher.builder import BuildJournal, build_cache_of
-from watcher.buildkit import CacheRecord, SolveRequest
-from watcher.engine import EngineInfo
+from watcher.buildkit import SolveRequest, UsageInfo
+from watcher.engine import SystemInfo
 from watcher.errors import EngineUnavailable
 from watcher.prune import (
     Choice,
@@ -52,7 +52,7 @@ class Named(FakeEngine):
         super().__init__()
         self.name = name
 
-    async def info(self) -> EngineInfo:
+    async def info(self) -> SystemInfo:
         return replace(await super().info(), id=self.name, endpoint=f"fake://{self.name}")
 
 
@@ -60,8 +60,8 @@ class Named(FakeEngine):
 class Buildkit:
     """A link and its client at once; cache mounts go when a build without cache names them."""
 
-    records: dict[str, CacheRecord] = field(default_factory=dict)
-    mounts: dict[str, CacheRecord] = field(default_factory=dict)  # by the id that steps give them
+    records: dict[str, UsageInfo] = field(default_factory=dict)
+    mounts: dict[str, UsageInfo] = field(default_factory=dict)  # by the id that steps give them
     forgets: bool = False
 
     async def forgets_when_pruned(self) -> bool:
@@ -73,12 +73,12 @@ class Buildkit:
     async def close(self) -> None:
         """Nothing is open."""
 
-    async def disk_usage(self, filters: Sequence[str] = ()) -> list[CacheRecord]:
+    async def disk_usage(self, filters: Sequence[str] = ()) -> list[UsageInfo]:
         if filters == ("type==exec.cachemount",):
             return list(self.mounts.values())
         return [*self.records.values(), *self.mounts.values()]
 
-    async def remove_records(self, ids: Sequence[str]) -> list[CacheRecord]:
+    async def remove_records(self, ids: Sequence[str]) -> list[UsageInfo]:
         return [self.records.pop(name) for name in ids if name in self.records]
 
     async def solve(self, request: SolveRequest, _: object) -> None:

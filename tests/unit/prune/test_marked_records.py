@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.platforms import AMD64
 from tests.unit.prune.test_build_records import FILE, SERVICES, build, record, step
 from watcher.builder import BuildEntry
-from watcher.buildkit import CacheRecord
+from watcher.buildkit import UsageInfo
 from watcher.dockerfile import ImageConfig, Level, TreeInputs, accelerate
 from watcher.prune import Cause, Marks
 from watcher.prune.build_records import select_kept
@@ -46,7 +46,7 @@ BUILDS = [build(3, step(3)), build(4, step(4))]
 
 def chain(
     number: int, description: str = OURS, *, base: str = "workdir", prefix: str = ""
-) -> list[CacheRecord]:
+) -> list[UsageInfo]:
     """What a build left: a copy of the sources, and on it what the compile step made."""
     at = 100.0 * number
     copy, run = f"{prefix}copy{number}", f"{prefix}run{number}"
@@ -56,11 +56,11 @@ def chain(
     ]
 
 
-def marked(records: list[CacheRecord], entries: list[BuildEntry] = BUILDS, **options: bool) -> list[str]:
+def marked(records: list[UsageInfo], entries: list[BuildEntry] = BUILDS, **options: bool) -> list[str]:
     return [each.id for each in find_marked(Marks(PROJECT, **options), entries, records)]
 
 
-def going(records: list[CacheRecord], entries: list[BuildEntry] = BUILDS, keep: int = 1) -> set[str]:
+def going(records: list[UsageInfo], entries: list[BuildEntry] = BUILDS, keep: int = 1) -> set[str]:
     found = find_marked(Marks(PROJECT), entries, records)
     kept = select_kept(entries, keep, SERVICES)
     return {each.id for each in judge_marked(found, entries, kept) if each.remove}

@@ -10,10 +10,10 @@ import pytest
 from tests.fake_engine import FakeEngine
 from tests.unit.prune.worlds import BUILDER, CLONE, FINAL, NOW, OLD, SCOPE, STAGE, proven, rev
 from watcher import labels
-from watcher.engine import CacheRecord, EngineError, EngineInfo, Image, Removal, Usage
+from watcher.engine import CacheRecord, EngineError, Image, Removal, SystemInfo, Usage
 from watcher.errors import EngineUnavailable
 from watcher.observers.events import Event, Notice, Pruned, short
-from watcher.prune import Disk, Kind, Needed, Policy, Pruner, Unseen, given_back
+from watcher.prune import Disk, Needed, ObjectKind, Policy, Pruner, Unseen, given_back
 
 
 class Heard:
@@ -72,7 +72,7 @@ def pruner(
     policy: Policy | None = None,
     needed: Callable[[], Needed] = Needed,
     known: set[str] | None = None,
-    space: Callable[[EngineInfo], Disk | Unseen] = lambda _: Unseen("a test"),
+    space: Callable[[SystemInfo], Disk | Unseen] = lambda _: Unseen("a test"),
 ) -> Pruner:
     return Pruner(
         engine, heard, scope=SCOPE, policy=policy or Policy(), needed=needed, known=known, space=space
@@ -391,7 +391,7 @@ async def test_untagged_builder_images_of_nobody_go_only_when_all_projects_are_a
 ) -> None:
     stranger = engine.add_image(labels=STAGE, layers={"x": 7}, created=OLD)
     report = await pruner(engine, heard).prune()
-    assert [verdict.kind for verdict in report.verdicts] == [Kind.BUILDER]
+    assert [verdict.kind for verdict in report.verdicts] == [ObjectKind.BUILDER]
     assert await left(engine) == {stranger}
     await pruner(engine, Heard(), policy=Policy(all_projects=True)).prune()
     assert await left(engine) == set()

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tests.unit.prune.test_build_records import FILE, SHELL
 from tests.unit.prune.test_marked_records import PROJECT, marked_by
 from watcher.builder import BuildEntry, StepRun
-from watcher.buildkit import CacheRecord
+from watcher.buildkit import UsageInfo
 from watcher.prune import Marks
 from watcher.prune.build_records import compact, judge_records, select_kept
 from watcher.prune.marked_records import find_marked, judge_marked
@@ -50,7 +50,7 @@ class Engine:
 
     offset: float  # of the engine's clock from any other
     slot: int = 0
-    records: dict[str, CacheRecord] = field(default_factory=dict)
+    records: dict[str, UsageInfo] = field(default_factory=dict)
     truth: dict[str, Truth] = field(default_factory=dict)
     steps: dict[tuple[str, ...], str] = field(default_factory=dict)  # cache key -> record
     journal: list[BuildEntry] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Engine:
     ) -> str:
         self.number += 1
         name = f"r{self.number}"
-        plain = CacheRecord(name, "regular", described, 22, at, at, 0, False, False, False, parents)
+        plain = UsageInfo(name, "regular", described, 22, at, at, 0, False, False, False, parents)
         self.records[name] = replace(plain, **more)  # type: ignore[arg-type]
         self.truth[name] = Truth(makers)
         return name

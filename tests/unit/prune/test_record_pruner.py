@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.prune.test_build_records import COPY, build, record, step
 from watcher.builder import BuildJournal, journal_file
-from watcher.buildkit import CacheRecord, ConnectError, StepFinished, parse_step
+from watcher.buildkit import ConnectError, StepFinished, UsageInfo, parse_step
 from watcher.errors import EngineUnavailable
 from watcher.prune import Cause, Marks, RecordPruner
 
@@ -20,7 +20,7 @@ from watcher.prune import Cause, Marks, RecordPruner
 class Buildkit:
     """A link and its client at once. Records that another one is built on stay."""
 
-    def __init__(self, *records: CacheRecord) -> None:
+    def __init__(self, *records: UsageInfo) -> None:
         self.records = {each.id: each for each in records}
         self.asked: list[str] = []
         self.gone = self.forgets = False
@@ -35,12 +35,12 @@ class Buildkit:
     async def client(self) -> Buildkit:
         return self
 
-    async def disk_usage(self) -> list[CacheRecord]:
+    async def disk_usage(self) -> list[UsageInfo]:
         if self.gone:
             raise ConnectError("gone")
         return list(self.records.values())
 
-    async def remove_records(self, ids: Sequence[str]) -> list[CacheRecord]:
+    async def remove_records(self, ids: Sequence[str]) -> list[UsageInfo]:
         self.asked += ids
         done = []
         for name in ids:
@@ -53,7 +53,7 @@ class Buildkit:
 class Bench:
     def __init__(self, folder: Path) -> None:
         self.journal = BuildJournal(folder)
-        self.made: list[CacheRecord] = []
+        self.made: list[UsageInfo] = []
         (folder / "builds.jsonl").write_text("")
 
     def add(self, count: int) -> None:

@@ -22,7 +22,18 @@ from tests.unit.prune.worlds import (
 )
 from watcher import labels
 from watcher.engine import Image
-from watcher.prune import Cause, Disk, Inventory, Kind, Needed, Policy, Unseen, Verdict, Why, select_stale
+from watcher.prune import (
+    Cause,
+    Disk,
+    Inventory,
+    Needed,
+    ObjectKind,
+    Policy,
+    Unseen,
+    Verdict,
+    Why,
+    select_stale,
+)
 
 POLICY = Policy()
 
@@ -109,7 +120,11 @@ def test_containers_come_before_the_images_they_use() -> None:
     verdicts = select_stale(
         world(stale, builder(2, created=OLD + 1), containers=(box(1, stale),)), POLICY, NOW
     )
-    assert [verdict.kind for verdict in verdicts] == [Kind.CONTAINER, Kind.BUILDER, Kind.BUILDER]
+    assert [verdict.kind for verdict in verdicts] == [
+        ObjectKind.CONTAINER,
+        ObjectKind.BUILDER,
+        ObjectKind.BUILDER,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -292,7 +307,7 @@ def test_a_container_that_just_ended_may_still_be_rolled_back_to_even_when_space
 def test_containers_of_others_are_not_mentioned() -> None:
     image = final(1)
     verdicts = select_stale(world(image, containers=(box(1, image, own=False),)), POLICY, NOW)
-    assert [verdict.kind for verdict in verdicts] == [Kind.FINAL]
+    assert [verdict.kind for verdict in verdicts] == [ObjectKind.FINAL]
 
 
 def test_surplus_tags_of_an_image_that_stays_go_but_those_of_needed_revisions_stay() -> None:
@@ -300,7 +315,7 @@ def test_surplus_tags_of_an_image_that_stays_go_but_those_of_needed_revisions_st
     image = final(1, tags=("web-dev:latest", *tags))
     needed = Needed(live=image.id, revisions=frozenset({f"{6:012x}".ljust(64, "0")}))
     verdicts = select_stale(world(image, needed=needed), POLICY, NOW)
-    off = [verdict.name for verdict in verdicts if verdict.kind is Kind.TAG and verdict.remove]
+    off = [verdict.name for verdict in verdicts if verdict.kind is ObjectKind.TAG and verdict.remove]
     assert off == [rev(3), rev(4), rev(5), rev(7)]
 
 
@@ -318,7 +333,7 @@ def test_an_image_is_removed_by_all_its_tags() -> None:
 def test_somebody_elses_image_is_called_so() -> None:
     stranger = Image("sha256:1", ("alpine:latest",), {}, OLD)
     assert judged(world(stranger))[stranger.id] == Verdict(
-        Kind.OTHER,
+        ObjectKind.OTHER,
         "sha256:1",
         "alpine:latest",
         0,
@@ -332,9 +347,9 @@ def test_somebody_elses_image_is_called_so() -> None:
 def test_kinds_are_those_of_the_labels() -> None:
     found = judged(world(final(1), builder(2), replace(builder(3), labels=STAGE), Image("sha256:4")))
     assert [verdict.kind for verdict in found.values()] == [
-        Kind.FINAL,
-        Kind.BUILDER,
-        Kind.BUILDER,
-        Kind.OTHER,
+        ObjectKind.FINAL,
+        ObjectKind.BUILDER,
+        ObjectKind.BUILDER,
+        ObjectKind.OTHER,
     ]
     assert BUILDER.items() >= STAGE.items()

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from tests.unit.prune.worlds import CLONE, NOW, POLICIES, SCOPE, box, executed, inventories, references
 from watcher import labels
 from watcher.engine import Image
-from watcher.prune import Cause, Inventory, Kind, Policy, Verdict, select_stale
+from watcher.prune import Cause, Inventory, ObjectKind, Policy, Verdict, select_stale
 
 # How long an example takes says something of the machine only.
 whenever = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-_IMAGES = (Kind.FINAL, Kind.BUILDER, Kind.OTHER)
+_IMAGES = (ObjectKind.FINAL, ObjectKind.BUILDER, ObjectKind.OTHER)
 
 
 def removed_images(verdicts: tuple[Verdict, ...], inventory: Inventory) -> list[Image]:
@@ -35,7 +35,7 @@ def test_every_object_gets_one_verdict_with_a_reason(inventory: Inventory, polic
     assert all(verdict.reason and verdict.name for verdict in verdicts)
     judged = [verdict.id for verdict in verdicts if verdict.kind in _IMAGES]
     assert judged == [image.id for image in inventory.images]
-    boxes = [verdict.id for verdict in verdicts if verdict.kind is Kind.CONTAINER]
+    boxes = [verdict.id for verdict in verdicts if verdict.kind is ObjectKind.CONTAINER]
     assert len(boxes) == len(set(boxes))
     assert set(boxes) <= {item.id for item in inventory.containers}
 
@@ -61,7 +61,7 @@ def test_nothing_foreign_goes(inventory: Inventory, policy: Policy) -> None:
 @given(inventories(), POLICIES)
 def test_nothing_in_use_live_or_needed_goes(inventory: Inventory, policy: Policy) -> None:
     verdicts = select_stale(inventory, policy, NOW)
-    gone = {verdict.id for verdict in verdicts if verdict.remove and verdict.kind is not Kind.TAG}
+    gone = {verdict.id for verdict in verdicts if verdict.remove and verdict.kind is not ObjectKind.TAG}
     users = [item for item in inventory.containers if item.id not in gone]
     assert gone.isdisjoint({item.image for item in users} | inventory.needed.ids | {inventory.needed.live})
     off = {tag for verdict in verdicts if verdict.remove for tag in verdict.tags}
@@ -73,7 +73,7 @@ def test_nothing_in_use_live_or_needed_goes(inventory: Inventory, policy: Policy
 @given(inventories(), POLICIES)
 def test_only_stopped_old_proven_containers_of_the_service_go(inventory: Inventory, policy: Policy) -> None:
     verdicts = select_stale(inventory, policy, NOW)
-    gone = {verdict.id for verdict in verdicts if verdict.remove and verdict.kind is Kind.CONTAINER}
+    gone = {verdict.id for verdict in verdicts if verdict.remove and verdict.kind is ObjectKind.CONTAINER}
     for item in inventory.containers:
         if item.id in gone:
             assert item.state in ("created", "exited", "dead")

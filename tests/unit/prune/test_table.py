@@ -9,7 +9,7 @@ from watcher.prune import (
     CacheMount,
     Cause,
     Disk,
-    Kind,
+    ObjectKind,
     Report,
     Row,
     Share,
@@ -29,10 +29,10 @@ from watcher.prune import (
 )
 
 STAYS = Verdict(
-    Kind.FINAL, "sha256:" + "a" * 64, "web:latest", 24_000_000, False, Why(Cause.LIVE, "it is live")
+    ObjectKind.FINAL, "sha256:" + "a" * 64, "web:latest", 24_000_000, False, Why(Cause.LIVE, "it is live")
 )
 GOES = Verdict(
-    Kind.BUILDER,
+    ObjectKind.BUILDER,
     "sha256:" + "b" * 64,
     "bbbbbbbbbbbb",
     602_000_000,
@@ -41,7 +41,7 @@ GOES = Verdict(
     created=1000.0,
 )
 STEP = Verdict(
-    Kind.STEP,
+    ObjectKind.STEP,
     "abcdefghijkl",
     "RUN go build",
     22_000_000,
@@ -50,14 +50,14 @@ STEP = Verdict(
     created=900.0,
 )
 TAG = Verdict(
-    Kind.TAG,
+    ObjectKind.TAG,
     "sha256:" + "a" * 64,
     "web:rev-1",
     0,
     True,
     Why(Cause.SURPLUS, "one of 4 tags of the same image"),
 )
-BOX = Verdict(Kind.CONTAINER, "c" * 64, "web.1", 0, False, Why(Cause.IN_USE, "it is running"))
+BOX = Verdict(ObjectKind.CONTAINER, "c" * 64, "web.1", 0, False, Why(Cause.IN_USE, "it is running"))
 
 
 def test_rows_show_what_goes_first_with_age_and_size() -> None:

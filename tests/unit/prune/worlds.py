@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from watcher import labels
 from watcher.engine import Container, Image
 from watcher.engine.ownership import proven_containers
-from watcher.prune import Inventory, Kind, Needed, Policy, Scope, Verdict
+from watcher.prune import Inventory, Needed, ObjectKind, Policy, Scope, Verdict
 
 SCOPE = Scope(
     project="shop-0123456789",
@@ -73,8 +73,12 @@ def world(
 
 def executed(inventory: Inventory, verdicts: tuple[Verdict, ...]) -> Inventory:
     """The inventory after the removals of `verdicts` were carried out."""
-    gone = {verdict.id for verdict in verdicts if verdict.remove and verdict.kind is not Kind.TAG}
-    off = {(verdict.id, verdict.name) for verdict in verdicts if verdict.remove and verdict.kind is Kind.TAG}
+    gone = {verdict.id for verdict in verdicts if verdict.remove and verdict.kind is not ObjectKind.TAG}
+    off = {
+        (verdict.id, verdict.name)
+        for verdict in verdicts
+        if verdict.remove and verdict.kind is ObjectKind.TAG
+    }
     images = (
         replace(image, tags=tuple(tag for tag in image.tags if (image.id, tag) not in off))
         for image in inventory.images

@@ -110,7 +110,7 @@ class Rig:
     deploys: Deploys = field(default_factory=Deploys)
     chores: Idle = field(default_factory=Idle)
     told: Recorder = field(default_factory=Recorder)
-    limits: state_machine.Limits = field(default_factory=state_machine.Limits)
+    limits: state_machine.BuildLimits = field(default_factory=state_machine.BuildLimits)
     scans: int = 0  # asked for by builds
     now: float | None = None  # the loop's clock, where the test moves it
 
@@ -335,7 +335,7 @@ async def test_a_deploy_that_is_cancelled_by_hand_leaves_the_one_before_live(rig
 
 
 async def test_a_build_that_takes_longer_than_it_may_has_failed(rig: Rig) -> None:
-    rig.limits = state_machine.Limits(build_timeout=0.01)
+    rig.limits = state_machine.BuildLimits(build_timeout=0.01)
     async with running(rig):
         rig.save("a")
         await rig.until(lambda: rig.loop.state.failed == "a")
@@ -723,7 +723,7 @@ async def test_the_loop_goes_on_where_it_was_when_it_is_run_again(rig: Rig) -> N
         await rig.until(lambda: rig.builds.running)
         first.cancel()
         await rig.until(first.done)
-        rig.loop.reconfigure(rig.chores, limits=state_machine.Limits(max_cancels=1), chores_every=60.0)
+        rig.loop.reconfigure(rig.chores, limits=state_machine.BuildLimits(max_cancels=1), chores_every=60.0)
         again = asyncio.create_task(rig.loop.run())
         rig.save("c")
         await rig.build("c")

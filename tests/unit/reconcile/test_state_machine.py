@@ -14,7 +14,7 @@ from watcher.reconcile.debounce import LONGEST
 
 HISTORIES = int(os.environ.get("WATCHER_HISTORIES", "10000"))
 SEARCHED = 500  # of those that Hypothesis makes, which shrinks what fails and remembers it
-LIMITS = plan.Limits(max_cancels=3, max_wait=10.0)
+LIMITS = plan.BuildLimits(max_cancels=3, max_wait=10.0)
 
 Op = tuple[str, float]
 

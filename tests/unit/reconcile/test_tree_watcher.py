@@ -294,7 +294,7 @@ class Loop:
             deployer=self.deploys,
             chores=Idle(),  # type: ignore[arg-type]
             observer=self.told,
-            limits=state_machine.Limits(),
+            limits=state_machine.BuildLimits(),
             scan_again=lambda: None,
             clock=lambda: self.now,
         )

@@ -21,7 +21,7 @@ from watcher.front import Front, Listen
 from watcher.labels import project_id
 from watcher.observers.events import Fanout
 from watcher.system import early_listen, inherited_sockets, lock, reexec, runtime_dir
-from watcher.system.inherited_sockets import Address, Handover
+from watcher.system.inherited_sockets import Handover, ListenAddress
 from watcher.system.lock import ProjectLock, Running
 from watcher.web.server import listen
 
@@ -116,7 +116,7 @@ def test_an_address_of_a_killed_process_is_listened_on_again() -> None:
     with bound() as gone:
         address = inherited_sockets.address_of(gone)
     inherited_sockets.reopen(
-        [address, address, Address("203.0.113.1", 9)]
+        [address, address, ListenAddress("203.0.113.1", 9)]
     )  # the last is no address of this machine
     socket.create_connection((address.host, address.port)).close()
     with bound() as other:  # taken by another program meanwhile: left to whoever binds it, and says so
@@ -200,7 +200,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def killed(project: Path, address: Address) -> None:
+def killed(project: Path, address: ListenAddress) -> None:
     """A daemon that listened at `address` has been killed: what it announced stays in its file."""
     held = ProjectLock.take(project, project_id(project))
     held.announce(Running(1, "http://x/", listening=(address,), paused=("go-server",)))
@@ -247,7 +247,7 @@ def test_an_api_at_any_free_port_keeps_the_one_it_had(project: Path) -> None:
 
 
 def test_a_successor_that_is_killed_too_leaves_the_same(project: Path) -> None:
-    address = Address("127.0.0.1", 9)
+    address = ListenAddress("127.0.0.1", 9)
     killed(project, address)
     ProjectLock.take(project, project_id(project))  # has not come to announce anything
     held = lock.find(project_id(project))
@@ -256,7 +256,7 @@ def test_a_successor_that_is_killed_too_leaves_the_same(project: Path) -> None:
 
 
 def test_a_pause_outlives_the_daemon_unless_that_ends_in_good_order(project: Path) -> None:
-    killed(project, Address("127.0.0.1", 9))
+    killed(project, ListenAddress("127.0.0.1", 9))
     held = ProjectLock.take(project, project_id(project))
     assert held.before
     assert held.before.paused == ("go-server",)
@@ -266,7 +266,7 @@ def test_a_pause_outlives_the_daemon_unless_that_ends_in_good_order(project: Pat
 
 def test_a_daemon_that_ended_in_good_order_leaves_nothing(project: Path) -> None:
     held = ProjectLock.take(project, project_id(project))
-    held.announce(Running(1, "http://x/", listening=(Address("127.0.0.1", 9),)))
+    held.announce(Running(1, "http://x/", listening=(ListenAddress("127.0.0.1", 9),)))
     assert lock.last(project_id(project)) is None  # it runs
     held.release()
     assert lock.last(project_id(project)) is None

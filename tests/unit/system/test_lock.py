@@ -165,7 +165,7 @@ def test_a_second_daemon_is_told_who_the_first_is(tmp_path: Path, monkeypatch: p
 
 def test_the_watcher_that_has_a_port_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = ProjectLock.take(tmp_path, "p")
-    address = lock.Address("127.0.0.1", 9000)
+    address = lock.ListenAddress("127.0.0.1", 9000)
     held.announce(lock.Running(os.getpid(), "http://127.0.0.1:1/", listening=(address,)))
     assert lock.watcher_at(9000) == "this watcher itself"
     assert lock.watcher_at(9001) == ""

@@ -9,40 +9,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.tree.conftest import write
-from watcher.tree import Kind, Layout, Tree, classify, diff, revision
+from watcher.tree import FileKind, Layout, Tree, classify, diff, revision
 
 
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("main.go", Kind.GO),
-        ("pkg/asm_amd64.s", Kind.GO),
-        ("pkg/bridge.h", Kind.GO),
-        ("go.mod", Kind.MODULE),
-        ("tools/go.sum", Kind.MODULE),
-        ("go.work", Kind.MODULE),
-        ("vendor/modules.txt", Kind.MODULE),
-        ("myvendor/modules.txt", Kind.OTHER),
-        ("_envs/env_dev.yaml", Kind.ENV),
-        ("_envs/deep/x.go", Kind.ENV),
-        ("sub/_envs/x.yaml", Kind.OTHER),
-        ("Dockerfile", Kind.DOCKERFILE),
-        ("Dockerfile.dockerignore", Kind.DOCKERFILE),
-        (".dockerignore", Kind.DOCKERFILE),
-        ("sub/Dockerfile", Kind.OTHER),
-        ("README.md", Kind.OTHER),
+        ("main.go", FileKind.GO),
+        ("pkg/asm_amd64.s", FileKind.GO),
+        ("pkg/bridge.h", FileKind.GO),
+        ("go.mod", FileKind.MODULE),
+        ("tools/go.sum", FileKind.MODULE),
+        ("go.work", FileKind.MODULE),
+        ("vendor/modules.txt", FileKind.MODULE),
+        ("myvendor/modules.txt", FileKind.OTHER),
+        ("_envs/env_dev.yaml", FileKind.ENV),
+        ("_envs/deep/x.go", FileKind.ENV),
+        ("sub/_envs/x.yaml", FileKind.OTHER),
+        ("Dockerfile", FileKind.DOCKERFILE),
+        ("Dockerfile.dockerignore", FileKind.DOCKERFILE),
+        (".dockerignore", FileKind.DOCKERFILE),
+        ("sub/Dockerfile", FileKind.OTHER),
+        ("README.md", FileKind.OTHER),
     ],
 )
-def test_a_path_has_the_kind_a_go_service_sees_in_it(path: str, kind: Kind) -> None:
+def test_a_path_has_the_kind_a_go_service_sees_in_it(path: str, kind: FileKind) -> None:
     assert classify(path) is kind
 
 
 def test_kinds_follow_the_layout() -> None:
     layout = Layout(dockerfile="docker/dev.Dockerfile", env_dirs=("config/env",))
-    assert classify("docker/dev.Dockerfile", layout) is Kind.DOCKERFILE
-    assert classify("docker/dev.Dockerfile.dockerignore", layout) is Kind.DOCKERFILE
-    assert classify("Dockerfile", layout) is Kind.OTHER
-    assert classify("config/env/dev.yaml", layout) is Kind.ENV
+    assert classify("docker/dev.Dockerfile", layout) is FileKind.DOCKERFILE
+    assert classify("docker/dev.Dockerfile.dockerignore", layout) is FileKind.DOCKERFILE
+    assert classify("Dockerfile", layout) is FileKind.OTHER
+    assert classify("config/env/dev.yaml", layout) is FileKind.ENV
 
 
 def test_changes_are_named_with_verb_and_kind(root: Path) -> None:
@@ -59,7 +59,7 @@ def test_changes_are_named_with_verb_and_kind(root: Path) -> None:
         ("new.txt", "added", "other"),
         ("pkg/a/a.go", "removed", "go"),
     ]
-    assert found.kinds == {Kind.ENV, Kind.GO, Kind.OTHER}
+    assert found.kinds == {FileKind.ENV, FileKind.GO, FileKind.OTHER}
     assert found.summary() == "4 files (2 go, 1 env, 1 other)"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from watcher.dockerfile import Accelerated, LineNote
-from watcher.engine import EngineInfo
+from watcher.engine import SystemInfo
 from watcher.fswatch import SelfTest
 from watcher.observers import humanize
 from watcher.prune import LeftProject, doctor_text
@@ -58,7 +58,7 @@ def worst(findings: Iterable[Finding]) -> Grade:
     return max((finding.grade for finding in findings), key=order.index, default=Grade.GOOD)
 
 
-def engine(info: EngineInfo, seconds: float) -> Finding:
+def engine(info: SystemInfo, seconds: float) -> Finding:
     """The engine, and how long it took to answer."""
     answer = humanize.seconds(seconds)
     text = f"{info.version}, image store {info.store}, at {info.endpoint}, answers in {answer}"

@@ -9,7 +9,15 @@ from statistics import median
 from watcher.builder import BuildEntry, StepRun
 from watcher.buildkit import parse_step
 from watcher.cli.doctor.findings import Finding, Grade, Repeated
-from watcher.dockerfile import Accelerated, Graph, Layer, Rerun, explain_rerun, find_layer, shown_instruction
+from watcher.dockerfile import (
+    Accelerated,
+    Graph,
+    LayerInstruction,
+    Rerun,
+    explain_rerun,
+    find_layer,
+    shown_instruction,
+)
 from watcher.observers import humanize
 
 MOST_BUILDS = 5  # that are looked at
@@ -43,7 +51,7 @@ def repeated_steps(
             )
         ]
     ran = _repeated(builds)
-    known: dict[_Place, Layer] = {}
+    known: dict[_Place, LayerInstruction] = {}
     for place in ran:
         if layer := find_layer(graph, *place):
             known[place] = layer
@@ -77,7 +85,7 @@ def _unknown(ran: _Ran) -> Finding:
     return Finding(TOPIC, Grade.GOOD, text, repeated=repeated)
 
 
-def _finding(layer: Layer, seconds: float, reason: Rerun) -> Finding:
+def _finding(layer: LayerInstruction, seconds: float, reason: Rerun) -> Finding:
     step = shown_instruction(layer)
     grade = Grade.ADVICE if reason.remedy and seconds >= LONG else Grade.GOOD
     text = f"{humanize.seconds(seconds)}: line {layer.line}, {step}: {reason.why}"
