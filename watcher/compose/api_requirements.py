@@ -19,7 +19,7 @@ def check_api(project: ComposeProject, api: str) -> None:
     What only a dependency asks for keeps nobody from running: see `missing_api`.
     """
     for network in project.networks.values():
-        _check(_network(network), api)
+        _check_requirements(_network_requirements(network), api)
     if rule := missing_api(project.service, api):
         raise rule
 
@@ -27,13 +27,13 @@ def check_api(project: ComposeProject, api: str) -> None:
 def missing_api(spec: ServiceSpec, api: str) -> ConfigError | None:
     """The first thing of a service that an engine of this API version does not know."""
     try:
-        _check(_service(spec), api)
+        _check_requirements(_service_requirements(spec), api)
     except ConfigError as error:
         return error
     return None
 
 
-def _check(needed: Iterator[tuple[str, Api]], api: str) -> None:
+def _check_requirements(needed: Iterator[tuple[str, Api]], api: str) -> None:
     major, _, minor = api.partition(".")
     have = (int(major), int(minor or 0))
     for path, need in needed:
@@ -42,7 +42,7 @@ def _check(needed: Iterator[tuple[str, Api]], api: str) -> None:
             raise ConfigError(path, None, rule)
 
 
-def _service(spec: ServiceSpec) -> Iterator[tuple[str, Api]]:
+def _service_requirements(spec: ServiceSpec) -> Iterator[tuple[str, Api]]:
     at = f"services.{spec.name}"
     if spec.healthcheck and spec.healthcheck.start_interval is not None:
         yield f"{at}.healthcheck.start_interval", (1, 44)
@@ -58,16 +58,16 @@ def _service(spec: ServiceSpec) -> Iterator[tuple[str, Api]]:
         if network.mac_address:
             yield f"{at}.networks.{network.key}.mac_address", (1, 44)
     for mount in spec.mounts:
-        yield from _mount(f"{at}.volumes ({mount.target})", mount)
+        yield from _mount_requirements(f"{at}.volumes ({mount.target})", mount)
 
 
-def _mount(path: str, mount: MountSpec) -> Iterator[tuple[str, Api]]:
+def _mount_requirements(path: str, mount: MountSpec) -> Iterator[tuple[str, Api]]:
     if mount.recursive in ("writable", "readonly"):
         yield f"{path}.bind.recursive", (1, 44)
     if mount.subpath:
         yield f"{path}.volume.subpath", (1, 45)
 
 
-def _network(network: NetworkSpec) -> Iterator[tuple[str, Api]]:
+def _network_requirements(network: NetworkSpec) -> Iterator[tuple[str, Api]]:
     if network.enable_ipv4 is False and not network.external:
         yield f"networks.{network.key}.enable_ipv4", (1, 48)

@@ -18,20 +18,20 @@ class Budget:
     def __init__(self) -> None:
         self._files, self._extended, self._text = MOST_FILES, MOST_EXTENDED, MOST_TEXT
 
-    def file(self, path: Path) -> None:
+    def count_file(self, path: Path) -> None:
         """A file is used; raises ConfigError."""
         self._files -= 1
         if self._files < 0:
             raise ConfigError(str(path), None, f"more than {MOST_FILES} files are included or extended")
 
-    def extends(self, service: str) -> None:
+    def count_extends(self, service: str) -> None:
         """A definition of a service is looked at; raises ConfigError."""
         self._extended -= 1
         if self._extended < 0:
             rule = f"more than {MOST_EXTENDED} definitions are extended and laid over each other"
             raise ConfigError(f"services.{service}", None, rule)
 
-    def text(self, text: str) -> str:
+    def count_text(self, text: str) -> str:
         """A value after its variables were replaced; raises TemplateError."""
         self._text -= len(text)
         if self._text < 0:

@@ -27,7 +27,7 @@ def read_build(field: Field, project: Project) -> BuildSpec:
     Build args that have no value take it from the project's environment.
     """
     if not isinstance(field.value, dict):
-        return BuildSpec(context=_context(field))
+        return BuildSpec(context=_read_context(field))
     section = Section(field)
     for name, why in _NOT_DONE.items():
         given = section.take(name)
@@ -39,16 +39,16 @@ def read_build(field: Field, project: Project) -> BuildSpec:
     if dockerfile and inline:
         raise inline.error("must not be given beside dockerfile")
     build = BuildSpec(
-        context=_context(section.need("context", "a directory")),
+        context=_read_context(section.need("context", "a directory")),
         dockerfile=dockerfile.word() if dockerfile else "Dockerfile",
         dockerfile_inline=inline.text() if inline else None,
-        args=read("args", lambda given: _args(given, project.env), {}),
+        args=read("args", lambda given: _read_args(given, project.env), {}),
         target=read("target", Field.word, None),
         labels=read("labels", Field.labels, {}),
         tags=read("tags", Field.words, ()),
-        secrets=read("secrets", lambda given: _secrets(given, project), ()),
-        ssh=read("ssh", _ssh, {}),
-        additional_contexts=read("additional_contexts", _contexts, {}),
+        secrets=read("secrets", lambda given: _read_secrets(given, project), ()),
+        ssh=read("ssh", _read_ssh, {}),
+        additional_contexts=read("additional_contexts", _read_contexts, {}),
         platforms=read("platforms", Field.words, ()),
         extra_hosts=read("extra_hosts", read_hosts, ()),
         network=read("network", Field.word, ""),
@@ -57,8 +57,8 @@ def read_build(field: Field, project: Project) -> BuildSpec:
         no_cache=read("no_cache", Field.boolean, False),
         no_cache_filter=read("no_cache_filter", Field.word_or_words, ()),
         pull=read("pull", Field.boolean, False),
-        cache_from=read("cache_from", _caches, ()),
-        entitlements=_entitlements(section),
+        cache_from=read("cache_from", _read_cache_sources, ()),
+        entitlements=_read_entitlements(section),
     )
     section.end("a build section")
     return build
@@ -70,7 +70,7 @@ def service_contexts(build: BuildSpec | None) -> tuple[str, ...]:
     return tuple(text.removeprefix(SERVICE) for text in contexts if text.startswith(SERVICE))
 
 
-def _args(field: Field, env: Mapping[str, str]) -> dict[str, str]:
+def _read_args(field: Field, env: Mapping[str, str]) -> dict[str, str]:
     """Build args; one without a value takes it from `env`, and is left out when it is not set there."""
     found = {}
     for name, value in field.pairs().items():
@@ -81,12 +81,12 @@ def _args(field: Field, env: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _caches(field: Field) -> tuple[Mapping[str, str], ...]:
+def _read_cache_sources(field: Field) -> tuple[Mapping[str, str], ...]:
     """Where a cache is read from: `NAME[:TAG]`, or `type=…,key=value` as buildx has it."""
-    return tuple(_cache(item) for item in field.items())
+    return tuple(_read_cache_source(item) for item in field.items())
 
 
-def _cache(item: Field) -> Mapping[str, str]:
+def _read_cache_source(item: Field) -> Mapping[str, str]:
     text = item.word()
     if "=" not in text:
         return {"type": "registry", "ref": text}
@@ -103,21 +103,21 @@ def _cache(item: Field) -> Mapping[str, str]:
     return found
 
 
-def _entitlements(section: Section) -> tuple[str, ...]:
+def _read_entitlements(section: Section) -> tuple[str, ...]:
     given = section.read("entitlements", Field.words, ())
     if section.read("privileged", Field.boolean, False):
         given = (*given, "security.insecure")
     return tuple(dict.fromkeys(given))
 
 
-def _context(field: Field) -> Path:
+def _read_context(field: Field) -> Path:
     text = field.word()
     if not text.startswith("/"):
         raise field.error("must be a directory: a context that is fetched from elsewhere cannot be watched")
     return Path(text)
 
 
-def _contexts(field: Field) -> dict[str, str]:
+def _read_contexts(field: Field) -> dict[str, str]:
     found = {}
     for name, value in field.pairs().items():
         if not value:
@@ -126,7 +126,7 @@ def _contexts(field: Field) -> dict[str, str]:
     return found
 
 
-def _ssh(field: Field) -> dict[str, str]:
+def _read_ssh(field: Field) -> dict[str, str]:
     found = {}
     for name, value in field.pairs().items():
         if value is None and name != "default":
@@ -135,7 +135,7 @@ def _ssh(field: Field) -> dict[str, str]:
     return found
 
 
-def _secrets(field: Field, project: Project) -> tuple[SecretSource, ...]:
+def _read_secrets(field: Field, project: Project) -> tuple[SecretSource, ...]:
     found = {}
     for item in field.items():
         name = id_ = item
@@ -157,7 +157,11 @@ def read_hosts(field: Field) -> tuple[tuple[str, str], ...]:
     if isinstance(field.value, dict):
         for name, given in field.mapping().items():
             addresses = given.words() if isinstance(given.value, list) else (given.word(),)
-            found.update(dict.fromkeys((_host(given, name), _bare(address)) for address in addresses))
+            found.update(
+                dict.fromkeys(
+                    (_check_host_name(given, name), _strip_brackets(address)) for address in addresses
+                )
+            )
         return tuple(found)
     for item in field.items():
         text = item.word()
@@ -166,17 +170,17 @@ def read_hosts(field: Field) -> tuple[tuple[str, str], ...]:
         if not found_separator or not addresses_text:
             raise item.error("must be name=address")
         for address in addresses_text.split(","):
-            found[_host(item, name), _bare(address)] = None
+            found[_check_host_name(item, name), _strip_brackets(address)] = None
     return tuple(found)
 
 
-def _host(field: Field, name: str) -> str:
+def _check_host_name(field: Field, name: str) -> str:
     if not name or ":" in name or "=" in name:
         raise field.error(f"{name!r} is no name of a host")
     return name
 
 
-def _bare(address: str) -> str:
+def _strip_brackets(address: str) -> str:
     return (
         address[1:-1] if len(address) > 2 and address.startswith("[") and address.endswith("]") else address
     )

@@ -13,7 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from watcher.compose.hostconfig import block_io, health, limits, names, restart, said, security
+from watcher.compose.hostconfig import (
+    block_io_limits,
+    drop_empty,
+    health_check,
+    name_resolution,
+    resource_limits,
+    restart_policy,
+    security_options,
+)
 from watcher.compose.spec import Attachment, MountSpec, ServiceSpec
 
 Published = Mapping[int, Sequence[tuple[str, int]]]  # TCP port of the container -> (address, port; 0 = any)
@@ -31,20 +39,20 @@ def container_config(
 
     `publish` says where TCP ports are published, instead of `published(spec)`; ports of other protocols are
     always published as the file says. `labels` are put over the service's own. Only the main network is in
-    it; `further_networks` says which ones are to be connected before the start.
+    it; `additional_networks` says which ones are to be connected before the start.
     """
     host: dict[str, Any] = {
         "NetworkMode": _network_mode(spec),
-        "PortBindings": _bindings(spec, publish),
-        "Binds": [_bind(each) for each in spec.mounts if not _needs_mount(each)],
-        "Mounts": [_mount(each) for each in spec.mounts if _needs_mount(each)],
+        "PortBindings": _port_bindings(spec, publish),
+        "Binds": [_bind_string(each) for each in spec.mounts if not _needs_mount(each)],
+        "Mounts": [_mount_body(each) for each in spec.mounts if _needs_mount(each)],
         "Tmpfs": dict(spec.tmpfs),
-        "RestartPolicy": restart(spec),
-        **limits(spec.limits),
-        **block_io(spec.block_io),
-        **security(spec),
-        **names(spec),
-        **said(
+        "RestartPolicy": restart_policy(spec),
+        **resource_limits(spec.limits),
+        **block_io_limits(spec.block_io),
+        **security_options(spec),
+        **name_resolution(spec),
+        **drop_empty(
             ShmSize=spec.shm_size,
             Runtime=spec.runtime,
             StorageOpt=dict(spec.storage_opt),
@@ -61,15 +69,15 @@ def container_config(
         "Image": image,
         "Env": [key if value is None else f"{key}={value}" for key, value in spec.environment.items()],
         "Labels": {**spec.labels, **labels},
-        "ExposedPorts": _exposed(spec),
+        "ExposedPorts": _exposed_ports(spec),
         "HostConfig": host,
-        "NetworkingConfig": {"EndpointsConfig": _endpoints(spec, name)},
+        "NetworkingConfig": {"EndpointsConfig": _main_endpoint(spec, name)},
         "AttachStdin": False,
         "AttachStdout": True,
         "AttachStderr": True,
         "Tty": spec.tty,
         "OpenStdin": spec.stdin_open,
-        **said(
+        **drop_empty(
             Hostname=spec.hostname,
             Domainname=spec.domainname,
             User=spec.user,
@@ -85,7 +93,7 @@ def container_config(
     if spec.stop_grace_period is not None:
         body["StopTimeout"] = int(spec.stop_grace_period)
     if spec.healthcheck is not None:
-        body["Healthcheck"] = health(spec.healthcheck)
+        body["Healthcheck"] = health_check(spec.healthcheck)
     return body
 
 
@@ -114,7 +122,7 @@ def pause_config(body: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str
     }
 
 
-def may_join(spec: ServiceSpec) -> bool:
+def can_share_network(spec: ServiceSpec) -> bool:
     """Whether its containers may share the network of one that was made before, with nothing lost.
 
     A name or an address of its own, and what is said about resolving names, would be the other's.
@@ -155,12 +163,12 @@ def published(spec: ServiceSpec) -> dict[int, tuple[tuple[str, int], ...]]:
     return found
 
 
-def further_networks(spec: ServiceSpec, name: str) -> dict[str, dict[str, Any]]:
+def additional_networks(spec: ServiceSpec, name: str) -> dict[str, dict[str, Any]]:
     """Network → EndpointSettings, for `POST /networks/{id}/connect`, of all but the main network.
 
     API 1.41 takes only one network when a container is created.
     """
-    return {each.network: _endpoint(spec, each, name) for each in spec.networks[1:]}
+    return {each.network: _endpoint_settings(spec, each, name) for each in spec.networks[1:]}
 
 
 def config_digest(spec: ServiceSpec) -> str:
@@ -169,7 +177,7 @@ def config_digest(spec: ServiceSpec) -> str:
     How the image is built and what must have started before are not part of it.
     """
     decides = dataclasses.replace(spec, build=None, depends_on={}, pull_policy="", pull_after=0.0, replicas=1)
-    text = json.dumps(dataclasses.asdict(decides), sort_keys=True, default=_plain)
+    text = json.dumps(dataclasses.asdict(decides), sort_keys=True, default=_json_default)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -180,11 +188,11 @@ def _network_mode(spec: ServiceSpec) -> str:
     return spec.networks[0].network if spec.networks else spec.network_mode
 
 
-def _endpoints(spec: ServiceSpec, name: str) -> dict[str, Any]:
-    return {each.network: _endpoint(spec, each, name) for each in spec.networks[:1]}
+def _main_endpoint(spec: ServiceSpec, name: str) -> dict[str, Any]:
+    return {each.network: _endpoint_settings(spec, each, name) for each in spec.networks[:1]}
 
 
-def _endpoint(spec: ServiceSpec, network: Attachment, name: str) -> dict[str, Any]:
+def _endpoint_settings(spec: ServiceSpec, network: Attachment, name: str) -> dict[str, Any]:
     aliases = dict.fromkeys((name, spec.name, *network.aliases))
     main = network == spec.networks[0]
     options = dict(network.driver_opts)
@@ -192,14 +200,14 @@ def _endpoint(spec: ServiceSpec, network: Attachment, name: str) -> dict[str, An
         options["com.docker.network.endpoint.ifname"] = network.interface_name
     endpoint: dict[str, Any] = {
         "Aliases": list(aliases),
-        **said(
+        **drop_empty(
             Links=[f"{other}:{alias}" for other, alias in (*spec.links, *spec.external_links)],
             MacAddress=network.mac_address or (spec.mac_address if main else ""),
             GwPriority=network.gw_priority,
             DriverOpts=options,
         ),
     }
-    addresses = said(
+    addresses = drop_empty(
         IPv4Address=network.ipv4_address,
         IPv6Address=network.ipv6_address,
         LinkLocalIPs=list(network.link_local_ips),
@@ -209,7 +217,7 @@ def _endpoint(spec: ServiceSpec, network: Attachment, name: str) -> dict[str, An
     return endpoint
 
 
-def _bindings(spec: ServiceSpec, tcp: Published | None) -> dict[str, list[dict[str, str]]]:
+def _port_bindings(spec: ServiceSpec, tcp: Published | None) -> dict[str, list[dict[str, str]]]:
     """Where the engine publishes the ports. It picks a free port of a range, as with docker compose."""
     found = {
         f"{port}/tcp": [
@@ -224,7 +232,7 @@ def _bindings(spec: ServiceSpec, tcp: Published | None) -> dict[str, list[dict[s
     return found
 
 
-def _exposed(spec: ServiceSpec) -> dict[str, dict[str, str]]:
+def _exposed_ports(spec: ServiceSpec) -> dict[str, dict[str, str]]:
     ports: Iterable[tuple[int, str]] = [
         *((each.container_port, each.protocol) for each in spec.ports),
         *spec.expose,
@@ -241,7 +249,7 @@ def _needs_mount(mount: MountSpec) -> bool:
     return mount.type == "tmpfs" or bool(mount.subpath or mount.labels)
 
 
-def _bind(mount: MountSpec) -> str:
+def _bind_string(mount: MountSpec) -> str:
     options = [
         "ro" if mount.read_only else "rw",
         mount.selinux,
@@ -251,13 +259,13 @@ def _bind(mount: MountSpec) -> str:
     return f"{mount.source}:{mount.target}:{','.join(filter(None, options))}"
 
 
-def _mount(mount: MountSpec) -> dict[str, Any]:
+def _mount_body(mount: MountSpec) -> dict[str, Any]:
     body: dict[str, Any] = {"Type": mount.type, "Target": mount.target, "ReadOnly": mount.read_only}
     if mount.source:
         body["Source"] = mount.source
     match mount.type:
         case "bind":
-            options = said(
+            options = drop_empty(
                 Propagation=mount.propagation,
                 CreateMountpoint=mount.create_host_path,
                 NonRecursive=mount.recursive == "disabled",
@@ -266,12 +274,12 @@ def _mount(mount: MountSpec) -> dict[str, Any]:
             )
             return body | ({"BindOptions": options} if options else {})
         case "volume":
-            options = said(NoCopy=mount.no_copy, Subpath=mount.subpath, Labels=dict(mount.labels))
+            options = drop_empty(NoCopy=mount.no_copy, Subpath=mount.subpath, Labels=dict(mount.labels))
             return body | ({"VolumeOptions": options} if options else {})
         case "tmpfs":
-            options = said(SizeBytes=mount.tmpfs_size, Mode=mount.tmpfs_mode)
+            options = drop_empty(SizeBytes=mount.tmpfs_size, Mode=mount.tmpfs_mode)
             return body | ({"TmpfsOptions": options} if options else {})
 
 
-def _plain(value: object) -> object:
+def _json_default(value: object) -> object:
     return str(value) if isinstance(value, Path) else repr(value)

@@ -14,18 +14,18 @@ def read_gpus(field: Field) -> tuple[DeviceRequest, ...]:
         if field.value != "all":
             raise field.error("must be all, or a list of device requests")
         return (DeviceRequest(count=_ALL, capabilities=("gpu",)),)
-    return tuple(_request(item, ("gpu",)) for item in field.items())
+    return tuple(_read_request(item, ("gpu",)) for item in field.items())
 
 
 def read_reservations(field: Field) -> tuple[DeviceRequest, ...]:
     """`deploy.resources.reservations.devices`."""
-    return tuple(_request(item, ()) for item in field.items())
+    return tuple(_read_request(item, ()) for item in field.items())
 
 
-def _request(item: Field, implied: tuple[str, ...]) -> DeviceRequest:
+def _read_request(item: Field, implied: tuple[str, ...]) -> DeviceRequest:
     section = Section(item)
     ids = section.read("device_ids", Field.words, ())
-    count = section.read("count", _count, None)
+    count = section.read("count", _read_count, None)
     if ids and count is not None:
         raise item.error("must not have both count and device_ids")
     given = section.read("capabilities", Field.words, ())
@@ -42,7 +42,7 @@ def _request(item: Field, implied: tuple[str, ...]) -> DeviceRequest:
     return request
 
 
-def _count(field: Field) -> int:
+def _read_count(field: Field) -> int:
     if isinstance(field.value, str) and field.value.lower() == "all":
         return _ALL
     return field.integer(_ALL)
@@ -72,25 +72,25 @@ def read_block_io(field: Field) -> BlockIo:
     section = Section(field)
     found = BlockIo(
         weight=section.read("weight", lambda given: given.integer(0, 1000), 0),
-        weight_device=section.read("weight_device", _weights, ()),
-        device_read_bps=section.read("device_read_bps", _rates, ()),
-        device_write_bps=section.read("device_write_bps", _rates, ()),
-        device_read_iops=section.read("device_read_iops", _rates, ()),
-        device_write_iops=section.read("device_write_iops", _rates, ()),
+        weight_device=section.read("weight_device", _read_weights, ()),
+        device_read_bps=section.read("device_read_bps", _read_rates, ()),
+        device_write_bps=section.read("device_write_bps", _read_rates, ()),
+        device_read_iops=section.read("device_read_iops", _read_rates, ()),
+        device_write_iops=section.read("device_write_iops", _read_rates, ()),
     )
     section.end("a blkio_config")
     return found
 
 
-def _weights(field: Field) -> tuple[tuple[str, int], ...]:
-    return _pairs(field, "weight")
+def _read_weights(field: Field) -> tuple[tuple[str, int], ...]:
+    return _read_device_values(field, "weight")
 
 
-def _rates(field: Field) -> tuple[tuple[str, int], ...]:
-    return _pairs(field, "rate")
+def _read_rates(field: Field) -> tuple[tuple[str, int], ...]:
+    return _read_device_values(field, "rate")
 
 
-def _pairs(field: Field, what: str) -> tuple[tuple[str, int], ...]:
+def _read_device_values(field: Field, what: str) -> tuple[tuple[str, int], ...]:
     found = []
     for item in field.items():
         section = Section(item)

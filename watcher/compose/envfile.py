@@ -49,9 +49,9 @@ def read_env_file(
         raise ConfigError(str(path), None, "the environment file is not UTF-8 text") from error
     parser = _Parser(str(path), text, into, outside, missing=missing, budget=budget)
     if raw:
-        parser.read_raw()
+        parser.parse_raw()
     else:
-        parser.read()
+        parser.parse()
 
 
 class _Parser:
@@ -69,15 +69,15 @@ class _Parser:
         self._name, self._text, self._at = name, text, 0
         self._into, self._outside, self._missing = into, outside, missing
 
-    def read(self) -> None:
+    def parse(self) -> None:
         while self._skip_to_statement():
-            name, has_value = self._variable()
+            name, has_value = self._parse_name()
             if has_value:
-                self._into[name] = self._value()
+                self._into[name] = self._parse_value()
             elif name in self._outside:
                 self._into[name] = self._outside[name]
 
-    def read_raw(self) -> None:
+    def parse_raw(self) -> None:
         for line in self._text.splitlines():
             stripped = line.lstrip()
             if stripped and not stripped.startswith("#"):
@@ -102,7 +102,7 @@ class _Parser:
                 return True
         return False
 
-    def _variable(self) -> tuple[str, bool]:
+    def _parse_name(self) -> tuple[str, bool]:
         """The name that begins here, and whether a value follows."""
         if match := _EXPORT.match(self._text, self._at):
             self._at = match.end()
@@ -126,10 +126,10 @@ class _Parser:
                 self._at += 1
         return name, has_value
 
-    def _value(self) -> str:
+    def _parse_value(self) -> str:
         quote = self._text[self._at : self._at + 1]
         if quote in ("'", '"'):
-            return self._quoted(quote)
+            return self._parse_quoted(quote)
         end = self._text.find("\n", self._at)
         end = len(self._text) if end < 0 else end
         value = self._text[self._at : end].partition(" #")[0].rstrip()
@@ -137,7 +137,7 @@ class _Parser:
         self._at = end
         return replaced
 
-    def _quoted(self, quote: str) -> str:
+    def _parse_quoted(self, quote: str) -> str:
         chars: list[str] = []
         escaped = False
         for index in range(self._at + 1, len(self._text)):
@@ -159,7 +159,7 @@ class _Parser:
 
     def _interpolate(self, value: str) -> str:
         try:
-            return self._budget.text(interpolate(value, self._known, self._missing))
+            return self._budget.count_text(interpolate(value, self._known, self._missing))
         except TemplateError as error:
             raise self._error(error.plain) from None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
-from watcher.compose.units import UnitError, duration, size
+from watcher.compose.units import UnitError, parse_duration, parse_size
 from watcher.errors import ConfigError
 
 Value = TypeVar("Value")
@@ -142,7 +142,7 @@ class Field:
     def size(self, *, least: int = 0) -> int:
         """Bytes, from a number or from a word like `64m`."""
         try:
-            value = size(self.value)
+            value = parse_size(self.value)
         except UnitError as error:
             raise self.error(str(error)) from None
         if value < least:
@@ -152,7 +152,7 @@ class Field:
     def duration(self) -> float:
         """Seconds, from a word like `1m30s`."""
         try:
-            return duration(self.text())
+            return parse_duration(self.text())
         except UnitError as error:
             raise self.error(str(error)) from None
 

@@ -11,10 +11,10 @@ from watcher.compose.specparts import Hook
 
 def read_hooks(field: Field, env: Mapping[str, str]) -> tuple[Hook, ...]:
     """The commands in order; a variable without a value takes it from `env`. Raises ConfigError."""
-    return tuple(_hook(item, env) for item in field.items())
+    return tuple(_read_hook(item, env) for item in field.items())
 
 
-def _hook(item: Field, env: Mapping[str, str]) -> Hook:
+def _read_hook(item: Field, env: Mapping[str, str]) -> Hook:
     section = Section(item)
     command = read_command(section.need("command", "what is run"))
     if not command:

@@ -13,20 +13,20 @@ from watcher.compose.specparts import BlockIo
 _NANO = 1_000_000_000
 
 
-def said(**entries: object) -> dict[str, Any]:
+def drop_empty(**entries: object) -> dict[str, Any]:
     """The entries that are not empty."""
     return {key: value for key, value in entries.items() if value}
 
 
-def restart(spec: ServiceSpec) -> dict[str, Any]:
+def restart_policy(spec: ServiceSpec) -> dict[str, Any]:
     """The restart policy."""
     policy, tries = spec.restart or ("no", 0)
     return {"Name": policy, "MaximumRetryCount": tries}
 
 
-def limits(given: ResourceLimits) -> dict[str, Any]:
+def resource_limits(given: ResourceLimits) -> dict[str, Any]:
     """What the container may use."""
-    body = said(
+    body = drop_empty(
         Memory=given.memory,
         MemoryReservation=given.memory_reservation,
         MemorySwap=given.memory_swap,
@@ -48,7 +48,7 @@ def limits(given: ResourceLimits) -> dict[str, Any]:
     return body
 
 
-def block_io(given: BlockIo) -> dict[str, Any]:
+def block_io_limits(given: BlockIo) -> dict[str, Any]:
     """What the container may use of disks."""
     rates = {
         "BlkioDeviceReadBps": given.device_read_bps,
@@ -56,16 +56,16 @@ def block_io(given: BlockIo) -> dict[str, Any]:
         "BlkioDeviceReadIOps": given.device_read_iops,
         "BlkioDeviceWriteIOps": given.device_write_iops,
     }
-    return said(
+    return drop_empty(
         BlkioWeight=given.weight,
         BlkioWeightDevice=[{"Path": path, "Weight": weight} for path, weight in given.weight_device],
         **{key: [{"Path": path, "Rate": rate} for path, rate in found] for key, found in rates.items()},
     )
 
 
-def security(spec: ServiceSpec) -> dict[str, Any]:
+def security_options(spec: ServiceSpec) -> dict[str, Any]:
     """What the container may do, and which devices it has."""
-    body = said(
+    body = drop_empty(
         CapAdd=list(spec.cap_add),
         CapDrop=list(spec.cap_drop),
         Privileged=spec.privileged,
@@ -99,9 +99,9 @@ def security(spec: ServiceSpec) -> dict[str, Any]:
     return body
 
 
-def names(spec: ServiceSpec) -> dict[str, Any]:
+def name_resolution(spec: ServiceSpec) -> dict[str, Any]:
     """How names are resolved in the container."""
-    return said(
+    return drop_empty(
         Dns=list(spec.dns),
         DnsOptions=list(spec.dns_opt),
         DnsSearch=list(spec.dns_search),
@@ -109,7 +109,7 @@ def names(spec: ServiceSpec) -> dict[str, Any]:
     )
 
 
-def health(given: HealthSpec) -> dict[str, Any]:
+def health_check(given: HealthSpec) -> dict[str, Any]:
     """The health check."""
     body: dict[str, Any] = {"Test": list(given.test)}
     for key, seconds in (

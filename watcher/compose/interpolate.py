@@ -36,10 +36,10 @@ def interpolate(text: str, env: Mapping[str, str], missing: Missing) -> str:
 
     `missing` is told the name of each variable that has neither a value nor a default: it becomes empty.
     """
-    return _replace(text, env, missing, 0)
+    return _replace_all(text, env, missing, 0)
 
 
-def _replace(text: str, env: Mapping[str, str], missing: Missing, depth: int) -> str:
+def _replace_all(text: str, env: Mapping[str, str], missing: Missing, depth: int) -> str:
     if depth > MOST_NESTED:
         raise TemplateError(f"variables may be nested at most {MOST_NESTED} deep")
     out: list[str] = []
@@ -53,12 +53,12 @@ def _replace(text: str, env: Mapping[str, str], missing: Missing, depth: int) ->
             out.append("$")
             at = dollar + 2
         elif following == "{":
-            end = _closing(text, dollar)
-            out.append(_braced(text[dollar + 2 : end], env, missing, depth))
+            end = _find_closing_brace(text, dollar)
+            out.append(_replace_braced(text[dollar + 2 : end], env, missing, depth))
             at = end + 1
             size += len(out[-1])
         elif match := _NAME.match(text, dollar + 1):
-            out.append(_value(match[0], env, missing))
+            out.append(_look_up(match[0], env, missing))
             at = match.end()
             size += len(out[-1])
         else:  # as in `$1` or `$(date)`
@@ -68,7 +68,7 @@ def _replace(text: str, env: Mapping[str, str], missing: Missing, depth: int) ->
     return "".join(out)
 
 
-def _closing(text: str, dollar: int) -> int:
+def _find_closing_brace(text: str, dollar: int) -> int:
     """Where the brace that opens after `dollar` is closed."""
     depth = 0
     for index in range(dollar + 1, len(text)):
@@ -81,14 +81,14 @@ def _closing(text: str, dollar: int) -> int:
     raise TemplateError("'${' is not closed by '}'; write '$$' for a dollar sign")
 
 
-def _braced(inner: str, env: Mapping[str, str], missing: Missing, depth: int) -> str:
+def _replace_braced(inner: str, env: Mapping[str, str], missing: Missing, depth: int) -> str:
     match = _NAME.match(inner)
     if match is None:
         rule = "does not begin with the name of a variable"
         raise TemplateError(f"'${{{inner}}}' {rule}", f"a '${{' {rule}")
     name, rest = match[0], inner[match.end() :]
     if not rest:
-        return _value(name, env, missing)
+        return _look_up(name, env, missing)
     operator = next((each for each in _OPERATORS if rest.startswith(each)), None)
     if operator is None:
         rule = f"needs one of {' '.join(_OPERATORS)} after the name"
@@ -97,17 +97,17 @@ def _braced(inner: str, env: Mapping[str, str], missing: Missing, depth: int) ->
     value = env.get(name)
     there = value is not None and (value != "" or not operator.startswith(":"))
     if operator.endswith("+"):
-        return _replace(word, env, missing, depth + 1) if there else value or ""
+        return _replace_all(word, env, missing, depth + 1) if there else value or ""
     if value is not None and there:
         return value
-    replaced = _replace(word, env, missing, depth + 1)
+    replaced = _replace_all(word, env, missing, depth + 1)
     if operator.endswith("?"):
         reason = f": {replaced}" if replaced else ""
         raise TemplateError(f"the variable {name} must be set{reason}")
     return replaced
 
 
-def _value(name: str, env: Mapping[str, str], missing: Missing) -> str:
+def _look_up(name: str, env: Mapping[str, str], missing: Missing) -> str:
     value = env.get(name)
     if value is None:
         missing(name)

@@ -68,19 +68,19 @@ def resolve_links(spec: ServiceSpec, others: Mapping[str, ServiceSpec]) -> Servi
     return replace(
         spec,
         links=tuple((others[name].default_name, alias) for name, alias in spec.links if alias != name),
-        network_mode=_shared(spec.network_mode, others),
-        ipc=_shared(spec.ipc, others),
-        pid=_shared(spec.pid, others),
-        volumes_from=tuple(_volumes_from(text, others) for text in spec.volumes_from),
+        network_mode=_resolve_mode(spec.network_mode, others),
+        ipc=_resolve_mode(spec.ipc, others),
+        pid=_resolve_mode(spec.pid, others),
+        volumes_from=tuple(_resolve_volumes_from(text, others) for text in spec.volumes_from),
     )
 
 
-def _shared(mode: str, others: Mapping[str, ServiceSpec]) -> str:
+def _resolve_mode(mode: str, others: Mapping[str, ServiceSpec]) -> str:
     name = mode.removeprefix(SERVICE)
     return mode if mode == name else CONTAINER + others[name].default_name
 
 
-def _volumes_from(text: str, others: Mapping[str, ServiceSpec]) -> str:
+def _resolve_volumes_from(text: str, others: Mapping[str, ServiceSpec]) -> str:
     if text.startswith(CONTAINER):
         return text.removeprefix(CONTAINER)
     name, colon, mode = text.partition(":")

@@ -36,7 +36,7 @@ _PROJECT = "COMPOSE_PROJECT_NAME"
 _PROFILES = "COMPOSE_PROFILES"
 
 
-def _absolute(path: Path) -> Path:
+def _absolute_path(path: Path) -> Path:
     """The path without `..`, and with the symbolic links that lead to it: they name the project."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
 
@@ -61,8 +61,8 @@ def load(
     found = find_overrides(path) if overrides is None else overrides
     files = Files({} if seen is None else seen)
     if overrides is None:
-        files.seen.update(dict.fromkeys(_absolute(each) for each in override_candidates(path)))
-    loading = _Loading(files, _absolute(path), env, profiles, [_absolute(each) for each in found])
+        files.seen.update(dict.fromkeys(_absolute_path(each) for each in override_candidates(path)))
+    loading = _Loading(files, _absolute_path(path), env, profiles, [_absolute_path(each) for each in found])
     return loading.project(service)
 
 
@@ -83,10 +83,10 @@ class _Loading:
         self._paths = (path, *overrides)
         for each in self._paths:
             self._files.seen[each] = None
-        self.env: Mapping[str, str] = self._files.dot_env(self._directory, env, self._unset)
+        self.env: Mapping[str, str] = self._files.read_dot_env(self._directory, env, self._warn_unset)
         self.name = self._project_name()
         self.env = {**self.env, _PROJECT: self.name}
-        self._definitions = Definitions(self._files, self._unset)
+        self._definitions = Definitions(self._files, self._warn_unset)
         for each in self._paths:
             self._definitions.add_file(each, Scope(self._directory, self.env))
         listed = self.env.get(_PROFILES, "").split(",")
@@ -97,8 +97,8 @@ class _Loading:
     def project(self, service: str | None) -> ComposeProject:
         wanted = service if service is not None else self._only_built()
         services: dict[str, ServiceSpec] = {}
-        self._add(wanted, services, ())
-        _different_names(services)
+        self._add_service(wanted, services, ())
+        _check_distinct_names(services)
         return ComposeProject(
             name=self.name,
             file=self._path,
@@ -118,7 +118,7 @@ class _Loading:
     def _project_name(self) -> str:
         given = self.env.get(_PROJECT)
         if given:
-            if _normal(given) != given:
+            if _normalize_name(given) != given:
                 raise ConfigError(
                     _PROJECT,
                     given,
@@ -132,10 +132,12 @@ class _Loading:
                 if field is not None and field.value is not None:
                     field = Field("name", field.value)
                     name = (
-                        _normal(replace_variables(field, self.env, self._unset, self._files.budget).text())
+                        _normalize_name(
+                            replace_variables(field, self.env, self._warn_unset, self._files.budget).text()
+                        )
                         or name
                     )
-        name = name or _normal(self._directory.name)
+        name = name or _normalize_name(self._directory.name)
         if not name:
             raise ConfigError(
                 "name", None, "the directory's name gives no project name: set name in the compose file"
@@ -147,7 +149,7 @@ class _Loading:
         inactive: list[str] = []
         for name in self._definitions.names("services"):
             if self._has_build(name):
-                (built if self._active(name, _ignore) else inactive).append(name)
+                (built if self._is_active(name, _ignore) else inactive).append(name)
         if len(built) == 1:
             return built[0]
         if built:
@@ -166,14 +168,14 @@ class _Loading:
         except (ConfigError, KeyError):
             return False
 
-    def _active(self, name: str, missing: Missing) -> bool:
+    def _is_active(self, name: str, missing: Missing) -> bool:
         field = self._definitions.service(name, missing).mapping().get("profiles")
         if field is None or field.value is None:
             return True
         wanted = field.words()
         return not wanted or "*" in self._profiles or bool(self._profiles.intersection(wanted))
 
-    def _add(self, name: str, services: dict[str, ServiceSpec], trail: tuple[str, ...]) -> None:
+    def _add_service(self, name: str, services: dict[str, ServiceSpec], trail: tuple[str, ...]) -> None:
         """Put a service behind those it depends on."""
         if name in services:
             return
@@ -181,7 +183,7 @@ class _Loading:
             raise ConfigError(
                 f"services.{name}.depends_on", None, f"goes in a circle: {' → '.join((*trail, name))}"
             )
-        spec = self._service(name, kept=not trail)
+        spec = self._read_service(name, kept=not trail)
         known = self._definitions.names("services")
         needed: dict[str, Dependency] = {}
         for other, dependency in spec.depends_on.items():
@@ -191,9 +193,9 @@ class _Loading:
             if self._is_outside(other):
                 hint = f"`docker compose up -d {other}` starts it"
                 self.warn(f"{other} is run by a program outside of the engine: {hint}")
-            elif self._active(other, self._unset):
+            elif self._is_active(other, self._warn_unset):
                 needed[other] = dependency
-                self._add(other, services, (*trail, name))
+                self._add_service(other, services, (*trail, name))
             elif dependency.required:
                 raise ConfigError(field, None, "its profile is not active")
             else:
@@ -202,9 +204,9 @@ class _Loading:
             replace(spec, depends_on=needed, build=self._with_images(spec)), services
         )
 
-    def _service(self, name: str, *, kept: bool) -> ServiceSpec:
+    def _read_service(self, name: str, *, kept: bool) -> ServiceSpec:
         """A service as it is read. What is not supported of a dependency is left to docker compose."""
-        field = self._definitions.service(name, self._unset)
+        field = self._definitions.service(name, self._warn_unset)
         try:
             spec = read_service(name, field, self)
         except Unsupported as error:
@@ -235,12 +237,12 @@ class _Loading:
                 if other not in self._definitions.names("services"):
                     field = f"services.{spec.name}.build.additional_contexts.{name}"
                     raise ConfigError(field, text, f"there is no such service in {self._path.name}")
-                given = self._definitions.service(other, self._unset).mapping().get("image")
+                given = self._definitions.service(other, self._warn_unset).mapping().get("image")
                 image = given.word() if given and given.value is not None else f"{self.name}-{other}"
                 contexts[name] = f"docker-image://{image}"
         return replace(spec.build, additional_contexts=contexts)
 
-    def _unset(self, variable: str) -> None:
+    def _warn_unset(self, variable: str) -> None:
         self.warn(f"the variable {variable} is not set: it is replaced by nothing")
 
     # What services refer to.
@@ -250,41 +252,41 @@ class _Loading:
             if key == "default" and key not in self._definitions.names("networks"):
                 self._networks[key] = NetworkSpec(key=key, name=f"{self.name}_default")
             else:
-                given, _ = self._declared(field, "networks", key)
+                given, _ = self._resource(field, "networks", key)
                 self._networks[key] = read_network(key, given, self.name)
         return self._networks[key].name
 
     def volume_name(self, field: Field, key: str) -> str:
         if key not in self._volumes:
-            given, base = self._declared(field, "volumes", key)
+            given, base = self._resource(field, "volumes", key)
             self._volumes[key] = read_volume(key, given, self.name, base)
         return self._volumes[key].name
 
-    def secret(self, field: Field, key: str) -> str | bytes:
-        return self._source(field, "secrets", key)
+    def secret_source(self, field: Field, key: str) -> str | bytes:
+        return self._read_source(field, "secrets", key)
 
-    def config(self, field: Field, key: str) -> str | bytes:
-        return self._source(field, "configs", key)
+    def config_source(self, field: Field, key: str) -> str | bytes:
+        return self._read_source(field, "configs", key)
 
     def warn(self, text: str) -> None:
         self._warnings[text] = None
 
     def build_secret(self, field: Field, key: str, id_: str) -> SecretSource:
-        given, base = self._declared(field, "secrets", key)
+        given, base = self._resource(field, "secrets", key)
         source = read_source(given, base)
         if source.file:
             return SecretSource(id_, file=Path(source.file))
-        return SecretSource(id_, value=self._variable(field, key, source.variable))
+        return SecretSource(id_, value=self._read_variable(field, key, source.variable))
 
     def read_env(self, path: Path, into: dict[str, str], *, own: Mapping[str, str], raw: bool) -> None:
-        self._files.env(path, into, {**own, **self.env}, self._unset, raw=raw)
+        self._files.env(path, into, {**own, **self.env}, self._warn_unset, raw=raw)
 
     def read_labels(self, path: Path, into: dict[str, str]) -> None:
-        self._files.env(path, into, {}, self._unset)
+        self._files.env(path, into, {}, self._warn_unset)
 
     def read_json(self, field: Field, path: str) -> str:
         file = self._directory / path
-        self.looked_for(file)
+        self.track_file(file)
         try:
             content = json.loads(read_regular(file, MOST_JSON))
         except (OSError, ValueError) as error:
@@ -292,32 +294,32 @@ class _Loading:
             raise field.error(f"{file} cannot be read as JSON: {why}") from error
         return json.dumps(content, separators=(",", ":"))
 
-    def looked_for(self, path: Path) -> None:
+    def track_file(self, path: Path) -> None:
         self._files.seen[path] = None
 
-    def _source(self, field: Field, section: str, key: str) -> str | bytes:
+    def _read_source(self, field: Field, section: str, key: str) -> str | bytes:
         """The file of a secret or config, or its content."""
-        given, base = self._declared(field, section, key)
+        given, base = self._resource(field, section, key)
         source = read_source(given, base)
         if source.file:
             return source.file
         if source.content is not None:
             return source.content.encode("utf-8", "surrogateescape")
-        return self._variable(field, key, source.variable).encode("utf-8", "surrogateescape")
+        return self._read_variable(field, key, source.variable).encode("utf-8", "surrogateescape")
 
-    def _variable(self, field: Field, key: str, variable: str) -> str:
+    def _read_variable(self, field: Field, key: str, variable: str) -> str:
         if variable not in self.env:
             raise field.error(f"{key} is the variable {variable}, which is not set")
         return self.env[variable]
 
-    def _declared(self, field: Field, section: str, key: str) -> tuple[Field, BaseDirectory]:
+    def _resource(self, field: Field, section: str, key: str) -> tuple[Field, BaseDirectory]:
         """What `key` names at the top of the file; raises ConfigError at the place that refers to it."""
         if key not in self._definitions.names(section):
             raise field.error(f"{key} is not declared under {section} at the top of the file")
-        return self._definitions.resource(section, key, self._unset)
+        return self._definitions.resource(section, key, self._warn_unset)
 
 
-def _different_names(services: Mapping[str, ServiceSpec]) -> None:
+def _check_distinct_names(services: Mapping[str, ServiceSpec]) -> None:
     taken: set[str] = set()
     for spec in services.values():
         if spec.default_name in taken:
@@ -330,6 +332,6 @@ def _ignore(_: str) -> None:
     """Not a variable of a managed service: no notice is needed."""
 
 
-def _normal(name: str) -> str:
+def _normalize_name(name: str) -> str:
     """A project's name as compose makes it of any word."""
     return _NOT_IN_A_NAME.sub("", name.lower()).lstrip("_-")

@@ -44,12 +44,12 @@ _NAMES: frozenset[Path] = frozenset({("depends_on",), ("networks",)})
 
 def merge_service(below: Mapping[str, object], above: Mapping[str, object], path: str) -> dict[str, object]:
     """The service `above` laid over `below`; `path` is for errors. Raises ConfigError."""
-    merged = _merge(dict(below), dict(above), (), path)
+    merged = _merge_values(dict(below), dict(above), (), path)
     assert isinstance(merged, dict)  # noqa: S101 - for mypy; of two mappings comes one
     return merged
 
 
-def without(value: object, path: Path, *, named: frozenset[Path] = frozenset(), at: Path = ()) -> object:
+def remove_path(value: object, path: Path, *, named: frozenset[Path] = frozenset(), at: Path = ()) -> object:
     """The definition without what stands at `path`; None when that is all of it.
 
     `named` are the places where the entries of a list have names too.
@@ -59,7 +59,7 @@ def without(value: object, path: Path, *, named: frozenset[Path] = frozenset(), 
     name, rest = path[0], path[1:]
     if isinstance(value, dict) and name in value:
         left = {key: each for key, each in value.items() if key != name}
-        kept = without(value[name], rest, named=named, at=(*at, name))
+        kept = remove_path(value[name], rest, named=named, at=(*at, name))
         return left if kept is None else {**value, name: kept}
     if isinstance(value, list) and not rest and at in named:
         return [each for each in value if not (isinstance(each, str) and each.partition("=")[0] == name)]
@@ -73,14 +73,14 @@ def merge_resource(below: object, above: object) -> object:
     return below if above is None else above
 
 
-def _merge(below: object, above: object, at: Path, root: str) -> object:
+def _merge_values(below: object, above: object, at: Path, root: str) -> object:
     if at in _REPLACED:
         return above
     if above is None or below is None:
         return below if above is None else above
     if at in _JOINED:
         both = _as_list(below), _as_list(above)
-        return _once(*both) if at in _ONCE else [*both[0], *both[1]]
+        return _join_once(*both) if at in _ONCE else [*both[0], *both[1]]
     if at == ("build",):
         below, above = _as_build(below), _as_build(above)
     elif at in _NAMES:
@@ -92,7 +92,7 @@ def _merge(below: object, above: object, at: Path, root: str) -> object:
             raise Field(".".join((root, *at)), None).error("is a mapping in one place and not in the other")
         done = dict(below)
         for key, value in above.items():
-            done[key] = _merge(below[key], value, (*at, key), root) if key in below else value
+            done[key] = _merge_values(below[key], value, (*at, key), root) if key in below else value
         return done
     if isinstance(below, list) and isinstance(above, list):
         return below + above
@@ -101,7 +101,7 @@ def _merge(below: object, above: object, at: Path, root: str) -> object:
     return above
 
 
-def _once(below: list[object], above: list[object]) -> list[object]:
+def _join_once(below: list[object], above: list[object]) -> list[object]:
     """Both, but for what is there already word by word."""
     words = {each for each in below if isinstance(each, str)}
     return [*below, *(each for each in above if not (isinstance(each, str) and each in words))]
@@ -115,11 +115,11 @@ def _as_list(value: object) -> list[object]:
     done: list[object] = []
     for name, given in value.items():
         for each in given if isinstance(given, list) else [given]:
-            done += [name if each is None else _pair(name, each)]
+            done += [name if each is None else _to_pair(name, each)]
     return done
 
 
-def _pair(name: str, value: object) -> object:
+def _to_pair(name: str, value: object) -> object:
     """`NAME=value`; a value of the wrong kind stays as it is, for the key's reader to refuse."""
     try:
         return f"{name}={scalar_text(value)}"

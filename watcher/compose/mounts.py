@@ -55,7 +55,7 @@ def read_volumes(field: Field, volume_name: Callable[[Field, str], str]) -> tupl
     """
     found: dict[str, MountSpec] = {}
     for item in field.items():
-        mount = _long(item) if isinstance(item.value, dict) else _short(item)
+        mount = _read_long(item) if isinstance(item.value, dict) else _read_short(item)
         if not mount.target.startswith("/"):
             raise item.error("the target must be an absolute path in the container")
         if mount.type == "volume" and mount.source:
@@ -75,7 +75,7 @@ def read_tmpfs(field: Field) -> dict[str, str]:
     return found
 
 
-def _short(item: Field) -> MountSpec:
+def _read_short(item: Field) -> MountSpec:
     short = _split_short(item)
     read_only = no_copy = False
     propagation = selinux = ""
@@ -105,7 +105,7 @@ def _short(item: Field) -> MountSpec:
     )
 
 
-def _long(item: Field) -> MountSpec:
+def _read_long(item: Field) -> MountSpec:
     section = Section(item)
     kind = section.need("type", "one of bind, volume, tmpfs")
     mount = MountSpec(
@@ -123,7 +123,7 @@ def _long(item: Field) -> MountSpec:
     return mount
 
 
-def _bind(item: Field, mount: MountSpec, options: Section) -> MountSpec:
+def _read_bind(item: Field, mount: MountSpec, options: Section) -> MountSpec:
     if not mount.source:
         raise item.error("must have a source, the path on the host")
     mount = replace(
@@ -137,7 +137,7 @@ def _bind(item: Field, mount: MountSpec, options: Section) -> MountSpec:
     return mount
 
 
-def _volume(_: Field, mount: MountSpec, options: Section) -> MountSpec:
+def _read_volume(_: Field, mount: MountSpec, options: Section) -> MountSpec:
     mount = replace(
         mount,
         type="volume",
@@ -149,27 +149,27 @@ def _volume(_: Field, mount: MountSpec, options: Section) -> MountSpec:
     return mount
 
 
-def _tmpfs(item: Field, mount: MountSpec, options: Section) -> MountSpec:
+def _read_tmpfs_mount(item: Field, mount: MountSpec, options: Section) -> MountSpec:
     if mount.source:
         raise item.error("a tmpfs mount has no source")
     mount = replace(
         mount,
         type="tmpfs",
         tmpfs_size=options.read("size", Field.size, 0),
-        tmpfs_mode=options.read("mode", _file_mode, 0),
+        tmpfs_mode=options.read("mode", _read_file_mode, 0),
     )
     options.end("a tmpfs mount")
     return mount
 
 
 _KINDS: dict[str, Callable[[Field, MountSpec, Section], MountSpec]] = {
-    "bind": _bind,
-    "volume": _volume,
-    "tmpfs": _tmpfs,
+    "bind": _read_bind,
+    "volume": _read_volume,
+    "tmpfs": _read_tmpfs_mount,
 }
 
 
-def _file_mode(field: Field) -> int:
+def _read_file_mode(field: Field) -> int:
     """Permissions: a number as YAML gives it, or octal digits in a word."""
     if isinstance(field.value, str):
         digits = field.value.removeprefix("0o")
@@ -197,7 +197,9 @@ def read_files(
             name = section.need("source", "a name at the top of the file")
             target = section.take("target") or name
             section.end("a secret or config")
-        source = project.secret(name, name.word()) if secret else project.config(name, name.word())
+        source = (
+            project.secret_source(name, name.word()) if secret else project.config_source(name, name.word())
+        )
         path = posixpath.normpath(posixpath.join(where, target.word()))
         mounts.pop(path, None)
         files.pop(path, None)
@@ -212,13 +214,13 @@ def read_files(
             files[path] = ContainerFile(
                 target=path,
                 content=source,
-                uid=_id(rights.get("uid")),
-                gid=_id(rights.get("gid")),
-                mode=_file_mode(rights["mode"]) if "mode" in rights else _READABLE,
+                uid=_read_id(rights.get("uid")),
+                gid=_read_id(rights.get("gid")),
+                mode=_read_file_mode(rights["mode"]) if "mode" in rights else _READABLE,
                 secret=secret,
             )
     return tuple(mounts.values()), tuple(files.values())
 
 
-def _id(field: Field | None) -> int:
+def _read_id(field: Field | None) -> int:
     return field.integer(0, 2**31 - 1) if field else 0

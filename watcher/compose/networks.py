@@ -20,8 +20,8 @@ def read_network(key: str, field: Field, project: str) -> NetworkSpec:
     if field.value is None:
         return NetworkSpec(key=key, name=f"{project}_{key}")
     section = Section(field)
-    external, name = _external(section, key, project)
-    ipam_driver, ipam_options, subnets = section.read("ipam", _ipam, ("", {}, ()))
+    external, name = _read_external(section, key, project)
+    ipam_driver, ipam_options, subnets = section.read("ipam", _read_ipam, ("", {}, ()))
     network = NetworkSpec(
         key=key,
         name=name,
@@ -46,7 +46,7 @@ def read_volume(key: str, field: Field, project: str, base: BaseDirectory) -> Vo
     if field.value is None:
         return VolumeSpec(key=key, name=f"{project}_{key}")
     section = Section(field)
-    external, name = _external(section, key, project)
+    external, name = _read_external(section, key, project)
     driver = section.read("driver", Field.text, "")
     options = section.read("driver_opts", Field.labels, {})
     labels = section.read("labels", Field.labels, {})
@@ -86,7 +86,7 @@ def read_source(field: Field, base: BaseDirectory) -> Source:
     )
 
 
-def _external(section: Section, key: str, project: str) -> tuple[bool, str]:
+def _read_external(section: Section, key: str, project: str) -> tuple[bool, str]:
     """Whether somebody else made it, and the engine's name."""
     given = section.take("external")
     external, name = False, section.take("name")
@@ -102,18 +102,18 @@ def _external(section: Section, key: str, project: str) -> tuple[bool, str]:
     return external, key if external else f"{project}_{key}"
 
 
-def _ipam(field: Field) -> tuple[str, Mapping[str, str], tuple[Subnet, ...]]:
+def _read_ipam(field: Field) -> tuple[str, Mapping[str, str], tuple[Subnet, ...]]:
     section = Section(field)
     found = (
         section.read("driver", Field.text, ""),
         section.read("options", Field.labels, {}),
-        section.read("config", lambda given: tuple(_subnet(each) for each in given.items()), ()),
+        section.read("config", lambda given: tuple(_read_subnet(each) for each in given.items()), ()),
     )
     section.end("an ipam section")
     return found
 
 
-def _subnet(field: Field) -> Subnet:
+def _read_subnet(field: Field) -> Subnet:
     section = Section(field)
     subnet = Subnet(
         subnet=section.read("subnet", Field.text, ""),

@@ -29,63 +29,63 @@ class BaseDirectory:
         """The service with absolute paths."""
         done = dict(raw)
         for key, rewrite in (
-            ("build", self._build),
-            ("env_file", self._file_or_files),
-            ("label_file", self._file_or_files),
-            ("volumes", self._volumes),
+            ("build", self._resolve_build),
+            ("env_file", self._resolve_files),
+            ("label_file", self._resolve_files),
+            ("volumes", self._resolve_volumes),
         ):
             if done.get(key) is not None:
                 done[key] = rewrite(done[key])
         return done
 
-    def _build(self, raw: object) -> object:
+    def _resolve_build(self, raw: object) -> object:
         if isinstance(raw, str):
-            return self._context(raw)
+            return self._resolve_context(raw)
         if not isinstance(raw, dict):
             return raw
         done = dict(raw)
         if "context" in raw:
-            done["context"] = self._context(raw["context"])
+            done["context"] = self._resolve_context(raw["context"])
         if "additional_contexts" in raw:
-            done["additional_contexts"] = _each_value(raw["additional_contexts"], self._context)
+            done["additional_contexts"] = _rewrite_values(raw["additional_contexts"], self._resolve_context)
         if "ssh" in raw:
-            done["ssh"] = _each_value(raw["ssh"], self._file)
+            done["ssh"] = _rewrite_values(raw["ssh"], self._resolve_file)
         return done
 
-    def _context(self, raw: object) -> object:
+    def _resolve_context(self, raw: object) -> object:
         if not isinstance(raw, str) or not raw or "://" in raw or raw.startswith(("service:", *_REMOTE)):
             return raw
         return self.path(raw)
 
-    def _file(self, raw: object) -> object:
+    def _resolve_file(self, raw: object) -> object:
         return self.path(raw) if isinstance(raw, str) and raw else raw
 
-    def _file_or_files(self, raw: object) -> object:
+    def _resolve_files(self, raw: object) -> object:
         if isinstance(raw, list):
-            return [self._file_or_files(each) for each in raw]
+            return [self._resolve_files(each) for each in raw]
         if isinstance(raw, dict) and "path" in raw:
-            return {**raw, "path": self._file(raw["path"])}
-        return self._file(raw)
+            return {**raw, "path": self._resolve_file(raw["path"])}
+        return self._resolve_file(raw)
 
-    def _volumes(self, raw: object) -> object:
-        return [self._volume(each) for each in raw] if isinstance(raw, list) else raw
+    def _resolve_volumes(self, raw: object) -> object:
+        return [self._resolve_volume(each) for each in raw] if isinstance(raw, list) else raw
 
-    def _volume(self, raw: object) -> object:
+    def _resolve_volume(self, raw: object) -> object:
         if isinstance(raw, dict) and raw.get("type") == "bind":
-            return {**raw, "source": self._file(raw.get("source"))}
+            return {**raw, "source": self._resolve_file(raw.get("source"))}
         if isinstance(raw, str) and raw[:1] in (".", "~"):
             source, colon, rest = raw.partition(":")
             return f"{self.path(source)}:{rest}" if colon else raw
         return raw
 
 
-def _each_value(raw: object, rewrite: Callable[[object], object]) -> object:
+def _rewrite_values(raw: object, rewrite: Callable[[object], object]) -> object:
     """Rewrite the values of `NAME: value` or `- NAME=value`."""
     if isinstance(raw, dict):
         return {name: rewrite(value) for name, value in raw.items()}
-    return [_pair(each, rewrite) for each in raw] if isinstance(raw, list) else raw
+    return [_rewrite_pair(each, rewrite) for each in raw] if isinstance(raw, list) else raw
 
 
-def _pair(raw: object, rewrite: Callable[[object], object]) -> object:
+def _rewrite_pair(raw: object, rewrite: Callable[[object], object]) -> object:
     name, equals, value = raw.partition("=") if isinstance(raw, str) else ("", "", "")
     return f"{name}={rewrite(value)}" if equals else raw

@@ -19,7 +19,7 @@ def read_ports(field: Field) -> tuple[PortSpec, ...]:
     """All ports of a service in the file's order, each once; raises ConfigError."""
     found: dict[PortSpec, None] = {}
     for item in field.items():
-        ports = _long(item) if isinstance(item.value, dict) else _short(item)
+        ports = _read_long(item) if isinstance(item.value, dict) else _read_short(item)
         found.update(dict.fromkeys(ports))
     return tuple(found)
 
@@ -29,24 +29,26 @@ def read_expose(field: Field) -> tuple[tuple[int, Protocol], ...]:
     found: dict[tuple[int, Protocol], None] = {}
     for item in field.items():
         text, _, protocol = item.word().partition("/")
-        for port in _range(item, text, "must be a port or a range of ports", least=1):
-            found[port, _protocol(item, protocol)] = None
+        for port in _parse_range(item, text, "must be a port or a range of ports", least=1):
+            found[port, _parse_protocol(item, protocol)] = None
     return tuple(found)
 
 
-def _short(item: Field) -> list[PortSpec]:
+def _read_short(item: Field) -> list[PortSpec]:
     text, slash, protocol_text = item.word().partition("/")
     if slash and not protocol_text:
         raise item.error(_RULE)
-    protocol = _protocol(item, protocol_text)
+    protocol = _parse_protocol(item, protocol_text)
     head, _, container_text = text.rpartition(":")
     address, _, host_text = head.rpartition(":")
-    containers = _range(item, container_text, _RULE, least=1)
-    hosts = _range(item, host_text, _RULE) if host_text else range(0)
-    return _paired(item, hosts, containers, _address(item, address), protocol)
+    containers = _parse_range(item, container_text, _RULE, least=1)
+    hosts = _parse_range(item, host_text, _RULE) if host_text else range(0)
+    return _pair_ports(item, hosts, containers, _parse_address(item, address), protocol)
 
 
-def _paired(item: Field, hosts: range, containers: range, host_ip: str, protocol: Protocol) -> list[PortSpec]:
+def _pair_ports(
+    item: Field, hosts: range, containers: range, host_ip: str, protocol: Protocol
+) -> list[PortSpec]:
     """Pair host ports with container ports. One container port takes any free port of a host range."""
     if not hosts:
         return [PortSpec(container, protocol, host_ip) for container in containers]
@@ -62,26 +64,26 @@ def _paired(item: Field, hosts: range, containers: range, host_ip: str, protocol
     ]
 
 
-def _long(item: Field) -> list[PortSpec]:
+def _read_long(item: Field) -> list[PortSpec]:
     section = Section(item)
     target = section.need("target", "the container's port").integer(1, 65535)
-    hosts = section.read("published", _published, range(0))
-    address = section.read("host_ip", lambda given: _address(given, given.text()), "")
-    protocol = section.read("protocol", lambda given: _protocol(given, given.text()), _PROTOCOLS["tcp"])
+    hosts = section.read("published", _read_published, range(0))
+    address = section.read("host_ip", lambda given: _parse_address(given, given.text()), "")
+    protocol = section.read("protocol", lambda given: _parse_protocol(given, given.text()), _PROTOCOLS["tcp"])
     section.read("mode", lambda given: given.choice("ingress", "host"), "")
     spoken = section.read("app_protocol", Field.text, "")
     section.ignore(("name",))  # for people
     section.end("a port")
-    ports = _paired(item, hosts, range(target, target + 1), address, protocol)
+    ports = _pair_ports(item, hosts, range(target, target + 1), address, protocol)
     return [replace(port, app_protocol=spoken) for port in ports]
 
 
-def _published(field: Field) -> range:
+def _read_published(field: Field) -> range:
     rule = "must be a port of the host, or a range of them"
-    return _range(field, field.text(), rule) if field.value != "" else range(0)
+    return _parse_range(field, field.text(), rule) if field.value != "" else range(0)
 
 
-def _range(item: Field, text: str, rule: str, *, least: int = 0) -> range:
+def _parse_range(item: Field, text: str, rule: str, *, least: int = 0) -> range:
     match = _PORTS.fullmatch(text)
     if match is None:
         raise item.error(rule)
@@ -91,7 +93,7 @@ def _range(item: Field, text: str, rule: str, *, least: int = 0) -> range:
     return range(first, last + 1)
 
 
-def _protocol(item: Field, text: str) -> Protocol:
+def _parse_protocol(item: Field, text: str) -> Protocol:
     if not text:
         return "tcp"
     if text.lower() not in _PROTOCOLS:
@@ -99,7 +101,7 @@ def _protocol(item: Field, text: str) -> Protocol:
     return _PROTOCOLS[text.lower()]
 
 
-def _address(item: Field, text: str) -> str:
+def _parse_address(item: Field, text: str) -> str:
     if not text:
         return ""
     bracketed = text.startswith("[") and text.endswith("]")

@@ -31,11 +31,11 @@ class Project(Protocol):
         """The engine's name of a declared volume."""
         ...
 
-    def secret(self, field: Field, key: str) -> str | bytes:
+    def secret_source(self, field: Field, key: str) -> str | bytes:
         """The file of a declared secret, or its content."""
         ...
 
-    def config(self, field: Field, key: str) -> str | bytes:
+    def config_source(self, field: Field, key: str) -> str | bytes:
         """The file of a declared config, or its content."""
         ...
 
@@ -59,6 +59,6 @@ class Project(Protocol):
         """The content of a JSON file beside the compose file, without spaces."""
         ...
 
-    def looked_for(self, path: Path) -> None:
+    def track_file(self, path: Path) -> None:
         """Remember a file that may come later."""
         ...

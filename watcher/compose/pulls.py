@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from watcher.compose.field import Field
-from watcher.compose.units import UnitError, duration
+from watcher.compose.units import UnitError, parse_duration
 
 _DAY = 86400.0
 _PLAIN = {"": "", "always": "always", "never": "never", "missing": "missing", "build": "build"}
@@ -26,6 +26,6 @@ def read_pull_policy(policy: Field | None, refresh_after: Field | None) -> tuple
     if not text.startswith("every_"):
         raise policy.error(_RULE)
     try:
-        return "refresh", duration(text.removeprefix("every_"))
+        return "refresh", parse_duration(text.removeprefix("every_"))
     except UnitError as error:
         raise policy.error(f"after every_, {error}") from None

@@ -15,7 +15,7 @@ from watcher.compose.envfile import read_env_file
 from watcher.compose.field import Field, Section
 from watcher.compose.interpolate import Missing, TemplateError, interpolate
 from watcher.compose.key_policy import TOP_IGNORED, TOP_KNOWN
-from watcher.compose.merge import NAMED, merge_resource, merge_service, without
+from watcher.compose.merge import NAMED, merge_resource, merge_service, remove_path
 from watcher.compose.paths import BaseDirectory
 from watcher.compose.yaml_reader import YamlDocument, read_documents
 from watcher.errors import ConfigError
@@ -68,7 +68,7 @@ class Files:
     def documents(self, path: Path) -> list[YamlDocument]:
         """The documents of a compose file, each a mapping; raises ConfigError."""
         self.seen[path] = None
-        self.budget.file(path)
+        self.budget.count_file(path)
         if path not in self._parsed:
             self._parsed[path] = read_documents(path)
         found = [each for each in self._parsed[path] if each.value is not None]
@@ -90,10 +90,10 @@ class Files:
     ) -> None:
         """Add the variables of an environment file to `into`; raises ConfigError."""
         self.seen[path] = None
-        self.budget.file(path)
+        self.budget.count_file(path)
         read_env_file(path, into, outside, missing, raw=raw, budget=self.budget)
 
-    def dot_env(self, directory: Path, outside: Mapping[str, str], missing: Missing) -> dict[str, str]:
+    def read_dot_env(self, directory: Path, outside: Mapping[str, str], missing: Missing) -> dict[str, str]:
         """`outside` over the variables of the directory's `.env`, if there is one."""
         path = directory / ".env"
         found: dict[str, str] = {}
@@ -117,14 +117,14 @@ class Definitions:
             content = Field(path.name, document.value).mapping()
             if include := content.get("include"):
                 self._include_all(Field(f"{scope.prefix}include", include.value), scope)
-            self.layers.append(_layer(path, scope, content, document.resets))
+            self.layers.append(_make_layer(path, scope, content, document.resets))
 
     def _include_all(self, field: Field, scope: Scope) -> None:
         if field.value is None:
             return
-        for item in self._replaced(field, scope).items():
+        for item in self._replace_in(field, scope).items():
             if not isinstance(item.value, dict):
-                self._include(item, (item.word(),), None, None, scope)
+                self._include_files(item, (item.word(),), None, None, scope)
                 continue
             section = Section(item)
             paths = section.need("path", "a compose file").word_or_words()
@@ -133,9 +133,9 @@ class Definitions:
             )
             env_files = section.read("env_file", Field.word_or_words, None)
             section.end("an include")
-            self._include(item, paths, directory, env_files, scope)
+            self._include_files(item, paths, directory, env_files, scope)
 
-    def _include(
+    def _include_files(
         self,
         item: Field,
         paths: Sequence[str],
@@ -148,7 +148,7 @@ class Definitions:
             raise item.error("must have a path, a compose file")
         directory = directory or files[0].parent
         if env_files is None:
-            env = self._files.dot_env(directory, scope.env, self._missing)
+            env = self._files.read_dot_env(directory, scope.env, self._missing)
         else:
             own: dict[str, str] = {}
             for text in env_files:
@@ -162,7 +162,7 @@ class Definitions:
 
     # Definitions.
 
-    def _replaced(self, field: Field, scope: Scope) -> Field:
+    def _replace_in(self, field: Field, scope: Scope) -> Field:
         return replace_variables(field, scope.env, self._missing, self._files.budget)
 
     def names(self, section: str) -> dict[str, None]:
@@ -182,7 +182,7 @@ class Definitions:
         base = self.layers[-1].scope.base
         for layer in self.layers:
             for reset in layer.resets_below(section, name):
-                merged = without(merged, reset)
+                merged = remove_path(merged, reset)
             if name in layer.sections[section]:
                 given = Field(f"{layer.scope.prefix}{path}", layer.sections[section][name])
                 replaced = replace_variables(given, layer.scope.env, missing, self._files.budget)
@@ -195,7 +195,7 @@ class Definitions:
 
         Raises ConfigError when there is none, or it cannot be put together.
         """
-        merged = _merged(self._files, name, self.layers, missing, ())
+        merged = _merge_layers(self._files, name, self.layers, missing, ())
         build = merged.get("build")
         if isinstance(build, dict) and build.get("context") is None:
             merged["build"] = {**build, "context": str(self._build_directory(name))}
@@ -211,7 +211,7 @@ class Definitions:
         return defining[0].scope.directory
 
 
-def _layer(
+def _make_layer(
     path: Path, scope: Scope, content: Mapping[str, Field], resets: tuple[Keys, ...]
 ) -> ComposeDocument:
     for key in content:
@@ -226,15 +226,15 @@ def _layer(
     return ComposeDocument(path, scope, sections, resets)
 
 
-def _merged(
+def _merge_layers(
     files: Files, name: str, layers: Sequence[ComposeDocument], missing: Missing, trail: Trail
 ) -> dict[str, object]:
     """The service of that name in these layers, the later ones laid over the earlier ones."""
     merged: dict[str, object] | None = None
     for index, layer in enumerate(layers):
-        merged = _reset(merged, layer, name, NAMED)
+        merged = _apply_resets(merged, layer, name, NAMED)
         if name in layer.sections["services"]:
-            own = _extended(files, name, layers[: index + 1], missing, trail)
+            own = _extend_service(files, name, layers[: index + 1], missing, trail)
             merged = own if merged is None else merge_service(merged, own, f"services.{name}")
     if merged is None:
         file = layers[-1].file.name
@@ -242,23 +242,23 @@ def _merged(
     return merged
 
 
-def _reset(
+def _apply_resets(
     service: dict[str, object] | None, layer: ComposeDocument, name: str, named: frozenset[Keys]
 ) -> dict[str, object] | None:
     """What is left of a service after the resets of a layer; None: nothing."""
     left: object = service
     for path in layer.resets_below("services", name):
-        left = without(left, path, named=named)
+        left = remove_path(left, path, named=named)
     return left if isinstance(left, dict) else None
 
 
-def _extended(
+def _extend_service(
     files: Files, name: str, layers: Sequence[ComposeDocument], missing: Missing, trail: Trail
 ) -> dict[str, object]:
     """The service as the last of `layers` defines it, laid over the one that it extends."""
     layer = layers[-1]
     scope = layer.scope
-    files.budget.extends(name)
+    files.budget.count_extends(name)
     field = Field(f"{scope.prefix}services.{name}", layer.sections["services"][name])
     own = replace_variables(field, scope.env, missing, files.budget).mapping()
     service = scope.base.service({key: entry.value for key, entry in own.items()})
@@ -276,16 +276,16 @@ def _extended(
         raise extends.error("extends itself in a circle")
     if file is not None:
         layers = _other_file(files, _local_file(file, file.word(), scope), scope)
-    below = _merged(files, other.word(), layers, missing, (*trail, here))
+    below = _merge_layers(files, other.word(), layers, missing, (*trail, here))
     named = NAMED if file is not None else frozenset()  # within one file lists are lists yet
-    return merge_service(_reset(below, layer, name, named) or {}, service, field.path)
+    return merge_service(_apply_resets(below, layer, name, named) or {}, service, field.path)
 
 
 def _other_file(files: Files, path: Path, scope: Scope) -> list[ComposeDocument]:
     """The layers of a file that a service is extended from; what it includes does not count."""
     inner = Scope(path.parent, scope.env, f"{path.name}: ")
     return [
-        _layer(path, inner, Field(path.name, document.value).mapping(), document.resets)
+        _make_layer(path, inner, Field(path.name, document.value).mapping(), document.resets)
         for document in files.documents(path)
     ]
 
@@ -298,24 +298,25 @@ def _local_file(field: Field, text: str, scope: Scope) -> Path:
 
 def replace_variables(field: Field, env: Mapping[str, str], missing: Missing, budget: Budget) -> Field:
     """The value with every variable in its words replaced; raises ConfigError with the word's path."""
-    return Field(field.path, _replaced(field.path, field.value, env, missing, budget))
+    return Field(field.path, _replace_in(field.path, field.value, env, missing, budget))
 
 
-def _replaced(path: str, value: object, env: Mapping[str, str], missing: Missing, budget: Budget) -> object:
+def _replace_in(path: str, value: object, env: Mapping[str, str], missing: Missing, budget: Budget) -> object:
     match value:
         case str():
             if "$" not in value:
                 return value
             try:
-                return budget.text(interpolate(value, env, missing))
+                return budget.count_text(interpolate(value, env, missing))
             except TemplateError as error:
                 raise Field(path, value).error(str(error)) from None
         case dict():
             return {
-                key: _replaced(f"{path}.{key}", each, env, missing, budget) for key, each in value.items()
+                key: _replace_in(f"{path}.{key}", each, env, missing, budget) for key, each in value.items()
             }
         case list():
             return [
-                _replaced(f"{path}[{index}]", each, env, missing, budget) for index, each in enumerate(value)
+                _replace_in(f"{path}[{index}]", each, env, missing, budget)
+                for index, each in enumerate(value)
             ]
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from watcher import regex
-from watcher.compose import key_policy as keys
+from watcher.compose import key_policy
 from watcher.compose.build import read_ulimits
 from watcher.compose.device_requests import read_gpus, read_named_devices, read_reservations
 from watcher.compose.field import Default, Field, Section
@@ -20,20 +20,20 @@ _CONDITIONS = {"none": "no", "on-failure": "on-failure", "any": "always"}
 def read_limits(section: Section, deploy: Field | None) -> ResourceLimits:
     """The limits. The same one may stand in both places if they agree; raises ConfigError."""
     take, read = section.take, section.read
-    limit, reserved = _deployed(deploy) if deploy else ({}, {})
+    limit, reserved = _read_deploy_resources(deploy) if deploy else ({}, {})
     return ResourceLimits(
-        memory=_either(take("mem_limit"), limit.get("memory"), Field.size, 0),
-        memory_reservation=_either(take("mem_reservation"), reserved.get("memory"), Field.size, 0),
+        memory=_read_either(take("mem_limit"), limit.get("memory"), Field.size, 0),
+        memory_reservation=_read_either(take("mem_reservation"), reserved.get("memory"), Field.size, 0),
         memory_swap=read("memswap_limit", lambda given: given.size(least=-1), 0),
         memory_swappiness=read("mem_swappiness", lambda given: given.integer(-1, 100), None),
-        nano_cpus=_either(take("cpus"), limit.get("cpus"), _nano, 0),
+        nano_cpus=_read_either(take("cpus"), limit.get("cpus"), _read_nano_cpus, 0),
         cpu_shares=read("cpu_shares", lambda given: given.integer(0), 0),
         cpu_period=read("cpu_period", Field.integer, 0),
         cpu_quota=read("cpu_quota", Field.integer, 0),
         cpu_rt_period=read("cpu_rt_period", Field.integer, 0),
         cpu_rt_runtime=read("cpu_rt_runtime", Field.integer, 0),
         cpuset=read("cpuset", Field.text, ""),
-        pids=_either(take("pids_limit"), limit.get("pids"), lambda given: given.integer(-1), None),
+        pids=_read_either(take("pids_limit"), limit.get("pids"), lambda given: given.integer(-1), None),
         oom_kill_disable=read("oom_kill_disable", Field.boolean, False),
         oom_score_adj=read("oom_score_adj", lambda given: given.integer(-1000, 1000), 0),
         ulimits=read("ulimits", read_ulimits, {}),
@@ -59,7 +59,7 @@ def read_restart(restart: Field | None, deploy: Field | None) -> tuple[str, int]
     return match["plain"] or "on-failure", int(match["tries"] or 0)
 
 
-def _either(
+def _read_either(
     own: Field | None, deployed: Field | None, read: Callable[[Field], int], default: Default
 ) -> int | Default:
     values = [read(field) for field in (own, deployed) if field]
@@ -68,14 +68,14 @@ def _either(
     return values[0] if values else default
 
 
-def _nano(field: Field) -> int:
+def _read_nano_cpus(field: Field) -> int:
     return round(field.number() * 1e9)
 
 
-def _deployed(deploy: Field) -> tuple[dict[str, Field], dict[str, Field]]:
+def _read_deploy_resources(deploy: Field) -> tuple[dict[str, Field], dict[str, Field]]:
     """The limits and the reservations of `deploy.resources`."""
     section = Section(deploy)
-    section.ignore(keys.DEPLOY_IGNORED)
+    section.ignore(key_policy.DEPLOY_IGNORED)
     section.ignore(("restart_policy", "replicas"))  # read by read_restart and read_replicas
     resources = section.take("resources")
     section.end("a deploy section")
@@ -84,20 +84,22 @@ def _deployed(deploy: Field) -> tuple[dict[str, Field], dict[str, Field]]:
     both = Section(resources)
     limits, reservations = both.take("limits"), both.take("reservations")
     both.end("a resources section")
-    return _taken(limits, ("memory", "cpus", "pids")), _taken(reservations, ("memory", "cpus", "devices"))
+    return _take_known(limits, ("memory", "cpus", "pids")), _take_known(
+        reservations, ("memory", "cpus", "devices")
+    )
 
 
 def read_replicas(scale: Field | None, deploy: Field | None) -> int:
     """How many containers run of the service."""
     replicas = Section(deploy).take("replicas") if deploy else None
-    return _either(scale, replicas, lambda given: given.integer(0), default=1)
+    return _read_either(scale, replicas, lambda given: given.integer(0), default=1)
 
 
 def read_device_requests(
     gpus: Field | None, devices: Field | None, deploy: Field | None
 ) -> tuple[DeviceRequest, ...]:
     """What drivers of the engine are asked for, wherever the file says it."""
-    reserved = _deployed(deploy)[1].get("devices") if deploy else None
+    reserved = _read_deploy_resources(deploy)[1].get("devices") if deploy else None
     return (
         *(read_gpus(gpus) if gpus else ()),
         *(read_named_devices(devices) if devices else ()),
@@ -105,7 +107,7 @@ def read_device_requests(
     )
 
 
-def _taken(field: Field | None, known: tuple[str, ...]) -> dict[str, Field]:
+def _take_known(field: Field | None, known: tuple[str, ...]) -> dict[str, Field]:
     if field is None:
         return {}
     section = Section(field)

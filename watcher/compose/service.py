@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from watcher.compose import key_policy as keys
-from watcher.compose import links, pulls
-from watcher.compose import service_fields as parts
+from watcher.compose import key_policy, links, pulls, service_fields
 from watcher.compose.build import read_build, read_hosts
 from watcher.compose.device_requests import read_block_io
 from watcher.compose.field import Field, Section
@@ -25,8 +23,8 @@ from watcher.errors import ConfigError
 def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
     """The service; raises ConfigError."""
     section = Section(field)
-    section.refuse(keys.REFUSED)
-    section.ignore(keys.IGNORED)
+    section.refuse(key_policy.REFUSED)
+    section.ignore(key_policy.IGNORED)
     read = section.read
     deploy = section.take("deploy")
     build = read("build", lambda given: read_build(given, project), None)
@@ -36,9 +34,9 @@ def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
     network_mode, networks = section.take("network_mode"), section.take("networks")
     if network_mode and networks and networks.value:
         raise network_mode.error("cannot stand beside networks")
-    read("isolation", parts.read_isolation, None)
+    read("isolation", service_fields.read_isolation, None)
     tmpfs, devices, gpus = section.take("tmpfs"), section.take("devices"), section.take("gpus")
-    mounts, files = _mounts(section, project)
+    mounts, files = _read_mounts(section, project)
     pull_policy, pull_after = pulls.read_pull_policy(
         section.take("pull_policy"), section.take("pull_refresh_after")
     )
@@ -47,27 +45,27 @@ def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
         project_name=project.name,
         image=image or f"{project.name}-{name}",
         build=build,
-        container_name=read("container_name", parts.read_container_name, None),
-        command=read("command", parts.read_command, None),
-        entrypoint=read("entrypoint", parts.read_command, None),
-        environment=_environment(section.take("environment"), section.take("env_file"), project),
-        ports=_ports(section.take("ports"), network_mode, project),
+        container_name=read("container_name", service_fields.read_container_name, None),
+        command=read("command", service_fields.read_command, None),
+        entrypoint=read("entrypoint", service_fields.read_command, None),
+        environment=_read_environment(section.take("environment"), section.take("env_file"), project),
+        ports=_read_ports(section.take("ports"), network_mode, project),
         expose=read("expose", read_expose, ()),
         mounts=mounts,
         volumes_from=read("volumes_from", links.read_volumes_from, ()),
         files=files,
-        tmpfs=_tmpfs(tmpfs, mounts) if tmpfs else {},
-        networks=() if network_mode else parts.read_networks(networks, field, project),
+        tmpfs=_read_tmpfs(tmpfs, mounts) if tmpfs else {},
+        networks=() if network_mode else service_fields.read_networks(networks, field, project),
         network_mode=network_mode.text() if network_mode else "",
         mac_address=read("mac_address", Field.word, ""),
         links=read("links", links.read_links, ()),
         external_links=read("external_links", links.read_external_links, ()),
-        depends_on=read("depends_on", parts.read_depends, {}),
-        healthcheck=read("healthcheck", parts.read_health, None),
+        depends_on=read("depends_on", service_fields.read_depends, {}),
+        healthcheck=read("healthcheck", service_fields.read_health, None),
         restart=read_restart(section.take("restart"), deploy),
-        labels=_labels(section.take("labels"), section.take("label_file"), project),
+        labels=_read_labels(section.take("labels"), section.take("label_file"), project),
         annotations=read("annotations", Field.labels, {}),
-        logging=read("logging", parts.read_logging, None),
+        logging=read("logging", service_fields.read_logging, None),
         limits=read_limits(section, deploy),
         block_io=read("blkio_config", read_block_io, BlockIo()),
         replicas=read_replicas(section.take("scale"), deploy),
@@ -91,8 +89,8 @@ def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
         shm_size=read("shm_size", Field.size, 0),
         cap_add=read("cap_add", Field.words, ()),
         cap_drop=read("cap_drop", Field.words, ()),
-        security_opt=read("security_opt", lambda given: parts.read_security(given, project), ()),
-        devices=parts.read_devices(devices) if devices else (),
+        security_opt=read("security_opt", lambda given: service_fields.read_security(given, project), ()),
+        devices=service_fields.read_devices(devices) if devices else (),
         device_requests=read_device_requests(gpus, devices, deploy),
         device_cgroup_rules=read("device_cgroup_rules", Field.words, ()),
         dns=read("dns", Field.word_or_words, ()),
@@ -106,7 +104,7 @@ def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
         cgroup_parent=read("cgroup_parent", Field.text, ""),
         ipc=read("ipc", Field.text, ""),
         pid=read("pid", Field.text, ""),
-        uts=read("uts", parts.read_uts, ""),
+        uts=read("uts", service_fields.read_uts, ""),
         userns_mode=read("userns_mode", Field.text, ""),
     )
     section.end("a service")
@@ -127,12 +125,12 @@ def left_to_compose(name: str, field: Field, project: Project, reason: str) -> S
         name=name,
         project_name=project.name,
         image=image.word() if image else f"{project.name}-{name}",
-        container_name=section.read("container_name", parts.read_container_name, None),
+        container_name=section.read("container_name", service_fields.read_container_name, None),
         left_to_compose=reason,
     )
 
 
-def _ports(given: Field | None, network_mode: Field | None, project: Project) -> tuple[PortSpec, ...]:
+def _read_ports(given: Field | None, network_mode: Field | None, project: Project) -> tuple[PortSpec, ...]:
     """The published ports: none on the host's network, where the engine publishes none either."""
     ports = read_ports(given) if given else ()
     if given and ports and network_mode and network_mode.value in ("host", "none"):
@@ -142,7 +140,9 @@ def _ports(given: Field | None, network_mode: Field | None, project: Project) ->
     return ports
 
 
-def _mounts(section: Section, project: Project) -> tuple[tuple[MountSpec, ...], tuple[ContainerFile, ...]]:
+def _read_mounts(
+    section: Section, project: Project
+) -> tuple[tuple[MountSpec, ...], tuple[ContainerFile, ...]]:
     """Volumes, and the secrets and configs whose place no volume takes."""
     mounts = section.read("volumes", lambda given: read_volumes(given, project.volume_name), ())
     files: tuple[ContainerFile, ...] = ()
@@ -155,7 +155,7 @@ def _mounts(section: Section, project: Project) -> tuple[tuple[MountSpec, ...], 
     return mounts, files
 
 
-def _tmpfs(field: Field, mounts: tuple[MountSpec, ...]) -> dict[str, str]:
+def _read_tmpfs(field: Field, mounts: tuple[MountSpec, ...]) -> dict[str, str]:
     found = read_tmpfs(field)
     for mount in mounts:
         if mount.target in found:
@@ -163,7 +163,7 @@ def _tmpfs(field: Field, mounts: tuple[MountSpec, ...]) -> dict[str, str]:
     return found
 
 
-def _environment(given: Field | None, files: Field | None, project: Project) -> dict[str, str | None]:
+def _read_environment(given: Field | None, files: Field | None, project: Project) -> dict[str, str | None]:
     """The variables of the env files under those of the service itself."""
     own: dict[str, str | None] = {}
     for name, value in (given.pairs() if given else {}).items():
@@ -172,12 +172,12 @@ def _environment(given: Field | None, files: Field | None, project: Project) -> 
         own[name] = value if value is not None else project.env.get(name)
     known = {name: value for name, value in own.items() if value is not None}
     collected = dict(known)
-    for item in _one_or_more(files):
-        _read_file(item, collected, known, project)
+    for item in _list_items(files):
+        _read_env_file(item, collected, known, project)
     return {**collected, **own}
 
 
-def _read_file(item: Field, into: dict[str, str], own: Mapping[str, str], project: Project) -> None:
+def _read_env_file(item: Field, into: dict[str, str], own: Mapping[str, str], project: Project) -> None:
     required, raw, path = True, False, item
     if isinstance(item.value, dict):
         section = Section(item)
@@ -186,20 +186,20 @@ def _read_file(item: Field, into: dict[str, str], own: Mapping[str, str], projec
         raw = section.read("format", lambda given: given.choice("raw"), "") == "raw"
         section.end("an environment file")
     file = Path(path.word())
-    project.looked_for(file)
+    project.track_file(file)
     if required or file.exists():
         project.read_env(file, into, own=own, raw=raw)
 
 
-def _labels(given: Field | None, files: Field | None, project: Project) -> dict[str, str]:
+def _read_labels(given: Field | None, files: Field | None, project: Project) -> dict[str, str]:
     """The labels of the label files under those of the service itself."""
     labels: dict[str, str] = {}
-    for item in _one_or_more(files):
+    for item in _list_items(files):
         project.read_labels(Path(item.word()), labels)
     return {**labels, **(given.labels() if given else {})}
 
 
-def _one_or_more(field: Field | None) -> list[Field]:
+def _list_items(field: Field | None) -> list[Field]:
     """The entries of a list, or one entry alone."""
     if field is None:
         return []

@@ -26,11 +26,11 @@ def read_networks(given: Field | None, service: Field, project: Project) -> tupl
         entries = given.mapping()
     if not entries:
         entries = {"default": Field(f"{service.path}.networks.default", None)}
-    found = [_network(key, entry, project) for key, entry in entries.items()]
+    found = [_read_attachment(key, entry, project) for key, entry in entries.items()]
     return tuple(sorted(found, key=lambda each: (-each.priority, each.key)))
 
 
-def _network(key: str, field: Field, project: Project) -> Attachment:
+def _read_attachment(key: str, field: Field, project: Project) -> Attachment:
     network = project.network_name(field, key)
     if field.value is None:
         return Attachment(key=key, network=network)
@@ -56,10 +56,10 @@ def read_depends(field: Field) -> dict[str, Dependency]:
     """What must be true of which service before this one starts."""
     if isinstance(field.value, list):
         return {item.word(): Dependency() for item in field.items()}
-    return {name: _dependency(given) for name, given in field.mapping().items()}
+    return {name: _read_dependency(given) for name, given in field.mapping().items()}
 
 
-def _dependency(field: Field) -> Dependency:
+def _read_dependency(field: Field) -> Dependency:
     section = Section(field)
     dependency = Dependency(
         condition=_CONDITIONS[
@@ -75,7 +75,7 @@ def _dependency(field: Field) -> Dependency:
 def read_health(field: Field) -> HealthSpec:
     """The health check; `disable` is a test of NONE."""
     section = Section(field)
-    test = section.read("test", _health_test, ())
+    test = section.read("test", _read_health_test, ())
     health = HealthSpec(
         test=("NONE",) if section.read("disable", Field.boolean, False) else test,
         interval=section.read("interval", Field.duration, None),
@@ -90,7 +90,7 @@ def read_health(field: Field) -> HealthSpec:
     return health
 
 
-def _health_test(field: Field) -> tuple[str, ...]:
+def _read_health_test(field: Field) -> tuple[str, ...]:
     if not isinstance(field.value, list):
         return ("CMD-SHELL", field.text())
     words = tuple(each.text() for each in field.items())

@@ -258,7 +258,7 @@ class ServiceSpec:
         return self.container_name or f"{self.project_name}-{self.name}-{number}"
 
     @property
-    def alone(self) -> tuple[str, ...]:
+    def side_by_side_conflicts(self) -> tuple[str, ...]:
         """Why two containers of this service cannot run side by side; empty when they can."""
         reasons = []
         if self.network_mode == "host" or self.network_mode.startswith("container:"):

@@ -37,7 +37,7 @@ class UnitError(ValueError):
     """Text that cannot be read; the message is the rule that it breaks."""
 
 
-def size(value: object) -> int:
+def parse_size(value: object) -> int:
     """Bytes, from a whole number or from a word like `512`, `64m`, `1.5gb`; -1 is let through."""
     rule = "must be a size such as 64m or 1g"
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
@@ -57,7 +57,7 @@ def size(value: object) -> int:
     return int(result)
 
 
-def duration(text: str) -> float:
+def parse_duration(text: str) -> float:
     """Seconds, from a word like `1m30s`, `1.5s` or `0`."""
     rule = "must be a duration such as 10s or 1m30s"
     if text == "0":

@@ -104,27 +104,27 @@ class _Builder:
         """All documents in the text."""
         found = []
         try:
-            self._next()  # the stream begins
-            while not isinstance(self._next(), yaml.StreamEndEvent):
+            self._next_event()  # the stream begins
+            while not isinstance(self._next_event(), yaml.StreamEndEvent):
                 self._count, self._resets, self._anchors = 0, [], {}
-                value = self._value(self._next())
+                value = self._read_value(self._next_event())
                 found.append(YamlDocument(None if value is _GONE else value, tuple(self._resets)))
-                self._next()  # the document ends
+                self._next_event()  # the document ends
         finally:
             self._events.dispose()
         return found
 
-    def _next(self) -> Any:
+    def _next_event(self) -> Any:
         return self._events.get_event()
 
-    def _value(self, event: Any) -> object:
+    def _read_value(self, event: Any) -> object:
         """The value that begins with `event`."""
         self._count += 1
         if self._count > MOST_VALUES:
             rule = f"holds more than {MOST_VALUES} values when aliases are written out"
             raise ConfigError(self._name, None, rule)
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event)
+            return self._resolve_alias(event)
         tag = event.tag
         before, begun = len(self._resets), self._count
         if tag in (_RESET, _OVERRIDE):
@@ -133,9 +133,9 @@ class _Builder:
         if event.anchor is not None:
             anchor = self._anchors[event.anchor] = _Anchor()
         if isinstance(event, yaml.ScalarEvent):
-            value = event.value if tag in (_RESET, _OVERRIDE) else self._scalar(event)
+            value = event.value if tag in (_RESET, _OVERRIDE) else self._read_scalar(event)
         else:
-            value = self._collection(event)
+            value = self._read_collection(event)
         if tag == _RESET:
             value = _GONE
         if anchor is not None:
@@ -145,7 +145,7 @@ class _Builder:
             anchor.finished = True
         return value
 
-    def _alias(self, event: Any) -> object:
+    def _resolve_alias(self, event: Any) -> object:
         anchor = self._anchors.get(event.anchor)
         if anchor is None:
             raise self._error(event, f"is not YAML: found undefined alias {event.anchor!r}")
@@ -155,40 +155,44 @@ class _Builder:
         self._resets += [(*self._path, *path) for path in anchor.resets]
         return anchor.value
 
-    def _collection(self, event: Any) -> object:
+    def _read_collection(self, event: Any) -> object:
         if self._depth >= MOST_NESTED:
             raise ConfigError(self._name, None, "is nested too deeply")
         self._depth += 1
-        value = self._sequence(event) if isinstance(event, yaml.SequenceStartEvent) else self._mapping(event)
+        value = (
+            self._read_sequence(event)
+            if isinstance(event, yaml.SequenceStartEvent)
+            else self._read_mapping(event)
+        )
         self._depth -= 1
         return value
 
-    def _sequence(self, event: Any) -> list[object]:
-        self._begin(event, "seq")
+    def _read_sequence(self, event: Any) -> list[object]:
+        self._check_tag(event, "seq")
         found: list[object] = []
-        while not isinstance(item := self._next(), yaml.SequenceEndEvent):
+        while not isinstance(item := self._next_event(), yaml.SequenceEndEvent):
             self._path.append(str(len(found)))
-            value = self._value(item)
+            value = self._read_value(item)
             self._path.pop()
             if value is not _GONE:
                 found.append(value)
         return found
 
-    def _mapping(self, event: Any) -> dict[str, object]:
-        self._begin(event, "map")
+    def _read_mapping(self, event: Any) -> dict[str, object]:
+        self._check_tag(event, "map")
         own: dict[str, object] = {}
         lines: dict[str, int] = {}
         merged: list[object] = []
-        while not isinstance(key_event := self._next(), yaml.MappingEndEvent):
+        while not isinstance(key_event := self._next_event(), yaml.MappingEndEvent):
             if _is_merge(key_event):
-                merged.append(self._value(self._next()))
+                merged.append(self._read_value(self._next_event()))
                 continue
-            key = self._key(key_event)
+            key = self._read_key(key_event)
             if key in lines:
                 raise self._error(key_event, f"the key {key!r} is already given in line {lines[key]}")
             lines[key] = key_event.start_mark.line + 1
             self._path.append(key)
-            value = self._value(self._next())
+            value = self._read_value(self._next_event())
             self._path.pop()
             if value is not _GONE:
                 own[key] = value
@@ -199,28 +203,28 @@ class _Builder:
                 own = {**source, **own}  # what is said first wins
         return own
 
-    def _begin(self, event: Any, kind: str) -> None:
+    def _check_tag(self, event: Any, kind: str) -> None:
         if event.tag not in (None, "!", f"{_STANDARD}{kind}", _RESET, _OVERRIDE):
-            raise self._error(event, f"the tag {_shown(event.tag)} is not supported")
+            raise self._error(event, f"the tag {_tag_text(event.tag)} is not supported")
 
-    def _key(self, event: Any) -> str:
+    def _read_key(self, event: Any) -> str:
         if isinstance(event, yaml.AliasEvent):
-            key = self._alias(event)
+            key = self._resolve_alias(event)
             if isinstance(key, str):
                 return key
         elif isinstance(event, yaml.ScalarEvent):
-            if self._scalar(event) is None:
+            if self._read_scalar(event) is None:
                 raise self._error(event, "a key must not be empty")
             if event.anchor is not None:
                 self._anchors[event.anchor] = _Anchor(finished=True, value=event.value)
             return str(event.value)
         raise self._error(event, "a key must be a word")
 
-    def _scalar(self, event: Any) -> object:
+    def _read_scalar(self, event: Any) -> object:
         text: str = event.value
         tag = event.tag
         if tag is None or tag == "!":
-            return _plain(text) if event.implicit[0] else text
+            return _resolve_plain(text) if event.implicit[0] else text
         kind = tag.removeprefix(_STANDARD)
         try:
             match kind:
@@ -229,15 +233,15 @@ class _Builder:
                 case "null":
                     return None
                 case "bool":
-                    return _boolean(text)
+                    return _parse_boolean(text)
                 case "int" | "float":
-                    number = _number(text)
+                    number = _parse_number(text)
                     if not isinstance(number, str):
                         return int(number) if kind == "int" else float(number)
                     raise ValueError(text)
         except (ValueError, OverflowError):
             raise self._error(event, f"{text!r} is no {kind}") from None
-        raise self._error(event, f"the tag {_shown(tag)} is not supported")
+        raise self._error(event, f"the tag {_tag_text(tag)} is not supported")
 
     def _error(self, event: Any, rule: str) -> ConfigError:
         return ConfigError(f"{self._name}:{event.start_mark.line + 1}", None, rule)
@@ -251,26 +255,26 @@ def _is_merge(event: Any) -> bool:
     )
 
 
-def _plain(text: str) -> object:
+def _resolve_plain(text: str) -> object:
     """What an unquoted word is."""
     if text in _NULLS:
         return None
     if text in _BOOLEANS:
         return text.lower() == "true"
-    return _number(text) if _NUMBER.fullmatch(text) else text
+    return _parse_number(text) if _NUMBER.fullmatch(text) else text
 
 
-def _shown(tag: str) -> str:
+def _tag_text(tag: str) -> str:
     return f"!!{tag.removeprefix(_STANDARD)}" if tag.startswith(_STANDARD) else tag
 
 
-def _boolean(text: str) -> bool:
+def _parse_boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError(text)
     return text.lower() == "true"
 
 
-def _number(text: str) -> int | float | str:
+def _parse_number(text: str) -> int | float | str:
     """The number that go-yaml sees in a word, or the word itself."""
     plain = text.replace("_", "")
     if _INT.fullmatch(plain):

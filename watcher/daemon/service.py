@@ -272,7 +272,7 @@ class Service:
             texts.append(
                 f"{', '.join(direct)}: the front serves TCP only; the container publishes this itself"
             )
-        if reasons := self._fit.spec.alone:
+        if reasons := self._fit.spec.side_by_side_conflicts:
             texts.append(
                 f"{', '.join(reasons)}: the old container is stopped before the new one starts, and requests "
                 "wait meanwhile"

@@ -69,7 +69,7 @@ class ComposeContainer:
     @property
     def exclusive(self) -> bool:
         """Whether no two of them can run at once, because a port or an address has one user."""
-        return bool(self.spec.alone)
+        return bool(self.spec.side_by_side_conflicts)
 
     @property
     def stop_timeout(self) -> float:
@@ -118,7 +118,7 @@ class ComposeContainer:
         """
         project, spec = self.compose_project, self.spec
         shared = bool(project.others) or any(network.external for network in project.networks.values())
-        return self.pause_container and not shared and compose.may_join(spec)
+        return self.pause_container and not shared and compose.can_share_network(spec)
 
     def config(
         self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = ""
@@ -152,7 +152,7 @@ class ComposeContainer:
             self._tell(failure.summary, "warning")
 
     async def _finish(self, spec: ServiceSpec, container: str, name: str) -> None:
-        for network, endpoint in compose.further_networks(spec, name).items():
+        for network, endpoint in compose.additional_networks(spec, name).items():
             await self.engine.connect(container, network, endpoint)
         if spec.files:
             files = [NewFile(f.target, f.content, f.uid, f.gid, f.mode) for f in spec.files]

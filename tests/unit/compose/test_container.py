@@ -9,10 +9,10 @@ import pytest
 
 from tests.unit.compose.conftest import Compose
 from watcher.compose import (
+    additional_networks,
     compose_labels,
     config_digest,
     container_config,
-    further_networks,
     network_config,
     published,
     volume_config,
@@ -260,14 +260,14 @@ def test_only_the_main_network_is_there_at_creation(compose: Compose) -> None:
     found = body(compose, keys, top)
     assert found["HostConfig"]["NetworkMode"] == "real"
     assert found["NetworkingConfig"]["EndpointsConfig"] == main
-    assert further_networks(compose.service(keys, top=top), "box") == {
+    assert additional_networks(compose.service(keys, top=top), "box") == {
         "shop_one": {"Aliases": ["box", "web", "x"], "DriverOpts": {"o": "p"}}
     }
 
 
 def test_a_network_mode_has_no_endpoints(compose: Compose) -> None:
     assert body(compose, "network_mode: host")["NetworkingConfig"] == {"EndpointsConfig": {}}
-    assert further_networks(compose.service("network_mode: host"), "box") == {}
+    assert additional_networks(compose.service("network_mode: host"), "box") == {}
 
 
 def test_bodies_are_json(compose: Compose) -> None:

@@ -89,7 +89,7 @@ def unused(shown: Callable[[Any], Any], plain: Any, *without: str) -> list[str]:
 def body(spec: ServiceSpec) -> tuple[Any, ...]:
     return (
         composes.container_config(spec, image="i", name="box", labels={}),
-        composes.further_networks(spec, "box"),
+        composes.additional_networks(spec, "box"),
     )
 
 

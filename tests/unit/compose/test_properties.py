@@ -20,7 +20,7 @@ from watcher.compose.envfile import read_env_file
 from watcher.compose.field import Field
 from watcher.compose.interpolate import TemplateError, interpolate
 from watcher.compose.ports import read_ports
-from watcher.compose.units import UnitError, command_words, duration, size
+from watcher.compose.units import UnitError, command_words, parse_duration, parse_size
 from watcher.compose.yaml_reader import parse_documents
 from watcher.errors import ConfigError
 
@@ -143,7 +143,7 @@ def test_a_port_is_read_or_refused(text: str) -> None:
 
 @given(TEXT)
 def test_sizes_durations_and_commands_are_read_or_refused(text: str) -> None:
-    for read in (size, duration, command_words):
+    for read in (parse_size, parse_duration, command_words):
         found = outcome(lambda read=read: read(text), UnitError)
         assert isinstance(found, int | float | tuple) or str(found)
 

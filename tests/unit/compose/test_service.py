@@ -231,16 +231,20 @@ def test_a_network_mode_leaves_no_networks(compose: Compose) -> None:
 
 
 def test_two_containers_cannot_always_stand_side_by_side(compose: Compose) -> None:
-    assert compose.service("ports: ['9000:9000', '80']").alone == ()
-    assert compose.service("network_mode: host").alone == ("network_mode is host",)
-    assert compose.service("network_mode: container:box").alone == ("network_mode is container:box",)
-    assert compose.service("network_mode: none").alone == ()
-    assert compose.service("mac_address: '02:42:ac:11:00:09'").alone == (
+    assert compose.service("ports: ['9000:9000', '80']").side_by_side_conflicts == ()
+    assert compose.service("network_mode: host").side_by_side_conflicts == ("network_mode is host",)
+    assert compose.service("network_mode: container:box").side_by_side_conflicts == (
+        "network_mode is container:box",
+    )
+    assert compose.service("network_mode: none").side_by_side_conflicts == ()
+    assert compose.service("mac_address: '02:42:ac:11:00:09'").side_by_side_conflicts == (
         "its mac_address is 02:42:ac:11:00:09",
     )
-    assert compose.service("ports: ['53:53/udp', '9/udp']").alone == ("it publishes 53:53/udp",)
+    assert compose.service("ports: ['53:53/udp', '9/udp']").side_by_side_conflicts == (
+        "it publishes 53:53/udp",
+    )
     fixed = compose.service("networks: {a: {ipv4_address: 10.0.0.9}}", top="networks: {a: }")
-    assert fixed.alone == ("it has a fixed address on the network a",)
+    assert fixed.side_by_side_conflicts == ("it has a fixed address on the network a",)
 
 
 # Environment.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from watcher.compose.field import scalar_text
-from watcher.compose.units import UnitError, command_words, duration, size
+from watcher.compose.units import UnitError, command_words, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from watcher.compose.units import UnitError, command_words, duration, size
     ],
 )
 def test_sizes_are_binary_multiples(value: object, result: int) -> None:
-    assert size(value) == result
+    assert parse_size(value) == result
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_sizes_are_binary_multiples(value: object, result: int) -> None:
 )
 def test_what_is_no_size_is_refused(value: object) -> None:
     with pytest.raises(UnitError, match="must be a size such as 64m or 1g"):
-        size(value)
+        parse_size(value)
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_what_is_no_size_is_refused(value: object) -> None:
     ],
 )
 def test_durations_are_seconds(text: str, seconds: float) -> None:
-    assert duration(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "10", "s", "10x", "1m 30s", "-1s", "1e3s", "٣s", "99999999999h"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(UnitError, match="must be a duration such as 10s or 1m30s"):
-        duration(text)
+        parse_duration(text)
 
 
 @pytest.mark.parametrize(
