@@ -49,7 +49,7 @@ from bench._peers import (
 from watcher import compose, labels
 from watcher.builder import BuildkitLink, ImageBuilder
 from watcher.buildkit import Client, MemorySource, SolveRequest
-from watcher.daemon.service_config import recipe_of
+from watcher.daemon.recipe import recipe_of
 from watcher.dockerfile import Level
 from watcher.engine import DockerEngine
 from watcher.observers.events import Fanout

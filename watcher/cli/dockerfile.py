@@ -13,8 +13,9 @@ from watcher import labels
 from watcher.builder import BaseImage, Bases, Recipe, accelerated, pinned, platforms_of, written
 from watcher.daemon.config_reload import compose_project
 from watcher.daemon.engine_access import open_engine
-from watcher.daemon.project import kept_services
-from watcher.daemon.service_config import check_dockerfile, recipe_of, tree_of
+from watcher.daemon.project import managed_services
+from watcher.daemon.recipe import check_dockerfile, recipe_of
+from watcher.daemon.service_config import tree_of
 from watcher.dockerfile import Accelerated, DockerfileError, LineNote
 from watcher.errors import EngineUnavailable, WatcherError
 from watcher.settings import Settings
@@ -72,7 +73,7 @@ async def explain(settings: Settings) -> list[Explained]:
         except EngineUnavailable as error:
             unknown.append(f"base images were not looked at, their usual configuration is assumed: {error}")
         found = []
-        for spec in kept_services(project):
+        for spec in managed_services(project):
             check_dockerfile(spec, settings.root)
             recipe = recipe_of(spec, settings, labels.project_id(settings.root), native)
             snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).take)

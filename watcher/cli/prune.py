@@ -15,8 +15,9 @@ from watcher.builder.dockerfile_variants import Texts
 from watcher.cli import remote
 from watcher.daemon.config_reload import compose_project
 from watcher.daemon.engine_access import open_engine
-from watcher.daemon.project import kept_services
-from watcher.daemon.service_config import recipe_of, tree_of
+from watcher.daemon.project import managed_services
+from watcher.daemon.recipe import recipe_of
+from watcher.daemon.service_config import tree_of
 from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable, WatcherError
 from watcher.observers.events import Fanout
@@ -77,8 +78,8 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
         emptied: tuple[CacheMount, ...] | Unseen = ()
         unseen: Unseen | None = None
         trimmed_go = 0
-        services = {spec.name for spec in kept_services(project)}
-        for spec in kept_services(project):
+        services = {spec.name for spec in managed_services(project)}
+        for spec in managed_services(project):
             recipe = recipe_of(spec, settings, project_id, (await engine.info()).platform)
             records = RecordPruner(
                 link,

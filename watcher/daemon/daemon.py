@@ -20,7 +20,7 @@ from watcher.daemon.config_reload import Configuration, ConfigurationWatch
 from watcher.daemon.container_logs import LogStreamer
 from watcher.daemon.dependencies import DependencyWatch
 from watcher.daemon.engine_recovery import EngineRecovery
-from watcher.daemon.project import Opened, kept_services, open_project, secrets_of
+from watcher.daemon.project import Opened, managed_services, open_project, secrets_of
 from watcher.daemon.service import Service
 from watcher.daemon.unavailable import HeldRequestReleaser, unavailable
 from watcher.engine import Engine
@@ -112,8 +112,8 @@ class Daemon:
             opened.lock.announce(announced)  # from here on clients find it
             try:
                 await self._tell_engine(opened.engine)
-                for kept in self.services.values():
-                    await kept.start()
+                for service in self.services.values():
+                    await service.start()
                 self._announce = partial(self._announce_addresses, opened, app)
                 self._announce()
                 inherited_sockets.discard()
@@ -125,8 +125,8 @@ class Daemon:
             finally:
                 if self.handover:
                     self._hand_over(opened, app)
-                for kept in self.services.values():
-                    await self._end(kept)
+                for service in self.services.values():
+                    await self._end(service)
 
     def _announce_addresses(self, opened: Opened, app: FastAPI) -> None:
         """Write down what a successor needs should this one be killed: where it listens, what is paused."""
@@ -137,8 +137,8 @@ class Daemon:
     def _addresses(self, app: FastAPI) -> Iterator[ListenAddress]:
         """Where this daemon listens."""
         yield inherited_sockets.address_of(app.state.listener)
-        for kept in self.services.values():
-            for front in kept.fronts.values():
+        for service in self.services.values():
+            for front in service.fronts.values():
                 for sock in front.sockets:
                     with sock:
                         yield inherited_sockets.address_of(sock)
@@ -148,25 +148,25 @@ class Daemon:
         if self.handover:
             opened.lock.pass_on(self.handover)
             self.handover.keep(app.state.listener.fileno())
-            for kept in self.services.values():
-                kept.hand_over(self.handover)
+            for service in self.services.values():
+                service.hand_over(self.handover)
 
-    async def _end(self, kept: Service) -> None:
+    async def _end(self, service: Service) -> None:
         """Stop a service; what cannot be done any more is told, and keeps nobody from ending."""
         try:
-            await kept.stop(successor=self.handover is not None)
+            await service.stop(successor=self.handover is not None)
         except WatcherError as error:
             text = f"the service was not left as it should be: {error}"
-            self.observers.notify(Notice(service=kept.name, level="error", text=text))
+            self.observers.notify(Notice(service=service.name, level="error", text=text))
 
     async def _keep(self, opened: Opened) -> None:
         """Run everything until stopped, or until something fails that cannot."""
         configured = ConfigurationWatch(
             opened.configuration, observer=self.observers, apply=partial(self._reconfigure, opened)
         )
-        for kept in self.services.values():
-            kept.watch.ask_first(configured.current)
-        work = [kept.run() for kept in self.services.values()]
+        for service in self.services.values():
+            service.watch.ask_first(configured.current)
+        work = [service.run() for service in self.services.values()]
         dependencies = DependencyWatch(
             opened.engine, self.observers, lambda: configured.configuration.compose
         )
@@ -183,7 +183,7 @@ class Daemon:
 
     async def _reconfigure(self, opened: Opened, new: Configuration) -> None:
         """Put another configuration in force; raises WatcherError when it cannot be used."""
-        specs = kept_services(new.compose)
+        specs = managed_services(new.compose)
         for spec in specs:
             if spec.name not in self.services:
                 rule = f"another service is managed ({', '.join(self.services)}): start the watcher again"
@@ -212,16 +212,16 @@ class Daemon:
                     since = time.time()
                     if down:
                         await self._tell_engine(opened.engine)
-                    for kept in self.services.values():
-                        await kept.deployer.check(engine_restarted=down)
-                        await kept.deployer.remove_orphans()
-                        kept.reconciler.engine_back()
+                    for service in self.services.values():
+                        await service.deployer.check(engine_restarted=down)
+                        await service.deployer.remove_orphans()
+                        service.reconciler.engine_back()
                     await follower.look()
                     failures, down = 0, False
                     async for event in opened.engine.events(labels=[f"{PROJECT}={opened.id}"], since=since):
                         follower.take(event)
-                        for kept in self.services.values():
-                            await kept.deployer.take(event)
+                        for service in self.services.values():
+                            await service.deployer.take(event)
                 except WatcherError as error:
                     pause = ENGINE_BACKOFF.pause(failures)
                     self.observers.notify(EngineDown(reason=str(error), retry_in=pause))
@@ -237,8 +237,8 @@ class Daemon:
 
     def _fronts(self, name: str) -> tuple[Front, ...]:
         """The fronts of a service."""
-        kept = self.services.get(name)
-        return tuple(kept.fronts.values()) if kept else ()
+        service = self.services.get(name)
+        return tuple(service.fronts.values()) if service else ()
 
     # What the API may ask (`web.Controls`).
 
@@ -273,5 +273,5 @@ class Daemon:
     async def rescan(self, service: str) -> str:
         """Scan the whole tree now, once the service has started; its revision."""
         await self._started.wait()
-        kept = self.services[service]
-        return await kept.watch.look_now(kept.reconciler)
+        managed = self.services[service]
+        return await managed.watch.look_now(managed.reconciler)

@@ -96,9 +96,9 @@ async def deploy_once(settings: Settings, board: StatusBoard, observer: Observer
         try:
             info = await opened.engine.info()
             observers.notify(EngineUp(version=info.version, store=info.store, endpoint=info.endpoint))
-            for kept in opened.services.values():
-                await kept.start()
-                tasks.append(asyncio.create_task(kept.run()))
+            for service in opened.services.values():
+                await service.start()
+                tasks.append(asyncio.create_task(service.run()))
             ends: list[asyncio.Future[Any]] = [*tasks, outcome.reached]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -106,12 +106,12 @@ async def deploy_once(settings: Settings, board: StatusBoard, observer: Observer
                     task.result()
             good = outcome.reached.result()
             if good and settings.image.max_size:
-                for kept in opened.services.values():
-                    await kept.builder.measured()
+                for service in opened.services.values():
+                    await service.builder.measured()
             return good and not outcome.too_big
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            for kept in opened.services.values():
-                await kept.stop()
+            for service in opened.services.values():
+                await service.stop()

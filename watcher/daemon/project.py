@@ -15,9 +15,10 @@ from watcher.compose import ComposeProject, SecretSource, ServiceSpec
 from watcher.daemon import config_reload as configuration
 from watcher.daemon.config_reload import Configuration
 from watcher.daemon.engine_access import open_engine
+from watcher.daemon.recipe import check_dockerfile
 from watcher.daemon.registration import Registration
 from watcher.daemon.service import Service
-from watcher.daemon.service_config import SharedResources, assemble_service, check_dockerfile
+from watcher.daemon.service_config import SharedResources, assemble_service
 from watcher.deploy import HostPorts, own_container
 from watcher.engine import Engine
 from watcher.front import Unavailable
@@ -44,8 +45,8 @@ class Opened:
     registration: Registration
 
 
-def kept_services(project: ComposeProject) -> Sequence[ServiceSpec]:
-    """The services to keep."""
+def managed_services(project: ComposeProject) -> Sequence[ServiceSpec]:
+    """Return the managed services."""
     return (project.service,)
 
 
@@ -54,7 +55,7 @@ def secrets_of(project: ComposeProject, settings: Settings) -> Iterator[str]:
     yield from secret_values(settings.build.args)
     if settings.http.token:
         yield settings.http.token
-    for spec in (*kept_services(project), *project.dependencies):
+    for spec in (*managed_services(project), *project.dependencies):
         yield from secret_values({name: value for name, value in spec.environment.items() if value})
         for file in spec.files:
             if file.secret:
@@ -119,7 +120,7 @@ async def open_project(
                 journal = open_journal(project_id, notify, cache=access.build_cache)
                 await asyncio.to_thread(journal.check)
                 reachable = own.ports if own else None
-                site = SharedResources(
+                shared = SharedResources(
                     project=project_id,
                     engine=engine,
                     link=access.link,
@@ -131,14 +132,14 @@ async def open_project(
                     own=own,
                 )
                 services = {}
-                for spec in kept_services(project):
+                for spec in managed_services(project):
                     check_dockerfile(spec, settings.root)
                     front = settings.deploy.strategy == "front"
-                    chosen = await site.host_ports.choose(
+                    chosen = await shared.host_ports.choose(
                         spec, project, front=front, avoid=_api_ports(settings, lock)
                     )
-                    services[spec.name] = Service(site, assemble_service(site, chosen, project, settings))
-                registration = Registration(settings.root, project_id, site.info, observer)
+                    services[spec.name] = Service(shared, assemble_service(shared, chosen, project, settings))
+                registration = Registration(settings.root, project_id, shared.info, observer)
                 registration.begin(project, settings)
                 yield Opened(project_id, configured, engine, services, lock, registration)
                 await registration.end()

@@ -1,22 +1,19 @@
-"""What the compose file and the settings make of one service: values, and parts that are not started yet."""
+"""Assemble one service from the compose file and the settings: values, and parts that are not started yet."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from watcher import compose
 from watcher.builder import BuildJournal, BuildkitLink, Recipe
-from watcher.buildkit import CacheImport
-from watcher.compose import BuildSpec, ComposeProject, SecretSource, ServiceSpec
+from watcher.compose import ComposeProject, ServiceSpec
 from watcher.daemon.port_protocols import check_protocols, protocol_of
+from watcher.daemon.recipe import agents_of, recipe_of
 from watcher.deploy import HostPorts, Policy, SourceMount, source_mounts
 from watcher.deploy.compose_container import ComposeContainer
 from watcher.deploy.live_reloader import PATIENCE, StartCommand, outputs, start_command
 from watcher.deploy.own_container import OwnContainer
-from watcher.dockerfile import Level, Runs
 from watcher.engine import Engine, SystemInfo
 from watcher.errors import ConfigError
 from watcher.front import ExtraHeaders, Front, FrontLimits, Listen, Unavailable, room_for
@@ -28,7 +25,7 @@ from watcher.tree import Tree, TreeWithContexts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedResources:
-    """What the services of a project share. `project` is its id; `explain` see `Front`."""
+    """Everything that the services of a project share. `project` is its id; `explain` see `Front`."""
 
     project: str
     engine: Engine
@@ -43,7 +40,7 @@ class SharedResources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceConfig:
-    """One service as it is to be kept. `fronts` are by port of the container; empty for `recreate`."""
+    """One service as configured. `fronts` are by port of the container; empty for `recreate`."""
 
     spec: ServiceSpec
     settings: Settings
@@ -57,12 +54,12 @@ class ServiceConfig:
 
     @property
     def inputs(self) -> Mapping[str, str]:
-        """The part of a revision that is not the tree."""
+        """Return the part of a revision that is not the tree."""
         return {**self.recipe.inputs(), "container": self.container.digest}
 
     @property
     def policy(self) -> Policy:
-        """How patient a deploy is."""
+        """Return how long a deploy may take."""
         deploy = self.settings.deploy
         patience = deploy.startup_timeout
         if self.command.compiles and "startup_timeout" not in deploy.model_fields_set:
@@ -71,43 +68,43 @@ class ServiceConfig:
         return Policy(deploy.ready_path, self.protocol(first), patience, deploy.soak, deploy.drain)
 
     def protocol(self, port: int) -> PortProtocol:
-        """What the front takes this port of the container for."""
+        """Return the protocol that the front assumes for this port of the container."""
         return protocol_of(self.spec, port, self.settings.deploy)
 
     def notices(self) -> Iterator[str]:
-        """What a person should know of sources that the container reads itself."""
+        """Yield what a user should know about sources that the container reads itself."""
         yield from notices_of(self.command, self.source_mounts)
 
     @property
     def limits(self) -> state_machine.BuildLimits:
-        """How long builds may be cancelled."""
+        """Return how long newer saves may cancel builds."""
         build = self.settings.build
         return state_machine.BuildLimits(build.max_cancels, build.max_wait, build.timeout)
 
 
 def assemble_service(
-    site: SharedResources,
+    shared: SharedResources,
     spec: ServiceSpec,
     compose_project: ComposeProject,
     settings: Settings,
     fronts: Mapping[int, Front] | None = None,
 ) -> ServiceConfig:
-    """Put one service together; nothing is started, or changed. Raises ConfigError.
+    """Assemble one service; start and change nothing. Raises ConfigError.
 
     `spec` has one host port where the file has a range (`HostPorts`).
-    `fronts` are those that there are already: the ones whose addresses stay are used again.
+    `fronts` already exist: those whose addresses stay are used again.
     """
-    compose.check_api(compose_project, site.info.api)
+    compose.check_api(compose_project, shared.info.api)
     check_protocols(spec, settings.deploy)
-    recipe = replace(recipe_of(spec, settings, site.project, site.info.platform), ssh=agents_of(spec))
+    recipe = replace(recipe_of(spec, settings, shared.project, shared.info.platform), ssh=agents_of(spec))
     container = ComposeContainer(
         compose_project,
         spec,
-        site.project,
-        site.engine,
-        site.observer,
+        shared.project,
+        shared.engine,
+        shared.observer,
         settings.deploy.pause_container,
-        site.own,
+        shared.own,
     )
     front = settings.deploy.strategy == "front"
     tree = tree_of(spec, recipe, settings)
@@ -117,7 +114,7 @@ def assemble_service(
         compose_file=compose_project.file.name,
         recipe=recipe,
         container=container,
-        fronts=_fronts(site, spec, container, settings, fronts or {}) if front else {},
+        fronts=_fronts(shared, spec, container, settings, fronts or {}) if front else {},
         tree=tree,
         source_mounts=source_mounts(spec, tree.root),
         command=start_command(spec, tree.root, recipe.dockerfile),
@@ -125,7 +122,7 @@ def assemble_service(
 
 
 def tree_of(spec: ServiceSpec, recipe: Recipe, settings: Settings) -> Tree:
-    """The build context of a service, as it is watched: without what a reloader in the container writes."""
+    """Return the build context of a service as it is watched: without what a live reloader writes."""
     context, watch = spec.build.context if spec.build else settings.root, settings.watch
     written: tuple[str, ...] = ()
     if any(not mount.read_only for mount in source_mounts(spec, context)):
@@ -143,7 +140,7 @@ def tree_of(spec: ServiceSpec, recipe: Recipe, settings: Settings) -> Tree:
 
 
 def notices_of(command: StartCommand, mounts: Sequence[SourceMount]) -> Iterator[str]:
-    """What a person should know of sources that the container reads itself."""
+    """Yield what a user should know about sources that the container reads itself."""
     if not mounts:
         return
     targets = ", ".join(mount.target for mount in mounts)
@@ -162,8 +159,8 @@ def notices_of(command: StartCommand, mounts: Sequence[SourceMount]) -> Iterator
         )
 
 
-def beside_notice(folders: Sequence[str]) -> str:
-    """What it means that mounted sources are no part of the build context."""
+def unwatched_notice(folders: Sequence[str]) -> str:
+    """Say what it means that mounted sources are not in the build context."""
     return (
         f"{', '.join(folders)}: mounted into the container, with Go files that are not in the build context "
         "(build.context, or the ignore file): a save there builds nothing, and replaces the container"
@@ -171,7 +168,7 @@ def beside_notice(folders: Sequence[str]) -> str:
 
 
 def front_options(settings: Settings, fronts: int) -> tuple[FrontLimits, ExtraHeaders]:
-    """How much each of so many fronts takes on, and what it adds."""
+    """Return the limits of each of so many fronts, and the headers that it adds."""
     front = settings.front
     limits = FrontLimits(
         connections=min(front.connections, max(room_for(front.connections * fronts) // max(fronts, 1), 1)),
@@ -184,7 +181,7 @@ def front_options(settings: Settings, fronts: int) -> tuple[FrontLimits, ExtraHe
 
 
 def _fronts(
-    site: SharedResources,
+    shared: SharedResources,
     spec: ServiceSpec,
     container: ComposeContainer,
     settings: Settings,
@@ -207,159 +204,21 @@ def _fronts(
                 raise ConfigError(f"services.{container.service}.ports", f"{item}:{port}", rule)
         fronts[port] = kept.get(port) or Front(
             listen,
-            observer=site.observer,
+            observer=shared.observer,
             service=container.service,
             protocol=protocol_of(spec, port, settings.deploy),
             limits=limits,
             extra_headers=extra_headers,
-            explain=lambda: site.explain(container.service),
+            explain=lambda: shared.explain(container.service),
         )
     return fronts
 
 
 def _kept_fronts(wanted: Mapping[int, Sequence[Listen]], there: Mapping[int, Front]) -> dict[int, Front]:
-    """The fronts that listen where `wanted` has it, by the port of the container that they are for now."""
+    """Return the fronts that listen where `wanted` has it, by the container port that they now serve."""
     kept = {port: there[port] for port in wanted if port in there and there[port].listen == wanted[port]}
     for port, listen in wanted.items():
         free = (front for front in there.values() if front not in kept.values() and front.listen == listen)
         if port not in kept and (found := next(free, None)):
             kept[port] = found
     return kept
-
-
-def check_dockerfile(spec: ServiceSpec, root: Path) -> None:
-    """Raises ConfigError when there is none: said at the start, where a build could only fail later."""
-    if (build := spec.build) and build.dockerfile_inline is None:
-        place = build.context / build.dockerfile
-        if not place.is_file():
-            field, shown = f"services.{spec.name}.build.dockerfile", _shown(place, root)
-            there = "it is not a regular file" if place.exists() else "there is no such file"
-            raise ConfigError(field, str(shown), there)
-
-
-def agents_of(spec: ServiceSpec) -> dict[str, Path]:
-    """The sockets of the SSH agents that builds may use, by id. Raises ConfigError for what is none.
-
-    Whether one answers, the build will find. Only who builds needs them: no part of `recipe_of`.
-    """
-    found = {}
-    at = f"services.{spec.name}.build.ssh"
-    for name, given in (spec.build.ssh if spec.build else {}).items():
-        place = given or os.environ.get("SSH_AUTH_SOCK", "")
-        if not place:
-            rule = "needs an SSH agent, and SSH_AUTH_SOCK names none: eval $(ssh-agent), then ssh-add"
-            raise ConfigError(at, name, rule)
-        path = found[name] = Path(place)
-        if path.exists() and not path.is_socket():
-            rule = "is no agent's socket; give an agent the key with ssh-add and write: ssh: [default]"
-            raise ConfigError(at, f"{name}={place}", rule)
-    return found
-
-
-def recipe_of(spec: ServiceSpec, settings: Settings, project: str, native: str) -> Recipe:
-    """What decides the service's image; raises ConfigError when it has no build section.
-
-    `native` is the engine's own platform; empty when there is no engine to ask.
-    """
-    if spec.build is None:
-        raise ConfigError(f"services.{spec.name}", None, "has no build section: there is nothing to keep")
-    build = spec.build
-    image = _tagged(spec.image)
-    return Recipe(
-        service=spec.name,
-        project=project,
-        image=image,
-        folder=os.path.relpath(build.context, settings.root),
-        dockerfile=build.dockerfile,
-        inline=build.dockerfile_inline,
-        build_args={**build.args, **settings.build.args},
-        target=settings.build.target or build.target,
-        level=Level(settings.build.accelerate),
-        platform=platform_of(spec, native),
-        image_labels=build.labels,
-        secrets={item.id: _secret(item) for item in build.secrets},
-        frontend_attrs=_frontend_attrs(build),
-        contexts=_contexts(spec, build),
-        images={
-            name: place.removeprefix(_IMAGE)
-            for name, place in build.additional_contexts.items()
-            if place.startswith(_IMAGE)
-        },
-        network=build.network,
-        tags=tuple(_tagged(tag) for tag in build.tags),
-        cache_from=tuple(_cache(each) for each in build.cache_from),
-        entitlements=_entitlements(build),
-        no_cache=build.no_cache,
-        runs=Runs(
-            spec.command,
-            spec.entrypoint,
-            spec.healthcheck.test if spec.healthcheck else (),
-            tuple(hook.command for hook in (*spec.post_start, *spec.pre_stop)),
-        ),
-        builder_label=settings.prune.builder_label,
-    )
-
-
-def _contexts(spec: ServiceSpec, build: BuildSpec) -> dict[str, Path]:
-    """The folders that the build reads beside its own context; raises ConfigError for one that is missing."""
-    found = {name: Path(place) for name, place in build.additional_contexts.items() if place.startswith("/")}
-    for name, path in found.items():
-        if not path.is_dir():
-            field = f"services.{spec.name}.build.additional_contexts.{name}"
-            raise ConfigError(field, str(path), "there is no such folder")
-    return found
-
-
-def platform_of(spec: ServiceSpec, native: str) -> str:
-    """The platform to build for: of several the engine's own (`native`), if it is one of them.
-
-    One container runs of the image: the others are for those who publish it.
-    """
-    platforms = spec.build.platforms if spec.build else ()
-    if spec.platform or len(platforms) < 2:
-        return spec.platform or next(iter(platforms), "")
-    return native if native in platforms else platforms[0]
-
-
-_IMAGE = "docker-image://"
-
-
-def _tagged(reference: str) -> str:
-    return reference if ":" in reference.rpartition("/")[2] else f"{reference}:latest"
-
-
-def _cache(given: Mapping[str, str]) -> CacheImport:
-    return CacheImport(
-        type=given["type"], attrs={key: value for key, value in given.items() if key != "type"}
-    )
-
-
-def _entitlements(build: BuildSpec) -> tuple[str, ...]:
-    """What a build may do beyond the normal; the host's network has to be asked for twice."""
-    host = ("network.host",) if build.network == "host" else ()
-    return tuple(dict.fromkeys((*build.entitlements, *host)))
-
-
-def _secret(source: SecretSource) -> bytes | Path:
-    return source.file if source.file is not None else (source.value or "").encode()
-
-
-def _frontend_attrs(build: BuildSpec) -> dict[str, str]:
-    """What has no field of its own in a solve request (moby/buildkit, frontend/dockerui/config.go)."""
-    contexts = build.additional_contexts.items()
-    attrs = {f"context:{name}": place for name, place in contexts if not place.startswith(("/", _IMAGE))}
-    if build.extra_hosts:
-        attrs["add-hosts"] = ",".join(f"{name}={address}" for name, address in build.extra_hosts)
-    if build.shm_size:
-        attrs["shm-size"] = str(build.shm_size)
-    if build.ulimits:
-        attrs["ulimit"] = ",".join(f"{name}={soft}:{hard}" for name, (soft, hard) in build.ulimits.items())
-    if build.no_cache_filter:
-        attrs["no-cache"] = ",".join(build.no_cache_filter)
-    if build.pull:
-        attrs["image-resolve-mode"] = "pull"
-    return attrs
-
-
-def _shown(path: Path, root: Path) -> Path:
-    return path.relative_to(root) if path.is_relative_to(root) else path

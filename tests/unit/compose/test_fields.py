@@ -31,7 +31,7 @@ from watcher.compose import (
     Subnet,
     VolumeSpec,
 )
-from watcher.daemon.service_config import recipe_of
+from watcher.daemon.recipe import recipe_of
 from watcher.settings import Settings
 
 ROOT = Path(composes.__file__).parents[1]

@@ -11,13 +11,8 @@ import pytest
 from tests.fake_engine import FakeEngine
 from watcher import compose
 from watcher.builder import BuildJournal, BuildkitLink
-from watcher.daemon.service_config import (
-    ServiceConfig,
-    SharedResources,
-    assemble_service,
-    check_dockerfile,
-    recipe_of,
-)
+from watcher.daemon.recipe import check_dockerfile, recipe_of
+from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
 from watcher.deploy.host_ports import HostPorts
 from watcher.dockerfile import Runs
 from watcher.engine import SystemInfo

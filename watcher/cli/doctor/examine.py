@@ -29,15 +29,9 @@ from watcher.cli.doctor.repeated import TOPIC, repeated_steps
 from watcher.compose import ComposeProject, ServiceSpec
 from watcher.daemon.config_reload import compose_project
 from watcher.daemon.engine_access import open_engine
-from watcher.daemon.project import kept_services
-from watcher.daemon.service_config import (
-    agents_of,
-    beside_notice,
-    check_dockerfile,
-    notices_of,
-    recipe_of,
-    tree_of,
-)
+from watcher.daemon.project import managed_services
+from watcher.daemon.recipe import agents_of, check_dockerfile, recipe_of
+from watcher.daemon.service_config import notices_of, tree_of, unwatched_notice
 from watcher.deploy import HostPorts, NoFreePort, source_mounts, unwatched_sources
 from watcher.deploy.live_reloader import start_command
 from watcher.dockerfile import DockerfileError, ImageConfig
@@ -81,7 +75,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
         except EngineUnavailable as error:
             yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
-        for spec in kept_services(project):
+        for spec in managed_services(project):
             check_dockerfile(spec, settings.root)
             agents_of(spec)
             native = (await engine.info()).platform if engine else ""
@@ -142,7 +136,7 @@ async def _service(
     for text in notices_of(start_command(spec, tree.root, recipe.dockerfile), mounts):
         yield Finding("mounts", Grade.ADVICE, text)
     if folders := await asyncio.to_thread(unwatched_sources, spec, settings.root, snapshot):
-        yield Finding("mounts", Grade.ADVICE, beside_notice(folders))
+        yield Finding("mounts", Grade.ADVICE, unwatched_notice(folders))
     test = await asyncio.to_thread(self_test, tree.root, tree.watch_dirs, ECHO)
     yield findings.events(len(tree.watch_dirs), test)
     journal = open_journal(recipe.project, cache=cache)

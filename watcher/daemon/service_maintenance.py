@@ -1,0 +1,91 @@
+"""Assemble what one service does in idle moments: pruning, and measuring what it holds on disk."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+
+from watcher.builder import ImageBuilder
+from watcher.daemon.maintenance import Maintenance
+from watcher.daemon.service_config import ServiceConfig, SharedResources
+from watcher.errors import WatcherError
+from watcher.observers.events import InternalError, Notice
+from watcher.prune import CacheNames, DiskMeter, GoCacheKeeper, Marks, Needed, Pruner, RecordPruner, Scope
+from watcher.prune import Policy as PrunePolicy
+from watcher.prune.build_cache import build_cache
+from watcher.prune.go_cache import GoCaches
+
+
+def assemble_maintenance(
+    shared: SharedResources,
+    config: ServiceConfig,
+    builder: ImageBuilder,
+    *,
+    needed: Callable[[], Needed],
+    own_images: set[str],
+) -> Maintenance:
+    """Return the maintenance of one service.
+
+    `needed` says what pruning must leave. `own_images` holds the ids of images proven to be the
+    service's, and outlives a change of configuration.
+    """
+    settings, service = config.settings, config.spec.name
+    records = RecordPruner(
+        shared.link,
+        shared.journal,
+        Marks(shared.project),
+        keep=settings.prune.keep,
+        services={service},
+    )
+    policy = PrunePolicy.of(settings.prune, builder_image=settings.build.builder_image)
+    pruner = Pruner(
+        shared.engine,
+        shared.observer,
+        scope=Scope.of(config.recipe, container=config.container.name),
+        policy=replace(policy, knows_needed=True),
+        records=records,
+        needed=needed,
+        known=own_images,
+    )
+
+    def report_failure(error: Exception) -> None:
+        if isinstance(error, WatcherError):
+            text = f"pruning failed, the next deploy tries again: {error}"
+            shared.observer.notify(Notice(service=service, level="warning", text=text))
+        else:
+            trace = "".join(traceback.format_exception(error))
+            shared.observer.notify(InternalError(service=service, where="chores", traceback=trace))
+
+    return Maintenance(
+        builder,
+        pruner if settings.prune.enabled else None,
+        build_cache(settings, shared.link, shared.observer, service),
+        _disk_meter(shared, config, builder, records),
+        export_builder=settings.build.builder_image,
+        stage_size=records.stage_size,
+        on_error=report_failure,
+        prune_every=settings.prune.interval,
+    )
+
+
+def _disk_meter(
+    shared: SharedResources, config: ServiceConfig, builder: ImageBuilder, records: RecordPruner
+) -> DiskMeter:
+    service, prune = config.spec.name, config.settings.prune
+    names = CacheNames(shared.journal.folder)
+    caches = GoCacheKeeper(
+        GoCaches(config.recipe, builder.texts, shared.link, shared.journal, names),
+        shared.observer,
+        service=service,
+        most=prune.go_cache_max if prune.enabled else 0,
+    )
+    return DiskMeter(
+        shared.engine,
+        shared.observer,
+        records,
+        caches,
+        service=service,
+        project=shared.project,
+        standalone=shared.link.standalone,
+    )
