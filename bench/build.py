@@ -1,7 +1,7 @@
 """What a build costs after one line was changed: `go build` alone, ours at each level, other people's tools.
 
     ./dev bench build                                   # every engine that answers here, 9 rounds
-    ./dev bench build --rounds 3 --slow-rounds 0        # a quick look
+    ./dev bench build --rounds 3 --slow-rounds 0        # a quick scan
     ./dev bench build --engine unix:///run/watcher-peers/28-containerd.sock
 
 Every build compiles a version of the example that never was before, all ways in turn within every round, so
@@ -53,7 +53,7 @@ from watcher.daemon.recipe import recipe_of
 from watcher.dockerfile import Level
 from watcher.engine import DockerEngine
 from watcher.observers.events import Fanout
-from watcher.reconcile.ports import Look
+from watcher.reconcile.ports import Scan
 from watcher.settings import Settings
 from watcher.tree import Tree
 from watcher.tree import revision as revision_of
@@ -121,9 +121,9 @@ async def ours(project: Project, level: Level, endpoint: str, stack: AsyncExitSt
     tree = Tree(project.folder)
 
     async def build() -> None:
-        snapshot = await asyncio.to_thread(tree.take)
-        look = Look(revision_of(snapshot, recipe.inputs()), snapshot, time.time())
-        await builder.build(look, forced=False)
+        snapshot = await asyncio.to_thread(tree.scan)
+        scan = Scan(revision_of(snapshot, recipe.inputs()), snapshot, time.time())
+        await builder.build(scan, forced=False)
 
     return build
 

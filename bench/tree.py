@@ -2,7 +2,7 @@
 
 Makes a tree of N small files (28,000 in 2,800 directories by default, sizes around the mean) in a temporary
 directory, in the page cache as after a checkout, and prints medians. Each figure of a look is of the
-whole `Tree.take`, in the process and thread that does nothing else. Run it when the machine is quiet.
+whole `Tree.scan`, in the process and thread that does nothing else. Run it when the machine is quiet.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from watcher.fswatch import Looked, Source
+from watcher.fswatch import ScanReport, Source
 from watcher.observers.events import Event
-from watcher.reconcile.debounce import Lookout
+from watcher.reconcile.debounce import Debouncer
+from watcher.reconcile.git_state import Git
+from watcher.reconcile.tree_notifications import TreeNotifications
 from watcher.tree import Snapshot, Tree, diff
 
 ROUNDS = 9
@@ -63,16 +65,16 @@ def show(what: str, value: float, unit: str, goal: str = "") -> None:
 
 def measure_looks(root: Path, files: int) -> None:
     time.sleep(2.5)  # what was written within the last two seconds is read with more care
-    show("first look, every file read", median_ms(lambda: Tree(root).take()), "ms", "goal <= 350")
+    show("first look, every file read", median_ms(lambda: Tree(root).scan()), "ms", "goal <= 350")
     tree = Tree(root)
-    tree.take()
+    tree.scan()
     while (
-        tree.take() is not tree.take()
+        tree.scan() is not tree.scan()
     ):  # until no timestamp is racy any more, a look reads those files again
         pass
     time.sleep(2.5)
-    tree.take()
-    show("look at everything, nothing changed", median_ms(tree.take), "ms")
+    tree.scan()
+    show("look at everything, nothing changed", median_ms(tree.scan), "ms")
     directory = files // 20
     place = f"pkg{directory // 100}/mod{directory % 100 // 10}/dir{directory}"
     number = iter(range(10**9))
@@ -82,7 +84,7 @@ def measure_looks(root: Path, files: int) -> None:
 
     def one_change() -> None:
         save(f"{place}/file_{directory * 10}.go")
-        tree.take({place})
+        tree.scan({place})
 
     show("look after one save (saving included)", median_ms(one_change, 51), "ms", "goal <= 60")
 
@@ -92,20 +94,20 @@ def measure_looks(root: Path, files: int) -> None:
             where = f"pkg{index // 100}/mod{index % 100 // 10}/dir{index}"
             save(f"{where}/file_{index * 10}.go")
             touched.add(where)
-        tree.take(touched)
+        tree.scan(touched)
 
     show("look after saves in 100 directories (saving included)", median_ms(hundred), "ms")
 
     def compared() -> None:
-        old = tree.take()
+        old = tree.scan()
         one_change()
-        diff(old, tree.take(()))
+        diff(old, tree.scan(()))
 
     show("the same with digest, list of changes and entries", median_ms(compared), "ms")
 
     def listed() -> None:
         one_change()
-        tree.take(()).entries()
+        tree.scan(()).entries()
 
     show("entries of a new snapshot", median_ms(listed), "ms")
 
@@ -117,21 +119,21 @@ class Nobody:
 
 async def measure_following(root: Path, idle: float) -> None:
     tree, source = Tree(root), Source(root, observer=Nobody())
-    lookout = Lookout(source, root, hold=lambda _: None)
+    notifications = TreeNotifications(tree, Debouncer(source, Git(root)))
     looked: asyncio.Queue[float] = asyncio.Queue()
 
     async def follow() -> None:
         old: Snapshot | None = None
         while True:
-            hint = await lookout.next()
+            notification = await notifications.next_notification()
             begun = time.monotonic()
-            snapshot = await asyncio.to_thread(tree.take, hint.touched)
+            snapshot = await asyncio.to_thread(tree.scan, notification.touched)
             seconds = time.monotonic() - begun
             changed = [] if old is None else [change.path for change in diff(old, snapshot).changes]
             old = snapshot
-            if hint.by_events and changed:
+            if notification.by_events and changed:
                 looked.put_nowait(time.perf_counter())
-            await lookout.follow(tree, Looked(hint, seconds, changed, snapshot.unsettled))
+            await notifications.report_scan(ScanReport(notification, seconds, changed, snapshot.unsettled))
 
     begun = time.perf_counter()
     await source.start()

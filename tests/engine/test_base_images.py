@@ -17,7 +17,7 @@ from watcher.buildkit import Credentials
 from watcher.engine import DockerEngine, EngineError, Login
 from watcher.errors import UserError
 from watcher.observers.events import Event, Notice, StepProgress
-from watcher.reconcile.ports import Look
+from watcher.reconcile.ports import Scan
 from watcher.tree import Tree, revision
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(120)]
@@ -53,8 +53,8 @@ class Bench:
         (self.root / "main.go").write_text("package main\n")
         recipe = Recipe(service="s", project=self.name, image=f"{self.name}:latest")
         builder = ImageBuilder(recipe, engine=self.engine, link=self.link, observer=self, logins=self.logins)
-        snapshot = Tree(self.root).take()
-        image = (await builder.build(Look(revision(snapshot, {}), snapshot, 0.0), forced=False)).image
+        snapshot = Tree(self.root).scan()
+        image = (await builder.build(Scan(revision(snapshot, {}), snapshot, 0.0), forced=False)).image
         await builder.measured()
         return image
 

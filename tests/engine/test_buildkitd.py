@@ -18,7 +18,7 @@ from watcher.dockerfile import Level
 from watcher.engine import DockerEngine
 from watcher.errors import EngineUnavailable, UserError
 from watcher.observers.events import Event
-from watcher.reconcile.ports import Look
+from watcher.reconcile.ports import Scan
 from watcher.tree import Tree, revision
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
@@ -69,11 +69,11 @@ class Bench:
             (self.root / name).write_text(text)
         self.events.clear()
         builder = ImageBuilder(self.recipe(level), engine=self.engine, link=self.link, observer=self)
-        snapshot = Tree(self.root).take()
-        look = Look(revision(snapshot, {}), snapshot, 0.0)
-        built = await builder.build(look, forced=False)
+        snapshot = Tree(self.root).scan()
+        scan = Scan(revision(snapshot, {}), snapshot, 0.0)
+        built = await builder.build(scan, forced=False)
         await builder.measured()
-        return look.revision, built.image, built.reused
+        return scan.revision, built.image, built.reused
 
 
 @pytest.fixture(params=["unix", "tcp"])

@@ -17,7 +17,7 @@ from watcher.buildkit import MemorySource, Progress, SolveRequest, StepFinished
 from watcher.engine import DockerEngine
 from watcher.observers.events import Event
 from watcher.prune import Marks, RecordPruner
-from watcher.reconcile.ports import Look
+from watcher.reconcile.ports import Scan
 from watcher.tree import Tree, revision
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
@@ -45,8 +45,8 @@ class Site:
     async def build(self, content: str) -> int:
         """Save and build a file with that content; how many steps were cached."""
         (self._root / "file").write_text(content)
-        snapshot = Tree(self._root).take()
-        built = await self._builder.build(Look(revision(snapshot, {}), snapshot, 0.0), forced=True)
+        snapshot = Tree(self._root).scan()
+        built = await self._builder.build(Scan(revision(snapshot, {}), snapshot, 0.0), forced=True)
         await self._builder.measured()
         return built.cached_steps
 

@@ -43,7 +43,7 @@ class Project:
 
     def snapshot(self, text: str = DOCKERFILE) -> Snapshot:
         self.folder.joinpath("Dockerfile").write_text(text)
-        return Tree(self.folder).take()
+        return Tree(self.folder).scan()
 
     async def fill(self) -> None:
         await self.run(

@@ -22,7 +22,7 @@ from watcher.engine import DockerEngine
 from watcher.errors import UserError
 from watcher.observers import events
 from watcher.observers.events import Event
-from watcher.reconcile.ports import Look
+from watcher.reconcile.ports import Scan
 from watcher.tree import Tree, revision
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -78,9 +78,9 @@ class Bench:
     async def build(self, *, forced: bool = False) -> str:
         """Build what is there; the image. `events` are then those of this build, `look` is what it built."""
         self.events.clear()
-        snapshot = Tree(self.root).take()
-        self.look = Look(revision(snapshot, {}), snapshot, 0.0)
-        return (await self.builder.build(self.look, forced=forced)).image
+        snapshot = Tree(self.root).scan()
+        self.scan = Scan(revision(snapshot, {}), snapshot, 0.0)
+        return (await self.builder.build(self.scan, forced=forced)).image
 
     @property
     def compiled(self) -> list[bool]:
@@ -199,7 +199,7 @@ async def test_a_save_that_is_not_in_the_program_finds_it_linked(bench: Bench):
     bench.write("Dockerfile", DOCKERFILE.format(name=NAME).replace("-a -o", "-x -o"))
     image = await bench.save(ALONE.format("linked once"))
     assert bench.linked
-    assert await bench.builder.keep_programs(bench.look)
+    assert await bench.builder.keep_programs(bench.scan)
     bench.write("env.yaml", "a: 1\n")
     assert await bench.build() == image
     assert bench.compiled[-1:] == [True]
@@ -211,7 +211,7 @@ async def test_a_save_that_is_not_in_the_program_finds_it_linked(bench: Bench):
 async def test_nothing_is_kept_of_a_file_that_is_built_as_it_is(bench: Bench):
     bench.write("Dockerfile", DOCKERFILE.format(name=NAME).replace("go build", "true; go build"))
     await bench.save(ALONE.format("plain"))
-    assert not await bench.builder.keep_programs(bench.look)
+    assert not await bench.builder.keep_programs(bench.scan)
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ from watcher.dockerfile import Accelerated, DockerfileError, Platforms
 from watcher.engine import Engine, EngineError, Image, Login
 from watcher.errors import EngineTrouble, EngineUnavailable, Superseded, UserError
 from watcher.observers.events import Diagnostic, Failure, ImageSized, Notice, Observer
-from watcher.reconcile.ports import Built, Look
+from watcher.reconcile.ports import Built, Scan
 from watcher.tree import Snapshot
 
 # A containerd store keeps layers as they would be pushed, and compressing one takes longer than linking it
@@ -87,25 +87,25 @@ class ImageBuilder:
         """What makes the texts that are built."""
         return self._texts
 
-    async def build(self, look: Look[Snapshot], *, forced: bool) -> Built:
+    async def build(self, scan: Scan[Snapshot], *, forced: bool) -> Built:
         """Build `look`, or find its image; raises UserError, Superseded, EngineUnavailable."""
         recipe = self.recipe
-        self._located = Located(recipe, look.snapshot)
-        tag = recipe.tag(look.revision)
+        self._located = Located(recipe, scan.snapshot)
+        tag = recipe.tag(scan.revision)
         if not forced and (found := await self._engine.image(tag)):
-            self.measure(look.revision, found.id)
+            self.measure(scan.revision, found.id)
             return Built(found.id, reused=True)
         if forced:
             self._bases.forget()
-        text = written(recipe, look.snapshot)
+        text = written(recipe, scan.snapshot)
         if text is None:
             hint = f"restore {recipe.dockerfile} or set build.dockerfile"
-            raise UserError(Failure("build", look.snapshot.no_dockerfile, hint=hint))
-        if problem := look.snapshot.ignore_problem:
+            raise UserError(Failure("build", scan.snapshot.no_dockerfile, hint=hint))
+        if problem := scan.snapshot.ignore_problem:
             raise UserError(Failure("build", problem.text, hint=f"mend {problem.path}"))
-        counter = StepCounter(recipe.service, look.revision, self._observer)
-        image = await self._attempts(recipe, look, text, counter)
-        self.measure(look.revision, image)
+        counter = StepCounter(recipe.service, scan.revision, self._observer)
+        image = await self._attempts(recipe, scan, text, counter)
+        self.measure(scan.revision, image)
         return Built(
             image,
             context_bytes=counter.context_bytes,
@@ -117,22 +117,22 @@ class ImageBuilder:
         """The user's file that a container of the image built last means by `path`; a `Where`."""
         return self._located.in_container(path, package, entered) if self._located else None
 
-    async def _attempts(self, recipe: Recipe, look: Look[Snapshot], text: str, counter: StepCounter) -> str:
+    async def _attempts(self, recipe: Recipe, scan: Scan[Snapshot], text: str, counter: StepCounter) -> str:
         """Build, with less done to the text after each failure that this could be at fault for; an image."""
         # The compose file's own names follow what is live, not what was built (`deploy/deployer.py`).
-        names = (full_reference(recipe.tag(look.revision)),)
-        downloaded = modules(look.snapshot, text)
+        names = (full_reference(recipe.tag(scan.revision)),)
+        downloaded = modules(scan.snapshot, text)
         way, after = self._experience.first(text, downloaded), None
         pins = True
         while True:
-            made = await self._texts.make(recipe, text, look.snapshot, way, pins=pins)
+            made = await self._texts.make(recipe, text, scan.snapshot, way, pins=pins)
             way = made.way
             words = UserWords(text, made.plan)
             counter.begin(words)
             try:
                 image = await self._solve(
                     recipe,
-                    look,
+                    scan,
                     made.plan.text,
                     counter,
                     names=names,
@@ -145,7 +145,7 @@ class ImageBuilder:
             except ContextChanged as error:
                 raise Superseded(str(error)) from error
             except IgnorePatternError as error:  # BuildKit hands the ignore file's patterns back unread
-                raise UserError(_ignore_failure(look.snapshot, error)) from error
+                raise UserError(_ignore_failure(scan.snapshot, error)) from error
             except SolveFailed as error:
                 if made.plan.pins and fetches(error.step):
                     pins = False  # the digest may be gone from its registry, or that gives images by tag only
@@ -153,7 +153,7 @@ class ImageBuilder:
                     continue
                 if trouble := engine_trouble(error.reason, error.log):
                     raise EngineTrouble(trouble, trouble_hint(trouble)) from error
-                located = Located(recipe, look.snapshot)
+                located = Located(recipe, scan.snapshot)
                 failed = _failed(made, error, words, located, touched=counter.touched)
                 following = self._experience.next(way, text, failed)
                 if following is None:
@@ -163,7 +163,7 @@ class ImageBuilder:
                 break
             way, after = following, way
         self._experience.went_well(way, text, downloaded, after=after)
-        self._last = look.revision, way
+        self._last = scan.revision, way
         if made.unread is not None:
             text = f"{recipe.dockerfile} is built as it is, because it was not understood here: {made.unread}"
             self._texts.tell_once("warning", text)
@@ -220,9 +220,9 @@ class ImageBuilder:
         while self._measuring:
             await asyncio.wait(self._measuring)
 
-    async def tell_base(self, look: Look[Snapshot]) -> None:
+    async def tell_base(self, scan: Scan[Snapshot]) -> None:
         """Tell of the size of the image that the compile stage starts from, if the engine has it by name."""
-        text = written(self.recipe, look.snapshot)
+        text = written(self.recipe, scan.snapshot)
         platforms = await self._link.platforms(self.recipe.platform)
         stage = self._compile_stage(text, platforms)
         if text is None or stage is None:
@@ -230,18 +230,18 @@ class ImageBuilder:
         if base := await self._base(text, stage, platforms):
             await self.tell_size("base", "", base.id)
 
-    async def keep_programs(self, look: Look[Snapshot]) -> bool:
+    async def keep_programs(self, scan: Scan[Snapshot]) -> bool:
         """Keep what was linked for the next build; whether there is something to keep and it was kept."""
-        text = written(self.recipe, look.snapshot)
-        plan = await self._plan_again(look, text) if text is not None else None
+        text = written(self.recipe, scan.snapshot)
+        plan = await self._plan_again(scan, text) if text is not None else None
         if plan is None or not plan.programs or self.recipe.no_cache:
             return False
         saving = replace(plan, text=dockerfiles.save_binaries(plan.text, plan.programs))
-        return await self._solve_idle(look, saving, dockerfiles.SAVE_STAGE, names=()) is not None
+        return await self._solve_idle(scan, saving, dockerfiles.SAVE_STAGE, names=()) is not None
 
-    async def export_builder(self, look: Look[Snapshot]) -> str | None:
+    async def export_builder(self, scan: Scan[Snapshot]) -> str | None:
         """Export the compile stage as an image, once for each Dockerfile and base; its id when it did."""
-        text = written(self.recipe, look.snapshot)
+        text = written(self.recipe, scan.snapshot)
         platforms = await self._link.platforms(self.recipe.platform)
         stage = self._compile_stage(text, platforms)
         if text is None or stage is None:
@@ -250,12 +250,12 @@ class ImageBuilder:
         exported = (text, base.id if base else None)
         if self._exported == exported:
             return None
-        plan = await self._plan_again(look, text)
+        plan = await self._plan_again(scan, text)
         if plan is None:
             return None
         await self._name_builder()
         names = (full_reference(self.recipe.builder_tag),)
-        image = await self._solve_idle(look, plan, stage, names=names)
+        image = await self._solve_idle(scan, plan, stage, names=names)
         if image is not None:
             self._exported = exported
         return image
@@ -271,13 +271,13 @@ class ImageBuilder:
             await self._engine.tag(found.id, self.recipe.builder_name(found.id))
 
     async def tell_builder(
-        self, look: Look[Snapshot], stage_size: Callable[[str], Awaitable[int | None]]
+        self, scan: Scan[Snapshot], stage_size: Callable[[str], Awaitable[int | None]]
     ) -> None:
         """Tell of the size of the compile stage: that of its base, and what its steps added to it.
 
         `stage_size` gives the bytes that the steps of a stage added; None where they are not known.
         """
-        text = written(self.recipe, look.snapshot)
+        text = written(self.recipe, scan.snapshot)
         platforms = await self._link.platforms(self.recipe.platform)
         stage = self._compile_stage(text, platforms)
         base = await self._base(text, stage, platforms) if text is not None and stage is not None else None
@@ -288,8 +288,8 @@ class ImageBuilder:
             told = ImageSized(
                 service=self.recipe.service,
                 stage="builder",
-                revision=look.revision,
-                image=look.revision,
+                revision=scan.revision,
+                image=scan.revision,
                 size=size + added,
             )
             self._observer.notify(told)
@@ -299,24 +299,24 @@ class ImageBuilder:
         name = dockerfiles.base_of(dockerfiles.parse(text), stage, self.recipe.build_args, platforms)
         return await self._engine.image(name) if name else None
 
-    async def _plan_again(self, look: Look[Snapshot], text: str) -> Accelerated | None:
+    async def _plan_again(self, scan: Scan[Snapshot], text: str) -> Accelerated | None:
         """What was built: another text would be compiled anew. None while a base's registry is silent."""
-        way = self._experience.first(text, modules(look.snapshot, text))
-        if self._last is not None and self._last[0] == look.revision:
+        way = self._experience.first(text, modules(scan.snapshot, text))
+        if self._last is not None and self._last[0] == scan.revision:
             way = self._last[1]
         try:
-            return (await self._texts.make(self.recipe, text, look.snapshot, way)).plan
+            return (await self._texts.make(self.recipe, text, scan.snapshot, way)).plan
         except UserError:
             return None
 
     async def _solve_idle(
-        self, look: Look[Snapshot], plan: Accelerated, stage: str, *, names: tuple[str, ...]
+        self, scan: Scan[Snapshot], plan: Accelerated, stage: str, *, names: tuple[str, ...]
     ) -> str | None:
         """Build a stage of what was built; None when the tree moved on, then the next good deploy does it."""
         with contextlib.suppress(SolveFailed, ContextChanged, IgnorePatternError, UserError):
             return await self._solve(
                 self.recipe,
-                look,
+                scan,
                 plan.text,
                 lambda _: None,
                 names=names,
@@ -352,7 +352,7 @@ class ImageBuilder:
     async def _solve(
         self,
         recipe: Recipe,
-        look: Look[Snapshot],
+        scan: Scan[Snapshot],
         text: str,
         on_progress: Callable[[Progress], None],
         *,
@@ -364,7 +364,7 @@ class ImageBuilder:
         show: Callable[[Step], str] = lambda step: step.name,
         kind: str = labels.FINAL,
     ) -> str:
-        snapshot, filename = look.snapshot, posixpath.basename(recipe.dockerfile)
+        snapshot, filename = scan.snapshot, posixpath.basename(recipe.dockerfile)
         files = {filename: text.encode("utf-8", "surrogateescape")}
         if snapshot.ignore_file and snapshot.ignore_file[0] == f"{recipe.dockerfile}.dockerignore":
             files[f"{filename}.dockerignore"] = snapshot.ignore_file[1]
@@ -397,7 +397,7 @@ class ImageBuilder:
         )
         client = await self._link.client()
         clock, lookups = asyncio.get_running_loop().time, Lookups()
-        record = self._journal.build(recipe.service, look.revision, final=kind == labels.FINAL, show=show)
+        record = self._journal.build(recipe.service, scan.revision, final=kind == labels.FINAL, show=show)
         try:
             with record as write_down:
                 async with asyncio.timeout(None) as limit:

@@ -76,7 +76,7 @@ async def explain(settings: Settings) -> list[Explained]:
         for spec in managed_services(project):
             check_dockerfile(spec, settings.root)
             recipe = recipe_of(spec, settings, labels.project_id(settings.root), native)
-            snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).take)
+            snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).scan)
             found.append(await _one(recipe, snapshot, bases, unknown))
         return found
 

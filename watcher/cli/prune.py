@@ -102,7 +102,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
             reports[spec.name] = await pruner.prune(dry_run=dry_run)
             texts = Texts(spec.name, bases=bases, link=link, observer=Fanout())
             go = GoCaches(recipe, texts, link, journal, CacheNames(journal.folder))
-            snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).take)
+            snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).scan)
             if caches and not dry_run:
                 emptied = await go.measure(snapshot, empty=True)
             found = await go.trim(snapshot, 0 if dry_run else settings.prune.go_cache_max)

@@ -165,7 +165,7 @@ class Daemon:
             opened.configuration, observer=self.observers, apply=partial(self._reconfigure, opened)
         )
         for service in self.services.values():
-            service.watch.ask_first(configured.current)
+            service.watch.run_before_scans(configured.current)
         work = [service.run() for service in self.services.values()]
         dependencies = DependencyWatch(
             opened.engine, self.observers, lambda: configured.configuration.compose
@@ -274,4 +274,4 @@ class Daemon:
         """Scan the whole tree now, once the service has started; its revision."""
         await self._started.wait()
         managed = self.services[service]
-        return await managed.watch.look_now(managed.reconciler)
+        return await managed.watch.scan_now(managed.reconciler)

@@ -11,7 +11,7 @@ from typing import Protocol
 from watcher.builder import ImageBuilder
 from watcher.engine import Usage
 from watcher.prune import Report
-from watcher.reconcile.ports import Look
+from watcher.reconcile.ports import Scan
 from watcher.tree import Snapshot
 
 SPACE_EVERY = 60.0  # seconds between looks at the engine's disk
@@ -110,20 +110,20 @@ class Maintenance:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def run(self, look: Look[Snapshot] | None) -> None:
+    async def run(self, scan: Scan[Snapshot] | None) -> None:
         """Do what is due; `look` is set after a deploy. May be cancelled at any point."""
         short, usage = self._pruner is not None and self._pruner.became_short(), None
-        due = look is not None or short or self._due(self._pruned)
+        due = scan is not None or short or self._due(self._pruned)
         if due:
             self._owed = self._pruner is not None
             usage = await self._prune()
-        if look is not None:
-            self._snapshot = look.snapshot
-            await self._builder.tell_base(look)
-            await self._builder.keep_programs(look)
+        if scan is not None:
+            self._snapshot = scan.snapshot
+            await self._builder.tell_base(scan)
+            await self._builder.keep_programs(scan)
             if self._export:
-                await self._builder.export_builder(look)
-            await self._builder.tell_builder(look, self._stage_size)
+                await self._builder.export_builder(scan)
+            await self._builder.tell_builder(scan, self._stage_size)
         self._unmeasured |= due
         if self._meter and self._unmeasured:
             self._unmeasured = not await self._meter.run(self._snapshot, usage)

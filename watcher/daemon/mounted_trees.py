@@ -13,15 +13,15 @@ from pathlib import Path
 
 from watcher.compose import ServiceSpec
 from watcher.deploy import DATA, unwatched_sources
-from watcher.fswatch import Looked
-from watcher.reconcile.debounce import Lookout
+from watcher.fswatch import ScanReport
+from watcher.reconcile.tree_notifications import TreeNotifications
 from watcher.tree import Snapshot, Tree, TreeGone
 
 
 class MountedTrees:
     """The mounted folders beside one tree. `refresh` says what they hold, `run` notices changes.
 
-    `lookout` makes what notices changes below a folder; `tell` gets the names of the folders once they are
+    `listen` returns the notifications of a folder; `tell` gets the names of the folders once they are
     known, or changed. `ignore` are patterns over what is not watched there either.
     """
 
@@ -31,11 +31,11 @@ class MountedTrees:
         project: Path,
         *,
         ignore: tuple[str, ...],
-        lookout: Callable[[Path], Lookout],
+        listen: Callable[[Tree], TreeNotifications],
         tell: Callable[[tuple[str, ...]], None],
     ) -> None:
         self._spec, self._project, self._ignore = spec, project, ignore
-        self._lookout, self._tell = lookout, tell
+        self._listen, self._tell = listen, tell
         self._trees: dict[str, Tree] = {}
         self._excludes: tuple[str, ...] | None = None  # of the ignore file, when the folders were looked for
         self._renewed = asyncio.Event()
@@ -85,31 +85,31 @@ class MountedTrees:
         await self._renewed.wait()
 
     async def _follow(self, tree: Tree, changed: Callable[[], None]) -> None:
-        lookout = self._lookout(tree.root)
+        notifications = self._listen(tree)
         known: Snapshot | None = None
-        await lookout.source.start()
+        await notifications.start()
         try:
             while True:
-                hint = await lookout.next()
-                begun = time.monotonic()
+                notification = await notifications.next_notification()
+                started = time.monotonic()
                 try:
                     async with self._lock:
-                        snapshot = await asyncio.to_thread(tree.take, hint.touched)
+                        snapshot = await asyncio.to_thread(tree.scan, notification.touched)
                 except TreeGone:
                     changed()
-                    await lookout.gone()
+                    await notifications.report_gone()
                     continue
-                looked = Looked(hint, time.monotonic() - begun, (), snapshot.unsettled)
-                await lookout.follow(tree, looked)
+                seconds = time.monotonic() - started
+                await notifications.report_scan(ScanReport(notification, seconds, (), snapshot.unsettled))
                 if snapshot is not known:
                     known = snapshot
                     changed()
         finally:
-            await lookout.source.stop()
+            await notifications.stop()
 
 
 def _digest(tree: Tree) -> str:
     try:
-        return tree.take().digest
+        return tree.scan().digest
     except TreeGone:
         return "gone"

@@ -22,7 +22,7 @@ from watcher.front import Front, PortInUse
 from watcher.observers.events import DeployFinished, DeployOutcome, Notice
 from watcher.prune import Needed
 from watcher.reconcile.reconciler import Reconciler
-from watcher.reconcile.tree_watcher import TreeWatch
+from watcher.reconcile.tree_watcher import TreeWatcher
 from watcher.settings import Settings
 from watcher.system.inherited_sockets import Handover
 from watcher.tree import Snapshot
@@ -74,17 +74,17 @@ class Service:
             chores=self._maintenance,
             observer=shared.observer,
             limits=config.limits,
-            scan_again=lambda: self.watch.scan_again(),  # noqa: PLW0108 - the watch is made after this
+            request_scan=lambda: self.watch.request_scan(),  # noqa: PLW0108 - the watch is made after this
             chores_every=self._maintenance.every,
         )
-        self.watch = TreeWatch(
+        self.watch = TreeWatcher(
             self.name,
             config.tree,
-            sources.lookout(self.reconciler.hold),
+            sources.notifications(self.reconciler.hold),
             inputs=config.inputs,
             observer=shared.observer,
         )
-        self.watch.look_beside(self._mounted_trees.refresh)
+        self.watch.include_mounted(self._mounted_trees.refresh)
 
     def _assemble_maintenance(self, config: ServiceConfig) -> Maintenance:
         return assemble_maintenance(
@@ -174,7 +174,7 @@ class Service:
             tasks = [
                 group.create_task(self.watch.run(self.reconciler)),
                 group.create_task(self.reconciler.run()),
-                group.create_task(self._mounted_trees.run(self.watch.scan_again)),
+                group.create_task(self._mounted_trees.run(self.watch.request_scan)),
             ]
             change = await self._changes.get()
             for task in tasks:  # cancels a build, and a deploy unless it switches already
@@ -220,8 +220,10 @@ class Service:
         self.reconciler.hold("")  # its holder is gone; the new one holds again if need be
         sources = ServiceSources(config, self._shared.observer)
         self._mounted_trees = sources.mounted_trees()
-        self.watch.look_beside(self._mounted_trees.refresh)
-        await self.watch.reconfigure(config.tree, sources.lookout(self.reconciler.hold), inputs=config.inputs)
+        self.watch.include_mounted(self._mounted_trees.refresh)
+        await self.watch.reconfigure(
+            config.tree, sources.notifications(self.reconciler.hold), inputs=config.inputs
+        )
         self._notices.emit(self._config)
         for front in before.fronts.values():
             if front not in config.fronts.values():

@@ -10,9 +10,10 @@ from watcher.daemon.service_config import ServiceConfig, unwatched_notice
 from watcher.deploy.live_reloader import outputs
 from watcher.fswatch import Source
 from watcher.observers.events import Event, Notice, Observer
-from watcher.reconcile.debounce import Lookout
-from watcher.reconcile.lookouts import ContextLookouts
-from watcher.tree import TreeWithContexts
+from watcher.reconcile.debounce import Debouncer
+from watcher.reconcile.git_state import Git
+from watcher.reconcile.tree_notifications import TreeNotifications
+from watcher.tree import Tree, TreeWithContexts
 
 
 class SilentObserver:
@@ -29,17 +30,13 @@ class ServiceSources:
         self._config, self._observer = config, observer
         self._service = config.spec.name
 
-    def lookout(self, hold: Callable[[str], None]) -> Lookout | ContextLookouts:
-        """Return what watches the build context and its additional contexts; `hold` see `Lookout`."""
+    def notifications(self, hold: Callable[[str], None]) -> TreeNotifications:
+        """Return the notifications of all build contexts; `hold` see `Debouncer`."""
         tree = self._config.tree
-        main = self._lookout_at(tree.root, hold, self._observer)
-        if not isinstance(tree, TreeWithContexts):
-            return main
-        others = {
-            name: self._lookout_at(each.root, lambda _: None, self._observer)
-            for name, each in tree.contexts.items()
-        }
-        return ContextLookouts(main, others, tree)
+        main = self._debouncer(tree.root, self._observer, hold)
+        others = tree.contexts if isinstance(tree, TreeWithContexts) else {}
+        contexts = {name: self._debouncer(each.root, self._observer) for name, each in others.items()}
+        return TreeNotifications(tree, main, contexts)
 
     def mounted_trees(self) -> MountedTrees:
         """Return the mounted folders that are not in the build context."""
@@ -48,16 +45,21 @@ class ServiceSources:
             config.spec,
             settings.root,
             ignore=(*outputs(config.command, settings.root), *settings.watch.ignore),
-            lookout=lambda folder: self._lookout_at(folder, lambda _: None, SilentObserver()),
+            listen=self._mounted_notifications,
             tell=self._report_unwatched,
         )
 
-    def _lookout_at(self, root: Path, hold: Callable[[str], None], observer: Observer) -> Lookout:
+    def _mounted_notifications(self, tree: Tree) -> TreeNotifications:
+        return TreeNotifications(tree, self._debouncer(tree.root, SilentObserver()))
+
+    def _debouncer(
+        self, root: Path, observer: Observer, hold: Callable[[str], None] = lambda _: None
+    ) -> Debouncer:
         watch = self._config.settings.watch
         source = Source(
-            root, observer=observer, service=self._service, mode=watch.mode, full_look=watch.full_scan
+            root, observer=observer, service=self._service, mode=watch.mode, full_scan=watch.full_scan
         )
-        return Lookout(source, root, hold=hold, warn=self._warn)
+        return Debouncer(source, Git(root), hold=hold, warn=self._warn)
 
     def _warn(self, text: str) -> None:
         self._observer.notify(Notice(service=self._service, level="warning", text=text))

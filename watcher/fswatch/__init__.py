@@ -1,17 +1,18 @@
-"""Events of the file system as hints for an event loop, and polling where they do not arrive."""
+"""Events of the file system as notifications for an event loop, and polling where they do not arrive."""
 
 from watcher.fswatch.backend import EventsUnavailable, WatchBackend
-from watcher.fswatch.notification import Hint
+from watcher.fswatch.notification import Notification
+from watcher.fswatch.schedule import scan_interval
 from watcher.fswatch.selftest import SelfTest, self_test
-from watcher.fswatch.source import Looked, Source, look_interval
+from watcher.fswatch.source import ScanReport, Source
 
 __all__ = [
     "EventsUnavailable",
-    "Hint",
-    "Looked",
+    "Notification",
+    "ScanReport",
     "SelfTest",
     "Source",
     "WatchBackend",
-    "look_interval",
+    "scan_interval",
     "self_test",
 ]

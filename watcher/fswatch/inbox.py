@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from watcher.fswatch.notification import MANY, Hint
+from watcher.fswatch.notification import MANY, Notification
 from watcher.tree import Rules
 
 _KEPT_OPEN = 1.0
@@ -32,7 +32,7 @@ class Act(Enum):
 class Mail:
     """What was in the inbox. `count` are all notifications, also those that concern no file of the tree."""
 
-    hint: Hint | None
+    notification: Notification | None
     count: int
     overflowed: bool
     root_lost: bool
@@ -121,9 +121,9 @@ class Inbox:
         with self._lock:
             horizon = self._clock() - _KEPT_OPEN
             self._writing = {path: at for path, at in self._writing.items() if at > horizon}
-            hint = None
+            notification = None
             if self._touched:
-                hint = Hint(
+                notification = Notification(
                     touched=frozenset(self._touched),
                     reason="event",
                     first_seen=self._first,
@@ -132,7 +132,7 @@ class Inbox:
                     writing=frozenset(self._writing),
                     removal=self._removal,
                 )
-            mail = Mail(hint, self._count, self._overflowed, self._root_lost)
+            mail = Mail(notification, self._count, self._overflowed, self._root_lost)
             self._last = None
             self._waked = False
             self._reset_state()

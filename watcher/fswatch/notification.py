@@ -1,22 +1,21 @@
-"""What a source reports: where to scan."""
+"""What a source returns: where to scan."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 MANY = 512
-"""Paths that a hint counts at most: beyond that it only matters that there are many."""
+"""Paths that a notification names at most: beyond that it only matters that there are many."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hint:
+class Notification:
     """Something can have changed in the directories `touched` (None: anywhere).
 
     `reason` is event | start | subscribed | unsettled | timer | poll | overflow | root | mount | resume |
-    build.    Times are seconds of the source's clock. Only hints with events have the rest: `first_seen` and
-    `last_seen` are of the first and last event, `paths` are what the events named (at most `MANY`),
-    `writing` are files that a process has written to and not closed yet, `removal` tells that the last event
-    took something away.
+    build | request. Times are seconds of the source's clock. The other fields are of events: `first_seen` and
+    `last_seen` are the times of the first and the last, `paths` what they named (at most `MANY`), `writing`
+    the files that a process has written to and not closed yet, `removal` whether the last removed something.
     """
 
     touched: frozenset[str] | None
@@ -29,17 +28,17 @@ class Hint:
 
     @property
     def by_events(self) -> bool:
-        """Whether the file system said so; otherwise a timer or the program itself did."""
+        """Whether the file system caused it, not a timer or the program itself."""
         return bool(self.paths)
 
-    def then(self, later: Hint) -> Hint:
-        """This hint and a later one as one. The wider scan gives the reason."""
+    def then(self, later: Notification) -> Notification:
+        """Return this notification and a later one as one, with the reason of the wider scan."""
         wider = self if self.touched is None or later.touched is not None else later
         touched = None if wider.touched is None else wider.touched | (later.touched or frozenset())
         reason = wider.reason if touched is None or self.by_events or not later.by_events else later.reason
         if not later.by_events:
             return replace(self, touched=touched, reason=reason)
-        return Hint(
+        return Notification(
             touched=touched,
             reason=reason,
             first_seen=self.first_seen if self.by_events else later.first_seen,

@@ -39,7 +39,7 @@ class Trust:
         """Why events are not believed; empty if they are."""
         return self._doubt
 
-    def told(self, directories: Collection[str], now: float) -> None:
+    def announced(self, directories: Collection[str], now: float) -> None:
         """Events reported these directories."""
         for directory in directories:
             self._told[directory] = now

@@ -11,7 +11,7 @@ S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
-class Look(Generic[S]):
+class Scan(Generic[S]):
     """One look at the tree: its revision, the snapshot to build from, when it was saved (Unix seconds).
 
     `saved` is the same moment on the monotonic clock; None where no save is answered: the first scan, a
@@ -47,7 +47,7 @@ class Deployed:
 class Builder(Protocol[S]):
     """Revision → image."""
 
-    async def build(self, look: Look[S], *, forced: bool) -> Built:
+    async def build(self, scan: Scan[S], *, forced: bool) -> Built:
         """Build, or find the image; raises UserError, Superseded, EngineUnavailable. Cancelling stops it."""
         ...
 
@@ -80,6 +80,6 @@ class Chores(Protocol[S]):
         """A revision went live; returns at once."""
         ...
 
-    async def run(self, look: Look[S] | None) -> None:
+    async def run(self, scan: Scan[S] | None) -> None:
         """Do what is due; `look` is set after a deploy. May be cancelled at any point."""
         ...

@@ -39,7 +39,7 @@ from watcher.observers.events import (
     Wanted,
 )
 from watcher.reconcile import state_machine
-from watcher.reconcile.ports import Builder, Built, Chores, Deployed, Deployer, Look
+from watcher.reconcile.ports import Builder, Built, Chores, Deployed, Deployer, Scan
 
 S = TypeVar("S")
 
@@ -60,28 +60,28 @@ class Reconciler(Generic[S]):
         chores: Chores[S],
         observer: Observer,
         limits: state_machine.BuildLimits,
-        scan_again: Callable[[], None] = lambda: None,
+        request_scan: Callable[[], None] = lambda: None,
         chores_after: float = 1.0,
         chores_every: float = 600.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`scan_again` is called when a build finds a file other than the last scan did."""
+        """`request_scan` is called when a build finds a file other than the last scan did."""
         self.state = state_machine.State()
-        self._scan_again = scan_again
+        self._request_scan = request_scan
         self._service = service
         self._builder, self._deployer, self._chores = builder, deployer, chores
         self._observer, self._limits, self._clock = observer, limits, clock
         self._chores_after, self._chores_every = chores_after, chores_every
         self._wake = asyncio.Event()  # something happened since the last decision
         self._told: RevisionStateChanged | None = None
-        self._looks: dict[str, Look[S]] = {}
+        self._scans: dict[str, Scan[S]] = {}
         self._told_hold = ""
         self._building: asyncio.Task[None] | None = None
         self._deploying: asyncio.Task[None] | None = None
         self._by_hand: set[asyncio.Task[None]] = set()  # work that somebody cancelled
         self._progress_told = -math.inf
         self._chore: asyncio.Task[None] | None = None
-        self._chore_look: Look[S] | None = None
+        self._chore_scan: Scan[S] | None = None
         self._chore_due = clock() + chores_every
 
     def reconfigure(
@@ -93,10 +93,10 @@ class Reconciler(Generic[S]):
 
     # What the outside says.
 
-    def saw(self, look: Look[S], wanted: Wanted | None) -> None:
+    def record_scan(self, scan: Scan[S], wanted: Wanted | None) -> None:
         """The tree was looked at; `wanted` is the event to tell when its revision is new."""
-        self._looks[look.revision] = look
-        self._happened(state_machine.TreeSeen(look.revision))
+        self._scans[scan.revision] = scan
+        self._happened(state_machine.TreeSeen(scan.revision))
         if wanted is not None:
             self._observer.notify(wanted)
 
@@ -110,7 +110,7 @@ class Reconciler(Generic[S]):
     def pause(self, *, paused: bool) -> None:
         """Stop beginning builds, or go on."""
         if not paused:  # what is built from now on answers whoever ended the pause, and no save
-            self._looks = {revision: replace(look, saved=None) for revision, look in self._looks.items()}
+            self._scans = {revision: replace(scan, saved=None) for revision, scan in self._scans.items()}
         self._observer.notify(Paused(service=self._service, paused=paused))
         self._happened(state_machine.PauseAsked(paused))
 
@@ -163,8 +163,8 @@ class Reconciler(Generic[S]):
 
     def snapshot_of(self, revision: str) -> S | None:
         """The tree of a revision that is wanted, being built or deployed; else of the wanted one."""
-        look = self._looks.get(revision) or self._looks.get(self.state.wanted or "")
-        return look.snapshot if look else None
+        scan = self._scans.get(revision) or self._scans.get(self.state.wanted or "")
+        return scan.snapshot if scan else None
 
     # The loop.
 
@@ -174,16 +174,16 @@ class Reconciler(Generic[S]):
             while True:
                 match state_machine.decide(self.state, self._clock(), self._limits):
                     case state_machine.Build(revision, forced):
-                        look = self._looks[revision]
+                        scan = self._scans[revision]
                         if forced:
-                            look = self._looks[revision] = replace(look, saved=None)
+                            scan = self._scans[revision] = replace(scan, saved=None)
                         self._begin(
-                            state_machine.BuildBegun(revision, forced), self._build(look, forced=forced)
+                            state_machine.BuildBegun(revision, forced), self._build(scan, forced=forced)
                         )
                     case state_machine.Deploy(revision, image):
                         # What is put back answers no save: it was live before.
                         put_back = (revision, image) == self.state.lost
-                        deployed = None if put_back else self._looks[revision]
+                        deployed = None if put_back else self._scans[revision]
                         self._begin(
                             state_machine.DeployBegun(revision), self._deploy(revision, image, deployed)
                         )
@@ -259,7 +259,7 @@ class Reconciler(Generic[S]):
         self.state = state_machine.transition(self.state, event, self._clock())
         needed = {self.state.wanted, self.state.building, self.state.deploying}
         needed.add(self.state.built[0] if self.state.built else None)
-        self._looks = {revision: look for revision, look in self._looks.items() if revision in needed}
+        self._scans = {revision: scan for revision, scan in self._scans.items() if revision in needed}
         self._notify_revisions()
 
     def _happened(self, event: state_machine.Input) -> None:
@@ -274,13 +274,13 @@ class Reconciler(Generic[S]):
             return
         if told is None and state.wanted is None and state.live is None:
             return
-        look = self._looks.get(state.wanted or "")
+        scan = self._scans.get(state.wanted or "")
         self._told = RevisionStateChanged(
             service=self._service,
             desired=state.wanted,
             live=state.live,
             failed=state.failed,
-            saved_at=look.saved_at if look else time.time(),
+            saved_at=scan.saved_at if scan else time.time(),
         )
         self._observer.notify(self._told)
 
@@ -299,15 +299,15 @@ class Reconciler(Generic[S]):
 
     # The work; each part ends by saying what came of it.
 
-    async def _build(self, look: Look[S], *, forced: bool) -> None:
-        begun, revision = self._clock(), look.revision
+    async def _build(self, scan: Scan[S], *, forced: bool) -> None:
+        begun, revision = self._clock(), scan.revision
         self._observer.notify(BuildStarted(service=self._service, revision=revision))
         built, failure, outcome = Built(""), None, BuildOutcome.ERROR
         ended: state_machine.Input = state_machine.InfraFailed(revision)
         limit = asyncio.timeout(self._limits.build_timeout or None)
         try:
             async with limit:
-                built = await self._builder.build(look, forced=forced)
+                built = await self._builder.build(scan, forced=forced)
             outcome = BuildOutcome.REUSED if built.reused else BuildOutcome.BUILT
             ended = state_machine.BuildEnded(revision, built.image)
         except asyncio.CancelledError:
@@ -315,7 +315,7 @@ class Reconciler(Generic[S]):
             outcome = BuildOutcome.CANCELLED
             ended = state_machine.Failed(revision) if failure else state_machine.Cancelled(revision)
         except Superseded as error:
-            self._scan_again()
+            self._request_scan()
             if failure := self._in_vain(revision, error):
                 outcome = BuildOutcome.ERROR
             else:
@@ -346,7 +346,7 @@ class Reconciler(Generic[S]):
             )
         )
 
-    async def _deploy(self, revision: str, image: str, look: Look[S] | None) -> None:
+    async def _deploy(self, revision: str, image: str, scan: Scan[S] | None) -> None:
         """Without a `look` it is what served last, put back."""
         begun = self._clock()
         self._observer.notify(DeployStarted(service=self._service, revision=revision, image=image))
@@ -356,7 +356,7 @@ class Reconciler(Generic[S]):
             deployed = await self._deployer.deploy(revision, image)
             ended = state_machine.DeployEnded(revision)
             self._chores.deployed()
-            self._chore_look, self._chore_due = look or self._chore_look, self._clock() + self._chores_after
+            self._chore_scan, self._chore_due = scan or self._chore_scan, self._clock() + self._chores_after
         except UserError as error:
             ended = state_machine.Failed(revision, of_deploy=True)
             deployed, failure = Deployed("", DeployOutcome.FAILED), self._crash_loop(error.failure, ended)
@@ -381,14 +381,14 @@ class Reconciler(Generic[S]):
                 outcome=deployed.outcome,
                 seconds=self._clock() - begun,
                 container=deployed.container,
-                save_to_live=self._since_save(look) if look and good else None,
+                save_to_live=self._since_save(scan) if scan and good else None,
                 phases=deployed.phases,
                 failure=failure,
             )
         )
 
-    def _since_save(self, look: Look[S]) -> float | None:
-        return None if look.saved is None else max(0.0, self._clock() - look.saved)
+    def _since_save(self, scan: Scan[S]) -> float | None:
+        return None if scan.saved is None else max(0.0, self._clock() - scan.saved)
 
     def _timed_out(self) -> Failure:
         limit = humanize.seconds(self._limits.build_timeout)
@@ -435,12 +435,12 @@ class Reconciler(Generic[S]):
         return Failure("bug", f"an error of the watcher itself in the {where}: {error!r}")
 
     async def _do_chores(self) -> None:
-        look, self._chore_look = self._chore_look, None
+        scan, self._chore_scan = self._chore_scan, None
         pause = self._chores_every
         try:
-            await self._chores.run(look)
+            await self._chores.run(scan)
         except asyncio.CancelledError:
-            self._put_back(look)
+            self._put_back(scan)
             pause = self._chores_after
             raise
         except Exception as error:
@@ -449,10 +449,10 @@ class Reconciler(Generic[S]):
             self._chore = None
             self._chore_due = self._clock() + pause
 
-    def _put_back(self, look: Look[S] | None) -> None:
+    def _put_back(self, scan: Scan[S] | None) -> None:
         """The chores for `look` are still to be done, unless a deploy left newer ones meanwhile."""
-        if self._chore_look is None:
-            self._chore_look = look
+        if self._chore_scan is None:
+            self._chore_scan = scan
 
     def _stop_chores(self) -> None:
         if self._chore:

@@ -1,6 +1,6 @@
 """The tree: every file that can enter the build context, what it was at one moment, and what changed.
 
-`Tree(root).take()` gives a `Snapshot`; `take(touched)` scans only where something was written. `revision`
+`Tree(root).scan()` gives a `Snapshot`; `scan(touched)` scans only where something was written. `revision`
 names a snapshot together with everything else that decides the image; `diff` says what changed between two.
 """
 

@@ -52,9 +52,9 @@ class TreeWithContexts(Tree):
         prefix = os.path.relpath(self.contexts[name].root, self.root) + "/"
         return [path.removeprefix(prefix) for path in paths if path.startswith(prefix)]
 
-    def take(self, touched: Collection[str] | None = None) -> Snapshot:
-        """As `Tree.take`, of all folders; raises TreeGone for any of them."""
-        main = super().take(touched)
+    def scan(self, touched: Collection[str] | None = None) -> Snapshot:
+        """As `Tree.scan`, of all folders; raises TreeGone for any of them."""
+        main = super().scan(touched)
         with self._guard:
             pending, self._pending = self._pending, {}
         if touched is _ALL:
@@ -62,7 +62,7 @@ class TreeWithContexts(Tree):
         new = dict(self._found)
         try:
             for name, where in pending.items():
-                new[name] = self.contexts[name].take(where)
+                new[name] = self.contexts[name].scan(where)
         except BaseException:
             for name in pending:
                 self.touch(name, _ALL)

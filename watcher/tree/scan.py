@@ -106,7 +106,7 @@ class Tree:
             self._watched = snapshot.root, frozenset((*snapshot.root.directories(), control))
         return self._watched[1]
 
-    def take(self, touched: Collection[str] | None = None) -> Snapshot:
+    def scan(self, touched: Collection[str] | None = None) -> Snapshot:
         """Look at the tree and return it; the very same object as last time when nothing differs.
 
         `touched` are the directories (relative, "" is the root) in which something can have changed; what

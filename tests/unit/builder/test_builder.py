@@ -29,7 +29,7 @@ from watcher.engine import EngineError
 from watcher.errors import EngineTrouble, EngineUnavailable, Superseded, UserError
 from watcher.observers import events
 from watcher.observers.events import Event
-from watcher.reconcile.ports import Look
+from watcher.reconcile.ports import Scan
 from watcher.tree import Snapshot, Tree, revision
 
 DOCKERFILE = """FROM golang:alpine AS builder
@@ -127,14 +127,14 @@ class Bench:
     def write(self, name: str, text: str) -> None:
         (self.root / name).write_text(text)
 
-    def look(self) -> Look[Snapshot]:
-        snapshot = Tree(self.root).take()
-        return Look(revision(snapshot, {}), snapshot, 0.0)
+    def scan(self) -> Scan[Snapshot]:
+        snapshot = Tree(self.root).scan()
+        return Scan(revision(snapshot, {}), snapshot, 0.0)
 
     async def save(self, number: int = 0) -> str:
         """One more save and its build; the image."""
         self.write("main.go", f"package main // {number} {len(self.link.texts)}\n")
-        return (await self.builder.build(self.look(), forced=False)).image
+        return (await self.builder.build(self.scan(), forced=False)).image
 
     @property
     def notices(self) -> list[str]:
@@ -298,7 +298,7 @@ async def test_a_variable_in_a_changed_step_does_not_take_the_second_try_away(be
 async def test_only_the_steps_of_the_last_try_are_counted(bench: Bench) -> None:
     bench.link.answers = [fails("killed")]
     bench.write("main.go", "package x\n")
-    assert (await bench.builder.build(bench.look(), forced=False)).steps == 1
+    assert (await bench.builder.build(bench.scan(), forced=False)).steps == 1
 
 
 @pytest.mark.parametrize(
@@ -365,8 +365,8 @@ async def test_a_cancelled_build_is_not_tried_again(bench: Bench) -> None:
 
 async def test_the_builder_image_is_exported_from_the_text_that_was_built(bench: Bench) -> None:
     await bench.save()
-    look = bench.look()
-    await bench.builder.export_builder(look)
+    scan = bench.scan()
+    await bench.builder.export_builder(scan)
     assert bench.link.targets == ["", "builder"]
     assert bench.link.texts[0] == bench.link.texts[1]
 
@@ -496,7 +496,7 @@ async def test_a_step_that_fails_on_such_a_base_fails_as_ever(bench: Bench) -> N
 async def test_a_rebuild_looks_at_the_bases_again(bench: Bench) -> None:
     on_a_base(bench)
     await bench.save()
-    await bench.builder.build(bench.look(), forced=True)
+    await bench.builder.build(bench.scan(), forced=True)
     assert bench.link.resolved.count(FULL) == 2
 
 
@@ -533,8 +533,8 @@ async def test_a_registry_that_is_silent_when_asked_for_a_base_is_not_waited_for
     with pytest.raises(UserError, match=r"own/base is not here, and its registry .* no answer within 0.05 s"):
         await bench.save()
     # What is done in idle time, such as after a start with a network that is gone, waits for the next deploy.
-    assert await bench.builder.export_builder(bench.look()) is None
-    assert not await bench.builder.keep_programs(bench.look())
+    assert await bench.builder.export_builder(bench.scan()) is None
+    assert not await bench.builder.keep_programs(bench.scan())
     assert bench.link.texts == []
 
 

@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def told(root: Path, run: str, **tree: tuple[str, ...]) -> str:
-    return missing_repository(f"{HEAD}{run}\n", Tree(root, **tree).take())  # type: ignore[arg-type]
+    return missing_repository(f"{HEAD}{run}\n", Tree(root, **tree).scan())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -73,19 +73,19 @@ def test_nothing_is_told_where_it_would_be_the_same_with_docker(root: Path) -> N
 
 def test_of_a_repository_that_is_taken_in_only_a_commit_or_tag_is_a_change(root: Path) -> None:
     tree = Tree(root, ignore=("!**/.git",))
-    before = tree.take()
+    before = tree.scan()
     assert ".git/HEAD" in before.files
     for churn in ("index", "objects/pack/p.pack", "logs/HEAD", "COMMIT_EDITMSG", "index.lock"):
         path = root / ".git" / churn
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
-        after = tree.take()
+        after = tree.scan()
         assert f".git/{churn}" in after.files  # it is sent all the same
         assert after.digest == before.digest
     for mark in ("refs/heads/main", "refs/tags/v1", "packed-refs", "HEAD"):
         path = root / ".git" / mark
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{mark}\n")
-        after = tree.take()
+        after = tree.scan()
         assert after.digest != before.digest
         before = after

@@ -69,7 +69,7 @@ def test_a_large_tree_names_what_makes_it_large(tmp_path: Path) -> None:
     with (tmp_path / "data" / "dump.sql").open("wb") as file:
         file.truncate(findings.LARGE_CONTEXT)
     (tmp_path / "Dockerfile").write_text("FROM alpine\n")
-    found = findings.tree(Tree(tmp_path).take(), 0.01)
+    found = findings.tree(Tree(tmp_path).scan(), 0.01)
     assert found[0].grade is Grade.ADVICE
     assert "data/ 50.0 MB" in found[0].advice
 

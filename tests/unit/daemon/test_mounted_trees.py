@@ -12,7 +12,9 @@ from watcher.compose import BuildSpec, MountSpec, ServiceSpec
 from watcher.daemon.mounted_trees import MountedTrees
 from watcher.fswatch import Source
 from watcher.observers.events import Event
-from watcher.reconcile.debounce import Lookout
+from watcher.reconcile.debounce import Debouncer
+from watcher.reconcile.git_state import Git
+from watcher.reconcile.tree_notifications import TreeNotifications
 from watcher.tree import Tree
 
 
@@ -27,11 +29,11 @@ class Rig:
         build = BuildSpec(context=root / "docker")
         spec = ServiceSpec(name="svc", project_name="p", image="svc", build=build, mounts=(mount,))
         self.tree = Tree(root / "docker")
-        self.side = MountedTrees(spec, root, ignore=(), lookout=self._lookout, tell=self.told.append)
+        self.side = MountedTrees(spec, root, ignore=(), listen=self._listen, tell=self.told.append)
 
-    def _lookout(self, folder: Path) -> Lookout:
-        source = Source(folder, observer=self, service="svc", mode="auto", full_look=60.0)
-        return Lookout(source, folder, hold=lambda _: None, warn=lambda _: None)
+    def _listen(self, tree: Tree) -> TreeNotifications:
+        source = Source(tree.root, observer=self, service="svc", mode="auto", full_scan=60.0)
+        return TreeNotifications(tree, Debouncer(source, Git(tree.root)))
 
     def notify(self, event: Event) -> None:
         pass
@@ -41,7 +43,7 @@ class Rig:
         (self.root / name).write_text(text)
 
     async def digest(self) -> str:
-        found = await self.side.refresh(self.tree.take())
+        found = await self.side.refresh(self.tree.scan())
         assert list(found) == ["mounted app"]
         return found["mounted app"]
 

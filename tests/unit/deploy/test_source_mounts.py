@@ -30,7 +30,7 @@ def spec(root: Path, *mounts: tuple[str, str] | tuple[str, str, bool]) -> Servic
 def covered(root: Path, *mounts: tuple[str, str] | tuple[str, str, bool]) -> set[str]:
     """The files of the tree that count for the container."""
     found = source_mounts(spec(root, *mounts), root)
-    paths = [entry.path for entry in Tree(root).take().entries() if not entry.is_dir]
+    paths = [entry.path for entry in Tree(root).scan().entries() if not entry.is_dir]
     return {path for path in paths if any(mount.covers(path) for mount in found)}
 
 
@@ -84,9 +84,9 @@ def test_a_context_that_is_a_link_is_known_by_where_it_leads(tree: Path) -> None
 def test_the_digest_follows_what_the_container_sees(tree: Path, change: str) -> None:
     mounts = source_mounts(spec(tree, ("templates", "/t")), tree)
     page = tree / "templates/index.html"
-    before = digest_mounted(mounts, Tree(tree).take())
+    before = digest_mounted(mounts, Tree(tree).scan())
     (tree / "main.go").write_text("not mounted")
-    assert digest_mounted(mounts, Tree(tree).take()) == before
+    assert digest_mounted(mounts, Tree(tree).scan()) == before
     match change:
         case "content":
             page.write_text("other")
@@ -98,19 +98,19 @@ def test_the_digest_follows_what_the_container_sees(tree: Path, change: str) -> 
             page.unlink()
         case _:
             page.rename(tree / "templates/renamed.html")
-    assert digest_mounted(mounts, Tree(tree).take()) != before
+    assert digest_mounted(mounts, Tree(tree).scan()) != before
 
 
 def test_no_mounts_have_no_digest(tree: Path) -> None:
-    assert digest_mounted((), Tree(tree).take()) == ""
-    assert digest_mounted(source_mounts(spec(tree, ("data", "/data")), tree), Tree(tree).take()) == ""
+    assert digest_mounted((), Tree(tree).scan()) == ""
+    assert digest_mounted(source_mounts(spec(tree, ("data", "/data")), tree), Tree(tree).scan()) == ""
 
 
 # Sources that nobody watches.
 
 
 def unwatched(root: Path, context: str, *mounts: tuple[str, str]) -> tuple[str, ...]:
-    return unwatched_sources(spec(root, *mounts), root, Tree(root / context).take())
+    return unwatched_sources(spec(root, *mounts), root, Tree(root / context).scan())
 
 
 def test_sources_beside_the_context_are_not_watched(tree: Path) -> None:

@@ -42,9 +42,9 @@ class Listener:
     def take(self) -> Mail:
         mail = self.inbox.empty()
         self.mails.append(mail)
-        if mail.hint:
-            self.touched |= mail.hint.touched or set()
-            self.paths |= mail.hint.paths
+        if mail.notification:
+            self.touched |= mail.notification.touched or set()
+            self.paths |= mail.notification.paths
         return mail
 
     def forget(self) -> None:

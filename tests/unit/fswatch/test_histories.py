@@ -1,4 +1,4 @@
-"""Real events, whatever happens: looking only where hints point leads to what a full look finds."""
+"""Real events, whatever happens: looking only where notifications point leads to what a full look finds."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from tests.unit.tree.test_incremental import USABLE, apply
-from watcher.fswatch import Looked, Source
+from watcher.fswatch import ScanReport, Source
 from watcher.observers.events import Event
-from watcher.reconcile.debounce import Lookout
+from watcher.reconcile.debounce import Debouncer
+from watcher.reconcile.git_state import Git
+from watcher.reconcile.tree_notifications import TreeNotifications
 from watcher.tree import Tree, TreeGone, diff
 
 PATIENCE = 20.0
@@ -32,36 +34,38 @@ class Following:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.tree = Tree(root)
-        self.source = Source(root, observer=Nobody(), mode="events", full_look=0.0)
-        self.lookout = Lookout(self.source, root, hold=lambda reason: None)
+        self.source = Source(root, observer=Nobody(), mode="events", full_scan=0.0)
+        self.notifications = TreeNotifications(self.tree, Debouncer(self.source, Git(root)))
         self.digest = ""
         self.looks: list[tuple[str, str, float]] = []  # reason, what changed, seconds since the first event
         self._moved = asyncio.Event()
 
     async def run(self) -> None:
-        hint = await self.lookout.next()
+        notification = await self.notifications.next_notification()
         old = None
         while True:
             began = time.monotonic()
             try:
-                snapshot = await asyncio.to_thread(self.tree.take, hint.touched)
+                snapshot = await asyncio.to_thread(self.tree.scan, notification.touched)
             except TreeGone:
-                await self.lookout.gone()
-                hint = await self.lookout.next()
+                await self.notifications.report_gone()
+                notification = await self.notifications.next_notification()
                 continue
             found = diff(old, snapshot)
             old = snapshot
-            self.looks.append((hint.reason, found.summary(), time.monotonic() - hint.first_seen))
+            self.looks.append(
+                (notification.reason, found.summary(), time.monotonic() - notification.first_seen)
+            )
             self.digest = snapshot.digest
             self._moved.set()
             changed = [change.path for change in found.changes]
-            await self.lookout.follow(
-                self.tree, Looked(hint, time.monotonic() - began, changed, snapshot.unsettled)
+            await self.notifications.report_scan(
+                ScanReport(notification, time.monotonic() - began, changed, snapshot.unsettled)
             )
-            hint = await self.lookout.next()
+            notification = await self.notifications.next_notification()
 
     async def until_up_to_date(self) -> None:
-        wanted = Tree(self.root).take().digest
+        wanted = Tree(self.root).scan().digest
         async with asyncio.timeout(PATIENCE):
             while self.digest != wanted:
                 self._moved.clear()

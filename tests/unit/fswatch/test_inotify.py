@@ -44,10 +44,10 @@ def test_a_save_names_its_directory_and_is_complete_when_closed(root: Path, list
         file.write("half")
         file.flush()
         listener.until(lambda seen: seen.touched == {"pkg"})
-        hint = listener.mails[-1].hint
-        assert hint is not None
-        assert hint.writing == {"pkg/a.go"}
-    listener.until(lambda seen: bool(seen.mails[-1].hint and not seen.mails[-1].hint.writing))
+        notification = listener.mails[-1].notification
+        assert notification is not None
+        assert notification.writing == {"pkg/a.go"}
+    listener.until(lambda seen: bool(seen.mails[-1].notification and not seen.mails[-1].notification.writing))
     assert listener.paths == {"pkg/a.go"}
 
 
@@ -56,10 +56,10 @@ def test_an_atomic_save_names_what_it_saved(root: Path, listener: Listener) -> N
     (root / "pkg/new.tmp").write_text("b")
     (root / "pkg/new.tmp").rename(root / "pkg/a.go")
     listener.until(lambda seen: "pkg/a.go" in seen.paths)
-    hint = listener.mails[-1].hint
-    assert hint is not None
-    assert not hint.writing
-    assert not hint.removal
+    notification = listener.mails[-1].notification
+    assert notification is not None
+    assert not notification.writing
+    assert not notification.removal
 
 
 @pytest.mark.usefixtures("inotify")
@@ -72,7 +72,7 @@ def test_modes_times_moves_and_removals_are_told(root: Path, listener: Listener)
     (root / "pkg/a.go").rename(root / "moved.go")
     listener.until(lambda seen: seen.touched == {"", "pkg"})
     (root / "moved.go").unlink()
-    listener.until(lambda seen: bool(seen.mails[-1].hint and seen.mails[-1].hint.removal))
+    listener.until(lambda seen: bool(seen.mails[-1].notification and seen.mails[-1].notification.removal))
 
 
 @pytest.mark.usefixtures("inotify")

@@ -1,11 +1,11 @@
-"""Merging hints, and what an inbox makes of single events."""
+"""Merging notifications, and what an inbox makes of single events."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.fswatch import Hint
+from watcher.fswatch import Notification
 from watcher.fswatch.inbox import Act, Inbox
 from watcher.fswatch.notification import MANY
 from watcher.tree import Rules
@@ -14,7 +14,7 @@ DIRS = st.none() | st.frozensets(st.sampled_from(["", "a", "b"]), min_size=1)
 
 
 @st.composite
-def hints(draw: st.DrawFn) -> list[Hint]:
+def notifications(draw: st.DrawFn) -> list[Notification]:
     """In the order of their times."""
     times = sorted(draw(st.lists(st.floats(0, 100), min_size=2, max_size=8)))
     found = []
@@ -22,27 +22,31 @@ def hints(draw: st.DrawFn) -> list[Hint]:
         if draw(st.booleans()):
             paths = draw(st.frozensets(st.sampled_from(["x", "a/y", "b/z"]), min_size=1))
             touched = frozenset(path.rpartition("/")[0] for path in paths)
-            found.append(Hint(touched, "event", first, last, paths, removal=draw(st.booleans())))
+            found.append(Notification(touched, "event", first, last, paths, removal=draw(st.booleans())))
         else:
-            found.append(Hint(draw(DIRS), draw(st.sampled_from(["timer", "subscribed"])), first, first))
+            found.append(
+                Notification(draw(DIRS), draw(st.sampled_from(["timer", "subscribed"])), first, first)
+            )
     return found
 
 
-@given(hints())
-def test_a_merged_hint_looks_everywhere_that_one_of_them_does(many: list[Hint]) -> None:
+@given(notifications())
+def test_a_merged_hint_looks_everywhere_that_one_of_them_does(many: list[Notification]) -> None:
     merged = many[0]
-    for hint in many[1:]:
-        merged = merged.then(hint)
-    if any(hint.touched is None for hint in many):
+    for notification in many[1:]:
+        merged = merged.then(notification)
+    if any(notification.touched is None for notification in many):
         assert merged.touched is None
-        assert merged.reason == next(hint.reason for hint in many if hint.touched is None)
+        assert merged.reason == next(
+            notification.reason for notification in many if notification.touched is None
+        )
     else:
-        assert merged.touched == frozenset().union(*(hint.touched or () for hint in many))
-    events = [hint for hint in many if hint.by_events]
+        assert merged.touched == frozenset().union(*(notification.touched or () for notification in many))
+    events = [notification for notification in many if notification.by_events]
     assert merged.by_events is bool(events)
     if events:
         assert (merged.first_seen, merged.last_seen) == (events[0].first_seen, events[-1].last_seen)
-        assert merged.paths == frozenset().union(*(hint.paths for hint in events))
+        assert merged.paths == frozenset().union(*(notification.paths for notification in events))
         assert merged.removal is events[-1].removal
         if merged.touched is not None:
             assert merged.reason == "event"
@@ -70,8 +74,8 @@ def test_nobody_is_woken_twice_for_one_mail_and_not_at_all_for_what_is_ignored()
     assert calls == [1]
     mail = inbox.empty()
     assert mail.count == 4
-    assert mail.hint is not None
-    assert mail.hint.paths == {"pkg/a.go", "pkg/b.go"}
+    assert mail.notification is not None
+    assert mail.notification.paths == {"pkg/a.go", "pkg/b.go"}
     inbox.event("pkg", "b.go", Act.WRITTEN, is_dir=False)
     assert calls == [1, 1]
 
@@ -82,9 +86,9 @@ def test_what_is_kept_does_not_grow_with_the_number_of_events() -> None:
         inbox.event("pkg", f"{number}.go", Act.CLOSED, is_dir=False)
     mail = inbox.empty()
     assert mail.count == 5 * MANY
-    assert mail.hint is not None
-    assert len(mail.hint.paths) == MANY
-    assert mail.hint.touched == {"pkg"}
+    assert mail.notification is not None
+    assert len(mail.notification.paths) == MANY
+    assert mail.notification.touched == {"pkg"}
     assert calls == [1]
 
 
@@ -96,9 +100,9 @@ def test_times_are_those_of_the_first_and_last_event_that_counts() -> None:
     inbox.event("", "x.go", Act.WRITTEN, is_dir=False)
     clock.now = 3.0
     inbox.event("", "x.go", Act.WRITTEN, is_dir=False)
-    hint = inbox.empty().hint
-    assert hint is not None
-    assert (hint.first_seen, hint.last_seen) == (2.0, 3.0)
+    notification = inbox.empty().notification
+    assert notification is not None
+    assert (notification.first_seen, notification.last_seen) == (2.0, 3.0)
 
 
 def test_a_file_is_being_written_until_it_is_closed_moved_or_left_alone() -> None:
@@ -106,9 +110,9 @@ def test_a_file_is_being_written_until_it_is_closed_moved_or_left_alone() -> Non
 
     def writing(name: str, act: Act) -> frozenset[str]:
         inbox.event("", name, act, is_dir=False)
-        hint = inbox.empty().hint
-        assert hint is not None
-        return hint.writing
+        notification = inbox.empty().notification
+        assert notification is not None
+        return notification.writing
 
     assert writing("a", Act.WRITTEN) == {"a"}
     assert writing("b", Act.WRITTEN) == {"a", "b"}
@@ -124,9 +128,9 @@ def test_a_file_is_being_written_until_it_is_closed_moved_or_left_alone() -> Non
 def test_a_new_directory_is_not_a_file_being_written() -> None:
     inbox, _, _ = make()
     inbox.event("", "new", Act.WRITTEN, is_dir=True)
-    hint = inbox.empty().hint
-    assert hint is not None
-    assert hint.writing == set()
+    notification = inbox.empty().notification
+    assert notification is not None
+    assert notification.writing == set()
 
 
 def test_paths_that_are_asked_for_count_whatever_the_rules_say() -> None:
@@ -145,5 +149,5 @@ def test_overflow_and_a_lost_root_are_mail_too() -> None:
     inbox.lost_root()
     assert calls == [1]
     mail = inbox.empty()
-    assert (mail.overflowed, mail.root_lost, mail.hint) == (True, True, None)
+    assert (mail.overflowed, mail.root_lost, mail.notification) == (True, True, None)
     assert not inbox.empty().overflowed

@@ -6,12 +6,13 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.fswatch import Hint
+from watcher.fswatch import Notification, Source
 from watcher.observers import humanize
 from watcher.reconcile.debounce import (
     GIT_LONGEST,
@@ -39,10 +40,10 @@ class Save:
     removal: bool = False
 
 
-def hint(save: Save) -> Hint:
+def notification(save: Save) -> Notification:
     at = START + save.at
     paths = frozenset({save.path})
-    return Hint(
+    return Notification(
         frozenset({""}),
         "event",
         at,
@@ -55,21 +56,21 @@ def hint(save: Save) -> Hint:
 
 def looks(saves: Sequence[Save], git: Sequence[tuple[float, float]] = ()) -> list[float]:
     """When looks happen if these events arrive, in seconds of the timeline; git is at work in these spans."""
-    settling = DebouncePolicy()
+    policy = DebouncePolicy()
     waiting = sorted(saves, key=lambda save: save.at)
     found: list[float] = []
     now = START
     while True:
         while waiting and START + waiting[0].at <= now:
-            settling.add(hint(waiting.pop(0)))
+            policy.add_notification(notification(waiting.pop(0)))
         working = any(begin <= now - START < end for begin, end in git)
-        decision = settling.decide(now, CHECKOUT if working else NO_GIT)
+        decision = policy.decide(now, CHECKOUT if working else NO_GIT)
         following = START + waiting[0].at if waiting else math.inf
         if isinstance(decision, WaitUntil):
             assert decision.at > now
             now = min(decision.at, following)
             continue
-        if settling.take(now):
+        if policy.take_burst(now):
             found.append(now - START)
         if not waiting:
             return found
@@ -139,53 +140,53 @@ def test_nothing_is_looked_at_while_git_is_at_work() -> None:
 
 @pytest.mark.parametrize("every", [0.5, 2.5, 7.0])
 def test_saves_do_not_prolong_the_hold_of_an_operation_that_is_not_going_on(every: float) -> None:
-    settling, now = DebouncePolicy(), 0.0
+    policy, now = DebouncePolicy(), 0.0
     while now < GIT_LONGEST:
-        settling.add(hint(Save(now)))
-        assert settling.decide(START + now, GitState("git is rebasing", now)) == WaitUntil(
+        policy.add_notification(notification(Save(now)))
+        assert policy.decide(START + now, GitState("git is rebasing", now)) == WaitUntil(
             START + now + 0.025, "git is rebasing"
         )
         now += every
-    settling.add(hint(Save(now)))
-    decision = settling.decide(START + now + 0.02, GitState("git is rebasing", now))
+    policy.add_notification(notification(Save(now)))
+    decision = policy.decide(START + now + 0.02, GitState("git is rebasing", now))
     assert isinstance(decision, Ready)
 
 
 def test_the_progress_of_git_itself_prolongs_the_hold_up_to_a_bound() -> None:
-    settling = DebouncePolicy()
-    settling.add(hint(Save(0.0)))
+    policy = DebouncePolicy()
+    policy.add_notification(notification(Save(0.0)))
     for second in range(60):
-        assert isinstance(settling.decide(START + second, GitState("git is rebasing", 1.0)), WaitUntil)
-    assert isinstance(settling.decide(START + GIT_MOST, GitState("git is rebasing", 1.0)), Ready)
-    settling.take(START + GIT_MOST)
-    settling.add(hint(Save(GIT_MOST + 1)))
-    assert isinstance(settling.decide(START + GIT_MOST + 1, GitState("git is rebasing", 1.0)), WaitUntil)
+        assert isinstance(policy.decide(START + second, GitState("git is rebasing", 1.0)), WaitUntil)
+    assert isinstance(policy.decide(START + GIT_MOST, GitState("git is rebasing", 1.0)), Ready)
+    policy.take_burst(START + GIT_MOST)
+    policy.add_notification(notification(Save(GIT_MOST + 1)))
+    assert isinstance(policy.decide(START + GIT_MOST + 1, GitState("git is rebasing", 1.0)), WaitUntil)
 
 
 def test_somebody_who_writes_all_the_time_is_looked_at_soon_after_a_hold_too() -> None:
-    settling = DebouncePolicy()
+    policy = DebouncePolicy()
     for tick in range(500):
-        settling.add(hint(Save(tick * 0.01)))
-        assert isinstance(settling.decide(START + tick * 0.01, CHECKOUT), WaitUntil)
+        policy.add_notification(notification(Save(tick * 0.01)))
+        assert isinstance(policy.decide(START + tick * 0.01, CHECKOUT), WaitUntil)
     now = 5.0
-    while not isinstance(settling.decide(START + now), Ready):
+    while not isinstance(policy.decide(START + now), Ready):
         now += 0.01
-        settling.add(hint(Save(now)))
+        policy.add_notification(notification(Save(now)))
         assert now < 5.0 + LONGEST + 0.02
 
 
 def test_a_lock_that_a_crashed_git_left_behind_holds_nothing() -> None:
-    settling = DebouncePolicy()
-    settling.add(hint(Save(0.0)))
+    policy = DebouncePolicy()
+    policy.add_notification(notification(Save(0.0)))
     stale = GitState("git is writing files", 3600.0)
-    assert isinstance(settling.decide(START + 0.02, stale), Ready)
+    assert isinstance(policy.decide(START + 0.02, stale), Ready)
 
 
 def test_hints_without_events_are_not_waited_with() -> None:
-    settling = DebouncePolicy()
-    settling.add(Hint(None, "timer", START, START))
-    assert isinstance(settling.decide(START), Ready)
-    assert settling.decide(START, CHECKOUT) == WaitUntil(START + 0.025, "git is writing files")
+    policy = DebouncePolicy()
+    policy.add_notification(Notification(None, "timer", START, START))
+    assert isinstance(policy.decide(START), Ready)
+    assert policy.decide(START, CHECKOUT) == WaitUntil(START + 0.025, "git is writing files")
 
 
 @given(
@@ -209,17 +210,17 @@ def test_every_event_is_looked_at_and_soon(steps: list[tuple[float, str, bool, b
 
 
 class Scripted:
-    """Gives hints at their time on a clock that only moves when somebody waits."""
+    """Gives notifications at their time on a clock that only moves when somebody waits."""
 
-    def __init__(self, hints: Sequence[tuple[float, Hint]]) -> None:
+    def __init__(self, notifications: Sequence[tuple[float, Notification]]) -> None:
         self.now = START
-        self._hints = list(hints)
+        self._pending = list(notifications)
 
-    async def wait(self, timeout: float | None = None) -> Hint | None:
+    async def wait(self, timeout: float | None = None) -> Notification | None:
         await asyncio.sleep(0)
         until = math.inf if timeout is None else self.now + timeout
-        if self._hints and self._hints[0][0] <= until:
-            at, found = self._hints.pop(0)
+        if self._pending and self._pending[0][0] <= until:
+            at, found = self._pending.pop(0)
             self.now = max(self.now, at)
             return found
         assert until < math.inf, "nothing would ever come"
@@ -228,47 +229,49 @@ class Scripted:
 
 
 async def test_a_settler_hands_on_one_merged_hint_when_things_have_come_to_rest() -> None:
-    source = Scripted([(START + save.at, hint(save)) for save in (Save(0.0, "a.go"), Save(0.01, "b.go"))])
+    source = Scripted(
+        [(START + save.at, notification(save)) for save in (Save(0.0, "a.go"), Save(0.01, "b.go"))]
+    )
     holds: list[str] = []
-    settler = Debouncer(source, lambda: NO_GIT, hold=holds.append, clock=lambda: source.now)
-    found = await settler.next()
+    debouncer = Debouncer(cast(Source, source), lambda: NO_GIT, hold=holds.append, clock=lambda: source.now)
+    found = await debouncer.next_notification()
     assert found.paths == {"a.go", "b.go"}
     assert found.first_seen == START
     assert holds == []
 
 
 async def test_a_settler_says_for_what_it_waits_and_when_that_is_over() -> None:
-    source = Scripted([(START, hint(Save(0.0)))])
+    source = Scripted([(START, notification(Save(0.0)))])
     holds: list[str] = []
     warnings: list[str] = []
-    settler = Debouncer(
-        source,
+    debouncer = Debouncer(
+        cast(Source, source),
         lambda: CHECKOUT if source.now < START + 2.0 else NO_GIT,
         hold=holds.append,
         warn=warnings.append,
         clock=lambda: source.now,
     )
-    await settler.next()
+    await debouncer.next_notification()
     assert holds == [f"git is writing files since {humanize.clock(0.0)}", ""]
     assert START + 2.0 <= source.now <= START + 2.1
     assert warnings == []
 
 
 async def test_a_settler_warns_once_of_an_operation_that_does_not_end() -> None:
-    source = Scripted([(START + at, hint(Save(at))) for at in (0.0, 2.5, 5.0, 12.0, 14.0)])
+    source = Scripted([(START + at, notification(Save(at))) for at in (0.0, 2.5, 5.0, 12.0, 14.0)])
     warnings: list[str] = []
     holds: list[str] = []
-    settler = Debouncer(
-        source,
+    debouncer = Debouncer(
+        cast(Source, source),
         lambda: GitState("git is rebasing", source.now - START, 5.0),
         hold=holds.append,
         warn=warnings.append,
         clock=lambda: source.now,
     )
-    await settler.next()
+    await debouncer.next_notification()
     assert START + GIT_LONGEST <= source.now <= START + GIT_LONGEST + 0.1
-    await settler.next()
-    await settler.next()
+    await debouncer.next_notification()
+    await debouncer.next_notification()
     assert source.now < START + 14.1, "not held a second time"
     assert len(holds) == 2
     (warning,) = warnings

@@ -1,4 +1,4 @@
-"""When a source hints, why, and in which mode it is."""
+"""When a source notifications, why, and in which mode it is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.fswatch import EventsUnavailable, Hint, Looked, Source
+from watcher.fswatch import EventsUnavailable, Notification, ScanReport, Source
 from watcher.fswatch import source as source_module
 from watcher.fswatch.inbox import Act, Inbox
 from watcher.fswatch.mounts import mounts_below
@@ -92,14 +92,14 @@ class Bench:
 
     @asynccontextmanager
     async def source(
-        self, *, mode: str = "auto", full_look: float = 60.0, probe_every: float = 3600.0
+        self, *, mode: str = "auto", full_scan: float = 60.0, probe_every: float = 3600.0
     ) -> AsyncIterator[Source]:
         source = Source(
             self.root,
             observer=self.seen,
             service="app",
             mode=mode,
-            full_look=full_look,
+            full_scan=full_scan,
             probe_every=probe_every,
             backend=self.backend,
             clock=self.clock,
@@ -124,8 +124,8 @@ def bench(root: Path) -> Bench:
     return Bench(root)
 
 
-def everything(reason: str = "timer") -> Hint:
-    return Hint(None, reason, 0.0, 0.0)
+def everything(reason: str = "timer") -> Notification:
+    return Notification(None, reason, 0.0, 0.0)
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -134,10 +134,10 @@ async def eventually(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def wait(source: Source, timeout: float = 0.0) -> Hint:
-    hint = await source.wait(timeout)
-    assert hint is not None
-    return hint
+async def wait(source: Source, timeout: float = 0.0) -> Notification:
+    notification = await source.wait(timeout)
+    assert notification is not None
+    return notification
 
 
 async def test_events_become_one_hint_with_their_directories(bench: Bench) -> None:
@@ -147,8 +147,12 @@ async def test_events_become_one_hint_with_their_directories(bench: Bench) -> No
         assert await source.wait(0) is None
         bench.backend.event("pkg", "a.go")
         bench.backend.event("", "main.go")
-        hint = await wait(source)
-        assert (hint.touched, hint.reason, hint.first_seen) == ({"", "pkg"}, "event", bench.clock.now)
+        notification = await wait(source)
+        assert (notification.touched, notification.reason, notification.first_seen) == (
+            {"", "pkg"},
+            "event",
+            bench.clock.now,
+        )
         counts = [event.count for event in bench.seen.events if isinstance(event, SourceEvents)]
         assert counts == [2]
         assert await source.wait(0) is None
@@ -160,16 +164,16 @@ async def test_an_event_ends_a_wait_at_once(bench: Bench) -> None:
         await asyncio.sleep(0)
         await asyncio.to_thread(bench.backend.event, "pkg", "a.go")
         async with asyncio.timeout(10.0):
-            hint = await waiting
-        assert hint is not None
-        assert hint.touched == {"pkg"}
+            notification = await waiting
+        assert notification is not None
+        assert notification.touched == {"pkg"}
 
 
 async def test_directories_that_become_watched_are_looked_at_once_more(bench: Bench) -> None:
     async with bench.source() as source:
         await source.watch(["", "pkg", "new"], Rules())
-        hint = await wait(source)
-        assert (hint.touched, hint.reason) == ({"pkg", "new"}, "subscribed")
+        notification = await wait(source)
+        assert (notification.touched, notification.reason) == ({"pkg", "new"}, "subscribed")
         await source.watch(["", "pkg", "new"], Rules())
         assert await source.wait(0) is None
         await source.watch(["", "pkg"], Rules(), also=["deploy/compose.yml"])
@@ -184,14 +188,14 @@ async def test_only_what_concerns_the_tree_is_a_hint(bench: Bench) -> None:
 
 
 async def test_everything_is_looked_at_when_the_clock_says_so(bench: Bench) -> None:
-    async with bench.source(full_look=60.0) as source:
+    async with bench.source(full_scan=60.0) as source:
         bench.pass_time(59.0)
         assert await source.wait(0) is None
         bench.pass_time(1.0)
-        assert await wait(source) == Hint(None, "timer", bench.clock.now, bench.clock.now)
+        assert await wait(source) == Notification(None, "timer", bench.clock.now, bench.clock.now)
         assert await source.wait(0) is None
         bench.pass_time(30.0)
-        source.looked(Looked(everything(), seconds=0.2))
+        source.report_scan(ScanReport(everything(), seconds=0.2))
         bench.pass_time(99.0)  # a look of 0.2 s may be taken every 100 s
         assert await source.wait(0) is None
         bench.pass_time(1.0)
@@ -199,7 +203,7 @@ async def test_everything_is_looked_at_when_the_clock_says_so(bench: Bench) -> N
 
 
 async def test_the_clock_can_be_left_out(bench: Bench) -> None:
-    async with bench.source(full_look=0.0) as source:
+    async with bench.source(full_scan=0.0) as source:
         bench.pass_time(1e6)
         assert await source.wait(0) is None
 
@@ -210,8 +214,8 @@ async def test_an_overflow_is_counted_and_everything_is_watched_and_looked_at_an
         await wait(source)
         assert bench.backend.inbox is not None
         bench.backend.inbox.overflow()
-        hint = await wait(source)
-        assert (hint.touched, hint.reason) == (None, "overflow")
+        notification = await wait(source)
+        assert (notification.touched, notification.reason) == (None, "overflow")
         assert source.overflows == 1
         assert bench.backend.watched == set()
         await source.watch(["", "pkg"], Rules())
@@ -227,7 +231,7 @@ async def test_after_a_sleep_of_the_machine_everything_is_looked_at(bench: Bench
 
 
 async def test_a_wall_clock_that_is_slowed_or_hastened_is_no_sleep(bench: Bench) -> None:
-    async with bench.source(full_look=0.0) as source:
+    async with bench.source(full_scan=0.0) as source:
         for _ in range(100):
             bench.pass_time(5.0)
             bench.wall.now += 0.1
@@ -247,7 +251,7 @@ async def test_a_root_that_is_lost_is_hinted_at_and_again_when_it_is_back(bench:
         bench.root.with_name("away").rename(bench.root)
         bench.pass_time(1.0)
         assert (await wait(source)).reason == "root"
-        source.looked(Looked(everything("root"), seconds=0.0))
+        source.report_scan(ScanReport(everything("root"), seconds=0.0))
         await source.watch([""], Rules())
         assert (await wait(source)).touched == {""}
 
@@ -255,7 +259,7 @@ async def test_a_root_that_is_lost_is_hinted_at_and_again_when_it_is_back(bench:
 async def test_a_look_that_found_no_root_makes_the_source_wait_for_it(bench: Bench) -> None:
     async with bench.source() as source:
         bench.root.rename(bench.root.with_name("away"))
-        await source.gone()
+        await source.report_gone()
         assert await source.wait(0) is None
         bench.root.mkdir()
         bench.pass_time(1.0)
@@ -264,11 +268,11 @@ async def test_a_look_that_found_no_root_makes_the_source_wait_for_it(bench: Ben
 
 async def test_files_that_were_being_written_are_looked_at_again_soon(bench: Bench) -> None:
     async with bench.source() as source:
-        source.looked(Looked(everything(), seconds=0.0, unsettled=["pkg/big.bin", "top.bin"]))
+        source.report_scan(ScanReport(everything(), seconds=0.0, unsettled=["pkg/big.bin", "top.bin"]))
         assert await source.wait(0) is None
         bench.pass_time(0.1)
-        hint = await wait(source)
-        assert (hint.touched, hint.reason) == ({"pkg", ""}, "unsettled")
+        notification = await wait(source)
+        assert (notification.touched, notification.reason) == ({"pkg", ""}, "unsettled")
 
 
 async def test_without_events_it_polls_and_says_why(bench: Bench) -> None:
@@ -277,7 +281,7 @@ async def test_without_events_it_polls_and_says_why(bench: Bench) -> None:
         assert (source.mode, source.mode_reason) == ("polling", bench.backend.trouble)
         assert bench.seen.modes == [("polling", bench.backend.trouble)]
         assert bench.backend.stopped == 1
-        source.looked(Looked(everything("start"), seconds=0.1))
+        source.report_scan(ScanReport(everything("start"), seconds=0.1))
         bench.pass_time(1.9)
         assert await source.wait(0) is None
         bench.pass_time(0.1)
@@ -319,8 +323,8 @@ async def test_a_change_that_no_event_announced_means_polling_until_events_annou
 ) -> None:
     async with bench.source() as source:
         bench.pass_time(60.0)
-        hint = await wait(source)
-        source.looked(Looked(hint, seconds=0.0, changed=["pkg/a.go"]))
+        notification = await wait(source)
+        source.report_scan(ScanReport(notification, seconds=0.0, changed=["pkg/a.go"]))
         assert source.mode == "events"  # the event may still come
         bench.pass_time(2.5)
         await source.wait(0)
@@ -330,7 +334,7 @@ async def test_a_change_that_no_event_announced_means_polling_until_events_annou
         for _ in range(6):
             bench.backend.event("pkg", "a.go")
             bench.pass_time(0.01)
-            source.looked(Looked(await wait(source), seconds=0.0, changed=["pkg/a.go"]))
+            source.report_scan(ScanReport(await wait(source), seconds=0.0, changed=["pkg/a.go"]))
         assert source.mode == "events"
 
 
@@ -341,7 +345,7 @@ async def test_where_another_machine_may_write_it_starts_with_polling(
     async with bench.source() as source:
         assert source.mode == "polling"
         assert "nfs4" in source.mode_reason
-        bench.backend.event("pkg", "a.go")  # and yet an event is a hint at once
+        bench.backend.event("pkg", "a.go")  # and yet an event is a notification at once
         assert (await wait(source)).by_events
 
 
@@ -372,7 +376,7 @@ async def test_stopping_gives_everything_back(bench: Bench) -> None:
 
 async def test_a_cancelled_wait_loses_no_hint(bench: Bench) -> None:
     async with bench.source() as source:
-        waiting: Awaitable[Hint | None] = asyncio.create_task(source.wait())
+        waiting: Awaitable[Notification | None] = asyncio.create_task(source.wait())
         await asyncio.sleep(0)
         assert isinstance(waiting, asyncio.Task)
         waiting.cancel()
@@ -391,9 +395,9 @@ async def test_a_root_that_is_a_link_and_leads_elsewhere_is_looked_at(bench: Ben
         bench.root.unlink()
         bench.root.symlink_to("other")
         bench.pass_time(2.0)
-        hint = await source.wait(0)
-        assert hint is not None
-        assert (hint.touched, hint.reason) == (None, "root")
+        notification = await source.wait(0)
+        assert notification is not None
+        assert (notification.touched, notification.reason) == (None, "root")
 
 
 async def test_a_folder_above_that_is_renamed_is_noticed(bench: Bench, tmp_path: Path) -> None:
@@ -403,9 +407,9 @@ async def test_a_folder_above_that_is_renamed_is_noticed(bench: Bench, tmp_path:
     async with bench.source() as source:
         above.rename(tmp_path / "elsewhere")
         bench.pass_time(2.0)
-        hint = await source.wait(0)
-        assert hint is not None
-        assert hint.reason == "root"
+        notification = await source.wait(0)
+        assert notification is not None
+        assert notification.reason == "root"
 
 
 async def test_a_mount_in_the_tree_is_noticed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,9 +420,9 @@ async def test_a_mount_in_the_tree_is_noticed(bench: Bench, monkeypatch: pytest.
         await source.wait(0)
         there = frozenset({"a line"})
         bench.pass_time(2.0)
-        hint = await source.wait(0)
-        assert hint is not None
-        assert (hint.touched, hint.reason) == (None, "mount")
+        notification = await source.wait(0)
+        assert notification is not None
+        assert (notification.touched, notification.reason) == (None, "mount")
         assert not bench.backend.watched, "everything is listened to anew"
         bench.pass_time(2.0)
         assert await source.wait(0) is None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcher.fswatch.mounts import type_at
-from watcher.fswatch.source import look_interval
+from watcher.fswatch.schedule import scan_interval
 from watcher.fswatch.trust import GRACE, Trust
 
 
@@ -24,7 +24,7 @@ def test_a_change_that_no_event_announced_is_the_end_of_trust() -> None:
 @pytest.mark.parametrize("directory", ["pkg", ""])
 def test_a_change_that_was_announced_since_the_look_before_is_none(directory: str) -> None:
     trust = Trust("")
-    trust.told([directory], 5.0)
+    trust.announced([directory], 5.0)
     trust.found(["pkg/a.go"], since=4.0, now=10.0)
     assert not trust.settle(100.0)
     assert not trust.doubt
@@ -32,7 +32,7 @@ def test_a_change_that_was_announced_since_the_look_before_is_none(directory: st
 
 def test_an_announcement_from_before_the_look_before_does_not_count() -> None:
     trust = Trust("")
-    trust.told(["pkg"], 3.0)
+    trust.announced(["pkg"], 3.0)
     trust.found(["pkg/a.go"], since=4.0, now=10.0)
     assert trust.settle(10.0 + GRACE)
 
@@ -40,7 +40,7 @@ def test_an_announcement_from_before_the_look_before_does_not_count() -> None:
 def test_an_event_may_come_a_little_later_than_the_look() -> None:
     trust = Trust("")
     trust.found(["pkg/a.go"], since=0.0, now=10.0)
-    trust.told(["pkg"], 10.0 + GRACE / 2)
+    trust.announced(["pkg"], 10.0 + GRACE / 2)
     assert not trust.settle(10.0 + GRACE)
     assert not trust.doubt
 
@@ -68,21 +68,21 @@ def test_trust_is_harder_to_earn_after_each_relapse() -> None:
     assert proofs == [6, 12, 24, 48, 64, 64]
 
 
-@given(seconds=st.floats(0, 60), full_look=st.floats(0, 600), foreign=st.booleans())
+@given(seconds=st.floats(0, 60), full_scan=st.floats(0, 600), foreign=st.booleans())
 def test_looking_by_the_clock_never_takes_much_of_a_core(
-    seconds: float, full_look: float, foreign: bool
+    seconds: float, full_scan: float, foreign: bool
 ) -> None:
-    polling = look_interval(polling=True, seconds=seconds, full_look=full_look, foreign=foreign)
+    polling = scan_interval(polling=True, seconds=seconds, full_scan=full_scan, foreign=foreign)
     assert polling is not None
     assert 0.5 <= polling <= 10.0
     if seconds <= 0.5:
         assert seconds / polling <= 0.051
-    calm = look_interval(polling=False, seconds=seconds, full_look=full_look, foreign=False)
-    if full_look == 0:
+    calm = scan_interval(polling=False, seconds=seconds, full_scan=full_scan, foreign=False)
+    if full_scan == 0:
         assert calm is None
     else:
         assert calm is not None
-        assert calm >= full_look
+        assert calm >= full_scan
         assert seconds / calm <= 0.0021
 
 

@@ -11,9 +11,9 @@ from watcher.daemon.maintenance import SPACE_EVERY, Maintenance
 from watcher.engine import Usage
 from watcher.errors import EngineUnavailable
 from watcher.prune import Report
-from watcher.reconcile.ports import Look
+from watcher.reconcile.ports import Scan
 
-LOOK: Any = Look("r", None, 0.0)
+LOOK: Any = Scan("r", None, 0.0)
 USAGE = Usage(layers=1)
 
 
@@ -24,16 +24,16 @@ class Hands:
         self.done: list[str] = []
         self.short = self.failing = False
 
-    async def tell_base(self, look: Any) -> None:
+    async def tell_base(self, scan: Any) -> None:
         self.done.append("base")
 
-    async def keep_programs(self, look: Any) -> None:
+    async def keep_programs(self, scan: Any) -> None:
         self.done.append("programs")
 
-    async def export_builder(self, look: Any) -> None:
+    async def export_builder(self, scan: Any) -> None:
         self.done.append("builder")
 
-    async def tell_builder(self, look: Any, stage_size: Any) -> None:
+    async def tell_builder(self, scan: Any, stage_size: Any) -> None:
         self.done.append("stage")
 
     async def prune(self) -> Report:
@@ -198,8 +198,8 @@ async def test_the_build_cache_is_trimmed_by_the_clock_and_not_after_each_deploy
 async def test_the_disk_is_measured_after_each_prune_with_what_the_prune_has_asked() -> None:
     hands, clock, meter = Hands(), Clock(), Meter()
     idle = chores(hands, clock, meter=meter)
-    look: Any = Look("r", "the live tree", 0.0)
-    await idle.run(look)
+    scan: Any = Scan("r", "the live tree", 0.0)
+    await idle.run(scan)
     await idle.run(None)
     assert meter.given == [("the live tree", USAGE)]
     clock.now += 600

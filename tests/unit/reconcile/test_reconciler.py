@@ -27,7 +27,7 @@ from watcher.observers.events import (
     Wanted,
 )
 from watcher.reconcile import state_machine
-from watcher.reconcile.ports import Built, Deployed, Look
+from watcher.reconcile.ports import Built, Deployed, Scan
 from watcher.reconcile.reconciler import Reconciler
 
 E = TypeVar("E", bound=Event)
@@ -80,10 +80,10 @@ class Stage:
 
 
 class Builds(Stage):
-    async def build(self, look: Look[str], *, forced: bool) -> Built:
+    async def build(self, scan: Scan[str], *, forced: bool) -> Built:
         self.forced.append(forced)
-        await self.enter(look.revision)
-        return Built(f"image of {look.revision}")
+        await self.enter(scan.revision)
+        return Built(f"image of {scan.revision}")
 
 
 class Deploys(Stage):
@@ -100,8 +100,8 @@ class Idle(Stage):
     def deployed(self) -> None:
         self.deploys = getattr(self, "deploys", 0) + 1
 
-    async def run(self, look: Look[str] | None) -> None:
-        await self.enter(look.revision if look else "")
+    async def run(self, scan: Scan[str] | None) -> None:
+        await self.enter(scan.revision if scan else "")
 
 
 @dataclass
@@ -125,18 +125,18 @@ class Rig:
             chores=self.chores,
             observer=self.told,
             limits=self.limits,
-            scan_again=self.scan_again,
+            request_scan=self.request_scan,
             chores_after=chores_after,
             chores_every=3600.0,
             clock=self.clock,
         )
         return self.loop
 
-    def scan_again(self) -> None:
+    def request_scan(self) -> None:
         self.scans += 1
 
     def save(self, revision: str) -> None:
-        self.loop.saw(Look(revision, revision, 0.0, self.clock()), None)
+        self.loop.record_scan(Scan(revision, revision, 0.0, self.clock()), None)
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(10):
@@ -206,7 +206,7 @@ async def test_the_revisions_are_emitted_when_one_changes_and_before_what_change
 async def test_from_save_to_live_is_measured_on_the_monotonic_clock_and_only_for_saves(rig: Rig) -> None:
     rig.now = 1000.0
     async with running(rig):
-        rig.loop.saw(Look("first", "first", 0.0), None)  # the tree as it was at the start
+        rig.loop.record_scan(Scan("first", "first", 0.0), None)  # the tree as it was at the start
         await rig.build("first")
         await rig.deploy("first")
         await rig.until(lambda: rig.loop.state.live == "first")
@@ -745,7 +745,7 @@ async def test_the_end_of_a_hold_is_told_however_quickly_it_comes(rig: Rig) -> N
 async def test_what_the_outside_says_is_told_and_folded(rig: Rig) -> None:
     async with running(rig):
         wanted = Wanted(service="app", revision="a", changes=(), summary="first look", saved_at=0.0)
-        rig.loop.saw(Look("a", "a", 0.0), wanted)
+        rig.loop.record_scan(Scan("a", "a", 0.0), wanted)
         adopted = DeployFinished(
             service="app", revision="a", image="i", outcome=DeployOutcome.ADOPTED, seconds=0.1
         )

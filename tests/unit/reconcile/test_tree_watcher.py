@@ -22,10 +22,12 @@ from watcher.fswatch import Source
 from watcher.observers.events import Fanout, InternalError, Notice, SourceScanning, Wanted
 from watcher.reconcile import state_machine
 from watcher.reconcile import tree_watcher as watch_module
-from watcher.reconcile.debounce import Lookout
-from watcher.reconcile.ports import Built, Look
+from watcher.reconcile.debounce import Debouncer
+from watcher.reconcile.git_state import Git
+from watcher.reconcile.ports import Built, Scan
 from watcher.reconcile.reconciler import Reconciler
-from watcher.reconcile.tree_watcher import TreeWatch
+from watcher.reconcile.tree_notifications import TreeNotifications
+from watcher.reconcile.tree_watcher import TreeWatcher
 from watcher.tree import Snapshot, Tree
 
 
@@ -35,21 +37,21 @@ class WrittenTo(Tree):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.unsettled = [("main.go",)] * 2
-        self.looks = 0
+        self.scans = 0
 
-    def take(self, touched: Collection[str] | None = None) -> Snapshot:
-        self.looks += 1
-        found = super().take(touched)
+    def scan(self, touched: Collection[str] | None = None) -> Snapshot:
+        self.scans += 1
+        found = super().scan(touched)
         return replace(found, unsettled=self.unsettled.pop() if self.unsettled else ())
 
 
 class Sink:
     def __init__(self) -> None:
         self.told: list[Wanted] = []
-        self.looks: list[Look[Snapshot]] = []
+        self.scans: list[Scan[Snapshot]] = []
 
-    def saw(self, look: Look[Snapshot], wanted: Wanted | None) -> None:
-        self.looks.append(look)
+    def record_scan(self, scan: Scan[Snapshot], wanted: Wanted | None) -> None:
+        self.scans.append(scan)
         if wanted:
             self.told.append(wanted)
 
@@ -59,12 +61,12 @@ class Rig:
         (root / "main.go").write_text("package main\n")
         self.root, self.sink = root, Sink()
         self.source = Source(root, observer=Fanout(), mode="polling")
-        self.lookout = Lookout(self.source, root, hold=lambda _: None)
         self.tree = Tree(root)
+        self.notifications = TreeNotifications(self.tree, Debouncer(self.source, Git(root)))
         self.watch = self.make(self.tree)
 
-    def make(self, tree: Tree) -> TreeWatch:
-        return TreeWatch("app", tree, self.lookout, inputs={}, observer=Fanout())
+    def make(self, tree: Tree) -> TreeWatcher:
+        return TreeWatcher("app", tree, self.notifications, inputs={}, observer=Fanout())
 
 
 @pytest.fixture
@@ -76,13 +78,13 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 async def test_who_asks_gets_no_revision_of_files_that_are_being_written(rig: Rig) -> None:
     await rig.source.start()
-    before = await rig.watch.look_now(rig.sink)
+    before = await rig.watch.scan_now(rig.sink)
     tree = WrittenTo(rig.root)
-    await rig.watch.reconfigure(tree, rig.lookout, inputs={})
+    await rig.watch.reconfigure(tree, rig.notifications, inputs={})
     (rig.root / "main.go").write_text("package main // more\n")
-    after = await rig.watch.look_now(rig.sink)
+    after = await rig.watch.scan_now(rig.sink)
     await rig.source.stop()
-    assert tree.looks == 3
+    assert tree.scans == 3
     assert after != before
     assert [event.revision for event in rig.sink.told] == [before, after]
 
@@ -94,11 +96,11 @@ async def test_a_file_that_is_written_all_the_time_holds_no_save_back(
     told = Recorder()
     tree = WrittenTo(rig.root)
     tree.unsettled = [("app.log",)] * 1000
-    watch = TreeWatch("app", tree, rig.lookout, inputs={}, observer=told)
+    watch = TreeWatcher("app", tree, rig.notifications, inputs={}, observer=told)
     await rig.source.start()
-    before = await watch.look_now(rig.sink)
+    before = await watch.scan_now(rig.sink)
     (rig.root / "main.go").write_text("package main // saved\n")
-    after = await watch.look_now(rig.sink)
+    after = await watch.scan_now(rig.sink)
     await rig.source.stop()
     watch.close()
     assert before != after == rig.sink.told[-1].revision
@@ -108,9 +110,9 @@ async def test_a_file_that_is_written_all_the_time_holds_no_save_back(
 
 async def test_other_inputs_are_another_revision_of_the_same_tree(rig: Rig) -> None:
     await rig.source.start()
-    await rig.watch.look_now(rig.sink)
-    await rig.watch.reconfigure(rig.tree, rig.lookout, inputs={"arg A": "1"})
-    await rig.watch.look_now(rig.sink)
+    await rig.watch.scan_now(rig.sink)
+    await rig.watch.reconfigure(rig.tree, rig.notifications, inputs={"arg A": "1"})
+    await rig.watch.scan_now(rig.sink)
     await rig.source.stop()
     first, second = rig.sink.told
     assert first.revision != second.revision
@@ -123,12 +125,12 @@ async def test_what_is_beside_the_tree_is_a_part_of_the_revision(rig: Rig) -> No
     async def beside(_: Snapshot) -> dict[str, str]:
         return dict(held)
 
-    rig.watch.look_beside(beside)
+    rig.watch.include_mounted(beside)
     await rig.source.start()
-    first = await rig.watch.look_now(rig.sink)
-    assert await rig.watch.look_now(rig.sink) == first
+    first = await rig.watch.scan_now(rig.sink)
+    assert await rig.watch.scan_now(rig.sink) == first
     held["mounted app"] = "two"
-    assert await rig.watch.look_now(rig.sink) != first
+    assert await rig.watch.scan_now(rig.sink) != first
     await rig.source.stop()
     assert [told.summary for told in rig.sink.told] == ["first scan", "mounted sources changed"]
 
@@ -141,10 +143,10 @@ async def test_the_configuration_is_asked_before_each_look(rig: Rig) -> None:
         asked.set()
         (rig.root / "main.go").write_text("package main // written by the first\n")
 
-    rig.watch.ask_first(first)
-    one = await rig.watch.look_now(rig.sink)
+    rig.watch.run_before_scans(first)
+    one = await rig.watch.scan_now(rig.sink)
     assert asked.is_set()
-    assert one == await rig.watch.look_now(rig.sink)
+    assert one == await rig.watch.scan_now(rig.sink)
     await rig.source.stop()
 
 
@@ -173,28 +175,28 @@ async def test_the_same_content_written_again_is_the_same_revision_with_a_newer_
     rig: Rig, again: Callable[[Path], None]
 ) -> None:
     await rig.source.start()
-    before = await rig.watch.look_now(rig.sink)
+    before = await rig.watch.scan_now(rig.sink)
     again(rig.root / "main.go")
-    assert await rig.watch.look_now(rig.sink) == before
-    await rig.watch.look_now(rig.sink)
+    assert await rig.watch.scan_now(rig.sink) == before
+    await rig.watch.scan_now(rig.sink)
     await rig.source.stop()
-    first, second = rig.sink.looks
+    first, second = rig.sink.scans
     assert len(rig.sink.told) == 1
     assert (first.revision, first.saved_at) == (second.revision, second.saved_at)
     assert first.saved is None, "the tree as it was found answers no save"
-    stamps = [look.snapshot.files["main.go"].stamp for look in (first, second)]
+    stamps = [scan.snapshot.files["main.go"].stamp for scan in (first, second)]
     assert stamps[0] != stamps[1]
-    for look in (first, second):  # either will do for a build: the content is the same
-        assert look.snapshot.read("main.go") == b"package main\n"
+    for scan in (first, second):  # either will do for a build: the content is the same
+        assert scan.snapshot.read("main.go") == b"package main\n"
 
 
 async def test_a_build_that_finds_a_change_has_the_whole_tree_scanned(rig: Rig) -> None:
     await rig.source.start()
-    await rig.lookout.next()
-    rig.watch.scan_again()
-    hint = await rig.lookout.next()
+    await rig.notifications.next_notification()
+    rig.watch.request_scan()
+    notification = await rig.notifications.next_notification()
     await rig.source.stop()
-    assert (hint.touched, hint.reason) == (None, "build")
+    assert (notification.touched, notification.reason) == (None, "build")
 
 
 async def test_a_change_of_what_the_dockerfile_links_to_is_noticed_by_an_event(tmp_path: Path) -> None:
@@ -203,14 +205,15 @@ async def test_a_change_of_what_the_dockerfile_links_to_is_noticed_by_an_event(t
     shared.mkdir()
     (shared / "Dockerfile").write_text("FROM a\n")
     (root / "Dockerfile").symlink_to("../shared/Dockerfile")
-    source = Source(root, observer=Fanout(), mode="events", full_look=0.0)
-    lookout = Lookout(source, root, hold=lambda _: None)
-    watch, sink = TreeWatch("app", Tree(root), lookout, inputs={}, observer=Fanout()), Sink()
+    source = Source(root, observer=Fanout(), mode="events", full_scan=0.0)
+    tree = Tree(root)
+    notifications = TreeNotifications(tree, Debouncer(source, Git(root)))
+    watch, sink = TreeWatcher("app", tree, notifications, inputs={}, observer=Fanout()), Sink()
     task = asyncio.create_task(watch.run(sink))
     async with asyncio.timeout(30):
         while not sink.told:
             await asyncio.sleep(0.01)
-        await watch.look_now(sink)
+        await watch.scan_now(sink)
         (shared / "beside").write_text("FROM b\n")
         (shared / "beside").rename(shared / "Dockerfile")
         while len(sink.told) < 2:
@@ -232,22 +235,22 @@ class Slow(Tree):
     def seen(self) -> int:
         return 12_400
 
-    def take(self, touched: Collection[str] | None = None) -> Snapshot:
+    def scan(self, touched: Collection[str] | None = None) -> Snapshot:
         assert self.go_on.wait(30)
-        return super().take(touched)
+        return super().scan(touched)
 
 
 async def test_the_progress_of_a_long_look_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "_PROGRESS_EVERY", 0.01)
     await rig.source.start()
     tree, told = Slow(rig.root), Recorder()
-    watch = TreeWatch("app", tree, rig.lookout, inputs={}, observer=told)
-    look = asyncio.create_task(watch.look_now(rig.sink))
+    watch = TreeWatcher("app", tree, rig.notifications, inputs={}, observer=told)
+    scan = asyncio.create_task(watch.scan_now(rig.sink))
     async with asyncio.timeout(30):
         while not told.of(SourceScanning):
             await asyncio.sleep(0.01)
     tree.go_on.set()
-    await look
+    await scan
     await rig.source.stop()
     watch.close()
     assert told.of(SourceScanning)[0].files == 12_400
@@ -259,18 +262,18 @@ OPS = ("write", "rewrite", "touch", "rename over", "link", "scan", "build reads"
 class ReadsAll(Builds):
     """A builder that asks for every file of the snapshot, in the middle of the build."""
 
-    look: Look[Snapshot] | None = None
+    scan: Scan[Snapshot] | None = None
 
-    async def build(self, look: Look[Snapshot], *, forced: bool) -> Built:  # type: ignore[override]
-        self.look = look
-        await self.enter(look.revision)
-        return Built(f"image of {look.revision}")
+    async def build(self, scan: Scan[Snapshot], *, forced: bool) -> Built:  # type: ignore[override]
+        self.scan = scan
+        await self.enter(scan.revision)
+        return Built(f"image of {scan.revision}")
 
     def read(self) -> None:
         """As the transfer of the context does."""
-        if self.look and self.running and not self.calls[-1][1].done():
+        if self.scan and self.running and not self.calls[-1][1].done():
             try:
-                with self.look.snapshot.open("main.go") as file:
+                with self.scan.snapshot.open("main.go") as file:
                     file.read()
             except ContextChanged as error:
                 self.answer(Superseded(str(error)))
@@ -285,8 +288,9 @@ class Loop:
         self.file.write_text("package main\n")
         self.builds, self.deploys, self.told = ReadsAll(), Deploys(), Recorder()
         source = Source(root, observer=Fanout(), mode="polling")
-        lookout = Lookout(source, root, hold=lambda _: None)
-        self.watch = TreeWatch("app", Tree(root), lookout, inputs={}, observer=Fanout())
+        tree = Tree(root)
+        notifications = TreeNotifications(tree, Debouncer(source, Git(root)))
+        self.watch = TreeWatcher("app", tree, notifications, inputs={}, observer=Fanout())
         self.source = source
         self.reconciler: Reconciler[Snapshot] = Reconciler(
             "app",
@@ -295,7 +299,7 @@ class Loop:
             chores=Idle(),  # type: ignore[arg-type]
             observer=self.told,
             limits=state_machine.BuildLimits(),
-            scan_again=lambda: None,
+            request_scan=lambda: None,
             clock=lambda: self.now,
         )
 
@@ -318,7 +322,7 @@ class Loop:
                 self.file.with_name("main.go~").unlink(missing_ok=True)
                 _link(self.file)
             case "scan":
-                await self.watch.look_now(self.reconciler)
+                await self.watch.scan_now(self.reconciler)
             case "build reads":
                 self.builds.read()
             case "build ends" if self.builds.running and not self.builds.calls[-1][1].done():
@@ -334,7 +338,7 @@ class Loop:
         try:
             for op in ops:
                 await self.do(op)
-            revision = await self.watch.look_now(self.reconciler)
+            revision = await self.watch.scan_now(self.reconciler)
             before = len(self.builds.calls)
             for _ in range(6):
                 self.now = max(self.now, self.reconciler.state.retry_at)

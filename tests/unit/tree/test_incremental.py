@@ -104,17 +104,17 @@ def test_looking_where_something_happened_finds_what_a_full_look_finds(
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
         tree = Tree(root)
-        before = tree.take()
+        before = tree.scan()
         for operations in history:
             touched: set[str] = set()
             for operation in operations:
                 touched |= apply(root, operation)
-            after = tree.take(touched)
+            after = tree.scan(touched)
             if not any(problem.kind == "ignore-file" for problem in after.problems):
                 fresh = Tree(root)
-                assert state(tree, after) == state(fresh, fresh.take())
+                assert state(tree, after) == state(fresh, fresh.scan())
             assert bool(diff(before, after)) is (before.digest != after.digest)
-            assert tree.take().digest == after.digest
+            assert tree.scan().digest == after.digest
             before = after
 
 
@@ -130,11 +130,11 @@ def test_a_tree_that_returns_to_its_content_returns_to_its_digest(
             if operation[0] != "fifo":
                 apply(root, operation)
         tree = Tree(root)
-        digest = tree.take().digest
+        digest = tree.scan().digest
         shutil.copytree(root, saved, symlinks=True)
         for operation in change:
             apply(root, operation)
-        tree.take()
+        tree.scan()
         shutil.rmtree(root)
         shutil.copytree(saved, root, symlinks=True)
-        assert tree.take().digest == digest
+        assert tree.scan().digest == digest

@@ -52,47 +52,47 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("later")
 def test_only_files_whose_stat_changed_are_read(root: Path, reads: Reads) -> None:
     tree = Tree(root)
-    tree.take()
+    tree.scan()
     assert reads.count == 6
-    tree.take()
+    tree.scan()
     assert reads.count == 6
     write(root, "main.go", "package main // changed\n")
-    tree.take()
+    tree.scan()
     assert reads.count == 7
 
 
 @pytest.mark.usefixtures("later")
 def test_a_touched_file_is_read_again_and_is_no_change(root: Path, reads: Reads) -> None:
     tree = Tree(root)
-    before = tree.take()
+    before = tree.scan()
     os.utime(root / "main.go", (5, 5))
-    assert tree.take({""}).digest == before.digest
+    assert tree.scan({""}).digest == before.digest
     assert reads.count == 7
 
 
 @pytest.mark.usefixtures("later")
 def test_same_size_and_mtime_do_not_hide_a_change(root: Path) -> None:
     tree = Tree(root)
-    before = tree.take()
+    before = tree.scan()
     status = (root / "main.go").stat()
     write(root, "main.go", "package niam\n")
     os.utime(root / "main.go", ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert tree.take({""}).digest != before.digest
+    assert tree.scan({""}).digest != before.digest
 
 
 def test_a_file_as_young_as_the_look_is_read_again_until_it_is_older(
     root: Path, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree = Tree(root)
-    first = tree.take()
+    first = tree.scan()
     assert reads.count == 6
-    assert tree.take() is first
+    assert tree.scan() is first
     assert reads.count == 12
     real = time.time_ns
     monkeypatch.setattr(time, "time_ns", lambda: real() + 60 * SECOND)
-    tree.take()
+    tree.scan()
     assert reads.count == 18
-    tree.take()
+    tree.scan()
     assert reads.count == 18
 
 
@@ -113,9 +113,9 @@ def test_whole_seconds_mean_a_coarse_clock() -> None:
 
 def test_a_file_written_while_it_is_read_is_read_again(root: Path, reads: Reads) -> None:
     reads.meanwhile = [lambda: None, lambda: write(root, "_envs/env_dev.yaml", "b: 22\n")]
-    snapshot = Tree(root).take()
+    snapshot = Tree(root).scan()
     assert snapshot.unsettled == ()
-    assert snapshot.digest == Tree(root).take().digest
+    assert snapshot.digest == Tree(root).scan().digest
 
 
 @pytest.mark.usefixtures("later")
@@ -124,10 +124,10 @@ def test_an_old_file_written_while_it_is_read_is_no_builds_and_read_by_the_next_
 ) -> None:
     reads.meanwhile = [lambda: None, lambda: write(root, "_envs/env_dev.yaml", "b: 22\n")]
     tree = Tree(root)
-    snapshot = tree.take()
+    snapshot = tree.scan()
     with pytest.raises(ContextChanged), snapshot.open("_envs/env_dev.yaml") as file:
         file.read()
-    assert tree.take({"_envs"}).digest == Tree(root).take().digest != snapshot.digest
+    assert tree.scan({"_envs"}).digest == Tree(root).scan().digest != snapshot.digest
 
 
 def test_a_file_that_keeps_on_growing_is_unsettled_and_looked_at_next_time(root: Path, reads: Reads) -> None:
@@ -139,11 +139,11 @@ def test_a_file_that_keeps_on_growing_is_unsettled_and_looked_at_next_time(root:
 
     reads.meanwhile = [lambda: None, *[grow] * 4]
     tree = Tree(root)
-    snapshot = tree.take()
+    snapshot = tree.scan()
     assert snapshot.unsettled == ("_envs/env_dev.yaml",)
-    again = tree.take(())
+    again = tree.scan(())
     assert again.unsettled == ()
-    assert again.digest == Tree(root).take().digest
+    assert again.digest == Tree(root).scan().digest
 
 
 @pytest.mark.usefixtures("later")
@@ -162,10 +162,10 @@ def test_a_file_that_vanishes_in_the_middle_of_a_look_is_not_in_it(
     tree = Tree(root)
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", vanishing)
-        snapshot = tree.take()
+        snapshot = tree.scan()
     assert not {"main.go", "pkg/a/a.go"} & set(snapshot.files)
     assert snapshot.problems == ()
-    assert tree.take(()).digest == Tree(root).take().digest  # both places are listed again by themselves
+    assert tree.scan(()).digest == Tree(root).scan().digest  # both places are listed again by themselves
 
 
 def test_a_directory_that_becomes_a_link_is_not_followed(
@@ -183,9 +183,9 @@ def test_a_directory_that_becomes_a_link_is_not_followed(
     tree = Tree(root)
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", swapping)
-        snapshot = tree.take()
+        snapshot = tree.scan()
     assert "pkg/a" not in snapshot.files
-    assert tree.take(()).files["pkg/a"].is_link
+    assert tree.scan(()).files["pkg/a"].is_link
 
 
 def test_a_file_that_becomes_a_fifo_does_not_hang_the_look(
@@ -202,18 +202,18 @@ def test_a_file_that_becomes_a_fifo_does_not_hang_the_look(
     tree = Tree(root)
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", swapping)
-        snapshot = tree.take()
+        snapshot = tree.scan()
     assert "main.go" not in snapshot.files
-    assert [problem.kind for problem in tree.take(()).problems] == ["special"]
+    assert [problem.kind for problem in tree.scan(()).problems] == ["special"]
 
 
 def test_the_told_mtime_follows_the_content_and_is_never_ahead(root: Path) -> None:
     os.utime(root / "main.go", ns=(0, NOW))
     tree = Tree(root)
-    before = tree.take().files["main.go"]
+    before = tree.scan().files["main.go"]
     write(root, "main.go", "package niam\n")
     os.utime(root / "main.go", ns=(0, NOW))
-    after = tree.take({""}).files["main.go"]
+    after = tree.scan({""}).files["main.go"]
     assert before.size == after.size
     assert before.mtime_ns != after.mtime_ns
     assert {entry.mtime_ns // SECOND for entry in (before, after)} == {NOW // SECOND - 1}
@@ -222,11 +222,11 @@ def test_the_told_mtime_follows_the_content_and_is_never_ahead(root: Path) -> No
 
 def test_the_told_mtime_of_a_file_from_the_epoch_is_not_negative(root: Path) -> None:
     os.utime(root / "main.go", (0, 0))
-    assert 0 <= Tree(root).take().files["main.go"].mtime_ns < SECOND
+    assert 0 <= Tree(root).scan().files["main.go"].mtime_ns < SECOND
 
 
 def test_a_context_gives_the_bytes_of_its_entries(root: Path) -> None:
-    snapshot = Tree(root).take()
+    snapshot = Tree(root).scan()
     assert snapshot.read("pkg/a/a.go") == b"package a\n"
     with snapshot.open("pkg/a/a.go") as file:
         assert file.read() == b"package a\n"
@@ -235,7 +235,7 @@ def test_a_context_gives_the_bytes_of_its_entries(root: Path) -> None:
 
 @pytest.mark.usefixtures("later")
 def test_a_context_refuses_a_file_that_changed_before_or_while_it_is_read(root: Path) -> None:
-    snapshot = Tree(root).take()
+    snapshot = Tree(root).scan()
     with snapshot.open("main.go") as file:
         file.read(3)
         write(root, "main.go", "package niam\n")
@@ -256,7 +256,7 @@ def test_a_context_refuses_a_file_that_changed_before_or_while_it_is_read(root: 
 
 
 def test_a_context_gives_a_file_that_was_written_again_with_the_same_bytes(root: Path) -> None:
-    snapshot = Tree(root).take()
+    snapshot = Tree(root).scan()
     text = (root / "main.go").read_bytes()
     (root / "main.go").unlink()
     (root / "main.go").write_bytes(text)
@@ -270,14 +270,14 @@ def test_a_context_gives_a_file_that_only_grew_as_it_was(root: Path) -> None:
     write(root, "app.log", "one\n")
     write(root, "large.log", "x" * 3_000_000)
     tree = Tree(root)
-    first = tree.take()
+    first = tree.scan()
     for name in ("app.log", "large.log"):
         with (root / name).open("a") as file:
             file.write("two\n")
     assert first.read("app.log") == b"one\n"
     with first.open("large.log") as file:
         assert sum(map(len, iter(lambda: file.read(32_768), b""))) == 3_000_000
-    assert tree.take({""}).read("app.log") == b"one\ntwo\n"
+    assert tree.scan({""}).read("app.log") == b"one\ntwo\n"
 
 
 def test_a_huge_file_is_known_by_its_size_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +285,7 @@ def test_a_huge_file_is_known_by_its_size_only(root: Path, monkeypatch: pytest.M
     monkeypatch.setattr("watcher.tree.read.HUGE", 5)
     monkeypatch.setattr("watcher.tree.snapshot.HUGE", 5)
     write(root, "dump", "0123456789")
-    snapshot = Tree(root).take()
+    snapshot = Tree(root).scan()
     write(root, "dump", "9876543210, and more")
     with snapshot.open("dump") as file:
         assert file.read() == b"9876543210"
@@ -296,10 +296,10 @@ def test_a_huge_file_is_known_by_its_size_only(root: Path, monkeypatch: pytest.M
 
 def test_a_small_file_that_was_written_shortly_before_the_look_is_given_as_it_was(root: Path) -> None:
     tree = Tree(root)
-    tree.take()
+    tree.scan()
     for state in ("{1}", "{2}"):  # such as a database that a program rewrites all the time
         write(root, "state.json", state)
-        snapshot = tree.take({""})
+        snapshot = tree.scan({""})
         write(root, "state.json", "{")
         assert snapshot.read("state.json") == state.encode()
         with snapshot.open("state.json") as file:
@@ -311,7 +311,7 @@ def test_a_small_file_that_was_written_shortly_before_the_look_is_given_as_it_wa
 
 @pytest.mark.usefixtures("later")
 def test_an_old_file_that_was_written_since_is_no_part_of_the_context(root: Path) -> None:
-    snapshot = Tree(root).take()
+    snapshot = Tree(root).scan()
     text = (root / "main.go").read_bytes()
     (root / "main.go").write_bytes(text[::-1])
     with pytest.raises(ContextChanged):
@@ -322,7 +322,7 @@ def test_an_old_file_that_was_written_since_is_no_part_of_the_context(root: Path
     "seconds", [-(2**63), -2_177_452_800, -1, 0, 1, 9_223_372_036, 9_223_372_037, 10_413_792_000, 2**63 - 1]
 )
 def test_no_time_of_a_file_is_beyond_what_the_engine_can_be_told(root: Path, seconds: int) -> None:
-    entry = Tree(root).take().files["main.go"]
+    entry = Tree(root).scan().files["main.go"]
     odd = entry._replace(stamp=(1, entry.size, seconds * SECOND, 0))
     assert 0 <= odd.mtime_ns < 2**63
     clamped = not 1 <= seconds <= 9_223_372_036
@@ -332,26 +332,26 @@ def test_no_time_of_a_file_is_beyond_what_the_engine_can_be_told(root: Path, sec
 
 def test_a_file_from_the_year_2300_is_sent(root: Path) -> None:
     os.utime(root / "main.go", (10_413_792_000, 10_413_792_000))
-    snapshot = Tree(root).take()
+    snapshot = Tree(root).scan()
     assert StatPackets().encode(("", 0), snapshot.entries())
     assert snapshot.read("main.go")
 
 
 def test_directories_of_an_odd_mode_make_another_context(root: Path) -> None:
     tree = Tree(root)
-    usual = tree.take().odd_modes
+    usual = tree.scan().odd_modes
     (root / "new").mkdir()
     (root / "new").chmod((root / "pkg").stat().st_mode)
-    assert tree.take().odd_modes == usual
+    assert tree.scan().odd_modes == usual
     seen = {usual}
     for mode in (0o700, 0o1777, 0o711):
         (root / "new").chmod(mode)
-        seen.add(tree.take().odd_modes)
+        seen.add(tree.scan().odd_modes)
     assert len(seen) == 4
     (root / "new").chmod((root / "pkg").stat().st_mode)
-    assert tree.take().odd_modes == usual
+    assert tree.scan().odd_modes == usual
     (root / "main.go").chmod(0o600)
-    assert tree.take().odd_modes == usual, "files are sent again by themselves"
+    assert tree.scan().odd_modes == usual, "files are sent again by themselves"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
@@ -360,8 +360,8 @@ def test_the_modes_of_all_or_most_directories_are_told_apart_too(tmp_path: Path,
     for place in places:
         place.mkdir(mode=0o755)
     tree = Tree(tmp_path)
-    seen = [tree.take().odd_modes]
+    seen = [tree.scan().odd_modes]
     for place in places:
         place.chmod(0o700)
-        seen.append(tree.take().odd_modes)
+        seen.append(tree.scan().odd_modes)
     assert len(set(seen)) == count + 1

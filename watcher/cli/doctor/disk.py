@@ -47,7 +47,7 @@ async def examine_disk(
     caches = GoCaches(recipe, texts, link, journal, CacheNames(journal.folder))
     try:
         holdings = await records.take_holdings()
-        found = await caches.measure(await asyncio.to_thread(tree_of(spec, recipe, settings).take))
+        found = await caches.measure(await asyncio.to_thread(tree_of(spec, recipe, settings).scan))
         held = measure_project(
             await engine.usage(),
             await engine.images(),

@@ -126,7 +126,7 @@ async def _service(
     tree = tree_of(spec, recipe, settings)
     begun = time.monotonic()
     try:
-        snapshot = await asyncio.to_thread(tree.take)
+        snapshot = await asyncio.to_thread(tree.scan)
     except TreeGone as error:
         yield Finding("tree", Grade.TROUBLE, str(error))
         return
