@@ -7,12 +7,12 @@ from watcher.system import early_listen
 
 
 def main() -> NoReturn:
-    """Have the ports first, then import what the command needs and run it."""
+    """Listen on the ports, then import what the command needs and run it."""
     early_listen.listen(sys.argv[1:])
     if sys.argv[1:2] != [early_listen.COMMAND]:
-        from watcher.cli import quick  # noqa: PLC0415 - `run` is not in such a hurry any more
+        from watcher.cli import quick  # noqa: PLC0415 - after the ports
 
-        quick.run(sys.argv[1:])
+        quick.run_quickly(sys.argv[1:])
     from watcher.cli.main import main as run  # noqa: PLC0415 - takes more than a second
 
     run()

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_settings_file_is_what_the_settings_say() -> None:
-    assert (ROOT / "config" / "watcher.toml").read_text("utf-8") == settings_template.render()
+    assert (ROOT / "config" / "watcher.toml").read_text("utf-8") == settings_template.render_settings()
 
 
 @pytest.mark.parametrize("spec", metric_specs.SPECS, ids=lambda spec: spec.name)

@@ -16,7 +16,7 @@ from watcher import prune as pruning
 from watcher.cli.dockerfile import explain
 from watcher.cli.doctor import Finding, Grade, examine, worst
 from watcher.cli.prune import Cleaned, prune_once
-from watcher.cli.settings_template import render as render_settings
+from watcher.cli.settings_template import render_settings
 from watcher.daemon.daemon import Daemon
 from watcher.daemon.once import deploy_once
 from watcher.engine import DockerEngine

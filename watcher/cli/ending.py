@@ -1,4 +1,4 @@
-"""How a command ends: every expected failure is one line on stderr and an exit status of its own."""
+"""How a command ends: an expected failure is one line on standard error and an exit status of its own."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from watcher.observers.printable import PrintableStream, printable
 
 
 def make_printable() -> None:
-    """Let nothing that is printed act on the terminal."""
+    """Wrap standard output and standard error so that printed text cannot control the terminal."""
     for name in ("stdout", "stderr"):
         setattr(sys, name, PrintableStream(getattr(sys, name)))
 
 
 @contextmanager
-def ending(*, as_json: bool) -> Iterator[None]:
-    """Run a command in this context; a failure ends the process with its exit status."""
+def exit_on_failure(*, as_json: bool) -> Iterator[None]:
+    """Run a command in this context; exit with its status if it fails."""
     try:
         yield
     except WatcherError as error:
-        fail(error, as_json=as_json)
-    except BrokenPipeError:  # `watcher logs | head`: the reader has seen enough
+        exit_with_error(error, as_json=as_json)
+    except BrokenPipeError:  # `watcher logs | head`: the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(EXIT_STOPPED)
 
 
-def fail(error: WatcherError, *, as_json: bool) -> NoReturn:
-    """End with the error's status: a sentence on stderr, with --json a document on stdout too."""
+def exit_with_error(error: WatcherError, *, as_json: bool) -> NoReturn:
+    """Print the error, with `as_json` also as a document on standard output, and exit with its status."""
     if as_json:
         document = {"outcome": error.outcome, "exit_status": error.exit_status, "error": str(error)}
         print(json.dumps({"schema_version": 1, **document}, indent=2))

@@ -1,6 +1,6 @@
-"""`watcher COMMAND --help` as people read it: the command's own options first, the settings on request.
+"""Arrange the help: own options first, settings on request, values as words.
 
-pydantic-settings makes the parsers; this arranges what they print. The metavars of Python types become words.
+pydantic-settings makes the parsers; this module changes what they print.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import inspect
 from collections.abc import Collection, Iterator
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,7 +16,7 @@ from pydantic import BaseModel
 from watcher import regex
 from watcher.settings import Settings
 
-# `--service NAME` and so on: what a value is, where its type says too little.
+# `--service NAME` and so on: the kind of value, where its type says too little.
 _VALUES = {
     "project": "FOLDER",
     "compose-file": "FILE",
@@ -45,52 +46,74 @@ _TYPES = {
 }
 _EMPTY = regex.compile(r" \(default: (?:None|\(\)|\{\}|False)\)$")
 _DEFAULT = regex.compile(r" \(default: ([^()]+|\('[^()']*',\))\)$")
-PLACE = ("project", "service")  # settings that every command needs, to say what is meant
+PLACE = ("project", "service")  # settings that every command needs: they say what it is about
+
+# The commands as `watcher --help` lists them.
+GROUPS = {
+    "": ("run", "once", "rebuild", "cancel", "pause", "resume"),
+    "Ask a running watcher": ("status", "wait", "logs", "upgrade"),
+    "Set up, explain, clean up": ("doctor", "init", "dockerfile", "monitoring", "prune"),
+}
+_OVERVIEW = """\
+usage: watcher COMMAND [OPTIONS]
+
+Keep the dev container behind a port equal to a Go source tree. Type
+`watcher run` in the project's folder, save a file: the new version answers.
+
+{commands}
+`watcher COMMAND --help` explains a command, `--help-settings` every setting.
+Exit status: 0 good, 1 failed, 2 usage, 3 no watcher runs, 78 wrong setting.
+"""
 
 
-class Help(argparse.RawDescriptionHelpFormatter):
-    """Options with their values as words; `--[no-]name` for a setting that is on or off."""
+class HelpFormatter(argparse.HelpFormatter):
+    """Print options with their values as words, and `--[no-]name` for a setting that is on or off."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Wrap each paragraph of a description."""
+        paragraphs = text.split("\n\n")
+        return "\n\n".join(super(HelpFormatter, self)._fill_text(one, width, indent) for one in paragraphs)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if isinstance(action, argparse.BooleanOptionalAction):
             names = [name for name in action.option_strings if not name.startswith("--no-")]
-            if len(names) < len(action.option_strings) and not is_own(action):
+            if len(names) < len(action.option_strings) and not is_own_option(action):
                 names = [name.replace("--", "--[no-]", 1) for name in names]
             return ", ".join(names)
         return super()._format_action_invocation(action)
 
 
-def is_own(action: argparse.Action) -> bool:
-    """Whether an option is the command's own, no setting."""
-    return _name(action).partition(".")[0].replace("-", "_") not in Settings.model_fields
+def is_own_option(action: argparse.Action) -> bool:
+    """Return whether an option belongs to the command itself and is not a setting."""
+    return _name_option(action).partition(".")[0].replace("-", "_") not in Settings.model_fields
 
 
-def _name(action: argparse.Action) -> str:
-    """The name of an option without its dashes; the longest, where it has several."""
+def _name_option(action: argparse.Action) -> str:
+    """Return the longest name of an option, without its dashes."""
     names = [name for name in action.option_strings if not name.startswith("--no-")]
     return max(names, key=len, default="").lstrip("-")
 
 
 class _ShowSettings(argparse.Action):
-    """`--help-settings`: the help with all settings, then the end."""
+    """Implement `--help-settings`: print the help with all settings and exit."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        _arrange(parser, parser.prog, everything=True)
+        _arrange_command(parser, parser.prog, everything=True)
         parser.print_help()
         parser.exit()
 
 
-def arrange(root: argparse.ArgumentParser, version: str) -> None:
-    """Put the options of the root parser and of all its commands into order."""
-    root.formatter_class = Help
+def arrange_help(root: argparse.ArgumentParser, version: str) -> None:
+    """Arrange the help of the root parser and of all its commands."""
+    root.formatter_class = HelpFormatter
     root.usage = "watcher COMMAND [OPTIONS]"
-    root.description = inspect.cleandoc(root.description or "")
     root.add_argument("--version", action="version", version=f"watcher {version}", help="print the version")
-    for action in _actions(root):
+    for action in _list_actions(root):
         if isinstance(action, argparse._SubParsersAction):
             action.metavar = "COMMAND"
-            for line in action._choices_actions:
-                line.help = inspect.cleandoc(line.help or "").partition("\n\n")[0]
+            summaries = {line.dest: _first_line(line.help) for line in action._choices_actions}
+            overview = _OVERVIEW.format(commands=_list_commands(summaries))
+            setattr(root, "format_help", partial(str, overview))  # noqa: B010 - mypy refuses a method
             for name, parser in action.choices.items():
                 parser.add_argument(
                     "--help-settings",
@@ -99,45 +122,66 @@ def arrange(root: argparse.ArgumentParser, version: str) -> None:
                     default=argparse.SUPPRESS,
                     help="show all settings too, with their defaults",
                 )
-                _arrange(parser, f"watcher {name}", everything=False)
+                _arrange_command(parser, f"watcher {name}", everything=False)
 
 
-def _arrange(parser: argparse.ArgumentParser, prog: str, *, everything: bool) -> None:
-    """Group the options: the command's own, which project, the settings (only when `everything`)."""
-    parser.prog, parser.usage, parser.formatter_class = prog, f"{prog} [OPTIONS]", Help
+def _first_line(text: str | None) -> str:
+    """Return the first line of a command's docstring, without its full stop."""
+    return inspect.cleandoc(text or "").partition("\n")[0].removesuffix(".")
+
+
+def _list_commands(summaries: dict[str, str]) -> str:
+    """Return the commands in groups, one line each."""
+    width = max(map(len, summaries))
+    lines: list[str] = []
+    for title, names in GROUPS.items():
+        if title:
+            lines.append(f"{title}:")
+        lines += [f"  {name:<{width}}  {summaries[name]}" for name in names]
+    return "\n".join(lines)
+
+
+def _arrange_command(parser: argparse.ArgumentParser, prog: str, *, everything: bool) -> None:
+    """Group the options: the command's own, which project, and the settings if `everything`."""
+    parser.prog, parser.usage, parser.formatter_class = prog, f"{prog} [OPTIONS]", HelpFormatter
     parser.description = inspect.cleandoc(parser.description or "")
-    found = [action for action in _actions(parser) if action.option_strings]
-    for action in found:
-        _put_into_words(action)
-    own = [action for action in found if is_own(action)]
-    place = [action for action in found if _name(action) in PLACE]
-    rest = [action for action in found if action not in own and action not in place]
+    options = [action for action in _list_actions(parser) if action.option_strings]
+    for action in options:
+        _reword_option(action)
+    own = [action for action in options if is_own_option(action)]
+    place = [action for action in options if _name_option(action) in PLACE]
+    rest = [action for action in options if action not in own and action not in place]
     if everything:
         parser._action_groups = [
-            _group(parser, "options", own),
-            _group(parser, "which project", place),
-            *_sections(parser, rest),
+            _make_group(parser, "options", own),
+            _make_group(parser, "which project", place),
+            *_make_sections(parser, rest),
         ]
         parser.epilog = None
     else:
-        parser._action_groups = [_group(parser, "options", own), _group(parser, "which project", place)]
+        parser._action_groups = [
+            _make_group(parser, "options", own),
+            _make_group(parser, "which project", place),
+        ]
         parser.epilog = f"Every setting is an option too: {prog} --help-settings"
 
 
-def _sections(
+def _make_sections(
     parser: argparse.ArgumentParser, actions: Collection[argparse.Action]
 ) -> Iterator[argparse._ArgumentGroup]:
-    plain = [action for action in actions if "." not in _name(action)]
+    plain = [action for action in actions if "." not in _name_option(action)]
     sections = {name for name, field in Settings.model_fields.items() if isinstance(field.default, BaseModel)}
-    yield _group(parser, "settings", [action for action in plain if _name(action) not in sections])
+    yield _make_group(
+        parser, "settings", [action for action in plain if _name_option(action) not in sections]
+    )
     for name in Settings.model_fields:
         if name in sections:
-            some = [action for action in actions if _name(action).startswith(f"{name}.")]
+            some = [action for action in actions if _name_option(action).startswith(f"{name}.")]
             about = type(Settings.model_fields[name].default).__doc__
-            yield _group(parser, f"settings: {name}", some, about)
+            yield _make_group(parser, f"settings: {name}", some, about)
 
 
-def _group(
+def _make_group(
     parser: argparse.ArgumentParser,
     title: str,
     actions: Collection[argparse.Action],
@@ -148,12 +192,13 @@ def _group(
     return group
 
 
-def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+def _list_actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     return parser._actions
 
 
-def _put_into_words(action: argparse.Action) -> None:
-    name = _name(action)
+def _reword_option(action: argparse.Action) -> None:
+    """Replace Python's types and defaults by words."""
+    name = _name_option(action)
     if isinstance(action.metavar, str):
         action.metavar = _VALUES.get(name) or _TYPES.get(action.metavar, action.metavar)
     text = _EMPTY.sub("", action.help or "")

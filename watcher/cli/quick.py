@@ -1,8 +1,8 @@
-"""The short way into the commands that ask a running daemon, without the settings and their parser.
+"""The fast path of the commands for a running daemon: no settings, no parser of them.
 
-Making the parser of all settings takes several times as long as the answer. The arguments that people and
-scripts give to these commands are few; for anything else (another option, a value that is wrong, a setting in
-the environment, a request for help) `parse` gives None, and the whole command line decides.
+Building the parser of all settings takes several times as long as the answer. People and scripts give few
+arguments to these commands. For anything else (another option, a wrong value, a setting in the environment, a
+request for help) `parse_arguments` returns None, and `cli.main` takes over.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from watcher.cli import remote
-from watcher.cli.ending import ending, make_printable
+from watcher.cli.ending import exit_on_failure, make_printable
 from watcher.errors import ConfigError
 
 PREFIX = "WATCHER_"
@@ -24,7 +24,7 @@ MAX_TOML = 1 << 20  # bytes; a larger file is refused by the settings
 _SOURCES = ("build", "container")
 _MAX_TAIL = 4000
 
-# Options that are on or off, and options with a value, by command; all have --json, --project and --service.
+# Switches, and options with a value, by command. All have --json, --project and --service.
 _SWITCHES: Mapping[str, Mapping[str, str]] = {
     "status": {"--follow": "follow", "-f": "follow", "--watch": "follow"},
     "logs": {"--follow": "follow", "-f": "follow"},
@@ -43,8 +43,8 @@ _VALUES: Mapping[str, Sequence[str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """Which project and service are meant."""
+class Target:
+    """The project and the service that a command is about."""
 
     project: Path
     service: str | None = None
@@ -59,8 +59,8 @@ class Where:
 
 
 @dataclass(slots=True)
-class Asked:
-    """A command and its options, as far as they are given."""
+class Invocation:
+    """A command and its given options."""
 
     command: str
     switches: set[str] = field(default_factory=set)
@@ -68,47 +68,47 @@ class Asked:
 
     @property
     def as_json(self) -> bool:
-        """Whether JSON is asked for."""
+        """Return whether the output is JSON."""
         return "json" in self.switches
 
-    def seconds(self, name: str) -> float | None:
-        """A duration that is given."""
+    def get_seconds(self, name: str) -> float | None:
+        """Return a duration, or None if it is not given."""
         return float(self.values[name]) if name in self.values else None
 
 
-def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Asked | None:
-    """The command with its options; None where the whole command line has to look."""
+def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str]) -> Invocation | None:
+    """Return the command with its options, or None if `cli.main` has to parse it."""
     command = arguments[0] if arguments else ""
     if command not in _SWITCHES or _has_settings(environ):
         return None
-    asked = Asked(command)
+    invocation = Invocation(command)
     switches = {**_SWITCHES[command], **({} if command == "upgrade" else {"--json": "json"})}
     values = (*_VALUES.get(command, ()), "--project", "--service")
     rest = list(arguments[1:])
     while rest:
         name, equals, value = rest.pop(0).partition("=")
         if name in switches and not equals:
-            asked.switches.add(switches[name])
+            invocation.switches.add(switches[name])
         elif name in values:
             if not equals:
                 if not rest or rest[0].startswith("-"):
                     return None
                 value = rest.pop(0)
-            if not _is_good(name, value):
+            if not _is_valid(name, value):
                 return None
-            asked.values[name] = value
+            invocation.values[name] = value
         else:
             return None
-    return asked
+    return invocation
 
 
 def _has_settings(environ: Mapping[str, str]) -> bool:
-    """Whether the environment holds settings of ours beside the two that say what is meant."""
+    """Return whether the environment sets anything of ours except project and service."""
     known = {f"{PREFIX}PROJECT", f"{PREFIX}SERVICE"}
     return any(name.upper().startswith(PREFIX) and name not in known for name in environ)
 
 
-def _is_good(name: str, value: str) -> bool:
+def _is_valid(name: str, value: str) -> bool:
     if not value:
         return False
     match name:
@@ -122,11 +122,11 @@ def _is_good(name: str, value: str) -> bool:
     return True
 
 
-def find_place(asked: Asked, environ: Mapping[str, str]) -> Where | None:
-    """Which project and service are meant; None where `watcher.toml` cannot be read as it should be."""
-    given = asked.values.get("--project") or environ.get(f"{PREFIX}PROJECT")
-    project = Path(given) if given else remote.nearest(Path())
-    service: Any = asked.values.get("--service") or environ.get(f"{PREFIX}SERVICE")
+def find_target(invocation: Invocation, environ: Mapping[str, str]) -> Target | None:
+    """Return project and service, or None if `watcher.toml` is not what it should be."""
+    given = invocation.values.get("--project") or environ.get(f"{PREFIX}PROJECT")
+    project = Path(given) if given else remote.find_project_folder(Path())
+    service: Any = invocation.values.get("--service") or environ.get(f"{PREFIX}SERVICE")
     if not service:
         try:
             path = project / TOML_NAME
@@ -139,42 +139,48 @@ def find_place(asked: Asked, environ: Mapping[str, str]) -> Where | None:
                     return None
         except (OSError, ValueError):
             return None
-    return Where(project, service or None) if service is None or isinstance(service, str) else None
+    return Target(project, service or None) if service is None or isinstance(service, str) else None
 
 
-def run(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
-    """Run the command and end the process; returns where the whole command line has to do it."""
+def run_quickly(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
+    """Run the command and exit. Return if `cli.main` has to run it."""
     environ = os.environ if environ is None else environ
-    asked = parse(arguments, environ)
-    place = find_place(asked, environ) if asked else None
-    if asked is None or place is None:
+    invocation = parse_arguments(arguments, environ)
+    target = find_target(invocation, environ) if invocation else None
+    if invocation is None or target is None:
         return
-    from watcher.cli import remote_commands  # noqa: PLC0415 - only where one is run
+    from watcher.cli import remote_commands  # noqa: PLC0415 - only if one runs
 
-    as_json = asked.as_json
+    as_json = invocation.as_json
     commands: Mapping[str, Callable[[], int]] = {
-        "status": lambda: remote_commands.status(place, watch="follow" in asked.switches, as_json=as_json),
+        "status": lambda: remote_commands.status(
+            target, watch="follow" in invocation.switches, as_json=as_json
+        ),
         "logs": lambda: remote_commands.logs(
-            place,
-            follow="follow" in asked.switches,
-            tail=int(asked.values.get("--tail", 200)),
-            source=asked.values.get("--source"),
+            target,
+            follow="follow" in invocation.switches,
+            tail=int(invocation.values.get("--tail", 200)),
+            source=invocation.values.get("--source"),
             as_json=as_json,
         ),
         "wait": lambda: remote_commands.wait(
-            place,
-            timeout=asked.seconds("--timeout"),
-            start_timeout=asked.seconds("--start-timeout") or 0.0,
+            target,
+            timeout=invocation.get_seconds("--timeout"),
+            start_timeout=invocation.get_seconds("--start-timeout") or 0.0,
             as_json=as_json,
         ),
         "rebuild": lambda: remote_commands.rebuild(
-            place, wait="wait" in asked.switches, timeout=asked.seconds("--timeout"), as_json=as_json
+            target,
+            wait="wait" in invocation.switches,
+            timeout=invocation.get_seconds("--timeout"),
+            as_json=as_json,
         ),
-        "upgrade": lambda: remote_commands.upgrade(place),
+        "upgrade": lambda: remote_commands.upgrade(target),
     }
     make_printable()
-    with ending(as_json=as_json):
+    with exit_on_failure(as_json=as_json):
         run_command = commands.get(
-            asked.command, lambda: remote_commands.act(place, asked.command, as_json=as_json)
+            invocation.command,
+            lambda: remote_commands.request_action(target, invocation.command, as_json=as_json),
         )
         raise SystemExit(run_command())

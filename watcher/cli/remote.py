@@ -1,7 +1,7 @@
-"""The client of a running daemon's API: finds it by its lock, asks, and explains what goes wrong.
+"""The client of a running daemon's API: find it by its lock, send requests, explain failures.
 
-It imports nothing of the daemon and no large library: a command that asks must not take longer to start than
-the answer takes. Answers are JSON as it comes, see `JsonObject`.
+It imports nothing of the daemon and no large library, because a command must not take longer to start than
+the answer takes. Answers stay JSON, see `JsonObject`.
 """
 
 from __future__ import annotations
@@ -30,34 +30,34 @@ from watcher.system import lock
 NOT_RUNNING = "no watcher is running for {project}: start one with `watcher run`"
 STARTING = "the watcher for {project} is still starting (process {pid})"
 STOPPED = "the watcher has stopped"
-POLL = 0.1  # seconds between two looks whether a watcher has come up
-TIMEOUT = 10.0  # seconds that an answer may take
+POLL = 0.1  # seconds between two checks whether a watcher has started
+TIMEOUT = 10.0  # seconds until an answer is late
 
 
 class Place(Protocol):
-    """Which project is meant, and which of its services; `Settings` are one."""
+    """The project and the service that a command is about. `Settings` implement it."""
 
     @property
     def project(self) -> Path:
-        """The project folder as it was given."""
+        """Return the project folder as given."""
         ...
 
     @property
     def root(self) -> Path:
-        """The project folder, absolute; raises ConfigError."""
+        """Return the absolute project folder; raises ConfigError."""
         ...
 
     @property
     def service(self) -> str | None:
-        """The service that is meant; None for all."""
+        """Return the service, or None for all."""
         ...
 
 
 class JsonObject(dict[str, Any]):
-    """A JSON object whose fields are attributes too, so that it reads like the model in `status_schema`."""
+    """A JSON object with its fields as attributes, so it reads like the models in `status_schema`."""
 
     def __getattr__(self, name: str) -> Any:
-        """The field of this name."""
+        """Return the field of this name."""
         try:
             return self[name]
         except KeyError:
@@ -65,12 +65,12 @@ class JsonObject(dict[str, Any]):
 
 
 def parse_document(text: str | bytes) -> Any:
-    """A JSON text with `JsonObject` in place of each object."""
+    """Parse a JSON text; each object becomes a `JsonObject`."""
     return json.loads(text, object_hook=JsonObject)
 
 
 class Refused(WatcherError):
-    """The daemon answered, but not as asked. Only what was asked of it can have failed (409)."""
+    """The daemon refused the request. Status 409 means that the requested action failed."""
 
     def __init__(self, code: int, detail: str) -> None:
         super().__init__(f"the watcher refused: {detail}")
@@ -80,8 +80,8 @@ class Refused(WatcherError):
         }.get(code, (EXIT_NOT_RUNNING, "not-running"))
 
 
-def nearest(folder: Path) -> Path:
-    """`folder`, or the closest folder above it that a watcher runs for."""
+def find_project_folder(folder: Path) -> Path:
+    """Return the closest folder, from `folder` upwards, with a running watcher; else `folder`."""
     try:
         absolute = folder.resolve()
     except OSError:  # the current folder is gone
@@ -92,8 +92,8 @@ def nearest(folder: Path) -> Path:
     return folder
 
 
-def find(place: Place, start_timeout: float = 0.0) -> lock.Running:
-    """The project's running daemon, after at most `start_timeout` seconds; raises NotRunning, ConfigError."""
+def find_daemon(place: Place, start_timeout: float = 0.0) -> lock.Running:
+    """Find the project's running daemon within `start_timeout` seconds; raises NotRunning, ConfigError."""
     project, until = place.root, time.monotonic() + start_timeout
     while True:
         running = lock.find(labels.project_id(project))
@@ -109,66 +109,66 @@ def find(place: Place, start_timeout: float = 0.0) -> lock.Running:
     raise NotRunning(NOT_RUNNING.format(project=project))
 
 
-def makes_way(place: Place) -> bool:
-    """Whether the daemon is being replaced by its successor, which answers in a moment."""
+def is_being_replaced(place: Place) -> bool:
+    """Return whether a successor is replacing the daemon and answers in a moment."""
     running = lock.find(labels.project_id(place.root))
     return running is not None and (running.upgrading or not running.url)
 
 
-def runs(place: Place) -> bool:
-    """Whether a daemon holds the project, whether it answers or not."""
+def is_running(place: Place) -> bool:
+    """Return whether a daemon holds the project's lock, even if it does not answer."""
     return lock.find(labels.project_id(place.root)) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A whole answer: its status and body."""
+    """Status and body of an answer."""
 
     status: int
     body: bytes
 
 
 class Api:
-    """Asks one daemon; every call is a connection of its own. Raises NotRunning when it goes away."""
+    """Send requests to one daemon, each on a new connection. Raises NotRunning if it goes away."""
 
     def __init__(self, url: str, token: str, timeout: float | None) -> None:
-        """`timeout` is the seconds that each part of an answer may take; None waits for ever."""
+        """`timeout` limits each part of an answer, in seconds; None is no limit."""
         parts = urlsplit(url)
         self._url, self._timeout = url, timeout
         self._host, self._port = parts.hostname or "", parts.port
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> bytes:
-        """The body of a good answer; raises Refused for another."""
-        return read(self._ask("GET", path, params, self._timeout))
+        """Return the body of a good answer; raises Refused otherwise."""
+        return read_body(self._request("GET", path, params, self._timeout))
 
     def post(
         self, path: str, params: Mapping[str, str] | None = None, *, timeout: float | None = None
     ) -> ApiResponse:
-        """The answer, whatever its status; `timeout` in place of the client's."""
-        return self._ask("POST", path, params, timeout or self._timeout)
+        """Return the answer, whatever its status. `timeout` overrides the client's."""
+        return self._request("POST", path, params, timeout or self._timeout)
 
-    def _ask(
+    def _request(
         self, method: str, path: str, params: Mapping[str, str] | None, timeout: float | None
     ) -> ApiResponse:
-        with self._answer(method, path, params or {}, {}, timeout) as answer:
+        with self._open(method, path, params or {}, {}, timeout) as answer:
             return ApiResponse(answer.status, answer.read())
 
-    def messages(self, only: str, last: str = "") -> Iterator[str]:
-        """The data of one kind of messages of /api/events, as they come, until the daemon stops.
+    def stream_messages(self, only: str, last: str = "") -> Iterator[str]:
+        """Yield the data of one kind of messages of /api/events until the daemon stops.
 
         https://html.spec.whatwg.org/multipage/server-sent-events.html; the daemon sends one data line each.
         """
         headers = {"Last-Event-ID": last} if last else {}
-        with self._answer("GET", "/api/events", {"only": only}, headers, None) as answer:
+        with self._open("GET", "/api/events", {"only": only}, headers, None) as answer:
             if answer.status >= http.client.BAD_REQUEST:
-                read(ApiResponse(answer.status, answer.read()))
+                read_body(ApiResponse(answer.status, answer.read()))
             while line := answer.readline():
                 if line.startswith(b"data: "):
                     yield line.removeprefix(b"data: ").rstrip(b"\r\n").decode("utf-8", "replace")
 
     @contextmanager
-    def _answer(
+    def _open(
         self,
         method: str,
         path: str,
@@ -189,13 +189,13 @@ class Api:
 
 
 def connect(place: Place, *, timeout: float | None = TIMEOUT, start_timeout: float = 0.0) -> Api:
-    """A client of the running daemon's API; raises NotRunning when there is none."""
-    running = find(place, start_timeout)
+    """Return a client of the running daemon's API; raises NotRunning if there is none."""
+    running = find_daemon(place, start_timeout)
     return Api(running.url, running.token, timeout)
 
 
-def read(answer: ApiResponse) -> bytes:
-    """The body of a good answer; raises Refused with the daemon's own words for another."""
+def read_body(answer: ApiResponse) -> bytes:
+    """Return the body of a good answer; raises Refused with the daemon's reason otherwise."""
     if answer.status >= http.client.BAD_REQUEST:
         try:
             detail = json.loads(answer.body)["detail"]

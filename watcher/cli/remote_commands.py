@@ -1,4 +1,4 @@
-"""The commands that ask a running daemon: each returns the exit status of the process."""
+"""The commands for a running daemon. Each returns the exit status of the process."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from watcher.cli.remote import (
     JsonObject,
     Place,
     connect,
-    makes_way,
+    is_being_replaced,
+    is_running,
     parse_document,
-    read,
-    runs,
+    read_body,
 )
 from watcher.errors import EXIT_FAILED, EXIT_PAUSED, EXIT_TIMEOUT, EXIT_UNKNOWN, ConfigError, NotRunning
 from watcher.observers import humanize
 
-UPGRADE_SECONDS = 60.0  # until a successor must answer
-LONGEST_WAIT = 3600.0  # seconds of one request; a longer wait is several
+UPGRADE_SECONDS = 60.0  # within which a successor must answer
+LONGEST_WAIT = 3600.0  # seconds of one request; a longer wait sends several
 
 
-def _service(place: Place) -> dict[str, str]:
+def _service_param(place: Place) -> dict[str, str]:
     return {"service": place.service} if place.service else {}
 
 
-def _known(document: JsonObject, service: str | None) -> None:
+def _check_service(document: JsonObject, service: str | None) -> None:
     names = [found["name"] for found in document["services"]]
     if service is not None and service not in names:
         known = ", ".join(names) or "none yet"
         raise ConfigError("service", service, f"the watcher manages no such service (known: {known})")
 
 
-def _lines(text: str | bytes, service: str | None) -> list[str]:
-    """The status document as lines for people."""
+def _render_status(text: str | bytes, service: str | None) -> list[str]:
+    """Return the status document as lines for people."""
     document = parse_document(text)
-    _known(document, service)
+    _check_service(document, service)
     try:
-        return status_text.lines(document, time.time(), service)
-    except AttributeError:  # of another version of the watcher: the model knows what is missing
+        return status_text.render_lines(document, time.time(), service)
+    except AttributeError:  # of another version of the watcher; the model fills in what is missing
         from watcher.observers.status_schema import Status  # noqa: PLC0415 - takes longer than the answer
 
-        return status_text.lines(Status.model_validate_json(text), time.time(), service)
+        return status_text.render_lines(Status.model_validate_json(text), time.time(), service)
 
 
 def _print_json(value: Any) -> None:
@@ -59,10 +59,10 @@ def status(place: Place, *, watch: bool, as_json: bool) -> int:
     """`watcher status`."""
     api = connect(place)
     if watch:
-        _watch(api, place.service, as_json=as_json)
+        _follow_status(api, place.service, as_json=as_json)
         raise NotRunning(STOPPED)
     text = api.get("/api/status")
-    lines = _lines(text, place.service)
+    lines = _render_status(text, place.service)
     if as_json:
         _print_json(json.loads(text))
         return 0
@@ -71,14 +71,14 @@ def status(place: Place, *, watch: bool, as_json: bool) -> int:
     return 0
 
 
-def _watch(api: Api, service: str | None, *, as_json: bool) -> None:
-    """Show the status again whenever it changes: in place on a terminal, elsewhere as more lines."""
-    messages = api.messages("status")
+def _follow_status(api: Api, service: str | None, *, as_json: bool) -> None:
+    """Show each change of the status: in place on a terminal, as more lines elsewhere."""
+    messages = api.stream_messages("status")
     if as_json:
         for text in messages:
             print(text, flush=True)
         return
-    from rich.live import Live  # noqa: PLC0415 - only for a status that is followed
+    from rich.live import Live  # noqa: PLC0415 - only to follow the status
     from rich.text import Text  # noqa: PLC0415
 
     from watcher.observers.terminal import Terminal  # noqa: PLC0415
@@ -87,12 +87,12 @@ def _watch(api: Api, service: str | None, *, as_json: bool) -> None:
     if out.is_terminal:
         with Live(console=out, auto_refresh=False) as live:
             for text in messages:
-                shown = "\n".join(_lines(text, service))
+                shown = "\n".join(_render_status(text, service))
                 live.update(Text(shown, no_wrap=True, overflow="ellipsis"), refresh=True)
     else:
         before: list[str] = []
         for text in messages:
-            lines = _lines(text, service)
+            lines = _render_status(text, service)
             if lines != before:
                 print("\n".join(lines), end="\n\n", flush=True)
             before = lines
@@ -101,7 +101,7 @@ def _watch(api: Api, service: str | None, *, as_json: bool) -> None:
 def logs(place: Place, *, follow: bool, tail: int, source: str | None, as_json: bool) -> int:
     """`watcher logs`."""
 
-    def show(line: JsonObject) -> None:
+    def print_line(line: JsonObject) -> None:
         if as_json:
             print(json.dumps(line, separators=(",", ":"), ensure_ascii=False), flush=follow)
         elif source:
@@ -111,19 +111,19 @@ def logs(place: Place, *, follow: bool, tail: int, source: str | None, as_json: 
 
     api = connect(place)
     boot = parse_document(api.get("/api/status"))["daemon"]["boot"]
-    params = {"tail": str(tail), **_service(place), **({"source": source} if source else {})}
+    params = {"tail": str(tail), **_service_param(place), **({"source": source} if source else {})}
     lines = parse_document(api.get("/api/logs", params))["lines"]
     for line in lines:
-        show(line)
+        print_line(line)
     if not follow:
         return 0
     last = lines[-1]["seq"] if lines else 0
-    for news in map(parse_document, api.messages("lines", f"{boot}.{last}")):
+    for news in map(parse_document, api.stream_messages("lines", f"{boot}.{last}")):
         if news["dropped"]:
-            print("… lines are missing here", file=sys.stderr)
+            print("… some lines are missing here", file=sys.stderr)
         for line in news["lines"]:
             if place.service in (None, line["service"]) and source in (None, line["source"]):
-                show(line)
+                print_line(line)
     raise NotRunning(STOPPED)
 
 
@@ -131,47 +131,47 @@ _MARKS = {"build": "build", "container": "app"}
 _WAIT_STATUS = {"live": 0, "paused": EXIT_PAUSED, "unknown": EXIT_UNKNOWN, "timeout": EXIT_TIMEOUT}
 _WORDS = {
     "paused": "paused: nothing is built until `watcher resume`",
-    "timeout": "the time is up before the tree is live",
+    "timeout": "the tree was not live in time",
 }
 
 
 def wait(place: Place, *, timeout: float | None, start_timeout: float, as_json: bool) -> int:
     """`watcher wait`."""
-    end = _end(timeout)
+    end = _deadline(timeout)
     first = start_timeout if timeout is None else min(start_timeout, timeout)
     while True:
         try:
             api = connect(place, timeout=LONGEST_WAIT + 30.0, start_timeout=first)
-            return _shown(_settled(api, place, end), as_json=as_json)
+            return _print_outcome(_wait_until_settled(api, place, end), as_json=as_json)
         except NotRunning:
-            if time.monotonic() >= end or not makes_way(place):
+            if time.monotonic() >= end or not is_being_replaced(place):
                 raise
             first = min(UPGRADE_SECONDS, end - time.monotonic())
             time.sleep(POLL)
 
 
-def _end(timeout: float | None) -> float:
-    """The moment of the monotonic clock at which the time is up."""
+def _deadline(timeout: float | None) -> float:
+    """Return the end of the wait on the monotonic clock."""
     return float("inf") if timeout is None else time.monotonic() + timeout
 
 
-def _settled(api: Api, place: Place, end: float, after_build: int | None = None) -> JsonObject:
-    """What becomes of the tree; raises NotRunning when the daemon stops meanwhile."""
+def _wait_until_settled(api: Api, place: Place, end: float, after_build: int | None = None) -> JsonObject:
+    """Wait for the outcome; raises NotRunning if the daemon stops."""
     while True:
         left = max(0.0, end - time.monotonic())
-        params = {"timeout": str(min(LONGEST_WAIT, left)), **_service(place)}
+        params = {"timeout": str(min(LONGEST_WAIT, left)), **_service_param(place)}
         if after_build is not None:
             params["after_build"] = str(after_build)
         answer = api.post("/api/wait", params)
         if answer.status == SERVICE_UNAVAILABLE:
             raise NotRunning(STOPPED)
-        settled: JsonObject = parse_document(read(answer))
+        settled: JsonObject = parse_document(read_body(answer))
         if settled["outcome"] != "timeout" or left <= LONGEST_WAIT:
             return settled
 
 
-def _shown(settled: JsonObject, *, as_json: bool) -> int:
-    """Print what became of the tree; the exit status that says it too."""
+def _print_outcome(settled: JsonObject, *, as_json: bool) -> int:
+    """Print the outcome and return its exit status."""
     outcome, revision = settled["outcome"], settled["revision"]
     if as_json:
         _print_json(settled)
@@ -191,21 +191,21 @@ def _shown(settled: JsonObject, *, as_json: bool) -> int:
 
 def rebuild(place: Place, *, wait: bool, timeout: float | None, as_json: bool) -> int:
     """`watcher rebuild`."""
-    end = _end(timeout)
+    end = _deadline(timeout)
     api = connect(place, timeout=LONGEST_WAIT + 30.0)
-    accepted = parse_document(read(api.post("/api/rebuild", _service(place))))
+    accepted = parse_document(read_body(api.post("/api/rebuild", _service_param(place))))
     if wait:
-        return _shown(_settled(api, place, end, accepted["last_build"]), as_json=as_json)
-    return _accepted(accepted, as_json=as_json)
+        return _print_outcome(_wait_until_settled(api, place, end, accepted["last_build"]), as_json=as_json)
+    return _print_accepted(accepted, as_json=as_json)
 
 
-def act(place: Place, action: str, *, as_json: bool) -> int:
+def request_action(place: Place, action: str, *, as_json: bool) -> int:
     """`watcher cancel`, `watcher pause`, `watcher resume`."""
-    text = read(connect(place).post(f"/api/{action}", _service(place)))
-    return _accepted(parse_document(text), as_json=as_json)
+    text = read_body(connect(place).post(f"/api/{action}", _service_param(place)))
+    return _print_accepted(parse_document(text), as_json=as_json)
 
 
-def _accepted(accepted: JsonObject, *, as_json: bool) -> int:
+def _print_accepted(accepted: JsonObject, *, as_json: bool) -> int:
     if as_json:
         _print_json(accepted)
     return 0
@@ -215,13 +215,13 @@ def upgrade(place: Place) -> int:
     """`watcher upgrade`."""
     api = connect(place)
     before = parse_document(api.get("/api/status"))["daemon"]
-    read(api.post("/api/upgrade", timeout=2 * UPGRADE_SECONDS))  # it tries the new program first
+    read_body(api.post("/api/upgrade", timeout=2 * UPGRADE_SECONDS))  # the daemon tests the new program first
     until = time.monotonic() + UPGRADE_SECONDS
     while time.monotonic() < until:
         try:
             after = parse_document(connect(place).get("/api/status"))["daemon"]
         except NotRunning:
-            if not runs(place):
+            if not is_running(place):
                 raise
         else:
             if after["boot"] != before["boot"]:

@@ -1,6 +1,6 @@
-"""The text of `config/watcher.toml`: every setting with its default, commented out, made from `settings.py`.
+"""The text of `config/watcher.toml`: every setting of `settings.py` with its default, commented out.
 
-`python -m watcher.template > config/watcher.toml` writes it anew; a test keeps the file equal to this.
+`python -m watcher.cli.settings_template > config/watcher.toml` writes the file; a test compares both.
 """
 
 from __future__ import annotations
@@ -17,48 +17,48 @@ from pydantic.fields import FieldInfo
 from watcher.settings import Settings
 
 _HEAD = """\
-# Settings of the watcher for this project. Everything here is a default: take the # away to change it.
-# The command line (--http.port 9002) and the environment (WATCHER_HTTP__PORT=9002) win over this file;
-# what is not set anywhere comes from the compose file.
+# Settings of the watcher for this project. Every line shows the default: remove the # to change it.
+# The command line (--http.port 9002) and the environment (WATCHER_HTTP__PORT=9002) override this file.
+# A setting that is set nowhere comes from the compose file.
 """
 _WIDTH = 100
-_NOT_HERE = frozenset({"project"})  # the file is found by it
+_NOT_HERE = frozenset({"project"})  # it locates the file
 
 
-def render() -> str:
-    """The whole file."""
+def render_settings() -> str:
+    """Return the whole file."""
     plain, sections = [], []
     for name, field in Settings.model_fields.items():
         if isinstance(field.default, BaseModel):
-            sections.append(_section(name, field.default))
+            sections.append(_render_section(name, field.default))
         elif name not in _NOT_HERE:
-            plain.append("\n".join(_setting(name, field, field.default)))
+            plain.append("\n".join(_render_setting(name, field, field.default)))
     return "\n".join((_HEAD, *(f"{text}\n" for text in (*plain, *sections)))).rstrip() + "\n"
 
 
-def _section(name: str, section: BaseModel) -> str:
-    lines = [*_comment(type(section).__doc__ or ""), f"[{name}]"]
+def _render_section(name: str, section: BaseModel) -> str:
+    lines = [*_wrap_comment(type(section).__doc__ or ""), f"[{name}]"]
     for key, field in type(section).model_fields.items():
-        lines += ["", *_setting(key, field, getattr(section, key))]
+        lines += ["", *_render_setting(key, field, getattr(section, key))]
     return "\n".join(lines)
 
 
-def _setting(name: str, field: FieldInfo, value: Any) -> Iterator[str]:
-    yield from _comment(field.description or "")
-    yield f"#{name} = {_toml(value)}"
+def _render_setting(name: str, field: FieldInfo, value: Any) -> Iterator[str]:
+    yield from _wrap_comment(field.description or "")
+    yield f"#{name} = {_format_value(value)}"
 
 
-def _comment(text: str) -> list[str]:
+def _wrap_comment(text: str) -> list[str]:
     return [f"# {line}" for line in textwrap.wrap(" ".join(text.split()), _WIDTH)]
 
 
-def _toml(value: Any) -> str:
-    """A default as TOML; one that is not set is shown as an empty string, which says: your value here."""
+def _format_value(value: Any) -> str:
+    """Return a default as TOML. An unset one is an empty string, to be filled in."""
     if value is None:
         return '""'
     if isinstance(value, dict):
         return (
-            "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+            "{ " + ", ".join(f"{key} = {_format_value(item)}" for key, item in value.items()) + " }"
             if value
             else "{}"
         )
@@ -66,4 +66,4 @@ def _toml(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(render())
+    sys.stdout.write(render_settings())

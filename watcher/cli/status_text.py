@@ -1,4 +1,4 @@
-"""The status document as a few lines for a person: what `watcher status` prints."""
+"""The status document as the lines that `watcher status` prints."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from watcher.observers import humanize
 from watcher.observers.humanize import short
 
-if TYPE_CHECKING:  # a client of the daemon reads JSON: making the models takes longer than its answer
+if TYPE_CHECKING:  # a client reads JSON: importing the models takes longer than the answer
     from watcher.observers.status_schema import BuildInfo, DiskInfo, ServiceStatus, Status
 
-_STANDING = {True: "stale", False: "equal to the tree", None: "the tree is not known yet"}
+_STALE_WORDS = {True: "stale", False: "equal to the tree", None: "the tree was not scanned yet"}
 
 
-def lines(status: Status, now: float, service: str | None = None) -> list[str]:
-    """What is known of all services, or of one; `now` is Unix seconds."""
-    return list(_lines(status, now, service))
+def render_lines(status: Status, now: float, service: str | None = None) -> list[str]:
+    """Return what is known about all services, or about one; `now` is Unix seconds."""
+    return list(_list_lines(status, now, service))
 
 
-def _lines(status: Status, now: float, service: str | None) -> Iterator[str]:
+def _list_lines(status: Status, now: float, service: str | None) -> Iterator[str]:
     if status.daemon.stopping:
         yield f"the watcher is stopping: {status.daemon.stopping}"
     if status.engine.up is False:
@@ -27,27 +27,28 @@ def _lines(status: Status, now: float, service: str | None) -> Iterator[str]:
     for found in status.services:
         if service in (None, found.name):
             yield f"{found.name}  {found.phase}  {' '.join(found.urls)}".rstrip()
-            for name, text in _facts(found, now):
-                yield f"  {name:<8} {text}"
+            for name, text in _list_facts(found, now):
+                yield f"  {name:<9} {text}".rstrip()
 
 
-def _facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
+def _list_facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
     old = humanize.old_connections(found.front.old_connections)
-    yield "live", f"{short(found.live.revision if found.live else None)}  {_standing(found, now)}{old}"
+    live = short(found.live.revision if found.live else None)
+    yield "live", f"{live}  {_describe_staleness(found, now)}{old}"
     if found.source.scanning is not None:
-        yield "reading", f"a large change: {found.source.scanning} files so far"
+        yield "scanning", f"a large change: {found.source.scanning} files so far"
     if found.wanted:
         yield "desired", f"{short(found.wanted.revision)}  {found.wanted.summary}".rstrip()
     if found.building:
-        yield "building", _since(found.building.revision, found.building.started_at, now)
+        yield "building", _describe_running(found.building.revision, found.building.started_at, now)
     if found.deploying:
-        yield "going up", _since(found.deploying.revision, found.deploying.started_at, now)
+        yield "deploying", _describe_running(found.deploying.revision, found.deploying.started_at, now)
     if found.container_paused:
         yield "container", f"paused: requests wait until `docker unpause {found.container}`"
     if found.held and not found.paused:
         yield "waiting", found.held
     if found.refused:
-        yield "refused", f"the configuration: {found.refused}; what was in force before stays"
+        yield "refused", f"the configuration: {found.refused}; the previous one stays in force"
     if found.failed and found.last_error:
         failure = found.last_error.failure
         yield "failed", f"{short(found.failed)}  {failure.summary}"
@@ -55,45 +56,49 @@ def _facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
         if failure.hint:
             yield "", f"hint: {failure.hint}"
     if found.last_build and found.last_build.seconds is not None:
-        yield "build", _build(found.last_build, found.save_to_live, mended=found.stale is False)
+        yield "build", _describe_build(found.last_build, found.save_to_live, mended=found.stale is False)
     if found.images:
         sizes = (f"{stage} {humanize.size(image.size)}" for stage, image in sorted(found.images.items()))
-        yield "images", ", ".join(sizes)
+        yield "images", f"{', '.join(sizes)}, all layers counted"
     if found.disk:
-        yield "disk", _disk(found.disk)
+        mine, others = _describe_disk(found.disk)
+        yield "disk", mine
+        yield "", others
 
 
-def _disk(disk: DiskInfo) -> str:
+def _describe_disk(disk: DiskInfo) -> tuple[str, str]:
+    """Return what this project uses of the engine's disk, and everything else there."""
     sizes = {
-        "images": disk.images,
-        "steps": disk.steps,
-        "Go cache": disk.go_cache,
-        "modules": disk.module_cache,
+        "image layers that no other image has": disk.images,
+        "build steps": disk.steps,
+        "Go build cache": disk.go_cache,
+        "Go modules": disk.module_cache,
     }
-    held = (f"{name} {humanize.size(size)}" for name, size in sizes.items() if size is not None)
-    return f"{', '.join(held)}; all others {humanize.size(disk.others)}"
+    mine = ", ".join(f"{name} {humanize.size(size)}" for name, size in sizes.items() if size is not None)
+    others = humanize.size(disk.others)
+    return mine, f"everything else on the engine {others}, with the layers that several images share"
 
 
-def _standing(found: ServiceStatus, now: float) -> str:
+def _describe_staleness(found: ServiceStatus, now: float) -> str:
     if found.source.gone:
-        return f"unknown whether it is the tree: {found.source.gone}"
+        return f"unknown whether it equals the tree: {found.source.gone}"
     if found.stale and found.live is None:
         return "nothing answers yet"
     if found.stale and found.stale_since is not None:
-        how = "not what the configuration files say" if found.refused else _STANDING[True]
+        how = "differs from the configuration files" if found.refused else _STALE_WORDS[True]
         return f"{how} for {humanize.seconds(max(0.0, now - found.stale_since))}"
-    return _STANDING[found.stale]
+    return _STALE_WORDS[found.stale]
 
 
-def _since(revision: str, at: float, now: float) -> str:
+def _describe_running(revision: str, at: float, now: float) -> str:
     return f"{short(revision)}  for {humanize.seconds(max(0.0, now - at))}"
 
 
-def _build(build: BuildInfo, save_to_live: float | None, *, mended: bool) -> str:
+def _describe_build(build: BuildInfo, save_to_live: float | None, *, mended: bool) -> str:
     outcome = build.outcome or "running"
     text = f"{outcome} in {humanize.seconds(build.seconds or 0.0)}"
     if mended and build.outcome in ("failed", "error", "cancelled"):
-        text += "; the tree that is live needed no build"
+        text += "; the live tree needed no build"
     if build.step_count:
         text += f", {build.cached_steps} of {build.step_count} steps cached"
     if build.deploy and save_to_live is not None and build.deploy.save_to_live is not None:

@@ -94,7 +94,17 @@ def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str], asked: list
 def test_the_help_names_all_commands(capsys: pytest.CaptureFixture[str], asked: list[str]) -> None:
     code, out, _ = run(capsys, *asked)
     assert code == 0
-    assert all(re.search(rf"^    {name}\b", out, re.MULTILINE) for name in Cli.model_fields)
+    assert sorted(re.findall(r"^  (\w+)  ", out, re.MULTILINE)) == sorted(Cli.model_fields)
+
+
+@pytest.mark.parametrize("command", ["", *sorted(Cli.model_fields)])
+def test_every_help_fits_a_small_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run(capsys, *command.split(), "--help")[1].splitlines()
+    assert len(lines) <= (25 if command else 24)
+    assert max(map(len, lines)) <= 80
 
 
 def words(text: str) -> str:

@@ -16,7 +16,7 @@ from watcher.cli import main as whole
 from watcher.cli import quick, remote, remote_commands
 from watcher.observers import api_schema, status_schema
 
-COMMANDS = ("status", "logs", "wait", "rebuild", "act", "upgrade")
+COMMANDS = ("status", "logs", "wait", "rebuild", "request_action", "upgrade")
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def by_both_ways(arguments: list[str], called: list[Any]) -> tuple[Any, Any]:
     with pytest.raises(SystemExit):
-        quick.run(arguments)
+        quick.run_quickly(arguments)
     with pytest.raises(SystemExit):
         whole.main(arguments)
     assert len(called) == 2
@@ -131,22 +131,22 @@ def test_a_service_may_stand_in_the_file_and_the_environment(
     ],
 )
 def test_what_it_does_not_know_is_left_to_the_whole_command_line(arguments: list[str]) -> None:
-    assert quick.parse(arguments, {}) is None
+    assert quick.parse_arguments(arguments, {}) is None
 
 
 @pytest.mark.parametrize("name", ["WATCHER_HTTP__PORT", "watcher_plain", "WATCHER_NOTHING"])
 def test_other_settings_of_the_environment_are_left_to_it_too(name: str) -> None:
-    assert quick.parse(["status"], {name: "1"}) is None
-    assert quick.parse(["status"], {"WATCHER_PROJECT": "/", "HOME": "/"}) is not None
+    assert quick.parse_arguments(["status"], {name: "1"}) is None
+    assert quick.parse_arguments(["status"], {"WATCHER_PROJECT": "/", "HOME": "/"}) is not None
 
 
 @pytest.mark.parametrize("toml", ["service = 1\n", "= x\n", 'project = "x"\n', "\xff"])
 def test_a_wrong_file_is_left_to_it_too(toml: str, tmp_path: Path) -> None:
     (tmp_path / "watcher.toml").write_bytes(toml.encode("latin-1"))
-    assert quick.run(["status"]) is None
-    asked = quick.parse(["status", "--project", str(tmp_path)], {})
+    assert quick.run_quickly(["status"]) is None
+    asked = quick.parse_arguments(["status", "--project", str(tmp_path)], {})
     assert asked is not None
-    assert quick.find_place(asked, {}) is None
+    assert quick.find_target(asked, {}) is None
 
 
 def test_no_large_library_is_imported() -> None:

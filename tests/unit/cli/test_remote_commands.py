@@ -16,7 +16,7 @@ from tests.unit.observers.story import SERVICE, Story, revision
 from tests.unit.observers.web import Site, site
 from watcher import labels
 from watcher.cli import remote, remote_commands, status_text
-from watcher.cli.main import Run, Status
+from watcher.cli.options import Run, Status
 from watcher.errors import (
     EXIT_CONFIG,
     EXIT_FAILED,
@@ -86,7 +86,7 @@ async def test_status_says_what_is_live_and_what_is_wanted(
 ) -> None:
     async with running(story.cycle(1), tmp_path, monkeypatch) as (_, settings):
         assert await begin(remote_commands.status, settings, watch=False, as_json=False) == 0
-    await out.until(f"live     {revision(1)[:12]}  equal to the tree")
+    await out.until(f"live      {revision(1)[:12]}  equal to the tree")
     assert out.text.startswith("go-server  live  http://localhost:9000\n")
 
 
@@ -178,7 +178,7 @@ def test_without_a_daemon_there_is_a_hint(tmp_path: Path, monkeypatch: pytest.Mo
         ("failed", EXIT_FAILED, "undefined: versoin"),
         ("paused", EXIT_PAUSED, "until `watcher resume`"),
         ("gone", EXIT_UNKNOWN, "unknown: the project folder is gone"),
-        ("nothing", EXIT_TIMEOUT, "the time is up"),
+        ("nothing", EXIT_TIMEOUT, "not live in time"),
     ],
 )
 async def test_each_end_of_a_wait_has_its_own_exit_status(
@@ -217,10 +217,10 @@ async def test_each_end_of_a_wait_has_its_own_exit_status(
 )
 def test_a_refusal_is_told_apart_from_a_build_that_failed(code: int, status: int) -> None:
     with pytest.raises(remote.Refused) as refused:
-        remote.read(remote.ApiResponse(code, b'{"detail": "no"}'))
+        remote.read_body(remote.ApiResponse(code, b'{"detail": "no"}'))
     assert refused.value.exit_status == status
     with pytest.raises(remote.Refused, match=f"HTTP {code}: oops"):
-        remote.read(remote.ApiResponse(code, b"oops"))
+        remote.read_body(remote.ApiResponse(code, b"oops"))
 
 
 async def test_a_wait_for_a_daemon_that_stops_is_not_a_failed_build(
@@ -288,11 +288,11 @@ async def test_a_command_in_a_subfolder_finds_the_project_above(
     below = tmp_path / "internal" / "handler"
     below.mkdir(parents=True)
     async with running(story.cycle(1), tmp_path, monkeypatch):
-        assert remote.nearest(below) == tmp_path.resolve()
+        assert remote.find_project_folder(below) == tmp_path.resolve()
         monkeypatch.chdir(below)
         assert Status().root == tmp_path.resolve()
         assert Run.default_project() == Path()  # what is to be run is not guessed
-    assert remote.nearest(below) == below
+    assert remote.find_project_folder(below) == below
 
 
 async def test_services_are_known_from_the_first_moment(
@@ -316,19 +316,19 @@ def reported(story: Story, **options: Any) -> str:
     board = StatusBoard()
     for event in story.events:
         board.notify(event)
-    return "\n".join(status_text.lines(board.status, story.now + 5, **options))
+    return "\n".join(status_text.render_lines(board.status, story.now + 5, **options))
 
 
 def test_a_stale_service_says_since_when_and_why(story: Story) -> None:
     text = reported(story.cycle(1).failing(2))
-    assert f"live     {revision(1)[:12]}  stale for " in text
-    assert f"failed   {revision(2)[:12]}  internal/handler/health.go:17:21: undefined: versoin" in text
+    assert f"live      {revision(1)[:12]}  stale for " in text
+    assert f"failed    {revision(2)[:12]}  internal/handler/health.go:17:21: undefined: versoin" in text
 
 
 def test_what_runs_now_is_named(story: Story) -> None:
     assert "building" in reported(story.save(1).begin(1))
     assert "nothing answers yet" in reported(story)
-    assert "waiting  git is at work" in reported(story.tell(Held, reason="git is at work"))
+    assert "waiting   git is at work" in reported(story.tell(Held, reason="git is at work"))
 
 
 def test_a_failed_deploy_has_its_hint(story: Story) -> None:

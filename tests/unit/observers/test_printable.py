@@ -147,7 +147,12 @@ def test_no_sequence_reaches_a_surface_through_any_event(sequence: str):
     for kind in EVENTS:
         observer.notify(filled(kind, f"a{sequence}b\nc"))
     assert "a" in screen.getvalue()
-    for text in (screen.getvalue(), log.getvalue(), board.json(), *status_text.lines(board.status, 1.0)):
+    for text in (
+        screen.getvalue(),
+        log.getvalue(),
+        board.json(),
+        *status_text.render_lines(board.status, 1.0),
+    ):
         assert not harmful(text)
     for line in board.lines.tail(100):
         assert not harmful(line.text, lines=False)

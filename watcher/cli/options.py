@@ -1,0 +1,275 @@
+"""The commands of `watcher` and their options: one class for each, all with the settings beside them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+from pydantic import AliasChoices, Field
+
+from watcher.cli import commands, remote, remote_commands
+from watcher.cli.monitoring import write_monitoring
+from watcher.errors import UsageError
+from watcher.settings import Seconds, Settings
+
+ALL_GONE = "all"  # value of `--gone` without names; no project's id looks like that
+
+
+def _exit(status: int) -> NoReturn:
+    sys.exit(status)
+
+
+class Run(Settings):
+    """Watch, build, deploy and prune until Ctrl-C.
+
+    The first Ctrl-C (or SIGTERM) stops in order: container, networks, log. The second exits immediately.
+    """
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(commands.run(self))
+
+
+class Once(Settings):
+    """Build and deploy the tree as it is now, then exit.
+
+    The container publishes its port itself. Exit status: 0 live, 1 failed, 78 wrong setting.
+    """
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(commands.once(self))
+
+
+class RemoteCommand(Settings):
+    """A command for a running watcher. It also works in a subfolder of the project."""
+
+    @classmethod
+    def default_project(cls) -> Path:
+        """Return the closest folder, from here upwards, with a running watcher; else the current folder."""
+        return remote.find_project_folder(super().default_project())
+
+
+class Status(RemoteCommand):
+    """Show the desired, building, live and failed revisions."""
+
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the status document as JSON."""
+    follow: bool = Field(default=False, validation_alias=AliasChoices("f", "follow"))
+    """Show each change until Ctrl-C; --watch is the same."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(remote_commands.status(self, watch=self.follow, as_json=self.as_json))
+
+
+class Logs(RemoteCommand):
+    """Show the output of builds and containers.
+
+    With -f, continue until Ctrl-C, across replaced containers.
+    """
+
+    follow: bool = Field(default=False, validation_alias=AliasChoices("f", "follow"))
+    """Continue with new output until Ctrl-C."""
+    tail: Annotated[int, Field(ge=1, le=4000)] = 200
+    """Start with this many of the newest lines."""
+    source: Literal["build", "container"] | None = None
+    """Show only builds, or only containers."""
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print one JSON object per line."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(
+            remote_commands.logs(
+                self, follow=self.follow, tail=self.tail, source=self.source, as_json=self.as_json
+            )
+        )
+
+
+class Wait(RemoteCommand):
+    """Wait until the tree on disk is live.
+
+    Exit status: 0 live, 1 failed (prints the error), 3 no watcher is running, 4 paused,
+    5 the tree cannot be read, 124 timeout.
+    """
+
+    timeout: Seconds | None = None
+    """Longest wait; default: no limit."""
+    start_timeout: Seconds = 0.0
+    """Longest wait for a watcher to start, if none is running."""
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the result as JSON."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(
+            remote_commands.wait(
+                self, timeout=self.timeout, start_timeout=self.start_timeout, as_json=self.as_json
+            )
+        )
+
+
+class Prune(Settings):
+    """Remove stale images and build steps, with a reason for each.
+
+    Also shows what uses the engine's disk.
+    """
+
+    dry_run: bool = False
+    """Show what would be removed; remove nothing."""
+    cache: bool = False
+    """Also empty the project's Go caches; the next build compiles everything."""
+    all_projects: bool = False
+    """Also remove untagged builder images, and build steps of earlier versions, of all projects."""
+    gone: str | None = None
+    """Instead, remove what projects with a deleted folder left; with ID,…, only of these projects."""
+    yes: bool = False
+    """With --gone: remove without asking."""
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the result as JSON."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        if self.gone is not None:
+            if self.cache or self.all_projects:
+                raise UsageError("--gone can be combined with --dry-run, --yes and --json only")
+            named = tuple(name for name in self.gone.split(",") if name and name != ALL_GONE)
+            _exit(
+                commands.prune_gone(
+                    self, named=named, dry_run=self.dry_run, yes=self.yes, as_json=self.as_json
+                )
+            )
+        if self.yes:
+            raise UsageError("--yes needs --gone: a prune of this project never asks")
+        _exit(
+            commands.prune(
+                self,
+                dry_run=self.dry_run,
+                all_projects=self.all_projects,
+                caches=self.cache,
+                as_json=self.as_json,
+            )
+        )
+
+
+class Rebuild(RemoteCommand):
+    """Build the tree again, even if it is live or failed.
+
+    With --wait, the exit status is that of `watcher wait`.
+    """
+
+    wait: bool = False
+    """Wait until that build is live or has failed."""
+    timeout: Seconds | None = None
+    """Longest wait; default: no limit."""
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the result as JSON."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(remote_commands.rebuild(self, wait=self.wait, timeout=self.timeout, as_json=self.as_json))
+
+
+class Cancel(RemoteCommand):
+    """Cancel the running build or deploy.
+
+    The next save or `watcher rebuild` starts another.
+    """
+
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the result as JSON."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(remote_commands.request_action(self, "cancel", as_json=self.as_json))
+
+
+class Pause(RemoteCommand):
+    """Pause builds; the live container keeps serving.
+
+    A running build is cancelled. `watcher resume` continues.
+    """
+
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the result as JSON."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(remote_commands.request_action(self, "pause", as_json=self.as_json))
+
+
+class Resume(RemoteCommand):
+    """Resume builds after `watcher pause`."""
+
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the result as JSON."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(remote_commands.request_action(self, "resume", as_json=self.as_json))
+
+
+class Upgrade(RemoteCommand):
+    """Replace the running watcher with the installed version.
+
+    The process id and listening sockets stay, the container keeps serving, and new requests wait a moment;
+    none is refused.
+    """
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(remote_commands.upgrade(self))
+
+
+class Doctor(Settings):
+    """Check what the watcher depends on, and advise.
+
+    Exit status: 0 the watcher can work, perhaps with advice; 1 it cannot.
+    """
+
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the findings as JSON."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(commands.doctor(self, as_json=self.as_json))
+
+
+class Dockerfile(Settings):
+    """Show how the Dockerfile is changed for builds, and why.
+
+    Prints a diff with a reason for each change. Builds nothing.
+    """
+
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the changes as JSON."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(commands.dockerfile(self, as_json=self.as_json))
+
+
+class Init(Settings):
+    """Write watcher.toml with every setting and its default."""
+
+    force: bool = False
+    """Replace an existing file."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(commands.init(self, force=self.force))
+
+
+class Monitoring(Settings):
+    """Write the Prometheus and Grafana files into a folder."""
+
+    output: Path = Path("monitoring")
+    """Folder to write to, relative to the project."""
+    force: bool = False
+    """Replace existing files."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(write_monitoring(self, self.output, force=self.force))
