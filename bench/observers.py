@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.unit.observers.story import SERVICE, Story
 from tests.unit.observers.web import Desk
-from watcher.observers.events import Fanout, FrontExchange, StepOutput
+from watcher.observers.events import BuildStepOutput, Fanout, FrontExchange
 from watcher.observers.exposition import expose
 from watcher.observers.metrics import Metrics
 from watcher.observers.redact import Redactor
@@ -86,7 +86,7 @@ async def main() -> None:
                 for event in Story().cycle(1000 + number).events:
                     observer.notify(event)
                 observer.notify(
-                    StepOutput(service=SERVICE, revision="r", step="s", text="x" * 200, stage="b")
+                    BuildStepOutput(service=SERVICE, revision="r", step="s", text="x" * 200, stage="b")
                 )
                 await asyncio.sleep(0.02)
             gc.collect()

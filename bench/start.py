@@ -20,7 +20,7 @@ from typing import cast
 
 from tests.unit.deploy.world import NotedFront
 from watcher import compose
-from watcher.deploy import ContainerDeployer, Policy
+from watcher.deploy import ContainerDeployer, DeployPolicy
 from watcher.deploy.compose_container import ComposeContainer
 from watcher.engine import DockerEngine
 from watcher.front import Front
@@ -51,7 +51,7 @@ class Way:
             self.recipe(),
             engine=engine,
             fronts={9000: cast(Front, NotedFront())},
-            policy=Policy(soak=0.0, drain=0.0),
+            policy=DeployPolicy(soak=0.0, drain=0.0),
             observer=self,
             on_lost=self.notify,
             on_rolled_back=self.notify,

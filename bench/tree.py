@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from watcher.fswatch import ScanReport, Source
+from watcher.fswatch import NotificationSource, ScanReport
 from watcher.observers.events import Event
 from watcher.reconcile.debounce import Debouncer
 from watcher.reconcile.git_state import Git
@@ -118,7 +118,7 @@ class Nobody:
 
 
 async def measure_following(root: Path, idle: float) -> None:
-    tree, source = Tree(root), Source(root, observer=Nobody())
+    tree, source = Tree(root), NotificationSource(root, observer=Nobody())
     notifications = TreeNotifications(tree, Debouncer(source, Git(root)))
     looked: asyncio.Queue[float] = asyncio.Queue()
 

@@ -8,7 +8,7 @@ image. So a label says what an object claims to be, and is no proof:
 - A container proves itself by `IMAGE`, the id of the image that it was created from. An id is a digest over
   the image's labels too, so no image can carry its own id: a container that inherited the label was created
   from another image than the label names. Of two containers with the same `CREATION` the later one is a copy.
-- An image proves itself by a name that only the daemon gives (`prune.Scope`): names are not inherited.
+- An image proves itself by a name that only the daemon gives (`prune.ServiceScope`): names are not inherited.
 """
 
 from __future__ import annotations

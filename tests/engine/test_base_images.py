@@ -16,7 +16,7 @@ from watcher.builder import Bases, BuildkitLink, ImageBuilder, Recipe
 from watcher.buildkit import Credentials
 from watcher.engine import DockerEngine, EngineError, Login
 from watcher.errors import UserError
-from watcher.observers.events import Event, Notice, StepProgress
+from watcher.observers.events import BuildStepProgress, Event, Notice
 from watcher.reconcile.ports import Scan
 from watcher.tree import Tree, revision
 
@@ -39,7 +39,7 @@ class Bench:
 
     def notify(self, event: Event) -> None:
         self.events.append(event)
-        if isinstance(event, StepProgress) and event.done > 100_000:
+        if isinstance(event, BuildStepProgress) and event.done > 100_000:
             self.coming.set()
 
     def logins(self, host: str) -> Login | None:
@@ -123,7 +123,7 @@ async def test_how_much_of_a_base_image_has_come_is_told_while_it_comes(bench: B
     with registry(small_image(bench.name, 4_000_000)) as served:
         served.half = bench.coming  # the registry waits until the first word was told
         assert await bench.build(served.image)
-    told = [event for event in bench.events if isinstance(event, StepProgress)]
+    told = [event for event in bench.events if isinstance(event, BuildStepProgress)]
     assert told
     for event in told:
         assert served.image in event.name

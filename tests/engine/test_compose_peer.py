@@ -18,7 +18,7 @@ import pytest
 
 from tests.unit.deploy.world import NotedFront
 from watcher import compose, labels
-from watcher.deploy import ContainerDeployer, Policy
+from watcher.deploy import ContainerDeployer, DeployPolicy
 from watcher.deploy.compose_container import ComposeContainer
 from watcher.engine import DockerEngine
 from watcher.errors import UserError
@@ -94,7 +94,7 @@ class Stage:
             recipe,
             engine=self.engine,
             fronts={9000: cast(Front, self.front)},
-            policy=Policy(startup_timeout=60.0, soak=0.0, drain=0.0),
+            policy=DeployPolicy(startup_timeout=60.0, soak=0.0, drain=0.0),
             observer=self,
             on_lost=self.told.append,
             on_rolled_back=self.told.append,

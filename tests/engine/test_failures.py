@@ -14,7 +14,7 @@ import pytest
 from tests.images import build
 from tests.unit.deploy.world import NotedFront, Recipe
 from watcher import labels
-from watcher.deploy import ContainerDeployer, Policy, Published
+from watcher.deploy import ContainerDeployer, DeployPolicy, Published
 from watcher.engine import DockerEngine
 from watcher.errors import UserError
 from watcher.front import Front
@@ -55,7 +55,7 @@ class Bench:
             self.recipe,
             engine=engine,
             fronts=self.fronts,
-            policy=Policy(startup_timeout=60.0, soak=0.0, drain=0.0),
+            policy=DeployPolicy(startup_timeout=60.0, soak=0.0, drain=0.0),
             observer=self,
             on_lost=self.events.append,
             on_rolled_back=self.events.append,
@@ -76,7 +76,7 @@ class Bench:
         return caught.value.failure
 
     async def patience(self, seconds: float) -> None:
-        policy = Policy(startup_timeout=seconds, soak=0.0, drain=0.0)
+        policy = DeployPolicy(startup_timeout=seconds, soak=0.0, drain=0.0)
         await self.deployer.reconfigure(self.recipe, fronts=self.fronts, policy=policy)
 
 

@@ -88,19 +88,19 @@ class Bench:
         return [
             not event.error
             for event in self.events
-            if isinstance(event, events.StepFinished) and "go build" in event.name and not event.cached
+            if isinstance(event, events.BuildStepFinished) and "go build" in event.name and not event.cached
         ]
 
     @property
     def linked(self) -> bool:
         """Whether the compile step, whose go has `-x`, ran the linker."""
-        printed = [event.text for event in self.events if isinstance(event, events.StepOutput)]
+        printed = [event.text for event in self.events if isinstance(event, events.BuildStepOutput)]
         return "/link -o" in "".join(printed)
 
     @property
     def read(self) -> bool:
         """Whether BuildKit's frontend read the Dockerfile."""
-        finished = [event.name for event in self.events if isinstance(event, events.StepFinished)]
+        finished = [event.name for event in self.events if isinstance(event, events.BuildStepFinished)]
         return any("load build definition" in name for name in finished)
 
     @property

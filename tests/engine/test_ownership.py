@@ -16,12 +16,11 @@ import pytest
 from tests.images import build
 from tests.unit.deploy.world import Recipe
 from watcher import labels
-from watcher.deploy import ContainerDeployer, Policy, Published
+from watcher.deploy import ContainerDeployer, DeployPolicy, Published
 from watcher.deploy.owned import NotOurs
 from watcher.engine import DockerEngine
 from watcher.observers.events import Event
-from watcher.prune import Policy as PrunePolicy
-from watcher.prune import Pruner, Scope
+from watcher.prune import PrunePolicy, Pruner, ServiceScope
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
 RUN = "watcher.test"
@@ -98,7 +97,7 @@ class Machine:
             cast(Any, self.recipe),
             engine=self.engine,
             fronts={},
-            policy=Policy(soak=0.0, drain=0.0),
+            policy=DeployPolicy(soak=0.0, drain=0.0),
             observer=Heard(),
             on_lost=lambda _: None,
             on_rolled_back=lambda _: None,
@@ -106,7 +105,7 @@ class Machine:
 
     def pruner(self, *, builder_image: bool = True) -> Pruner:
         """As a new process has it."""
-        scope = Scope(
+        scope = ServiceScope(
             self.recipe.project,
             self.recipe.service,
             f"docker.io/library/{self.ref}:latest",

@@ -26,7 +26,7 @@ from tests.images import Made, archive, build, containerd
 from watcher import labels
 from watcher.engine import DockerEngine
 from watcher.observers.events import Event, Pruned, short
-from watcher.prune import Needed, Policy, Pruner, Report, Scope, Unseen, as_json, rows, summary
+from watcher.prune import Needed, PrunePolicy, Pruner, Report, ServiceScope, Unseen, as_json, rows, summary
 
 pytestmark = pytest.mark.engine
 
@@ -66,10 +66,10 @@ class Machine:
         return {"stage": f"builder-{self.run}"}
 
     @property
-    def scope(self) -> Scope:
+    def scope(self) -> ServiceScope:
         """The service that is pruned."""
         repository = f"docker.io/library/torture-{self.run}"
-        return Scope(
+        return ServiceScope(
             f"torture-{self.run}", "web", f"{repository}:latest", f"{repository}:builder", f"box-{self.run}"
         )
 
@@ -317,7 +317,7 @@ async def past_grace(engine: DockerEngine) -> None:
 
 
 def pruner(machine: Machine, engine: DockerEngine, heard: Heard, *, all_projects: bool = False) -> Pruner:
-    policy = Policy(
+    policy = PrunePolicy(
         keep=KEEP,
         grace=GRACE,
         builder_label=f"stage={machine.stage['stage']}",

@@ -18,7 +18,7 @@ LOCK_PATIENCE = 3.0  # seconds to wait for another process that holds the lock
 _LOCK_POLL = 0.01  # seconds between two attempts to take the lock
 
 
-class Snapshot:
+class JournalSnapshot:
     """What the file held at one moment. Its descriptor stays open so that no new file gets its inode number.
 
     `lines` are empty and `replace` creates the file where there was none.
@@ -89,13 +89,13 @@ def append_lines(path: Path, lines: Iterable[str], *, patience: float = LOCK_PAT
 
 
 @contextmanager
-def take_snapshot(path: Path, *, patience: float = LOCK_PATIENCE) -> Iterator[Snapshot]:
+def take_snapshot(path: Path, *, patience: float = LOCK_PATIENCE) -> Iterator[JournalSnapshot]:
     """Read the file; the lock is held while it is read, not while the context lasts."""
     descriptor: int | None = None
     try:
         with suppress(FileNotFoundError), _lock(path, patience):
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        yield Snapshot(path, descriptor, patience)
+        yield JournalSnapshot(path, descriptor, patience)
     finally:
         if descriptor is not None:
             os.close(descriptor)

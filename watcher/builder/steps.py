@@ -117,7 +117,7 @@ class StepCounter:
         if new or event.at - self._pull_told.get(step.digest, 0.0) >= PULL_EVERY:
             self._pull_told[step.digest] = event.at
             self._observer.notify(
-                events.StepProgress(
+                events.BuildStepProgress(
                     service=self._service,
                     revision=self._revision,
                     step=step.digest,
@@ -136,7 +136,7 @@ class StepCounter:
         match event:
             case StepStarted():
                 self._observer.notify(
-                    events.StepStarted(
+                    events.BuildStepStarted(
                         service=service, revision=revision, step=step.digest, name=name, stage=step.stage
                     )
                 )
@@ -144,7 +144,7 @@ class StepCounter:
                 if step.total:
                     self._cached[step.digest] = event.cached
                 self._observer.notify(
-                    events.StepFinished(
+                    events.BuildStepFinished(
                         service=service,
                         revision=revision,
                         step=step.digest,
@@ -157,7 +157,7 @@ class StepCounter:
                 )
             case StepLog():
                 self._observer.notify(
-                    events.StepOutput(
+                    events.BuildStepOutput(
                         service=service,
                         revision=revision,
                         step=step.digest,

@@ -23,7 +23,7 @@ from watcher.buildkit.errors import ContextChanged, ProtocolError, RpcError
 from watcher.buildkit.grpc import NOT_FOUND, UNKNOWN, ServerCall
 from watcher.buildkit.messages.fsutil_pb2 import Packet
 from watcher.buildkit.packets import FIN, NO_MORE_STATS, StatPackets, data_packet, whole_file
-from watcher.buildkit.selection import Wanted, select
+from watcher.buildkit.selection import FilterOptions, select
 from watcher.buildkit.sources import ContextEntry, ContextSource, Prefiltered, ReadsWhole
 
 METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
@@ -81,7 +81,7 @@ class FileSync:
         source = self._sources.get(name)
         if source is None:
             raise RpcError(NOT_FOUND, f"no access allowed to dir {name!r}")
-        wanted = Wanted(
+        wanted = FilterOptions(
             follow=_read_values(call.metadata, "followpaths"),
             include=_read_values(call.metadata, "include-patterns"),
             exclude=_read_values(call.metadata, "exclude-patterns"),
@@ -97,12 +97,12 @@ class FileSync:
         finally:
             await jobs.finish(contents.close)
 
-    def _send_list(self, name: str, wanted: Wanted) -> tuple[Sequence[ContextEntry], bytes]:
+    def _send_list(self, name: str, wanted: FilterOptions) -> tuple[Sequence[ContextEntry], bytes]:
         """The wanted entries of a source and their packets."""
         source = self._sources[name]
         entries = source.entries()
         if isinstance(source, Prefiltered) and source.excludes == wanted.exclude:
-            entries = select(entries, Wanted(wanted.follow, wanted.include))
+            entries = select(entries, FilterOptions(wanted.follow, wanted.include))
         else:
             entries = select(entries, wanted)
         self._sent[name] = entries

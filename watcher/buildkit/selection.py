@@ -15,7 +15,7 @@ from watcher.dockerignore.patterns import PatternMatcher
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FilterOptions:
     """What the engine asks for. `follow` and `include` select, `exclude` takes away; empty means no
     restriction.
     """
@@ -25,7 +25,7 @@ class Wanted:
     exclude: tuple[str, ...] = ()
 
 
-def select(entries: Sequence[ContextEntry], wanted: Wanted) -> Sequence[ContextEntry]:
+def select(entries: Sequence[ContextEntry], wanted: FilterOptions) -> Sequence[ContextEntry]:
     """The wanted entries in order; a directory that is not wanted itself stays if something below it is.
 
     Raises `IgnorePatternError` for a pattern that cannot be used.

@@ -30,11 +30,11 @@ from watcher.prune import (
     Marks,
     Needed,
     ObjectKind,
-    Policy,
+    PrunePolicy,
     Pruner,
     RecordPruner,
     Report,
-    Scope,
+    ServiceScope,
     Share,
     Unseen,
     filling,
@@ -92,8 +92,8 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
             pruner = Pruner(
                 engine,
                 Fanout(),
-                scope=Scope.of(recipe, container=spec.default_name),
-                policy=Policy.of(
+                scope=ServiceScope.of(recipe, container=spec.default_name),
+                policy=PrunePolicy.of(
                     settings.prune, builder_image=settings.build.builder_image, all_projects=all_projects
                 ),
                 records=records,

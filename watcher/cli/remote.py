@@ -34,7 +34,7 @@ POLL = 0.1  # seconds between two checks whether a watcher has started
 TIMEOUT = 10.0  # seconds until an answer is late
 
 
-class Place(Protocol):
+class ProjectSelection(Protocol):
     """The project and the service that a command is about. `Settings` implement it."""
 
     @property
@@ -92,7 +92,7 @@ def find_project_folder(folder: Path) -> Path:
     return folder
 
 
-def find_daemon(place: Place, start_timeout: float = 0.0) -> lock.Running:
+def find_daemon(place: ProjectSelection, start_timeout: float = 0.0) -> lock.Running:
     """Find the project's running daemon within `start_timeout` seconds; raises NotRunning, ConfigError."""
     project, until = place.root, time.monotonic() + start_timeout
     while True:
@@ -109,13 +109,13 @@ def find_daemon(place: Place, start_timeout: float = 0.0) -> lock.Running:
     raise NotRunning(NOT_RUNNING.format(project=project))
 
 
-def is_being_replaced(place: Place) -> bool:
+def is_being_replaced(place: ProjectSelection) -> bool:
     """Return whether a successor is replacing the daemon and answers in a moment."""
     running = lock.find(labels.project_id(place.root))
     return running is not None and (running.upgrading or not running.url)
 
 
-def is_running(place: Place) -> bool:
+def is_running(place: ProjectSelection) -> bool:
     """Return whether a daemon holds the project's lock, even if it does not answer."""
     return lock.find(labels.project_id(place.root)) is not None
 
@@ -188,7 +188,7 @@ class Api:
             connection.close()
 
 
-def connect(place: Place, *, timeout: float | None = TIMEOUT, start_timeout: float = 0.0) -> Api:
+def connect(place: ProjectSelection, *, timeout: float | None = TIMEOUT, start_timeout: float = 0.0) -> Api:
     """Return a client of the running daemon's API; raises NotRunning if there is none."""
     running = find_daemon(place, start_timeout)
     return Api(running.url, running.token, timeout)

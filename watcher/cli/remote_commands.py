@@ -14,7 +14,7 @@ from watcher.cli.remote import (
     STOPPED,
     Api,
     JsonObject,
-    Place,
+    ProjectSelection,
     connect,
     is_being_replaced,
     is_running,
@@ -28,7 +28,7 @@ UPGRADE_SECONDS = 60.0  # within which a successor must answer
 LONGEST_WAIT = 3600.0  # seconds of one request; a longer wait sends several
 
 
-def _service_param(place: Place) -> dict[str, str]:
+def _service_param(place: ProjectSelection) -> dict[str, str]:
     return {"service": place.service} if place.service else {}
 
 
@@ -55,7 +55,7 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def status(place: Place, *, watch: bool, as_json: bool) -> int:
+def status(place: ProjectSelection, *, watch: bool, as_json: bool) -> int:
     """`watcher status`."""
     api = connect(place)
     if watch:
@@ -98,7 +98,7 @@ def _follow_status(api: Api, service: str | None, *, as_json: bool) -> None:
             before = lines
 
 
-def logs(place: Place, *, follow: bool, tail: int, source: str | None, as_json: bool) -> int:
+def logs(place: ProjectSelection, *, follow: bool, tail: int, source: str | None, as_json: bool) -> int:
     """`watcher logs`."""
 
     def print_line(line: JsonObject) -> None:
@@ -135,7 +135,7 @@ _WORDS = {
 }
 
 
-def wait(place: Place, *, timeout: float | None, start_timeout: float, as_json: bool) -> int:
+def wait(place: ProjectSelection, *, timeout: float | None, start_timeout: float, as_json: bool) -> int:
     """`watcher wait`."""
     end = _deadline(timeout)
     first = start_timeout if timeout is None else min(start_timeout, timeout)
@@ -155,7 +155,9 @@ def _deadline(timeout: float | None) -> float:
     return float("inf") if timeout is None else time.monotonic() + timeout
 
 
-def _wait_until_settled(api: Api, place: Place, end: float, after_build: int | None = None) -> JsonObject:
+def _wait_until_settled(
+    api: Api, place: ProjectSelection, end: float, after_build: int | None = None
+) -> JsonObject:
     """Wait for the outcome; raises NotRunning if the daemon stops."""
     while True:
         left = max(0.0, end - time.monotonic())
@@ -189,7 +191,7 @@ def _print_outcome(settled: JsonObject, *, as_json: bool) -> int:
     return _WAIT_STATUS.get(outcome, EXIT_FAILED)
 
 
-def rebuild(place: Place, *, wait: bool, timeout: float | None, as_json: bool) -> int:
+def rebuild(place: ProjectSelection, *, wait: bool, timeout: float | None, as_json: bool) -> int:
     """`watcher rebuild`."""
     end = _deadline(timeout)
     api = connect(place, timeout=LONGEST_WAIT + 30.0)
@@ -199,7 +201,7 @@ def rebuild(place: Place, *, wait: bool, timeout: float | None, as_json: bool) -
     return _print_accepted(accepted, as_json=as_json)
 
 
-def request_action(place: Place, action: str, *, as_json: bool) -> int:
+def request_action(place: ProjectSelection, action: str, *, as_json: bool) -> int:
     """`watcher cancel`, `watcher pause`, `watcher resume`."""
     text = read_body(connect(place).post(f"/api/{action}", _service_param(place)))
     return _print_accepted(parse_document(text), as_json=as_json)
@@ -211,7 +213,7 @@ def _print_accepted(accepted: JsonObject, *, as_json: bool) -> int:
     return 0
 
 
-def upgrade(place: Place) -> int:
+def upgrade(place: ProjectSelection) -> int:
     """`watcher upgrade`."""
     api = connect(place)
     before = parse_document(api.get("/api/status"))["daemon"]

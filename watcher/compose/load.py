@@ -16,7 +16,7 @@ from watcher.compose.interpolate import Missing
 from watcher.compose.links import resolve_links
 from watcher.compose.networks import read_network, read_source, read_volume
 from watcher.compose.paths import BaseDirectory
-from watcher.compose.resolve import Definitions, Files, Scope, replace_variables
+from watcher.compose.resolve import Definitions, Files, FileScope, replace_variables
 from watcher.compose.service import left_to_compose, read_service
 from watcher.compose.spec import (
     BuildSpec,
@@ -88,7 +88,7 @@ class _Loading:
         self.env = {**self.env, _PROJECT: self.name}
         self._definitions = Definitions(self._files, self._warn_unset)
         for each in self._paths:
-            self._definitions.add_file(each, Scope(self._directory, self.env))
+            self._definitions.add_file(each, FileScope(self._directory, self.env))
         listed = self.env.get(_PROFILES, "").split(",")
         self._profiles = {each for each in (*profiles, *listed) if each}
         self._networks: dict[str, NetworkSpec] = {}

@@ -59,7 +59,7 @@ def read_volume(key: str, field: Field, project: str, base: BaseDirectory) -> Vo
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ContentSource:
     """Where the content of a secret or config comes from: one of the three. The file's path is absolute."""
 
     file: str = ""
@@ -67,7 +67,7 @@ class Source:
     content: str | None = None
 
 
-def read_source(field: Field, base: BaseDirectory) -> Source:
+def read_source(field: Field, base: BaseDirectory) -> ContentSource:
     """The source of a declared secret or config; raises ConfigError."""
     section = Section(field)
     section.refuse(_SOURCE_REFUSED)
@@ -80,9 +80,11 @@ def read_source(field: Field, base: BaseDirectory) -> Source:
     if content is not None:
         if "configs." not in field.path:
             raise content.error("is for configs: a secret has a file or an environment variable")
-        return Source(content=content.text())
+        return ContentSource(content=content.text())
     return (
-        Source(file=base.path(file.word())) if file else Source(variable=variable.word() if variable else "")
+        ContentSource(file=base.path(file.word()))
+        if file
+        else ContentSource(variable=variable.word() if variable else "")
     )
 
 

@@ -1,7 +1,7 @@
 """Where a service's definition comes from: files, `include`, `extends`. The result is one plain mapping.
 
-A `ComposeDocument` is one document in its `Scope`: the directory for its relative paths and the environment
-for its variables. A name may be defined in several documents; a later one is laid over the earlier ones.
+A `ComposeDocument` is one document in its `FileScope`: the directory for its relative paths and the
+environment for its variables. A name can be defined in several documents; a later one overrides the earlier.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Trail = tuple[tuple[Path, str], ...]  # the services that extend each other, to 
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class FileScope:
     """What relative paths and variables of a file mean. `prefix` stands before its paths in errors."""
 
     directory: Path
@@ -47,7 +47,7 @@ class ComposeDocument:
     """One document of a compose file."""
 
     file: Path
-    scope: Scope
+    scope: FileScope
     sections: Mapping[str, Mapping[str, object]]
     resets: tuple[Keys, ...] = ()  # what the layers before say there does not count
 
@@ -110,16 +110,16 @@ class Definitions:
         self._files, self._missing = files, missing
         self.layers: list[ComposeDocument] = []
 
-    def add_file(self, path: Path, scope: Scope) -> None:
+    def add_file(self, path: Path, scope: FileScope) -> None:
         """Lay a compose file over what is there, with all that it includes; raises ConfigError."""
-        scope = Scope(scope.directory, scope.env, scope.prefix, (*scope.trail, path))
+        scope = FileScope(scope.directory, scope.env, scope.prefix, (*scope.trail, path))
         for document in self._files.documents(path):
             content = Field(path.name, document.value).mapping()
             if include := content.get("include"):
                 self._include_all(Field(f"{scope.prefix}include", include.value), scope)
             self.layers.append(_make_layer(path, scope, content, document.resets))
 
-    def _include_all(self, field: Field, scope: Scope) -> None:
+    def _include_all(self, field: Field, scope: FileScope) -> None:
         if field.value is None:
             return
         for item in self._replace_in(field, scope).items():
@@ -141,7 +141,7 @@ class Definitions:
         paths: Sequence[str],
         directory: Path | None,
         env_files: Sequence[str] | None,
-        scope: Scope,
+        scope: FileScope,
     ) -> None:
         files = [_local_file(item, text, scope) for text in paths]
         if not files:
@@ -158,11 +158,11 @@ class Definitions:
         for file in files:
             if file in scope.trail:
                 raise item.error(f"{file.name} includes itself")
-            self.add_file(file, Scope(directory, env, f"{file.name}: ", scope.trail))
+            self.add_file(file, FileScope(directory, env, f"{file.name}: ", scope.trail))
 
     # Definitions.
 
-    def _replace_in(self, field: Field, scope: Scope) -> Field:
+    def _replace_in(self, field: Field, scope: FileScope) -> Field:
         return replace_variables(field, scope.env, self._missing, self._files.budget)
 
     def names(self, section: str) -> dict[str, None]:
@@ -212,7 +212,7 @@ class Definitions:
 
 
 def _make_layer(
-    path: Path, scope: Scope, content: Mapping[str, Field], resets: tuple[Keys, ...]
+    path: Path, scope: FileScope, content: Mapping[str, Field], resets: tuple[Keys, ...]
 ) -> ComposeDocument:
     for key in content:
         if key not in TOP_KNOWN and key not in TOP_IGNORED and not key.startswith("x-"):
@@ -281,16 +281,16 @@ def _extend_service(
     return merge_service(_apply_resets(below, layer, name, named) or {}, service, field.path)
 
 
-def _other_file(files: Files, path: Path, scope: Scope) -> list[ComposeDocument]:
+def _other_file(files: Files, path: Path, scope: FileScope) -> list[ComposeDocument]:
     """The layers of a file that a service is extended from; what it includes does not count."""
-    inner = Scope(path.parent, scope.env, f"{path.name}: ")
+    inner = FileScope(path.parent, scope.env, f"{path.name}: ")
     return [
         _make_layer(path, inner, Field(path.name, document.value).mapping(), document.resets)
         for document in files.documents(path)
     ]
 
 
-def _local_file(field: Field, text: str, scope: Scope) -> Path:
+def _local_file(field: Field, text: str, scope: FileScope) -> Path:
     if text.startswith(_REMOTE):
         raise field.error("must be a file: what lies elsewhere is not fetched")
     return Path(scope.base.path(text))

@@ -31,7 +31,7 @@ from watcher.settings import Settings
 from watcher.system.signals import stopping_signals
 
 
-class Stopped(WatcherError):
+class StoppedBySignal(WatcherError):
     """A signal came before there was an outcome."""
 
     exit_status = EXIT_STOPPED
@@ -65,7 +65,7 @@ class FirstOutcome:
     def stop(self, reason: str) -> None:
         """End without an outcome, because of a signal."""
         if not self.reached.done():
-            self.reached.set_exception(Stopped(f"stopped by {reason} before the tree was live"))
+            self.reached.set_exception(StoppedBySignal(f"stopped by {reason} before the tree was live"))
 
     @property
     def too_big(self) -> bool:

@@ -10,7 +10,7 @@ from watcher.builder import BuildJournal, BuildkitLink, Recipe
 from watcher.compose import ComposeProject, ServiceSpec
 from watcher.daemon.port_protocols import check_protocols, protocol_of
 from watcher.daemon.recipe import agents_of, recipe_of
-from watcher.deploy import HostPorts, Policy, SourceMount, source_mounts
+from watcher.deploy import DeployPolicy, HostPorts, SourceMount, source_mounts
 from watcher.deploy.compose_container import ComposeContainer
 from watcher.deploy.live_reloader import PATIENCE, StartCommand, outputs, start_command
 from watcher.deploy.own_container import OwnContainer
@@ -58,14 +58,14 @@ class ServiceConfig:
         return {**self.recipe.inputs(), "container": self.container.digest}
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> DeployPolicy:
         """Return how long a deploy may take."""
         deploy = self.settings.deploy
         patience = deploy.startup_timeout
         if self.command.compiles and "startup_timeout" not in deploy.model_fields_set:
             patience = max(patience, PATIENCE)
         first = next(iter(self.container.ports), 0)  # the one that is asked for readiness
-        return Policy(deploy.ready_path, self.protocol(first), patience, deploy.soak, deploy.drain)
+        return DeployPolicy(deploy.ready_path, self.protocol(first), patience, deploy.soak, deploy.drain)
 
     def protocol(self, port: int) -> PortProtocol:
         """Return the protocol that the front assumes for this port of the container."""

@@ -11,8 +11,17 @@ from watcher.daemon.maintenance import Maintenance
 from watcher.daemon.service_config import ServiceConfig, SharedResources
 from watcher.errors import WatcherError
 from watcher.observers.events import InternalError, Notice
-from watcher.prune import CacheNames, DiskMeter, GoCacheKeeper, Marks, Needed, Pruner, RecordPruner, Scope
-from watcher.prune import Policy as PrunePolicy
+from watcher.prune import (
+    CacheNames,
+    DiskMeter,
+    GoCacheKeeper,
+    Marks,
+    Needed,
+    PrunePolicy,
+    Pruner,
+    RecordPruner,
+    ServiceScope,
+)
 from watcher.prune.build_cache import build_cache
 from watcher.prune.go_cache import GoCaches
 
@@ -42,7 +51,7 @@ def assemble_maintenance(
     pruner = Pruner(
         shared.engine,
         shared.observer,
-        scope=Scope.of(config.recipe, container=config.container.name),
+        scope=ServiceScope.of(config.recipe, container=config.container.name),
         policy=replace(policy, knows_needed=True),
         records=records,
         needed=needed,

@@ -8,7 +8,7 @@ from pathlib import Path
 from watcher.daemon.mounted_trees import MountedTrees
 from watcher.daemon.service_config import ServiceConfig, unwatched_notice
 from watcher.deploy.live_reloader import outputs
-from watcher.fswatch import Source
+from watcher.fswatch import NotificationSource
 from watcher.observers.events import Event, Notice, Observer
 from watcher.reconcile.debounce import Debouncer
 from watcher.reconcile.git_state import Git
@@ -56,7 +56,7 @@ class ServiceSources:
         self, root: Path, observer: Observer, hold: Callable[[str], None] = lambda _: None
     ) -> Debouncer:
         watch = self._config.settings.watch
-        source = Source(
+        source = NotificationSource(
             root, observer=observer, service=self._service, mode=watch.mode, full_scan=watch.full_scan
         )
         return Debouncer(source, Git(root), hold=hold, warn=self._warn)

@@ -2,7 +2,7 @@
 
 from watcher.deploy.deployer import ContainerDeployer
 from watcher.deploy.host_ports import ChosenPort, HostPorts, NoFreePort
-from watcher.deploy.model import ContainerRecipe, Live, Policy, Published
+from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live, Published
 from watcher.deploy.owned import used_networks
 from watcher.deploy.source_mounts import DATA, SourceMount, digest_mounted, source_mounts, unwatched_sources
 
@@ -11,10 +11,10 @@ __all__ = [
     "ChosenPort",
     "ContainerDeployer",
     "ContainerRecipe",
+    "DeployPolicy",
     "HostPorts",
     "Live",
     "NoFreePort",
-    "Policy",
     "Published",
     "SourceMount",
     "digest_mounted",

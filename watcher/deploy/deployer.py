@@ -19,7 +19,7 @@ from watcher.deploy import discovery, ready
 from watcher.deploy.creation import ContainerFactory
 from watcher.deploy.failover import Failover
 from watcher.deploy.live_names import LiveNames
-from watcher.deploy.model import ContainerRecipe, Live, Phases, Policy
+from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live, Phases
 from watcher.deploy.owned import OwnContainers
 from watcher.deploy.retirement import Retirement
 from watcher.deploy.traffic import Traffic
@@ -45,7 +45,7 @@ class ContainerDeployer:
         *,
         engine: Engine,
         fronts: Mapping[int, Front],
-        policy: Policy,
+        policy: DeployPolicy,
         observer: Observer,
         on_lost: Callable[[ContainerLost], None],
         on_rolled_back: Callable[[DeployFinished], None],
@@ -80,7 +80,7 @@ class ContainerDeployer:
         return self._traffic.recipe
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> DeployPolicy:
         """How patient a deploy is."""
         return self._traffic.policy
 
@@ -117,7 +117,7 @@ class ContainerDeployer:
         return self._waiting
 
     async def reconfigure(
-        self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy
+        self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: DeployPolicy
     ) -> None:
         """Continue with these, while no deploy runs. What is live serves on until the next deploy."""
         async with self._traffic.lock:

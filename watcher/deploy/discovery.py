@@ -6,7 +6,7 @@ import time
 
 from watcher import labels
 from watcher.deploy import names, ready
-from watcher.deploy.model import ContainerRecipe, Live, Policy, backends
+from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live, backends
 from watcher.deploy.owned import OwnContainers
 from watcher.engine import Container
 
@@ -21,7 +21,7 @@ async def incompatible(own: OwnContainers, recipe: ContainerRecipe, *, behind_fr
 
 
 async def serving(
-    own: OwnContainers, recipe: ContainerRecipe, policy: Policy, *, behind_front: bool
+    own: OwnContainers, recipe: ContainerRecipe, policy: DeployPolicy, *, behind_front: bool
 ) -> Live | None:
     """The container that was live when the daemon before was killed.
 

@@ -101,7 +101,7 @@ class ContainerRecipe(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class DeployPolicy:
     """How patient a deploy is; seconds."""
 
     ready_path: str | None = None

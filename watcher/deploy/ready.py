@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from watcher.deploy import probe
-from watcher.deploy.model import ContainerRecipe, Policy, backends
+from watcher.deploy.model import ContainerRecipe, DeployPolicy, backends
 from watcher.diagnosis.diagnose import container_failure, not_ready
 from watcher.diagnosis.positions import Where, nowhere
 from watcher.engine import Container, Engine
@@ -18,7 +18,7 @@ LOG_LINES = 60  # of a container that failed, shown to the user
 LONG_LOG = 1000  # lines that a panic is looked for in: one of many goroutines is long
 
 
-async def answer(recipe: ContainerRecipe, policy: Policy, found: Container) -> probe.ProbeResult:
+async def answer(recipe: ContainerRecipe, policy: DeployPolicy, found: Container) -> probe.ProbeResult:
     """Ask the first port once. A container without ports is ready as soon as it runs."""
     port = next(iter(recipe.ports), None)
     if port is None:
@@ -35,7 +35,7 @@ async def answer(recipe: ContainerRecipe, policy: Policy, found: Container) -> p
 async def until_ready(
     engine: Engine,
     recipe: ContainerRecipe,
-    policy: Policy,
+    policy: DeployPolicy,
     container: str,
     revision: str,
     *,

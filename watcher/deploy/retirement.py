@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from watcher.deploy.model import ContainerRecipe, Live, Policy
+from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live
 from watcher.deploy.owned import OwnContainers
 from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable
@@ -28,7 +28,7 @@ class Retirement:
         *,
         own: OwnContainers,
         fronts: Mapping[int, Front],
-        policy: Policy,
+        policy: DeployPolicy,
         observer: Observer,
     ) -> None:
         self._recipe, self._policy = recipe, policy
@@ -36,7 +36,9 @@ class Retirement:
         self._tasks: set[asyncio.Task[None]] = set()
         self._retiring: set[str] = set()
 
-    def reconfigure(self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy) -> None:
+    def reconfigure(
+        self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: DeployPolicy
+    ) -> None:
         """Go on with these; what has begun to drain ends as it began."""
         self._recipe, self._fronts, self._policy = recipe, fronts, policy
 

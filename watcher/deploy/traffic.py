@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 
-from watcher.deploy.model import ContainerRecipe, Live, Policy
+from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live
 from watcher.deploy.retirement import Retirement
 from watcher.front import Front
 
@@ -19,7 +19,12 @@ class Traffic:
     """
 
     def __init__(
-        self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy, retirement: Retirement
+        self,
+        recipe: ContainerRecipe,
+        *,
+        fronts: Mapping[int, Front],
+        policy: DeployPolicy,
+        retirement: Retirement,
     ) -> None:
         self.recipe, self.fronts, self.policy = recipe, fronts, policy
         self._retirement = retirement
@@ -48,7 +53,9 @@ class Traffic:
         """Whether the container with this id serves."""
         return self.live is not None and container == self.live.id
 
-    def reconfigure(self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: Policy) -> None:
+    def reconfigure(
+        self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: DeployPolicy
+    ) -> None:
         """Continue with these. New fronts send their requests to what is live."""
         before, self.fronts = self.fronts, fronts
         self.recipe, self.policy = recipe, policy

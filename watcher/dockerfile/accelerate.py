@@ -36,7 +36,7 @@ from watcher.dockerfile.running import THE_IMAGES, Runs
 from watcher.dockerfile.spans import Edit, apply_edits
 from watcher.dockerfile.stage_group import StageGroup, check_touchable, stage_groups
 from watcher.dockerfile.stages import Graph
-from watcher.dockerfile.state import ImageConfig, Step
+from watcher.dockerfile.state import ImageConfig, StageStep
 from watcher.dockerfile.unseen import Namer, cgo_off
 
 GOGC = "400"
@@ -162,7 +162,7 @@ class _Work:
         self.programs: list[Program] = []
         self.modules_mounted = False
 
-    def add_note(self, step: Step, reason: str) -> None:
+    def add_note(self, step: StageStep, reason: str) -> None:
         line = step.stage.head.line if step.inherited else step.one.line
         shown = self.text.split("\n")[line - 1].strip()
         self.notes[line, reason] = LineNote(line, shown, reason)
@@ -192,7 +192,12 @@ class _Work:
         return mount.path
 
     def accelerate_run(
-        self, group: StageGroup, step: Step, analysis: RunAnalysis, modules: str | None, mount: ModuleMount
+        self,
+        group: StageGroup,
+        step: StageStep,
+        analysis: RunAnalysis,
+        modules: str | None,
+        mount: ModuleMount,
     ) -> None:
         try:
             check_touchable(step, analysis)
@@ -239,7 +244,7 @@ class _Work:
             self.offline.append(step.one.line)
 
     def _build_cache(
-        self, group: StageGroup, step: Step, analysis: RunAnalysis
+        self, group: StageGroup, step: StageStep, analysis: RunAnalysis
     ) -> tuple[str | None, str | None]:
         """Where go's build cache is mounted, and the name of ours; no name where the file mounts its own.
 
@@ -257,7 +262,7 @@ class _Work:
             return None, None
         return path, name
 
-    def _check_tools(self, step: Step, analysis: RunAnalysis) -> None:
+    def _check_tools(self, step: StageStep, analysis: RunAnalysis) -> None:
         """Raise NotAccelerated where a program wraps go's tools: go would not notice that it changed."""
         texts = [analysis.text, str(step.state.get("GOFLAGS") or "")]
         hidden = analysis.may_run_go and self.inputs is not None and self.inputs.wraps_tools
@@ -275,7 +280,7 @@ class _Work:
         found = self.inputs.rebuilders if self.inputs else ()
         return ", ".join(found[:3]) + (" and others" if len(found) > 3 else "")
 
-    def _cache_reason(self, step: Step, analysis: RunAnalysis) -> str:
+    def _cache_reason(self, step: StageStep, analysis: RunAnalysis) -> str:
         why = "what was compiled once is there at the next build"
         if analysis.use is GoUsage.MAYBE:
             why += f" ({analysis.may_run_go} may run go)"
@@ -284,7 +289,12 @@ class _Work:
         return why
 
     def _change_calls(
-        self, group: StageGroup, step: Step, analysis: RunAnalysis, kept: Mapping[str, str], path: str | None
+        self,
+        group: StageGroup,
+        step: StageStep,
+        analysis: RunAnalysis,
+        kept: Mapping[str, str],
+        path: str | None,
     ) -> None:
         state = step.state
         for call in analysis.calls:
@@ -296,7 +306,7 @@ class _Work:
             if self.options.level is Level.FAST and self._try_change(step, "-w is not added: ", strip):
                 self.stripped.add(step.one.line)
 
-    def _try_change(self, step: Step, what: str, change: Callable[[], list[Edit]]) -> bool:
+    def _try_change(self, step: StageStep, what: str, change: Callable[[], list[Edit]]) -> bool:
         """Make a change, or note why it is not made; whether something changed."""
         try:
             made = change()
@@ -306,7 +316,9 @@ class _Work:
         self.edits += made
         return bool(made)
 
-    def _without_a(self, step: Step, analysis: RunAnalysis, call: GoCall, path: str | None) -> list[Edit]:
+    def _without_a(
+        self, step: StageStep, analysis: RunAnalysis, call: GoCall, path: str | None
+    ) -> list[Edit]:
         found = rewrite.rebuild_all(call, step.state, self.text)
         if found and path is None:
             raise NotAccelerated("-a stays, because there is no build cache at this step that would help")

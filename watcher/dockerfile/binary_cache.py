@@ -28,7 +28,7 @@ from watcher.dockerfile.go_commands import GoCall, RunAnalysis
 from watcher.dockerfile.rewrite import get_goflags
 from watcher.dockerfile.shell import only_ands
 from watcher.dockerfile.spans import Edit, word_set
-from watcher.dockerfile.state import Step
+from watcher.dockerfile.state import StageStep
 
 SAVE_STAGE = "watcher-keeps-programs"  # the stage that keeps them
 _FILE = regex.compile(r"[\pL\pN_@%+./][\pL\pN_@%+./-]*[\pL\pN_@%+-]|[\pL\pN_@%+]")
@@ -62,12 +62,12 @@ class Program:
 def put_in_place(
     call: GoCall,
     analysis: RunAnalysis,
-    step: Step,
+    step: StageStep,
     *,
     cache: str,
     mount: str,
     scope: str,
-    later: Iterable[tuple[Step, RunAnalysis | None]],
+    later: Iterable[tuple[StageStep, RunAnalysis | None]],
 ) -> tuple[Edit, Program] | None:
     """Put the program of the last build in place before the call; None where the text does not allow it.
 
@@ -124,7 +124,7 @@ def _put_script(kept: str, file: str, *, stamped: bool) -> str:
     return f"{{ if {' && '.join(conditions)}; then {copy}; fi; :; }} >/dev/null 2>&1"
 
 
-def changed_later(step: Step, file: str, later: Iterable[tuple[Step, RunAnalysis | None]]) -> bool:
+def changed_later(step: StageStep, file: str, later: Iterable[tuple[StageStep, RunAnalysis | None]]) -> bool:
     """Whether one of the later steps of the stage can change the file."""
     for other, analysis in later:
         if other.stage is not step.stage or other.one.keyword not in ("RUN", "COPY", "ADD"):

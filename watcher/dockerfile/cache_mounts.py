@@ -10,7 +10,7 @@ from watcher.dockerfile.caches import Owner
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.spans import Edit
 from watcher.dockerfile.stages import run_mounts
-from watcher.dockerfile.state import Step
+from watcher.dockerfile.state import StageStep
 
 _NOT_PLAIN = regex.compile(r"[^\w.-]")
 
@@ -44,12 +44,12 @@ def own_caches(text: str, cache_scope: str) -> tuple[OwnCache, ...]:
     return tuple(found.values())
 
 
-def add_flag(step: Step, flag: str, reason: str) -> Edit:
+def add_flag(step: StageStep, flag: str, reason: str) -> Edit:
     """Put a flag behind the instruction's keyword."""
     return Edit(step.one.keyword_stop, step.one.keyword_stop, f" {flag}", reason)
 
 
-def add_mount(step: Step, value: str, reason: str) -> Edit:
+def add_mount(step: StageStep, value: str, reason: str) -> Edit:
     """Add a `--mount`."""
     return add_flag(step, f"--mount={value}", reason)
 

@@ -20,7 +20,7 @@ from watcher.dockerfile.go_commands import RunAnalysis
 from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.shell import SimpleCommand
 from watcher.dockerfile.stages import run_mounts
-from watcher.dockerfile.state import State, Step
+from watcher.dockerfile.state import StageState, StageStep
 
 CACHE_NAMES = ("GOCACHE", "GOMODCACHE", "GOPATH", "HOME", "XDG_CACHE_HOME", "GOENV")
 _PLAIN_PATH = regex.compile(r"/[\pL\pN_@%+./-]+")
@@ -47,7 +47,7 @@ class Owner:
         return "".join(f",{name}={value}" for name, value in (("uid", self.uid), ("gid", self.gid)) if value)
 
 
-def cache_owner(state: State) -> Owner:
+def cache_owner(state: StageState) -> Owner:
     """The owner that a cache mount needs for the stage's USER. Raises NotAccelerated."""
     if state.user is None:
         raise NotAccelerated(f"the user of {state.image or 'this stage'} is not known")
@@ -61,7 +61,7 @@ def cache_owner(state: State) -> Owner:
     return Owner(user, group)
 
 
-def _get_variable(state: State, analysis: RunAnalysis, name: str) -> str | None:
+def _get_variable(state: StageState, analysis: RunAnalysis, name: str) -> str | None:
     """The value of a variable that decides where a cache is; None when not set. Raises NotAccelerated."""
     if name in analysis.set_here:
         values = analysis.set_here[name]
@@ -77,7 +77,7 @@ def _get_variable(state: State, analysis: RunAnalysis, name: str) -> str | None:
     )
 
 
-def _get_home(state: State, analysis: RunAnalysis) -> str:
+def _get_home(state: StageState, analysis: RunAnalysis) -> str:
     home = _get_variable(state, analysis, "HOME")
     if home:
         return home
@@ -88,7 +88,7 @@ def _get_home(state: State, analysis: RunAnalysis) -> str:
     )
 
 
-def build_cache(state: State, analysis: RunAnalysis) -> str:
+def build_cache(state: StageState, analysis: RunAnalysis) -> str:
     """The folder of GOCACHE at this RUN. Raises NotAccelerated."""
     path = _get_variable(state, analysis, "GOCACHE")
     if not path:
@@ -97,7 +97,7 @@ def build_cache(state: State, analysis: RunAnalysis) -> str:
     return _check_path(path, "GOCACHE")
 
 
-def module_cache(state: State, analysis: RunAnalysis) -> str:
+def module_cache(state: StageState, analysis: RunAnalysis) -> str:
     """The folder of GOMODCACHE at this RUN. Raises NotAccelerated.
 
     For a user other than root only one that is set by name: above the default one is a folder that go
@@ -139,7 +139,7 @@ def copies_folders(one: Instruction) -> bool:
     return any("." not in name.strip(".") for name in names)
 
 
-def mount_over(step: Step, path: str) -> str | None:
+def mount_over(step: StageStep, path: str) -> str | None:
     """An existing mount of the RUN at `path`, above it or below it, as written; None when there is none."""
     for mount, written in zip(run_mounts(step.one), step.one.flag_values("mount"), strict=True):
         target = step.state.expand(mount.get("target", ""))
@@ -151,7 +151,7 @@ def mount_over(step: Step, path: str) -> str | None:
     return None
 
 
-def is_cache_at(step: Step, path: str) -> bool:
+def is_cache_at(step: StageStep, path: str) -> bool:
     """Whether the RUN already has a cache mount at `path` or above it.
 
     Raises NotAccelerated when another mount is in the way there.

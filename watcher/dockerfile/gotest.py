@@ -17,14 +17,14 @@ from watcher.dockerfile.gowrapper import before_all
 from watcher.dockerfile.model import Instruction
 from watcher.dockerfile.rewrite import get_goflags, with_flag
 from watcher.dockerfile.spans import Edit
-from watcher.dockerfile.state import State
+from watcher.dockerfile.state import StageState
 
 _NEVER = 2**63 - 1  # ns; the latest time that go can hold
 _RUN_OTHERS = frozenset({"run", "generate", "tool"})  # subcommands that start programs, which can call go
 _REASON = "a test has to run in every build, and go would repeat its result out of the cache"
 
 
-def run_tests(one: Instruction, analysis: RunAnalysis, state: State, cache: str) -> list[Edit]:
+def run_tests(one: Instruction, analysis: RunAnalysis, state: StageState, cache: str) -> list[Edit]:
     """What has every test of this RUN run, `cache` being the folder of the build cache that is mounted."""
     tests = [call for call in analysis.calls if call.sub == "test"]
     hidden = analysis.may_run_go or analysis.unclear or analysis.sourced
@@ -42,7 +42,7 @@ def run_tests(one: Instruction, analysis: RunAnalysis, state: State, cache: str)
     ]
 
 
-def _flag_names(call: GoCall, state: State) -> set[str] | None:
+def _flag_names(call: GoCall, state: StageState) -> set[str] | None:
     """The names of the flags of a call, those of GOFLAGS among them; None when they are not known."""
     inherited = get_goflags(call, state)
     if inherited is None:

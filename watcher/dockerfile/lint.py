@@ -14,7 +14,7 @@ from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.running import THE_IMAGES
 from watcher.dockerfile.stage_group import StageGroup, stage_groups
 from watcher.dockerfile.stages import Graph, run_mounts
-from watcher.dockerfile.state import Step
+from watcher.dockerfile.state import StageStep
 from watcher.dockerignore.errors import IgnorePatternError
 from watcher.dockerignore.patterns import PatternMatcher, parse_dockerignore
 
@@ -61,8 +61,8 @@ def _sort_notes(text: str, found: list[tuple[Instruction, str]]) -> list[LineNot
     return [note for _, note in sorted(notes.items())]
 
 
-def _check_go(group: StageGroup, *, vendored: bool) -> Iterator[tuple[Step, str]]:
-    tree: dict[int, Step] = {}  # the step that copied the tree, by stage
+def _check_go(group: StageGroup, *, vendored: bool) -> Iterator[tuple[StageStep, str]]:
+    tree: dict[int, StageStep] = {}  # the step that copied the tree, by stage
     downloaded = vendored  # or the modules come otherwise than by a download in each build
     for step, analysis in group.steps:
         one = step.one
@@ -94,7 +94,7 @@ def _check_go(group: StageGroup, *, vendored: bool) -> Iterator[tuple[Step, str]
             yield step, f"packages are installed behind line {copied.one.line}, and so again at every save"
 
 
-def _check_flags(step: Step, analysis: RunAnalysis) -> Iterator[tuple[Step, str]]:
+def _check_flags(step: StageStep, analysis: RunAnalysis) -> Iterator[tuple[StageStep, str]]:
     for call in analysis.calls:
         names = {name for name, value, _ in call.flags() if value in (None, "true", "1")}
         if call.sub in ("build", "install", "test", "vet", "run") and "a" in names:
@@ -114,7 +114,7 @@ def _downloads_modules(analysis: RunAnalysis) -> bool:
     )
 
 
-def _brings_modules(step: Step) -> bool:
+def _brings_modules(step: StageStep) -> bool:
     """Whether modules come with a step: out of another stage, from a cache mount, or as `vendor`."""
     one = step.one
     if one.keyword == "COPY":

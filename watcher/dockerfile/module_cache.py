@@ -33,7 +33,7 @@ from watcher.dockerfile.inputs import TreeInputs
 from watcher.dockerfile.running import runs_a_program
 from watcher.dockerfile.spans import Edit
 from watcher.dockerfile.stage_group import StageGroup, check_itself, check_touchable
-from watcher.dockerfile.state import Step
+from watcher.dockerfile.state import StageStep
 
 _PREFIX = "the module cache is not mounted: "
 _WORD = regex.compile(r"\S+")
@@ -46,7 +46,7 @@ class ModuleMount:
     """Where the module cache is mounted on the go steps of a group (None: it is not), and why not."""
 
     path: str | None
-    refused: tuple[Step, str] | None = None
+    refused: tuple[StageStep, str] | None = None
     edits: tuple[Edit, ...] = ()  # of the COPY instructions that bring the modules from another group
     brought: frozenset[int] = frozenset()  # their offsets, with or without a mounted cache
 
@@ -57,13 +57,13 @@ class _Member:
 
     group: StageGroup
     path: str | None = None
-    refused: tuple[Step, str] | None = None
+    refused: tuple[StageStep, str] | None = None
     neighbours: list[_Member] = field(default_factory=list)
     received: dict[int, Edit | None] = field(default_factory=dict)  # by the offset of the COPY
     brought: set[int] = field(default_factory=set)  # the offsets of all COPY that bring modules
 
     @property
-    def first(self) -> Step:
+    def first(self) -> StageStep:
         return next(step for step, analysis in self.group.run_steps() if analysis.modules)
 
 
@@ -111,7 +111,7 @@ def _begin_member(group: StageGroup) -> _Member:
     return member
 
 
-def _modules_at(step: Step, analysis: RunAnalysis, path: str, first: Step) -> str:
+def _modules_at(step: StageStep, analysis: RunAnalysis, path: str, first: StageStep) -> str:
     """The module cache's folder at a step, `path` being that of the steps before. Raises NotAccelerated."""
     check_touchable(step, analysis)
     found = caches.module_cache(step.state, analysis)
@@ -145,7 +145,7 @@ def _follow_readers(giver: _Member, path: str, members: Sequence[_Member]) -> No
             taker.neighbours.append(giver)
 
 
-def _handed_on(giver: _Member, path: str, taker: _Member, step: Step) -> Edit | None:
+def _handed_on(giver: _Member, path: str, taker: _Member, step: StageStep) -> Edit | None:
     """What becomes of a COPY that brings one group's modules to where another has its own.
 
     None: it stays as it is. Raises NotAccelerated.
@@ -189,7 +189,7 @@ def _lands_at(given: str, source: str, target: str, taken: str) -> bool:
     return caches.is_within(source, given) and target == taken + source[len(given) :]
 
 
-def _find_word(step: Step, word: str) -> tuple[int, int] | None:
+def _find_word(step: StageStep, word: str) -> tuple[int, int] | None:
     """The place of a COPY's source in the file."""
     body = step.one.body
     if step.one.words is not None:
@@ -201,7 +201,7 @@ def _find_word(step: Step, word: str) -> tuple[int, int] | None:
     return body.offset(found.start()), body.offset(found.end() - 1) + 1
 
 
-def _optional_pattern(source: str, step: Step) -> str:
+def _optional_pattern(source: str, step: StageStep) -> str:
     """A pattern that matches `source` alone, and nothing where that is missing.
 
     The folder before the first wildcard has to exist, so the wildcard is in the first name that a Go image
@@ -212,7 +212,7 @@ def _optional_pattern(source: str, step: Step) -> str:
     return f"{posixpath.join(above, name[:-1])}[{name[-1]}]{slash}{rest}"
 
 
-def _known_folders(step: Step) -> list[str]:
+def _known_folders(step: StageStep) -> list[str]:
     """The folders above a module cache that are there before go makes any."""
     golang = step.state.golang and step.state.text("GOPATH") == "/go"
     return ["/", "/root", *(["/go"] if golang else [])]
@@ -278,7 +278,7 @@ def _make_mount(member: _Member) -> ModuleMount:
     return ModuleMount(member.path, edits=edits, brought=brought)
 
 
-def modules_before(group: StageGroup, step: Step, mount: ModuleMount) -> bool:
+def modules_before(group: StageGroup, step: StageStep, mount: ModuleMount) -> bool:
     """Whether a step before this one has put the modules into a layer or the tree."""
     for other, analysis in group.steps_before(step):
         if other.one.start in mount.brought:

@@ -6,7 +6,7 @@ import posixpath
 
 from watcher.dockerfile.go_commands import GoCall, GoUsage, RunAnalysis
 from watcher.dockerfile.spans import word_set
-from watcher.dockerfile.state import Step
+from watcher.dockerfile.state import StageStep
 
 _COMPILE = frozenset({"build", "install", "vet", "list"})
 _LOCAL_GO = frozenset({"version", "env", "fmt", "clean"})
@@ -18,7 +18,7 @@ _LOCAL = word_set(
 )
 
 
-def needs_no_network(step: Step, analysis: RunAnalysis) -> bool:
+def needs_no_network(step: StageStep, analysis: RunAnalysis) -> bool:
     """Whether the RUN only compiles: no download, no test, no program of unknown doings, no `--network`."""
     if (
         step.one.flag("network") is not None

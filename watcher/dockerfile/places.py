@@ -17,7 +17,7 @@ from watcher.dockerfile.model import Dockerfile, Stage
 from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.shell import SimpleCommand
 from watcher.dockerfile.stages import Graph, run_mounts
-from watcher.dockerfile.state import ImageConfig, Step, walk_steps
+from watcher.dockerfile.state import ImageConfig, StageStep, walk_steps
 
 _UNKNOWN = "/\0workdir"  # a WORKDIR that only the base image knows
 _MODULE = regex.compile(r"(?m)^[ \t]*module[ \t]+\"?([^\s\"]+)")
@@ -109,7 +109,7 @@ class Places:
             self._modules = {module: folders[0] for module, folders in found.items() if len(folders) == 1}
         return self._modules
 
-    def _steps_at(self, line: int) -> list[Step]:
+    def _steps_at(self, line: int) -> list[StageStep]:
         return [
             step
             for steps in self._steps.values()
@@ -117,11 +117,11 @@ class Places:
             if line in (0, step.one.line) and not step.inherited and step.one.keyword == "RUN"
         ]
 
-    def _find_before(self, step: Step, path: str, *, whole: bool = False) -> str | None:
+    def _find_before(self, step: StageStep, path: str, *, whole: bool = False) -> str | None:
         """The file of the context at `path` when a step starts (`whole`: when it has ended)."""
         return self._look_up(step, posixpath.normpath(path), whole, 0)
 
-    def _look_up(self, step: Step, path: str, whole: bool, depth: int) -> str | None:
+    def _look_up(self, step: StageStep, path: str, whole: bool, depth: int) -> str | None:
         if depth > _DEEPEST:
             return None
         for mount in run_mounts(step.one) if step.one.keyword == "RUN" else ():
@@ -143,7 +143,7 @@ class Places:
         return None
 
     def _find_source(
-        self, step: Step, name: str | None, sources: Sequence[str], target: str, path: str, *, depth: int
+        self, step: StageStep, name: str | None, sources: Sequence[str], target: str, path: str, *, depth: int
     ) -> str | None:
         """The file at `path` after a copy of `sources`, of the context or of another stage, to `target`."""
         if not is_within(path, target):
@@ -190,7 +190,7 @@ def _matches(pattern: str, name: str) -> bool:
     return name.startswith(parts[0]) and name.endswith(parts[-1])
 
 
-def _absolute_path(step: Step, word: str) -> str | None:
+def _absolute_path(step: StageStep, word: str) -> str | None:
     expanded = step.state.expand(word)
     if expanded is None:
         return None

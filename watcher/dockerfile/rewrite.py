@@ -10,7 +10,7 @@ from watcher.dockerfile.caches import NotAccelerated
 from watcher.dockerfile.go_commands import GoCall, RunAnalysis
 from watcher.dockerfile.shell import SimpleCommand
 from watcher.dockerfile.spans import Edit, SourceSpan
-from watcher.dockerfile.state import State
+from watcher.dockerfile.state import StageState
 
 _TRUE = frozenset({None, "1", "t", "T", "true", "TRUE", "True"})
 _ALL = regex.compile(r"--?a(?:=(?:1|t|T|true|TRUE|True))?")
@@ -18,7 +18,7 @@ _HAVE_A = frozenset({"build", "install", "test", "run", "vet"})
 _CACHE_FLAGS = {"cache", "testcache", "modcache", "fuzzcache"}
 
 
-def get_goflags(call: GoCall, state: State) -> str | None:
+def get_goflags(call: GoCall, state: StageState) -> str | None:
     """GOFLAGS as this call meets it, "" when not set, None when that is not known."""
     if "GOFLAGS" in call.env:
         return call.env["GOFLAGS"]
@@ -26,7 +26,7 @@ def get_goflags(call: GoCall, state: State) -> str | None:
     return "" if value is None else value if isinstance(value, str) else None
 
 
-def rebuild_all(call: GoCall, state: State, text: str) -> list[Edit]:
+def rebuild_all(call: GoCall, state: StageState, text: str) -> list[Edit]:
     """Take `-a` off a call. Raises NotAccelerated where it is there and cannot be taken off."""
     if call.sub not in _HAVE_A:
         return []
@@ -52,7 +52,7 @@ def rebuild_all(call: GoCall, state: State, text: str) -> list[Edit]:
     return [with_flag(call, "-a=false", f"GOFLAGS holds -a: {reason}")]
 
 
-def strip_dwarf(call: GoCall, analysis: RunAnalysis, state: State, *, hidden: bool) -> list[Edit]:
+def strip_dwarf(call: GoCall, analysis: RunAnalysis, state: StageState, *, hidden: bool) -> list[Edit]:
     """Have the linker leave DWARF out (`-w`), in addition to existing flags. Raises NotAccelerated.
 
     `hidden`: go can have flags from a file.
@@ -97,7 +97,7 @@ def _merge_flag(call: GoCall, index: int, reason: str) -> list[Edit]:
     raise NotAccelerated("the quotes around the value of -ldflags leave no place for another flag")
 
 
-def relax_collector(call: GoCall, analysis: RunAnalysis, state: State, gogc: str) -> list[Edit]:
+def relax_collector(call: GoCall, analysis: RunAnalysis, state: StageState, gogc: str) -> list[Edit]:
     """Let the compiler and the linker collect garbage less often, where the shell allows it plainly."""
     if call.sub not in ("build", "install") or call.command.inner or not call.direct or call.form == "exec":
         return []

@@ -14,7 +14,7 @@ from watcher.dockerfile.model import Stage
 from watcher.dockerfile.parse import parse_instruction
 from watcher.dockerfile.running import Runs, starts_go
 from watcher.dockerfile.stages import Graph, run_mounts
-from watcher.dockerfile.state import ImageConfig, State, Step, trigger_text, walk_steps
+from watcher.dockerfile.state import ImageConfig, StageState, StageStep, trigger_text, walk_steps
 
 _MOVES_A_CACHE = regex.compile(r"\bgo env\b[^;&|]*-w[^;&|]*\b(?:GOCACHE|GOMODCACHE|GOPATH)\b")
 _WRITES_GOFLAGS = regex.compile(r"\bgo env\b[^;&|]*-w[^;&|]*\bGOFLAGS\b|\bgo/env\b|\bgo\.env\b")
@@ -26,8 +26,8 @@ class StageGroup:
     """The reachable stages on one root, their steps with what was read of each RUN."""
 
     graph: Graph
-    steps: list[tuple[Step, RunAnalysis | None]]
-    readers: list[tuple[Step, str]]  # steps of any stage that read a path out of this group
+    steps: list[tuple[StageStep, RunAnalysis | None]]
+    readers: list[tuple[StageStep, str]]  # steps of any stage that read a path out of this group
     output: Stage | None = None  # the stage of the group that becomes the image, when one does
     runs_later: Runs = field(default_factory=Runs)  # what a container of that image is given to run
 
@@ -44,13 +44,13 @@ class StageGroup:
             call.sub in ("build", "install") for _, analysis in self.run_steps() for call in analysis.calls
         )
 
-    def run_steps(self) -> Iterator[tuple[Step, RunAnalysis]]:
+    def run_steps(self) -> Iterator[tuple[StageStep, RunAnalysis]]:
         """Every RUN that this build executes, the base's ONBUILD triggers included."""
         for step, analysis in self.steps:
             if analysis is not None and step.one.keyword == "RUN":
                 yield step, analysis
 
-    def steps_before(self, step: Step) -> Iterator[tuple[Step, RunAnalysis | None]]:
+    def steps_before(self, step: StageStep) -> Iterator[tuple[StageStep, RunAnalysis | None]]:
         """The steps before a step: those of the stages below, and its stage's earlier ones."""
         chain = {stage.index for stage in self.graph.stage_chain(step.stage)}
         for other, analysis in self.steps:
@@ -59,7 +59,7 @@ class StageGroup:
             if other.stage.index in chain:
                 yield other, analysis
 
-    def steps_after(self, step: Step) -> Iterator[tuple[Step, RunAnalysis | None]]:
+    def steps_after(self, step: StageStep) -> Iterator[tuple[StageStep, RunAnalysis | None]]:
         """The steps behind this one, in the order of the file."""
         found = False
         for other, analysis in self.steps:
@@ -67,7 +67,7 @@ class StageGroup:
                 yield other, analysis
             found = found or other is step
 
-    def writes_goflags(self, step: Step) -> bool:
+    def writes_goflags(self, step: StageStep) -> bool:
         """Whether go can have flags at a step that are in no variable (`go env -w`, a file of its own)."""
         texts = [analysis.text for _, analysis in self.steps_before(step) if analysis is not None]
         texts += [analysis.text for other, analysis in self.steps if other is step and analysis is not None]
@@ -78,7 +78,7 @@ class StageGroup:
         ]
         return step.state.get("GOENV") is not None or any(_WRITES_GOFLAGS.found(text) for text in texts)
 
-    def check_build_cache(self, step: Step, analysis: RunAnalysis, path: str) -> None:
+    def check_build_cache(self, step: StageStep, analysis: RunAnalysis, path: str) -> None:
         """Raise NotAccelerated when something else needs or changes what go writes to its build cache."""
         names = caches.build_cache_names(path)
         if caches.cache_owner(step.state).uid and caches.in_home_cache(path):
@@ -114,7 +114,7 @@ class StageGroup:
                     f"line {step.one.line} reads {pattern} out of this stage, and {what} with it"
                 )
 
-    def copy_destination(self, step: Step) -> str | None:
+    def copy_destination(self, step: StageStep) -> str | None:
         """Where a COPY or ADD writes, as an absolute path; None for other instructions and unknown places."""
         if step.one.keyword not in ("COPY", "ADD"):
             return None
@@ -125,7 +125,7 @@ class StageGroup:
         return posixpath.normpath(posixpath.join(step.state.workdir or "/", target))
 
 
-def check_touchable(step: Step, analysis: RunAnalysis) -> None:
+def check_touchable(step: StageStep, analysis: RunAnalysis) -> None:
     """Raise NotAccelerated for a RUN that must not change."""
     if step.inherited:
         raise NotAccelerated(
@@ -142,7 +142,9 @@ def check_touchable(step: Step, analysis: RunAnalysis) -> None:
         raise NotAccelerated("go env -w moves a cache")
 
 
-def check_itself(step: Step, analysis: RunAnalysis, path: str, names: tuple[str, ...], flag: str) -> None:
+def check_itself(
+    step: StageStep, analysis: RunAnalysis, path: str, names: tuple[str, ...], flag: str
+) -> None:
     """Raise NotAccelerated when the RUN for a mount names the folder, except to empty it."""
     for call in analysis.calls:
         rewrite.keep_caches(call, {flag})
@@ -157,7 +159,7 @@ def check_itself(step: Step, analysis: RunAnalysis, path: str, names: tuple[str,
         raise NotAccelerated(f"the command itself uses {shown}")
 
 
-def _cache_folders(step: Step, analysis: RunAnalysis) -> list[str]:
+def _cache_folders(step: StageStep, analysis: RunAnalysis) -> list[str]:
     found: list[str] = []
     for place in (caches.build_cache, caches.module_cache):
         try:
@@ -200,14 +202,14 @@ def _installs_go(analysis: RunAnalysis) -> bool:
     )
 
 
-def _analyze_step(step: Step, graph: Graph) -> RunAnalysis | None:
+def _analyze_step(step: StageStep, graph: Graph) -> RunAnalysis | None:
     one = step.one
     if one.keyword == "ONBUILD":
         one = parse_instruction(trigger_text(graph, one), graph.dockerfile.escape)
     return read_run(one, step.state.shell) if one.keyword == "RUN" else None
 
 
-def _read_paths(graph: Graph, step: Step) -> Iterator[tuple[Stage, str]]:
+def _read_paths(graph: Graph, step: StageStep) -> Iterator[tuple[Stage, str]]:
     """(stage, path) for every path that a step reads out of another stage."""
     one, state = step.one, step.state
     if one.keyword == "COPY" and (name := one.flag("from")):
@@ -222,6 +224,6 @@ def _read_paths(graph: Graph, step: Step) -> Iterator[tuple[Stage, str]]:
                 yield source.stage, _expand_word(state, mount.get("source", "/"))
 
 
-def _expand_word(state: State, word: str) -> str:
+def _expand_word(state: StageState, word: str) -> str:
     expanded = state.expand(word)
     return word if expanded is None else expanded

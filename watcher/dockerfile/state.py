@@ -34,7 +34,7 @@ class ImageConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class StageState:
     """The circumstances of one instruction. Unknown values are UNKNOWN in `env`."""
 
     env: Mapping[str, Value]
@@ -73,14 +73,14 @@ def looks_like_go(reference: str) -> bool:
     return bool(_OFFICIAL.fullmatch(reference))
 
 
-def first_state(image: str | None, config: ImageConfig | None) -> State:
+def first_state(image: str | None, config: ImageConfig | None) -> StageState:
     """The state at the start of a stage: `image` None is scratch, `config` None is not known."""
     if image is None:
-        return State({}, True, "", "/", ("/bin/sh", "-c"), "", "", "linux", golang=False)
+        return StageState({}, True, "", "/", ("/bin/sh", "-c"), "", "", "linux", golang=False)
     if config is None:
         go = looks_like_go(image) and "onbuild" not in image
         go = go and not any(word in image for word in ("windows", "nanoserver"))
-        return State(  # noqa: S604 - the SHELL of a Dockerfile; no process is started
+        return StageState(  # noqa: S604 - the SHELL of a Dockerfile; no process is started
             {"GOPATH": "/go"} if go else {},
             whole=go,
             user="" if go else None,
@@ -94,7 +94,7 @@ def first_state(image: str | None, config: ImageConfig | None) -> State:
         )
     go = looks_like_go(image) or "GOLANG_VERSION" in config.env or "/go/bin" in config.env.get("PATH", "")
     shell = ("cmd", "/S", "/C") if config.os == "windows" else ("/bin/sh", "-c")
-    return State(
+    return StageState(
         dict(config.env),
         True,
         config.user,
@@ -108,7 +108,9 @@ def first_state(image: str | None, config: ImageConfig | None) -> State:
     )
 
 
-def apply_instruction(state: State, one: Instruction, graph: Graph, build_args: Mapping[str, str]) -> State:
+def apply_instruction(
+    state: StageState, one: Instruction, graph: Graph, build_args: Mapping[str, str]
+) -> StageState:
     """The state behind this instruction."""
     escape = graph.dockerfile.escape
     match one.keyword:
@@ -139,12 +141,12 @@ def apply_instruction(state: State, one: Instruction, graph: Graph, build_args: 
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StageStep:
     """One instruction of a stage with the state it meets. `inherited`: an ONBUILD trigger of the base."""
 
     stage: Stage
     one: Instruction
-    state: State
+    state: StageState
     inherited: bool = False
 
 
@@ -153,10 +155,10 @@ def walk_steps(
     build_args: Mapping[str, str],
     bases: Mapping[str, ImageConfig | None],
     stages: Iterable[Stage],
-) -> dict[int, list[Step]]:
+) -> dict[int, list[StageStep]]:
     """The steps of each of these stages by its index; their FROM chains must be among them."""
-    found: dict[int, list[Step]] = {}
-    ends: dict[int, tuple[State, tuple[Instruction, ...]]] = {}
+    found: dict[int, list[StageStep]] = {}
+    ends: dict[int, tuple[StageState, tuple[Instruction, ...]]] = {}
     for stage in stages:
         base = graph.bases[stage.index]
         if base.stage is not None:
@@ -167,13 +169,13 @@ def walk_steps(
             triggers = tuple(
                 _parse_trigger(text, graph, stage) for text in (config.onbuild if config else ())
             )
-        steps: list[Step] = []
+        steps: list[StageStep] = []
         for one in triggers:
-            steps.append(Step(stage, one, state, inherited=True))
+            steps.append(StageStep(stage, one, state, inherited=True))
             state = apply_instruction(state, one, graph, build_args)
         own: list[Instruction] = []
         for one in stage.instructions:
-            steps.append(Step(stage, one, state))
+            steps.append(StageStep(stage, one, state))
             if one.keyword == "ONBUILD":
                 own.append(_parse_trigger(trigger_text(graph, one), graph, stage))
             state = apply_instruction(state, one, graph, build_args)
@@ -196,6 +198,6 @@ def _parse_trigger(text: str, graph: Graph, stage: Stage) -> Instruction:
         ) from error
 
 
-def _expand_value(state: State, word: str, escape: str) -> Value:
+def _expand_value(state: StageState, word: str, escape: str) -> Value:
     value = state.expand(word, escape)
     return UNKNOWN if value is None else value

@@ -30,7 +30,7 @@ from watcher.dockerfile.shell import SimpleCommand
 from watcher.dockerfile.spans import word_set
 from watcher.dockerfile.stage_group import StageGroup
 from watcher.dockerfile.stages import Graph, run_mounts
-from watcher.dockerfile.state import ImageConfig, State, Step
+from watcher.dockerfile.state import ImageConfig, StageState, StageStep
 
 _VARIABLES = word_set(
     "CPATH C_INCLUDE_PATH CPLUS_INCLUDE_PATH OBJC_INCLUDE_PATH LIBRARY_PATH PKG_CONFIG PKG_CONFIG_PATH"
@@ -46,7 +46,7 @@ _HARMLESS = word_set(
 _C_TOOLS = word_set("cc gcc g++ c++ clang clang++ ar ld cmake ninja meson scons configure libtool bazel")
 
 
-def cgo_off(state: State, analysis: RunAnalysis) -> bool:
+def cgo_off(state: StageState, analysis: RunAnalysis) -> bool:
     """Whether no go command of this RUN can use cgo."""
     if analysis.use is not GoUsage.GO or analysis.may_run_go or analysis.unclear:
         return False  # a Makefile or a script can turn it on
@@ -55,7 +55,7 @@ def cgo_off(state: State, analysis: RunAnalysis) -> bool:
     )
 
 
-def _get_value(call: GoCall, state: State, name: str) -> str | None:
+def _get_value(call: GoCall, state: StageState, name: str) -> str | None:
     return call.env[name] if name in call.env else state.text(name)
 
 
@@ -72,7 +72,7 @@ class Namer:
         self._graph, self._bases, self._build_args = graph, bases, build_args
         self._inputs = inputs
 
-    def name_suffix(self, group: StageGroup, step: Step, analysis: RunAnalysis) -> str:
+    def name_suffix(self, group: StageGroup, step: StageStep, analysis: RunAnalysis) -> str:
         """What the name of the cache at a RUN ends with: empty where go sees all its inputs.
 
         Raises NotAccelerated where the tree's files count and are not known: a cache that does not
@@ -96,18 +96,18 @@ class Namer:
         digest = hashlib.sha256("\0".join(parts).encode(errors="surrogateescape")).hexdigest()
         return f"-cgo-{digest[:10]}"
 
-    def sees_all(self, step: Step, analysis: RunAnalysis) -> bool:
+    def sees_all(self, step: StageStep, analysis: RunAnalysis) -> bool:
         """Whether go's own cache, of any name, is right at this RUN."""
         return cgo_off(step.state, analysis) and not (self._inputs and self._reads_assembly(step, analysis))
 
-    def _reads_assembly(self, step: Step, analysis: RunAnalysis) -> bool:
+    def _reads_assembly(self, step: StageStep, analysis: RunAnalysis) -> bool:
         """Whether go's assembler can open a file that go does not hash; `-asmflags=-I` leads it anywhere."""
         if self._inputs is None:
             return False
         flags = f"{analysis.text} {step.state.get('GOFLAGS')}"
         return self._inputs.assembly or ("-asmflags" in flags and self._inputs.has_assembly)
 
-    def _describe_step(self, step: Step, analysis: RunAnalysis | None) -> Iterator[str]:
+    def _describe_step(self, step: StageStep, analysis: RunAnalysis | None) -> Iterator[str]:
         """The parts of an earlier step that decide which C it brings."""
         one = step.one
         if one.keyword == "RUN" and analysis is not None and analysis.use is GoUsage.GO:
@@ -122,7 +122,7 @@ class Namer:
         for source in self._find_sources(step):
             yield from self._made_of(source)
 
-    def _find_sources(self, step: Step) -> Iterator[Stage | str]:
+    def _find_sources(self, step: StageStep) -> Iterator[Stage | str]:
         """The other stages, and images, that a step reads from."""
         names = [step.one.flag("from")] if step.one.keyword in ("COPY", "ADD") else []
         names += [mount.get("from") for mount in run_mounts(step.one)] if step.one.keyword == "RUN" else []
@@ -153,13 +153,13 @@ class Namer:
         """A stage and all that it takes from, directly or through others."""
         return self._graph.reachable_stages(str(stage.index))
 
-    def _has_tree(self, step: Step, before: Iterable[tuple[Step, RunAnalysis | None]]) -> bool:
+    def _has_tree(self, step: StageStep, before: Iterable[tuple[StageStep, RunAnalysis | None]]) -> bool:
         """Whether files of the tree are there at a RUN, other than go's own."""
         return _binds_tree(step.one) or any(
             self._brings_tree(other) for other in (step, *_only_steps(before))
         )
 
-    def _brings_tree(self, step: Step) -> bool:
+    def _brings_tree(self, step: StageStep) -> bool:
         if _copies_tree(step.one):
             return True
         for source in self._find_sources(step):
@@ -170,7 +170,7 @@ class Namer:
         return False
 
     def _tree_digest(
-        self, step: Step, analysis: RunAnalysis, before: Iterable[tuple[Step, RunAnalysis | None]]
+        self, step: StageStep, analysis: RunAnalysis, before: Iterable[tuple[StageStep, RunAnalysis | None]]
     ) -> str:
         """The digest of those of the tree's files that a compiler can reach; empty when there are none."""
         inputs = self._inputs
@@ -187,7 +187,7 @@ class Namer:
         return inputs.vendored_digest if users else ""
 
     def _led_there(
-        self, step: Step, analysis: RunAnalysis, before: Iterable[tuple[Step, RunAnalysis | None]]
+        self, step: StageStep, analysis: RunAnalysis, before: Iterable[tuple[StageStep, RunAnalysis | None]]
     ) -> bool:
         """Whether a variable or a step can lead the compiler of a module's C to files of the tree."""
         if any(step.state.get(name) is not None for name in _VARIABLES):
@@ -202,7 +202,7 @@ class Namer:
                 runs.append((other, found))
         return any(self._leads_compiler(other, found) for other, found in runs)
 
-    def _leads_compiler(self, step: Step, analysis: RunAnalysis) -> bool:
+    def _leads_compiler(self, step: StageStep, analysis: RunAnalysis) -> bool:
         """Whether a RUN that has the tree can lead a C compiler to it."""
         if _into_system(step) or analysis.foreign or LEADS.found(analysis.text):
             return True
@@ -226,7 +226,7 @@ def _in_system(path: str) -> bool:
     return any(is_within(path, folder) for folder in _SYSTEM)
 
 
-def _only_steps(read: Iterable[tuple[Step, RunAnalysis | None]]) -> list[Step]:
+def _only_steps(read: Iterable[tuple[StageStep, RunAnalysis | None]]) -> list[StageStep]:
     return [step for step, _ in read]
 
 
@@ -248,7 +248,7 @@ def _names_gos_own(source: str) -> bool:
     return is_gos_own(source.rstrip("*")) or posixpath.basename(source) in ("go.*", "*.go")
 
 
-def _into_system(step: Step) -> bool:
+def _into_system(step: StageStep) -> bool:
     """Whether a step can put files on the default search path of compilers."""
     one = step.one
     if one.keyword == "RUN":

@@ -4,14 +4,14 @@ from watcher.fswatch.backend import EventsUnavailable, WatchBackend
 from watcher.fswatch.notification import Notification
 from watcher.fswatch.schedule import scan_interval
 from watcher.fswatch.selftest import SelfTest, self_test
-from watcher.fswatch.source import ScanReport, Source
+from watcher.fswatch.source import NotificationSource, ScanReport
 
 __all__ = [
     "EventsUnavailable",
     "Notification",
+    "NotificationSource",
     "ScanReport",
     "SelfTest",
-    "Source",
     "WatchBackend",
     "scan_interval",
     "self_test",

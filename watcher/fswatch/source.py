@@ -52,7 +52,7 @@ class ScanReport:
     unsettled: Collection[str] = ()
 
 
-class Source:
+class NotificationSource:
     """Notifies of changes below one root. For the event loop's thread; what blocks runs in a worker thread.
 
     `mode` is events or polling, `mode_reason` a sentence; the observer is notified when they change.

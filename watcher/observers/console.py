@@ -21,12 +21,15 @@ from watcher.observers.events import (
     BuildFinished,
     BuildOutcome,
     BuildStarted,
+    BuildStepFinished,
+    BuildStepProgress,
     ContainerLost,
     ContainerPaused,
     DaemonStarted,
     DaemonStopping,
     DeployFinished,
     DeployOutcome,
+    DesiredChanged,
     EngineDown,
     EngineUp,
     Event,
@@ -43,9 +46,6 @@ from watcher.observers.events import (
     SourceMode,
     SourceScanned,
     SourceScanning,
-    StepFinished,
-    StepProgress,
-    Wanted,
     short,
 )
 from watcher.observers.progress_view import ENGINE_STAGES, ProgressView, step_words
@@ -98,12 +98,12 @@ class Console:
             SourceMode: self._source_mode,
             SourceScanning: self._source_scanning,
             SourceScanned: self._source_scanned,
-            Wanted: self._print_wanted,
+            DesiredChanged: self._print_wanted,
             Held: self._print_hold,
             Paused: self._print_pause,
             BuildStarted: self._build_started,
-            StepFinished: self._step_finished,
-            StepProgress: self._step_progress,
+            BuildStepFinished: self._step_finished,
+            BuildStepProgress: self._step_progress,
             BuildFinished: self._build_finished,
             ImageSized: self._image_sized,
             DeployFinished: self._deploy_finished,
@@ -180,7 +180,7 @@ class Console:
 
     # From a save to the new version.
 
-    def _print_wanted(self, event: Wanted) -> None:
+    def _print_wanted(self, event: DesiredChanged) -> None:
         line = Text.assemble(event.summary, ("  → ", "dim"), (short(event.revision), "cyan"))
         self._print(event, "→", line)
         service = self._board.service(event.service)
@@ -207,7 +207,7 @@ class Console:
         if not self.live:
             self._print(event, "·", f"building {short(event.revision)}")
 
-    def _step_finished(self, event: StepFinished) -> None:
+    def _step_finished(self, event: BuildStepFinished) -> None:
         place, what = step_words(event.name)
         # A local base image takes no time, and BuildKit reports it twice.
         of_engine = event.stage in ENGINE_STAGES or what.startswith("FROM ")
@@ -217,7 +217,7 @@ class Console:
         failed = "  failed" if event.error else ""
         self._print_detail(f"{took:>7}  {f'{place}  ' if place else ''}{what}{failed}", "")
 
-    def _step_progress(self, event: StepProgress) -> None:
+    def _step_progress(self, event: BuildStepProgress) -> None:
         """Print the first line immediately, then at most one per FETCHED_EVERY and step."""
         if self.live or not _is_due(event.at, self._fetched_told.get(event.step, 0.0), FETCHED_EVERY):
             return

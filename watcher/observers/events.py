@@ -156,7 +156,7 @@ class SourceScanning(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted(Event):
+class DesiredChanged(Event):
     """The tree has a new revision. `saved_at` is when its first change was noticed (Unix seconds)."""
 
     revision: str
@@ -202,7 +202,7 @@ class BuildStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepStarted(Event):
+class BuildStepStarted(Event):
     """A step of the running build started."""
 
     revision: str
@@ -212,7 +212,7 @@ class StepStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepFinished(Event):
+class BuildStepFinished(Event):
     """A step ended; `error` is empty when it went well."""
 
     revision: str
@@ -225,7 +225,7 @@ class StepFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepProgress(Event):
+class BuildStepProgress(Event):
     """How much of a base image has come from its registry: `done` of `total` bytes, as far as is known."""
 
     revision: str
@@ -237,7 +237,7 @@ class StepProgress(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepOutput(Event):
+class BuildStepOutput(Event):
     """Lines that a step printed."""
 
     revision: str

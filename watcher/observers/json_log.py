@@ -12,6 +12,9 @@ from functools import cache
 from typing import Any, TextIO
 
 from watcher.observers.events import (
+    BuildStepOutput,
+    BuildStepProgress,
+    BuildStepStarted,
     ContainerOutput,
     Event,
     FrontExchange,
@@ -20,9 +23,6 @@ from watcher.observers.events import (
     LoopLag,
     RevisionStateChanged,
     SourceEvents,
-    StepOutput,
-    StepProgress,
-    StepStarted,
 )
 
 # What comes with every request, file or line of output: counted and kept elsewhere, not logged.
@@ -33,9 +33,9 @@ _NOT_LOGGED = (
     LoopLag,
     RevisionStateChanged,  # follows from events that are logged
     SourceEvents,
-    StepStarted,
-    StepProgress,
-    StepOutput,
+    BuildStepStarted,
+    BuildStepProgress,
+    BuildStepOutput,
     ContainerOutput,
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from watcher.observers.api_schema import LogLine
-from watcher.observers.events import ContainerOutput, StepOutput
+from watcher.observers.events import BuildStepOutput, ContainerOutput
 from watcher.observers.printable import cut, printable
 
 KEPT = 4000  # lines
@@ -20,7 +20,7 @@ class LogBuffer:
         self.last = 0
         self._ring: deque[LogLine] = deque(maxlen=kept)
 
-    def add(self, event: StepOutput | ContainerOutput) -> None:
+    def add(self, event: BuildStepOutput | ContainerOutput) -> None:
         """Keep the lines of `event`."""
         for text in event.text.rstrip("\r\n").split("\n"):
             self.last += 1
@@ -31,7 +31,7 @@ class LogBuffer:
                 source="container",
                 text=printable(cut(text.rstrip("\r"))),
             )
-            if isinstance(event, StepOutput):
+            if isinstance(event, BuildStepOutput):
                 line.source, line.revision = "build", event.revision
                 line.step, line.stage = event.step, event.stage
             else:

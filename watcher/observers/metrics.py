@@ -17,11 +17,13 @@ from watcher.observers.events import (
     BuildFinished,
     BuildOutcome,
     BuildStarted,
+    BuildStepFinished,
     ConfigurationRefused,
     ContainerLost,
     DaemonStarted,
     DeployFinished,
     DeployOutcome,
+    DesiredChanged,
     DiskMeasured,
     EngineDown,
     EngineUp,
@@ -42,8 +44,6 @@ from watcher.observers.events import (
     SourceGone,
     SourceMode,
     SourceScanned,
-    StepFinished,
-    Wanted,
 )
 from watcher.observers.metric_specs import (
     BUGS,
@@ -114,11 +114,11 @@ class Metrics:
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             **dict.fromkeys((FrontExchange, FrontHeld, FrontOld, FrontRefused), self._record_front),
             **dict.fromkeys((SourceEvents, SourceScanned, SourceMode), self._record_source),
-            **dict.fromkeys((BuildStarted, StepFinished, BuildFinished), self._record_build),
+            **dict.fromkeys((BuildStarted, BuildStepFinished, BuildFinished), self._record_build),
             **dict.fromkeys(
                 (DaemonStarted, EngineUp, EngineDown, InternalError, LoopLag), self._record_daemon
             ),
-            **dict.fromkeys((ImageSized, ContainerLost, Paused, Wanted), self._record_service),
+            **dict.fromkeys((ImageSized, ContainerLost, Paused, DesiredChanged), self._record_service),
             ServiceStarted: self._start_service,
             DeployFinished: self._record_deploy,
             Pruned: self._record_pruned,
@@ -153,7 +153,7 @@ class Metrics:
             case _:
                 self._store.set_gauge(ENGINE_UP, isinstance(event, EngineUp))
 
-    def _record_service(self, event: ImageSized | ContainerLost | Paused | Wanted) -> None:
+    def _record_service(self, event: ImageSized | ContainerLost | Paused | DesiredChanged) -> None:
         name = event.service
         match event:
             case ImageSized():
@@ -164,7 +164,7 @@ class Metrics:
                 self._store.count(LOST, name)
             case Paused():
                 self._store.set_gauge(PAUSED, event.paused, name)
-            case Wanted():
+            case DesiredChanged():
                 self._store.set_gauge(CHANGED_AT, event.saved_at, name)
 
     def _start_service(self, event: ServiceStarted) -> None:
@@ -198,12 +198,12 @@ class Metrics:
             self._store.set_gauge(spec, 0, name)
         self._store.set_gauge(IMAGE_BUDGET, event.image_budget, name)
 
-    def _record_build(self, event: BuildStarted | StepFinished | BuildFinished) -> None:
+    def _record_build(self, event: BuildStarted | BuildStepFinished | BuildFinished) -> None:
         name = event.service
         match event:
             case BuildStarted():
                 self._store.set_gauge(BUILDING, 1, name)
-            case StepFinished():
+            case BuildStepFinished():
                 stage = self._store.bound_label("stage", event.stage or "internal")
                 self._store.count(STEPS, name, stage)
                 self._store.count(HITS, name, stage, by=event.cached)

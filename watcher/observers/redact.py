@@ -12,6 +12,7 @@ from typing import Any
 
 from watcher import regex
 from watcher.observers.events import (
+    BuildStepOutput,
     ContainerOutput,
     Event,
     FrontExchange,
@@ -19,7 +20,6 @@ from watcher.observers.events import (
     InternalError,
     Observer,
     SourceEvents,
-    StepOutput,
 )
 from watcher.observers.printable import LONGEST, cut, printable, without_controls
 from watcher.observers.secrets import long_forms, short_forms
@@ -46,7 +46,7 @@ _CREDENTIALS = (
     ),
 )
 _UNTOUCHED = (FrontExchange, FrontHeld, SourceEvents)  # many, and without text
-_SEVERAL_LINES = {(StepOutput, "text"), (ContainerOutput, "text"), (InternalError, "traceback")}
+_SEVERAL_LINES = {(BuildStepOutput, "text"), (ContainerOutput, "text"), (InternalError, "traceback")}
 
 
 class Mask:
@@ -127,14 +127,14 @@ class Redactor:
             self._inner.notify(event)
             return
         shown = self._mask.value(event)
-        if isinstance(shown, StepOutput):
+        if isinstance(shown, BuildStepOutput):
             shown = self._without_pieces(shown, ("build", shown.revision, shown.step))
         elif isinstance(shown, ContainerOutput):
             shown = self._without_pieces(shown, ("container", shown.container))
         self._inner.notify(shown)
 
     def _without_pieces(
-        self, event: StepOutput | ContainerOutput, stream: tuple[str, ...]
-    ) -> StepOutput | ContainerOutput:
+        self, event: BuildStepOutput | ContainerOutput, stream: tuple[str, ...]
+    ) -> BuildStepOutput | ContainerOutput:
         text = self._split.hide((event.service, *stream), event.text)
         return event if text == event.text else replace(event, text=text)

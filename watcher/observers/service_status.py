@@ -8,10 +8,14 @@ from typing import Literal
 from watcher.observers.events import (
     BuildFinished,
     BuildStarted,
+    BuildStepFinished,
+    BuildStepProgress,
+    BuildStepStarted,
     ContainerLost,
     ContainerPaused,
     DeployFinished,
     DeployStarted,
+    DesiredChanged,
     DiskMeasured,
     Event,
     Failure,
@@ -29,10 +33,6 @@ from watcher.observers.events import (
     SourceMode,
     SourceScanned,
     SourceScanning,
-    StepFinished,
-    StepProgress,
-    StepStarted,
-    Wanted,
 )
 from watcher.observers.revision_state import GOOD_DEPLOYS, RevisionState
 from watcher.observers.status_schema import (
@@ -89,7 +89,7 @@ class ServiceView:
     def _apply_work(self, event: Event) -> None:
         status = self.status
         match event:
-            case Wanted():
+            case DesiredChanged():
                 shown = [ChangeInfo.model_validate(change) for change in event.changes[:CHANGES_SHOWN]]
                 status.wanted = WantedInfo(
                     revision=event.revision,
@@ -101,7 +101,7 @@ class ServiceView:
                 )
             case BuildStarted():
                 status.building = self._new_build(event.revision, event.at)
-            case StepStarted() | StepFinished() | StepProgress() if status.building:
+            case BuildStepStarted() | BuildStepFinished() | BuildStepProgress() if status.building:
                 _update_step(status.building, event)
             case BuildFinished():
                 self._finish_build(event)
@@ -262,15 +262,15 @@ class ServiceView:
         return next((phase for applies, phase in phases if applies), "waiting")
 
 
-def _update_step(build: BuildInfo, event: StepStarted | StepFinished | StepProgress) -> None:
+def _update_step(build: BuildInfo, event: BuildStepStarted | BuildStepFinished | BuildStepProgress) -> None:
     step = next((step for step in build.steps if step.id == event.step), None)
     if step is None:
-        ran = event.seconds if isinstance(event, StepFinished) else 0.0
+        ran = event.seconds if isinstance(event, BuildStepFinished) else 0.0
         step = StepInfo(id=event.step, name=event.name, stage=event.stage, started_at=event.at - ran)
         build.steps.append(step)
-    if isinstance(event, StepProgress):
+    if isinstance(event, BuildStepProgress):
         step.done, step.total = event.done, event.total
-    if isinstance(event, StepFinished):
+    if isinstance(event, BuildStepFinished):
         step.seconds, step.cached, step.error = event.seconds, event.cached, event.error
         build.step_count = len(build.steps)
         build.cached_steps = sum(step.cached for step in build.steps)

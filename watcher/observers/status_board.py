@@ -6,6 +6,7 @@ import asyncio
 import secrets
 
 from watcher.observers.events import (
+    BuildStepOutput,
     ConfigurationRefused,
     ContainerOutput,
     DaemonStarted,
@@ -18,7 +19,6 @@ from watcher.observers.events import (
     LoopLag,
     Notice,
     SourceEvents,
-    StepOutput,
 )
 from watcher.observers.log_buffer import LogBuffer
 from watcher.observers.service_status import ServiceView
@@ -46,7 +46,7 @@ class StatusBoard:
 
     def notify(self, event: Event) -> None:
         """Fold `event` into the document and wake those who wait."""
-        if isinstance(event, StepOutput | ContainerOutput):
+        if isinstance(event, BuildStepOutput | ContainerOutput):
             self.lines.add(event)
             self._wake_waiters()
             return

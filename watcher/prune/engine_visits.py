@@ -13,7 +13,7 @@ from watcher.builder import BuildkitLink, build_cache_of, certificates, full_ref
 from watcher.engine import DockerEngine, Engine, EngineError, SystemInfo
 from watcher.errors import WatcherError
 from watcher.prune.left_project import LeftProject
-from watcher.prune.model import Scope, Verdict
+from watcher.prune.model import ServiceScope, Verdict
 from watcher.prune.registry import EngineUse, ProjectRecord
 from watcher.prune.select_gone import Holdings, guess_scopes, select_gone
 
@@ -78,13 +78,13 @@ class Visited:
         return BuildkitLink(use.buildkit, self.engine, partial(certificates, folder), standalone=True)
 
 
-def _scopes(record: ProjectRecord) -> tuple[Scope, ...]:
+def _scopes(record: ProjectRecord) -> tuple[ServiceScope, ...]:
     """The names that its services had."""
     scopes = []
     for use in record.services:
         image = full_reference(use.image)
         builder = f"{image.rpartition(':')[0]}:builder"
-        scopes.append(Scope(record.id, use.service, image, builder, use.container))
+        scopes.append(ServiceScope(record.id, use.service, image, builder, use.container))
     return tuple(scopes)
 
 

@@ -62,7 +62,7 @@ class Why:
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class ServiceScope:
     """Whose objects are ours: one service of one project, under these names."""
 
     project: str
@@ -72,7 +72,7 @@ class Scope:
     container: str  # the name of the live container
 
     @classmethod
-    def of(cls, recipe: Recipe, *, container: str) -> Scope:
+    def of(cls, recipe: Recipe, *, container: str) -> ServiceScope:
         """The scope of the service that `recipe` builds and whose live container has that name."""
         return cls(
             recipe.project,
@@ -142,7 +142,7 @@ class Unseen:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class PrunePolicy:
     """What may go. `keep` counts final images, the live one among them; `grace` is seconds."""
 
     keep: int = 3
@@ -155,7 +155,7 @@ class Policy:
     min_free: int | None = None  # bytes; None for what `Disk.low` takes by itself
 
     @classmethod
-    def of(cls, settings: PruneSettings, *, builder_image: bool, all_projects: bool = False) -> Policy:
+    def of(cls, settings: PruneSettings, *, builder_image: bool, all_projects: bool = False) -> PrunePolicy:
         """The policy that the settings ask for."""
         return cls(
             settings.keep,
@@ -170,7 +170,7 @@ class Policy:
         """Whether that is known to be too little space."""
         return isinstance(disk, Disk) and disk.low(self.min_free)
 
-    def with_disk(self, disk: Disk | Unseen) -> Policy:
+    def with_disk(self, disk: Disk | Unseen) -> PrunePolicy:
         """The policy for that much space; unchanged when it is not known or enough."""
         return replace(self, eager=True) if self.short(disk) else self
 
@@ -212,7 +212,7 @@ class Inventory:
     were, at some time in this process.
     """
 
-    scope: Scope
+    scope: ServiceScope
     images: tuple[Image, ...]
     containers: tuple[Container, ...]
     needed: Needed = Needed()

@@ -13,7 +13,17 @@ from watcher.engine.ownership import proven_containers
 from watcher.observers import humanize
 from watcher.observers.events import Notice, Observer, Pruned
 from watcher.prune.disk import free_space
-from watcher.prune.model import Cause, Disk, Inventory, Needed, ObjectKind, Policy, Scope, Unseen, Verdict
+from watcher.prune.model import (
+    Cause,
+    Disk,
+    Inventory,
+    Needed,
+    ObjectKind,
+    PrunePolicy,
+    ServiceScope,
+    Unseen,
+    Verdict,
+)
 from watcher.prune.record_pruner import RecordPruner
 from watcher.prune.removal import remove_image, removed
 from watcher.prune.select import select_stale
@@ -65,8 +75,8 @@ class Pruner:
         engine: Engine,
         observer: Observer,
         *,
-        scope: Scope,
-        policy: Policy,
+        scope: ServiceScope,
+        policy: PrunePolicy,
         records: RecordPruner | None = None,
         needed: Callable[[], Needed] = Needed,
         known: set[str] | None = None,

@@ -10,14 +10,14 @@ from watcher import dockerfile, labels
 from watcher.engine import Container, Image
 from watcher.observers import humanize
 from watcher.observers.events import short
-from watcher.prune.model import Cause, Inventory, ObjectKind, Policy, Verdict, Why
+from watcher.prune.model import Cause, Inventory, ObjectKind, PrunePolicy, Verdict, Why
 
 # A container in any other state runs, is about to, or is being removed already.
 _STOPPED = frozenset({"created", "exited", "dead"})
 _IMAGE_KINDS = {labels.FINAL: ObjectKind.FINAL, labels.BUILDER: ObjectKind.BUILDER}
 
 
-def select_stale(inventory: Inventory, policy: Policy, now: float) -> tuple[Verdict, ...]:
+def select_stale(inventory: Inventory, policy: PrunePolicy, now: float) -> tuple[Verdict, ...]:
     """What becomes of every image and of every container of this service, in the order of execution.
 
     `now` is Unix seconds by the engine's clock. Removed at most: containers of this service that a killed
@@ -55,7 +55,7 @@ def _young(age: float, grace: float) -> Why | None:
     return Why(Cause.YOUNG, text)
 
 
-def _container(item: Container, inventory: Inventory, policy: Policy, now: float) -> Verdict:
+def _container(item: Container, inventory: Inventory, policy: PrunePolicy, now: float) -> Verdict:
     """A container of this service: it goes when it is stopped, has a name of the daemon's, and is old."""
     scope = inventory.scope
     stale = Verdict(
@@ -87,7 +87,7 @@ class _Judge:
     """Judges images one by one, knowing all of them."""
 
     def __init__(
-        self, inventory: Inventory, policy: Policy, now: float, users: Mapping[str, Sequence[Container]]
+        self, inventory: Inventory, policy: PrunePolicy, now: float, users: Mapping[str, Sequence[Container]]
     ) -> None:
         self._scope, self._needed, self._known = inventory.scope, inventory.needed, inventory.known
         self._policy, self._now, self._users = policy, now, users

@@ -15,7 +15,7 @@ from watcher.builder import full_reference
 from watcher.engine import Container, Image, Network
 from watcher.engine.ownership import proven_containers
 from watcher.observers.events import short
-from watcher.prune.model import Cause, ObjectKind, Scope, Verdict, Why
+from watcher.prune.model import Cause, ObjectKind, ServiceScope, Verdict, Why
 
 _REVISION_TAG = regex.compile(r"rev-[0-9a-f]{12}")
 _IMAGE_KINDS = {labels.FINAL: ObjectKind.FINAL, labels.BUILDER: ObjectKind.BUILDER}
@@ -49,7 +49,7 @@ def _claims(found: Mapping[str, str], project: str) -> bool:
     return found.get(labels.PROJECT) == project
 
 
-def guess_scopes(holdings: Holdings, project: str) -> tuple[Scope, ...]:
+def guess_scopes(holdings: Holdings, project: str) -> tuple[ServiceScope, ...]:
     """The names that a project which is in no registry gave its images: those of its revisions tell."""
     found = {
         (image.labels.get(labels.SERVICE, ""), full_reference(tag).rpartition(":")[0])
@@ -60,11 +60,11 @@ def guess_scopes(holdings: Holdings, project: str) -> tuple[Scope, ...]:
     }
     # No tag is written like that, so none counts as the compose file's own.
     return tuple(
-        Scope(project, service, f"{name}:", f"{name}:builder", "") for service, name in sorted(found)
+        ServiceScope(project, service, f"{name}:", f"{name}:builder", "") for service, name in sorted(found)
     )
 
 
-def select_gone(holdings: Holdings, project: str, scopes: Collection[Scope]) -> tuple[Verdict, ...]:
+def select_gone(holdings: Holdings, project: str, scopes: Collection[ServiceScope]) -> tuple[Verdict, ...]:
     """What becomes of everything that claims to be of the project, in the order of execution."""
     containers = list(_judge_containers(holdings, project))
     leaving = {verdict.id for verdict in containers if verdict.remove}
@@ -118,7 +118,11 @@ def _judge_network(network: Network, users: Mapping[str, str]) -> Verdict:
 
 
 def _judge_image(
-    image: Image, scopes: Collection[Scope], users: Mapping[str, str], known: Collection[str], size: int
+    image: Image,
+    scopes: Collection[ServiceScope],
+    users: Mapping[str, str],
+    known: Collection[str],
+    size: int,
 ) -> Iterator[Verdict]:
     """The verdict on an image; where others named it too, on the names that only the watcher gave it."""
     found = image.labels
@@ -148,7 +152,7 @@ def _judge_image(
         yield Verdict(ObjectKind.TAG, image.id, tag, 0, remove=True, why=_GONE, tags=(tag,))
 
 
-def _foreign_digests(image: Image, own: Sequence[Scope]) -> list[str]:
+def _foreign_digests(image: Image, own: Sequence[ServiceScope]) -> list[str]:
     """Names by digest that are not ours; the containerd store gives one in a tag's own repository."""
     return [
         name

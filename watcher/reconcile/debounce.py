@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from watcher.fswatch import Notification, Source
+from watcher.fswatch import Notification, NotificationSource
 from watcher.observers import humanize
 from watcher.reconcile.git_state import GitState
 
@@ -120,7 +120,7 @@ class Debouncer:
 
     def __init__(
         self,
-        source: Source,
+        source: NotificationSource,
         git: Callable[[], GitState],
         *,
         hold: Callable[[str], None] = lambda _: None,

@@ -29,6 +29,7 @@ from watcher.observers.events import (
     DeployFinished,
     DeployOutcome,
     DeployStarted,
+    DesiredChanged,
     EngineDown,
     Failure,
     Held,
@@ -36,7 +37,6 @@ from watcher.observers.events import (
     Observer,
     Paused,
     RevisionStateChanged,
-    Wanted,
 )
 from watcher.reconcile import state_machine
 from watcher.reconcile.ports import Builder, Built, Chores, Deployed, Deployer, Scan
@@ -93,7 +93,7 @@ class Reconciler(Generic[S]):
 
     # What the outside says.
 
-    def record_scan(self, scan: Scan[S], wanted: Wanted | None) -> None:
+    def record_scan(self, scan: Scan[S], wanted: DesiredChanged | None) -> None:
         """The tree was looked at; `wanted` is the event to tell when its revision is new."""
         self._scans[scan.revision] = scan
         self._happened(state_machine.TreeSeen(scan.revision))
@@ -187,7 +187,7 @@ class Reconciler(Generic[S]):
                         self._begin(
                             state_machine.DeployBegun(revision), self._deploy(revision, image, deployed)
                         )
-                    case state_machine.Cancel():
+                    case state_machine.CancelBuild():
                         self._cancel_build()
                     case state_machine.GiveWay() if self._deployer.waiting:
                         self._cancel_deploy()

@@ -46,7 +46,7 @@ __all__ = [
     "BuildEnded",
     "BuildLimits",
     "BuildProgressed",
-    "Cancel",
+    "CancelBuild",
     "Cancelled",
     "ContainerExited",
     "Deploy",
@@ -138,7 +138,7 @@ class Build:
 
 
 @dataclass(frozen=True, slots=True)
-class Cancel:
+class CancelBuild:
     """Stop the running build: it is not wanted any more."""
 
 
@@ -155,13 +155,13 @@ class GiveWay:
     """Stop the running deploy, as soon as it only waits for its container: there is something newer."""
 
 
-Action = Wait | Build | Cancel | Deploy | GiveWay
+Action = Wait | Build | CancelBuild | Deploy | GiveWay
 
 
 def decide(state: State, now: float, limits: BuildLimits = BuildLimits()) -> Action:
     """The one thing to do now."""
     if state.building and _pointless(state, now, limits):
-        return Cancel()
+        return CancelBuild()
     free = not state.paused and not state.hold
     if state.deploying:
         return _beside_deploy(state, now, free=free)

@@ -16,12 +16,12 @@ from typing import Protocol
 from watcher.fswatch import Notification, ScanReport
 from watcher.observers.events import (
     Change,
+    DesiredChanged,
     Notice,
     Observer,
     SourceGone,
     SourceScanned,
     SourceScanning,
-    Wanted,
 )
 from watcher.reconcile.ports import Scan
 from watcher.reconcile.tree_notifications import TreeNotifications
@@ -48,7 +48,7 @@ DigestMounted = Callable[[Snapshot], Awaitable[Mapping[str, str]]]
 class ScanSink(Protocol):
     """Receives scans: the reconciler."""
 
-    def record_scan(self, scan: Scan[Snapshot], wanted: Wanted | None) -> None:
+    def record_scan(self, scan: Scan[Snapshot], wanted: DesiredChanged | None) -> None:
         """Take a scan with a new snapshot; `wanted` is the event to emit if its revision is new too."""
         ...
 
@@ -150,7 +150,7 @@ class TreeWatcher:
                 return revision
             saved = None if before is None else notification.first_seen
             self._last = Scan(revision, snapshot, _wall_clock(notification.first_seen), saved)
-            wanted = Wanted(
+            wanted = DesiredChanged(
                 service=self._service,
                 revision=revision,
                 changes=changes,

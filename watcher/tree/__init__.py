@@ -7,7 +7,7 @@ names a snapshot together with everything else that decides the image; `diff` sa
 from watcher.tree.build_files import read_small
 from watcher.tree.contexts import TreeWithContexts
 from watcher.tree.diff import ChangeSet, FileKind, classify, diff
-from watcher.tree.node import Problem, TreeEntry
+from watcher.tree.node import TreeEntry, TreeProblem
 from watcher.tree.restless import RestlessFiles
 from watcher.tree.rules import DEFAULT_IGNORE, Rules, is_outside
 from watcher.tree.scan import Tree, TreeGone
@@ -18,13 +18,13 @@ __all__ = [
     "ChangeSet",
     "FileKind",
     "Layout",
-    "Problem",
     "RestlessFiles",
     "Rules",
     "Snapshot",
     "Tree",
     "TreeEntry",
     "TreeGone",
+    "TreeProblem",
     "TreeWithContexts",
     "classify",
     "diff",

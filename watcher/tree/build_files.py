@@ -11,7 +11,7 @@ import stat
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from watcher.tree.node import Problem
+from watcher.tree.node import TreeProblem
 
 _LINKS_MOST = 40  # as the kernel follows (path_resolution(7))
 _LARGEST = 4 * 1024 * 1024  # bytes; far more than any Dockerfile; a wrong path can name anything
@@ -26,7 +26,7 @@ class BuildFiles:
     dockerfile: bytes | None
     ignore_path: str
     ignore: bytes
-    problems: tuple[Problem, ...]
+    problems: tuple[TreeProblem, ...]
 
 
 def ignore_files(dockerfile: str) -> tuple[str, str]:
@@ -39,10 +39,10 @@ def read_build_files(base: str, dockerfile: str) -> BuildFiles:
 
     What cannot be read is a problem of the result, never an error.
     """
-    problems: list[Problem] = []
+    problems: list[TreeProblem] = []
     text = _read_bounded(base, dockerfile, "dockerfile", problems)
     if text is None and not problems:
-        problems.append(Problem(dockerfile, "dockerfile", f"{dockerfile}: there is no such Dockerfile"))
+        problems.append(TreeProblem(dockerfile, "dockerfile", f"{dockerfile}: there is no such Dockerfile"))
     for path in ignore_files(dockerfile):
         ignore = _read_bounded(base, path, "ignore-file", problems)
         if ignore is not None:
@@ -97,26 +97,26 @@ def read_small(base: str, path: str) -> bytes | None:
     return _read_bounded(base, path, "dockerfile", [])
 
 
-def _read_bounded(base: str, path: str, kind: str, problems: list[Problem]) -> bytes | None:
+def _read_bounded(base: str, path: str, kind: str, problems: list[TreeProblem]) -> bytes | None:
     try:
         fd = os.open(os.path.join(base, path), _FLAGS)  # noqa: PTH118 - bytes that are no UTF-8 must survive
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        problems.append(Problem(path, kind, f"{path} cannot be read: {error.strerror}"))
+        problems.append(TreeProblem(path, kind, f"{path} cannot be read: {error.strerror}"))
         return None
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            problems.append(Problem(path, kind, f"{path} is not a regular file and is not read"))
+            problems.append(TreeProblem(path, kind, f"{path} is not a regular file and is not read"))
             return None
         with os.fdopen(fd, "rb", buffering=0, closefd=False) as file:
             text = file.read(_LARGEST + 1)
     except OSError as error:
-        problems.append(Problem(path, kind, f"{path} cannot be read: {error.strerror}"))
+        problems.append(TreeProblem(path, kind, f"{path} cannot be read: {error.strerror}"))
         return None
     finally:
         os.close(fd)
     if len(text) > _LARGEST:
-        problems.append(Problem(path, kind, f"{path} is larger than 4 MiB and is not read"))
+        problems.append(TreeProblem(path, kind, f"{path} is larger than 4 MiB and is not read"))
         return None
     return text

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from watcher.tree.node import Problem
+from watcher.tree.node import TreeProblem
 from watcher.tree.scan import Tree
 from watcher.tree.snapshot import Snapshot
 
@@ -74,7 +74,7 @@ class TreeWithContexts(Tree):
 
 
 def _join_snapshots(main: Snapshot, contexts: Mapping[str, Snapshot]) -> Snapshot:
-    problems: list[Problem] = [*main.problems]
+    problems: list[TreeProblem] = [*main.problems]
     unsettled: list[str] = [*main.unsettled]
     for name, other in contexts.items():
         problems += [

@@ -75,7 +75,7 @@ class TreeEntry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class TreeProblem:
     """Something in the tree that the user should know. `text` is a sentence that names `path`."""
 
     path: str
@@ -105,7 +105,7 @@ class Directory:
         entry: TreeEntry,
         stamp: Stamp,
         index: dict[str, TreeEntry | Directory],
-        own: tuple[Problem, ...],
+        own: tuple[TreeProblem, ...],
         *,
         excluded: bool,
     ) -> None:
@@ -138,7 +138,7 @@ class Directory:
         self.shown: bool = bool(count) or not excluded
         self.size: int = size
         self.count: int = count
-        self.problems: tuple[Problem, ...] = problems
+        self.problems: tuple[TreeProblem, ...] = problems
         self.digest: bytes = sha256(os.fsencode("".join(names)) + b"\0" + b"".join(digests)).digest()
 
     def walk(self) -> Iterator[TreeEntry]:

@@ -53,7 +53,7 @@ DEFAULT_IGNORE: tuple[str, ...] = (
 """Never part of the tree unless `watch.ignore` takes it back."""
 
 
-class Place(IntEnum):
+class Inclusion(IntEnum):
     """Where a directory is."""
 
     IN = 0
@@ -97,18 +97,18 @@ class Rules:
                 return True
         return False
 
-    def place(self, path: str, name: str) -> Place:
+    def place(self, path: str, name: str) -> Inclusion:
         """Where the directory `path`, called `name` in its parent, is."""
         if self._names.match(name):
-            return Place.OUT
-        place = Place.IN
+            return Inclusion.OUT
+        place = Inclusion.IN
         if not (path.startswith(self._heads) or path.endswith(self._tails)):
             return place
         for matcher in self._matchers:
             if matcher.prunable(path):
-                return Place.OUT
+                return Inclusion.OUT
             if matcher.excluded(path):
-                place = Place.TRAVERSE
+                place = Inclusion.TRAVERSE
         return place
 
     def concerns(self, path: str, *, is_dir: bool) -> bool:

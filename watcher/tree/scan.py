@@ -19,7 +19,7 @@ from watcher.dockerignore.errors import IgnorePatternError
 from watcher.dockerignore.patterns import parse_dockerignore
 from watcher.errors import ConfigError, WatcherError
 from watcher.tree.build_files import BuildFiles, ignore_files, link_chain, read_build_files
-from watcher.tree.node import Directory, Problem
+from watcher.tree.node import Directory, TreeProblem
 from watcher.tree.rules import Rules, is_outside
 from watcher.tree.snapshot import Layout, Snapshot
 from watcher.tree.walk import TreeWalk
@@ -63,7 +63,7 @@ class Tree:
             self._rules = Rules(ignore=self._ignore, always=self._always)
         except IgnorePatternError as error:
             raise ConfigError("watch.ignore", error.pattern, error.rule) from error
-        self._rules_problem: Problem | None = None
+        self._rules_problem: TreeProblem | None = None
         self._identity: tuple[int, int] | None = None
         self._snapshot: Snapshot | None = None
         self._racy: set[str] = set()
@@ -178,7 +178,7 @@ class Tree:
         try:
             self._rules = Rules(docker=patterns, ignore=self._ignore, always=self._always)
         except IgnorePatternError as error:
-            self._rules_problem = Problem(
+            self._rules_problem = TreeProblem(
                 control.ignore_path,
                 "ignore-file",
                 f"{control.ignore_path}: {error.pattern!r}: {error.rule}",

@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 
 from watcher.buildkit.errors import ContextChanged
 from watcher.buildkit.sources import read_whole
-from watcher.tree.node import Directory, Problem, TreeEntry
+from watcher.tree.node import Directory, TreeEntry, TreeProblem
 from watcher.tree.read import HUGE, stamp_of
 
 _USUAL_MODE = 0o755
@@ -49,7 +49,7 @@ class Snapshot:
     excludes: tuple[str, ...]
     dockerfile: bytes | None
     ignore_file: tuple[str, bytes] | None
-    problems: tuple[Problem, ...]
+    problems: tuple[TreeProblem, ...]
     unsettled: tuple[str, ...]
     contexts: Mapping[str, Snapshot] = field(default_factory=dict)
     kept: Mapping[str, bytes] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Snapshot:
         return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
     @property
-    def ignore_problem(self) -> Problem | None:
+    def ignore_problem(self) -> TreeProblem | None:
         """Why the ignore file cannot be used; None when it can. A build of this tree has to fail."""
         return next((problem for problem in self.problems if problem.kind == "ignore-file"), None)
 

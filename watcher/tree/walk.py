@@ -8,7 +8,7 @@ import stat
 from collections.abc import Collection
 from hashlib import sha256
 
-from watcher.tree.node import Directory, Problem, Stamp, TreeEntry, byte_order
+from watcher.tree.node import Directory, Stamp, TreeEntry, TreeProblem, byte_order
 from watcher.tree.read import (
     HUGE,
     Replaced,
@@ -18,7 +18,7 @@ from watcher.tree.read import (
     read_file,
     stamp_of,
 )
-from watcher.tree.rules import Place, Rules
+from watcher.tree.rules import Inclusion, Rules
 
 _DIR_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW
 _NO_STAMP = (0, 0, 0, 0)
@@ -107,7 +107,7 @@ class TreeWalk:
         prefix = f"{path}/" if path else ""
         known = old.index if old else {}
         index: dict[str, TreeEntry | Directory] = {}
-        problems: list[Problem] = []
+        problems: list[TreeProblem] = []
         excludes, racy, fresh, quick = self._rules.excludes, self.racy, self._fresh, old is None
         for name in byte_order(list(found)):
             below, item = prefix + name, found[name]
@@ -152,7 +152,7 @@ class TreeWalk:
         item: os.DirEntry[str],
         path: str,
         known: TreeEntry | Directory | None,
-        problems: list[Problem],
+        problems: list[TreeProblem],
         *,
         deep: bool,
     ) -> TreeEntry | Directory | None:
@@ -162,9 +162,9 @@ class TreeWalk:
                 excluded = known.excluded
             else:
                 place = self._rules.place(path, item.name)
-                if place is Place.OUT:
+                if place is Inclusion.OUT:
                     return None
-                excluded = place is Place.TRAVERSE
+                excluded = place is Inclusion.TRAVERSE
             return self._make_directory(fd, item, path, known, problems, excluded=excluded, deep=deep)
         if not (type(known) is TreeEntry and self._same_rules) and self._rules.excludes(path, item.name):
             return None
@@ -176,7 +176,7 @@ class TreeWalk:
         item: os.DirEntry[str],
         path: str,
         known: TreeEntry | Directory | None,
-        problems: list[Problem],
+        problems: list[TreeProblem],
         *,
         excluded: bool,
         deep: bool,
@@ -188,7 +188,7 @@ class TreeWalk:
             return old
         if path.count("/") >= _DEEPEST:
             problems.append(
-                Problem(path, "special", f"{path} lies more than {_DEEPEST} levels deep and is left out")
+                TreeProblem(path, "special", f"{path} lies more than {_DEEPEST} levels deep and is left out")
             )
             return None
         below = os.open(item.name, _DIR_FLAGS, dir_fd=fd)
@@ -206,7 +206,7 @@ class TreeWalk:
         item: os.DirEntry[str],
         path: str,
         known: TreeEntry | Directory | None,
-        problems: list[Problem],
+        problems: list[TreeProblem],
     ) -> TreeEntry | None:
         """The entry of anything but a directory; None for what cannot be part of a context."""
         status = item.stat(follow_symlinks=False)
@@ -229,7 +229,7 @@ class TreeWalk:
             raise Replaced(item.name)
         else:
             what = _SPECIAL.get(kind, "a device")
-            problems.append(Problem(path, "special", f"{path} is {what} and is left out of the build"))
+            problems.append(TreeProblem(path, "special", f"{path} is {what} and is left out of the build"))
             return None
         if (stamp[2] > self._fresh or stamp[3] > self._fresh) and is_racy(stamp, self._looked_ns):
             self.racy.add(path)
@@ -266,8 +266,8 @@ def _same_nodes(old: dict[str, TreeEntry | Directory], new: dict[str, TreeEntry 
     return len(old) == len(new) and all(new.get(name) is node for name, node in old.items())
 
 
-def _unreadable_problem(path: str, error: OSError) -> Problem:
-    return Problem(
+def _unreadable_problem(path: str, error: OSError) -> TreeProblem:
+    return TreeProblem(
         path,
         "unreadable",
         f"{path} cannot be read ({error.strerror}) and is left out of the build: "
@@ -275,8 +275,8 @@ def _unreadable_problem(path: str, error: OSError) -> Problem:
     )
 
 
-def _huge_problem(path: str) -> Problem:
-    return Problem(
+def _huge_problem(path: str) -> TreeProblem:
+    return TreeProblem(
         path,
         "huge",
         # No size: a file that grows would be reported anew at each scan.

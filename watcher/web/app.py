@@ -24,7 +24,7 @@ from watcher.observers.status_schema import (
 )
 from watcher.settings import HttpSettings
 from watcher.web.guard import Guard, require_token
-from watcher.web.stream import Stopped, settle, stream
+from watcher.web.stream import DaemonStopped, settle, stream
 
 ServiceName = Annotated[
     str | None, Query(description="Name of the service; may be left out when there is one.", max_length=200)
@@ -267,5 +267,5 @@ def _add_actions(app: FastAPI, board: StatusBoard, controls: Controls) -> None:
         name = _named(board, service)
         try:
             return await settle(board, name, lambda: controls.rescan(name), timeout, after_build)
-        except Stopped as error:
+        except DaemonStopped as error:
             raise HTTPException(503, str(error)) from error

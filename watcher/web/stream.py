@@ -59,7 +59,7 @@ def _id(board: StatusBoard, seen: int) -> str:
     return f"{board.status.daemon.boot}.{seen}"
 
 
-class Stopped(WatcherError):
+class DaemonStopped(WatcherError):
     """The daemon stops: nothing will settle any more."""
 
 
@@ -88,10 +88,10 @@ async def settle(
                     urls = service.urls if service else []
                     return settled.model_copy(update={"urls": urls})
                 await board.changed(version, board.lines.last)
-            raise Stopped("the watcher is being stopped")
+            raise DaemonStopped("the watcher is being stopped")
     except TimeoutError:
         return Settled(service=name, outcome="timeout", revision=_wanted(board, name) or revision)
-    except Stopped:
+    except DaemonStopped:
         raise
     except WatcherError as error:
         failure = FailureInfo(kind="tree", summary=str(error))

@@ -252,7 +252,7 @@ async def test_a_failure_is_told_in_the_words_of_the_file(bench: Bench) -> None:
     assert caught.value.failure.summary == (
         "[builder 4/4] RUN CGO_ENABLED=0 go build -a -o /app . failed: killed"
     )
-    names = [event.name for event in bench.events if isinstance(event, events.StepStarted)]
+    names = [event.name for event in bench.events if isinstance(event, events.BuildStepStarted)]
     assert set(names) == {"[builder 4/4] RUN CGO_ENABLED=0 go build -a -o /app ."}
     assert bench.link.ways == ["accelerated", "plain"]
     bench.link.answers = [fails("killed")]
@@ -291,7 +291,7 @@ async def test_a_variable_in_a_changed_step_does_not_take_the_second_try_away(be
     bench.link.answers = [answer]
     await bench.save()
     assert bench.link.ways == ["accelerated", "plain"]
-    names = {event.name for event in bench.events if isinstance(event, events.StepStarted)}
+    names = {event.name for event in bench.events if isinstance(event, events.BuildStepStarted)}
     assert names == {"[builder 4/4] RUN CGO_ENABLED=0 go build -a -o /app$V ."}
 
 

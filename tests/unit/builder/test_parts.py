@@ -10,7 +10,7 @@ from watcher.buildkit.progress import StepFinished, StepStarted, StepStatus, par
 from watcher.diagnosis.diagnose import build_failure
 from watcher.dockerfile import Accelerated, Level, accelerate
 from watcher.observers import events
-from watcher.observers.events import Event, Fanout, StepProgress
+from watcher.observers.events import BuildStepProgress, Event, Fanout
 
 FILE = """FROM golang:alpine AS b
 RUN echo a && {sign}
@@ -74,7 +74,7 @@ def test_the_error_of_a_step_shows_the_command_of_the_file() -> None:
     step = parse_step("1", "[b 2/2] RUN --mount=type=cache GOGC=400 go build -o /x", 2)
     counter(StepFinished(step, 0.0, 0.0, cached=False, error=error))
     (finished,) = told.events
-    assert isinstance(finished, events.StepFinished)
+    assert isinstance(finished, events.BuildStepFinished)
     assert finished.error == 'process "RUN go build -o /x" did not complete successfully: exit code: 1'
     assert finished.name == "[b 2/2] RUN go build -o /x"
 
@@ -195,6 +195,6 @@ def test_the_layers_of_a_base_image_are_added_up_and_told_now_and_then() -> None
     status(11.0 + PULL_EVERY, "extracting sha256:a", 5, 100)
     status(12.0, "resolve docker.io/library/golang:alpine", 0, 0)
     status(13.0, "sha256:b", 7, 9, step=parse_step("sha256:2", "[internal] load build context"))
-    found = [event for event in told.events if isinstance(event, StepProgress)]
+    found = [event for event in told.events if isinstance(event, BuildStepProgress)]
     assert [(event.done, event.total) for event in found] == [(0, 100), (30, 1100), (90, 1100)]
     assert found[0].name == step.name

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher.buildkit import FileEntry, IgnorePatternError
-from watcher.buildkit.selection import Wanted, select
+from watcher.buildkit.selection import FilterOptions, select
 from watcher.buildkit.sources import walk_order
 from watcher.dockerignore.patterns import PatternMatcher
 
@@ -52,45 +52,47 @@ LINKS = tree(
 )
 
 # Every expectation was checked with fsutil.Walk itself.
-CASES: list[tuple[list[FileEntry], Wanted, list[str] | None]] = [
-    (PROJECT, Wanted(), None),
-    (PROJECT, Wanted(follow=(".dockerignore",)), [".dockerignore"]),
-    (PROJECT, Wanted(follow=("nothing",)), []),
-    (PROJECT, Wanted(follow=("cmd/a",)), ["cmd", "cmd/a", "cmd/a/x.go"]),
-    (PROJECT, Wanted(follow=("/cmd/a/",)), ["cmd", "cmd/a", "cmd/a/x.go"]),
-    (PROJECT, Wanted(follow=("cmd/*.go", "docs/[a]*")), ["cmd", "cmd/main.go", "docs", "docs/a.md"]),
-    (PROJECT, Wanted(follow=("cmd", "cmd/a", ".")), None),
-    (PROJECT, Wanted(include=("docs",), exclude=("**/*.md",)), ["docs", "docs/b.txt"]),
-    (PROJECT, Wanted(include=("**/*.go",)), ["cmd", "cmd/a", "cmd/a/x.go", "cmd/main.go"]),
+CASES: list[tuple[list[FileEntry], FilterOptions, list[str] | None]] = [
+    (PROJECT, FilterOptions(), None),
+    (PROJECT, FilterOptions(follow=(".dockerignore",)), [".dockerignore"]),
+    (PROJECT, FilterOptions(follow=("nothing",)), []),
+    (PROJECT, FilterOptions(follow=("cmd/a",)), ["cmd", "cmd/a", "cmd/a/x.go"]),
+    (PROJECT, FilterOptions(follow=("/cmd/a/",)), ["cmd", "cmd/a", "cmd/a/x.go"]),
+    (PROJECT, FilterOptions(follow=("cmd/*.go", "docs/[a]*")), ["cmd", "cmd/main.go", "docs", "docs/a.md"]),
+    (PROJECT, FilterOptions(follow=("cmd", "cmd/a", ".")), None),
+    (PROJECT, FilterOptions(include=("docs",), exclude=("**/*.md",)), ["docs", "docs/b.txt"]),
+    (PROJECT, FilterOptions(include=("**/*.go",)), ["cmd", "cmd/a", "cmd/a/x.go", "cmd/main.go"]),
     (
         PROJECT,
-        Wanted(follow=("docs",), include=("Dockerfile",)),
+        FilterOptions(follow=("docs",), include=("Dockerfile",)),
         ["Dockerfile", "docs", "docs/a.md", "docs/b.txt"],
     ),
-    (PROJECT, Wanted(exclude=("*", "!cmd/a/x.go")), ["cmd", "cmd/a", "cmd/a/x.go"]),
-    (PROJECT, Wanted(exclude=("*", "!empty")), ["empty"]),
-    (PROJECT, Wanted(exclude=("*",)), []),
+    (PROJECT, FilterOptions(exclude=("*", "!cmd/a/x.go")), ["cmd", "cmd/a", "cmd/a/x.go"]),
+    (PROJECT, FilterOptions(exclude=("*", "!empty")), ["empty"]),
+    (PROJECT, FilterOptions(exclude=("*",)), []),
     (
         LINKS,
-        Wanted(follow=("foo/l*", "bar")),
+        FilterOptions(follow=("foo/l*", "bar")),
         ["bar", "bax", "baz", "baz/one", "baz/two", "foo", "foo/l1", "foo/l2"],
     ),
-    (LINKS, Wanted(follow=("dir/l1",)), ["baz", "baz/one", "dir", "foo", "foo/l1"]),
-    (LINKS, Wanted(follow=("here",)), None),
-    (LINKS, Wanted(follow=("loop1",)), ["loop1", "loop2"]),
-    (LINKS, Wanted(follow=("outside",)), ["outside"]),
+    (LINKS, FilterOptions(follow=("dir/l1",)), ["baz", "baz/one", "dir", "foo", "foo/l1"]),
+    (LINKS, FilterOptions(follow=("here",)), None),
+    (LINKS, FilterOptions(follow=("loop1",)), ["loop1", "loop2"]),
+    (LINKS, FilterOptions(follow=("outside",)), ["outside"]),
 ]
 
 
 @pytest.mark.parametrize(("entries", "wanted", "expected"), CASES)
-def test_the_selection_is_fsutils(entries: list[FileEntry], wanted: Wanted, expected: list[str] | None):
+def test_the_selection_is_fsutils(
+    entries: list[FileEntry], wanted: FilterOptions, expected: list[str] | None
+):
     found = [entry.path for entry in select(entries, wanted)]
     assert found == ([entry.path for entry in entries] if expected is None else expected)
 
 
 def test_a_path_to_follow_that_is_no_pattern_is_refused():
     with pytest.raises(IgnorePatternError, match="not closed"):
-        select(PROJECT, Wanted(follow=("[",)))
+        select(PROJECT, FilterOptions(follow=("[",)))
 
 
 NAMES = st.sampled_from(["a", "b", "a-b", "a.go", "é"])
@@ -111,7 +113,7 @@ def test_what_stays_is_what_is_not_excluded_and_the_way_to_it(
     matcher = PatternMatcher(exclude)
     wanted = {entry.path for entry in entries if not matcher.excluded(entry.path)}
     way = {path[:at] for path in wanted for at, char in enumerate(path) if char == "/"}
-    kept = [entry.path for entry in select(entries, Wanted(exclude=exclude))]
+    kept = [entry.path for entry in select(entries, FilterOptions(exclude=exclude))]
     assert kept == sorted(wanted | way, key=walk_order)
 
 
@@ -120,14 +122,14 @@ def test_what_stays_is_what_is_not_excluded_and_the_way_to_it(
 def test_plain_paths_select_as_the_same_paths_written_as_patterns(
     entries: list[FileEntry], paths: tuple[str, ...]
 ):
-    plain = [entry.path for entry in select(entries, Wanted(include=paths))]
+    plain = [entry.path for entry in select(entries, FilterOptions(include=paths))]
     # A character class stands for the same character but takes the way of the general matcher.
     spelled = tuple(path.replace("a", "[a]") for path in paths)
-    assert plain == [entry.path for entry in select(entries, Wanted(include=spelled))]
+    assert plain == [entry.path for entry in select(entries, FilterOptions(include=spelled))]
 
 
 @settings(deadline=None)
 @given(TREES, PATTERNS)
 def test_applying_the_same_patterns_twice_changes_nothing(entries: list[FileEntry], exclude: tuple[str, ...]):
-    once = select(entries, Wanted(exclude=exclude))
-    assert list(select(once, Wanted(exclude=exclude))) == list(once)
+    once = select(entries, FilterOptions(exclude=exclude))
+    assert list(select(once, FilterOptions(exclude=exclude))) == list(once)

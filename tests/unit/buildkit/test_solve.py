@@ -40,7 +40,7 @@ from watcher.buildkit.messages.control_pb2 import BytesMessage, StatusResponse, 
 from watcher.buildkit.messages.fsutil_pb2 import Packet
 from watcher.buildkit.messages.health_pb2 import HealthCheckResponse
 from watcher.buildkit.messages.secrets_pb2 import GetSecretRequest, GetSecretResponse
-from watcher.buildkit.selection import Wanted, select
+from watcher.buildkit.selection import FilterOptions, select
 from watcher.buildkit.sources import ContextSource, read_whole
 
 DOCKERFILE = MemorySource({"Dockerfile": b"FROM scratch\n"})
@@ -153,9 +153,9 @@ async def test_patterns_that_the_source_has_applied_are_not_applied_again(
 ):
     for name in ("a.go", "b.md"):
         (tmp_path / name).write_bytes(b"x")
-    applied: list[Wanted] = []
+    applied: list[FilterOptions] = []
 
-    def noting(entries: Sequence[ContextEntry], wanted: Wanted) -> Sequence[ContextEntry]:
+    def noting(entries: Sequence[ContextEntry], wanted: FilterOptions) -> Sequence[ContextEntry]:
         applied.append(wanted)
         return select(entries, wanted)
 

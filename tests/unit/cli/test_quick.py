@@ -31,7 +31,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     found: list[Any] = []
 
     def recorder(name: str) -> Callable[..., int]:
-        def record(place: remote.Place, *arguments: Any, **options: Any) -> int:
+        def record(place: remote.ProjectSelection, *arguments: Any, **options: Any) -> int:
             found.append((name, place.root, place.service, arguments, options))
             return 0
 

@@ -10,7 +10,7 @@ import pytest
 
 from watcher.compose import BuildSpec, MountSpec, ServiceSpec
 from watcher.daemon.mounted_trees import MountedTrees
-from watcher.fswatch import Source
+from watcher.fswatch import NotificationSource
 from watcher.observers.events import Event
 from watcher.reconcile.debounce import Debouncer
 from watcher.reconcile.git_state import Git
@@ -32,7 +32,7 @@ class Rig:
         self.side = MountedTrees(spec, root, ignore=(), listen=self._listen, tell=self.told.append)
 
     def _listen(self, tree: Tree) -> TreeNotifications:
-        source = Source(tree.root, observer=self, service="svc", mode="auto", full_scan=60.0)
+        source = NotificationSource(tree.root, observer=self, service="svc", mode="auto", full_scan=60.0)
         return TreeNotifications(tree, Debouncer(source, Git(tree.root)))
 
     def notify(self, event: Event) -> None:

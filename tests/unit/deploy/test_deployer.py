@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.deploy.world import NAME, Daemon, World, outcomes
 from watcher import labels
-from watcher.deploy import Policy
+from watcher.deploy import DeployPolicy
 from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable, UserError
 from watcher.observers.events import ContainerLost, ContainerPaused, DeployOutcome, Notice
@@ -764,7 +764,7 @@ async def test_a_service_without_ports_is_live_as_soon_as_it_runs(world: World) 
 
 
 async def test_without_a_soak_time_the_old_one_goes_at_once(world: World) -> None:
-    world.policy = Policy(soak=0.0, drain=0.0)
+    world.policy = DeployPolicy(soak=0.0, drain=0.0)
     await world.begin()
     await world.good("one")
     await world.good("two")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from tests.fake_engine import FakeEngine, Program
 from watcher import labels
-from watcher.deploy import ContainerDeployer, Policy, Published
+from watcher.deploy import ContainerDeployer, DeployPolicy, Published
 from watcher.deploy.probe import ProbeResult
 from watcher.engine import Container, Engine, EngineEvent
 from watcher.errors import EngineUnavailable, UserError
@@ -226,7 +226,7 @@ class World:
         self.now = 1_000_000.0
         self.engine = FakeEngine(clock=lambda: self.now)
         self.recipe = Recipe()
-        self.policy = Policy(startup_timeout=30.0, soak=3.0, drain=10.0)
+        self.policy = DeployPolicy(startup_timeout=30.0, soak=3.0, drain=10.0)
         self.references: tuple[str, ...] = ()  # names of the image that follow what is live
         self.silent: set[str] = set()  # images whose programs never answer
         self.strangers: dict[str, Container] = {}

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from tests.unit.tree.test_incremental import USABLE, apply
-from watcher.fswatch import ScanReport, Source
+from watcher.fswatch import NotificationSource, ScanReport
 from watcher.observers.events import Event
 from watcher.reconcile.debounce import Debouncer
 from watcher.reconcile.git_state import Git
@@ -34,7 +34,7 @@ class Following:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.tree = Tree(root)
-        self.source = Source(root, observer=Nobody(), mode="events", full_scan=0.0)
+        self.source = NotificationSource(root, observer=Nobody(), mode="events", full_scan=0.0)
         self.notifications = TreeNotifications(self.tree, Debouncer(self.source, Git(root)))
         self.digest = ""
         self.looks: list[tuple[str, str, float]] = []  # reason, what changed, seconds since the first event

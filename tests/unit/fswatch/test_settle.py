@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.fswatch import Notification, Source
+from watcher.fswatch import Notification, NotificationSource
 from watcher.observers import humanize
 from watcher.reconcile.debounce import (
     GIT_LONGEST,
@@ -233,7 +233,9 @@ async def test_a_settler_hands_on_one_merged_hint_when_things_have_come_to_rest(
         [(START + save.at, notification(save)) for save in (Save(0.0, "a.go"), Save(0.01, "b.go"))]
     )
     holds: list[str] = []
-    debouncer = Debouncer(cast(Source, source), lambda: NO_GIT, hold=holds.append, clock=lambda: source.now)
+    debouncer = Debouncer(
+        cast(NotificationSource, source), lambda: NO_GIT, hold=holds.append, clock=lambda: source.now
+    )
     found = await debouncer.next_notification()
     assert found.paths == {"a.go", "b.go"}
     assert found.first_seen == START
@@ -245,7 +247,7 @@ async def test_a_settler_says_for_what_it_waits_and_when_that_is_over() -> None:
     holds: list[str] = []
     warnings: list[str] = []
     debouncer = Debouncer(
-        cast(Source, source),
+        cast(NotificationSource, source),
         lambda: CHECKOUT if source.now < START + 2.0 else NO_GIT,
         hold=holds.append,
         warn=warnings.append,
@@ -262,7 +264,7 @@ async def test_a_settler_warns_once_of_an_operation_that_does_not_end() -> None:
     warnings: list[str] = []
     holds: list[str] = []
     debouncer = Debouncer(
-        cast(Source, source),
+        cast(NotificationSource, source),
         lambda: GitState("git is rebasing", source.now - START, 5.0),
         hold=holds.append,
         warn=warnings.append,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.fswatch import EventsUnavailable, Notification, ScanReport, Source
+from watcher.fswatch import EventsUnavailable, Notification, NotificationSource, ScanReport
 from watcher.fswatch import source as source_module
 from watcher.fswatch.inbox import Act, Inbox
 from watcher.fswatch.mounts import mounts_below
@@ -93,8 +93,8 @@ class Bench:
     @asynccontextmanager
     async def source(
         self, *, mode: str = "auto", full_scan: float = 60.0, probe_every: float = 3600.0
-    ) -> AsyncIterator[Source]:
-        source = Source(
+    ) -> AsyncIterator[NotificationSource]:
+        source = NotificationSource(
             self.root,
             observer=self.seen,
             service="app",
@@ -134,7 +134,7 @@ async def eventually(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def wait(source: Source, timeout: float = 0.0) -> Notification:
+async def wait(source: NotificationSource, timeout: float = 0.0) -> Notification:
     notification = await source.wait(timeout)
     assert notification is not None
     return notification

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from tests.unit.observers.story import STEPS, Story, revision
-from watcher.observers.events import DeployOutcome, EngineDown, Notice, Paused, StepStarted
+from watcher.observers.events import BuildStepStarted, DeployOutcome, EngineDown, Notice, Paused
 
 
 def _past(builds: int = 36) -> Story:
@@ -47,7 +47,7 @@ def idle() -> Story:
 
 def building() -> Story:
     story = _soon(_past()).save(101).begin(101).steps(101, 4)
-    return story.tell(StepStarted, revision=revision(101), step="b5", name=STEPS[4][1], stage="builder")
+    return story.tell(BuildStepStarted, revision=revision(101), step="b5", name=STEPS[4][1], stage="builder")
 
 
 def compile_error() -> Story:

@@ -9,6 +9,9 @@ from watcher.observers.events import (
     BuildFinished,
     BuildOutcome,
     BuildStarted,
+    BuildStepFinished,
+    BuildStepOutput,
+    BuildStepStarted,
     Change,
     ContainerLost,
     ContainerOutput,
@@ -16,6 +19,7 @@ from watcher.observers.events import (
     DeployFinished,
     DeployOutcome,
     DeployStarted,
+    DesiredChanged,
     Diagnostic,
     DiskMeasured,
     EngineUp,
@@ -29,10 +33,6 @@ from watcher.observers.events import (
     ServiceStarted,
     SourceMode,
     SourceScanned,
-    StepFinished,
-    StepOutput,
-    StepStarted,
-    Wanted,
 )
 from watcher.reconcile import state_machine as machine
 
@@ -80,7 +80,7 @@ def transitions(  # noqa: PLR0912 - one case per event
 ) -> Iterator[machine.Input]:
     """What the reconciler folds when it emits `event`."""
     match event:
-        case Wanted(revision=revision):
+        case DesiredChanged(revision=revision):
             yield machine.TreeSeen(revision)
         case BuildStarted(revision=revision):
             if revision == state.failed:
@@ -138,7 +138,7 @@ class Story:
         after = self.state
         if after.live != before.live and after.live:
             self._previous = before.live
-        if isinstance(event, Wanted):
+        if isinstance(event, DesiredChanged):
             self._saved_at = event.saved_at
         if (before.wanted, before.live, before.failed) != (after.wanted, after.live, after.failed):
             self.events.append(
@@ -180,7 +180,7 @@ class Story:
             SourceScanned, 0.1, reason="event", full=False, seconds=0.004, files=31, context_bytes=48_213
         )
         return self.tell(
-            Wanted,
+            DesiredChanged,
             revision=revision(number),
             changes=(Change(path, "changed", "go"),),
             summary=f"{path} changed",
@@ -194,11 +194,13 @@ class Story:
         """The first `upto` steps; with `error`, the last of them fails."""
         for index, (digest, name, stage, seconds, cached) in enumerate(STEPS[:upto], 1):
             who: dict[str, Any] = {"revision": revision(number), "step": digest, "stage": stage}
-            self.tell(StepStarted, name=name, **who)
+            self.tell(BuildStepStarted, name=name, **who)
             failed = error if index == upto else ""
             for line in COMPILE_ERROR.lines if failed else ():
-                self.tell(StepOutput, text=line + "\n", **who)
-            self.tell(StepFinished, seconds, name=name, seconds=seconds, cached=cached, error=failed, **who)
+                self.tell(BuildStepOutput, text=line + "\n", **who)
+            self.tell(
+                BuildStepFinished, seconds, name=name, seconds=seconds, cached=cached, error=failed, **who
+            )
         return self
 
     def built(self, number: int) -> Story:

@@ -16,6 +16,7 @@ from watcher.observers.events import (
     BuildFinished,
     BuildOutcome,
     BuildStarted,
+    BuildStepOutput,
     Change,
     ConfigurationRefused,
     ContainerLost,
@@ -25,6 +26,7 @@ from watcher.observers.events import (
     DeployFinished,
     DeployOutcome,
     DeployStarted,
+    DesiredChanged,
     EngineDown,
     EngineUp,
     Event,
@@ -38,8 +40,6 @@ from watcher.observers.events import (
     Paused,
     SourceEvents,
     SourceGone,
-    StepOutput,
-    Wanted,
 )
 from watcher.observers.service_status import BUILDS_KEPT
 from watcher.observers.status_board import NOTICES_KEPT, StatusBoard
@@ -85,7 +85,7 @@ def test_a_save_makes_what_serves_stale_since_the_save(story: Story) -> None:
     story.cycle(1).save(2)
     service = service_of(told(story))
     wanted = story.events[-1]
-    assert isinstance(wanted, Wanted)
+    assert isinstance(wanted, DesiredChanged)
     assert (service.stale, service.stale_since) == (True, wanted.saved_at)
 
 
@@ -251,7 +251,7 @@ def test_the_source_is_described(story: Story) -> None:
 
 def test_only_the_first_changes_are_listed_and_all_are_counted(story: Story) -> None:
     changes = tuple(Change(f"f{n}.go", "added", "go") for n in range(200))
-    story.tell(Wanted, revision=revision(1), changes=changes, summary="200 files", saved_at=story.now)
+    story.tell(DesiredChanged, revision=revision(1), changes=changes, summary="200 files", saved_at=story.now)
     wanted = service_of(told(story)).wanted
     assert wanted is not None
     assert (len(wanted.changes), wanted.change_count) == (50, 200)
@@ -369,7 +369,7 @@ def test_whatever_happens_the_document_is_consistent(acts: list[tuple[str, int]]
 def test_lines_are_numbered_without_a_gap_and_read_from_any_point(texts: list[str], after: int) -> None:
     board = StatusBoard()
     for text in texts:
-        board.notify(StepOutput(service=SERVICE, revision="r", step="s", text=text, stage="builder"))
+        board.notify(BuildStepOutput(service=SERVICE, revision="r", step="s", text=text, stage="builder"))
     lines = board.lines.after(after)
     assert [line.seq for line in lines] == list(range(min(after, board.lines.last) + 1, board.lines.last + 1))
     assert all("\n" not in line.text and "\x1b" not in line.text for line in lines)

@@ -18,6 +18,8 @@ from watcher.observers.events import (
     BuildCachePruned,
     BuildFinished,
     BuildOutcome,
+    BuildStepProgress,
+    BuildStepStarted,
     ContainerLost,
     ContainerPaused,
     DaemonStopping,
@@ -36,8 +38,6 @@ from watcher.observers.events import (
     SourceMode,
     SourceScanned,
     SourceScanning,
-    StepProgress,
-    StepStarted,
     short,
 )
 from watcher.observers.progress_view import step_words
@@ -248,7 +248,7 @@ async def test_a_terminal_shows_the_running_build_and_takes_it_away(story: Story
     file = Terminal()
     console = Screen(file, environ={"TERM": "xterm-256color"})
     story.save(1).begin(1).steps(1, 4)
-    story.tell(StepStarted, revision=revision(1), step="b5", name=STEPS[4][1], stage="builder")
+    story.tell(BuildStepStarted, revision=revision(1), step="b5", name=STEPS[4][1], stage="builder")
     for event in story.events:
         console.notify(event)
     while "RUN CGO_ENABLED=0" not in file.getvalue():
@@ -339,7 +339,7 @@ def test_a_base_image_on_its_way_is_told_at_once_and_then_now_and_then(story: St
         "total": 120_000_000,
     }
     for after, done in ((0.0, 900_000), (1.0, 2_000_000), (FETCHED_EVERY, 60_000_000)):
-        story.tell(StepProgress, after=after, done=done, **fields)
+        story.tell(BuildStepProgress, after=after, done=done, **fields)
     lines = [line for line in printed(story.events).splitlines() if "fetched" in line]
     assert [line.strip() for line in lines] == [
         "builder 1/3  FROM golang:alpine: 900 kB of 120 MB fetched",

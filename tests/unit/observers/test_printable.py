@@ -161,7 +161,7 @@ def test_no_sequence_reaches_a_surface_through_any_event(sequence: str):
 def test_a_line_break_in_a_name_makes_no_line_of_its_own():
     screen = io.StringIO()
     name = "a\n14:00:00  ✓ live 123456789abc.go"
-    event = events.Wanted(
+    event = events.DesiredChanged(
         service=SERVICE,
         revision=revision(1),
         changes=(Change(name, "added", "go"),),

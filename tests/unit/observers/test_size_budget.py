@@ -9,11 +9,11 @@ from watcher.daemon.once import FirstOutcome
 from watcher.observers.events import (
     BuildFinished,
     BuildOutcome,
+    DesiredChanged,
     Event,
     ImageSized,
     Notice,
     ServiceStarted,
-    Wanted,
 )
 from watcher.observers.size_budget import SizeBudget
 
@@ -74,6 +74,6 @@ async def test_once_fails_for_an_image_over_the_budget_and_not_for_one_within(st
         async with asyncio.timeout(5):
             assert await outcome.reached is good
     outcome = FirstOutcome(30_000_000)
-    outcome.notify(Wanted(revision=revision(2), changes=(), summary="", saved_at=0.0))
+    outcome.notify(DesiredChanged(revision=revision(2), changes=(), summary="", saved_at=0.0))
     outcome.notify(BuildFinished(revision=revision(2), outcome=BuildOutcome.BUILT, seconds=1.0))
     assert not outcome.reached.done()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from watcher.observers.events import ContainerOutput, Event, StepOutput
+from watcher.observers.events import BuildStepOutput, ContainerOutput, Event
 from watcher.observers.redact import HIDDEN, Mask, Redactor
 from watcher.observers.split_secrets import MOST_STREAMS, PIECE, SplitSecrets
 
@@ -30,7 +30,7 @@ def shown(*lines: str, secrets: tuple[str, ...] = (SECRET,), step: bool = True) 
     masking = Redactor(heard, secrets)
     for line in lines:
         event = (
-            StepOutput(service="s", revision="r", step="sha256:1", text=line)
+            BuildStepOutput(service="s", revision="r", step="sha256:1", text=line)
             if step
             else ContainerOutput(service="s", container="c", text=line)
         )
@@ -55,10 +55,10 @@ def test_a_short_rest_is_hidden_where_it_continues_a_piece() -> None:
 def test_other_streams_do_not_continue_it() -> None:
     heard = Heard()
     masking = Redactor(heard, [SECRET])
-    masking.notify(StepOutput(service="s", revision="r", step="1", text="x hunter2-correct-hor"))
-    masking.notify(StepOutput(service="s", revision="r", step="2", text="se"))
+    masking.notify(BuildStepOutput(service="s", revision="r", step="1", text="x hunter2-correct-hor"))
+    masking.notify(BuildStepOutput(service="s", revision="r", step="2", text="se"))
     masking.notify(ContainerOutput(service="s", container="1", text="se"))
-    masking.notify(StepOutput(service="s", revision="r", step="1", text="se"))
+    masking.notify(BuildStepOutput(service="s", revision="r", step="1", text="se"))
     texts = [event.text for event in heard.events]  # type: ignore[attr-defined]
     assert texts == [f"x {HIDDEN}", "se", "se", HIDDEN]
 

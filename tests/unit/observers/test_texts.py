@@ -18,13 +18,13 @@ from watcher.observers import humanize
 from watcher.observers.events import (
     BuildFinished,
     BuildOutcome,
+    BuildStepStarted,
     Change,
     ContainerOutput,
+    DesiredChanged,
     Event,
     Failure,
     FrontExchange,
-    StepStarted,
-    Wanted,
 )
 from watcher.observers.json_log import JsonFormatter, JsonLog, configure, name_of
 from watcher.observers.redact import HIDDEN, Mask, Redactor
@@ -174,7 +174,7 @@ def test_a_password_within_a_value_is_a_secret_and_an_ordinary_word_is_none() ->
 
 
 def test_an_event_without_secrets_is_handed_on_as_it_is() -> None:
-    event = StepStarted(revision="r", step="s", name="RUN go build", stage="builder")
+    event = BuildStepStarted(revision="r", step="s", name="RUN go build", stage="builder")
     assert masked(event, "s3cr3t-value") is event
     exchange = FrontExchange(code=200, seconds=0.1)
     assert masked(exchange, "s3cr3t-value") is exchange
@@ -182,7 +182,7 @@ def test_an_event_without_secrets_is_handed_on_as_it_is() -> None:
 
 def test_a_path_that_is_no_text_can_be_shown() -> None:
     name = b"caf\xe9.go".decode("utf-8", "surrogateescape")
-    event = Wanted(
+    event = DesiredChanged(
         service=SERVICE,
         revision=revision(1),
         changes=(Change(name, "added", "go"),),
@@ -208,8 +208,9 @@ def test_the_log_is_one_json_object_per_event_with_its_name_and_time(story: Stor
     records = [json.loads(line) for line in file.getvalue().splitlines()]
     names = [record["event"] for record in records]
     assert names[0] == "daemon_started"
-    assert {"wanted", "step_finished", "build_finished", "deploy_finished", "image_sized"} <= set(names)
-    assert not {"front_exchange", "step_started", "step_output", "container_output"} & set(names)
+    logged = {"desired_changed", "build_step_finished", "build_finished", "deploy_finished", "image_sized"}
+    assert logged <= set(names)
+    assert not {"front_exchange", "build_step_started", "build_step_output", "container_output"} & set(names)
     deployed = next(record for record in records if record["event"] == "deploy_finished")
     assert deployed["outcome"] == "live"
     assert deployed["phases"]["start"] == 0.21
@@ -219,7 +220,7 @@ def test_the_log_is_one_json_object_per_event_with_its_name_and_time(story: Stor
 @pytest.mark.parametrize(
     ("event", "name"),
     [
-        (StepStarted(revision="", step="", name="", stage=""), "step_started"),
+        (BuildStepStarted(revision="", step="", name="", stage=""), "build_step_started"),
         (ContainerOutput(container="", text=""), "container_output"),
         (Event(), "event"),
     ],

@@ -22,15 +22,15 @@ from tests.unit.observers.web import Desk, Site, site
 from watcher.errors import ConfigError
 from watcher.observers.api_schema import BuildList, LogList, Settled
 from watcher.observers.events import (
+    BuildStepOutput,
     ConfigurationRefused,
     DaemonStopping,
     DeployFinished,
     DeployOutcome,
+    DesiredChanged,
     EngineDown,
     EngineUp,
     Paused,
-    StepOutput,
-    Wanted,
 )
 from watcher.observers.status_board import StatusBoard
 from watcher.observers.status_schema import (
@@ -318,7 +318,7 @@ async def test_fifty_clients_through_two_hundred_builds_leave_nothing_behind(sto
             cycle = Story().cycle(number)
             for event in cycle.events:
                 at.board.notify(event)
-            at.board.notify(StepOutput(service=SERVICE, revision="r", step="s", text="line", stage="b"))
+            at.board.notify(BuildStepOutput(service=SERVICE, revision="r", step="s", text="line", stage="b"))
             await asyncio.sleep(0)
         assert await asyncio.gather(*clients) == ["seen"] * 50
         while at.board._waiters:
@@ -544,7 +544,7 @@ async def test_an_error_in_the_daemon_still_closes_the_port(story: Story) -> Non
 
 
 async def test_deploys_and_wishes_of_a_live_tree_are_settled_at_once(story: Story) -> None:
-    story.tell(Wanted, revision=revision(1), changes=(), summary="", saved_at=story.now)
+    story.tell(DesiredChanged, revision=revision(1), changes=(), summary="", saved_at=story.now)
     outcome = DeployOutcome.ADOPTED
     story.tell(DeployFinished, revision=revision(1), image=image(1), outcome=outcome, seconds=0.1)
     async with site(story) as at:

@@ -598,7 +598,7 @@ TAGS = st.sets(
 @given(st.data())
 def test_nothing_foreign_ever_goes(data: st.DataObject) -> None:
     from watcher.engine import Container, Image, Network
-    from watcher.prune import Scope
+    from watcher.prune import ServiceScope
     from watcher.prune.select_gone import Holdings, guess_scopes, select_gone
 
     images = tuple(
@@ -626,7 +626,9 @@ def test_nothing_foreign_ever_goes(data: st.DataObject) -> None:
     networks = tuple(Network(f"id-n{number}", f"n{number}", data.draw(LABELS)) for number in range(2))
     holdings = Holdings(containers, images, networks)
     known = data.draw(st.booleans())
-    scope = Scope(PROJECT, "web", "docker.io/library/shop:latest", "docker.io/library/shop:builder", "c0")
+    scope = ServiceScope(
+        PROJECT, "web", "docker.io/library/shop:latest", "docker.io/library/shop:builder", "c0"
+    )
     scopes = (scope,) if known else guess_scopes(holdings, PROJECT)
     verdicts = [verdict for verdict in select_gone(holdings, PROJECT, scopes) if verdict.remove]
     leaving = {verdict.id for verdict in verdicts}

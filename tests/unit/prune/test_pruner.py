@@ -13,7 +13,7 @@ from watcher import labels
 from watcher.engine import CacheRecord, EngineError, Image, Removal, SystemInfo, Usage
 from watcher.errors import EngineUnavailable
 from watcher.observers.events import Event, Notice, Pruned, short
-from watcher.prune import Disk, Needed, ObjectKind, Policy, Pruner, Unseen, given_back
+from watcher.prune import Disk, Needed, ObjectKind, PrunePolicy, Pruner, Unseen, given_back
 
 
 class Heard:
@@ -69,13 +69,13 @@ def pruner(
     engine: FakeEngine,
     heard: Heard,
     *,
-    policy: Policy | None = None,
+    policy: PrunePolicy | None = None,
     needed: Callable[[], Needed] = Needed,
     known: set[str] | None = None,
     space: Callable[[SystemInfo], Disk | Unseen] = lambda _: Unseen("a test"),
 ) -> Pruner:
     return Pruner(
-        engine, heard, scope=SCOPE, policy=policy or Policy(), needed=needed, known=known, space=space
+        engine, heard, scope=SCOPE, policy=policy or PrunePolicy(), needed=needed, known=known, space=space
     )
 
 
@@ -393,7 +393,7 @@ async def test_untagged_builder_images_of_nobody_go_only_when_all_projects_are_a
     report = await pruner(engine, heard).prune()
     assert [verdict.kind for verdict in report.verdicts] == [ObjectKind.BUILDER]
     assert await left(engine) == {stranger}
-    await pruner(engine, Heard(), policy=Policy(all_projects=True)).prune()
+    await pruner(engine, Heard(), policy=PrunePolicy(all_projects=True)).prune()
     assert await left(engine) == set()
 
 
@@ -464,7 +464,7 @@ async def test_an_untagged_image_with_inherited_labels_stays(engine: Engine, hea
     assert {child, compile_stage} <= await left(engine)
     said = {verdict.id: verdict.reason for verdict in report.verdicts}
     assert "nothing shows that the watcher built it" in said[child]
-    await pruner(engine, Heard(), policy=Policy(all_projects=True)).prune()
+    await pruner(engine, Heard(), policy=PrunePolicy(all_projects=True)).prune()
     assert child in await left(engine)
     assert compile_stage not in await left(engine), "the article's rule was asked for"
 
@@ -499,7 +499,7 @@ async def test_a_name_of_a_builder_image_on_another_image_proves_nothing(
 ) -> None:
     child = engine.add_image(tags=["web-dev:builder-0123456789ab"], labels=BUILDER, created=OLD)
     engine.clock = lambda: NOW
-    report = await pruner(engine, heard, policy=Policy(grace=0.0)).prune()
+    report = await pruner(engine, heard, policy=PrunePolicy(grace=0.0)).prune()
     (verdict,) = report.verdicts
     assert verdict.id == child
     assert verdict.reason == "tagged web-dev:builder-0123456789ab by somebody else"

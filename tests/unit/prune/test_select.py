@@ -28,27 +28,27 @@ from watcher.prune import (
     Inventory,
     Needed,
     ObjectKind,
-    Policy,
+    PrunePolicy,
     Unseen,
     Verdict,
     Why,
     select_stale,
 )
 
-POLICY = Policy()
+POLICY = PrunePolicy()
 
 
-def judged(inventory: Inventory, policy: Policy = POLICY) -> dict[str, Verdict]:
+def judged(inventory: Inventory, policy: PrunePolicy = POLICY) -> dict[str, Verdict]:
     return {verdict.id: verdict for verdict in select_stale(inventory, policy, NOW)}
 
 
-def reason(inventory: Inventory, image: Image, policy: Policy = POLICY) -> str:
+def reason(inventory: Inventory, image: Image, policy: PrunePolicy = POLICY) -> str:
     verdict = judged(inventory, policy)[image.id]
     assert not verdict.remove
     return verdict.reason
 
 
-def removed(inventory: Inventory, policy: Policy = POLICY) -> set[str]:
+def removed(inventory: Inventory, policy: PrunePolicy = POLICY) -> set[str]:
     return {verdict.id for verdict in select_stale(inventory, policy, NOW) if verdict.remove}
 
 
@@ -217,7 +217,7 @@ def test_what_somebody_made_from_ours_is_theirs(image: Image) -> None:
 def test_an_untagged_builder_image_without_our_label_stays_and_says_how_to_remove_it() -> None:
     stranger = replace(builder(1), labels=STAGE)
     assert "`watcher prune --all-projects` removes it" in reason(world(stranger), stranger)
-    assert removed(world(stranger), Policy(all_projects=True)) == {stranger.id}
+    assert removed(world(stranger), PrunePolicy(all_projects=True)) == {stranger.id}
 
 
 def test_all_projects_is_the_articles_rule_for_whoever_made_the_image() -> None:
@@ -226,7 +226,7 @@ def test_all_projects_is_the_articles_rule_for_whoever_made_the_image() -> None:
     tagged = replace(builder(3, tags=("blog:builder",)), labels=theirs.labels)
     inventory = world(theirs, unmarked, tagged)
     assert removed(inventory) == set()
-    assert removed(inventory, Policy(all_projects=True)) == {theirs.id}
+    assert removed(inventory, PrunePolicy(all_projects=True)) == {theirs.id}
     assert reason(inventory, theirs) == "it belongs to service web of project blog"
 
 
@@ -234,12 +234,12 @@ def test_all_projects_spares_what_runs_is_young_or_has_a_name() -> None:
     used, young = replace(builder(1), labels=STAGE), replace(builder(2, created=NOW - 5), labels=STAGE)
     named = replace(builder(3), labels=STAGE, digests=("base@sha256:1",))
     inventory = world(used, young, named, containers=(box(1, used, own=False),))
-    assert removed(inventory, Policy(all_projects=True, eager=True)) == set()
+    assert removed(inventory, PrunePolicy(all_projects=True, eager=True)) == set()
 
 
 def test_the_label_rule_can_be_another_one() -> None:
     image = replace(builder(1), labels={"role": "compile"})
-    policy = Policy(all_projects=True, builder_label="role=compile")
+    policy = PrunePolicy(all_projects=True, builder_label="role=compile")
     assert removed(world(image), policy) == {image.id}
     assert removed(world(image), replace(policy, builder_label="role=other")) == set()
 
@@ -301,7 +301,7 @@ def test_a_container_with_another_name_stays(name: str, why: str) -> None:
 
 def test_a_container_that_just_ended_may_still_be_rolled_back_to_even_when_space_is_short() -> None:
     item = replace(box(1, final(1)), changed=NOW - 5)
-    assert item.id not in removed(world(final(1), containers=(item,)), Policy(eager=True))
+    assert item.id not in removed(world(final(1), containers=(item,)), PrunePolicy(eager=True))
 
 
 def test_containers_of_others_are_not_mentioned() -> None:

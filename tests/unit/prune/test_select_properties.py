@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.prune.worlds import CLONE, NOW, POLICIES, SCOPE, box, executed, inventories, references
 from watcher import labels
 from watcher.engine import Image
-from watcher.prune import Cause, Inventory, ObjectKind, Policy, Verdict, select_stale
+from watcher.prune import Cause, Inventory, ObjectKind, PrunePolicy, Verdict, select_stale
 
 # How long an example takes says something of the machine only.
 whenever = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,7 +30,7 @@ def is_own(image: Image) -> bool:
 
 @whenever
 @given(inventories(), POLICIES)
-def test_every_object_gets_one_verdict_with_a_reason(inventory: Inventory, policy: Policy) -> None:
+def test_every_object_gets_one_verdict_with_a_reason(inventory: Inventory, policy: PrunePolicy) -> None:
     verdicts = select_stale(inventory, policy, NOW)
     assert all(verdict.reason and verdict.name for verdict in verdicts)
     judged = [verdict.id for verdict in verdicts if verdict.kind in _IMAGES]
@@ -42,7 +42,7 @@ def test_every_object_gets_one_verdict_with_a_reason(inventory: Inventory, polic
 
 @whenever
 @given(inventories(), POLICIES)
-def test_nothing_foreign_goes(inventory: Inventory, policy: Policy) -> None:
+def test_nothing_foreign_goes(inventory: Inventory, policy: PrunePolicy) -> None:
     for image in removed_images(select_stale(inventory, policy, NOW), inventory):
         if is_own(image):
             assert all(tag.startswith("web-dev:rev-") for tag in image.tags)
@@ -59,7 +59,7 @@ def test_nothing_foreign_goes(inventory: Inventory, policy: Policy) -> None:
 
 @whenever
 @given(inventories(), POLICIES)
-def test_nothing_in_use_live_or_needed_goes(inventory: Inventory, policy: Policy) -> None:
+def test_nothing_in_use_live_or_needed_goes(inventory: Inventory, policy: PrunePolicy) -> None:
     verdicts = select_stale(inventory, policy, NOW)
     gone = {verdict.id for verdict in verdicts if verdict.remove and verdict.kind is not ObjectKind.TAG}
     users = [item for item in inventory.containers if item.id not in gone]
@@ -71,7 +71,9 @@ def test_nothing_in_use_live_or_needed_goes(inventory: Inventory, policy: Policy
 
 @whenever
 @given(inventories(), POLICIES)
-def test_only_stopped_old_proven_containers_of_the_service_go(inventory: Inventory, policy: Policy) -> None:
+def test_only_stopped_old_proven_containers_of_the_service_go(
+    inventory: Inventory, policy: PrunePolicy
+) -> None:
     verdicts = select_stale(inventory, policy, NOW)
     gone = {verdict.id for verdict in verdicts if verdict.remove and verdict.kind is ObjectKind.CONTAINER}
     for item in inventory.containers:
@@ -86,7 +88,7 @@ def test_only_stopped_old_proven_containers_of_the_service_go(inventory: Invento
 @whenever
 @given(inventories(), POLICIES)
 def test_nothing_young_goes_unless_it_is_ours_and_space_is_short(
-    inventory: Inventory, policy: Policy
+    inventory: Inventory, policy: PrunePolicy
 ) -> None:
     for image in removed_images(select_stale(inventory, policy, NOW), inventory):
         if not (policy.eager and is_own(image)):
@@ -95,7 +97,7 @@ def test_nothing_young_goes_unless_it_is_ours_and_space_is_short(
 
 @whenever
 @given(inventories(), POLICIES)
-def test_the_last_n_finals_and_the_newest_builder_stay(inventory: Inventory, policy: Policy) -> None:
+def test_the_last_n_finals_and_the_newest_builder_stay(inventory: Inventory, policy: PrunePolicy) -> None:
     gone = removed_images(select_stale(inventory, policy, NOW), inventory)
     left = [image for image in inventory.images if image not in gone]
 
@@ -125,14 +127,14 @@ def test_the_last_n_finals_and_the_newest_builder_stay(inventory: Inventory, pol
 
 @whenever
 @given(inventories(), POLICIES)
-def test_removing_what_is_stale_leaves_nothing_stale(inventory: Inventory, policy: Policy) -> None:
+def test_removing_what_is_stale_leaves_nothing_stale(inventory: Inventory, policy: PrunePolicy) -> None:
     after = executed(inventory, select_stale(inventory, policy, NOW))
     assert not [verdict for verdict in select_stale(after, policy, NOW) if verdict.remove]
 
 
 @whenever
 @given(inventories(), POLICIES, st.integers(1, 3))
-def test_keeping_more_removes_no_more(inventory: Inventory, policy: Policy, more: int) -> None:
+def test_keeping_more_removes_no_more(inventory: Inventory, policy: PrunePolicy, more: int) -> None:
     less = executed(inventory, select_stale(inventory, policy, NOW))
     patient = replace(policy, keep=policy.keep + more)
     assert references(less) <= references(executed(inventory, select_stale(inventory, patient, NOW)))
@@ -140,7 +142,7 @@ def test_keeping_more_removes_no_more(inventory: Inventory, policy: Policy, more
 
 @whenever
 @given(inventories(), POLICIES, st.floats(0, 1000))
-def test_more_grace_removes_no_more(inventory: Inventory, policy: Policy, more: float) -> None:
+def test_more_grace_removes_no_more(inventory: Inventory, policy: PrunePolicy, more: float) -> None:
     less = executed(inventory, select_stale(inventory, policy, NOW))
     patient = replace(policy, grace=policy.grace + more)
     assert references(less) <= references(executed(inventory, select_stale(inventory, patient, NOW)))
@@ -148,7 +150,7 @@ def test_more_grace_removes_no_more(inventory: Inventory, policy: Policy, more: 
 
 @whenever
 @given(inventories(), POLICIES, st.floats(0, 10_000))
-def test_waiting_removes_no_less(inventory: Inventory, policy: Policy, wait: float) -> None:
+def test_waiting_removes_no_less(inventory: Inventory, policy: PrunePolicy, wait: float) -> None:
     now = executed(inventory, select_stale(inventory, policy, NOW))
     later = executed(inventory, select_stale(inventory, policy, NOW + wait))
     assert references(later) <= references(now)
@@ -156,7 +158,7 @@ def test_waiting_removes_no_less(inventory: Inventory, policy: Policy, wait: flo
 
 @whenever
 @given(inventories(), POLICIES)
-def test_short_space_removes_no_less_and_nothing_of_others(inventory: Inventory, policy: Policy) -> None:
+def test_short_space_removes_no_less_and_nothing_of_others(inventory: Inventory, policy: PrunePolicy) -> None:
     patient, eager = replace(policy, eager=False), replace(policy, eager=True)
     verdicts = select_stale(inventory, eager, NOW)
     more = executed(inventory, verdicts)
@@ -169,7 +171,7 @@ def test_short_space_removes_no_less_and_nothing_of_others(inventory: Inventory,
 @whenever
 @given(inventories(), POLICIES)
 def test_all_projects_takes_untagged_images_with_the_label_besides_and_nothing_else(
-    inventory: Inventory, policy: Policy
+    inventory: Inventory, policy: PrunePolicy
 ) -> None:
     alone = select_stale(inventory, replace(policy, all_projects=False), NOW)
     everybody = select_stale(inventory, replace(policy, all_projects=True), NOW)
@@ -185,7 +187,7 @@ def test_all_projects_takes_untagged_images_with_the_label_besides_and_nothing_e
 @whenever
 @given(inventories(), POLICIES, st.data())
 def test_one_more_user_or_name_keeps_an_image_and_costs_no_other(
-    inventory: Inventory, policy: Policy, data: st.DataObject
+    inventory: Inventory, policy: PrunePolicy, data: st.DataObject
 ) -> None:
     gone = removed_images(select_stale(inventory, policy, NOW), inventory)
     if not gone:
@@ -205,7 +207,7 @@ def test_one_more_user_or_name_keeps_an_image_and_costs_no_other(
 @whenever
 @given(inventories(), POLICIES)
 def test_two_copies_of_a_project_do_not_touch_each_others_images(
-    inventory: Inventory, policy: Policy
+    inventory: Inventory, policy: PrunePolicy
 ) -> None:
     policy = replace(policy, all_projects=False)
     theirs = replace(inventory, scope=CLONE)
@@ -221,7 +223,7 @@ def test_two_copies_of_a_project_do_not_touch_each_others_images(
 
 @whenever
 @given(inventories(), POLICIES)
-def test_the_cause_says_whether_it_goes(inventory: Inventory, policy: Policy) -> None:
+def test_the_cause_says_whether_it_goes(inventory: Inventory, policy: PrunePolicy) -> None:
     leaving = {Cause.SUPERSEDED, Cause.UNTAGGED, Cause.LEFT_BEHIND, Cause.SURPLUS}
     for verdict in select_stale(inventory, policy, NOW):
         assert verdict.remove == (verdict.why.cause in leaving)
@@ -230,7 +232,7 @@ def test_the_cause_says_whether_it_goes(inventory: Inventory, policy: Policy) ->
 @whenever
 @given(inventories(), POLICIES, st.randoms(use_true_random=False))
 def test_the_order_of_the_inventory_does_not_matter(
-    inventory: Inventory, policy: Policy, dice: object
+    inventory: Inventory, policy: PrunePolicy, dice: object
 ) -> None:
     images, containers = list(inventory.images), list(inventory.containers)
     dice.shuffle(images)  # type: ignore[attr-defined]

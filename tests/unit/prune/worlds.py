@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from watcher import labels
 from watcher.engine import Container, Image
 from watcher.engine.ownership import proven_containers
-from watcher.prune import Inventory, Needed, ObjectKind, Policy, Scope, Verdict
+from watcher.prune import Inventory, Needed, ObjectKind, PrunePolicy, ServiceScope, Verdict
 
-SCOPE = Scope(
+SCOPE = ServiceScope(
     project="shop-0123456789",
     service="web",
     image="docker.io/library/web-dev:latest",
@@ -113,7 +113,7 @@ _LABELS: tuple[dict[str, str], ...] = (
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 _TIMES = st.sampled_from((0.0, OLD, OLD + 1, OLD + 2, NOW - 60.0, NOW - 59.9, NOW - 1, NOW, NOW + 100))
 POLICIES = st.builds(
-    Policy,
+    PrunePolicy,
     keep=st.integers(1, 4),
     grace=st.sampled_from((0.0, 60.0)),
     all_projects=st.booleans(),

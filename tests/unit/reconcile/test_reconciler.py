@@ -19,12 +19,12 @@ from watcher.observers.events import (
     ContainerLost,
     DeployFinished,
     DeployOutcome,
+    DesiredChanged,
     EngineDown,
     Event,
     Held,
     InternalError,
     RevisionStateChanged,
-    Wanted,
 )
 from watcher.reconcile import state_machine
 from watcher.reconcile.ports import Built, Deployed, Scan
@@ -744,7 +744,7 @@ async def test_the_end_of_a_hold_is_told_however_quickly_it_comes(rig: Rig) -> N
 
 async def test_what_the_outside_says_is_told_and_folded(rig: Rig) -> None:
     async with running(rig):
-        wanted = Wanted(service="app", revision="a", changes=(), summary="first look", saved_at=0.0)
+        wanted = DesiredChanged(service="app", revision="a", changes=(), summary="first look", saved_at=0.0)
         rig.loop.record_scan(Scan("a", "a", 0.0), wanted)
         adopted = DeployFinished(
             service="app", revision="a", image="i", outcome=DeployOutcome.ADOPTED, seconds=0.1
@@ -756,7 +756,7 @@ async def test_what_the_outside_says_is_told_and_folded(rig: Rig) -> None:
         )
         rig.loop.rolled_back(back)
         await rig.until(lambda: rig.loop.state.live is None)
-    assert rig.told.of(Wanted) == [wanted]
+    assert rig.told.of(DesiredChanged) == [wanted]
     assert rig.told.of(DeployFinished)[:2] == [adopted, back]
 
 

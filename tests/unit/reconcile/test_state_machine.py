@@ -79,7 +79,7 @@ class World:
                     assert not older, "an older revision over a newer"
                     self.deploying = (revision, image)
                     self.tell(plan.DeployBegun(revision))
-                case plan.Cancel():
+                case plan.CancelBuild():
                     self.may_cancel()
                     self.cancelling = True
                     self.tell(plan.BuildCancelAsked())
@@ -477,13 +477,13 @@ def test_the_third_cancellation_lets_the_next_build_end() -> None:
     for number in range(LIMITS.max_cancels):
         state = plan.transition(state, plan.BuildBegun(f"r{number}"), 100.0)
         state = plan.transition(state, plan.TreeSeen(f"r{number + 1}"), 100.0)
-        assert plan.decide(state, 100.0, LIMITS) == plan.Cancel()
+        assert plan.decide(state, 100.0, LIMITS) == plan.CancelBuild()
         state = plan.transition(state, plan.BuildCancelAsked(), 100.0)
         state = plan.transition(state, plan.Cancelled(f"r{number}"), 100.0)
     state = plan.transition(plan.transition(state, plan.BuildBegun("r3"), 100.0), plan.TreeSeen("r4"), 100.0)
     silent = 100.0 + plan.SILENT
     assert plan.decide(state, 100.0, LIMITS) == plan.Wait(until=silent)
-    assert plan.decide(state, silent, LIMITS) == plan.Cancel()
+    assert plan.decide(state, silent, LIMITS) == plan.CancelBuild()
     lives = plan.transition(state, plan.BuildProgressed(), 120.0)
     assert plan.decide(lives, silent, LIMITS) == plan.Wait(until=120.0 + plan.SILENT)
 
@@ -507,7 +507,7 @@ def test_a_silent_build_gives_way_later_each_time_so_that_one_comes_to_its_end()
         assert action.until is not None
         waits.append(action.until - now)
         now = action.until
-        assert plan.decide(state, now, LIMITS) == plan.Cancel()
+        assert plan.decide(state, now, LIMITS) == plan.CancelBuild()
         state = plan.transition(state, plan.BuildCancelAsked(), now)
         state = plan.transition(state, plan.Cancelled(f"r{number}"), now)
     assert waits == [30.0, 60.0, 120.0, 240.0]
@@ -559,14 +559,14 @@ def test_a_rebuild_of_what_is_live_is_deployed_to_its_end() -> None:
 def test_a_rebuild_and_a_pause_stop_what_runs_at_once() -> None:
     state = after(plan.TreeSeen("a"), plan.BuildBegun("a"))
     rebuild = plan.transition(state, plan.RebuildAsked(), 100.0)
-    assert plan.decide(rebuild, 100.0) == plan.Cancel()
+    assert plan.decide(rebuild, 100.0) == plan.CancelBuild()
     rebuild = plan.transition(
         plan.transition(rebuild, plan.BuildCancelAsked(), 100.0), plan.Cancelled("a"), 100.0
     )
     assert rebuild.cancels == 0, "no newer save did that"
     assert plan.decide(rebuild, 100.0) == plan.Build("a", forced=True)
     paused = plan.transition(state, plan.PauseAsked(paused=True), 100.0)
-    assert plan.decide(paused, 100.0) == plan.Cancel()
+    assert plan.decide(paused, 100.0) == plan.CancelBuild()
     paused = plan.transition(
         plan.transition(paused, plan.BuildCancelAsked(), 100.0), plan.Cancelled("a"), 100.0
     )

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from tests.unit.reconcile.test_reconciler import Builds, Deploys, Idle, Recorder
 from watcher.buildkit import ContextChanged
 from watcher.errors import Superseded
-from watcher.fswatch import Source
-from watcher.observers.events import Fanout, InternalError, Notice, SourceScanning, Wanted
+from watcher.fswatch import NotificationSource
+from watcher.observers.events import DesiredChanged, Fanout, InternalError, Notice, SourceScanning
 from watcher.reconcile import state_machine
 from watcher.reconcile import tree_watcher as watch_module
 from watcher.reconcile.debounce import Debouncer
@@ -47,10 +47,10 @@ class WrittenTo(Tree):
 
 class Sink:
     def __init__(self) -> None:
-        self.told: list[Wanted] = []
+        self.told: list[DesiredChanged] = []
         self.scans: list[Scan[Snapshot]] = []
 
-    def record_scan(self, scan: Scan[Snapshot], wanted: Wanted | None) -> None:
+    def record_scan(self, scan: Scan[Snapshot], wanted: DesiredChanged | None) -> None:
         self.scans.append(scan)
         if wanted:
             self.told.append(wanted)
@@ -60,7 +60,7 @@ class Rig:
     def __init__(self, root: Path) -> None:
         (root / "main.go").write_text("package main\n")
         self.root, self.sink = root, Sink()
-        self.source = Source(root, observer=Fanout(), mode="polling")
+        self.source = NotificationSource(root, observer=Fanout(), mode="polling")
         self.tree = Tree(root)
         self.notifications = TreeNotifications(self.tree, Debouncer(self.source, Git(root)))
         self.watch = self.make(self.tree)
@@ -205,7 +205,7 @@ async def test_a_change_of_what_the_dockerfile_links_to_is_noticed_by_an_event(t
     shared.mkdir()
     (shared / "Dockerfile").write_text("FROM a\n")
     (root / "Dockerfile").symlink_to("../shared/Dockerfile")
-    source = Source(root, observer=Fanout(), mode="events", full_scan=0.0)
+    source = NotificationSource(root, observer=Fanout(), mode="events", full_scan=0.0)
     tree = Tree(root)
     notifications = TreeNotifications(tree, Debouncer(source, Git(root)))
     watch, sink = TreeWatcher("app", tree, notifications, inputs={}, observer=Fanout()), Sink()
@@ -287,7 +287,7 @@ class Loop:
         self.file = root / "main.go"
         self.file.write_text("package main\n")
         self.builds, self.deploys, self.told = ReadsAll(), Deploys(), Recorder()
-        source = Source(root, observer=Fanout(), mode="polling")
+        source = NotificationSource(root, observer=Fanout(), mode="polling")
         tree = Tree(root)
         notifications = TreeNotifications(tree, Debouncer(source, Git(root)))
         self.watch = TreeWatcher("app", tree, notifications, inputs={}, observer=Fanout())

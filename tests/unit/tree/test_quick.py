@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from watcher.dockerignore.patterns import PatternMatcher, parse_dockerignore
 from watcher.tree import Rules
-from watcher.tree.rules import Place
+from watcher.tree.rules import Inclusion
 
 NAMES = ["a", "b", "ab", "ba", "a.md", "b.md", "a[", "a-b"]
 PARTS = ["a", "b", "ab", "*", "**", "*.md", "a*", "?b", "[ab]", "[^a].md", "a\\b", "\\a", "a*b*"]
@@ -44,8 +44,8 @@ def same_as_the_matcher(patterns: tuple[str, ...], parts: list[str]) -> None:
     for depth in range(1, len(parts)):
         directory = "/".join(parts[:depth])
         place = rules.place(directory, parts[depth - 1])
-        assert (place is not Place.IN) is matcher.excluded(directory)
-        if place is Place.OUT:
+        assert (place is not Inclusion.IN) is matcher.excluded(directory)
+        if place is Inclusion.OUT:
             return  # nobody asks about what is below
     path = "/".join(parts)
     assert rules.excludes(path, parts[-1]) is matcher.excluded(path)

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.tree.conftest import paths, write
 from watcher.errors import ConfigError
 from watcher.tree import DEFAULT_IGNORE, Rules, Tree
-from watcher.tree.rules import Place
+from watcher.tree.rules import Inclusion
 
 TEMPORARY = [
     "main.go~",
@@ -77,7 +77,9 @@ def test_the_default_list_means_the_same_with_and_without_the_fast_path() -> Non
     for name in (*TEMPORARY, *KEPT, ".git", ".idea"):
         for path in (name, f"pkg/{name}"):
             assert fast.excludes(path, name) is slow.excludes(path, name), path
-            assert (fast.place(path, name) is Place.OUT) is (slow.place(path, name) is not Place.IN), path
+            assert (fast.place(path, name) is Inclusion.OUT) is (
+                slow.place(path, name) is not Inclusion.IN
+            ), path
 
 
 def test_the_settings_patterns_work_like_an_ignore_files(root: Path) -> None:
@@ -194,7 +196,7 @@ def test_an_ignore_file_that_cannot_be_used_is_named_and_the_last_good_one_holds
 
 def test_the_default_list_is_in_the_syntax_of_an_ignore_file() -> None:
     rules = Rules(docker=DEFAULT_IGNORE)
-    assert rules.place("pkg/.git", ".git") is Place.OUT
+    assert rules.place("pkg/.git", ".git") is Inclusion.OUT
 
 
 def test_what_lies_below_an_ignored_directory_does_not_concern_the_tree() -> None:
