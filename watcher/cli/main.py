@@ -39,21 +39,21 @@ class Cli(BaseSettings):
         cli_exit_on_error=False,
     )
 
-    run: CliSubCommand[options.Run]
-    once: CliSubCommand[options.Once]
-    status: CliSubCommand[options.Status]
-    logs: CliSubCommand[options.Logs]
-    wait: CliSubCommand[options.Wait]
-    prune: CliSubCommand[options.Prune]
-    rebuild: CliSubCommand[options.Rebuild]
-    cancel: CliSubCommand[options.Cancel]
-    pause: CliSubCommand[options.Pause]
-    resume: CliSubCommand[options.Resume]
-    upgrade: CliSubCommand[options.Upgrade]
-    doctor: CliSubCommand[options.Doctor]
-    dockerfile: CliSubCommand[options.Dockerfile]
-    init: CliSubCommand[options.Init]
-    monitoring: CliSubCommand[options.Monitoring]
+    run: CliSubCommand[options.RunCommand]
+    once: CliSubCommand[options.OnceCommand]
+    status: CliSubCommand[options.StatusCommand]
+    logs: CliSubCommand[options.LogsCommand]
+    wait: CliSubCommand[options.WaitCommand]
+    prune: CliSubCommand[options.PruneCommand]
+    rebuild: CliSubCommand[options.RebuildCommand]
+    cancel: CliSubCommand[options.CancelCommand]
+    pause: CliSubCommand[options.PauseCommand]
+    resume: CliSubCommand[options.ResumeCommand]
+    upgrade: CliSubCommand[options.UpgradeCommand]
+    doctor: CliSubCommand[options.DoctorCommand]
+    dockerfile: CliSubCommand[options.DockerfileCommand]
+    init: CliSubCommand[options.InitCommand]
+    monitoring: CliSubCommand[options.MonitoringCommand]
 
     def cli_cmd(self) -> None:
         """Run the chosen command."""
@@ -63,21 +63,21 @@ class Cli(BaseSettings):
 _OPTION_NAMES = frozenset(
     name
     for command in (
-        options.Run,
-        options.Once,
-        options.Status,
-        options.Logs,
-        options.Wait,
-        options.Prune,
-        options.Rebuild,
-        options.Cancel,
-        options.Pause,
-        options.Resume,
-        options.Upgrade,
-        options.Doctor,
-        options.Dockerfile,
-        options.Init,
-        options.Monitoring,
+        options.RunCommand,
+        options.OnceCommand,
+        options.StatusCommand,
+        options.LogsCommand,
+        options.WaitCommand,
+        options.PruneCommand,
+        options.RebuildCommand,
+        options.CancelCommand,
+        options.PauseCommand,
+        options.ResumeCommand,
+        options.UpgradeCommand,
+        options.DoctorCommand,
+        options.DockerfileCommand,
+        options.InitCommand,
+        options.MonitoringCommand,
     )
     for name in command.model_fields
 )

@@ -20,7 +20,7 @@ def _exit(status: int) -> NoReturn:
     sys.exit(status)
 
 
-class Run(Settings):
+class RunCommand(Settings):
     """Watch, build, deploy and prune until Ctrl-C.
 
     The first Ctrl-C (or SIGTERM) stops in order: container, networks, log. The second exits immediately.
@@ -31,7 +31,7 @@ class Run(Settings):
         _exit(commands.run(self))
 
 
-class Once(Settings):
+class OnceCommand(Settings):
     """Build and deploy the tree as it is now, then exit.
 
     The container publishes its port itself. Exit status: 0 live, 1 failed, 78 wrong setting.
@@ -51,7 +51,7 @@ class RemoteCommand(Settings):
         return remote.find_project_folder(super().default_project())
 
 
-class Status(RemoteCommand):
+class StatusCommand(RemoteCommand):
     """Show the desired, building, live and failed revisions."""
 
     as_json: bool = Field(default=False, validation_alias="json")
@@ -64,7 +64,7 @@ class Status(RemoteCommand):
         _exit(remote_commands.status(self, watch=self.follow, as_json=self.as_json))
 
 
-class Logs(RemoteCommand):
+class LogsCommand(RemoteCommand):
     """Show the output of builds and containers.
 
     With -f, continue until Ctrl-C, across replaced containers.
@@ -88,7 +88,7 @@ class Logs(RemoteCommand):
         )
 
 
-class Wait(RemoteCommand):
+class WaitCommand(RemoteCommand):
     """Wait until the tree on disk is live.
 
     Exit status: 0 live, 1 failed (prints the error), 3 no watcher is running, 4 paused,
@@ -111,7 +111,7 @@ class Wait(RemoteCommand):
         )
 
 
-class Prune(Settings):
+class PruneCommand(Settings):
     """Remove stale images and build steps, with a reason for each.
 
     Also shows what uses the engine's disk.
@@ -154,7 +154,7 @@ class Prune(Settings):
         )
 
 
-class Rebuild(RemoteCommand):
+class RebuildCommand(RemoteCommand):
     """Build the tree again, even if it is live or failed.
 
     With --wait, the exit status is that of `watcher wait`.
@@ -172,7 +172,7 @@ class Rebuild(RemoteCommand):
         _exit(remote_commands.rebuild(self, wait=self.wait, timeout=self.timeout, as_json=self.as_json))
 
 
-class Cancel(RemoteCommand):
+class CancelCommand(RemoteCommand):
     """Cancel the running build or deploy.
 
     The next save or `watcher rebuild` starts another.
@@ -186,7 +186,7 @@ class Cancel(RemoteCommand):
         _exit(remote_commands.request_action(self, "cancel", as_json=self.as_json))
 
 
-class Pause(RemoteCommand):
+class PauseCommand(RemoteCommand):
     """Pause builds; the live container keeps serving.
 
     A running build is cancelled. `watcher resume` continues.
@@ -200,7 +200,7 @@ class Pause(RemoteCommand):
         _exit(remote_commands.request_action(self, "pause", as_json=self.as_json))
 
 
-class Resume(RemoteCommand):
+class ResumeCommand(RemoteCommand):
     """Resume builds after `watcher pause`."""
 
     as_json: bool = Field(default=False, validation_alias="json")
@@ -211,7 +211,7 @@ class Resume(RemoteCommand):
         _exit(remote_commands.request_action(self, "resume", as_json=self.as_json))
 
 
-class Upgrade(RemoteCommand):
+class UpgradeCommand(RemoteCommand):
     """Replace the running watcher with the installed version.
 
     The process id and listening sockets stay, the container keeps serving, and new requests wait a moment;
@@ -223,7 +223,7 @@ class Upgrade(RemoteCommand):
         _exit(remote_commands.upgrade(self))
 
 
-class Doctor(Settings):
+class DoctorCommand(Settings):
     """Check what the watcher depends on, and advise.
 
     Exit status: 0 the watcher can work, perhaps with advice; 1 it cannot.
@@ -237,7 +237,7 @@ class Doctor(Settings):
         _exit(commands.doctor(self, as_json=self.as_json))
 
 
-class Dockerfile(Settings):
+class DockerfileCommand(Settings):
     """Show how the Dockerfile is changed for builds, and why.
 
     Prints a diff with a reason for each change. Builds nothing.
@@ -251,7 +251,7 @@ class Dockerfile(Settings):
         _exit(commands.dockerfile(self, as_json=self.as_json))
 
 
-class Init(Settings):
+class InitCommand(Settings):
     """Write watcher.toml with every setting and its default."""
 
     force: bool = False
@@ -262,7 +262,7 @@ class Init(Settings):
         _exit(commands.init(self, force=self.force))
 
 
-class Monitoring(Settings):
+class MonitoringCommand(Settings):
     """Write the Prometheus and Grafana files into a folder."""
 
     output: Path = Path("monitoring")

@@ -16,7 +16,7 @@ from tests.unit.observers.story import SERVICE, Story, revision
 from tests.unit.observers.web import Site, site
 from watcher import labels
 from watcher.cli import remote, remote_commands, status_text
-from watcher.cli.options import Run, Status
+from watcher.cli.options import RunCommand, StatusCommand
 from watcher.errors import (
     EXIT_CONFIG,
     EXIT_FAILED,
@@ -290,8 +290,8 @@ async def test_a_command_in_a_subfolder_finds_the_project_above(
     async with running(story.cycle(1), tmp_path, monkeypatch):
         assert remote.find_project_folder(below) == tmp_path.resolve()
         monkeypatch.chdir(below)
-        assert Status().root == tmp_path.resolve()
-        assert Run.default_project() == Path()  # what is to be run is not guessed
+        assert StatusCommand().root == tmp_path.resolve()
+        assert RunCommand.default_project() == Path()  # what is to be run is not guessed
     assert remote.find_project_folder(below) == below
 
 
