@@ -1,7 +1,7 @@
-"""One service of a compose file, as docker compose means it: read, checked, and put for the Engine API.
+"""Read a compose file as docker compose does, check it and translate it for the Engine API.
 
-What is not understood is refused with its name and place, never dropped in silence. `load` reads nothing but
-the compose file and the files it names; `container_config` and the rest are pure.
+A key that is not supported raises an error with its name and place; no key is dropped silently. `load` reads
+only the compose file and the files that it names; `container_config` and the others are pure.
 """
 
 from watcher.compose.api_requirements import check_api, missing_api

@@ -1,4 +1,4 @@
-"""What an older engine would drop without a word: so that it can be refused before, by name.
+"""Find the keys that an older engine would drop silently, to refuse them by name.
 
 The versions are those of moby's docs/api/version-history.md.
 """
@@ -14,9 +14,9 @@ Api = tuple[int, int]
 
 
 def check_api(project: ComposeProject, api: str) -> None:
-    """Raise ConfigError for the first thing that an engine of this API version (`1.41`) does not know.
+    """Raise ConfigError for the first key that an engine with this API version (`1.41`) does not support.
 
-    What only a dependency asks for keeps nobody from running: see `missing_api`.
+    The dependencies are not checked here: see `missing_api`.
     """
     for network in project.networks.values():
         _check_requirements(_network_requirements(network), api)
@@ -25,7 +25,7 @@ def check_api(project: ComposeProject, api: str) -> None:
 
 
 def missing_api(spec: ServiceSpec, api: str) -> ConfigError | None:
-    """The first thing of a service that an engine of this API version does not know."""
+    """Return the error for the first key of a service that this API version does not support, or None."""
     try:
         _check_requirements(_service_requirements(spec), api)
     except ConfigError as error:
@@ -38,7 +38,7 @@ def _check_requirements(needed: Iterator[tuple[str, Api]], api: str) -> None:
     have = (int(major), int(minor or 0))
     for path, need in needed:
         if have < need:
-            rule = f"is dropped by this engine: it needs API {need[0]}.{need[1]}, and {api} is spoken here"
+            rule = f"is not supported by this engine: it needs API {need[0]}.{need[1]}, the engine has {api}"
             raise ConfigError(path, None, rule)
 
 

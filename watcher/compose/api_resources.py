@@ -1,4 +1,4 @@
-"""The labels that docker compose looks for, and the Engine API bodies of a project's networks and volumes."""
+"""Make the labels that docker compose reads, and the Engine API bodies of networks and volumes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ VERSION_LABEL = "com.docker.compose.version"
 NETWORK_LABEL = "com.docker.compose.network"
 VOLUME_LABEL = "com.docker.compose.volume"
 
-COMPOSE_VERSION = "2.0.0"  # the compose whose labels these are, for tools that compare it
+COMPOSE_VERSION = "2.0.0"  # the version of compose that sets these labels; some tools compare it
 
 
 def compose_labels(
     project: ComposeProject, spec: ServiceSpec, *, config_hash: str, image_id: str, number: int = 1
 ) -> dict[str, str]:
-    """The labels by which `docker compose ps`, `logs`, `stop` and `down` know the container as theirs.
+    """Return the labels by which `docker compose ps`, `logs`, `stop` and `down` recognise the container.
 
-    `config_hash` cannot be the one that compose computes: `docker compose up` will replace the container.
+    `config_hash` differs from the one that compose computes: `docker compose up` replaces the container.
     """
     depends = ",".join(
         f"{name}:{each.condition}:{'true' if each.restart else 'false'}"
@@ -40,7 +40,7 @@ def compose_labels(
 
 
 def network_config(project: str, spec: NetworkSpec) -> dict[str, Any]:
-    """The body of `POST /networks/create` for a network that is not external."""
+    """Return the body of `POST /networks/create` for a network that is not external."""
     body: dict[str, Any] = {
         "Name": spec.name,
         "CheckDuplicate": True,
@@ -81,7 +81,7 @@ def network_config(project: str, spec: NetworkSpec) -> dict[str, Any]:
 
 
 def volume_config(project: str, spec: VolumeSpec) -> dict[str, Any]:
-    """The body of `POST /volumes/create` for a volume that is not external."""
+    """Return the body of `POST /volumes/create` for a volume that is not external."""
     return {
         "Name": spec.name,
         "Driver": spec.driver or "local",

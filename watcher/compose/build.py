@@ -1,4 +1,4 @@
-"""`build`: how a service's image is made."""
+"""Read the `build` section of a service."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from watcher.compose.project_protocol import Project
 from watcher.compose.service_fields import read_isolation
 from watcher.compose.spec import BuildSpec, SecretSource
 
-SERVICE = "service:"  # before the name of a service whose image is a context
+SERVICE = "service:"  # prefix of a context that is the image of another service
 
-# What is only for images that are published from elsewhere.
-_NOT_DONE = {
-    "cache_to": "is not done: the engine's own BuildKit keeps its cache itself, and none is exported",
-    "provenance": "is not done: an image for this machine gets no attestations",
-    "sbom": "is not done: an image for this machine gets no attestations",
+# These keys matter only for images that are pushed to a registry.
+_NO_EFFECT = {
+    "cache_to": "is ignored: the BuildKit of the engine keeps its own cache, and no cache is exported",
+    "provenance": "is ignored: an image for this machine gets no attestations",
+    "sbom": "is ignored: an image for this machine gets no attestations",
 }
 _SECRET_RIGHTS = ("uid", "gid", "mode")
 
 
 def read_build(field: Field, project: Project) -> BuildSpec:
-    """The build section, with absolute paths; raises ConfigError.
+    """Return the build section, with absolute paths; raise ConfigError.
 
-    Build args that have no value take it from the project's environment.
+    A build arg without a value takes it from the environment of the project.
     """
     if not isinstance(field.value, dict):
         return BuildSpec(context=_read_context(field))
     section = Section(field)
-    for name, why in _NOT_DONE.items():
+    for name, why in _NO_EFFECT.items():
         given = section.take(name)
         if given and given.value not in (False, "false", [], ""):
             project.warn(f"{given.path} {why}")
@@ -37,7 +37,7 @@ def read_build(field: Field, project: Project) -> BuildSpec:
     read = section.read
     dockerfile, inline = section.take("dockerfile"), section.take("dockerfile_inline")
     if dockerfile and inline:
-        raise inline.error("must not be given beside dockerfile")
+        raise inline.error("must not be set together with dockerfile")
     build = BuildSpec(
         context=_read_context(section.need("context", "a directory")),
         dockerfile=dockerfile.word() if dockerfile else "Dockerfile",
@@ -65,13 +65,13 @@ def read_build(field: Field, project: Project) -> BuildSpec:
 
 
 def service_contexts(build: BuildSpec | None) -> tuple[str, ...]:
-    """The services whose images are contexts of this build."""
+    """Return the names of the services whose images are contexts of this build."""
     contexts = build.additional_contexts.values() if build else ()
     return tuple(text.removeprefix(SERVICE) for text in contexts if text.startswith(SERVICE))
 
 
 def _read_args(field: Field, env: Mapping[str, str]) -> dict[str, str]:
-    """Build args; one without a value takes it from `env`, and is left out when it is not set there."""
+    """Return the build args. One without a value takes it from `env`; it is left out if not set there."""
     found = {}
     for name, value in field.pairs().items():
         if value is not None:
@@ -82,7 +82,7 @@ def _read_args(field: Field, env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _read_cache_sources(field: Field) -> tuple[Mapping[str, str], ...]:
-    """Where a cache is read from: `NAME[:TAG]`, or `type=…,key=value` as buildx has it."""
+    """Return the sources of `cache_from`: `NAME[:TAG]`, or `type=…,key=value` as in buildx."""
     return tuple(_read_cache_source(item) for item in field.items())
 
 
@@ -94,12 +94,12 @@ def _read_cache_source(item: Field) -> Mapping[str, str]:
     for pair in text.split(","):
         key, equals, value = pair.strip().partition("=")
         if not key or not equals:
-            raise item.error("must be the name of an image, or type=…,key=value")
+            raise item.error("must be an image name, or type=…,key=value")
         found[key.lower()] = value
     if "type" not in found:
-        raise item.error("must say its type, such as type=registry")
+        raise item.error("must have a type, such as type=registry")
     if found["type"] == "local":
-        raise item.unsupported("is not supported: a cache in a folder is not read; use type=registry")
+        raise item.unsupported("is not supported: type=local is not read; use type=registry")
     return found
 
 
@@ -113,7 +113,7 @@ def _read_entitlements(section: Section) -> tuple[str, ...]:
 def _read_context(field: Field) -> Path:
     text = field.word()
     if not text.startswith("/"):
-        raise field.error("must be a directory: a context that is fetched from elsewhere cannot be watched")
+        raise field.error("must be a local directory: a remote context cannot be watched")
     return Path(text)
 
 
@@ -130,7 +130,7 @@ def _read_ssh(field: Field) -> dict[str, str]:
     found = {}
     for name, value in field.pairs().items():
         if value is None and name != "default":
-            raise field.error(f"the ssh key {name!r} must have a path; only default means the user's agent")
+            raise field.error(f"the ssh key {name!r} must have a path; only default is the agent of the user")
         found[name] = value or ""
     return found
 
@@ -152,7 +152,7 @@ def _read_secrets(field: Field, project: Project) -> tuple[SecretSource, ...]:
 
 
 def read_hosts(field: Field) -> tuple[tuple[str, str], ...]:
-    """`extra_hosts`: (name, address) pairs, each once; raises ConfigError."""
+    """Return `extra_hosts` as distinct (name, address) pairs; raise ConfigError."""
     found: dict[tuple[str, str], None] = {}
     if isinstance(field.value, dict):
         for name, given in field.mapping().items():
@@ -176,7 +176,7 @@ def read_hosts(field: Field) -> tuple[tuple[str, str], ...]:
 
 def _check_host_name(field: Field, name: str) -> str:
     if not name or ":" in name or "=" in name:
-        raise field.error(f"{name!r} is no name of a host")
+        raise field.error(f"{name!r} is not a host name")
     return name
 
 
@@ -187,7 +187,7 @@ def _strip_brackets(address: str) -> str:
 
 
 def read_ulimits(field: Field) -> dict[str, tuple[int, int]]:
-    """`ulimits`: name → (soft, hard); raises ConfigError."""
+    """Return `ulimits` as name → (soft, hard); raise ConfigError."""
     found = {}
     for name, given in field.mapping().items():
         if isinstance(given.value, dict):

@@ -1,7 +1,7 @@
-"""A `ServiceSpec` as the body that the Engine API wants.
+"""Translate a `ServiceSpec` into the bodies of the Engine API.
 
-Field names are those of moby's api/swagger.yaml; how compose fills them is compose, pkg/compose/create.go.
-Everything here is understood by API 1.41 (engine 20.10) and later.
+Field names are those of moby's api/swagger.yaml; the values follow docker/compose, pkg/compose/create.go. API
+1.41 (engine 20.10) and later accept everything here.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def container_config(
     labels: Mapping[str, str],
     publish: Published | None = None,
 ) -> dict[str, Any]:
-    """The body of `POST /containers/create`.
+    """Return the body of `POST /containers/create`.
 
-    `publish` says where TCP ports are published, instead of `published(spec)`; ports of other protocols are
-    always published as the file says. `labels` are put over the service's own. Only the main network is in
-    it; `additional_networks` says which ones are to be connected before the start.
+    `publish` replaces `published(spec)` as the addresses of TCP ports; ports of other protocols are always
+    published as in the file. `labels` override the labels of the service. The body holds only the main
+    network; connect those of `additional_networks` before the start.
     """
     host: dict[str, Any] = {
         "NetworkMode": _network_mode(spec),
@@ -83,7 +83,7 @@ def container_config(
             User=spec.user,
             WorkingDir=spec.working_dir,
             StopSignal=spec.stop_signal,
-            MacAddress=spec.mac_address,  # API 1.44 wants it at the network too, older ones only here
+            MacAddress=spec.mac_address,  # older engines read it only here, API 1.44 also at the network
         ),
     }
     if spec.command is not None:
@@ -98,9 +98,9 @@ def container_config(
 
 
 def with_shared_network(body: Mapping[str, Any], other: str) -> dict[str, Any]:
-    """The body of a container, as one that shares the network of the container `other`.
+    """Return `body` for a container that shares the network of the container `other`.
 
-    What belongs to a network cannot be said of it (moby, runconfig/hostconfig_unix.go).
+    Network settings are not allowed in this mode (moby, runconfig/hostconfig_unix.go).
     """
     host = {**body["HostConfig"], "NetworkMode": f"container:{other}", "PortBindings": {}}
     dropped = ("NetworkingConfig", "ExposedPorts")
@@ -108,12 +108,12 @@ def with_shared_network(body: Mapping[str, Any], other: str) -> dict[str, Any]:
 
 
 def pause_config(body: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
-    """From the body of a container, one that does nothing but hold its network, published as it is."""
+    """Return the body of a pause container: it only sleeps and holds the network and ports of `body`."""
     network = {key: body["HostConfig"][key] for key in ("NetworkMode", "PortBindings")}
     return {
         "Image": body["Image"],
         "Entrypoint": ["sleep"],
-        "Cmd": ["2147483647"],  # seconds: busybox knows no word for ever in all its versions
+        "Cmd": ["2147483647"],  # seconds: not every busybox has `sleep infinity`
         "Healthcheck": {"Test": ["NONE"]},
         "Labels": dict(labels),
         "ExposedPorts": body["ExposedPorts"],
@@ -123,9 +123,9 @@ def pause_config(body: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str
 
 
 def can_share_network(spec: ServiceSpec) -> bool:
-    """Whether its containers may share the network of one that was made before, with nothing lost.
+    """Return whether a container can use the network of a pause container without losing a setting.
 
-    A name or an address of its own, and what is said about resolving names, would be the other's.
+    A host name, a fixed address or DNS settings would have to be those of the pause container.
     """
     names = (
         spec.hostname,
@@ -152,8 +152,10 @@ def can_share_network(spec: ServiceSpec) -> bool:
 
 
 def published(spec: ServiceSpec) -> dict[int, tuple[tuple[str, int], ...]]:
-    """Where the file publishes TCP ports: container port → (address, port); an empty address means all of the
-    host's, port 0 any free one. A range of host ports, of which none was chosen yet, is left out.
+    """Return the TCP ports that the file publishes: container port → (address, host port) pairs.
+
+    An empty address means all addresses of the host, port 0 any free one. Ports with a range of host ports
+    are left out: none of the range is chosen yet.
     """
     found: dict[int, tuple[tuple[str, int], ...]] = {}
     for port in spec.ports:
@@ -164,17 +166,17 @@ def published(spec: ServiceSpec) -> dict[int, tuple[tuple[str, int], ...]]:
 
 
 def additional_networks(spec: ServiceSpec, name: str) -> dict[str, dict[str, Any]]:
-    """Network → EndpointSettings, for `POST /networks/{id}/connect`, of all but the main network.
+    """Return the bodies of `POST /networks/{id}/connect` for all networks but the main one, by network.
 
-    API 1.41 takes only one network when a container is created.
+    API 1.41 accepts only one network when a container is created.
     """
     return {each.network: _endpoint_settings(spec, each, name) for each in spec.networks[1:]}
 
 
 def config_digest(spec: ServiceSpec) -> str:
-    """A stable digest over everything that decides how the container runs; 64 hex digits.
+    """Return a stable digest of all settings that decide how the container runs; 64 hex digits.
 
-    How the image is built and what must have started before are not part of it.
+    The build section and the dependencies are not part of it.
     """
     decides = dataclasses.replace(spec, build=None, depends_on={}, pull_policy="", pull_after=0.0, replicas=1)
     text = json.dumps(dataclasses.asdict(decides), sort_keys=True, default=_json_default)
@@ -218,7 +220,7 @@ def _endpoint_settings(spec: ServiceSpec, network: Attachment, name: str) -> dic
 
 
 def _port_bindings(spec: ServiceSpec, tcp: Published | None) -> dict[str, list[dict[str, str]]]:
-    """Where the engine publishes the ports. It picks a free port of a range, as with docker compose."""
+    """Return the published ports. The engine picks a free port of a range, as with docker compose."""
     found = {
         f"{port}/tcp": [
             {"HostIp": address, "HostPort": str(number) if number else ""} for address, number in addresses
@@ -241,7 +243,10 @@ def _exposed_ports(spec: ServiceSpec) -> dict[str, dict[str, str]]:
 
 
 def _needs_mount(mount: MountSpec) -> bool:
-    """Whether a mount cannot be said as `source:target:options`, which makes a missing host directory."""
+    """Return whether a mount cannot be written as `source:target:options`.
+
+    That form makes the engine create a missing host directory.
+    """
     if ":" in mount.source or ":" in mount.target or (not mount.source and mount.type == "volume"):
         return True
     if mount.type == "bind":

@@ -1,4 +1,4 @@
-"""Devices that a driver of the engine hands out (`gpus`, reservations, CDI names), and limits for disks."""
+"""Read requests for devices (`gpus`, reservations, CDI names) and disk limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _ALL = -1
 
 
 def read_gpus(field: Field) -> tuple[DeviceRequest, ...]:
-    """`gpus`: `all`, or a list of requests."""
+    """Return `gpus`: `all`, or a list of requests."""
     if isinstance(field.value, str):
         if field.value != "all":
             raise field.error("must be all, or a list of device requests")
@@ -18,7 +18,7 @@ def read_gpus(field: Field) -> tuple[DeviceRequest, ...]:
 
 
 def read_reservations(field: Field) -> tuple[DeviceRequest, ...]:
-    """`deploy.resources.reservations.devices`."""
+    """Return `deploy.resources.reservations.devices`."""
     return tuple(_read_request(item, ()) for item in field.items())
 
 
@@ -49,7 +49,7 @@ def _read_count(field: Field) -> int:
 
 
 def is_named_device(item: Field) -> bool:
-    """Whether an entry of `devices` is a name of the Container Device Interface: `vendor/class=name`."""
+    """Return whether an entry of `devices` is a Container Device Interface name, `vendor/class=name`."""
     text = item.value
     if isinstance(text, dict):
         text = text.get("source")
@@ -61,14 +61,14 @@ def is_named_device(item: Field) -> bool:
 
 
 def read_named_devices(field: Field) -> tuple[DeviceRequest, ...]:
-    """The entries of `devices` that are names."""
+    """Return the request for the entries of `devices` that are CDI names."""
     named = [item for item in field.items() if is_named_device(item)]
     names = [item.value["source"] if isinstance(item.value, dict) else item.text() for item in named]
     return (DeviceRequest(driver="cdi", device_ids=tuple(dict.fromkeys(names))),) if names else ()
 
 
 def read_block_io(field: Field) -> BlockIo:
-    """`blkio_config`."""
+    """Return the limits of `blkio_config`."""
     section = Section(field)
     found = BlockIo(
         weight=section.read("weight", lambda given: given.integer(0, 1000), 0),

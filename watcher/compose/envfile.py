@@ -1,8 +1,9 @@
-"""`.env` and `env_file`: variables in a file, as docker compose reads them (compose-go, dotenv/parser.go).
+"""Read the variables of `.env` and `env_file` as docker compose does (compose-go, dotenv/parser.go).
 
-`NAME=value` or `NAME: value`, an `export` before it, comments with `#`. An unquoted value ends at ` #` and is
-interpolated; in double quotes backslashes escape and variables are replaced, over several lines; in single
-quotes all is literal. A name alone takes its value from outside. The `raw` format takes lines as they are.
+A line is `NAME=value` or `NAME: value`, optionally after `export`; `#` starts a comment. An unquoted value
+ends at ` #` and is interpolated. In double quotes, backslashes escape, variables are interpolated and lines
+may continue; single quotes are literal. A name alone takes its value from the environment. The `raw` format
+takes lines as they are.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from watcher.compose.interpolate import TemplateError, interpolate
 from watcher.errors import ConfigError
 from watcher.system.regular_file import read_regular
 
-MOST_BYTES = 4 << 20  # of an environment file
+MOST_BYTES = 4 << 20  # size of an environment file
 _SPACE = " \t\v\f\r\x85\xa0"
 _EXPORT = regex.token(r"export\s++")
 _ESCAPE = regex.compile(r"\\([abcfnrtv$\"\\]|0[0-7]{0,3})")
@@ -34,10 +35,10 @@ def read_env_file(
     raw: bool = False,
     budget: Budget,
 ) -> None:
-    """Add the variables of a file to `into`; raises ConfigError with the file's name and line.
+    """Add the variables of a file to `into`; raise ConfigError with the name and line of the file.
 
-    What is wrong is not quoted: it may be any file of the machine that was named by mistake.
-    Values may use variables of `outside` (they win) and those that `into` has by then.
+    Errors do not quote the file: it may be any file of the machine, named by mistake. Values may use the
+    variables of `outside`, which win, and those already in `into`.
     """
     try:
         text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
@@ -83,7 +84,7 @@ class _Parser:
             if stripped and not stripped.startswith("#"):
                 name, equals, value = stripped.partition("=")
                 if not name or name != name.strip() or any(char.isspace() for char in name):
-                    raise self._error("a line must begin with the name of a variable")
+                    raise self._error("a line must start with a variable name")
                 if equals:
                     self._into[name] = value
                 elif name in self._outside:
@@ -91,7 +92,7 @@ class _Parser:
             self._at += len(line) + 1
 
     def _skip_to_statement(self) -> bool:
-        """Go past empty lines and comments; False at the end."""
+        """Skip empty lines and comments; return False at the end."""
         while self._at < len(self._text):
             if self._text[self._at].isspace():
                 self._at += 1
@@ -103,7 +104,7 @@ class _Parser:
         return False
 
     def _parse_name(self) -> tuple[str, bool]:
-        """The name that begins here, and whether a value follows."""
+        """Return the name at this position, and whether a value follows."""
         if match := _EXPORT.match(self._text, self._at):
             self._at = match.end()
         begin = self._at
@@ -112,14 +113,14 @@ class _Parser:
             if char in "=:\n":
                 break
             if not (char in _SPACE or char in "_.-[]" or char.isalpha() or char.isnumeric()):
-                raise self._error(f"{char!r} must not stand in the name of a variable")
+                raise self._error(f"{char!r} is not allowed in a variable name")
             self._at += 1
         name = self._text[begin : self._at].rstrip()
         has_value = self._text[self._at : self._at + 1] in ("=", ":")
         if any(char in _SPACE for char in name):
-            raise self._error("the name of a variable must not hold a space")
+            raise self._error("a variable name must not contain a space")
         if not name:
-            raise self._error("a line must begin with the name of a variable")
+            raise self._error("a line must start with a variable name")
         if has_value:
             self._at += 1
             while self._text[self._at : self._at + 1] and self._text[self._at] in _SPACE:
@@ -181,6 +182,6 @@ def _unescape(value: str) -> str:
 
 
 def _octal(escape: str) -> str:
-    r"""`\0123`: three octal digits after the zero, as Go's `\123`; anything else stays as it is."""
+    r"""Decode `\0123`: three octal digits after the zero, as Go's `\123`; anything else is unchanged."""
     digits = escape[2:]
     return chr(int(digits, 8)) if len(digits) == 3 and int(digits, 8) < 256 else escape

@@ -1,4 +1,4 @@
-"""A value of the compose file together with its path in it: typed reading, and errors that say where."""
+"""Read a value of the compose file by type, with errors that name its path in the file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 
 
 class Unsupported(ConfigError):
-    """A key that docker compose may know and this program does nothing with."""
+    """A key that docker compose may support and this program does not."""
 
 
 def scalar_text(value: object) -> str:
-    """A number, boolean or word as docker compose prints it (Go's `%v`); raises TypeError for the rest."""
+    """Format a number, boolean or string as docker compose does (Go's `%v`); raise TypeError for others."""
     match value:
         case str():
             return value
@@ -37,7 +37,7 @@ def scalar_text(value: object) -> str:
 
 
 def _float_text(value: float) -> str:
-    """Go's `%v` of a float64: the shortest digits, with an exponent from 1e+06 and below 1e-04 on."""
+    """Format a float64 as Go's `%v`: the shortest digits, with an exponent from 1e+06 and below 1e-04."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -59,11 +59,11 @@ class Field:
     value: object
 
     def error(self, rule: str) -> ConfigError:
-        """The error that this value breaks `rule`."""
+        """Return the error that this value violates `rule`."""
         return ConfigError(self.path, self._shown, rule)
 
     def unsupported(self, rule: str) -> Unsupported:
-        """The error that only docker compose can do what this value asks for."""
+        """Return the error that only docker compose supports this value."""
         return Unsupported(self.path, self._shown, rule)
 
     @property
@@ -75,28 +75,28 @@ class Field:
     # Plain values.
 
     def text(self) -> str:
-        """A word; numbers and booleans are written out."""
+        """Return a string; numbers and booleans are formatted."""
         try:
             return scalar_text(self.value)
         except TypeError:
-            raise self.error(f"must be a word, not {_kind(self.value)}") from None
+            raise self.error(f"must be a string, not {_kind(self.value)}") from None
 
     def word(self) -> str:
-        """A word that is not empty."""
+        """Return a string that is not empty."""
         text = self.text()
         if not text.strip():
             raise self.error("must not be empty")
         return text
 
     def choice(self, *choices: str) -> str:
-        """One of `choices`."""
+        """Return one of `choices`."""
         text = self.text()
         if text not in choices:
             raise self.error(f"must be one of {', '.join(choices)}")
         return text
 
     def boolean(self) -> bool:
-        """true or false; as with docker compose also yes, no, on, off in a word."""
+        """Return true or false; as with docker compose, also from the strings yes, no, on and off."""
         if isinstance(self.value, bool):
             return self.value
         if isinstance(self.value, str):
@@ -107,7 +107,7 @@ class Field:
         raise self.error("must be true or false")
 
     def integer(self, least: int | None = None, most: int | None = None) -> int:
-        """A whole number within bounds."""
+        """Return a whole number from `least` to `most`."""
         value = self.value
         if isinstance(value, str):
             try:
@@ -126,7 +126,7 @@ class Field:
         return value
 
     def number(self, least: float = 0.0) -> float:
-        """A number that is at least `least`."""
+        """Return a number that is at least `least`."""
         value = self.value
         if isinstance(value, str):
             try:
@@ -140,7 +140,7 @@ class Field:
         return float(value)
 
     def size(self, *, least: int = 0) -> int:
-        """Bytes, from a number or from a word like `64m`."""
+        """Return bytes, from a number or a string like `64m`."""
         try:
             value = parse_size(self.value)
         except UnitError as error:
@@ -150,7 +150,7 @@ class Field:
         return value
 
     def duration(self) -> float:
-        """Seconds, from a word like `1m30s`."""
+        """Return seconds, from a string like `1m30s`."""
         try:
             return parse_duration(self.text())
         except UnitError as error:
@@ -159,27 +159,27 @@ class Field:
     # Lists and mappings.
 
     def items(self) -> list[Field]:
-        """The entries of a list."""
+        """Return the entries of a list."""
         if not isinstance(self.value, list):
             raise self.error(f"must be a list, not {_kind(self.value)}")
         return [Field(f"{self.path}[{index}]", each) for index, each in enumerate(self.value)]
 
     def words(self) -> tuple[str, ...]:
-        """A list of words, each once: merged definitions may say a thing twice."""
+        """Return a list of strings without duplicates: merged definitions may repeat an entry."""
         return tuple(dict.fromkeys(each.word() for each in self.items()))
 
     def word_or_words(self) -> tuple[str, ...]:
-        """A list of words, or one word alone."""
+        """Return a list of strings, or a single string as a list."""
         return self.words() if isinstance(self.value, list) else (self.word(),)
 
     def mapping(self) -> dict[str, Field]:
-        """The entries of a mapping."""
+        """Return the entries of a mapping."""
         if not isinstance(self.value, dict):
             raise self.error(f"must be a mapping, not {_kind(self.value)}")
         return {key: Field(f"{self.path}.{key}", each) for key, each in self.value.items()}
 
     def pairs(self) -> dict[str, str | None]:
-        """`NAME: value` or `- NAME=value`; a name without a value gives None."""
+        """Return the entries of `NAME: value` or `- NAME=value`; a name without a value has None."""
         pairs: dict[str, str | None] = {}
         if isinstance(self.value, dict):
             for key, each in self.mapping().items():
@@ -195,48 +195,48 @@ class Field:
         return pairs
 
     def labels(self) -> dict[str, str]:
-        """As `pairs`; a name without a value has an empty one."""
+        """Return `pairs`, with an empty string for a name without a value."""
         return {name: value or "" for name, value in self.pairs().items()}
 
 
 class Section:
-    """A mapping of known keys. Entries are taken one by one; what was not taken in the end is unknown."""
+    """A mapping with known keys. Each is taken once; `end` refuses those that are left."""
 
     def __init__(self, field: Field) -> None:
         self._field = field
         self._fields = field.mapping()
 
     def take(self, key: str) -> Field | None:
-        """The value of `key`; None when it is not given or empty."""
+        """Return the value of `key`; None if it is absent or null."""
         found = self._fields.pop(key, None)
         return found if found is not None and found.value is not None else None
 
     def read(self, key: str, how: Callable[[Field], Value], default: Default) -> Value | Default:
-        """The value of `key` as `how` reads it; `default` when it is not given."""
+        """Return the value of `key`, read by `how`; `default` if it is absent."""
         found = self.take(key)
         return default if found is None else how(found)
 
     def need(self, key: str, what: str) -> Field:
-        """The value of `key`, which must be given; `what` says what it is."""
+        """Return the value of the required key `key`; `what` describes it in the error."""
         found = self.take(key)
         if found is None:
             raise self._field.error(f"must have a {key}, {what}")
         return found
 
     def refuse(self, keys: Mapping[str, str]) -> None:
-        """None of `keys` may be given, unless its value asks for nothing; each has its reason."""
+        """Raise an error if one of `keys` is set to a non-empty value; each key has its reason."""
         for key, reason in keys.items():
             found = self.take(key)
             if found and found.value not in ([], {}, False, ""):
                 raise found.unsupported(f"is not supported: {reason}")
 
     def ignore(self, keys: Iterable[str]) -> None:
-        """Whatever these keys say does not matter here."""
+        """Skip these keys."""
         for key in keys:
             self.take(key)
 
     def end(self, what: str) -> None:
-        """Everything must have been taken, but for `x-` extensions."""
+        """Raise an error if a key is left that is not an `x-` extension."""
         for key, found in self._fields.items():
             if not key.startswith("x-"):
                 raise Unsupported(found.path, None, f"is not a known key of {what}")
@@ -253,5 +253,5 @@ def _kind(value: object) -> str:
         case bool():
             return "true or false"
         case str():
-            return "a word"
+            return "a string"
     return "a number"

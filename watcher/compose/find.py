@@ -1,4 +1,4 @@
-"""Which file is the compose file."""
+"""Find the compose file of a project."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _OVERRIDE_NAMES = (
 
 
 def find_compose_file(project: Path, explicit: Path | None) -> Path:
-    """The compose file: `explicit` (relative to the project), else the first of `FILE_NAMES` that exists.
+    """Return `explicit` (relative to the project), or the first of `FILE_NAMES` that exists.
 
-    Raises ConfigError when there is none.
+    Raises ConfigError if there is none.
     """
     if explicit is not None:
         path = project / explicit.expanduser()
@@ -44,10 +44,10 @@ def find_compose_file(project: Path, explicit: Path | None) -> Path:
 
 
 def find_overrides(path: Path) -> tuple[Path, ...]:
-    """The file that docker compose lays by itself over one of its own names, such as `compose.yaml`."""
+    """Return the override file that docker compose applies by default to a name such as `compose.yaml`."""
     return tuple(each for each in override_candidates(path) if each.exists())[:1]
 
 
 def override_candidates(path: Path) -> list[Path]:
-    """Where docker compose looks for such a file."""
+    """Return the paths at which docker compose looks for an override file."""
     return [path.with_name(name) for name in _OVERRIDE_NAMES] if path.name in _OWN_NAMES else []

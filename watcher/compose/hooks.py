@@ -1,4 +1,4 @@
-"""`post_start` and `pre_stop`: commands that are run inside of a container."""
+"""Read `post_start` and `pre_stop`: commands that run inside the container."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from watcher.compose.specparts import Hook
 
 
 def read_hooks(field: Field, env: Mapping[str, str]) -> tuple[Hook, ...]:
-    """The commands in order; a variable without a value takes it from `env`. Raises ConfigError."""
+    """Return the commands in order; a variable without a value takes it from `env`. Raises ConfigError."""
     return tuple(_read_hook(item, env) for item in field.items())
 
 
 def _read_hook(item: Field, env: Mapping[str, str]) -> Hook:
     section = Section(item)
-    command = read_command(section.need("command", "what is run"))
+    command = read_command(section.need("command", "the command to run"))
     if not command:
         raise item.error("must have a command that is not empty")
     given = section.read("environment", Field.pairs, {})

@@ -1,4 +1,4 @@
-"""Parts of a container's body that only translate names: limits, rights, health.
+"""Translate limits, permissions and health checks for the body of a container.
 
 Field names are those of moby's api/swagger.yaml.
 """
@@ -14,18 +14,18 @@ _NANO = 1_000_000_000
 
 
 def drop_empty(**entries: object) -> dict[str, Any]:
-    """The entries that are not empty."""
+    """Return the entries that are not empty."""
     return {key: value for key, value in entries.items() if value}
 
 
 def restart_policy(spec: ServiceSpec) -> dict[str, Any]:
-    """The restart policy."""
+    """Return the restart policy."""
     policy, tries = spec.restart or ("no", 0)
     return {"Name": policy, "MaximumRetryCount": tries}
 
 
 def resource_limits(given: ResourceLimits) -> dict[str, Any]:
-    """What the container may use."""
+    """Return the limits for memory, CPU and processes."""
     body = drop_empty(
         Memory=given.memory,
         MemoryReservation=given.memory_reservation,
@@ -49,7 +49,7 @@ def resource_limits(given: ResourceLimits) -> dict[str, Any]:
 
 
 def block_io_limits(given: BlockIo) -> dict[str, Any]:
-    """What the container may use of disks."""
+    """Return the limits for disks."""
     rates = {
         "BlkioDeviceReadBps": given.device_read_bps,
         "BlkioDeviceWriteBps": given.device_write_bps,
@@ -100,7 +100,7 @@ def security_options(spec: ServiceSpec) -> dict[str, Any]:
 
 
 def name_resolution(spec: ServiceSpec) -> dict[str, Any]:
-    """How names are resolved in the container."""
+    """Return the DNS settings and the extra hosts."""
     return drop_empty(
         Dns=list(spec.dns),
         DnsOptions=list(spec.dns_opt),
@@ -110,7 +110,7 @@ def name_resolution(spec: ServiceSpec) -> dict[str, Any]:
 
 
 def health_check(given: HealthSpec) -> dict[str, Any]:
-    """The health check."""
+    """Return the health check; the API takes durations in nanoseconds."""
     body: dict[str, Any] = {"Test": list(given.test)}
     for key, seconds in (
         ("Interval", given.interval),

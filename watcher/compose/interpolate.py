@@ -1,9 +1,9 @@
-"""`$VARIABLE` in the values of a compose file, as docker compose replaces it.
+"""Replace `$VARIABLE` in the values of a compose file as docker compose does.
 
 The rules are those of compose-go, template/template.go: `$NAME`, `${NAME}`, `${NAME:-default}`,
 `${NAME-default}`, `${NAME:?message}`, `${NAME?message}`, `${NAME:+other}`, `${NAME+other}`, each with
-variables in the part after the operator, and `$$` for a dollar sign. A `${` that is none of these is an
-error; any other dollar sign stands for itself.
+variables in the part after the operator, and `$$` for a dollar sign. Any other `${` is an error; any other
+dollar sign is literal.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Missing = Callable[[str], None]
 
 
 class TemplateError(ValueError):
-    """A value that cannot be interpolated; the message is the rule that it breaks.
+    """A value that cannot be interpolated; the message is the rule that it violates.
 
-    `plain` is the rule without any word of the value.
+    `plain` is the rule without a quote of the value.
     """
 
     def __init__(self, rule: str, plain: str = "") -> None:
@@ -32,9 +32,9 @@ class TemplateError(ValueError):
 
 
 def interpolate(text: str, env: Mapping[str, str], missing: Missing) -> str:
-    """`text` with every variable replaced; raises TemplateError.
+    """Return `text` with every variable replaced; raise TemplateError.
 
-    `missing` is told the name of each variable that has neither a value nor a default: it becomes empty.
+    `missing` is called with the name of each variable without a value or default; it becomes empty.
     """
     return _replace_all(text, env, missing, 0)
 
@@ -47,7 +47,7 @@ def _replace_all(text: str, env: Mapping[str, str], missing: Missing, depth: int
     while (dollar := text.find("$", at)) >= 0:
         out.append(text[at:dollar])
         if size > MOST_LENGTH:
-            raise TemplateError(f"with variables replaced, it is longer than {MOST_LENGTH >> 20} MiB")
+            raise TemplateError(f"it is longer than {MOST_LENGTH >> 20} MiB after interpolation")
         following = text[dollar + 1 : dollar + 2]
         if following == "$":
             out.append("$")
@@ -69,7 +69,7 @@ def _replace_all(text: str, env: Mapping[str, str], missing: Missing, depth: int
 
 
 def _find_closing_brace(text: str, dollar: int) -> int:
-    """Where the brace that opens after `dollar` is closed."""
+    """Return the index of the brace that closes the one after `dollar`."""
     depth = 0
     for index in range(dollar + 1, len(text)):
         if text[index] == "{":
@@ -84,7 +84,7 @@ def _find_closing_brace(text: str, dollar: int) -> int:
 def _replace_braced(inner: str, env: Mapping[str, str], missing: Missing, depth: int) -> str:
     match = _NAME.match(inner)
     if match is None:
-        rule = "does not begin with the name of a variable"
+        rule = "does not start with a variable name"
         raise TemplateError(f"'${{{inner}}}' {rule}", f"a '${{' {rule}")
     name, rest = match[0], inner[match.end() :]
     if not rest:

@@ -1,16 +1,16 @@
-"""The keys of a service that are ignored on purpose or refused, each with its reason.
+"""List the keys of a service that are ignored or refused, each with its reason.
 
-Everything else is honoured (`service.py`) or unknown, and what is unknown is refused too.
+`service.py` reads the other known keys. Unknown keys are refused.
 """
 
 from __future__ import annotations
 
 IGNORED = {
-    "attach": "says whose log `compose up` prints",
-    # Its `ignore` lists only keep `compose watch` quiet; `watch.ignore` also keeps files out of the build.
-    "develop": "says what `compose watch` does: this daemon takes its place",
-    "extends": "done before, when definitions are merged",
-    "profiles": "decides before whether the service is active",
+    "attach": "selects the logs that `compose up` prints",
+    # Its `ignore` lists affect `compose watch` only; `watch.ignore` excludes files from the scan.
+    "develop": "configures `compose watch`, which this daemon replaces",
+    "extends": "applied earlier, when definitions are merged",
+    "profiles": "applied earlier: decides whether the service is active",
 }
 
 REFUSED = {
@@ -18,13 +18,13 @@ REFUSED = {
     "cpu_percent": "it is for Windows only",
     "credential_spec": "it is for Windows only",
     "models": "models are not started",
-    "pre_start": "containers that run before a start are not made",
+    "pre_start": "containers that run before the start are not created",
     "provider": "the service is run by a program outside of the engine",
-    "umask": "the engine starts every container with its own",
+    "umask": "the engine sets the umask of every container",
     "use_api_socket": "the engine's socket is not handed to containers; mount it as a volume if you mean it",
 }
 
-# Of `deploy` docker compose itself uses resources, restart_policy and replicas; the rest is for swarm.
+# Docker compose uses resources, restart_policy and replicas of `deploy`; the rest is for swarm.
 DEPLOY_IGNORED = {
     "endpoint_mode": "for swarm",
     "labels": "labels of the swarm service, not of the container",
@@ -36,8 +36,8 @@ DEPLOY_IGNORED = {
 
 TOP_IGNORED = {
     "version": "obsolete: docker compose ignores it too",
-    "name": "used before, for the project's name",
-    "include": "used before, when files are read",
+    "name": "applied earlier: the name of the project",
+    "include": "applied earlier, when files are read",
     "models": "used by services with `models`, which are refused",
 }
 TOP_KNOWN = ("services", "networks", "volumes", "secrets", "configs")

@@ -1,7 +1,7 @@
-"""What ties a service to another one beside `depends_on`: links, volumes and namespaces that it shares.
+"""Resolve references between services: links, shared volumes and shared namespaces.
 
-Such a service must run first, as docker compose has it (compose-go, loader/normalize.go). Here it stands
-under its name in the file; `resolve_links` puts its container's name there, once that is known.
+The service that is referred to must start first, as with docker compose (compose-go, loader/normalize.go).
+The readers return the names of services; `resolve_links` replaces them by the names of their containers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CONTAINER = "container:"
 
 
 def read_links(field: Field) -> tuple[tuple[str, str], ...]:
-    """(service, alias) of `links`."""
+    """Return `links` as (service, alias)."""
     found = []
     for item in field.items():
         name, colon, alias = item.word().partition(":")
@@ -28,7 +28,7 @@ def read_links(field: Field) -> tuple[tuple[str, str], ...]:
 
 
 def read_external_links(field: Field) -> tuple[tuple[str, str], ...]:
-    """(container, alias) of `external_links`."""
+    """Return `external_links` as (container, alias)."""
     found = []
     for item in field.items():
         name, colon, alias = item.word().partition(":")
@@ -39,16 +39,16 @@ def read_external_links(field: Field) -> tuple[tuple[str, str], ...]:
 
 
 def read_volumes_from(field: Field) -> tuple[str, ...]:
-    """`service[:ro|rw]` or `container:name[:ro|rw]`, as they are."""
+    """Return the entries of `volumes_from`: `service[:ro|rw]` or `container:name[:ro|rw]`."""
     for item in field.items():
         name, _, mode = item.word().removeprefix(CONTAINER).partition(":")
         if not name or mode not in ("", "ro", "rw"):
-            raise item.error("must be a service or container:NAME, with :ro or :rw behind it if need be")
+            raise item.error("must be SERVICE or container:NAME, optionally followed by :ro or :rw")
     return field.words()
 
 
 def missing_dependencies(spec: ServiceSpec) -> dict[str, Dependency]:
-    """The services that must run first and that `depends_on` does not name."""
+    """Return the services that must start first and that `depends_on` does not list."""
     restarted = Dependency(restart=True)
     found = dict.fromkeys((name for name, _ in spec.links), restarted)
     for mode in (spec.network_mode, spec.ipc, spec.pid):
@@ -61,9 +61,9 @@ def missing_dependencies(spec: ServiceSpec) -> dict[str, Dependency]:
 
 
 def resolve_links(spec: ServiceSpec, others: Mapping[str, ServiceSpec]) -> ServiceSpec:
-    """The service with the names of containers in place of those of services.
+    """Return the service with names of containers in place of names of services.
 
-    A link by the service's own name is none: on a shared network it is found by that anyway.
+    A link whose alias is the name of the service is dropped: on a shared network that name resolves anyway.
     """
     return replace(
         spec,

@@ -1,4 +1,4 @@
-"""From the path of a compose file to the managed service and all that it needs."""
+"""Load the managed service of a compose file and everything that it needs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PROFILES = "COMPOSE_PROFILES"
 
 
 def _absolute_path(path: Path) -> Path:
-    """The path without `..`, and with the symbolic links that lead to it: they name the project."""
+    """Return the path without `..`; symbolic links stay, because they are part of the project's name."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps "..", resolve follows links
 
 
@@ -50,13 +50,13 @@ def load(
     overrides: Sequence[Path] | None = None,
     seen: dict[Path, None] | None = None,
 ) -> ComposeProject:
-    """Read one service of a compose file; raises ConfigError with the path of what is wrong.
+    """Read one service of a compose file and its dependencies; raise ConfigError with the path of the error.
 
-    `service` None means the one that has a build section. `env` is the process's environment; the `.env` file
-    beside the compose file stands below it. `overrides` are files laid over the first, as with several `-f`;
-    None means the one that docker compose finds by itself beside a file of one of its own names.
-    `seen` is filled with `ComposeProject.files` as they are come to, for whoever wants them after an error.
-    Only the service and those it depends on are looked at; what is wrong elsewhere does not matter here.
+    `service` None selects the service with a build section. `env` is the environment of the process; it
+    overrides the `.env` file next to the compose file. `overrides` are files merged over the first, as with
+    several `-f`; None selects the override file that docker compose applies by default. `seen` receives the
+    entries of `ComposeProject.files` while they are read, so the caller has them after an error. Other
+    services are not checked.
     """
     found = find_overrides(path) if overrides is None else overrides
     files = Files({} if seen is None else seen)
@@ -67,7 +67,7 @@ def load(
 
 
 class _Loading:
-    """One call of `load`; it is the `Project` that services refer to."""
+    """One call of `load`; implements the `Project` protocol for the readers."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class _Loading:
                 raise ConfigError(
                     _PROJECT,
                     given,
-                    "must be lower case letters, digits, '-' and '_', beginning with a letter or digit",
+                    "must be lower case letters, digits, '-' and '_', and start with a letter or digit",
                 )
             return given
         name = ""
@@ -140,7 +140,7 @@ class _Loading:
         name = name or _normalize_name(self._directory.name)
         if not name:
             raise ConfigError(
-                "name", None, "the directory's name gives no project name: set name in the compose file"
+                "name", None, "cannot be made from the name of the directory: set name in the compose file"
             )
         return name
 
@@ -162,7 +162,7 @@ class _Loading:
         raise ConfigError(str(self._path.name), None, f"has no service with a build section{hint}")
 
     def _has_build(self, name: str) -> bool:
-        """Whether a service is built; one that cannot even be put together is nobody's candidate."""
+        """Return whether a service has a build section; False if it cannot be merged."""
         try:
             return self._definitions.service(name, _ignore).mapping()["build"].value is not None
         except (ConfigError, KeyError):
@@ -176,12 +176,12 @@ class _Loading:
         return not wanted or "*" in self._profiles or bool(self._profiles.intersection(wanted))
 
     def _add_service(self, name: str, services: dict[str, ServiceSpec], trail: tuple[str, ...]) -> None:
-        """Put a service behind those it depends on."""
+        """Add a service after those that it depends on."""
         if name in services:
             return
         if name in trail:
             raise ConfigError(
-                f"services.{name}.depends_on", None, f"goes in a circle: {' → '.join((*trail, name))}"
+                f"services.{name}.depends_on", None, f"is circular: {' → '.join((*trail, name))}"
             )
         spec = self._read_service(name, kept=not trail)
         known = self._definitions.names("services")
@@ -199,13 +199,13 @@ class _Loading:
             elif dependency.required:
                 raise ConfigError(field, None, "its profile is not active")
             else:
-                self.warn(f"{field} is left out: its profile is not active")
+                self.warn(f"{field} is skipped: its profile is not active")
         services[name] = resolve_links(
             replace(spec, depends_on=needed, build=self._with_images(spec)), services
         )
 
     def _read_service(self, name: str, *, kept: bool) -> ServiceSpec:
-        """A service as it is read. What is not supported of a dependency is left to docker compose."""
+        """Read a service. A dependency with unsupported keys is left to docker compose."""
         field = self._definitions.service(name, self._warn_unset)
         try:
             spec = read_service(name, field, self)
@@ -216,18 +216,18 @@ class _Loading:
             return left_to_compose(name, field, self, str(error))
         if kept and spec.replicas != 1:
             if spec.replicas == 0:
-                raise ConfigError(f"services.{name}.scale", 0, "must be 1: this service is the one to keep")
-            self.warn(f"services.{name}: {spec.replicas} containers are asked for, and one is run")
+                raise ConfigError(f"services.{name}.scale", 0, "must be 1: this is the managed service")
+            self.warn(f"services.{name}: {spec.replicas} containers are configured, one is run")
             spec = replace(spec, replicas=1)
         return spec
 
     def _is_outside(self, name: str) -> bool:
-        """Whether a program outside of the engine runs the service (`provider`)."""
+        """Return whether a program outside of the engine runs the service (`provider`)."""
         given = self._definitions.service(name, _ignore).mapping().get("provider")
         return given is not None and given.value is not None
 
     def _with_images(self, spec: ServiceSpec) -> BuildSpec | None:
-        """The build section, with the image's name for a context that is another service's image."""
+        """Return the build section; a context that is the image of a service gets the name of the image."""
         if spec.build is None or not service_contexts(spec.build):
             return spec.build
         contexts = dict(spec.build.additional_contexts)
@@ -243,9 +243,9 @@ class _Loading:
         return replace(spec.build, additional_contexts=contexts)
 
     def _warn_unset(self, variable: str) -> None:
-        self.warn(f"the variable {variable} is not set: it is replaced by nothing")
+        self.warn(f"the variable {variable} is not set; it is replaced by an empty string")
 
-    # What services refer to.
+    # The methods of `Project`.
 
     def network_name(self, field: Field, key: str) -> str:
         if key not in self._networks:
@@ -290,15 +290,15 @@ class _Loading:
         try:
             content = json.loads(read_regular(file, MOST_JSON))
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is none"
-            raise field.error(f"{file} cannot be read as JSON: {why}") from error
+            why = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else "is not valid JSON"
+            raise field.error(f"{file} {why}") from error
         return json.dumps(content, separators=(",", ":"))
 
     def track_file(self, path: Path) -> None:
         self._files.seen[path] = None
 
     def _read_source(self, field: Field, section: str, key: str) -> str | bytes:
-        """The file of a secret or config, or its content."""
+        """Return the path of a secret or config, or its content."""
         given, base = self._resource(field, section, key)
         source = read_source(given, base)
         if source.file:
@@ -309,11 +309,11 @@ class _Loading:
 
     def _read_variable(self, field: Field, key: str, variable: str) -> str:
         if variable not in self.env:
-            raise field.error(f"{key} is the variable {variable}, which is not set")
+            raise field.error(f"{key} needs the variable {variable}, which is not set")
         return self.env[variable]
 
     def _resource(self, field: Field, section: str, key: str) -> tuple[Field, BaseDirectory]:
-        """What `key` names at the top of the file; raises ConfigError at the place that refers to it."""
+        """Return the declaration of `key`; raise ConfigError at the field that refers to it."""
         if key not in self._definitions.names(section):
             raise field.error(f"{key} is not declared under {section} at the top of the file")
         return self._definitions.resource(section, key, self._warn_unset)
@@ -324,14 +324,14 @@ def _check_distinct_names(services: Mapping[str, ServiceSpec]) -> None:
     for spec in services.values():
         if spec.default_name in taken:
             field = f"services.{spec.name}.container_name"
-            raise ConfigError(field, spec.default_name, "must not name two services' containers")
+            raise ConfigError(field, spec.default_name, "is already the container name of another service")
         taken.add(spec.default_name)
 
 
 def _ignore(_: str) -> None:
-    """Not a variable of a managed service: no notice is needed."""
+    """Ignore an unset variable of a service that is not managed."""
 
 
 def _normalize_name(name: str) -> str:
-    """A project's name as compose makes it of any word."""
+    """Return a name as a project name, by the rules of compose."""
     return _NOT_IN_A_NAME.sub("", name.lower()).lstrip("_-")

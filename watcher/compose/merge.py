@@ -1,7 +1,7 @@
-"""One definition laid over another, key by key, as docker compose does it (compose-go, override/merge.go).
+"""Merge one definition over another, key by key, as docker compose does (compose-go, override/merge.go).
 
-Mappings are merged, lists are joined, the rest is replaced; some keys have rules of their own. What comes out
-may name a thing twice: the readers let the later one count.
+Mappings are merged, lists are joined, other values are replaced; some keys have their own rules. The result
+may hold an entry twice: the readers use the later one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from watcher.compose.field import Field, scalar_text
 
 Path = tuple[str, ...]
 
-# Written as lists of NAME=value (or of words) and joined.
+# Converted to lists of NAME=value (or of strings) and joined.
 _JOINED: frozenset[Path] = frozenset(
     {
         ("build", "additional_contexts"),
@@ -32,27 +32,27 @@ _JOINED: frozenset[Path] = frozenset(
     }
 )
 _REPLACED: frozenset[Path] = frozenset({("command",), ("entrypoint",), ("healthcheck", "test")})
-# Of these what is there already is not said again: with files the order counts.
+# Joined without duplicates: the order of files matters.
 _ONCE: frozenset[Path] = frozenset(
     {("dns",), ("dns_opt",), ("dns_search",), ("env_file",), ("label_file",), ("tmpfs",)}
 )
-# Lists that are mappings when another file is laid over them (compose-go, transform/canonical.go).
+# Lists that become mappings before another file is merged (compose-go, transform/canonical.go).
 NAMED: frozenset[Path] = frozenset({("depends_on",), ("networks",), ("build", "additional_contexts")})
-# Where a list of names is a mapping without values.
+# A list of names here is a mapping without values.
 _NAMES: frozenset[Path] = frozenset({("depends_on",), ("networks",)})
 
 
 def merge_service(below: Mapping[str, object], above: Mapping[str, object], path: str) -> dict[str, object]:
-    """The service `above` laid over `below`; `path` is for errors. Raises ConfigError."""
+    """Return the service `above` merged over `below`; `path` is for errors. Raises ConfigError."""
     merged = _merge_values(dict(below), dict(above), (), path)
-    assert isinstance(merged, dict)  # noqa: S101 - for mypy; of two mappings comes one
+    assert isinstance(merged, dict)  # noqa: S101 - for mypy: two mappings merge to one
     return merged
 
 
 def remove_path(value: object, path: Path, *, named: frozenset[Path] = frozenset(), at: Path = ()) -> object:
-    """The definition without what stands at `path`; None when that is all of it.
+    """Return the definition without the value at `path`; None if nothing is left.
 
-    `named` are the places where the entries of a list have names too.
+    `named` are the paths of lists whose entries have names, like mappings.
     """
     if not path:
         return None
@@ -67,7 +67,7 @@ def remove_path(value: object, path: Path, *, named: frozenset[Path] = frozenset
 
 
 def merge_resource(below: object, above: object) -> object:
-    """A network, volume, secret or config `above` laid over `below`."""
+    """Return a network, volume, secret or config `above` merged over `below`."""
     if isinstance(below, dict) and isinstance(above, dict):
         return {**below, **above}
     return below if above is None else above
@@ -89,7 +89,9 @@ def _merge_values(below: object, above: object, at: Path, root: str) -> object:
         return above
     if isinstance(below, dict) or isinstance(above, dict):
         if not (isinstance(below, dict) and isinstance(above, dict)):
-            raise Field(".".join((root, *at)), None).error("is a mapping in one place and not in the other")
+            raise Field(".".join((root, *at)), None).error(
+                "is a mapping in one definition and not in the other"
+            )
         done = dict(below)
         for key, value in above.items():
             done[key] = _merge_values(below[key], value, (*at, key), root) if key in below else value
@@ -97,12 +99,12 @@ def _merge_values(below: object, above: object, at: Path, root: str) -> object:
     if isinstance(below, list) and isinstance(above, list):
         return below + above
     if isinstance(below, list) or isinstance(above, list):
-        raise Field(".".join((root, *at)), None).error("is a list in one place and not in the other")
+        raise Field(".".join((root, *at)), None).error("is a list in one definition and not in the other")
     return above
 
 
 def _join_once(below: list[object], above: list[object]) -> list[object]:
-    """Both, but for what is there already word by word."""
+    """Return both lists, without the strings of the second that the first holds."""
     words = {each for each in below if isinstance(each, str)}
     return [*below, *(each for each in above if not (isinstance(each, str) and each in words))]
 
@@ -120,7 +122,7 @@ def _as_list(value: object) -> list[object]:
 
 
 def _to_pair(name: str, value: object) -> object:
-    """`NAME=value`; a value of the wrong kind stays as it is, for the key's reader to refuse."""
+    """Return `NAME=value`; a value of the wrong type is unchanged, so the reader of the key refuses it."""
     try:
         return f"{name}={scalar_text(value)}"
     except TypeError:

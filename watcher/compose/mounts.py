@@ -1,4 +1,4 @@
-"""`volumes`, `tmpfs`, `secrets` and `configs` of a service: what is mounted into the container."""
+"""Read the mounts of a service: `volumes`, `tmpfs`, `secrets` and `configs`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from watcher.compose.specparts import ContainerFile
 
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 _SELINUX = ("z", "Z")
-_READABLE = 0o444  # what compose gives a file whose mode is not said
+_READABLE = 0o444  # the default mode of compose
 _RECURSIVE = ("enabled", "disabled", "writable", "readonly")
 
 
@@ -27,20 +27,20 @@ class ShortVolume:
 
     @property
     def is_bind(self) -> bool:
-        """Whether the source is a path of the host and not the name of a volume."""
+        """Return whether the source is a path of the host, not the name of a volume."""
         return self.source[:1] in (".", "/", "~")
 
 
 def _split_short(item: Field) -> ShortVolume:
-    """The parts of a volume in short syntax; raises ConfigError."""
+    """Return the parts of a volume in short syntax; raise ConfigError."""
     text = item.word()
     parts = text.split(":")
     if len(parts) > 1 and len(parts[0]) == 1 and parts[0].isalpha():
         raise item.error(
-            "a letter before ':' is a drive of Windows to compose: give the volume a longer name"
+            "compose reads a single letter before ':' as a Windows drive: give the volume a longer name"
         )
     if text.startswith("\\\\"):
-        raise item.error("paths of Windows are not supported")
+        raise item.error("Windows paths are not supported")
     if len(parts) > 3 or not all(parts):
         raise item.error("must be [source:]target[:options]")
     if len(parts) == 1:
@@ -49,9 +49,9 @@ def _split_short(item: Field) -> ShortVolume:
 
 
 def read_volumes(field: Field, volume_name: Callable[[Field, str], str]) -> tuple[MountSpec, ...]:
-    """The volumes of a service; of two for one target the later one counts, as with docker compose.
+    """Return the volumes of a service; the later of two with one target wins, as with docker compose.
 
-    Paths must be absolute by now. `volume_name` gives a volume's name at the engine, from its key.
+    Paths must be absolute. `volume_name` returns the engine's name of a volume for its key.
     """
     found: dict[str, MountSpec] = {}
     for item in field.items():
@@ -65,7 +65,7 @@ def read_volumes(field: Field, volume_name: Callable[[Field, str], str]) -> tupl
 
 
 def read_tmpfs(field: Field) -> dict[str, str]:
-    """Target → options of `tmpfs`."""
+    """Return `tmpfs` as target → options."""
     found = {}
     for text in field.word_or_words():
         target, _, options = text.partition(":")
@@ -170,7 +170,7 @@ _KINDS: dict[str, Callable[[Field, MountSpec, Section], MountSpec]] = {
 
 
 def _read_file_mode(field: Field) -> int:
-    """Permissions: a number as YAML gives it, or octal digits in a word."""
+    """Return permissions from a YAML number or a string of octal digits."""
     if isinstance(field.value, str):
         digits = field.value.removeprefix("0o")
         if not digits or set(digits) - set("01234567"):
@@ -182,9 +182,9 @@ def _read_file_mode(field: Field) -> int:
 def read_files(
     field: Field, where: str, project: Project, *, secret: bool
 ) -> tuple[tuple[MountSpec, ...], tuple[ContainerFile, ...]]:
-    """`secrets` (`where` = /run/secrets) or `configs` (`where` = /).
+    """Return the mounts and files of `secrets` (`where` = /run/secrets) or `configs` (`where` = /).
 
-    What is a file on the host is mounted read-only. The rest is written into the container before its start.
+    A file of the host is mounted read-only. Other content is written into the container before it starts.
     """
     mounts: dict[str, MountSpec] = {}
     files: dict[str, ContainerFile] = {}
@@ -205,7 +205,7 @@ def read_files(
         files.pop(path, None)
         if isinstance(source, str):
             if rights:
-                rule = "are not supported for a file of the host: it has the rights that it has there"
+                rule = "are ignored for a file of the host: it keeps its owner and mode"
                 project.warn(f"{item.path}: {', '.join(rights)} {rule}")
             mounts[path] = MountSpec(
                 type="bind", source=source, target=path, read_only=True, create_host_path=False

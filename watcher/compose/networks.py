@@ -1,4 +1,4 @@
-"""`networks`, `volumes`, `secrets` and `configs` at the top of the file."""
+"""Read the top-level sections `networks`, `volumes`, `secrets` and `configs`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from watcher.compose.spec import NetworkSpec, Subnet, VolumeSpec
 
 _SOURCE_REFUSED = dict.fromkeys(
     ("external", "driver", "template_driver"),
-    "the engine stores none without a swarm",
+    "the engine stores secrets and configs only in a swarm",
 )
 
 
 def read_network(key: str, field: Field, project: str) -> NetworkSpec:
-    """A declared network; raises ConfigError."""
+    """Return a declared network; raise ConfigError."""
     if field.value is None:
         return NetworkSpec(key=key, name=f"{project}_{key}")
     section = Section(field)
@@ -42,7 +42,7 @@ def read_network(key: str, field: Field, project: str) -> NetworkSpec:
 
 
 def read_volume(key: str, field: Field, project: str, base: BaseDirectory) -> VolumeSpec:
-    """A declared volume; raises ConfigError."""
+    """Return a declared volume; raise ConfigError."""
     if field.value is None:
         return VolumeSpec(key=key, name=f"{project}_{key}")
     section = Section(field)
@@ -60,7 +60,7 @@ def read_volume(key: str, field: Field, project: str, base: BaseDirectory) -> Vo
 
 @dataclass(frozen=True, slots=True)
 class ContentSource:
-    """Where the content of a secret or config comes from: one of the three. The file's path is absolute."""
+    """The content of a secret or config; one of the three is set. The path of the file is absolute."""
 
     file: str = ""
     variable: str = ""
@@ -68,7 +68,7 @@ class ContentSource:
 
 
 def read_source(field: Field, base: BaseDirectory) -> ContentSource:
-    """The source of a declared secret or config; raises ConfigError."""
+    """Return the source of a declared secret or config; raise ConfigError."""
     section = Section(field)
     section.refuse(_SOURCE_REFUSED)
     section.ignore(("name", "labels", "driver_opts"))  # for swarm, which stores secrets
@@ -79,7 +79,7 @@ def read_source(field: Field, base: BaseDirectory) -> ContentSource:
         raise field.error(rule)
     if content is not None:
         if "configs." not in field.path:
-            raise content.error("is for configs: a secret has a file or an environment variable")
+            raise content.error("is only for configs: a secret has a file or an environment variable")
         return ContentSource(content=content.text())
     return (
         ContentSource(file=base.path(file.word()))
@@ -89,10 +89,10 @@ def read_source(field: Field, base: BaseDirectory) -> ContentSource:
 
 
 def _read_external(section: Section, key: str, project: str) -> tuple[bool, str]:
-    """Whether somebody else made it, and the engine's name."""
+    """Return whether the resource exists outside of the project, and its name at the engine."""
     given = section.take("external")
     external, name = False, section.take("name")
-    if given and isinstance(given.value, dict):  # the old way to say it
+    if given and isinstance(given.value, dict):  # the form before compose file 3.5
         inner = Section(given)
         name = name or inner.take("name")
         inner.end("external")

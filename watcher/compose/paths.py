@@ -1,7 +1,7 @@
-"""Relative paths of a service made absolute, by the directory of the file that says them.
+"""Make the relative paths of a service absolute, by the directory of the file that contains them.
 
-This happens before services are merged (`extends`, `include`), since each file has its own directory. What is
-of the wrong kind is left alone here: the reader of that key refuses it with a better sentence.
+This happens before services are merged (`extends`, `include`), because each file has its own directory. A
+value of the wrong type is left unchanged: the reader of that key refuses it with a better message.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ _REMOTE = ("https://", "http://", "git://", "ssh://", "github.com/", "git@")
 
 
 class BaseDirectory:
-    """A directory, and the user's home."""
+    """A directory for relative paths, and the home of the user."""
 
     def __init__(self, directory: Path, env: Mapping[str, str]) -> None:
         self._directory, self._home = directory, env.get("HOME", "")
 
     def path(self, text: str) -> str:
-        """`text` as an absolute path."""
+        """Return `text` as an absolute path."""
         if text.startswith("~") and self._home and text[1:2] in ("", "/"):
             text = self._home + text[1:]
         return text if text.startswith("/") else os.path.normpath(self._directory / text)
 
     def service(self, raw: Mapping[str, object]) -> dict[str, object]:
-        """The service with absolute paths."""
+        """Return the service with absolute paths."""
         done = dict(raw)
         for key, rewrite in (
             ("build", self._resolve_build),

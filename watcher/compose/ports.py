@@ -1,4 +1,4 @@
-"""`ports` and `expose`, short and long, ranges written out (docker/go-connections, nat/nat.go)."""
+"""Read `ports` and `expose`, short and long; ranges are expanded (docker/go-connections, nat/nat.go)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from watcher.compose.spec import PortSpec, Protocol
 
 _PORTS = regex.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _PROTOCOLS: dict[str, Protocol] = {"tcp": "tcp", "udp": "udp", "sctp": "sctp"}
-_BOUNDS = "a port must be between 1 and 65535, and a range must not go down"
+_BOUNDS = "a port must be between 1 and 65535, and a range must be ascending"
 _RULE = "must be [[address:]host port:]container port[/protocol]"
 
 
 def read_ports(field: Field) -> tuple[PortSpec, ...]:
-    """All ports of a service in the file's order, each once; raises ConfigError."""
+    """Return all distinct ports of a service in the order of the file; raise ConfigError."""
     found: dict[PortSpec, None] = {}
     for item in field.items():
         ports = _read_long(item) if isinstance(item.value, dict) else _read_short(item)
@@ -25,7 +25,7 @@ def read_ports(field: Field) -> tuple[PortSpec, ...]:
 
 
 def read_expose(field: Field) -> tuple[tuple[int, Protocol], ...]:
-    """Ports that other containers may use; raises ConfigError."""
+    """Return the ports that other containers may use; raise ConfigError."""
     found: dict[tuple[int, Protocol], None] = {}
     for item in field.items():
         text, _, protocol = item.word().partition("/")
@@ -49,7 +49,7 @@ def _read_short(item: Field) -> list[PortSpec]:
 def _pair_ports(
     item: Field, hosts: range, containers: range, host_ip: str, protocol: Protocol
 ) -> list[PortSpec]:
-    """Pair host ports with container ports. One container port takes any free port of a host range."""
+    """Pair host ports with container ports. One container port may use any free port of a host range."""
     if not hosts:
         return [PortSpec(container, protocol, host_ip) for container in containers]
     if len(containers) == 1 and len(hosts) > 1:
@@ -72,7 +72,7 @@ def _read_long(item: Field) -> list[PortSpec]:
     protocol = section.read("protocol", lambda given: _parse_protocol(given, given.text()), _PROTOCOLS["tcp"])
     section.read("mode", lambda given: given.choice("ingress", "host"), "")
     spoken = section.read("app_protocol", Field.text, "")
-    section.ignore(("name",))  # for people
+    section.ignore(("name",))  # a comment without effect
     section.end("a port")
     ports = _pair_ports(item, hosts, range(target, target + 1), address, protocol)
     return [replace(port, app_protocol=spoken) for port in ports]
@@ -110,5 +110,5 @@ def _parse_address(item: Field, text: str) -> str:
     except ValueError:
         raise item.error("the host address must be an IPv4 address, or an IPv6 address in brackets") from None
     if address.version == 6 and not bracketed and isinstance(item.value, str) and item.value != text:
-        raise item.error("an IPv6 address must stand in brackets")
+        raise item.error("an IPv6 address must be in brackets")
     return text[1:-1] if bracketed else text

@@ -1,4 +1,4 @@
-"""What a service refers to outside of itself, as its readers see it."""
+"""Declare what the readers of a service use of the project."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ from watcher.compose.spec import SecretSource
 
 
 class Project(Protocol):
-    """The project around a service. Every method raises ConfigError, at `field` for an unknown `key`."""
+    """The project of a service. Every method raises ConfigError, at `field` for an unknown `key`."""
 
     @property
     def name(self) -> str:
-        """The project's name."""
+        """Return the name of the project."""
         ...
 
     @property
     def env(self) -> Mapping[str, str]:
-        """The environment by which values are replaced."""
+        """Return the variables for interpolation."""
         ...
 
     def network_name(self, field: Field, key: str) -> str:
-        """The engine's name of a declared network."""
+        """Return the engine's name of a declared network."""
         ...
 
     def volume_name(self, field: Field, key: str) -> str:
-        """The engine's name of a declared volume."""
+        """Return the engine's name of a declared volume."""
         ...
 
     def secret_source(self, field: Field, key: str) -> str | bytes:
-        """The file of a declared secret, or its content."""
+        """Return the path of a declared secret (str) or its content (bytes)."""
         ...
 
     def config_source(self, field: Field, key: str) -> str | bytes:
-        """The file of a declared config, or its content."""
+        """Return the path of a declared config (str) or its content (bytes)."""
         ...
 
     def warn(self, text: str) -> None:
-        """Tell the user what is not done as the file says."""
+        """Warn the user about a key that is not applied as written."""
         ...
 
     def build_secret(self, field: Field, key: str, id_: str) -> SecretSource:
-        """The source of a declared secret, for a build."""
+        """Return the source of a declared secret for a build."""
         ...
 
     def read_env(self, path: Path, into: dict[str, str], *, own: Mapping[str, str], raw: bool) -> None:
-        """Add a file's variables to `into`; `own` are those that the service sets itself."""
+        """Add the variables of a file to `into`; `own` are those that the service sets."""
         ...
 
     def read_labels(self, path: Path, into: dict[str, str]) -> None:
-        """Add a label file's entries to `into`; in it only what came before is a variable."""
+        """Add the entries of a label file to `into`; only earlier entries are variables in it."""
         ...
 
     def read_json(self, field: Field, path: str) -> str:
-        """The content of a JSON file beside the compose file, without spaces."""
+        """Return the content of a JSON file next to the compose file, without spaces."""
         ...
 
     def track_file(self, path: Path) -> None:
-        """Remember a file that may come later."""
+        """Add a file to those whose changes reload the project, also if it does not exist yet."""
         ...

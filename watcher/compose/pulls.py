@@ -1,4 +1,4 @@
-"""`pull_policy`: when the image of a service that is not built here is pulled."""
+"""Read `pull_policy`: when to pull the image of a service without a build section."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _RULE = "must be always, never, missing, build, refresh, daily, weekly or every_
 
 
 def read_pull_policy(policy: Field | None, refresh_after: Field | None) -> tuple[str, float]:
-    """The policy, and the seconds after which `refresh` pulls again; raises ConfigError."""
+    """Return the policy, and the seconds after which `refresh` pulls again; raise ConfigError."""
     after = refresh_after.duration() if refresh_after else 0.0
     text = policy.text() if policy else ""
     if policy is None or text in _PLAIN:

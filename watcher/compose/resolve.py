@@ -1,7 +1,7 @@
-"""Where a service's definition comes from: files, `include`, `extends`. The result is one plain mapping.
+"""Find the definition of a service in files, `include` and `extends`, and merge it into one mapping.
 
-A `ComposeDocument` is one document in its `FileScope`: the directory for its relative paths and the
-environment for its variables. A name can be defined in several documents; a later one overrides the earlier.
+A `ComposeDocument` has a `FileScope`: the directory for its relative paths and the environment for its
+variables. Several documents may define one name; later ones are merged over earlier ones.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _REMOTE = ("http://", "https://", "git://", "ssh://", "oci://", "git@", "github.
 MOST_EXTENDED = 50
 
 Keys = tuple[str, ...]
-Trail = tuple[tuple[Path, str], ...]  # the services that extend each other, to notice a circle
+Trail = tuple[tuple[Path, str], ...]  # the chain of `extends`, to detect a cycle
 
 
 @dataclass(frozen=True, slots=True)
 class FileScope:
-    """What relative paths and variables of a file mean. `prefix` stands before its paths in errors."""
+    """The directory and environment of a file. `prefix` starts the paths of its errors."""
 
     directory: Path
     env: Mapping[str, str]
     prefix: str = ""
-    trail: tuple[Path, ...] = ()  # the files that include each other, to notice a circle
+    trail: tuple[Path, ...] = ()  # the chain of `include`, to detect a cycle
 
     @property
     def base(self) -> BaseDirectory:
-        """The directory for relative paths."""
+        """Return the directory for relative paths."""
         return BaseDirectory(self.directory, self.env)
 
 
@@ -49,24 +49,24 @@ class ComposeDocument:
     file: Path
     scope: FileScope
     sections: Mapping[str, Mapping[str, object]]
-    resets: tuple[Keys, ...] = ()  # what the layers before say there does not count
+    resets: tuple[Keys, ...] = ()  # paths whose values in earlier documents are dropped
 
     def resets_below(self, *path: str) -> list[Keys]:
-        """The resets at, above and below a path, relative to it."""
+        """Return the resets at, above and below a path, relative to it."""
         size = len(path)
         return [each[size:] for each in self.resets if each[:size] == path[: len(each)]]
 
 
 @dataclass(slots=True)
 class Files:
-    """Reads compose and environment files, and remembers which."""
+    """Reads compose and environment files, and records their paths."""
 
     seen: dict[Path, None] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
     _parsed: dict[Path, list[YamlDocument]] = field(default_factory=dict)
 
     def documents(self, path: Path) -> list[YamlDocument]:
-        """The documents of a compose file, each a mapping; raises ConfigError."""
+        """Return the documents of a compose file, each a mapping; raise ConfigError."""
         self.seen[path] = None
         self.budget.count_file(path)
         if path not in self._parsed:
@@ -75,8 +75,8 @@ class Files:
         if not found:
             raise ConfigError(str(path), None, "is empty: a compose file must have services")
         for each in found:
-            if not isinstance(each.value, dict):  # without its words: it may be any file of the machine
-                raise ConfigError(path.name, None, "is no compose file: it must be a mapping")
+            if not isinstance(each.value, dict):  # not quoted: it may be any file of the machine
+                raise ConfigError(path.name, None, "is not a compose file: it must be a mapping")
         return found
 
     def env(
@@ -88,30 +88,30 @@ class Files:
         *,
         raw: bool = False,
     ) -> None:
-        """Add the variables of an environment file to `into`; raises ConfigError."""
+        """Add the variables of an environment file to `into`; raise ConfigError."""
         self.seen[path] = None
         self.budget.count_file(path)
         read_env_file(path, into, outside, missing, raw=raw, budget=self.budget)
 
     def read_dot_env(self, directory: Path, outside: Mapping[str, str], missing: Missing) -> dict[str, str]:
-        """`outside` over the variables of the directory's `.env`, if there is one."""
+        """Return `outside` merged over the variables of the directory's `.env`, if it exists."""
         path = directory / ".env"
         found: dict[str, str] = {}
         self.seen[path] = None
-        if path.exists() and not path.is_dir():  # a directory is none, as with compose
+        if path.exists() and not path.is_dir():  # compose ignores a directory too
             self.env(path, found, outside, missing)
         return {**found, **outside}
 
 
 class Definitions:
-    """All layers of a project, and the definitions of services and resources in them."""
+    """All documents of a project, and the services and resources that they define."""
 
     def __init__(self, files: Files, missing: Missing) -> None:
         self._files, self._missing = files, missing
         self.layers: list[ComposeDocument] = []
 
     def add_file(self, path: Path, scope: FileScope) -> None:
-        """Lay a compose file over what is there, with all that it includes; raises ConfigError."""
+        """Add a compose file over the earlier ones, with everything that it includes; raise ConfigError."""
         scope = FileScope(scope.directory, scope.env, scope.prefix, (*scope.trail, path))
         for document in self._files.documents(path):
             content = Field(path.name, document.value).mapping()
@@ -166,7 +166,7 @@ class Definitions:
         return replace_variables(field, scope.env, self._missing, self._files.budget)
 
     def names(self, section: str) -> dict[str, None]:
-        """The names in a top-level section, in order."""
+        """Return the names in a top-level section, in order."""
         found: dict[str, None] = {}
         for layer in self.layers:
             for path in layer.resets_below(section):
@@ -176,7 +176,7 @@ class Definitions:
         return found
 
     def resource(self, section: str, name: str, missing: Missing) -> tuple[Field, BaseDirectory]:
-        """A network, volume, secret or config that is declared, and what its relative paths mean."""
+        """Return a declared network, volume, secret or config, and the directory for its relative paths."""
         path = f"{section}.{name}"
         merged: object = None
         base = self.layers[-1].scope.base
@@ -191,9 +191,9 @@ class Definitions:
         return Field(path, merged), base
 
     def service(self, name: str, missing: Missing) -> Field:
-        """A service with everything in place: merged, extended, its variables replaced, its paths absolute.
+        """Return a complete service: extended, merged, with interpolated values and absolute paths.
 
-        Raises ConfigError when there is none, or it cannot be put together.
+        Raises ConfigError if it is not defined or cannot be merged.
         """
         merged = _merge_layers(self._files, name, self.layers, missing, ())
         build = merged.get("build")
@@ -202,7 +202,7 @@ class Definitions:
         return Field(f"services.{name}", merged)
 
     def _build_directory(self, name: str) -> Path:
-        """The context of a build that names none: the project of the first file that speaks of it."""
+        """Return the default build context: the directory of the first file that defines the build."""
         defining = [layer for layer in self.layers if name in layer.sections["services"]]
         for layer in defining:
             service = layer.sections["services"][name]
@@ -229,7 +229,7 @@ def _make_layer(
 def _merge_layers(
     files: Files, name: str, layers: Sequence[ComposeDocument], missing: Missing, trail: Trail
 ) -> dict[str, object]:
-    """The service of that name in these layers, the later ones laid over the earlier ones."""
+    """Return the service of that name in these documents, later ones merged over earlier ones."""
     merged: dict[str, object] | None = None
     for index, layer in enumerate(layers):
         merged = _apply_resets(merged, layer, name, NAMED)
@@ -245,7 +245,7 @@ def _merge_layers(
 def _apply_resets(
     service: dict[str, object] | None, layer: ComposeDocument, name: str, named: frozenset[Keys]
 ) -> dict[str, object] | None:
-    """What is left of a service after the resets of a layer; None: nothing."""
+    """Return the service without the values that a document resets; None if nothing is left."""
     left: object = service
     for path in layer.resets_below("services", name):
         left = remove_path(left, path, named=named)
@@ -255,7 +255,7 @@ def _apply_resets(
 def _extend_service(
     files: Files, name: str, layers: Sequence[ComposeDocument], missing: Missing, trail: Trail
 ) -> dict[str, object]:
-    """The service as the last of `layers` defines it, laid over the one that it extends."""
+    """Return the service of the last document, merged over the one that it extends."""
     layer = layers[-1]
     scope = layer.scope
     files.budget.count_extends(name)
@@ -269,20 +269,20 @@ def _extend_service(
     other, file = extends, None
     if isinstance(given, dict):
         section = Section(extends)
-        other, file = section.need("service", "what is extended"), section.take("file")
+        other, file = section.need("service", "the service to extend"), section.take("file")
         section.end("extends")
     here = (layer.file, name)
     if here in trail or (file is None and other.word() == name) or len(trail) > MOST_EXTENDED:
-        raise extends.error("extends itself in a circle")
+        raise extends.error("extends itself")
     if file is not None:
         layers = _other_file(files, _local_file(file, file.word(), scope), scope)
     below = _merge_layers(files, other.word(), layers, missing, (*trail, here))
-    named = NAMED if file is not None else frozenset()  # within one file lists are lists yet
+    named = NAMED if file is not None else frozenset()  # lists of the same file are not mappings yet
     return merge_service(_apply_resets(below, layer, name, named) or {}, service, field.path)
 
 
 def _other_file(files: Files, path: Path, scope: FileScope) -> list[ComposeDocument]:
-    """The layers of a file that a service is extended from; what it includes does not count."""
+    """Return the documents of a file that a service extends; its `include` is not applied."""
     inner = FileScope(path.parent, scope.env, f"{path.name}: ")
     return [
         _make_layer(path, inner, Field(path.name, document.value).mapping(), document.resets)
@@ -292,12 +292,12 @@ def _other_file(files: Files, path: Path, scope: FileScope) -> list[ComposeDocum
 
 def _local_file(field: Field, text: str, scope: FileScope) -> Path:
     if text.startswith(_REMOTE):
-        raise field.error("must be a file: what lies elsewhere is not fetched")
+        raise field.error("must be a local file: remote files are not fetched")
     return Path(scope.base.path(text))
 
 
 def replace_variables(field: Field, env: Mapping[str, str], missing: Missing, budget: Budget) -> Field:
-    """The value with every variable in its words replaced; raises ConfigError with the word's path."""
+    """Return the value with all variables replaced; raise ConfigError with the path of the string."""
     return Field(field.path, _replace_in(field.path, field.value, env, missing, budget))
 
 

@@ -1,4 +1,4 @@
-"""Limits and restart policy: the service's own keys, and those of its `deploy` section."""
+"""Read limits and restart policy from the service's own keys and from its `deploy` section."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from watcher.compose.spec import ResourceLimits
 from watcher.compose.specparts import DeviceRequest
 
 _RESTART = regex.compile(r"(?P<plain>no|always|unless-stopped)|on-failure(?::(?P<tries>[0-9]{1,9}))?")
-# What `deploy.restart_policy.condition` is called by the engine.
+# The engine's names of `deploy.restart_policy.condition`.
 _CONDITIONS = {"none": "no", "on-failure": "on-failure", "any": "always"}
 
 
 def read_limits(section: Section, deploy: Field | None) -> ResourceLimits:
-    """The limits. The same one may stand in both places if they agree; raises ConfigError."""
+    """Return the limits. A limit that is set in both places must agree; raises ConfigError."""
     take, read = section.take, section.read
     limit, reserved = _read_deploy_resources(deploy) if deploy else ({}, {})
     return ResourceLimits(
@@ -41,7 +41,7 @@ def read_limits(section: Section, deploy: Field | None) -> ResourceLimits:
 
 
 def read_restart(restart: Field | None, deploy: Field | None) -> tuple[str, int] | None:
-    """(policy of the engine, most tries); that of `deploy` counts more, as with docker compose."""
+    """Return the engine's restart policy and the maximum of tries; `deploy` overrides `restart`."""
     if deploy and (policy := Section(deploy).take("restart_policy")):
         section = Section(policy)
         name = section.read("condition", lambda given: given.choice(*_CONDITIONS), "any")
@@ -51,7 +51,7 @@ def read_restart(restart: Field | None, deploy: Field | None) -> tuple[str, int]
         return _CONDITIONS[name], attempts
     if restart is None:
         return None
-    if restart.value is False:  # an unquoted `no`, put through a tool that still reads YAML 1.1
+    if restart.value is False:  # an unquoted `no`, written by a tool that uses YAML 1.1
         return "no", 0
     match = _RESTART.fullmatch(restart.text())
     if match is None:
@@ -73,7 +73,7 @@ def _read_nano_cpus(field: Field) -> int:
 
 
 def _read_deploy_resources(deploy: Field) -> tuple[dict[str, Field], dict[str, Field]]:
-    """The limits and the reservations of `deploy.resources`."""
+    """Return the limits and the reservations of `deploy.resources`."""
     section = Section(deploy)
     section.ignore(key_policy.DEPLOY_IGNORED)
     section.ignore(("restart_policy", "replicas"))  # read by read_restart and read_replicas
@@ -90,7 +90,7 @@ def _read_deploy_resources(deploy: Field) -> tuple[dict[str, Field], dict[str, F
 
 
 def read_replicas(scale: Field | None, deploy: Field | None) -> int:
-    """How many containers run of the service."""
+    """Return the number of containers of the service."""
     replicas = Section(deploy).take("replicas") if deploy else None
     return _read_either(scale, replicas, lambda given: given.integer(0), default=1)
 
@@ -98,7 +98,7 @@ def read_replicas(scale: Field | None, deploy: Field | None) -> int:
 def read_device_requests(
     gpus: Field | None, devices: Field | None, deploy: Field | None
 ) -> tuple[DeviceRequest, ...]:
-    """What drivers of the engine are asked for, wherever the file says it."""
+    """Return the device requests of `gpus`, `devices` and `deploy`."""
     reserved = _read_deploy_resources(deploy)[1].get("devices") if deploy else None
     return (
         *(read_gpus(gpus) if gpus else ()),

@@ -1,4 +1,4 @@
-"""One service: from a merged, interpolated mapping with absolute paths to a `ServiceSpec`."""
+"""Read one service: from a merged, interpolated mapping with absolute paths to a `ServiceSpec`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from watcher.errors import ConfigError
 
 
 def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
-    """The service; raises ConfigError."""
+    """Return the service; raise ConfigError."""
     section = Section(field)
     section.refuse(key_policy.REFUSED)
     section.ignore(key_policy.IGNORED)
@@ -33,7 +33,7 @@ def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
         raise field.error("must have an image or a build section")
     network_mode, networks = section.take("network_mode"), section.take("networks")
     if network_mode and networks and networks.value:
-        raise network_mode.error("cannot stand beside networks")
+        raise network_mode.error("must not be set together with networks")
     read("isolation", service_fields.read_isolation, None)
     tmpfs, devices, gpus = section.take("tmpfs"), section.take("devices"), section.take("gpus")
     mounts, files = _read_mounts(section, project)
@@ -109,7 +109,7 @@ def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
     )
     section.end("a service")
     if spec.container_name and spec.replicas > 1:
-        rule = "names one container: without it there may be several (scale, deploy.replicas)"
+        rule = "is the name of one container: remove it to run several (scale, deploy.replicas)"
         raise ConfigError(f"{field.path}.container_name", spec.container_name, rule)
     if spec.read_only and spec.files:
         rule = f"must not be true: {spec.files[0].target} is written into the container; use a file"
@@ -118,7 +118,7 @@ def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
 
 
 def left_to_compose(name: str, field: Field, project: Project, reason: str) -> ServiceSpec:
-    """As much of a service as is needed to find the container that docker compose made of it."""
+    """Return only what is needed to find the container of the service that docker compose started."""
     section = Section(field)
     image = section.take("image")
     return ServiceSpec(
@@ -131,10 +131,10 @@ def left_to_compose(name: str, field: Field, project: Project, reason: str) -> S
 
 
 def _read_ports(given: Field | None, network_mode: Field | None, project: Project) -> tuple[PortSpec, ...]:
-    """The published ports: none on the host's network, where the engine publishes none either."""
+    """Return the published ports; none on the network of the host, where the engine publishes none either."""
     ports = read_ports(given) if given else ()
     if given and ports and network_mode and network_mode.value in ("host", "none"):
-        why = "so there is no front" if network_mode.value == "host" else "so nobody reaches them"
+        why = "so there is no front" if network_mode.value == "host" else "so no port can be reached"
         project.warn(f"{given.path}: nothing is published with network_mode {network_mode.value}, {why}")
         return ()
     return ports
@@ -143,7 +143,7 @@ def _read_ports(given: Field | None, network_mode: Field | None, project: Projec
 def _read_mounts(
     section: Section, project: Project
 ) -> tuple[tuple[MountSpec, ...], tuple[ContainerFile, ...]]:
-    """Volumes, and the secrets and configs whose place no volume takes."""
+    """Return the volumes, and the secrets and configs whose target no volume uses."""
     mounts = section.read("volumes", lambda given: read_volumes(given, project.volume_name), ())
     files: tuple[ContainerFile, ...] = ()
     for key, where in (("secrets", "/run/secrets"), ("configs", "/")):
@@ -164,7 +164,7 @@ def _read_tmpfs(field: Field, mounts: tuple[MountSpec, ...]) -> dict[str, str]:
 
 
 def _read_environment(given: Field | None, files: Field | None, project: Project) -> dict[str, str | None]:
-    """The variables of the env files under those of the service itself."""
+    """Return the variables of the service merged over those of its env files."""
     own: dict[str, str | None] = {}
     for name, value in (given.pairs() if given else {}).items():
         if given and name != name.rstrip():
@@ -192,7 +192,7 @@ def _read_env_file(item: Field, into: dict[str, str], own: Mapping[str, str], pr
 
 
 def _read_labels(given: Field | None, files: Field | None, project: Project) -> dict[str, str]:
-    """The labels of the label files under those of the service itself."""
+    """Return the labels of the service merged over those of its label files."""
     labels: dict[str, str] = {}
     for item in _list_items(files):
         project.read_labels(Path(item.word()), labels)
@@ -200,7 +200,7 @@ def _read_labels(given: Field | None, files: Field | None, project: Project) -> 
 
 
 def _list_items(field: Field | None) -> list[Field]:
-    """The entries of a list, or one entry alone."""
+    """Return the entries of a list, or a single entry as a list."""
     if field is None:
         return []
     return field.items() if isinstance(field.value, list) else [field]

@@ -1,4 +1,4 @@
-"""Parts of a service that have a shape of their own: networks, dependencies, health, logging, devices …"""
+"""Read the structured keys of a service: networks, dependencies, health check, logging and devices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CONDITIONS: dict[str, Condition] = {
 
 
 def read_networks(given: Field | None, service: Field, project: Project) -> tuple[Attachment, ...]:
-    """The networks, the main one first: by priority, then by name. Without any it is `default`."""
+    """Return the networks, the main one first: by priority, then by name. The default is `default`."""
     entries: dict[str, Field] = {}
     if given is not None and isinstance(given.value, list):
         entries = {item.word(): Field(item.path, None) for item in given.items()}
@@ -53,7 +53,7 @@ def _read_attachment(key: str, field: Field, project: Project) -> Attachment:
 
 
 def read_depends(field: Field) -> dict[str, Dependency]:
-    """What must be true of which service before this one starts."""
+    """Return the dependencies and their conditions."""
     if isinstance(field.value, list):
         return {item.word(): Dependency() for item in field.items()}
     return {name: _read_dependency(given) for name, given in field.mapping().items()}
@@ -73,7 +73,7 @@ def _read_dependency(field: Field) -> Dependency:
 
 
 def read_health(field: Field) -> HealthSpec:
-    """The health check; `disable` is a test of NONE."""
+    """Return the health check; `disable` becomes the test NONE."""
     section = Section(field)
     test = section.read("test", _read_health_test, ())
     health = HealthSpec(
@@ -86,7 +86,7 @@ def read_health(field: Field) -> HealthSpec:
     )
     section.end("a healthcheck")
     if health.start_interval is not None and health.start_period is None:
-        raise Field(f"{field.path}.start_interval", None).error("needs start_period beside it")
+        raise Field(f"{field.path}.start_interval", None).error("requires start_period")
     return health
 
 
@@ -95,12 +95,12 @@ def _read_health_test(field: Field) -> tuple[str, ...]:
         return ("CMD-SHELL", field.text())
     words = tuple(each.text() for each in field.items())
     if words and words[0] not in ("NONE", "CMD", "CMD-SHELL"):
-        raise field.error("must begin with NONE, CMD or CMD-SHELL")
+        raise field.error("must start with NONE, CMD or CMD-SHELL")
     return words
 
 
 def read_logging(field: Field) -> tuple[str, Mapping[str, str]]:
-    """The log's driver, empty for the engine's own choice, and its options."""
+    """Return the log driver, empty for the engine's default, and its options."""
     section = Section(field)
     found = section.read("driver", Field.text, ""), section.read("options", Field.labels, {})
     section.end("a logging section")
@@ -108,9 +108,9 @@ def read_logging(field: Field) -> tuple[str, Mapping[str, str]]:
 
 
 def read_devices(field: Field) -> tuple[tuple[str, str, str], ...]:
-    """(path on the host, path inside, rights) of each device; of two for one path inside the later counts.
+    """Return (host path, container path, permissions) of each device; the later of two with one path wins.
 
-    Devices by name, such as `vendor.com/gpu=all`, are left to `read_named_devices`.
+    `read_named_devices` reads devices by name, such as `vendor.com/gpu=all`.
     """
     found: dict[str, tuple[str, str, str]] = {}
     for item in field.items():
@@ -127,14 +127,14 @@ def read_devices(field: Field) -> tuple[tuple[str, str, str], ...]:
         else:
             parts = item.word().split(":")
         if len(parts) > 3 or not parts[0].startswith("/"):
-            raise item.error("must be /path[:/path inside[:rights]]")
+            raise item.error("must be /path[:/container path[:permissions]]")
         source, inside, rights = [*parts, "", ""][:3]
         found[inside or source] = (source, inside or source, rights or "rwm")
     return tuple(found.values())
 
 
 def read_security(field: Field, project: Project) -> tuple[str, ...]:
-    """`security_opt`, with the content of a seccomp profile in place of its file's name."""
+    """Return `security_opt`; a seccomp profile is replaced by the content of its file."""
     found = []
     for item in field.items():
         text = item.word()
@@ -148,7 +148,7 @@ def read_security(field: Field, project: Project) -> tuple[str, ...]:
 
 
 def read_command(field: Field) -> tuple[str, ...]:
-    """A command line, or its words."""
+    """Return the words of a command line, or of a list."""
     if isinstance(field.value, list):
         return tuple(each.text() for each in field.items())
     try:
@@ -158,20 +158,20 @@ def read_command(field: Field) -> tuple[str, ...]:
 
 
 def read_container_name(field: Field) -> str:
-    """A name that the engine takes."""
+    """Return a name that the engine accepts."""
     text = field.word()
     plain = text.isascii() and text[0].isalnum() and all(char.isalnum() or char in "_.-" for char in text)
     if not plain or len(text) < 2:
-        raise field.error("must be letters, digits, '_', '.' or '-', and begin with a letter or digit")
+        raise field.error("must be letters, digits, '_', '.' or '-', and start with a letter or digit")
     return text
 
 
 def read_uts(field: Field) -> str:
-    """The UTS namespace: the engine shares only its host's."""
+    """Return the UTS namespace: the engine shares only that of the host."""
     return field.choice("host")
 
 
 def read_isolation(field: Field) -> None:
-    """How containers are kept apart; on Linux there is one way."""
+    """Accept the only isolation that exists on Linux."""
     if field.text() not in ("", "default"):
         raise field.unsupported("is not supported: it is for Windows only")

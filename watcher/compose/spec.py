@@ -1,7 +1,7 @@
-"""What a compose file says, as values: frozen, complete, and without any trace of how it was written.
+"""Define the values of a compose file: frozen, complete and independent of the syntax in the file.
 
-Short and long syntax, `extends`, `include`, env files and variables are gone here; every path is absolute.
-Sizes are bytes and durations seconds. `None` means "not said": the image's or the engine's own choice stands.
+Short and long syntax, `extends`, `include`, env files and variables are resolved; every path is absolute.
+Sizes are bytes and durations seconds. None means not set: the default of the image or the engine applies.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ Protocol = Literal["tcp", "udp", "sctp"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class PortSpec:
-    """One port of the container, and where it is published. A range of container ports is as many of these.
+    """One port of the container and its host port. A range of container ports becomes several of these.
 
-    `host_ip` is empty for every address of the host; `host_port` is None for one that the engine picks.
-    With `last_host_port` it is any one free port from `host_port` to that one. `app_protocol` is the protocol
-    spoken there, in the file's words.
+    An empty `host_ip` is every address of the host; a `host_port` of None lets the engine pick one. With
+    `last_host_port` it is any free port from `host_port` to that one. `app_protocol` is copied from the file.
     """
 
     container_port: int
@@ -35,13 +34,13 @@ class PortSpec:
 
     @property
     def host_ports(self) -> str:
-        """The host port, or the range to choose one from, as the Engine API takes it; "" for any port."""
+        """Return the host port or range in the form of the Engine API; "" for any port."""
         if self.last_host_port is not None:
             return f"{self.host_port}-{self.last_host_port}"
         return "" if self.host_port is None else str(self.host_port)
 
     def __str__(self) -> str:
-        """The short syntax."""
+        """Return the short syntax."""
         host = f"[{self.host_ip}]" if ":" in self.host_ip else self.host_ip
         ends = [host] if host else []
         if host or self.host_port is not None:
@@ -92,7 +91,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """What must be true of another service before this one starts."""
+    """The condition that another service must meet before this one starts."""
 
     condition: Condition = "service_started"
     restart: bool = False
@@ -101,7 +100,7 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthSpec:
-    """A health check. An empty `test` keeps the image's own; `("NONE",)` switches it off. Seconds."""
+    """A health check; durations in seconds. An empty `test` is that of the image; `("NONE",)` disables it."""
 
     test: tuple[str, ...] = ()
     interval: float | None = None
@@ -113,7 +112,7 @@ class HealthSpec:
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """Where a build secret comes from: a file, or the value of an environment variable."""
+    """The source of a build secret: a file, or the value of an environment variable."""
 
     id: str
     file: Path | None = None
@@ -122,11 +121,12 @@ class SecretSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildSpec:
-    """How the image is built.
+    """The build section.
 
-    `dockerfile` is relative to the context, or absolute when it lies outside of it; with `dockerfile_inline`
-    its text stands here. `ssh` maps the id of an agent's socket to its path, empty for the user's agent.
-    `additional_contexts` holds absolute paths or what BuildKit understands (`docker-image://…`, URLs).
+    `dockerfile` is relative to the context, or absolute if it is outside of it; `dockerfile_inline` holds the
+    text instead. `ssh` maps the id of an agent to the path of its socket, empty for the agent of the user.
+    `additional_contexts` holds absolute paths or other values that BuildKit accepts (`docker-image://…`,
+    URLs).
     """
 
     context: Path
@@ -145,7 +145,7 @@ class BuildSpec:
     shm_size: int = 0
     ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     no_cache: bool = False
-    no_cache_filter: tuple[str, ...] = ()  # stages that are built without the cache
+    no_cache_filter: tuple[str, ...] = ()  # stages to build without the cache
     pull: bool = False
     cache_from: tuple[Mapping[str, str], ...] = ()  # each with a `type`
     entitlements: tuple[str, ...] = ()
@@ -153,7 +153,7 @@ class BuildSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceLimits:
-    """What the container may use. 0 and None: no limit of its own."""
+    """The limits of the container. 0 and None: no limit."""
 
     memory: int = 0
     memory_reservation: int = 0
@@ -174,11 +174,11 @@ class ResourceLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
-    """One service. `image` is `<project>-<service>` where the file names none, as compose v2 has it.
+    """One service. Without an image in the file, `image` is `<project>-<service>`, as with compose v2.
 
-    A value of None in `environment` takes the variable away from what the image sets. `restart` is
-    `(policy, most tries)`. `devices` holds (host path, path inside, permissions). Links are (container,
-    alias). `left_to_compose` says why only docker compose can start this service; empty for most.
+    A value of None in `environment` removes a variable of the image. `restart` is `(policy, maximum of
+    tries)`. `devices` holds (host path, container path, permissions). Links are (container, alias).
+    `left_to_compose` is the reason why only docker compose can start this service; it is empty for most.
     """
 
     name: str
@@ -250,16 +250,16 @@ class ServiceSpec:
 
     @property
     def default_name(self) -> str:
-        """The container's name: the file's own, else the one that compose v2 gives the first container."""
+        """Return the name of the container: that of the file, or the default of compose v2."""
         return self.replica_name(1)
 
     def replica_name(self, number: int) -> str:
-        """The name of one of its containers, counted from 1."""
+        """Return the name of one of the containers, counted from 1."""
         return self.container_name or f"{self.project_name}-{self.name}-{number}"
 
     @property
     def side_by_side_conflicts(self) -> tuple[str, ...]:
-        """Why two containers of this service cannot run side by side; empty when they can."""
+        """Return why two containers of this service cannot run side by side; empty if they can."""
         reasons = []
         if self.network_mode == "host" or self.network_mode.startswith("container:"):
             reasons.append(f"network_mode is {self.network_mode}")
@@ -290,7 +290,7 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSpec:
-    """A network of the project. `name` is the engine's; an external one must exist already."""
+    """A network of the project. `name` is its name at the engine; an external one must exist."""
 
     key: str
     name: str
@@ -309,7 +309,7 @@ class NetworkSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSpec:
-    """A volume of the project. `name` is the engine's; an external one must exist already."""
+    """A volume of the project. `name` is its name at the engine; an external one must exist."""
 
     key: str
     name: str

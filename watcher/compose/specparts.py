@@ -1,4 +1,4 @@
-"""Parts of a service that are values of their own: files, hooks, device requests, disk limits."""
+"""Define values that are part of a service: files, hooks, device requests and disk limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerFile:
-    """A file that is written into a new container: a config or secret whose content is not on the host."""
+    """A config or secret that is written into a new container because it is not a file of the host."""
 
     target: str
     content: bytes = field(repr=False)
@@ -20,7 +20,7 @@ class ContainerFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hook:
-    """A command of `post_start` or `pre_stop`, run inside of the container. An empty `user` is its own."""
+    """A command of `post_start` or `pre_stop` in the container. An empty `user` is that of the image."""
 
     command: tuple[str, ...]
     user: str = ""
@@ -31,7 +31,7 @@ class Hook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRequest:
-    """Devices that a driver of the engine hands out, such as GPUs. A `count` of -1 means all."""
+    """Devices that a driver of the engine assigns, such as GPUs. A `count` of -1 means all."""
 
     driver: str = ""
     count: int = 0
@@ -42,7 +42,7 @@ class DeviceRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockIo:
-    """`blkio_config`. The rates are (device, bytes or operations per second)."""
+    """The limits of `blkio_config`. The rates are (device, bytes or operations per second)."""
 
     weight: int = 0
     weight_device: tuple[tuple[str, int], ...] = ()

@@ -1,4 +1,4 @@
-"""Sizes, durations and command lines as docker compose reads them. Pure; a bad one raises UnitError."""
+"""Parse sizes, durations and command lines as docker compose does. Invalid text raises UnitError."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _UNFINISHED = "a command must close its quotes, and not end with a backslash"
 
 
 class UnitError(ValueError):
-    """Text that cannot be read; the message is the rule that it breaks."""
+    """Text that cannot be parsed; the message is the rule that it violates."""
 
 
 def parse_size(value: object) -> int:
-    """Bytes, from a whole number or from a word like `512`, `64m`, `1.5gb`; -1 is let through."""
+    """Return bytes, from a whole number or a string like `512`, `64m`, `1.5gb`; -1 is allowed."""
     rule = "must be a size such as 64m or 1g"
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise UnitError(rule)
@@ -58,7 +58,7 @@ def parse_size(value: object) -> int:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds, from a word like `1m30s`, `1.5s` or `0`."""
+    """Return seconds, from a string like `1m30s`, `1.5s` or `0`."""
     rule = "must be a duration such as 10s or 1m30s"
     if text == "0":
         return 0.0
@@ -75,9 +75,9 @@ def parse_duration(text: str) -> float:
 
 
 def command_words(text: str) -> tuple[str, ...]:
-    """The words of a command line, as mattn/go-shellwords splits it for compose: quotes and backslashes.
+    """Split a command line by quotes and backslashes, as mattn/go-shellwords does for compose.
 
-    A shell's operators are refused: compose would cut the command there without a word.
+    Operators of a shell are refused: compose would silently cut the command there.
     """
     words: list[str] = []
     begun = False  # whether the last word is still open
@@ -91,7 +91,9 @@ def command_words(text: str) -> tuple[str, ...]:
                 raise UnitError(_UNFINISHED)
             at = match.end()
             if match["operator"]:
-                raise UnitError(f"a command is not run by a shell: quote {match[0]!r}, or write [sh, -c, …]")
+                raise UnitError(
+                    f"a command does not run in a shell: quote {match[0]!r}, or write [sh, -c, …]"
+                )
             if match["space"]:
                 begun = False
                 continue
@@ -105,7 +107,7 @@ def command_words(text: str) -> tuple[str, ...]:
 
 
 def _in_double_quotes(text: str, at: int) -> tuple[str, int]:
-    """What stands from `at` to the closing quote, escapes resolved, and where the text goes on."""
+    """Return the text from `at` to the closing quote without escapes, and the index after it."""
     out: list[str] = []
     while not text.startswith('"', at):
         if text.startswith("\\", at):

@@ -1,11 +1,11 @@
-"""The text of a compose file as plain values, read as docker compose reads it.
+"""Parse the text of a compose file into plain values, as docker compose does.
 
-That is YAML 1.2 with a few old habits of go-yaml: only `true` and `false` are booleans (`on`, `yes` are
-words), `22:22` is a word and not a number to base 60, `0644` is octal, `1_000` is a number, and `<<` merges.
-A key that stands twice is refused with both of its lines, as compose refuses it.
+That is YAML 1.2 with the exceptions of go-yaml: only `true` and `false` are booleans (`on` and `yes` are
+strings), `22:22` is a string, not a base 60 number, `0644` is octal, `1_000` is a number, and `<<` merges. A
+duplicate key is refused with both of its lines, as compose does.
 
-The text is taken apart by libyaml and put together here, event by event: what is too much is refused while it
-comes in, and not when it is all there.
+libyaml parses the text into events; this module builds the values event by event, so a file that is too large
+is refused before all of it is in memory.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from watcher.errors import ConfigError
 from watcher.system.regular_file import read_regular
 
 MOST_NESTED = 100
-MOST_VALUES = 250_000  # with every alias written out: far beyond a real file, far below what hurts
-MOST_BYTES = 16 << 20  # of a compose file
+MOST_VALUES = 250_000  # with aliases expanded; real files have far fewer
+MOST_BYTES = 16 << 20  # size of a compose file
 
 _STANDARD = "tag:yaml.org,2002:"
 _RESET, _OVERRIDE = "!reset", "!override"  # compose-go, loader/reset.go
@@ -41,7 +41,7 @@ Keys = tuple[str, ...]
 class YamlDocument:
     """A document as dicts, lists, strings, numbers, booleans and None.
 
-    `resets` are the paths at which what files before this one say does not count (`!reset`, `!override`).
+    `resets` are the paths whose values in earlier files are dropped (`!reset`, `!override`).
     """
 
     value: object
@@ -49,9 +49,9 @@ class YamlDocument:
 
 
 def read_documents(path: Path) -> list[YamlDocument]:
-    """The documents of a YAML file.
+    """Return the documents of a YAML file.
 
-    Raises ConfigError when the file cannot be read, is no YAML, or names a key twice.
+    Raises ConfigError if the file cannot be read, is not YAML, or has a duplicate key.
     """
     try:
         data = read_regular(path, MOST_BYTES)
@@ -63,7 +63,7 @@ def read_documents(path: Path) -> list[YamlDocument]:
 
 
 def parse_documents(data: bytes, name: str) -> list[YamlDocument]:
-    """As `read_documents`, of text that is there already; `name` is the file's, for errors."""
+    """Parse the documents of a text as `read_documents` does; `name` is the file name for errors."""
     try:
         return _Builder(name, yaml.CLoader(data)).documents()
     except yaml.MarkedYAMLError as error:
@@ -72,13 +72,13 @@ def parse_documents(data: bytes, name: str) -> list[YamlDocument]:
         raise ConfigError(where, None, f"is not YAML: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise ConfigError(name, None, f"is not YAML: {' '.join(str(error).split())}") from error
-    except (ValueError, OverflowError) as error:  # PyYAML lets these through for some escapes and encodings
+    except (ValueError, OverflowError) as error:  # PyYAML raises these for some escapes and encodings
         raise ConfigError(name, None, f"is not YAML: {error}") from error
 
 
 @dataclass(slots=True)
 class _Anchor:
-    """A value that may be named again; unfinished while it is being put together."""
+    """A value with an anchor; unfinished while it is being built."""
 
     finished: bool = False
     value: object = None
@@ -86,11 +86,11 @@ class _Anchor:
     resets: tuple[Keys, ...] = ()
 
 
-_GONE = object()  # what was reset
+_GONE = object()  # a value that was reset
 
 
 class _Builder:
-    """Puts values together from events."""
+    """Builds values from events."""
 
     def __init__(self, name: str, events: Any) -> None:
         self._name, self._events = name, events
@@ -101,15 +101,15 @@ class _Builder:
         self._anchors: dict[str, _Anchor] = {}
 
     def documents(self) -> list[YamlDocument]:
-        """All documents in the text."""
+        """Return all documents of the text."""
         found = []
         try:
-            self._next_event()  # the stream begins
+            self._next_event()  # start of the stream
             while not isinstance(self._next_event(), yaml.StreamEndEvent):
                 self._count, self._resets, self._anchors = 0, [], {}
                 value = self._read_value(self._next_event())
                 found.append(YamlDocument(None if value is _GONE else value, tuple(self._resets)))
-                self._next_event()  # the document ends
+                self._next_event()  # end of the document
         finally:
             self._events.dispose()
         return found
@@ -118,10 +118,10 @@ class _Builder:
         return self._events.get_event()
 
     def _read_value(self, event: Any) -> object:
-        """The value that begins with `event`."""
+        """Return the value that starts with `event`."""
         self._count += 1
         if self._count > MOST_VALUES:
-            rule = f"holds more than {MOST_VALUES} values when aliases are written out"
+            rule = f"has more than {MOST_VALUES} values after aliases are expanded"
             raise ConfigError(self._name, None, rule)
         if isinstance(event, yaml.AliasEvent):
             return self._resolve_alias(event)
@@ -150,7 +150,7 @@ class _Builder:
         if anchor is None:
             raise self._error(event, f"is not YAML: found undefined alias {event.anchor!r}")
         if not anchor.finished:
-            raise self._error(event, "an alias must not stand inside of what it names")
+            raise self._error(event, "an alias must not be inside the value of its anchor")
         self._count += anchor.count
         self._resets += [(*self._path, *path) for path in anchor.resets]
         return anchor.value
@@ -189,7 +189,7 @@ class _Builder:
                 continue
             key = self._read_key(key_event)
             if key in lines:
-                raise self._error(key_event, f"the key {key!r} is already given in line {lines[key]}")
+                raise self._error(key_event, f"the key {key!r} is already set in line {lines[key]}")
             lines[key] = key_event.start_mark.line + 1
             self._path.append(key)
             value = self._read_value(self._next_event())
@@ -200,7 +200,7 @@ class _Builder:
             for source in each if isinstance(each, list) else [each]:
                 if not isinstance(source, dict):
                     raise self._error(event, "'<<' can merge a mapping or a list of mappings only")
-                own = {**source, **own}  # what is said first wins
+                own = {**source, **own}  # the first value wins
         return own
 
     def _check_tag(self, event: Any, kind: str) -> None:
@@ -218,7 +218,7 @@ class _Builder:
             if event.anchor is not None:
                 self._anchors[event.anchor] = _Anchor(finished=True, value=event.value)
             return str(event.value)
-        raise self._error(event, "a key must be a word")
+        raise self._error(event, "a key must be a string")
 
     def _read_scalar(self, event: Any) -> object:
         text: str = event.value
@@ -240,7 +240,7 @@ class _Builder:
                         return int(number) if kind == "int" else float(number)
                     raise ValueError(text)
         except (ValueError, OverflowError):
-            raise self._error(event, f"{text!r} is no {kind}") from None
+            raise self._error(event, f"{text!r} is not a valid {kind}") from None
         raise self._error(event, f"the tag {_tag_text(tag)} is not supported")
 
     def _error(self, event: Any, rule: str) -> ConfigError:
@@ -256,7 +256,7 @@ def _is_merge(event: Any) -> bool:
 
 
 def _resolve_plain(text: str) -> object:
-    """What an unquoted word is."""
+    """Return the value of an unquoted string."""
     if text in _NULLS:
         return None
     if text in _BOOLEANS:
@@ -275,7 +275,7 @@ def _parse_boolean(text: str) -> bool:
 
 
 def _parse_number(text: str) -> int | float | str:
-    """The number that go-yaml sees in a word, or the word itself."""
+    """Return the number that go-yaml reads in a string, or the string itself."""
     plain = text.replace("_", "")
     if _INT.fullmatch(plain):
         digits, sign = plain.lstrip("+-"), -1 if plain.startswith("-") else 1

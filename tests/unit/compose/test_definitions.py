@@ -129,19 +129,19 @@ def test_what_is_extended_may_extend(compose: Compose) -> None:
 @pytest.mark.parametrize(
     ("extends", "sentence"),
     [
-        ("web", "services.web.extends = 'web': extends itself in a circle"),
+        ("web", "services.web.extends = 'web': extends itself"),
         ("nobody", "services.nobody: there is no such service in compose.yaml"),
-        ("{file: a.yaml}", "services.web.extends: must have a service, what is extended"),
+        ("{file: a.yaml}", "services.web.extends: must have a service, the service to extend"),
         ("{service: a, files: b}", "services.web.extends.files: is not a known key of extends"),
         ("{service: a, file: none.yaml}", "{root}/none.yaml: there is no such file"),
         (
             "{service: a, file: 'https://example.com/a.yaml'}",
             "services.web.extends.file = 'https://example.com/a.yaml': "
-            "must be a file: what lies elsewhere is not fetched",
+            "must be a local file: remote files are not fetched",
         ),
         (
             "{service: a, file: circle.yaml}",
-            "circle.yaml: services.a.extends = 'b': extends itself in a circle",
+            "circle.yaml: services.a.extends = 'b': extends itself",
         ),
         ("{service: nobody, file: circle.yaml}", "services.nobody: there is no such service in circle.yaml"),
         ("{service: wrong, file: wrong.yaml}", "services.web.foo: is not a known key of a service"),
@@ -156,18 +156,16 @@ def test_extends_that_leads_nowhere_is_refused(compose: Compose, extends: str, s
 
 
 def test_a_value_of_the_wrong_kind_is_refused_after_merging_too(compose: Compose) -> None:
-    with pytest.raises(ConfigError, match=r"services\.web\.labels\[0\]: must be a word, not a mapping"):
+    with pytest.raises(ConfigError, match=r"services\.web\.labels\[0\]: must be a string, not a mapping"):
         compose.load("services: {a: {labels: {x: {y: z}}}, web: {image: a, extends: a, labels: [b=c]}}")
 
 
 def test_what_does_not_fit_together_is_refused(compose: Compose) -> None:
     with pytest.raises(
-        ConfigError, match=r"services\.web\.cap_add: is a list in one place and not in the other"
+        ConfigError, match=r"services\.web\.cap_add: is a list in one definition and not in the other"
     ):
         compose.load("services: {a: {cap_add: [x]}, web: {image: a, extends: a, cap_add: x}}")
-    with pytest.raises(
-        ConfigError, match=r"services\.web\.healthcheck: is a mapping in one place and not in"
-    ):
+    with pytest.raises(ConfigError, match=r"services\.web\.healthcheck: is a mapping in one definition"):
         compose.load("services: {a: {healthcheck: {}}, web: {image: a, extends: a, healthcheck: x}}")
 
 
@@ -236,14 +234,14 @@ def test_an_include_may_do_without_variables(compose: Compose) -> None:
 @pytest.mark.parametrize(
     ("include", "sentence"),
     [
-        ("a.yaml", "include = 'a.yaml': must be a list, not a word"),
+        ("a.yaml", "include = 'a.yaml': must be a list, not a string"),
         ("[none.yaml]", "{root}/none.yaml: there is no such file"),
         ("[{paths: a}]", "include[0]: must have a path, a compose file"),
         ("[{path: [], env_file: a}]", "include[0]: must have a path, a compose file"),
         ("[{path: ok.yaml, foo: a}]", "include[0].foo: is not a known key of an include"),
         (
             "['oci://example.com/a']",
-            "include[0] = 'oci://example.com/a': must be a file: what lies elsewhere is not fetched",
+            "include[0] = 'oci://example.com/a': must be a local file: remote files are not fetched",
         ),
         ("[round.yaml]", "round.yaml: include[0] = 'round.yaml': round.yaml includes itself"),
         ("[compose.yaml]", "include[0] = 'compose.yaml': compose.yaml includes itself"),
@@ -261,7 +259,7 @@ def test_an_include_that_leads_nowhere_is_refused(compose: Compose, include: str
     compose.write("wrong.yaml", "service: {web: {image: a}}")
     compose.write("list.yaml", "[a]")
     if include == "[list.yaml]":
-        sentence = "list.yaml: is no compose file: it must be a mapping"
+        sentence = "list.yaml: is not a compose file: it must be a mapping"
     with pytest.raises(ConfigError) as caught:
         compose.load(f"include: {include}\nservices: {{web: {{image: a}}}}")
     assert str(caught.value).replace(str(compose.root), "{root}") == sentence

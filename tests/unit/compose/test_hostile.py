@@ -94,9 +94,9 @@ def many(count: int) -> str:
 @pytest.mark.parametrize("text", [DOUBLING, many(100)])
 def test_variables_that_grow_without_end(compose: Compose, text: str) -> None:
     compose.write("a.env", text)
-    with pytest.raises(ConfigError, match=r"a\.env:\d+: with variables replaced"):
+    with pytest.raises(ConfigError, match=r"a\.env:\d+: .* after interpolation"):
         compose.service("env_file: a.env")
-    with pytest.raises(ConfigError, match="with variables replaced"):
+    with pytest.raises(ConfigError, match="after interpolation"):
         compose.service(f"labels: [{', '.join(['$A'] * 3000)}]", env={"A": "x" * 20000})
 
 
@@ -130,7 +130,7 @@ def test_a_compose_file_of_three_megabytes_is_read_or_refused_soon(compose: Comp
     assert compose.load(text, service=None).service.name == "web"
     assert time.process_time() - begun < 10  # about 1 s here; with PyYAML's own parser it was 40
     begun = time.process_time()
-    with pytest.raises(ConfigError, match="holds more than"):
+    with pytest.raises(ConfigError, match="has more than"):
         compose.load("services: [" + "a," * 1_500_000 + "]")
     assert time.process_time() - begun < 10
 

@@ -8,7 +8,7 @@ from tests.unit.compose.conftest import Compose
 from watcher.compose import MountSpec
 from watcher.errors import ConfigError
 
-DRIVE = "a letter before ':' is a drive of Windows to compose: give the volume a longer name"
+DRIVE = "compose reads a single letter before ':' as a Windows drive: give the volume a longer name"
 
 TOP = """
 volumes:
@@ -110,7 +110,7 @@ def test_of_two_volumes_for_one_target_the_later_counts(compose: Compose) -> Non
         ("'c:\\a:/x'", f"[0] = 'c:\\\\a:/x': {DRIVE}"),
         ("a:b:c:d:e", f"[0] = 'a:b:c:d:e': {DRIVE}"),
         ("v:/x", f"[0] = 'v:/x': {DRIVE}"),
-        ("'\\\\srv\\a:/x'", "[0] = '\\\\\\\\srv\\\\a:/x': paths of Windows are not supported"),
+        ("'\\\\srv\\a:/x'", "[0] = '\\\\\\\\srv\\\\a:/x': Windows paths are not supported"),
         ("aa:b:c:d", "[0] = 'aa:b:c:d': must be [source:]target[:options]"),
         ("':/x'", "[0] = ':/x': must be [source:]target[:options]"),
         ("/a:x", "[0] = '/a:x': the target must be an absolute path in the container"),
@@ -185,7 +185,7 @@ def test_a_volume_takes_the_place_of_a_secret(compose: Compose) -> None:
         ("secrets: [none]", "secrets[0] = 'none': none is not declared under secrets at the top of the file"),
         (
             "secrets: [variable]",
-            "secrets[0] = 'variable': variable is the variable KEY, which is not set",
+            "secrets[0] = 'variable': variable needs the variable KEY, which is not set",
         ),
         ("configs: [{target: x}]", "configs[0]: must have a source, a name at the top of the file"),
     ],

@@ -68,18 +68,18 @@ def test_the_order_of_the_file_is_kept_and_a_port_stands_once(compose: Compose) 
         ("80:", "must be [[address:]host port:]container port[/protocol]"),
         ("٣:80", "must be [[address:]host port:]container port[/protocol]"),
         ("80:80/icmp", "the protocol must be tcp, udp or sctp"),
-        ("80:0", "a port must be between 1 and 65535, and a range must not go down"),
-        ("70000:80", "a port must be between 1 and 65535, and a range must not go down"),
-        ("9-8", "a port must be between 1 and 65535, and a range must not go down"),
+        ("80:0", "a port must be between 1 and 65535, and a range must be ascending"),
+        ("70000:80", "a port must be between 1 and 65535, and a range must be ascending"),
+        ("9-8", "a port must be between 1 and 65535, and a range must be ascending"),
         ("1-2:1-3", "must have as many host ports as container ports, or one container port"),
         ("1:1-3", "must have as many host ports as container ports, or one container port"),
         ("1-4:1-3", "must have as many host ports as container ports, or one container port"),
-        ("8010-8000:80", "a port must be between 1 and 65535, and a range must not go down"),
-        ("0-10:80", "a port must be between 1 and 65535, and a range must not go down"),
-        ("65530-65536:80", "a port must be between 1 and 65535, and a range must not go down"),
+        ("8010-8000:80", "a port must be between 1 and 65535, and a range must be ascending"),
+        ("0-10:80", "a port must be between 1 and 65535, and a range must be ascending"),
+        ("65530-65536:80", "a port must be between 1 and 65535, and a range must be ascending"),
         ("8000-:80", "must be [[address:]host port:]container port[/protocol]"),
         ("1.2.3:1:1", "the host address must be an IPv4 address, or an IPv6 address in brackets"),
-        ("::1:1:1", "an IPv6 address must stand in brackets"),
+        ("::1:1:1", "an IPv6 address must be in brackets"),
         ("${NOTHING}", "must not be empty"),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_port_that_is_none_is_refused(compose: Compose, entry: str, rule: str)
         (
             "{target: 1, published: 9-8}",
             "services.web.ports[0].published = '9-8': a port must be between 1 and 65535, and a range must "
-            "not go down",
+            "be ascending",
         ),
         ("{target: 1, mode: x}", "services.web.ports[0].mode = 'x': must be one of ingress, host"),
         (
@@ -111,7 +111,7 @@ def test_a_port_that_is_none_is_refused(compose: Compose, entry: str, rule: str)
             "services.web.ports[0].protocol = 'x': the protocol must be tcp, udp or sctp",
         ),
         ("{target: 1, port: 2}", "services.web.ports[0].port: is not a known key of a port"),
-        ("[1]", "services.web.ports[0]: must be a word, not a list"),
+        ("[1]", "services.web.ports[0]: must be a string, not a list"),
         (
             "true:1",
             "services.web.ports[0] = 'true:1': must be [[address:]host port:]container port[/protocol]",

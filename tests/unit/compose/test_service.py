@@ -12,7 +12,7 @@ from watcher.compose import key_policy as keys
 from watcher.dockerfile.spans import word_set
 from watcher.errors import ConfigError
 
-NAME_RULE = "must be letters, digits, '_', '.' or '-', and begin with a letter or digit"
+NAME_RULE = "must be letters, digits, '_', '.' or '-', and start with a letter or digit"
 
 # The keys of a service in schema/compose-spec.json of github.com/compose-spec/compose-go/v2 v2.16.2.
 KNOWN_TO_COMPOSE = word_set(
@@ -349,7 +349,7 @@ def test_an_unsupported_key_that_asks_for_nothing_is_accepted(compose: Compose, 
         ("port: ['80']", "port: is not a known key of a service"),
         ("build:", ": must have an image or a build section"),
         ("image: ''", "image = '': must not be empty"),
-        ("image: [a]", "image: must be a word, not a list"),
+        ("image: [a]", "image: must be a string, not a list"),
         (
             "container_name: a b",
             f"container_name = 'a b': {NAME_RULE}",
@@ -364,9 +364,9 @@ def test_an_unsupported_key_that_asks_for_nothing_is_accepted(compose: Compose, 
         ),
         (
             "command: a; b",
-            "command = 'a; b': a command is not run by a shell: quote ';', or write [sh, -c, …]",
+            "command = 'a; b': a command does not run in a shell: quote ';', or write [sh, -c, …]",
         ),
-        ("command: {a: b}", "command: must be a word, not a mapping"),
+        ("command: {a: b}", "command: must be a string, not a mapping"),
         ("deploy: {foo: 1}", "deploy.foo: is not a known key of a deploy section"),
         (
             "deploy: {resources: {limits: {foo: 1}}}",
@@ -385,7 +385,7 @@ def test_an_unsupported_key_that_asks_for_nothing_is_accepted(compose: Compose, 
         ("scale: 2\ndeploy: {replicas: 3}", "scale = 2: differs from services.web.deploy.replicas"),
         (
             "scale: 2\ncontainer_name: box",
-            "container_name = 'box': names one container: without it there may be several "
+            "container_name = 'box': is the name of one container: remove it to run several "
             "(scale, deploy.replicas)",
         ),
         ("links: [':x']", "links[0] = ':x': must be a service, or service:alias"),
@@ -393,7 +393,7 @@ def test_an_unsupported_key_that_asks_for_nothing_is_accepted(compose: Compose, 
         ("uts: container:x", "uts = 'container:x': must be one of host"),
         ("isolation: hyperv", "isolation = 'hyperv': is not supported: it is for Windows only"),
         ("post_start: [{command: ''}]", "post_start[0]: must have a command that is not empty"),
-        ("post_start: [{run: x}]", "post_start[0]: must have a command, what is run"),
+        ("post_start: [{run: x}]", "post_start[0]: must have a command, the command to run"),
         ("blkio_config: {weight: 2000}", "blkio_config.weight = 2000: must be between 0 and 1000"),
         (
             "pull_policy: sometimes",
@@ -402,8 +402,7 @@ def test_an_unsupported_key_that_asks_for_nothing_is_accepted(compose: Compose, 
         ),
         (
             "volumes_from: ['a:b']",
-            "volumes_from[0] = 'a:b': must be a service or container:NAME, with :ro or :rw behind it if need "
-            "be",
+            "volumes_from[0] = 'a:b': must be SERVICE or container:NAME, optionally followed by :ro or :rw",
         ),
         (
             "deploy: {restart_policy: {condition: x}}",
@@ -442,10 +441,13 @@ def test_an_unsupported_key_that_asks_for_nothing_is_accepted(compose: Compose, 
         ("stop_grace_period: soon", "stop_grace_period = 'soon': must be a duration such as 10s or 1m30s"),
         ("tty: maybe", "tty = 'maybe': must be true or false"),
         ("init: 1", "init = 1: must be true or false"),
-        ("cap_add: NET_ADMIN", "cap_add = 'NET_ADMIN': must be a list, not a word"),
-        ("cap_add: [[a]]", "cap_add[0]: must be a word, not a list"),
+        ("cap_add: NET_ADMIN", "cap_add = 'NET_ADMIN': must be a list, not a string"),
+        ("cap_add: [[a]]", "cap_add[0]: must be a string, not a list"),
         ("cgroup: mine", "cgroup = 'mine': must be one of host, private"),
-        ("network_mode: host\nnetworks: [a]", "network_mode = 'host': cannot stand beside networks"),
+        (
+            "network_mode: host\nnetworks: [a]",
+            "network_mode = 'host': must not be set together with networks",
+        ),
         ("networks: [a]", "networks[0]: a is not declared under networks at the top of the file"),
         (
             "networks: {default: {foo: 1}}",
@@ -459,33 +461,33 @@ def test_an_unsupported_key_that_asks_for_nothing_is_accepted(compose: Compose, 
         ("depends_on: {db: {when: x}}", "depends_on.db.when: is not a known key of a dependency"),
         ("depends_on: {db: }", "depends_on.db: must be a mapping, not empty"),
         ("depends_on: [nobody]", "depends_on.nobody: there is no such service in compose.yaml"),
-        ("healthcheck: {test: [curl]}", "healthcheck.test: must begin with NONE, CMD or CMD-SHELL"),
+        ("healthcheck: {test: [curl]}", "healthcheck.test: must start with NONE, CMD or CMD-SHELL"),
         (
             "healthcheck: {test: x, interval: 10}",
             "healthcheck.interval = 10: must be a duration such as 10s or 1m30s",
         ),
         (
             "healthcheck: {test: x, start_interval: 1s}",
-            "healthcheck.start_interval: needs start_period beside it",
+            "healthcheck.start_interval: requires start_period",
         ),
         ("healthcheck: {tests: x}", "healthcheck.tests: is not a known key of a healthcheck"),
         ("healthcheck: {retries: -1}", "healthcheck.retries = -1: must be at least 0"),
         ("logging: {level: x}", "logging.level: is not a known key of a logging section"),
-        ("devices: [a]", "devices[0] = 'a': must be /path[:/path inside[:rights]]"),
-        ("devices: ['/a:b:c:d']", "devices[0] = '/a:b:c:d': must be /path[:/path inside[:rights]]"),
+        ("devices: [a]", "devices[0] = 'a': must be /path[:/container path[:permissions]]"),
+        ("devices: ['/a:b:c:d']", "devices[0] = '/a:b:c:d': must be /path[:/container path[:permissions]]"),
         ("devices: [{target: /a}]", "devices[0]: must have a source, the path on the host"),
         ("security_opt: [what]", "security_opt[0] = 'what': must be name=value"),
         ("extra_hosts: [a]", "extra_hosts[0] = 'a': must be name=address"),
-        ("extra_hosts: ['=1']", "extra_hosts[0] = '=1': '' is no name of a host"),
-        ("extra_hosts: {'a:b': '1'}", "extra_hosts.a:b = '1': 'a:b' is no name of a host"),
-        ("environment: {A: [1]}", "environment.A: must be a word, not a list"),
+        ("extra_hosts: ['=1']", "extra_hosts[0] = '=1': '' is not a host name"),
+        ("extra_hosts: {'a:b': '1'}", "extra_hosts.a:b = '1': 'a:b' is not a host name"),
+        ("environment: {A: [1]}", "environment.A: must be a string, not a list"),
         ("environment: [=1]", "environment[0] = '=1': must be NAME=value or NAME"),
         ("environment: ['A =1']", "environment: the name 'A ' must not end with a space"),
         ("environment: words", "environment = 'words': must be a mapping or a list"),
         ("env_file: [{required: true}]", "env_file[0]: must have a path, the file to read"),
         ("env_file: [{path: a, format: toml}]", "env_file[0].format = 'toml': must be one of raw"),
         ("env_file: ''", "env_file = '': must not be empty"),
-        ("labels: {a: {}}", "labels.a: must be a word, not a mapping"),
+        ("labels: {a: {}}", "labels.a: must be a string, not a mapping"),
         ("tty: ${UNSET:?say it}", "tty = '${UNSET:?say it}': the variable UNSET must be set: say it"),
         (
             "labels: {a: ['${']}",
@@ -505,9 +507,7 @@ def test_what_is_wrong_is_named_in_one_sentence(compose: Compose, line: str, sen
 
 def test_a_seccomp_profile_that_is_none_is_refused(compose: Compose) -> None:
     compose.write("bad.json", "{")
-    with pytest.raises(
-        ConfigError, match=r"security_opt\[0\] = 'seccomp=bad\.json': .*cannot be read as JSON"
-    ):
+    with pytest.raises(ConfigError, match=r"security_opt\[0\] = 'seccomp=bad\.json': .*is not valid JSON"):
         compose.service("security_opt: [seccomp=bad.json]")
 
 
