@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, TextIO, TypeVar, cast
-
-import rich.table
 
 from watcher import prune as pruning
 from watcher.cli.dockerfile import explain
 from watcher.cli.doctor import Finding, Grade, examine, worst
 from watcher.cli.prune import Cleaned, prune_once
 from watcher.cli.settings_template import render_settings
+from watcher.cli.tables import print_table
 from watcher.daemon.daemon import Daemon
 from watcher.daemon.once import deploy_once
 from watcher.engine import DockerEngine
@@ -33,7 +32,6 @@ from watcher.system.memory import give_back_early
 from watcher.system.output import Output, lost
 from watcher.system.signals import dump_on_quit, hold
 
-WIDE = 240
 Result = TypeVar("Result")
 
 
@@ -101,7 +99,7 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
             print(json.dumps(_pruned_as_json(done), indent=2))
             return 0
         for report in done.reports.values():
-            _print_table(pruning.Row._fields, pruning.rows(report))
+            print_table(pruning.Row._fields, pruning.rows(report))
             print("\n".join(pruning.summary(report)))
         if done.problem:
             print(f"the build steps of this project are known by their marks only: {done.problem}")
@@ -118,7 +116,7 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
             print(pruning.trimmed(done.trimmed.records, done.trimmed.freed))
         print()
         if done.shares is not None:
-            _print_table(pruning.ShareRow._fields, pruning.share_rows(done.shares))
+            print_table(pruning.ShareRow._fields, pruning.share_rows(done.shares))
         else:
             print("what fills the engine's disk cannot be summed up while others build so much")
         print(pruning.room(done.disk))
@@ -181,7 +179,7 @@ def prune_gone(settings: Settings, *, named: Sequence[str], dry_run: bool, yes: 
         if as_json:
             print(json.dumps(pruning.gone_as_json(found, done), indent=2))
         else:
-            _print_table(pruning.GoneRow._fields, pruning.gone_rows(done.projects, done=True))
+            print_table(pruning.GoneRow._fields, pruning.gone_rows(done.projects, done=True))
             print("\n".join(pruning.removal_summary(done)))
 
 
@@ -189,10 +187,10 @@ def _print_gone(
     found: Sequence[pruning.LeftProject], chosen: Sequence[pruning.LeftProject], named: Sequence[str]
 ) -> None:
     if found:
-        _print_table(pruning.ProjectRow._fields, pruning.project_rows(found))
+        print_table(pruning.ProjectRow._fields, pruning.project_rows(found))
         print()
         if lines := pruning.gone_rows(chosen, done=False):
-            _print_table(pruning.GoneRow._fields, lines)
+            print_table(pruning.GoneRow._fields, lines)
             print()
     print("\n".join(pruning.gone_summary(found, chosen)))
     for left in found:
@@ -213,16 +211,6 @@ def _ask_user() -> bool:
         return True
     print("nothing was removed")
     return False
-
-
-def _print_table(heads: Iterable[str], lines: Iterable[Iterable[str]]) -> None:
-    out = Terminal()
-    if not out.is_terminal:
-        out.width = WIDE  # whoever reads a file can scroll; folded names help nobody
-    table = rich.table.Table(*(head.replace("_", " ") for head in heads), box=None, pad_edge=False)
-    for line in lines:
-        table.add_row(*line)
-    out.print(table)
 
 
 def doctor(settings: Settings, *, as_json: bool) -> int:

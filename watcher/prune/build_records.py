@@ -15,6 +15,7 @@ from watcher.buildkit import UsageInfo, parse_step
 from watcher.observers.events import short
 from watcher.prune.model import Cause, ObjectKind, Verdict, Why
 from watcher.prune.record_matching import CLOCK, RELEASE, fits
+from watcher.prune.step_names import describe_step
 
 
 def judge_records(
@@ -33,7 +34,7 @@ def judge_records(
             Verdict(
                 ObjectKind.STEP,
                 record.id,
-                step.shown or step.name,
+                describe_step(step.shown or step.name),
                 record.size,
                 remove=why is None,
                 why=why or Why(Cause.SUPERSEDED, "only superseded builds have used it"),

@@ -23,8 +23,8 @@ from watcher.observers import humanize
 from watcher.observers.events import short
 from watcher.prune.model import Cause, ObjectKind, Verdict, Why
 from watcher.prune.record_matching import CLOCK, EXEC, FILE, RELEASE
+from watcher.prune.step_names import describe_step
 
-_SHOWN = 80  # characters of a command that are shown
 _UNKNOWN = (
     "made by a watcher of an earlier version, and nothing shows for which project; "
     "`watcher prune --all-projects` removes what is unused"
@@ -142,15 +142,11 @@ def _why_it_stays(record: UsageInfo, kept: Sequence[BuildEntry], newest: float) 
 
 def _verdict(record: UsageInfo, why: Why, *, remove: bool) -> Verdict:
     return Verdict(
-        ObjectKind.STEP, record.id, _name(record), record.size, remove=remove, why=why, created=record.created
+        ObjectKind.STEP,
+        record.id,
+        describe_step(record.description),
+        record.size,
+        remove=remove,
+        why=why,
+        created=record.created,
     )
-
-
-def _name(record: UsageInfo) -> str:
-    """What a person knows the record by: the user's own command, without what was put before it."""
-    if not record.description.startswith(EXEC):
-        return record.description
-    command = record.description.removeprefix(EXEC).removeprefix("/bin/sh -c ")
-    for end in ("; } >/dev/null 2>&1 && ", "; } 2>/dev/null && "):
-        command = command.partition(end)[2] or command
-    return f"RUN {command[:_SHOWN]}"
