@@ -215,7 +215,7 @@ class Daemon:
                     for service in self.services.values():
                         await service.deployer.check(engine_restarted=down)
                         await service.deployer.remove_orphans()
-                        service.reconciler.engine_back()
+                        service.reconciler.record_engine_recovered()
                     await follower.look()
                     failures, down = 0, False
                     async for event in opened.engine.events(labels=[f"{PROJECT}={opened.id}"], since=since):

@@ -52,7 +52,7 @@ class Service:
             observer=shared.observer,
             journal=shared.journal,
             logins=find_login,
-            progressed=lambda: self.reconciler.progressed(),  # noqa: PLW0108 - the loop is made after this
+            progressed=lambda: self.reconciler.record_progress(),  # noqa: PLW0108 - the loop is made after this
         )
         self.deployer = ContainerDeployer(
             config.container,
@@ -60,8 +60,8 @@ class Service:
             fronts=config.fronts,
             policy=config.policy,
             observer=shared.observer,
-            on_lost=lambda event: self.reconciler.lost(event),  # noqa: PLW0108 - the loop is made after this
-            on_rolled_back=lambda event: self.reconciler.rolled_back(event),  # noqa: PLW0108
+            on_lost=lambda event: self.reconciler.record_lost(event),  # noqa: PLW0108 - the loop is made after this
+            on_rolled_back=lambda event: self.reconciler.record_rollback(event),  # noqa: PLW0108
             mounted=self._mounted,
             where=self.builder.in_container,
             references=lambda: self._config.recipe.moving,
@@ -94,7 +94,7 @@ class Service:
     def _mounted(self, revision: str) -> str:
         """Return a digest of the sources that a container of this revision sees through its bind mounts."""
         mounts = self._config.source_mounts
-        snapshot = self.reconciler.snapshot_of(revision) if mounts else None
+        snapshot = self.reconciler.find_snapshot(revision) if mounts else None
         digest = digest_mounted(mounts, snapshot) if snapshot else ""
         return " ".join((digest, *self._mounted_trees.inputs.values())).strip()
 
@@ -102,7 +102,7 @@ class Service:
         """Return what pruning must leave, because this process still needs it."""
         state, live = self.reconciler.state, self.deployer.container
         built = state.built[0] if state.built else None
-        revisions = (state.wanted, state.building, built, state.deploying, state.live, self.deployer.live)
+        revisions = (state.desired, state.building, built, state.deploying, state.live, self.deployer.live)
         return Needed(
             live=live.image if live else None,
             ids=self.deployer.needed,
@@ -140,7 +140,7 @@ class Service:
         begun = time.monotonic()
         await self.deployer.adopt()
         if live := self.deployer.container:
-            self.reconciler.adopted(
+            self.reconciler.record_adopted(
                 DeployFinished(
                     service=self.name,
                     revision=live.revision,
@@ -152,7 +152,7 @@ class Service:
             )
             self.builder.measure(live.revision, live.image)
         elif lost := self.deployer.lost:
-            self.reconciler.found_stopped(lost.revision, lost.image)
+            self.reconciler.record_stopped(lost.revision, lost.image)
 
     @property
     def fronts(self) -> Mapping[int, Front]:

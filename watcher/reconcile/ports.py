@@ -1,4 +1,4 @@
-"""What the reconciler works with: the values it passes on, and the ports that build, deploy and tidy up."""
+"""The values that the reconciler passes on, and the interfaces that build, deploy and tidy up for it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True)
 class Scan(Generic[S]):
-    """One look at the tree: its revision, the snapshot to build from, when it was saved (Unix seconds).
+    """The result of one scan: a revision, the snapshot to build from, when it was saved (Unix seconds).
 
-    `saved` is the same moment on the monotonic clock; None where no save is answered: the first scan, a
-    rebuild.
+    `saved` is the same moment on the monotonic clock; None if a build of it answers no save: after the first
+    scan, or a rebuild.
     """
 
     revision: str
@@ -26,7 +26,7 @@ class Scan(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An image. `reused`: it was there already; bytes of context that travelled; steps and cache hits."""
+    """An image, the bytes of context that were sent, steps and cache hits. `reused`: it existed already."""
 
     image: str
     reused: bool = False
@@ -37,7 +37,7 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A live container, and how long each phase took (seconds by name)."""
+    """A live container, and the seconds that each phase took, by name."""
 
     container: str
     outcome: DeployOutcome
@@ -48,7 +48,7 @@ class Builder(Protocol[S]):
     """Revision → image."""
 
     async def build(self, scan: Scan[S], *, forced: bool) -> Built:
-        """Build, or find the image; raises UserError, Superseded, EngineUnavailable. Cancelling stops it."""
+        """Build, or find the image; raises UserError, Superseded, EngineUnavailable. Can be cancelled."""
         ...
 
 
@@ -57,18 +57,18 @@ class Deployer(Protocol):
 
     @property
     def live(self) -> str | None:
-        """The revision that serves now."""
+        """The revision that has the traffic now."""
         ...
 
     @property
     def waiting(self) -> bool:
-        """Whether a deploy only waits for its container to answer: then it may be cancelled."""
+        """Whether a deploy only waits for its container to answer, so that it can be cancelled."""
         ...
 
     async def deploy(self, revision: str, image: str) -> Deployed:
-        """Make it live; raises UserError (the last good one serves on) or EngineUnavailable.
+        """Make it live; raises UserError (the last good container keeps serving) or EngineUnavailable.
 
-        Cancelling it while it is `waiting` removes what it made, and leaves live what was.
+        Cancelling it while it is `waiting` removes the new container; the old one stays live.
         """
         ...
 
@@ -77,9 +77,9 @@ class Chores(Protocol[S]):
     """Work for idle times."""
 
     def deployed(self) -> None:
-        """A revision went live; returns at once."""
+        """Note that a revision went live; returns immediately."""
         ...
 
     async def run(self, scan: Scan[S] | None) -> None:
-        """Do what is due; `look` is set after a deploy. May be cancelled at any point."""
+        """Do what is due; `scan` is set after a deploy. Can be cancelled at any point."""
         ...

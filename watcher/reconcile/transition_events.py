@@ -1,4 +1,4 @@
-"""The events that `state_machine.transition` folds into its state, in the order in which they happened."""
+"""The events that `transition` folds into the state, each with the revision that it is about."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class TreeSeen:
+class TreeScanned:
     """A scan found this revision, with a newer snapshot than before."""
 
     revision: str
@@ -26,7 +26,7 @@ class BuildProgressed:
 
 
 @dataclass(frozen=True, slots=True)
-class BuildCancelAsked:
+class BuildCancelRequested:
     """The running build is being cancelled."""
 
 
@@ -39,6 +39,27 @@ class BuildEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class BuildFailed:
+    """A build failed by the user's fault."""
+
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildCancelled:
+    """The running build was cancelled, or found its tree changed."""
+
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildInfraFailed:
+    """A build failed, and the user's code is not the cause: the engine went away, a bug."""
+
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeployBegun:
     """A deploy of `revision` started."""
 
@@ -46,7 +67,7 @@ class DeployBegun:
 
 
 @dataclass(frozen=True, slots=True)
-class DeployCancelAsked:
+class DeployCancelRequested:
     """The running deploy is being cancelled; the previous container keeps serving."""
 
 
@@ -58,11 +79,24 @@ class DeployEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """A build or deploy of `revision` failed by the user's fault."""
+class DeployFailed:
+    """A deploy failed by the user's fault."""
 
     revision: str
-    of_deploy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeployCancelled:
+    """The running deploy was cancelled."""
+
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeployInfraFailed:
+    """A deploy failed, and the user's code is not the cause."""
+
+    revision: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +104,11 @@ class RolledBack:
     """`revision` was live and failed in its soak time; the previous one, `serving`, has the traffic again.
 
     One event, because between two the failed revision would be desired, not live and not known to fail.
-    Unlike `Failed` it does not end a build or deploy: another revision can be building.
+    Unlike `DeployFailed` it does not end a deploy: another revision can be under way.
     """
 
     revision: str
     serving: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """The running build or deploy was cancelled, or the build found its tree changed."""
-
-    revision: str
-    of_deploy: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class InfraFailed:
-    """A build or deploy failed, and the user's code is not the cause: the engine went away, a bug."""
-
-    revision: str
-    of_deploy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,39 +135,34 @@ class HoldChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class PauseAsked:
+class PauseChanged:
     """A user paused or resumed the service."""
 
     paused: bool
 
 
 @dataclass(frozen=True, slots=True)
-class RebuildAsked:
-    """A user asked for a new build of the desired revision, even if it is live or known to fail."""
+class RebuildRequested:
+    """A user requested a new build of the desired revision, even if it is live or known to fail."""
 
 
 @dataclass(frozen=True, slots=True)
-class EngineBack:
+class EngineRecovered:
     """The engine answers again: no need to wait any longer."""
 
 
-Input = (
-    TreeSeen
-    | BuildBegun
+BuildEvent = (
+    BuildBegun
     | BuildProgressed
-    | BuildCancelAsked
+    | BuildCancelRequested
     | BuildEnded
-    | DeployBegun
-    | DeployCancelAsked
-    | DeployEnded
-    | Failed
-    | RolledBack
-    | Cancelled
-    | InfraFailed
-    | ContainerExited
-    | LiveChanged
-    | HoldChanged
-    | PauseAsked
-    | RebuildAsked
-    | EngineBack
+    | BuildFailed
+    | BuildCancelled
+    | BuildInfraFailed
 )
+DeployEvent = (
+    DeployBegun | DeployCancelRequested | DeployEnded | DeployFailed | DeployCancelled | DeployInfraFailed
+)
+ContainerEvent = RolledBack | ContainerExited | LiveChanged
+OutsideEvent = TreeScanned | HoldChanged | PauseChanged | RebuildRequested | EngineRecovered
+TransitionEvent = BuildEvent | DeployEvent | ContainerEvent | OutsideEvent

@@ -35,6 +35,8 @@ from watcher.observers.events import (
     SourceScanned,
 )
 from watcher.reconcile import state_machine as machine
+from watcher.reconcile import transition_events as inputs
+from watcher.reconcile.transition import transition
 
 SERVICE = "go-server"
 START = 1_790_000_000.0
@@ -77,36 +79,36 @@ def revision(number: int) -> str:
 
 def transitions(  # noqa: PLR0912 - one case per event
     event: Event, state: machine.State, previous: str | None
-) -> Iterator[machine.Input]:
+) -> Iterator[inputs.TransitionEvent]:
     """What the reconciler folds when it emits `event`."""
     match event:
         case DesiredChanged(revision=revision):
-            yield machine.TreeSeen(revision)
+            yield inputs.TreeScanned(revision)
         case BuildStarted(revision=revision):
             if revision == state.failed:
-                yield machine.RebuildAsked()
-            yield machine.BuildBegun(revision)
+                yield inputs.RebuildRequested()
+            yield inputs.BuildBegun(revision)
         case BuildFinished(revision=revision, outcome=BuildOutcome.BUILT | BuildOutcome.REUSED):
-            yield machine.BuildEnded(revision, event.image)
+            yield inputs.BuildEnded(revision, event.image)
         case BuildFinished(revision=revision, outcome=BuildOutcome.ERROR):
-            yield machine.InfraFailed(revision)
+            yield inputs.BuildInfraFailed(revision)
         case BuildFinished(revision=revision):
-            yield machine.Failed(revision) if event.failure else machine.Cancelled(revision)
+            yield inputs.BuildFailed(revision) if event.failure else inputs.BuildCancelled(revision)
         case DeployStarted(revision=revision):
-            yield machine.DeployBegun(revision)
+            yield inputs.DeployBegun(revision)
         case DeployFinished(revision=revision, outcome=DeployOutcome.ADOPTED):
-            yield machine.LiveChanged(revision)
+            yield inputs.LiveChanged(revision)
         case DeployFinished(revision=revision, outcome=DeployOutcome.LIVE | DeployOutcome.UNCHANGED):
-            yield machine.DeployEnded(revision)
+            yield inputs.DeployEnded(revision)
         case DeployFinished(revision=revision, outcome=DeployOutcome.ROLLED_BACK):
-            yield machine.RolledBack(revision, previous)
+            yield inputs.RolledBack(revision, previous)
         case DeployFinished(revision=revision, outcome=DeployOutcome.ERROR):
-            yield machine.InfraFailed(revision, of_deploy=True)
+            yield inputs.DeployInfraFailed(revision)
         case DeployFinished(revision=revision):
-            cancelled = machine.Cancelled(revision, of_deploy=True)
-            yield machine.Failed(revision, of_deploy=True) if event.failure else cancelled
+            cancelled = inputs.DeployCancelled(revision)
+            yield inputs.DeployFailed(revision) if event.failure else cancelled
         case ContainerLost(revision=revision):
-            yield machine.ContainerExited(revision, event.image)
+            yield inputs.ContainerExited(revision, event.image)
 
 
 def image(number: int) -> str:
@@ -134,18 +136,18 @@ class Story:
         """Let the real state machine say what follows for the revisions, as the reconciler does."""
         before = self.state
         for happened in transitions(event, before, self._previous):
-            self.state = machine.transition(self.state, happened, self.now)
+            self.state = transition(self.state, happened, self.now)
         after = self.state
         if after.live != before.live and after.live:
             self._previous = before.live
         if isinstance(event, DesiredChanged):
             self._saved_at = event.saved_at
-        if (before.wanted, before.live, before.failed) != (after.wanted, after.live, after.failed):
+        if (before.desired, before.live, before.failed) != (after.desired, after.live, after.failed):
             self.events.append(
                 RevisionStateChanged(
                     service=self.service,
                     at=self.now,
-                    desired=after.wanted,
+                    desired=after.desired,
                     live=after.live,
                     failed=after.failed,
                     saved_at=self._saved_at,

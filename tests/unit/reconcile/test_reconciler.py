@@ -117,7 +117,7 @@ class Rig:
     def clock(self) -> float:
         return time.monotonic() if self.now is None else self.now
 
-    def make(self, *, chores_after: float = 3600.0) -> Reconciler[str]:
+    def make(self, *, chores_after: float = 3600.0, chores_every: float = 3600.0) -> Reconciler[str]:
         self.loop: Reconciler[str] = Reconciler(
             "app",
             builder=self.builds,
@@ -127,7 +127,7 @@ class Rig:
             limits=self.limits,
             request_scan=self.request_scan,
             chores_after=chores_after,
-            chores_every=3600.0,
+            chores_every=chores_every,
             clock=self.clock,
         )
         return self.loop
@@ -160,8 +160,10 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(rig: Rig, *, chores_after: float = 3600.0) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(rig.make(chores_after=chores_after).run())
+async def running(
+    rig: Rig, *, chores_after: float = 3600.0, chores_every: float = 3600.0
+) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(rig.make(chores_after=chores_after, chores_every=chores_every).run())
     try:
         yield task
     finally:
@@ -223,7 +225,7 @@ async def test_from_save_to_live_is_measured_on_the_monotonic_clock_and_only_for
         await rig.until(lambda: len(rig.told.of(DeployFinished)) == 3)
         rig.loop.pause(paused=True)
         rig.save("b")
-        await rig.until(lambda: rig.loop.state.wanted == "b")
+        await rig.until(lambda: rig.loop.state.desired == "b")
         rig.now = 1300.0
         rig.loop.pause(paused=False)
         await rig.build("b")
@@ -397,12 +399,12 @@ async def test_a_full_disk_is_tried_again_and_what_is_stale_is_pruned_meanwhile(
 async def test_signs_of_life_of_a_build_are_noted_once_a_second(rig: Rig) -> None:
     rig.now = 1000.0
     async with running(rig):
-        rig.loop.progressed()
+        rig.loop.record_progress()
         rig.save("a")
         await rig.until(lambda: rig.builds.running)
         for moment in (1005.0, 1005.5, 1006.5):
             rig.now = moment
-            rig.loop.progressed()
+            rig.loop.record_progress()
         await rig.until(lambda: rig.loop.state.progress_at == 1006.5)
         await rig.build("a")
 
@@ -446,11 +448,11 @@ async def test_an_engine_that_went_away_is_asked_again_for_the_same_revision(rig
         rig.save("a")
         await rig.build("a", EngineUnavailable("no engine"))
         await rig.until(lambda: rig.told.of(EngineDown))
-        rig.loop.engine_back()
+        rig.loop.record_engine_recovered()
         await rig.until(lambda: rig.builds.revisions == ["a", "a"])
         await rig.build("a")
         await rig.deploy("a", EngineUnavailable("no engine"))
-        rig.loop.engine_back()
+        rig.loop.record_engine_recovered()
         await rig.until(lambda: rig.builds.revisions == ["a", "a", "a"])
 
 
@@ -520,7 +522,7 @@ async def test_a_lost_container_is_put_back_without_a_build(rig: Rig) -> None:
     async with running(rig):
         await rig.live("a")
         rig.deploys.live = None
-        rig.loop.lost(lost("a"))
+        rig.loop.record_lost(lost("a"))
         await rig.deploy("a")
         await rig.until(lambda: rig.deploys.live == "a" and rig.loop.state.live == "a")
     assert rig.builds.revisions == ["a"]
@@ -537,7 +539,7 @@ async def test_a_lost_container_is_put_back_although_the_tree_does_not_build(rig
         await rig.build("broken", BROKEN)
         await rig.until(lambda: rig.loop.state.failed == "broken")
         rig.deploys.live = None
-        rig.loop.lost(lost("a"))
+        rig.loop.record_lost(lost("a"))
         await rig.deploy("a")
         await rig.until(lambda: rig.loop.state.live == "a")
         assert rig.loop.state.failed == "broken"
@@ -545,7 +547,7 @@ async def test_a_lost_container_is_put_back_although_the_tree_does_not_build(rig
 
 async def test_what_ended_while_no_daemon_looked_serves_again_before_the_first_look(rig: Rig) -> None:
     async with running(rig):
-        rig.loop.found_stopped("a", "image of a")
+        rig.loop.record_stopped("a", "image of a")
         await rig.deploy("a")
         await rig.until(lambda: rig.loop.state.live == "a")
     assert rig.told.of(ContainerLost) == []
@@ -557,7 +559,7 @@ async def test_a_crash_loop_is_called_one_and_slows_down(rig: Rig) -> None:
         await rig.live("a")
         for _ in range(3):
             rig.deploys.live = None
-            rig.loop.lost(lost("a"))
+            rig.loop.record_lost(lost("a"))
             await rig.until(lambda: rig.loop.state.lost)
             rig.now = rig.loop.state.retry_at
             rig.loop.hold("")  # look at the clock
@@ -575,7 +577,7 @@ async def test_what_cannot_be_put_back_is_a_crash_loop_too(rig: Rig) -> None:
     async with running(rig):
         await rig.live("a")
         rig.deploys.live = None
-        rig.loop.lost(lost("a"))
+        rig.loop.record_lost(lost("a"))
         await rig.deploy("a", UserError(Failure("container", "no database")))
         await rig.until(lambda: rig.loop.state.crashes)
         rig.now = rig.loop.state.retry_at
@@ -595,7 +597,7 @@ async def test_a_roll_back_during_a_build_leaves_that_build_alone(rig: Rig) -> N
         await rig.until(lambda: rig.builds.running)
         rig.deploys.live = "a"
         outcome = DeployOutcome.ROLLED_BACK
-        rig.loop.rolled_back(
+        rig.loop.record_rollback(
             DeployFinished(service="app", revision="b", image="i", outcome=outcome, seconds=1.0)
         )
         await rig.until(lambda: rig.loop.state.live == "a")
@@ -612,7 +614,7 @@ async def test_what_was_rolled_back_is_not_deployed_again(rig: Rig) -> None:
         await rig.live("b")
         rig.deploys.live = "a"
         outcome = DeployOutcome.ROLLED_BACK
-        rig.loop.rolled_back(
+        rig.loop.record_rollback(
             DeployFinished(service="app", revision="b", image="i", outcome=outcome, seconds=1.0)
         )
         await rig.until(lambda: rig.loop.state.failed == "b")
@@ -627,7 +629,7 @@ async def test_a_paused_service_begins_nothing_until_it_is_resumed(rig: Rig) -> 
     async with running(rig):
         rig.loop.pause(paused=True)
         rig.save("a")
-        await rig.until(lambda: rig.loop.state.wanted == "a")
+        await rig.until(lambda: rig.loop.state.desired == "a")
         assert rig.builds.calls == []
         rig.loop.pause(paused=False)
         await rig.build("a")
@@ -650,6 +652,50 @@ async def test_chores_run_after_a_deploy_and_make_way_for_work_and_come_back(rig
         await rig.until(lambda: rig.chores.cancelled == ["a"])
         await rig.build("b", BROKEN)
         await rig.until(lambda: rig.chores.revisions == ["a", "a"])
+
+
+async def test_chores_run_again_after_their_interval_without_any_other_event(rig: Rig) -> None:
+    async with running(rig, chores_after=0.0, chores_every=0.0):
+        await rig.live("a")
+        await rig.until(lambda: rig.chores.running)
+        rig.chores.answer()
+        await rig.until(lambda: rig.chores.revisions == ["a", ""])
+
+
+async def test_chores_start_when_they_are_due_and_not_before(rig: Rig) -> None:
+    rig.now = 1000.0
+    async with running(rig, chores_after=10.0, chores_every=600.0):
+        await rig.live("a")
+        for moment, calls in ((1009.9, []), (1010.0, ["a"])):
+            rig.now = moment
+            rig.loop.hold("")  # look at the clock
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert rig.chores.revisions == calls
+        rig.chores.answer()
+        await rig.until(lambda: rig.loop._chores.task is None)
+        for moment, calls in ((1609.9, ["a"]), (1610.0, ["a", ""])):
+            rig.now = moment
+            rig.loop.hold("")
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert rig.chores.revisions == calls
+
+
+async def test_chores_that_are_cancelled_before_their_first_step_run_later(rig: Rig) -> None:
+    rig.now = 1000.0
+    async with running(rig, chores_after=5.0):
+        await rig.live("a")
+        rig.now = 1005.0
+        runner = rig.loop._chores
+        runner.start_if_due()
+        runner.cancel()
+        await rig.until(lambda: runner.task is None)
+        assert rig.chores.calls == []
+        assert runner.due == 1010.0
+        rig.now = 1010.0
+        rig.loop.hold("")  # look at the clock
+        await rig.until(lambda: rig.chores.revisions == ["a"])
 
 
 async def test_a_bug_in_the_chores_is_told_and_the_loop_lives_on(rig: Rig) -> None:
@@ -749,12 +795,12 @@ async def test_what_the_outside_says_is_told_and_folded(rig: Rig) -> None:
         adopted = DeployFinished(
             service="app", revision="a", image="i", outcome=DeployOutcome.ADOPTED, seconds=0.1
         )
-        rig.loop.adopted(adopted)
+        rig.loop.record_adopted(adopted)
         await rig.until(lambda: rig.loop.state.live == "a")
         back = DeployFinished(
             service="app", revision="a", image="i", outcome=DeployOutcome.ROLLED_BACK, seconds=0.1
         )
-        rig.loop.rolled_back(back)
+        rig.loop.record_rollback(back)
         await rig.until(lambda: rig.loop.state.live is None)
     assert rig.told.of(DesiredChanged) == [wanted]
     assert rig.told.of(DeployFinished)[:2] == [adopted, back]

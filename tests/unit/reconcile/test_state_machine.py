@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from watcher.reconcile import state_machine as plan
+from watcher.reconcile import transition_events as inputs
 from watcher.reconcile.debounce import LONGEST
+from watcher.reconcile.transition import transition
 
 HISTORIES = int(os.environ.get("WATCHER_HISTORIES", "10000"))
 SEARCHED = 500  # of those that Hypothesis makes, which shrinks what fails and remembers it
@@ -46,8 +48,8 @@ class World:
         self.in_vain = 0  # builds in a row that found a change of which the scan after it knew nothing
         self.changes = self.retries = self.builds = self.cancels = 0
 
-    def tell(self, event: plan.Input) -> None:
-        self.state = plan.transition(self.state, event, self.now)
+    def tell(self, event: inputs.TransitionEvent) -> None:
+        self.state = transition(self.state, event, self.now)
 
     def act(self) -> plan.Wait:
         """Do what is decided until it is to wait: never more than a few things without an input between."""
@@ -69,7 +71,7 @@ class World:
                     self.progress, self.by_force = self.now, forced
                     self.builds += 1
                     self.source = self.known
-                    self.tell(plan.BuildBegun(revision, forced))
+                    self.tell(inputs.BuildBegun(revision, forced))
                 case plan.Deploy(revision, image):
                     if self.state.lost != (revision, image):
                         self.begins()
@@ -78,12 +80,12 @@ class World:
                     older = self.serving is not None and self.seen[revision] < self.seen[self.serving]
                     assert not older, "an older revision over a newer"
                     self.deploying = (revision, image)
-                    self.tell(plan.DeployBegun(revision))
+                    self.tell(inputs.DeployBegun(revision))
                 case plan.CancelBuild():
                     self.may_cancel()
                     self.cancelling = True
-                    self.tell(plan.BuildCancelAsked())
-                case plan.GiveWay():
+                    self.tell(inputs.BuildCancelRequested())
+                case plan.CancelDeploy():
                     assert self.deploying is not None
                     assert not self.yielding
                     back = self.wanted == self.serving is not None
@@ -92,13 +94,15 @@ class World:
                     if not self.waits:
                         return plan.Wait()
                     self.yielding = True
-                    self.tell(plan.DeployCancelAsked())
+                    self.tell(inputs.DeployCancelRequested())
         raise AssertionError(f"no end of actions: {self.state}")
 
     def may_cancel(self) -> None:
         assert self.building is not None
         assert not self.cancelling
-        silent = self.building != self.wanted and self.now - self.progress >= plan.SILENT * 2**self.silences
+        silent = (
+            self.building != self.wanted and self.now - self.progress >= plan.SILENT_AFTER * 2**self.silences
+        )
         self.silences += silent
         by_hand = self.paused or (self.asked and not self.by_force and self.building == self.wanted)
         if by_hand or self.wanted == self.serving:
@@ -130,7 +134,7 @@ class World:
         """The newest snapshot is told, whether or not its revision is new; the same one is not."""
         if self.known != self.disk and self.wanted:
             self.known, self.in_vain = self.disk, 0
-            self.tell(plan.TreeSeen(self.wanted))
+            self.tell(inputs.TreeScanned(self.wanted))
 
     def rewrite(self, scanned: float) -> None:
         """The same content is written again; a scan may come before or after the build reads it."""
@@ -150,28 +154,28 @@ class World:
         answered = revision == self.wanted
         if how == 0 and answered and self.source != self.disk and not cancelled:
             self.retries += 1
-            self.tell(plan.Cancelled(revision))
+            self.tell(inputs.BuildCancelled(revision))
             self.scan()
         elif how == 0:
             late = cancelled and not answered
             self.cancels = self.cancels + 1 if late else 0
             self.silences = 0
             self.asked = self.asked and not (answered and self.by_force)
-            self.tell(plan.BuildEnded(revision, f"image of {revision}"))
+            self.tell(inputs.BuildEnded(revision, f"image of {revision}"))
         elif how == 1:
             self.cancels = self.silences = 0
             self.asked = self.asked and not (answered and self.by_force)
             self.retries += self.asked
             self.fails(revision)
-            self.tell(plan.Failed(revision))
+            self.tell(inputs.BuildFailed(revision))
         elif how == 2:
             self.retries += 1
-            self.tell(plan.InfraFailed(revision))
+            self.tell(inputs.BuildInfraFailed(revision))
         else:  # cancelled; without being asked, when the tree changed under it
             self.cancels += cancelled and not answered
             self.retries += 1
             self.disk += not cancelled
-            self.tell(plan.Cancelled(revision))
+            self.tell(inputs.BuildCancelled(revision))
             if not cancelled:
                 self.scan()
 
@@ -182,22 +186,22 @@ class World:
         if self.yielding:
             self.yielding = False
             self.retries += 1
-            self.tell(plan.LiveChanged(self.serving))
-            self.tell(plan.Cancelled(revision, of_deploy=True))
+            self.tell(inputs.LiveChanged(self.serving))
+            self.tell(inputs.DeployCancelled(revision))
             return
         if how == 0:
             self.previous, self.serving = self.serving, revision
             self.failed = None if revision == self.wanted else self.failed
-            self.tell(plan.DeployEnded(revision))
+            self.tell(inputs.DeployEnded(revision))
             return
         self.retries += 1
-        self.tell(plan.LiveChanged(self.serving))
+        self.tell(inputs.LiveChanged(self.serving))
         if how == 1:
-            self.tell(plan.Failed(revision, of_deploy=True))
+            self.tell(inputs.DeployFailed(revision))
             self.cancels = 0
             self.fails(revision)
         else:
-            self.tell(plan.InfraFailed(revision, of_deploy=True))
+            self.tell(inputs.DeployInfraFailed(revision))
 
     def fails(self, revision: str) -> None:
         if revision == self.wanted:
@@ -208,37 +212,37 @@ class World:
             lost, self.serving, self.previous = self.serving, None, None
             self.served = True
             self.retries += 1
-            self.tell(plan.ContainerExited(lost, f"image of {lost}"))
+            self.tell(inputs.ContainerExited(lost, f"image of {lost}"))
 
     def roll_back(self, _: float) -> None:
         if self.previous and self.serving and not self.deploying:
             failed, self.serving, self.previous = self.serving, self.previous, None
             self.retries += 1
             self.fails(failed)
-            self.tell(plan.RolledBack(failed, self.serving))
+            self.tell(inputs.RolledBack(failed, self.serving))
 
     def progresses(self, _: float) -> None:
         self.progress = self.now
-        self.tell(plan.BuildProgressed())
+        self.tell(inputs.BuildProgressed())
 
     def wait_for_container(self, on: float) -> None:
         self.waits = bool(on)
 
     def set_hold(self, on: float) -> None:
         self.hold = bool(on)
-        self.tell(plan.HoldChanged("git is writing files" if on else ""))
+        self.tell(inputs.HoldChanged("git is writing files" if on else ""))
 
     def set_pause(self, on: float) -> None:
         self.paused = bool(on)
-        self.tell(plan.PauseAsked(self.paused))
+        self.tell(inputs.PauseChanged(self.paused))
 
     def rebuild(self, _: float) -> None:
         self.asked, self.failed = True, None
         self.retries += 1
-        self.tell(plan.RebuildAsked())
+        self.tell(inputs.RebuildRequested())
 
     def engine_back(self, _: float) -> None:
-        self.tell(plan.EngineBack())
+        self.tell(inputs.EngineRecovered())
 
     def check(self) -> None:
         if self.building and self.wanted == self.serving and not self.asked:
@@ -321,186 +325,216 @@ def test_ten_thousand_random_histories_end_so_too() -> None:
             raise AssertionError(f"seed {seed}: {error}\n{history}") from error
 
 
-def after(*events: plan.Input, now: float = 100.0) -> plan.State:
+def after(*events: inputs.TransitionEvent, now: float = 100.0) -> plan.State:
     state = plan.State()
     for event in events:
-        state = plan.transition(state, event, now)
+        state = transition(state, event, now)
     return state
 
 
-LIVE_A = (plan.TreeSeen("a"), plan.BuildBegun("a"), plan.BuildEnded("a", "i"), plan.DeployBegun("a"))
+LIVE_A = (
+    inputs.TreeScanned("a"),
+    inputs.BuildBegun("a"),
+    inputs.BuildEnded("a", "i"),
+    inputs.DeployBegun("a"),
+)
 
 
 def test_a_roll_back_while_another_revision_is_built_does_not_begin_a_second_build() -> None:
-    events = (*LIVE_A, plan.DeployEnded("a"), plan.TreeSeen("b"), plan.BuildBegun("b"))
-    state = after(*events, plan.RolledBack("a", None))
+    events = (*LIVE_A, inputs.DeployEnded("a"), inputs.TreeScanned("b"), inputs.BuildBegun("b"))
+    state = after(*events, inputs.RolledBack("a", None))
     assert plan.decide(state, 100.0) == plan.Wait()
     assert state.building == "b"
 
 
 def test_what_was_rolled_back_is_not_built_again() -> None:
-    b = (plan.TreeSeen("b"), plan.BuildBegun("b"), plan.BuildEnded("b", "j"), plan.DeployBegun("b"))
-    state = after(*LIVE_A, plan.DeployEnded("a"), *b, plan.DeployEnded("b"), plan.RolledBack("b", "a"))
+    b = (
+        inputs.TreeScanned("b"),
+        inputs.BuildBegun("b"),
+        inputs.BuildEnded("b", "j"),
+        inputs.DeployBegun("b"),
+    )
+    state = after(*LIVE_A, inputs.DeployEnded("a"), *b, inputs.DeployEnded("b"), inputs.RolledBack("b", "a"))
     assert (state.live, state.failed) == ("a", "b")
     assert plan.decide(state, 100.0) == plan.Wait()
 
 
 def test_a_container_lost_while_a_build_fails_stays_lost() -> None:
-    state = after(*LIVE_A, plan.DeployEnded("a"), plan.TreeSeen("b"), plan.BuildBegun("b"))
-    state = plan.transition(
-        plan.transition(state, plan.ContainerExited("a", "i"), 101.0), plan.Failed("b"), 101.0
+    state = after(*LIVE_A, inputs.DeployEnded("a"), inputs.TreeScanned("b"), inputs.BuildBegun("b"))
+    state = transition(
+        transition(state, inputs.ContainerExited("a", "i"), 101.0), inputs.BuildFailed("b"), 101.0
     )
     assert state.live is None
     assert plan.decide(state, 101.0) == plan.Deploy("a", "i"), "the last good one is put back"
 
 
 def test_what_was_lost_is_put_back_while_paused_and_when_the_tree_does_not_build() -> None:
-    served = (*LIVE_A, plan.DeployEnded("a"))
-    paused = after(*served, plan.PauseAsked(paused=True), plan.TreeSeen("b"), plan.ContainerExited("a", "i"))
+    served = (*LIVE_A, inputs.DeployEnded("a"))
+    paused = after(
+        *served, inputs.PauseChanged(paused=True), inputs.TreeScanned("b"), inputs.ContainerExited("a", "i")
+    )
     assert plan.decide(paused, 100.0) == plan.Deploy("a", "i")
     broken = after(
-        *served, plan.TreeSeen("b"), plan.BuildBegun("b"), plan.Failed("b"), plan.ContainerExited("a", "i")
+        *served,
+        inputs.TreeScanned("b"),
+        inputs.BuildBegun("b"),
+        inputs.BuildFailed("b"),
+        inputs.ContainerExited("a", "i"),
     )
     assert plan.decide(broken, 100.0) == plan.Deploy("a", "i")
 
 
 def test_a_newer_tree_is_built_before_what_was_lost_is_put_back() -> None:
-    state = after(*LIVE_A, plan.DeployEnded("a"), plan.ContainerExited("a", "i"), plan.TreeSeen("b"))
+    state = after(*LIVE_A, inputs.DeployEnded("a"), inputs.ContainerExited("a", "i"), inputs.TreeScanned("b"))
     assert plan.decide(state, 100.0) == plan.Build("b")
 
 
 def test_what_was_lost_and_cannot_be_put_back_is_tried_again_less_and_less_often() -> None:
-    state = after(*LIVE_A, plan.DeployEnded("a"), plan.ContainerExited("a", "i"))
+    state = after(*LIVE_A, inputs.DeployEnded("a"), inputs.ContainerExited("a", "i"))
     pauses, now = [], 100.0
     for _ in range(8):
         assert plan.decide(state, now) == plan.Deploy("a", "i")
-        for event in (plan.DeployBegun("a"), plan.LiveChanged(None), plan.Failed("a", of_deploy=True)):
-            state = plan.transition(state, event, now)
+        for event in (inputs.DeployBegun("a"), inputs.LiveChanged(None), inputs.DeployFailed("a")):
+            state = transition(state, event, now)
         pauses.append(state.retry_at - now)
         now = state.retry_at
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
-    for event in (plan.DeployBegun("a"), plan.DeployEnded("a")):
-        state = plan.transition(state, event, now)
+    for event in (inputs.DeployBegun("a"), inputs.DeployEnded("a")):
+        state = transition(state, event, now)
     assert (state.live, state.lost, state.failed) == ("a", None, None)
 
 
 def test_a_new_save_does_not_wait_for_the_pause_after_a_failure() -> None:
-    state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.InfraFailed("a"))
+    state = after(inputs.TreeScanned("a"), inputs.BuildBegun("a"), inputs.BuildInfraFailed("a"))
     assert plan.decide(state, 100.0) == plan.Wait(until=100.0 + plan.RETRY.first)
-    assert plan.decide(plan.transition(state, plan.TreeSeen("b"), 100.1), 100.1) == plan.Build("b")
+    assert plan.decide(transition(state, inputs.TreeScanned("b"), 100.1), 100.1) == plan.Build("b")
 
 
 def test_a_build_whose_tree_changed_under_it_is_not_begun_again_at_once() -> None:
-    state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.Cancelled("a"))
+    state = after(inputs.TreeScanned("a"), inputs.BuildBegun("a"), inputs.BuildCancelled("a"))
     assert plan.decide(state, 100.0) == plan.Wait(until=100.0 + plan.RETRY.first)
 
 
 def test_the_last_try_of_a_build_that_is_dropped_waits_for_a_scan() -> None:
     """A burst of changes holds a scan for up to LONGEST: before it has run nothing is known of a bug."""
-    state = after(plan.TreeSeen("a"), *(plan.BuildBegun("a"), plan.Cancelled("a")) * plan.SUPERSEDED_MOST)
+    state = after(
+        inputs.TreeScanned("a"), *(inputs.BuildBegun("a"), inputs.BuildCancelled("a")) * plan.SUPERSEDED_MOST
+    )
     action = plan.decide(state, 100.0)
     assert isinstance(action, plan.Wait)
     assert action.until is not None
     assert action.until - 100.0 > LONGEST
-    assert plan.decide(plan.transition(state, plan.TreeSeen("a"), 100.1), 100.1) == plan.Build("a")
+    assert plan.decide(transition(state, inputs.TreeScanned("a"), 100.1), 100.1) == plan.Build("a")
 
 
 def test_a_newer_snapshot_of_the_same_revision_is_built_at_once() -> None:
-    state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.Cancelled("a"), plan.TreeSeen("a"))
+    state = after(
+        inputs.TreeScanned("a"), inputs.BuildBegun("a"), inputs.BuildCancelled("a"), inputs.TreeScanned("a")
+    )
     assert plan.decide(state, 100.0) == plan.Build("a")
 
 
 def test_builds_dropped_for_nothing_new_are_counted_and_a_newer_snapshot_ends_that() -> None:
-    in_vain = (plan.BuildBegun("a"), plan.Cancelled("a"))
-    events = (plan.TreeSeen("a"), *in_vain * 3)
+    in_vain = (inputs.BuildBegun("a"), inputs.BuildCancelled("a"))
+    events = (inputs.TreeScanned("a"), *in_vain * 3)
     assert after(*events).superseded == plan.SUPERSEDED_MOST + 1
-    assert after(*events, plan.TreeSeen("a")).superseded == 0
-    assert after(*events, plan.TreeSeen("b")).superseded == 0
-    renewed = (plan.BuildBegun("a"), plan.TreeSeen("a"), plan.Cancelled("a"))
+    assert after(*events, inputs.TreeScanned("a")).superseded == 0
+    assert after(*events, inputs.TreeScanned("b")).superseded == 0
+    renewed = (inputs.BuildBegun("a"), inputs.TreeScanned("a"), inputs.BuildCancelled("a"))
     assert after(*events, *renewed).superseded == 0
-    for end in (plan.BuildEnded("a", "i"), plan.Failed("a"), plan.InfraFailed("a")):
-        assert after(*events, plan.BuildBegun("a"), end).superseded == 0
+    for end in (inputs.BuildEnded("a", "i"), inputs.BuildFailed("a"), inputs.BuildInfraFailed("a")):
+        assert after(*events, inputs.BuildBegun("a"), end).superseded == 0
 
 
 def test_a_newer_snapshot_does_not_cut_the_wait_for_the_engine_short() -> None:
-    state = after(plan.TreeSeen("a"), plan.BuildBegun("a"), plan.InfraFailed("a"))
-    assert plan.transition(state, plan.TreeSeen("a"), 100.1).retry_at == state.retry_at
+    state = after(inputs.TreeScanned("a"), inputs.BuildBegun("a"), inputs.BuildInfraFailed("a"))
+    assert transition(state, inputs.TreeScanned("a"), 100.1).retry_at == state.retry_at
 
 
 def test_deploys_that_meet_trouble_are_tried_less_and_less_often_although_the_build_is_there() -> None:
-    state, now, pauses = after(plan.TreeSeen("a")), 100.0, []
+    state, now, pauses = after(inputs.TreeScanned("a")), 100.0, []
     for _ in range(4):
         for event in (
-            plan.BuildBegun("a"),
-            plan.BuildEnded("a", "i"),
-            plan.DeployBegun("a"),
-            plan.InfraFailed("a", of_deploy=True),
+            inputs.BuildBegun("a"),
+            inputs.BuildEnded("a", "i"),
+            inputs.DeployBegun("a"),
+            inputs.DeployInfraFailed("a"),
         ):
-            state = plan.transition(state, event, now)
+            state = transition(state, event, now)
         pauses.append(state.retry_at - now)
         now = state.retry_at
     assert pauses == [0.5, 1.0, 2.0, 4.0]
     for event in (
-        plan.BuildBegun("a"),
-        plan.BuildEnded("a", "i"),
-        plan.DeployBegun("a"),
-        plan.DeployEnded("a"),
+        inputs.BuildBegun("a"),
+        inputs.BuildEnded("a", "i"),
+        inputs.DeployBegun("a"),
+        inputs.DeployEnded("a"),
     ):
-        state = plan.transition(state, event, now)
-    assert state.troubles == 0
+        state = transition(state, event, now)
+    assert state.infra_failures == 0
 
 
 def test_a_rebuild_that_met_trouble_is_tried_again() -> None:
     events = (
         *LIVE_A,
-        plan.DeployEnded("a"),
-        plan.RebuildAsked(),
-        plan.BuildBegun("a"),
-        plan.InfraFailed("a"),
+        inputs.DeployEnded("a"),
+        inputs.RebuildRequested(),
+        inputs.BuildBegun("a"),
+        inputs.BuildInfraFailed("a"),
     )
     assert plan.decide(after(*events), 200.0) == plan.Build("a", forced=True)
 
 
 def test_a_cancelled_build_that_ends_all_the_same_gives_way_to_the_newer_save() -> None:
-    events = (plan.TreeSeen("a"), plan.BuildBegun("a"), plan.TreeSeen("b"), plan.BuildCancelAsked())
-    assert plan.decide(after(*events, plan.BuildEnded("a", "i")), 100.0) == plan.Build("b")
+    events = (
+        inputs.TreeScanned("a"),
+        inputs.BuildBegun("a"),
+        inputs.TreeScanned("b"),
+        inputs.BuildCancelRequested(),
+    )
+    assert plan.decide(after(*events, inputs.BuildEnded("a", "i")), 100.0) == plan.Build("b")
 
 
 def test_a_cancelled_build_whose_tree_came_back_is_used() -> None:
-    events = (plan.TreeSeen("a"), plan.BuildBegun("a"), plan.TreeSeen("b"), plan.BuildCancelAsked())
-    state = after(*events, plan.TreeSeen("a"), plan.BuildEnded("a", "i"))
+    events = (
+        inputs.TreeScanned("a"),
+        inputs.BuildBegun("a"),
+        inputs.TreeScanned("b"),
+        inputs.BuildCancelRequested(),
+    )
+    state = after(*events, inputs.TreeScanned("a"), inputs.BuildEnded("a", "i"))
     assert plan.decide(state, 100.0) == plan.Deploy("a", "i")
 
 
 def test_the_third_cancellation_lets_the_next_build_end() -> None:
-    state = after(plan.TreeSeen("r0"))
+    state = after(inputs.TreeScanned("r0"))
     for number in range(LIMITS.max_cancels):
-        state = plan.transition(state, plan.BuildBegun(f"r{number}"), 100.0)
-        state = plan.transition(state, plan.TreeSeen(f"r{number + 1}"), 100.0)
+        state = transition(state, inputs.BuildBegun(f"r{number}"), 100.0)
+        state = transition(state, inputs.TreeScanned(f"r{number + 1}"), 100.0)
         assert plan.decide(state, 100.0, LIMITS) == plan.CancelBuild()
-        state = plan.transition(state, plan.BuildCancelAsked(), 100.0)
-        state = plan.transition(state, plan.Cancelled(f"r{number}"), 100.0)
-    state = plan.transition(plan.transition(state, plan.BuildBegun("r3"), 100.0), plan.TreeSeen("r4"), 100.0)
-    silent = 100.0 + plan.SILENT
+        state = transition(state, inputs.BuildCancelRequested(), 100.0)
+        state = transition(state, inputs.BuildCancelled(f"r{number}"), 100.0)
+    state = transition(transition(state, inputs.BuildBegun("r3"), 100.0), inputs.TreeScanned("r4"), 100.0)
+    silent = 100.0 + plan.SILENT_AFTER
     assert plan.decide(state, 100.0, LIMITS) == plan.Wait(until=silent)
     assert plan.decide(state, silent, LIMITS) == plan.CancelBuild()
-    lives = plan.transition(state, plan.BuildProgressed(), 120.0)
-    assert plan.decide(lives, silent, LIMITS) == plan.Wait(until=120.0 + plan.SILENT)
+    lives = transition(state, inputs.BuildProgressed(), 120.0)
+    assert plan.decide(lives, silent, LIMITS) == plan.Wait(until=120.0 + plan.SILENT_AFTER)
 
 
 def test_a_silent_build_gives_way_later_each_time_so_that_one_comes_to_its_end() -> None:
-    state, now, waits = after(plan.TreeSeen("r0")), 100.0, []
+    state, now, waits = after(inputs.TreeScanned("r0")), 100.0, []
     for number in range(LIMITS.max_cancels):
         for event in (
-            plan.BuildBegun(f"r{number}"),
-            plan.TreeSeen(f"r{number + 1}"),
-            plan.BuildCancelAsked(),
+            inputs.BuildBegun(f"r{number}"),
+            inputs.TreeScanned(f"r{number + 1}"),
+            inputs.BuildCancelRequested(),
         ):
-            state = plan.transition(state, event, now)
-        state = plan.transition(state, plan.Cancelled(f"r{number}"), now)
+            state = transition(state, event, now)
+        state = transition(state, inputs.BuildCancelled(f"r{number}"), now)
     for number in range(3, 7):
-        state = plan.transition(
-            plan.transition(state, plan.BuildBegun(f"r{number}"), now), plan.TreeSeen(f"r{number + 1}"), now
+        state = transition(
+            transition(state, inputs.BuildBegun(f"r{number}"), now), inputs.TreeScanned(f"r{number + 1}"), now
         )
         action = plan.decide(state, now, LIMITS)
         assert isinstance(action, plan.Wait)
@@ -508,77 +542,76 @@ def test_a_silent_build_gives_way_later_each_time_so_that_one_comes_to_its_end()
         waits.append(action.until - now)
         now = action.until
         assert plan.decide(state, now, LIMITS) == plan.CancelBuild()
-        state = plan.transition(state, plan.BuildCancelAsked(), now)
-        state = plan.transition(state, plan.Cancelled(f"r{number}"), now)
+        state = transition(state, inputs.BuildCancelRequested(), now)
+        state = transition(state, inputs.BuildCancelled(f"r{number}"), now)
     assert waits == [30.0, 60.0, 120.0, 240.0]
-    ended = plan.transition(
-        plan.transition(state, plan.BuildBegun("r7"), now), plan.BuildEnded("r7", "i"), now
-    )
+    ended = transition(transition(state, inputs.BuildBegun("r7"), now), inputs.BuildEnded("r7", "i"), now)
     assert ended.silences == 0
 
 
 def test_a_newer_save_is_built_while_a_deploy_waits_and_the_deploy_gives_way_to_it() -> None:
-    state = after(*LIVE_A, plan.DeployEnded("a"), plan.TreeSeen("b"), plan.BuildBegun("b"))
-    state = plan.transition(
-        plan.transition(state, plan.BuildEnded("b", "j"), 100.0), plan.DeployBegun("b"), 100.0
-    )
+    state = after(*LIVE_A, inputs.DeployEnded("a"), inputs.TreeScanned("b"), inputs.BuildBegun("b"))
+    state = transition(transition(state, inputs.BuildEnded("b", "j"), 100.0), inputs.DeployBegun("b"), 100.0)
     assert plan.decide(state, 100.0) == plan.Wait()
-    state = plan.transition(state, plan.TreeSeen("c"), 100.0)
+    state = transition(state, inputs.TreeScanned("c"), 100.0)
     assert plan.decide(state, 100.0) == plan.Build("c")
-    state = plan.transition(state, plan.BuildBegun("c"), 100.0)
+    state = transition(state, inputs.BuildBegun("c"), 100.0)
     assert plan.decide(state, 100.0) == plan.Wait()
-    state = plan.transition(state, plan.BuildEnded("c", "k"), 100.0)
-    assert plan.decide(state, 100.0) == plan.GiveWay()
-    state = plan.transition(state, plan.DeployCancelAsked(), 100.0)
+    state = transition(state, inputs.BuildEnded("c", "k"), 100.0)
+    assert plan.decide(state, 100.0) == plan.CancelDeploy()
+    state = transition(state, inputs.DeployCancelRequested(), 100.0)
     assert plan.decide(state, 100.0) == plan.Wait(), "never two at once"
-    state = plan.transition(state, plan.Cancelled("b", of_deploy=True), 100.0)
+    state = transition(state, inputs.DeployCancelled("b"), 100.0)
     assert state.live == "a"
     assert plan.decide(state, 100.0) == plan.Deploy("c", "k")
 
 
 def test_a_deploy_gives_way_when_the_tree_goes_back_to_what_is_live() -> None:
-    state = after(*LIVE_A, plan.DeployEnded("a"), plan.TreeSeen("b"), plan.BuildBegun("b"))
-    state = plan.transition(
-        plan.transition(state, plan.BuildEnded("b", "j"), 100.0), plan.DeployBegun("b"), 100.0
-    )
-    state = plan.transition(state, plan.TreeSeen("a"), 100.0)
-    assert plan.decide(state, 100.0) == plan.GiveWay()
-    state = plan.transition(
-        plan.transition(state, plan.DeployCancelAsked(), 100.0), plan.Cancelled("b", of_deploy=True), 100.0
+    state = after(*LIVE_A, inputs.DeployEnded("a"), inputs.TreeScanned("b"), inputs.BuildBegun("b"))
+    state = transition(transition(state, inputs.BuildEnded("b", "j"), 100.0), inputs.DeployBegun("b"), 100.0)
+    state = transition(state, inputs.TreeScanned("a"), 100.0)
+    assert plan.decide(state, 100.0) == plan.CancelDeploy()
+    state = transition(
+        transition(state, inputs.DeployCancelRequested(), 100.0), inputs.DeployCancelled("b"), 100.0
     )
     assert plan.decide(state, 100.0) == plan.Wait()
 
 
 def test_a_rebuild_of_what_is_live_is_deployed_to_its_end() -> None:
-    events = (*LIVE_A, plan.DeployEnded("a"), plan.RebuildAsked(), plan.BuildBegun("a", forced=True))
-    state = after(*events, plan.BuildEnded("a", "j"))
+    events = (
+        *LIVE_A,
+        inputs.DeployEnded("a"),
+        inputs.RebuildRequested(),
+        inputs.BuildBegun("a", forced=True),
+    )
+    state = after(*events, inputs.BuildEnded("a", "j"))
     assert plan.decide(state, 100.0) == plan.Deploy("a", "j")
-    assert plan.decide(plan.transition(state, plan.DeployBegun("a"), 100.0), 100.0) == plan.Wait()
+    assert plan.decide(transition(state, inputs.DeployBegun("a"), 100.0), 100.0) == plan.Wait()
 
 
 def test_a_rebuild_and_a_pause_stop_what_runs_at_once() -> None:
-    state = after(plan.TreeSeen("a"), plan.BuildBegun("a"))
-    rebuild = plan.transition(state, plan.RebuildAsked(), 100.0)
+    state = after(inputs.TreeScanned("a"), inputs.BuildBegun("a"))
+    rebuild = transition(state, inputs.RebuildRequested(), 100.0)
     assert plan.decide(rebuild, 100.0) == plan.CancelBuild()
-    rebuild = plan.transition(
-        plan.transition(rebuild, plan.BuildCancelAsked(), 100.0), plan.Cancelled("a"), 100.0
+    rebuild = transition(
+        transition(rebuild, inputs.BuildCancelRequested(), 100.0), inputs.BuildCancelled("a"), 100.0
     )
     assert rebuild.cancels == 0, "no newer save did that"
     assert plan.decide(rebuild, 100.0) == plan.Build("a", forced=True)
-    paused = plan.transition(state, plan.PauseAsked(paused=True), 100.0)
+    paused = transition(state, inputs.PauseChanged(paused=True), 100.0)
     assert plan.decide(paused, 100.0) == plan.CancelBuild()
-    paused = plan.transition(
-        plan.transition(paused, plan.BuildCancelAsked(), 100.0), plan.Cancelled("a"), 100.0
+    paused = transition(
+        transition(paused, inputs.BuildCancelRequested(), 100.0), inputs.BuildCancelled("a"), 100.0
     )
     assert plan.decide(paused, 100.0) == plan.Wait()
-    resumed = plan.transition(paused, plan.PauseAsked(paused=False), 100.0)
+    resumed = transition(paused, inputs.PauseChanged(paused=False), 100.0)
     assert plan.decide(resumed, 100.0) == plan.Build("a")
 
 
 def test_a_container_that_ended_with_its_engine_begins_no_crash_loop() -> None:
-    lost = plan.ContainerExited("a", "i")
-    state = after(*LIVE_A, plan.DeployEnded("a"), lost, plan.EngineBack())
-    state = plan.transition(replace_live(state), lost, 101.0)
+    lost = inputs.ContainerExited("a", "i")
+    state = after(*LIVE_A, inputs.DeployEnded("a"), lost, inputs.EngineRecovered())
+    state = transition(replace_live(state), lost, 101.0)
     assert (state.crashes, plan.decide(state, 101.0)) == (0, plan.Deploy("a", "i"))
 
 
@@ -588,23 +621,23 @@ def test_the_pause_between_tries_grows_to_its_bound_and_no_further() -> None:
 
 
 def test_a_crash_loop_is_slowed_down_and_forgotten_after_a_calm_time() -> None:
-    lost = plan.ContainerExited("a", "i")
-    state = after(*LIVE_A, plan.DeployEnded("a"), lost)
+    lost = inputs.ContainerExited("a", "i")
+    state = after(*LIVE_A, inputs.DeployEnded("a"), lost)
     assert plan.decide(state, 100.0) == plan.Deploy("a", "i")
-    again = plan.transition(replace_live(state), lost, 101.0)
+    again = transition(replace_live(state), lost, 101.0)
     assert plan.decide(again, 101.0) == plan.Wait(until=102.0)
-    calm = plan.transition(replace_live(again), lost, 101.0 + plan.STABLE_AFTER)
+    calm = transition(replace_live(again), lost, 101.0 + plan.STABLE_AFTER)
     assert plan.decide(calm, 101.0 + plan.STABLE_AFTER) == plan.Deploy("a", "i")
 
 
 def replace_live(state: plan.State) -> plan.State:
     for event in (
-        plan.BuildBegun("a"),
-        plan.BuildEnded("a", "i"),
-        plan.DeployBegun("a"),
-        plan.DeployEnded("a"),
+        inputs.BuildBegun("a"),
+        inputs.BuildEnded("a", "i"),
+        inputs.DeployBegun("a"),
+        inputs.DeployEnded("a"),
     ):
-        state = plan.transition(state, event, 100.5)
+        state = transition(state, event, 100.5)
     return state
 
 
@@ -613,17 +646,19 @@ def replace_live(state: plan.State) -> plan.State:
 
 def test_an_end_that_came_with_the_engine_is_no_crash_loop() -> None:
     state = plan.State(live="r", lost_at=90.0)
-    lost = plan.transition(state, plan.ContainerExited("r", "image", excused=True), 100.0)
+    lost = transition(state, inputs.ContainerExited("r", "image", excused=True), 100.0)
     assert (lost.crashes, lost.retry_at) == (0, 100.0)
-    assert plan.transition(state, plan.ContainerExited("r", "image"), 100.0).crashes == 1, (
+    assert transition(state, inputs.ContainerExited("r", "image"), 100.0).crashes == 1, (
         "an end by itself is one"
     )
 
 
 def test_an_engine_that_is_back_ends_a_crash_loop_that_it_may_have_caused() -> None:
-    state = plan.transition(
-        plan.State(lost=("r", "image"), crashes=3, lost_at=99.0, retry_at=130.0), plan.EngineBack(), 100.0
+    state = transition(
+        plan.State(lost=("r", "image"), crashes=3, lost_at=99.0, retry_at=130.0),
+        inputs.EngineRecovered(),
+        100.0,
     )
     assert plan.decide(state, 100.0) == plan.Deploy("r", "image")
-    again = plan.transition(state, plan.ContainerExited("r", "image"), 101.0)
+    again = transition(state, inputs.ContainerExited("r", "image"), 101.0)
     assert again.crashes == 0
