@@ -11,11 +11,17 @@ from rich.text import Text
 
 from watcher.observers import humanize
 from watcher.observers.events import Event
+from watcher.observers.service_colours import service_colour
 from watcher.observers.status_board import StatusBoard
 from watcher.observers.terminal import Terminal
 
 BELL = "\a"
 INDENT = 12  # columns before the text of a line
+
+
+def is_due(at: float, printed_at: float, every: float) -> bool:
+    """Return whether the next line is due, also after the clock was set back."""
+    return not 0.0 <= at - printed_at < every
 
 
 class ConsoleLines:
@@ -38,15 +44,20 @@ class ConsoleLines:
 
     def print_event(self, event: Event, mark: str, line: str | Text, style: str = "") -> None:
         """Print the time, a mark, and the service if there are several, before the line."""
-        several = len(self._board.status.services) > 1 and event.service
         head = Text.assemble((humanize.clock(event.at), "dim"), "  ", (mark, style or "dim"), " ")
-        text = Text.assemble((f"{event.service}  ", "magenta")) if several else Text()
+        text = self._name_service(event.service)
         text.append_text(line) if isinstance(line, Text) else text.append(line, style)
         self._print(head, text)
 
-    def print_detail(self, line: str, style: str) -> None:
-        """Print a line below the one before, indented."""
-        self._print(Text(" " * INDENT), Text(line, style))
+    def print_detail(self, event: Event, line: str, style: str) -> None:
+        """Print a line below the one before, indented, with the service if there are several."""
+        self._print(Text(" " * INDENT), self._name_service(event.service).append(line, style))
+
+    def _name_service(self, service: str) -> Text:
+        """Return the service's name in its colour; nothing if there is only one service."""
+        if not service or len(self._board.status.services) < 2:
+            return Text()
+        return Text.assemble((f"{service}  ", service_colour(service)))
 
     def print_block(self, lines: Sequence[str]) -> None:
         """Print a tool's own lines unfolded, so a terminal can copy and click them."""

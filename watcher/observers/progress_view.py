@@ -1,4 +1,4 @@
-"""The part of the terminal that moves: the steps of the build that runs. Nothing moves when nothing runs."""
+"""The live view of the terminal: the steps of running builds. It disappears when nothing is running."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from rich.text import Text
 from watcher import regex
 from watcher.observers import humanize
 from watcher.observers.events import short
+from watcher.observers.service_colours import service_colour
 from watcher.observers.status_board import StatusBoard
 from watcher.observers.status_schema import BuildInfo, ServiceStatus, StepInfo
 
 TICK = 0.2  # seconds between two frames while something runs
 MOST_STEPS = 10
-FREE = 3  # columns at the right stay free: the terminal shows ^C there, which must not make one more line
+FREE = 3  # columns that stay free at the right: the terminal shows ^C there, which must not add a line
 ENGINE_STAGES = ("internal", "")  # steps that no stage of the Dockerfile asked for
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _NUMBERED = regex.compile(r"(?s)^\[(?P<place>[^]]+)\]\s*(?P<what>.*)$")
 
 
 def step_words(name: str) -> tuple[str, str]:
-    """A step's place and what it does, from BuildKit's name: `[builder 5/5] RUN go build` → both halves."""
+    """Split BuildKit's name of a step into place and instruction: `[builder 5/5] RUN go build`."""
     match = _NUMBERED.match(name)
     if not match:
         return "", " ".join(name.split())
@@ -34,7 +35,7 @@ def step_words(name: str) -> tuple[str, str]:
 
 
 class ProgressView:
-    """Shows what is under way on `board`; call `follow` after each event."""
+    """Show the running builds and deploys of `board`. Call `follow` after each event."""
 
     def __init__(self, out: Console, board: StatusBoard, clock: Callable[[], float] = time.time) -> None:
         self._out, self._board, self._clock = out, board, clock
@@ -42,7 +43,7 @@ class ProgressView:
         self._timer: asyncio.TimerHandle | None = None
 
     def follow(self) -> None:
-        """Start, update or end the view to match the running work. Needs a running event loop meanwhile."""
+        """Start, update or end the view to match the running work. Needs a running event loop."""
         if not self._active():
             self.close()
             return
@@ -60,7 +61,7 @@ class ProgressView:
             self._timer = asyncio.get_running_loop().call_later(TICK, self._tick)
 
     def close(self) -> None:
-        """Leave no trace."""
+        """Remove the view from the terminal."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -81,22 +82,29 @@ class ProgressView:
         now = self._clock()
         frame = _FRAMES[int(now / TICK) % len(_FRAMES)]
         shown: list[Text | Table] = []
-        for service in self._active():
+        active = self._active()
+        room = max(2, min(MOST_STEPS, options.max_height // max(1, len(active)) - 4))
+        for service in active:
             if build := service.building:
-                shown.append(self._head(frame, "building", build.revision, build.started_at))
-                shown.append(_steps(build, now, room=max(2, min(MOST_STEPS, options.max_height - 4))))
+                shown.append(self._head(frame, service.name, "building", build.revision, build.started_at))
+                shown.append(_steps(build, now, room=room))
             elif deploying := service.deploying:
-                shown.append(self._head(frame, "deploying", deploying.revision, deploying.started_at))
+                shown.append(
+                    self._head(frame, service.name, "deploying", deploying.revision, deploying.started_at)
+                )
         return console.render(Group(*shown), options.update_width(max(1, options.max_width - FREE)))
 
-    def _head(self, frame: str, what: str, revision: str, since: float) -> Text:
+    def _head(self, frame: str, service: str, what: str, revision: str, since: float) -> Text:
         head = Text(no_wrap=True, overflow="ellipsis")
-        head.append(f"{frame} ", "cyan").append(what, "bold").append(f" {short(revision)}  ", "dim")
+        head.append(f"{frame} ", "cyan")
+        if len(self._board.status.services) > 1:
+            head.append(f"{service}  ", service_colour(service))
+        head.append(what, "bold").append(f" {short(revision)}  ", "dim")
         return head.append(humanize.seconds(max(0.0, self._clock() - since)), "cyan")
 
 
 def _steps(build: BuildInfo, now: float, room: int) -> Table:
-    """The newest steps; those of the engine only while they run."""
+    """Return the newest steps; those of the engine only while they are running."""
     shown = [step for step in build.steps if step.stage not in ENGINE_STAGES or step.seconds is None][-room:]
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(width=1)

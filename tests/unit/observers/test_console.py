@@ -12,8 +12,9 @@ import pytest
 
 from tests.unit.observers.conftest import Screen
 from tests.unit.observers.story import CRASH, SERVICE, STEPS, Story, revision
-from watcher.observers.console import FETCHED_EVERY, Console
+from watcher.observers.console import Console
 from watcher.observers.console_lines import INDENT
+from watcher.observers.console_service import FETCHED_EVERY
 from watcher.observers.events import (
     BuildCachePruned,
     BuildFinished,
@@ -78,7 +79,7 @@ def lines_since(story: Story, mark: int) -> list[str]:
 
 def test_the_start_names_project_engine_service_and_addresses(story: Story) -> None:
     assert printed(story.events).splitlines() == [
-        "TIME  · watcher 0.1.0 keeps /src/go-server",
+        "TIME  · watcher 0.1.0, watching /src/go-server",
         "TIME  · status page and metrics: http://127.0.0.1:9001/",
         "TIME  · engine 20.10.24 answers (overlay2, unix:///var/run/docker.sock)",
         "TIME  · managing go-server at http://localhost:9000",
@@ -156,20 +157,20 @@ def test_a_lost_container_is_said_to_be_started_again(story: Story) -> None:
         (
             ContainerPaused,
             {"container": "c", "name": "box", "paused": False},
-            "· the live container goes on",
+            "· the live container was unpaused",
         ),
         (Notice, {"level": "warning", "text": "a stand-in"}, "! a stand-in"),
         (
             SourceMode,
             {"mode": "polling", "reason": "bind mount"},
-            "! changes are found by polling: bind mount",
+            "! polling for changes: bind mount",
         ),
         (EngineDown, {"reason": "refused", "retry_in": 1.0}, "! the engine does not answer: refused"),
-        (DaemonStopping, {"reason": "SIGTERM"}, "· stopping (SIGTERM); a second Ctrl-C exits at once"),
+        (DaemonStopping, {"reason": "SIGTERM"}, "· stopping (SIGTERM); a second Ctrl-C exits immediately"),
         (
             InternalError,
             {"where": "build", "traceback": "x"},
-            "✗ an error of the watcher itself in build",
+            "✗ internal error in build; the watcher continues",
         ),
         (
             ContainerLost,
@@ -225,7 +226,9 @@ def test_a_builder_image_is_told_when_it_is_new_or_much_changed(story: Story) ->
 
 def test_with_two_services_each_line_names_its_own() -> None:
     events = Story("one").start().cycle(1).events + Story("two").start().cycle(2).events
-    assert "✓ two  live" in printed(events)
+    text = printed(events)
+    assert "✓ two  live" in text
+    assert "            two    1.2 s  builder 5/5  RUN" in text
 
 
 def test_escape_sequences_of_a_tool_do_not_reach_the_terminal(story: Story) -> None:
@@ -367,8 +370,8 @@ def test_a_large_change_is_counted_while_it_is_read(story: Story) -> None:
         SourceScanned, reason="event", full=False, seconds=4.2, files=30_003, context_bytes=1, problems=()
     )
     assert lines_since(story, mark) == [
-        "TIME  · reading a large change: 12400 files so far",
-        "TIME  · read 30003 files in 4.2 s",
+        "TIME  · scanning a large change: 12400 files so far",
+        "TIME  · scanned 30003 files in 4.2 s",
     ]
 
 
@@ -394,7 +397,7 @@ def test_what_the_engine_could_not_do_is_tried_again_and_needs_no_save(story: St
     )
     assert lines_since(story, mark) == [
         "TIME  ✗ deploy failed after 0.1 s: the engine does not answer",
-        "            nothing answers until that goes well; it is tried again",
+        "            nothing answers until a retry succeeds",
     ]
 
 
