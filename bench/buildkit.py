@@ -28,7 +28,8 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from watcher.buildkit import Client, DirectorySource, MemorySource, SolveRequest
+from tests.directory_source import DirectorySource
+from watcher.buildkit import Client, MemorySource, SolveRequest
 
 ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 DOCKERFILE = b"FROM scratch\nCOPY . /\n"

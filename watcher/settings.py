@@ -347,11 +347,3 @@ def _unread(error: SettingsError) -> ConfigError:
             shape = '{"NAME": "VALUE"}' if kind is dict else '["ONE", "ANOTHER"]'
             return ConfigError(variable, value, f"must be JSON, as {shape}")
     return ConfigError("settings", None, str(error))
-
-
-def load(**values: Any) -> Settings:
-    """Settings from `values`, environment and file; raises ConfigError."""
-    try:
-        return Settings(**values)
-    except (ValidationError, SettingsError) as error:
-        raise config_error(error) from error

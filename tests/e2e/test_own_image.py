@@ -18,11 +18,11 @@ import pytest
 import yaml
 
 from tests import stand_in_python
+from tests.directory_source import DirectorySource
 from tests.e2e.conftest import ROOT, engine, free_port, until
 from watcher import labels
 from watcher.buildkit import (
     Client,
-    DirectorySource,
     MemorySource,
     Progress,
     SolveFailed,

@@ -16,6 +16,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests.directory_source import DirectorySource
 from tests.process import open_files
 from tests.registry import registry, small_image
 from watcher.buildkit import (
@@ -23,7 +24,6 @@ from watcher.buildkit import (
     ContextChanged,
     ContextSource,
     Credentials,
-    DirectorySource,
     MemorySource,
     Progress,
     SolveFailed,

@@ -20,9 +20,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.directory_source import DirectorySource
 from watcher.buildkit import (
     Client,
-    DirectorySource,
     MemorySource,
     SolveFailed,
     SolveRequest,

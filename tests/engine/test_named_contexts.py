@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.buildkitd import Buildkitd, buildkitd
-from watcher.buildkit import Client, DirectorySource, MemorySource, SolveFailed, SolveRequest
+from tests.directory_source import DirectorySource
+from watcher.buildkit import Client, MemorySource, SolveFailed, SolveRequest
 from watcher.dockerfile import Accelerated, Platforms, with_folders
 
 pytestmark = pytest.mark.engine

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.loaded_settings import load
 from watcher.errors import ConfigError
-from watcher.settings import load
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
     async with await Client.connect("unix:///var/run/docker.sock") as client:
         request = SolveRequest(
-            context=DirectorySource(Path("."), parse_dockerignore(text)),
+            context=MemorySource({"main.go": b"package main"}),
             dockerfile=MemorySource({"Dockerfile": b"FROM scratch\\nCOPY . /\\n"}),
             shared_key="my-project",
             names=("docker.io/library/app:latest",),
@@ -43,7 +43,6 @@ from watcher.buildkit.solve import CacheImport, SolveRequest, SolveResult
 from watcher.buildkit.sources import (
     ContextEntry,
     ContextSource,
-    DirectorySource,
     FileEntry,
     MemorySource,
     Prefiltered,
@@ -60,7 +59,6 @@ __all__ = [
     "ContextEntry",
     "ContextSource",
     "Credentials",
-    "DirectorySource",
     "FileEntry",
     "IgnorePatternError",
     "MemorySource",

@@ -18,7 +18,6 @@ from watcher.dockerignore.errors import IgnorePatternError
 
 # Status codes of gRPC (grpc/grpc, doc/statuscodes.md) that are used here.
 OK = 0
-CANCELLED = 1
 UNKNOWN = 2
 NOT_FOUND = 5
 UNIMPLEMENTED = 12

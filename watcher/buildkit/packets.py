@@ -43,15 +43,6 @@ def go_mode(mode: int) -> int:
     )
 
 
-def stat_packet(entry: ContextEntry) -> bytes:
-    """The STAT packet of an entry. Raises `BuildkitError` for a pipe, a socket or a device.
-
-    Owner and extended attributes are left out, as the docker CLI does: what is cached must not depend on who
-    saved a file.
-    """
-    return _StatEncoder().encode(entry)
-
-
 class _StatEncoder:
     """Writes many STAT packets with one message object: to make one takes as long as to write it."""
 
@@ -61,7 +52,11 @@ class _StatEncoder:
         self._modes: dict[int, int] = {}
 
     def encode(self, entry: ContextEntry) -> bytes:
-        """See `stat_packet`."""
+        """The STAT packet of an entry. Raises `BuildkitError` for a pipe, a socket or a device.
+
+        Owner and extended attributes are left out, as the docker CLI does: the cache key must not depend on
+        the user who saved a file.
+        """
         found, mode = self._stat, entry.mode
         if mode not in self._modes:
             try:

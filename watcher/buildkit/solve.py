@@ -154,14 +154,9 @@ class SolveRequest:
 
 @dataclass(frozen=True, slots=True)
 class SolveResult:
-    """A build that succeeded. `image_id` is what the engine calls the image, empty without an image.
-
-    `exporter_response` is the exporter's whole answer: `containerimage.digest`,
-    `containerimage.config.digest`, …
-    """
+    """A build that succeeded. `image_id` is what the engine calls the image, empty without an image."""
 
     image_id: str
-    exporter_response: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,9 +285,7 @@ class _Solve:
             if not log:  # no command of the Dockerfile is the cause: the stored result can be
                 self._slot.made = None
             raise SolveFailed(self._describe_failure(error), step=name, log=log, line=line) from error
-        answer = dict(response.ExporterResponse)
-        image = answer.get("containerimage.digest", "")
-        return SolveResult(image, answer)
+        return SolveResult(response.ExporterResponse.get("containerimage.digest", ""))
 
     def _describe_failure(self, error: RpcError) -> str:
         """The engine's message, or its known meaning where the message is unclear."""

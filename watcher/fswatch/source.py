@@ -56,7 +56,6 @@ class NotificationSource:
     """Notifies of changes below one root. For the event loop's thread; what blocks runs in a worker thread.
 
     `mode` is events or polling, `mode_reason` a sentence; the observer is notified when they change.
-    `overflows` counts how often the kernel dropped events.
     """
 
     def __init__(
@@ -79,7 +78,6 @@ class NotificationSource:
         """
         self.mode = "polling"
         self.mode_reason = ""
-        self.overflows = 0
         self._base = os.path.abspath(root)  # noqa: PTH100 - as the tree does it
         self._observer, self._service = observer, service
         self._setting, self._probe_every = mode, probe_every
@@ -184,7 +182,6 @@ class NotificationSource:
             self._schedule.push_events(mail.notification, self._clock())
             self._trust.announced(mail.notification.touched or (), self._clock())
         if mail.overflowed:
-            self.overflows += 1
             await self._renew_watches()
             self._push(None, "overflow")
         if mail.root_lost:

@@ -36,11 +36,6 @@ class TrimPlan:
     excess: int
     left: int
 
-    @property
-    def anything(self) -> bool:
-        """Whether there is anything to do."""
-        return bool(self.empty or self.excess)
-
 
 def plan_trim(mounts: Sequence[CacheMount], most: int, now: float) -> TrimPlan:
     """What has to go for the build caches to hold at most `most` bytes; 0 sets no bound.

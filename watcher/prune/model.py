@@ -257,7 +257,6 @@ class Cache:
     """The build cache in bytes, without what images hold too. Whose a record is, none of them says."""
 
     size: int = 0
-    reclaimable: int = 0  # not used by a running build
     mounts: int = 0  # of `size`: cache mounts, such as Go's
 
     @classmethod
@@ -266,6 +265,5 @@ class Cache:
         private = tuple(record for record in records if not record.shared)
         return cls(
             sum(record.size for record in private),
-            sum(record.size for record in private if not record.in_use),
             sum(record.size for record in private if record.kind == "exec.cachemount"),
         )

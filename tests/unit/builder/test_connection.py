@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from tests.fake_engine import FakeEngine
+from tests.loaded_settings import load
 from watcher.builder import BuildkitLink, certificates
 from watcher.buildkit import Worker
 from watcher.daemon.engine_access import buildkit_link
 from watcher.dockerfile import Platforms
 from watcher.engine import SystemInfo
 from watcher.errors import ConfigError
-from watcher.settings import load
 
 CERTIFICATES = Path(__file__).parents[2] / "certificates"
 

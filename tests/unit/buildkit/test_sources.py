@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watcher.buildkit import ContextChanged, DirectorySource, FileEntry, MemorySource
+from tests.directory_source import DirectorySource
+from watcher.buildkit import ContextChanged, FileEntry, MemorySource
 from watcher.buildkit.errors import BuildkitError
 from watcher.buildkit.grpc import frame
 from watcher.buildkit.messages.fsutil_pb2 import Packet
-from watcher.buildkit.packets import StatPackets, data_packet, go_mode, stat_packet, whole_file
+from watcher.buildkit.packets import StatPackets, data_packet, go_mode, whole_file
 from watcher.buildkit.sources import walk_order
 
 
@@ -130,6 +131,10 @@ def test_the_time_of_a_file_in_memory_follows_from_its_contents(one: bytes, othe
 )
 def test_modes_are_gos(mode: int, expected: int):
     assert go_mode(mode) == expected
+
+
+def stat_packet(entry: FileEntry) -> bytes:
+    return StatPackets().encode("context", [entry])
 
 
 def test_a_stat_packet_says_what_the_engine_compares_and_nothing_of_owners():

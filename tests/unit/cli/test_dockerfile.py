@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.loaded_settings import load
 from watcher.cli import commands
 from watcher.errors import WatcherError
-from watcher.settings import Settings, load
+from watcher.settings import Settings
 
 COMPOSE = "services:\n  web:\n    build: .\n    image: web\n    ports: ['127.0.0.1:19000:9000']\n"
 DOCKERFILE = """FROM golang:alpine AS builder

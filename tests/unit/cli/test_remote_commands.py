@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.loaded_settings import load
 from tests.unit.observers.story import SERVICE, Story, revision
 from tests.unit.observers.web import Site, site
 from watcher import labels
@@ -29,7 +30,7 @@ from watcher.errors import (
 )
 from watcher.observers.events import DaemonStarted, DaemonStopping, DeployOutcome, EngineDown, Held, Paused
 from watcher.observers.status_board import StatusBoard
-from watcher.settings import Settings, load
+from watcher.settings import Settings
 from watcher.system.lock import ProjectLock, Running
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.loaded_settings import load
 from watcher.daemon import config_reload
 from watcher.daemon.config_reload import Configuration, ConfigurationWatch, merge
 from watcher.errors import ConfigError, WatcherError
 from watcher.observers.events import ConfigurationRefused, Event, InternalError, Notice
-from watcher.settings import Settings, load
+from watcher.settings import Settings
 
 COMPOSE = "services:\n  app:\n    build: .\n    environment:\n      WORD: {word}\n"
 

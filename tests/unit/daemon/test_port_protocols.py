@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.loaded_settings import load
 from watcher.compose import load as load_compose
 from watcher.compose.spec import ServiceSpec
 from watcher.daemon.port_protocols import check_protocols, protocol_of
 from watcher.errors import ConfigError
-from watcher.settings import DeploySettings, load
+from watcher.settings import DeploySettings
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fake_engine import FakeEngine
+from tests.loaded_settings import load
 from watcher import compose
 from watcher.builder import BuildJournal, BuildkitLink
 from watcher.daemon.recipe import check_dockerfile, recipe_of
@@ -19,7 +20,6 @@ from watcher.engine import SystemInfo
 from watcher.errors import ConfigError
 from watcher.front import Front, Unavailable
 from watcher.observers.events import Fanout
-from watcher.settings import load
 
 
 class Rig:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_engine import FakeEngine
+from tests.loaded_settings import load
 from watcher import compose
 from watcher.builder import BuildJournal, BuildkitLink
 from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
@@ -16,7 +17,6 @@ from watcher.engine import Container, SystemInfo
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Unavailable
 from watcher.observers.events import Fanout
-from watcher.settings import load
 
 ID, OTHER = "ab12" * 16, "cd34" * 16
 ELSEWHERE = "networks: {net: {name: elsewhere, external: true}}"

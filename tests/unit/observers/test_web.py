@@ -16,6 +16,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.loaded_settings import load
 from tests.unit.observers.conftest import told
 from tests.unit.observers.story import SERVICE, Story, image, revision
 from tests.unit.observers.web import Desk, Site, site
@@ -36,7 +37,7 @@ from watcher.observers.status_board import StatusBoard
 from watcher.observers.status_schema import (
     Status,
 )
-from watcher.settings import HttpSettings, load
+from watcher.settings import HttpSettings
 from watcher.web import create_app, serve, stream
 from watcher.web.app import page
 from watcher.web.server import listen

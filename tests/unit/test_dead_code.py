@@ -1,0 +1,52 @@
+"""The check for dead code finds what only tests use, and reports allowances that are not needed."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def dead_code() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("dead_code", ROOT / "deploy" / "dead_code.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A product in which `used` is used, `exported` is only exported, and `tested` is only tested."""
+    package = tmp_path / "watcher"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        'from watcher.a import exported, used\n__all__ = ["exported", "used"]\n'
+    )
+    (package / "a.py").write_text(
+        '__all__ = [\n    "exported",\n    "used",\n]\n'
+        "def exported(): ...\n\ndef used(): ...\n\ndef tested(): ...\n"
+    )
+    (package / "b.py").write_text("from watcher import used\n\nused()\n")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_a.py").write_text("from watcher.a import tested\n\ntested()\n")
+    return tmp_path
+
+
+def test_what_only_tests_or_exports_name_is_dead(project: Path, dead_code: ModuleType) -> None:
+    assert dead_code.check(project, {}) == [
+        "watcher/a.py:5: unused function `exported`",
+        "watcher/a.py:9: unused function `tested`",
+    ]
+
+
+def test_an_allowance_needs_a_reason_and_a_use(project: Path, dead_code: ModuleType) -> None:
+    allowed = {"exported": "others import it", "tested": " ", "used": "it was dead once"}
+    assert dead_code.check(project, allowed) == [
+        "dead_code_allowed.toml: `used` is used now, or gone",
+        "dead_code_allowed.toml: `tested` has no reason",
+    ]
