@@ -37,9 +37,9 @@ class Listener:
         while not condition(self):
             assert self._called.wait(deadline - time.monotonic()), (self.touched, self.paths)
             self._called.clear()
-            self.take()
+            self.empty()
 
-    def take(self) -> Mail:
+    def empty(self) -> Mail:
         mail = self.inbox.empty()
         self.mails.append(mail)
         if mail.notification:
@@ -48,7 +48,7 @@ class Listener:
         return mail
 
     def forget(self) -> None:
-        self.take()
+        self.empty()
         self.touched.clear()
         self.paths.clear()
         self.mails.clear()

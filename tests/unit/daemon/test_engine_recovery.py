@@ -10,6 +10,11 @@ from watcher.observers.events import BuildFinished, BuildOutcome, DeployOutcome,
 from watcher.observers.status_board import StatusBoard
 
 
+@pytest.fixture
+def story() -> Story:
+    return Story().start()
+
+
 def told(story: Story) -> StatusBoard:
     board = StatusBoard()
     observers = Fanout(board)
