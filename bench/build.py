@@ -47,7 +47,7 @@ from bench._peers import (
     table,
 )
 from watcher import compose, labels
-from watcher.builder import BuildkitLink, ImageBuilder
+from watcher.builder import BuildkitConnection, ImageBuilder
 from watcher.buildkit import Client, MemorySource, SolveRequest
 from watcher.daemon.recipe import recipe_of
 from watcher.dockerfile import Level
@@ -112,12 +112,12 @@ async def ours(project: Project, level: Level, endpoint: str, stack: AsyncExitSt
     """The daemon's builder of one project at one level, on a connection of its own."""
     engine = await DockerEngine.open(endpoint)
     stack.push_async_callback(engine.close)
-    link = BuildkitLink(engine.endpoint, engine)
-    stack.push_async_callback(link.close)
+    connection = BuildkitConnection(engine.endpoint, engine)
+    stack.push_async_callback(connection.close)
     spec = compose.load(project.compose_file, service=None, env=dict(os.environ)).service
     settings = Settings(project=project.folder)
     recipe = replace(recipe_of(spec, settings, labels.project_id(settings.root), ""), level=level)
-    builder = ImageBuilder(recipe, engine=engine, link=link, observer=Fanout())
+    builder = ImageBuilder(recipe, engine=engine, connection=connection, observer=Fanout())
     tree = Tree(project.folder)
 
     async def build() -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from watcher.builder.connection import BuildkitLink
+from watcher.builder.connection import BuildkitConnection
 from watcher.buildkit import Client
 from watcher.engine import DockerEngine
 
@@ -62,9 +62,9 @@ def remove_all_since(before: frozenset[str]) -> Removed:
 @asynccontextmanager
 async def _client() -> AsyncIterator[Client]:
     engine = await DockerEngine.open(None)
-    link = BuildkitLink(engine.endpoint, engine, engine.tls)
+    connection = BuildkitConnection(engine.endpoint, engine, engine.tls)
     try:
-        yield await link.client()
+        yield await connection.client()
     finally:
-        await link.close()
+        await connection.close()
         await engine.close()

@@ -12,7 +12,7 @@ import docker
 import pytest
 
 from tests.registry import Registry, registry, small_image
-from watcher.builder import Bases, BuildkitLink, ImageBuilder, Recipe
+from watcher.builder import BaseImages, BuildkitConnection, ImageBuilder, Recipe
 from watcher.buildkit import Credentials
 from watcher.engine import DockerEngine, EngineError, Login
 from watcher.errors import UserError
@@ -31,7 +31,7 @@ class Bench:
     def __init__(self, root: Path, engine: DockerEngine) -> None:
         self.root, self.engine = root, engine
         self.name = f"wt-{uuid.uuid4().hex[:10]}"
-        self.link = BuildkitLink(engine.endpoint, engine)
+        self.connection = BuildkitConnection(engine.endpoint, engine)
         self.events: list[Event] = []
         self.asked: list[str] = []
         self.coming = threading.Event()
@@ -52,7 +52,9 @@ class Bench:
         (self.root / "Dockerfile").write_text(f"FROM {base}\nCOPY main.go /\n")
         (self.root / "main.go").write_text("package main\n")
         recipe = Recipe(service="s", project=self.name, image=f"{self.name}:latest")
-        builder = ImageBuilder(recipe, engine=self.engine, link=self.link, observer=self, logins=self.logins)
+        builder = ImageBuilder(
+            recipe, engine=self.engine, connection=self.connection, observer=self, logins=self.logins
+        )
         snapshot = Tree(self.root).scan()
         image = (await builder.build(Scan(revision(snapshot, {}), snapshot, 0.0), forced=False)).image
         await builder.measured()
@@ -64,7 +66,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     engine = await DockerEngine.open(ENGINE)
     made = Bench(tmp_path, engine)
     yield made
-    await made.link.close()
+    await made.connection.close()
     await engine.close()
     client = docker.DockerClient(base_url=ENGINE)
     for image in client.images.list(made.name):
@@ -133,8 +135,8 @@ async def test_how_much_of_a_base_image_has_come_is_told_while_it_comes(bench: B
 
 
 async def test_what_a_base_image_sets_is_known_before_it_is_here(bench: Bench) -> None:
-    def bases(login: Credentials | None) -> Bases:
-        return Bases(bench.engine, bench.link, lambda: lambda _: login)
+    def bases(login: Credentials | None) -> BaseImages:
+        return BaseImages(bench.engine, bench.connection, lambda: lambda _: login)
 
     with registry(small_image(bench.name), login="me:secret") as served:
         refused = await bases(None).find(served.image)

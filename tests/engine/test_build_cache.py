@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.leftovers import records, remove_since
-from watcher.builder.connection import BuildkitLink
+from watcher.builder.connection import BuildkitConnection
 from watcher.buildkit import MemorySource, SolveRequest, UsageInfo
 from watcher.engine import DockerEngine
 from watcher.observers.events import BuildCachePruned, Event
@@ -27,17 +27,17 @@ class Told:
 
 
 @pytest.fixture
-async def link() -> AsyncIterator[BuildkitLink]:
+async def connection() -> AsyncIterator[BuildkitConnection]:
     engine = await DockerEngine.open(None)
-    made = BuildkitLink(engine.endpoint, engine)
+    made = BuildkitConnection(engine.endpoint, engine)
     yield made
     await made.close()
     await engine.close()
 
 
-async def made(link: BuildkitLink) -> tuple[UsageInfo, UsageInfo]:
+async def made(connection: BuildkitConnection) -> tuple[UsageInfo, UsageInfo]:
     """A step's record and that of a cache mount, both new."""
-    client, mark = await link.client(), uuid.uuid4().hex
+    client, mark = await connection.client(), uuid.uuid4().hex
     for run in (f"--mount=type=cache,target=/c-{mark} touch /c-{mark}/x", f"echo {mark} >/x"):
         source = MemorySource({"Dockerfile": f"FROM alpine\nRUN {run}\n".encode()})
         await client.solve(
@@ -53,56 +53,60 @@ async def made(link: BuildkitLink) -> tuple[UsageInfo, UsageInfo]:
     return step, mount
 
 
-async def ids(link: BuildkitLink) -> set[str]:
-    return {each.id for each in await (await link.client()).disk_usage()}
+async def ids(connection: BuildkitConnection) -> set[str]:
+    return {each.id for each in await (await connection.client()).disk_usage()}
 
 
-def cache(link: BuildkitLink, told: Told, record: UsageInfo, *, keep: int, unused: float) -> BuildCache:
+def cache(
+    connection: BuildkitConnection, told: Told, record: UsageInfo, *, keep: int, unused: float
+) -> BuildCache:
     only = (f"id=={record.id}",)
-    return BuildCache(link, told, service="s", keep=keep, unused=unused, only=only)
+    return BuildCache(connection, told, service="s", keep=keep, unused=unused, only=only)
 
 
-async def test_what_was_used_lately_stays(link: BuildkitLink) -> None:
+async def test_what_was_used_lately_stays(connection: BuildkitConnection) -> None:
     told = Told()
-    step, _ = await made(link)
-    assert await cache(link, told, step, keep=0, unused=3600).trim() == Trimmed(0, 0)
-    assert step.id in await ids(link)
+    step, _ = await made(connection)
+    assert await cache(connection, told, step, keep=0, unused=3600).trim() == Trimmed(0, 0)
+    assert step.id in await ids(connection)
     assert told.events == []
 
 
-async def test_what_the_size_leaves_room_for_stays(link: BuildkitLink) -> None:
-    step, _ = await made(link)
-    assert await cache(link, Told(), step, keep=1 << 50, unused=0).trim() == Trimmed(0, 0)
-    assert step.id in await ids(link)
+async def test_what_the_size_leaves_room_for_stays(connection: BuildkitConnection) -> None:
+    step, _ = await made(connection)
+    assert await cache(connection, Told(), step, keep=1 << 50, unused=0).trim() == Trimmed(0, 0)
+    assert step.id in await ids(connection)
 
 
-async def test_what_is_neither_goes_and_is_told_but_no_cache_mount(link: BuildkitLink) -> None:
+async def test_what_is_neither_goes_and_is_told_but_no_cache_mount(connection: BuildkitConnection) -> None:
     told = Told()
-    step, mount = await made(link)
-    assert await cache(link, told, mount, keep=0, unused=0).trim() == Trimmed(0, 0)
-    assert (await cache(link, told, mount, keep=0, unused=0).measure()).over == 0
+    step, mount = await made(connection)
+    assert await cache(connection, told, mount, keep=0, unused=0).trim() == Trimmed(0, 0)
+    assert (await cache(connection, told, mount, keep=0, unused=0).measure()).over == 0
     if step.shared:  # the containerd store says so of steps that no image has, and then they stay
         pytest.skip("the engine takes the step's record for one that an image shares")
-    assert (await cache(link, told, step, keep=0, unused=3600).measure()).over == 0
-    assert (await cache(link, told, step, keep=1 << 50, unused=0).measure()).over == 0
-    foretold = await cache(link, told, step, keep=0, unused=0).measure()
-    done = await cache(link, told, step, keep=0, unused=0).trim()
+    assert (await cache(connection, told, step, keep=0, unused=3600).measure()).over == 0
+    assert (await cache(connection, told, step, keep=1 << 50, unused=0).measure()).over == 0
+    foretold = await cache(connection, told, step, keep=0, unused=0).measure()
+    done = await cache(connection, told, step, keep=0, unused=0).trim()
     assert foretold.holds >= foretold.over == done.freed
-    left = await ids(link)
+    left = await ids(connection)
     assert done.records == 1
     assert step.id not in left
     assert mount.id in left
     (event,) = told.events
     assert isinstance(event, BuildCachePruned)
     assert (event.records, event.freed) == (1, done.freed)
-    await (await link.client()).prune([f"id=={mount.id}"])
+    await (await connection.client()).prune([f"id=={mount.id}"])
 
 
-async def test_the_tests_remove_the_records_that_they_added_and_no_other(link: BuildkitLink) -> None:
-    client = await link.client()
-    older, _ = await made(link)
+async def test_the_tests_remove_the_records_that_they_added_and_no_other(
+    connection: BuildkitConnection,
+) -> None:
+    client = await connection.client()
+    older, _ = await made(connection)
     before = await records(client)
-    step, mount = await made(link)
+    step, mount = await made(connection)
     added = await records(client) - before
     gone = await remove_since(client, before)
     left = await records(client)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.buildkitd import CERTIFICATES, Buildkitd, buildkitd
 from tests.registry import Registry, registry, registry_of, small_image
-from watcher.builder import BuildkitLink, ImageBuilder, Recipe, certificates
+from watcher.builder import BuildkitConnection, ImageBuilder, Recipe, certificates
 from watcher.dockerfile import Level
 from watcher.engine import DockerEngine
 from watcher.errors import EngineUnavailable, UserError
@@ -52,8 +52,8 @@ def golang() -> Iterator[Registry]:
 class Bench:
     """Builds on that buildkitd, into the engine."""
 
-    def __init__(self, root: Path, engine: DockerEngine, link: BuildkitLink) -> None:
-        self.root, self.engine, self.link = root, engine, link
+    def __init__(self, root: Path, engine: DockerEngine, connection: BuildkitConnection) -> None:
+        self.root, self.engine, self.connection = root, engine, connection
         self.name = f"wt-{uuid.uuid4().hex[:10]}"
         self.events: list[Event] = []
 
@@ -68,7 +68,9 @@ class Bench:
         for name, text in files.items():
             (self.root / name).write_text(text)
         self.events.clear()
-        builder = ImageBuilder(self.recipe(level), engine=self.engine, link=self.link, observer=self)
+        builder = ImageBuilder(
+            self.recipe(level), engine=self.engine, connection=self.connection, observer=self
+        )
         snapshot = Tree(self.root).scan()
         scan = Scan(revision(snapshot, {}), snapshot, 0.0)
         built = await builder.build(scan, forced=False)
@@ -80,12 +82,14 @@ class Bench:
 async def bench(request: pytest.FixtureRequest, daemon: Buildkitd, tmp_path: Path) -> AsyncIterator[Bench]:
     engine = await DockerEngine.open(ENGINE)
     if request.param == "unix":
-        link = BuildkitLink(daemon.unix, engine, standalone=True)
+        connection = BuildkitConnection(daemon.unix, engine, standalone=True)
     else:
-        link = BuildkitLink(daemon.tcp, engine, lambda: certificates(CERTIFICATES), standalone=True)
-    made = Bench(tmp_path, engine, link)
+        connection = BuildkitConnection(
+            daemon.tcp, engine, lambda: certificates(CERTIFICATES), standalone=True
+        )
+    made = Bench(tmp_path, engine, connection)
     yield made
-    await link.close()
+    await connection.close()
     await engine.close()
     client = docker.DockerClient(base_url=ENGINE)
     for image in client.images.list(made.name):
@@ -133,7 +137,7 @@ async def test_go_is_compiled_with_caches_and_to_the_same_bytes(bench: Bench, go
 
 async def caches(bench: Bench) -> set[str]:
     """The cache mounts that the buildkitd keeps."""
-    found = await (await bench.link.client()).disk_usage(["type==exec.cachemount"])
+    found = await (await bench.connection.client()).disk_usage(["type==exec.cachemount"])
     return {record.id for record in found}
 
 
@@ -157,13 +161,13 @@ async def test_a_cancelled_build_ends_its_process_and_the_connection_stays(
     async with asyncio.timeout(60):
         while not running(mark):
             await asyncio.sleep(0.02)
-        client = await bench.link.client()
+        client = await bench.connection.client()
         building.cancel()
         with pytest.raises(asyncio.CancelledError):
             await building
         while running(mark):
             await asyncio.sleep(0.02)
-    assert await bench.link.client() is client
+    assert await bench.connection.client() is client
     assert await client.workers()
 
 
@@ -180,10 +184,10 @@ def running(mark: str) -> bool:
 
 async def test_without_a_certificate_it_is_not_reached(daemon: Buildkitd) -> None:
     engine = await DockerEngine.open(ENGINE)
-    link = BuildkitLink(daemon.tcp, engine, standalone=True)
+    connection = BuildkitConnection(daemon.tcp, engine, standalone=True)
     try:
         with pytest.raises(EngineUnavailable, match=daemon.tcp):
-            await link.client()
+            await connection.client()
     finally:
-        await link.close()
+        await connection.close()
         await engine.close()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.buildkitd import buildkitd
 from tests.registry import registry_of
-from watcher.builder import BuildJournal, BuildkitLink, ImageBuilder, Recipe
+from watcher.builder import BuildJournal, BuildkitConnection, ImageBuilder, Recipe
 from watcher.buildkit import MemorySource, Progress, SolveRequest, StepFinished
 from watcher.engine import DockerEngine
 from watcher.observers.events import Event
@@ -30,14 +30,16 @@ OTHERS = "FROM {base}\nRUN echo {name} >/one\nRUN echo {name} >/two\n"
 class Site:
     """Builds of ours, with their journal, and builds of somebody else's on the same buildkitd."""
 
-    def __init__(self, root: Path, engine: DockerEngine, link: BuildkitLink, base: str) -> None:
+    def __init__(self, root: Path, engine: DockerEngine, connection: BuildkitConnection, base: str) -> None:
         self.name = f"wt-{uuid.uuid4().hex[:10]}"
-        self.link, self._base, self._root = link, base, root / "tree"
+        self.connection, self._base, self._root = connection, base, root / "tree"
         self._root.mkdir()
         (self._root / "Dockerfile").write_text(DOCKERFILE.format(base=base))
         self.journal = BuildJournal(root)
         recipe = Recipe(service="s", project=self.name, image=f"{self.name}:latest")
-        self._builder = ImageBuilder(recipe, engine=engine, link=link, observer=self, journal=self.journal)
+        self._builder = ImageBuilder(
+            recipe, engine=engine, connection=connection, observer=self, journal=self.journal
+        )
 
     def notify(self, event: Event) -> None:
         """Nothing is looked at."""
@@ -65,7 +67,7 @@ class Site:
             shared_key=f"{self.name}-others",
             exporter="",
         )
-        await (await self.link.client()).solve(request, hear)
+        await (await self.connection.client()).solve(request, hear)
         return found
 
 
@@ -74,10 +76,10 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     client = docker.DockerClient(base_url=ENGINE)
     with buildkitd() as daemon, registry_of(client, "alpine") as alpine:
         engine = await DockerEngine.open(ENGINE)
-        link = BuildkitLink(daemon.unix, engine, standalone=True)
-        made = Site(tmp_path, engine, link, alpine.image)
+        connection = BuildkitConnection(daemon.unix, engine, standalone=True)
+        made = Site(tmp_path, engine, connection, alpine.image)
         yield made
-        await link.close()
+        await connection.close()
         await engine.close()
     for image in client.images.list(made.name):
         client.images.remove(image.id, force=True)
@@ -88,7 +90,7 @@ async def test_superseded_steps_go_and_all_others_stay_cached(site: Site) -> Non
     assert await site.build_others() == [False, False]
     for content in ("one", "two", "three"):
         await site.build(content)
-    pruner = RecordPruner(site.link, site.journal, Marks("p"), keep=1, services=("s",))
+    pruner = RecordPruner(site.connection, site.journal, Marks("p"), keep=1, services=("s",))
     before = {record.id for record in (await pruner.look()).records}
     gone = [verdict for verdict in await pruner.prune() if verdict.remove]
     assert sorted(verdict.name for verdict in gone) == [

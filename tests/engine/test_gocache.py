@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from watcher.builder import BuildJournal, BuildkitLink, Recipe
-from watcher.builder.dockerfile_variants import Texts
+from watcher.builder import BuildJournal, BuildkitConnection, Recipe
+from watcher.builder.dockerfile_variants import DockerfileVariants
 from watcher.buildkit import MemorySource, SolveRequest
 from watcher.daemon.engine_access import base_images
 from watcher.engine import DockerEngine
@@ -33,13 +33,13 @@ SIZE = 3_000_000
 class Project:
     """One project's caches, filled as a build would, without compiling anything."""
 
-    def __init__(self, engine: DockerEngine, link: BuildkitLink, folder: Path) -> None:
-        self.link, self.folder, self.id = link, folder, f"gocache-{uuid.uuid4().hex[:10]}"
+    def __init__(self, engine: DockerEngine, connection: BuildkitConnection, folder: Path) -> None:
+        self.connection, self.folder, self.id = connection, folder, f"gocache-{uuid.uuid4().hex[:10]}"
         self.recipe = Recipe(service="web", project=self.id, image=f"{self.id}:latest")
-        bases = base_images(engine, link)
-        texts = Texts("web", bases=bases, link=link, observer=Fanout())
+        bases = base_images(engine, connection)
+        texts = DockerfileVariants("web", bases=bases, connection=connection, observer=Fanout())
         self.names = CacheNames(None)
-        self.caches = GoCaches(self.recipe, texts, link, BuildJournal(None), self.names)
+        self.caches = GoCaches(self.recipe, texts, connection, BuildJournal(None), self.names)
 
     def snapshot(self, text: str = DOCKERFILE) -> Snapshot:
         self.folder.joinpath("Dockerfile").write_text(text)
@@ -70,7 +70,7 @@ class Project:
             shared_key=self.id,
             exporter="",
         )
-        await (await self.link.client()).solve(request, lambda _: None)
+        await (await self.connection.client()).solve(request, lambda _: None)
 
     async def sizes(self, *, empty: bool = False) -> dict[str, int]:
         found = await self.caches.measure(self.snapshot(), empty=empty)
@@ -81,9 +81,9 @@ class Project:
 @pytest.fixture
 async def projects(tmp_path: Path) -> AsyncIterator[tuple[Project, Project]]:
     engine = await DockerEngine.open()
-    link = BuildkitLink(engine.endpoint, engine)
-    yield Project(engine, link, tmp_path), Project(engine, link, tmp_path)
-    await link.close()
+    connection = BuildkitConnection(engine.endpoint, engine)
+    yield Project(engine, connection, tmp_path), Project(engine, connection, tmp_path)
+    await connection.close()
     await engine.close()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from watcher.builder import BuildkitLink, ImageBuilder, Recipe
+from watcher.builder import BuildkitConnection, ImageBuilder, Recipe
 from watcher.buildkit import Client
 from watcher.engine import DockerEngine
 from watcher.errors import UserError
@@ -54,12 +54,12 @@ func main() {{ println(rendezvous.New([]string{{"{}"}}, func(s string) uint64 {{
 class Bench:
     """A builder of a small module in a folder, on the real engine."""
 
-    def __init__(self, root: Path, engine: DockerEngine, link: BuildkitLink) -> None:
+    def __init__(self, root: Path, engine: DockerEngine, connection: BuildkitConnection) -> None:
         self.root = root
-        self.engine, self.link = engine, link
+        self.engine, self.connection = engine, connection
         self.events: list[Event] = []
         recipe = Recipe(service="s", project=NAME, image=f"{NAME}:latest")
-        self.builder = ImageBuilder(recipe, engine=engine, link=link, observer=self)
+        self.builder = ImageBuilder(recipe, engine=engine, connection=connection, observer=self)
         self.write("Dockerfile", DOCKERFILE.format(name=NAME))
         self.write("go.mod", MODULE)
         self.write("go.sum", SUMS)
@@ -111,9 +111,9 @@ class Bench:
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     engine = await DockerEngine.open(ENGINE)
-    link = BuildkitLink(engine.endpoint, engine)
-    yield Bench(tmp_path, engine, link)
-    await link.close()
+    connection = BuildkitConnection(engine.endpoint, engine)
+    yield Bench(tmp_path, engine, connection)
+    await connection.close()
     await engine.close()
 
 
@@ -143,7 +143,7 @@ def remove_images(name: str) -> None:
 
 async def test_the_engine_is_known_to_take_networks_or_not(bench: Bench) -> None:
     version = (await bench.engine.info()).version
-    assert await bench.link.knows_networks() is (int(version.split(".")[0]) >= 23)
+    assert await bench.connection.supports_run_network() is (int(version.split(".")[0]) >= 23)
 
 
 async def test_a_module_that_is_used_first_is_fetched_although_the_last_build_had_all(bench: Bench) -> None:
@@ -199,7 +199,7 @@ async def test_a_save_that_is_not_in_the_program_finds_it_linked(bench: Bench):
     bench.write("Dockerfile", DOCKERFILE.format(name=NAME).replace("-a -o", "-x -o"))
     image = await bench.save(ALONE.format("linked once"))
     assert bench.linked
-    assert await bench.builder.keep_programs(bench.scan)
+    assert await bench.builder.save_binaries(bench.scan)
     bench.write("env.yaml", "a: 1\n")
     assert await bench.build() == image
     assert bench.compiled[-1:] == [True]
@@ -211,7 +211,7 @@ async def test_a_save_that_is_not_in_the_program_finds_it_linked(bench: Bench):
 async def test_nothing_is_kept_of_a_file_that_is_built_as_it_is(bench: Bench):
     bench.write("Dockerfile", DOCKERFILE.format(name=NAME).replace("go build", "true; go build"))
     await bench.save(ALONE.format("plain"))
-    assert not await bench.builder.keep_programs(bench.scan)
+    assert not await bench.builder.save_binaries(bench.scan)
 
 
 @pytest.fixture

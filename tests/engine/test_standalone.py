@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.builder import BuildkitLink, ImageBuilder, Recipe
+from watcher.builder import BuildkitConnection, ImageBuilder, Recipe
 from watcher.engine import DockerEngine
 from watcher.errors import UserError
 from watcher.observers.events import Fanout
@@ -28,8 +28,8 @@ async def test_the_image_is_loaded_under_both_names_or_the_missing_exporter_is_n
     name = f"wt-{uuid.uuid4().hex[:10]}"
     recipe = Recipe(service="s", project=name, image=f"{name}:latest")
     engine = await DockerEngine.open(ENGINE)
-    link = BuildkitLink(engine.endpoint, engine, standalone=True)
-    builder = ImageBuilder(recipe, engine=engine, link=link, observer=Fanout())
+    connection = BuildkitConnection(engine.endpoint, engine, standalone=True)
+    builder = ImageBuilder(recipe, engine=engine, connection=connection, observer=Fanout())
     try:
         if (await engine.info()).store != "containerd":  # there the engine's BuildKit has no such exporter
             with pytest.raises(UserError, match='exporter "docker" could not be found'):
@@ -47,5 +47,5 @@ async def test_the_image_is_loaded_under_both_names_or_the_missing_exporter_is_n
         for tag in (recipe.image, recipe.tag(scan.revision)):
             await engine.remove_image(tag)
     finally:
-        await link.close()
+        await connection.close()
         await engine.close()

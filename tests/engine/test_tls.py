@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from watcher.builder import BuildkitLink
+from watcher.builder import BuildkitConnection
 from watcher.buildkit import MemorySource, SolveRequest
 from watcher.engine import DockerEngine
 from watcher.errors import EngineUnavailable
@@ -63,7 +63,7 @@ async def test_engine_and_buildkit_are_reached_with_the_certificates_of_the_envi
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
     monkeypatch.setenv("DOCKER_CERT_PATH", str(CERTIFICATES))
     engine = await DockerEngine.open()
-    link = BuildkitLink(engine.endpoint, engine, engine.tls)
+    connection = BuildkitConnection(engine.endpoint, engine, engine.tls)
     try:
         assert engine.endpoint == f"tcp://127.0.0.1:{port}"
         assert (await engine.info()).version
@@ -73,9 +73,9 @@ async def test_engine_and_buildkit_are_reached_with_the_certificates_of_the_envi
             shared_key="watcher-test-tls",
             exporter="",
         )
-        await (await link.client()).solve(request, lambda _: None)
+        await (await connection.client()).solve(request, lambda _: None)
     finally:
-        await link.close()
+        await connection.close()
         await engine.close()
 
 

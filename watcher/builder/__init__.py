@@ -1,17 +1,17 @@
 """Revision → image: one service's builds, through BuildKit's Control API.
 
-- `Recipe` says what decides the image beside the tree; `ImageBuilder` builds it; `BuildkitLink` leads there.
-- `attempts` decides which text of the Dockerfile is built, and which one next when that failed. Pure.
-- `texts` makes these texts; `bases` looks base images up, and bounds the wait for a registry.
-- `repository` knows where a build misses `.git`; `located` which of the user's files output speaks of.
-- `journal` remembers which steps of ours ran when, so that what they left can be told from everybody else's.
-- `steps` tells of a build's steps in the words of the user's file.
+- `Recipe`: everything that decides the image besides the tree. `ImageBuilder` builds it.
+- `strategies`: which variant of the Dockerfile to build, and which one after a failure. Pure.
+- `dockerfile_variants`: makes the variants. `base_images`: looks base images up, with a time limit.
+- `connection`: the connection to BuildKit. `steps`: emits a build's steps as the user's Dockerfile has them.
+- `located`: finds the user's file that a path in a build's output means. `repository`: builds without `.git`.
+- `journal`: which of our steps ran when, to tell our cache records from those of others.
 """
 
-from watcher.builder.base_images import BaseImage, Bases, config_of, credentials_of, platforms_of
+from watcher.builder.base_images import BaseImage, BaseImages, config_of, credentials_of, platforms_of
 from watcher.builder.builder import ImageBuilder
-from watcher.builder.connection import BuildkitLink, certificates
-from watcher.builder.dockerfile_variants import accelerated, pinned, written
+from watcher.builder.connection import BuildkitConnection, certificates
+from watcher.builder.dockerfile_variants import accelerated, original_dockerfile, pinned
 from watcher.builder.journal import BuildJournal, build_cache_of, open_journal, state_folder
 from watcher.builder.journal_entries import BuildEntry, StepRun
 from watcher.builder.recipe import Recipe, full_reference
@@ -19,10 +19,10 @@ from watcher.builder.repository import missing_repository
 
 __all__ = [
     "BaseImage",
-    "Bases",
+    "BaseImages",
     "BuildEntry",
     "BuildJournal",
-    "BuildkitLink",
+    "BuildkitConnection",
     "ImageBuilder",
     "Recipe",
     "StepRun",
@@ -34,8 +34,8 @@ __all__ = [
     "full_reference",
     "missing_repository",
     "open_journal",
+    "original_dockerfile",
     "pinned",
     "platforms_of",
     "state_folder",
-    "written",
 ]

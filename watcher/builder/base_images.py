@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from watcher import regex
-from watcher.builder.connection import BuildkitLink
+from watcher.builder.connection import BuildkitConnection
 from watcher.builder.recipe import Recipe, full_reference
 from watcher.buildkit import (
     BuildkitError,
@@ -36,14 +36,14 @@ _LOOKUP = regex.compile(r"\[internal\] load metadata for (?:docker\.io/(?:librar
 _RESOLVE = regex.compile(r"resolve (?:docker\.io/(?:library/)?)?(\S+)")
 
 
-def pulls(step: str) -> bool:
+def pulls_image(step: str) -> bool:
     """Whether a step of this name fetches an image."""
     return bool(_PULL.search(step))
 
 
-def fetches(step: str) -> bool:
+def fetches_image(step: str) -> bool:
     """Whether a step of this name looks an image up or fetches it; a build that ended before any may have."""
-    return not step or pulls(step) or bool(_LOOKUP.fullmatch(step))
+    return not step or pulls_image(step) or bool(_LOOKUP.fullmatch(step))
 
 
 class Lookups:
@@ -95,15 +95,17 @@ class BaseImage:
     problem: str = ""
 
 
-class Bases:
+class BaseImages:
     """Looks base images up: at the engine when it builds itself, else at their registries through BuildKit.
 
     An engine's BuildKit keeps what it pulls to itself, and a buildkitd has no images of an engine's at all.
     """
 
-    def __init__(self, engine: Engine, link: BuildkitLink, credentials: Callable[[], CredentialsFor]) -> None:
+    def __init__(
+        self, engine: Engine, connection: BuildkitConnection, credentials: Callable[[], CredentialsFor]
+    ) -> None:
         """`credentials` is asked in the event loop for what gives logins in a thread of BuildKit's client."""
-        self._engine, self._link, self._credentials = engine, link, credentials
+        self._engine, self._connection, self._credentials = engine, connection, credentials
         self._answers: dict[tuple[str, str], tuple[float, BaseImage]] = {}
         self.age = 0  # changes when everything is to be asked for anew
 
@@ -112,13 +114,13 @@ class Bases:
 
         TimeoutError: its registry did not answer within `PATIENCE` seconds, and never has before.
         """
-        if not self._link.standalone and (image := await self._engine.image(name)):
+        if not self._connection.standalone and (image := await self._engine.image(name)):
             return BaseImage(config_of(image), here=True, stand_in=STAND_IN_LABEL in image.labels)
         key, now = (name, platform), time.monotonic()
         asked, known = self._answers.get(key, (-_FRESH, BaseImage(None)))
         if now < asked + _FRESH:
             return known
-        client = await self._link.client()
+        client = await self._connection.client()
         try:
             async with asyncio.timeout(PATIENCE if known.config is None else _PATIENCE_AGAIN):
                 answer = await client.resolve_image(
@@ -139,7 +141,7 @@ class Bases:
 
     async def platforms(self, target: str) -> Platforms:
         """What builds, and for what; raises EngineUnavailable."""
-        return await self._link.platforms(target)
+        return await self._connection.platforms(target)
 
     def forget(self) -> None:
         """Ask for everything anew: somebody wants to start over, or an image is gone from its registry."""
@@ -156,7 +158,7 @@ class Bases:
             return BaseImage(None, problem=str(error))
 
 
-async def platforms_of(recipe: Recipe, bases: Bases | None) -> Platforms:
+async def platforms_of(recipe: Recipe, bases: BaseImages | None) -> Platforms:
     """What a recipe is built on and for; without an engine that answers, as if this machine built it."""
     with contextlib.suppress(EngineUnavailable):
         if bases:

@@ -16,14 +16,14 @@ from functools import partial
 
 from watcher import dockerfile as dockerfiles
 from watcher import labels
-from watcher.builder.base_images import PATIENCE, Bases, Lookups, credentials_of, fetches
-from watcher.builder.connection import BuildkitLink
-from watcher.builder.dockerfile_variants import Text, Texts, modules, written
+from watcher.builder.base_images import PATIENCE, BaseImages, Lookups, credentials_of, fetches_image
+from watcher.builder.connection import BuildkitConnection
+from watcher.builder.dockerfile_variants import DockerfileVariants, Text, modules, original_dockerfile
 from watcher.builder.journal import BuildJournal
-from watcher.builder.located import Located
+from watcher.builder.located import SourceLocator
 from watcher.builder.recipe import Recipe, full_reference
-from watcher.builder.steps import StepCounter, UserWords
-from watcher.builder.strategies import Experience, FailedBuild, Way
+from watcher.builder.steps import OriginalStepNames, StepCounter
+from watcher.builder.strategies import BuildStrategy, FailedBuild, StrategyHistory
 from watcher.buildkit import (
     Client,
     ConnectError,
@@ -63,7 +63,7 @@ class ImageBuilder:
         recipe: Recipe,
         *,
         engine: Engine,
-        link: BuildkitLink,
+        connection: BuildkitConnection,
         observer: Observer,
         journal: BuildJournal | None = None,
         logins: Callable[[str], Login | None] = lambda _: None,
@@ -71,33 +71,35 @@ class ImageBuilder:
     ) -> None:
         """`progressed` is called for everything that BuildKit says of a build."""
         self.recipe = recipe
-        self._engine, self._link, self._observer = engine, link, observer
+        self._engine, self._connection, self._observer = engine, connection, observer
         self._journal = journal or BuildJournal(None)
         self._exported: tuple[str, str | None] | None = None  # Dockerfile and base of the builder image
         self._logins, self._progressed = logins, progressed
-        self._bases = Bases(engine, link, self._login_finder)
-        self._texts = Texts(recipe.service, bases=self._bases, link=link, observer=observer)
-        self._experience = Experience()
-        self._located: Located | None = None  # for what was built last
+        self._bases = BaseImages(engine, connection, self._login_finder)
+        self._texts = DockerfileVariants(
+            recipe.service, bases=self._bases, connection=connection, observer=observer
+        )
+        self._experience = StrategyHistory()
+        self._located: SourceLocator | None = None  # for what was built last
         self._measuring: set[asyncio.Task[None]] = set()
-        self._last: tuple[str, Way] | None = None  # the revision that was built last, and how
+        self._last: tuple[str, BuildStrategy] | None = None  # the revision that was built last, and how
 
     @property
-    def texts(self) -> Texts:
+    def texts(self) -> DockerfileVariants:
         """What makes the texts that are built."""
         return self._texts
 
     async def build(self, scan: Scan[Snapshot], *, forced: bool) -> Built:
         """Build `look`, or find its image; raises UserError, Superseded, EngineUnavailable."""
         recipe = self.recipe
-        self._located = Located(recipe, scan.snapshot)
+        self._located = SourceLocator(recipe, scan.snapshot)
         tag = recipe.tag(scan.revision)
         if not forced and (found := await self._engine.image(tag)):
             self.measure(scan.revision, found.id)
             return Built(found.id, reused=True)
         if forced:
             self._bases.forget()
-        text = written(recipe, scan.snapshot)
+        text = original_dockerfile(recipe, scan.snapshot)
         if text is None:
             hint = f"restore {recipe.dockerfile} or set build.dockerfile"
             raise UserError(Failure("build", scan.snapshot.no_dockerfile, hint=hint))
@@ -113,9 +115,9 @@ class ImageBuilder:
             cached_steps=counter.cached,
         )
 
-    def in_container(self, path: str, package: str, entered: Sequence[str]) -> str | None:
+    def locate_in_container(self, path: str, package: str, entered: Sequence[str]) -> str | None:
         """The user's file that a container of the image built last means by `path`; a `Where`."""
-        return self._located.in_container(path, package, entered) if self._located else None
+        return self._located.locate_in_container(path, package, entered) if self._located else None
 
     async def _attempts(self, recipe: Recipe, scan: Scan[Snapshot], text: str, counter: StepCounter) -> str:
         """Build, with less done to the text after each failure that this could be at fault for; an image."""
@@ -127,7 +129,7 @@ class ImageBuilder:
         while True:
             made = await self._texts.make(recipe, text, scan.snapshot, way, pins=pins)
             way = made.way
-            words = UserWords(text, made.plan)
+            words = OriginalStepNames(text, made.plan)
             counter.begin(words)
             try:
                 image = await self._solve(
@@ -147,13 +149,13 @@ class ImageBuilder:
             except IgnorePatternError as error:  # BuildKit hands the ignore file's patterns back unread
                 raise UserError(_ignore_failure(scan.snapshot, error)) from error
             except SolveFailed as error:
-                if made.plan.pins and fetches(error.step):
+                if made.plan.pins and fetches_image(error.step):
                     pins = False  # the digest may be gone from its registry, or that gives images by tag only
                     self._bases.forget()
                     continue
                 if trouble := engine_trouble(error.reason, error.log):
                     raise EngineTrouble(trouble, trouble_hint(trouble)) from error
-                located = Located(recipe, scan.snapshot)
+                located = SourceLocator(recipe, scan.snapshot)
                 failed = _failed(made, error, words, located, touched=counter.touched)
                 following = self._experience.next(way, text, failed)
                 if following is None:
@@ -162,20 +164,26 @@ class ImageBuilder:
             else:
                 break
             way, after = following, way
-        self._experience.went_well(way, text, downloaded, after=after)
+        self._experience.record_success(way, text, downloaded, after=after)
         self._last = scan.revision, way
         if made.unread is not None:
             text = f"{recipe.dockerfile} is built as it is, because it was not understood here: {made.unread}"
             self._texts.tell_once("warning", text)
-        if way is Way.OWN_MODULES and after is not None and self._experience.keeps_modules(text):
+        if (
+            way is BuildStrategy.OWN_MODULES
+            and after is not None
+            and self._experience.skips_module_cache(text)
+        ):
             self._texts.tell_once(
                 "info",
                 f"{recipe.dockerfile} finds its modules only where the image has them: from now on no module "
                 f"cache is mounted over them ({failed.failure.summary})",
             )
-        if way is Way.PLAIN and after is not None:
+        if way is BuildStrategy.PLAIN and after is not None:
             left = (
-                "left alone from now on" if self._experience.leaves_alone(text) else "tried again next time"
+                "left alone from now on"
+                if self._experience.builds_original(text)
+                else "tried again next time"
             )
             self._texts.tell_once(
                 "warning",
@@ -184,16 +192,18 @@ class ImageBuilder:
             )
         return image
 
-    def _tell_of_retry(self, recipe: Recipe, way: Way, following: Way, failed: FailedBuild) -> None:
-        if way is Way.OFFLINE and failed.misread and "network" in failed.reason:
-            self._link.refused_networks()  # asked by trying; not worth a word
-        elif following is Way.OWN_MODULES:
+    def _tell_of_retry(
+        self, recipe: Recipe, way: BuildStrategy, following: BuildStrategy, failed: FailedBuild
+    ) -> None:
+        if way is BuildStrategy.OFFLINE and failed.misread and "network" in failed.reason:
+            self._connection.record_refused_network()  # asked by trying; not worth a word
+        elif following is BuildStrategy.OWN_MODULES:
             self._texts.tell_once(
                 "info",
                 f"a module is missing: built again without a module cache over the image's own modules "
                 f"({failed.failure.summary})",
             )
-        elif following is Way.ACCELERATED:
+        elif following is BuildStrategy.ACCELERATED:
             self._texts.tell_once("info", f"built again with a network ({failed.failure.summary})")
         else:
             self._texts.tell_once(
@@ -220,19 +230,19 @@ class ImageBuilder:
         while self._measuring:
             await asyncio.wait(self._measuring)
 
-    async def tell_base(self, scan: Scan[Snapshot]) -> None:
+    async def report_base_size(self, scan: Scan[Snapshot]) -> None:
         """Tell of the size of the image that the compile stage starts from, if the engine has it by name."""
-        text = written(self.recipe, scan.snapshot)
-        platforms = await self._link.platforms(self.recipe.platform)
+        text = original_dockerfile(self.recipe, scan.snapshot)
+        platforms = await self._connection.platforms(self.recipe.platform)
         stage = self._compile_stage(text, platforms)
         if text is None or stage is None:
             return
         if base := await self._base(text, stage, platforms):
             await self.tell_size("base", "", base.id)
 
-    async def keep_programs(self, scan: Scan[Snapshot]) -> bool:
+    async def save_binaries(self, scan: Scan[Snapshot]) -> bool:
         """Keep what was linked for the next build; whether there is something to keep and it was kept."""
-        text = written(self.recipe, scan.snapshot)
+        text = original_dockerfile(self.recipe, scan.snapshot)
         plan = await self._plan_again(scan, text) if text is not None else None
         if plan is None or not plan.programs or self.recipe.no_cache:
             return False
@@ -241,8 +251,8 @@ class ImageBuilder:
 
     async def export_builder(self, scan: Scan[Snapshot]) -> str | None:
         """Export the compile stage as an image, once for each Dockerfile and base; its id when it did."""
-        text = written(self.recipe, scan.snapshot)
-        platforms = await self._link.platforms(self.recipe.platform)
+        text = original_dockerfile(self.recipe, scan.snapshot)
+        platforms = await self._connection.platforms(self.recipe.platform)
         stage = self._compile_stage(text, platforms)
         if text is None or stage is None:
             return None
@@ -270,15 +280,15 @@ class ImageBuilder:
         if found and wanted.items() <= found.labels.items():
             await self._engine.tag(found.id, self.recipe.builder_name(found.id))
 
-    async def tell_builder(
+    async def report_builder_size(
         self, scan: Scan[Snapshot], stage_size: Callable[[str], Awaitable[int | None]]
     ) -> None:
         """Tell of the size of the compile stage: that of its base, and what its steps added to it.
 
         `stage_size` gives the bytes that the steps of a stage added; None where they are not known.
         """
-        text = written(self.recipe, scan.snapshot)
-        platforms = await self._link.platforms(self.recipe.platform)
+        text = original_dockerfile(self.recipe, scan.snapshot)
+        platforms = await self._connection.platforms(self.recipe.platform)
         stage = self._compile_stage(text, platforms)
         base = await self._base(text, stage, platforms) if text is not None and stage is not None else None
         if stage is None or base is None:
@@ -395,7 +405,7 @@ class ImageBuilder:
             ssh=recipe.ssh,
             credentials=self._login_finder(),
         )
-        client = await self._link.client()
+        client = await self._connection.client()
         clock, lookups = asyncio.get_running_loop().time, Lookups()
         record = self._journal.build(recipe.service, scan.revision, final=kind == labels.FINAL, show=show)
         try:
@@ -409,7 +419,7 @@ class ImageBuilder:
                         write_down(event)
                         on_progress(event)
 
-                    if self._link.standalone and names:
+                    if self._connection.standalone and names:
                         return await self._load(client, request, take)
                     return (await client.solve(request, take)).image_id
         except TimeoutError as error:
@@ -451,7 +461,7 @@ def _ignore_failure(snapshot: Snapshot, error: IgnorePatternError) -> Failure:
 
 
 def _failed(
-    made: Text, error: SolveFailed, words: UserWords, located: Located, *, touched: bool
+    made: Text, error: SolveFailed, words: OriginalStepNames, located: SourceLocator, *, touched: bool
 ) -> FailedBuild:
     """The failure, in the words of the user's file."""
     step = parse_step("", error.step, error.line)
@@ -461,7 +471,7 @@ def _failed(
         failure_step,
         reason,
         error.log,
-        where=located.in_build(error.line),
+        where=located.locate_in_build(error.line),
         dockerfile=located.dockerfile,
         line=error.line,
     )

@@ -20,7 +20,7 @@ _ENGINE = (23, 0)
 _EXECUTOR = "org.mobyproject.buildkit.worker.executor"  # a label: oci or containerd
 
 
-class BuildkitLink:
+class BuildkitConnection:
     """The connection to BuildKit, made when needed and made again when it was lost.
 
     `standalone`: it is a buildkitd beside the engine, whose images have to be loaded into the engine.
@@ -53,10 +53,10 @@ class BuildkitLink:
                     raise EngineUnavailable(str(error)) from error
             return self._client
 
-    async def knows_networks(self) -> bool:
+    async def supports_run_network(self) -> bool:
         """Whether the built-in frontend takes `RUN --network`, told from versions; raises EngineUnavailable.
 
-        True where the versions say nothing: then `refused_networks` will be told.
+        True where the versions say nothing: then `record_refused_network` will be told.
         """
         client = await self.client()
         if self._networks is None:
@@ -101,7 +101,7 @@ class BuildkitLink:
             raise EngineUnavailable(f"BuildKit does not say how it is set up: {error}") from error
         return workers[0].cache_limit if workers else None
 
-    def refused_networks(self) -> None:
+    def record_refused_network(self) -> None:
         """A build failed because `RUN --network` was not understood."""
         self._networks = False
 

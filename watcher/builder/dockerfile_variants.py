@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from watcher import dockerfile as dockerfiles
-from watcher.builder.base_images import PATIENCE, BaseImage, Bases
-from watcher.builder.connection import BuildkitLink
+from watcher.builder.base_images import PATIENCE, BaseImage, BaseImages
+from watcher.builder.connection import BuildkitConnection
 from watcher.builder.recipe import Recipe
 from watcher.builder.repository import missing_repository
-from watcher.builder.strategies import Way
+from watcher.builder.strategies import BuildStrategy
 from watcher.buildkit import ContextChanged
 from watcher.diagnosis.diagnose import base_failure
 from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, Level, Platforms, TreeInputs
@@ -36,23 +36,25 @@ class Text:
     """
 
     plan: Accelerated
-    way: Way
+    way: BuildStrategy
     unread: DockerfileError | None = None
     made_from: str = ""
 
 
-class Texts:
+class DockerfileVariants:
     """Makes the texts for one service, and tells what there is to tell of its base images, once."""
 
-    def __init__(self, service: str, *, bases: Bases, link: BuildkitLink, observer: Observer) -> None:
-        self._service, self._bases, self._link, self._observer = service, bases, link, observer
+    def __init__(
+        self, service: str, *, bases: BaseImages, connection: BuildkitConnection, observer: Observer
+    ) -> None:
+        self._service, self._bases, self._connection, self._observer = service, bases, connection, observer
         self.recent: deque[str] = deque(maxlen=_RECENT)  # texts that were made
         self._told: set[str] = set()
         self._asked_git: set[str] = set()  # the Dockerfile that was looked through for git
         self._known: dict[tuple[str, bytes], bool] = {}  # of contents, for `tree_inputs`
 
     async def make(
-        self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way, *, pins: bool = True
+        self, recipe: Recipe, text: str, snapshot: Snapshot, way: BuildStrategy, *, pins: bool = True
     ) -> Text:
         """The text to build from; raises EngineUnavailable, and UserError for a registry that is silent.
 
@@ -62,14 +64,16 @@ class Texts:
         try:
             return await self._make(recipe, text, snapshot, way, pins=pins)
         except DockerfileError as error:
-            return Text(Accelerated(text), Way.PLAIN, error)
+            return Text(Accelerated(text), BuildStrategy.PLAIN, error)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             trace = "".join(traceback.format_exception(error))
             self._observer.notify(InternalError(service=self._service, where="acceleration", traceback=trace))
-            return Text(Accelerated(text), Way.PLAIN)
+            return Text(Accelerated(text), BuildStrategy.PLAIN)
 
-    async def _make(self, recipe: Recipe, text: str, snapshot: Snapshot, way: Way, *, pins: bool) -> Text:
-        platforms = await self._link.platforms(recipe.platform)
+    async def _make(
+        self, recipe: Recipe, text: str, snapshot: Snapshot, way: BuildStrategy, *, pins: bool
+    ) -> Text:
+        platforms = await self._connection.platforms(recipe.platform)
         args, target = recipe.build_args, recipe.target
         text = dockerfiles.with_images(
             text, recipe.images, build_args=args, target=target, platforms=platforms
@@ -82,7 +86,7 @@ class Texts:
         found = dict(zip(wanted, bases, strict=True))
         configs: dict[str, ImageConfig | None] = dict.fromkeys(recipe.contexts)
         configs |= {name: base.config for name, base in found.items()}
-        networks = way is Way.OFFLINE and await self._link.knows_networks()
+        networks = way is BuildStrategy.OFFLINE and await self._connection.supports_run_network()
         plan = await asyncio.to_thread(
             accelerated,
             recipe,
@@ -106,13 +110,13 @@ class Texts:
         self.recent.append(plan.text)
         known = "" if dockerfile.syntax else made_from(recipe, plan, snapshot, found, age=self._bases.age)
         if not plan.changes and not plan.no_network_lines:
-            return Text(plan, Way.PLAIN, made_from=known)
+            return Text(plan, BuildStrategy.PLAIN, made_from=known)
         if plan.without_dwarf:
             lines = ", ".join(str(line) for line in plan.without_dwarf)
             text = f"build.accelerate is fast: {recipe.dockerfile} line {lines} links without DWARF"
             self.tell_once("info", f"{text}, so a debugger finds no symbols")
-        if way is not Way.OWN_MODULES:
-            way = Way.OFFLINE if plan.without_network else Way.ACCELERATED
+        if way is not BuildStrategy.OWN_MODULES:
+            way = BuildStrategy.OFFLINE if plan.without_network else BuildStrategy.ACCELERATED
         return Text(plan, way, made_from=known)
 
     async def _base(self, name: str, platform: str) -> BaseImage:
@@ -145,7 +149,7 @@ def accelerated(
     bases: Mapping[str, ImageConfig | None],
     platforms: Platforms,
     *,
-    way: Way = Way.ACCELERATED,
+    way: BuildStrategy = BuildStrategy.ACCELERATED,
     engine_knows_networks: bool = False,
     known: dict[tuple[str, bytes], bool] | None = None,
 ) -> Accelerated:
@@ -155,15 +159,15 @@ def accelerated(
     """
     return dockerfiles.accelerate(
         text,
-        level=Level.OFF if way is Way.PLAIN else recipe.level,
+        level=Level.OFF if way is BuildStrategy.PLAIN else recipe.level,
         build_args=recipe.build_args,
         target=recipe.target,
         platforms=platforms,
         bases=bases,
         runs=recipe.runs,
         cache_scope=recipe.project,
-        compile_without_network=way is Way.OFFLINE,
-        mount_modules=way is not Way.OWN_MODULES,
+        compile_without_network=way is BuildStrategy.OFFLINE,
+        mount_modules=way is not BuildStrategy.OWN_MODULES,
         engine_knows_networks=engine_knows_networks,
         inputs=tree_inputs(snapshot, known),
     )
@@ -202,7 +206,7 @@ def made_from(
     return _digest(parts)
 
 
-def written(recipe: Recipe, snapshot: Snapshot) -> str | None:
+def original_dockerfile(recipe: Recipe, snapshot: Snapshot) -> str | None:
     """The Dockerfile as the user has it; None when there is no such file."""
     if recipe.inline is not None:
         return recipe.inline

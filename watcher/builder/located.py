@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Callable, Sequence
 
 from watcher import dockerfile as dockerfiles
-from watcher.builder.dockerfile_variants import written
+from watcher.builder.dockerfile_variants import original_dockerfile
 from watcher.builder.recipe import Recipe
 from watcher.buildkit import ContextChanged
 from watcher.diagnosis.positions import Where
@@ -16,7 +16,7 @@ from watcher.tree import Snapshot
 _LARGEST = 1 << 20  # bytes of a go.mod
 
 
-class Located:
+class SourceLocator:
     """Leads what is said about one look at the tree back to the user's files; reads what it needs late."""
 
     def __init__(self, recipe: Recipe, snapshot: Snapshot) -> None:
@@ -31,7 +31,7 @@ class Located:
             return "dockerfile_inline"
         return self._in_project(self._recipe.dockerfile)
 
-    def in_build(self, line: int) -> Where:
+    def locate_in_build(self, line: int) -> Where:
         """For the output of the step that begins at `line` of the Dockerfile; 0: not known which."""
 
         def where(path: str, package: str, entered: Sequence[str]) -> str | None:
@@ -43,7 +43,7 @@ class Located:
 
         return where
 
-    def in_container(self, path: str, _package: str = "", _entered: Sequence[str] = ()) -> str | None:
+    def locate_in_container(self, path: str, _package: str = "", _entered: Sequence[str] = ()) -> str | None:
         """For what a running program says; a `Where`."""
         return self._asked(lambda places: places.in_image(path))
 
@@ -54,7 +54,7 @@ class Located:
         return None if file is None else self._in_project(file)
 
     def _places(self) -> Places | None:
-        text = written(self._recipe, self._snapshot)
+        text = original_dockerfile(self._recipe, self._snapshot)
         if text is None:
             return None
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from watcher import regex
-from watcher.builder.base_images import pulls
+from watcher.builder.base_images import pulls_image
 from watcher.buildkit import Progress, Step, StepFinished, StepLog, StepStarted, StepStatus
 from watcher.dockerfile import Accelerated, Instruction, parse
 from watcher.observers import events
@@ -13,7 +13,7 @@ PULL_EVERY = 0.5  # seconds between two words about one base image
 _TRANSFER = "transferring context"  # how BuildKit names the status of the context's transfer
 
 
-class UserWords:
+class OriginalStepNames:
     """Shows the steps of a build in the words of the user's Dockerfile, whatever was changed in it.
 
     A step is known by the line where its instruction begins: its name does not do, because BuildKit puts the
@@ -84,14 +84,14 @@ class StepCounter:
 
     def __init__(self, service: str, revision: str, observer: Observer) -> None:
         self._service, self._revision, self._observer = service, revision, observer
-        self._words = UserWords("", Accelerated(""))
+        self._words = OriginalStepNames("", Accelerated(""))
         self._cached: dict[str, bool] = {}
         self._layers: dict[str, dict[str, tuple[int, int]]] = {}  # step -> layer -> (bytes there, bytes)
         self._pull_told: dict[str, float] = {}
         self.context_bytes = 0
         self.touched = False
 
-    def begin(self, words: UserWords) -> None:
+    def begin(self, words: OriginalStepNames) -> None:
         """Begin to listen to a build that these words are for; what was counted is of another one."""
         self._words, self.touched = words, False
         self._cached.clear()
@@ -165,7 +165,7 @@ class StepCounter:
                         stage=step.stage,
                     )
                 )
-            case StepStatus() if pulls(event.step.name):
+            case StepStatus() if pulls_image(event.step.name):
                 self._pulled(event, name)
             case StepStatus() if _TRANSFER in event.name:
                 self.context_bytes = max(self.context_bytes, event.current)

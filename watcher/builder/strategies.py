@@ -45,7 +45,7 @@ _MODULE = regex.compile(
 _NUMBERS = regex.compile(r"\d+")
 
 
-class Way(StrEnum):
+class BuildStrategy(StrEnum):
     """What is done to the Dockerfile's text."""
 
     OFFLINE = "accelerated, compiling without a network"
@@ -100,7 +100,7 @@ class FailedBuild:
         return any(_NO_NETWORK.search(line) for line in (self.reason, *self.failure.lines))
 
 
-class Experience:
+class StrategyHistory:
     """What the builds of one service have taught; forgotten with the process.
 
     `text` is always the Dockerfile as the user has it, `modules` a digest over what names the modules.
@@ -111,56 +111,58 @@ class Experience:
         self._strikes: Counter[str] = Counter()  # text -> times that it built only as it is, in a row
         self._module_strikes: Counter[str] = Counter()  # text -> only without a module cache of ours
         self._offline_strikes: Counter[str] = Counter()
-        self._tried: set[tuple[Way, str, tuple[str, str]]] = set()
+        self._tried: set[tuple[BuildStrategy, str, tuple[str, str]]] = set()
 
-    def first(self, text: str, modules: str) -> Way:
+    def first(self, text: str, modules: str) -> BuildStrategy:
         """What to begin with."""
         if self._strikes[text] >= _STRIKES:
-            return Way.PLAIN
+            return BuildStrategy.PLAIN
         if self._module_strikes[text] >= _STRIKES:
-            return Way.OWN_MODULES
+            return BuildStrategy.OWN_MODULES
         there = self._modules == modules and self._offline_strikes[text] < _STRIKES
-        return Way.OFFLINE if there else Way.ACCELERATED
+        return BuildStrategy.OFFLINE if there else BuildStrategy.ACCELERATED
 
-    def next(self, way: Way, text: str, failed: FailedBuild) -> Way | None:
+    def next(self, way: BuildStrategy, text: str, failed: FailedBuild) -> BuildStrategy | None:
         """What to try now that `way` failed; None: nothing, the failure is the user's."""
-        if way is Way.OFFLINE and (failed.lacks_network or failed.misread):
-            return Way.ACCELERATED  # every time: the network may be back
-        if failed.of_the_tree or way is Way.PLAIN or not (failed.touched or failed.misread):
+        if way is BuildStrategy.OFFLINE and (failed.lacks_network or failed.misread):
+            return BuildStrategy.ACCELERATED  # every time: the network may be back
+        if failed.of_the_tree or way is BuildStrategy.PLAIN or not (failed.touched or failed.misread):
             return None
-        other = Way.PLAIN
-        if failed.lacks_module and way is not Way.OWN_MODULES:
-            other = Way.OWN_MODULES
-        elif way is Way.OFFLINE:
-            other = Way.ACCELERATED
+        other = BuildStrategy.PLAIN
+        if failed.lacks_module and way is not BuildStrategy.OWN_MODULES:
+            other = BuildStrategy.OWN_MODULES
+        elif way is BuildStrategy.OFFLINE:
+            other = BuildStrategy.ACCELERATED
         mark = (other, text, failed.key)
         if mark in self._tried:
             return None
         self._tried.add(mark)
         return other
 
-    def went_well(self, way: Way, text: str, modules: str, *, after: Way | None) -> None:
+    def record_success(
+        self, way: BuildStrategy, text: str, modules: str, *, after: BuildStrategy | None
+    ) -> None:
         """`way` gave an image; `after` is the way that failed before it in the same build."""
         # It was not tried in vain, so the same failure is worth it again.
         self._tried = {mark for mark in self._tried if mark[:2] != (way, text)}
-        if way is Way.PLAIN:
+        if way is BuildStrategy.PLAIN:
             self._strikes[text] += after is not None
             return
         self._strikes[text] = 0
-        if way is Way.OWN_MODULES:
+        if way is BuildStrategy.OWN_MODULES:
             self._module_strikes[text] += after is not None
             return
         self._module_strikes[text] = 0
         self._modules = modules
-        if after is Way.OFFLINE:
+        if after is BuildStrategy.OFFLINE:
             self._offline_strikes[text] += 1
-        elif way is Way.OFFLINE:
+        elif way is BuildStrategy.OFFLINE:
             self._offline_strikes[text] = 0
 
-    def keeps_modules(self, text: str) -> bool:
+    def skips_module_cache(self, text: str) -> bool:
         """Whether this file gets no module cache from now on."""
         return self._module_strikes[text] >= _STRIKES
 
-    def leaves_alone(self, text: str) -> bool:
+    def builds_original(self, text: str) -> bool:
         """Whether this file is built as it is from now on."""
         return self._strikes[text] >= _STRIKES

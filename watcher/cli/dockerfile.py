@@ -10,7 +10,15 @@ from typing import Any
 
 from watcher import dockerfile as dockerfiles
 from watcher import labels
-from watcher.builder import BaseImage, Bases, Recipe, accelerated, pinned, platforms_of, written
+from watcher.builder import (
+    BaseImage,
+    BaseImages,
+    Recipe,
+    accelerated,
+    original_dockerfile,
+    pinned,
+    platforms_of,
+)
 from watcher.daemon.config_reload import compose_project
 from watcher.daemon.engine_access import open_engine
 from watcher.daemon.project import managed_services
@@ -81,8 +89,8 @@ async def explain(settings: Settings) -> list[Explained]:
         return found
 
 
-async def _one(recipe: Recipe, snapshot: Snapshot, bases: Bases | None, unknown: list[str]) -> Explained:
-    text = written(recipe, snapshot)
+async def _one(recipe: Recipe, snapshot: Snapshot, bases: BaseImages | None, unknown: list[str]) -> Explained:
+    text = original_dockerfile(recipe, snapshot)
     if text is None:
         raise WatcherError(snapshot.no_dockerfile)
     ignore = None if snapshot.ignore_file is None else snapshot.ignore_file[1].decode("utf-8", "replace")

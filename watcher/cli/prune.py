@@ -11,7 +11,7 @@ from typing import Any
 
 from watcher import labels
 from watcher.builder import BuildJournal, open_journal
-from watcher.builder.dockerfile_variants import Texts
+from watcher.builder.dockerfile_variants import DockerfileVariants
 from watcher.cli import remote
 from watcher.daemon.config_reload import compose_project
 from watcher.daemon.engine_access import open_engine
@@ -72,7 +72,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
     project = await in_thread(lambda: compose_project(settings), str(settings.project))
     project_id = labels.project_id(settings.root)
     async with open_engine(settings) as access, _open_journal(project_id, access.build_cache) as journal:
-        engine, link, bases = access.engine, access.link, access.bases
+        engine, connection, bases = access.engine, access.connection, access.bases
         reports: dict[str, Report] = {}
         mounts: dict[str, CacheMount] = {}
         emptied: tuple[CacheMount, ...] | Unseen = ()
@@ -82,7 +82,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
         for spec in managed_services(project):
             recipe = recipe_of(spec, settings, project_id, (await engine.info()).platform)
             records = RecordPruner(
-                link,
+                connection,
                 journal,
                 Marks(project_id, unclaimed=all_projects),
                 keep=settings.prune.keep,
@@ -100,8 +100,8 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                 needed=lambda: _needed(settings),
             )
             reports[spec.name] = await pruner.prune(dry_run=dry_run)
-            texts = Texts(spec.name, bases=bases, link=link, observer=Fanout())
-            go = GoCaches(recipe, texts, link, journal, CacheNames(journal.folder))
+            texts = DockerfileVariants(spec.name, bases=bases, connection=connection, observer=Fanout())
+            go = GoCaches(recipe, texts, connection, journal, CacheNames(journal.folder))
             snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).scan)
             if caches and not dry_run:
                 emptied = await go.measure(snapshot, empty=True)
@@ -111,7 +111,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
             else:
                 trimmed_go += found.freed
                 mounts |= {mount.id: mount for mount in found.mounts}
-        cache = build_cache(settings, link, Fanout(), project.name)
+        cache = build_cache(settings, connection, Fanout(), project.name)
         trimmed = await (cache.measure() if dry_run else cache.trim()) if cache else None
         info = await engine.info()
         disk = free_space(info)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from watcher.builder import Bases, BuildkitLink, build_cache_of, certificates, credentials_of
+from watcher.builder import BaseImages, BuildkitConnection, build_cache_of, certificates, credentials_of
 from watcher.buildkit import Credentials
 from watcher.engine import DockerEngine, EngineError, find_login
 from watcher.settings import Settings
@@ -18,8 +18,8 @@ class EngineAccess:
     """An engine that answers, the connection to BuildKit, and lookups of base images."""
 
     engine: DockerEngine
-    link: BuildkitLink
-    bases: Bases
+    connection: BuildkitConnection
+    bases: BaseImages
     build_cache: str = ""  # tells the build cache that is built in from others (`build_cache_of`)
 
 
@@ -31,28 +31,28 @@ async def open_engine(settings: Settings) -> AsyncGenerator[EngineAccess]:
     """
     engine = await DockerEngine.open(settings.engine)
     try:
-        link = buildkit_link(settings, engine)
+        connection = connect_buildkit(settings, engine)
         try:
             cache = build_cache_of((await engine.info()).identity, settings.build.buildkit)
-            yield EngineAccess(engine, link, base_images(engine, link), cache)
+            yield EngineAccess(engine, connection, base_images(engine, connection), cache)
         finally:
-            await link.close()
+            await connection.close()
     finally:
         await engine.close()
 
 
-def buildkit_link(settings: Settings, engine: DockerEngine) -> BuildkitLink:
+def connect_buildkit(settings: Settings, engine: DockerEngine) -> BuildkitConnection:
     """Return the connection to the BuildKit that the settings name, else to the engine's own."""
     address, folder = settings.build.buildkit, settings.build.buildkit_certs
     if address is None:
-        return BuildkitLink(engine.endpoint, engine, engine.tls)
+        return BuildkitConnection(engine.endpoint, engine, engine.tls)
     certificates(folder)  # report unusable ones now
-    return BuildkitLink(address, engine, partial(certificates, folder), standalone=True)
+    return BuildkitConnection(address, engine, partial(certificates, folder), standalone=True)
 
 
-def base_images(engine: DockerEngine, link: BuildkitLink) -> Bases:
+def base_images(engine: DockerEngine, connection: BuildkitConnection) -> BaseImages:
     """Return lookups of base images with the logins that can be read."""
-    return Bases(engine, link, lambda: _find_credentials)
+    return BaseImages(engine, connection, lambda: _find_credentials)
 
 
 def _find_credentials(host: str) -> Credentials | None:

@@ -119,11 +119,11 @@ class Maintenance:
             usage = await self._prune()
         if scan is not None:
             self._snapshot = scan.snapshot
-            await self._builder.tell_base(scan)
-            await self._builder.keep_programs(scan)
+            await self._builder.report_base_size(scan)
+            await self._builder.save_binaries(scan)
             if self._export:
                 await self._builder.export_builder(scan)
-            await self._builder.tell_builder(scan, self._stage_size)
+            await self._builder.report_builder_size(scan, self._stage_size)
         self._unmeasured |= due
         if self._meter and self._unmeasured:
             self._unmeasured = not await self._meter.run(self._snapshot, usage)

@@ -123,7 +123,7 @@ async def open_project(
                 shared = SharedResources(
                     project=project_id,
                     engine=engine,
-                    link=access.link,
+                    connection=access.connection,
                     journal=journal,
                     observer=observer,
                     explain=explain,

@@ -48,7 +48,7 @@ class Service:
         self.builder = ImageBuilder(
             config.recipe,
             engine=shared.engine,
-            link=shared.link,
+            connection=shared.connection,
             observer=shared.observer,
             journal=shared.journal,
             logins=find_login,
@@ -63,7 +63,7 @@ class Service:
             on_lost=lambda event: self.reconciler.record_lost(event),  # noqa: PLW0108 - the loop is made after this
             on_rolled_back=lambda event: self.reconciler.record_rollback(event),  # noqa: PLW0108
             mounted=self._mounted,
-            where=self.builder.in_container,
+            where=self.builder.locate_in_container,
             references=lambda: self._config.recipe.moving,
         )
         self._maintenance = self._assemble_maintenance(config)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from watcher import compose
-from watcher.builder import BuildJournal, BuildkitLink, Recipe
+from watcher.builder import BuildJournal, BuildkitConnection, Recipe
 from watcher.compose import ComposeProject, ServiceSpec
 from watcher.daemon.port_protocols import check_protocols, protocol_of
 from watcher.daemon.recipe import agents_of, recipe_of
@@ -29,7 +29,7 @@ class SharedResources:
 
     project: str
     engine: Engine
-    link: BuildkitLink
+    connection: BuildkitConnection
     journal: BuildJournal
     observer: Observer
     explain: Callable[[str], Unavailable]

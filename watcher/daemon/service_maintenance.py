@@ -41,7 +41,7 @@ def assemble_maintenance(
     """
     settings, service = config.settings, config.spec.name
     records = RecordPruner(
-        shared.link,
+        shared.connection,
         shared.journal,
         Marks(shared.project),
         keep=settings.prune.keep,
@@ -69,7 +69,7 @@ def assemble_maintenance(
     return Maintenance(
         builder,
         pruner if settings.prune.enabled else None,
-        build_cache(settings, shared.link, shared.observer, service),
+        build_cache(settings, shared.connection, shared.observer, service),
         _disk_meter(shared, config, builder, records),
         export_builder=settings.build.builder_image,
         stage_size=records.stage_size,
@@ -84,7 +84,7 @@ def _disk_meter(
     service, prune = config.spec.name, config.settings.prune
     names = CacheNames(shared.journal.folder)
     caches = GoCacheKeeper(
-        GoCaches(config.recipe, builder.texts, shared.link, shared.journal, names),
+        GoCaches(config.recipe, builder.texts, shared.connection, shared.journal, names),
         shared.observer,
         service=service,
         most=prune.go_cache_max if prune.enabled else 0,
@@ -96,5 +96,5 @@ def _disk_meter(
         caches,
         service=service,
         project=shared.project,
-        standalone=shared.link.standalone,
+        standalone=shared.connection.standalone,
     )

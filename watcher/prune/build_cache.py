@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from watcher.builder.connection import BuildkitLink
+from watcher.builder.connection import BuildkitConnection
 from watcher.buildkit import ConnectError, RpcError, UsageInfo
 from watcher.errors import EngineUnavailable
 from watcher.observers.events import BuildCachePruned, Observer
@@ -46,7 +46,7 @@ class BuildCache:
 
     def __init__(
         self,
-        link: BuildkitLink,
+        connection: BuildkitConnection,
         observer: Observer,
         *,
         service: str,
@@ -55,13 +55,13 @@ class BuildCache:
         only: Sequence[str] = (),
     ) -> None:
         """`only` are conditions in BuildKit's filter syntax that a record has to meet besides."""
-        self._link, self._observer, self._service = link, observer, service
+        self._connection, self._observer, self._service = connection, observer, service
         self._keep, self._unused = keep, unused
         self._filter = ",".join((_NOT_MOUNTS, *only))
 
     async def trim(self) -> Trimmed:
         """Remove what has not been used for longest, until `keep` is met. Raises EngineUnavailable."""
-        client, now = await self._link.client(), time.time()
+        client, now = await self._connection.client(), time.time()
         try:
             everything, own = await client.disk_usage(), await client.disk_usage([self._filter])
             over = sum(record.size for record in everything if not record.shared) - self._keep
@@ -87,7 +87,7 @@ class BuildCache:
 
         What an image shares neither counts nor goes (moby/buildkit, cache/manager.go, `prune`).
         """
-        client, now = await self._link.client(), time.time()
+        client, now = await self._connection.client(), time.time()
         try:
             everything, own = await client.disk_usage(), await client.disk_usage([self._filter])
         except (ConnectError, RpcError) as error:
@@ -98,11 +98,11 @@ class BuildCache:
 
 
 def build_cache(
-    settings: Settings, link: BuildkitLink, observer: Observer, service: str
+    settings: Settings, connection: BuildkitConnection, observer: Observer, service: str
 ) -> BuildCache | None:
     """What trims the build cache as the settings ask; None where they do not."""
     prune = settings.prune
     if prune.cache_keep_storage is None:
         return None
     keep, unused = prune.cache_keep_storage, prune.cache_keep_duration
-    return BuildCache(link, observer, service=service, keep=keep, unused=unused)
+    return BuildCache(connection, observer, service=service, keep=keep, unused=unused)

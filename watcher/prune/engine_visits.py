@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from watcher.builder import BuildkitLink, build_cache_of, certificates, full_reference
+from watcher.builder import BuildkitConnection, build_cache_of, certificates, full_reference
 from watcher.engine import DockerEngine, Engine, EngineError, SystemInfo
 from watcher.errors import WatcherError
 from watcher.prune.left_project import LeftProject
@@ -25,12 +25,12 @@ class Reached:
     """An engine, and the BuildKit that is built into it."""
 
     engine: Engine
-    built_in: BuildkitLink
+    built_in: BuildkitConnection
 
     @classmethod
     def by(cls, engine: DockerEngine) -> Reached:
         """An engine that was opened; its BuildKit is connected to when it is needed."""
-        return cls(engine, BuildkitLink(engine.endpoint, engine, engine.tls))
+        return cls(engine, BuildkitConnection(engine.endpoint, engine, engine.tls))
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -48,7 +48,7 @@ class Visited:
     """An engine that answers, and what it holds."""
 
     engine: Engine
-    built_in: BuildkitLink
+    built_in: BuildkitConnection
     info: SystemInfo
     holdings: Holdings
 
@@ -61,7 +61,7 @@ class Visited:
         scopes = _scopes(left.record) if left.record else guess_scopes(self.holdings, left.id)
         return select_gone(self.holdings, left.id, scopes)
 
-    def buildkits(self, record: ProjectRecord | None) -> list[tuple[BuildkitLink, str]]:
+    def buildkits(self, record: ProjectRecord | None) -> list[tuple[BuildkitConnection, str]]:
         """Where a project built on this engine, and what tells these build caches from others.
 
         The connections are the caller's own, but for the built-in one.
@@ -71,11 +71,11 @@ class Visited:
             return [(self.built_in, build_cache_of(self.info.identity))]
         return [(self._buildkit(use), use.build_cache) for use in uses]
 
-    def _buildkit(self, use: EngineUse) -> BuildkitLink:
+    def _buildkit(self, use: EngineUse) -> BuildkitConnection:
         if not use.buildkit:
             return self.built_in
         folder = Path(use.certificates) if use.certificates else None
-        return BuildkitLink(use.buildkit, self.engine, partial(certificates, folder), standalone=True)
+        return BuildkitConnection(use.buildkit, self.engine, partial(certificates, folder), standalone=True)
 
 
 def _scopes(record: ProjectRecord) -> tuple[ServiceScope, ...]:

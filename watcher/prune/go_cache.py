@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from watcher import dockerfile as dockerfiles
-from watcher.builder.connection import BuildkitLink
-from watcher.builder.dockerfile_variants import Texts, written
+from watcher.builder.connection import BuildkitConnection
+from watcher.builder.dockerfile_variants import DockerfileVariants, original_dockerfile
 from watcher.builder.journal import BuildJournal
 from watcher.builder.recipe import Recipe
-from watcher.builder.strategies import Way
+from watcher.builder.strategies import BuildStrategy
 from watcher.buildkit import ConnectError, MemorySource, Progress, SolveFailed, SolveRequest, StepLog
 from watcher.dockerfile import DockerfileError, OwnCache
 from watcher.errors import EngineUnavailable, UserError
@@ -45,12 +45,12 @@ class GoCaches:
     def __init__(
         self,
         recipe: Recipe,
-        texts: Texts,
-        link: BuildkitLink,
+        texts: DockerfileVariants,
+        connection: BuildkitConnection,
         journal: BuildJournal,
         names: CacheNames | None = None,
     ) -> None:
-        self._recipe, self._texts, self._link, self._journal = recipe, texts, link, journal
+        self._recipe, self._texts, self._connection, self._journal = recipe, texts, connection, journal
         self._names = names or CacheNames(None)
 
     async def measure(self, snapshot: Snapshot, *, empty: bool = False) -> tuple[CacheMount, ...] | Unseen:
@@ -97,10 +97,10 @@ class GoCaches:
         return TrimmedCaches(after, max(0, freed))
 
     async def _find_mounts(self, snapshot: Snapshot) -> _Mounts | Unseen:
-        dockerfile = written(self._recipe, snapshot)
+        dockerfile = original_dockerfile(self._recipe, snapshot)
         if dockerfile is None:
             return Unseen(f"there is no {self._recipe.dockerfile}")
-        made = await self._texts.make(self._recipe, dockerfile, snapshot, Way.ACCELERATED)
+        made = await self._texts.make(self._recipe, dockerfile, snapshot, BuildStrategy.ACCELERATED)
         text, project = made.plan.text, self._recipe.project
         current = dockerfiles.own_caches(text, project)
         recent = {text, *self._texts.recent}
@@ -113,7 +113,7 @@ class GoCaches:
             return _Mounts("scratch", ())
         former = self._names.former(cache.id for cache in current)
         stage = current[0].stage
-        args, platforms = self._recipe.build_args, await self._link.platforms(self._recipe.platform)
+        args, platforms = self._recipe.build_args, await self._connection.platforms(self._recipe.platform)
         base = dockerfiles.base_of(dockerfiles.parse(text), stage, args, platforms)
         others = (OwnCache(name, found.target, stage, found.modules) for name, found in former.items())
         return _Mounts(base or "scratch", (*current, *others), len(current))
@@ -172,7 +172,7 @@ class GoCaches:
             network="none",
             exporter="",
         )
-        client = await self._link.client()
+        client = await self._connection.client()
         try:
             with self._journal.build(self._recipe.service, "", final=False) as write_down:
                 await client.solve(request, hear)

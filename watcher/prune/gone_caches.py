@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from watcher.builder import BuildEntry, BuildJournal, BuildkitLink
+from watcher.builder import BuildEntry, BuildJournal, BuildkitConnection
 from watcher.buildkit import (
     Client,
     ConnectError,
@@ -37,8 +37,8 @@ class GoneCaches:
     `cache` tells the build cache from others (`build_cache_of`).
     """
 
-    def __init__(self, link: BuildkitLink, project: str, folder: Path, cache: str) -> None:
-        self._link, self._project, self._names = link, project, CacheNames(folder)
+    def __init__(self, connection: BuildkitConnection, project: str, folder: Path, cache: str) -> None:
+        self._connection, self._project, self._names = connection, project, CacheNames(folder)
         self._journal = BuildJournal(folder if folder.is_dir() else None, cache=cache)
 
     async def judge(self, *, low: bool) -> tuple[Verdict, ...]:
@@ -56,7 +56,7 @@ class GoneCaches:
         names = self._mounts(entries)
         steps = await self._records().prune(low=low)
         try:
-            freed = await _drop(await self._link.client(), names)
+            freed = await _drop(await self._connection.client(), names)
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"Go's caches could not be dropped: {error}") from error
         mounts = [self._mount(name) for name in names]
@@ -84,7 +84,7 @@ class GoneCaches:
         return list(found)
 
     def _records(self) -> RecordPruner:
-        return RecordPruner(self._link, self._journal, Marks(self._project), keep=1, services=())
+        return RecordPruner(self._connection, self._journal, Marks(self._project), keep=1, services=())
 
     @staticmethod
     def _mount(name: str) -> Verdict:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from watcher.builder import BuildEntry, BuildJournal, BuildkitLink
+from watcher.builder import BuildEntry, BuildJournal, BuildkitConnection
 from watcher.buildkit import ConnectError, RpcError, UsageInfo
 from watcher.errors import EngineUnavailable
 from watcher.observers import humanize
@@ -63,7 +63,7 @@ class RecordPruner:
 
     def __init__(
         self,
-        link: BuildkitLink,
+        connection: BuildkitConnection,
         journal: BuildJournal,
         marks: Marks,
         *,
@@ -71,7 +71,7 @@ class RecordPruner:
         services: Collection[str],
         daemon_runs: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._link, self._journal, self._marks, self._keep = link, journal, marks, keep
+        self._connection, self._journal, self._marks, self._keep = connection, journal, marks, keep
         self._daemon_runs, self._services = daemon_runs, services
         self._holdings: CacheHoldings | None = None  # as the last prune left them
         self._seen: Records | None = None  # by the last prune, until `stage_size` takes it
@@ -79,7 +79,7 @@ class RecordPruner:
     async def look(self) -> Records:
         """Ask the engine, and write down what is proven now. Raises EngineUnavailable."""
         try:
-            records = await (await self._link.client()).disk_usage()
+            records = await (await self._connection.client()).disk_usage()
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"the build cache could not be read: {error}") from error
         return await asyncio.to_thread(self._update, records)
@@ -116,7 +116,7 @@ class RecordPruner:
         self._holdings = CacheHoldings.of(seen)
         keep = 1 if low else self._keep
         verdicts = await asyncio.to_thread(self._judge, seen, keep)
-        if not low and await self._link.forgets_when_pruned():
+        if not low and await self._connection.forgets_when_pruned():
             stay = (each.kept(Cause.REFUSED, STEPS_STAY) if each.remove else each for each in verdicts)
             return tuple(stay)
         if dry_run:
@@ -142,9 +142,9 @@ class RecordPruner:
 
     async def steps_stay(self) -> str:
         """Why superseded steps are not removed here; empty where they are. Raises EngineUnavailable."""
-        if not await self._link.forgets_when_pruned():
+        if not await self._connection.forgets_when_pruned():
             return ""
-        limit = await self._link.cache_limit()
+        limit = await self._connection.cache_limit()
         if limit is None:
             return f"{STEPS_STAY}; `watcher doctor` says how BuildKit removes them itself"
         return f"{STEPS_STAY}; BuildKit itself removes old ones above {humanize.size(limit)}"
@@ -152,7 +152,7 @@ class RecordPruner:
     async def _remove(self, stale: Sequence[str]) -> dict[str, int]:
         """Remove the records by id, in this order; bytes given back by id. A step's base is older than it."""
         try:
-            gone = await (await self._link.client()).remove_records(stale)
+            gone = await (await self._connection.client()).remove_records(stale)
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"the build cache could not be pruned: {error}") from error
         return {record.id: record.size for record in gone}

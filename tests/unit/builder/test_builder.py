@@ -13,7 +13,7 @@ import pytest
 from tests.fake_engine import FakeEngine
 from watcher.builder import ImageBuilder, Recipe, dockerfile_variants
 from watcher.builder import base_images as lookups
-from watcher.builder.connection import BuildkitLink
+from watcher.builder.connection import BuildkitConnection
 from watcher.buildkit import (
     ConnectError,
     ContextChanged,
@@ -73,13 +73,13 @@ class Scripted:
     async def client(self) -> Scripted:
         return self
 
-    async def knows_networks(self) -> bool:
+    async def supports_run_network(self) -> bool:
         return self.networks
 
     async def platforms(self, target: str) -> Platforms:
         return Platforms.of("linux/amd64", target)
 
-    def refused_networks(self) -> None:
+    def record_refused_network(self) -> None:
         self.networks = False
 
     async def resolve_image(self, reference: str, **_: object) -> ResolvedImage:
@@ -113,10 +113,10 @@ class Bench:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.engine, self.link, self.events = FakeEngine(), Scripted(), list[Event]()
+        self.engine, self.connection, self.events = FakeEngine(), Scripted(), list[Event]()
         recipe = Recipe(service="s", project="p", image="s:latest")
-        link: BuildkitLink = self.link  # type: ignore[assignment]
-        self.builder = ImageBuilder(recipe, engine=self.engine, link=link, observer=self)
+        connection: BuildkitConnection = self.connection  # type: ignore[assignment]
+        self.builder = ImageBuilder(recipe, engine=self.engine, connection=connection, observer=self)
         self.write("Dockerfile", DOCKERFILE)
         self.write("main.go", "package main\n")
         self.write("go.mod", "module x\n")
@@ -133,7 +133,7 @@ class Bench:
 
     async def save(self, number: int = 0) -> str:
         """One more save and its build; the image."""
-        self.write("main.go", f"package main // {number} {len(self.link.texts)}\n")
+        self.write("main.go", f"package main // {number} {len(self.connection.texts)}\n")
         return (await self.builder.build(self.scan(), forced=False)).image
 
     @property
@@ -163,7 +163,7 @@ def raises(error: Exception) -> Answer:
 async def test_the_second_build_compiles_without_a_network(bench: Bench) -> None:
     await bench.save()
     await bench.save()
-    assert bench.link.ways == ["accelerated", "offline"]
+    assert bench.connection.ways == ["accelerated", "offline"]
 
 
 async def test_other_modules_get_a_network_first(bench: Bench) -> None:
@@ -171,22 +171,22 @@ async def test_other_modules_get_a_network_first(bench: Bench) -> None:
     bench.write("go.sum", "example.test/x v1.0.0 h1:=\n")
     await bench.save()
     await bench.save()
-    assert bench.link.ways == ["accelerated", "accelerated", "offline"]
+    assert bench.connection.ways == ["accelerated", "accelerated", "offline"]
 
 
 async def test_a_frontend_that_does_not_know_networks_is_not_asked_for_them(bench: Bench) -> None:
-    bench.link.networks = False
+    bench.connection.networks = False
     await bench.save()
     await bench.save()
-    assert bench.link.ways == ["accelerated", "accelerated"]
+    assert bench.connection.ways == ["accelerated", "accelerated"]
 
 
 async def test_a_frontend_that_says_nothing_of_its_version_is_asked_once(bench: Bench) -> None:
     await bench.save()
-    bench.link.answers = [raises(SolveFailed("dockerfile parse error line 4: Unknown flag: network"))]
+    bench.connection.answers = [raises(SolveFailed("dockerfile parse error line 4: Unknown flag: network"))]
     await bench.save()
     await bench.save()
-    assert bench.link.ways == ["accelerated", "offline", "accelerated", "accelerated"]
+    assert bench.connection.ways == ["accelerated", "offline", "accelerated", "accelerated"]
     assert bench.notices == [
         "the base image golang:alpine is not here: BuildKit pulls it",
         "the base image alpine is not here: BuildKit pulls it",
@@ -195,27 +195,27 @@ async def test_a_frontend_that_says_nothing_of_its_version_is_asked_once(bench: 
 
 async def test_a_step_that_misses_the_network_is_built_again_with_one(bench: Bench) -> None:
     await bench.save()
-    bench.link.answers = [fails(*NO_NETWORK)]
+    bench.connection.answers = [fails(*NO_NETWORK)]
     assert await bench.save() == "sha256:3"
-    assert bench.link.ways == ["accelerated", "offline", "accelerated"]
+    assert bench.connection.ways == ["accelerated", "offline", "accelerated"]
     assert any(text.startswith("built again with a network") for text in bench.notices)
 
 
 async def test_a_compile_error_is_told_at_once(bench: Bench) -> None:
     await bench.save()
-    bench.link.answers = [fails("# example.test/a", "./main.go:1:14: undefined: x")]
+    bench.connection.answers = [fails("# example.test/a", "./main.go:1:14: undefined: x")]
     with pytest.raises(UserError, match="undefined: x"):
         await bench.save()
-    assert len(bench.link.texts) == 2
+    assert len(bench.connection.texts) == 2
 
 
 async def test_what_builds_only_as_it_is_is_left_alone_from_the_second_time_on(bench: Bench) -> None:
     for _ in range(2):
-        bench.link.answers = [fails("killed")]
+        bench.connection.answers = [fails("killed")]
         await bench.save()
     await bench.save()
-    assert bench.link.ways == ["accelerated", "plain", "accelerated", "plain", "plain"]
-    assert bench.link.texts[-1] == DOCKERFILE
+    assert bench.connection.ways == ["accelerated", "plain", "accelerated", "plain", "plain"]
+    assert bench.connection.texts[-1] == DOCKERFILE
     assert "tried again next time" in bench.notices[-2]
     assert "left alone from now on" in bench.notices[-1]
 
@@ -223,11 +223,11 @@ async def test_what_builds_only_as_it_is_is_left_alone_from_the_second_time_on(b
 async def test_a_module_that_only_the_image_has_is_found_without_a_mount_over_it(bench: Bench) -> None:
     missing = "main.go:3:8: example.test/x@v1.0.0: Get …: dial tcp: lookup proxy.test: no such host"
     for _ in range(2):
-        bench.link.answers = [fails(missing)]
+        bench.connection.answers = [fails(missing)]
         await bench.save()
     await bench.save()
-    assert ["gomodcache" in text for text in bench.link.texts] == [True, False, True, False, False]
-    assert all("id=p-gocache" in text for text in bench.link.texts)
+    assert ["gomodcache" in text for text in bench.connection.texts] == [True, False, True, False, False]
+    assert all("id=p-gocache" in text for text in bench.connection.texts)
     assert "built again without a module cache" in bench.notices[-2]
     assert "from now on no module cache" in bench.notices[-1]
 
@@ -241,12 +241,12 @@ async def test_the_stage_of_the_services_platform_is_accelerated(
     bench.write("Dockerfile", f"{text}FROM build-$TARGETARCH AS b\nFROM alpine\nCOPY --from=b /app /\n")
     bench.builder.recipe = replace(bench.builder.recipe, platform=platform)
     await bench.save()
-    amd, arm = (MOUNT in part for part in bench.link.texts[0].split("FROM golang")[1:3])
+    amd, arm = (MOUNT in part for part in bench.connection.texts[0].split("FROM golang")[1:3])
     assert (amd, arm) == (arch == "amd64", arch == "arm64")
 
 
 async def test_a_failure_is_told_in_the_words_of_the_file(bench: Bench) -> None:
-    bench.link.answers = [fails("killed"), fails("killed")]
+    bench.connection.answers = [fails("killed"), fails("killed")]
     with pytest.raises(UserError) as caught:
         await bench.save()
     assert caught.value.failure.summary == (
@@ -254,11 +254,11 @@ async def test_a_failure_is_told_in_the_words_of_the_file(bench: Bench) -> None:
     )
     names = [event.name for event in bench.events if isinstance(event, events.BuildStepStarted)]
     assert set(names) == {"[builder 4/4] RUN CGO_ENABLED=0 go build -a -o /app ."}
-    assert bench.link.ways == ["accelerated", "plain"]
-    bench.link.answers = [fails("killed")]
+    assert bench.connection.ways == ["accelerated", "plain"]
+    bench.connection.answers = [fails("killed")]
     with pytest.raises(UserError):
         await bench.save()  # the same mistake again does not cost the slow build again
-    assert len(bench.link.texts) == 3
+    assert len(bench.connection.texts) == 3
 
 
 @pytest.mark.parametrize(
@@ -272,10 +272,10 @@ async def test_a_failure_without_a_word_shows_the_command_of_the_file(bench: Ben
     """BuildKit says which command failed, and that is ours: none of it reaches the user."""
     ours = "{ if [ -f /root/.cache/go-build/watcher-1 ]; then :; fi; } && GOGC=400 go build"
     reason = reason.replace("{COMMAND}", ours)
-    bench.link.answers = [fails(reason=reason), fails(reason=reason.replace(ours, "go build -a"))]
+    bench.connection.answers = [fails(reason=reason), fails(reason=reason.replace(ours, "go build -a"))]
     with pytest.raises(UserError) as caught:
         await bench.save()
-    assert bench.link.ways == ["accelerated", "plain"]
+    assert bench.connection.ways == ["accelerated", "plain"]
     told = repr([caught.value.failure, bench.events])
     assert "GOGC" not in told
     assert "watcher-1" not in told
@@ -288,15 +288,15 @@ async def test_a_variable_in_a_changed_step_does_not_take_the_second_try_away(be
     def answer(request: SolveRequest, step: str, tell: Callable[[Progress], None]) -> None:
         fails("killed")(request, step.replace("$V", "1.2"), tell)
 
-    bench.link.answers = [answer]
+    bench.connection.answers = [answer]
     await bench.save()
-    assert bench.link.ways == ["accelerated", "plain"]
+    assert bench.connection.ways == ["accelerated", "plain"]
     names = {event.name for event in bench.events if isinstance(event, events.BuildStepStarted)}
     assert names == {"[builder 4/4] RUN CGO_ENABLED=0 go build -a -o /app$V ."}
 
 
 async def test_only_the_steps_of_the_last_try_are_counted(bench: Bench) -> None:
-    bench.link.answers = [fails("killed")]
+    bench.connection.answers = [fails("killed")]
     bench.write("main.go", "package x\n")
     assert (await bench.builder.build(bench.scan(), forced=False)).steps == 1
 
@@ -308,17 +308,17 @@ async def test_only_the_steps_of_the_last_try_are_counted(bench: Bench) -> None:
 async def test_what_is_nobodys_fault_is_not_tried_again(
     bench: Bench, error: Exception, wanted: type[Exception]
 ) -> None:
-    bench.link.answers = [raises(error)]
+    bench.connection.answers = [raises(error)]
     with pytest.raises(wanted):
         await bench.save()
-    assert len(bench.link.texts) == 1
+    assert len(bench.connection.texts) == 1
 
 
 async def test_a_full_disk_of_the_engines_is_nobodys_mistake(bench: Bench) -> None:
-    bench.link.answers = [raises(SolveFailed("write /x: no space left on device"))]
+    bench.connection.answers = [raises(SolveFailed("write /x: no space left on device"))]
     with pytest.raises(EngineTrouble, match=r"^no space left on device on the engine's machine$"):
         await bench.save()
-    assert len(bench.link.texts) == 1, "the file as it is would not fit either"
+    assert len(bench.connection.texts) == 1, "the file as it is would not fit either"
 
 
 @pytest.mark.parametrize(
@@ -345,30 +345,30 @@ async def test_an_ignore_file_that_cannot_be_used_is_the_users(bench: Bench) -> 
     bench.write(".dockerignore", "[\n")
     with pytest.raises(UserError, match=r"^\.dockerignore: '\[': \[ is not closed by \]$"):
         await bench.save()
-    assert bench.link.texts == [], "nothing is built with the last good one"
+    assert bench.connection.texts == [], "nothing is built with the last good one"
 
 
 async def test_a_pattern_that_only_buildkit_hands_back_is_the_users(bench: Bench) -> None:
     bench.write(".dockerignore", "a\n")
-    bench.link.answers = [raises(IgnorePatternError("[", "[ is not closed by ]"))]
+    bench.connection.answers = [raises(IgnorePatternError("[", "[ is not closed by ]"))]
     with pytest.raises(UserError, match=r"^\.dockerignore: '\[': \[ is not closed by \]$"):
         await bench.save()
-    assert len(bench.link.texts) == 1
+    assert len(bench.connection.texts) == 1
 
 
 async def test_a_cancelled_build_is_not_tried_again(bench: Bench) -> None:
-    bench.link.answers = [raises(asyncio.CancelledError())]  # type: ignore[arg-type]
+    bench.connection.answers = [raises(asyncio.CancelledError())]  # type: ignore[arg-type]
     with pytest.raises(asyncio.CancelledError):
         await bench.save()
-    assert len(bench.link.texts) == 1
+    assert len(bench.connection.texts) == 1
 
 
 async def test_the_builder_image_is_exported_from_the_text_that_was_built(bench: Bench) -> None:
     await bench.save()
     scan = bench.scan()
     await bench.builder.export_builder(scan)
-    assert bench.link.targets == ["", "builder"]
-    assert bench.link.texts[0] == bench.link.texts[1]
+    assert bench.connection.targets == ["", "builder"]
+    assert bench.connection.texts[0] == bench.connection.texts[1]
 
 
 async def test_a_file_that_is_not_understood_here_is_the_engines_to_refuse(bench: Bench) -> None:
@@ -378,10 +378,12 @@ async def test_a_file_that_is_not_understood_here_is_the_engines_to_refuse(bench
     assert notice.startswith(
         "Dockerfile is built as it is, because it was not understood here: line 2, 'FLY me'"
     )
-    bench.link.answers = [raises(SolveFailed("dockerfile parse error line 2: unknown instruction: FLY"))]
+    bench.connection.answers = [
+        raises(SolveFailed("dockerfile parse error line 2: unknown instruction: FLY"))
+    ]
     with pytest.raises(UserError, match=r"^Dockerfile:2: FLY is not an instruction"):
         await bench.save()
-    assert bench.link.ways == ["plain", "plain"]
+    assert bench.connection.ways == ["plain", "plain"]
 
 
 async def test_a_bug_in_the_acceleration_is_told_and_harms_nobody(
@@ -392,21 +394,21 @@ async def test_a_bug_in_the_acceleration_is_told_and_harms_nobody(
 
     monkeypatch.setattr("watcher.dockerfile.accelerate", broken)
     assert await bench.save() == "sha256:1"
-    assert bench.link.texts == [DOCKERFILE]
+    assert bench.connection.texts == [DOCKERFILE]
     assert [event.where for event in bench.events if isinstance(event, events.InternalError)] == [
         "acceleration"
     ]
 
 
 async def test_any_file_in_a_tree_with_cgo_names_another_cache(bench: Bench) -> None:
-    bench.link.networks = False
+    bench.connection.networks = False
     bench.write("c.go", 'package main\n\n// #include "include/numbers"\nimport "C"\n')
     bench.write("Dockerfile", DOCKERFILE.replace("CGO_ENABLED=0 ", ""))
     (bench.root / "include").mkdir()
     for number in (1, 2, 1):
         bench.write("include/numbers", f"#define N {number}\n")
         await bench.save()
-    one, two, again = bench.link.texts
+    one, two, again = bench.connection.texts
     assert MOUNT in one
     assert one != two
     assert one == again
@@ -423,7 +425,7 @@ async def test_a_registry_that_does_not_answer_is_not_waited_for(
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 
-    monkeypatch.setattr(bench.link, "solve", solve)
+    monkeypatch.setattr(bench.connection, "solve", solve)
     with pytest.raises(UserError, match=r"golang:alpine is not here, and its registry .* no answer within"):
         await bench.save()
 
@@ -443,7 +445,7 @@ def on_a_base(bench: Bench, *, env: str = "GOLANG_VERSION=1.26.0") -> list[str]:
         config = {"Env": [env, "GOPATH=/go"], "User": "", "WorkingDir": "/go"}
         return ResolvedImage(DIGEST, {"os": "linux", "config": config})
 
-    bench.link.registry[FULL] = answer
+    bench.connection.registry[FULL] = answer
     bench.write("Dockerfile", ON_OWN_BASE)
     return down
 
@@ -452,52 +454,54 @@ async def test_a_base_image_that_is_not_here_is_looked_at_through_buildkit_once(
     on_a_base(bench)
     await bench.save()
     await bench.save()
-    assert bench.link.ways == ["accelerated", "offline"]
-    assert bench.link.resolved.count(FULL) == 1
+    assert bench.connection.ways == ["accelerated", "offline"]
+    assert bench.connection.resolved.count(FULL) == 1
     assert "the base image own/base is not here: BuildKit pulls it" in bench.notices
 
 
 async def test_such_a_base_is_named_by_digest_so_that_no_build_asks_its_registry(bench: Bench) -> None:
     on_a_base(bench)
     await bench.save()
-    assert bench.link.texts[0].startswith(f"FROM own/base@{DIGEST} AS builder\n")
+    assert bench.connection.texts[0].startswith(f"FROM own/base@{DIGEST} AS builder\n")
     bench.builder.recipe = replace(bench.builder.recipe, level=Level.OFF)
     await bench.save()
-    assert bench.link.texts[1].startswith("FROM own/base AS builder\n")
+    assert bench.connection.texts[1].startswith("FROM own/base AS builder\n")
     bench.builder.recipe = replace(
         bench.builder.recipe, level=Level.EXACT, frontend_attrs={"image-resolve-mode": "pull"}
     )
     await bench.save()
-    assert bench.link.texts[2].startswith("FROM own/base AS builder\n")
+    assert bench.connection.texts[2].startswith("FROM own/base AS builder\n")
 
 
 async def test_a_digest_that_cannot_be_fetched_is_built_by_tag_at_once(bench: Bench) -> None:
     on_a_base(bench)
     gone = fails(reason="not found")
-    bench.link.answers = [lambda request, _, tell: gone(request, "[builder 1/4] FROM own/base", tell)]
+    bench.connection.answers = [lambda request, _, tell: gone(request, "[builder 1/4] FROM own/base", tell)]
     await bench.save()
-    assert bench.link.ways == ["accelerated", "accelerated"]
-    by_digest, by_tag = bench.link.texts
+    assert bench.connection.ways == ["accelerated", "accelerated"]
+    by_digest, by_tag = bench.connection.texts
     assert by_tag == by_digest.replace(f"@{DIGEST}", "") != by_digest
     await bench.save()
-    assert DIGEST in bench.link.texts[2]
-    assert bench.link.resolved.count(FULL) == 2
+    assert DIGEST in bench.connection.texts[2]
+    assert bench.connection.resolved.count(FULL) == 2
 
 
 async def test_a_step_that_fails_on_such_a_base_fails_as_ever(bench: Bench) -> None:
     on_a_base(bench)
-    bench.link.answers = [lambda request, _, tell: fails("no")(request, "[builder 3/4] RUN own", tell)] * 6
+    bench.connection.answers = [
+        lambda request, _, tell: fails("no")(request, "[builder 3/4] RUN own", tell)
+    ] * 6
     for _ in range(2):
         with pytest.raises(UserError):
             await bench.save()
-    assert bench.link.resolved.count(FULL) == 1
+    assert bench.connection.resolved.count(FULL) == 1
 
 
 async def test_a_rebuild_looks_at_the_bases_again(bench: Bench) -> None:
     on_a_base(bench)
     await bench.save()
     await bench.builder.build(bench.scan(), forced=True)
-    assert bench.link.resolved.count(FULL) == 2
+    assert bench.connection.resolved.count(FULL) == 2
 
 
 async def test_a_registry_that_says_nothing_more_leaves_what_it_said(
@@ -508,14 +512,14 @@ async def test_a_registry_that_says_nothing_more_leaves_what_it_said(
     await bench.save()
     down.append("no such host")
     await bench.save()
-    assert bench.link.ways == ["accelerated", "offline"]
-    assert bench.link.resolved.count(FULL) == 2
+    assert bench.connection.ways == ["accelerated", "offline"]
+    assert bench.connection.resolved.count(FULL) == 2
 
 
 async def test_a_base_image_that_nobody_knows_is_built_on_as_the_file_says(bench: Bench) -> None:
     on_a_base(bench).append("pull access denied")
     await bench.save()
-    assert bench.link.ways == ["plain"]
+    assert bench.connection.ways == ["plain"]
 
 
 async def test_a_registry_that_is_silent_when_asked_for_a_base_is_not_waited_for(
@@ -529,24 +533,24 @@ async def test_a_registry_that_is_silent_when_asked_for_a_base_is_not_waited_for
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 
-    bench.link.registry[FULL] = silent
+    bench.connection.registry[FULL] = silent
     with pytest.raises(UserError, match=r"own/base is not here, and its registry .* no answer within 0.05 s"):
         await bench.save()
     # What is done in idle time, such as after a start with a network that is gone, waits for the next deploy.
     assert await bench.builder.export_builder(bench.scan()) is None
-    assert not await bench.builder.keep_programs(bench.scan())
-    assert bench.link.texts == []
+    assert not await bench.builder.save_binaries(bench.scan())
+    assert bench.connection.texts == []
 
 
 async def test_a_buildkitd_is_asked_for_bases_even_where_the_engine_has_them(bench: Bench) -> None:
     bench.engine.add_image(tags=["own/base:latest"])
     bench.write("Dockerfile", ON_OWN_BASE)
     await bench.save()
-    assert FULL not in bench.link.resolved
-    bench.link.standalone = True
+    assert FULL not in bench.connection.resolved
+    bench.connection.standalone = True
     with pytest.raises(EngineError):  # the scripted client loads nothing
         await bench.save()
-    assert FULL in bench.link.resolved
+    assert FULL in bench.connection.resolved
 
 
 async def test_who_builds_fast_is_told_once_what_a_debugger_loses(bench: Bench) -> None:
@@ -557,13 +561,13 @@ async def test_who_builds_fast_is_told_once_what_a_debugger_loses(bench: Bench) 
     assert told == [
         "build.accelerate is fast: Dockerfile line 4 links without DWARF, so a debugger finds no symbols"
     ]
-    assert "-ldflags=-w" in bench.link.texts[0]
+    assert "-ldflags=-w" in bench.connection.texts[0]
 
 
 async def test_what_a_buildkitd_built_is_loaded_into_the_engine(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.link.standalone = True
+    bench.connection.standalone = True
     asked: list[SolveRequest] = []
 
     async def solve(request: SolveRequest, _: object) -> SolveResult:
@@ -572,7 +576,7 @@ async def test_what_a_buildkitd_built_is_loaded_into_the_engine(
         request.output.write("\n".join(request.names).encode())
         return SolveResult("sha256:of-the-buildkitd", {})
 
-    monkeypatch.setattr(bench.link, "solve", solve)
+    monkeypatch.setattr(bench.connection, "solve", solve)
     bench.builder.recipe = replace(bench.builder.recipe, ssh={"default": Path("/run/agent")})
     image = await bench.engine.image(await bench.save())
     assert image is not None

@@ -8,9 +8,9 @@ import pytest
 
 from tests.fake_engine import FakeEngine
 from tests.loaded_settings import load
-from watcher.builder import BuildkitLink, certificates
+from watcher.builder import BuildkitConnection, certificates
 from watcher.buildkit import Worker
-from watcher.daemon.engine_access import buildkit_link
+from watcher.daemon.engine_access import connect_buildkit
 from watcher.dockerfile import Platforms
 from watcher.engine import SystemInfo
 from watcher.errors import ConfigError
@@ -27,9 +27,9 @@ class Engine(FakeEngine):
 
 def test_the_engines_own_buildkit_is_used_unless_another_is_named(tmp_path: Path) -> None:
     engine: Any = Engine()
-    assert not buildkit_link(load(project=tmp_path), engine).standalone
+    assert not connect_buildkit(load(project=tmp_path), engine).standalone
     build = {"buildkit": "tcp://build.test:1234", "buildkit_certs": CERTIFICATES}
-    assert buildkit_link(load(project=tmp_path, build=build), engine).standalone
+    assert connect_buildkit(load(project=tmp_path, build=build), engine).standalone
 
 
 async def test_buildkits_worker_says_what_builds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,12 +49,12 @@ async def test_buildkits_worker_says_what_builds(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("watcher.builder.connection.Client.connect", connect)
     engine: Any = Engine()
-    link = BuildkitLink("unix:///engine.sock", engine)
-    assert await link.platforms("") == Platforms("linux/arm64", "linux/arm64")
-    assert await link.platforms("linux/amd64") == Platforms("linux/arm64", "linux/amd64")
-    await link.close()
+    connection = BuildkitConnection("unix:///engine.sock", engine)
+    assert await connection.platforms("") == Platforms("linux/arm64", "linux/arm64")
+    assert await connection.platforms("linux/amd64") == Platforms("linux/arm64", "linux/amd64")
+    await connection.close()
     found[:] = [Worker("w", {}, ("linux/riscv64",), "")]  # another machine answers at that address
-    assert (await link.platforms("")).build == "linux/riscv64"
+    assert (await connection.platforms("")).build == "linux/riscv64"
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ async def test_a_buildkitd_forgets_nothing_where_it_is_its_own_store(
 
     monkeypatch.setattr("watcher.builder.connection.Client.connect", connect)
     engine: Any = Engine()
-    link = BuildkitLink("unix:///buildkitd.sock", engine, standalone=True)
-    assert await link.forgets_when_pruned() is forgets
+    connection = BuildkitConnection("unix:///buildkitd.sock", engine, standalone=True)
+    assert await connection.forgets_when_pruned() is forgets
 
 
 @pytest.mark.parametrize(("store", "forgets"), [("containerd", True), ("overlay2", False)])
@@ -89,7 +89,7 @@ async def test_an_engine_forgets_with_the_containerd_store(store: str, forgets: 
             return replace(await super().info(), store=store)
 
     engine: Any = Stored()
-    assert await BuildkitLink("unix:///engine.sock", engine).forgets_when_pruned() is forgets
+    assert await BuildkitConnection("unix:///engine.sock", engine).forgets_when_pruned() is forgets
 
 
 def test_certificates_are_read_or_named(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from tests.platforms import AMD64
 from watcher.builder.base_images import PATIENCE, Lookups
 from watcher.builder.connection import _at_least
-from watcher.builder.steps import PULL_EVERY, StepCounter, UserWords
+from watcher.builder.steps import PULL_EVERY, OriginalStepNames, StepCounter
 from watcher.buildkit.progress import StepFinished, StepStarted, StepStatus, parse_step
 from watcher.diagnosis.diagnose import build_failure
 from watcher.dockerfile import Accelerated, Level, accelerate
@@ -40,7 +40,7 @@ def test_a_step_over_several_lines_is_told_as_the_file_has_it(sign: str) -> None
     text = FILE.format(sign=sign)
     text = f"# escape=`\n{text}" if sign == "`" else text
     line = 3 if sign == "`" else 2
-    words = UserWords(text, accelerated(text))
+    words = OriginalStepNames(text, accelerated(text))
     step = parse_step("1", "[b 2/2] RUN --mount=type=cache … echo a && GOGC=400 go build -o /x .", line)
     assert words.changed(step)
     assert words.name(step) == "[b 2/2] RUN echo a && go build -a -o /x . && echo z"
@@ -60,7 +60,7 @@ def test_a_step_over_several_lines_is_told_as_the_file_has_it(sign: str) -> None
 )
 def test_a_step_is_known_by_its_line(name: str, line: int, changed: bool) -> None:
     text = "FROM golang:alpine AS b\nARG V=1.2\nRUN echo a $V\nRUN go build -o /x$V\n"
-    words = UserWords(text, accelerated(text))
+    words = OriginalStepNames(text, accelerated(text))
     step = parse_step("1", name, line)
     assert words.changed(step) is changed
     assert words.name(step) == ("[b 3/3] RUN go build -o /x$V" if line == 4 else name)
@@ -69,7 +69,7 @@ def test_a_step_is_known_by_its_line(name: str, line: int, changed: bool) -> Non
 def test_the_error_of_a_step_shows_the_command_of_the_file() -> None:
     text, told = "FROM golang:alpine AS b\nRUN go build -o /x\n", Told()
     counter = StepCounter("s", "r", told)
-    counter.begin(UserWords(text, accelerated(text)))
+    counter.begin(OriginalStepNames(text, accelerated(text)))
     error = 'process "/bin/sh -c GOGC=400 go build -o /x" did not complete successfully: exit code: 1'
     step = parse_step("1", "[b 2/2] RUN --mount=type=cache GOGC=400 go build -o /x", 2)
     counter(StepFinished(step, 0.0, 0.0, cached=False, error=error))
@@ -81,7 +81,7 @@ def test_the_error_of_a_step_shows_the_command_of_the_file() -> None:
 
 def test_nothing_was_changed_in_a_file_that_is_built_as_it_is() -> None:
     text = "FROM golang:alpine AS b\nRUN go build\n"
-    assert not UserWords(text, Accelerated(text)).changed(parse_step("1", "[b 2/2] RUN go build"))
+    assert not OriginalStepNames(text, Accelerated(text)).changed(parse_step("1", "[b 2/2] RUN go build"))
 
 
 @pytest.mark.parametrize(("line", "touched"), [(1, False), (2, False), (3, True)])
@@ -90,7 +90,7 @@ def test_a_step_that_lost_only_its_network_was_touched(run: str, line: int, touc
     """As on an engine that does not know `RUN --network`: the text says nothing of it."""
     text = f"FROM golang:alpine AS b\nRUN echo go build -o /x .\n{run} -o /x . \\\n  && echo z\n"
     counter = StepCounter("s", "r", Fanout())
-    counter.begin(UserWords(text, Accelerated(text, no_network_lines=(3,))))
+    counter.begin(OriginalStepNames(text, Accelerated(text, no_network_lines=(3,))))
     counter(StepStarted(parse_step("1", "[b 2/3] RUN something", line), 0.0))
     assert counter.touched is touched
 

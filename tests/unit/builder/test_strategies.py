@@ -2,7 +2,7 @@
 
 import pytest
 
-from watcher.builder.strategies import Experience, FailedBuild, Way
+from watcher.builder.strategies import BuildStrategy, FailedBuild, StrategyHistory
 from watcher.diagnosis.diagnose import build_failure
 from watcher.errors import Failure
 
@@ -22,65 +22,68 @@ def failed(
     return FailedBuild(failure, step, reason, touched=True, modules_mounted=modules)
 
 
-def knowing() -> Experience:
+def knowing() -> StrategyHistory:
     """A memory of a good build of TEXT with MODULES."""
-    experience = Experience()
-    experience.went_well(Way.ACCELERATED, TEXT, MODULES, after=None)
+    experience = StrategyHistory()
+    experience.record_success(BuildStrategy.ACCELERATED, TEXT, MODULES, after=None)
     return experience
 
 
 def test_without_a_network_only_when_the_modules_were_downloaded() -> None:
-    assert Experience().first(TEXT, MODULES) is Way.ACCELERATED
-    assert knowing().first(TEXT, MODULES) is Way.OFFLINE
-    assert knowing().first(TEXT, "m2") is Way.ACCELERATED
+    assert StrategyHistory().first(TEXT, MODULES) is BuildStrategy.ACCELERATED
+    assert knowing().first(TEXT, MODULES) is BuildStrategy.OFFLINE
+    assert knowing().first(TEXT, "m2") is BuildStrategy.ACCELERATED
 
 
 @pytest.mark.parametrize("line", [NO_PROXY, "go: download go1.99: toolchain not available"])
 def test_a_missing_network_is_given_every_time(line: str) -> None:
     experience, kind = knowing(), "compile" if line is NO_PROXY else "build"
     for _ in range(3):
-        assert experience.next(Way.OFFLINE, TEXT, failed(Failure(kind, "x", (line,)))) is Way.ACCELERATED
+        assert (
+            experience.next(BuildStrategy.OFFLINE, TEXT, failed(Failure(kind, "x", (line,))))
+            is BuildStrategy.ACCELERATED
+        )
 
 
 def test_a_network_that_is_always_needed_is_not_taken_away_a_third_time() -> None:
     experience = knowing()
     for _ in range(2):
-        assert experience.first(TEXT, MODULES) is Way.OFFLINE
-        experience.went_well(Way.ACCELERATED, TEXT, MODULES, after=Way.OFFLINE)
-    assert experience.first(TEXT, MODULES) is Way.ACCELERATED
-    assert experience.first("FROM golang:1", MODULES) is Way.OFFLINE
+        assert experience.first(TEXT, MODULES) is BuildStrategy.OFFLINE
+        experience.record_success(BuildStrategy.ACCELERATED, TEXT, MODULES, after=BuildStrategy.OFFLINE)
+    assert experience.first(TEXT, MODULES) is BuildStrategy.ACCELERATED
+    assert experience.first("FROM golang:1", MODULES) is BuildStrategy.OFFLINE
 
 
 def test_a_network_that_was_missed_now_and_then_is_still_taken_away() -> None:
     experience = knowing()
     for _ in range(3):
-        experience.went_well(Way.ACCELERATED, TEXT, MODULES, after=Way.OFFLINE)
-        experience.went_well(Way.OFFLINE, TEXT, MODULES, after=None)
-    assert experience.first(TEXT, MODULES) is Way.OFFLINE
+        experience.record_success(BuildStrategy.ACCELERATED, TEXT, MODULES, after=BuildStrategy.OFFLINE)
+        experience.record_success(BuildStrategy.OFFLINE, TEXT, MODULES, after=None)
+    assert experience.first(TEXT, MODULES) is BuildStrategy.OFFLINE
 
 
-@pytest.mark.parametrize("way", list(Way))
-def test_what_the_compiler_says_is_the_users(way: Way) -> None:
+@pytest.mark.parametrize("way", list(BuildStrategy))
+def test_what_the_compiler_says_is_the_users(way: BuildStrategy) -> None:
     assert knowing().next(way, TEXT, failed(COMPILER)) is None
 
 
 def test_a_failure_that_may_be_ours_is_tried_with_less_and_less_but_once() -> None:
     experience = knowing()
-    assert experience.next(Way.OFFLINE, TEXT, failed(LIMIT)) is Way.ACCELERATED
-    assert experience.next(Way.ACCELERATED, TEXT, failed(LIMIT)) is Way.PLAIN
-    assert experience.next(Way.PLAIN, TEXT, failed(LIMIT)) is None
+    assert experience.next(BuildStrategy.OFFLINE, TEXT, failed(LIMIT)) is BuildStrategy.ACCELERATED
+    assert experience.next(BuildStrategy.ACCELERATED, TEXT, failed(LIMIT)) is BuildStrategy.PLAIN
+    assert experience.next(BuildStrategy.PLAIN, TEXT, failed(LIMIT)) is None
     # The next save, with the same mistake: nothing is built twice.
-    assert experience.next(Way.OFFLINE, TEXT, failed(LIMIT)) is None
-    assert experience.next(Way.ACCELERATED, TEXT, failed(LIMIT)) is None
+    assert experience.next(BuildStrategy.OFFLINE, TEXT, failed(LIMIT)) is None
+    assert experience.next(BuildStrategy.ACCELERATED, TEXT, failed(LIMIT)) is None
 
 
 def test_numbers_do_not_make_another_failure() -> None:
-    experience = Experience()
+    experience = StrategyHistory()
     one, two = (Failure("build", f"/tmp/go-build{number}/b001: no space") for number in (17, 4711))
-    assert experience.next(Way.ACCELERATED, TEXT, failed(one)) is Way.PLAIN
-    assert experience.next(Way.ACCELERATED, TEXT, failed(two)) is None
-    assert experience.next(Way.ACCELERATED, TEXT, failed(LIMIT)) is Way.PLAIN
-    assert experience.next(Way.ACCELERATED, "FROM other", failed(one)) is Way.PLAIN
+    assert experience.next(BuildStrategy.ACCELERATED, TEXT, failed(one)) is BuildStrategy.PLAIN
+    assert experience.next(BuildStrategy.ACCELERATED, TEXT, failed(two)) is None
+    assert experience.next(BuildStrategy.ACCELERATED, TEXT, failed(LIMIT)) is BuildStrategy.PLAIN
+    assert experience.next(BuildStrategy.ACCELERATED, "FROM other", failed(one)) is BuildStrategy.PLAIN
 
 
 def test_a_step_before_all_that_was_changed_is_not_ours() -> None:
@@ -91,7 +94,7 @@ def test_a_step_before_all_that_was_changed_is_not_ours() -> None:
         touched=False,
         modules_mounted=True,
     )
-    assert Experience().next(Way.ACCELERATED, TEXT, untouched) is None
+    assert StrategyHistory().next(BuildStrategy.ACCELERATED, TEXT, untouched) is None
 
 
 def test_a_text_that_the_frontend_does_not_understand_is_given_as_it_is() -> None:
@@ -102,36 +105,36 @@ def test_a_text_that_the_frontend_does_not_understand_is_given_as_it_is() -> Non
         touched=False,
         modules_mounted=True,
     )
-    assert Experience().next(Way.OFFLINE, TEXT, misread) is Way.ACCELERATED
-    assert Experience().next(Way.ACCELERATED, TEXT, misread) is Way.PLAIN
-    assert Experience().next(Way.PLAIN, TEXT, misread) is None
+    assert StrategyHistory().next(BuildStrategy.OFFLINE, TEXT, misread) is BuildStrategy.ACCELERATED
+    assert StrategyHistory().next(BuildStrategy.ACCELERATED, TEXT, misread) is BuildStrategy.PLAIN
+    assert StrategyHistory().next(BuildStrategy.PLAIN, TEXT, misread) is None
 
 
 def test_a_file_that_only_builds_as_it_is_is_left_alone_after_the_second_time() -> None:
-    experience = Experience()
-    experience.went_well(Way.PLAIN, TEXT, MODULES, after=Way.ACCELERATED)
-    assert experience.first(TEXT, MODULES) is Way.ACCELERATED
-    assert not experience.leaves_alone(TEXT)
-    experience.went_well(Way.PLAIN, TEXT, MODULES, after=Way.ACCELERATED)
-    assert experience.leaves_alone(TEXT)
-    assert experience.first(TEXT, MODULES) is Way.PLAIN
-    assert experience.first("FROM golang:1", MODULES) is Way.ACCELERATED
+    experience = StrategyHistory()
+    experience.record_success(BuildStrategy.PLAIN, TEXT, MODULES, after=BuildStrategy.ACCELERATED)
+    assert experience.first(TEXT, MODULES) is BuildStrategy.ACCELERATED
+    assert not experience.builds_original(TEXT)
+    experience.record_success(BuildStrategy.PLAIN, TEXT, MODULES, after=BuildStrategy.ACCELERATED)
+    assert experience.builds_original(TEXT)
+    assert experience.first(TEXT, MODULES) is BuildStrategy.PLAIN
+    assert experience.first("FROM golang:1", MODULES) is BuildStrategy.ACCELERATED
 
 
 def test_a_file_that_builds_accelerated_in_between_is_not_left_alone() -> None:
-    experience = Experience()
+    experience = StrategyHistory()
     for _ in range(3):
-        experience.went_well(Way.PLAIN, TEXT, MODULES, after=Way.ACCELERATED)
-        experience.went_well(Way.ACCELERATED, TEXT, MODULES, after=None)
-    assert not experience.leaves_alone(TEXT)
-    assert experience.first(TEXT, MODULES) is Way.OFFLINE
+        experience.record_success(BuildStrategy.PLAIN, TEXT, MODULES, after=BuildStrategy.ACCELERATED)
+        experience.record_success(BuildStrategy.ACCELERATED, TEXT, MODULES, after=None)
+    assert not experience.builds_original(TEXT)
+    assert experience.first(TEXT, MODULES) is BuildStrategy.OFFLINE
 
 
 def test_a_file_with_nothing_to_change_collects_no_strikes() -> None:
-    experience = Experience()
+    experience = StrategyHistory()
     for _ in range(3):
-        experience.went_well(Way.PLAIN, TEXT, MODULES, after=None)
-    assert experience.first(TEXT, MODULES) is Way.ACCELERATED
+        experience.record_success(BuildStrategy.PLAIN, TEXT, MODULES, after=None)
+    assert experience.first(TEXT, MODULES) is BuildStrategy.ACCELERATED
 
 
 # What go 1.26 says of a module that is not in its cache, with the lines above it.
@@ -164,14 +167,14 @@ MISSING = {
 def test_a_module_that_a_mount_of_ours_may_hide_is_looked_for_where_the_image_has_it(
     lines: tuple[str, ...],
 ) -> None:
-    experience, failure = Experience(), build_failure("[b 3/3] RUN go build", "exit code: 1", lines)
+    experience, failure = StrategyHistory(), build_failure("[b 3/3] RUN go build", "exit code: 1", lines)
     missed = failed(failure, modules=True)
-    assert experience.next(Way.ACCELERATED, TEXT, missed) is Way.OWN_MODULES
-    assert experience.next(Way.OWN_MODULES, TEXT, missed) is Way.PLAIN
-    assert experience.next(Way.PLAIN, TEXT, missed) is None
-    assert experience.next(Way.ACCELERATED, TEXT, missed) is None  # in vain, once
+    assert experience.next(BuildStrategy.ACCELERATED, TEXT, missed) is BuildStrategy.OWN_MODULES
+    assert experience.next(BuildStrategy.OWN_MODULES, TEXT, missed) is BuildStrategy.PLAIN
+    assert experience.next(BuildStrategy.PLAIN, TEXT, missed) is None
+    assert experience.next(BuildStrategy.ACCELERATED, TEXT, missed) is None  # in vain, once
     # Without a module cache of ours it cannot be hidden by one.
-    assert Experience().next(Way.ACCELERATED, TEXT, failed(failure)) is Way.PLAIN
+    assert StrategyHistory().next(BuildStrategy.ACCELERATED, TEXT, failed(failure)) is BuildStrategy.PLAIN
 
 
 @pytest.mark.parametrize(
@@ -191,15 +194,15 @@ def test_a_module_that_a_mount_of_ours_may_hide_is_looked_for_where_the_image_ha
 )
 def test_what_is_wrong_in_the_tree_is_told_at_once(lines: tuple[str, ...]) -> None:
     failure = build_failure("[b 3/3] RUN go build", "exit code: 1", lines)
-    assert Experience().next(Way.ACCELERATED, TEXT, failed(failure, modules=True)) is None
+    assert StrategyHistory().next(BuildStrategy.ACCELERATED, TEXT, failed(failure, modules=True)) is None
 
 
 def test_a_file_whose_modules_are_the_images_gets_no_module_cache_the_third_time() -> None:
-    experience = Experience()
+    experience = StrategyHistory()
     for _ in range(2):
-        assert experience.first(TEXT, MODULES) is Way.ACCELERATED
-        experience.went_well(Way.OWN_MODULES, TEXT, MODULES, after=Way.ACCELERATED)
-    assert experience.keeps_modules(TEXT)
-    assert experience.first(TEXT, MODULES) is Way.OWN_MODULES
-    experience.went_well(Way.OWN_MODULES, TEXT, MODULES, after=None)
-    assert experience.first(TEXT, MODULES) is Way.OWN_MODULES
+        assert experience.first(TEXT, MODULES) is BuildStrategy.ACCELERATED
+        experience.record_success(BuildStrategy.OWN_MODULES, TEXT, MODULES, after=BuildStrategy.ACCELERATED)
+    assert experience.skips_module_cache(TEXT)
+    assert experience.first(TEXT, MODULES) is BuildStrategy.OWN_MODULES
+    experience.record_success(BuildStrategy.OWN_MODULES, TEXT, MODULES, after=None)
+    assert experience.first(TEXT, MODULES) is BuildStrategy.OWN_MODULES

@@ -24,16 +24,16 @@ class Hands:
         self.done: list[str] = []
         self.short = self.failing = False
 
-    async def tell_base(self, scan: Any) -> None:
+    async def report_base_size(self, scan: Any) -> None:
         self.done.append("base")
 
-    async def keep_programs(self, scan: Any) -> None:
+    async def save_binaries(self, scan: Any) -> None:
         self.done.append("programs")
 
     async def export_builder(self, scan: Any) -> None:
         self.done.append("builder")
 
-    async def tell_builder(self, scan: Any, stage_size: Any) -> None:
+    async def report_builder_size(self, scan: Any, stage_size: Any) -> None:
         self.done.append("stage")
 
     async def prune(self) -> Report:

@@ -11,7 +11,7 @@ import pytest
 from tests.fake_engine import FakeEngine
 from tests.loaded_settings import load
 from watcher import compose
-from watcher.builder import BuildJournal, BuildkitLink
+from watcher.builder import BuildJournal, BuildkitConnection
 from watcher.daemon.recipe import check_dockerfile, recipe_of
 from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
 from watcher.deploy.host_ports import HostPorts
@@ -29,7 +29,7 @@ class Rig:
         self.site = SharedResources(
             project="p-1",
             engine=FakeEngine(),
-            link=BuildkitLink("unix:///nowhere", FakeEngine()),
+            connection=BuildkitConnection("unix:///nowhere", FakeEngine()),
             journal=BuildJournal(None),
             host_ports=HostPorts(FakeEngine(), "project", None),
             observer=Fanout(),

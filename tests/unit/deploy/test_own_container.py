@@ -9,7 +9,7 @@ import pytest
 from tests.fake_engine import FakeEngine
 from tests.loaded_settings import load
 from watcher import compose
-from watcher.builder import BuildJournal, BuildkitLink
+from watcher.builder import BuildJournal, BuildkitConnection
 from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
 from watcher.deploy import HostPorts
 from watcher.deploy.own_container import OwnContainer, candidates, find
@@ -157,7 +157,7 @@ class Rig:
         site = SharedResources(
             project="p-1",
             engine=self.engine,
-            link=BuildkitLink("unix:///nowhere", self.engine),
+            connection=BuildkitConnection("unix:///nowhere", self.engine),
             journal=BuildJournal(None),
             observer=Fanout(),
             explain=lambda _: Unavailable(),

@@ -6,7 +6,7 @@ import asyncio
 import json
 
 from watcher.builder import Recipe, open_journal
-from watcher.builder.dockerfile_variants import Texts
+from watcher.builder.dockerfile_variants import DockerfileVariants
 from watcher.cli.doctor.findings import Finding, Grade
 from watcher.compose import ServiceSpec
 from watcher.daemon.engine_access import EngineAccess
@@ -33,18 +33,18 @@ async def examine_disk(
     spec: ServiceSpec, recipe: Recipe, settings: Settings, access: EngineAccess
 ) -> list[Finding]:
     """What the project holds beside all others, and what removes its old build steps."""
-    engine, link, bases = access.engine, access.link, access.bases
+    engine, connection, bases = access.engine, access.connection, access.bases
     journal = open_journal(recipe.project, cache=access.build_cache)
     records = RecordPruner(
-        link,
+        connection,
         journal,
         Marks(recipe.project),
         keep=settings.prune.keep,
         services={spec.name},
         daemon_runs=lambda: lock.find(recipe.project) is not None,
     )
-    texts = Texts(spec.name, bases=bases, link=link, observer=Fanout())
-    caches = GoCaches(recipe, texts, link, journal, CacheNames(journal.folder))
+    texts = DockerfileVariants(spec.name, bases=bases, connection=connection, observer=Fanout())
+    caches = GoCaches(recipe, texts, connection, journal, CacheNames(journal.folder))
     try:
         holdings = await records.take_holdings()
         found = await caches.measure(await asyncio.to_thread(tree_of(spec, recipe, settings).scan))
@@ -55,11 +55,11 @@ async def examine_disk(
             None if isinstance(found, Unseen) else TrimmedCaches(found, 0),
             service=spec.name,
             project=recipe.project,
-            standalone=link.standalone,
+            standalone=connection.standalone,
         )
         findings = [describe_disk(held, settings.prune.go_cache_max, found)]
-        if await link.forgets_when_pruned():
-            findings.append(describe_steps(await link.cache_limit(), standalone=link.standalone))
+        if await connection.forgets_when_pruned():
+            findings.append(describe_steps(await connection.cache_limit(), standalone=connection.standalone))
     except (EngineError, EngineUnavailable, TreeGone) as error:
         return [Finding("disk", Grade.GOOD, f"what the project holds could not be measured: {error}")]
     finally:

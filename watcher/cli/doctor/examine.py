@@ -12,15 +12,15 @@ from watcher import compose, labels
 from watcher import dockerfile as dockerfiles
 from watcher.builder import (
     BaseImage,
-    Bases,
+    BaseImages,
     BuildEntry,
-    BuildkitLink,
+    BuildkitConnection,
     Recipe,
     accelerated,
     missing_repository,
     open_journal,
+    original_dockerfile,
     platforms_of,
-    written,
 )
 from watcher.cli.doctor import findings
 from watcher.cli.doctor.disk import examine_disk
@@ -59,15 +59,15 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("daemon", Grade.GOOD, "none runs for this project")
     for text in project.warnings:
         yield Finding(project.file.name, Grade.ADVICE, text)
-    access = engine = link = bases = None
+    access = engine = connection = bases = None
     begun = time.monotonic()
     async with AsyncExitStack() as stack:
         try:
             access = await stack.enter_async_context(open_engine(settings))
-            engine, link, bases = access.engine, access.link, access.bases
+            engine, connection, bases = access.engine, access.connection, access.bases
             info = await engine.info()
             yield findings.engine(info, time.monotonic() - begun)
-            yield await _buildkit(link)
+            yield await _buildkit(connection)
             yield await asyncio.to_thread(_disk, info.data_root)
             reached = Reached.by(engine)
             stack.push_async_callback(reached.built_in.close)
@@ -103,10 +103,10 @@ async def gone_projects(engine: Reached, after: float) -> AsyncIterator[Finding]
         yield findings.gone(found)
 
 
-async def _buildkit(link: BuildkitLink) -> Finding:
+async def _buildkit(connection: BuildkitConnection) -> Finding:
     begun = time.monotonic()
     try:
-        await link.client()
+        await connection.client()
     except EngineUnavailable as error:
         return Finding("BuildKit", Grade.TROUBLE, str(error), "Engine 20.10 or newer has it built in")
     return Finding("BuildKit", Grade.GOOD, f"answers in {humanize.seconds(time.monotonic() - begun)}")
@@ -120,7 +120,7 @@ def _disk(root: str) -> Finding:
 
 
 async def _service(
-    spec: ServiceSpec, recipe: Recipe, settings: Settings, bases: Bases | None, cache: str
+    spec: ServiceSpec, recipe: Recipe, settings: Settings, bases: BaseImages | None, cache: str
 ) -> AsyncIterator[Finding]:
     """What a build of the service begins with."""
     tree = tree_of(spec, recipe, settings)
@@ -150,9 +150,9 @@ async def _service(
 
 
 async def _dockerfile(
-    snapshot: Snapshot, recipe: Recipe, bases: Bases | None, builds: Sequence[BuildEntry]
+    snapshot: Snapshot, recipe: Recipe, bases: BaseImages | None, builds: Sequence[BuildEntry]
 ) -> AsyncIterator[Finding]:
-    text = written(recipe, snapshot)
+    text = original_dockerfile(recipe, snapshot)
     if text is None:
         yield Finding(recipe.dockerfile, Grade.TROUBLE, snapshot.no_dockerfile)
         return
