@@ -97,7 +97,7 @@ class Scripted:
         if self.answers:
             self.answers.pop(0)(request, step.name, tell)
         tell(StepFinished(step, 2.0, 1.0, cached=False, error=""))
-        return SolveResult(f"sha256:{len(self.texts)}", {})
+        return SolveResult(f"sha256:{len(self.texts)}")
 
     @property
     def ways(self) -> list[str]:
@@ -574,7 +574,7 @@ async def test_what_a_buildkitd_built_is_loaded_into_the_engine(
         asked.append(request)
         assert request.output is not None
         request.output.write("\n".join(request.names).encode())
-        return SolveResult("sha256:of-the-buildkitd", {})
+        return SolveResult("sha256:of-the-buildkitd")
 
     monkeypatch.setattr(bench.connection, "solve", solve)
     bench.builder.recipe = replace(bench.builder.recipe, ssh={"default": Path("/run/agent")})
