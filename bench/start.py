@@ -22,6 +22,7 @@ from tests.unit.deploy.world import NotedFront
 from watcher import compose
 from watcher.deploy import ContainerDeployer, DeployPolicy
 from watcher.deploy.compose_container import ComposeContainer
+from watcher.deploy.dependencies import Dependencies
 from watcher.engine import DockerEngine
 from watcher.front import Front
 from watcher.observers.events import Event
@@ -62,7 +63,15 @@ class Way:
 
     def recipe(self) -> ComposeContainer:
         project = compose.load(self.file, service="app", env={"COMPOSE_PROJECT_NAME": self.name, "TURN": "1"})
-        return ComposeContainer(project, project.service, self.name, self.engine, self, self.pause_container)
+        return ComposeContainer(
+            project,
+            project.service,
+            self.name,
+            self.engine,
+            self,
+            Dependencies(self.engine, self, project, self.name, managed=[project.wanted]),
+            self.pause_container,
+        )
 
     async def deploy(self, image: str, number: int) -> None:
         begun = time.monotonic()

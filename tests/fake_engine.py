@@ -35,6 +35,8 @@ class Program:
 
     exit_code: int | None = None
     lines: tuple[str, ...] = ()
+    health: str = ""  # of a container that was just started
+    volumes: tuple[str, ...] = ()  # targets of anonymous volumes
 
 
 @dataclass
@@ -144,6 +146,12 @@ class FakeEngine:
         """As `docker stop`."""
         self.say(container, "kill", signal="15")
         self.end(container, 0)
+
+    def set_health(self, container: str, health: str) -> None:
+        """Let a health check end."""
+        box = self._box(container)
+        box.shown = replace(box.shown, health=health)
+        self.say(box.shown.id, f"health_status: {health}")
 
     def pause(self, container: str) -> None:
         """As `docker pause`."""
@@ -316,7 +324,21 @@ class FakeEngine:
         container = f"{next(self._numbers):012x}".ljust(64, "0")  # unlike in the part that is shown
         labels = {**image.labels, **(config.get("Labels") or {})}
         joined = (config.get("HostConfig") or {}).get("NetworkMode", "").partition("container:")[2]
-        shown = Container(container, name, image.id, labels, "created", changed=self.clock(), joined=joined)
+        binds = [bind.split(":") for bind in (config.get("HostConfig") or {}).get("Binds") or ()]
+        given = {target: source for source, target, *_ in binds}
+        targets = self.programs.get(image.id, Program()).volumes
+        shown = Container(
+            container,
+            name,
+            image.id,
+            labels,
+            "created",
+            changed=self.clock(),
+            joined=joined,
+            generated_volumes={
+                target: given.get(target, f"{next(self._numbers):064x}") for target in targets
+            },
+        )
         endpoints = (config.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
         self._boxes[container] = _Box(shown, config, networks=set(endpoints))
         return container
@@ -335,6 +357,7 @@ class FakeEngine:
         box.shown = replace(
             box.shown,
             state="running",
+            health=program.health,
             exit_code=0,
             ports=ports,
             addresses=addresses,
@@ -452,7 +475,9 @@ class FakeEngine:
             else:
                 await box.news.wait()
 
-    async def pull(self, ref: str, *, platform: str = "") -> None:
+    async def pull(
+        self, ref: str, *, platform: str = "", progress: Callable[[int, int], None] | None = None
+    ) -> None:
         """See `Engine.pull`; there is no registry."""
         raise EngineError(f"pull access denied for {ref}, repository does not exist", 404)
 

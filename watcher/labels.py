@@ -28,6 +28,7 @@ CONFIG = "watcher.config"  # digest over how the container was told to run
 IMAGE = "watcher.image"  # on containers only: id of the image that it was created from
 MOUNTED = "watcher.mounted"  # on containers only: digest over the sources that were mounted into it
 CREATION = "watcher.creation"  # on containers only: a number used once
+DEPENDENCY = "watcher.dependency"  # on containers of dependencies only: project id
 NETWORK = "watcher.network"  # on networks only: the network's own name, which no copy of the labels has
 
 FINAL, BUILDER, APP = "final", "builder", "app"

@@ -20,6 +20,7 @@ from tests.unit.deploy.world import NotedFront
 from watcher import compose, labels
 from watcher.deploy import ContainerDeployer, DeployPolicy
 from watcher.deploy.compose_container import ComposeContainer
+from watcher.deploy.dependencies import Dependencies
 from watcher.engine import DockerEngine
 from watcher.errors import UserError
 from watcher.front import Front
@@ -89,7 +90,8 @@ class Stage:
     def make(self) -> ContainerDeployer:
         env = {"COMPOSE_PROJECT_NAME": self.name}
         project = compose.load(self.file, service="app", env=env)
-        recipe = ComposeContainer(project, project.service, self.name, self.engine, self)
+        self.dependencies = Dependencies(self.engine, self, project, self.name, managed=["app"])
+        recipe = ComposeContainer(project, project.service, self.name, self.engine, self, self.dependencies)
         return ContainerDeployer(
             recipe,
             engine=self.engine,

@@ -9,7 +9,7 @@ from watcher.observers import humanize
 from watcher.observers.humanize import short
 
 if TYPE_CHECKING:  # a client reads JSON: importing the models takes longer than the answer
-    from watcher.observers.status_schema import BuildInfo, DiskInfo, ServiceStatus, Status
+    from watcher.observers.status_schema import BuildInfo, DependencyInfo, DiskInfo, ServiceStatus, Status
 
 _STALE_WORDS = {True: "stale", False: "equal to the tree", None: "the tree was not scanned yet"}
 
@@ -29,6 +29,23 @@ def _list_lines(status: Status, now: float, service: str | None) -> Iterator[str
             yield f"{found.name}  {found.phase}  {' '.join(found.urls)}".rstrip()
             for name, text in _list_facts(found, now):
                 yield f"  {name:<9} {text}".rstrip()
+    if service is None:
+        width = max((len(each.name) for each in status.dependencies), default=0)
+        for each in status.dependencies:
+            yield f"{each.name:<{width}}  {_describe_dependency(each, now)}"
+
+
+def _describe_dependency(found: DependencyInfo, now: float) -> str:
+    text = f"{found.state} for {humanize.seconds(max(0.0, now - found.since))}  {found.image}"
+    if found.reason and found.reason != found.state:
+        text += f"  ({found.reason})"
+    if found.waits_for:
+        text += f"  waits for {', '.join(found.waits_for)}"
+    if found.needed_by:
+        text += f"  {', '.join(found.needed_by)} waits for it"
+    if found.restarts:
+        text += f"  restarted {humanize.count(found.restarts, 'time')}"
+    return text
 
 
 def _list_facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,16 @@ only the compose file and the files that it names; `container_config` and the ot
 """
 
 from watcher.compose.api_requirements import check_api, missing_api
-from watcher.compose.api_resources import PROJECT_LABEL, compose_labels, network_config, volume_config
+from watcher.compose.api_resources import (
+    IMAGE_LABEL,
+    NUMBER_LABEL,
+    ONE_OFF_LABEL,
+    PROJECT_LABEL,
+    SERVICE_LABEL,
+    compose_labels,
+    network_config,
+    volume_config,
+)
 from watcher.compose.container import (
     additional_networks,
     can_share_network,
@@ -36,7 +45,11 @@ from watcher.compose.specparts import BlockIo, ContainerFile, DeviceRequest, Hoo
 
 __all__ = [
     "FILE_NAMES",
+    "IMAGE_LABEL",
+    "NUMBER_LABEL",
+    "ONE_OFF_LABEL",
     "PROJECT_LABEL",
+    "SERVICE_LABEL",
     "Attachment",
     "BlockIo",
     "BuildSpec",

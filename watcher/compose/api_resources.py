@@ -7,6 +7,10 @@ from typing import Any
 from watcher.compose.spec import ComposeProject, NetworkSpec, ServiceSpec, VolumeSpec
 
 PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+NUMBER_LABEL = "com.docker.compose.container-number"
+ONE_OFF_LABEL = "com.docker.compose.oneoff"
+IMAGE_LABEL = "com.docker.compose.image"
 VERSION_LABEL = "com.docker.compose.version"
 NETWORK_LABEL = "com.docker.compose.network"
 VOLUME_LABEL = "com.docker.compose.volume"
@@ -27,11 +31,11 @@ def compose_labels(
     )
     return {
         PROJECT_LABEL: project.name,
-        "com.docker.compose.service": spec.name,
-        "com.docker.compose.container-number": str(number),
-        "com.docker.compose.oneoff": "False",
+        SERVICE_LABEL: spec.name,
+        NUMBER_LABEL: str(number),
+        ONE_OFF_LABEL: "False",
         "com.docker.compose.config-hash": config_hash,
-        "com.docker.compose.image": image_id,
+        IMAGE_LABEL: image_id,
         "com.docker.compose.depends_on": depends,
         "com.docker.compose.project.working_dir": str(project.directory),
         "com.docker.compose.project.config_files": ",".join(str(each) for each in project.config_files),

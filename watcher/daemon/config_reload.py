@@ -20,7 +20,7 @@ from typing import Any
 
 from watcher import compose
 from watcher.compose import ComposeProject
-from watcher.daemon.dependencies import in_force
+from watcher.daemon.reload_report import describe_reload
 from watcher.errors import ConfigError, WatcherError
 from watcher.observers.events import ConfigurationRefused, InternalError, Notice, Observer
 from watcher.settings import TOML_NAME, Settings
@@ -233,7 +233,7 @@ class ConfigurationWatch:
             self._tell_late(late)
             if new != self.configuration:
                 await self._apply(new)
-                self._tell("info", in_force(names, self.configuration.compose, new.compose))
+                self._tell("info", describe_reload(names, self.configuration.compose, new.compose))
             elif self._refused:
                 self._tell("info", f"{names} says again what is in force")
             self.configuration, self._retry_at = new, None

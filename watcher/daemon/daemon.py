@@ -18,11 +18,11 @@ from watcher.backoff import Backoff
 from watcher.daemon import config_reload
 from watcher.daemon.config_reload import Configuration, ConfigurationWatch
 from watcher.daemon.container_logs import LogStreamer
-from watcher.daemon.dependencies import DependencyWatch
 from watcher.daemon.engine_recovery import EngineRecovery
 from watcher.daemon.project import Opened, managed_services, open_project, secrets_of
 from watcher.daemon.service import Service
 from watcher.daemon.unavailable import HeldRequestReleaser, unavailable
+from watcher.deploy.dependency_watch import DependencyWatch
 from watcher.engine import Engine
 from watcher.errors import ConfigError, WatcherError
 from watcher.front import Front, Unavailable
@@ -76,6 +76,7 @@ class Daemon:
         self.handover: Handover | None = None  # set when another program is to take this one's place
         self.interrupted = ""  # name of a signal that came while this program was making way
         self._announce: Callable[[], None] = lambda: None
+        self._apply_dependencies: Callable[[], None] = lambda: None
         self._stop = asyncio.Event()
         self._started = asyncio.Event()  # every service has its ports, and knows what serves already
 
@@ -127,6 +128,8 @@ class Daemon:
                     self._hand_over(opened, app)
                 for service in self.services.values():
                     await self._end(service)
+                keep = settings.deploy.on_exit == "keep" or self.handover is not None
+                await opened.dependencies.close(stop=not keep)
 
     def _announce_addresses(self, opened: Opened, app: FastAPI) -> None:
         """Write down what a successor needs should this one be killed: where it listens, what is paused."""
@@ -167,9 +170,8 @@ class Daemon:
         for service in self.services.values():
             service.watch.run_before_scans(configured.current)
         work = [service.run() for service in self.services.values()]
-        dependencies = DependencyWatch(
-            opened.engine, self.observers, lambda: configured.configuration.compose
-        )
+        dependencies = DependencyWatch(opened.dependencies, opened.engine, self.observers)
+        self._apply_dependencies = dependencies.apply
         work += [self._follow(opened), configured.run(), dependencies.run(), self._stopped()]
         work.append(opened.registration.keep_touching())
         tasks = [asyncio.create_task(each) for each in work]
@@ -190,8 +192,15 @@ class Daemon:
                 raise ConfigError("service", spec.name, rule)
         secrets = await in_thread(lambda: list(secrets_of(new.compose, new.settings)), "a secret's file")
         self.observers.add_secrets(secrets)
-        for spec in specs:
-            await self.services[spec.name].change(spec, new.compose, new.settings)
+        before = opened.dependencies.project
+        opened.dependencies.reconfigure(new.compose, [spec.name for spec in specs])
+        try:
+            for spec in specs:
+                await self.services[spec.name].change(spec, new.compose, new.settings)
+        except WatcherError:
+            opened.dependencies.reconfigure(before, list(self.services))
+            raise
+        self._apply_dependencies()
         await opened.registration.write(new.compose, new.settings)
         self._announce()
 

@@ -96,6 +96,7 @@ async def deploy_once(settings: Settings, board: StatusBoard, observer: Observer
         try:
             info = await opened.engine.info()
             observers.notify(EngineUp(version=info.version, store=info.store, endpoint=info.endpoint))
+            await opened.dependencies.check()
             for service in opened.services.values():
                 await service.start()
                 tasks.append(asyncio.create_task(service.run()))
@@ -115,3 +116,4 @@ async def deploy_once(settings: Settings, board: StatusBoard, observer: Observer
             await asyncio.gather(*tasks, return_exceptions=True)
             for service in opened.services.values():
                 await service.stop()
+            await opened.dependencies.close(stop=False)

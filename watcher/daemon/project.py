@@ -20,6 +20,7 @@ from watcher.daemon.registration import Registration
 from watcher.daemon.service import Service
 from watcher.daemon.service_config import SharedResources, assemble_service
 from watcher.deploy import HostPorts, own_container
+from watcher.deploy.dependencies import Dependencies
 from watcher.engine import Engine
 from watcher.front import Unavailable
 from watcher.observers.events import Notice
@@ -41,6 +42,7 @@ class Opened:
     configuration: Configuration
     engine: Engine
     services: dict[str, Service]
+    dependencies: Dependencies
     lock: ProjectLock
     registration: Registration
 
@@ -129,6 +131,13 @@ async def open_project(
                     explain=explain,
                     info=await engine.info(),
                     host_ports=HostPorts(engine, project_id, journal.folder, reachable),
+                    dependencies=Dependencies(
+                        engine,
+                        observer,
+                        project,
+                        project_id,
+                        managed=[spec.name for spec in managed_services(project)],
+                    ),
                     own=own,
                 )
                 services = {}
@@ -141,7 +150,9 @@ async def open_project(
                     services[spec.name] = Service(shared, assemble_service(shared, chosen, project, settings))
                 registration = Registration(settings.root, project_id, shared.info, observer)
                 registration.begin(project, settings)
-                yield Opened(project_id, configured, engine, services, lock, registration)
+                yield Opened(
+                    project_id, configured, engine, services, shared.dependencies, lock, registration
+                )
                 await registration.end()
             finally:
                 if own:

@@ -12,6 +12,7 @@ from watcher.daemon.port_protocols import check_protocols, protocol_of
 from watcher.daemon.recipe import agents_of, recipe_of
 from watcher.deploy import DeployPolicy, HostPorts, SourceMount, source_mounts
 from watcher.deploy.compose_container import ComposeContainer
+from watcher.deploy.dependencies import Dependencies
 from watcher.deploy.live_reloader import PATIENCE, StartCommand, outputs, start_command
 from watcher.deploy.own_container import OwnContainer
 from watcher.engine import Engine, SystemInfo
@@ -35,6 +36,7 @@ class SharedResources:
     explain: Callable[[str], Unavailable]
     info: SystemInfo
     host_ports: HostPorts
+    dependencies: Dependencies
     own: OwnContainer | None = None  # that the watcher runs in, where loopback does not reach the others
 
 
@@ -103,6 +105,7 @@ def assemble_service(
         shared.project,
         shared.engine,
         shared.observer,
+        shared.dependencies,
         settings.deploy.pause_container,
         shared.own,
     )

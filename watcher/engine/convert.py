@@ -138,6 +138,15 @@ def _anonymous_volumes(raw: Mapping[str, Any]) -> Iterator[str]:
             yield name
 
 
+def _generated_volumes(raw: Mapping[str, Any]) -> dict[str, str]:
+    """Target -> volume of those that the engine named, also when the configuration repeats the name."""
+    return {
+        mount["Destination"]: mount["Name"]
+        for mount in raw.get("Mounts") or ()
+        if mount.get("Type") == "volume" and _GENERATED.fullmatch(mount.get("Name") or "")
+    }
+
+
 def container(raw: Mapping[str, Any]) -> Container:
     """From GET /containers/{id}/json."""
     state, network = raw["State"], raw.get("NetworkSettings") or {}
@@ -164,6 +173,7 @@ def container(raw: Mapping[str, Any]) -> Container:
         healthcheck=tuple((raw["Config"].get("Healthcheck") or {}).get("Test") or ()),
         joined=_network_owner(raw),
         volumes=tuple(_anonymous_volumes(raw)),
+        generated_volumes=_generated_volumes(raw),
         networks=_networks_of(raw),
         changed=max(
             seconds(raw.get("Created", 0)),

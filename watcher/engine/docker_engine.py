@@ -9,14 +9,14 @@ import asyncio
 import contextlib
 import ssl
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, BinaryIO, TypeVar
 
 import docker
 import docker.errors
 
-from watcher.engine import convert, inner
+from watcher.engine import convert, inner, pulling
 from watcher.engine import endpoint as reach
 from watcher.engine.calls import CONNECTION_ERRORS, EngineCalls, sentence
 from watcher.engine.disk_usage import read_usage
@@ -274,10 +274,19 @@ class DockerEngine:
             pump.close()
             stream.close()
 
-    async def pull(self, ref: str, *, platform: str = "") -> None:
+    async def pull(
+        self, ref: str, *, platform: str = "", progress: Callable[[int, int], None] | None = None
+    ) -> None:
         """See `Engine.pull`."""
+        loop = asyncio.get_running_loop()
+
+        def show(done: int, total: int) -> None:
+            if progress:
+                with contextlib.suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(progress, done, total)
+
         try:
-            await self._calls.call(self._client.pull, ref, platform=platform or None)
+            await self._calls.call(pulling.pull, self._client, ref, platform, show)
         except docker.errors.NotFound as error:
             raise EngineError(sentence(error), 404) from error
 

@@ -6,7 +6,7 @@ EngineUnavailable when the engine does not answer and EngineError when it refuse
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, BinaryIO, Protocol
@@ -115,6 +115,7 @@ class Container:
     changed: float = 0.0
     joined: str = ""  # id of the container that owns its network, with its ports and addresses
     volumes: tuple[str, ...] = ()  # names of its anonymous volumes; not in lists
+    generated_volumes: Mapping[str, str] = field(default_factory=dict)  # target -> volume the engine named
     networks: frozenset[str] = frozenset()  # names and ids of those that it is or will be attached to
 
     @property
@@ -318,8 +319,13 @@ class Engine(Protocol):
         """
         ...
 
-    async def pull(self, ref: str, *, platform: str = "") -> None:
-        """Pull an image; raises EngineError with the registry's or the engine's reason."""
+    async def pull(
+        self, ref: str, *, platform: str = "", progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Pull an image; raises EngineError with the registry's or the engine's reason.
+
+        `progress` gets the bytes that have arrived and those that are known of, at most twice a second.
+        """
         ...
 
     async def load(self, archive: BinaryIO) -> None:

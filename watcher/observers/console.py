@@ -23,6 +23,7 @@ from watcher.observers.events import (
     ContainerOutput,
     DaemonStarted,
     DaemonStopping,
+    DependencyChanged,
     EngineDown,
     EngineUp,
     Event,
@@ -71,6 +72,7 @@ class Console:
         self._activity: ProgressView | Heartbeat | None = (
             ProgressView(self._lines.terminal, board) if self.live else Heartbeat(board, self._print_detail)
         )
+        self._dependencies: dict[str, str] = {}  # last state by name
         self._down = False
         self._refused = 0
         self._refused_at = 0.0
@@ -90,6 +92,7 @@ class Console:
             BuildCachePruned: self._print_pruned,
             GoCacheTrimmed: self._print_pruned,
             FrontRefused: self._front_refused,
+            DependencyChanged: self._print_dependency,
             InternalError: self._internal_error,
         }
 
@@ -156,6 +159,18 @@ class Console:
     def _internal_error(self, event: InternalError) -> None:
         self._print(event, "✗", f"internal error in {event.where}; the watcher continues", "red")
         self._lines.print_block(event.traceback.splitlines())
+
+    def _print_dependency(self, event: DependencyChanged) -> None:
+        """Print what a dependency became; that it was started, or why not, has a line of its own."""
+        before = self._dependencies.get(event.name)
+        self._dependencies[event.name] = event.state
+        if before == event.state:
+            return
+        if event.state in ("healthy", "completed"):
+            verb = "has completed" if event.state == "completed" else "is healthy"
+            self._print(event, "·", f"{event.name} {verb}")
+        elif event.state == "unhealthy":
+            self._print(event, "!", f"{event.name} is unhealthy", "yellow")
 
     def _print_pruned(self, event: Pruned | BuildCachePruned | GoCacheTrimmed) -> None:
         if text := describe_pruned(event):

@@ -12,6 +12,8 @@ from enum import StrEnum
 
 from watcher.errors import Diagnostic as Diagnostic  # noqa: PLC0414 - observers know it from here
 from watcher.errors import Failure as Failure  # noqa: PLC0414
+from watcher.observers.dependency_events import DependencyChanged as DependencyChanged  # noqa: PLC0414
+from watcher.observers.dependency_events import DependencyRemoved as DependencyRemoved  # noqa: PLC0414
 from watcher.observers.event_base import Event as Event  # noqa: PLC0414 - observers know these from here
 from watcher.observers.event_base import Fanout as Fanout  # noqa: PLC0414
 from watcher.observers.event_base import Observer as Observer  # noqa: PLC0414

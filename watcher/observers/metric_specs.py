@@ -56,6 +56,19 @@ BUGS = _declare(Spec("watcher_internal_errors_total", "counter", "Errors of the 
 LAG = _global_gauge(
     "watcher_event_loop_lag_seconds", "Longest delay of the watcher's event loop within the last 20 seconds."
 )
+DEPENDENCY_UP = _global_gauge(
+    "watcher_dependency_up",
+    "Whether a dependency is as it should be: it runs and is not unhealthy, or it has completed.",
+    "dependency",
+)
+DEPENDENCY_RESTARTS = _declare(
+    Spec(
+        "watcher_dependency_restarts_total",
+        "counter",
+        "Dependencies that ended by themselves and were started again.",
+        ("dependency",),
+    )
+)
 
 BUILDS = _counter("watcher_builds_total", "Builds that ended.", "outcome")
 BUILD_TIME = _histogram("watcher_build_duration_seconds", "Time a build took, by how it ended.", "outcome")

@@ -21,6 +21,8 @@ from watcher.observers.events import (
     ConfigurationRefused,
     ContainerLost,
     DaemonStarted,
+    DependencyChanged,
+    DependencyRemoved,
     DeployFinished,
     DeployOutcome,
     DesiredChanged,
@@ -52,6 +54,8 @@ from watcher.observers.metric_specs import (
     BUILDS,
     CHANGED_AT,
     CONTEXT,
+    DEPENDENCY_RESTARTS,
+    DEPENDENCY_UP,
     DEPLOY_TIME,
     DEPLOYS,
     DISK,
@@ -97,6 +101,7 @@ _PRUNED_FOR = (("final", "superseded"), ("builder", "untagged"))
 _FREED_FOR = (*_PRUNED_FOR, ("step", "superseded"), ("go-cache", "unused"), ("build-cache", "unused"))
 _CODE_CLASSES = ("2xx", "3xx", "4xx", "5xx")
 _REFUSALS = ("timeout", "limit", "malformed", "backend", "drain", "gone")
+GOOD_DEPENDENCIES = ("running", "checking", "healthy", "completed", "unused")
 PLACES = ("build", "deploy", "chores", "loop", "logs")  # where an error of the watcher itself is caught
 
 
@@ -111,6 +116,7 @@ class Metrics:
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
         self._kept: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+        self._restarts: dict[str, int] = {}  # by dependency
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             **dict.fromkeys((FrontExchange, FrontHeld, FrontOld, FrontRefused), self._record_front),
             **dict.fromkeys((SourceEvents, SourceScanned, SourceMode), self._record_source),
@@ -125,6 +131,8 @@ class Metrics:
             BuildCachePruned: self._cache_pruned,
             GoCacheTrimmed: self._cache_pruned,
             DiskMeasured: self._record_disk,
+            DependencyChanged: self._record_dependency,
+            DependencyRemoved: self._forget_dependency,
         }
 
     def notify(self, event: Event) -> None:
@@ -246,6 +254,16 @@ class Metrics:
         }
         for kind, size in kinds.items():
             self._store.set_gauge(DISK, size, event.service, kind)
+
+    def _record_dependency(self, event: DependencyChanged) -> None:
+        self._store.set_gauge(DEPENDENCY_UP, event.state in GOOD_DEPENDENCIES, event.name)
+        self._store.start(DEPENDENCY_RESTARTS, event.name)
+        more = event.restarts - self._restarts.get(event.name, 0)
+        self._store.count(DEPENDENCY_RESTARTS, event.name, by=max(0, more))
+        self._restarts[event.name] = event.restarts
+
+    def _forget_dependency(self, event: DependencyRemoved) -> None:
+        self._store.set_gauge(DEPENDENCY_UP, None, event.name)
 
     def _record_pruned(self, event: Pruned) -> None:
         """Split what was freed: a build step's record is freed whole, images share layers and the rest."""

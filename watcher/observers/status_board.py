@@ -11,6 +11,8 @@ from watcher.observers.events import (
     ContainerOutput,
     DaemonStarted,
     DaemonStopping,
+    DependencyChanged,
+    DependencyRemoved,
     EngineDown,
     EngineUp,
     Event,
@@ -22,7 +24,14 @@ from watcher.observers.events import (
 )
 from watcher.observers.log_buffer import LogBuffer
 from watcher.observers.service_status import ServiceView
-from watcher.observers.status_schema import BuildInfo, DaemonInfo, NoticeInfo, ServiceStatus, Status
+from watcher.observers.status_schema import (
+    BuildInfo,
+    DaemonInfo,
+    DependencyInfo,
+    NoticeInfo,
+    ServiceStatus,
+    Status,
+)
 
 NOTICES_KEPT = 20
 QUIET_SECONDS = 1.0  # between two updates for counters that change with every request
@@ -118,10 +127,34 @@ class StatusBoard:
                     )
                 )
                 del status.notices[:-NOTICES_KEPT]
+            case DependencyChanged():
+                self._apply_dependency(event)
+            case DependencyRemoved():
+                status.dependencies = [each for each in status.dependencies if each.name != event.name]
             case InternalError():
                 status.daemon.internal_errors += 1
         if event.service:
             self._view_of(event.service).apply_event(event, status.engine.up)
+
+    def _apply_dependency(self, event: DependencyChanged) -> None:
+        found = self.status.dependencies
+        before = next((each for each in found if each.name == event.name), None)
+        since = before.since if before and before.state == event.state else event.at
+        now = DependencyInfo(
+            name=event.name,
+            state=event.state,
+            since=since,
+            reason=event.reason,
+            image=event.image,
+            containers=list(event.containers),
+            waits_for=list(event.waits_for),
+            needed_by=list(event.needed_by),
+            restarts=event.restarts,
+        )
+        if before:
+            found[found.index(before)] = now
+        else:
+            found.append(now)
 
     def _view_of(self, name: str) -> ServiceView:
         if name not in self._services:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +14,7 @@ from watcher import compose
 from watcher.builder import BuildJournal, BuildkitConnection
 from watcher.daemon.recipe import check_dockerfile, recipe_of
 from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
+from watcher.deploy.dependencies import Dependencies
 from watcher.deploy.host_ports import HostPorts
 from watcher.dockerfile import Runs
 from watcher.engine import SystemInfo
@@ -32,6 +33,7 @@ class Rig:
             connection=BuildkitConnection("unix:///nowhere", FakeEngine()),
             journal=BuildJournal(None),
             host_ports=HostPorts(FakeEngine(), "project", None),
+            dependencies=cast(Dependencies, None),
             observer=Fanout(),
             explain=lambda _: Unavailable(),
             info=SystemInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),

@@ -9,11 +9,20 @@ import pytest
 
 from tests.fake_engine import FakeEngine
 from watcher import compose, labels
+from watcher.compose import ComposeProject
 from watcher.deploy.compose_container import ComposeContainer
+from watcher.deploy.dependencies import Dependencies
 from watcher.engine import Engine
 from watcher.errors import EngineTrouble, UserError
-from watcher.observers.events import Event, Fanout, Notice
+from watcher.observers.events import Event, Fanout, Notice, Observer
 from watcher.system import lock
+
+
+def of_project(
+    project: ComposeProject, engine: Engine, observer: Observer, owner: str = "id"
+) -> ComposeContainer:
+    dependencies = Dependencies(engine, observer, project, owner, managed=[project.wanted])
+    return ComposeContainer(project, project.service, owner, engine, observer, dependencies)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +41,7 @@ def test_a_port_that_no_front_serves_has_one_user(
     file = tmp_path / "compose.yaml"
     file.write_text(f"services: {{app: {{build: ., ports: [{ports}]}}}}\n")
     project = compose.load(file, service=None, env={})
-    container = ComposeContainer(project, project.service, "id", cast(Engine, None), Fanout())
+    container = of_project(project, cast(Engine, None), Fanout())
     assert (container.direct, container.exclusive) == (direct, exclusive)
 
 
@@ -53,7 +62,7 @@ def test_an_address_has_one_user(tmp_path: Path, keys: str, exclusive: bool) -> 
     file = tmp_path / "compose.yaml"
     file.write_text(f"services: {{app: {{build: ., {keys}}}}}\nnetworks: {{lab: }}\n")
     project = compose.load(file, service=None, env={})
-    container = ComposeContainer(project, project.service, "id", cast(Engine, None), Fanout())
+    container = of_project(project, cast(Engine, None), Fanout())
     assert container.exclusive is exclusive
 
 
@@ -70,7 +79,7 @@ class Rig:
         file = self.root / "compose.yaml"
         file.write_text(f"name: p\nservices:\n  app: {{build: ., {app}}}\n  db: {{image: db, {db}}}\n{top}")
         project = compose.load(file, service="app", env={"TOKEN": "s3cret"})
-        return ComposeContainer(project, project.service, "id", self.engine, self)
+        return of_project(project, self.engine, self)
 
     def notify(self, event: Event) -> None:
         if isinstance(event, Notice):
@@ -105,7 +114,7 @@ async def test_what_only_compose_can_start_is_used_when_it_runs(rig: Rig) -> Non
     container = rig.container("umask: '022'")
     with pytest.raises(UserError) as caught:
         await container.prepare()
-    assert "db, which is not started here: services.db.umask" in caught.value.failure.summary
+    assert "app needs db: it is not started here: services.db.umask" in caught.value.failure.summary
     assert "`docker compose up -d db`" in caught.value.failure.hint
     labels = {"com.docker.compose.project": "p", "com.docker.compose.service": "db"}
     labels["com.docker.compose.oneoff"] = "False"
@@ -153,7 +162,7 @@ async def test_a_command_that_fails_fails_the_start_and_only_warns_at_a_stop(rig
 @pytest.mark.parametrize(
     ("keys", "there", "error"),
     [
-        ("pull_policy: never", False, "db is never pulled"),
+        ("pull_policy: never", False, "db: its image db is missing, and pull_policy: never"),
         ("pull_policy: always", True, "pull access denied"),
         ("pull_policy: daily", True, ""),
         ("pull_policy: every_0s", True, "pull access denied"),
@@ -181,7 +190,7 @@ def of_networks(folder: Path, engine: FakeEngine, project: str = "id") -> Compos
     file = folder / "compose.yaml"
     file.write_text("name: shop\nservices: {web: {image: web, build: .}}\n")
     loaded = compose.load(file, service=None, env={})
-    return ComposeContainer(loaded, loaded.service, project, engine, Fanout())
+    return of_project(loaded, engine, Fanout(), project)
 
 
 async def names(engine: FakeEngine) -> set[str]:

@@ -12,6 +12,7 @@ from watcher import compose
 from watcher.builder import BuildJournal, BuildkitConnection
 from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
 from watcher.deploy import HostPorts
+from watcher.deploy.dependencies import Dependencies
 from watcher.deploy.own_container import OwnContainer, candidates, find
 from watcher.engine import Container, SystemInfo
 from watcher.errors import EngineUnavailable, UserError
@@ -154,8 +155,10 @@ class Rig:
             await own_box(self.engine)
         )
         assert found
+        project = compose.load(file, service=None, env={})
         site = SharedResources(
             project="p-1",
+            dependencies=Dependencies(self.engine, Fanout(), project, "p-1", managed=[project.wanted]),
             engine=self.engine,
             connection=BuildkitConnection("unix:///nowhere", self.engine),
             journal=BuildJournal(None),
@@ -165,7 +168,6 @@ class Rig:
             info=SystemInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),
             own=OwnContainer(self.engine, found),
         )
-        project = compose.load(file, service=None, env={})
         return assemble_service(site, project.service, project, load(project=self.root))
 
 

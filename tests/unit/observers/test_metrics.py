@@ -68,7 +68,9 @@ REQUIRED = (
     "watcher_info",
 )
 DISK_KINDS = ("images", "steps", "go-cache", "module-cache", "others")
-LABELS = frozenset("service stage outcome kind reason code_class port phase where version python".split())
+LABELS = frozenset(
+    "service stage outcome kind reason code_class port phase where version python dependency".split()
+)
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:

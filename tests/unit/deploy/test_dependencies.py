@@ -1,0 +1,376 @@
+"""Dependencies of a compose project with an engine in memory: order, conditions, replacement, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fake_engine import FakeEngine, Program
+from watcher import compose, labels
+from watcher.backoff import Backoff
+from watcher.deploy.dependencies import Dependencies
+from watcher.deploy.dependency_graph import NodeState
+from watcher.deploy.dependency_watch import DependencyWatch
+from watcher.engine import Container
+from watcher.errors import UserError
+from watcher.observers.events import DependencyChanged, DependencyRemoved, Event, InternalError, Notice
+
+CHAIN = """
+  api: {build: ., depends_on: {cache: {condition: service_started}}}
+  cache: {image: cache, depends_on: {migrate: {condition: service_completed_successfully}}}
+  migrate: {image: migrate, depends_on: {db: {condition: service_healthy}}}
+  db: {image: db}
+"""
+SIMPLE = """
+  api: {build: ., depends_on: {db: {condition: service_started}}}
+  db: {image: db, environment: {LEVEL: "LEVEL-OF-DB"}}
+"""
+
+
+class Rig:
+    """A project and its dependencies; images named as their services are there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.engine = folder, FakeEngine()
+        self.events: list[Event] = []
+        self.replaced: list[str] = []
+        self.dependencies: Dependencies
+        self.images: dict[str, str] = {}
+
+    def load(self, services: str, managed: tuple[str, ...] = ("api",), **programs: Program) -> Dependencies:
+        project = self.read(services)
+        for spec in project.services.values():
+            if spec.name not in managed and spec.image not in self.images:
+                image = self.images[spec.image] = self.engine.add_image(tags=(spec.image,))
+                self.engine.programs[image] = programs.get(spec.name, Program())
+        self.dependencies = Dependencies(
+            self.engine, self, project, "id", managed=managed, on_replaced=self.replaced.append
+        )
+        return self.dependencies
+
+    def read(self, services: str) -> compose.ComposeProject:
+        file = self.folder / "compose.yaml"
+        file.write_text(f"name: shop\nservices:{services}")
+        return compose.load(file, service="api", env={})
+
+    def notify(self, event: Event) -> None:
+        assert not isinstance(event, InternalError), event.traceback
+        self.events.append(event)
+
+    @property
+    def lines(self) -> list[str]:
+        return [event.text for event in self.events if isinstance(event, Notice)]
+
+    def states(self, name: str) -> list[str]:
+        shown = [e.state for e in self.events if isinstance(e, DependencyChanged) and e.name == name]
+        return [state for place, state in enumerate(shown) if place == 0 or shown[place - 1] != state]
+
+    async def names(self) -> list[str]:
+        return sorted(each.name for each in await self.engine.containers())
+
+    async def box(self, name: str) -> Container:
+        found = await self.engine.container(name)
+        assert found, name
+        return found
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watcher.deploy.dependencies.POLL", 0.002)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.002)
+
+
+# Order and conditions.
+
+
+async def test_each_service_waits_for_the_condition_of_the_one_before(rig: Rig) -> None:
+    dependencies = rig.load(CHAIN, migrate=Program(exit_code=0), db=Program(health="starting"))
+    task = asyncio.create_task(dependencies.require("api"))
+    await until(lambda: rig.states("db")[-1:] == ["checking"])
+    assert await rig.names() == ["shop-db-1"]
+    rig.engine.set_health("shop-db-1", "healthy")
+    await task
+    assert await rig.names() == ["shop-cache-1", "shop-db-1", "shop-migrate-1"]
+    assert rig.states("migrate")[-1] == "completed"
+    last = [e for e in rig.events if isinstance(e, DependencyChanged) and e.name == "cache"]
+    assert ("migrate",) in [event.waits_for for event in last]
+
+
+async def test_the_failure_far_below_is_named_with_its_last_lines(rig: Rig) -> None:
+    dependencies = rig.load(CHAIN, migrate=Program(exit_code=3, lines=("no such table",)))
+    rig.engine.programs[rig.images["db"]] = Program(health="healthy")
+    with pytest.raises(UserError) as caught:
+        await dependencies.require("api")
+    assert caught.value.failure.summary == "migrate, which api needs, ended with status 3"
+    assert caught.value.failure.lines == ("no such table",)
+    assert "shop-cache-1" not in await rig.names()
+
+
+async def test_a_service_without_a_health_check_never_becomes_healthy(rig: Rig) -> None:
+    dependencies = rig.load(CHAIN)
+    with pytest.raises(UserError, match="db, which api needs, runs without a health check"):
+        await dependencies.require("api")
+
+
+async def test_a_service_that_ends_never_becomes_healthy(rig: Rig) -> None:
+    text = SIMPLE.replace("service_started", "service_healthy")
+    with pytest.raises(UserError, match="db, which api needs, ended with status 0"):
+        await rig.load(text, db=Program(exit_code=0)).require("api")
+
+
+async def test_what_is_not_required_may_fail(rig: Rig) -> None:
+    text = """
+  api: {build: ., depends_on: {mail: {condition: service_healthy, required: false}}}
+  mail: {image: mail}
+"""
+    await rig.load(text, mail=Program(exit_code=2)).require("api")
+    assert "api starts without mail (required: false): ended with status 2" in rig.lines
+
+
+async def test_a_dependency_waits_for_a_managed_service(rig: Rig) -> None:
+    text = """
+  api: {build: ., depends_on: [proxy]}
+  proxy: {image: proxy, depends_on: [web]}
+  web: {build: .}
+"""
+    dependencies = rig.load(text, managed=("api", "web"))
+    task = asyncio.create_task(dependencies.require("api"))
+    await until(lambda: any(isinstance(e, DependencyChanged) and e.waits_for == ("web",) for e in rig.events))
+    assert await rig.names() == []
+    dependencies.report("web", NodeState.HEALTHY)
+    await task
+    assert await rig.names() == ["shop-proxy-1"]
+
+
+async def test_a_long_wait_is_said(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watcher.deploy.dependency_reports.SAY_AFTER", 0.0)
+    text = SIMPLE.replace("service_started", "service_healthy")
+    task = asyncio.create_task(rig.load(text, db=Program(health="starting")).require("api"))
+    await until(lambda: any("api waits until db is healthy (starting), for " in line for line in rig.lines))
+    rig.engine.set_health("shop-db-1", "healthy")
+    await task
+
+
+async def test_all_that_cannot_be_started_is_said_at_once(rig: Rig) -> None:
+    text = """
+  api: {build: ., depends_on: [db, mail]}
+  db: {image: db, umask: '022'}
+  mail: {image: mail, pull_policy: never}
+"""
+    dependencies = rig.load(text)
+    rig.engine.forget(rig.images["mail"])
+    await dependencies.check()
+    assert [line.split(":")[0] for line in rig.lines] == ["db", "mail"]
+    assert all("; needed by api" in line for line in rig.lines)
+    assert await rig.names() == []
+    await dependencies.bring_up()
+    assert len(rig.lines) == 2, "it was said already"
+
+
+async def test_one_that_fails_does_not_prevent_the_others(rig: Rig) -> None:
+    text = """
+  api: {build: ., depends_on: [db, mail]}
+  db: {image: db, depends_on: [queue]}
+  queue: {image: queue}
+  mail: {image: mail}
+"""
+    dependencies = rig.load(text)
+    rig.engine.forget(rig.images["queue"])
+    await dependencies.bring_up()
+    assert await rig.names() == ["shop-mail-1"]
+    assert any(
+        "queue: it cannot be started: pull access denied" in line and "db cannot start without it" in line
+        for line in rig.lines
+    )
+
+
+# Replacing.
+
+
+async def test_a_changed_configuration_replaces_the_container_and_keeps_its_volumes(rig: Rig) -> None:
+    dependencies = rig.load(SIMPLE, db=Program(volumes=("/data",)))
+    await dependencies.require("api")
+    before = await rig.box("shop-db-1")
+    await dependencies.require("api")
+    assert (await rig.box("shop-db-1")).id == before.id
+    dependencies.reconfigure(rig.read(SIMPLE.replace("LEVEL-OF-DB", "two")), ["api"])
+    await dependencies.bring_up()
+    after = await rig.box("shop-db-1")
+    assert after.id != before.id
+    assert after.running
+    assert after.generated_volumes == before.generated_volumes
+    assert await rig.names() == ["shop-db-1"]
+
+
+async def test_a_moved_tag_replaces_the_container(rig: Rig) -> None:
+    dependencies = rig.load(SIMPLE)
+    await dependencies.require("api")
+    before = await rig.box("shop-db-1")
+    rig.engine.add_image(tags=("db",))
+    await dependencies.require("api")
+    assert (await rig.box("shop-db-1")).id != before.id
+
+
+async def test_a_container_of_docker_compose_is_adopted_until_the_file_changes(rig: Rig) -> None:
+    dependencies = rig.load(SIMPLE)
+    carried = {"com.docker.compose.project": "shop", "com.docker.compose.service": "db"}
+    carried |= {"com.docker.compose.oneoff": "False", "com.docker.compose.config-hash": "f" * 64}
+    box = await rig.engine.create("shop-db-1", {"Image": "db", "Labels": carried})
+    await rig.engine.start(box)
+    await dependencies.require("api")
+    assert await rig.names() == ["shop-db-1"]
+    assert (await rig.box("shop-db-1")).id == box
+    dependencies.reconfigure(rig.read(SIMPLE.replace("LEVEL-OF-DB", "two")), ["api"])
+    await dependencies.require("api")
+    assert (await rig.box("shop-db-1")).id != box
+
+
+async def test_a_container_with_copied_labels_is_left_alone(rig: Rig) -> None:
+    """An image made from a dependency's container hands the labels down."""
+    dependencies = rig.load(SIMPLE)
+    await dependencies.require("api")
+    copy = rig.engine.commit((await rig.box("shop-db-1")).id)
+    box = await rig.engine.create("mine", {"Image": copy})
+    await rig.engine.start(box)
+    dependencies.reconfigure(rig.read(SIMPLE.replace("LEVEL-OF-DB", "two")), ["api"])
+    await dependencies.require("api")
+    await dependencies.close(stop=True)
+    assert (await rig.box("mine")).running
+
+
+async def test_a_job_runs_again_when_its_image_changes_and_not_otherwise(rig: Rig) -> None:
+    text = SIMPLE.replace("service_started", "service_completed_successfully")
+    dependencies = rig.load(text, db=Program(exit_code=0))
+    await dependencies.require("api")
+    before = await rig.box("shop-db-1")
+    await dependencies.require("api")
+    assert await rig.box("shop-db-1") == before
+    rig.engine.programs[rig.engine.add_image(tags=("db",))] = Program(exit_code=1)
+    with pytest.raises(UserError, match="db, which api needs, ended with status 1"):
+        await dependencies.require("api")
+
+
+async def test_what_depends_with_restart_is_replaced_too(rig: Rig) -> None:
+    text = """
+  api:
+    build: .
+    depends_on: {cache: {condition: service_started}, db: {condition: service_started, restart: true}}
+  cache: {image: cache, depends_on: {db: {condition: service_started, restart: true}}}
+  db: {image: db, environment: {LEVEL: "LEVEL-OF-DB"}}
+"""
+    dependencies = rig.load(text)
+    await dependencies.require("api")
+    before = await rig.box("shop-cache-1")
+    assert rig.replaced == []
+    dependencies.reconfigure(rig.read(text.replace("LEVEL-OF-DB", "two")), ["api"])
+    await dependencies.bring_up()
+    assert (await rig.box("shop-cache-1")).id != before.id
+    assert rig.replaced == ["api"]
+
+
+async def test_a_dependency_that_left_the_file_is_removed_and_no_longer_shown(rig: Rig) -> None:
+    dependencies = rig.load(SIMPLE)
+    await dependencies.require("api")
+    dependencies.reconfigure(rig.read("\n  api: {build: .}\n"), ["api"])
+    await dependencies.bring_up()
+    assert await rig.names() == []
+    assert [event.name for event in rig.events if isinstance(event, DependencyRemoved)] == ["db"]
+
+
+async def test_one_that_is_only_no_longer_needed_stays(rig: Rig) -> None:
+    dependencies = rig.load(SIMPLE)
+    await dependencies.require("api")
+    dependencies.reconfigure(rig.read("\n  api: {build: .}\n  db: {image: db}\n"), ["api"])
+    await dependencies.bring_up()
+    assert (await rig.box("shop-db-1")).running
+
+
+async def test_the_labels_are_those_of_compose_and_prove_who_created_it(rig: Rig) -> None:
+    await rig.load(SIMPLE).require("api")
+    box = await rig.box("shop-db-1")
+    assert box.labels["com.docker.compose.project"] == "shop"
+    assert box.labels["com.docker.compose.image"] == box.image
+    assert box.labels[labels.DEPENDENCY] == "id"
+    assert labels.is_proven(box.labels, box.name, box.image)
+
+
+# The end of one, and of the watcher.
+
+
+@contextlib.asynccontextmanager
+async def watching(rig: Rig) -> AsyncIterator[None]:
+    watch = DependencyWatch(rig.dependencies, rig.engine, rig, Backoff(first=0.001, most=0.001))
+    task = asyncio.create_task(watch.run())
+    try:
+        await until(lambda: bool(rig.engine._listeners) and "running" in rig.states("db"))
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_daemon_starts_dependencies_and_starts_one_that_ends_again(rig: Rig) -> None:
+    rig.load(SIMPLE)
+    async with watching(rig):
+        rig.engine.end((await rig.box("shop-db-1")).id, 137)
+        await until(lambda: "db was started again" in rig.lines)
+        await until(lambda: rig.states("db")[-1] == "running")
+        shown = [e for e in rig.events if isinstance(e, DependencyChanged)]
+        assert shown[-1].restarts == 1
+        assert "db ended with exit status 137: it is started again in 1 ms" in rig.lines
+
+
+async def test_one_that_was_stopped_on_purpose_waits_for_a_deploy(rig: Rig) -> None:
+    dependencies = rig.load(SIMPLE)
+    async with watching(rig):
+        rig.engine.stop_by_hand((await rig.box("shop-db-1")).id)
+        await until(lambda: rig.states("db")[-1] == "stopped")
+        assert "db was stopped through the engine: the next deploy starts it again" in rig.lines
+        assert not (await rig.box("shop-db-1")).running
+        await dependencies.require("api")
+        assert (await rig.box("shop-db-1")).running
+
+
+async def test_one_that_ends_well_is_not_started_again(rig: Rig) -> None:
+    dependencies = rig.load(SIMPLE)
+    async with watching(rig):
+        rig.engine.end((await rig.box("shop-db-1")).id, 0)
+        await until(lambda: any("ended with exit status 0" in line for line in rig.lines))
+        await dependencies.require("api")
+        assert not (await rig.box("shop-db-1")).running
+
+
+async def test_at_the_end_only_what_the_watcher_started_is_stopped_in_reverse_order(rig: Rig) -> None:
+    dependencies = rig.load(CHAIN, migrate=Program(exit_code=0), db=Program(health="healthy"))
+    carried = {"com.docker.compose.project": "shop", "com.docker.compose.service": "db"}
+    carried["com.docker.compose.oneoff"] = "False"
+    await rig.engine.start(await rig.engine.create("shop-db-1", {"Image": "db", "Labels": carried}))
+    await dependencies.require("api")
+    await dependencies.close(stop=False)
+    assert (await rig.box("shop-cache-1")).running
+    await dependencies.close(stop=True)
+    assert not (await rig.box("shop-cache-1")).running
+    assert (await rig.box("shop-db-1")).running
+
+
+async def test_dependents_are_stopped_before_what_they_depend_on(rig: Rig) -> None:
+    dependencies = rig.load(CHAIN, migrate=Program(exit_code=0), db=Program(health="healthy"))
+    await dependencies.require("api")
+    before = len(rig.engine._past)
+    await dependencies.close(stop=True)
+    died = [e.attributes["name"] for _, _, e in rig.engine._past[before:] if e.action == "die"]
+    assert died == ["shop-cache-1", "shop-db-1"]

@@ -1,0 +1,348 @@
+"""Start the dependencies of a compose project in order, and keep them as the compose file describes them.
+
+`dependency_graph.py` decides what comes next; here are the effects. A managed service is a node too: whoever
+manages it reports its state with `report`, and calls `require` before it starts a container.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+
+from watcher.compose import ComposeProject, ServiceSpec
+from watcher.deploy.dependency_containers import DependencyContainers, Observed, container_state
+from watcher.deploy.dependency_graph import Decision, Graph, NodeState, decide, dependents, order
+from watcher.deploy.dependency_reports import DependencyReports
+from watcher.deploy.project_resources import ensure_networks, ensure_volumes
+from watcher.diagnosis.diagnose import engine_trouble, trouble_hint
+from watcher.engine import Container, Engine, EngineError
+from watcher.errors import EngineTrouble, EngineUnavailable, Failure, UserError, WatcherError
+from watcher.observers.events import InternalError, Observer
+
+POLL = 0.25  # seconds between looks at a dependency that is waited for
+QUICK_POLLS = 80  # looks until the wait counts as a long one
+SLOW_POLL = 1.0  # seconds between looks then
+LOG_LINES = 30  # of a dependency that failed
+
+
+class Dependencies:
+    """The dependencies of one compose project. `owner` is the id of the watcher's project.
+
+    `managed` are the services that are built here. `on_replaced` gets the name of each managed service that
+    depends with `restart: true` on a service whose container was replaced.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        observer: Observer,
+        project: ComposeProject,
+        owner: str,
+        *,
+        managed: Collection[str],
+        on_replaced: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._engine, self._observer, self._owner = engine, observer, owner
+        self._on_replaced = on_replaced
+        self.project, self._managed = project, dict.fromkeys(managed, NodeState.ABSENT)
+        self.containers = DependencyContainers(engine, owner)
+        self.reports = DependencyReports(observer)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._errors: dict[str, WatcherError] = {}
+        self._stopped: set[str] = set()  # containers that were stopped on purpose
+        self._ended: set[str] = set()  # containers that ended with status 0 while this process ran
+        self._restart: set[str] = set()  # dependencies that are replaced with the one they depend on
+        self._gone: dict[str, ServiceSpec] = {}  # dependencies that left the compose file
+        self._resources = asyncio.Lock()
+
+    @property
+    def graph(self) -> Graph:
+        """The services and what they depend on."""
+        return {name: spec.depends_on for name, spec in self.project.services.items()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The dependencies: the services that are not managed."""
+        return tuple(name for name in self.project.services if name not in self._managed)
+
+    @property
+    def lasting(self) -> frozenset[str]:
+        """The dependencies that are to run for as long as the project does, not to complete."""
+        return frozenset(self.names) - self.one_shots
+
+    @property
+    def one_shots(self) -> frozenset[str]:
+        """The services that another one waits for to complete."""
+        return frozenset(
+            name
+            for needs in self.graph.values()
+            for name, each in needs.items()
+            if each.condition == "service_completed_successfully"
+        )
+
+    def report(self, service: str, state: NodeState) -> None:
+        """Set the state of a managed service, for what depends on it."""
+        self._managed[service] = state
+
+    async def check(self) -> None:
+        """Say which dependencies cannot be started, and why, all at once."""
+        for name in self.names:
+            try:
+                await self.containers.check(self.project, self.project.services[name])
+            except UserError as error:
+                users = dependents(self.graph, name, lambda each: each.required)
+                self.reports.complain(name, error, f"; needed by {', '.join(users)}" if users else "")
+
+    # Starting.
+
+    async def require(self, service: str) -> None:
+        """Start what `service` depends on and return when all conditions hold.
+
+        Raises UserError, which names what prevents it, EngineTrouble or EngineUnavailable.
+        """
+        async with self._resources:
+            await self._ensure_resources(service)
+        with self.reports.waiting(service):
+            decision = await self._pump([service])
+        if causes := decision.held_up.get(service):
+            raise await self._error(service, causes)
+        for other in decision.skipped.get(service, ()):
+            text = f"{service} starts without {other} (required: false): {self._why(other)}"
+            self.reports.say("warning", text)
+
+    async def bring_up(self) -> None:
+        """Start all dependencies; each failure is said, and does not prevent the others from starting."""
+        async with self._resources:
+            await self._ensure_resources("the project")
+        await self._remove_gone()
+        decision = await self._pump(self.names)
+        for name in self.names:
+            if error := self._errors.get(name):
+                held = [each for each, causes in decision.held_up.items() if name in causes]
+                what = f"; {', '.join(held)} cannot start without it" if held else ""
+                self.reports.complain(name, error, what)
+
+    async def _ensure_resources(self, user: str) -> None:
+        try:
+            await ensure_networks(self._engine, self.project, self._owner)
+            await ensure_volumes(self._engine, self.project)
+        except EngineError as error:
+            raise _explain(error, f"what {user} needs cannot be made") from error
+
+    async def _pump(self, targets: Sequence[str]) -> Decision:
+        """Start what may start until none of `targets` waits any longer."""
+        attempted: set[str] = set()
+        for name in order(self.graph, targets):
+            if name not in self._tasks:
+                self._errors.pop(name, None)
+        pauses = itertools.chain(itertools.repeat(POLL, QUICK_POLLS), itertools.repeat(SLOW_POLL))
+        for pause in pauses:
+            needed = [name for name in order(self.graph, targets) if name in self.names]
+            observed = {name: await self._observe(name) for name in needed}
+            states = {name: self._state(name, observed[name], attempted) for name in needed}
+            for name, state in self._managed.items():
+                states[name] = NodeState.ABSENT if name in targets else state
+            decision = decide(self.graph, states, targets)
+            for name in decision.start:
+                if name in observed:
+                    attempted.add(name)
+                    states[name] = NodeState.STARTING
+                    self._start(name)
+            self.reports.publish(self.project, observed, states, decision)
+            if not any(name in decision.waiting or name in self._tasks for name in targets):
+                return decision
+            tasks = [self._tasks[name] for name in needed if name in self._tasks]
+            await _wait(tasks, pause)
+        raise AssertionError("the pauses never end")
+
+    def _start(self, name: str) -> None:
+        if name not in self._tasks:
+            task = self._tasks[name] = asyncio.create_task(self._bring_up_one(name))
+            task.add_done_callback(partial(self._forget, name))
+
+    def _forget(self, name: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(name) is task:
+            del self._tasks[name]
+
+    async def _bring_up_one(self, name: str) -> None:
+        spec = self.project.services[name]
+        try:
+            replaced = await self.containers.bring_up(
+                self.project,
+                spec,
+                replace_all=name in self._restart,
+                say=partial(self.reports.say, "info"),
+                pulling=partial(self.reports.pulling, name),
+            )
+            self._restart.discard(name)
+            if replaced:
+                self._follow_replacement(name)
+        except EngineError as error:
+            self._errors[name] = _explain(error, "it cannot be started")
+        except WatcherError as error:
+            self._errors[name] = error
+        except Exception:
+            text = traceback.format_exc()
+            self._observer.notify(InternalError(where="dependencies", traceback=text))
+            self._errors[name] = WatcherError("an error of the watcher itself")
+
+    def _follow_replacement(self, name: str) -> None:
+        """Have what depends on `name` with `restart: true` restarted."""
+        for other in dependents(self.graph, name, lambda each: each.restart):
+            if other in self._managed:
+                self._on_replaced(other)
+            else:
+                self._restart.add(other)
+
+    async def _observe(self, name: str) -> Observed:
+        return await self.containers.observe(self.project, self.project.services[name])
+
+    def _state(self, name: str, observed: Observed, attempted: Collection[str]) -> NodeState:
+        """The state of a dependency, where ABSENT means that it is to be started or replaced."""
+        if name in self._tasks:
+            return NodeState.STARTING
+        if name in self._errors:
+            return NodeState.BROKEN
+        if name in attempted:
+            return observed.state
+        if observed.outdated or name in self._restart:
+            return NodeState.ABSENT
+        state = observed.state
+        if state is NodeState.COMPLETED and name not in self.one_shots:
+            ended = all(each.id in self._ended for each in observed.containers if not each.running)
+            return state if ended else NodeState.ABSENT
+        return NodeState.ABSENT if state is NodeState.FAILED else state
+
+    async def _error(self, service: str, causes: Sequence[str]) -> WatcherError:
+        """The error that tells why `service` cannot start."""
+        known = {name: self._errors[name] for name in causes if name in self._errors}
+        for error in known.values():
+            if isinstance(error, EngineUnavailable | EngineTrouble):
+                return error
+        texts, lines, hint = [], list[str](), ""
+        for name in causes:
+            if name in known:
+                error = known[name]
+                texts.append(f"{service} needs {name}: {error}")
+                if isinstance(error, UserError):
+                    lines += error.failure.lines
+                    hint = hint or error.failure.hint
+            else:
+                texts.append(f"{name}, which {service} needs, {self._why(name)}")
+                lines += await self._last_lines(name)
+        return UserError(Failure("container", "; ".join(texts), tuple(lines), hint=hint))
+
+    def _why(self, name: str) -> str:
+        error = self._errors.get(name)
+        return str(error) if error else self.reports.reason(name)
+
+    async def _last_lines(self, name: str) -> Sequence[str]:
+        found = await self.containers.find(self.project, name)
+        return await self._engine.logs(found[0].id, tail=LOG_LINES) if found else ()
+
+    # Changes and the end.
+
+    def reconfigure(self, project: ComposeProject, managed: Collection[str]) -> None:
+        """Go on with another compose file; `bring_up` or the next `require` applies it."""
+        known = {*project.services, *project.others}
+        self._gone |= {name: spec for name, spec in self.project.services.items() if name in self.names}
+        self._gone = {name: spec for name, spec in self._gone.items() if name not in known}
+        self.project = project
+        self._managed = {name: self._managed.get(name, NodeState.ABSENT) for name in managed}
+
+    async def _remove_gone(self) -> None:
+        """Remove the containers of dependencies that left the compose file, if a watcher started them."""
+        gone, self._gone = self._gone, {}
+        for name, spec in gone.items():
+            for item in await self.containers.find(self.project, name):
+                what = f"{name} is no longer in the compose file: its container {item.name}"
+                if self.containers.is_own(item):
+                    await self.containers.stop(spec, item)
+                    await self.containers.remove(item)
+                    self.reports.say("info", f"{what} was removed; its volumes stay")
+                else:
+                    self.reports.say("info", f"{what} stays, because the watcher did not start it")
+
+    async def ended(self, name: str) -> list[Container]:
+        """The containers of a dependency that ended by themselves and badly; raises WatcherError."""
+        if name in self._tasks or name not in self.project.services:
+            return []
+        found = await self.containers.find(self.project, name)
+        return [
+            item
+            for item in found
+            if container_state(item) is NodeState.FAILED and item.id not in self._stopped
+        ]
+
+    async def revive(self, name: str) -> bool:
+        """Start the containers of a dependency that ended by themselves; return whether there are any."""
+        found = await self.ended(name)
+        for item in found:
+            await self.containers.start(item.id)
+        return bool(found)
+
+    def note_end(self, container: str) -> None:
+        """Remember that a container ended by itself with status 0: a deploy does not start it again."""
+        self._ended.add(container)
+
+    def note_stop(self, container: str) -> None:
+        """Remember that a container was stopped on purpose: only a deploy starts it again."""
+        self._stopped.add(container)
+
+    def is_busy(self, name: str) -> bool:
+        """Whether the dependency is being started or replaced now."""
+        return name in self._tasks
+
+    async def look(self) -> None:
+        """Publish the states as they are, and start nothing; raises EngineUnavailable."""
+        observed = {name: await self._observe(name) for name in self.names}
+        states = {name: self._shown(name, found) for name, found in observed.items()}
+        self.reports.publish(self.project, observed, states)
+
+    def _shown(self, name: str, observed: Observed) -> NodeState:
+        """The state to show of a dependency."""
+        if name in self._tasks:
+            return NodeState.STARTING
+        ended = [each.id for each in observed.containers if not (each.running or each.paused)]
+        if ended and self._stopped.issuperset(ended):
+            return NodeState.STOPPED
+        return NodeState.BROKEN if name in self._errors else observed.state
+
+    async def close(self, *, stop: bool) -> None:
+        """End what runs; with `stop` the containers that a watcher started too, dependents first."""
+        for task in (tasks := list(self._tasks.values())):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        left = list(self.names) if stop else []
+        while left:
+            graph = self.graph
+            last = [name for name in left if not set(dependents(graph, name, lambda _: True)) & set(left)]
+            await asyncio.gather(*(self._stop(name) for name in last))
+            left = [name for name in left if name not in last]
+
+    async def _stop(self, name: str) -> None:
+        spec = self.project.services[name]
+        try:
+            for item in await self.containers.find(self.project, name):
+                if self.containers.is_own(item) and item.state not in ("created", "exited", "dead"):
+                    await self.containers.stop(spec, item)
+        except WatcherError as error:
+            self.reports.say("warning", f"{name} could not be stopped: {error}")
+
+
+def _explain(error: EngineError, what: str) -> WatcherError:
+    """The error for what an engine refused."""
+    if trouble := engine_trouble(str(error)):
+        return EngineTrouble(trouble, trouble_hint(trouble))
+    return UserError(Failure("container", f"{what}: {error}"))
+
+
+async def _wait(tasks: Sequence[asyncio.Task[None]], pause: float) -> None:
+    """Return when one of the tasks is done, or after the pause."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+    else:
+        await asyncio.sleep(pause)

@@ -1,0 +1,142 @@
+"""Keep dependencies running: start them with the daemon, and again when they end by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import Coroutine
+from typing import Any
+
+from watcher.backoff import Backoff
+from watcher.compose import ONE_OFF_LABEL, PROJECT_LABEL, SERVICE_LABEL
+from watcher.deploy.dependencies import Dependencies
+from watcher.deploy.outside_stop import OutsideStop
+from watcher.engine import Engine, EngineEvent
+from watcher.errors import EngineUnavailable, WatcherError
+from watcher.observers import humanize
+from watcher.observers.events import InternalError, Observer
+
+PAUSE = 5.0  # seconds until an engine that went away is asked again
+RESTARTS = Backoff(first=1.0, most=60.0)  # pauses before a dependency is started again
+SHOWN = frozenset({"start", "die", "destroy", "pause", "unpause", "health_status"})  # changes of a state
+STABLE_AFTER = 60.0  # seconds after which an end counts as the first one again
+
+
+class DependencyWatch:
+    """Follows the containers of dependencies until cancelled."""
+
+    def __init__(
+        self, dependencies: Dependencies, engine: Engine, observer: Observer, restarts: Backoff = RESTARTS
+    ) -> None:
+        self._dependencies, self._engine, self._observer = dependencies, engine, observer
+        self._backoff = restarts
+        self._stops: dict[str, OutsideStop] = {}  # by container
+        self._failures: dict[str, tuple[int, float]] = {}  # dependency -> ends in a row, when the last was
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reviving: set[str] = set()
+
+    async def run(self) -> None:
+        """Start the dependencies, then react to what happens to them."""
+        try:
+            self._spawn(self._guard(self._dependencies.check()))
+            self.apply()
+            await self._guard(self._follow())
+            while True:
+                await asyncio.sleep(PAUSE)
+                await self._guard(self._follow(missed=True))
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def apply(self) -> None:
+        """Start what does not run, and replace what the compose file describes otherwise now."""
+        self._spawn(self._guard(self._dependencies.bring_up()))
+
+    async def _follow(self, *, missed: bool = False) -> None:
+        """Take in the engine's events until it goes away; `missed`: events may have been missed before."""
+        dependencies, since = self._dependencies, time.time()
+        project = dependencies.project.name
+        await dependencies.look()
+        if missed:
+            for name in dependencies.lasting:
+                for item in await dependencies.ended(name):
+                    self._start_later(name, item.exit_code)
+        async for event in self._engine.events(labels=[f"{PROJECT_LABEL}={project}"], since=since):
+            await self.handle_event(event)
+            if dependencies.project.name != project:
+                return
+
+    async def handle_event(self, event: EngineEvent) -> None:
+        """React to what happened to a container of the compose project; raises WatcherError."""
+        dependencies, name = self._dependencies, event.attributes.get(SERVICE_LABEL, "")
+        if name not in dependencies.names or event.attributes.get(ONE_OFF_LABEL) == "True":
+            return
+        stop = self._stops.setdefault(event.container, OutsideStop())
+        stop.add(event)
+        if event.action == "die" and not dependencies.is_busy(name):
+            await self._handle_end(name, event.container, stop)
+        if event.action == "destroy":
+            self._stops.pop(event.container, None)
+        if event.action.partition(":")[0] in SHOWN:
+            await dependencies.look()
+
+    async def _handle_end(self, name: str, container: str, stop: OutsideStop) -> None:
+        dependencies, say = self._dependencies, self._dependencies.reports.say
+        found = await self._engine.container(container)
+        if found and found.state not in ("exited", "dead"):  # the engine starts it again itself
+            return
+        if found is None or stop.failure(container, found):
+            dependencies.note_stop(container)
+            what = "removed" if found is None else "stopped"
+            say("warning", f"{name} was {what} through the engine: the next deploy starts it again")
+        elif name in dependencies.one_shots:
+            if found.exit_code:
+                say(
+                    "error",
+                    f"{name} failed with exit status {found.exit_code}: the next deploy runs it again",
+                )
+        elif found.exit_code:
+            self._start_later(name, found.exit_code)
+        else:
+            dependencies.note_end(container)
+            say("warning", f"{name} ended with exit status 0: it is not started again")
+
+    def _start_later(self, name: str, status: int) -> None:
+        if name not in self._reviving:
+            self._reviving.add(name)
+            self._spawn(self._guard(self._revive(name, status)))
+
+    async def _revive(self, name: str, status: int) -> None:
+        """Start a dependency that ended by itself again, after a pause."""
+        reports, now = self._dependencies.reports, time.monotonic()
+        try:
+            count, last = self._failures.get(name, (0, -STABLE_AFTER))
+            count = 0 if now - last > STABLE_AFTER + self._backoff.most else count
+            self._failures[name] = count + 1, now
+            pause = self._backoff.pause(count)
+            took = humanize.seconds(pause)
+            reports.say("warning", f"{name} ended with exit status {status}: it is started again in {took}")
+            await asyncio.sleep(pause)
+        finally:
+            self._reviving.discard(name)
+        if await self._dependencies.revive(name):
+            reports.count_restart(name)
+            reports.say("info", f"{name} was started again")
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work`. Whoever follows the managed services says that the engine is away."""
+        try:
+            await work
+        except EngineUnavailable:
+            pass
+        except WatcherError as error:
+            self._dependencies.reports.say("error", str(error))
+        except Exception:
+            self._observer.notify(InternalError(where="dependencies", traceback=traceback.format_exc()))
