@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from watcher.buildkit import CacheImport
 from watcher.dockerfile import Level, Runs
 from watcher.observers.events import short
+
+NOT_IN_REVISION: Mapping[str, str] = {
+    "service": "a revision is one service's; two are never compared",
+    "project": "it names caches and labels, and is the same for the project's life",
+    "folder": "it is only shown",
+    "cache_from": "results may come from there; they are the same results",
+    "runs": "the container's digest, which every revision contains, covers all of it",
+    "builder_label": "it finds builder images for a prune; the Dockerfile sets the label itself",
+}
+"""Fields of `Recipe` that are no part of a revision, and why. Every other field is, also a new one."""
+
+_ENTRIES = {
+    "build_args": "arg",
+    "image_labels": "label",
+    "frontend_attrs": "attr",
+    "contexts": "context",
+    "images": "image",
+    "secrets": "secret",
+}
+"""What an entry of a mapping is called in `Recipe.inputs`, where that is not the field's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,26 +91,38 @@ class Recipe:
         return f"{self.builder_tag}-{short(image)}"
 
     def inputs(self) -> dict[str, str]:
-        """The part of a revision that is not the tree."""
-        plain = {
-            "image": self.image,
-            "dockerfile": self.dockerfile,
-            "inline": self.inline or "",
-            "target": self.target or "",
-            "level": self.level.value,
-            "platform": self.platform,
-            "network": self.network,
-            "tags": " ".join(self.tags),
-        }
-        for kind, pairs in (
-            ("arg", self.build_args),
-            ("label", self.image_labels),
-            ("attr", self.frontend_attrs),
-            ("context", {name: str(path) for name, path in self.contexts.items()}),
-            ("image", self.images),
-        ):
-            plain |= {f"{kind} {name}": value for name, value in pairs.items()}
-        return plain
+        """Return the part of a revision that is not the tree: every field but those of `NOT_IN_REVISION`.
+
+        A build that failed is tried again when its revision changes. So what only decides whether a build
+        succeeds belongs here too: a secret, an SSH agent, an entitlement.
+        """
+        found: dict[str, str] = {}
+        for each in fields(self):
+            if each.name not in NOT_IN_REVISION:
+                found |= _entries(each.name, getattr(self, each.name))
+        return found
+
+
+def _entries(name: str, value: Any) -> dict[str, str]:
+    """Return the entries of a field; an empty mapping and False have none."""
+    match value:
+        case None:
+            return {name: ""}
+        case bool():
+            return {name: "yes"} if value else {}
+        case str():
+            return {name: str(value)}
+        case tuple():
+            return {name: " ".join(value)}
+        case Mapping() if name == "ssh":  # its sockets get new paths with every login
+            return {f"{name} {key}": "" for key in value}
+        case Mapping():
+            return {f"{_ENTRIES.get(name, name)} {key}": _text_of(item) for key, item in value.items()}
+    raise TypeError(f"Recipe.{name} has no form in a revision: {value!r}")
+
+
+def _text_of(value: str | Path | bytes) -> str:
+    return sha256(value).hexdigest() if isinstance(value, bytes) else str(value)
 
 
 def full_reference(ref: str) -> str:
