@@ -57,7 +57,7 @@ class Bench:
         )
         snapshot = Tree(self.root).scan()
         image = (await builder.build(Scan(revision(snapshot, {}), snapshot, 0.0), forced=False)).image
-        await builder.measured()
+        await builder.sizes.wait()
         return image
 
 
@@ -139,14 +139,14 @@ async def test_what_a_base_image_sets_is_known_before_it_is_here(bench: Bench) -
         return BaseImages(bench.engine, bench.connection, lambda: lambda _: login)
 
     with registry(small_image(bench.name), login="me:secret") as served:
-        refused = await bases(None).find(served.image)
+        refused = await bases(None).find_image(served.image)
         assert refused.config is None
         assert refused.problem
-        found = await bases(Credentials("me", "secret")).find(served.image)
+        found = await bases(Credentials("me", "secret")).find_image(served.image)
         assert not found.here
         assert found.config is not None
         assert found.config.env == {"SET": "by the base"}
         assert (found.config.user, found.config.workdir) == ("somebody", "/base")
         assert found.config.id.startswith("sha256:")
-        other = await bases(Credentials("me", "secret")).find(f"{served.host}/base:nosuch")
+        other = await bases(Credentials("me", "secret")).find_image(f"{served.host}/base:nosuch")
         assert (other.config, other.here) == (None, False)

@@ -74,7 +74,7 @@ class Bench:
         snapshot = Tree(self.root).scan()
         scan = Scan(revision(snapshot, {}), snapshot, 0.0)
         built = await builder.build(scan, forced=False)
-        await builder.measured()
+        await builder.sizes.wait()
         return scan.revision, built.image, built.reused
 
 

@@ -49,7 +49,7 @@ class Site:
         (self._root / "file").write_text(content)
         snapshot = Tree(self._root).scan()
         built = await self._builder.build(Scan(revision(snapshot, {}), snapshot, 0.0), forced=True)
-        await self._builder.measured()
+        await self._builder.sizes.wait()
         return built.cached_steps
 
     async def build_others(self) -> list[bool]:

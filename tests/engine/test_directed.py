@@ -143,12 +143,12 @@ async def test_a_dockerfile_is_read_once_while_its_context_is_read_every_time(
     client: Client, mark: str, lines: tuple[int, ...]
 ) -> None:
     text = f"FROM alpine\nCOPY . /\nRUN echo $(cat /a) $(ls /sys/class/net) # {mark}\n"
-    first = replace(request(text, *lines), made_from="1", shared_key=mark)
+    first = replace(request(text, *lines), frontend_inputs="1", shared_key=mark)
     printed = []
     for number, made_from in enumerate("1112"):
         events: list[Progress] = []
         context = MemorySource({"a": f"version {number}".encode(), "b": b""})
-        await client.solve(replace(first, context=context, made_from=made_from), events.append)
+        await client.solve(replace(first, context=context, frontend_inputs=made_from), events.append)
         printed += [each.text for each in events if isinstance(each, StepLog)]
         assert asked(events) is (number in {0, 3})
         assert "[3/3] RUN" in "".join(steps(events))
@@ -158,7 +158,7 @@ async def test_a_dockerfile_is_read_once_while_its_context_is_read_every_time(
 
 async def test_another_request_is_another_dockerfile(client: Client, mark: str) -> None:
     text = f"FROM alpine AS a\nARG A\nRUN echo $A # {mark}\nFROM alpine AS b\nRUN echo last # {mark}\n"
-    first = replace(request(text), made_from="1", shared_key=mark, target="a")
+    first = replace(request(text), frontend_inputs="1", shared_key=mark, target="a")
     for changed in (first, replace(first, build_args={"A": "1"}), replace(first, target="b")):
         events: list[Progress] = []
         await client.solve(changed, events.append)
@@ -170,7 +170,7 @@ async def test_the_image_is_the_same_whether_the_dockerfile_was_read_or_not(
 ) -> None:
     text = f'FROM alpine\nENV A=1\nCOPY . /\nCMD ["/file"]\nLABEL is={mark}\n'
     name = f"docker.io/library/{mark}"
-    first = replace(request(text), exporter="moby", made_from="1", shared_key=mark)
+    first = replace(request(text), exporter="moby", frontend_inputs="1", shared_key=mark)
     first = replace(first, context=MemorySource({"file": b"1"}))
     for number in (1, 2):
         events: list[Progress] = []
@@ -187,7 +187,7 @@ async def test_after_a_failure_that_no_step_explains_the_dockerfile_is_read_agai
     client: Client, mark: str
 ) -> None:
     text = f"FROM alpine\nCOPY a b? /\nRUN cat /a; test -e /b1 # {mark}\n"
-    first = replace(request(text), made_from="1", shared_key=mark)
+    first = replace(request(text), frontend_inputs="1", shared_key=mark)
     tries = [
         ({"a": b"1", "b1": b""}, True, True),
         ({"a": b"2", "b2": b""}, False, False),  # a step failed and said something
@@ -211,5 +211,5 @@ async def test_what_lies_elsewhere_is_looked_at_every_time(client: Client, mark:
     for _ in range(2):
         events: list[Progress] = []
         with pytest.raises(SolveFailed):
-            await client.solve(replace(request(text), made_from="1", shared_key=mark), events.append)
+            await client.solve(replace(request(text), frontend_inputs="1", shared_key=mark), events.append)
         assert asked(events)

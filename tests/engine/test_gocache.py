@@ -37,9 +37,9 @@ class Project:
         self.connection, self.folder, self.id = connection, folder, f"gocache-{uuid.uuid4().hex[:10]}"
         self.recipe = Recipe(service="web", project=self.id, image=f"{self.id}:latest")
         bases = base_images(engine, connection)
-        texts = DockerfileVariants("web", bases=bases, connection=connection, observer=Fanout())
+        variants = DockerfileVariants("web", bases=bases, connection=connection, observer=Fanout())
         self.names = CacheNames(None)
-        self.caches = GoCaches(self.recipe, texts, connection, BuildJournal(None), self.names)
+        self.caches = GoCaches(self.recipe, variants, connection, BuildJournal(None), self.names)
 
     def snapshot(self, text: str = DOCKERFILE) -> Snapshot:
         self.folder.joinpath("Dockerfile").write_text(text)

@@ -199,7 +199,7 @@ async def test_a_save_that_is_not_in_the_program_finds_it_linked(bench: Bench):
     bench.write("Dockerfile", DOCKERFILE.format(name=NAME).replace("-a -o", "-x -o"))
     image = await bench.save(ALONE.format("linked once"))
     assert bench.linked
-    assert await bench.builder.save_binaries(bench.scan)
+    assert await bench.builder.compile_stage.save_binaries(bench.scan)
     bench.write("env.yaml", "a: 1\n")
     assert await bench.build() == image
     assert bench.compiled[-1:] == [True]
@@ -211,7 +211,7 @@ async def test_a_save_that_is_not_in_the_program_finds_it_linked(bench: Bench):
 async def test_nothing_is_kept_of_a_file_that_is_built_as_it_is(bench: Bench):
     bench.write("Dockerfile", DOCKERFILE.format(name=NAME).replace("go build", "true; go build"))
     await bench.save(ALONE.format("plain"))
-    assert not await bench.builder.save_binaries(bench.scan)
+    assert not await bench.builder.compile_stage.save_binaries(bench.scan)
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ async def built(client: Client, folders: dict[str, Path], made_from: str = "") -
             shared_key="test-named-contexts",
             contexts={marker[1:]: DirectorySource(folders[name]) for name, marker in markers.items()},
             markers={marker: marker[1:] for marker in markers.values()},
-            made_from=made_from,
+            frontend_inputs=made_from,
             exporter="tar",
             output=file,
         )

@@ -36,14 +36,14 @@ async def test_the_image_is_loaded_under_both_names_or_the_missing_exporter_is_n
                 await builder.build(scan, forced=False)
             return
         built = await builder.build(scan, forced=False)
-        await builder.measured()
+        await builder.sizes.wait()
         for tag in (recipe.image, recipe.tag(scan.revision)):
             image = await engine.image(tag)
             assert image is not None
             assert image.id == built.image
             assert image.env["NAME"] == "value"
         assert (await builder.build(scan, forced=False)).reused
-        await builder.measured()
+        await builder.sizes.wait()
         for tag in (recipe.image, recipe.tag(scan.revision)):
             await engine.remove_image(tag)
     finally:

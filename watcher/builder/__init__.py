@@ -4,14 +4,15 @@
 - `strategies`: which variant of the Dockerfile to build, and which one after a failure. Pure.
 - `dockerfile_variants`: makes the variants. `base_images`: looks base images up, with a time limit.
 - `connection`: the connection to BuildKit. `steps`: emits a build's steps as the user's Dockerfile has them.
-- `located`: finds the user's file that a path in a build's output means. `repository`: builds without `.git`.
+- `source_locator`: the user's file that a path in the output means. `repository`: builds without `.git`.
 - `journal`: which of our steps ran when, to tell our cache records from those of others.
 """
 
 from watcher.builder.base_images import BaseImage, BaseImages, config_of, credentials_of, platforms_of
 from watcher.builder.builder import ImageBuilder
+from watcher.builder.compile_stage import CompileStage
 from watcher.builder.connection import BuildkitConnection, certificates
-from watcher.builder.dockerfile_variants import accelerated, original_dockerfile, pinned
+from watcher.builder.dockerfile_variants import accelerate_dockerfile, original_dockerfile, pin_bases
 from watcher.builder.journal import BuildJournal, build_cache_of, open_journal, state_folder
 from watcher.builder.journal_entries import BuildEntry, StepRun
 from watcher.builder.recipe import Recipe, full_reference
@@ -23,10 +24,11 @@ __all__ = [
     "BuildEntry",
     "BuildJournal",
     "BuildkitConnection",
+    "CompileStage",
     "ImageBuilder",
     "Recipe",
     "StepRun",
-    "accelerated",
+    "accelerate_dockerfile",
     "build_cache_of",
     "certificates",
     "config_of",
@@ -35,7 +37,7 @@ __all__ = [
     "missing_repository",
     "open_journal",
     "original_dockerfile",
-    "pinned",
+    "pin_bases",
     "platforms_of",
     "state_folder",
 ]

@@ -52,7 +52,7 @@ class Lookups:
     def __init__(self) -> None:
         self._begun: dict[str, tuple[str, float]] = {}
 
-    def take(self, event: Progress, now: float) -> bool:
+    def follow(self, event: Progress, now: float) -> bool:
         """Follow a build; whether a lookup began or ended (at `now`, seconds of any clock)."""
         match event:
             case StepStatus():
@@ -109,7 +109,7 @@ class BaseImages:
         self._answers: dict[tuple[str, str], tuple[float, BaseImage]] = {}
         self.age = 0  # changes when everything is to be asked for anew
 
-    async def find(self, name: str, platform: str = "") -> BaseImage:
+    async def find_image(self, name: str, platform: str = "") -> BaseImage:
         """The image that `FROM name` means. Raises EngineUnavailable.
 
         TimeoutError: its registry did not answer within `PATIENCE` seconds, and never has before.
@@ -143,7 +143,7 @@ class BaseImages:
         """What builds, and for what; raises EngineUnavailable."""
         return await self._connection.platforms(target)
 
-    def forget(self) -> None:
+    def forget_answers(self) -> None:
         """Ask for everything anew: somebody wants to start over, or an image is gone from its registry."""
         self._answers.clear()
         self.age += 1
@@ -151,7 +151,7 @@ class BaseImages:
     async def try_to_find(self, name: str, platform: str = "") -> BaseImage:
         """The same; whatever goes wrong is a `problem`."""
         try:
-            return await self.find(name, platform)
+            return await self.find_image(name, platform)
         except TimeoutError:
             return BaseImage(None, problem=f"no answer within {PATIENCE:g} s")
         except (EngineUnavailable, EngineError) as error:

@@ -29,16 +29,17 @@ _MODULE_FILES = ("go.mod", "go.sum", "go.work", "go.work.sum", "vendor/modules.t
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """What is built: the text and what differs in it, the way that this came to, why it was not read.
+class DockerfileVariant:
+    """A text to build, with its differences from the original, and the strategy that it follows.
 
-    `made_from` is all that BuildKit's frontend reads for it beside what a recipe says; empty: not known.
+    `unread` is why the Dockerfile could not be parsed. `frontend_inputs` is a digest of everything that
+    BuildKit's frontend reads, besides what the recipe has; empty if it is not known.
     """
 
     plan: Accelerated
-    way: BuildStrategy
+    strategy: BuildStrategy
     unread: DockerfileError | None = None
-    made_from: str = ""
+    frontend_inputs: str = ""
 
 
 class DockerfileVariants:
@@ -53,26 +54,26 @@ class DockerfileVariants:
         self._asked_git: set[str] = set()  # the Dockerfile that was looked through for git
         self._known: dict[tuple[str, bytes], bool] = {}  # of contents, for `tree_inputs`
 
-    async def make(
-        self, recipe: Recipe, text: str, snapshot: Snapshot, way: BuildStrategy, *, pins: bool = True
-    ) -> Text:
+    async def make_variant(
+        self, recipe: Recipe, text: str, snapshot: Snapshot, strategy: BuildStrategy, *, pins: bool = True
+    ) -> DockerfileVariant:
         """The text to build from; raises EngineUnavailable, and UserError for a registry that is silent.
 
         `pins`: with bases by digest, where that saves a lookup.
         What this program cannot read, or fails on, is left to the engine: it may be newer or wiser.
         """
         try:
-            return await self._make(recipe, text, snapshot, way, pins=pins)
+            return await self._make(recipe, text, snapshot, strategy, pins=pins)
         except DockerfileError as error:
-            return Text(Accelerated(text), BuildStrategy.PLAIN, error)
+            return DockerfileVariant(Accelerated(text), BuildStrategy.PLAIN, error)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             trace = "".join(traceback.format_exception(error))
             self._observer.notify(InternalError(service=self._service, where="acceleration", traceback=trace))
-            return Text(Accelerated(text), BuildStrategy.PLAIN)
+            return DockerfileVariant(Accelerated(text), BuildStrategy.PLAIN)
 
     async def _make(
-        self, recipe: Recipe, text: str, snapshot: Snapshot, way: BuildStrategy, *, pins: bool
-    ) -> Text:
+        self, recipe: Recipe, text: str, snapshot: Snapshot, strategy: BuildStrategy, *, pins: bool
+    ) -> DockerfileVariant:
         platforms = await self._connection.platforms(recipe.platform)
         args, target = recipe.build_args, recipe.target
         text = dockerfiles.with_images(
@@ -86,94 +87,98 @@ class DockerfileVariants:
         found = dict(zip(wanted, bases, strict=True))
         configs: dict[str, ImageConfig | None] = dict.fromkeys(recipe.contexts)
         configs |= {name: base.config for name, base in found.items()}
-        networks = way is BuildStrategy.OFFLINE and await self._connection.supports_run_network()
+        networks = strategy is BuildStrategy.OFFLINE and await self._connection.supports_run_network()
         plan = await asyncio.to_thread(
-            accelerated,
+            accelerate_dockerfile,
             recipe,
             text,
             snapshot,
             configs,
             platforms,
-            way=way,
+            strategy=strategy,
             engine_knows_networks=networks,
             known=self._known,
         )
         if text not in self._asked_git:
             self._asked_git = {text}
             if said := await asyncio.to_thread(missing_repository, text, snapshot):
-                self.tell_once("warning", f"{recipe.dockerfile}: {said}")
+                self.notify_once("warning", f"{recipe.dockerfile}: {said}")
         if pins:
-            plan = pinned(recipe, plan, found, platforms)
+            plan = pin_bases(recipe, plan, found, platforms)
         plan = dockerfiles.with_folders(
             plan, recipe.markers, build_args=args, target=target, platforms=platforms
         )
         self.recent.append(plan.text)
-        known = "" if dockerfile.syntax else made_from(recipe, plan, snapshot, found, age=self._bases.age)
+        known = (
+            ""
+            if dockerfile.syntax
+            else digest_frontend_inputs(recipe, plan, snapshot, found, age=self._bases.age)
+        )
         if not plan.changes and not plan.no_network_lines:
-            return Text(plan, BuildStrategy.PLAIN, made_from=known)
+            return DockerfileVariant(plan, BuildStrategy.PLAIN, frontend_inputs=known)
         if plan.without_dwarf:
             lines = ", ".join(str(line) for line in plan.without_dwarf)
             text = f"build.accelerate is fast: {recipe.dockerfile} line {lines} links without DWARF"
-            self.tell_once("info", f"{text}, so a debugger finds no symbols")
-        if way is not BuildStrategy.OWN_MODULES:
-            way = BuildStrategy.OFFLINE if plan.without_network else BuildStrategy.ACCELERATED
-        return Text(plan, way, made_from=known)
+            self.notify_once("info", f"{text}, so a debugger finds no symbols")
+        if strategy is not BuildStrategy.OWN_MODULES:
+            strategy = BuildStrategy.OFFLINE if plan.without_network else BuildStrategy.ACCELERATED
+        return DockerfileVariant(plan, strategy, frontend_inputs=known)
 
     async def _base(self, name: str, platform: str) -> BaseImage:
         """What is known of a base image; reports placeholder images and pulls, once each."""
         try:
-            base = await self._bases.find(name, platform)
+            base = await self._bases.find_image(name, platform)
         except TimeoutError as error:
             raise UserError(base_failure((name,), f"no answer within {PATIENCE:g} s")) from error
         if not base.here:
-            self.tell_once("info", f"the base image {name} is not here: BuildKit pulls it")
+            self.notify_once("info", f"the base image {name} is not here: BuildKit pulls it")
         if base.stand_in:
-            self.tell_once(
+            self.notify_once(
                 "warning",
                 f"{name} is a PLACEHOLDER image made on this machine: the real one could not be pulled; "
                 "sizes and packages differ from the real one's",
             )
         return base
 
-    def tell_once(self, level: str, text: str) -> None:
+    def notify_once(self, level: str, text: str) -> None:
         """Tell a notice, unless the same was told already."""
         if text not in self._told:
             self._told.add(text)
             self._observer.notify(Notice(service=self._service, level=level, text=text))
 
 
-def accelerated(
+def accelerate_dockerfile(
     recipe: Recipe,
     text: str,
     snapshot: Snapshot,
     bases: Mapping[str, ImageConfig | None],
     platforms: Platforms,
     *,
-    way: BuildStrategy = BuildStrategy.ACCELERATED,
+    strategy: BuildStrategy = BuildStrategy.ACCELERATED,
     engine_knows_networks: bool = False,
     known: dict[tuple[str, bytes], bool] | None = None,
 ) -> Accelerated:
-    """The Dockerfile `text` as this way builds it; raises DockerfileError. May read files: for a thread.
+    """The Dockerfile `text` as this strategy builds it; raises DockerfileError. May read files: for a thread.
 
     `known` is for `tree_inputs`.
     """
     return dockerfiles.accelerate(
         text,
-        level=Level.OFF if way is BuildStrategy.PLAIN else recipe.level,
+        level=Level.OFF if strategy is BuildStrategy.PLAIN else recipe.level,
         build_args=recipe.build_args,
         target=recipe.target,
         platforms=platforms,
         bases=bases,
         runs=recipe.runs,
         cache_scope=recipe.project,
-        compile_without_network=way is BuildStrategy.OFFLINE,
-        mount_modules=way is not BuildStrategy.OWN_MODULES,
+        compile_without_network=strategy is BuildStrategy.OFFLINE,
+        mount_modules=strategy is not BuildStrategy.OWN_MODULES,
         engine_knows_networks=engine_knows_networks,
         inputs=tree_inputs(snapshot, known),
     )
 
 
-def pinned(
+def pin_bases(
     recipe: Recipe, plan: Accelerated, bases: Mapping[str, BaseImage], platforms: Platforms
 ) -> Accelerated:
     """`plan` with bases by digest, where that changes nothing but the wait; raises DockerfileError."""
@@ -185,7 +190,7 @@ def pinned(
     )
 
 
-def made_from(
+def digest_frontend_inputs(
     recipe: Recipe, plan: Accelerated, snapshot: Snapshot, bases: Mapping[str, BaseImage], *, age: int
 ) -> str:
     """A digest over what BuildKit's own frontend reads to build `plan`, beside what the recipe says.
@@ -237,7 +242,7 @@ def tree_inputs(snapshot: Snapshot, known: dict[tuple[str, bytes], bool] | None 
     return TreeInputs(files, read, known)
 
 
-def modules(snapshot: Snapshot, text: str) -> str:
+def digest_modules(snapshot: Snapshot, text: str) -> str:
     """A digest over what says which modules a build of this Dockerfile downloads."""
     trees = {"": snapshot, **snapshot.contexts}
     named = [

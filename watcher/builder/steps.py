@@ -35,7 +35,7 @@ class OriginalStepNames:
             return False
         return step.line in self._changed or (not step.line and " RUN " in step.name)
 
-    def name(self, step: Step) -> str:
+    def name_step(self, step: Step) -> str:
         """The step's name: its instruction as the file has it where that was changed, blanks made one."""
         one = self._changed.get(step.line)
         if one is None:
@@ -46,7 +46,7 @@ class OriginalStepNames:
         head = _HEAD.match(step.name)
         return f"{head[0] if head else ''}{_shown(one)}"
 
-    def reason(self, step: Step, reason: str) -> str:
+    def explain_error(self, step: Step, reason: str) -> str:
         """What BuildKit says of a step's failure, the command in it as the file has it."""
         one = self._changed.get(step.line)
         if one is None:
@@ -91,7 +91,7 @@ class StepCounter:
         self.context_bytes = 0
         self.touched = False
 
-    def begin(self, words: OriginalStepNames) -> None:
+    def start(self, words: OriginalStepNames) -> None:
         """Begin to listen to a build that these words are for; what was counted is of another one."""
         self._words, self.touched = words, False
         self._cached.clear()
@@ -131,7 +131,7 @@ class StepCounter:
     def __call__(self, event: Progress) -> None:
         """Take one event of BuildKit's."""
         step, service, revision = event.step, self._service, self._revision
-        name = self._words.name(step)
+        name = self._words.name_step(step)
         self.touched = self.touched or self._words.changed(step)
         match event:
             case StepStarted():
@@ -152,7 +152,7 @@ class StepCounter:
                         stage=step.stage,
                         seconds=event.seconds,
                         cached=event.cached,
-                        error=self._words.reason(step, event.error),
+                        error=self._words.explain_error(step, event.error),
                     )
                 )
             case StepLog():

@@ -113,7 +113,7 @@ class StrategyHistory:
         self._offline_strikes: Counter[str] = Counter()
         self._tried: set[tuple[BuildStrategy, str, tuple[str, str]]] = set()
 
-    def first(self, text: str, modules: str) -> BuildStrategy:
+    def first_strategy(self, text: str, modules: str) -> BuildStrategy:
         """What to begin with."""
         if self._strikes[text] >= _STRIKES:
             return BuildStrategy.PLAIN
@@ -122,16 +122,16 @@ class StrategyHistory:
         there = self._modules == modules and self._offline_strikes[text] < _STRIKES
         return BuildStrategy.OFFLINE if there else BuildStrategy.ACCELERATED
 
-    def next(self, way: BuildStrategy, text: str, failed: FailedBuild) -> BuildStrategy | None:
-        """What to try now that `way` failed; None: nothing, the failure is the user's."""
-        if way is BuildStrategy.OFFLINE and (failed.lacks_network or failed.misread):
+    def next_strategy(self, strategy: BuildStrategy, text: str, failed: FailedBuild) -> BuildStrategy | None:
+        """What to try now that `strategy` failed; None: nothing, the failure is the user's."""
+        if strategy is BuildStrategy.OFFLINE and (failed.lacks_network or failed.misread):
             return BuildStrategy.ACCELERATED  # every time: the network may be back
-        if failed.of_the_tree or way is BuildStrategy.PLAIN or not (failed.touched or failed.misread):
+        if failed.of_the_tree or strategy is BuildStrategy.PLAIN or not (failed.touched or failed.misread):
             return None
         other = BuildStrategy.PLAIN
-        if failed.lacks_module and way is not BuildStrategy.OWN_MODULES:
+        if failed.lacks_module and strategy is not BuildStrategy.OWN_MODULES:
             other = BuildStrategy.OWN_MODULES
-        elif way is BuildStrategy.OFFLINE:
+        elif strategy is BuildStrategy.OFFLINE:
             other = BuildStrategy.ACCELERATED
         mark = (other, text, failed.key)
         if mark in self._tried:
@@ -140,23 +140,23 @@ class StrategyHistory:
         return other
 
     def record_success(
-        self, way: BuildStrategy, text: str, modules: str, *, after: BuildStrategy | None
+        self, strategy: BuildStrategy, text: str, modules: str, *, after: BuildStrategy | None
     ) -> None:
-        """`way` gave an image; `after` is the way that failed before it in the same build."""
+        """`strategy` gave an image; `after` is the strategy that failed before it in the same build."""
         # It was not tried in vain, so the same failure is worth it again.
-        self._tried = {mark for mark in self._tried if mark[:2] != (way, text)}
-        if way is BuildStrategy.PLAIN:
+        self._tried = {mark for mark in self._tried if mark[:2] != (strategy, text)}
+        if strategy is BuildStrategy.PLAIN:
             self._strikes[text] += after is not None
             return
         self._strikes[text] = 0
-        if way is BuildStrategy.OWN_MODULES:
+        if strategy is BuildStrategy.OWN_MODULES:
             self._module_strikes[text] += after is not None
             return
         self._module_strikes[text] = 0
         self._modules = modules
         if after is BuildStrategy.OFFLINE:
             self._offline_strikes[text] += 1
-        elif way is BuildStrategy.OFFLINE:
+        elif strategy is BuildStrategy.OFFLINE:
             self._offline_strikes[text] = 0
 
     def skips_module_cache(self, text: str) -> bool:

@@ -72,7 +72,7 @@ class SolveRequest:
     do that, while not every frontend takes `RUN --network=none`. `ssh` are the sockets of SSH agents by id,
     for `RUN --mount=type=ssh`. `frontend_attrs` are passed on as they are and win over everything else.
 
-    `made_from`, if not empty, identifies what the frontend reads besides: the Dockerfile, its ignore
+    `frontend_inputs`, if not empty, identifies what the frontend reads besides: the Dockerfile, its ignore
     file, the ids of base images. As long as that and the rest stay the same, the frontend is not asked again.
 
     `contexts` are further ones by their names in the session. `markers` (path of the main context -> name)
@@ -95,7 +95,7 @@ class SolveRequest:
     add_hosts: Mapping[str, str] = field(default_factory=dict)
     network: str = ""
     without_network: tuple[int, ...] = ()
-    made_from: str = ""
+    frontend_inputs: str = ""
     locate: bool = False
     contexts: Mapping[str, ContextSource] = field(default_factory=dict)
     markers: Mapping[str, str] = field(default_factory=dict)
@@ -127,12 +127,12 @@ class SolveRequest:
         attrs |= {f"label:{name}": value for name, value in self.labels.items()}
         return attrs | dict(self.frontend_attrs)
 
-    def made_for(self) -> Hashable | None:
+    def frontend_cache_key(self) -> Hashable | None:
         """What the frontend's work can be used again for; None: for nothing."""
-        if not self.made_from:
+        if not self.frontend_inputs:
             return None
         attrs = tuple(sorted(self.frontend().items()))
-        return self.made_from, attrs, self.without_network, tuple(sorted(self.markers.items()))
+        return self.frontend_inputs, attrs, self.without_network, tuple(sorted(self.markers.items()))
 
     def message(self, ref: str, session: str) -> bytes:
         """The serialized `moby.buildkit.v1.SolveRequest`."""
@@ -226,7 +226,7 @@ class _Solve:
         session = asyncio.create_task(self._session.run(self._channel, self._dial))
         status = asyncio.create_task(self._follow_progress())
         message = self._request.message(self._ref, self._session.id)
-        lines, key = self._request.without_network, self._request.made_for()
+        lines, key = self._request.without_network, self._request.frontend_cache_key()
         markers = self._request.markers
         direction = Direction(lines, self._slot, key, markers, self._progress.locate)
         solving = asyncio.create_task(

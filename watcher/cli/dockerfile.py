@@ -14,9 +14,9 @@ from watcher.builder import (
     BaseImage,
     BaseImages,
     Recipe,
-    accelerated,
+    accelerate_dockerfile,
     original_dockerfile,
-    pinned,
+    pin_bases,
     platforms_of,
 )
 from watcher.daemon.config_reload import compose_project
@@ -110,8 +110,8 @@ async def _one(recipe: Recipe, snapshot: Snapshot, bases: BaseImages | None, unk
             if base.problem:
                 unknown.append(f"{name}: its usual configuration is assumed, nobody knows it: {base.problem}")
         configs = {name: base.config for name, base in found.items()}
-        plan = await asyncio.to_thread(accelerated, recipe, text, snapshot, configs, platforms)
-        plan = pinned(recipe, plan, found, platforms)
+        plan = await asyncio.to_thread(accelerate_dockerfile, recipe, text, snapshot, configs, platforms)
+        plan = pin_bases(recipe, plan, found, platforms)
         advice = dockerfiles.lint(
             text,
             build_args=args,

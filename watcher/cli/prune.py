@@ -100,8 +100,8 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                 needed=lambda: _needed(settings),
             )
             reports[spec.name] = await pruner.prune(dry_run=dry_run)
-            texts = DockerfileVariants(spec.name, bases=bases, connection=connection, observer=Fanout())
-            go = GoCaches(recipe, texts, connection, journal, CacheNames(journal.folder))
+            variants = DockerfileVariants(spec.name, bases=bases, connection=connection, observer=Fanout())
+            go = GoCaches(recipe, variants, connection, journal, CacheNames(journal.folder))
             snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).scan)
             if caches and not dry_run:
                 emptied = await go.measure(snapshot, empty=True)

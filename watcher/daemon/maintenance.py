@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from watcher.builder import ImageBuilder
+from watcher.builder import CompileStage
 from watcher.engine import Usage
 from watcher.prune import Report
 from watcher.reconcile.ports import Scan
@@ -58,7 +58,7 @@ class Maintenance:
 
     def __init__(
         self,
-        builder: ImageBuilder,
+        compile_stage: CompileStage,
         pruner: Prunes | None,
         cache: Trims | None = None,
         meter: MeasuresDisk | None = None,
@@ -70,7 +70,7 @@ class Maintenance:
         clock: Callable[[], float] = time.monotonic,
         prune_within: float = PRUNE_WITHIN,
     ) -> None:
-        self._builder, self._pruner, self._export = builder, pruner, export_builder
+        self._compile_stage, self._pruner, self._export = compile_stage, pruner, export_builder
         self._cache, self._stage_size, self._on_error = cache, stage_size, on_error
         self._meter, self._unmeasured = meter, False
         self._snapshot: Snapshot | None = None  # of the tree that went live last
@@ -111,7 +111,7 @@ class Maintenance:
                 await task
 
     async def run(self, scan: Scan[Snapshot] | None) -> None:
-        """Do what is due; `look` is set after a deploy. May be cancelled at any point."""
+        """Do what is due; `scan` is set after a deploy. May be cancelled at any point."""
         short, usage = self._pruner is not None and self._pruner.became_short(), None
         due = scan is not None or short or self._due(self._pruned)
         if due:
@@ -119,11 +119,11 @@ class Maintenance:
             usage = await self._prune()
         if scan is not None:
             self._snapshot = scan.snapshot
-            await self._builder.report_base_size(scan)
-            await self._builder.save_binaries(scan)
+            await self._compile_stage.report_base_size(scan)
+            await self._compile_stage.save_binaries(scan)
             if self._export:
-                await self._builder.export_builder(scan)
-            await self._builder.report_builder_size(scan, self._stage_size)
+                await self._compile_stage.export_image(scan)
+            await self._compile_stage.report_size(scan, self._stage_size)
         self._unmeasured |= due
         if self._meter and self._unmeasured:
             self._unmeasured = not await self._meter.run(self._snapshot, usage)

@@ -108,7 +108,7 @@ async def deploy_once(settings: Settings, board: StatusBoard, observer: Observer
             good = outcome.reached.result()
             if good and settings.image.max_size:
                 for service in opened.services.values():
-                    await service.builder.measured()
+                    await service.builder.sizes.wait()
             return good and not outcome.too_big
         finally:
             for task in tasks:

@@ -150,7 +150,7 @@ class Service:
                     container=live.id,
                 )
             )
-            self.builder.measure(live.revision, live.image)
+            self.builder.sizes.report_later(live.revision, live.image)
         elif lost := self.deployer.lost:
             self.reconciler.record_stopped(lost.revision, lost.image)
 

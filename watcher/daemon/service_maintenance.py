@@ -67,7 +67,7 @@ def assemble_maintenance(
             shared.observer.notify(InternalError(service=service, where="chores", traceback=trace))
 
     return Maintenance(
-        builder,
+        builder.compile_stage,
         pruner if settings.prune.enabled else None,
         build_cache(settings, shared.connection, shared.observer, service),
         _disk_meter(shared, config, builder, records),
@@ -84,7 +84,7 @@ def _disk_meter(
     service, prune = config.spec.name, config.settings.prune
     names = CacheNames(shared.journal.folder)
     caches = GoCacheKeeper(
-        GoCaches(config.recipe, builder.texts, shared.connection, shared.journal, names),
+        GoCaches(config.recipe, builder.variants, shared.connection, shared.journal, names),
         shared.observer,
         service=service,
         most=prune.go_cache_max if prune.enabled else 0,

@@ -45,12 +45,12 @@ class GoCaches:
     def __init__(
         self,
         recipe: Recipe,
-        texts: DockerfileVariants,
+        variants: DockerfileVariants,
         connection: BuildkitConnection,
         journal: BuildJournal,
         names: CacheNames | None = None,
     ) -> None:
-        self._recipe, self._texts, self._connection, self._journal = recipe, texts, connection, journal
+        self._recipe, self._variants, self._connection, self._journal = recipe, variants, connection, journal
         self._names = names or CacheNames(None)
 
     async def measure(self, snapshot: Snapshot, *, empty: bool = False) -> tuple[CacheMount, ...] | Unseen:
@@ -100,11 +100,13 @@ class GoCaches:
         dockerfile = original_dockerfile(self._recipe, snapshot)
         if dockerfile is None:
             return Unseen(f"there is no {self._recipe.dockerfile}")
-        made = await self._texts.make(self._recipe, dockerfile, snapshot, BuildStrategy.ACCELERATED)
+        made = await self._variants.make_variant(
+            self._recipe, dockerfile, snapshot, BuildStrategy.ACCELERATED
+        )
         text, project = made.plan.text, self._recipe.project
         current = dockerfiles.own_caches(text, project)
-        recent = {text, *self._texts.recent}
-        self._texts.recent.clear()
+        recent = {text, *self._variants.recent}
+        self._variants.recent.clear()
         named = [cache for each in recent for cache in dockerfiles.own_caches(each, project)]
         if named:
             found = {cache.id: NamedCache(cache.target, time.time(), cache.modules) for cache in named}

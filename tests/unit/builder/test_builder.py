@@ -366,7 +366,7 @@ async def test_a_cancelled_build_is_not_tried_again(bench: Bench) -> None:
 async def test_the_builder_image_is_exported_from_the_text_that_was_built(bench: Bench) -> None:
     await bench.save()
     scan = bench.scan()
-    await bench.builder.export_builder(scan)
+    await bench.builder.compile_stage.export_image(scan)
     assert bench.connection.targets == ["", "builder"]
     assert bench.connection.texts[0] == bench.connection.texts[1]
 
@@ -537,8 +537,8 @@ async def test_a_registry_that_is_silent_when_asked_for_a_base_is_not_waited_for
     with pytest.raises(UserError, match=r"own/base is not here, and its registry .* no answer within 0.05 s"):
         await bench.save()
     # What is done in idle time, such as after a start with a network that is gone, waits for the next deploy.
-    assert await bench.builder.export_builder(bench.scan()) is None
-    assert not await bench.builder.save_binaries(bench.scan())
+    assert await bench.builder.compile_stage.export_image(bench.scan()) is None
+    assert not await bench.builder.compile_stage.save_binaries(bench.scan())
     assert bench.connection.texts == []
 
 

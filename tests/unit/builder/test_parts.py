@@ -43,7 +43,7 @@ def test_a_step_over_several_lines_is_told_as_the_file_has_it(sign: str) -> None
     words = OriginalStepNames(text, accelerated(text))
     step = parse_step("1", "[b 2/2] RUN --mount=type=cache … echo a && GOGC=400 go build -o /x .", line)
     assert words.changed(step)
-    assert words.name(step) == "[b 2/2] RUN echo a && go build -a -o /x . && echo z"
+    assert words.name_step(step) == "[b 2/2] RUN echo a && go build -a -o /x . && echo z"
 
 
 @pytest.mark.parametrize(
@@ -63,13 +63,13 @@ def test_a_step_is_known_by_its_line(name: str, line: int, changed: bool) -> Non
     words = OriginalStepNames(text, accelerated(text))
     step = parse_step("1", name, line)
     assert words.changed(step) is changed
-    assert words.name(step) == ("[b 3/3] RUN go build -o /x$V" if line == 4 else name)
+    assert words.name_step(step) == ("[b 3/3] RUN go build -o /x$V" if line == 4 else name)
 
 
 def test_the_error_of_a_step_shows_the_command_of_the_file() -> None:
     text, told = "FROM golang:alpine AS b\nRUN go build -o /x\n", Told()
     counter = StepCounter("s", "r", told)
-    counter.begin(OriginalStepNames(text, accelerated(text)))
+    counter.start(OriginalStepNames(text, accelerated(text)))
     error = 'process "/bin/sh -c GOGC=400 go build -o /x" did not complete successfully: exit code: 1'
     step = parse_step("1", "[b 2/2] RUN --mount=type=cache GOGC=400 go build -o /x", 2)
     counter(StepFinished(step, 0.0, 0.0, cached=False, error=error))
@@ -90,7 +90,7 @@ def test_a_step_that_lost_only_its_network_was_touched(run: str, line: int, touc
     """As on an engine that does not know `RUN --network`: the text says nothing of it."""
     text = f"FROM golang:alpine AS b\nRUN echo go build -o /x .\n{run} -o /x . \\\n  && echo z\n"
     counter = StepCounter("s", "r", Fanout())
-    counter.begin(OriginalStepNames(text, Accelerated(text, no_network_lines=(3,))))
+    counter.start(OriginalStepNames(text, Accelerated(text, no_network_lines=(3,))))
     counter(StepStarted(parse_step("1", "[b 2/3] RUN something", line), 0.0))
     assert counter.touched is touched
 
@@ -115,15 +115,15 @@ def test_only_lookups_of_base_images_are_waited_for_in_impatience() -> None:
     two = parse_step("2", "[internal] load metadata for registry.test:5000/x/y:1")
     other = parse_step("3", "[internal] load build context")
     looking = Lookups()
-    assert not looking.take(StepStarted(other, 0.0), 100.0)
+    assert not looking.follow(StepStarted(other, 0.0), 100.0)
     assert looking.until is None
-    assert looking.take(StepStarted(one, 0.0), 101.0)
-    assert looking.take(StepStarted(two, 0.0), 102.0)
+    assert looking.follow(StepStarted(one, 0.0), 101.0)
+    assert looking.follow(StepStarted(two, 0.0), 102.0)
     assert looking.pending == ("golang:alpine", "registry.test:5000/x/y:1")
     assert looking.until == 101.0 + PATIENCE
-    assert looking.take(StepFinished(one, 0.0, 0.0, cached=False, error=""), 103.0)
+    assert looking.follow(StepFinished(one, 0.0, 0.0, cached=False, error=""), 103.0)
     assert (looking.pending, looking.until) == (("registry.test:5000/x/y:1",), 102.0 + PATIENCE)
-    looking.take(StepFinished(two, 0.0, 0.0, cached=False, error=""), 104.0)
+    looking.follow(StepFinished(two, 0.0, 0.0, cached=False, error=""), 104.0)
     assert looking.until is None
 
 
@@ -135,12 +135,12 @@ def test_a_from_that_asks_for_its_image_itself_is_a_lookup_and_a_pull_is_not() -
     def status(name: str, *, done: bool) -> StepStatus:
         return StepStatus(step, 0.0, name, name, 0, 0, done)
 
-    assert not looking.take(StepStarted(step, 0.0), 100.0)
-    assert not looking.take(status("sha256:34", done=False), 100.0)
-    assert looking.take(status("resolve docker.io/library/golang:alpine@sha256:12", done=False), 101.0)
-    looking.take(status("resolve docker.io/library/golang:alpine@sha256:12", done=False), 105.0)
+    assert not looking.follow(StepStarted(step, 0.0), 100.0)
+    assert not looking.follow(status("sha256:34", done=False), 100.0)
+    assert looking.follow(status("resolve docker.io/library/golang:alpine@sha256:12", done=False), 101.0)
+    looking.follow(status("resolve docker.io/library/golang:alpine@sha256:12", done=False), 105.0)
     assert (looking.pending, looking.until) == (("golang:alpine@sha256:12",), 101.0 + PATIENCE)
-    assert looking.take(status("resolve docker.io/library/golang:alpine@sha256:12", done=True), 106.0)
+    assert looking.follow(status("resolve docker.io/library/golang:alpine@sha256:12", done=True), 106.0)
     assert looking.until is None
 
 

@@ -24,66 +24,66 @@ def failed(
 
 def knowing() -> StrategyHistory:
     """A memory of a good build of TEXT with MODULES."""
-    experience = StrategyHistory()
-    experience.record_success(BuildStrategy.ACCELERATED, TEXT, MODULES, after=None)
-    return experience
+    history = StrategyHistory()
+    history.record_success(BuildStrategy.ACCELERATED, TEXT, MODULES, after=None)
+    return history
 
 
 def test_without_a_network_only_when_the_modules_were_downloaded() -> None:
-    assert StrategyHistory().first(TEXT, MODULES) is BuildStrategy.ACCELERATED
-    assert knowing().first(TEXT, MODULES) is BuildStrategy.OFFLINE
-    assert knowing().first(TEXT, "m2") is BuildStrategy.ACCELERATED
+    assert StrategyHistory().first_strategy(TEXT, MODULES) is BuildStrategy.ACCELERATED
+    assert knowing().first_strategy(TEXT, MODULES) is BuildStrategy.OFFLINE
+    assert knowing().first_strategy(TEXT, "m2") is BuildStrategy.ACCELERATED
 
 
 @pytest.mark.parametrize("line", [NO_PROXY, "go: download go1.99: toolchain not available"])
 def test_a_missing_network_is_given_every_time(line: str) -> None:
-    experience, kind = knowing(), "compile" if line is NO_PROXY else "build"
+    history, kind = knowing(), "compile" if line is NO_PROXY else "build"
     for _ in range(3):
         assert (
-            experience.next(BuildStrategy.OFFLINE, TEXT, failed(Failure(kind, "x", (line,))))
+            history.next_strategy(BuildStrategy.OFFLINE, TEXT, failed(Failure(kind, "x", (line,))))
             is BuildStrategy.ACCELERATED
         )
 
 
 def test_a_network_that_is_always_needed_is_not_taken_away_a_third_time() -> None:
-    experience = knowing()
+    history = knowing()
     for _ in range(2):
-        assert experience.first(TEXT, MODULES) is BuildStrategy.OFFLINE
-        experience.record_success(BuildStrategy.ACCELERATED, TEXT, MODULES, after=BuildStrategy.OFFLINE)
-    assert experience.first(TEXT, MODULES) is BuildStrategy.ACCELERATED
-    assert experience.first("FROM golang:1", MODULES) is BuildStrategy.OFFLINE
+        assert history.first_strategy(TEXT, MODULES) is BuildStrategy.OFFLINE
+        history.record_success(BuildStrategy.ACCELERATED, TEXT, MODULES, after=BuildStrategy.OFFLINE)
+    assert history.first_strategy(TEXT, MODULES) is BuildStrategy.ACCELERATED
+    assert history.first_strategy("FROM golang:1", MODULES) is BuildStrategy.OFFLINE
 
 
 def test_a_network_that_was_missed_now_and_then_is_still_taken_away() -> None:
-    experience = knowing()
+    history = knowing()
     for _ in range(3):
-        experience.record_success(BuildStrategy.ACCELERATED, TEXT, MODULES, after=BuildStrategy.OFFLINE)
-        experience.record_success(BuildStrategy.OFFLINE, TEXT, MODULES, after=None)
-    assert experience.first(TEXT, MODULES) is BuildStrategy.OFFLINE
+        history.record_success(BuildStrategy.ACCELERATED, TEXT, MODULES, after=BuildStrategy.OFFLINE)
+        history.record_success(BuildStrategy.OFFLINE, TEXT, MODULES, after=None)
+    assert history.first_strategy(TEXT, MODULES) is BuildStrategy.OFFLINE
 
 
-@pytest.mark.parametrize("way", list(BuildStrategy))
-def test_what_the_compiler_says_is_the_users(way: BuildStrategy) -> None:
-    assert knowing().next(way, TEXT, failed(COMPILER)) is None
+@pytest.mark.parametrize("strategy", list(BuildStrategy))
+def test_what_the_compiler_says_is_the_users(strategy: BuildStrategy) -> None:
+    assert knowing().next_strategy(strategy, TEXT, failed(COMPILER)) is None
 
 
 def test_a_failure_that_may_be_ours_is_tried_with_less_and_less_but_once() -> None:
-    experience = knowing()
-    assert experience.next(BuildStrategy.OFFLINE, TEXT, failed(LIMIT)) is BuildStrategy.ACCELERATED
-    assert experience.next(BuildStrategy.ACCELERATED, TEXT, failed(LIMIT)) is BuildStrategy.PLAIN
-    assert experience.next(BuildStrategy.PLAIN, TEXT, failed(LIMIT)) is None
+    history = knowing()
+    assert history.next_strategy(BuildStrategy.OFFLINE, TEXT, failed(LIMIT)) is BuildStrategy.ACCELERATED
+    assert history.next_strategy(BuildStrategy.ACCELERATED, TEXT, failed(LIMIT)) is BuildStrategy.PLAIN
+    assert history.next_strategy(BuildStrategy.PLAIN, TEXT, failed(LIMIT)) is None
     # The next save, with the same mistake: nothing is built twice.
-    assert experience.next(BuildStrategy.OFFLINE, TEXT, failed(LIMIT)) is None
-    assert experience.next(BuildStrategy.ACCELERATED, TEXT, failed(LIMIT)) is None
+    assert history.next_strategy(BuildStrategy.OFFLINE, TEXT, failed(LIMIT)) is None
+    assert history.next_strategy(BuildStrategy.ACCELERATED, TEXT, failed(LIMIT)) is None
 
 
 def test_numbers_do_not_make_another_failure() -> None:
-    experience = StrategyHistory()
+    history = StrategyHistory()
     one, two = (Failure("build", f"/tmp/go-build{number}/b001: no space") for number in (17, 4711))
-    assert experience.next(BuildStrategy.ACCELERATED, TEXT, failed(one)) is BuildStrategy.PLAIN
-    assert experience.next(BuildStrategy.ACCELERATED, TEXT, failed(two)) is None
-    assert experience.next(BuildStrategy.ACCELERATED, TEXT, failed(LIMIT)) is BuildStrategy.PLAIN
-    assert experience.next(BuildStrategy.ACCELERATED, "FROM other", failed(one)) is BuildStrategy.PLAIN
+    assert history.next_strategy(BuildStrategy.ACCELERATED, TEXT, failed(one)) is BuildStrategy.PLAIN
+    assert history.next_strategy(BuildStrategy.ACCELERATED, TEXT, failed(two)) is None
+    assert history.next_strategy(BuildStrategy.ACCELERATED, TEXT, failed(LIMIT)) is BuildStrategy.PLAIN
+    assert history.next_strategy(BuildStrategy.ACCELERATED, "FROM other", failed(one)) is BuildStrategy.PLAIN
 
 
 def test_a_step_before_all_that_was_changed_is_not_ours() -> None:
@@ -94,7 +94,7 @@ def test_a_step_before_all_that_was_changed_is_not_ours() -> None:
         touched=False,
         modules_mounted=True,
     )
-    assert StrategyHistory().next(BuildStrategy.ACCELERATED, TEXT, untouched) is None
+    assert StrategyHistory().next_strategy(BuildStrategy.ACCELERATED, TEXT, untouched) is None
 
 
 def test_a_text_that_the_frontend_does_not_understand_is_given_as_it_is() -> None:
@@ -105,36 +105,36 @@ def test_a_text_that_the_frontend_does_not_understand_is_given_as_it_is() -> Non
         touched=False,
         modules_mounted=True,
     )
-    assert StrategyHistory().next(BuildStrategy.OFFLINE, TEXT, misread) is BuildStrategy.ACCELERATED
-    assert StrategyHistory().next(BuildStrategy.ACCELERATED, TEXT, misread) is BuildStrategy.PLAIN
-    assert StrategyHistory().next(BuildStrategy.PLAIN, TEXT, misread) is None
+    assert StrategyHistory().next_strategy(BuildStrategy.OFFLINE, TEXT, misread) is BuildStrategy.ACCELERATED
+    assert StrategyHistory().next_strategy(BuildStrategy.ACCELERATED, TEXT, misread) is BuildStrategy.PLAIN
+    assert StrategyHistory().next_strategy(BuildStrategy.PLAIN, TEXT, misread) is None
 
 
 def test_a_file_that_only_builds_as_it_is_is_left_alone_after_the_second_time() -> None:
-    experience = StrategyHistory()
-    experience.record_success(BuildStrategy.PLAIN, TEXT, MODULES, after=BuildStrategy.ACCELERATED)
-    assert experience.first(TEXT, MODULES) is BuildStrategy.ACCELERATED
-    assert not experience.builds_original(TEXT)
-    experience.record_success(BuildStrategy.PLAIN, TEXT, MODULES, after=BuildStrategy.ACCELERATED)
-    assert experience.builds_original(TEXT)
-    assert experience.first(TEXT, MODULES) is BuildStrategy.PLAIN
-    assert experience.first("FROM golang:1", MODULES) is BuildStrategy.ACCELERATED
+    history = StrategyHistory()
+    history.record_success(BuildStrategy.PLAIN, TEXT, MODULES, after=BuildStrategy.ACCELERATED)
+    assert history.first_strategy(TEXT, MODULES) is BuildStrategy.ACCELERATED
+    assert not history.builds_original(TEXT)
+    history.record_success(BuildStrategy.PLAIN, TEXT, MODULES, after=BuildStrategy.ACCELERATED)
+    assert history.builds_original(TEXT)
+    assert history.first_strategy(TEXT, MODULES) is BuildStrategy.PLAIN
+    assert history.first_strategy("FROM golang:1", MODULES) is BuildStrategy.ACCELERATED
 
 
 def test_a_file_that_builds_accelerated_in_between_is_not_left_alone() -> None:
-    experience = StrategyHistory()
+    history = StrategyHistory()
     for _ in range(3):
-        experience.record_success(BuildStrategy.PLAIN, TEXT, MODULES, after=BuildStrategy.ACCELERATED)
-        experience.record_success(BuildStrategy.ACCELERATED, TEXT, MODULES, after=None)
-    assert not experience.builds_original(TEXT)
-    assert experience.first(TEXT, MODULES) is BuildStrategy.OFFLINE
+        history.record_success(BuildStrategy.PLAIN, TEXT, MODULES, after=BuildStrategy.ACCELERATED)
+        history.record_success(BuildStrategy.ACCELERATED, TEXT, MODULES, after=None)
+    assert not history.builds_original(TEXT)
+    assert history.first_strategy(TEXT, MODULES) is BuildStrategy.OFFLINE
 
 
 def test_a_file_with_nothing_to_change_collects_no_strikes() -> None:
-    experience = StrategyHistory()
+    history = StrategyHistory()
     for _ in range(3):
-        experience.record_success(BuildStrategy.PLAIN, TEXT, MODULES, after=None)
-    assert experience.first(TEXT, MODULES) is BuildStrategy.ACCELERATED
+        history.record_success(BuildStrategy.PLAIN, TEXT, MODULES, after=None)
+    assert history.first_strategy(TEXT, MODULES) is BuildStrategy.ACCELERATED
 
 
 # What go 1.26 says of a module that is not in its cache, with the lines above it.
@@ -167,14 +167,17 @@ MISSING = {
 def test_a_module_that_a_mount_of_ours_may_hide_is_looked_for_where_the_image_has_it(
     lines: tuple[str, ...],
 ) -> None:
-    experience, failure = StrategyHistory(), build_failure("[b 3/3] RUN go build", "exit code: 1", lines)
+    history, failure = StrategyHistory(), build_failure("[b 3/3] RUN go build", "exit code: 1", lines)
     missed = failed(failure, modules=True)
-    assert experience.next(BuildStrategy.ACCELERATED, TEXT, missed) is BuildStrategy.OWN_MODULES
-    assert experience.next(BuildStrategy.OWN_MODULES, TEXT, missed) is BuildStrategy.PLAIN
-    assert experience.next(BuildStrategy.PLAIN, TEXT, missed) is None
-    assert experience.next(BuildStrategy.ACCELERATED, TEXT, missed) is None  # in vain, once
+    assert history.next_strategy(BuildStrategy.ACCELERATED, TEXT, missed) is BuildStrategy.OWN_MODULES
+    assert history.next_strategy(BuildStrategy.OWN_MODULES, TEXT, missed) is BuildStrategy.PLAIN
+    assert history.next_strategy(BuildStrategy.PLAIN, TEXT, missed) is None
+    assert history.next_strategy(BuildStrategy.ACCELERATED, TEXT, missed) is None  # in vain, once
     # Without a module cache of ours it cannot be hidden by one.
-    assert StrategyHistory().next(BuildStrategy.ACCELERATED, TEXT, failed(failure)) is BuildStrategy.PLAIN
+    assert (
+        StrategyHistory().next_strategy(BuildStrategy.ACCELERATED, TEXT, failed(failure))
+        is BuildStrategy.PLAIN
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,15 +197,18 @@ def test_a_module_that_a_mount_of_ours_may_hide_is_looked_for_where_the_image_ha
 )
 def test_what_is_wrong_in_the_tree_is_told_at_once(lines: tuple[str, ...]) -> None:
     failure = build_failure("[b 3/3] RUN go build", "exit code: 1", lines)
-    assert StrategyHistory().next(BuildStrategy.ACCELERATED, TEXT, failed(failure, modules=True)) is None
+    assert (
+        StrategyHistory().next_strategy(BuildStrategy.ACCELERATED, TEXT, failed(failure, modules=True))
+        is None
+    )
 
 
 def test_a_file_whose_modules_are_the_images_gets_no_module_cache_the_third_time() -> None:
-    experience = StrategyHistory()
+    history = StrategyHistory()
     for _ in range(2):
-        assert experience.first(TEXT, MODULES) is BuildStrategy.ACCELERATED
-        experience.record_success(BuildStrategy.OWN_MODULES, TEXT, MODULES, after=BuildStrategy.ACCELERATED)
-    assert experience.skips_module_cache(TEXT)
-    assert experience.first(TEXT, MODULES) is BuildStrategy.OWN_MODULES
-    experience.record_success(BuildStrategy.OWN_MODULES, TEXT, MODULES, after=None)
-    assert experience.first(TEXT, MODULES) is BuildStrategy.OWN_MODULES
+        assert history.first_strategy(TEXT, MODULES) is BuildStrategy.ACCELERATED
+        history.record_success(BuildStrategy.OWN_MODULES, TEXT, MODULES, after=BuildStrategy.ACCELERATED)
+    assert history.skips_module_cache(TEXT)
+    assert history.first_strategy(TEXT, MODULES) is BuildStrategy.OWN_MODULES
+    history.record_success(BuildStrategy.OWN_MODULES, TEXT, MODULES, after=None)
+    assert history.first_strategy(TEXT, MODULES) is BuildStrategy.OWN_MODULES

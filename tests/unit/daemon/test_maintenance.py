@@ -30,10 +30,10 @@ class Hands:
     async def save_binaries(self, scan: Any) -> None:
         self.done.append("programs")
 
-    async def export_builder(self, scan: Any) -> None:
+    async def export_image(self, scan: Any) -> None:
         self.done.append("builder")
 
-    async def report_builder_size(self, scan: Any, stage_size: Any) -> None:
+    async def report_size(self, scan: Any, stage_size: Any) -> None:
         self.done.append("stage")
 
     async def prune(self) -> Report:

@@ -43,8 +43,8 @@ async def examine_disk(
         services={spec.name},
         daemon_runs=lambda: lock.find(recipe.project) is not None,
     )
-    texts = DockerfileVariants(spec.name, bases=bases, connection=connection, observer=Fanout())
-    caches = GoCaches(recipe, texts, connection, journal, CacheNames(journal.folder))
+    variants = DockerfileVariants(spec.name, bases=bases, connection=connection, observer=Fanout())
+    caches = GoCaches(recipe, variants, connection, journal, CacheNames(journal.folder))
     try:
         holdings = await records.take_holdings()
         found = await caches.measure(await asyncio.to_thread(tree_of(spec, recipe, settings).scan))

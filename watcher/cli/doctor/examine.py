@@ -16,7 +16,7 @@ from watcher.builder import (
     BuildEntry,
     BuildkitConnection,
     Recipe,
-    accelerated,
+    accelerate_dockerfile,
     missing_repository,
     open_journal,
     original_dockerfile,
@@ -167,7 +167,7 @@ async def _dockerfile(
             base = await bases.try_to_find(name, recipe.platform) if bases else BaseImage(None)
             configs[name] = base.config
             yield _base(name, base)
-        plan = await asyncio.to_thread(accelerated, recipe, text, snapshot, configs, platforms)
+        plan = await asyncio.to_thread(accelerate_dockerfile, recipe, text, snapshot, configs, platforms)
         git = await asyncio.to_thread(missing_repository, text, snapshot)
         advice = dockerfiles.lint(
             text,

@@ -1,0 +1,143 @@
+"""Work on the compile stage for which no save waits: export it, save its binaries, measure it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from watcher import dockerfile as dockerfiles
+from watcher import labels
+from watcher.builder.connection import BuildkitConnection
+from watcher.builder.dockerfile_variants import original_dockerfile
+from watcher.builder.image_sizes import ImageSizes
+from watcher.builder.recipe import Recipe, full_reference
+from watcher.builder.solver import SolveJob, Solver
+from watcher.buildkit import ContextChanged, IgnorePatternError, SolveFailed
+from watcher.dockerfile import Accelerated, DockerfileError, Platforms
+from watcher.engine import Engine, Image
+from watcher.errors import UserError
+from watcher.reconcile.ports import Scan
+from watcher.tree import Snapshot
+
+PlanAgain = Callable[[Scan[Snapshot], str], Awaitable[Accelerated | None]]
+
+
+class CompileStage:
+    """The stage of one service's Dockerfile that compiles.
+
+    `recipe` returns the current recipe. `plan_again` returns the Dockerfile as it was built: BuildKit would
+    run another text again. Everything that a build can fail with is ignored: the next deploy tries again.
+    """
+
+    def __init__(
+        self,
+        recipe: Callable[[], Recipe],
+        plan_again: PlanAgain,
+        *,
+        engine: Engine,
+        connection: BuildkitConnection,
+        solver: Solver,
+        sizes: ImageSizes,
+    ) -> None:
+        self._recipe, self._plan_again = recipe, plan_again
+        self._engine, self._connection, self._solver, self._sizes = engine, connection, solver, sizes
+        self._exported: tuple[str, str | None] | None = None  # Dockerfile and base of the last exported image
+
+    async def report_base_size(self, scan: Scan[Snapshot]) -> None:
+        """Emit the size of the image that the stage starts from, if the engine has it by name."""
+        text = original_dockerfile(self._recipe(), scan.snapshot)
+        _, base = await self._find_stage(text)
+        if base is not None:
+            await self._sizes.report("base", "", base.id)
+
+    async def report_size(
+        self, scan: Scan[Snapshot], stage_size: Callable[[str], Awaitable[int | None]]
+    ) -> None:
+        """Emit the size of the stage: that of its base, and what its steps added to it.
+
+        `stage_size` returns the bytes that the steps of a stage added; None if they are not known.
+        """
+        stage, base = await self._find_stage(original_dockerfile(self._recipe(), scan.snapshot))
+        if stage is None or base is None:
+            return
+        added, size = await stage_size(stage), await self._sizes.measure(base.id)
+        if added is not None and size is not None:
+            self._sizes.emit("builder", scan.revision, scan.revision, size + added)
+
+    async def save_binaries(self, scan: Scan[Snapshot]) -> bool:
+        """Save the linked binaries for the next build; return whether there were any."""
+        recipe = self._recipe()
+        text = original_dockerfile(recipe, scan.snapshot)
+        plan = await self._plan_again(scan, text) if text is not None else None
+        if plan is None or not plan.programs or recipe.no_cache:
+            return False
+        saving = replace(plan, text=dockerfiles.save_binaries(plan.text, plan.programs))
+        return await self._solve(scan, saving, dockerfiles.SAVE_STAGE, names=()) is not None
+
+    async def export_image(self, scan: Scan[Snapshot]) -> str | None:
+        """Export the stage as an image, once for each Dockerfile and base; return its id if it was."""
+        recipe = self._recipe()
+        text = original_dockerfile(recipe, scan.snapshot)
+        stage, base = await self._find_stage(text)
+        exported = (text or "", base.id if base else None)
+        if stage is None or text is None or self._exported == exported:
+            return None
+        plan = await self._plan_again(scan, text)
+        if plan is None:
+            return None
+        await self._rename_exported(recipe)
+        image = await self._solve(scan, plan, stage, names=(full_reference(recipe.builder_tag),))
+        if image is not None:
+            self._exported = exported
+        return image
+
+    async def _rename_exported(self, recipe: Recipe) -> None:
+        """Give the last exported image a name of its own, before the next one takes its tag.
+
+        Without a name nothing would prove that it is ours, and it could not be pruned.
+        """
+        found = await self._engine.image(recipe.builder_tag)
+        ours = labels.image(recipe.project, recipe.service, labels.BUILDER)
+        if found and ours.items() <= found.labels.items():
+            await self._engine.tag(found.id, recipe.builder_name(found.id))
+
+    async def _find_stage(self, text: str | None) -> tuple[str | None, Image | None]:
+        """Return the name of the stage, and the image that it starts from if the engine has it by name."""
+        recipe = self._recipe()
+        platforms = await self._connection.platforms(recipe.platform)
+        stage = _stage_name(recipe, text, platforms)
+        if text is None or stage is None:
+            return None, None
+        base = dockerfiles.base_of(dockerfiles.parse(text), stage, recipe.build_args, platforms)
+        return stage, await self._engine.image(base) if base else None
+
+    async def _solve(
+        self, scan: Scan[Snapshot], plan: Accelerated, stage: str, *, names: tuple[str, ...]
+    ) -> str | None:
+        """Build a stage of what was built; None if that failed, for example because the tree has changed."""
+        job = SolveJob(
+            recipe=self._recipe(),
+            scan=scan,
+            text=plan.text,
+            names=names,
+            target=stage,
+            no_network_lines=plan.no_network_lines,
+            kind=labels.BUILDER,
+        )
+        with contextlib.suppress(SolveFailed, ContextChanged, IgnorePatternError, UserError):
+            return await self._solver.solve(job, lambda _: None)
+        return None
+
+
+def _stage_name(recipe: Recipe, text: str | None, platforms: Platforms) -> str | None:
+    try:
+        return dockerfiles.builder_stage(
+            dockerfiles.parse(text or ""),
+            recipe.target,
+            recipe.build_args,
+            platforms,
+            label=recipe.builder_label,
+        )
+    except DockerfileError:
+        return None
