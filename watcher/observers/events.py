@@ -8,43 +8,38 @@ durations are seconds; sizes are bytes; a revision is 64 hex digits.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from watcher.errors import Diagnostic as Diagnostic  # noqa: PLC0414 - observers know it from here
 from watcher.errors import Failure as Failure  # noqa: PLC0414
+from watcher.observers.build_events import BuildFinished as BuildFinished  # noqa: PLC0414
+from watcher.observers.build_events import BuildOutcome as BuildOutcome  # noqa: PLC0414
+from watcher.observers.build_events import BuildStarted as BuildStarted  # noqa: PLC0414
+from watcher.observers.build_events import BuildStepFinished as BuildStepFinished  # noqa: PLC0414
+from watcher.observers.build_events import BuildStepOutput as BuildStepOutput  # noqa: PLC0414
+from watcher.observers.build_events import BuildStepProgress as BuildStepProgress  # noqa: PLC0414
+from watcher.observers.build_events import BuildStepStarted as BuildStepStarted  # noqa: PLC0414
+from watcher.observers.build_events import ImageSized as ImageSized  # noqa: PLC0414
 from watcher.observers.dependency_events import DependencyChanged as DependencyChanged  # noqa: PLC0414
 from watcher.observers.dependency_events import DependencyRemoved as DependencyRemoved  # noqa: PLC0414
+from watcher.observers.deploy_events import ContainerLost as ContainerLost  # noqa: PLC0414
+from watcher.observers.deploy_events import ContainerOutput as ContainerOutput  # noqa: PLC0414
+from watcher.observers.deploy_events import ContainerPaused as ContainerPaused  # noqa: PLC0414
+from watcher.observers.deploy_events import DeployFinished as DeployFinished  # noqa: PLC0414
+from watcher.observers.deploy_events import DeployOutcome as DeployOutcome  # noqa: PLC0414
+from watcher.observers.deploy_events import DeployStarted as DeployStarted  # noqa: PLC0414
 from watcher.observers.event_base import Event as Event  # noqa: PLC0414 - observers know these from here
 from watcher.observers.event_base import Fanout as Fanout  # noqa: PLC0414
 from watcher.observers.event_base import Observer as Observer  # noqa: PLC0414
+from watcher.observers.front_events import FrontExchange as FrontExchange  # noqa: PLC0414
+from watcher.observers.front_events import FrontHeld as FrontHeld  # noqa: PLC0414
+from watcher.observers.front_events import FrontOld as FrontOld  # noqa: PLC0414
+from watcher.observers.front_events import FrontRefused as FrontRefused  # noqa: PLC0414
 from watcher.observers.humanize import short as short  # noqa: PLC0414
 from watcher.observers.prune_events import BuildCachePruned as BuildCachePruned  # noqa: PLC0414
 from watcher.observers.prune_events import DiskMeasured as DiskMeasured  # noqa: PLC0414
 from watcher.observers.prune_events import GoCacheTrimmed as GoCacheTrimmed  # noqa: PLC0414
 from watcher.observers.prune_events import Pruned as Pruned  # noqa: PLC0414
 from watcher.observers.prune_events import PrunedItem as PrunedItem  # noqa: PLC0414
-
-
-class BuildOutcome(StrEnum):
-    """How a build ended."""
-
-    BUILT = "built"  # a build ran and gave an image
-    REUSED = "reused"  # an image of this revision existed already: nothing was built
-    FAILED = "failed"  # the user's code or Dockerfile
-    CANCELLED = "cancelled"  # a newer save
-    ERROR = "error"  # the engine or a bug
-
-
-class DeployOutcome(StrEnum):
-    """How a deploy ended."""
-
-    LIVE = "live"  # the new container has the traffic
-    UNCHANGED = "unchanged"  # same image as the live one: nothing was replaced
-    ADOPTED = "adopted"  # the container was there already when the daemon started
-    FAILED = "failed"  # the new container never became ready; the old one serves on
-    CANCELLED = "cancelled"  # by a newer save, by hand, or by a stop; the old container keeps serving
-    ROLLED_BACK = "rolled_back"  # it died after the switch; the last good one is back
-    ERROR = "error"  # the engine or a bug
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,169 +192,10 @@ class Paused(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuildStarted(Event):
-    """A build of `revision` started."""
-
-    revision: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildStepStarted(Event):
-    """A step of the running build started."""
-
-    revision: str
-    step: str  # digest: identity of the step within the build
-    name: str  # as BuildKit names it: "[builder 5/5] RUN go build …"
-    stage: str  # "builder", "final", "internal"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildStepFinished(Event):
-    """A step ended; `error` is empty when it went well."""
-
-    revision: str
-    step: str
-    name: str
-    stage: str
-    seconds: float
-    cached: bool
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildStepProgress(Event):
-    """How much of a base image has come from its registry: `done` of `total` bytes, as far as is known."""
-
-    revision: str
-    step: str
-    name: str
-    stage: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildStepOutput(Event):
-    """Lines that a step printed."""
-
-    revision: str
-    step: str
-    text: str
-    stage: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildFinished(Event):
-    """A build ended. `image` is set when it gave one; `failure` when it did not."""
-
-    revision: str
-    outcome: BuildOutcome
-    seconds: float
-    image: str = ""
-    context_bytes: int = 0  # bytes of context that travelled to the engine
-    steps: int = 0
-    cached_steps: int = 0
-    failure: Failure | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageSized(Event):
-    """The size of an image of this service is known: sum over its layers, equal on every image store."""
-
-    stage: str  # base | builder | final
-    revision: str
-    image: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeployStarted(Event):
-    """A container of `image` is being brought up."""
-
-    revision: str
-    image: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeployFinished(Event):
-    """A deploy ended. `save_to_live` is set when it answered a save; the phases are seconds by name."""
-
-    revision: str
-    image: str
-    outcome: DeployOutcome
-    seconds: float
-    container: str = ""
-    save_to_live: float | None = None
-    phases: tuple[tuple[str, float], ...] = ()
-    failure: Failure | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerLost(Event):
-    """The live container exited, or was stopped or removed by another program."""
-
-    revision: str
-    container: str
-    failure: Failure
-    image: str = ""  # what it ran: another container of it can take its place
-    excused: bool = False  # the engine or one of its clients ended it; the program is not at fault
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerPaused(Event):
-    """The live container was paused or unpaused (`docker pause`); `name` is the container's."""
-
-    container: str
-    name: str
-    paused: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerOutput(Event):
-    """Lines that the live container printed."""
-
-    container: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopLag(Event):
     """`seconds` is the longest delay of the event loop within the last 20 seconds."""
 
     seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrontExchange(Event):
-    """The front finished one exchange (or tunnel, then `code` is 101 or 0 for raw TCP)."""
-
-    code: int
-    seconds: float
-    held: float = 0.0
-    revision: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrontHeld(Event):
-    """The number of requests that wait in the front for a container."""
-
-    held: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrontOld(Event):
-    """How many requests and connections of one listening port older versions still have after a switch."""
-
-    port: int
-    connections: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrontRefused(Event):
-    """The front answered itself: `reason` is timeout | limit | malformed | backend | drain | gone."""
-
-    reason: str
-    code: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
