@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from tests.unit.observers.story import SERVICE, Story
 from tests.unit.observers.web import Desk
 from watcher.observers.events import BuildStepOutput, Fanout, FrontExchange
-from watcher.observers.exposition import expose
+from watcher.observers.exposition import expose_metrics
 from watcher.observers.metrics import Metrics
 from watcher.observers.redact import Redactor
 from watcher.observers.status_board import StatusBoard
@@ -71,8 +71,10 @@ async def main() -> None:
         for event in Story().cycle(number).events:
             observer.notify(event)
     openmetrics = "application/openmetrics-text; version=1.0.0"
-    print(f"one scrape, text:              {median_ms(lambda: expose(registry)):8.2f} ms")
-    print(f"one scrape, OpenMetrics:       {median_ms(lambda: expose(registry, openmetrics)):8.2f} ms")
+    print(f"one scrape, text:              {median_ms(lambda: expose_metrics(registry)):8.2f} ms")
+    print(
+        f"one scrape, OpenMetrics:       {median_ms(lambda: expose_metrics(registry, openmetrics)):8.2f} ms"
+    )
     print(f"one status document:           {median_ms(board.status.model_dump_json):8.2f} ms")
     print(f"page:                          {len(page()[0].encode()) / 1000:8.1f} kB")
 

@@ -1,4 +1,4 @@
-"""What each command does that needs no running daemon; every one returns the exit status of the process."""
+"""The commands that need no running daemon. Each returns the exit status of the process."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import asdict
 from typing import Any, TextIO, TypeVar, cast
 
 from watcher import prune as pruning
-from watcher.cli.dockerfile import explain
-from watcher.cli.doctor import Finding, Grade, examine, worst
+from watcher.cli.dockerfile import explain_dockerfiles
+from watcher.cli.doctor import Finding, Grade, examine_project, worst_grade
 from watcher.cli.prune import Cleaned, prune_once
 from watcher.cli.settings_template import render_settings
 from watcher.cli.tables import print_table
@@ -36,12 +36,12 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def _observer(settings: Settings, board: StatusBoard) -> Iterator[Observer]:
-    """The observer that writes to the terminal, which is left clean however the command ends."""
+def _open_observer(settings: Settings, board: StatusBoard) -> Iterator[Observer]:
+    """Open the observer that writes to the terminal. The terminal is left clean however the command ends."""
     as_json = settings.log_format == "json"
-    outputs = [Output(file, json_log.lost if as_json else lost) for file in (sys.stdout, sys.stderr)]
+    outputs = [Output(file, json_log.report_lost if as_json else lost) for file in (sys.stdout, sys.stderr)]
     out, err = (cast(TextIO, output) for output in outputs)
-    json_log.configure(as_json=as_json, file=cast(TextIO, PrintableStream(err)))
+    json_log.configure_logging(as_json=as_json, file=cast(TextIO, PrintableStream(err)))
     dump_on_quit()
     console = None if as_json else Console(out, board, plain=settings.plain, bell=settings.bell)
     try:
@@ -49,20 +49,20 @@ def _observer(settings: Settings, board: StatusBoard) -> Iterator[Observer]:
     finally:
         if console:
             console.close()
-        json_log.configure(as_json=as_json)
+        json_log.configure_logging(as_json=as_json)
         for output in outputs:
             output.close()
 
 
 def _asyncio_run(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-    import uvloop  # noqa: PLC0415 - half of the start-up time of the commands that need no loop
+    import uvloop  # noqa: PLC0415 - commands without a loop start in half the time
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
 
 
 def run(settings: Settings) -> int:
-    """`watcher run`; does not return when another program takes this one's place."""
+    """`watcher run`. Does not return if another program replaces this one."""
 
     async def main() -> int:
         await daemon.run()
@@ -70,7 +70,7 @@ def run(settings: Settings) -> int:
 
     give_back_early()
     board = StatusBoard()
-    with _observer(settings, board) as observer:
+    with _open_observer(settings, board) as observer:
         daemon = Daemon(settings, observer, board=board)
         status = _asyncio_run(main)
     if daemon.handover:
@@ -86,7 +86,7 @@ def once(settings: Settings) -> int:
         return 0 if await deploy_once(settings, board, observer) else EXIT_FAILED
 
     board = StatusBoard()
-    with _observer(settings, board) as observer:
+    with _open_observer(settings, board) as observer:
         return _asyncio_run(main)
 
 
@@ -102,9 +102,9 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
             print_table(pruning.Row._fields, pruning.rows(report))
             print("\n".join(pruning.summary(report)))
         if done.problem:
-            print(f"the build steps of this project are known by their marks only: {done.problem}")
+            print(f"build steps of this project are recognised by their marks only: {done.problem}")
         if isinstance(done.emptied, pruning.Unseen):
-            print(f"the Go caches are not emptied: {done.emptied.why}")
+            print(f"the Go caches were not emptied: {done.emptied.why}")
         for mount in done.emptied if isinstance(done.emptied, tuple) else ():
             print(f"{mount.target} emptied: it held {humanize.size(mount.size)}")
         if not isinstance(done.go_caches, pruning.Unseen):
@@ -118,7 +118,7 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
         if done.shares is not None:
             print_table(pruning.ShareRow._fields, pruning.share_rows(done.shares))
         else:
-            print("what fills the engine's disk cannot be summed up while others build so much")
+            print("the engine's disk usage cannot be summed up while other builds run")
         print(pruning.room(done.disk))
         return 0
 
@@ -141,7 +141,7 @@ def _pruned_as_json(done: Cleaned) -> dict[str, Any]:
 
 
 def prune_gone(settings: Settings, *, named: Sequence[str], dry_run: bool, yes: bool, as_json: bool) -> int:
-    """`watcher prune --gone`: with names, these projects; without, all whose folder was deleted."""
+    """`watcher prune --gone`: the `named` projects, or all with a deleted folder."""
 
     choices = {pruning.Choice.OFFERED} | ({pruning.Choice.BY_NAME} if named else set())
     done = pruning.Removed()
@@ -168,7 +168,7 @@ def prune_gone(settings: Settings, *, named: Sequence[str], dry_run: bool, yes: 
     status = EXIT_FAILED if named and len(chosen) < len(wanted) else 0
     if not as_json:
         _print_gone(found, chosen, named)
-    # Asked outside of the loop, in which Ctrl-C would have to wait for the answer.
+    # Ask outside of the loop: inside, Ctrl-C would have to wait for the answer.
     if not chosen or dry_run or not (yes or (not as_json and _ask_user())):
         if as_json:
             print(json.dumps(pruning.gone_as_json(found, None), indent=2))
@@ -199,7 +199,7 @@ def _print_gone(
 
 
 def _ask_user() -> bool:
-    """Whether the user agrees; without a terminal nobody can, and that is said."""
+    """Return whether the user agrees. Without a terminal the answer is no."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print("nothing was removed: --yes removes it without asking")
         return False
@@ -218,13 +218,13 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
 
     async def main() -> int:
         found = []
-        async for finding in examine(settings):
+        async for finding in examine_project(settings):
             found.append(finding)
             if not as_json:
-                _show(finding)
+                _print_finding(finding)
         if as_json:
             print(json.dumps([asdict(finding) for finding in found], indent=2))
-        return EXIT_FAILED if worst(found) is Grade.TROUBLE else 0
+        return EXIT_FAILED if worst_grade(found) is Grade.TROUBLE else 0
 
     return _asyncio_run(main)
 
@@ -233,14 +233,14 @@ def dockerfile(settings: Settings, *, as_json: bool) -> int:
     """`watcher dockerfile`."""
 
     async def main() -> int:
-        found = await explain(settings)
+        found = await explain_dockerfiles(settings)
         if as_json:
             print(json.dumps({"services": [one.as_json() for one in found]}, indent=2))
             return 0
         out = Terminal()
         styles = {"+": "green", "-": "red", "@": "cyan", "#": "yellow"}
         for one in found:
-            for line in one.lines():
+            for line in one.render_lines():
                 style = "bold" if line.startswith(("---", "+++")) else styles.get(line[:1], "")
                 out.print(line, style=style, soft_wrap=True)
         return 0
@@ -248,7 +248,7 @@ def dockerfile(settings: Settings, *, as_json: bool) -> int:
     return _asyncio_run(main)
 
 
-def _show(finding: Finding) -> None:
+def _print_finding(finding: Finding) -> None:
     mark = {Grade.GOOD: "✓", Grade.ADVICE: "!", Grade.TROUBLE: "✗"}[finding.grade]
     print(f"{mark} {finding.topic}: {finding.text}")
     if finding.advice:

@@ -1,4 +1,4 @@
-"""What becomes of a project's Dockerfile before it is built, line by line, with reasons; nothing is built."""
+"""`watcher dockerfile`: how a project's Dockerfile is changed for builds, with a reason for each change."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from watcher.tree import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A Dockerfile's `text`, what is built instead, advice for the file itself, and what was not known."""
+    """A Dockerfile's `text`, the plan of its changes, advice for the file, and what is not known."""
 
     service: str
     name: str
@@ -43,8 +43,8 @@ class Explained:
     advice: tuple[LineNote, ...]
     unknown: tuple[str, ...]
 
-    def lines(self) -> Iterator[str]:
-        """All of it for a person: a unified diff with a reason above each hunk, then notes."""
+    def render_lines(self) -> Iterator[str]:
+        """Yield a unified diff with a reason above each hunk, then notes."""
         yield from dockerfiles.diff(self.text, self.plan, self.name).splitlines()
         if not self.plan.every_change:
             off = " (build.accelerate is off)" if self.level == "off" else ""
@@ -55,7 +55,7 @@ class Explained:
             yield f"# {sentence}"
 
     def as_json(self) -> Mapping[str, Any]:
-        """All of it for a program."""
+        """Return the same as JSON values."""
         return {
             "service": self.service,
             "dockerfile": self.name,
@@ -68,9 +68,11 @@ class Explained:
         }
 
 
-async def explain(settings: Settings) -> list[Explained]:
-    """The kept services' Dockerfiles, explained. Without an engine the base images' usual configuration is
-    assumed, and `unknown` says so. Raises ConfigError, and WatcherError where a Dockerfile cannot be read.
+async def explain_dockerfiles(settings: Settings) -> list[Explained]:
+    """Explain the Dockerfiles of the managed services.
+
+    Without an engine, the usual configuration of base images is assumed, and `unknown` has a note. Raises
+    ConfigError, and WatcherError if a Dockerfile cannot be read.
     """
     project = await in_thread(lambda: compose_project(settings), str(settings.project))
     bases, native, unknown = None, "", []
@@ -79,17 +81,19 @@ async def explain(settings: Settings) -> list[Explained]:
             access = await stack.enter_async_context(open_engine(settings))
             bases, native = access.bases, (await access.engine.info()).platform
         except EngineUnavailable as error:
-            unknown.append(f"base images were not looked at, their usual configuration is assumed: {error}")
+            unknown.append(f"base images were not inspected, their usual configuration is assumed: {error}")
         found = []
         for spec in managed_services(project):
             check_dockerfile(spec, settings.root)
             recipe = recipe_of(spec, settings, labels.project_id(settings.root), native)
             snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).scan)
-            found.append(await _one(recipe, snapshot, bases, unknown))
+            found.append(await _explain_one(recipe, snapshot, bases, unknown))
         return found
 
 
-async def _one(recipe: Recipe, snapshot: Snapshot, bases: BaseImages | None, unknown: list[str]) -> Explained:
+async def _explain_one(
+    recipe: Recipe, snapshot: Snapshot, bases: BaseImages | None, unknown: list[str]
+) -> Explained:
     text = original_dockerfile(recipe, snapshot)
     if text is None:
         raise WatcherError(snapshot.no_dockerfile)
@@ -108,7 +112,9 @@ async def _one(recipe: Recipe, snapshot: Snapshot, bases: BaseImages | None, unk
             base = await bases.try_to_find(name, recipe.platform) if bases else BaseImage(None)
             found[name] = base
             if base.problem:
-                unknown.append(f"{name}: its usual configuration is assumed, nobody knows it: {base.problem}")
+                unknown.append(
+                    f"{name}: its configuration is not known, the usual one is assumed: {base.problem}"
+                )
         configs = {name: base.config for name, base in found.items()}
         plan = await asyncio.to_thread(accelerate_dockerfile, recipe, text, snapshot, configs, platforms)
         plan = pin_bases(recipe, plan, found, platforms)

@@ -46,7 +46,7 @@ _TYPES = {
 }
 _EMPTY = regex.compile(r" \(default: (?:None|\(\)|\{\}|False)\)$")
 _DEFAULT = regex.compile(r" \(default: ([^()]+|\('[^()']*',\))\)$")
-PLACE = ("project", "service")  # settings that every command needs: they say what it is about
+PLACE = ("project", "service")  # settings that name what a command is about
 
 # The commands as `watcher --help` lists them.
 GROUPS = {

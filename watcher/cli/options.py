@@ -1,4 +1,4 @@
-"""The commands of `watcher` and their options: one class for each, all with the settings beside them."""
+"""The commands of `watcher` with their options, one class each. All accept every setting."""
 
 from __future__ import annotations
 

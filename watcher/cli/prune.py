@@ -1,4 +1,4 @@
-"""`watcher prune`: one prune of a project, and what fills the engine's disk besides. Fine beside a daemon."""
+"""`watcher prune`: prune a project once and measure the engine's disk. A daemon can be running."""
 
 from __future__ import annotations
 
@@ -46,25 +46,24 @@ from watcher.settings import Settings
 from watcher.system import lock
 from watcher.system.blocking_call import in_thread
 
-_PATIENCE = 5.0  # seconds that a running daemon may take to say what it needs
+_PATIENCE = 5.0  # seconds to wait for a running daemon's answer
 
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What a prune did for each service, and what fills the disk after it: None where that is not known.
+    """What a prune did for each service, and the disk usage after it; None if it is not known.
 
-    `emptied` are the cache mounts that were emptied, with what they held. `trimmed` is an `Excess` after
-    a dry run.
+    `emptied` are the emptied cache mounts with their former sizes. `trimmed` is an `Excess` after a dry run.
     """
 
     reports: dict[str, Report]
     shares: tuple[Share, ...] | None
     disk: Disk | Unseen
     emptied: tuple[CacheMount, ...] | Unseen = ()
-    trimmed: Trimmed | Excess | None = None  # of the build cache, when the settings ask for it
+    trimmed: Trimmed | Excess | None = None  # of the build cache, if the settings ask for it
     go_caches: tuple[CacheMount, ...] | Unseen = ()
-    go_freed: int = 0  # bytes that a trim of Go's build cache gave back
-    problem: str = ""  # why nothing is known of earlier builds
+    go_freed: int = 0  # bytes that a trim of Go's build cache freed
+    problem: str = ""  # why earlier builds are not known
 
 
 async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool) -> Cleaned:
@@ -97,7 +96,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                     settings.prune, builder_image=settings.build.builder_image, all_projects=all_projects
                 ),
                 records=records,
-                needed=lambda: _needed(settings),
+                needed=lambda: _ask_daemon(settings),
             )
             reports[spec.name] = await pruner.prune(dry_run=dry_run)
             variants = DockerfileVariants(spec.name, bases=bases, connection=connection, observer=Fanout())
@@ -149,8 +148,8 @@ async def _open_journal(project_id: str, cache: str) -> AsyncGenerator[BuildJour
         await asyncio.to_thread(journal.close)
 
 
-def _needed(settings: Settings) -> Needed:
-    """What a daemon that keeps the project needs, by its own word: it may be about to deploy an old image."""
+def _ask_daemon(settings: Settings) -> Needed:
+    """Ask the project's running daemon which images it needs: it can be about to deploy an old one."""
     running = lock.find(labels.project_id(settings.root))
     if running is None or not running.url:
         return Needed()
@@ -158,7 +157,9 @@ def _needed(settings: Settings) -> Needed:
         api = remote.connect(settings, timeout=_PATIENCE)
         document: dict[str, Any] = json.loads(api.get("/api/status"))
     except (WatcherError, ValueError) as error:
-        raise EngineUnavailable(f"the daemon does not say what it needs: {error}") from error
+        raise EngineUnavailable(
+            f"the running daemon did not answer which images it needs: {error}"
+        ) from error
     parts = ("wanted", "building", "deploying", "live")
     named = (service.get(part) for service in document["services"] for part in parts)
     return Needed(revisions=frozenset(part["revision"] for part in named if part and part["revision"]))

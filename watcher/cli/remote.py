@@ -75,7 +75,7 @@ class Refused(WatcherError):
     def __init__(self, code: int, detail: str) -> None:
         super().__init__(f"the watcher refused: {detail}")
         self.exit_status, self.outcome = {
-            404: (EXIT_CONFIG, "config"),  # no such service
+            404: (EXIT_CONFIG, "config"),  # unknown service
             409: (EXIT_FAILED, "failed"),
         }.get(code, (EXIT_NOT_RUNNING, "not-running"))
 

@@ -11,17 +11,17 @@ _NOUNS = {"final": "final image", "builder": "builder image", "step": "build ste
 
 
 def describe_pruned(event: Pruned | BuildCachePruned | GoCacheTrimmed) -> str:
-    """What was removed and what that freed; empty if nothing was removed."""
+    """Describe what was removed and how much that freed; empty if nothing was removed."""
     match event:
         case BuildCachePruned():
             records = humanize.count(event.records, "record")
             return f"pruned {records} of the build cache: {humanize.size(event.freed)} freed"
         case GoCacheTrimmed():
             left, freed = humanize.size(event.left), humanize.size(event.freed)
-            return f"trimmed Go's build cache to {left}: gave back {freed}"
+            return f"trimmed Go's build cache to {left}: {freed} freed"
     kinds = Counter(_NOUNS.get(item.kind, item.kind) for item in event.items if item.removed)
     if not kinds:
         return ""
     what = ", ".join(humanize.count(number, kind) for kind, number in sorted(kinds.items()))
-    gain = f"gave back {humanize.size(event.freed)}" if event.freed else "their layers are in use elsewhere"
+    gain = f"{humanize.size(event.freed)} freed" if event.freed else "their layers are still in use elsewhere"
     return f"pruned {what}: {gain}"

@@ -166,7 +166,7 @@ class DesiredChanged(Event):
 class RevisionStateChanged(Event):
     """The desired, the live or the failed revision changed. Only the reconciler emits it.
 
-    It precedes the event that says why, so whoever hears of that knows what follows from it.
+    It precedes the event that explains it, so observers of that event know the new state.
     `failed` is the desired revision once it is known to fail. `saved_at` is when the first change of the
     desired tree was noticed (Unix seconds).
     """

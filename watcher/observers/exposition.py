@@ -22,7 +22,7 @@ class _WithoutCreated:
             yield family
 
 
-def expose(registry: CollectorRegistry, accept: str = "") -> tuple[bytes, str]:
+def expose_metrics(registry: CollectorRegistry, accept: str = "") -> tuple[bytes, str]:
     """The metrics in the best format that an `Accept` header allows, and its content type.
 
     OpenMetrics carries exemplars and created timestamps, the plain text format neither.

@@ -1,4 +1,4 @@
-"""Numbers as people read them: sizes, durations, times of day."""
+"""Format numbers for people: sizes, durations, times of day."""
 
 from __future__ import annotations
 
@@ -74,5 +74,5 @@ def count(number: int, noun: str) -> str:
 
 
 def old_connections(number: int) -> str:
-    """What is added to `live` while the version before has requests or connections still; empty at 0."""
-    return f"  ({count(number, 'connection')} still with the version before)" if number else ""
+    """Return a note for `live` while the previous version still has connections; empty at 0."""
+    return f"  ({count(number, 'connection')} still with the previous version)" if number else ""

@@ -1,4 +1,4 @@
-"""The log for machines: one line of JSON per event, and the same form for Python's own log records."""
+"""The log for programs: one line of JSON for each event and each of Python's own log records."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from watcher.observers.events import (
     SourceEvents,
 )
 
-# What comes with every request, file or line of output: counted and kept elsewhere, not logged.
+# Events of every request, file or line of output: they are counted, not logged.
 _NOT_LOGGED = (
     FrontExchange,
     FrontHeld,
@@ -40,7 +40,7 @@ _NOT_LOGGED = (
 )
 
 
-def name_of(event: Event) -> str:
+def name_event(event: Event) -> str:
     """The name of an event's type in snake case: `build_finished`."""
     return _snake_case(type(event).__name__)
 
@@ -50,16 +50,16 @@ def _snake_case(name: str) -> str:
     return "".join(f"_{char.lower()}" if char.isupper() else char for char in name).removeprefix("_")
 
 
-def record(event: Event) -> dict[str, Any]:
+def to_record(event: Event) -> dict[str, Any]:
     """`event` as plain data: `at` in ISO 8601 (UTC), `event` its name, then its fields."""
     values = asdict(event)
     values.pop("at")
     if isinstance(values.get("phases"), tuple):
         values["phases"] = dict(values["phases"])
-    return {"at": _iso(event.at), "event": name_of(event), **values}
+    return {"at": _format_time(event.at), "event": name_event(event), **values}
 
 
-def _iso(at: float) -> str:
+def _format_time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -72,12 +72,12 @@ class JsonLog:
     def notify(self, event: Event) -> None:
         """Write `event`, unless it is one of those that are only counted."""
         if not isinstance(event, _NOT_LOGGED):
-            print(json.dumps(record(event), ensure_ascii=False), file=self._file, flush=True)
+            print(json.dumps(to_record(event), ensure_ascii=False), file=self._file, flush=True)
 
 
-def lost(lines: int, reason: str) -> str:
+def report_lost(lines: int, reason: str) -> str:
     """The record about lines that could not be written."""
-    values = {"at": _iso(time.time()), "event": "lines_lost", "lines": lines, "reason": reason}
+    values = {"at": _format_time(time.time()), "event": "lines_lost", "lines": lines, "reason": reason}
     return json.dumps(values) + "\n"
 
 
@@ -87,7 +87,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line of JSON."""
         values = {
-            "at": _iso(record.created),
+            "at": _format_time(record.created),
             "event": "log",
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -98,7 +98,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(values, ensure_ascii=False)
 
 
-def configure(*, as_json: bool, file: TextIO | None = None) -> None:
+def configure_logging(*, as_json: bool, file: TextIO | None = None) -> None:
     """Send Python's own log, warnings and worse, to `file` (standard error), as JSON or as plain lines."""
     handler = logging.StreamHandler(file or sys.stderr)
     if as_json:

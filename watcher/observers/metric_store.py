@@ -14,9 +14,9 @@ MOST_VALUES = 20  # of a label that the project names (stages, reasons); what co
 
 
 class MetricStore:
-    """Counts, observes and sets the metrics of `specs` in `registry`.
+    """Count, observe and set the metrics of `specs` in `registry`.
 
-    A gauge without labels appears with its first value. `None` removes a gauge whose value is not known.
+    A gauge without labels appears with its first value. `None` removes a gauge: its value is not known.
     """
 
     def __init__(self, registry: CollectorRegistry, specs: Iterable[Spec]) -> None:

@@ -1,6 +1,6 @@
 """Prometheus metrics: events counted, timed and measured.
 
-A gauge whose value is not known is absent. A scrape prints what events have set.
+A gauge without a known value is absent. A scrape prints what events have set.
 """
 
 from __future__ import annotations

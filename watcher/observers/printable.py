@@ -1,8 +1,8 @@
-"""Foreign text made harmless to print: the one function that every surface uses.
+"""Make foreign text safe to print. Every surface uses this module.
 
-Output of builds and containers, names of files and branches, and configuration may hold control characters
+Output of builds and containers, names of files and branches, and configuration can contain control characters
 that move the cursor, set the title, write to the clipboard or type for the user, and characters that reorder
-or hide text. They are shown as `\\u001b`, as in JSON, so that a JSON document stays one. Colours go.
+or hide text. They are shown as `\\u001b`, as in JSON, which keeps a JSON document valid. Colours are removed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _HARMFUL: Final = (
 )
 
 
-def _shown(code: int) -> str:
+def _escape(code: int) -> str:
     if code > 0xFFFF:  # as JSON writes it
         high, low = divmod(code - 0x10000, 0x400)
         return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
     return "\\r" if code == 0x0D else f"\\u{code:04x}"
 
 
-_LINES: Final = {code: _shown(code) for first, last in _HARMFUL for code in range(first, last + 1)}
+_LINES: Final = {code: _escape(code) for first, last in _HARMFUL for code in range(first, last + 1)}
 _LINES.update(dict.fromkeys(range(0xD800, 0xE000), "\ufffd"))  # bytes that are no text (`surrogateescape`)
 _ONE_LINE: Final = {**_LINES, 0x0A: "\\n"}
 
@@ -48,7 +48,7 @@ def printable(text: str, *, lines: bool = False) -> str:
     return text.translate(_LINES if lines else _ONE_LINE)
 
 
-# Control sequences (CSI), operating system commands such as links (OSC), and other escapes of two characters.
+# Control sequences (CSI), operating system commands like links (OSC), and other escapes of two characters.
 _SEQUENCES = regex.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])")
 _NOTHING: Final = {code: None for code in _LINES if not 0xD800 <= code < 0xE000}
 

@@ -1,6 +1,6 @@
-"""Makes every text of an event fit to be shown: short lines, no secrets, nothing that a terminal acts on.
+"""Make every text of an event safe to show: short lines, no secrets, no control characters.
 
-It wraps all observers, so no observer has to hide secrets.
+The redactor wraps all observers, so no observer has to hide secrets.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _SEVERAL_LINES = {(BuildStepOutput, "text"), (ContainerOutput, "text"), (Interna
 
 
 class Mask:
-    """Replaces known secrets in all their forms, passwords in URLs and DSNs, credentials by their shape."""
+    """Replace known secrets in all their forms, passwords in URLs and DSNs, credentials by their shape."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         secrets = tuple(secrets)
@@ -62,8 +62,8 @@ class Mask:
         words = [regex.escape(word) for word in words]
         self._words = regex.one_off(rf"(^|[^\w])(?:{'|'.join(words)})($|[^\w])") if words else None
 
-    def text(self, text: str) -> str:
-        """`text` with secrets hidden. Controls and colours go where one is inside of a secret."""
+    def mask_text(self, text: str) -> str:
+        """Return `text` with secrets hidden. Control characters inside a secret are removed."""
         shown = self._plain(text)
         bare = without_controls(text)
         if bare != text and (hidden := self._plain(bare)).count(HIDDEN) > shown.count(HIDDEN):
@@ -81,20 +81,20 @@ class Mask:
                 text = pattern.sub(_hide, text)
         return text
 
-    def value(self, value: Any, *, lines: bool = False) -> Any:
-        """`value` with all texts in it fit to be shown; the same object when there was nothing to change."""
+    def mask_value(self, value: Any, *, lines: bool = False) -> Any:
+        """Return `value` with all its texts safe to show; the same object if nothing changed."""
         if isinstance(value, str):
             if isinstance(value, Enum):
                 return value
             # Cut twice: a secret across the first cut would not be known.
-            return printable(cut(self.text(cut(value, 2 * LONGEST))), lines=lines)
+            return printable(cut(self.mask_text(cut(value, 2 * LONGEST))), lines=lines)
         if isinstance(value, tuple):
-            masked = tuple(self.value(item) for item in value)
+            masked = tuple(self.mask_value(item) for item in value)
             return masked if any(new is not old for new, old in zip(masked, value, strict=True)) else value
         if is_dataclass(value) and not isinstance(value, type):
             old = {field.name: getattr(value, field.name) for field in fields(value)}
             new = {
-                name: self.value(item, lines=(type(value), name) in _SEVERAL_LINES)
+                name: self.mask_value(item, lines=(type(value), name) in _SEVERAL_LINES)
                 for name, item in old.items()
             }
             changed = {name: item for name, item in new.items() if item is not old[name]}
@@ -107,7 +107,7 @@ def _hide(match: regex.Match) -> str:
 
 
 class Redactor:
-    """An observer that masks each event and hands it on to `inner`."""
+    """An observer that masks each event and passes it to `inner`."""
 
     def __init__(self, inner: Observer, secrets: Iterable[str] = ()) -> None:
         self._inner = inner
@@ -116,17 +116,17 @@ class Redactor:
         self._split = SplitSecrets(self._mask.forms, HIDDEN)
 
     def add_secrets(self, secrets: Iterable[str]) -> None:
-        """Hide these too from now on."""
+        """Hide these secrets too."""
         self._secrets |= frozenset(secrets)
         self._mask = Mask(self._secrets)
         self._split = SplitSecrets(self._mask.forms, HIDDEN)
 
     def notify(self, event: Event) -> None:
-        """Hand on `event`, masked."""
+        """Pass on the masked event."""
         if isinstance(event, _UNTOUCHED):
             self._inner.notify(event)
             return
-        shown = self._mask.value(event)
+        shown = self._mask.mask_value(event)
         if isinstance(shown, BuildStepOutput):
             shown = self._without_pieces(shown, ("build", shown.revision, shown.step))
         elif isinstance(shown, ContainerOutput):
@@ -136,5 +136,5 @@ class Redactor:
     def _without_pieces(
         self, event: BuildStepOutput | ContainerOutput, stream: tuple[str, ...]
     ) -> BuildStepOutput | ContainerOutput:
-        text = self._split.hide((event.service, *stream), event.text)
+        text = self._split.hide_pieces((event.service, *stream), event.text)
         return event if text == event.text else replace(event, text=text)

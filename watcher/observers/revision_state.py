@@ -13,7 +13,7 @@ from watcher.observers.events import (
 from watcher.observers.status_schema import LiveInfo
 
 GOOD_DEPLOYS = frozenset({DeployOutcome.LIVE, DeployOutcome.UNCHANGED, DeployOutcome.ADOPTED})
-_REMEMBERED = 8  # deploys to which the traffic may return
+_REMEMBERED = 8  # deploys to which the traffic can return
 
 
 class RevisionState:

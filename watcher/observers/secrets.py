@@ -1,4 +1,4 @@
-"""Which values are secret, and the forms in which a program may print one. Pure."""
+"""Find secret values, and the forms in which a program can print them. Pure."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from urllib.parse import quote, unquote
 
 from watcher import regex
 
-SHORTEST = 6  # characters of a value that is hidden wherever it stands
-SHORTEST_WORD = 3  # of one that is hidden where it stands as a word
+SHORTEST = 6  # characters; a shorter value is hidden as a whole word only
+SHORTEST_WORD = 3  # characters; a shorter value is never hidden
 
 
-def _set(words: str) -> frozenset[str]:
+def _split_words(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
 # Words of a variable's name, split at `_`, `-` and capitals: DB_PASS, apiKey, JWT, MYSQL_DSN.
-_SECRET_WORDS = _set(
+_SECRET_WORDS = _split_words(
     "pass password passwd passphrase pwd pw secret secrets token tokens credential credentials creds auth"
     " authorization key keys apikey jwt dsn pat cookie salt pepper signature bearer license"
 )
-# Within a word, for names without a boundary: PGPASSWORD, clientsecret.
+# Parts of a word, for names without a boundary: PGPASSWORD, clientsecret.
 _SECRET_PARTS = ("password", "passwd", "passphrase", "secret", "token", "credential", "apikey", "privatekey")
-# A name that ends so says something about a secret and is none: AUTH_MODE, KEY_FILE, TOKEN_TTL, PUBLIC_KEY.
-_ABOUT = _set(
+# Last words of names about a secret that hold none: AUTH_MODE, KEY_FILE, TOKEN_TTL, PUBLIC_KEY.
+_ABOUT = _split_words(
     "file path dir folder url uri host port ttl timeout expiry expires enabled required mode method type kind"
     " header issuer audience algorithm alg user username name id ids length size count version location"
     " provider scheme realm prefix"
 )
 _WORDS = regex.compile(r"[A-Z]+[a-z0-9]*|[a-z0-9]+")
-# Values that are words of every log; to hide them would hide what is said.
-_ORDINARY = _set(
+# Common words of every log. Hiding them would make the log unreadable.
+_ORDINARY = _split_words(
     "true false yes none null nil off on dev test prod stage staging local debug info warn error default"
     " enabled disabled basic bearer oauth oidc ldap root admin user localhost development production"
 )
@@ -42,7 +42,7 @@ _KEYWORD = regex.compile(r"(?i)\b(?:password|passwd|pwd)\s*=\s*('[^']*'|[^\s;&]+
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a variable or build argument of this name holds a secret."""
+    """Return whether a variable or build argument of this name holds a secret."""
     words = [word.lower() for word in _WORDS.findall(name)]
     if not words or words[-1] in _ABOUT or "public" in words:
         return False
@@ -50,17 +50,17 @@ def is_secret_name(name: str) -> bool:
 
 
 def secret_values(named: Mapping[str, str]) -> tuple[str, ...]:
-    """The secrets in variables or build arguments: by their names, and passwords within any value."""
+    """Return the secrets in variables or build arguments: by name, and passwords inside any value."""
     found: dict[str, None] = {}
     for name, value in named.items():
         if is_secret_name(name) and value.lower() not in _ORDINARY:
             found[value] = None
-        found |= dict.fromkeys(_passwords(value))
+        found |= dict.fromkeys(_find_passwords(value))
     return tuple(found)
 
 
-def _passwords(value: str) -> Iterator[str]:
-    """The passwords in a URL, a DSN (`user:pw@tcp(…)/db`) or a list such as `host=db password=…`."""
+def _find_passwords(value: str) -> Iterator[str]:
+    """Yield the passwords in a URL, a DSN (`user:pw@tcp(…)/db`) or a list like `host=db password=…`."""
     for pattern in (_USERINFO, _DSN, _KEYWORD):
         for match in pattern.finditer(value):
             password = match[1].strip("'")
@@ -69,18 +69,18 @@ def _passwords(value: str) -> Iterator[str]:
 
 
 def long_forms(secrets: Iterable[str]) -> set[str]:
-    """What to hide wherever it stands: each secret as it is, quoted, and in base64 behind anything."""
+    """Return the texts to hide anywhere: each secret as it is, quoted, and in base64 at any offset."""
     found: set[str] = set()
     for secret in secrets:
         if len(secret) >= SHORTEST:
             data = secret.encode(errors="surrogateescape")
             found |= {secret, quote(data, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
-            found.update(_base64(data))
+            found.update(_encode_base64(data))
     return {form for form in found if len(form) >= SHORTEST}
 
 
 def short_forms(secrets: Iterable[str]) -> set[str]:
-    """What to hide where it stands as a word: values too short to be sure of within others."""
+    """Return the texts to hide as whole words: secrets too short to search inside other words."""
     return {
         secret
         for secret in secrets
@@ -90,11 +90,11 @@ def short_forms(secrets: Iterable[str]) -> set[str]:
     }
 
 
-def _base64(data: bytes) -> Iterator[str]:
-    """The characters that depend on the data alone, for each of the three places that it can begin at."""
+def _encode_base64(data: bytes) -> Iterator[str]:
+    """Yield the characters that depend on the data alone, for each of its three possible offsets."""
     for before in range(3):
         for encode in (base64.standard_b64encode, base64.urlsafe_b64encode):
             text = encode(bytes(before) + data).decode()
-            first = (before * 8 + 5) // 6  # this character holds bits of what stands before, too
+            first = (before * 8 + 5) // 6  # this character also holds bits of the byte before
             last = (before + len(data)) * 8 // 6
             yield text[first:last]

@@ -1,6 +1,6 @@
 """The status document: what `/api/status` answers, `watcher status` prints and the page shows.
 
-Field names are stable within one `schema_version`; new fields may be added, none is renamed or removed.
+Field names are stable within one `schema_version`; fields are added, never renamed or removed.
 Times are Unix seconds, durations seconds, sizes bytes, revisions 64 hex digits. `null` means "not known".
 """
 
@@ -17,9 +17,9 @@ SCHEMA_VERSION: Literal[1] = 1
 Phase = Literal["starting", "live", "building", "deploying", "failed", "held", "paused", "waiting", "down"]
 """One word for a service.
 
-starting: nothing is known yet · live: what serves equals the tree · building, deploying: on the way ·
-failed: the tree does not build or does not run, or the configuration is refused · held: waits for something
-outside, the tree cannot be scanned, or the live container is paused · paused: by hand ·
+starting: nothing is known yet · live: the live revision equals the tree · building, deploying: in progress ·
+failed: the tree does not build or does not run, or the configuration is refused · held: the build waits for
+something outside, the tree cannot be scanned, or the live container is paused · paused: by the user ·
 waiting: a build is due · down: the engine does not answer.
 """
 
@@ -59,7 +59,7 @@ class FailureInfo(Model):
 
 
 class ErrorReport(Model):
-    """The last failure of a service; it stays after it was mended, with `resolved_at` set."""
+    """The last failure of a service. It stays after it was fixed, with `resolved_at` set."""
 
     at: float
     revision: str
@@ -103,9 +103,9 @@ class StepInfo(Model):
     cached: bool = False
     error: str = ""
     done: int = 0
-    """Bytes of a base image that have come, where one is fetched."""
+    """Bytes pulled so far, if the step pulls a base image."""
     total: int = 0
-    """Bytes that will come, as far as is known; 0 where nothing is fetched."""
+    """Bytes to pull, as far as known; 0 if the step pulls nothing."""
 
 
 class DeployInfo(Model):
@@ -125,7 +125,7 @@ class BuildInfo(Model):
     """Counts up from 1 while the daemon lives."""
     revision: str
     summary: str
-    """What had changed."""
+    """What changed."""
     started_at: float
     finished_at: float | None = None
     seconds: float | None = None
@@ -134,7 +134,7 @@ class BuildInfo(Model):
     image: str = ""
     image_size: int | None = None
     context_bytes: int = 0
-    """Bytes of context that travelled to the engine."""
+    """Bytes of build context sent to the engine."""
     step_count: int = 0
     cached_steps: int = 0
     steps: list[StepInfo] = []
@@ -151,17 +151,17 @@ class DeployingInfo(Model):
 
 
 class LiveInfo(Model):
-    """What serves."""
+    """The live container."""
 
     revision: str
-    """Empty for a container that the daemon found and does not know."""
+    """Empty for a container that an unknown program started."""
     image: str
     container: str
     since: float
 
 
 class ImageInfo(Model):
-    """The newest image of a stage whose size is known."""
+    """The newest image of a stage with a known size."""
 
     image: str
     revision: str
@@ -173,7 +173,7 @@ class ImageInfo(Model):
 
 
 class PrunedItemInfo(Model):
-    """One object that a prune has examined."""
+    """One object that the prune examined."""
 
     kind: str
     """final | builder | container | tag"""
@@ -198,19 +198,19 @@ class PruneInfo(Model):
 
 
 class DiskInfo(Model):
-    """What the project holds on the engine's disk, in bytes, as it was measured last."""
+    """Disk usage of the project on the engine, in bytes, at the last measurement."""
 
     at: float
     images: int
-    """Held by images of this project alone; layers that other images have too do not count."""
+    """In layers of this project's images that no other image has; shared layers count as `others`."""
     steps: int
-    """Build steps that are proven to be this project's, without what images hold."""
+    """In build steps that are proven to be this project's, without what images hold."""
     go_cache: int | None = None
     """Go's build cache; null while it is not known."""
     module_cache: int | None = None
     """Go's module cache; null while it is not known."""
     others: int
-    """All other images and build cache on the engine."""
+    """Everything else on the engine: other images, layers that several images share, other build cache."""
     go_cache_max: int = 0
     """The bound of `go_cache` (`prune.go_cache_max`); 0 for none."""
     steps_stay: str = ""
@@ -231,7 +231,7 @@ class SourceInfo(Model):
     scan_reason: str = ""
     problems: list[str] = []
     scanning: int | None = None
-    """Files read so far by a scan that takes long; null when none does."""
+    """Files read so far by a long scan; null if there is none."""
     gone: str = ""
     """Why the tree cannot be scanned now; empty when it can."""
 
@@ -244,12 +244,12 @@ class FrontInfo(Model):
     refused: dict[str, int] = {}
     """Requests that the front answered without the container, by reason."""
     held: int = 0
-    """Requests that wait for a container now."""
+    """Requests that are waiting for a container."""
     held_total: int = 0
-    """Requests that have waited and were then answered."""
+    """Requests that waited and were then answered."""
     longest_hold: float = 0.0
     old_connections: int = 0
-    """Requests and connections that the versions before the live one still have."""
+    """Requests and connections that previous versions still have."""
 
 
 class ServiceStatus(Model):
@@ -270,10 +270,10 @@ class ServiceStatus(Model):
     refused: str = ""
     """Why the configuration files are not in force; empty when they are."""
     stale: bool | None = None
-    """Whether what serves differs from the tree and its configuration; null while the tree is not known."""
+    """Whether the live revision differs from tree and configuration; null while the tree is not known."""
     stale_since: float | None = None
     held: str = ""
-    """Why no build starts; empty when nothing prevents one."""
+    """Why no build starts; empty if nothing prevents one."""
     paused: bool = False
     container_paused: bool = False
     """Whether the live container is paused (`docker pause`): requests wait until it is unpaused."""
@@ -285,7 +285,7 @@ class ServiceStatus(Model):
     """By stage: base, builder, final."""
     last_prune: PruneInfo | None = None
     disk: DiskInfo | None = None
-    """What the project holds on the engine's disk; null until it was measured."""
+    """Disk usage of the project; null until it was measured."""
     source: SourceInfo = SourceInfo()
     front: FrontInfo = FrontInfo()
 
@@ -314,7 +314,7 @@ class DependencyInfo(Model):
 
 
 class DaemonInfo(Model):
-    """The process itself."""
+    """The daemon's process."""
 
     version: str = ""
     project: str = ""
@@ -323,7 +323,7 @@ class DaemonInfo(Model):
     boot: str
     """Changes with every start of the daemon."""
     stopping: str = ""
-    """Why it stops; empty while it runs."""
+    """Why it is stopping; empty while it runs."""
     internal_errors: int = 0
 
 

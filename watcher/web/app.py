@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from watcher import __version__
 from watcher.errors import WatcherError
 from watcher.observers.api_schema import Accepted, BuildList, LogList, Problem, Settled
-from watcher.observers.exposition import expose
+from watcher.observers.exposition import expose_metrics
 from watcher.observers.status_board import StatusBoard
 from watcher.observers.status_schema import (
     Status,
@@ -131,7 +131,7 @@ def _add_pages(app: FastAPI, board: StatusBoard, registry: CollectorRegistry) ->
 
     @app.get("/metrics", include_in_schema=False)
     async def show_metrics(request: Request) -> Response:
-        body, content_type = expose(registry, request.headers.get("accept", ""))
+        body, content_type = expose_metrics(registry, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
 
     @app.get("/livez", response_class=PlainTextResponse, tags=["health"])

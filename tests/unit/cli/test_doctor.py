@@ -14,8 +14,8 @@ import pytest
 from tests.fake_engine import FakeEngine
 from tests.unit.prune.test_gone import Buildkit
 from watcher import labels
-from watcher.cli.doctor import Finding, Grade, examine, findings, worst
-from watcher.cli.doctor.examine import gone_projects
+from watcher.cli.doctor import Finding, Grade, examine_project, findings, worst_grade
+from watcher.cli.doctor.examine import find_gone_projects
 from watcher.dockerfile import Accelerated, LineChange, LineNote
 from watcher.engine import SystemInfo
 from watcher.errors import ConfigError
@@ -42,24 +42,24 @@ ARTICLE = (
 
 
 def test_the_worst_of_nothing_is_good() -> None:
-    assert worst(()) is Grade.GOOD
+    assert worst_grade(()) is Grade.GOOD
     graded = [Finding("a", grade, "") for grade in (Grade.ADVICE, Grade.TROUBLE, Grade.GOOD)]
-    assert worst(graded) is Grade.TROUBLE
+    assert worst_grade(graded) is Grade.TROUBLE
 
 
 def test_a_slow_engine_is_worth_advice() -> None:
-    assert findings.engine(INFO, 0.01).grade is Grade.GOOD
-    assert findings.engine(INFO, 2.0).grade is Grade.ADVICE
+    assert findings.judge_engine(INFO, 0.01).grade is Grade.GOOD
+    assert findings.judge_engine(INFO, 2.0).grade is Grade.ADVICE
 
 
 def test_a_line_that_is_accelerated_already_is_not_advised_about() -> None:
     changed = LineChange(3, "RUN go build -a .", "RUN go build .", ("-a compiles all",))
     done = Accelerated("", (changed,), (LineNote(7, "RUN x", "it is not clear"),))
     advice = (LineNote(2, "COPY . .", "modules first"), LineNote(3, "RUN go build -a .", "-a compiles all"))
-    said = [finding.text for finding in findings.dockerfile("Dockerfile", done, advice)]
+    said = [finding.text for finding in findings.judge_dockerfile("Dockerfile", done, advice)]
     assert said == [
         "1 line accelerated; `watcher dockerfile` shows them",
-        "line 7 is left as it is: it is not clear",
+        "line 7 is not accelerated: it is not clear",
         "line 2, with or without the watcher: modules first",
     ]
 
@@ -69,16 +69,16 @@ def test_a_large_tree_names_what_makes_it_large(tmp_path: Path) -> None:
     with (tmp_path / "data" / "dump.sql").open("wb") as file:
         file.truncate(findings.LARGE_CONTEXT)
     (tmp_path / "Dockerfile").write_text("FROM alpine\n")
-    found = findings.tree(Tree(tmp_path).scan(), 0.01)
+    found = findings.judge_tree(Tree(tmp_path).scan(), 0.01)
     assert found[0].grade is Grade.ADVICE
     assert "data/ 50.0 MB" in found[0].advice
 
 
 def test_events_that_do_not_arrive_mean_polling() -> None:
-    assert "polling" in findings.events(3, SelfTest(None, "", "", None)).text
-    assert "limit" in findings.events(3, SelfTest(None, "the limit is reached", "", 10)).text
-    assert findings.events(3, SelfTest(0.001, "", "nfs4", 10)).grade is Grade.ADVICE
-    assert findings.events(3, SelfTest(0.001, "", "", 10)).grade is Grade.GOOD
+    assert "polling" in findings.judge_events(3, SelfTest(None, "", "", None)).text
+    assert "limit" in findings.judge_events(3, SelfTest(None, "the limit is reached", "", 10)).text
+    assert findings.judge_events(3, SelfTest(0.001, "", "nfs4", 10)).grade is Grade.ADVICE
+    assert findings.judge_events(3, SelfTest(0.001, "", "", 10)).grade is Grade.GOOD
 
 
 def test_an_event_caused_on_purpose_arrives(tmp_path: Path) -> None:
@@ -88,8 +88,8 @@ def test_an_event_caused_on_purpose_arrives(tmp_path: Path) -> None:
 
 
 def test_little_room_is_worth_advice() -> None:
-    assert findings.disk("/", findings.LOW_DISK - 1).grade is Grade.ADVICE
-    assert findings.disk("/", findings.LOW_DISK).grade is Grade.GOOD
+    assert findings.judge_disk("/", findings.LOW_DISK - 1).grade is Grade.ADVICE
+    assert findings.judge_disk("/", findings.LOW_DISK).grade is Grade.GOOD
 
 
 async def test_without_an_engine_the_rest_is_looked_at(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ async def test_without_an_engine_the_rest_is_looked_at(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         (tmp_path / "compose.yaml").write_text(COMPOSE.format(port=port))
         settings = Settings(project=tmp_path, engine=f"unix://{tmp_path}/none.sock", http={"port": 0})
-        found = {finding.topic: finding async for finding in examine(settings)}
+        found = {finding.topic: finding async for finding in examine_project(settings)}
     assert found["engine"].grade is Grade.TROUBLE
     assert found["port"].grade is Grade.TROUBLE
     assert str(port) in found["port"].text
@@ -109,13 +109,13 @@ async def test_a_dockerfile_that_is_none_is_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FORM alpine\n")
     (tmp_path / "compose.yaml").write_text(COMPOSE.format(port=0))
     settings = Settings(project=tmp_path, engine=f"unix://{tmp_path}/none.sock", http={"port": 0})
-    found = {finding.topic: finding async for finding in examine(settings)}
+    found = {finding.topic: finding async for finding in examine_project(settings)}
     assert found["Dockerfile"].grade is Grade.TROUBLE
 
 
 async def test_a_folder_without_a_compose_file_is_a_wrong_setting(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="compose"):
-        [finding async for finding in examine(Settings(project=tmp_path))]
+        [finding async for finding in examine_project(Settings(project=tmp_path))]
 
 
 async def test_what_gone_projects_left_is_told_after_its_age(
@@ -137,10 +137,10 @@ async def test_what_gone_projects_left_is_told_after_its_age(
     Registry().write(record)
     link: Any = Buildkit()
     own_engine = Reached(engine, link)
-    assert [each async for each in gone_projects(own_engine, 0.0)] == []  # it is there
+    assert [each async for each in find_gone_projects(own_engine, 0.0)] == []  # it is there
     root.rmdir()
-    assert [each async for each in gone_projects(own_engine, 1000.0)] == []
-    (finding,) = [each async for each in gone_projects(own_engine, 50.0)]
+    assert [each async for each in find_gone_projects(own_engine, 1000.0)] == []
+    (finding,) = [each async for each in find_gone_projects(own_engine, 50.0)]
     assert finding.grade is Grade.ADVICE
     assert "1 project of yours is gone and left 1 image, 2 Go caches, about 5.00 MB" in finding.text
     assert "watcher prune --gone" in finding.advice

@@ -17,8 +17,8 @@ def test_what_the_project_holds_stands_beside_what_all_others_hold() -> None:
     found = describe_disk(HELD, 20_000_000_000, ())
     assert found.grade is Grade.GOOD
     assert found.text == (
-        "this project holds images 31.0 MB, build steps 2.00 kB, Go's build cache 12.0 GB (at most 20.0 GB, "
-        "prune.go_cache_max), Go modules 96.0 kB; all others hold 5 B"
+        "this project: image layers that no other image has 31.0 MB, build steps 2.00 kB, Go's build cache "
+        "12.0 GB (at most 20.0 GB, prune.go_cache_max), Go modules 96.0 kB; everything else 5 B"
     )
 
 

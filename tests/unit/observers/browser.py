@@ -107,7 +107,7 @@ async def live(browser: Browser, token: str = "") -> None:
         if token:
             locked = await (await browser.new_context()).new_page()
             await locked.goto(url)
-            await until(locked, locked.locator("#banner").text_content, "asks for its token")
+            await until(locked, locked.locator("#banner").text_content, "requires a token")
             await locked.context.close()
         page = await opened(browser, f"{url}#token={quote(token)}" if token else url)
         assert (

@@ -205,7 +205,7 @@ def test_refusals_in_a_row_are_told_together(story: Story) -> None:
 
 
 def test_pruned_objects_are_counted_by_kind(story: Story) -> None:
-    assert "pruned 1 builder image, 1 final image: gave back 600 MB" in printed(story.pruned().events)
+    assert "pruned 1 builder image, 1 final image: 600 MB freed" in printed(story.pruned().events)
 
 
 def test_what_went_of_the_build_cache_is_told(story: Story) -> None:
@@ -215,7 +215,7 @@ def test_what_went_of_the_build_cache_is_told(story: Story) -> None:
 
 def test_what_was_trimmed_of_the_go_cache_is_told(story: Story) -> None:
     story.tell(GoCacheTrimmed, freed=700_000_000, left=9_000_000_000)
-    assert "trimmed Go's build cache to 9.00 GB: gave back 700 MB" in printed(story.events)
+    assert "trimmed Go's build cache to 9.00 GB: 700 MB freed" in printed(story.events)
 
 
 def test_a_builder_image_is_told_when_it_is_new_or_much_changed(story: Story) -> None:

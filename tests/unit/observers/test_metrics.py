@@ -34,7 +34,7 @@ from watcher.observers.events import (
     SourceScanned,
     short,
 )
-from watcher.observers.exposition import expose
+from watcher.observers.exposition import expose_metrics
 from watcher.observers.metric_specs import SPECS
 from watcher.observers.metric_store import MOST_VALUES
 from watcher.observers.metrics import PLACES, Metrics
@@ -279,7 +279,7 @@ def test_labels_that_the_project_names_stay_bounded(story: Story) -> None:
 
 def test_no_label_holds_a_path_a_revision_or_an_id(story: Story) -> None:
     story.cycle(1).failing(2).pruned().traffic(200)
-    text = expose(measured(story))[0].decode()
+    text = expose_metrics(measured(story))[0].decode()
     assert revision(1)[:12] not in text
     assert image(1)[7:19] not in text
     assert "health.go" not in text
@@ -287,13 +287,13 @@ def test_no_label_holds_a_path_a_revision_or_an_id(story: Story) -> None:
 
 def test_plain_text_has_no_created_series_and_openmetrics_has_both_them_and_exemplars(story: Story) -> None:
     registry = measured(story.cycle(1))
-    text, content_type = expose(registry)
+    text, content_type = expose_metrics(registry)
     assert content_type.startswith("text/plain")
     assert b"_created" not in text
     families = {family.name for family in parse_text(text.decode())}
     assert "watcher_save_to_live_seconds" in families
 
-    text, content_type = expose(registry, "application/openmetrics-text; version=1.0.0")
+    text, content_type = expose_metrics(registry, "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text; version=1.0.0")
     samples = [
         sample
@@ -308,8 +308,8 @@ def test_plain_text_has_no_created_series_and_openmetrics_has_both_them_and_exem
 def test_a_scrape_does_not_change_what_the_next_one_sees(story: Story) -> None:
     registry = measured(story.cycle(1))
     openmetrics = "application/openmetrics-text; version=1.0.0"
-    expose(registry)
-    assert b"watcher_builds_created" in expose(registry, openmetrics)[0]
+    expose_metrics(registry)
+    assert b"watcher_builds_created" in expose_metrics(registry, openmetrics)[0]
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_a_scrape_does_not_change_what_the_next_one_sees(story: Story) -> None:
     ["", "*/*", "application/openmetrics-text; version=x.y", "text/plain;version=zz", ";;;,", "text/html"],
 )
 def test_an_odd_accept_header_is_answered_in_plain_text(story: Story, accept: str) -> None:
-    assert expose(measured(story), accept)[1].startswith("text/plain")
+    assert expose_metrics(measured(story), accept)[1].startswith("text/plain")
 
 
 def test_two_services_are_two_series() -> None:

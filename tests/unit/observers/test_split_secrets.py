@@ -122,8 +122,8 @@ def test_no_piece_of_any_secret_is_left(secret: str, data: st.DataObject) -> Non
     at = data.draw(st.integers(PIECE, len(secret) - PIECE))
     assume(not secret[:at].isalpha() and not secret[at:].isalpha())  # it may be a word
     split = SplitSecrets([secret], HIDDEN)
-    first = split.hide(("s",), f"before {secret[:at]}")
-    second = split.hide(("s",), f"{secret[at:]} after")
+    first = split.hide_pieces(("s",), f"before {secret[:at]}")
+    second = split.hide_pieces(("s",), f"{secret[at:]} after")
     assert not first.endswith(secret[:at])
     assert not second.startswith(secret[at:])
     assert second.endswith(" after")
@@ -133,8 +133,8 @@ def test_a_secret_of_many_lines_is_no_work_for_other_lines() -> None:
     """Bounded memory, and a secret that is too short for pieces is left to `Mask`."""
     split = SplitSecrets([SECRET, "short", "x" * PIECE], HIDDEN)
     for number in range(2 * MOST_STREAMS):
-        split.hide((str(number),), "x hunter2-cor")
+        split.hide_pieces((str(number),), "x hunter2-cor")
     assert len(split._open) == MOST_STREAMS
-    assert split.hide(("9999",), "x" * (PIECE - 1)) == "x" * (PIECE - 1)
-    assert SplitSecrets([], HIDDEN).hide(("s",), "x") == "x"
-    assert Mask([SECRET]).text("plain") == "plain"
+    assert split.hide_pieces(("9999",), "x" * (PIECE - 1)) == "x" * (PIECE - 1)
+    assert SplitSecrets([], HIDDEN).hide_pieces(("s",), "x") == "x"
+    assert Mask([SECRET]).mask_text("plain") == "plain"

@@ -26,7 +26,7 @@ from watcher.observers.events import (
     Failure,
     FrontExchange,
 )
-from watcher.observers.json_log import JsonFormatter, JsonLog, configure, name_of
+from watcher.observers.json_log import JsonFormatter, JsonLog, configure_logging, name_event
 from watcher.observers.redact import HIDDEN, Mask, Redactor
 from watcher.observers.secrets import secret_values
 from watcher.observers.status_board import StatusBoard
@@ -56,15 +56,15 @@ def test_a_known_secret_is_hidden_wherever_it_stands() -> None:
 
 
 def test_a_secret_inside_a_longer_one_does_not_show_the_rest() -> None:
-    assert Mask(["abcdef", "abcdefghi"]).text("x abcdefghi y") == f"x {HIDDEN} y"
+    assert Mask(["abcdef", "abcdefghi"]).mask_text("x abcdefghi y") == f"x {HIDDEN} y"
 
 
 def test_a_short_secret_is_hidden_where_it_is_a_word_and_an_ordinary_word_stays() -> None:
     assert (
-        Mask(["x7q", ""]).text("x7q x7q,(x7q) ax7q x7qb x7q")
+        Mask(["x7q", ""]).mask_text("x7q x7q,(x7q) ax7q x7qb x7q")
         == f"{HIDDEN} {HIDDEN},({HIDDEN}) ax7q x7qb {HIDDEN}"
     )
-    assert Mask(["dev", "80", "9000", ""]).text("ENV=dev :9000 80") == "ENV=dev :9000 80"
+    assert Mask(["dev", "80", "9000", ""]).mask_text("ENV=dev :9000 80") == "ENV=dev :9000 80"
 
 
 @pytest.mark.parametrize("before", ["", "u:", "us:", "user:", "{"])
@@ -79,7 +79,7 @@ def test_a_secret_is_hidden_in_the_forms_that_programs_give_it(before: str, secr
         json.dumps(secret),
         repr(secret),
     ):
-        shown = mask.text(f"x {form} y")
+        shown = mask.mask_text(f"x {form} y")
         assert HIDDEN in shown
         assert len(shown) < len(form) + 4 + len(HIDDEN)
 
@@ -93,7 +93,7 @@ def test_of_a_secret_in_base64_a_character_at_each_end_is_left_at_most(
     a: bytes, secret: str, b: bytes
 ) -> None:
     text = base64.b64encode(a + secret.encode() + b).decode()
-    shown = Mask([secret]).text(text)
+    shown = Mask([secret]).mask_text(text)
     left, hidden, right = shown.partition(HIDDEN)
     assert hidden
     assert len(left) + len(right) <= len(text) - (len(secret.encode()) * 8 // 6 - 2)
@@ -127,7 +127,7 @@ def test_of_a_secret_in_base64_a_character_at_each_end_is_left_at_most(
     ],
 )
 def test_credentials_are_hidden_and_other_text_is_not(text: str, shown: str) -> None:
-    assert Mask().text(text) == shown
+    assert Mask().mask_text(text) == shown
 
 
 def test_only_names_that_say_so_make_a_value_secret() -> None:
@@ -196,7 +196,7 @@ def test_a_path_that_is_no_text_can_be_shown() -> None:
 
 @given(st.text(), st.text(min_size=6))
 def test_a_secret_never_survives(text: str, secret: str) -> None:
-    shown = Mask([secret]).text(f"{text}{secret}{text}")
+    shown = Mask([secret]).mask_text(f"{text}{secret}{text}")
     assert secret not in shown.replace(HIDDEN, "\0")
 
 
@@ -226,7 +226,7 @@ def test_the_log_is_one_json_object_per_event_with_its_name_and_time(story: Stor
     ],
 )
 def test_an_event_is_named_after_its_type(event: Event, name: str) -> None:
-    assert name_of(event) == name
+    assert name_event(event) == name
 
 
 def test_python_log_records_have_the_same_form() -> None:
@@ -247,7 +247,7 @@ def test_warnings_of_libraries_reach_the_chosen_stream(as_json: bool) -> None:
     root.handlers = []
     try:
         file = io.StringIO()
-        configure(as_json=as_json, file=file)
+        configure_logging(as_json=as_json, file=file)
         logging.getLogger("lib").warning("look")
         logging.getLogger("lib").info("not this")
         assert file.getvalue().count("\n") == 1

@@ -493,7 +493,7 @@ async def test_the_api_describes_itself(story: Story) -> None:
             *(f"/api/{action}" for action in ACTIONS),
         }
         schema = document["components"]["schemas"]["ServiceStatus"]["properties"]
-        assert schema["stale"]["description"].startswith("Whether what serves differs from the tree")
+        assert schema["stale"]["description"].startswith("Whether the live revision differs from")
 
 
 # The server.

@@ -97,7 +97,7 @@ def test_lines_that_fail_are_counted_and_told_when_writing_works_again(
     monkeypatch.setattr(output.os, "write", failing)
     path = tmp_path / "log"
     with path.open("w") as file:
-        made = Output(file, json_log.lost)
+        made = Output(file, json_log.report_lost)
         made.write("one\ntwo\n")
         until(lambda: len(tried) >= 2)
         made.write("three\n")

@@ -1,6 +1,6 @@
-"""`watcher doctor`: measures what the daemon depends on, and says what to do about what it finds."""
+"""`watcher doctor`: check what the daemon depends on, and advise."""
 
-from watcher.cli.doctor.examine import examine
-from watcher.cli.doctor.findings import Finding, Grade, worst
+from watcher.cli.doctor.examine import examine_project
+from watcher.cli.doctor.findings import Finding, Grade, worst_grade
 
-__all__ = ["Finding", "Grade", "examine", "worst"]
+__all__ = ["Finding", "Grade", "examine_project", "worst_grade"]

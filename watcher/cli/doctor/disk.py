@@ -32,7 +32,7 @@ BUILDKITD_RULE = f'[worker.containerd]\ngc = true\ngckeepstorage = "{KEEP}"'
 async def examine_disk(
     spec: ServiceSpec, recipe: Recipe, settings: Settings, access: EngineAccess
 ) -> list[Finding]:
-    """What the project holds beside all others, and what removes its old build steps."""
+    """Report the disk usage of the project, and what removes its old build steps."""
     engine, connection, bases = access.engine, access.connection, access.bases
     journal = open_journal(recipe.project, cache=access.build_cache)
     records = RecordPruner(
@@ -61,7 +61,7 @@ async def examine_disk(
         if await connection.forgets_when_pruned():
             findings.append(describe_steps(await connection.cache_limit(), standalone=connection.standalone))
     except (EngineError, EngineUnavailable, TreeGone) as error:
-        return [Finding("disk", Grade.GOOD, f"what the project holds could not be measured: {error}")]
+        return [Finding("disk", Grade.GOOD, f"the disk usage of the project could not be measured: {error}")]
     finally:
         await asyncio.to_thread(journal.close)
     return findings
@@ -69,13 +69,16 @@ async def examine_disk(
 
 def describe_disk(held: DiskMeasured, go_cache_max: int, caches: object) -> Finding:
     """The disk usage in one line. `caches` is the reason if the Go caches are not known."""
-    parts = [f"images {humanize.size(held.images)}", f"build steps {humanize.size(held.steps)}"]
+    parts = [
+        f"image layers that no other image has {humanize.size(held.images)}",
+        f"build steps {humanize.size(held.steps)}",
+    ]
     if held.go_cache is not None:
         bound = f"at most {humanize.size(go_cache_max)}" if go_cache_max else "without a bound"
         parts.append(f"Go's build cache {humanize.size(held.go_cache)} ({bound}, prune.go_cache_max)")
     if held.module_cache is not None:
         parts.append(f"Go modules {humanize.size(held.module_cache)}")
-    text = f"this project holds {', '.join(parts)}; all others hold {humanize.size(held.others)}"
+    text = f"this project: {', '.join(parts)}; everything else {humanize.size(held.others)}"
     if isinstance(caches, Unseen):
         text += f"; its Go caches are not known: {caches.why}"
     over = bool(go_cache_max and held.go_cache is not None and held.go_cache > go_cache_max)

@@ -1,4 +1,4 @@
-"""Measures, one thing after the other: engine, base images, Dockerfile, tree, events, ports, disk."""
+"""Check one thing after the other: engine, base images, Dockerfile, tree, events, ports, disk."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ from watcher.system import lock
 from watcher.system.blocking_call import in_thread
 from watcher.tree import Snapshot, TreeGone
 
-ECHO = 2.0  # seconds that an event caused on purpose may take
+ECHO = 2.0  # seconds within which a test event must arrive
 
 
-async def examine(settings: Settings) -> AsyncIterator[Finding]:
-    """Every finding as soon as it is known. Raises ConfigError where there is no project to look at."""
+async def examine_project(settings: Settings) -> AsyncIterator[Finding]:
+    """Yield each finding as soon as it is known. Raises ConfigError if there is no project."""
     project = await in_thread(lambda: compose_project(settings), str(settings.project))
     running = lock.find(labels.project_id(settings.root))
     if running:
-        yield Finding("daemon", Grade.GOOD, f"process {running.pid} keeps the project, {running.url}")
+        yield Finding("daemon", Grade.GOOD, f"process {running.pid} manages the project, {running.url}")
     else:
         yield Finding("daemon", Grade.GOOD, "none runs for this project")
     for text in project.warnings:
@@ -66,12 +66,12 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             access = await stack.enter_async_context(open_engine(settings))
             engine, connection, bases = access.engine, access.connection, access.bases
             info = await engine.info()
-            yield findings.engine(info, time.monotonic() - begun)
-            yield await _buildkit(connection)
-            yield await asyncio.to_thread(_disk, info.data_root)
+            yield findings.judge_engine(info, time.monotonic() - begun)
+            yield await _check_buildkit(connection)
+            yield await asyncio.to_thread(_check_disk, info.data_root)
             reached = Reached.by(engine)
             stack.push_async_callback(reached.built_in.close)
-            async for finding in gone_projects(reached, settings.prune.gone_after):
+            async for finding in find_gone_projects(reached, settings.prune.gone_after):
                 yield finding
         except EngineUnavailable as error:
             yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
@@ -81,29 +81,29 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             native = (await engine.info()).platform if engine else ""
             recipe = recipe_of(spec, settings, labels.project_id(settings.root), native)
             cache = access.build_cache if access else ""
-            async for finding in _service(spec, recipe, settings, bases, cache):
+            async for finding in _check_service(spec, recipe, settings, bases, cache):
                 yield finding
             for finding in await examine_disk(spec, recipe, settings, access) if access else ():
                 yield finding
-            async for finding in _ports(spec, project, settings, engine):
+            async for finding in _check_ports(spec, project, settings, engine):
                 yield finding
 
 
-async def gone_projects(engine: Reached, after: float) -> AsyncIterator[Finding]:
-    """What projects of this user left whose folder was deleted; nothing where nothing is left for long."""
+async def find_gone_projects(engine: Reached, after: float) -> AsyncIterator[Finding]:
+    """Report what projects with a deleted folder left, once it is older than `after` seconds."""
     try:
         projects = GoneProjects(engine, Registry())
         deleted = await projects.find_deleted()
         old = {left.id for left in deleted if time.time() - left.last_seen >= after}
         found = [left for left in await projects.find() if left.id in old] if old else []
     except (WatcherError, OSError) as error:
-        yield Finding("gone projects", Grade.GOOD, f"not looked for: {error}")
+        yield Finding("gone projects", Grade.GOOD, f"could not be checked: {error}")
         return
     if found:
-        yield findings.gone(found)
+        yield findings.judge_gone(found)
 
 
-async def _buildkit(connection: BuildkitConnection) -> Finding:
+async def _check_buildkit(connection: BuildkitConnection) -> Finding:
     begun = time.monotonic()
     try:
         await connection.client()
@@ -112,17 +112,17 @@ async def _buildkit(connection: BuildkitConnection) -> Finding:
     return Finding("BuildKit", Grade.GOOD, f"answers in {humanize.seconds(time.monotonic() - begun)}")
 
 
-def _disk(root: str) -> Finding:
+def _check_disk(root: str) -> Finding:
     try:
-        return findings.disk(root, shutil.disk_usage(root).free)
+        return findings.judge_disk(root, shutil.disk_usage(root).free)
     except OSError:
         return Finding("disk", Grade.GOOD, "the engine's disk is not on this machine")
 
 
-async def _service(
+async def _check_service(
     spec: ServiceSpec, recipe: Recipe, settings: Settings, bases: BaseImages | None, cache: str
 ) -> AsyncIterator[Finding]:
-    """What a build of the service begins with."""
+    """Check the service's tree, mounts, events and Dockerfile."""
     tree = tree_of(spec, recipe, settings)
     begun = time.monotonic()
     try:
@@ -130,7 +130,7 @@ async def _service(
     except TreeGone as error:
         yield Finding("tree", Grade.TROUBLE, str(error))
         return
-    for finding in findings.tree(snapshot, time.monotonic() - begun):
+    for finding in findings.judge_tree(snapshot, time.monotonic() - begun):
         yield finding
     mounts = source_mounts(spec, tree.root)
     for text in notices_of(start_command(spec, tree.root, recipe.dockerfile), mounts):
@@ -138,18 +138,18 @@ async def _service(
     if folders := await asyncio.to_thread(unwatched_sources, spec, settings.root, snapshot):
         yield Finding("mounts", Grade.ADVICE, unwatched_notice(folders))
     test = await asyncio.to_thread(self_test, tree.root, tree.watch_dirs, ECHO)
-    yield findings.events(len(tree.watch_dirs), test)
+    yield findings.judge_events(len(tree.watch_dirs), test)
     journal = open_journal(recipe.project, cache=cache)
     try:
         builds = await asyncio.to_thread(journal.entries)
     except OSError as error:
-        yield Finding(TOPIC, Grade.ADVICE, f"the builds before cannot be read: {error}")
+        yield Finding(TOPIC, Grade.ADVICE, f"the journal of builds cannot be read: {error}")
         builds = []
-    async for finding in _dockerfile(snapshot, recipe, bases, builds):
+    async for finding in _check_dockerfile(snapshot, recipe, bases, builds):
         yield finding
 
 
-async def _dockerfile(
+async def _check_dockerfile(
     snapshot: Snapshot, recipe: Recipe, bases: BaseImages | None, builds: Sequence[BuildEntry]
 ) -> AsyncIterator[Finding]:
     text = original_dockerfile(recipe, snapshot)
@@ -166,7 +166,7 @@ async def _dockerfile(
         for name in names:
             base = await bases.try_to_find(name, recipe.platform) if bases else BaseImage(None)
             configs[name] = base.config
-            yield _base(name, base)
+            yield _describe_base(name, base)
         plan = await asyncio.to_thread(accelerate_dockerfile, recipe, text, snapshot, configs, platforms)
         git = await asyncio.to_thread(missing_repository, text, snapshot)
         advice = dockerfiles.lint(
@@ -182,7 +182,7 @@ async def _dockerfile(
     except DockerfileError as error:
         yield Finding(recipe.dockerfile, Grade.TROUBLE, str(error))
         return
-    for finding in findings.dockerfile(recipe.dockerfile, plan, advice):
+    for finding in findings.judge_dockerfile(recipe.dockerfile, plan, advice):
         yield finding
     if git:
         yield Finding(recipe.dockerfile, Grade.ADVICE, git)
@@ -190,26 +190,24 @@ async def _dockerfile(
         yield finding
 
 
-def _base(name: str, base: BaseImage) -> Finding:
+def _describe_base(name: str, base: BaseImage) -> Finding:
     if base.problem:
-        text = f"{name} is not here, and its registry did not give it: {base.problem}"
-        return Finding(
-            "base image", Grade.ADVICE, text, "see whether the name is right; docker login if it is private"
-        )
+        text = f"{name} not found locally and could not be pulled: {base.problem}"
+        return Finding("base image", Grade.ADVICE, text, "check the name; run docker login if it is private")
     if base.stand_in:
         text = f"{name} is a placeholder image made on this machine"
-        return Finding("base image", Grade.ADVICE, text, f"where a registry answers: docker pull {name}")
+        return Finding("base image", Grade.ADVICE, text, f"if a registry can be reached: docker pull {name}")
     if base.here:
-        return Finding("base image", Grade.GOOD, f"{name} is here")
-    return Finding("base image", Grade.GOOD, f"{name} is not here: the first build pulls it")
+        return Finding("base image", Grade.GOOD, f"{name} is available")
+    return Finding("base image", Grade.GOOD, f"{name} not found locally: the first build pulls it")
 
 
-async def _ports(
+async def _check_ports(
     spec: ServiceSpec, project: ComposeProject, settings: Settings, engine: Engine | None
 ) -> AsyncIterator[Finding]:
-    """Whether the ports that a daemon would take are free."""
+    """Check whether the ports of a daemon are free."""
     project_id = labels.project_id(settings.root)
-    if lock.find(project_id):  # it has them
+    if lock.find(project_id):  # a running daemon has them
         return
     ports = HostPorts(engine, project_id, open_journal(project_id).folder)
     front = settings.deploy.strategy == "front"

@@ -1,4 +1,4 @@
-"""What was measured becomes findings. Pure: values in, sentences out."""
+"""Turn measurements into findings. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from watcher.observers import humanize
 from watcher.prune import LeftProject, doctor_text
 from watcher.tree import Snapshot
 
-LARGE_CONTEXT = 50_000_000  # bytes from which it is worth saying what makes a tree large
+LARGE_CONTEXT = 50_000_000  # bytes from which the largest places of a tree are named
 LARGE_PLACE = 10_000_000  # bytes of one file or top-level folder worth naming
-SLOW_LOOK = 1.0  # seconds
-SLOW_ANSWER = 0.5  # seconds an engine on this machine should never need
+SLOW_SCAN = 1.0  # seconds
+SLOW_ANSWER = 0.5  # seconds; an engine on this machine answers faster
 LOW_DISK = 5_000_000_000  # bytes; a Go builder stage alone takes half a gigabyte
 PLACES = 5
 
@@ -26,13 +26,13 @@ class Grade(StrEnum):
     """How bad a finding is."""
 
     GOOD = "good"
-    ADVICE = "advice"  # it works, and could be better
-    TROUBLE = "trouble"  # the daemon would not do its job
+    ADVICE = "advice"  # it works, but could be better
+    TROUBLE = "trouble"  # the daemon cannot work
 
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A step of the build that each save repeats, as values. `line` is None for a step of an older file."""
+    """A build step that every save repeats. `line` is None if the Dockerfile has changed since."""
 
     line: int | None
     step: str
@@ -43,7 +43,7 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: what was found, and what to do about it (empty when nothing)."""
+    """The result of one check, with advice if something can be done."""
 
     topic: str
     grade: Grade
@@ -52,24 +52,24 @@ class Finding:
     repeated: Repeated | None = None
 
 
-def worst(findings: Iterable[Finding]) -> Grade:
-    """The worst grade among them."""
+def worst_grade(findings: Iterable[Finding]) -> Grade:
+    """Return the worst grade of the findings."""
     order = list(Grade)
     return max((finding.grade for finding in findings), key=order.index, default=Grade.GOOD)
 
 
-def engine(info: SystemInfo, seconds: float) -> Finding:
-    """The engine, and how long it took to answer."""
+def judge_engine(info: SystemInfo, seconds: float) -> Finding:
+    """Judge the engine and the time of its answer."""
     answer = humanize.seconds(seconds)
     text = f"{info.version}, image store {info.store}, at {info.endpoint}, answers in {answer}"
     if seconds > SLOW_ANSWER:
-        advice = "every build and deploy asks it several times: look what keeps it busy"
+        advice = "every build and deploy asks it several times: find out what keeps it busy"
         return Finding("engine", Grade.ADVICE, text, advice)
     return Finding("engine", Grade.GOOD, text)
 
 
-def dockerfile(name: str, accelerated: Accelerated, advice: Sequence[LineNote]) -> list[Finding]:
-    """What acceleration makes of the Dockerfile, and what its author could do."""
+def judge_dockerfile(name: str, accelerated: Accelerated, advice: Sequence[LineNote]) -> list[Finding]:
+    """Describe how the Dockerfile is accelerated, and what its author can improve."""
     changed = humanize.count(len(accelerated.changes), "line")
     found = [
         Finding(name, Grade.GOOD, f"{changed} accelerated; `watcher dockerfile` shows them")
@@ -77,7 +77,7 @@ def dockerfile(name: str, accelerated: Accelerated, advice: Sequence[LineNote]) 
         else Finding(name, Grade.GOOD, "built as it is")
     ]
     found += [
-        Finding(name, Grade.ADVICE, f"line {note.line} is left as it is: {note.reason}")
+        Finding(name, Grade.ADVICE, f"line {note.line} is not accelerated: {note.reason}")
         for note in accelerated.left_alone
     ]
     changed_lines = {change.line for change in accelerated.changes}
@@ -89,8 +89,8 @@ def dockerfile(name: str, accelerated: Accelerated, advice: Sequence[LineNote]) 
     return found
 
 
-def tree(snapshot: Snapshot, seconds: float) -> list[Finding]:
-    """The tree: how large it is, what makes it so, what could not be read."""
+def judge_tree(snapshot: Snapshot, seconds: float) -> list[Finding]:
+    """Judge the tree: its size, its largest places, unreadable files."""
     size = snapshot.total_bytes
     paths = humanize.count(snapshot.count, "path")
     text = f"{paths}, {humanize.size(size)}, scanned in {humanize.seconds(seconds)}"
@@ -104,7 +104,7 @@ def tree(snapshot: Snapshot, seconds: float) -> list[Finding]:
         if taken >= LARGE_PLACE
     ]
     found = [Finding("tree", Grade.GOOD, text)]
-    if size >= LARGE_CONTEXT or seconds >= SLOW_LOOK:
+    if size >= LARGE_CONTEXT or seconds >= SLOW_SCAN:
         advice = (
             f"leave out what the image does not need, in .dockerignore or watch.ignore: {', '.join(large)}"
         )
@@ -112,33 +112,31 @@ def tree(snapshot: Snapshot, seconds: float) -> list[Finding]:
     return found + [Finding("tree", Grade.ADVICE, problem.text) for problem in snapshot.problems]
 
 
-def events(directories: int, test: SelfTest) -> Finding:
-    """Whether changes are noticed at once."""
+def judge_events(directories: int, test: SelfTest) -> Finding:
+    """Judge whether file system events arrive."""
     if test.trouble or test.seconds is None:
         why = test.trouble or "an event caused on purpose did not arrive"
         return Finding("events", Grade.ADVICE, f"changes will be found by polling: {why}")
-    text = f"one takes {humanize.seconds(test.seconds)} to arrive; directories to watch: {directories}"
+    text = f"an event arrives in {humanize.seconds(test.seconds)}; directories to watch: {directories}"
     if test.limit is not None:
-        text += f" of {test.limit} that this user may"
+        text += f" of the {test.limit} that this user can watch"
     if test.foreign:
-        advice = (
-            f"files on {test.foreign} may be changed by another machine, unnoticed: polling is used there"
-        )
+        advice = f"another machine can change files on {test.foreign} without an event: they are polled"
         return Finding("events", Grade.ADVICE, text, advice)
     return Finding("events", Grade.GOOD, text)
 
 
-def disk(root: str, free: int) -> Finding:
-    """Room for images."""
+def judge_disk(root: str, free: int) -> Finding:
+    """Judge the free space of the engine's disk."""
     text = f"{humanize.size(free)} free below {root}"
     if free < LOW_DISK:
         return Finding(
-            "disk", Grade.ADVICE, text, "`watcher prune --dry-run` and `docker system df` show what fills it"
+            "disk", Grade.ADVICE, text, "`watcher prune --dry-run` and `docker system df` show what uses it"
         )
     return Finding("disk", Grade.GOOD, text)
 
 
-def gone(projects: Sequence[LeftProject]) -> Finding:
-    """What projects left whose folder was deleted."""
+def judge_gone(projects: Sequence[LeftProject]) -> Finding:
+    """Describe what projects with a deleted folder left."""
     advice = "`watcher prune --gone` lists it, asks, and removes it"
     return Finding("gone projects", Grade.ADVICE, doctor_text(projects), advice)

@@ -1,4 +1,4 @@
-"""What a save repeats: the steps that ran in the last builds, with their seconds, largest first. Pure."""
+"""The build steps that every save repeats, with their seconds, longest first. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from watcher.dockerfile import (
 )
 from watcher.observers import humanize
 
-MOST_BUILDS = 5  # that are looked at
+MOST_BUILDS = 5  # that are compared
 LONG = 0.5  # seconds from which a remedy is worth advice
 SHORT = 0.1  # seconds below which steps are summed up
-TOPIC = "a save repeats"
+TOPIC = "repeated steps"
 
 _Place = tuple[str, int, int, str]  # stage, index, total, keyword
 
@@ -39,7 +39,7 @@ class _Ran:
 def repeated_steps(
     entries: Sequence[BuildEntry], service: str, graph: Graph, plan: Accelerated
 ) -> list[Finding]:
-    """The steps that a save repeats, from a service's builds (oldest first)."""
+    """Return the steps that every save repeats, from a service's builds (oldest first)."""
     builds = _builds_of_saves(entries, service)
     if len(builds) < 2:
         return [
@@ -47,10 +47,10 @@ def repeated_steps(
                 TOPIC,
                 Grade.GOOD,
                 "not known yet: it takes two builds of different trees",
-                "save a file while `watcher run` runs, or run `watcher once`, change a file, run it again",
+                "save a file while `watcher run` is running, or run `watcher once` before and after a change",
             )
         ]
-    ran = _repeated(builds)
+    ran = _find_repeated(builds)
     known: dict[_Place, LayerInstruction] = {}
     for place in ran:
         if layer := find_layer(graph, *place):
@@ -67,11 +67,11 @@ def repeated_steps(
             continue
         layer = known.get(place)
         if layer is None:
-            found.append(_unknown(each))
+            found.append(_report_unknown(each))
             continue
         differ = len(set(each.texts)) > 1
         reason = explain_rerun(graph, layer, lines, plan, variables_differ=differ)
-        found.append(_finding(layer, each.seconds, reason))
+        found.append(_report_step(layer, each.seconds, reason))
     if small:
         found.append(
             Finding(TOPIC, Grade.GOOD, f"{humanize.seconds(small)}: steps below {humanize.seconds(SHORT)}")
@@ -79,13 +79,13 @@ def repeated_steps(
     return found
 
 
-def _unknown(ran: _Ran) -> Finding:
+def _report_unknown(ran: _Ran) -> Finding:
     repeated = Repeated(None, ran.texts[0], ran.seconds, "", "")
     text = f"{humanize.seconds(ran.seconds)}: {ran.texts[0]}; the Dockerfile has changed since"
     return Finding(TOPIC, Grade.GOOD, text, repeated=repeated)
 
 
-def _finding(layer: LayerInstruction, seconds: float, reason: Rerun) -> Finding:
+def _report_step(layer: LayerInstruction, seconds: float, reason: Rerun) -> Finding:
     step = shown_instruction(layer)
     grade = Grade.ADVICE if reason.remedy and seconds >= LONG else Grade.GOOD
     text = f"{humanize.seconds(seconds)}: line {layer.line}, {step}: {reason.why}"
@@ -94,20 +94,20 @@ def _finding(layer: LayerInstruction, seconds: float, reason: Rerun) -> Finding:
 
 
 def _builds_of_saves(entries: Sequence[BuildEntry], service: str) -> list[BuildEntry]:
-    """The newest good builds of final images, newest first; of one revision the first."""
+    """Return the newest good builds of final images, newest first, one for each revision."""
     found: list[BuildEntry] = []
     for entry in entries:
         if entry.service == service and entry.final and entry.ended == "ok" and entry.started:
             if found and found[-1].revision == entry.revision:
-                continue  # a rebuild: nothing was saved
+                continue  # a rebuild
             found.append(entry)
     return found[: -MOST_BUILDS - 1 : -1]
 
 
-def _repeated(builds: Sequence[BuildEntry]) -> Mapping[_Place, _Ran]:
-    """What ran in the newest build and in the one before. The oldest build may have had no cache."""
-    newest, before = _steps(builds[0]), _steps(builds[1])
-    others = [_steps(entry) for entry in builds[1:-1]]
+def _find_repeated(builds: Sequence[BuildEntry]) -> Mapping[_Place, _Ran]:
+    """Return what ran in the newest two builds. The oldest build perhaps had no cache."""
+    newest, before = _steps_by_place(builds[0]), _steps_by_place(builds[1])
+    others = [_steps_by_place(entry) for entry in builds[1:-1]]
     found = {}
     for place in newest.keys() & before.keys():
         runs = [newest[place], *(steps[place] for steps in others if place in steps)]
@@ -116,11 +116,11 @@ def _repeated(builds: Sequence[BuildEntry]) -> Mapping[_Place, _Ran]:
     return found
 
 
-def _steps(entry: BuildEntry) -> dict[_Place, StepRun]:
+def _steps_by_place(entry: BuildEntry) -> dict[_Place, StepRun]:
     found = {}
     for run in entry.steps:
         step = parse_step("", run.name)
         keyword = run.name.partition("] ")[2].split(" ", 1)[0]
-        if keyword != "FROM":  # looking the base image up is no work of the step
+        if keyword != "FROM":  # resolving a base image is not part of the step
             found[step.stage, step.index, step.total, keyword] = run
     return found
