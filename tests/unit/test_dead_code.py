@@ -29,7 +29,9 @@ def project(tmp_path: Path) -> Path:
     )
     (package / "a.py").write_text(
         '__all__ = [\n    "exported",\n    "used",\n]\n'
-        "def exported(): ...\n\ndef used(): ...\n\ndef tested(): ...\n"
+        "def exported(): ...\n\ndef used(): ...\n\ndef tested(): ...\n\n"
+        "class Box:\n    size: int\n    colour: str\n\n    def open(self):\n        self.size = 1\n"
+        "\nsize = Box().colour\nprint(size)\n"
     )
     (package / "b.py").write_text("from watcher import used\n\nused()\n")
     (tmp_path / "tests").mkdir()
@@ -37,15 +39,19 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_only_tests_or_exports_name_is_dead(project: Path, dead_code: ModuleType) -> None:
-    assert dead_code.check(project, {}) == [
+def test_what_only_tests_exports_or_variables_name_is_dead(project: Path, dead_code: ModuleType) -> None:
+    assert set(dead_code.check(project, {})) == {
         "watcher/a.py:5: unused function `exported`",
         "watcher/a.py:9: unused function `tested`",
-    ]
+        "watcher/a.py:12: unused field `size`",
+        "watcher/a.py:15: unused method `open`",
+        "watcher/a.py:16: unused field `size`",
+    }
 
 
 def test_an_allowance_needs_a_reason_and_a_use(project: Path, dead_code: ModuleType) -> None:
     allowed = {"exported": "others import it", "tested": " ", "used": "it was dead once"}
+    allowed |= dict.fromkeys(("open", "size"), "others read it")
     assert dead_code.check(project, allowed) == [
         "dead_code_allowed.toml: `used` is used now, or gone",
         "dead_code_allowed.toml: `tested` has no reason",

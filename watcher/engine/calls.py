@@ -12,6 +12,7 @@ import requests.exceptions
 import urllib3.exceptions
 
 from watcher.engine import endpoint as reach
+from watcher.engine import private_api
 from watcher.engine.interface import EngineError, Removal
 from watcher.errors import EngineUnavailable
 
@@ -61,12 +62,7 @@ class EngineCalls:
 
     async def post(self, path: str, body: Mapping[str, Any]) -> None:
         """A request that docker-py has no method with all fields for; raises EngineError."""
-
-        def post() -> None:
-            api: Any = self.client
-            api._raise_for_status(api._post_json(api._url(path), data=dict(body)))
-
         try:
-            await self.call(post)
+            await self.call(private_api.post_json, self.client, path, body)
         except docker.errors.NotFound as error:
             raise EngineError(sentence(error), 404) from error

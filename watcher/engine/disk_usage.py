@@ -8,7 +8,7 @@ from typing import Any
 
 import docker.errors
 
-from watcher.engine import convert
+from watcher.engine import convert, private_api
 from watcher.engine.calls import EngineCalls, sentence
 from watcher.engine.interface import EngineError, Usage
 
@@ -34,5 +34,5 @@ def _ask_engine(client: Any, whole: bool) -> Mapping[str, Any]:
     typed = convert.version_key(client.api_version) >= (1, 42)
     kinds = ["image", "build-cache", *(("container", "volume") if whole else ())]
     params = {"type": kinds} if typed else {}
-    answer = client._get(client._url("/system/df"), params=params, timeout=_TIMEOUT)
-    return client._result(answer, json=True)  # type: ignore[no-any-return]
+    answer: Mapping[str, Any] = private_api.get_json(client, "/system/df", params=params, timeout=_TIMEOUT)
+    return answer

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 import docker
 import docker.errors
 
-from watcher.engine import convert, inner, pulling
+from watcher.engine import convert, inner, private_api, pulling
 from watcher.engine import endpoint as reach
 from watcher.engine.calls import CONNECTION_ERRORS, EngineCalls, sentence
 from watcher.engine.disk_usage import read_usage
@@ -76,7 +76,8 @@ class DockerEngine:
                 f"no Docker engine answers at {arguments['base_url']}: {reach.why(error)}"
             ) from error
         highest = min(NEWEST_API, server["ApiVersion"], key=convert.version_key)
-        client._version = max(highest, server.get("MinAPIVersion", "1.24"), key=convert.version_key)  # type: ignore[attr-defined]
+        lowest = server.get("MinAPIVersion", "1.24")
+        private_api.set_version(client, max(highest, lowest, key=convert.version_key))
         return cls(client)
 
     @property

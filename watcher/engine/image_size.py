@@ -8,6 +8,7 @@ from typing import Any
 
 import docker.errors
 
+from watcher.engine import private_api
 from watcher.engine.archive import Unreadable, archive_size
 from watcher.engine.calls import EngineCalls
 
@@ -39,10 +40,8 @@ class ImageSizer:
             return self._sizes[image]
 
     def _read_archive(self, image: str, stop: threading.Event) -> int:
-        client: Any = self._calls.client
-        answer = client._get(client._url("/images/{0}/get", image), stream=True, timeout=_READ_TIMEOUT)
-        with answer:
-            client._raise_for_status(answer)
+        client = self._calls.client
+        with private_api.open_stream(client, "/images/{0}/get", image, timeout=_READ_TIMEOUT) as answer:
             return archive_size(_Stoppable(answer.raw, stop), self._layers)
 
     async def sum_history(self, image: str) -> int | None:

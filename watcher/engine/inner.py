@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from watcher.engine import private_api
 from watcher.engine.interface import ContainerCommand, NewFile
 
 _LAST_LINES = 30
@@ -60,10 +61,9 @@ def read_logs(api: Any, container: str, tail: int) -> tuple[str, ...]:
     """See `Engine.logs`. docker-py reads all of it, or in a stream without any timeout."""
     tty = bool(api.inspect_container(container)["Config"].get("Tty"))
     params = {"stdout": 1, "stderr": 1, "tail": tail}
-    answer = api._get(api._url("/containers/{0}/logs", container), params=params, stream=True)
+    answer = private_api.open_stream(api, "/containers/{0}/logs", container, params=params)
     kept = bytearray()
     try:
-        api._raise_for_status(answer)
         read = 0
         for chunk in _read_raw(answer.raw) if tty else _read_frames(answer.raw):
             kept += chunk

@@ -58,7 +58,7 @@ class User(Protocol):
 class Upstream(asyncio.Protocol):
     """One connection to a backend, used by one client at a time.
 
-    `busy` while an exchange or a tunnel runs on it; `served` counts the exchanges that ended. `awaiting`
+    `busy` while an exchange or a tunnel runs on it. `awaiting`
     while the backend has not spoken since its client did; `moved` counts the bytes of bodies, and `was_cut`
     means that it was closed during an exchange. `ended`: the backend has closed its half.
     """
@@ -76,7 +76,6 @@ class Upstream(asyncio.Protocol):
         "half_closed",
         "idle_since",
         "moved",
-        "served",
         "slow",
         "transport",
         "user",
@@ -97,7 +96,6 @@ class Upstream(asyncio.Protocol):
         self.ended = False
         self.half_closed = False
         self.moved = 0
-        self.served = 0
         self.slow = False  # it takes less than it is sent
         self.was_cut = False
         self.idle_since = 0.0
@@ -148,7 +146,6 @@ class Upstream(asyncio.Protocol):
 
     def end(self, now: float) -> None:
         """The exchange has ended; the upstream connection is free for the next."""
-        self.served += 1
         self.idle_since = now
         self._free_user()
 

@@ -84,11 +84,6 @@ class Inotify:
             self._ears.clear()
             self._stale.clear()
 
-    @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._fd is not None and self._fd.is_alive()
-
     def watch(self, directories: Collection[str]) -> frozenset[str]:
         """Watch exactly these directories from now on; returns those that were not watched before.
 

@@ -48,11 +48,6 @@ class ChangeSet:
     def __bool__(self) -> bool:
         return bool(self.changes)
 
-    @property
-    def kinds(self) -> frozenset[FileKind]:
-        """The kinds that occur."""
-        return frozenset(FileKind(change.kind) for change in self.changes)
-
     def summary(self) -> str:
         """One line: `version.go changed`, `12 files (10 go, 2 other)`, `nothing changed`."""
         if not self.changes:
