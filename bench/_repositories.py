@@ -144,6 +144,7 @@ REPOSITORIES = (
             Edit("go install github.com/google/go-licenses/v2@v2.0.1", "true", "a report, takes minutes"),
             Edit("go-licenses report ./... --template .github/third-party-licenses.tpl --ignore "
                  "github.com/axllent/mailpit", "echo none", "the same"),
+            Edit("--start-interval=1s ", "", "BuildKit of 20.10 does not know it"),
         ),
         port=8025,
         path="/api/v1/info",

@@ -55,6 +55,7 @@ from bench._peers import (
 from bench._repositories import OUT, REPOSITORIES, NotHad, Repository, fetch
 
 LONG = 1800.0  # seconds for a cold build on a busy machine
+GRACE = 120.0  # seconds in which a process ends
 _STEP = re.compile(r"^\s+((?:[\d.]+ (?:ms|s|min)\s?)+)  +(\S.*)$")
 _COMPOSE = """\
 services:
@@ -95,6 +96,15 @@ class Lines:
                 raise NotHad("\n".join(text for _, text in self.found[-25:]))
             time.sleep(0.01)
         raise NotHad(f"nothing live within {LONG:g} s")
+
+    def end(self, *, grace: float = 0.0) -> None:
+        """Wait `grace` seconds for the end of the process, then end it."""
+        for seconds, action in ((grace, self.process.terminate), (GRACE, self.process.kill)):
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                action()
+        self.process.wait()
 
     def steps(self, moment: float) -> list[tuple[str, str]]:
         """(time, step) of each step that was not cached."""
@@ -163,11 +173,6 @@ class Trial:
         )
         return Lines(process)
 
-    def stop(self, lines: Lines) -> None:
-        if lines.process.poll() is None:
-            lines.process.send_signal(signal.SIGINT)
-            lines.process.wait(120)
-
     def alone(self) -> float:
         """The go commands of the Dockerfile, on this tree without a container; seconds."""
         environment = {**go_environment(), "CGO_ENABLED": "1" if self.one.cgo else "0"}
@@ -202,7 +207,7 @@ class Trial:
             result.repeated = lines.steps(moment)
             result.answers = self.answer()
         finally:
-            self.stop(lines)
+            lines.end()
         file = self.folder / self.one.saved
         saved = file.read_text()
         self.alone()
@@ -219,7 +224,7 @@ class Trial:
         try:
             return lines.outcome(0) - begun
         finally:
-            lines.process.wait(120)
+            lines.end(grace=GRACE)
 
     def files(self, image: str) -> dict[str, str]:
         """What each path of an image is, times left out."""
@@ -273,7 +278,7 @@ def measure(trial: Trial, saves: int, *, quick: bool) -> Result:
         lines.outcome(0)
         plain = trial.answer()
     finally:
-        trial.stop(lines)
+        lines.end()
     if plain != result.answers:
         result.equal += f", but its program says {plain}"
     return result
