@@ -114,7 +114,7 @@ async def ours(project: Project, level: Level, endpoint: str, stack: AsyncExitSt
     stack.push_async_callback(engine.close)
     connection = BuildkitConnection(engine.endpoint, engine)
     stack.push_async_callback(connection.close)
-    spec = compose.load(project.compose_file, service=None, env=dict(os.environ)).service
+    spec = compose.load(project.compose_file, env=dict(os.environ)).managed_services[0]
     settings = Settings(project=project.folder)
     recipe = replace(recipe_of(spec, settings, labels.project_id(settings.root), ""), level=level)
     builder = ImageBuilder(recipe, engine=engine, connection=connection, observer=Fanout())

@@ -62,14 +62,16 @@ class Way:
         """Nobody listens."""
 
     def recipe(self) -> ComposeContainer:
-        project = compose.load(self.file, service="app", env={"COMPOSE_PROJECT_NAME": self.name, "TURN": "1"})
+        project = compose.load(
+            self.file, services=("app",), env={"COMPOSE_PROJECT_NAME": self.name, "TURN": "1"}
+        )
         return ComposeContainer(
             project,
-            project.service,
+            project.managed_services[0],
             self.name,
             self.engine,
             self,
-            Dependencies(self.engine, self, project, self.name, managed=[project.wanted]),
+            Dependencies(self.engine, self, project, self.name, managed=project.managed),
             self.pause_container,
         )
 

@@ -12,6 +12,7 @@ anything else           a bug: logged with its traceback, counted; the loop live
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 EXIT_FAILED = 1
@@ -111,3 +112,30 @@ class ConfigError(WatcherError):
         self.field = field
         self.value = value
         self.rule = rule
+
+
+class ConfigErrors(ConfigError):
+    """Several things that cannot be used, all said at once."""
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        first = errors[0]
+        super().__init__(first.field, first.value, first.rule)
+        self.args = ("; ".join(str(error) for error in errors),)
+
+
+class SeveralErrors(WatcherError):
+    """Several errors at once; the first one decides the exit status."""
+
+    def __init__(self, errors: Sequence[WatcherError]) -> None:
+        super().__init__("; ".join(str(error) for error in errors))
+        self.exit_status, self.outcome = errors[0].exit_status, errors[0].outcome
+
+
+def raise_all(errors: Sequence[WatcherError]) -> None:
+    """Raise what was found wrong, as one error, a ConfigError if all are; return if there is nothing."""
+    different = tuple({str(error): error for error in errors}.values())
+    of_config = [error for error in different if isinstance(error, ConfigError)]
+    if len(different) > 1:
+        raise ConfigErrors(of_config) if len(of_config) == len(different) else SeveralErrors(different)
+    for error in different:
+        raise error

@@ -15,9 +15,19 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
+    CliSuppress,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -44,6 +54,12 @@ def _http_path(value: str | None) -> str | None:
     if value is not None and not _PATH.fullmatch(value):
         raise ValueError("must be a path that starts with '/' and holds no spaces")
     return value
+
+
+_SHARED = {
+    "build": {"buildkit", "buildkit_certs", "parallel"},
+    "prune": {"cache_keep_storage", "cache_keep_duration", "gone_after", "min_free"},
+}
 
 
 class _Section(BaseModel):
@@ -76,6 +92,8 @@ class BuildSettings(_Section):
     """A buildkitd to build with, like unix:///run/buildkit/buildkitd.sock; default: the engine's own."""
     buildkit_certs: Path | None = None
     """Folder with ca.pem, cert.pem and key.pem, for a buildkitd at tcp:// that wants TLS."""
+    parallel: Annotated[int, Field(ge=1)] | None = None
+    """Builds that may run at once, of all services; default: the number of cores, at least 2."""
     max_cancels: Annotated[int, Field(ge=1)] = 3
     """After so many cancelled builds in a row one build may finish, so that a busy writer starves nobody."""
     max_wait: Seconds = 10.0
@@ -171,6 +189,26 @@ class HttpSettings(_Section):
     """Bearer token that the API asks for; a must beyond loopback, of use where others share this machine."""
 
 
+class ServiceSettings(_Section):
+    """Settings of one service over those of the whole project; what is not set here is as there."""
+
+    watch: WatchSettings = WatchSettings()
+    build: BuildSettings = BuildSettings()
+    deploy: DeploySettings = DeploySettings()
+    front: FrontSettings = FrontSettings()
+    image: ImageSettings = ImageSettings()
+    prune: PruneSettings = PruneSettings()
+
+    @model_validator(mode="after")
+    def _refuse_shared(self) -> ServiceSettings:
+        """Refuse what the services of a project share."""
+        for section, names in _SHARED.items():
+            given = getattr(self, section).model_fields_set & names
+            if given:
+                raise ValueError(f"{section}.{min(given)} is of the whole project: set it under [{section}]")
+        return self
+
+
 class Settings(BaseSettings):
     """All settings of one project."""
 
@@ -191,8 +229,12 @@ class Settings(BaseSettings):
     """Folder of the Go project."""
     compose_file: Path | None = None
     """Compose file in the project; default: docker-compose-dev.yml, compose.yaml, docker-compose.yml."""
+    services: tuple[str, ...] = ()
+    """Services of the compose file to manage, and those they depend on; default: all with a build section."""
     service: str | None = None
-    """Service of the compose file to manage; needed only when several have a build section."""
+    """One service: to manage only this one and those it depends on, or to ask about in other commands."""
+    profile: tuple[str, ...] = ()
+    """Active profiles of the compose file, besides those of COMPOSE_PROFILES."""
     engine: str | None = None
     """Docker engine, like unix:///var/run/docker.sock; default: DOCKER_HOST, else the docker context."""
     watch: WatchSettings = WatchSettings()
@@ -208,6 +250,8 @@ class Settings(BaseSettings):
     """Ring the terminal's bell when the tree breaks and when it is mended."""
     log_format: Literal["console", "json"] = "console"
     """json: one JSON object per event on standard output."""
+    per_service: CliSuppress[dict[str, ServiceSettings]] = {}
+    """By service, sections over those of the project: [service.NAME.deploy] in watcher.toml."""
 
     @classmethod
     def settings_customise_sources(
@@ -244,12 +288,38 @@ class Settings(BaseSettings):
         except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links; no home folder
             raise ConfigError("project", str(self.project), f"cannot be resolved: {error}") from error
 
+    @property
+    def chosen_services(self) -> tuple[str, ...]:
+        """Return the names of the services to manage; none for all. Raises ConfigError."""
+        if self.service is None:
+            return self.services
+        if self.services and self.service not in self.services:
+            raise ConfigError("service", self.service, f"is not one of services ({', '.join(self.services)})")
+        return (self.service,)
+
+    def for_service(self, name: str) -> Settings:
+        """Return the settings of one service: its own over those of the project."""
+        own = self.per_service.get(name)
+        if own is None:
+            return self
+        sections = {each: _overlay(getattr(self, each), getattr(own, each)) for each in own.model_fields_set}
+        return self.model_copy(update=sections)
+
     def again(self) -> Settings:
         """The settings as they are now, with the same command line; raises ConfigError."""
         try:
             return type(self)(**self._given)
         except (ValidationError, SettingsError) as error:
             raise config_error(error) from error
+
+
+def _overlay(common: BaseModel, own: BaseModel) -> BaseModel:
+    """Return `common` with what is set in `own`; tables are merged."""
+    update = {}
+    for name in own.model_fields_set:
+        value, before = getattr(own, name), getattr(common, name)
+        update[name] = {**before, **value} if isinstance(value, dict) else value
+    return common.model_copy(update=update)
 
 
 class _Prefixed(PydanticBaseSettingsSource):
@@ -293,6 +363,12 @@ class TomlSource(PydanticBaseSettingsSource):
             raise ConfigError(TOML_NAME, None, f"cannot be read: {error}") from error
         except RecursionError:
             raise ConfigError(TOML_NAME, None, "is nested too deeply") from None
+        if isinstance(data.get("service"), dict):
+            data["per_service"] = data.pop("service")
+        elif "per_service" in data:
+            raise ConfigError(
+                f"{TOML_NAME}: per_service", None, "no such setting; write [service.NAME.deploy]"
+            )
         if "project" in data:
             raise ConfigError(
                 f"{TOML_NAME}: project", data["project"], "cannot be set in the project's own file"
@@ -317,7 +393,8 @@ def config_error(error: ValidationError | SettingsError) -> ConfigError:
     if isinstance(error, SettingsError):
         return _unread(error)
     first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "settings"
+    place = ["service" if part == "per_service" else part for part in first["loc"]]
+    field = ".".join(map(str, place)) or "settings"
     if error.title == "Cli":
         field = field.partition(".")[2] or field  # the command's name
     if first["type"] == "extra_forbidden":

@@ -89,9 +89,11 @@ class Stage:
 
     def make(self) -> ContainerDeployer:
         env = {"COMPOSE_PROJECT_NAME": self.name}
-        project = compose.load(self.file, service="app", env=env)
+        project = compose.load(self.file, services=("app",), env=env)
         self.dependencies = Dependencies(self.engine, self, project, self.name, managed=["app"])
-        recipe = ComposeContainer(project, project.service, self.name, self.engine, self, self.dependencies)
+        recipe = ComposeContainer(
+            project, project.managed_services[0], self.name, self.engine, self, self.dependencies
+        )
         return ContainerDeployer(
             recipe,
             engine=self.engine,

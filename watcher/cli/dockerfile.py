@@ -21,7 +21,6 @@ from watcher.builder import (
 )
 from watcher.daemon.config_reload import compose_project
 from watcher.daemon.engine_access import open_engine
-from watcher.daemon.project import managed_services
 from watcher.daemon.recipe import check_dockerfile, recipe_of
 from watcher.daemon.service_config import tree_of
 from watcher.dockerfile import Accelerated, DockerfileError, LineNote
@@ -83,10 +82,11 @@ async def explain_dockerfiles(settings: Settings) -> list[Explained]:
         except EngineUnavailable as error:
             unknown.append(f"base images were not inspected, their usual configuration is assumed: {error}")
         found = []
-        for spec in managed_services(project):
+        for spec in project.managed_services:
             check_dockerfile(spec, settings.root)
-            recipe = recipe_of(spec, settings, labels.project_id(settings.root), native)
-            snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).scan)
+            own = settings.for_service(spec.name)
+            recipe = recipe_of(spec, own, labels.project_id(settings.root), native)
+            snapshot = await asyncio.to_thread(tree_of(spec, recipe, own).scan)
             found.append(await _explain_one(recipe, snapshot, bases, unknown))
         return found
 

@@ -21,6 +21,8 @@ _VALUES = {
     "project": "FOLDER",
     "compose-file": "FILE",
     "service": "NAME",
+    "services": "NAME,…",
+    "profile": "NAME,…",
     "engine": "ADDRESS",
     "watch.ignore": "PATTERN,…",
     "watch.env-dirs": "FOLDER,…",
@@ -143,7 +145,9 @@ def _list_commands(summaries: dict[str, str]) -> str:
 
 def _arrange_command(parser: argparse.ArgumentParser, prog: str, *, everything: bool) -> None:
     """Group the options: the command's own, which project, and the settings if `everything`."""
-    parser.prog, parser.usage, parser.formatter_class = prog, f"{prog} [OPTIONS]", HelpFormatter
+    named = any(not action.option_strings for action in _list_actions(parser))
+    parser.prog, parser.formatter_class = prog, HelpFormatter
+    parser.usage = f"{prog} [OPTIONS] [SERVICE …]" if named else f"{prog} [OPTIONS]"
     parser.description = inspect.cleandoc(parser.description or "")
     options = [action for action in _list_actions(parser) if action.option_strings]
     for action in options:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 from pydantic import AliasChoices, Field
+from pydantic_settings import CliPositionalArg
 
 from watcher.cli import commands, remote, remote_commands
 from watcher.cli.monitoring import write_monitoring
@@ -20,7 +21,13 @@ def _exit(status: int) -> NoReturn:
     sys.exit(status)
 
 
-class RunCommand(Settings):
+class ManagingCommand(Settings):
+    """A command that manages services, which may be named without an option."""
+
+    services: CliPositionalArg[tuple[str, ...]] = ()
+
+
+class RunCommand(ManagingCommand):
     """Watch, build, deploy and prune until Ctrl-C.
 
     The first Ctrl-C (or SIGTERM) stops in order: container, networks, log. The second exits immediately.
@@ -31,7 +38,7 @@ class RunCommand(Settings):
         _exit(commands.run(self))
 
 
-class OnceCommand(Settings):
+class OnceCommand(ManagingCommand):
     """Build and deploy the tree as it is now, then exit.
 
     The container publishes its port itself. Exit status: 0 live, 1 failed, 78 wrong setting.

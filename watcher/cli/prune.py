@@ -15,7 +15,6 @@ from watcher.builder.dockerfile_variants import DockerfileVariants
 from watcher.cli import remote
 from watcher.daemon.config_reload import compose_project
 from watcher.daemon.engine_access import open_engine
-from watcher.daemon.project import managed_services
 from watcher.daemon.recipe import recipe_of
 from watcher.daemon.service_config import tree_of
 from watcher.engine import EngineError
@@ -77,14 +76,15 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
         emptied: tuple[CacheMount, ...] | Unseen = ()
         unseen: Unseen | None = None
         trimmed_go = 0
-        services = {spec.name for spec in managed_services(project)}
-        for spec in managed_services(project):
-            recipe = recipe_of(spec, settings, project_id, (await engine.info()).platform)
+        services = {*project.services, *project.others}
+        for spec in project.managed_services:
+            own = settings.for_service(spec.name)
+            recipe = recipe_of(spec, own, project_id, (await engine.info()).platform)
             records = RecordPruner(
                 connection,
                 journal,
                 Marks(project_id, unclaimed=all_projects),
-                keep=settings.prune.keep,
+                keep=own.prune.keep,
                 services=services,
                 daemon_runs=lambda: lock.find(project_id) is not None,
             )
@@ -93,7 +93,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                 Fanout(),
                 scope=ServiceScope.of(recipe, container=spec.default_name),
                 policy=PrunePolicy.of(
-                    settings.prune, builder_image=settings.build.builder_image, all_projects=all_projects
+                    own.prune, builder_image=own.build.builder_image, all_projects=all_projects
                 ),
                 records=records,
                 needed=lambda: _ask_daemon(settings),
@@ -101,10 +101,10 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
             reports[spec.name] = await pruner.prune(dry_run=dry_run)
             variants = DockerfileVariants(spec.name, bases=bases, connection=connection, observer=Fanout())
             go = GoCaches(recipe, variants, connection, journal, CacheNames(journal.folder))
-            snapshot = await asyncio.to_thread(tree_of(spec, recipe, settings).scan)
+            snapshot = await asyncio.to_thread(tree_of(spec, recipe, own).scan)
             if caches and not dry_run:
                 emptied = await go.measure(snapshot, empty=True)
-            found = await go.trim(snapshot, 0 if dry_run else settings.prune.go_cache_max)
+            found = await go.trim(snapshot, 0 if dry_run else own.prune.go_cache_max)
             if isinstance(found, Unseen):
                 unseen = found
             else:

@@ -135,6 +135,8 @@ def find_target(invocation: Invocation, environ: Mapping[str, str]) -> Target | 
                     return None
                 document = tomllib.loads(path.read_text("utf-8"))
                 service = document.get("service")
+                if isinstance(service, dict):  # settings by service
+                    service = None
                 if "project" in document:
                     return None
         except (OSError, ValueError):

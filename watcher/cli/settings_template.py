@@ -21,8 +21,13 @@ _HEAD = """\
 # The command line (--http.port 9002) and the environment (WATCHER_HTTP__PORT=9002) override this file.
 # A setting that is set nowhere comes from the compose file.
 """
+_PER_SERVICE = """\
+# Sections of one service, over those above. `services` chooses the services then, not `service`.
+#[service.NAME.deploy]
+#startup_timeout = 60.0
+"""
 _WIDTH = 100
-_NOT_HERE = frozenset({"project"})  # it locates the file
+_NOT_HERE = frozenset({"project", "per_service"})  # locates the file; shown as `_PER_SERVICE`
 
 
 def render_settings() -> str:
@@ -33,6 +38,7 @@ def render_settings() -> str:
             sections.append(_render_section(name, field.default))
         elif name not in _NOT_HERE:
             plain.append("\n".join(_render_setting(name, field, field.default)))
+    sections.append(_PER_SERVICE)
     return "\n".join((_HEAD, *(f"{text}\n" for text in (*plain, *sections)))).rstrip() + "\n"
 
 

@@ -20,8 +20,9 @@ def check_api(project: ComposeProject, api: str) -> None:
     """
     for network in project.networks.values():
         _check_requirements(_network_requirements(network), api)
-    if rule := missing_api(project.service, api):
-        raise rule
+    for spec in project.managed_services:
+        if rule := missing_api(spec, api):
+            raise rule
 
 
 def missing_api(spec: ServiceSpec, api: str) -> ConfigError | None:

@@ -1,4 +1,4 @@
-"""Load the managed service of a compose file and everything that it needs."""
+"""Load the managed services of a compose file and everything that they need."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from watcher import regex
 from watcher.compose.build import SERVICE, service_contexts
+from watcher.compose.choice import ServiceChoice, check_distinct_names, choose_managed
 from watcher.compose.field import Field, Unsupported
 from watcher.compose.find import find_overrides, override_candidates
-from watcher.compose.interpolate import Missing
 from watcher.compose.links import resolve_links
 from watcher.compose.networks import read_network, read_source, read_volume
 from watcher.compose.paths import BaseDirectory
@@ -27,7 +27,7 @@ from watcher.compose.spec import (
     ServiceSpec,
     VolumeSpec,
 )
-from watcher.errors import ConfigError
+from watcher.errors import ConfigError, raise_all
 from watcher.system.regular_file import read_regular
 
 _NOT_IN_A_NAME = regex.compile(r"[^a-z0-9_-]")
@@ -44,26 +44,26 @@ def _absolute_path(path: Path) -> Path:
 def load(
     path: Path,
     *,
-    service: str | None,
     env: Mapping[str, str],
+    services: Sequence[str] = (),
     profiles: Sequence[str] = (),
     overrides: Sequence[Path] | None = None,
     seen: dict[Path, None] | None = None,
 ) -> ComposeProject:
-    """Read one service of a compose file and its dependencies; raise ConfigError with the path of the error.
+    """Read services of a compose file and their dependencies; raise ConfigError with the path of the error.
 
-    `service` None selects the service with a build section. `env` is the environment of the process; it
-    overrides the `.env` file next to the compose file. `overrides` are files merged over the first, as with
-    several `-f`; None selects the override file that docker compose applies by default. `seen` receives the
-    entries of `ComposeProject.files` while they are read, so the caller has them after an error. Other
-    services are not checked.
+    `services` selects them by name; without names, all with a build section and an active profile. `env` is
+    the environment of the process; it overrides the `.env` file next to the compose file. `overrides` are
+    files merged over the first, as with several `-f`; None selects the override file that docker compose
+    applies by default. `seen` receives the entries of `ComposeProject.files` while they are read, so the
+    caller has them after an error. Other services are not checked.
     """
     found = find_overrides(path) if overrides is None else overrides
     files = Files({} if seen is None else seen)
     if overrides is None:
         files.seen.update(dict.fromkeys(_absolute_path(each) for each in override_candidates(path)))
     loading = _Loading(files, _absolute_path(path), env, profiles, [_absolute_path(each) for each in found])
-    return loading.project(service)
+    return loading.project(services)
 
 
 class _Loading:
@@ -90,30 +90,40 @@ class _Loading:
         for each in self._paths:
             self._definitions.add_file(each, FileScope(self._directory, self.env))
         listed = self.env.get(_PROFILES, "").split(",")
-        self._profiles = {each for each in (*profiles, *listed) if each}
+        active = {each for each in (*profiles, *listed) if each}
+        self._choice = ServiceChoice(self._definitions, path.name, active)
         self._networks: dict[str, NetworkSpec] = {}
         self._volumes: dict[str, VolumeSpec] = {}
 
-    def project(self, service: str | None) -> ComposeProject:
-        wanted = service if service is not None else self._only_built()
+    def project(self, names: Sequence[str]) -> ComposeProject:
+        roots = self._choice.roots(names)
         services: dict[str, ServiceSpec] = {}
-        self._add_service(wanted, services, ())
-        _check_distinct_names(services)
+        problems: list[ConfigError] = []
+        for name in roots:
+            try:
+                self._add_service(name, services, roots, ())
+            except ConfigError as error:
+                problems.append(error)
+        raise_all(problems)
+        managed = choose_managed(services, roots)
+        for name in managed:
+            services[name] = self._with_one_container(services[name])
+        check_distinct_names(services.values())
         return ComposeProject(
             name=self.name,
             file=self._path,
             directory=self._directory,
-            wanted=wanted,
+            managed=managed,
             services=services,
             networks=self._networks,
             volumes=self._volumes,
             files=tuple(self._files.seen),
             config_files=self._paths,
             warnings=tuple(self._warnings),
-            others=tuple(name for name in self._definitions.names("services") if name != wanted),
+            others=tuple(name for name in self._definitions.names("services") if name not in services),
         )
 
-    # Which project, which service.
+    # Which project, which services.
 
     def _project_name(self) -> str:
         given = self.env.get(_PROJECT)
@@ -144,38 +154,9 @@ class _Loading:
             )
         return name
 
-    def _only_built(self) -> str:
-        built: list[str] = []
-        inactive: list[str] = []
-        for name in self._definitions.names("services"):
-            if self._has_build(name):
-                (built if self._is_active(name, _ignore) else inactive).append(name)
-        if len(built) == 1:
-            return built[0]
-        if built:
-            raise ConfigError(
-                "service",
-                None,
-                f"several services have a build section ({', '.join(built)}): name one with --service NAME",
-            )
-        hint = f" (those of inactive profiles are {', '.join(inactive)})" if inactive else ""
-        raise ConfigError(str(self._path.name), None, f"has no service with a build section{hint}")
-
-    def _has_build(self, name: str) -> bool:
-        """Return whether a service has a build section; False if it cannot be merged."""
-        try:
-            return self._definitions.service(name, _ignore).mapping()["build"].value is not None
-        except (ConfigError, KeyError):
-            return False
-
-    def _is_active(self, name: str, missing: Missing) -> bool:
-        field = self._definitions.service(name, missing).mapping().get("profiles")
-        if field is None or field.value is None:
-            return True
-        wanted = field.words()
-        return not wanted or "*" in self._profiles or bool(self._profiles.intersection(wanted))
-
-    def _add_service(self, name: str, services: dict[str, ServiceSpec], trail: tuple[str, ...]) -> None:
+    def _add_service(
+        self, name: str, services: dict[str, ServiceSpec], roots: Sequence[str], trail: tuple[str, ...]
+    ) -> None:
         """Add a service after those that it depends on."""
         if name in services:
             return
@@ -183,19 +164,19 @@ class _Loading:
             raise ConfigError(
                 f"services.{name}.depends_on", None, f"is circular: {' → '.join((*trail, name))}"
             )
-        spec = self._read_service(name, kept=not trail)
+        spec = self._read_service(name, required=name in roots)
         known = self._definitions.names("services")
         needed: dict[str, Dependency] = {}
         for other, dependency in spec.depends_on.items():
             field = f"services.{name}.depends_on.{other}"
             if other not in known:
                 raise ConfigError(field, None, f"there is no such service in {self._path.name}")
-            if self._is_outside(other):
+            if self._choice.is_outside(other):
                 hint = f"`docker compose up -d {other}` starts it"
                 self.warn(f"{other} is run by a program outside of the engine: {hint}")
-            elif self._is_active(other, self._warn_unset):
+            elif self._choice.is_active(other, self._warn_unset):
                 needed[other] = dependency
-                self._add_service(other, services, (*trail, name))
+                self._add_service(other, services, roots, (*trail, name))
             elif dependency.required:
                 raise ConfigError(field, None, "its profile is not active")
             else:
@@ -204,27 +185,24 @@ class _Loading:
             replace(spec, depends_on=needed, build=self._with_images(spec)), services
         )
 
-    def _read_service(self, name: str, *, kept: bool) -> ServiceSpec:
+    def _read_service(self, name: str, *, required: bool) -> ServiceSpec:
         """Read a service. A dependency with unsupported keys is left to docker compose."""
         field = self._definitions.service(name, self._warn_unset)
         try:
-            spec = read_service(name, field, self)
+            return read_service(name, field, self)
         except Unsupported as error:
-            if kept:
+            if required:
                 raise
             self.warn(f"{error}; {name} is left to `docker compose up -d {name}`")
             return left_to_compose(name, field, self, str(error))
-        if kept and spec.replicas != 1:
-            if spec.replicas == 0:
-                raise ConfigError(f"services.{name}.scale", 0, "must be 1: this is the managed service")
-            self.warn(f"services.{name}: {spec.replicas} containers are configured, one is run")
-            spec = replace(spec, replicas=1)
-        return spec
 
-    def _is_outside(self, name: str) -> bool:
-        """Return whether a program outside of the engine runs the service (`provider`)."""
-        given = self._definitions.service(name, _ignore).mapping().get("provider")
-        return given is not None and given.value is not None
+    def _with_one_container(self, spec: ServiceSpec) -> ServiceSpec:
+        """Return a managed service as it is run: once."""
+        if spec.replicas == 0:
+            raise ConfigError(f"services.{spec.name}.scale", 0, "must be 1: this service is managed")
+        if spec.replicas > 1:
+            self.warn(f"services.{spec.name}: {spec.replicas} containers are configured, one is run")
+        return replace(spec, replicas=1)
 
     def _with_images(self, spec: ServiceSpec) -> BuildSpec | None:
         """Return the build section; a context that is the image of a service gets the name of the image."""
@@ -317,19 +295,6 @@ class _Loading:
         if key not in self._definitions.names(section):
             raise field.error(f"{key} is not declared under {section} at the top of the file")
         return self._definitions.resource(section, key, self._warn_unset)
-
-
-def _check_distinct_names(services: Mapping[str, ServiceSpec]) -> None:
-    taken: set[str] = set()
-    for spec in services.values():
-        if spec.default_name in taken:
-            field = f"services.{spec.name}.container_name"
-            raise ConfigError(field, spec.default_name, "is already the container name of another service")
-        taken.add(spec.default_name)
-
-
-def _ignore(_: str) -> None:
-    """Ignore an unset variable of a service that is not managed."""
 
 
 def _normalize_name(name: str) -> str:

@@ -321,9 +321,10 @@ class VolumeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComposeProject:
-    """One service of a compose file with all that it needs.
+    """The services of a compose file to manage, with all that they need.
 
-    `services` holds the wanted service and, before it, those it depends on, in the order in which they start.
+    `managed` names the services to build and deploy. `services` holds these and those they depend on, in the
+    order in which they start; `others` names what else is in the file.
     `networks` and `volumes` are those that these services use. `files` are all files that were read or looked
     for, so that a change of any of them (also the coming of a missing `.env`) is a reason to load again.
     """
@@ -331,21 +332,31 @@ class ComposeProject:
     name: str
     file: Path
     directory: Path
-    wanted: str
+    managed: tuple[str, ...]
     services: Mapping[str, ServiceSpec]
     networks: Mapping[str, NetworkSpec]
     volumes: Mapping[str, VolumeSpec]
     files: tuple[Path, ...]
     config_files: tuple[Path, ...]
     warnings: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()  # names of all other services in the file, needed or not
+    others: tuple[str, ...] = ()
 
     @property
-    def service(self) -> ServiceSpec:
-        """The service to keep."""
-        return self.services[self.wanted]
+    def managed_services(self) -> tuple[ServiceSpec, ...]:
+        """Return the services to build and deploy, in the order in which they start."""
+        return tuple(self.services[name] for name in self.managed)
 
     @property
     def dependencies(self) -> tuple[ServiceSpec, ...]:
-        """The services that the wanted one depends on, in the order in which they start."""
-        return tuple(spec for name, spec in self.services.items() if name != self.wanted)
+        """Return the services that are only started, in the order in which they start."""
+        return tuple(spec for name, spec in self.services.items() if name not in self.managed)
+
+    def needs(self, name: str) -> frozenset[str]:
+        """Return the services that one of this name depends on, directly or through others."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            new = self.services[waiting.pop()].depends_on.keys() & self.services.keys() - found
+            found |= new
+            waiting += new
+        return frozenset(found)

@@ -32,10 +32,9 @@ SETTLED = (
 )
 SETTLED_MOST = 3.0  # seconds after which a file that is written all the time is read as it is
 RETRY_EVERY = 5.0  # seconds between tries of what may be possible later, like a port that is taken
-# Not changed at run time: who listens where, which engine, which service, and how containers are published.
+# Not changed at run time: where the watcher listens, its engine, and how containers are published.
 FIXED: tuple[tuple[str, ...], ...] = (
     ("project",),
-    ("service",),
     ("engine",),
     ("build", "buildkit"),
     ("build", "buildkit_certs"),
@@ -71,7 +70,13 @@ def compose_project(settings: Settings, seen: dict[Path, None] | None = None) ->
     if not settings.root.is_dir():
         raise ConfigError("project", str(settings.project), "there is no such folder")
     path = compose.find_compose_file(settings.root, settings.compose_file)
-    return compose.load(path, service=settings.service, env=dict(os.environ), seen=seen)
+    return compose.load(
+        path,
+        services=settings.chosen_services,
+        profiles=settings.profile,
+        env=dict(os.environ),
+        seen=seen,
+    )
 
 
 def merge(old: Settings, new: Settings) -> tuple[Settings, tuple[str, ...]]:
@@ -82,6 +87,12 @@ def merge(old: Settings, new: Settings) -> tuple[Settings, tuple[str, ...]]:
         if was != now:
             late.append(".".join(path))
             new = _with(new, path, was)
+    for name, own in new.per_service.items():
+        strategy = old.for_service(name).deploy.strategy
+        if new.for_service(name).deploy.strategy != strategy:
+            late.append(f"service.{name}.deploy.strategy")
+            kept = own.model_copy(update={"deploy": own.deploy.model_copy(update={"strategy": strategy})})
+            new = new.model_copy(update={"per_service": {**new.per_service, name: kept}})
     return new, tuple(late)
 
 

@@ -19,12 +19,12 @@ from watcher.daemon import config_reload
 from watcher.daemon.config_reload import Configuration, ConfigurationWatch
 from watcher.daemon.container_logs import LogStreamer
 from watcher.daemon.engine_recovery import EngineRecovery
-from watcher.daemon.project import Opened, managed_services, open_project, secrets_of
+from watcher.daemon.project import Opened, open_project, secrets_of
 from watcher.daemon.service import Service
 from watcher.daemon.unavailable import HeldRequestReleaser, unavailable
 from watcher.deploy.dependency_watch import DependencyWatch
 from watcher.engine import Engine
-from watcher.errors import ConfigError, WatcherError
+from watcher.errors import WatcherError
 from watcher.front import Front, Unavailable
 from watcher.labels import PROJECT
 from watcher.observers.events import (
@@ -33,7 +33,6 @@ from watcher.observers.events import (
     EngineDown,
     EngineUp,
     Fanout,
-    Notice,
     Observer,
 )
 from watcher.observers.metrics import Metrics
@@ -60,7 +59,7 @@ def _port_before(lock: ProjectLock) -> int:
 
 
 class Daemon:
-    """Keeps the services of one project."""
+    """Manages the services of one project."""
 
     def __init__(self, settings: Settings, *observers: Observer, board: StatusBoard) -> None:
         """`board` gets each event before `observers` do, which may read it."""
@@ -89,7 +88,7 @@ class Daemon:
         self._stop.set()
 
     async def run(self) -> None:
-        """Keep the project's services until `stop`; raises ConfigError, EngineUnavailable, AlreadyRunning."""
+        """Manage the services until `stop`; raises ConfigError, EngineUnavailable, AlreadyRunning."""
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
         settings = self.settings
         app = create_app(self.board, self.registry, self, settings.http)
@@ -99,7 +98,7 @@ class Daemon:
             open_project(settings, self.observers, self._explain) as opened,
             serve(app, settings.http.host, settings.http.port or _port_before(opened.lock)) as url,
         ):
-            self.services = opened.services
+            self.services = opened.fleet.services
             self.observers.notify(
                 DaemonStarted(
                     version=__version__,
@@ -113,8 +112,7 @@ class Daemon:
             opened.lock.announce(announced)  # from here on clients find it
             try:
                 await self._tell_engine(opened.engine)
-                for service in self.services.values():
-                    await service.start()
+                await opened.fleet.start()
                 self._announce = partial(self._announce_addresses, opened, app)
                 self._announce()
                 inherited_sockets.discard()
@@ -126,10 +124,11 @@ class Daemon:
             finally:
                 if self.handover:
                     self._hand_over(opened, app)
-                for service in self.services.values():
-                    await self._end(service)
+                await opened.fleet.stop(successor=self.handover is not None)
                 keep = settings.deploy.on_exit == "keep" or self.handover is not None
                 await opened.dependencies.close(stop=not keep)
+                if not keep:
+                    await opened.fleet.remove_networks()
 
     def _announce_addresses(self, opened: Opened, app: FastAPI) -> None:
         """Write down what a successor needs should this one be killed: where it listens, what is paused."""
@@ -154,25 +153,21 @@ class Daemon:
             for service in self.services.values():
                 service.hand_over(self.handover)
 
-    async def _end(self, service: Service) -> None:
-        """Stop a service; what cannot be done any more is told, and keeps nobody from ending."""
-        try:
-            await service.stop(successor=self.handover is not None)
-        except WatcherError as error:
-            text = f"the service was not left as it should be: {error}"
-            self.observers.notify(Notice(service=service.name, level="error", text=text))
-
     async def _keep(self, opened: Opened) -> None:
         """Run everything until stopped, or until something fails that cannot."""
         configured = ConfigurationWatch(
             opened.configuration, observer=self.observers, apply=partial(self._reconfigure, opened)
         )
-        for service in self.services.values():
-            service.watch.run_before_scans(configured.current)
-        work = [service.run() for service in self.services.values()]
+        opened.fleet.run_before_scans(configured.current)
         dependencies = DependencyWatch(opened.dependencies, opened.engine, self.observers)
         self._apply_dependencies = dependencies.apply
-        work += [self._follow(opened), configured.run(), dependencies.run(), self._stopped()]
+        work = [
+            opened.fleet.run(),
+            self._follow(opened),
+            configured.run(),
+            dependencies.run(),
+            self._stopped(),
+        ]
         work.append(opened.registration.keep_touching())
         tasks = [asyncio.create_task(each) for each in work]
         _, running = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -185,22 +180,12 @@ class Daemon:
 
     async def _reconfigure(self, opened: Opened, new: Configuration) -> None:
         """Put another configuration in force; raises WatcherError when it cannot be used."""
-        specs = managed_services(new.compose)
-        for spec in specs:
-            if spec.name not in self.services:
-                rule = f"another service is managed ({', '.join(self.services)}): start the watcher again"
-                raise ConfigError("service", spec.name, rule)
         secrets = await in_thread(lambda: list(secrets_of(new.compose, new.settings)), "a secret's file")
         self.observers.add_secrets(secrets)
-        before = opened.dependencies.project
-        opened.dependencies.reconfigure(new.compose, [spec.name for spec in specs])
         try:
-            for spec in specs:
-                await self.services[spec.name].change(spec, new.compose, new.settings)
-        except WatcherError:
-            opened.dependencies.reconfigure(before, list(self.services))
-            raise
-        self._apply_dependencies()
+            await opened.fleet.reconfigure(new.compose, new.settings)
+        finally:
+            self._apply_dependencies()
         await opened.registration.write(new.compose, new.settings)
         self._announce()
 
@@ -221,7 +206,7 @@ class Daemon:
                     since = time.time()
                     if down:
                         await self._tell_engine(opened.engine)
-                    for service in self.services.values():
+                    for service in [*self.services.values()]:
                         await service.deployer.check(engine_restarted=down)
                         await service.deployer.remove_orphans()
                         service.reconciler.record_engine_recovered()
@@ -229,7 +214,7 @@ class Daemon:
                     failures, down = 0, False
                     async for event in opened.engine.events(labels=[f"{PROJECT}={opened.id}"], since=since):
                         follower.take(event)
-                        for service in self.services.values():
+                        for service in [*self.services.values()]:
                             await service.deployer.take(event)
                 except WatcherError as error:
                     pause = ENGINE_BACKOFF.pause(failures)

@@ -69,7 +69,9 @@ class Maintenance:
         on_error: Callable[[Exception], None],
         clock: Callable[[], float] = time.monotonic,
         prune_within: float = PRUNE_WITHIN,
+        turn: asyncio.Lock | None = None,
     ) -> None:
+        """`turn` is shared by those that may not prune at the same time."""
         self._compile_stage, self._pruner, self._export = compile_stage, pruner, export_builder
         self._cache, self._stage_size, self._on_error = cache, stage_size, on_error
         self._meter, self._unmeasured = meter, False
@@ -78,7 +80,7 @@ class Maintenance:
         self._prune_within = prune_within
         self._pruned = self._trimmed = clock()
         self._owed = False  # a deploy has not been followed by a prune yet
-        self._pruning = asyncio.Lock()
+        self._pruning = turn or asyncio.Lock()
         self._in_time: asyncio.Task[None] | None = None
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 from watcher import labels
 from watcher.builder import BuildJournal, open_journal
-from watcher.compose import ComposeProject, SecretSource, ServiceSpec
+from watcher.compose import ComposeProject, SecretSource
 from watcher.daemon import config_reload as configuration
 from watcher.daemon.config_reload import Configuration
 from watcher.daemon.engine_access import open_engine
-from watcher.daemon.recipe import check_dockerfile
+from watcher.daemon.fleet import Fleet, assemble_configs, count_builds
 from watcher.daemon.registration import Registration
-from watcher.daemon.service import Service
-from watcher.daemon.service_config import SharedResources, assemble_service
+from watcher.daemon.service_config import SharedResources
+from watcher.daemon.start_order import StartOrder
 from watcher.deploy import HostPorts, own_container
 from watcher.deploy.dependencies import Dependencies
 from watcher.engine import Engine
@@ -26,6 +26,7 @@ from watcher.front import Unavailable
 from watcher.observers.events import Notice
 from watcher.observers.redact import Redactor
 from watcher.observers.secrets import secret_values
+from watcher.reconcile.build_slots import BuildSlots
 from watcher.settings import Settings
 from watcher.system.blocking_call import in_thread
 from watcher.system.lock import ProjectLock
@@ -41,23 +42,19 @@ class Opened:
     id: str
     configuration: Configuration
     engine: Engine
-    services: dict[str, Service]
+    fleet: Fleet
     dependencies: Dependencies
     lock: ProjectLock
     registration: Registration
 
 
-def managed_services(project: ComposeProject) -> Sequence[ServiceSpec]:
-    """Return the managed services."""
-    return (project.service,)
-
-
 def secrets_of(project: ComposeProject, settings: Settings) -> Iterator[str]:
     """What must never be shown: variables and build arguments that are named so, build secrets."""
-    yield from secret_values(settings.build.args)
+    for name in ("", *settings.per_service):
+        yield from secret_values(settings.for_service(name).build.args)
     if settings.http.token:
         yield settings.http.token
-    for spec in (*managed_services(project), *project.dependencies):
+    for spec in project.services.values():
         yield from secret_values({name: value for name, value in spec.environment.items() if value})
         for file in spec.files:
             if file.secret:
@@ -122,6 +119,7 @@ async def open_project(
                 journal = open_journal(project_id, notify, cache=access.build_cache)
                 await asyncio.to_thread(journal.check)
                 reachable = own.ports if own else None
+                dependencies = Dependencies(engine, observer, project, project_id, managed=project.managed)
                 shared = SharedResources(
                     project=project_id,
                     engine=engine,
@@ -131,28 +129,19 @@ async def open_project(
                     explain=explain,
                     info=await engine.info(),
                     host_ports=HostPorts(engine, project_id, journal.folder, reachable),
-                    dependencies=Dependencies(
-                        engine,
-                        observer,
-                        project,
-                        project_id,
-                        managed=[spec.name for spec in managed_services(project)],
-                    ),
+                    dependencies=dependencies,
+                    order=StartOrder(engine, observer, dependencies),
+                    slots=BuildSlots(count_builds(settings)),
+                    names={*project.services, *project.others},
+                    pruning=asyncio.Lock(),
                     own=own,
                 )
-                services = {}
-                for spec in managed_services(project):
-                    check_dockerfile(spec, settings.root)
-                    front = settings.deploy.strategy == "front"
-                    chosen = await shared.host_ports.choose(
-                        spec, project, front=front, avoid=_api_ports(settings, lock)
-                    )
-                    services[spec.name] = Service(shared, assemble_service(shared, chosen, project, settings))
+                fleet = Fleet(shared)
+                avoid = _api_ports(settings, lock)
+                fleet.add(await assemble_configs(shared, project, settings, running={}, avoid=avoid))
                 registration = Registration(settings.root, project_id, shared.info, observer)
                 registration.begin(project, settings)
-                yield Opened(
-                    project_id, configured, engine, services, shared.dependencies, lock, registration
-                )
+                yield Opened(project_id, configured, engine, fleet, shared.dependencies, lock, registration)
                 await registration.end()
             finally:
                 if own:

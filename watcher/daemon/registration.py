@@ -44,12 +44,14 @@ class Registration:
     def _write(self, compose: ComposeProject, settings: Settings) -> None:
         build = settings.build
         keys = str(build.buildkit_certs.expanduser().resolve()) if build.buildkit_certs else ""
-        service, now = compose.service, time()
+        now = time()
         record = ProjectRecord(
             id=self._project,
             location=locate(self._root),
             compose_project=compose.name,
-            services=(ServiceUse(service.name, service.image, service.default_name),),
+            services=tuple(
+                ServiceUse(each.name, each.image, each.default_name) for each in compose.managed_services
+            ),
             engines=(EngineUse.of(self._info, build.buildkit or "", keys),),
             first_seen=now,
             last_seen=now,

@@ -9,12 +9,12 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from watcher.builder import ImageBuilder
-from watcher.compose import ComposeProject, ServiceSpec
 from watcher.daemon.maintenance import Maintenance
-from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service, front_options
+from watcher.daemon.service_config import ServiceConfig, SharedResources, front_options
 from watcher.daemon.service_maintenance import assemble_maintenance
 from watcher.daemon.service_notices import ServiceNotices, holds_port
 from watcher.daemon.service_sources import ServiceSources, SilentObserver
+from watcher.daemon.start_order import OrderedDeployer
 from watcher.deploy import ContainerDeployer, digest_mounted
 from watcher.engine import find_login
 from watcher.errors import UserError, WatcherError
@@ -23,7 +23,6 @@ from watcher.observers.events import DeployFinished, DeployOutcome, Notice
 from watcher.prune import Needed
 from watcher.reconcile.reconciler import Reconciler
 from watcher.reconcile.tree_watcher import TreeWatcher
-from watcher.settings import Settings
 from watcher.system.inherited_sockets import Handover
 from watcher.tree import Snapshot
 
@@ -70,12 +69,13 @@ class Service:
         self.reconciler: Reconciler[Snapshot] = Reconciler(
             self.name,
             builder=self.builder,
-            deployer=self.deployer,
+            deployer=OrderedDeployer(self.deployer, shared.order, lambda: self._config.spec),
             chores=self._maintenance,
             observer=shared.observer,
             limits=config.limits,
             request_scan=lambda: self.watch.request_scan(),  # noqa: PLW0108 - the watch is made after this
             chores_every=self._maintenance.every,
+            slots=shared.slots,
         )
         self.watch = TreeWatcher(
             self.name,
@@ -150,9 +150,21 @@ class Service:
                     container=live.id,
                 )
             )
+            self._shared.order.report_live(self.name)
             self.builder.sizes.report_later(live.revision, live.image)
         elif lost := self.deployer.lost:
             self.reconciler.record_stopped(lost.revision, lost.image)
+
+    @property
+    def container_id(self) -> str | None:
+        """Return the id of the live container."""
+        return self.deployer.container.id if self.deployer.container else None
+
+    @property
+    def has_failed(self) -> bool:
+        """Return whether the tree as it is now is known to fail."""
+        state = self.reconciler.state
+        return state.failed is not None and state.failed == state.desired
 
     @property
     def fronts(self) -> Mapping[int, Front]:
@@ -181,16 +193,19 @@ class Service:
                 task.cancel()
         return change
 
-    async def change(self, spec: ServiceSpec, compose_project: ComposeProject, settings: Settings) -> None:
+    @property
+    def held_ports(self) -> frozenset[int]:
+        """Return the host ports that its fronts listen on."""
+        return frozenset(item.port for front in self._config.fronts.values() for item in front.addresses)
+
+    async def change(self, config: ServiceConfig) -> None:
         """Apply another configuration while `run` runs; return when it is in force.
 
-        The live container serves on, and ports that stay are listened on throughout. Raises ConfigError,
-        NoFreePort or CannotListen; then nothing has changed.
+        An equal one changes nothing: a build or deploy that runs goes on. The live container serves on, and
+        ports that stay are listened on throughout. Raises CannotListen; then nothing has changed.
         """
-        fronts = self._config.fronts
-        held = {item.port for front in fronts.values() for item in front.addresses}
-        spec = await self._shared.host_ports.choose(spec, compose_project, front=bool(fronts), held=held)
-        config = assemble_service(self._shared, spec, compose_project, settings, fronts)
+        if config.equals(self._config):
+            return
         begun: list[Front] = []
         try:
             for front in config.fronts.values():
@@ -241,12 +256,13 @@ class Service:
                 with sock:
                     handover.keep(sock.fileno())
 
-    async def stop(self, *, successor: bool = False) -> None:
+    async def stop(self, *, successor: bool = False, removed: bool = False) -> None:
         """Drain and end. With `deploy.on_exit = keep` the container stays and publishes the port itself.
 
-        With a `successor` it stays as it is, behind the sockets that were handed over.
+        With a `successor` it stays as it is, behind the sockets that were handed over. If the service was
+        `removed` from the compose file, the container is stopped in any case.
         """
-        keep = self._keeps or successor
+        keep = (self._keeps and not removed) or successor
         live = self.deployer.container
         await self._maintenance.close()
         if successor:  # while the container still answers
@@ -266,11 +282,12 @@ class Service:
             and not holds_port(self._shared, self._config)
         ):
             await self._publish(live.revision, live.image)
-        if not keep:
-            await self._remove_networks()
         self.watch.close()
 
-    async def _remove_networks(self) -> None:
+    async def remove_networks(self) -> None:
+        """Remove the project's networks, once no service runs any more; see `ComposeContainer`."""
+        if self._keeps:
+            return
         try:
             await self._config.container.remove_networks()
         except WatcherError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,6 +11,7 @@ from watcher.builder import BuildJournal, BuildkitConnection, Recipe
 from watcher.compose import ComposeProject, ServiceSpec
 from watcher.daemon.port_protocols import check_protocols, protocol_of
 from watcher.daemon.recipe import agents_of, recipe_of
+from watcher.daemon.start_order import StartOrder
 from watcher.deploy import DeployPolicy, HostPorts, SourceMount, source_mounts
 from watcher.deploy.compose_container import ComposeContainer
 from watcher.deploy.dependencies import Dependencies
@@ -20,6 +22,7 @@ from watcher.errors import ConfigError
 from watcher.front import ExtraHeaders, Front, FrontLimits, Listen, Unavailable, room_for
 from watcher.observers.events import Observer
 from watcher.reconcile import state_machine
+from watcher.reconcile.build_slots import BuildSlots
 from watcher.settings import PortProtocol, Settings
 from watcher.tree import Tree, TreeWithContexts
 
@@ -37,6 +40,10 @@ class SharedResources:
     info: SystemInfo
     host_ports: HostPorts
     dependencies: Dependencies
+    order: StartOrder
+    slots: BuildSlots
+    names: set[str]  # of the services in the compose file, as it is now
+    pruning: asyncio.Lock  # held while one of them prunes
     own: OwnContainer | None = None  # that the watcher runs in, where loopback does not reach the others
 
 
@@ -68,6 +75,33 @@ class ServiceConfig:
             patience = max(patience, PATIENCE)
         first = next(iter(self.container.ports), 0)  # the one that is asked for readiness
         return DeployPolicy(deploy.ready_path, self.protocol(first), patience, deploy.soak, deploy.drain)
+
+    def equals(self, other: ServiceConfig) -> bool:
+        """Return whether nothing that concerns this service differs, whatever differs in others."""
+        return self._essence() == other._essence()
+
+    def _essence(self) -> tuple[object, ...]:
+        project, settings = self.container.compose_project, self.settings
+        needed = [project.services[name] for name in sorted(project.needs(self.spec.name))]
+        networks = {each.key for spec in (self.spec, *needed) for each in spec.networks}
+        volumes = {each.source for spec in (self.spec, *needed) for each in spec.mounts}
+        return (
+            self.spec,
+            self.recipe,
+            {port: id(front) for port, front in self.fronts.items()},
+            settings.watch,
+            settings.build,
+            settings.deploy,
+            settings.front,
+            settings.image,
+            settings.prune,
+            (project.name, project.config_files, len(project.services) > 1 or bool(project.others)),
+            [network for key, network in project.networks.items() if key in networks],
+            [volume for volume in project.volumes.values() if volume.name in volumes],
+            needed,
+            self.source_mounts,
+            self.command,
+        )
 
     def protocol(self, port: int) -> PortProtocol:
         """Return the protocol that the front assumes for this port of the container."""

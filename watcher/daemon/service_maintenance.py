@@ -45,7 +45,7 @@ def assemble_maintenance(
         shared.journal,
         Marks(shared.project),
         keep=settings.prune.keep,
-        services={service},
+        services=shared.names,
     )
     policy = PrunePolicy.of(settings.prune, builder_image=settings.build.builder_image)
     pruner = Pruner(
@@ -75,6 +75,7 @@ def assemble_maintenance(
         stage_size=records.stage_size,
         on_error=report_failure,
         prune_every=settings.prune.interval,
+        turn=shared.pruning,
     )
 
 

@@ -116,7 +116,11 @@ class ComposeContainer:
         Nobody else may look for it by name meanwhile: nothing listens on a pause container's network yet.
         """
         project, spec = self.compose_project, self.spec
-        shared = bool(project.others) or any(network.external for network in project.networks.values())
+        shared = (
+            len(project.services) > 1
+            or bool(project.others)
+            or any(network.external for network in project.networks.values())
+        )
         return self.pause_container and not shared and compose.can_share_network(spec)
 
     def config(

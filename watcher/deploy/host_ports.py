@@ -131,8 +131,13 @@ class HostPorts:
             return spec
         own, others = await self._published(spec.name)
         used = [*others, *fixed_addresses(spec), *(HostAddress("tcp", "", number) for number in avoid)]
-        for each in project.dependencies:  # a fixed port of theirs leaves them no other choice
-            used += fixed_addresses(each)
+        for each in project.services.values():  # a fixed port of theirs leaves them no other choice
+            if each.name != spec.name:
+                used += fixed_addresses(each)
+                used += [
+                    HostAddress(item.wanted.protocol, item.wanted.host_ip, item.port)
+                    for item in self._chosen.get(each.name, ())
+                ]
         last = await in_thread(self._read, "the remembered ports")
         choices: dict[PortSpec, int] = {}
         for port in ranges:

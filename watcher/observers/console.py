@@ -34,6 +34,7 @@ from watcher.observers.events import (
     InternalError,
     Notice,
     Pruned,
+    ServiceRemoved,
     ServiceStarted,
     SourceEvents,
     SourceMode,
@@ -82,6 +83,7 @@ class Console:
             DaemonStarted: self._daemon_started,
             DaemonStopping: self._daemon_stopping,
             ServiceStarted: self._service_started,
+            ServiceRemoved: self._service_removed,
             Notice: self._print_notice,
             EngineUp: self._engine_up,
             EngineDown: self._engine_down,
@@ -126,6 +128,9 @@ class Console:
         self._print_detail(
             event, f"{event.compose_file} → image {event.image}, container {event.container}", "dim"
         )
+
+    def _service_removed(self, event: ServiceRemoved) -> None:
+        self._print(event, "·", Text.assemble("no longer managing ", (event.service, "bold")))
 
     def _print_notice(self, event: Notice) -> None:
         mark, style = {"warning": ("!", "yellow"), "error": ("✗", "red")}.get(event.level, ("·", ""))

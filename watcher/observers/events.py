@@ -80,6 +80,11 @@ class ServiceStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRemoved(Event):
+    """A service is no longer managed: the compose file or the settings dropped it at run time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Event):
     """A sentence for the user, shown once: a placeholder base image, an ignored option, a warning."""
 

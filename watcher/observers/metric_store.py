@@ -64,6 +64,12 @@ class MetricStore:
             gauge = self._gauges[spec]
             (gauge.labels(*labels) if labels else gauge).set(value)
 
+    def remove_service(self, name: str) -> None:
+        """Expose nothing more of a service."""
+        for spec, metric in (*self._counters.items(), *self._gauges.items(), *self._histograms.items()):
+            if "service" in spec.labels:
+                metric.remove_by_labels({"service": name})
+
     def bound_label(self, label: str, value: str) -> str:
         """The value, or `other` once the label has `MOST_VALUES` of them."""
         seen = self._seen[label]

@@ -20,6 +20,7 @@ from watcher.observers.events import (
     InternalError,
     LoopLag,
     Notice,
+    ServiceRemoved,
     SourceEvents,
 )
 from watcher.observers.log_buffer import LogBuffer
@@ -61,7 +62,10 @@ class StatusBoard:
             return
         if isinstance(event, LoopLag):  # a metric, no part of the document
             return
-        self._apply_event(event)
+        if isinstance(event, ServiceRemoved):
+            self._remove_service(event.service)
+        else:
+            self._apply_event(event)
         self._json = None
         if isinstance(event, FrontExchange | SourceEvents):
             self._publish_soon()
@@ -155,6 +159,10 @@ class StatusBoard:
             found[found.index(before)] = now
         else:
             found.append(now)
+
+    def _remove_service(self, name: str) -> None:
+        if name in self._services:
+            self.status.services.remove(self._services.pop(name).status)
 
     def _view_of(self, name: str) -> ServiceView:
         if name not in self._services:

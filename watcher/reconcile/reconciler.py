@@ -33,6 +33,7 @@ from watcher.observers.events import (
 )
 from watcher.reconcile import state_machine
 from watcher.reconcile import transition_events as events
+from watcher.reconcile.build_slots import BuildSlots
 from watcher.reconcile.chore_runner import ChoreRunner
 from watcher.reconcile.ports import Builder, Built, Chores, Deployed, Deployer, Scan
 from watcher.reconcile.transition import transition
@@ -69,12 +70,17 @@ class Reconciler(Generic[S]):
         request_scan: Callable[[], None] = lambda: None,
         chores_after: float = 1.0,
         chores_every: float = 600.0,
+        slots: BuildSlots | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`request_scan` is called when a build finds a file other than the last scan did."""
+        """`request_scan` is called when a build finds a file other than the last scan did.
+
+        `slots` bounds the builds that run at once, those of other services among them.
+        """
         self.state = state_machine.State()
         self._service, self._observer, self._limits, self._clock = service, observer, limits, clock
         self._builder, self._deployer, self._request_scan = builder, deployer, request_scan
+        self._slots = slots or BuildSlots(1)
         self._wake = asyncio.Event()  # an event was folded since the last decision
         self._emitted: RevisionStateChanged | None = None
         self._held = ""
@@ -180,13 +186,19 @@ class Reconciler(Generic[S]):
         """Reconcile until cancelled; then cancel a build, and a deploy that only waits."""
         try:
             while True:
-                await self._execute(state_machine.decide(self.state, self._clock(), self._limits))
+                action = state_machine.decide(self.state, self._clock(), self._limits)
+                if not isinstance(action, state_machine.Build):
+                    self._slots.leave(self._service)
+                await self._execute(action)
         finally:
+            self._slots.leave(self._service)
             await self._stop_work()
 
     async def _execute(self, action: state_machine.Action) -> None:
         """Start or cancel work, or wait for the next event."""
         match action:
+            case state_machine.Build() if not self._slots.take(self._service, self._wake.set):
+                await self._wait(math.inf)
             case state_machine.Build(revision, forced):
                 scan = self._scans[revision]
                 if forced:  # the build answers a request, not a save
@@ -224,6 +236,8 @@ class Reconciler(Generic[S]):
         """Record the end of work that could not: it was cancelled before its first step, or has a bug."""
         self._by_hand.discard(work)
         build, revision = isinstance(begun, events.BuildBegun), begun.revision
+        if build:
+            self._slots.release()
         if work.cancelled():
             self._record(events.BuildCancelled(revision) if build else events.DeployCancelled(revision))
         elif error := work.exception():

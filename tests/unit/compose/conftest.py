@@ -48,7 +48,7 @@ class _Compose:
         profiles: Sequence[str] = (),
     ) -> ComposeProject:
         path = self.write("compose.yaml", text)
-        return load(path, service=service, env=env, profiles=profiles)
+        return load(path, services=(service,) if service else (), env=env, profiles=profiles)
 
     def service(self, keys: str, *, env: Mapping[str, str] = {}, top: str = "") -> ServiceSpec:
         """The service `web` with an image and these keys (flow mappings or lines)."""
@@ -56,7 +56,7 @@ class _Compose:
         image = "" if lines.startswith(("image:", "build:")) or "\nimage:" in lines else "image: busybox\n"
         body = textwrap.indent(image + lines, "    ")
         text = f"services:\n  web:\n{body}\n{textwrap.dedent(top)}"
-        return self.load(text, env=env).service
+        return self.load(text, env=env).services["web"]
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "go-server"
 def test_each_file_says_what_the_article_says(
     file: str, environment: str, image: str, container: str, port: int
 ) -> None:
-    project = load(EXAMPLE / file, service=None, env={})
-    spec = project.service
+    project = load(EXAMPLE / file, env={})
+    spec = project.managed_services[0]
     assert (project.name, spec.name) == ("go-server", "go-server")
     assert (spec.image, spec.default_name) == (image, container)
     assert spec.build is not None
@@ -37,7 +37,7 @@ def test_the_development_file_is_found_first() -> None:
 
 
 def test_the_container_is_the_one_that_compose_would_create() -> None:
-    spec = load(EXAMPLE / "docker-compose-dev.yml", service=None, env={}).service
+    spec = load(EXAMPLE / "docker-compose-dev.yml", env={}).managed_services[0]
     body = container_config(spec, image="sha256:1", name="go-server-box-dev", labels={"a": "b"})
     assert body["Image"] == "sha256:1"
     assert body["Labels"] == {"a": "b"}
@@ -51,6 +51,6 @@ def test_the_container_is_the_one_that_compose_would_create() -> None:
 
 
 def test_behind_the_front_the_port_is_published_on_loopback_only() -> None:
-    spec = load(EXAMPLE / "docker-compose-dev.yml", service=None, env={}).service
+    spec = load(EXAMPLE / "docker-compose-dev.yml", env={}).managed_services[0]
     body = container_config(spec, image="i", name="n", labels={}, publish={9000: (("127.0.0.1", 0),)})
     assert body["HostConfig"]["PortBindings"] == {"9000/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}

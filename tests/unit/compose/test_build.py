@@ -174,8 +174,8 @@ def test_the_image_of_another_service_may_be_a_context(compose: Compose) -> None
           named: {build: ./named, image: "example.com/named:1"}
         """
     )
-    assert project.service.build is not None
-    assert project.service.build.additional_contexts == {
+    assert project.managed_services[0].build is not None
+    assert project.managed_services[0].build.additional_contexts == {
         "base": "docker-image://shop-base",
         "other": "docker-image://example.com/named:1",
     }

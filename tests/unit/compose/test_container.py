@@ -288,7 +288,7 @@ def test_the_labels_that_docker_compose_looks_for(compose: Compose) -> None:
         """
     )
     root = compose.root
-    assert compose_labels(project, project.service, config_hash="h", image_id="sha256:1") == {
+    assert compose_labels(project, project.managed_services[0], config_hash="h", image_id="sha256:1") == {
         "com.docker.compose.project": "shop",
         "com.docker.compose.service": "web",
         "com.docker.compose.container-number": "1",

@@ -53,7 +53,7 @@ def test_a_service_is_laid_over_the_one_it_extends(compose: Compose) -> None:
 volumes: {named: }
 """,
     )
-    spec = compose.load(text).service
+    spec = compose.load(text).managed_services[0]
     assert spec.image == "base"
     assert spec.command == ("web",)
     assert spec.environment == {"A": "base", "B": "web", "C": "web"}
@@ -82,7 +82,7 @@ def test_null_takes_back_a_command_and_nothing_else(compose: Compose) -> None:
         "volumes: {named: }",
         "  web: {extends: base, command: null, image: null, environment: null}\nvolumes: {named: }",
     )
-    spec = compose.load(text).service
+    spec = compose.load(text).managed_services[0]
     assert (spec.command, spec.image) == (None, "base")
     assert spec.environment == {"A": "base", "B": "base"}
 
@@ -91,7 +91,7 @@ def test_another_log_driver_takes_nothing_over(compose: Compose) -> None:
     text = BASE.replace(
         "volumes: {named: }", "  web: {extends: base, logging: {driver: none}}\nvolumes: {named: }"
     )
-    assert compose.load(text).service.logging == ("none", {})
+    assert compose.load(text).managed_services[0].logging == ("none", {})
 
 
 def test_paths_of_another_file_are_relative_to_it(compose: Compose) -> None:
@@ -108,7 +108,9 @@ def test_paths_of_another_file_are_relative_to_it(compose: Compose) -> None:
             volumes: ["./data:/data", {type: bind, source: ../up, target: /up}]
         """,
     )
-    spec = compose.load("services: {web: {extends: {file: lib/base.yaml, service: base}}}").service
+    spec = compose.load("services: {web: {extends: {file: lib/base.yaml, service: base}}}").managed_services[
+        0
+    ]
     assert spec.environment == {"E": "lib"}
     assert [mount.source for mount in spec.mounts] == [f"{compose.root}/lib/data", f"{compose.root}/up"]
     assert spec.build is not None
@@ -121,7 +123,7 @@ def test_what_is_extended_may_extend(compose: Compose) -> None:
     compose.write("a.yaml", "services: {one: {extends: {file: b.yaml, service: two}, user: a}}")
     compose.write("b.yaml", "services: {two: {extends: three, working_dir: /b}, three: {image: three}}")
     project = compose.load("services: {web: {extends: {file: a.yaml, service: one}}}")
-    spec = project.service
+    spec = project.managed_services[0]
     assert (spec.image, spec.working_dir, spec.user) == ("three", "/b", "a")
     assert {compose.root / "a.yaml", compose.root / "b.yaml"} <= set(project.files)
 
@@ -190,7 +192,7 @@ def test_an_included_file_is_a_project_of_its_own(compose: Compose) -> None:
     compose.write("sub/.env", "TAG=sub\nFROM=sub\n")
     compose.write(".env", "FROM=main\n")
     project = compose.load("include: [sub/inc.yaml]\nservices: {}\n")
-    spec = project.service
+    spec = project.managed_services[0]
     sub = compose.root / "sub"
     assert spec.image == "i:sub"
     assert spec.environment == {"F": "main"}  # the including project's variables win
@@ -204,7 +206,7 @@ def test_an_included_file_is_a_project_of_its_own(compose: Compose) -> None:
 
 def test_the_including_file_may_add_to_an_included_service(compose: Compose) -> None:
     compose.write("sub/inc.yaml", "services: {web: {build: {target: dev}, user: a}}")
-    spec = compose.load("include: [{path: sub/inc.yaml}]\nservices: {web: {user: b}}").service
+    spec = compose.load("include: [{path: sub/inc.yaml}]\nservices: {web: {user: b}}").managed_services[0]
     assert spec.user == "b"
     assert spec.build is not None
     assert (spec.build.context, spec.build.target) == (compose.root / "sub", "dev")
@@ -218,7 +220,7 @@ def test_an_include_may_name_its_directory_variables_and_several_files(compose: 
     compose.write("tags.env", "TAG=named\n")
     spec = compose.load(
         "include: [{path: [sub/one.yaml, sub/two.yaml], project_directory: ., env_file: tags.env}]\n"
-    ).service
+    ).managed_services[0]
     assert (spec.image, spec.user, spec.working_dir) == ("i:named", "two", "/one")
     assert spec.build is not None
     assert spec.build.context == compose.root
@@ -228,7 +230,7 @@ def test_an_include_may_do_without_variables(compose: Compose) -> None:
     compose.write("sub/inc.yaml", "services: {web: {image: 'i:${TAG:-none}'}}")
     compose.write("sub/.env", "TAG=sub\n")
     project = compose.load("include: [{path: sub/inc.yaml, env_file: /dev/null}]\n")
-    assert project.service.image == "i:none"
+    assert project.managed_services[0].image == "i:none"
 
 
 @pytest.mark.parametrize(
@@ -274,16 +276,16 @@ def test_an_include_that_leads_nowhere_is_refused(compose: Compose, include: str
 def test_an_override_file_is_laid_over_a_file_of_composes_own_names(compose: Compose, name: str) -> None:
     compose.write(name, "services: {web: {user: over, ports: ['81:81']}}")
     project = compose.load("services: {web: {image: a, user: main, ports: ['80:80']}}")
-    assert project.service.user == "over"
-    assert [str(port) for port in project.service.ports] == ["80:80", "81:81"]
+    assert project.managed_services[0].user == "over"
+    assert [str(port) for port in project.managed_services[0].ports] == ["80:80", "81:81"]
     assert project.config_files == (compose.root / "compose.yaml", compose.root / name)
 
 
 def test_no_override_is_laid_over_a_file_of_another_name(compose: Compose) -> None:
     compose.write("compose.override.yml", "services: {web: {user: over}}")
     path = compose.write("docker-compose-dev.yml", "services: {web: {image: a}}")
-    assert load(path, service="web", env={}).service.user == ""
-    assert compose.root / "compose.override.yml" not in load(path, service="web", env={}).files
+    assert load(path, services=("web",), env={}).managed_services[0].user == ""
+    assert compose.root / "compose.override.yml" not in load(path, services=("web",), env={}).files
 
 
 def test_an_override_that_may_come_is_looked_for(compose: Compose) -> None:
@@ -297,14 +299,16 @@ def test_overrides_may_be_named_or_left_out(compose: Compose, tmp_path: Path) ->
     path = compose.write("compose.yaml", "services: {web: {image: a}}")
     more = tmp_path / "more.yaml"
     more.write_text("services: {web: {volumes: ['./x:/x'], user: more}}")
-    assert load(path, service="web", env={}, overrides=()).service.user == ""
-    spec = load(path, service="web", env={}, overrides=[more]).service
+    assert load(path, services=("web",), env={}, overrides=()).managed_services[0].user == ""
+    spec = load(path, services=("web",), env={}, overrides=[more]).managed_services[0]
     assert spec.user == "more"
     assert spec.mounts[0].source == f"{compose.root}/x"  # as with several -f: the first file's directory
 
 
 def test_several_documents_are_laid_over_each_other(compose: Compose) -> None:
-    spec = compose.load("services: {web: {image: a, user: x}}\n---\nservices: {web: {user: y}}\n").service
+    spec = compose.load(
+        "services: {web: {image: a, user: x}}\n---\nservices: {web: {user: y}}\n"
+    ).managed_services[0]
     assert (spec.image, spec.user) == ("a", "y")
 
 
@@ -318,7 +322,7 @@ def test_resources_are_merged_too(compose: Compose) -> None:
         """
     )
     assert (project.networks["n"].driver, project.networks["n"].internal) == ("bridge", True)
-    assert project.service.mounts[0].source == "real"
+    assert project.managed_services[0].mounts[0].source == "real"
 
 
 def test_anchors_and_extensions_help_to_say_things_once(compose: Compose) -> None:
@@ -332,5 +336,5 @@ def test_anchors_and_extensions_help_to_say_things_once(compose: Compose) -> Non
         <<: *common
         environment: {<<: *env, B: 3}
     """
-    spec = compose.load(text).service
+    spec = compose.load(text).managed_services[0]
     assert (spec.image, spec.environment) == ("a", {"A": "1", "B": "3"})

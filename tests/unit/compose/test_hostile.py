@@ -58,15 +58,15 @@ def test_a_file_that_cannot_be_read_to_its_end(
         "include: [inc.yaml]\nservices:\n  web:\n    extends: {service: base, file: base.yaml}\n"
         "    env_file: a.env\n    label_file: l.env\n    security_opt: ['seccomp:s.json']\n"
     )
-    load(file, service="web", env={})
+    load(file, services=("web",), env={})
     (tmp_path / name).unlink()
     make(tmp_path / name)
     if name == ".env" and (tmp_path / name).is_dir():  # that is none, as with compose
-        load(file, service="web", env={})
+        load(file, services=("web",), env={})
         return
     begun = time.monotonic()
     with pytest.raises(ConfigError) as caught:
-        load(file, service="web", env={})
+        load(file, services=("web",), env={})
     assert why in str(caught.value)
     assert name in str(caught.value)
     assert time.monotonic() - begun < SOON
@@ -116,7 +116,7 @@ def test_definitions_that_extend_each_other_ever_more_often(compose: Compose) ->
     others = [compose.write(f"b{n}.yaml", text) for n in range(8)]
     path = compose.write("compose.yaml", text)
     with pytest.raises(ConfigError, match="more than 20000 definitions"):
-        load(path, service="s0", env={}, overrides=others)
+        load(path, services=("s0",), env={}, overrides=others)
 
 
 def test_a_compose_file_of_three_megabytes_is_read_or_refused_soon(compose: Compose) -> None:
@@ -127,7 +127,7 @@ def test_a_compose_file_of_three_megabytes_is_read_or_refused_soon(compose: Comp
     text = f"services:\n  web: {{build: .}}\n{services}"
     assert len(text) > 2.8e6
     begun = time.process_time()
-    assert compose.load(text, service=None).service.name == "web"
+    assert compose.load(text, service=None).managed_services[0].name == "web"
     assert time.process_time() - begun < 10  # about 1 s here; with PyYAML's own parser it was 40
     begun = time.process_time()
     with pytest.raises(ConfigError, match="has more than"):

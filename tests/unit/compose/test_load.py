@@ -75,7 +75,7 @@ def test_a_file_that_is_no_compose_file_is_refused(compose: Compose, text: str, 
 
 def test_a_missing_file_is_refused(compose: Compose) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: there is no such file"):
-        load(compose.root / "none.yaml", service=None, env={})
+        load(compose.root / "none.yaml", env={})
 
 
 def test_old_and_foreign_top_level_keys_are_accepted(compose: Compose) -> None:
@@ -105,7 +105,7 @@ def test_where_the_name_comes_from(
     compose.write(".env", dot_env)
     project = compose.load(f"{name}\nservices: {{web: {{image: $COMPOSE_PROJECT_NAME}}}}", env=env)
     assert project.name == result
-    assert project.service.image == result
+    assert project.managed_services[0].image == result
 
 
 @pytest.mark.parametrize(
@@ -115,23 +115,23 @@ def test_a_directory_gives_its_name_as_compose_makes_it(tmp_path: Path, director
     path = tmp_path / directory / "compose.yaml"
     path.parent.mkdir()
     path.write_text("services: {web: {image: a}}")
-    assert load(path, service="web", env={}).name == name
+    assert load(path, services=("web",), env={}).name == name
 
 
 def test_a_symbolic_link_gives_its_own_name(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "compose.yaml").write_text("services: {web: {image: a}}")
     (tmp_path / "link").symlink_to("real")
-    assert load(tmp_path / "link" / "compose.yaml", service="web", env={}).name == "link"
+    assert load(tmp_path / "link" / "compose.yaml", services=("web",), env={}).name == "link"
 
 
 def test_a_relative_path_is_made_absolute(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
     compose.write("compose.yaml", "services: {web: {image: a, volumes: ['./x:/x']}}")
     (compose.root / "sub").mkdir()
     monkeypatch.chdir(compose.root / "sub")
-    project = load(Path("../compose.yaml"), service="web", env={})
+    project = load(Path("../compose.yaml"), services=("web",), env={})
     assert (project.name, project.directory) == ("shop", compose.root)
-    assert project.service.mounts[0].source == f"{compose.root}/x"
+    assert project.managed_services[0].mounts[0].source == f"{compose.root}/x"
 
 
 def test_a_name_that_compose_would_not_take_is_refused(compose: Compose) -> None:
@@ -148,7 +148,7 @@ def test_a_directory_without_a_usable_name_asks_for_one(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_text("services: {web: {image: a}}")
     with pytest.raises(ConfigError, match=r"name: .*set name in the compose file"):
-        load(path, service="web", env={})
+        load(path, services=("web",), env={})
 
 
 # The service.
@@ -156,22 +156,63 @@ def test_a_directory_without_a_usable_name_asks_for_one(tmp_path: Path) -> None:
 
 def test_the_only_service_that_is_built_is_the_one_to_keep(compose: Compose) -> None:
     project = compose.load("services: {db: {image: a}, api: {build: .}}", service=None)
-    assert project.wanted == "api"
+    assert project.managed == ("api",)
 
 
 def test_a_build_may_come_by_extends(compose: Compose) -> None:
     compose.write("base.yaml", "services: {base: {build: .}}")
     text = "services: {db: {image: a}, api: {extends: {file: base.yaml, service: base}}}"
-    assert compose.load(text, service=None).wanted == "api"
+    assert compose.load(text, service=None).managed == ("api",)
 
 
-def test_of_several_built_services_one_must_be_named(compose: Compose) -> None:
+def test_all_built_services_are_managed_in_start_order(compose: Compose) -> None:
+    text = """
+    services:
+      web: {build: ., depends_on: [api, db]}
+      api: {build: ., depends_on: [db]}
+      db: {image: db}
+      cache: {image: cache}
+    """
+    project = compose.load(text, service=None)
+    assert project.managed == ("api", "web")
+    assert [spec.name for spec in project.dependencies] == ["db"]
+    assert project.others == ("cache",)
+    assert project.needs("web") == {"api", "db"}
+    assert compose.load(text, service="api").managed == ("api",)
+    assert compose.load(text, service="web").managed == ("api", "web")
+
+
+def test_everything_wrong_with_the_managed_services_is_said_at_once(compose: Compose) -> None:
+    text = "services: {a: {build: ., foo: 1}, b: {build: .}, c: {build: ., ports: [odd], depends_on: [a]}}"
     with pytest.raises(ConfigError) as caught:
-        compose.load("services: {a: {build: .}, b: {build: .}, c: {image: c}}", service=None)
-    assert (
-        str(caught.value)
-        == "service: several services have a build section (a, b): name one with --service NAME"
-    )
+        compose.load(text, service=None)
+    assert "services.a.foo" in str(caught.value)
+    assert "services.c.ports" in str(caught.value)
+    assert str(caught.value).count("services.a.foo") == 1
+
+
+def test_a_built_service_that_cannot_be_put_together_is_not_dropped(compose: Compose) -> None:
+    text = "services: {a: {build: .}, b: {build: ., extends: {file: none.yaml, service: x}}}"
+    with pytest.raises(ConfigError, match=r"none\.yaml: there is no such file"):
+        compose.load(text, service=None)
+
+
+def test_what_others_wait_for_to_complete_is_not_managed(compose: Compose) -> None:
+    condition = "{condition: service_completed_successfully}"
+    text = f"services: {{web: {{build: ., depends_on: {{job: {condition}}}}}, job: {{build: .}}}}"
+    project = compose.load(text, service=None)
+    assert project.managed == ("web",)
+    assert [spec.name for spec in project.dependencies] == ["job"]
+
+
+def test_a_built_service_with_no_containers_is_not_managed(compose: Compose) -> None:
+    project = compose.load("services: {a: {build: .}, b: {build: ., scale: 0}}", service=None)
+    assert project.managed == ("a",)
+
+
+def test_a_named_service_activates_its_profiles(compose: Compose) -> None:
+    text = "services: {a: {build: ., profiles: [x], depends_on: [b]}, b: {image: b, profiles: [x]}}"
+    assert compose.load(text, service="a").managed == ("a",)
 
 
 def test_a_file_without_a_built_service_is_refused(compose: Compose) -> None:
@@ -195,7 +236,7 @@ PROFILES = (
 def test_a_service_of_an_inactive_profile_is_no_candidate(
     compose: Compose, profiles: list[str], env: dict[str, str], wanted: str
 ) -> None:
-    assert compose.load(PROFILES, service=None, profiles=profiles, env=env).wanted == wanted
+    assert compose.load(PROFILES, service=None, profiles=profiles, env=env).managed == (wanted,)
 
 
 @pytest.mark.parametrize(
@@ -210,10 +251,8 @@ def test_a_service_of_an_inactive_profile_is_no_candidate(
 def test_active_profiles_add_candidates(
     compose: Compose, profiles: list[str], env: dict[str, str], named: str
 ) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"have a build section \({named}\): name one with --service NAME$"
-    ):
-        compose.load(PROFILES, service=None, profiles=profiles, env=env)
+    project = compose.load(PROFILES, service=None, profiles=profiles, env=env)
+    assert ", ".join(project.managed) == named
 
 
 def test_inactive_candidates_are_named_when_there_is_no_other(compose: Compose) -> None:
@@ -224,7 +263,7 @@ def test_inactive_candidates_are_named_when_there_is_no_other(compose: Compose) 
 
 
 def test_a_named_service_needs_no_profile(compose: Compose) -> None:
-    assert compose.load(PROFILES, service="a").wanted == "a"
+    assert compose.load(PROFILES, service="a").managed == ("a",)
 
 
 def test_what_is_wrong_with_another_service_does_not_matter(compose: Compose) -> None:
@@ -240,7 +279,7 @@ def test_what_is_wrong_with_another_service_does_not_matter(compose: Compose) ->
     networks: {broken: {foo: 1}}
     """
     project = compose.load(text, service=None)
-    assert (project.wanted, project.warnings) == ("web", ())
+    assert (project.managed, project.warnings) == (("web",), ())
 
 
 # What it depends on.
@@ -298,7 +337,7 @@ def test_a_dependency_that_a_program_runs_is_left_out_and_said(compose: Compose)
     text = "services: {web: {image: a, depends_on: [ai]}, ai: {provider: {type: model}}}"
     project = compose.load(text)
     assert list(project.services) == ["web"]
-    assert project.service.depends_on == {}
+    assert project.managed_services[0].depends_on == {}
     assert "ai is run by a program outside of the engine" in project.warnings[0]
 
 
@@ -329,8 +368,8 @@ def test_everyday_dependencies_keep_nobody_from_running(compose: Compose) -> Non
     assert prometheus.files == (
         ContainerFile(target="/etc/prometheus/prometheus.yml", content=b"job: web", uid=65534),
     )
-    assert project.service.links == (("shop-db-1", "database"),)
-    assert project.service.depends_on["db"] == Dependency(restart=True)
+    assert project.managed_services[0].links == (("shop-db-1", "database"),)
+    assert project.managed_services[0].depends_on["db"] == Dependency(restart=True)
     assert db.network_mode == "container:shop-ollama-1"
     assert db.volumes_from == ("shop-prometheus-1:ro",)
     assert db.device_requests == (DeviceRequest(count=-1, capabilities=("gpu",)),)
@@ -340,9 +379,9 @@ def test_everyday_dependencies_keep_nobody_from_running(compose: Compose) -> Non
 
 def test_of_several_containers_of_the_kept_service_there_is_one(compose: Compose) -> None:
     project = compose.load("services: {web: {image: a, deploy: {replicas: 3}}}")
-    assert project.service.replicas == 1
+    assert project.managed_services[0].replicas == 1
     assert project.warnings == ("services.web: 3 containers are configured, one is run",)
-    with pytest.raises(ConfigError, match="must be 1: this is the managed service"):
+    with pytest.raises(ConfigError, match="must be 1: this service is managed"):
         compose.load("services: {web: {image: a, scale: 0}}")
 
 
@@ -358,7 +397,7 @@ def test_a_dependency_of_an_inactive_profile_is_refused_or_left_out(compose: Com
 
 def test_what_is_left_out_is_not_waited_for(compose: Compose) -> None:
     text = "services: {web: {image: a, depends_on: {db: {required: false}}}, db: {image: b, profiles: [p]}}"
-    assert compose.load(text).service.depends_on == {}
+    assert compose.load(text).managed_services[0].depends_on == {}
 
 
 def test_a_dependency_that_is_not_there_is_refused_even_if_not_required(compose: Compose) -> None:
@@ -384,14 +423,14 @@ def test_two_containers_cannot_have_one_name(compose: Compose) -> None:
 def test_the_process_comes_before_the_env_file(compose: Compose) -> None:
     compose.write(".env", "A=dot\nB=dot\nC=${A}-${B}\n")
     project = compose.load("services: {web: {image: '$A-$B-$C'}}", env={"A": "process"})
-    assert project.service.image == "process-dot-process-dot"
+    assert project.managed_services[0].image == "process-dot-process-dot"
 
 
 def test_variables_that_are_not_set_are_told_once(compose: Compose) -> None:
     project = compose.load(
         "services: {web: {image: 'a:$TAG', user: $TAG, labels: {a: $B}}, x: {image: $OTHER}}"
     )
-    assert project.service.image == "a:"
+    assert project.managed_services[0].image == "a:"
     assert project.warnings == (
         "the variable TAG is not set; it is replaced by an empty string",
         "the variable B is not set; it is replaced by an empty string",
@@ -401,7 +440,7 @@ def test_variables_that_are_not_set_are_told_once(compose: Compose) -> None:
 def test_keys_and_plain_numbers_are_not_interpolated(compose: Compose) -> None:
     spec = compose.load(
         "services: {web: {image: a, labels: {$A: $A}, environment: {N: 1}}}", env={"A": "x"}
-    ).service
+    ).managed_services[0]
     assert (spec.labels, spec.environment) == ({"$A": "x"}, {"N": "1"})
 
 

@@ -150,7 +150,7 @@ def compare(ask: Ask, directory: Path, files: list[Path], service: str | None) -
     """`equal`, who refused it, or what differs."""
     found = ask(directory, files)
     try:
-        project = load(files[0], service=service, env=ENV, overrides=files[1:])
+        project = load(files[0], services=(service,) if service else (), env=ENV, overrides=files[1:])
     except ConfigError as error:
         return "refused by both" if "error" in found else f"refused here: {error}"
     if "error" in found:

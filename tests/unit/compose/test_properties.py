@@ -272,8 +272,8 @@ def _load(folder: Path, content: object) -> ComposeProject:
     (folder / "inc.yaml").write_text(INCLUDED)
     path = folder / "compose.yaml"
     path.write_text(yaml.safe_dump(content, allow_unicode=True))
-    project = load(path, service="web", env={"A": "a", "HOME": "/home/ann"})
-    spec = project.service
+    project = load(path, services=("web",), env={"A": "a", "HOME": "/home/ann"})
+    spec = project.managed_services[0]
     labels = compose_labels(project, spec, config_hash=config_digest(spec), image_id="i")
     body = container_config(spec, image="i", name=spec.default_name, labels=labels)
     assert json.loads(json.dumps(body)) == body
@@ -307,7 +307,7 @@ def test_a_compose_file_with_damaged_text_is_read_or_refused(folder: Path, data:
     path = folder / "compose.yaml"
     path.write_text(text[:start] + damage + text[end:])
     (folder / "inc.yaml").write_text(INCLUDED)
-    found = outcome(lambda: load(path, service="web", env={}), ConfigError)
+    found = outcome(lambda: load(path, services=("web",), env={}), ConfigError)
     assert "\n" not in str(found)
 
 

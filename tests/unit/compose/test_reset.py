@@ -26,7 +26,7 @@ services:
 def laid_over(compose: Compose, override: str, service: str = "web") -> ServiceSpec:
     path = compose.write("compose.yaml", BASE)
     compose.write("compose.override.yaml", override)
-    return load(path, service=service, env={}).service
+    return load(path, services=(service,), env={}).managed_services[0]
 
 
 def test_the_everyday_override(compose: Compose) -> None:
@@ -80,8 +80,8 @@ def test_a_service_that_was_reset_is_not_there(compose: Compose) -> None:
     compose.write(
         "compose.override.yaml", "services: {cache: !reset null, web: {depends_on: !override [db]}}"
     )
-    project = load(path, service="web", env={})
-    assert project.others == ("db",)
+    project = load(path, services=("web",), env={})
+    assert (project.others, [*project.services]) == ((), ["db", "web"])
 
 
 def test_what_is_extended_is_reset_too(compose: Compose) -> None:
@@ -91,7 +91,7 @@ def test_what_is_extended_is_reset_too(compose: Compose) -> None:
           base: {image: a, ports: ["80:80"], environment: {A: "1", B: "2"}}
           web: {extends: base, ports: !override ["81:81"], environment: {A: !reset null}}
         """
-    ).service
+    ).managed_services[0]
     assert (spec.ports, spec.environment) == ((PortSpec(81, host_port=81),), {"B": "2"})
 
 
@@ -107,5 +107,5 @@ def test_a_network_is_reset(compose: Compose) -> None:
         "networks: {n: {internal: true, name: x, labels: {a: b}}}",
     )
     compose.write("compose.override.yaml", "networks: {n: {internal: !reset null, labels: !override {c: d}}}")
-    network = load(path, service="web", env={}).networks["n"]
+    network = load(path, services=("web",), env={}).networks["n"]
     assert (network.internal, network.name, network.labels) == (False, "x", {"c": "d"})

@@ -226,7 +226,7 @@ def test_without_networks_it_is_on_the_default_one(compose: Compose, line: str) 
 
 def test_a_network_mode_leaves_no_networks(compose: Compose) -> None:
     project = compose.load("services: {web: {image: a, network_mode: none}}")
-    assert project.service.networks == ()
+    assert project.managed_services[0].networks == ()
     assert project.networks == {}
 
 
@@ -298,7 +298,7 @@ def test_a_seccomp_profile_is_read(compose: Compose) -> None:
     project = compose.load(
         "services: {web: {image: a, security_opt: ['seccomp:profile.json', seccomp=unconfined]}}"
     )
-    assert project.service.security_opt == (
+    assert project.managed_services[0].security_opt == (
         'seccomp={"defaultAction":"SCMP_ACT_ALLOW"}',
         "seccomp=unconfined",
     )
@@ -313,11 +313,11 @@ def test_dependencies_in_both_forms(compose: Compose) -> None:
       db: {image: b}
       cache: {image: c}
     """
-    assert compose.load(text).service.depends_on == {
+    assert compose.load(text).managed_services[0].depends_on == {
         "db": Dependency("service_healthy", restart=True),
         "cache": Dependency(required=False),
     }
-    assert compose.load(text, service="other").service.depends_on == {"db": Dependency()}
+    assert compose.load(text, service="other").managed_services[0].depends_on == {"db": Dependency()}
 
 
 # What is ignored, and what is refused.
@@ -529,7 +529,7 @@ def test_a_key_that_compose_does_not_know_is_named(compose: Compose) -> None:
 
 def test_on_the_hosts_network_nothing_is_published_and_that_is_said(compose: Compose) -> None:
     project = compose.load("services: {web: {image: a, network_mode: host, ports: ['9000:9000']}}")
-    assert project.service.ports == ()
+    assert project.managed_services[0].ports == ()
     assert project.warnings == (
         "services.web.ports: nothing is published with network_mode host, so there is no front",
     )

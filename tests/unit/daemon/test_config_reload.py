@@ -70,7 +70,7 @@ class Rig:
         assert self.bugs == []
 
     def words(self) -> list[str | None]:
-        return [each.compose.service.environment.get("WORD") for each in self.applied]
+        return [each.compose.managed_services[0].environment.get("WORD") for each in self.applied]
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ async def test_a_changed_compose_file_is_in_force_when_current_returns(rig: Rig)
         rig.write("compose.yaml", COMPOSE.format(word="two"))
         await watch.current()
         assert rig.words() == ["two"]
-        assert watch.configuration.compose.service.environment["WORD"] == "two"
+        assert watch.configuration.compose.managed_services[0].environment["WORD"] == "two"
     assert rig.told == ["compose.yaml changed: what it says is in force"]
 
 
@@ -124,7 +124,7 @@ async def test_a_file_that_cannot_be_used_is_refused_once_and_the_old_one_stays(
         assert "services.app.ports" in rig.told[0]
         assert "nine" in rig.told[0]
         assert rig.told[0].endswith("what was in force stays")
-        assert watch.configuration.compose.service.environment["WORD"] == "one"
+        assert watch.configuration.compose.managed_services[0].environment["WORD"] == "one"
         rig.write("compose.yaml", COMPOSE.format(word="one"))
         await watch.current()
     assert rig.applied == []
@@ -139,7 +139,7 @@ async def test_what_cannot_be_put_in_force_is_refused_and_tried_again_when_chang
         rig.write("compose.yaml", COMPOSE.format(word="two"))
         await watch.current()
         assert "services.app.ports = '1:1': is taken" in rig.told[0]
-        assert watch.configuration.compose.service.environment["WORD"] == "one"
+        assert watch.configuration.compose.managed_services[0].environment["WORD"] == "one"
         rig.refuse = None
         rig.write("compose.yaml", COMPOSE.format(word="two") + "# again\n")
         await watch.current()
@@ -274,10 +274,10 @@ async def test_those_who_wait_are_let_go_when_a_bug_or_the_end_comes(rig: Rig) -
 
 
 def test_only_what_can_change_at_run_time_is_merged() -> None:
-    old, new = Settings(), Settings(service="x", plain=True, deploy={"strategy": "recreate", "soak": 1})
+    old, new = Settings(), Settings(plain=True, deploy={"strategy": "recreate", "soak": 1})
     merged, late = merge(old, new)
-    assert late == ("service", "deploy.strategy", "plain")
-    assert (merged.service, merged.plain, merged.deploy.strategy) == (None, False, "front")
+    assert late == ("deploy.strategy", "plain")
+    assert (merged.plain, merged.deploy.strategy) == (False, "front")
     assert merged.deploy.soak == 1
     assert merge(old, Settings()) == (old, ())
 

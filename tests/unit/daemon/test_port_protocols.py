@@ -22,7 +22,7 @@ def spec(tmp_path: Path) -> ServiceSpec:
         for port, said in ((80, "http"), (443, "HTTPS"), (50051, "grpc"), (25, "smtp"), (7, "'our own'"))
     )
     file.write_text(f'services:\n  web:\n    build: .\n    ports:\n      - "9000:9000"\n{ports}')
-    return load_compose(file, service="web", env={}).service
+    return load_compose(file, services=("web",), env={}).managed_services[0]
 
 
 def test_the_compose_file_says_it_where_the_settings_do_not(spec: ServiceSpec) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from watcher import compose
 from watcher.builder import BuildJournal, BuildkitConnection
 from watcher.daemon.recipe import check_dockerfile, recipe_of
 from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
+from watcher.daemon.start_order import StartOrder
 from watcher.deploy.dependencies import Dependencies
 from watcher.deploy.host_ports import HostPorts
 from watcher.dockerfile import Runs
@@ -21,6 +23,7 @@ from watcher.engine import SystemInfo
 from watcher.errors import ConfigError
 from watcher.front import Front, Unavailable
 from watcher.observers.events import Fanout
+from watcher.reconcile.build_slots import BuildSlots
 
 
 class Rig:
@@ -34,6 +37,10 @@ class Rig:
             journal=BuildJournal(None),
             host_ports=HostPorts(FakeEngine(), "project", None),
             dependencies=cast(Dependencies, None),
+            order=StartOrder(FakeEngine(), Fanout(), cast(Dependencies, None)),
+            slots=BuildSlots(1),
+            names=set(),
+            pruning=asyncio.Lock(),
             observer=Fanout(),
             explain=lambda _: Unavailable(),
             info=SystemInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),
@@ -42,9 +49,9 @@ class Rig:
     def fit(self, ports: str, fronts: Mapping[int, Front] | None = None, **settings: Any) -> ServiceConfig:
         file = self.root / "compose.yaml"
         file.write_text(f"services: {{app: {{build: {self.build}, ports: {ports}}}}}")
-        project = compose.load(file, service=None, env={})
+        project = compose.load(file, env={})
         return assemble_service(
-            self.site, project.service, project, load(project=self.root, **settings), fronts
+            self.site, project.managed_services[0], project, load(project=self.root, **settings), fronts
         )
 
 
@@ -57,8 +64,8 @@ def test_what_the_compose_file_runs_is_told_to_the_builder(tmp_path: Path) -> No
     file = tmp_path / "compose.yaml"
     health = "healthcheck: {test: [CMD, go, run, ./health]}, post_start: [{command: go run ./seed}]"
     file.write_text(f"services: {{app: {{build: ., command: go run ., entrypoint: [sh, -c], {health}}}}}")
-    project = compose.load(file, service=None, env={})
-    runs = recipe_of(project.service, load(project=tmp_path), "p-1", "").runs
+    project = compose.load(file, env={})
+    runs = recipe_of(project.managed_services[0], load(project=tmp_path), "p-1", "").runs
     assert runs == Runs(
         ("go", "run", "."), ("sh", "-c"), ("CMD", "go", "run", "./health"), (("go", "run", "./seed"),)
     )

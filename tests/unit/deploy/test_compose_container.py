@@ -21,8 +21,8 @@ from watcher.system import lock
 def of_project(
     project: ComposeProject, engine: Engine, observer: Observer, owner: str = "id"
 ) -> ComposeContainer:
-    dependencies = Dependencies(engine, observer, project, owner, managed=[project.wanted])
-    return ComposeContainer(project, project.service, owner, engine, observer, dependencies)
+    dependencies = Dependencies(engine, observer, project, owner, managed=project.managed)
+    return ComposeContainer(project, project.managed_services[0], owner, engine, observer, dependencies)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_port_that_no_front_serves_has_one_user(
 ) -> None:
     file = tmp_path / "compose.yaml"
     file.write_text(f"services: {{app: {{build: ., ports: [{ports}]}}}}\n")
-    project = compose.load(file, service=None, env={})
+    project = compose.load(file, env={})
     container = of_project(project, cast(Engine, None), Fanout())
     assert (container.direct, container.exclusive) == (direct, exclusive)
 
@@ -61,7 +61,7 @@ def test_a_port_that_no_front_serves_has_one_user(
 def test_an_address_has_one_user(tmp_path: Path, keys: str, exclusive: bool) -> None:
     file = tmp_path / "compose.yaml"
     file.write_text(f"services: {{app: {{build: ., {keys}}}}}\nnetworks: {{lab: }}\n")
-    project = compose.load(file, service=None, env={})
+    project = compose.load(file, env={})
     container = of_project(project, cast(Engine, None), Fanout())
     assert container.exclusive is exclusive
 
@@ -78,7 +78,7 @@ class Rig:
     def container(self, db: str, app: str = "depends_on: [db]", top: str = "") -> ComposeContainer:
         file = self.root / "compose.yaml"
         file.write_text(f"name: p\nservices:\n  app: {{build: ., {app}}}\n  db: {{image: db, {db}}}\n{top}")
-        project = compose.load(file, service="app", env={"TOKEN": "s3cret"})
+        project = compose.load(file, services=("app",), env={"TOKEN": "s3cret"})
         return of_project(project, self.engine, self)
 
     def notify(self, event: Event) -> None:
@@ -189,7 +189,7 @@ async def test_an_image_is_pulled_when_the_policy_says_so(
 def of_networks(folder: Path, engine: FakeEngine, project: str = "id") -> ComposeContainer:
     file = folder / "compose.yaml"
     file.write_text("name: shop\nservices: {web: {image: web, build: .}}\n")
-    loaded = compose.load(file, service=None, env={})
+    loaded = compose.load(file, env={})
     return of_project(loaded, engine, Fanout(), project)
 
 

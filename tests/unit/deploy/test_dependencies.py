@@ -55,7 +55,7 @@ class Rig:
     def read(self, services: str) -> compose.ComposeProject:
         file = self.folder / "compose.yaml"
         file.write_text(f"name: shop\nservices:{services}")
-        return compose.load(file, service="api", env={})
+        return compose.load(file, services=("api",), env={})
 
     def notify(self, event: Event) -> None:
         assert not isinstance(event, InternalError), event.traceback

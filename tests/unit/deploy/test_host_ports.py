@@ -30,13 +30,13 @@ def read_project(folder: Path, ports: str, more: str = "") -> ComposeProject:
         f"name: shop\nservices:\n  web:\n    build: .\n    ports: {ports}\n    depends_on: [db]\n"
         f"  db:\n    image: db\n{more}"
     )
-    return load(file, service="web", env={})
+    return load(file, services=("web",), env={})
 
 
 async def choose(
     ports: HostPorts, project: ComposeProject, *, front: bool = True, **more: object
 ) -> list[str]:
-    chosen = await ports.choose(project.service, project, front=front, **more)  # type: ignore[arg-type]
+    chosen = await ports.choose(project.managed_services[0], project, front=front, **more)  # type: ignore[arg-type]
     return [str(port) for port in chosen.ports]
 
 

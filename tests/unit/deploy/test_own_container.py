@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.loaded_settings import load
 from watcher import compose
 from watcher.builder import BuildJournal, BuildkitConnection
 from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
+from watcher.daemon.start_order import StartOrder
 from watcher.deploy import HostPorts
 from watcher.deploy.dependencies import Dependencies
 from watcher.deploy.own_container import OwnContainer, candidates, find
@@ -18,6 +20,7 @@ from watcher.engine import Container, SystemInfo
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Unavailable
 from watcher.observers.events import Fanout
+from watcher.reconcile.build_slots import BuildSlots
 
 ID, OTHER = "ab12" * 16, "cd34" * 16
 ELSEWHERE = "networks: {net: {name: elsewhere, external: true}}"
@@ -155,20 +158,25 @@ class Rig:
             await own_box(self.engine)
         )
         assert found
-        project = compose.load(file, service=None, env={})
+        project = compose.load(file, env={})
+        dependencies = Dependencies(self.engine, Fanout(), project, "p-1", managed=project.managed)
         site = SharedResources(
             project="p-1",
-            dependencies=Dependencies(self.engine, Fanout(), project, "p-1", managed=[project.wanted]),
+            dependencies=dependencies,
             engine=self.engine,
             connection=BuildkitConnection("unix:///nowhere", self.engine),
             journal=BuildJournal(None),
             observer=Fanout(),
             explain=lambda _: Unavailable(),
             host_ports=HostPorts(None, "p", None),
+            order=StartOrder(FakeEngine(), Fanout(), dependencies),
+            slots=BuildSlots(1),
+            names=set(),
+            pruning=asyncio.Lock(),
             info=SystemInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),
             own=OwnContainer(self.engine, found),
         )
-        return assemble_service(site, project.service, project, load(project=self.root))
+        return assemble_service(site, project.managed_services[0], project, load(project=self.root))
 
 
 @pytest.fixture

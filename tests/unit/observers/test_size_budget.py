@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from tests.unit.observers.story import Story, image, revision
-from watcher.daemon.once import FirstOutcome
+from watcher.daemon.once import ServiceOutcome
 from watcher.observers.events import (
     BuildFinished,
     BuildOutcome,
@@ -68,12 +66,11 @@ def test_it_is_told_again_only_after_an_image_that_fits() -> None:
 
 async def test_once_fails_for_an_image_over_the_budget_and_not_for_one_within(story: Story) -> None:
     for size, good in ((31_000_000, False), (29_000_000, True)):
-        outcome = FirstOutcome(30_000_000)
+        outcome = ServiceOutcome(30_000_000)
         for event in Story().cycle(1, size).events:
-            outcome.notify(event)
-        async with asyncio.timeout(5):
-            assert await outcome.reached is good
-    outcome = FirstOutcome(30_000_000)
-    outcome.notify(DesiredChanged(revision=revision(2), changes=(), summary="", saved_at=0.0))
-    outcome.notify(BuildFinished(revision=revision(2), outcome=BuildOutcome.BUILT, seconds=1.0))
-    assert not outcome.reached.done()
+            outcome.apply_event(event)
+        assert outcome.good is good
+    outcome = ServiceOutcome(30_000_000)
+    outcome.apply_event(DesiredChanged(revision=revision(2), changes=(), summary="", saved_at=0.0))
+    outcome.apply_event(BuildFinished(revision=revision(2), outcome=BuildOutcome.BUILT, seconds=1.0))
+    assert outcome.good is None

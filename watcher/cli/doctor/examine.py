@@ -29,7 +29,6 @@ from watcher.cli.doctor.repeated import TOPIC, repeated_steps
 from watcher.compose import ComposeProject, ServiceSpec
 from watcher.daemon.config_reload import compose_project
 from watcher.daemon.engine_access import open_engine
-from watcher.daemon.project import managed_services
 from watcher.daemon.recipe import agents_of, check_dockerfile, recipe_of
 from watcher.daemon.service_config import notices_of, tree_of, unwatched_notice
 from watcher.deploy import HostPorts, NoFreePort, source_mounts, unwatched_sources
@@ -75,17 +74,18 @@ async def examine_project(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
         except EngineUnavailable as error:
             yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
-        for spec in managed_services(project):
+        for spec in project.managed_services:
             check_dockerfile(spec, settings.root)
             agents_of(spec)
             native = (await engine.info()).platform if engine else ""
-            recipe = recipe_of(spec, settings, labels.project_id(settings.root), native)
+            own = settings.for_service(spec.name)
+            recipe = recipe_of(spec, own, labels.project_id(settings.root), native)
             cache = access.build_cache if access else ""
-            async for finding in _check_service(spec, recipe, settings, bases, cache):
+            async for finding in _check_service(spec, recipe, own, bases, cache):
                 yield finding
-            for finding in await examine_disk(spec, recipe, settings, access) if access else ():
+            for finding in await examine_disk(spec, recipe, own, access) if access else ():
                 yield finding
-            async for finding in _check_ports(spec, project, settings, engine):
+            async for finding in _check_ports(spec, project, own, engine):
                 yield finding
 
 

@@ -1,0 +1,7 @@
+package main
+
+import "example.internal/several/shared"
+
+func main() {
+	shared.Serve("web one")
+}

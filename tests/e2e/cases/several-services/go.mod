@@ -1,0 +1,3 @@
+module example.internal/several
+
+go 1.21

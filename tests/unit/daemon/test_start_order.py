@@ -1,0 +1,96 @@
+"""The first deploy of a service waits for the managed services it depends on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from watcher import compose
+from watcher.compose import ServiceSpec
+from watcher.daemon.start_order import StartOrder
+from watcher.deploy.dependency_graph import NodeState
+from watcher.engine import Container
+from watcher.observers.events import Event, Notice
+
+
+@dataclass
+class Managed:
+    container_id: str | None = None
+    has_failed: bool = False
+
+
+class Engine:
+    def __init__(self) -> None:
+        self.health: dict[str, str] = {}
+
+    async def container(self, name: str) -> Container | None:
+        return Container(name, name, "i", {}, "running", health=self.health.get(name, ""))
+
+
+class Rig:
+    def __init__(self, root: Path) -> None:
+        self.root, self.engine, self.events = root, Engine(), list[Event]()
+        self.states: dict[str, NodeState] = {}
+        self.order = StartOrder(self.engine, self, self)  # type: ignore[arg-type]
+        self.api = Managed()
+        self.order.add("api", self.api)
+
+    def notify(self, event: Event) -> None:
+        self.events.append(event)
+
+    def report(self, service: str, state: NodeState) -> None:
+        self.states[service] = state
+
+    def spec(self, condition: str, *, required: bool = True) -> ServiceSpec:
+        file = self.root / "compose.yaml"
+        needs = f"{{api: {{condition: {condition}, required: {str(required).lower()}}}}}"
+        file.write_text(f"services: {{web: {{build: ., depends_on: {needs}}}, api: {{build: .}}}}")
+        return compose.load(file, env={}).services["web"]
+
+    async def waits(self, spec: ServiceSpec) -> bool:
+        """Whether it still waits after some looks."""
+        try:
+            async with asyncio.timeout(0.35):
+                await self.order.wait(spec)
+        except TimeoutError:
+            return True
+        return False
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+async def test_it_waits_until_the_other_is_live_and_says_so_once(rig: Rig) -> None:
+    spec = rig.spec("service_started")
+    assert await rig.waits(spec)
+    assert [event.text for event in rig.events if isinstance(event, Notice)] == [
+        "the first deploy waits until api is live, as depends_on asks"
+    ]
+    rig.api.container_id = "c"
+    assert not await rig.waits(spec)
+
+
+async def test_it_waits_until_the_other_is_healthy_where_that_is_asked_for(rig: Rig) -> None:
+    rig.api.container_id = "c"
+    rig.engine.health["c"] = "starting"
+    assert not await rig.waits(rig.spec("service_started"))
+    assert await rig.waits(rig.spec("service_healthy"))
+    rig.engine.health["c"] = "healthy"
+    assert not await rig.waits(rig.spec("service_healthy"))
+
+
+async def test_one_that_may_fail_is_not_waited_for_once_it_has(rig: Rig) -> None:
+    rig.api.has_failed = True
+    assert await rig.waits(rig.spec("service_started"))
+    assert not await rig.waits(rig.spec("service_started", required=False))
+    assert rig.states == {"api": NodeState.BROKEN}
+
+
+async def test_one_that_is_no_longer_managed_is_not_waited_for(rig: Rig) -> None:
+    rig.order.remove("api")
+    assert not await rig.waits(rig.spec("service_started"))

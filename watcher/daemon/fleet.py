@@ -1,0 +1,201 @@
+"""The managed services of a project: assemble, start, run, reconfigure and stop them.
+
+Each runs by itself: what happens to one stops no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import traceback
+from collections.abc import Awaitable, Callable, Collection, Mapping
+
+from watcher.backoff import Backoff
+from watcher.compose import ComposeProject
+from watcher.daemon.recipe import check_dockerfile
+from watcher.daemon.service import Service
+from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
+from watcher.daemon.service_conflicts import check_conflicts
+from watcher.errors import ConfigError, WatcherError, raise_all
+from watcher.observers.events import InternalError, Notice, ServiceRemoved
+from watcher.settings import Settings
+
+LEAST_BUILDS = 2  # at once, if the settings do not say
+RESTART = Backoff(first=1.0, most=60.0)  # seconds until a service runs again whose loop has failed
+
+
+def count_builds(settings: Settings) -> int:
+    """Return how many builds may run at once."""
+    return settings.build.parallel or max(os.cpu_count() or 1, LEAST_BUILDS)
+
+
+def check_service_settings(project: ComposeProject, settings: Settings) -> None:
+    """Raise ConfigError for settings of a service that the compose file does not have."""
+    known = (*project.services, *project.others)
+    for name in settings.per_service:
+        if name not in known:
+            rule = f"there is no such service in {project.file.name} (it has {', '.join(known)})"
+            raise ConfigError(f"service.{name}", None, rule)
+
+
+async def assemble_configs(
+    shared: SharedResources,
+    project: ComposeProject,
+    settings: Settings,
+    *,
+    running: Mapping[str, Service],
+    avoid: Collection[int] = (),
+) -> dict[str, ServiceConfig]:
+    """Return the configuration of each managed service; raise all that is wrong as one ConfigError.
+
+    Nothing is started or changed. What is `running` continues with its fronts. `avoid` are host ports that
+    another part of this process takes.
+    """
+    check_service_settings(project, settings)
+    found: dict[str, ServiceConfig] = {}
+    problems: list[ConfigError] = []
+    for spec in project.managed_services:
+        own, before = settings.for_service(spec.name), running.get(spec.name)
+        try:
+            if before is None:
+                check_dockerfile(spec, settings.root)
+            held = before.held_ports if before else ()
+            front = own.deploy.strategy == "front"
+            chosen = await shared.host_ports.choose(spec, project, front=front, avoid=avoid, held=held)
+            fronts = before.fronts if before else None
+            found[spec.name] = assemble_service(shared, chosen, project, own, fronts)
+        except ConfigError as error:
+            problems.append(error)
+    raise_all(problems)
+    check_conflicts(found.values())
+    return found
+
+
+class Fleet:
+    """The managed services of a project. `services` holds them by name, and is changed in place."""
+
+    def __init__(self, shared: SharedResources) -> None:
+        self.services: dict[str, Service] = {}
+        self._shared = shared
+        self._before_scan: Callable[[], Awaitable[None]] | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def add(self, configs: Mapping[str, ServiceConfig]) -> list[Service]:
+        """Construct services; return them. None is started."""
+        new = [Service(self._shared, config) for config in configs.values()]
+        for service in new:
+            if self._before_scan:
+                service.watch.run_before_scans(self._before_scan)
+            self._shared.order.add(service.name, service)
+            self.services[service.name] = service
+        return new
+
+    def run_before_scans(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Await `action` before each scan of each service, those that are added later too."""
+        self._before_scan = action
+        for service in self.services.values():
+            service.watch.run_before_scans(action)
+
+    async def start(self) -> None:
+        """Start all services: take their ports, adopt what is live. Raises what went wrong with any."""
+        starts = [service.start() for service in self.services.values()]
+        outcomes = await asyncio.gather(*starts, return_exceptions=True)
+        problems = []
+        for outcome in outcomes:
+            if isinstance(outcome, WatcherError):
+                problems.append(outcome)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        raise_all(problems)
+
+    async def run(self) -> None:
+        """Run all services until cancelled, those that are added meanwhile too."""
+        for service in self.services.values():
+            self._spawn(service)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            tasks = [*self._tasks.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _spawn(self, service: Service) -> None:
+        self._tasks[service.name] = asyncio.create_task(self._keep_running(service))
+
+    async def _keep_running(self, service: Service) -> None:
+        """Run one service. A bug in it is reported and stops no other; it runs again after a pause."""
+        failures = 0
+        while True:
+            try:
+                await service.run()
+            except Exception as error:
+                text = "".join(traceback.format_exception(error))
+                self._shared.observer.notify(
+                    InternalError(service=service.name, where="service", traceback=text)
+                )
+                await asyncio.sleep(RESTART.pause(failures))
+                failures += 1
+
+    async def reconfigure(self, project: ComposeProject, settings: Settings) -> None:
+        """Manage what the compose file and the settings now say, while `run` runs.
+
+        Raises ConfigError or NoFreePort, with nothing changed; and WatcherError for what could not be
+        applied, with all other changes in force.
+        """
+        configs = await assemble_configs(self._shared, project, settings, running=self.services)
+        self._shared.slots.resize(count_builds(settings))
+        self._shared.dependencies.reconfigure(project, project.managed)
+        self._shared.names.clear()
+        self._shared.names.update(project.services, project.others)
+        for name in [name for name in self.services if name not in configs]:
+            await self._remove(name)
+        problems: list[WatcherError] = []
+        for name, service in self.services.items():
+            try:
+                await service.change(configs[name])
+            except WatcherError as error:
+                problems.append(error)
+        for service in self.add({name: configs[name] for name in configs if name not in self.services}):
+            try:
+                await service.start()
+                self._spawn(service)
+            except WatcherError as error:
+                problems.append(error)
+                await self._forget(service)
+        ordered = {name: self.services[name] for name in configs if name in self.services}
+        self.services.clear()
+        self.services.update(ordered)
+        raise_all(problems)
+
+    async def _remove(self, name: str) -> None:
+        """Stop a service that is no longer managed, and its container."""
+        service = self.services[name]
+        task = self._tasks.pop(name)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await self._forget(service)
+
+    async def _forget(self, service: Service) -> None:
+        self._shared.order.remove(service.name)
+        await self._end(service, removed=True)
+        del self.services[service.name]
+        self._shared.observer.notify(ServiceRemoved(service=service.name))
+
+    async def stop(self, *, successor: bool = False) -> None:
+        """End all services, dependents first; with a `successor` containers stay as they are."""
+        for service in reversed([*self.services.values()]):
+            await self._end(service, successor=successor)
+
+    async def remove_networks(self) -> None:
+        """Remove the project's networks, once neither services nor dependencies use them."""
+        for service in [*self.services.values()][:1]:
+            await service.remove_networks()
+
+    async def _end(self, service: Service, *, successor: bool = False, removed: bool = False) -> None:
+        """Stop a service. What cannot be done is reported, and keeps no other from ending."""
+        try:
+            await service.stop(successor=successor, removed=removed)
+        except WatcherError as error:
+            text = f"the service was not left as it should be: {error}"
+            self._shared.observer.notify(Notice(service=service.name, level="error", text=text))
