@@ -174,21 +174,30 @@ def _wait_until_settled(
 
 def _print_outcome(settled: JsonObject, *, as_json: bool) -> int:
     """Print the outcome and return its exit status."""
-    outcome, revision = settled["outcome"], settled["revision"]
     if as_json:
         _print_json(settled)
-    elif outcome == "live":
+    elif several := settled.get("services"):
+        for one in several:
+            _print_one(one, f"{one['service']}: ")
+    else:
+        _print_one(settled)
+    return _WAIT_STATUS.get(settled["outcome"], EXIT_FAILED)
+
+
+def _print_one(settled: JsonObject, prefix: str = "") -> None:
+    """Print the outcome of one service."""
+    outcome, revision = settled["outcome"], settled["revision"]
+    if outcome == "live":
         where = f" at {' '.join(settled.get('urls', ()))}" if settled.get("urls") else ""
         old = humanize.old_connections(settled.get("old_connections", 0))
-        print(f"live {humanize.short(revision)}{where}{old}")
+        print(f"{prefix}live {humanize.short(revision)}{where}{old}")
     else:
         shown = f" {humanize.short(revision)}" if revision else ""
         failure = settled.get("failure")
         why = failure["summary"] if failure else _WORDS.get(outcome, outcome)
-        print(f"{outcome}{shown}: {why}", file=sys.stderr)
+        print(f"{prefix}{outcome}{shown}: {why}", file=sys.stderr)
         for line in failure["lines"] if failure else ():
             print(line, file=sys.stderr)
-    return _WAIT_STATUS.get(outcome, EXIT_FAILED)
 
 
 def rebuild(place: ProjectSelection, *, wait: bool, timeout: float | None, as_json: bool) -> int:

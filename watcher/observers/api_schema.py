@@ -58,6 +58,8 @@ class Settled(Model):
     """Requests and connections that the versions before the live one still have: those get its answers."""
     urls: list[str] = Field(default_factory=list)
     """Where the service answers once it is live."""
+    services: list[Settled] = Field(default_factory=list)
+    """Each service, when several were waited for; the other fields are those of the worst outcome."""
 
 
 class Accepted(Model):

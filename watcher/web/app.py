@@ -24,7 +24,7 @@ from watcher.observers.status_schema import (
 )
 from watcher.settings import HttpSettings
 from watcher.web.guard import Guard, require_token
-from watcher.web.stream import DaemonStopped, settle, stream
+from watcher.web.stream import DaemonStopped, settle, settle_all, stream
 
 ServiceName = Annotated[
     str | None, Query(description="Name of the service; may be left out when there is one.", max_length=200)
@@ -263,9 +263,15 @@ def _add_actions(app: FastAPI, board: StatusBoard, controls: Controls) -> None:
             int | None, Query(ge=0, description="Only once a build with a higher number has ended.")
         ] = None,
     ) -> Settled:
-        """Scan the tree, then wait until it (or a newer save) is live, failed, or paused."""
-        name = _named(board, service)
+        """Scan the tree, then wait until it (or a newer save) is live, failed, or paused.
+
+        Without a service, wait for all of them.
+        """
+        names = [each.name for each in board.status.services]
         try:
+            if service is None and after_build is None and len(names) > 1:
+                return await settle_all(board, names, controls.rescan, timeout)
+            name = _named(board, service)
             return await settle(board, name, lambda: controls.rescan(name), timeout, after_build)
         except DaemonStopped as error:
             raise HTTPException(503, str(error)) from error

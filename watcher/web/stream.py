@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from fastapi.sse import ServerSentEvent
@@ -18,6 +19,7 @@ from watcher.observers.status_schema import (
 
 CALM = 0.1  # seconds between two messages: a burst of events becomes one
 RETRY = 1000  # milliseconds before a browser connects again
+POLL = 0.25  # seconds between looks at what is worth waiting for, once a service has failed
 LOOK_SECONDS = 5.0  # a scan can take this long even with no time to wait: is the tree live now?
 MOST_LINES = 500  # in one message
 
@@ -59,6 +61,9 @@ def _id(board: StatusBoard, seen: int) -> str:
     return f"{board.status.daemon.boot}.{seen}"
 
 
+_WORST_FIRST = ("failed", "unknown", "paused", "timeout", "live")
+
+
 class DaemonStopped(WatcherError):
     """The daemon stops: nothing will settle any more."""
 
@@ -96,6 +101,41 @@ async def settle(
     except WatcherError as error:
         failure = FailureInfo(kind="tree", summary=str(error))
         return Settled(service=name, outcome="unknown", revision="", failure=failure)
+
+
+async def settle_all(
+    board: StatusBoard, names: Sequence[str], look: Callable[[str], Awaitable[str]], timeout: float
+) -> Settled:
+    """Wait for all services as `settle` does for one; the outcome is that of the worst.
+
+    Once one cannot become live, only builds that run are waited for: what depends on it may wait for ever.
+    """
+    tasks = {name: asyncio.create_task(settle(board, name, partial(look, name), timeout)) for name in names}
+    try:
+        waiting, failed = set(tasks.values()), False
+        while waiting:
+            pause = POLL if failed else None
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=pause)
+            failed = failed or any(task.result().outcome != "live" for task in done)
+            if failed:
+                waiting = {task for name, task in tasks.items() if task in waiting and _builds(board, name)}
+    finally:
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+    each = [
+        task.result()
+        if not task.cancelled()
+        else Settled(service=name, outcome="timeout", revision=_wanted(board, name))
+        for name, task in tasks.items()
+    ]
+    worst = min(each, key=lambda found: _WORST_FIRST.index(found.outcome))
+    return worst.model_copy(update={"services": each})
+
+
+def _builds(board: StatusBoard, name: str) -> bool:
+    service = board.service(name)
+    return service is not None and service.building is not None
 
 
 def _wanted(board: StatusBoard, name: str) -> str:

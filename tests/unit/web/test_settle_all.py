@@ -1,0 +1,74 @@
+"""Waiting for all services: the outcome is that of the worst, and nothing waits for what cannot come."""
+
+from __future__ import annotations
+
+import asyncio
+
+from watcher.observers.events import (
+    BuildStarted,
+    DaemonStarted,
+    DeployFinished,
+    DeployOutcome,
+    DesiredChanged,
+    Event,
+    RevisionStateChanged,
+)
+from watcher.observers.status_board import StatusBoard
+from watcher.web.stream import settle_all
+
+
+def made(*events: Event) -> StatusBoard:
+    board = StatusBoard()
+    board.notify(DaemonStarted(version="1", project="/p", url="http://x/", services=("a", "b")))
+    for service in ("a", "b"):
+        board.notify(DesiredChanged(service=service, revision="r", changes=(), summary="", saved_at=0.0))
+    for event in events:
+        board.notify(event)
+    return board
+
+
+def live(service: str) -> tuple[Event, ...]:
+    deployed = DeployFinished(
+        service=service, revision="r", image="i", outcome=DeployOutcome.LIVE, seconds=1.0, container="c"
+    )
+    return state(service, live="r"), deployed
+
+
+def state(service: str, *, live: str | None = None, failed: str | None = None) -> RevisionStateChanged:
+    return RevisionStateChanged(service=service, desired="r", live=live, failed=failed, saved_at=0.0)
+
+
+async def look(service: str) -> str:
+    return "r"
+
+
+async def test_all_are_live_when_each_is() -> None:
+    board = made(*live("a"), *live("b"))
+    async with asyncio.timeout(30):
+        settled = await settle_all(board, ["a", "b"], look, 20.0)
+    assert settled.outcome == "live"
+    assert [(each.service, each.outcome) for each in settled.services] == [("a", "live"), ("b", "live")]
+
+
+async def test_one_that_failed_decides_and_what_waits_for_it_is_not_waited_for() -> None:
+    board = made(state("a", failed="r"))
+    async with asyncio.timeout(30):
+        settled = await settle_all(board, ["a", "b"], look, 3600.0)
+    assert (settled.service, settled.outcome) == ("a", "failed")
+    assert [(each.service, each.outcome) for each in settled.services] == [("a", "failed"), ("b", "timeout")]
+
+
+async def test_a_build_that_runs_is_waited_for_although_another_service_has_failed() -> None:
+    board = made(state("a", failed="r"), BuildStarted(service="b", revision="r"))
+    task = asyncio.create_task(settle_all(board, ["a", "b"], look, 3600.0))
+    while (
+        not any(task.get_name() for task in asyncio.all_tasks() if task.done())
+        and len(asyncio.all_tasks()) < 3
+    ):
+        await asyncio.sleep(0)
+    assert not task.done()
+    for event in live("b"):
+        board.notify(event)
+    async with asyncio.timeout(30):
+        settled = await task
+    assert [(each.service, each.outcome) for each in settled.services] == [("a", "failed"), ("b", "live")]
