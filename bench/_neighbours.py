@@ -35,7 +35,7 @@ class Watched(Project):
     """A copy of the example with its daemon, asked over its API: a command a question costs seconds."""
 
     def _api(self) -> httpx.Client:
-        running = lock.find(labels.project_id(self.folder.resolve()))
+        running = lock.find_running(labels.project_id(self.folder.resolve()))
         url = running.url if running else ""
         return httpx.Client(base_url=url or "http://127.0.0.1:9", trust_env=False, timeout=LONG + 30)
 

@@ -8,7 +8,7 @@ from watcher.system import early_listen
 
 def main() -> NoReturn:
     """Listen on the ports, then import what the command needs and run it."""
-    early_listen.listen(sys.argv[1:])
+    early_listen.listen_early(sys.argv[1:])
     if sys.argv[1:2] != [early_listen.COMMAND]:
         from watcher.cli import quick  # noqa: PLC0415 - after the ports
 

@@ -28,9 +28,9 @@ from watcher.observers.status_board import StatusBoard
 from watcher.observers.terminal import Terminal
 from watcher.prune.build_cache import Excess
 from watcher.settings import TOML_NAME, Settings
-from watcher.system.memory import give_back_early
-from watcher.system.output import Output, lost
-from watcher.system.signals import dump_on_quit, hold
+from watcher.system.memory import return_memory_early
+from watcher.system.output import Output, report_lost
+from watcher.system.signals import dump_on_quit, hold_signals
 
 Result = TypeVar("Result")
 
@@ -39,7 +39,8 @@ Result = TypeVar("Result")
 def _open_observer(settings: Settings, board: StatusBoard) -> Iterator[Observer]:
     """Open the observer that writes to the terminal. The terminal is left clean however the command ends."""
     as_json = settings.log_format == "json"
-    outputs = [Output(file, json_log.report_lost if as_json else lost) for file in (sys.stdout, sys.stderr)]
+    report = json_log.report_lost if as_json else report_lost
+    outputs = [Output(file, report) for file in (sys.stdout, sys.stderr)]
     out, err = (cast(TextIO, output) for output in outputs)
     json_log.configure_logging(as_json=as_json, file=cast(TextIO, PrintableStream(err)))
     dump_on_quit()
@@ -68,13 +69,13 @@ def run(settings: Settings) -> int:
         await daemon.run()
         return 0
 
-    give_back_early()
+    return_memory_early()
     board = StatusBoard()
     with _open_observer(settings, board) as observer:
         daemon = Daemon(settings, observer, board=board)
         status = _asyncio_run(main)
     if daemon.handover:
-        hold(daemon.interrupted)
+        hold_signals(daemon.interrupted)
         daemon.handover.start()
     return status
 

@@ -86,7 +86,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                 Marks(project_id, unclaimed=all_projects),
                 keep=own.prune.keep,
                 services=services,
-                daemon_runs=lambda: lock.find(project_id) is not None,
+                daemon_runs=lambda: lock.find_running(project_id) is not None,
             )
             pruner = Pruner(
                 engine,
@@ -150,7 +150,7 @@ async def _open_journal(project_id: str, cache: str) -> AsyncGenerator[BuildJour
 
 def _ask_daemon(settings: Settings) -> Needed:
     """Ask the project's running daemon which images it needs: it can be about to deploy an old one."""
-    running = lock.find(labels.project_id(settings.root))
+    running = lock.find_running(labels.project_id(settings.root))
     if running is None or not running.url:
         return Needed()
     try:

@@ -87,7 +87,7 @@ def find_project_folder(folder: Path) -> Path:
     except OSError:  # the current folder is gone
         return folder
     for one in (absolute, *absolute.parents):
-        if lock.find(labels.project_id(one)) is not None:
+        if lock.find_running(labels.project_id(one)) is not None:
             return one
     return folder
 
@@ -96,7 +96,7 @@ def find_daemon(place: ProjectSelection, start_timeout: float = 0.0) -> lock.Run
     """Find the project's running daemon within `start_timeout` seconds; raises NotRunning, ConfigError."""
     project, until = place.root, time.monotonic() + start_timeout
     while True:
-        running = lock.find(labels.project_id(project))
+        running = lock.find_running(labels.project_id(project))
         if running and running.url:
             return running
         if time.monotonic() >= until:
@@ -111,13 +111,13 @@ def find_daemon(place: ProjectSelection, start_timeout: float = 0.0) -> lock.Run
 
 def is_being_replaced(place: ProjectSelection) -> bool:
     """Return whether a successor is replacing the daemon and answers in a moment."""
-    running = lock.find(labels.project_id(place.root))
+    running = lock.find_running(labels.project_id(place.root))
     return running is not None and (running.upgrading or not running.url)
 
 
 def is_running(place: ProjectSelection) -> bool:
     """Return whether a daemon holds the project's lock, even if it does not answer."""
-    return lock.find(labels.project_id(place.root)) is not None
+    return lock.find_running(labels.project_id(place.root)) is not None
 
 
 @dataclass(frozen=True, slots=True)

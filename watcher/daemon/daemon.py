@@ -55,7 +55,7 @@ ENGINE_BACKOFF = Backoff(first=0.5, most=10.0)  # seconds until an engine that w
 def _port_before(lock: ProjectLock) -> int:
     """The API's port in the process before this one, if it is listened on still; else 0, any free one."""
     port = urlsplit(lock.before.url).port if lock.before else None
-    return port if port and inherited_sockets.holds(port) else 0
+    return port if port and inherited_sockets.holds_port(port) else 0
 
 
 class Daemon:
@@ -94,7 +94,7 @@ class Daemon:
         app = create_app(self.board, self.registry, self, settings.http)
         async with (  # signals first and last: neither opening nor closing is cut in the middle
             stopping_signals(self.stop),
-            LoopWatchdog(self.observers).watching(),
+            LoopWatchdog(self.observers).watch_loop(),
             open_project(settings, self.observers, self._explain) as opened,
             serve(app, settings.http.host, settings.http.port or _port_before(opened.lock)) as url,
         ):
@@ -115,7 +115,7 @@ class Daemon:
                 await opened.fleet.start()
                 self._announce = partial(self._announce_addresses, opened, app)
                 self._announce()
-                inherited_sockets.discard()
+                inherited_sockets.close_unused()
                 for name in opened.lock.before.paused if opened.lock.before else ():
                     if name in self.services:
                         self.pause(name)
@@ -248,7 +248,7 @@ class Daemon:
         """Make way for the program as it is installed now; raises WatcherError when it could not start."""
         await self._started.wait()
         await asyncio.to_thread(lambda: config_reload.read(self.settings.again()))
-        command = await reexec.command()
+        command = await reexec.find_command()
         if self._stop.is_set():
             raise WatcherError("the watcher is being stopped, or upgraded already")
         self.handover = Handover(command)

@@ -82,7 +82,7 @@ class ServiceNotices:
         image = config.recipe.image
         found = await self._shared.engine.image(image)
         other = found.labels.get(labels.PROJECT, self._shared.project) if found else self._shared.project
-        if other != self._shared.project and lock.find(other):
+        if other != self._shared.project and lock.find_running(other):
             text = (
                 f"the watcher of another project ({other}; is it a copy of this one?) builds {image} too: "
                 "the name goes to whoever builds last; give one of the two another image"

@@ -185,7 +185,7 @@ class ComposeContainer:
                 network.id,
                 network.name,
             }
-            if unused and (other == self.project or lock.find(other) is None):
+            if unused and (other == self.project or lock.find_running(other) is None):
                 await self.engine.remove_network(network.id)
 
     async def prepare(self) -> None:

@@ -123,7 +123,7 @@ class DependencyContainers:
         """Whether a container is the dependency's: its labels alone may come from an image."""
         names = {spec.replica_name(number) for number in range(1, spec.replicas + 1)}
         other = item.labels.get(labels.DEPENDENCY, self._owner)
-        if other != self._owner and lock.find(other):  # a copy of this project runs, and uses it too
+        if other != self._owner and lock.find_running(other):  # a copy of this project runs, and uses it too
             return False
         return item.name in names or self.is_own(item)
 

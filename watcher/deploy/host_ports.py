@@ -172,7 +172,7 @@ class HostPorts:
         inside = self._reachable is not None
         ours = {item.port for item in own if item.protocol == port.protocol and _same_host(item, port)}
         if front and port.protocol == "tcp":
-            ours |= {*held, *inherited_sockets.ports()}
+            ours |= {*held, *inherited_sockets.list_ports()}
         reachable = sorted(self._reachable or ()) if front else ()
         bind_here = not inside or (front and port.protocol == "tcp")
         host = "" if inside else port.host_ip

@@ -87,7 +87,7 @@ def _bind_socket(host: str, port: int) -> socket.socket:
     family, kind, proto, _, name = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    if there := inherited_sockets.take(family, str(name[0]), int(name[1])):
+    if there := inherited_sockets.take_socket(family, str(name[0]), int(name[1])):
         return there
     sock = socket.socket(family, kind, proto)
     try:

@@ -42,7 +42,7 @@ class GoneProjects:
         *,
         system: FileSystem | None = None,
         open_engine: Callable[[str], Awaitable[Reached]] = reach,
-        running: Callable[[str], object | None] = lock.find,
+        running: Callable[[str], object | None] = lock.find_running,
     ) -> None:
         self.own, self.registry, self.open_engine = own, registry, open_engine
         self._system, self._running = system or FileSystem(), running

@@ -13,13 +13,13 @@ from watcher.errors import ConfigError
 
 T = TypeVar("T")
 
-PATIENCE = 20.0  # seconds that reading a project's files may take
+PATIENCE = 20.0  # seconds within which a project's files must be read
 
 
 async def in_thread(function: Callable[[], T], what: str, *, patience: float = PATIENCE) -> T:
-    """What the function returns, or raises. Raises ConfigError for `what` when it takes too long.
+    """Run the function in a thread; raises ConfigError for `what` if it takes too long.
 
-    The thread is one of its own that nobody waits for at the end: in a pool it would keep the process there.
+    The thread is a daemon thread: a thread of a pool would keep the process from exiting.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -27,11 +27,11 @@ async def in_thread(function: Callable[[], T], what: str, *, patience: float = P
     def work() -> None:
         try:
             result = function()
-        except BaseException as error:  # handed to whoever waits
-            settle: Callable[[], None] = partial(_settle, done, done.set_exception, error)
+        except BaseException as error:  # passed to the caller
+            settle: Callable[[], None] = partial(_set_outcome, done, done.set_exception, error)
         else:
-            settle = partial(_settle, done, done.set_result, result)
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            settle = partial(_set_outcome, done, done.set_result, result)
+        with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(settle)
 
     threading.Thread(target=work, name="files", daemon=True).start()
@@ -45,6 +45,6 @@ async def in_thread(function: Callable[[], T], what: str, *, patience: float = P
         raise ConfigError(what, None, rule) from None
 
 
-def _settle(done: asyncio.Future[T], how: Callable[[Any], None], what: object) -> None:
+def _set_outcome(done: asyncio.Future[T], how: Callable[[Any], None], what: object) -> None:
     if not done.done():
         how(what)

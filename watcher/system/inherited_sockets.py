@@ -1,11 +1,11 @@
 """Listening sockets that outlive the process which made them.
 
-They come from the program that starts this one (systemd's socket activation, or this program itself when it
-replaces itself: sd_listen_fds(3)), or are opened at the very start of a process where the one before it,
-which was killed, listened. Clients that connect meanwhile wait in the kernel.
+They come from the program that starts this one (systemd's socket activation, or this program when it replaces
+itself: sd_listen_fds(3)). After a kill, a new process opens them first of all, at the addresses of the one
+before. Until it accepts, clients wait in the kernel.
 
-The sockets belong to the process, so they are kept in the module. It imports next to nothing: it runs before
-the rest is imported, which takes longer than a client should be refused.
+The sockets belong to the process, so this module holds them. It imports almost nothing, because it runs
+before the rest of the program is imported.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def address_of(sock: socket.socket) -> ListenAddress:
     return ListenAddress(host, port, only6)
 
 
-def receive(environ: MutableMapping[str, str] | None = None, first: int = FIRST) -> None:
-    """Take what was passed to this very process; the variables that say so are removed."""
+def receive_sockets(environ: MutableMapping[str, str] | None = None, first: int = FIRST) -> None:
+    """Take the sockets that were passed to this process, and remove the variables about them."""
     environ = os.environ if environ is None else environ
     pid, count, _ = (environ.pop(name, "") for name in _VARIABLES)
     if pid != str(os.getpid()) or not (count.isascii() and count.isdigit()):
@@ -65,11 +65,11 @@ def receive(environ: MutableMapping[str, str] | None = None, first: int = FIRST)
                 sock.close()
 
 
-def reopen(addresses: Iterable[ListenAddress]) -> None:
+def reopen_sockets(addresses: Iterable[ListenAddress]) -> None:
     """Listen again where a killed process did; an address that cannot be had is left to a later bind."""
     for address in addresses:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        if _find(family, address.host, address.port):
+        if _find_socket(family, address.host, address.port):
             continue
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -84,9 +84,9 @@ def reopen(addresses: Iterable[ListenAddress]) -> None:
             _sockets.append(sock)
 
 
-def take(family: int, host: str, port: int) -> socket.socket | None:
+def take_socket(family: int, host: str, port: int) -> socket.socket | None:
     """The socket that listens at this address already, if there is one; it is the caller's from now on."""
-    found = _find(family, host, port)
+    found = _find_socket(family, host, port)
     if found:
         _sockets.remove(found)
     return found
@@ -94,21 +94,21 @@ def take(family: int, host: str, port: int) -> socket.socket | None:
 
 def take_for_all(port: int) -> socket.socket | None:
     """One socket that takes IPv4 and IPv6 clients of all addresses, as systemd makes it."""
-    found = _find(socket.AF_INET6, "::", port)
-    return take(socket.AF_INET6, "::", port) if found and not address_of(found).only6 else None
+    found = _find_socket(socket.AF_INET6, "::", port)
+    return take_socket(socket.AF_INET6, "::", port) if found and not address_of(found).only6 else None
 
 
-def ports() -> frozenset[int]:
+def list_ports() -> frozenset[int]:
     """The ports that a socket listens on already, at whatever address."""
     return frozenset(address_of(sock).port for sock in _sockets)
 
 
-def holds(port: int) -> bool:
+def holds_port(port: int) -> bool:
     """Whether a socket listens at this port already, at whatever address."""
-    return port in ports()
+    return port in list_ports()
 
 
-def _find(family: int, host: str, port: int) -> socket.socket | None:
+def _find_socket(family: int, host: str, port: int) -> socket.socket | None:
     for sock in _sockets:
         if port and sock.family == family and sock.getsockname()[:2] == (host, port):
             return sock
@@ -124,8 +124,8 @@ def take_file(path_status: os.stat_result) -> int | None:
     return None
 
 
-def discard() -> None:
-    """Close what nobody wanted."""
+def close_unused() -> None:
+    """Close the sockets that were not taken."""
     for sock in _sockets:
         sock.close()
     for descriptor in _files:

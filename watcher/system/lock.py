@@ -28,7 +28,7 @@ class Running:
     pid: int
     url: str = ""
     token: str = ""
-    listening: tuple[ListenAddress, ...] = ()  # where its successor listens at once, should it be killed
+    listening: tuple[ListenAddress, ...] = ()  # addresses for its successor, if it is killed
     paused: tuple[str, ...] = ()  # services that its successor pauses too, however it ended
     upgrading: bool = False  # it makes way for its successor, which has the same process id
 
@@ -43,7 +43,7 @@ class AlreadyRunning(WatcherError):
 
 
 class ProjectLock:
-    """Held by the process that keeps a project. Made by `take`, given back by `release`."""
+    """The lock of the process that manages a project. Made by `take`, released by `release`."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -56,15 +56,15 @@ class ProjectLock:
     @classmethod
     def take(cls, project: Path, project_id: str) -> ProjectLock:
         """The lock of this project; raises AlreadyRunning, or ConfigError without a private directory."""
-        first, *others = runtime_dir.candidates()
+        first, *others = runtime_dir.list_candidates()
         for other in others:  # started from a session with other variables
-            if running := _ask(other, project_id):
+            if running := _read_held(other, project_id):
                 raise AlreadyRunning(project, running)
-        with runtime_dir.directory(first, create=True) as folder:
+        with runtime_dir.open_directory(first, create=True) as folder:
             if folder is None:
                 raise ConfigError("run directory", str(first), "was removed while it was being opened")
             try:
-                descriptor = runtime_dir.open_file(folder, _name(project_id), create=True)
+                descriptor = runtime_dir.open_file(folder, _file_name(project_id), create=True)
             except OSError as error:
                 why = error.strerror or str(error)
                 raise ConfigError("run directory", str(first), f"cannot hold the lock: {why}") from error
@@ -72,12 +72,12 @@ class ProjectLock:
         if passed is not None:
             os.close(descriptor)
             descriptor = passed
-        elif not _locked(descriptor):
-            running = _read(descriptor)
+        elif not _is_locked(descriptor):
+            running = _read_running(descriptor)
             os.close(descriptor)
             raise AlreadyRunning(project, running)
         lock = cls(descriptor)
-        lock.before = before = _read(descriptor)
+        lock.before = before = _read_running(descriptor)
         after = (
             replace(before, pid=os.getpid(), url="", token="", upgrading=False) if before else lock.running
         )
@@ -85,7 +85,7 @@ class ProjectLock:
         return lock
 
     def announce(self, running: Running) -> None:
-        """Let `find` say where this daemon's API is, and `last` where it listened."""
+        """Publish the address of this daemon's API for `find_running`, and its ports for `find_last`."""
         self.running = running
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, json.dumps(asdict(running)).encode(), 0)
@@ -103,11 +103,11 @@ class ProjectLock:
         os.close(self._descriptor)
 
 
-def _name(project_id: str) -> str:
+def _file_name(project_id: str) -> str:
     return f"{project_id}.lock"
 
 
-def _locked(descriptor: int) -> bool:
+def _is_locked(descriptor: int) -> bool:
     """Lock exclusively; whether it could be had."""
     until = time.monotonic() + ASKING_SECONDS
     while True:
@@ -121,22 +121,22 @@ def _locked(descriptor: int) -> bool:
             return True
 
 
-def find(project_id: str) -> Running | None:
+def find_running(project_id: str) -> Running | None:
     """The daemon that keeps this project, None when there is none. Only files of this very user count."""
-    found = (_ask(folder, project_id) for folder in runtime_dir.candidates())
+    found = (_read_held(folder, project_id) for folder in runtime_dir.list_candidates())
     return next((running for running in found if running), None)
 
 
 def watcher_at(port: int) -> str:
-    """The watcher of this user that listens on a port, in words; "" when none says that it does."""
-    for folder in runtime_dir.candidates():
+    """Describe the watcher of this user that announced a port; empty if there is none."""
+    for folder in runtime_dir.list_candidates():
         try:
             names = sorted(item.name for item in folder.iterdir())
         except OSError:
             continue
         for name in names:
             project_id, dot, ending = name.rpartition(".")
-            running = _ask(folder, project_id) if dot and ending == "lock" else None
+            running = _read_held(folder, project_id) if dot and ending == "lock" else None
             if running and any(address.port == port for address in running.listening):
                 if running.pid == os.getpid():
                     return "this watcher itself"
@@ -144,40 +144,40 @@ def watcher_at(port: int) -> str:
     return ""
 
 
-def last(project_id: str) -> Running | None:
+def find_last(project_id: str) -> Running | None:
     """What a daemon that was killed had announced; None when it ended in good order, or one runs."""
-    for folder in runtime_dir.candidates():
-        with _opened(folder, project_id) as descriptor:
+    for folder in runtime_dir.list_candidates():
+        with _open_lock(folder, project_id) as descriptor:
             if descriptor is None:
                 continue
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return None
-            if found := _read(descriptor):
+            if found := _read_running(descriptor):
                 return found
     return None
 
 
-def _ask(path: Path, project_id: str) -> Running | None:
-    with _opened(path, project_id) as descriptor:
+def _read_held(path: Path, project_id: str) -> Running | None:
+    with _open_lock(path, project_id) as descriptor:
         if descriptor is None:
             return None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _read(descriptor) or Running(pid=0)  # it is writing this very moment
+            return _read_running(descriptor) or Running(pid=0)  # it is writing this very moment
     return None
 
 
 @contextmanager
-def _opened(path: Path, project_id: str) -> Iterator[int | None]:
+def _open_lock(path: Path, project_id: str) -> Iterator[int | None]:
     """The project's lock file in that directory, None when there is none that can be trusted."""
     descriptor = None
     try:
-        with runtime_dir.directory(path, create=False) as folder:
+        with runtime_dir.open_directory(path, create=False) as folder:
             if folder is not None:
-                descriptor = runtime_dir.open_file(folder, _name(project_id), create=False)
+                descriptor = runtime_dir.open_file(folder, _file_name(project_id), create=False)
     except (ConfigError, OSError):
         descriptor = None
     try:
@@ -187,7 +187,7 @@ def _opened(path: Path, project_id: str) -> Iterator[int | None]:
             os.close(descriptor)
 
 
-def _read(descriptor: int) -> Running | None:
+def _read_running(descriptor: int) -> Running | None:
     try:
         values = json.loads(os.pread(descriptor, MOST_BYTES, 0))
         addresses = tuple(ListenAddress(**item) for item in values.pop("listening", ()))

@@ -1,11 +1,11 @@
-"""Watches that the event loop turns: measures its delay, and ends a process whose loop is stuck for good.
+"""Measure the delay of the event loop, and end the process if its loop is stuck for good.
 
-Everything here lives in one loop, the traffic of the published port included, so a stuck loop is an outage
-that nobody would end. Two guards, because either alone is blind to one kind:
+One loop does all the work, including the traffic of the published port, so a stuck loop is an outage without
+an end. There are two guards, because each of them is blind to one kind:
 
 - a thread counts its own ticks without a heartbeat of the loop: a call that blocks (a hung file system);
-- a timer of the process's CPU time, whose signal the kernel delivers without asking Python: code that never
-  gives up the interpreter (a runaway regular expression in C), under which no Python thread runs either.
+- a timer of the process's CPU time; the kernel delivers its signal without Python: code that never releases
+  the interpreter (a runaway regular expression in C) and so stops every Python thread.
 
 Neither counts time in which the process did not run: SIGSTOP or a suspended machine is no stuck loop.
 Stacks of all threads go to standard error; then the process ends, and its supervisor starts it again.
@@ -43,11 +43,11 @@ class LoopWatchdog:
         self._over = threading.Event()
 
     @contextlib.asynccontextmanager
-    async def watching(self) -> AsyncGenerator[None]:
+    async def watch_loop(self) -> AsyncGenerator[None]:
         """Watch the running loop while the context lasts."""
-        thread = threading.Thread(target=self._guard, name="watchdog", daemon=True)
+        thread = threading.Thread(target=self._check_beats, name="watchdog", daemon=True)
         faulthandler.register(signal.SIGPROF, file=self._file, all_threads=True, chain=True)
-        beating = asyncio.create_task(self._beat())
+        beating = asyncio.create_task(self._beat_loop())
         thread.start()
         try:
             yield
@@ -57,8 +57,8 @@ class LoopWatchdog:
             signal.setitimer(signal.ITIMER_PROF, 0.0)
             faulthandler.unregister(signal.SIGPROF)
 
-    async def _beat(self) -> None:
-        """Say that the loop turns, and how late each turn came."""
+    async def _beat_loop(self) -> None:
+        """Record that the loop turns, and how late each turn was."""
         loop = asyncio.get_running_loop()
         before, worst, since = 0.0, 0.0, loop.time()
         while True:
@@ -72,16 +72,16 @@ class LoopWatchdog:
                 self._observer.notify(LoopLag(seconds=max(before, worst)))
                 before, worst, since = worst, 0.0, now
 
-    def _guard(self) -> None:
+    def _check_beats(self) -> None:
         """End the process after TICKS ticks in a row without a heartbeat."""
         seen, missed = self._beats, 0
         while not self._over.wait(self._stuck / TICKS):
             missed = missed + 1 if self._beats == seen else 0
             seen = self._beats
             if missed >= TICKS:
-                self._end()
+                self._end_process()
 
-    def _end(self) -> None:
+    def _end_process(self) -> None:
         print(
             f"watcher: the event loop is stuck for {self._stuck:g} s; stacks of all threads:", file=self._file
         )

@@ -1,8 +1,8 @@
 """Standard output that can neither stop nor end the program.
 
-A terminal that is held (Ctrl-S), a pipe that nobody reads, a full disk or a closed terminal would block a
-write, or make it fail. The text is handed to a thread instead. What cannot be written is dropped and
-counted; as soon as writing works again, a line in its place says so.
+A stopped terminal (Ctrl-S), a pipe without a reader, a full disk or a closed terminal would block a write, or
+make it fail. A thread writes the text instead. Lines that cannot be written are dropped and counted; once
+writing works again, a line reports their number.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST_BYTES = 1_048_576  # that wait to be written; more is dropped
 CLOSE_SECONDS = 2.0  # for the last of it, when the program ends
 
 
-def lost(lines: int, reason: str) -> str:
+def report_lost(lines: int, reason: str) -> str:
     """The line about lost lines, for a person."""
     return f"… {lines} lines could not be written here: {reason}\n"
 
@@ -33,9 +33,9 @@ class _Lost:
 
 
 class Output(io.TextIOBase):
-    """A text file whose `write` never waits and never fails. `close` waits a moment for the last of it."""
+    """A text file. Its `write` never waits and never fails; `close` waits a moment for the rest."""
 
-    def __init__(self, file: TextIO, report: Callable[[int, str], str] = lost) -> None:
+    def __init__(self, file: TextIO, report: Callable[[int, str], str] = report_lost) -> None:
         """`report` makes the line about lost ones, from their number and the reason."""
         file.flush()
         self._descriptor = file.fileno()
@@ -84,7 +84,7 @@ class Output(io.TextIOBase):
         return len(text)
 
     def close(self) -> None:
-        """Wait until everything is written, but not for long: nobody may read it any more."""
+        """Wait until everything is written, but not for long: perhaps the reader is gone."""
         with self._changed:
             self._ending = True
             self._changed.notify_all()
@@ -99,13 +99,13 @@ class Output(io.TextIOBase):
                     return
                 items = list(self._waiting)
                 self._waiting.clear()
-            lost = self._write(items)
+            lost = self._write_items(items)
             with self._changed:
                 self._size -= sum(len(item) for item in items if isinstance(item, bytes))
                 if lost is not None:
                     self._waiting.appendleft(lost)
 
-    def _write(self, items: Iterable[bytes | _Lost]) -> _Lost | None:
+    def _write_items(self, items: Iterable[bytes | _Lost]) -> _Lost | None:
         """Write until it fails; what is lost then."""
         lost = None
         for item in items:
@@ -114,7 +114,7 @@ class Output(io.TextIOBase):
                 lost.lines += lines
                 continue
             data = item if isinstance(item, bytes) else self._report_of(item)
-            left, reason = self._written(data)
+            left, reason = self._write_part(data)
             if left:
                 lost = _Lost(lines if isinstance(item, _Lost) else left.count(b"\n"), reason)
         return lost
@@ -123,7 +123,7 @@ class Output(io.TextIOBase):
         text = self._report(lost.lines, lost.reason).encode(self._encoding, "replace")
         return b"\n" + text if self._line_open else text
 
-    def _written(self, data: bytes) -> tuple[bytes, str]:
+    def _write_part(self, data: bytes) -> tuple[bytes, str]:
         """Write as much of `data` as can be; what is left of it, and why."""
         while data:
             try:

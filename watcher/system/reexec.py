@@ -16,7 +16,7 @@ class Unfit(WatcherError):
     """The program as it is installed now does not start; nothing was changed."""
 
 
-async def command() -> list[str]:
+async def find_command() -> list[str]:
     """The command line to go on with, once the program has shown that it starts at all; raises Unfit."""
     line = [sys.executable, *sys.orig_argv[1:]]
     try:

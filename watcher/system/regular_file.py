@@ -1,6 +1,6 @@
-"""Reading a whole file that somebody named: a regular one, of a bounded size, without ever waiting for it.
+"""Read a whole regular file of a bounded size, without ever waiting for it.
 
-Opening a fifo waits for a writer, `/dev/zero` has no end. Neither should be a configuration or a secret.
+The name comes from a configuration. Opening a fifo waits for a writer, and `/dev/zero` has no end.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _KINDS = {
 
 
 class NotReadable(OSError):
-    """What is there is no regular file, or is too large. `strerror` says so."""
+    """The path is not a regular file, or it is too large; `strerror` has the reason."""
 
 
 def read_regular(path: Path, most: int) -> bytes:
     """All of a file that has at most `most` bytes. Raises OSError; FileNotFoundError when there is none."""
-    _check(path.stat().st_mode)  # before it is opened: that alone does something to a device
+    _check_mode(path.stat().st_mode)  # before it is opened: that alone does something to a device
     fd = os.open(path, _FLAGS)
     try:
         status = os.fstat(fd)
-        _check(status.st_mode)
+        _check_mode(status.st_mode)
         parts: list[bytes] = []
         left = most + 1
         while left > 0 and (data := os.read(fd, min(left, 1 << 20))):
@@ -43,7 +43,7 @@ def read_regular(path: Path, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _check(mode: int) -> None:
+def _check_mode(mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "something else")
         raise NotReadable(errno.EINVAL, f"it is {kind}, not a file")

@@ -1,7 +1,7 @@
-"""The private directory for what a running watcher says of itself: its lock files.
+"""The private directory for the lock files of running watchers.
 
-It is where a token may lie, and a client does what a file in it says. So it is used only when it is proven to
-be this user's own: owner, mode, no link; every file in it is opened relative to the verified directory.
+The files can contain a token, and clients trust them. So the directory is used only if it is proven to be
+this user's own: owner, mode, no link. Every file in it is opened relative to the verified directory.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from pathlib import Path
 from watcher.errors import ConfigError
 
 FILE_MODE = 0o600
-_FILE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # never through a link; a FIFO keeps nobody waiting
+_FILE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # never through a link; a FIFO never blocks
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-def candidates() -> Iterator[Path]:
-    """The directories that a watcher of this user may use, best first.
+def list_candidates() -> Iterator[Path]:
+    """Yield the directories that a watcher of this user can use, best first.
 
-    A session, cron and `su` set different variables, so all of them are searched for a running watcher.
+    A session, cron and `su` set different variables, so a running watcher is searched in all of them.
     """
     user = os.getuid()
     bases = [os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{user}"]
@@ -35,7 +35,7 @@ def candidates() -> Iterator[Path]:
 
 
 def _is_own(base: str) -> bool:
-    """Whether `base` belongs to this user and nobody else can write to it."""
+    """Return whether `base` belongs to this user and only this user can write to it."""
     try:
         status = Path(base).stat()
     except OSError:
@@ -46,7 +46,7 @@ def _is_own(base: str) -> bool:
 
 
 @contextmanager
-def directory(path: Path, *, create: bool) -> Iterator[int | None]:
+def open_directory(path: Path, *, create: bool) -> Iterator[int | None]:
     """A descriptor of the verified directory; None when it is not there and is not to be made.
 
     Raises ConfigError when it cannot be trusted.
@@ -57,7 +57,7 @@ def directory(path: Path, *, create: bool) -> Iterator[int | None]:
         except FileExistsError:
             pass
         except OSError as error:
-            raise _refused(path, f"cannot be made: {error.strerror}") from error
+            raise _make_error(path, f"cannot be made: {error.strerror}") from error
     try:
         descriptor = os.open(path, _FOLDER)
     except FileNotFoundError:
@@ -65,11 +65,11 @@ def directory(path: Path, *, create: bool) -> Iterator[int | None]:
         return
     except OSError as error:
         why = "is a link or no directory" if error.errno in (errno.ELOOP, errno.ENOTDIR) else error.strerror
-        raise _refused(path, f"cannot be used: it {why}") from error
+        raise _make_error(path, f"cannot be used: it {why}") from error
     try:
         status = os.fstat(descriptor)
         if status.st_uid != os.getuid():
-            raise _refused(path, f"belongs to another user (uid {status.st_uid})")
+            raise _make_error(path, f"belongs to another user (uid {status.st_uid})")
         if status.st_mode & 0o077:
             os.fchmod(descriptor, 0o700)  # its files are verified one by one all the same
         yield descriptor
@@ -77,7 +77,7 @@ def directory(path: Path, *, create: bool) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def _refused(path: Path, what: str) -> ConfigError:
+def _make_error(path: Path, what: str) -> ConfigError:
     return ConfigError("run directory", str(path), f"{what}; remove it, or set XDG_RUNTIME_DIR")
 
 

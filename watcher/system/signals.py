@@ -1,10 +1,10 @@
-"""Which signal does what.
+"""Handle signals.
 
 =================  ==========================================================================================
-SIGINT, SIGTERM    end in good order; a second SIGINT (Ctrl-C) ends at once
+SIGINT, SIGTERM    stop in order; a second SIGINT (Ctrl-C) exits immediately
 SIGHUP             the same: the terminal was closed. Under `nohup` it is ignored, as everywhere
-SIGQUIT (Ctrl-\\)   end at once, and print the stacks of all threads first: for a program that hangs
-SIGPIPE            nothing: output that nobody reads is dropped (`output.py`)
+SIGQUIT (Ctrl-\\)   print the stacks of all threads and exit immediately: for a program that hangs
+SIGPIPE            nothing: output without a reader is dropped (`output.py`)
 =================  ==========================================================================================
 """
 
@@ -56,7 +56,7 @@ async def stopping_signals(stop: Callable[[str], None]) -> AsyncGenerator[None]:
             loop.remove_signal_handler(number)
 
 
-def hold(name: str = "") -> None:
+def hold_signals(name: str = "") -> None:
     """Let signals that end the program wait, through an exec, until the next program hears them.
 
     `name` is one that has come already.

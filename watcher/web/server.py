@@ -47,7 +47,7 @@ def listen(host: str, port: int) -> socket.socket:
         )[0]
     except OSError as error:
         raise ConfigError("http.host", host, f"is no address of this machine ({error.strerror})") from error
-    if there := inherited_sockets.take(family, str(address[0]), int(address[1])):
+    if there := inherited_sockets.take_socket(family, str(address[0]), int(address[1])):
         there.setblocking(False)
         return there
     listener = socket.socket(family, kind, protocol)

@@ -161,7 +161,9 @@ async def test_a_daemon_that_goes_away_is_said_in_one_line(
     story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(story, tmp_path, monkeypatch) as (_, settings):
-        monkeypatch.setattr(remote.lock, "find", lambda _: remote.lock.Running(1, "http://127.0.0.1:1/"))
+        monkeypatch.setattr(
+            remote.lock, "find_running", lambda _: remote.lock.Running(1, "http://127.0.0.1:1/")
+        )
         with pytest.raises(NotRunning, match="does not answer"):
             await begin(remote_commands.status, settings, watch=False, as_json=False)
 

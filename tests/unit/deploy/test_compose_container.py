@@ -244,7 +244,7 @@ async def test_a_network_of_a_copy_goes_unless_its_watcher_runs(
 ) -> None:
     engine = FakeEngine()
     await of_networks(tmp_path, engine, "copy").prepare()
-    monkeypatch.setattr(lock, "find", lambda project: lock.Running(1) if running else None)
+    monkeypatch.setattr(lock, "find_running", lambda project: lock.Running(1) if running else None)
     await of_networks(tmp_path, engine).remove_networks()
     assert await names(engine) == ({"shop_default"} if running else set())
 

@@ -29,7 +29,7 @@ from watcher.web.server import listen
 @pytest.fixture(autouse=True)
 def clean() -> Iterator[None]:
     yield
-    inherited_sockets.discard()
+    inherited_sockets.close_unused()
 
 
 def bound(host: str = "127.0.0.1", only6: bool = True) -> socket.socket:
@@ -48,7 +48,7 @@ def passed(*sockets: socket.socket, pid: int | None = None) -> None:
     for place, sock in enumerate(sockets, first):
         os.dup2(sock.fileno(), place)
     environ = {"LISTEN_PID": str(pid or os.getpid()), "LISTEN_FDS": str(len(sockets)), "PATH": "/"}
-    inherited_sockets.receive(environ, first)
+    inherited_sockets.receive_sockets(environ, first)
     assert environ == {"PATH": "/"}  # children are not told
     for place in range(first, first + len(sockets)):
         with contextlib.suppress(OSError):  # it was no socket that listens
@@ -94,14 +94,14 @@ def test_the_api_takes_its_socket_too() -> None:
 def test_what_is_meant_for_another_process_is_left_alone() -> None:
     with bound() as given:
         environ = {"LISTEN_PID": str(os.getpid() + 1), "LISTEN_FDS": "1"}
-        inherited_sockets.receive(environ, given.fileno())
+        inherited_sockets.receive_sockets(environ, given.fileno())
         assert environ == {}
-        assert inherited_sockets.take(socket.AF_INET, *given.getsockname()) is None
+        assert inherited_sockets.take_socket(socket.AF_INET, *given.getsockname()) is None
 
 
 @pytest.mark.parametrize("count", ["", "-1", "x", "1000000", "²"])
 def test_a_wrong_count_does_no_harm(count: str) -> None:
-    inherited_sockets.receive({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count}, 1000)
+    inherited_sockets.receive_sockets({"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": count}, 1000)
 
 
 def test_other_descriptors_than_listeners_and_files_are_closed() -> None:
@@ -115,20 +115,20 @@ def test_other_descriptors_than_listeners_and_files_are_closed() -> None:
 def test_an_address_of_a_killed_process_is_listened_on_again() -> None:
     with bound() as gone:
         address = inherited_sockets.address_of(gone)
-    inherited_sockets.reopen(
+    inherited_sockets.reopen_sockets(
         [address, address, ListenAddress("203.0.113.1", 9)]
     )  # the last is no address of this machine
     socket.create_connection((address.host, address.port)).close()
     with bound() as other:  # taken by another program meanwhile: left to whoever binds it, and says so
-        inherited_sockets.reopen([inherited_sockets.address_of(other)])
-        assert inherited_sockets.take(socket.AF_INET, *other.getsockname()) is None
+        inherited_sockets.reopen_sockets([inherited_sockets.address_of(other)])
+        assert inherited_sockets.take_socket(socket.AF_INET, *other.getsockname()) is None
 
 
 def test_what_nobody_wanted_is_closed() -> None:
     with bound() as gone:
         address = inherited_sockets.address_of(gone)
-    inherited_sockets.reopen([address])
-    inherited_sockets.discard()
+    inherited_sockets.reopen_sockets([address])
+    inherited_sockets.close_unused()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((address.host, address.port))
 
@@ -138,9 +138,9 @@ def test_a_program_takes_the_place_of_another_with_its_sockets_and_files(tmp_pat
     second = """
         import os, socket, sys
         from watcher.system import inherited_sockets as listening
-        listening.receive()
+        listening.receive_sockets()
         assert listening.take_file(os.stat(sys.argv[1])) is not None
-        sock = listening.take(socket.AF_INET, "127.0.0.1", int(sys.argv[2]))
+        sock = listening.take_socket(socket.AF_INET, "127.0.0.1", int(sys.argv[2]))
         client, _ = sock.accept()
         client.sendall(f"second {os.getpid()}".encode())
     """
@@ -182,9 +182,9 @@ async def test_a_program_must_show_that_it_starts_before_one_makes_way(
     monkeypatch.setattr(reexec, "CHECK_SECONDS", 1.0 if "sleep" in code else 60.0)
     if says:
         with pytest.raises(reexec.Unfit, match=says):
-            await reexec.command()
+            await reexec.find_command()
     else:
-        assert await reexec.command() == [sys.executable, "-c", code]
+        assert await reexec.find_command() == [sys.executable, "-c", code]
 
 
 # What a killed daemon leaves to the next.
@@ -225,11 +225,11 @@ def test_the_ports_of_a_killed_daemon_are_back_before_anything_else(
             environ = {"WATCHER_PROJECT": str(project)}
         case _:
             monkeypatch.chdir(project)
-    early_listen.listen(["status", *arguments[1:]], environ)
-    early_listen.listen([*arguments, "--help"], environ)
+    early_listen.listen_early(["status", *arguments[1:]], environ)
+    early_listen.listen_early([*arguments, "--help"], environ)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((address.host, address.port))
-    early_listen.listen(arguments, environ)
+    early_listen.listen_early(arguments, environ)
     socket.create_connection((address.host, address.port)).close()
 
 
@@ -241,7 +241,7 @@ def test_an_api_at_any_free_port_keeps_the_one_it_had(project: Path) -> None:
     assert held.before
     held.before = replace(held.before, url=f"http://{address.host}:{address.port}/")
     assert _port_before(held) == 0  # somebody else may have it by now
-    inherited_sockets.reopen([address])
+    inherited_sockets.reopen_sockets([address])
     assert _port_before(held) == address.port
     held.release()
 
@@ -250,7 +250,7 @@ def test_a_successor_that_is_killed_too_leaves_the_same(project: Path) -> None:
     address = ListenAddress("127.0.0.1", 9)
     killed(project, address)
     ProjectLock.take(project, project_id(project))  # has not come to announce anything
-    held = lock.find(project_id(project))
+    held = lock.find_running(project_id(project))
     assert held
     assert held.listening == (address,)
 
@@ -267,9 +267,9 @@ def test_a_pause_outlives_the_daemon_unless_that_ends_in_good_order(project: Pat
 def test_a_daemon_that_ended_in_good_order_leaves_nothing(project: Path) -> None:
     held = ProjectLock.take(project, project_id(project))
     held.announce(Running(1, "http://x/", listening=(ListenAddress("127.0.0.1", 9),)))
-    assert lock.last(project_id(project)) is None  # it runs
+    assert lock.find_last(project_id(project)) is None  # it runs
     held.release()
-    assert lock.last(project_id(project)) is None
+    assert lock.find_last(project_id(project)) is None
 
 
 def test_the_lock_is_held_throughout_a_hand_over(project: Path) -> None:
@@ -278,17 +278,17 @@ def test_the_lock_is_held_throughout_a_hand_over(project: Path) -> None:
     handover = Handover(["true"])
     held.pass_on(handover)
     held.release()
-    running = lock.find(project_id(project))
+    running = lock.find_running(project_id(project))
     assert running
     assert running.upgrading
     with pytest.raises(lock.AlreadyRunning):
         ProjectLock.take(project, project_id(project))
     environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
-    inherited_sockets.receive(environ, handover._descriptors[0])
+    inherited_sockets.receive_sockets(environ, handover._descriptors[0])
     again = ProjectLock.take(project, project_id(project))
-    assert lock.find(project_id(project)) == Running(os.getpid())
+    assert lock.find_running(project_id(project)) == Running(os.getpid())
     again.release()
-    assert lock.find(project_id(project)) is None
+    assert lock.find_running(project_id(project)) is None
 
 
 async def test_a_kept_connection_is_ended_by_an_answer_not_under_a_request() -> None:

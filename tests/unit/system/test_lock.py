@@ -36,9 +36,9 @@ def test_directory_and_file_are_for_this_user_alone(tmp_path: Path, runtime: Pat
         os.umask(before)
     held.announce(lock.Running(os.getpid(), "http://127.0.0.1:1/", "secret"))
     assert (mode(runtime), mode(runtime / "p.lock")) == (0o700, 0o600)
-    assert lock.find("p") == lock.Running(os.getpid(), "http://127.0.0.1:1/", "secret")
+    assert lock.find_running("p") == lock.Running(os.getpid(), "http://127.0.0.1:1/", "secret")
     held.release()
-    assert lock.find("p") is None
+    assert lock.find_running("p") is None
     assert (runtime / "p.lock").read_text() == ""
 
 
@@ -69,7 +69,7 @@ def test_a_planted_directory_is_refused(tmp_path: Path, runtime: Path, planted: 
         runtime.symlink_to(target)
     with pytest.raises(ConfigError, match="run directory"):
         ProjectLock.take(tmp_path, "p")
-    assert lock.find("p") is None
+    assert lock.find_running("p") is None
     assert not target.exists() or not list(target.iterdir())
 
 
@@ -92,7 +92,7 @@ def test_a_planted_lock_file_is_not_believed(tmp_path: Path, runtime: Path, plan
             path.chmod(0o666)
     with pytest.raises(ConfigError, match="cannot hold the lock"):
         ProjectLock.take(tmp_path, "p")
-    assert lock.find("p") is None
+    assert lock.find_running("p") is None
     assert victim.read_text() == "precious"
 
 
@@ -105,11 +105,11 @@ def test_what_belongs_to_another_user_is_not_believed(
     monkeypatch.setattr(runtime_dir.os, "getuid", lambda: own + 1)
     with (
         pytest.raises(ConfigError, match="belongs to another user"),
-        runtime_dir.directory(runtime, create=False),
+        runtime_dir.open_directory(runtime, create=False),
     ):
         pass
-    monkeypatch.setattr(runtime_dir, "candidates", lambda: iter((runtime,)))
-    assert lock.find("p") is None
+    monkeypatch.setattr(runtime_dir, "list_candidates", lambda: iter((runtime,)))
+    assert lock.find_running("p") is None
     monkeypatch.undo()
     held.release()
 
@@ -118,7 +118,7 @@ def test_a_runtime_directory_that_others_write_to_is_not_used(
     tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime.parent.chmod(0o777)
-    assert runtime not in runtime_dir.candidates()
+    assert runtime not in runtime_dir.list_candidates()
 
 
 def test_sessions_with_other_variables_find_the_same_daemon(
@@ -128,7 +128,7 @@ def test_sessions_with_other_variables_find_the_same_daemon(
     monkeypatch.setattr(runtime_dir, "_is_own", lambda base: base.startswith(str(tmp_path)))
     held = ProjectLock.take(tmp_path, "p")  # started by cron
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    assert lock.find("p") is not None
+    assert lock.find_running("p") is not None
     with pytest.raises(AlreadyRunning):
         ProjectLock.take(tmp_path, "p")
     held.release()
@@ -140,7 +140,7 @@ def test_somebody_who_asks_does_not_keep_a_daemon_from_starting(tmp_path: Path) 
 
     def ask() -> None:
         while not stop.is_set():
-            lock.find("p")
+            lock.find_running("p")
 
     asking = [threading.Thread(target=ask) for _ in range(3)]
     for thread in asking:

@@ -9,7 +9,7 @@ import pytest
 
 PIECES = """
 import ctypes, sys
-from watcher.system.memory import give_back_early
+from watcher.system.memory import return_memory_early
 
 class Info(ctypes.Structure):  # struct mallinfo of glibc's malloc.h
     _fields_ = [(name, ctypes.c_int) for name in "arena ordblks smblks hblks hblkhd a b c d e".split()]
@@ -20,7 +20,7 @@ if not hasattr(library, "mallinfo"):
     sys.exit()
 library.mallinfo.restype = Info
 if sys.argv[1] == "told":
-    assert give_back_early()
+    assert return_memory_early()
 large = bytearray(20_000_000)
 del large  # glibc would now keep pieces of up to that size among the small ones
 before = library.mallinfo().hblks

@@ -114,8 +114,8 @@ def test_quit_prints_where_all_threads_are_and_ends() -> None:
 def test_a_signal_while_a_program_makes_way_ends_the_one_that_takes_its_place() -> None:
     """Held signals wait through an exec, until there is somebody who ends in good order."""
     first = f"""
-        from watcher.system.signals import hold
-        hold("SIGTERM")
+        from watcher.system.signals import hold_signals
+        hold_signals("SIGTERM")
         os.kill(os.getpid(), signal.SIGHUP)
         os.execv(sys.executable, [sys.executable, "-c", {textwrap.dedent(HEAD + WAITING)!r}])
     """
@@ -130,7 +130,7 @@ def test_a_signal_while_a_program_makes_way_ends_the_one_that_takes_its_place() 
 
 STUCK = """
     async def main():
-        async with LoopWatchdog(Fanout(), stuck={stuck}).watching():
+        async with LoopWatchdog(Fanout(), stuck={stuck}).watch_loop():
             await asyncio.sleep(0.3)
             print("up", flush=True)
             {then}
@@ -184,7 +184,7 @@ async def test_the_longest_delay_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(loop_watchdog, "BEAT", 0.02)
     monkeypatch.setattr(loop_watchdog, "TOLD_EVERY", 0.1)
     heard = Heard()
-    async with LoopWatchdog(heard).watching():
+    async with LoopWatchdog(heard).watch_loop():
         while not heard.lags:
             await asyncio.sleep(0.01)
         import time

@@ -41,7 +41,7 @@ async def examine_disk(
         Marks(recipe.project),
         keep=settings.prune.keep,
         services={spec.name},
-        daemon_runs=lambda: lock.find(recipe.project) is not None,
+        daemon_runs=lambda: lock.find_running(recipe.project) is not None,
     )
     variants = DockerfileVariants(spec.name, bases=bases, connection=connection, observer=Fanout())
     caches = GoCaches(recipe, variants, connection, journal, CacheNames(journal.folder))

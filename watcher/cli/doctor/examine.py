@@ -51,7 +51,7 @@ ECHO = 2.0  # seconds within which a test event must arrive
 async def examine_project(settings: Settings) -> AsyncIterator[Finding]:
     """Yield each finding as soon as it is known. Raises ConfigError if there is no project."""
     project = await in_thread(lambda: compose_project(settings), str(settings.project))
-    running = lock.find(labels.project_id(settings.root))
+    running = lock.find_running(labels.project_id(settings.root))
     if running:
         yield Finding("daemon", Grade.GOOD, f"process {running.pid} manages the project, {running.url}")
     else:
@@ -207,7 +207,7 @@ async def _check_ports(
 ) -> AsyncIterator[Finding]:
     """Check whether the ports of a daemon are free."""
     project_id = labels.project_id(settings.root)
-    if lock.find(project_id):  # a running daemon has them
+    if lock.find_running(project_id):  # a running daemon has them
         return
     ports = HostPorts(engine, project_id, open_journal(project_id).folder)
     front = settings.deploy.strategy == "front"
