@@ -26,34 +26,34 @@ from watcher.dockerfile import ImageConfig, Platforms
 from watcher.engine import Engine, EngineError, Image, Login
 from watcher.errors import EngineUnavailable
 
-STAND_IN_LABEL = "watcher.stand-in"
-PATIENCE = 20.0  # seconds that a registry may take to answer; an engine alone tries for minutes
-_PATIENCE_AGAIN = 2.0  # the same where it is known what the registry said before
-_FRESH = 600.0  # seconds that the answer of a registry is not asked for again
+PLACEHOLDER_LABEL = "watcher.stand-in"
+PATIENCE = 20.0  # seconds in which a registry has to answer; an engine alone tries for minutes
+_PATIENCE_AGAIN = 2.0  # the same if an earlier answer of the registry is known
+_FRESH = 600.0  # seconds for which the answer of a registry is used again
 _PULL = regex.compile(r"(?:^|\] )(?:FROM|docker-image://)")
 _LOOKUP = regex.compile(r"\[internal\] load metadata for (?:docker\.io/(?:library/)?)?(\S+)")
-# The status of a FROM that asks for an image itself: the frontend did not, or what it found was pruned.
+# The status of a FROM that looks its image up itself: the frontend did not, or the image was pruned.
 _RESOLVE = regex.compile(r"resolve (?:docker\.io/(?:library/)?)?(\S+)")
 
 
 def pulls_image(step: str) -> bool:
-    """Whether a step of this name fetches an image."""
+    """Return whether a step of this name fetches an image."""
     return bool(_PULL.search(step))
 
 
 def fetches_image(step: str) -> bool:
-    """Whether a step of this name looks an image up or fetches it; a build that ended before any may have."""
+    """Return whether a step of this name, or a build that ended before any step, uses a registry."""
     return not step or pulls_image(step) or bool(_LOOKUP.fullmatch(step))
 
 
 class Lookups:
-    """Which base images are being looked up, and for how long already."""
+    """The lookups of base images that a build is waiting for."""
 
     def __init__(self) -> None:
         self._begun: dict[str, tuple[str, float]] = {}
 
     def follow(self, event: Progress, now: float) -> bool:
-        """Follow a build; whether a lookup began or ended (at `now`, seconds of any clock)."""
+        """Follow a build; return whether a lookup started or ended (at `now`, seconds of any clock)."""
         match event:
             case StepStatus():
                 found, ended = _RESOLVE.fullmatch(event.id), event.done
@@ -77,45 +77,45 @@ class Lookups:
 
     @property
     def until(self) -> float | None:
-        """When to wait no longer, by the same clock; None when nothing is looked up."""
+        """The time limit of the oldest lookup, by the same clock; None without a lookup."""
         return min((begun + PATIENCE for _, begun in self._begun.values()), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class BaseImage:
-    """What is known of a base image. `config` is None where nobody could say, and then `problem` says why.
+    """What is known of a base image. If `config` is not known it is None, and `problem` is the reason.
 
-    `digest` is of what its registry has under that name, empty for an image that the engine has.
+    `digest` identifies the image in its registry; it is empty for an image that the engine has.
     """
 
     config: ImageConfig | None
     digest: str = ""
     here: bool = False  # the engine that builds has it
-    stand_in: bool = False
+    placeholder: bool = False
     problem: str = ""
 
 
 class BaseImages:
-    """Looks base images up: at the engine when it builds itself, else at their registries through BuildKit.
+    """Looks base images up: in the engine if it builds itself, else in their registries through BuildKit.
 
-    An engine's BuildKit keeps what it pulls to itself, and a buildkitd has no images of an engine's at all.
+    An engine does not list the images that its BuildKit pulls, and a buildkitd has none of the engine's.
     """
 
     def __init__(
         self, engine: Engine, connection: BuildkitConnection, credentials: Callable[[], CredentialsFor]
     ) -> None:
-        """`credentials` is asked in the event loop for what gives logins in a thread of BuildKit's client."""
+        """`credentials` is called in the event loop; its result finds logins in a thread."""
         self._engine, self._connection, self._credentials = engine, connection, credentials
         self._answers: dict[tuple[str, str], tuple[float, BaseImage]] = {}
-        self.age = 0  # changes when everything is to be asked for anew
+        self.age = 0  # grows whenever all answers are forgotten
 
     async def find_image(self, name: str, platform: str = "") -> BaseImage:
-        """The image that `FROM name` means. Raises EngineUnavailable.
+        """Return the image that `FROM name` means. Raises EngineUnavailable.
 
-        TimeoutError: its registry did not answer within `PATIENCE` seconds, and never has before.
+        Raises TimeoutError if its registry does not answer within `PATIENCE` seconds and never has before.
         """
         if not self._connection.standalone and (image := await self._engine.image(name)):
-            return BaseImage(config_of(image), here=True, stand_in=STAND_IN_LABEL in image.labels)
+            return BaseImage(config_of(image), here=True, placeholder=PLACEHOLDER_LABEL in image.labels)
         key, now = (name, platform), time.monotonic()
         asked, known = self._answers.get(key, (-_FRESH, BaseImage(None)))
         if now < asked + _FRESH:
@@ -133,23 +133,23 @@ class BaseImages:
                 if isinstance(error, TimeoutError):
                     raise
                 return BaseImage(None, problem=str(error))
-            found = known  # what is there already is good enough without a network
+            found = known  # without a network the earlier answer has to do
         else:
             found = _base_of(answer)
         self._answers[key] = now, found
         return found
 
     async def platforms(self, target: str) -> Platforms:
-        """What builds, and for what; raises EngineUnavailable."""
+        """Return the platforms to build on and for; raises EngineUnavailable."""
         return await self._connection.platforms(target)
 
     def forget_answers(self) -> None:
-        """Ask for everything anew: somebody wants to start over, or an image is gone from its registry."""
+        """Look everything up again: for a rebuild, or after an image has gone from its registry."""
         self._answers.clear()
         self.age += 1
 
     async def try_to_find(self, name: str, platform: str = "") -> BaseImage:
-        """The same; whatever goes wrong is a `problem`."""
+        """Do the same as `find_image`, but return any error as the `problem`."""
         try:
             return await self.find_image(name, platform)
         except TimeoutError:
@@ -159,7 +159,7 @@ class BaseImages:
 
 
 async def platforms_of(recipe: Recipe, bases: BaseImages | None) -> Platforms:
-    """What a recipe is built on and for; without an engine that answers, as if this machine built it."""
+    """Return the platforms that a recipe is built on and for; this machine's if no engine answers."""
     with contextlib.suppress(EngineUnavailable):
         if bases:
             return await bases.platforms(recipe.platform)
@@ -167,12 +167,12 @@ async def platforms_of(recipe: Recipe, bases: BaseImages | None) -> Platforms:
 
 
 def credentials_of(login: Login | None) -> Credentials | None:
-    """A login as BuildKit's client takes it."""
+    """Return a login in the form that BuildKit's client takes."""
     return Credentials(login.username, login.secret) if login else None
 
 
 def config_of(image: Image) -> ImageConfig:
-    """Of a base image, what decides how a Dockerfile on it is accelerated."""
+    """Return what of a base image decides how a Dockerfile on it is accelerated."""
     return ImageConfig(
         env=image.env,
         user=image.user,
@@ -185,7 +185,7 @@ def config_of(image: Image) -> ImageConfig:
 
 
 def _base_of(image: ResolvedImage) -> BaseImage:
-    """The same of an OCI image configuration (opencontainers/image-spec, config.md)."""
+    """Return the same for an OCI image configuration (opencontainers/image-spec, config.md)."""
     config: Mapping[str, Any] = image.config.get("config") or {}
     found = ImageConfig(
         env=dict(item.partition("=")[::2] for item in config.get("Env") or ()),
@@ -196,4 +196,4 @@ def _base_of(image: ResolvedImage) -> BaseImage:
         id=image.digest,
         command=(*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())),
     )
-    return BaseImage(found, image.digest, stand_in=STAND_IN_LABEL in (config.get("Labels") or {}))
+    return BaseImage(found, image.digest, placeholder=PLACEHOLDER_LABEL in (config.get("Labels") or {}))

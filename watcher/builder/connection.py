@@ -1,4 +1,4 @@
-"""The way to BuildKit."""
+"""The connection to BuildKit, and what this BuildKit can do."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _EXECUTOR = "org.mobyproject.buildkit.worker.executor"  # a label: oci or contai
 
 
 class BuildkitConnection:
-    """The connection to BuildKit, made when needed and made again when it was lost.
+    """The connection to BuildKit, opened on first use and again after it was lost.
 
-    `standalone`: it is a buildkitd beside the engine, whose images have to be loaded into the engine.
+    `standalone`: a buildkitd next to the engine builds, and its images have to be loaded into the engine.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class BuildkitConnection:
         *,
         standalone: bool = False,
     ) -> None:
-        """`tls` makes a context for each connection; None: it is not encrypted."""
+        """`tls` returns a new context for each connection, or None for an unencrypted one."""
         self._address, self._engine, self._tls = address, engine, tls
         self.standalone = standalone
         self._client: Client | None = None
@@ -43,7 +43,7 @@ class BuildkitConnection:
         self._native = ""
 
     async def client(self) -> Client:
-        """A connected client; raises EngineUnavailable."""
+        """Return a connected client; raises EngineUnavailable."""
         async with self._lock:
             if self._client is None or self._client.closed:
                 await self.close()
@@ -54,9 +54,9 @@ class BuildkitConnection:
             return self._client
 
     async def supports_run_network(self) -> bool:
-        """Whether the built-in frontend takes `RUN --network`, told from versions; raises EngineUnavailable.
+        """Return whether the built-in frontend knows `RUN --network`, by version; raises EngineUnavailable.
 
-        True where the versions say nothing: then `record_refused_network` will be told.
+        True if the version is unknown: call `record_refused_network` if the frontend then refuses it.
         """
         client = await self.client()
         if self._networks is None:
@@ -68,7 +68,7 @@ class BuildkitConnection:
         return self._networks
 
     async def platforms(self, target: str) -> Platforms:
-        """What builds, and for what: `target`, or the same when it is empty; raises EngineUnavailable."""
+        """Return the platforms to build on and for (`target`, if not empty); raises EngineUnavailable."""
         client = await self.client()
         if not self._native:
             native = [each.platforms[0] for each in await client.workers() if each.platforms]
@@ -76,11 +76,11 @@ class BuildkitConnection:
         return Platforms.of(self._native, target)
 
     async def forgets_when_pruned(self) -> bool:
-        """Whether this BuildKit forgets all build steps when one cache record is removed.
+        """Return whether this BuildKit forgets all build steps when one cache record is removed.
 
-        After a removal it looks up what is left with a context that has ended (moby/buildkit,
+        After a removal it looks up the other records with a context that has ended (moby/buildkit,
         control/control.go, `Prune`, from 0.11 on). Only a BuildKit that asks containerd over a connection
-        notices that, and forgets the steps that stand on an image that was there before it
+        gets an error for this, and forgets the steps that depend on an image that is older than the daemon
         (cache/refs.go, `isLazy`): the engine's with the containerd store, and a buildkitd with a
         containerd worker. Raises EngineUnavailable.
         """
@@ -90,9 +90,9 @@ class BuildkitConnection:
         return (await self._engine.info()).store == "containerd"
 
     async def cache_limit(self) -> int | None:
-        """Bytes of build cache that BuildKit's own garbage collection leaves; None where it has none.
+        """Return the bytes that BuildKit's own garbage collection leaves; None if there is none.
 
-        It removes old records with the right context, so that it forgets nothing besides (moby/buildkit,
+        It removes old records with a valid context, and so forgets nothing else (moby/buildkit,
         control/control.go, `gc`). Raises EngineUnavailable.
         """
         try:
@@ -102,12 +102,12 @@ class BuildkitConnection:
         return workers[0].cache_limit if workers else None
 
     def record_refused_network(self) -> None:
-        """A build failed because `RUN --network` was not understood."""
+        """Record that the frontend does not know `RUN --network`."""
         self._networks = False
 
     async def close(self) -> None:
-        """Give the connection back."""
-        self._networks = None  # whoever answers next may be another version, on another machine
+        """Close the connection."""
+        self._networks = None  # the next connection can lead to another version, on another machine
         self._native = ""
         if self._client is not None:
             await self._client.close()
@@ -115,7 +115,7 @@ class BuildkitConnection:
 
 
 def _at_least(version: str, wanted: tuple[int, int]) -> bool | None:
-    """Whether a version such as `v0.12.5` or `20.10.24+dfsg1` is that new; None when it says nothing."""
+    """Return whether a version like `v0.12.5` or `20.10.24+dfsg1` is that new; None if it is no version."""
     match = _VERSION.match(version)
     if match is None or (found := (int(match[1]), int(match[2]))) == (0, 0):
         return None
@@ -123,7 +123,7 @@ def _at_least(version: str, wanted: tuple[int, int]) -> bool | None:
 
 
 def certificates(folder: Path | None) -> ssl.SSLContext | None:
-    """A new context with a folder's ca.pem, cert.pem and key.pem, None without one. Raises ConfigError."""
+    """Return a TLS context with a folder's ca.pem, cert.pem and key.pem. Raises ConfigError."""
     if folder is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The texts that a Dockerfile may be built from, made for one look at the tree."""
+"""Make the variants of a Dockerfile that can be built: accelerated, with or without a network, unchanged."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from watcher.errors import UserError
 from watcher.observers.events import InternalError, Notice, Observer
 from watcher.tree import Snapshot
 
-_RECENT = 64  # texts that are remembered, for the names of their cache mounts
-_LARGEST = 16 << 20  # bytes of a file that is looked through for what leads to C
-# What says which modules a build needs, wherever it lies.
+_RECENT = 64  # texts that are remembered for the names of their cache mounts
+_LARGEST = 16 << 20  # bytes of a file that is searched for the use of C
+# The files that name the modules of a build, in any folder.
 _MODULE_FILES = ("go.mod", "go.sum", "go.work", "go.work.sum", "vendor/modules.txt")
 
 
@@ -43,24 +43,24 @@ class DockerfileVariant:
 
 
 class DockerfileVariants:
-    """Makes the texts for one service, and tells what there is to tell of its base images, once."""
+    """Makes the variants for one service, and notifies once of each noteworthy base image."""
 
     def __init__(
         self, service: str, *, bases: BaseImages, connection: BuildkitConnection, observer: Observer
     ) -> None:
         self._service, self._bases, self._connection, self._observer = service, bases, connection, observer
-        self.recent: deque[str] = deque(maxlen=_RECENT)  # texts that were made
+        self.recent: deque[str] = deque(maxlen=_RECENT)  # texts of the last variants
         self._told: set[str] = set()
-        self._asked_git: set[str] = set()  # the Dockerfile that was looked through for git
+        self._asked_git: set[str] = set()  # the Dockerfile that was last searched for the use of git
         self._known: dict[tuple[str, bytes], bool] = {}  # of contents, for `tree_inputs`
 
     async def make_variant(
         self, recipe: Recipe, text: str, snapshot: Snapshot, strategy: BuildStrategy, *, pins: bool = True
     ) -> DockerfileVariant:
-        """The text to build from; raises EngineUnavailable, and UserError for a registry that is silent.
+        """Return a variant; raises EngineUnavailable, and UserError for a registry that does not answer.
 
-        `pins`: with bases by digest, where that saves a lookup.
-        What this program cannot read, or fails on, is left to the engine: it may be newer or wiser.
+        `pins`: name base images by digest if that saves a lookup. A Dockerfile that cannot be parsed here, or
+        that acceleration fails on, is returned unchanged: the engine can be newer.
         """
         try:
             return await self._make(recipe, text, snapshot, strategy, pins=pins)
@@ -82,7 +82,7 @@ class DockerfileVariants:
         dockerfile = dockerfiles.parse(text)
         wanted = dockerfiles.base_images(dockerfile, recipe.build_args, recipe.target, platforms)
         wanted = tuple(name for name in wanted if name not in recipe.contexts)
-        # An engine with the containerd store takes 12 ms for each.
+        # In parallel: an engine with the containerd store needs 12 ms for each.
         bases = await asyncio.gather(*(self._base(name, recipe.platform) for name in wanted))
         found = dict(zip(wanted, bases, strict=True))
         configs: dict[str, ImageConfig | None] = dict.fromkeys(recipe.contexts)
@@ -125,14 +125,14 @@ class DockerfileVariants:
         return DockerfileVariant(plan, strategy, frontend_inputs=known)
 
     async def _base(self, name: str, platform: str) -> BaseImage:
-        """What is known of a base image; reports placeholder images and pulls, once each."""
+        """Return what is known of a base image; notify once of a placeholder image or a pull."""
         try:
             base = await self._bases.find_image(name, platform)
         except TimeoutError as error:
             raise UserError(base_failure((name,), f"no answer within {PATIENCE:g} s")) from error
         if not base.here:
             self.notify_once("info", f"the base image {name} is not here: BuildKit pulls it")
-        if base.stand_in:
+        if base.placeholder:
             self.notify_once(
                 "warning",
                 f"{name} is a PLACEHOLDER image made on this machine: the real one could not be pulled; "
@@ -141,7 +141,7 @@ class DockerfileVariants:
         return base
 
     def notify_once(self, level: str, text: str) -> None:
-        """Tell a notice, unless the same was told already."""
+        """Emit a notice, unless the same was emitted before."""
         if text not in self._told:
             self._told.add(text)
             self._observer.notify(Notice(service=self._service, level=level, text=text))
@@ -158,9 +158,9 @@ def accelerate_dockerfile(
     engine_knows_networks: bool = False,
     known: dict[tuple[str, bytes], bool] | None = None,
 ) -> Accelerated:
-    """The Dockerfile `text` as this strategy builds it; raises DockerfileError. May read files: for a thread.
+    """Return the Dockerfile `text` as this strategy builds it; raises DockerfileError.
 
-    `known` is for `tree_inputs`.
+    Reads files, so call it in a thread. `known` is for `tree_inputs`.
     """
     return dockerfiles.accelerate(
         text,
@@ -181,7 +181,7 @@ def accelerate_dockerfile(
 def pin_bases(
     recipe: Recipe, plan: Accelerated, bases: Mapping[str, BaseImage], platforms: Platforms
 ) -> Accelerated:
-    """`plan` with bases by digest, where that changes nothing but the wait; raises DockerfileError."""
+    """Return `plan` with base images by digest where this only saves time; raises DockerfileError."""
     if recipe.level is Level.OFF or "image-resolve-mode" in recipe.frontend_attrs:  # `build.pull`
         return plan
     digests = {name: base.digest for name, base in bases.items()}
@@ -193,9 +193,9 @@ def pin_bases(
 def digest_frontend_inputs(
     recipe: Recipe, plan: Accelerated, snapshot: Snapshot, bases: Mapping[str, BaseImage], *, age: int
 ) -> str:
-    """A digest over what BuildKit's own frontend reads to build `plan`, beside what the recipe says.
+    """Return a digest of what BuildKit's own frontend reads to build `plan`, besides the recipe.
 
-    `age` is that of the bases. Empty where that is not all here: a registry or another frontend is asked.
+    `age` is that of the base images. Empty if the frontend asks a registry, or is not BuildKit's own.
     """
     attrs = recipe.frontend_attrs
     elsewhere = "image-resolve-mode" in attrs or any(name.startswith("context:") for name in attrs)
@@ -212,7 +212,7 @@ def digest_frontend_inputs(
 
 
 def original_dockerfile(recipe: Recipe, snapshot: Snapshot) -> str | None:
-    """The Dockerfile as the user has it; None when there is no such file."""
+    """Return the Dockerfile as the user has it; None if it does not exist."""
     if recipe.inline is not None:
         return recipe.inline
     data = snapshot.dockerfile
@@ -220,7 +220,7 @@ def original_dockerfile(recipe: Recipe, snapshot: Snapshot) -> str | None:
 
 
 def tree_inputs(snapshot: Snapshot, known: dict[tuple[str, bytes], bool] | None = None) -> TreeInputs:
-    """The tree's files as far as C may open them. `known`: what was found out before, and is from now on."""
+    """Return the files of the tree that a C compiler can read; `known` caches what they contain."""
     places = {path: (snapshot, path) for path in snapshot.files}
     for other in snapshot.contexts.values():
         places |= {snapshot.shown(path, other): (other, path) for path in other.files}
@@ -230,20 +230,20 @@ def tree_inputs(snapshot: Snapshot, known: dict[tuple[str, bytes], bool] | None 
     def read(path: str) -> bytes | None:
         tree, entry = entries[path]
         if entry.is_link and not path.endswith(".go"):
-            return b""  # what it leads to is a file of its own, if it is in the tree at all
+            return b""  # its target is a file of its own if it is in the tree
         if entry.is_link or entry.size > _LARGEST:
             return None
         try:
             with tree.open(entry.path) as file:
                 return file.read()
-        except (OSError, ContextChanged):  # changed since: the build will be superseded
+        except (OSError, ContextChanged):  # changed since the scan: the build will be superseded
             return None
 
     return TreeInputs(files, read, known)
 
 
 def digest_modules(snapshot: Snapshot, text: str) -> str:
-    """A digest over what says which modules a build of this Dockerfile downloads."""
+    """Return a digest of the files that name the modules of this Dockerfile's build."""
     trees = {"": snapshot, **snapshot.contexts}
     named = [
         (f"{name}{path}", entry.digest)

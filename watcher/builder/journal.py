@@ -1,9 +1,9 @@
 """The journal of a project's builds: which steps ran when, by the engine's clock.
 
 BuildKit's cache records carry no owner (moby/buildkit, api/services/control/control.proto, `UsageRecord`).
-What a build made can still be proven afterwards, from when its steps ran: `watcher.prune` does that, and
-needs nothing but this journal. A thread writes each step as soon as it ended, so that the event loop never
-waits for a disk and a daemon that was killed loses at most the step that was cancelled with it.
+`watcher.prune` proves which records a build made by the times at which its steps ran, and needs only this
+journal to do so. A thread writes each step when it ends: the event loop never waits for a disk, and a daemon
+that is killed loses at most the step that is cancelled with it.
 """
 
 from __future__ import annotations
@@ -24,21 +24,19 @@ from watcher.builder.journal_entries import BuildEntry, parse_lines, to_line
 from watcher.builder.journal_file import append_lines, take_snapshot
 from watcher.buildkit import Progress, Step, StepFinished
 
-_LONGEST_NAME = 4096  # characters of a step's name that are kept
+_LONGEST_NAME = 4096  # characters of a step's name that are stored
 _MOST_PENDING = 20_000  # lines that wait for a disk; later ones are dropped
 _PATIENCE = 5.0  # seconds to wait until everything is written
 _RETRY = Backoff(first=1.0, most=60.0)  # seconds until a write that failed is tried again
-_REPLACE_ATTEMPTS = 5  # another process may replace the file in between
+_REPLACE_ATTEMPTS = 5  # another process can replace the file in between
 
 
 class BuildJournal:
-    """The journal in a file that every process of this user may read and write.
+    """The journal of one project and build cache, in a file that all processes of this user share.
 
-    There is one for each project and build cache.
-
-    `folder` holds what is remembered of the project. Without one (`None`) nothing is. `cache` tells the build
-    cache from others (`build_cache_of`): a record that one engine does not have another one may have. While
-    the file cannot be written, `problem` says why, the lines wait, and writing is retried. `notify` is
+    `folder` is the project's state folder; without one (`None`) nothing is stored. `cache` identifies the
+    build cache (`build_cache_of`): a record that one engine does not have, another one can have. While the
+    file cannot be written, `problem` is the reason, the lines wait, and writing is retried. `notify` is
     called, in any thread, with each change of `problem`.
     """
 
@@ -65,12 +63,12 @@ class BuildJournal:
 
     @property
     def problem(self) -> str:
-        """Why builds are not remembered at the moment; empty while they are."""
+        """Why builds are not stored at the moment; empty while they are."""
         return next(filter(None, list(self._problems.values())), "")
 
     @property
     def running(self) -> frozenset[str]:
-        """The builds of this process that have not ended, or whose end has not been written yet."""
+        """The builds of this process that are running, or that ended and are not fully written yet."""
         with self._changed:
             return frozenset(self._running)
 
@@ -83,7 +81,7 @@ class BuildJournal:
         final: bool,
         show: Callable[[Step], str] = lambda step: step.name,
     ) -> Iterator[Callable[[Progress], None]]:
-        """Write down one build: call what this gives with every event. `show` names steps for people."""
+        """Write down one build: call the result with every event. `show` names steps for people."""
         entry = secrets.token_hex(8)
         self._put({"build": entry, "service": service, "revision": revision, "final": final})
         ended = "failed"
@@ -103,7 +101,7 @@ class BuildJournal:
         self._put(line)
 
     def _put(self, line: dict[str, Any]) -> None:
-        """Hand a line to the thread that writes; never waits."""
+        """Pass a line to the thread that writes, without waiting."""
         if self._path is None:
             return
         with self._changed:
@@ -120,7 +118,7 @@ class BuildJournal:
             self._changed.notify_all()
 
     def _write_pending(self) -> None:
-        """Write what is pending until the journal is closed; after a failure try again, ever more rarely."""
+        """Write what is pending until the journal is closed; after failures try less and less often."""
         failures = 0
         while True:
             with self._changed:
@@ -130,7 +128,7 @@ class BuildJournal:
                     self._thread = None
                     return
             error = self._append(batch)
-            if not error and self._problems.get("write"):  # what kept it from being replaced has passed too
+            if not error and self._problems.get("write"):  # the file can be replaced again, too
                 self._report(replace="")
             self._report(write=error, wait="")
             with self._changed:
@@ -148,7 +146,7 @@ class BuildJournal:
                 self._changed.notify_all()
 
     def _append(self, batch: Iterable[dict[str, Any]]) -> str:
-        """Append the lines to the file; why that failed, or nothing."""
+        """Append the lines to the file; return why that failed, or an empty string."""
         assert self._path is not None  # noqa: S101 - nothing is pending without a file
         self._adopt_earlier()
         try:
@@ -158,7 +156,7 @@ class BuildJournal:
         return ""
 
     def _adopt_earlier(self) -> None:
-        """Take over the one file that earlier versions had for all engines. Blocks."""
+        """Rename the one file that earlier versions had for all engines. Blocks."""
         path, earlier = self._path, self._earlier
         if path and earlier and path != earlier and not path.exists():
             with suppress(OSError):
@@ -176,14 +174,14 @@ class BuildJournal:
             self._notify(after)
 
     def check(self) -> None:
-        """Notify at once where nothing can be written. Blocks."""
+        """Notify now if nothing can be written. Blocks."""
         if self._path is not None:
             self._report(write=self._append(()))
         elif self.problem:
             self._notify(self.problem)
 
     def flush(self, patience: float = _PATIENCE) -> bool:
-        """Wait in a thread until all is written; whether it is. What holds it up becomes the `problem`."""
+        """Wait in a thread until all is written; return whether it is. A delay becomes the `problem`."""
         with self._changed:
             done = self._changed.wait_for(lambda: not self._pending or self._problems.get("write"), patience)
             written = not self._pending
@@ -192,7 +190,7 @@ class BuildJournal:
         return written
 
     def close(self, patience: float = 2.0) -> None:
-        """Write what is pending, or give up after `patience` seconds. A later line opens it again."""
+        """Write what is pending, for `patience` seconds at most. A later line opens the journal again."""
         with self._changed:
             thread, self._closed = self._thread, True
             self._changed.notify_all()
@@ -200,7 +198,7 @@ class BuildJournal:
             thread.join(patience)
 
     def entries(self) -> list[BuildEntry]:
-        """The builds on the disk, oldest first. Blocks; raises OSError."""
+        """Return the builds on the disk, oldest first. Blocks; raises OSError."""
         if self._path is None:
             return []
         self._adopt_earlier()
@@ -208,11 +206,10 @@ class BuildJournal:
             return parse_lines(snapshot.lines)
 
     def update(self, change: Callable[[list[BuildEntry]], Iterable[BuildEntry]]) -> list[BuildEntry]:
-        """Replace the journal by what `change` makes of it; what is on the disk then. Blocks.
+        """Replace the journal by the result of `change`, and return what is on the disk then. Blocks.
 
-        `change` is called without a lock, so steps that end meanwhile are written; it is called again when
-        another process replaced the file. What it made counts only once it is stored: after a failure the
-        entries are given as they were.
+        `change` is called without a lock, so steps can be written at the same time. It is called again if
+        another process replaced the file. If the result cannot be stored the old entries are returned.
         """
         if self._path is None:
             return []
@@ -236,19 +233,19 @@ class BuildJournal:
 
 
 def state_folder() -> Path:
-    """The folder with what is remembered of each project. Raises RuntimeError without a home."""
+    """Return the folder with the state of all projects. Raises RuntimeError without a home."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "watcher"
 
 
 def build_cache_of(engine: str, buildkit: str | None = None) -> str:
-    """What tells one build cache from others: `SystemInfo.identity`, and the address of a buildkitd."""
+    """Return what identifies a build cache: `SystemInfo.identity`, and the address of a buildkitd."""
     return f"{engine} {buildkit or ''}".strip()
 
 
 def open_journal(
     project: str, notify: Callable[[str], None] = lambda _: None, *, cache: str = ""
 ) -> BuildJournal:
-    """The journal of the project with this id, in the user's state folder (XDG_STATE_HOME)."""
+    """Return the journal of the project with this id, in the user's state folder (XDG_STATE_HOME)."""
     try:
         folder = state_folder() / project
     except RuntimeError as error:  # no home

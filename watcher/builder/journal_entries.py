@@ -1,6 +1,6 @@
-"""What the journal of builds says: one entry for each build, and entries as lines of JSON.
+"""The entries of the journal of builds, one for each build, as lines of JSON.
 
-A running build is written as it goes (`build`, `step` for each step, `end`); `to_line` gives the whole entry.
+A running build is written step by step (`build`, `step` for each step, `end`); `to_line` writes all of it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class StepRun:
-    """A step that ran, not cached: BuildKit's name of it; Unix seconds by the engine's clock.
+    """A step that ran (that was not cached): BuildKit's name of it, and Unix seconds by the engine's clock.
 
-    `shown` is the name in the words of the user's Dockerfile, empty where it is the same.
+    `shown` is its name in the user's Dockerfile, empty if it is the same.
     """
 
     name: str
@@ -26,12 +26,12 @@ class StepRun:
 
 @dataclass(slots=True)
 class BuildEntry:
-    """One build. `started` and `finished` span all its steps, cached ones too; 0 when none began.
+    """One build. `started` and `finished` span all its steps, cached ones too; 0 if there was none.
 
-    `final`: it was to make a final image. `ended` is how it went: `ok`, `failed`, or empty while it runs or
-    when the daemon was killed. `records` are the ids of the cache records that were proven to be its own;
-    None as long as that was not looked at. Those of `unfinished` were still open then: BuildKit gives a
-    record another id when it is first read (moby/buildkit, cache/refs.go, `mutableRef.commit`).
+    `final`: the build was for a final image. `ended` is `ok`, `failed`, or empty while it runs or if the
+    daemon was killed. `records` are the ids of the cache records that are proven to be its own; None before
+    the proof. Those in `unfinished` were still open then: BuildKit gives a record another id when it is first
+    read (moby/buildkit, cache/refs.go, `mutableRef.commit`).
     """
 
     id: str
@@ -47,7 +47,7 @@ class BuildEntry:
 
 
 def to_line(entry: BuildEntry) -> str:
-    """The whole entry as one line."""
+    """Return the whole entry as one line."""
     line: dict[str, Any] = {
         "build": entry.id,
         "service": entry.service,
@@ -64,7 +64,7 @@ def to_line(entry: BuildEntry) -> str:
 
 
 def parse_lines(lines: Iterable[str]) -> list[BuildEntry]:
-    """The entries that the lines describe, oldest first. A damaged line is left out."""
+    """Return the entries that the lines describe, oldest first. Damaged lines are skipped."""
     found: dict[str, BuildEntry] = {}
     for text in lines:
         try:

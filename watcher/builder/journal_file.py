@@ -1,6 +1,6 @@
-"""The file of a journal: several processes append lines to it and replace it, under a lock beside it.
+"""The file of a journal: several processes append lines to it and replace it, under a lock file.
 
-All of it blocks, so it belongs in a thread. Every function raises OSError.
+All functions block, so call them in a thread. Every function raises OSError.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _LOCK_POLL = 0.01  # seconds between two attempts to take the lock
 
 
 class JournalSnapshot:
-    """What the file held at one moment. Its descriptor stays open so that no new file gets its inode number.
+    """What the file held at one moment. Its descriptor stays open: no new file can get its inode number.
 
-    `lines` are empty and `replace` creates the file where there was none.
+    If there was no file, `lines` are empty and `replace` creates it.
     """
 
     def __init__(self, path: Path, descriptor: int | None, patience: float) -> None:
@@ -33,9 +33,9 @@ class JournalSnapshot:
             self.lines = text.decode("utf-8", "replace").splitlines()
 
     def replace(self, lines: Iterable[str]) -> bool:
-        """Replace what the snapshot shows with these lines and keep what was appended since.
+        """Replace what the snapshot shows with these lines, and keep what was appended since.
 
-        False, and nothing is changed, when another process replaced the file since.
+        Returns False and changes nothing if another process replaced the file since.
         """
         new = self._path.with_suffix(".new")
         text = "".join(f"{line}\n" for line in lines).encode()
@@ -69,7 +69,7 @@ _WRITE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def append_lines(path: Path, lines: Iterable[str], *, patience: float = LOCK_PATIENCE) -> None:
-    """Append all of the lines, or none of them; the folder is created where it is missing."""
+    """Append all of the lines or none; create the folder if it is missing."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _lock(path, patience):
         descriptor = os.open(path, _WRITE | os.O_APPEND, 0o600)

@@ -1,4 +1,4 @@
-"""What decides an image beside the tree, and the references that its images get."""
+"""Everything that decides an image besides the tree, and the references of its images."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _ENTRIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What decides the image beside the tree. `image` is the compose file's own reference, with a tag."""
+    """Everything that decides the image besides the tree. `image` is the compose file's reference, tagged."""
 
     service: str
     project: str  # project id: scopes caches, labels and the engine's copy of the context
     image: str
-    folder: str = ""  # the context, relative to the project's folder: only for what is told
+    folder: str = ""  # the context, relative to the project's folder: only for messages
     dockerfile: str = "Dockerfile"  # relative to the context
-    inline: str | None = None  # a Dockerfile's text in the compose file, instead
+    inline: str | None = None  # the text of a Dockerfile in the compose file, instead of `dockerfile`
     build_args: Mapping[str, str] = field(default_factory=dict)
     target: str | None = None
     level: Level = Level.EXACT
@@ -63,7 +63,7 @@ class Recipe:
 
     @property
     def markers(self) -> dict[str, str]:
-        """For each folder the place in the main context at which the text that is built reads from it."""
+        """For each folder, the path in the main context under which the built Dockerfile reads from it."""
         return {name: f"/.additional-context-{number}" for number, name in enumerate(self.contexts)}
 
     @property
@@ -73,7 +73,7 @@ class Recipe:
         return head if colon and "/" not in tag else self.image
 
     def tag(self, revision: str) -> str:
-        """The reference under which the image of `revision` is kept."""
+        """Return the reference of the image of `revision`."""
         return f"{self.repository}:rev-{short(revision)}"
 
     @property
@@ -83,11 +83,11 @@ class Recipe:
 
     @property
     def moving(self) -> tuple[str, ...]:
-        """The references by which the compose file calls the image: they name what is live."""
+        """The references of the image in the compose file: they name the live image."""
         return tuple(dict.fromkeys((self.image, *self.tags)))
 
     def builder_name(self, image: str) -> str:
-        """The reference that an exported builder-stage image keeps when a newer one takes `builder_tag`."""
+        """Return the reference of an exported builder-stage image when a newer one gets `builder_tag`."""
         return f"{self.builder_tag}-{short(image)}"
 
     def inputs(self) -> dict[str, str]:
@@ -126,7 +126,7 @@ def _text_of(value: str | Path | bytes) -> str:
 
 
 def full_reference(ref: str) -> str:
-    """The reference with registry and tag written out, as BuildKit's exporters want it."""
+    """Return the reference with registry and tag written out, as BuildKit's exporters need it."""
     head, colon, tag = ref.rpartition(":")
     name, tag = (head, tag) if colon and "/" not in tag else (ref, "latest")
     first, slash, _ = name.partition("/")

@@ -1,4 +1,4 @@
-"""What a build does without, because `.git` is no part of the tree unless the user takes it in."""
+"""Find builds that need `.git`, which is no part of the tree unless the user includes it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _LARGEST = 256 * 1024  # bytes of a Makefile or script
 
 
 def missing_repository(text: str, snapshot: Snapshot) -> str:
-    """A sentence where this Dockerfile's build asks git and `.git` is left out by us alone; else "".
+    """Return a sentence if this Dockerfile's build runs git and only this program leaves `.git` out; else "".
 
-    Reads files: for a thread.
+    Reads files, so call it in a thread.
     """
     files = snapshot.files
     if ".git" in files or not (Path(snapshot.base) / ".git").exists():
         return ""
     if PatternMatcher(snapshot.excludes).excluded(".git/HEAD"):
-        return ""  # no other builder would send it either
+        return ""  # other builders do not send it either
 
     def read(path: str) -> str:
         if files[path].size > _LARGEST:

@@ -1,4 +1,4 @@
-"""Which of the user's files a build or a container speaks of."""
+"""Find the user's file that a path in the output of a build or container means."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ _LARGEST = 1 << 20  # bytes of a go.mod
 
 
 class SourceLocator:
-    """Leads what is said about one look at the tree back to the user's files; reads what it needs late."""
+    """Finds the files of one scanned tree; parses the Dockerfile only when it is needed."""
 
     def __init__(self, recipe: Recipe, snapshot: Snapshot) -> None:
         self._recipe, self._snapshot = recipe, snapshot
         self._found: Places | None = None
-        self._looked = False
+        self._parsed = False
 
     @property
     def dockerfile(self) -> str:
-        """The Dockerfile as the user knows it."""
+        """The path of the Dockerfile as the user knows it."""
         if self._recipe.inline is not None:
             return "dockerfile_inline"
         return self._in_project(self._recipe.dockerfile)
 
     def locate_in_build(self, line: int) -> Where:
-        """For the output of the step that begins at `line` of the Dockerfile; 0: not known which."""
+        """Return a locator for the output of the step at `line` of the Dockerfile (0: not known)."""
 
         def where(path: str, package: str, entered: Sequence[str]) -> str | None:
-            return self._asked(
+            return self._find(
                 lambda places: (
                     (package and places.in_package(package, path)) or places.at_step(line, path, entered)
                 )
@@ -44,16 +44,16 @@ class SourceLocator:
         return where
 
     def locate_in_container(self, path: str, _package: str = "", _entered: Sequence[str] = ()) -> str | None:
-        """For what a running program says; a `Where`."""
-        return self._asked(lambda places: places.in_image(path))
+        """Find the file for a path in the output of a running program; a `Where`."""
+        return self._find(lambda places: places.in_image(path))
 
-    def _asked(self, ask: Callable[[Places], str | None]) -> str | None:
-        if not self._looked:
-            self._looked, self._found = True, self._places()
+    def _find(self, ask: Callable[[Places], str | None]) -> str | None:
+        if not self._parsed:
+            self._parsed, self._found = True, self._parse_places()
         file = ask(self._found) if self._found else None
         return None if file is None else self._in_project(file)
 
-    def _places(self) -> Places | None:
+    def _parse_places(self) -> Places | None:
         text = original_dockerfile(self._recipe, self._snapshot)
         if text is None:
             return None
@@ -61,16 +61,16 @@ class SourceLocator:
             return Places(
                 dockerfiles.parse(text),
                 (path for path, entry in self._snapshot.files.items() if not entry.is_dir),
-                self._read,
+                self._read_file,
                 build_args=self._recipe.build_args,
                 target=self._recipe.target,
                 platforms=Platforms.of_this_machine(self._recipe.platform),
-                bases={},  # what they would add, a first WORKDIR, is not needed to tell files apart
+                bases={},  # they would add a first WORKDIR, which is not needed to identify files
             )
         except DockerfileError:
-            return None  # the engine may understand more of it; then nobody can say
+            return None  # an engine that understands it is newer than this program
 
-    def _read(self, path: str) -> str:
+    def _read_file(self, path: str) -> str:
         if self._snapshot.files[path].size > _LARGEST:
             return ""
         try:

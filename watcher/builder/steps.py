@@ -1,4 +1,4 @@
-"""A build's steps, told in the words of the user's file."""
+"""Emit the steps of a build, named as in the user's Dockerfile."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from watcher.dockerfile import Accelerated, Instruction, parse
 from watcher.observers import events
 from watcher.observers.events import Observer
 
-PULL_EVERY = 0.5  # seconds between two words about one base image
+PULL_EVERY = 0.5  # seconds between two events about one base image
 _TRANSFER = "transferring context"  # how BuildKit names the status of the context's transfer
 
 
 class OriginalStepNames:
-    """Shows the steps of a build in the words of the user's Dockerfile, whatever was changed in it.
+    """Names the steps of a variant as the user's Dockerfile has them.
 
-    A step is known by the line where its instruction begins: its name does not do, because BuildKit puts the
-    values of variables into it.
+    The first line of its instruction identifies a step. Its name does not, because BuildKit expands variables
+    in it.
     """
 
     def __init__(self, text: str, plan: Accelerated) -> None:
-        """`text` is the user's; it has as many lines as that of `plan`, and the same instructions."""
+        """`text` is the user's Dockerfile, with the same instructions on the same lines as `plan`."""
         self._pins = (*plan.pins, *plan.contexts)
         changed = {change.line for change in plan.changes} | set(plan.no_network_lines)
         self._changed: dict[int, Instruction] = {}
@@ -29,71 +29,71 @@ class OriginalStepNames:
             if not changed.isdisjoint(range(one.line, one.end_line + 1)):
                 self._changed[one.line] = one
 
-    def changed(self, step: Step) -> bool:
-        """Whether acceleration changed this step; one that cannot be told apart may be, if any was."""
+    def is_changed(self, step: Step) -> bool:
+        """Return whether acceleration changed this step, or can have changed it if its line is not known."""
         if not self._changed or "[internal]" in step.name:
             return False
         return step.line in self._changed or (not step.line and " RUN " in step.name)
 
     def name_step(self, step: Step) -> str:
-        """The step's name: its instruction as the file has it where that was changed, blanks made one."""
+        """Return the name of a step; of a changed one, the instruction in the user's Dockerfile."""
         one = self._changed.get(step.line)
         if one is None:
             name = " ".join(step.name.split())
             for pin in self._pins:
-                name = name.replace(_plain(pin.after), _plain(pin.before))
+                name = name.replace(_collapse_line(pin.after), _collapse_line(pin.before))
             return name
         head = _HEAD.match(step.name)
-        return f"{head[0] if head else ''}{_shown(one)}"
+        return f"{head[0] if head else ''}{_one_line(one)}"
 
     def explain_error(self, step: Step, reason: str) -> str:
-        """What BuildKit says of a step's failure, the command in it as the file has it."""
+        """Return BuildKit's error for a step, with the command as it is in the user's Dockerfile."""
         one = self._changed.get(step.line)
         if one is None:
             return reason
         for before, behind in _COMMAND:
             start, stop = reason.find(before), reason.rfind(behind)
             if 0 <= start < stop:
-                return f"{reason[: start + len(before)]}{_shown(one)}{reason[stop:]}"
+                return f"{reason[: start + len(before)]}{_one_line(one)}{reason[stop:]}"
         return reason
 
 
 # `[builder 5/5] ` of a step's name.
 _HEAD = regex.compile(r"\[[^\]\n]{0,200}\] ")
-# What stands around the command in BuildKit's word on a failure: in 0.8's, and in that of newer ones.
+# The text before and after the command in an error: of BuildKit 0.8, and of newer ones.
 _COMMAND = (("executor failed running [", "]: "), ('process "', '" did not complete'))
 
 
-def _shown(one: Instruction) -> str:
-    """An instruction in one line, as BuildKit's names of steps have it."""
+def _one_line(one: Instruction) -> str:
+    """Return an instruction in one line, as in BuildKit's names of steps."""
     flags = (f"--{flag.name}" + (f"={flag.value}" if flag.value is not None else "") for flag in one.flags)
     return " ".join(f"{one.keyword} {' '.join(flags)} {one.body.text}".split())
 
 
-def _plain(line: str) -> str:
-    """A line as BuildKit's step names hold it: continued lines are one, without the sign at their ends."""
+def _collapse_line(line: str) -> str:
+    """Return lines as in BuildKit's names of steps: joined, without the continuation signs."""
     return " ".join(line.rstrip().rstrip("\\`").split())
 
 
 class StepCounter:
-    """Tells of the steps of one build, and counts them.
+    """Emits the steps of one build, and counts them.
 
-    `touched` is whether a step that acceleration changed, in the text or in what it may reach, has begun;
-    `context_bytes` have travelled.
+    `touched`: a step has started that acceleration changed, in its text or in its network. `context_bytes` is
+    how much of the context was sent.
     """
 
     def __init__(self, service: str, revision: str, observer: Observer) -> None:
         self._service, self._revision, self._observer = service, revision, observer
-        self._words = OriginalStepNames("", Accelerated(""))
+        self._names = OriginalStepNames("", Accelerated(""))
         self._cached: dict[str, bool] = {}
         self._layers: dict[str, dict[str, tuple[int, int]]] = {}  # step -> layer -> (bytes there, bytes)
-        self._pull_told: dict[str, float] = {}
+        self._pull_emitted: dict[str, float] = {}
         self.context_bytes = 0
         self.touched = False
 
-    def start(self, words: OriginalStepNames) -> None:
-        """Begin to listen to a build that these words are for; what was counted is of another one."""
-        self._words, self.touched = words, False
+    def start(self, names: OriginalStepNames) -> None:
+        """Start to count for a build with these step names; forget what was counted for another one."""
+        self._names, self.touched = names, False
         self._cached.clear()
 
     @property
@@ -103,19 +103,19 @@ class StepCounter:
 
     @property
     def cached(self) -> int:
-        """Those of them that were in the cache."""
+        """Those of the steps that were in the cache."""
         return sum(self._cached.values())
 
-    def _pulled(self, event: StepStatus, name: str) -> None:
-        """Add a layer of a base image up, and tell of all of them now and then."""
+    def _count_layer(self, event: StepStatus, name: str) -> None:
+        """Count a layer of a base image, and regularly emit the sum of all layers."""
         if event.total <= 0 or "sha256:" not in event.id or event.id.startswith("extracting"):
             return
         step = event.step
         layers = self._layers.setdefault(step.digest, {})
         new = event.id not in layers
         layers[event.id] = (event.current, event.total)
-        if new or event.at - self._pull_told.get(step.digest, 0.0) >= PULL_EVERY:
-            self._pull_told[step.digest] = event.at
+        if new or event.at - self._pull_emitted.get(step.digest, 0.0) >= PULL_EVERY:
+            self._pull_emitted[step.digest] = event.at
             self._observer.notify(
                 events.BuildStepProgress(
                     service=self._service,
@@ -129,10 +129,10 @@ class StepCounter:
             )
 
     def __call__(self, event: Progress) -> None:
-        """Take one event of BuildKit's."""
+        """Emit one event of BuildKit's."""
         step, service, revision = event.step, self._service, self._revision
-        name = self._words.name_step(step)
-        self.touched = self.touched or self._words.changed(step)
+        name = self._names.name_step(step)
+        self.touched = self.touched or self._names.is_changed(step)
         match event:
             case StepStarted():
                 self._observer.notify(
@@ -152,7 +152,7 @@ class StepCounter:
                         stage=step.stage,
                         seconds=event.seconds,
                         cached=event.cached,
-                        error=self._words.explain_error(step, event.error),
+                        error=self._names.explain_error(step, event.error),
                     )
                 )
             case StepLog():
@@ -166,6 +166,6 @@ class StepCounter:
                     )
                 )
             case StepStatus() if pulls_image(event.step.name):
-                self._pulled(event, name)
+                self._count_layer(event, name)
             case StepStatus() if _TRANSFER in event.name:
                 self.context_bytes = max(self.context_bytes, event.current)

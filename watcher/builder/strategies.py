@@ -1,16 +1,15 @@
-"""Which text of a Dockerfile is built, and which one next when that failed. Pure decisions over a memory.
+"""Decide which variant of a Dockerfile to build, and which one after a failure. Pure decisions with a memory.
 
-Whoever accelerates a Dockerfile must not make its user worse off. So a build that fails where the file as it
-is might not is tried again, with less done to it:
+Acceleration must never make a build fail that works without it. So after a failure that the original file
+might not have, the build is tried again with fewer changes:
 
-- a compile step that was given no network gets one, unless the compiler itself has spoken;
-- then, where go misses a module, the module cache of ours is left out: a mount hides what the image holds at
-  its place, such as private modules that somebody put there;
-- then the file is built as it is, if a step that was changed had begun, or the text was not even understood.
+- a compile step that got no network gets one, unless the compiler itself reported an error;
+- then, if go misses a module, our module cache is left out: a mount hides what the image has in its place,
+  such as private modules;
+- then the original file is built, if a changed step had started or the frontend did not parse the text.
 
-Each is tried once for one and the same failure: a user who saves ten times with the same mistake waits for
-the slow build once. What helped twice in a row is done from then on: such a file gets no module cache, or is
-left alone.
+Each retry is made once for the same failure: a user who saves ten times with the same mistake waits for the
+slow build once. If the same retry helps twice in a row, later builds start with it.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from watcher import regex
 from watcher.errors import Failure
 
 _STRIKES = 2
-# What go, git and the resolvers of libc say when there is no network.
+# Messages of go, git and the resolvers of libc without a network.
 _NO_NETWORK = regex.compile(
     r"dial (?:tcp|udp)|no such host|name resolution|[Nn]etwork is unreachable|resolve host|proxyconnect"
     r"|toolchain not available"
 )
-# go prints a heading, `# import/path`, above what compiler, assembler, linker and vet say of a package. What
-# it says without one it found while it looked for packages and modules.
+# go prints a heading, `# import/path`, above the messages of compiler, assembler, linker and vet about a
+# package. Messages without a heading are from loading packages and modules.
 _HEADING = regex.compile(r"# \S")
-# Of that, what no module that is there or is not there can change: the tree itself is wrong.
+# Messages of the latter kind that no missing module can cause: the tree itself is wrong.
 _OF_THE_TREE = regex.compile(
     r"no required module provides package|is not in std|expected |import cycle not allowed"
     r"|use of internal package|found packages |malformed import path|string literal not terminated"
     r"|build constraints exclude all Go files"
 )
-# What go says when it misses a module, or a file of one.
+# Messages of go about a missing module, or a missing file of one.
 _MODULE = regex.compile(
     r"@v\d|\bmodules?\b|GOPROXY|GOFLAGS|GONOSUMDB|GONOSUMCHECK|GOPRIVATE|go\.sum|go\.mod|sumdb|pkg/mod"
     r"|unrecognized import path|cannot find package|no matching versions|git ls-remote"
@@ -46,7 +45,7 @@ _NUMBERS = regex.compile(r"\d+")
 
 
 class BuildStrategy(StrEnum):
-    """What is done to the Dockerfile's text."""
+    """How a Dockerfile is changed."""
 
     OFFLINE = "accelerated, compiling without a network"
     ACCELERATED = "accelerated"
@@ -56,9 +55,9 @@ class BuildStrategy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailedBuild:
-    """A failed build. `step` is empty when none began; `touched`: a step that was changed had begun.
+    """A failed build. `step` is empty if none started; `touched`: a changed step had started.
 
-    `modules_mounted`: a module cache of ours was where an image, or a layer, may hold modules.
+    `modules_mounted`: our module cache was mounted where an image, or a layer, can have modules.
     """
 
     failure: Failure
@@ -69,17 +68,17 @@ class FailedBuild:
 
     @property
     def misread(self) -> bool:
-        """Whether the frontend did not understand the text."""
+        """Whether the frontend could not parse the text."""
         return not self.step and "parse" in self.reason
 
     @property
     def key(self) -> tuple[str, str]:
-        """What makes it the same failure again, numbers left out: they are of processes and folders."""
+        """What two builds with the same failure have in common; numbers, of processes and folders, differ."""
         return self.step, _NUMBERS.sub("#", self.failure.summary)
 
     @property
     def of_the_tree(self) -> bool:
-        """Whether the compiler has spoken, or go of what stands in the tree: the user's own mistake."""
+        """Whether the compiler, or go's loader, reported a mistake in the tree: it is the user's."""
         if self.failure.kind != "compile":
             return False
         if any(_HEADING.match(line) for line in self.failure.lines):
@@ -90,31 +89,31 @@ class FailedBuild:
 
     @property
     def lacks_module(self) -> bool:
-        """Whether it may be that a module is missing which the module cache of ours hides."""
+        """Whether a module can be missing because our module cache hides it."""
         lines = (self.reason, self.failure.summary, *self.failure.lines)
         return self.modules_mounted and any(_MODULE.search(line) for line in lines)
 
     @property
     def lacks_network(self) -> bool:
-        """Whether it looks as if something could not be reached."""
+        """Whether the build seems to have missed a network."""
         return any(_NO_NETWORK.search(line) for line in (self.reason, *self.failure.lines))
 
 
 class StrategyHistory:
-    """What the builds of one service have taught; forgotten with the process.
+    """Remembers which strategies worked for the builds of one service, as long as the process runs.
 
-    `text` is always the Dockerfile as the user has it, `modules` a digest over what names the modules.
+    `text` is always the original Dockerfile, `modules` a digest of the files that name the modules.
     """
 
     def __init__(self) -> None:
-        self._modules: str | None = None  # those that are in the cache, as far as is known
-        self._strikes: Counter[str] = Counter()  # text -> times that it built only as it is, in a row
-        self._module_strikes: Counter[str] = Counter()  # text -> only without a module cache of ours
+        self._modules: str | None = None  # those that are known to be in the cache
+        self._strikes: Counter[str] = Counter()  # text -> builds in a row that worked only unchanged
+        self._module_strikes: Counter[str] = Counter()  # text -> only without our module cache
         self._offline_strikes: Counter[str] = Counter()
         self._tried: set[tuple[BuildStrategy, str, tuple[str, str]]] = set()
 
     def first_strategy(self, text: str, modules: str) -> BuildStrategy:
-        """What to begin with."""
+        """Return the strategy to start with."""
         if self._strikes[text] >= _STRIKES:
             return BuildStrategy.PLAIN
         if self._module_strikes[text] >= _STRIKES:
@@ -123,9 +122,9 @@ class StrategyHistory:
         return BuildStrategy.OFFLINE if there else BuildStrategy.ACCELERATED
 
     def next_strategy(self, strategy: BuildStrategy, text: str, failed: FailedBuild) -> BuildStrategy | None:
-        """What to try now that `strategy` failed; None: nothing, the failure is the user's."""
+        """Return the strategy after `strategy` failed; None if the failure is the user's."""
         if strategy is BuildStrategy.OFFLINE and (failed.lacks_network or failed.misread):
-            return BuildStrategy.ACCELERATED  # every time: the network may be back
+            return BuildStrategy.ACCELERATED  # every time: the network can be back
         if failed.of_the_tree or strategy is BuildStrategy.PLAIN or not (failed.touched or failed.misread):
             return None
         other = BuildStrategy.PLAIN
@@ -142,8 +141,8 @@ class StrategyHistory:
     def record_success(
         self, strategy: BuildStrategy, text: str, modules: str, *, after: BuildStrategy | None
     ) -> None:
-        """`strategy` gave an image; `after` is the strategy that failed before it in the same build."""
-        # It was not tried in vain, so the same failure is worth it again.
+        """Record that `strategy` built an image, after the strategy `after` failed in the same build."""
+        # The retry helped, so the same failure deserves it again.
         self._tried = {mark for mark in self._tried if mark[:2] != (strategy, text)}
         if strategy is BuildStrategy.PLAIN:
             self._strikes[text] += after is not None
@@ -160,9 +159,9 @@ class StrategyHistory:
             self._offline_strikes[text] = 0
 
     def skips_module_cache(self, text: str) -> bool:
-        """Whether this file gets no module cache from now on."""
+        """Return whether this file gets no module cache any more."""
         return self._module_strikes[text] >= _STRIKES
 
     def builds_original(self, text: str) -> bool:
-        """Whether this file is built as it is from now on."""
+        """Return whether this file is built unchanged from now on."""
         return self._strikes[text] >= _STRIKES

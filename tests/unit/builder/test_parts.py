@@ -40,10 +40,10 @@ def test_a_step_over_several_lines_is_told_as_the_file_has_it(sign: str) -> None
     text = FILE.format(sign=sign)
     text = f"# escape=`\n{text}" if sign == "`" else text
     line = 3 if sign == "`" else 2
-    words = OriginalStepNames(text, accelerated(text))
+    names = OriginalStepNames(text, accelerated(text))
     step = parse_step("1", "[b 2/2] RUN --mount=type=cache … echo a && GOGC=400 go build -o /x .", line)
-    assert words.changed(step)
-    assert words.name_step(step) == "[b 2/2] RUN echo a && go build -a -o /x . && echo z"
+    assert names.is_changed(step)
+    assert names.name_step(step) == "[b 2/2] RUN echo a && go build -a -o /x . && echo z"
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,10 @@ def test_a_step_over_several_lines_is_told_as_the_file_has_it(sign: str) -> None
 )
 def test_a_step_is_known_by_its_line(name: str, line: int, changed: bool) -> None:
     text = "FROM golang:alpine AS b\nARG V=1.2\nRUN echo a $V\nRUN go build -o /x$V\n"
-    words = OriginalStepNames(text, accelerated(text))
+    names = OriginalStepNames(text, accelerated(text))
     step = parse_step("1", name, line)
-    assert words.changed(step) is changed
-    assert words.name_step(step) == ("[b 3/3] RUN go build -o /x$V" if line == 4 else name)
+    assert names.is_changed(step) is changed
+    assert names.name_step(step) == ("[b 3/3] RUN go build -o /x$V" if line == 4 else name)
 
 
 def test_the_error_of_a_step_shows_the_command_of_the_file() -> None:
@@ -81,7 +81,7 @@ def test_the_error_of_a_step_shows_the_command_of_the_file() -> None:
 
 def test_nothing_was_changed_in_a_file_that_is_built_as_it_is() -> None:
     text = "FROM golang:alpine AS b\nRUN go build\n"
-    assert not OriginalStepNames(text, Accelerated(text)).changed(parse_step("1", "[b 2/2] RUN go build"))
+    assert not OriginalStepNames(text, Accelerated(text)).is_changed(parse_step("1", "[b 2/2] RUN go build"))
 
 
 @pytest.mark.parametrize(("line", "touched"), [(1, False), (2, False), (3, True)])

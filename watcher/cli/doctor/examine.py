@@ -194,7 +194,7 @@ def _describe_base(name: str, base: BaseImage) -> Finding:
     if base.problem:
         text = f"{name} not found locally and could not be pulled: {base.problem}"
         return Finding("base image", Grade.ADVICE, text, "check the name; run docker login if it is private")
-    if base.stand_in:
+    if base.placeholder:
         text = f"{name} is a placeholder image made on this machine"
         return Finding("base image", Grade.ADVICE, text, f"if a registry can be reached: docker pull {name}")
     if base.here:
