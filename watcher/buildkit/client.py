@@ -11,7 +11,7 @@ from functools import partial
 
 from watcher.buildkit import imageconfig, solve, transport
 from watcher.buildkit.errors import ConnectError, ProtocolError, RpcError
-from watcher.buildkit.grpc import Channel, frame
+from watcher.buildkit.grpc import Channel, frame_message
 from watcher.buildkit.http2 import Http2Connection
 from watcher.buildkit.imageconfig import ResolvedImage
 from watcher.buildkit.messages.control_pb2 import (
@@ -22,7 +22,7 @@ from watcher.buildkit.messages.control_pb2 import (
     UsageRecord,
 )
 from watcher.buildkit.progress import Progress
-from watcher.buildkit.records import UsageInfo, Worker, cache_record, worker
+from watcher.buildkit.records import UsageInfo, Worker, parse_cache_record, parse_worker
 from watcher.buildkit.session import CredentialsFor, SessionDialer
 from watcher.buildkit.solve import ContextCache, SolveRequest, SolveResult
 
@@ -137,7 +137,7 @@ class Client:
         connection is lost, `ProtocolError` if the answer makes no sense. It can take as long as a registry
         does; cancelling ends it immediately.
         """
-        return await imageconfig.resolve(
+        return await imageconfig.resolve_config(
             self._channel,
             self._dial,
             self._workers,
@@ -150,7 +150,7 @@ class Client:
     async def workers(self) -> list[Worker]:
         """The workers that build; an engine has one. Raises `ConnectError` or `RpcError`."""
         answer = await self._channel.unary(_LIST_WORKERS, b"")
-        return [worker(record) for record in ListWorkersResponse.FromString(answer).record]
+        return [parse_worker(record) for record in ListWorkersResponse.FromString(answer).record]
 
     async def disk_usage(self, filters: Sequence[str] = ()) -> list[UsageInfo]:
         """The records of the build cache that match one of the filters, all without any.
@@ -160,7 +160,7 @@ class Client:
         """
         request = DiskUsageRequest(filter=filters).SerializeToString()
         answer = await self._channel.unary(_DISK_USAGE, request)
-        return [cache_record(record) for record in DiskUsageResponse.FromString(answer).record]
+        return [parse_cache_record(record) for record in DiskUsageResponse.FromString(answer).record]
 
     async def prune(
         self,
@@ -181,10 +181,10 @@ class Client:
         )
         removed: list[UsageInfo] = []
         with self._channel.open(_PRUNE) as call:
-            await call.send(frame(request.SerializeToString()))
+            await call.send(frame_message(request.SerializeToString()))
             call.end()
             while batch := await call.receive():
-                removed += (cache_record(UsageRecord.FromString(data)) for data in batch)
+                removed += (parse_cache_record(UsageRecord.FromString(data)) for data in batch)
         return removed
 
     async def remove_records(self, ids: Iterable[str]) -> list[UsageInfo]:

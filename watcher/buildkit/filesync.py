@@ -23,7 +23,7 @@ from watcher.buildkit.errors import ContextChanged, ProtocolError, RpcError
 from watcher.buildkit.grpc import NOT_FOUND, UNKNOWN, ServerCall
 from watcher.buildkit.messages.fsutil_pb2 import Packet
 from watcher.buildkit.packets import FIN, NO_MORE_STATS, StatPackets, data_packet, whole_file
-from watcher.buildkit.selection import FilterOptions, select
+from watcher.buildkit.selection import FilterOptions, select_entries
 from watcher.buildkit.sources import ContextEntry, ContextSource, Prefiltered, ReadsWhole
 
 METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
@@ -102,9 +102,9 @@ class FileSync:
         source = self._sources[name]
         entries = source.entries()
         if isinstance(source, Prefiltered) and source.excludes == wanted.exclude:
-            entries = select(entries, FilterOptions(wanted.follow, wanted.include))
+            entries = select_entries(entries, FilterOptions(wanted.follow, wanted.include))
         else:
-            entries = select(entries, wanted)
+            entries = select_entries(entries, wanted)
         self._sent[name] = entries
         return entries, self._packets.encode((name, wanted), entries) + NO_MORE_STATS
 

@@ -68,7 +68,7 @@ class Direction:
     locate: Callable[[Mapping[str, int]], None]
 
 
-async def solve(channel: Channel, message: bytes, direction: Direction) -> bytes:
+async def solve_directed(channel: Channel, message: bytes, direction: Direction) -> bytes:
     """Build what `message`, a `Control.SolveRequest`, asks for.
 
     Returns and raises what `Control.Solve` does.

@@ -30,7 +30,7 @@ _SHOWN_ASCII = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 Metadata = Sequence[tuple[str, str]]
 
 
-def frame(message: bytes) -> bytes:
+def frame_message(message: bytes) -> bytes:
     """The message with gRPC's prefix, ready to be joined with others."""
     return b"\0" + len(message).to_bytes(4, "big") + message
 
@@ -140,7 +140,7 @@ class Channel:
         Cancelling the task that waits here cancels the call.
         """
         with self.open(method, metadata) as call:
-            await call.send(frame(request))
+            await call.send(frame_message(request))
             call.end()
             answers: list[bytes] = []
             while batch := await call.receive():
@@ -231,7 +231,7 @@ def answer_unary(respond: Callable[[bytes], Awaitable[bytes]]) -> Handler:
             requests += batch
         if len(requests) != 1:
             raise ProtocolError(f"a call for one message came with {len(requests)}")
-        await call.send(frame(await respond(requests[0])))
+        await call.send(frame_message(await respond(requests[0])))
 
     return handle
 

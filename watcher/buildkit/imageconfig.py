@@ -34,7 +34,7 @@ class ResolvedImage:
     config: Mapping[str, Any]
 
 
-async def resolve(
+async def resolve_config(
     channel: Channel,
     dial: SessionDialer | None,
     workers: Executor,

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 
 from watcher.buildkit.errors import BuildkitError
-from watcher.buildkit.grpc import frame
+from watcher.buildkit.grpc import frame_message
 from watcher.buildkit.messages.fsutil_pb2 import Packet, Stat
 from watcher.buildkit.sources import ContextEntry
 
@@ -27,9 +27,9 @@ _TYPE_DATA = Packet(type=Packet.PACKET_DATA).SerializeToString()
 _ID_TAG = bytes([3 << 3])
 _DATA_TAG = bytes([4 << 3 | 2])
 
-FIN = frame(Packet(type=Packet.PACKET_FIN).SerializeToString())
+FIN = frame_message(Packet(type=Packet.PACKET_FIN).SerializeToString())
 # A STAT packet without a stat: the list is complete.
-NO_MORE_STATS = frame(Packet(type=Packet.PACKET_STAT).SerializeToString())
+NO_MORE_STATS = frame_message(Packet(type=Packet.PACKET_STAT).SerializeToString())
 
 
 def go_mode(mode: int) -> int:
@@ -69,7 +69,7 @@ class _StatEncoder:
         found.size = 0 if stat.S_ISDIR(mode) else entry.size
         found.modTime = entry.mtime_ns if 0 <= entry.mtime_ns <= _LAST_TIME else 0
         found.linkname = os.fsencode(entry.linkname)
-        return frame(self._packet.SerializeToString())
+        return frame_message(self._packet.SerializeToString())
 
 
 def data_packet(index: int, data: bytes) -> tuple[bytes, bytes]:

@@ -44,7 +44,7 @@ class UsageInfo:
     parents: tuple[str, ...]
 
 
-def worker(record: WorkerRecord) -> Worker:
+def parse_worker(record: WorkerRecord) -> Worker:
     """The worker that a record describes."""
     platforms = (
         "/".join(filter(None, (each.OS, each.Architecture, each.Variant))) for each in record.platforms
@@ -58,7 +58,7 @@ def worker(record: WorkerRecord) -> Worker:
     )
 
 
-def cache_record(record: UsageRecord) -> UsageInfo:
+def parse_cache_record(record: UsageRecord) -> UsageInfo:
     """The cache record that a message describes."""
     return UsageInfo(
         id=record.ID,

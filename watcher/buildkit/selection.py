@@ -25,7 +25,7 @@ class FilterOptions:
     exclude: tuple[str, ...] = ()
 
 
-def select(entries: Sequence[ContextEntry], wanted: FilterOptions) -> Sequence[ContextEntry]:
+def select_entries(entries: Sequence[ContextEntry], wanted: FilterOptions) -> Sequence[ContextEntry]:
     """The wanted entries in order; a directory that is not wanted itself stays if something below it is.
 
     Raises `IgnorePatternError` for a pattern that cannot be used.

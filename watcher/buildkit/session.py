@@ -28,7 +28,7 @@ from watcher.buildkit.grpc import (
     Server,
     ServerCall,
     answer_unary,
-    frame,
+    frame_message,
 )
 from watcher.buildkit.messages.auth_pb2 import CredentialsRequest, CredentialsResponse
 from watcher.buildkit.messages.control_pb2 import BytesMessage
@@ -116,7 +116,9 @@ class _Tunnel:
     async def write(self, data: bytes) -> None:
         """Send bytes in as few messages as possible."""
         parts = (data[at : at + _LARGEST_MESSAGE] for at in range(0, len(data), _LARGEST_MESSAGE))
-        await self._call.send(b"".join(frame(BytesMessage(data=part).SerializeToString()) for part in parts))
+        await self._call.send(
+            b"".join(frame_message(BytesMessage(data=part).SerializeToString()) for part in parts)
+        )
 
     async def close(self) -> None:
         """End the sending direction. The task that opened the call ends it."""

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from watcher.buildkit import filesync
-from watcher.buildkit import gateway as directed
+from watcher.buildkit import filesync, gateway
 from watcher.buildkit.errors import BuildkitError, RpcError, SolveFailed
 from watcher.buildkit.gateway import Direction, ResultSlot
-from watcher.buildkit.grpc import Channel, frame
+from watcher.buildkit.grpc import Channel, frame_message
 from watcher.buildkit.messages.control_pb2 import (
     CacheOptions,
     CacheOptionsEntry,
@@ -110,7 +109,7 @@ class SolveRequest:
     credentials: CredentialsFor | None = None
     output: BinaryIO | None = None
 
-    def frontend(self) -> dict[str, str]:
+    def frontend_options(self) -> dict[str, str]:
         """The FrontendAttrs of the Dockerfile frontend (moby/buildkit, frontend/dockerui/config.go)."""
         attrs = {"filename": self.filename, "image-resolve-mode": self.image_resolve_mode}
         if self.target:
@@ -131,10 +130,10 @@ class SolveRequest:
         """What the frontend's work can be used again for; None: for nothing."""
         if not self.frontend_inputs:
             return None
-        attrs = tuple(sorted(self.frontend().items()))
+        attrs = tuple(sorted(self.frontend_options().items()))
         return self.frontend_inputs, attrs, self.without_network, tuple(sorted(self.markers.items()))
 
-    def message(self, ref: str, session: str) -> bytes:
+    def to_message(self, ref: str, session: str) -> bytes:
         """The serialized `moby.buildkit.v1.SolveRequest`."""
         exporter = dict(self.exporter_attrs)
         if self.names:
@@ -146,7 +145,7 @@ class SolveRequest:
             ExporterAttrsDeprecated=exporter,
             Session=session,
             Frontend="dockerfile.v0",
-            FrontendAttrs=self.frontend(),
+            FrontendAttrs=self.frontend_options(),
             Cache=CacheOptions(Imports=imports),
             Entitlements=self.entitlements,
         ).SerializeToString()
@@ -225,14 +224,14 @@ class _Solve:
         """Run everything and end everything."""
         session = asyncio.create_task(self._session.run(self._channel, self._dial))
         status = asyncio.create_task(self._follow_progress())
-        message = self._request.message(self._ref, self._session.id)
+        message = self._request.to_message(self._ref, self._session.id)
         lines, key = self._request.without_network, self._request.frontend_cache_key()
         markers = self._request.markers
         direction = Direction(lines, self._slot, key, markers, self._progress.locate)
         solving = asyncio.create_task(
-            directed.solve(self._channel, message, direction)
+            gateway.solve_directed(self._channel, message, direction)
             if lines or key is not None or markers or self._request.locate
-            else self._channel.unary(directed.SOLVE, message)
+            else self._channel.unary(gateway.SOLVE, message)
         )
         try:
             await self._wait_for_end(solving, session, status)
@@ -301,7 +300,7 @@ class _Solve:
         request = StatusRequest(Ref=self._ref).SerializeToString()
         try:
             with self._channel.open(_STATUS) as call:
-                await call.send(frame(request))
+                await call.send(frame_message(request))
                 call.end()
                 while batch := await call.receive():
                     for data in batch:

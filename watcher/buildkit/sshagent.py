@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from watcher.buildkit.errors import RpcError
-from watcher.buildkit.grpc import NOT_FOUND, UNAVAILABLE, Handler, ServerCall, answer_unary, frame
+from watcher.buildkit.grpc import NOT_FOUND, UNAVAILABLE, Handler, ServerCall, answer_unary, frame_message
 from watcher.buildkit.messages.ssh_pb2 import BytesMessage, CheckAgentRequest, CheckAgentResponse
 
 _CHECK = "/moby.sshforward.v1.SSH/CheckAgent"
@@ -59,7 +59,7 @@ def ssh_agents(sockets: Mapping[str, Path]) -> dict[str, Handler]:
                     writer.write(request)
                     answer = await reader.readexactly(_LENGTH)
                     answer += await reader.readexactly(int.from_bytes(answer, "big"))
-                await call.send(frame(BytesMessage(data=answer).SerializeToString()))
+                await call.send(frame_message(BytesMessage(data=answer).SerializeToString()))
         except (OSError, asyncio.IncompleteReadError) as error:
             raise RpcError(UNAVAILABLE, f"the SSH agent {name!r} went away: {error}") from error
         finally:

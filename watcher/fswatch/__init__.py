@@ -1,4 +1,4 @@
-"""Events of the file system as notifications for an event loop, and polling where they do not arrive."""
+"""Notify an event loop of file system events, and poll where they do not arrive."""
 
 from watcher.fswatch.backend import EventsUnavailable, WatchBackend
 from watcher.fswatch.notification import Notification

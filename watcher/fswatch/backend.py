@@ -1,4 +1,4 @@
-"""What a source of events must be able to do, whatever the operating system."""
+"""The interface of a file system watcher on any operating system."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from watcher.errors import WatcherError
 
 
 class EventsUnavailable(WatcherError):
-    """The operating system cannot report changes now; the message says why and what to do."""
+    """The operating system cannot report changes now; the message is the reason and the remedy."""
 
 
 class WatchBackend(Protocol):
-    """Watches directories and fills an inbox. Its methods block shortly and are called from a worker thread,
-    one at a time.
+    """Watches directories and fills an inbox.
+
+    Its methods block for a short time and are called from a worker thread, one at a time.
     """
 
     def start(self) -> None:
-        """Begin. Raises EventsUnavailable."""
+        """Start. Raises EventsUnavailable."""
         ...
 
     def stop(self) -> None:
-        """End; gives back everything, also after a failed start."""
+        """Stop and release everything, also after a failed start."""
         ...
 
     def watch(self, directories: Collection[str]) -> frozenset[str]:
-        """Watch these from now on; returns those that were not watched before. Raises EventsUnavailable."""
+        """Watch these from now on; return those that were not watched before. Raises EventsUnavailable."""
         ...
 
     def forget(self) -> None:
@@ -34,7 +35,7 @@ class WatchBackend(Protocol):
         ...
 
     def probe(self, timeout: float) -> bool:
-        """Whether events arrive, as far as that can be found out within `timeout` seconds.
+        """Return whether events arrive, as far as `timeout` seconds can show it.
 
         Raises EventsUnavailable.
         """

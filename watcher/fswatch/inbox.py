@@ -1,7 +1,7 @@
-"""Where a watching thread leaves what it saw until the event loop comes for it.
+"""Collect events from the watching thread until the event loop takes them.
 
-What is kept is bounded by the number of directories, not of events: a checkout of a large branch brings
-a hundred thousand. Events that cannot change the tree are dropped here, before they wake anybody.
+The number of directories bounds the memory, not the number of events: a checkout of a large branch causes a
+hundred thousand. Events that cannot change the tree are dropped here, before they wake the event loop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _KEPT_OPEN = 1.0
 
 
 class Act(Enum):
-    """What happened to a file or directory, as far as it matters here."""
+    """What happened to a file or directory."""
 
     WRITTEN = auto()  # written to or created, perhaps not for the last time
     CLOSED = auto()  # complete: closed after writing, moved into place
@@ -30,7 +30,7 @@ class Act(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """What was in the inbox. `count` are all notifications, also those that concern no file of the tree."""
+    """The content of the inbox. `count` includes the events of files that are not in the tree."""
 
     notification: Notification | None
     count: int
@@ -39,7 +39,7 @@ class Mail:
 
 
 class Inbox:
-    """Filled by the backend's thread, emptied by the event loop. `wake` is called from the former."""
+    """Filled by the backend's thread, which calls `wake`, and emptied by the event loop."""
 
     def __init__(self, wake: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._wake = wake
@@ -61,7 +61,7 @@ class Inbox:
         self._overflowed = self._root_lost = False
 
     def listen_for(self, rules: Rules, also: Collection[str]) -> None:
-        """From now on only what concerns the tree by `rules`, or is one of the paths `also`, counts.
+        """Count only events of what `rules` let into the tree, or of the paths `also`, from now on.
 
         `rules` must be a copy that has no other user.
         """
@@ -70,13 +70,13 @@ class Inbox:
 
     # For the backend's thread.
 
-    def event(self, directory: str, name: str, act: Act, *, is_dir: bool) -> None:
-        """Something happened to `name` in `directory` (relative, "" is the root)."""
+    def record_event(self, directory: str, name: str, act: Act, *, is_dir: bool) -> None:
+        """Record an event of `name` in `directory` (relative, "" is the root)."""
         path = f"{directory}/{name}" if directory else name
         with self._lock:
             self._count += 1
             if (path, act) == self._last and directory in self._touched:
-                # The same again, as of a large file that is written in pieces.
+                # A repetition: a large file is written in pieces.
                 self._latest = self._clock()
                 if path in self._writing:
                     self._writing[path] = self._latest
@@ -97,27 +97,27 @@ class Inbox:
                 self._writing.pop(path, None)
             self._wake_once()
 
-    def overflow(self) -> None:
-        """The kernel dropped events."""
+    def record_overflow(self) -> None:
+        """Record that the kernel dropped events."""
         with self._lock:
             self._overflowed = True
             self._wake_once()
 
-    def lost_root(self) -> None:
-        """The root was removed, moved or unmounted."""
+    def record_root_lost(self) -> None:
+        """Record that the root was removed, moved or unmounted."""
         with self._lock:
             self._root_lost = True
             self._wake_once()
 
     def _wake_once(self) -> None:
-        if not self._waked:  # once for all that is found in here afterwards
+        if not self._waked:  # once until the inbox is emptied
             self._waked = True
             self._wake()
 
     # For the event loop.
 
-    def empty(self) -> Mail:
-        """Take everything out."""
+    def take_all(self) -> Mail:
+        """Return everything, and leave the inbox empty."""
         with self._lock:
             horizon = self._clock() - _KEPT_OPEN
             self._writing = {path: at for path, at in self._writing.items() if at > horizon}

@@ -61,7 +61,7 @@ class Inotify:
         self._base = base
         self._inbox = inbox
         self._lock = threading.Lock()
-        self._ears: dict[str, _Ear] = {}
+        self._callbacks: dict[str, _WatchCallback] = {}
         self._stale: set[str] = set()
         self._ids = count(1)
         self._fd: InotifyFD | None = None
@@ -75,29 +75,28 @@ class Inotify:
         self._fd.start()
 
     def stop(self) -> None:
-        """End the thread and give all watches back."""
+        """Stop the thread and remove all watches."""
         fd, self._fd = self._fd, None
         if fd is not None:
             fd.stop()
             fd.join()
         with self._lock:
-            self._ears.clear()
+            self._callbacks.clear()
             self._stale.clear()
 
     def watch(self, directories: Collection[str]) -> frozenset[str]:
-        """Watch exactly these directories from now on; returns those that were not watched before.
+        """Watch exactly these directories from now on; return those that were not watched before.
 
-        A directory that is gone is left out in silence: whoever removed it is noticed elsewhere. Raises
-        EventsUnavailable when a limit of the kernel is reached; then nothing is watched at all, so that
-        other programs of this user can still watch something.
+        A directory that is gone is skipped: its parent has an event. Raises EventsUnavailable if a limit of
+        the kernel is reached; then nothing is watched, to leave watches to other programs of this user.
         """
         fd = self._running_fd()
         with self._lock:
-            stale = {path for path in self._ears if path in self._stale or _is_below(path, self._stale)}
+            stale = {path for path in self._callbacks if path in self._stale or _is_below(path, self._stale)}
             self._stale.clear()
-            gone = [self._ears.pop(path) for path in self._ears.keys() - (set(directories) - stale)]
-            missing = sorted(set(directories) - self._ears.keys())
-        fd.remove_callbacks([(ear.descriptor, ear.id) for ear in gone])
+            gone = [self._callbacks.pop(path) for path in self._callbacks.keys() - (set(directories) - stale)]
+            missing = sorted(set(directories) - self._callbacks.keys())
+        fd.remove_callbacks([(callback.descriptor, callback.id) for callback in gone])
         added = []
         for path in missing:
             try:
@@ -109,50 +108,50 @@ class Inotify:
         return frozenset(added)
 
     def forget(self) -> None:
-        """Give all watches back."""
+        """Remove all watches."""
         with self._lock:
-            ears = list(self._ears.values())
-            self._ears.clear()
+            callbacks = list(self._callbacks.values())
+            self._callbacks.clear()
             self._stale.clear()
         if self._fd is not None:
-            self._fd.remove_callbacks([(ear.descriptor, ear.id) for ear in ears])
+            self._fd.remove_callbacks([(callback.descriptor, callback.id) for callback in callbacks])
 
     def probe(self, timeout: float) -> bool:
-        """Whether an event caused on purpose comes back within `timeout` seconds; blocks so long at most.
+        """Return whether an event caused on purpose arrives within `timeout` seconds; blocks until then.
 
-        The root directory is opened for reading while its watch asks for that. Nothing is written: it works
-        on a read-only mount, no other program notices, git's status and the build context stay what they are.
+        The root directory is opened for reading while its watch includes this event. Nothing is written: it
+        works on a read-only mount, and changes neither git's status nor the build context.
         """
         fd = self._running_fd()
-        probing = _Ear(self, "", next(self._ids))
+        probing = _WatchCallback(self, "", next(self._ids))
         probing.opened = opened = threading.Event()
         try:
             found = probing.listen(fd, self._root_path, _MASK | InotifyConstants.IN_OPEN)
             os.close(os.open(self._root_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError as error:
             if error.errno in _GONE:
-                self._inbox.lost_root()
+                self._inbox.record_root_lost()
                 return False
-            raise EventsUnavailable(_explain_error(error, len(self._ears))) from error
+            raise EventsUnavailable(_explain_error(error, len(self._callbacks))) from error
         heard = opened.wait(timeout)
         self._end_probe(fd, probing)
         return heard and found
 
-    def _end_probe(self, fd: InotifyFD, probing: _Ear) -> None:
-        """Let the root's watch ask for the usual again."""
+    def _end_probe(self, fd: InotifyFD, probing: _WatchCallback) -> None:
+        """Restore the mask of the root's watch."""
         with self._lock:
-            old = self._ears.get("")
+            old = self._callbacks.get("")
         if old is None or old.descriptor != probing.descriptor:
             fd.remove_callbacks([(probing.descriptor, probing.id)])
             if old is not None:
-                self._inbox.lost_root()  # another directory has taken the root's place
+                self._inbox.record_root_lost()  # another directory replaced the root
             return
-        # A watch has one mask, that of the last call; the ear that says it takes over from the old one.
-        ear = _Ear(self, "", next(self._ids))
+        # A watch has one mask, that of the last call, which needs a callback of its own.
+        callback = _WatchCallback(self, "", next(self._ids))
         with contextlib.suppress(OSError):
-            ear.listen(fd, self._root_path, _MASK)
+            callback.listen(fd, self._root_path, _MASK)
             with self._lock:
-                self._ears[""] = ear
+                self._callbacks[""] = callback
             fd.remove_callbacks([(old.descriptor, old.id)])
         fd.remove_callbacks([(probing.descriptor, probing.id)])
 
@@ -166,33 +165,33 @@ class Inotify:
         return self._fd
 
     def _add_watch(self, fd: InotifyFD, path: str) -> bool:
-        ear = _Ear(self, path, next(self._ids))
+        callback = _WatchCallback(self, path, next(self._ids))
         mask = _MASK if not path or is_outside(path) else _MASK | InotifyConstants.IN_DONT_FOLLOW
         with self._lock:
-            self._ears[path] = ear
+            self._callbacks[path] = callback
         try:
-            if ear.listen(fd, os.path.join(self._root_path, os.fsencode(path)), mask):  # noqa: PTH118 - bytes
+            if callback.listen(fd, os.path.join(self._root_path, os.fsencode(path)), mask):  # noqa: PTH118 - bytes
                 return True
         except OSError as error:
             if error.errno not in _GONE:
                 raise
-        self.lost(ear)
+        self.forget_watch(callback)
         return False
 
-    # Called from watchdog's thread.
+    # Called in watchdog's thread.
 
-    def heard(self, ear: _Ear, event: InotifyEvent) -> None:
-        """Hand an event on to the inbox."""
+    def pass_event(self, callback: _WatchCallback, event: InotifyEvent) -> None:
+        """Pass an event on to the inbox."""
         mask = event.mask
         if not event.name:
-            if mask & _ROOT_LOST and not ear.directory:
-                self._inbox.lost_root()
+            if mask & _ROOT_LOST and not callback.directory:
+                self._inbox.record_root_lost()
             return
         name = os.fsdecode(event.name)
         is_dir = bool(mask & InotifyConstants.IN_ISDIR)
         if is_dir and mask & _REPLACED:
-            with self._lock:  # what is watched there, if anything, can be another directory by now
-                self._stale.add(f"{ear.directory}/{name}" if ear.directory else name)
+            with self._lock:  # the watched directory, if any, can have been replaced
+                self._stale.add(f"{callback.directory}/{name}" if callback.directory else name)
         if mask & _REMOVED:
             act = Act.REMOVED
         elif mask & _CLOSED:
@@ -203,24 +202,24 @@ class Inotify:
             act = Act.CHANGED
         else:
             return
-        self._inbox.event(ear.directory, name, act, is_dir=is_dir)
+        self._inbox.record_event(callback.directory, name, act, is_dir=is_dir)
 
-    def lost(self, ear: _Ear) -> None:
-        """Forget a watch that is no more."""
+    def forget_watch(self, callback: _WatchCallback) -> None:
+        """Forget a watch that the kernel removed."""
         with self._lock:
-            known = self._ears.get(ear.directory) is ear
+            known = self._callbacks.get(callback.directory) is callback
             if known:
-                del self._ears[ear.directory]
-        if known and not ear.directory:
-            self._inbox.lost_root()
+                del self._callbacks[callback.directory]
+        if known and not callback.directory:
+            self._inbox.record_root_lost()
 
-    def overflow(self) -> None:
-        """The kernel's queue ran over."""
-        self._inbox.overflow()
+    def record_overflow(self) -> None:
+        """Record that the kernel's queue overflowed."""
+        self._inbox.record_overflow()
 
 
-class _Ear:
-    """The callback of one watch. An exception in it would end the thread for all, so none gets out."""
+class _WatchCallback:
+    """The callback of one watch. It lets no exception out, which would end the thread for all."""
 
     __slots__ = ("_owner", "descriptor", "directory", "id", "opened")
 
@@ -232,7 +231,7 @@ class _Ear:
         self._owner = owner
 
     def listen(self, fd: InotifyFD, path: bytes, mask: int) -> bool:
-        """Watch `path`; False if it cannot be read (watchdog passes that over). Raises OSError."""
+        """Watch `path`; return False if it cannot be read (watchdog ignores this). Raises OSError."""
         self.descriptor = fd.add_callback(path, Mask(mask), self, self.id)
         if self.descriptor != -1:
             return True
@@ -242,23 +241,23 @@ class _Ear:
     def on_event(self, event: InotifyEvent) -> None:
         try:
             if self.opened is None:
-                self._owner.heard(self, event)
+                self._owner.pass_event(self, event)
             elif event.is_open and not event.name:
                 self.opened.set()
         except Exception:
             _log.exception("an event of %r could not be handled", self.directory)
-            self._owner.overflow()
+            self._owner.record_overflow()
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
         if self.opened is None and wd == self.descriptor:
-            self._owner.lost(self)
+            self._owner.forget_watch(self)
 
     def on_queue_overflow(self) -> None:
-        self._owner.overflow()
+        self._owner.record_overflow()
 
 
 def _is_below(path: str, directories: Collection[str]) -> bool:
-    """Whether the path is below one of the directories."""
+    """Return whether the path is below one of the directories."""
     while path:
         path = path.rpartition("/")[0]
         if path in directories:
@@ -267,7 +266,7 @@ def _is_below(path: str, directories: Collection[str]) -> bool:
 
 
 def _explain_error(error: OSError, needed: int) -> str:
-    """What the user can do about a failed call of inotify."""
+    """Return the message for a failed call of inotify, with the remedy."""
     if error.errno == errno.ENOSPC:
         return (
             f"inotify's limit of {_limit('max_user_watches')} watches for this user is reached and {needed} "

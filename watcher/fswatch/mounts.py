@@ -1,4 +1,4 @@
-"""What is mounted where. No event reports a mount, or what another machine writes."""
+"""Read what is mounted where: no event reports a mount, or a write on another machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from watcher import regex
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _OCTAL = regex.compile(r"\\([0-7]{3})")  # how a space or a backslash is written in the file
-_ELSEWHERE = frozenset(
+_REMOTE = frozenset(
     {
         "9p",
         "afs",
@@ -41,17 +41,17 @@ _ELSEWHERE = frozenset(
 )
 
 
-def elsewhere(root: Path) -> str:
-    """The file system type of `root` if another machine can write to it; empty if not, or if unknown."""
+def remote_type(root: Path) -> str:
+    """Return the file system type of `root` if another machine can write to it; else an empty string."""
     try:
         kind = type_at(os.path.realpath(root), _MOUNTS.read_text("utf-8", "surrogateescape"))
     except OSError:  # not Linux
         return ""
-    return kind if kind in _ELSEWHERE else ""
+    return kind if kind in _REMOTE else ""
 
 
 def mounted_at(path: str) -> frozenset[str]:
-    """What is mounted on the directory `path` (without links) and below it, as the kernel lists it."""
+    """Return the mounts on the directory `path` (without links) and below it, as the kernel lists them."""
     try:
         mountinfo = _MOUNTS.read_text("utf-8", "surrogateescape")
     except OSError:  # not Linux
@@ -60,7 +60,7 @@ def mounted_at(path: str) -> frozenset[str]:
 
 
 def mounts_below(path: str, mountinfo: str) -> frozenset[str]:
-    """The lines of `mountinfo` whose mount point is `path` or is below it."""
+    """Return the lines of `mountinfo` with a mount point at `path` or below it."""
     inside = path.rstrip("/") + "/"
     found = set()
     for line in mountinfo.splitlines():
@@ -71,7 +71,7 @@ def mounts_below(path: str, mountinfo: str) -> frozenset[str]:
 
 
 def type_at(path: str, mountinfo: str) -> str:
-    """The type of the file system that holds the absolute `path` (proc(5), /proc/pid/mountinfo)."""
+    """Return the type of the file system of the absolute `path` (proc(5), /proc/pid/mountinfo)."""
     best, kind = "", ""
     for line in mountinfo.splitlines():
         before, _, after = line.partition(" - ")

@@ -119,7 +119,7 @@ class _Handler(FileSystemEventHandler):
         relative = os.path.relpath(os.fsdecode(path), self._base)
         if relative == ".":
             if act is Act.REMOVED:
-                self._inbox.lost_root()
+                self._inbox.record_root_lost()
             return
         directory, _, name = relative.rpartition("/")
-        self._inbox.event(directory, name, act, is_dir=is_dir)
+        self._inbox.record_event(directory, name, act, is_dir=is_dir)

@@ -56,7 +56,7 @@ class ScanSchedule:
         self._interval_from = now
 
     def push_full_scan(self, now: float, *, polling: bool) -> None:
-        """Push a scan of everything if the clock says that one is due."""
+        """Push a scan of everything if one is due by the clock."""
         if now >= self._full_scan_due(polling=polling):
             self._interval_from = now
             self.push(None, "poll" if polling else "timer", now)

@@ -1,4 +1,4 @@
-"""Tries out, apart from any daemon, whether events would arrive."""
+"""Test, without a daemon, whether events arrive."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from watcher.fswatch.backend import EventsUnavailable
 from watcher.fswatch.inbox import Inbox
-from watcher.fswatch.mounts import elsewhere
+from watcher.fswatch.mounts import remote_type
 from watcher.fswatch.source import native_backend
 
 _LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
@@ -17,10 +17,10 @@ _LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """`seconds` that an event caused on purpose took, None when it did not arrive; `trouble` says why.
+    """The `seconds` that an event caused on purpose took; None if it did not arrive, with the `trouble`.
 
     `foreign` is the type of a file system that another machine can write to, empty for others; `limit` is
-    how many directories this user can watch, None where there is no such limit.
+    the number of directories that this user can watch, None if it is not limited.
     """
 
     seconds: float | None
@@ -47,4 +47,4 @@ def self_test(root: Path, directories: Collection[str], timeout: float) -> SelfT
         limit = int(_LIMIT.read_text())
     except (OSError, ValueError):
         limit = None
-    return SelfTest(seconds, trouble, elsewhere(root), limit)
+    return SelfTest(seconds, trouble, remote_type(root), limit)

@@ -1,8 +1,8 @@
 """The source of notifications: events while they can be believed, the clock always.
 
-A notification never says what to do, only where to scan. Losing every event costs seconds, not correctness:
-a full scan runs when the clock is due, when the kernel's queue overflowed, when the root was replaced, and
-after the machine slept. The interval depends on whether events are believed.
+A notification is only about where to scan, never about what to do. Losing every event costs seconds, not
+correctness: a full scan runs when the clock is due, when the kernel's queue overflowed, when the root was
+replaced, and after the machine slept. The interval depends on whether events are believed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from watcher.fswatch.backend import WatchBackend
 from watcher.fswatch.backend_runner import BackendRunner
 from watcher.fswatch.inbox import Inbox, Mail
 from watcher.fswatch.inotify import Inotify
-from watcher.fswatch.mounts import elsewhere, mounted_at
+from watcher.fswatch.mounts import mounted_at, remote_type
 from watcher.fswatch.notification import Notification
 from watcher.fswatch.recursive import Recursive
 from watcher.fswatch.schedule import ScanSchedule
@@ -82,7 +82,7 @@ class NotificationSource:
         self._observer, self._service = observer, service
         self._setting, self._probe_every = mode, probe_every
         self._clock, self._wall = clock, wall
-        foreign = elsewhere(root)
+        foreign = remote_type(root)
         self._trust = Trust(foreign)
         self._schedule = ScanSchedule(clock(), full_scan=full_scan, foreign=bool(foreign))
         make = backend or native_backend
@@ -132,9 +132,9 @@ class NotificationSource:
         if report.notification.touched is None:
             self._schedule.record_full_scan(now, report.seconds)
         if report.changed and report.notification.reason in ("timer", "poll"):
-            self._trust.found(report.changed, since=before, now=now)
+            self._trust.record_found(report.changed, since=before, now=now)
         elif report.changed and report.notification.by_events:
-            self._trust.confirmed()
+            self._trust.record_confirmed()
         if report.unsettled:
             directories = frozenset(path.rpartition("/")[0] for path in report.unsettled)
             self._push(directories, "unsettled", after=_UNSETTLED_AFTER)
@@ -154,7 +154,7 @@ class NotificationSource:
         deadline = None if timeout is None else self._clock() + timeout
         while True:
             self._wake.clear()
-            await self._open_mail(self._inbox.empty())
+            await self._open_mail(self._inbox.take_all())
             await self._check_clock()
             if notification := self._schedule.pop_due(self._clock()):
                 return notification
@@ -180,7 +180,7 @@ class NotificationSource:
             self._observer.notify(SourceEvents(service=self._service, count=mail.count))
         if mail.notification is not None:
             self._schedule.push_events(mail.notification, self._clock())
-            self._trust.announced(mail.notification.touched or (), self._clock())
+            self._trust.record_events(mail.notification.touched or (), self._clock())
         if mail.overflowed:
             await self._renew_watches()
             self._push(None, "overflow")
@@ -201,7 +201,7 @@ class NotificationSource:
             if self._root_is_there():
                 self._root_due = None
                 self._push(None, "root")
-        if self._trust.settle(now):
+        if self._trust.settle_doubts(now):
             await self._renew_watches()
         if now >= self._place_due:
             self._place_due = now + _PLACE_EVERY

@@ -1,10 +1,9 @@
-"""Whether events are believed: a pure decision from what was tried and what was seen.
+"""Decide whether to believe events: a pure decision from probes and scans.
 
-A probe shows that events come from the kernel through to this program. It cannot show that the kernel knows
-of every change: on NFS, 9p or VirtioFS another machine writes, and no local event reports it. For that there
-is only evidence. A full scan that finds a change which no event announced proves that events do not
-tell all; changes that events announced before the scan found them speak for the events again. A mount known
-to be of that kind starts without trust.
+A probe shows that events get from the kernel to this program. It cannot show that the kernel knows of every
+change: on NFS, 9p or VirtioFS another machine writes, and no local event reports it. For that there is only
+evidence. A full scan that finds a change without an event proves that events are missing; changes with an
+event before the scan are evidence for the events again. A mount of a remote kind starts without trust.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 GRACE = 2.0
-"""Seconds that an event can come later than the scan that found the change."""
+"""Seconds by which an event can be later than the scan that found the change."""
 
 _FIRST_PROOF = 3  # announced changes that take a doubt away; twice as many after each relapse
 _MOST_PROOF = 64
@@ -25,7 +24,7 @@ class Trust:
     def __init__(self, foreign: str) -> None:
         """`foreign` is the type of a file system that another machine can write to, or empty."""
         self._doubt = (
-            f"files on {foreign} may be changed by another machine, and no event tells of that"
+            f"files on {foreign} may be changed by another machine, and no event reports that"
             if foreign
             else ""
         )
@@ -39,15 +38,15 @@ class Trust:
         """Why events are not believed; empty if they are."""
         return self._doubt
 
-    def announced(self, directories: Collection[str], now: float) -> None:
-        """Events reported these directories."""
+    def record_events(self, directories: Collection[str], now: float) -> None:
+        """Record that events reported these directories."""
         for directory in directories:
             self._told[directory] = now
             if self._unannounced.pop(directory, None):
-                self.confirmed()
+                self.record_confirmed()
 
-    def found(self, changed: Collection[str], *, since: float, now: float) -> None:
-        """A full scan, due by the clock, found these paths changed.
+    def record_found(self, changed: Collection[str], *, since: float, now: float) -> None:
+        """Record that a full scan, due by the clock, found these paths changed.
 
         `since` is when the scan before started: an event after that announced the change.
         """
@@ -58,20 +57,20 @@ class Trust:
                 above = above.rpartition("/")[0]
                 announced = self._told.get(above, since) > since
             if announced:
-                self.confirmed()
+                self.record_confirmed()
             else:
                 self._unannounced.setdefault(path.rpartition("/")[0], (path, now + GRACE))
 
-    def confirmed(self) -> None:
-        """A scan found a change where events had pointed to."""
+    def record_confirmed(self) -> None:
+        """Record that a scan found a change in a directory that events had reported."""
         if self._doubt:
             self._seen += 1
             if self._seen >= self._needed:
                 self._doubt = ""
                 self._seen = 0
 
-    def settle(self, now: float) -> bool:
-        """Draw the conclusions that time allows; whether a change has gone unannounced for good."""
+    def settle_doubts(self, now: float) -> bool:
+        """Decide on changes that are old enough; return whether one had no event."""
         late = [(path, at) for path, at in self._unannounced.values() if at <= now]
         if late:
             self._doubt = f"{late[0][0]} changed and no event told of it"

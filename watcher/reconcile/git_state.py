@@ -1,7 +1,7 @@
-"""Whether version control is at work in the tree, read from the files that it leaves while it is.
+"""Detect a running version control operation by the files that exist while it runs.
 
-Only what the operation itself does counts as its progress. A lock that a crashed git left behind, a rebase
-whose command failed, and a `git commit` whose editor is open look like work, but nothing moves.
+Only changes of the operation's own files count as progress. A lock that a crashed git left behind, a rebase
+after a failed command, and a `git commit` with an open editor look like work, but make no progress.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CONTINUED = 1.0
-"""Seconds without a question after which other files mean another operation than the last time."""
+"""Seconds without a check after which other files mean another operation than at the last check."""
 
-_SUBMODULES_DEEP = 4  # levels below .git/modules; a submodule's name may hold slashes
+_SUBMODULES_DEEP = 4  # levels below .git/modules; the name of a submodule can have slashes
 _SUBMODULES_MOST = 100
 _REBASES = ("rebase-merge", "rebase-apply")
 _REBASE_PARTS = ("", "done", "msgnum", "next")
-# What other systems hold while they write the work tree. A lock may be a link that leads nowhere.
+# The locks of other systems while they write the work tree. A lock can be a dangling link.
 _OTHER_LOCKS = (
     ("jj", ".jj/working_copy/working_copy.lock"),
     ("hg", ".hg/wlock"),
@@ -32,9 +32,9 @@ Mark = tuple[str, int, int, int]  # name, inode, size, time in nanoseconds
 
 @dataclass(frozen=True, slots=True)
 class GitState:
-    """The operation that is going on (empty for none), and how many seconds ago it last did something.
+    """The running operation (empty for none), and the seconds since its last progress.
 
-    `since` is when it began, in Unix seconds, for people.
+    `since` is its start in Unix seconds, for messages.
     """
 
     operation: str = ""
@@ -43,10 +43,10 @@ class GitState:
 
 
 class Git:
-    """Reads whether git, jj, hg or sl is at work in the work tree that holds `root`.
+    """Reads whether git, jj, hg or sl runs in the work tree that contains `root`.
 
-    How long it has been idle is measured on a clock that nobody sets. Only an operation that is seen for the
-    first time is judged by the age of its files.
+    Idle time is measured on a monotonic clock. Only at the first check of an operation it is the age of its
+    files.
     """
 
     def __init__(
@@ -59,57 +59,57 @@ class Git:
         self._root = root.absolute()
         self._wall, self._clock = wall, clock
         self._marks: frozenset[Mark] = frozenset()
-        self._moved = self._asked = -float("inf")
+        self._moved = self._checked = -float("inf")
         self._since = 0.0
 
     def __call__(self) -> GitState:
-        """The operation that is going on now: an index that is locked, a rebase between two commits.
+        """Return the running operation: an index is locked, or a rebase is between two commits.
 
-        A rebase that has stopped for its user (a conflict, `edit`) is not at work, nor is an open merge.
+        A rebase that waits for its user (a conflict, `edit`) does not run, nor does an open merge.
         """
         now = self._clock()
-        operation, marks = self._look()
+        operation, marks = self._find_operation()
         if not marks:
-            self._marks, self._asked = marks, now
+            self._marks, self._checked = marks, now
             return GitState()
         if marks != self._marks:
             newest = max(mark[3] for mark in marks) / 1e9
             age = max(0.0, self._wall() - newest)
             known = {mark[:2] for mark in self._marks}
-            same = now - self._asked < _CONTINUED or any(mark[:2] in known for mark in marks)
+            same = now - self._checked < _CONTINUED or any(mark[:2] in known for mark in marks)
             if not self._marks or not same:
                 self._since = self._wall() - age
-            self._moved = max(now - age, self._asked)
-        self._marks, self._asked = marks, now
+            self._moved = max(now - age, self._checked)
+        self._marks, self._checked = marks, now
         return GitState(operation, max(0.0, now - self._moved), self._since)
 
-    def _look(self) -> tuple[str, frozenset[Mark]]:
-        """What is going on, and what would differ if it had moved since."""
-        directory = self._directory()
+    def _find_operation(self) -> tuple[str, frozenset[Mark]]:
+        """Return the running operation, and the marks that change when it makes progress."""
+        directory = self._find_directory()
         if directory is not None:
-            locks = [directory, *_submodules(directory)]
-            if marks := _marks(place / "index.lock" for place in locks):
+            locks = [directory, *_submodule_directories(directory)]
+            if marks := _read_marks(place / "index.lock" for place in locks):
                 return "git is writing files", marks
             for name in _REBASES:
                 state = directory / name
-                if _mark(state / "stopped-sha") is None and (
-                    marks := _marks(state / part for part in _REBASE_PARTS)
+                if _read_mark(state / "stopped-sha") is None and (
+                    marks := _read_marks(state / part for part in _REBASE_PARTS)
                 ):
-                    applying = _mark(state / "applying") is not None
+                    applying = _read_mark(state / "applying") is not None
                     return f"git is {'applying patches' if applying else 'rebasing'}", marks
         for above in (self._root, *self._root.parents):
             for system, lock in _OTHER_LOCKS:
-                if marks := _marks([above / lock]):
+                if marks := _read_marks([above / lock]):
                     return f"{system} is writing files", marks
         return "", frozenset()
 
-    def _directory(self) -> Path | None:
-        """The git directory of the work tree; in a linked work tree or a submodule `.git` is a file."""
+    def _find_directory(self) -> Path | None:
+        """Return the git directory of the work tree; in a linked work tree or submodule `.git` is a file."""
         for above in (self._root, *self._root.parents):
             place = above / ".git"
             if place.is_dir():
                 return place
-            if not place.is_file():  # nor is a fifo ever opened
+            if not place.is_file():  # a fifo must not be opened
                 continue
             try:
                 text = place.read_text("utf-8", "surrogateescape")
@@ -120,8 +120,8 @@ class Git:
         return None
 
 
-def _submodules(directory: Path) -> Iterator[Path]:
-    """The git directories of the submodules, those within submodules not among them."""
+def _submodule_directories(directory: Path) -> Iterator[Path]:
+    """Return the git directories of the submodules, without those of nested submodules."""
     found, level = 0, [os.fspath(directory / "modules")]
     for _ in range(_SUBMODULES_DEEP):
         below: list[str] = []
@@ -143,11 +143,11 @@ def _submodules(directory: Path) -> Iterator[Path]:
         level = below
 
 
-def _marks(paths: Iterator[Path] | list[Path]) -> frozenset[Mark]:
-    return frozenset(mark for path in paths if (mark := _mark(path)))
+def _read_marks(paths: Iterator[Path] | list[Path]) -> frozenset[Mark]:
+    return frozenset(mark for path in paths if (mark := _read_mark(path)))
 
 
-def _mark(path: Path) -> Mark | None:
+def _read_mark(path: Path) -> Mark | None:
     try:
         found = path.lstat()
     except OSError:

@@ -62,7 +62,7 @@ class Deployer(Protocol):
 
     @property
     def waiting(self) -> bool:
-        """Whether a deploy only waits for its container to answer, so that it can be cancelled."""
+        """Whether a deploy only waits for its container to answer; then it can be cancelled."""
         ...
 
     async def deploy(self, revision: str, image: str) -> Deployed:

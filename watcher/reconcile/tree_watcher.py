@@ -54,7 +54,7 @@ class ScanSink(Protocol):
 
 
 class TreeWatcher:
-    """Scans one service's tree whenever a notification says that it may have changed."""
+    """Scans one service's tree at every notification that it can have changed."""
 
     def __init__(
         self,
@@ -191,7 +191,7 @@ class TreeWatcher:
     async def _scan_in_thread(self, notification: Notification) -> Snapshot:
         """Scan in the worker thread, and emit the progress of a long scan. Raises TreeGone."""
         work = asyncio.get_running_loop().run_in_executor(self._thread, self._tree.scan, notification.touched)
-        # When this is cancelled the scan goes on, and its result must not be reported as never retrieved.
+        # If this is cancelled the scan continues; asyncio must not report its result as never retrieved.
         work.add_done_callback(lambda done: done.cancelled() or done.exception())
         while not (await asyncio.wait([work], timeout=_PROGRESS_EVERY))[0]:
             self._observer.notify(SourceScanning(service=self._service, files=self._tree.seen))

@@ -1,7 +1,7 @@
 """The tree: every file that can enter the build context, what it was at one moment, and what changed.
 
 `Tree(root).scan()` gives a `Snapshot`; `scan(touched)` scans only where something was written. `revision`
-names a snapshot together with everything else that decides the image; `diff` says what changed between two.
+names a snapshot together with everything else that decides the image; `diff` compares two snapshots.
 """
 
 from watcher.tree.build_files import read_small

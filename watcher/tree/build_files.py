@@ -1,4 +1,4 @@
-"""The two files that say what a build is: the Dockerfile and the ignore file.
+"""Read the two files that define a build: the Dockerfile and the ignore file.
 
 Both are read at every scan, in full: they are small, and they count even when the ignore file excludes them
 or when they lie outside of the tree.
@@ -15,7 +15,7 @@ from watcher.tree.node import TreeProblem
 
 _LINKS_MOST = 40  # as the kernel follows (path_resolution(7))
 _LARGEST = 4 * 1024 * 1024  # bytes; far more than any Dockerfile; a wrong path can name anything
-# Links are followed, as BuildKit does; not blocking, so that a fifo cannot hang the scan.
+# Links are followed, as BuildKit does. Not blocking: a fifo cannot hang the scan.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 

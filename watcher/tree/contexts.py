@@ -16,9 +16,9 @@ _ALL = None
 
 
 class TreeWithContexts(Tree):
-    """A tree whose snapshots hold those of `contexts`, by name.
+    """A tree that includes the snapshots of `contexts`, by name, in its own.
 
-    `touch` says where in another folder something can have changed; it can be called from any thread.
+    `touch` marks where in another folder something can have changed; it can be called from any thread.
     """
 
     def __init__(

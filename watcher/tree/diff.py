@@ -1,4 +1,4 @@
-"""What differs between two snapshots, by name and kind, and how to say it in a line."""
+"""Compare two snapshots by name and kind, and summarize the difference in a line."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class TreeProblem:
 class Directory:
     """A directory and all that was kept of it.
 
-    `index` maps names to children in the order in which the engine wants them (bytes of the name). It also
+    `index` maps names to children in the engine's order (bytes of the name). It also
     holds directories that the ignore file excludes but that can contain something it takes back in; such a
     one is `shown` only if it does. `digest`, `size` (bytes of all files) and `count` (entries, itself not
     among them) cover shown entries only. Of a git repository that the user takes in, the digest covers what

@@ -1,4 +1,4 @@
-"""Reading one file so that its digest and its stat are of the same content.
+"""Read one file, with a digest and a stat of the same content.
 
 A file can be written while it is read, and a clock has a grain: a second write within the same grain leaves
 the same stat. So where a recent write happened the stat before reading must equal the stat after, and a
@@ -30,7 +30,7 @@ _FINE_GRAIN = 100_000_000  # ns; the kernel's clock for timestamps ticks every 1
 _COARSE_GRAIN = 2_100_000_000  # FAT keeps 2 s, HFS+ and ext3 one second
 _SECOND = 1_000_000_000
 
-# Not blocking, so that a fifo that takes a file's place between two calls cannot hang the scan.
+# Not blocking: a fifo that replaces a file between two calls cannot hang the scan.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 

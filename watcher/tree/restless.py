@@ -1,4 +1,4 @@
-"""Files that change all the time, such as a log in the build context: each change is a build."""
+"""Find files that change all the time, like a log in the build context: each change is a build."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ class _Names:
 def _literal_ends(patterns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Beginnings and endings of which a path must have one to be matched itself: a quick test.
 
-    With a `!`, or an escape, which can be a class of characters, nothing can be said so easily.
+    With a `!`, or an escape, which can be a class of characters, this test is not possible.
     """
     heads: set[str] = set()
     tails: set[str] = set()

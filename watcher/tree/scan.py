@@ -1,7 +1,7 @@
 """Scan the tree: everything once, then only what was touched.
 
 A `Tree` remembers its last snapshot. A scan lists directories, compares each file's stat with the remembered
-one and reads only files whose stat changed. Everything is reached through descriptors of directories, so one
+one and reads only files with another stat. Everything is reached through descriptors of directories, so one
 that is replaced during the scan cannot lead the scan elsewhere; symbolic links are never followed, and
 nothing but regular files is opened.
 """
@@ -48,7 +48,7 @@ class Tree:
         ignore_file: bool = True,
     ) -> None:
         self.root = root
-        self._base = os.path.abspath(root)  # noqa: PTH100 - not resolved: a root that is a link may be moved
+        self._base = os.path.abspath(root)  # noqa: PTH100 - not resolved: a root that is a link can be moved
         relative = os.path.relpath(os.path.join(self._base, dockerfile), self._base)  # noqa: PTH118
         self._layout = Layout(
             dockerfile=relative.replace(os.sep, "/"),
@@ -107,7 +107,7 @@ class Tree:
         return self._watched[1]
 
     def scan(self, touched: Collection[str] | None = None) -> Snapshot:
-        """Look at the tree and return it; the very same object as last time when nothing differs.
+        """Scan the tree and return its snapshot; the same object as last time if nothing differs.
 
         `touched` are the directories (relative, "" is the root) in which something can have changed; what
         is below a directory that is new or was replaced is scanned too. None means everything. The
@@ -140,7 +140,7 @@ class Tree:
             with _no_collection(during=whole, first=self._snapshot is None):
                 root = walk.walk_root(fd, self._snapshot.root if self._snapshot else None)
         except OSError as error:
-            raise TreeGone(f"{self._base} cannot be looked at now: {error.strerror}") from error
+            raise TreeGone(f"{self._base} cannot be scanned now: {error.strerror}") from error
         finally:
             self._walk = None
             os.close(fd)
@@ -168,7 +168,7 @@ class Tree:
         return self._snapshot
 
     def _renew_rules(self, control: BuildFiles) -> bool:
-        """Follow the ignore file; whether it now says something else."""
+        """Apply the ignore file; return whether it has changed."""
         if not self._has_ignore_file:
             return False
         patterns = parse_dockerignore(control.ignore.decode("utf-8", "surrogateescape"))

@@ -37,7 +37,7 @@ class Snapshot:
     are those of the listed file. Safe to use from any thread.
 
     `excludes` are the ignore file's patterns that were applied. `dockerfile` and `ignore_file` (path and
-    text) are the contents of the control files at this scan; None when there is no such file. `problems` are
+    text) are the contents of the control files at this scan; None if it does not exist. `problems` are
     sentences for the user. `unsettled` are files that were being written while they were read: their digests
     are of no particular moment, and another scan is due. `contexts` are the folders that the build has
     besides this one, by name. `kept` is the content of small files that were written shortly before the scan.
@@ -76,7 +76,7 @@ class Snapshot:
         return sha256(b"tree 1\0" + self.root.digest + control).hexdigest()
 
     def shown(self, path: str, other: Snapshot) -> str:
-        """A path of another context as it is called from this one, such as `../shared/a.go`."""
+        """Return a path of another context relative to this one, like `../shared/a.go`."""
         return os.path.join(os.path.relpath(other.base, self.base), path)  # noqa: PTH118 - odd bytes must survive
 
     @cached_property
@@ -188,9 +188,9 @@ class Snapshot:
 
 
 class _Verified(io.RawIOBase):
-    """The first bytes of an open file, as many as `entry` says. Reading the last one compares the digest.
+    """The first bytes of an open file, up to the size of `entry`. Reading the last one compares the digest.
 
-    It has no descriptor, so that the digest is what decides whether the file is the entry's.
+    It has no descriptor, so only the digest decides whether the file is the entry's.
     """
 
     def __init__(self, file: BinaryIO, entry: TreeEntry) -> None:

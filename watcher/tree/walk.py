@@ -22,13 +22,13 @@ from watcher.tree.rules import Inclusion, Rules
 
 _DIR_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW
 _NO_STAMP = (0, 0, 0, 0)
-_TYPE = 0o170000  # the bits of st_mode that say what a node is
+_TYPE = 0o170000  # the bits of st_mode for the type of a node
 _KEPT_MOST = 4 * 1024 * 1024  # bytes of `TreeWalk.kept`
 _DEEPEST = 200  # levels; each takes a descriptor and a stack frame
 _SPECIAL = {stat.S_IFIFO: "a fifo", stat.S_IFSOCK: "a socket"}
 # Not the file's fault: the scan as a whole has failed and is tried again.
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-# Gone, or something else by now; whoever did that is noticed by the next scan.
+# Gone or replaced; the next scan finds the change.
 _VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENXIO})
 
 
@@ -223,7 +223,7 @@ class TreeWalk:
             mode, stamp, digest = self._read_entry(fd, item.name, path, status)
         elif kind == stat.S_IFLNK:
             link = os.readlink(item.name, dir_fd=fd)
-            mode = stat.S_IFLNK | 0o777  # what Linux says for every link
+            mode = stat.S_IFLNK | 0o777  # Linux has this mode for every link
             digest = sha256(os.fsencode(link)).digest()
         elif kind == stat.S_IFDIR:
             raise Replaced(item.name)
@@ -279,7 +279,7 @@ def _huge_problem(path: str) -> TreeProblem:
     return TreeProblem(
         path,
         "huge",
-        # No size: a file that grows would be reported anew at each scan.
+        # No size: a file that grows would be reported again at each scan.
         f"{path} has more than {HUGE / 1e6:.0f} MB and enters the build context: "
         "add it to the ignore file if the image does not need it",
     )

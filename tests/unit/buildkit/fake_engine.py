@@ -15,7 +15,7 @@ from tests.unit.buildkit.pipes import MemoryStream, pipe, whole
 from watcher.buildkit.bytestream import ByteStream
 from watcher.buildkit.client import Client
 from watcher.buildkit.errors import ProtocolError
-from watcher.buildkit.grpc import Channel, Server, ServerCall, answer_unary, frame
+from watcher.buildkit.grpc import Channel, Server, ServerCall, answer_unary, frame_message
 from watcher.buildkit.http2 import Http2Connection
 from watcher.buildkit.messages.control_pb2 import (
     BytesMessage,
@@ -40,7 +40,7 @@ class SessionStream:
         return b"".join(BytesMessage.FromString(each).data for each in await self._call.receive())
 
     async def write(self, data: bytes) -> None:
-        await self._call.send(frame(BytesMessage(data=data).SerializeToString()))
+        await self._call.send(frame_message(BytesMessage(data=data).SerializeToString()))
 
     async def close(self) -> None:
         pass
@@ -95,9 +95,11 @@ class Build:
                         return now
                 open_requests.update(wanted)
                 for index in wanted:
-                    await call.send(frame(Packet(type=Packet.PACKET_REQ, ID=index).SerializeToString()))
+                    await call.send(
+                        frame_message(Packet(type=Packet.PACKET_REQ, ID=index).SerializeToString())
+                    )
                 if listed and not open_requests:
-                    await call.send(frame(Packet(type=Packet.PACKET_FIN).SerializeToString()))
+                    await call.send(frame_message(Packet(type=Packet.PACKET_FIN).SerializeToString()))
         raise ProtocolError("the client ended the transfer without FIN")
 
     def _take_stat(self, stat: Stat, kept: Kept, now: Kept, names: list[str], wanted: list[int]) -> None:
@@ -165,7 +167,7 @@ class FakeEngine:
         (request,) = await call.receive()
         progress = self._progress_of(StatusRequest.FromString(request).Ref)
         while (message := await progress.get()) is not None:
-            await call.send(frame(message.SerializeToString()))
+            await call.send(frame_message(message.SerializeToString()))
 
     async def _session(self, call: ServerCall) -> None:
         (name,) = call.metadata["x-docker-expose-session-uuid"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from watcher.buildkit import gateway as directed
+from watcher.buildkit import gateway as bridge
 from watcher.buildkit.gateway import Direction, ResultSlot
 from watcher.buildkit.grpc import Channel
 from watcher.buildkit.llb import digest_of
@@ -26,7 +26,7 @@ class Gateway:
         self.made.Source.locations[digest_of(self.made.ops[0])].locations.append(place)
 
     async def unary(self, method: str, data: bytes, _: object = None) -> bytes:
-        if method == directed.SOLVE:
+        if method == bridge.SOLVE:
             await self.returned.wait()
             self.returned.clear()
             return b"built"
@@ -52,7 +52,7 @@ async def test_the_second_build_solves_what_the_first_was_given_and_caches_are_i
             Cache=control_pb2.CacheOptions(Imports=[entry]),
         ).SerializeToString()
         direction = Direction((), slot, "key", {}, located.append)
-        assert await directed.solve(cast(Channel, gateway), message, direction) == b"built"
+        assert await bridge.solve_directed(cast(Channel, gateway), message, direction) == b"built"
     first, second = gateway.asked
     for lines in located:  # of the session's own definition, whose digests differ
         assert list(lines.values()) == [7]

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from tests.unit.buildkit.pipes import MemoryStream, pipe, whole
 from watcher.buildkit.errors import ConnectError, ProtocolError, RpcError
-from watcher.buildkit.grpc import Channel, Handler, Server, ServerCall, answer_unary, frame
+from watcher.buildkit.grpc import Channel, Handler, Server, ServerCall, answer_unary, frame_message
 from watcher.buildkit.http2 import Http2Connection
 
 
 async def echo(call: ServerCall) -> None:
     while batch := await call.receive():
-        await call.send(b"".join(map(frame, batch)))
+        await call.send(b"".join(map(frame_message, batch)))
 
 
 async def reverse(request: bytes) -> bytes:
@@ -97,7 +97,7 @@ def test_messages_arrive_whole_and_in_order_however_the_bytes_are_cut(
             with channel.open("/t.T/Echo") as call:
                 reading = asyncio.create_task(receive_all(call))
                 for batch in batches:
-                    await call.send(b"".join(map(frame, batch)))
+                    await call.send(b"".join(map(frame_message, batch)))
                 call.end()
                 assert await reading == [message for batch in batches for message in batch]
 
@@ -106,7 +106,7 @@ def test_messages_arrive_whole_and_in_order_however_the_bytes_are_cut(
 
 async def test_many_messages_leave_in_few_large_frames():
     async with served() as (channel, _, near):
-        stats = b"".join(frame(b"x" * 60) for _ in range(28_000))
+        stats = b"".join(frame_message(b"x" * 60) for _ in range(28_000))
         with channel.open("/t.T/Echo") as call:
             near.writes.clear()
             reading = asyncio.create_task(receive_all(call))
@@ -127,7 +127,7 @@ async def test_a_sender_waits_while_nobody_takes_what_it_sends():
 
     async with served({"/t.T/Slow": slow}) as (channel, _, near):
         with channel.open("/t.T/Slow") as call:
-            sending = asyncio.create_task(call.send(frame(bytes(20_000_000))))
+            sending = asyncio.create_task(call.send(frame_message(bytes(20_000_000))))
             # All else has come to rest when a call on the same connection has gone back and forth.
             with pytest.raises(RpcError):
                 await channel.unary("/t.T/Nothing", b"")
@@ -146,7 +146,7 @@ async def test_a_slow_transport_keeps_little_in_memory():
         sizes: list[int] = []
         with channel.open("/t.T/Echo") as call:
             reading = asyncio.create_task(receive_all(call))
-            sending = asyncio.create_task(call.send(frame(bytes(8_000_000))))
+            sending = asyncio.create_task(call.send(frame_message(bytes(8_000_000))))
             while not sending.done():
                 sizes.append(connection._unsent)
                 await asyncio.sleep(0)

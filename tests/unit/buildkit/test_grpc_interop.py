@@ -12,7 +12,7 @@ import pytest
 
 from watcher.buildkit.bytestream import SocketStream
 from watcher.buildkit.errors import RpcError
-from watcher.buildkit.grpc import Channel, Server, ServerCall, answer_unary, frame
+from watcher.buildkit.grpc import Channel, Server, ServerCall, answer_unary, frame_message
 from watcher.buildkit.http2 import Http2Connection
 
 LARGE = bytes(range(256)) * 12_000
@@ -79,7 +79,7 @@ async def test_our_client_streams_in_both_directions(channel: Channel):
                 received.extend(batch)
 
         taking = asyncio.create_task(take())
-        await call.send(b"".join(map(frame, sent)))
+        await call.send(b"".join(map(frame_message, sent)))
         call.end()
         await taking
     assert received == sent
@@ -88,7 +88,7 @@ async def test_our_client_streams_in_both_directions(channel: Channel):
 async def echo(call: ServerCall) -> None:
     assert call.metadata["k"] == ["a", "b"]
     while batch := await call.receive():
-        await call.send(b"".join(map(frame, batch)))
+        await call.send(b"".join(map(frame_message, batch)))
 
 
 async def reverse(request: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from watcher.buildkit.messages.worker_pb2 import GCPolicy, WorkerRecord
-from watcher.buildkit.records import worker
+from watcher.buildkit.records import parse_worker
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ def test_the_limit_of_its_garbage_collection_is_its_largest_rule(
     rules: tuple[tuple[int, int], ...], limit: int | None
 ) -> None:
     policies = [GCPolicy(keepBytes=keep, maxUsedSpace=most) for keep, most in rules]
-    assert worker(WorkerRecord(ID="one", GCPolicy=policies)).cache_limit == limit
+    assert parse_worker(WorkerRecord(ID="one", GCPolicy=policies)).cache_limit == limit

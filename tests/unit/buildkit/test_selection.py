@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher.buildkit import FileEntry, IgnorePatternError
-from watcher.buildkit.selection import FilterOptions, select
+from watcher.buildkit.selection import FilterOptions, select_entries
 from watcher.buildkit.sources import walk_order
 from watcher.dockerignore.patterns import PatternMatcher
 
@@ -86,13 +86,13 @@ CASES: list[tuple[list[FileEntry], FilterOptions, list[str] | None]] = [
 def test_the_selection_is_fsutils(
     entries: list[FileEntry], wanted: FilterOptions, expected: list[str] | None
 ):
-    found = [entry.path for entry in select(entries, wanted)]
+    found = [entry.path for entry in select_entries(entries, wanted)]
     assert found == ([entry.path for entry in entries] if expected is None else expected)
 
 
 def test_a_path_to_follow_that_is_no_pattern_is_refused():
     with pytest.raises(IgnorePatternError, match="not closed"):
-        select(PROJECT, FilterOptions(follow=("[",)))
+        select_entries(PROJECT, FilterOptions(follow=("[",)))
 
 
 NAMES = st.sampled_from(["a", "b", "a-b", "a.go", "é"])
@@ -113,7 +113,7 @@ def test_what_stays_is_what_is_not_excluded_and_the_way_to_it(
     matcher = PatternMatcher(exclude)
     wanted = {entry.path for entry in entries if not matcher.excluded(entry.path)}
     way = {path[:at] for path in wanted for at, char in enumerate(path) if char == "/"}
-    kept = [entry.path for entry in select(entries, FilterOptions(exclude=exclude))]
+    kept = [entry.path for entry in select_entries(entries, FilterOptions(exclude=exclude))]
     assert kept == sorted(wanted | way, key=walk_order)
 
 
@@ -122,14 +122,14 @@ def test_what_stays_is_what_is_not_excluded_and_the_way_to_it(
 def test_plain_paths_select_as_the_same_paths_written_as_patterns(
     entries: list[FileEntry], paths: tuple[str, ...]
 ):
-    plain = [entry.path for entry in select(entries, FilterOptions(include=paths))]
+    plain = [entry.path for entry in select_entries(entries, FilterOptions(include=paths))]
     # A character class stands for the same character but takes the way of the general matcher.
     spelled = tuple(path.replace("a", "[a]") for path in paths)
-    assert plain == [entry.path for entry in select(entries, FilterOptions(include=spelled))]
+    assert plain == [entry.path for entry in select_entries(entries, FilterOptions(include=spelled))]
 
 
 @settings(deadline=None)
 @given(TREES, PATTERNS)
 def test_applying_the_same_patterns_twice_changes_nothing(entries: list[FileEntry], exclude: tuple[str, ...]):
-    once = select(entries, FilterOptions(exclude=exclude))
-    assert list(select(once, FilterOptions(exclude=exclude))) == list(once)
+    once = select_entries(entries, FilterOptions(exclude=exclude))
+    assert list(select_entries(once, FilterOptions(exclude=exclude))) == list(once)

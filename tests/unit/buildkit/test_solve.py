@@ -34,13 +34,13 @@ from watcher.buildkit import (
     filesync,
 )
 from watcher.buildkit import solve as solve_module
-from watcher.buildkit.grpc import frame
+from watcher.buildkit.grpc import frame_message
 from watcher.buildkit.messages.auth_pb2 import CredentialsRequest, CredentialsResponse
 from watcher.buildkit.messages.control_pb2 import BytesMessage, StatusResponse, Vertex, VertexLog
 from watcher.buildkit.messages.fsutil_pb2 import Packet
 from watcher.buildkit.messages.health_pb2 import HealthCheckResponse
 from watcher.buildkit.messages.secrets_pb2 import GetSecretRequest, GetSecretResponse
-from watcher.buildkit.selection import FilterOptions, select
+from watcher.buildkit.selection import FilterOptions, select_entries
 from watcher.buildkit.sources import ContextSource, read_whole
 
 DOCKERFILE = MemorySource({"Dockerfile": b"FROM scratch\n"})
@@ -156,7 +156,7 @@ async def test_patterns_that_the_source_has_applied_are_not_applied_again(
 
     def noting(entries: Sequence[ContextEntry], wanted: FilterOptions) -> Sequence[ContextEntry]:
         applied.append(wanted)
-        return select(entries, wanted)
+        return select_entries(entries, wanted)
 
     async def script(build: Build) -> dict[str, str]:
         await build.receive(exclude_patterns=["*.md"])
@@ -165,7 +165,7 @@ async def test_patterns_that_the_source_has_applied_are_not_applied_again(
         assert list(build.engine.kept["project", "context"].contents) == []
         return IMAGE
 
-    monkeypatch.setattr(filesync, "select", noting)
+    monkeypatch.setattr(filesync, "select_entries", noting)
     async with running(FakeEngine(script)) as (client, _):
         await client.solve(request(DirectorySource(tmp_path, ["*.md"])), ignore)
     assert [wanted.exclude for wanted in applied] == [(), ("*.go",)]
@@ -186,7 +186,7 @@ async def test_encoded_names_in_a_request_are_decoded():
 async def test_a_request_for_what_has_no_contents_fails_the_build():
     async def script(build: Build) -> dict[str, str]:
         with build.session.open("/moby.filesync.v1.FileSync/DiffCopy", [("dir-name", "context")]) as call:
-            await call.send(frame(Packet(type=Packet.PACKET_REQ, ID=7).SerializeToString()))
+            await call.send(frame_message(Packet(type=Packet.PACKET_REQ, ID=7).SerializeToString()))
             while await call.receive():
                 pass
         return IMAGE
@@ -199,7 +199,9 @@ async def test_a_request_for_what_has_no_contents_fails_the_build():
 async def test_the_engines_own_trouble_with_the_context_is_told():
     async def script(build: Build) -> dict[str, str]:
         with build.session.open("/moby.filesync.v1.FileSync/DiffCopy", [("dir-name", "context")]) as call:
-            await call.send(frame(Packet(type=Packet.PACKET_ERR, data=b"disk full").SerializeToString()))
+            await call.send(
+                frame_message(Packet(type=Packet.PACKET_ERR, data=b"disk full").SerializeToString())
+            )
             while await call.receive():
                 pass
         return IMAGE
@@ -373,7 +375,7 @@ async def test_registry_logins_come_from_the_callers_function_in_a_thread():
 async def send_archive(build: Build) -> dict[str, str]:
     with build.session.open("/moby.filesync.v1.FileSend/DiffCopy", [("exporter-md-x", "y")]) as call:
         for part in (b"one", b"", b"two" * 500_000):
-            await call.send(frame(BytesMessage(data=part).SerializeToString()))
+            await call.send(frame_message(BytesMessage(data=part).SerializeToString()))
         call.end()
         assert await call.receive() == []
     return IMAGE

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.directory_source import DirectorySource
 from watcher.buildkit import ContextChanged, FileEntry, MemorySource
 from watcher.buildkit.errors import BuildkitError
-from watcher.buildkit.grpc import frame
+from watcher.buildkit.grpc import frame_message
 from watcher.buildkit.messages.fsutil_pb2 import Packet
 from watcher.buildkit.packets import StatPackets, data_packet, go_mode, whole_file
 from watcher.buildkit.sources import walk_order
@@ -198,7 +198,7 @@ def test_packets_of_a_few_purposes_are_kept_beside_each_other():
 def test_a_data_packet_is_what_protobuf_would_write(index: int, size: int):
     data = bytes(size)
     expected = Packet(type=Packet.PACKET_DATA, ID=index, data=data).SerializeToString()
-    assert b"".join(data_packet(index, data)) == frame(expected)
+    assert b"".join(data_packet(index, data)) == frame_message(expected)
     end = Packet(type=Packet.PACKET_DATA, ID=index).SerializeToString()
-    whole = frame(expected) + (frame(end) if data else b"")
+    whole = frame_message(expected) + (frame_message(end) if data else b"")
     assert b"".join(whole_file(index, data)) == whole

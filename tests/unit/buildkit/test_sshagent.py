@@ -23,7 +23,7 @@ from tests.ssh_agent import (
 from tests.unit.buildkit.fake_engine import Build, FakeEngine, running
 from tests.unit.buildkit.test_solve import IMAGE, ignore, request
 from watcher.buildkit.errors import RpcError
-from watcher.buildkit.grpc import frame
+from watcher.buildkit.grpc import frame_message
 from watcher.buildkit.messages.ssh_pb2 import BytesMessage, CheckAgentRequest
 
 CHECK, FORWARD = "/moby.sshforward.v1.SSH/CheckAgent", "/moby.sshforward.v1.SSH/ForwardAgent"
@@ -38,7 +38,7 @@ async def talk(build: Build, pieces: list[bytes], expected: int, name: str | Non
     answer = b""
     with build.session.open(FORWARD, [("buildkit.ssh.id", name)] if name else []) as call:
         for piece in pieces:
-            await call.send(frame(BytesMessage(data=piece).SerializeToString()))
+            await call.send(frame_message(BytesMessage(data=piece).SerializeToString()))
         while len(answer) < expected and (batch := await call.receive()):
             answer += b"".join(BytesMessage.FromString(each).data for each in batch)
         call.end()

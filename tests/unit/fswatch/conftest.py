@@ -40,7 +40,7 @@ class Listener:
             self.empty()
 
     def empty(self) -> Mail:
-        mail = self.inbox.empty()
+        mail = self.inbox.take_all()
         self.mails.append(mail)
         if mail.notification:
             self.touched |= mail.notification.touched or set()

@@ -221,7 +221,7 @@ def test_an_overflow_of_the_kernels_queue_is_told(root: Path) -> None:
                 os.utime(root / name)
         blocked.set()
         called = threading.Event()
-        while not (mail := inbox.empty()).overflowed:
+        while not (mail := inbox.take_all()).overflowed:
             called.wait(0.01)
         assert mail.overflowed
     finally:

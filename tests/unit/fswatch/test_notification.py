@@ -67,24 +67,24 @@ def make() -> tuple[Inbox, list[int], Clock]:
 
 def test_nobody_is_woken_twice_for_one_mail_and_not_at_all_for_what_is_ignored() -> None:
     inbox, calls, _ = make()
-    inbox.event("", "main.go~", Act.WRITTEN, is_dir=False)
+    inbox.record_event("", "main.go~", Act.WRITTEN, is_dir=False)
     assert calls == []
     for name in ("a.go", "b.go", "b.go"):
-        inbox.event("pkg", name, Act.WRITTEN, is_dir=False)
+        inbox.record_event("pkg", name, Act.WRITTEN, is_dir=False)
     assert calls == [1]
-    mail = inbox.empty()
+    mail = inbox.take_all()
     assert mail.count == 4
     assert mail.notification is not None
     assert mail.notification.paths == {"pkg/a.go", "pkg/b.go"}
-    inbox.event("pkg", "b.go", Act.WRITTEN, is_dir=False)
+    inbox.record_event("pkg", "b.go", Act.WRITTEN, is_dir=False)
     assert calls == [1, 1]
 
 
 def test_what_is_kept_does_not_grow_with_the_number_of_events() -> None:
     inbox, calls, _ = make()
     for number in range(5 * MANY):
-        inbox.event("pkg", f"{number}.go", Act.CLOSED, is_dir=False)
-    mail = inbox.empty()
+        inbox.record_event("pkg", f"{number}.go", Act.CLOSED, is_dir=False)
+    mail = inbox.take_all()
     assert mail.count == 5 * MANY
     assert mail.notification is not None
     assert len(mail.notification.paths) == MANY
@@ -95,12 +95,12 @@ def test_what_is_kept_does_not_grow_with_the_number_of_events() -> None:
 def test_times_are_those_of_the_first_and_last_event_that_counts() -> None:
     inbox, _, clock = make()
     clock.now = 1.0
-    inbox.event("", "x~", Act.WRITTEN, is_dir=False)
+    inbox.record_event("", "x~", Act.WRITTEN, is_dir=False)
     clock.now = 2.0
-    inbox.event("", "x.go", Act.WRITTEN, is_dir=False)
+    inbox.record_event("", "x.go", Act.WRITTEN, is_dir=False)
     clock.now = 3.0
-    inbox.event("", "x.go", Act.WRITTEN, is_dir=False)
-    notification = inbox.empty().notification
+    inbox.record_event("", "x.go", Act.WRITTEN, is_dir=False)
+    notification = inbox.take_all().notification
     assert notification is not None
     assert (notification.first_seen, notification.last_seen) == (2.0, 3.0)
 
@@ -109,8 +109,8 @@ def test_a_file_is_being_written_until_it_is_closed_moved_or_left_alone() -> Non
     inbox, _, clock = make()
 
     def writing(name: str, act: Act) -> frozenset[str]:
-        inbox.event("", name, act, is_dir=False)
-        notification = inbox.empty().notification
+        inbox.record_event("", name, act, is_dir=False)
+        notification = inbox.take_all().notification
         assert notification is not None
         return notification.writing
 
@@ -127,8 +127,8 @@ def test_a_file_is_being_written_until_it_is_closed_moved_or_left_alone() -> Non
 
 def test_a_new_directory_is_not_a_file_being_written() -> None:
     inbox, _, _ = make()
-    inbox.event("", "new", Act.WRITTEN, is_dir=True)
-    notification = inbox.empty().notification
+    inbox.record_event("", "new", Act.WRITTEN, is_dir=True)
+    notification = inbox.take_all().notification
     assert notification is not None
     assert notification.writing == set()
 
@@ -136,18 +136,18 @@ def test_a_new_directory_is_not_a_file_being_written() -> None:
 def test_paths_that_are_asked_for_count_whatever_the_rules_say() -> None:
     inbox, calls, _ = make()
     inbox.listen_for(Rules(docker=["*.yml"]), ["docker-compose.yml"])
-    inbox.event("", "other.yml", Act.CLOSED, is_dir=False)
+    inbox.record_event("", "other.yml", Act.CLOSED, is_dir=False)
     assert calls == []
-    inbox.event("", "docker-compose.yml", Act.CLOSED, is_dir=False)
+    inbox.record_event("", "docker-compose.yml", Act.CLOSED, is_dir=False)
     assert calls == [1]
 
 
 def test_overflow_and_a_lost_root_are_mail_too() -> None:
     inbox, calls, _ = make()
-    inbox.overflow()
-    inbox.overflow()
-    inbox.lost_root()
+    inbox.record_overflow()
+    inbox.record_overflow()
+    inbox.record_root_lost()
     assert calls == [1]
-    mail = inbox.empty()
+    mail = inbox.take_all()
     assert (mail.overflowed, mail.root_lost, mail.notification) == (True, True, None)
-    assert not inbox.empty().overflowed
+    assert not inbox.take_all().overflowed

@@ -82,7 +82,7 @@ class Scripted:
 
     def event(self, directory: str, name: str) -> None:
         assert self.inbox is not None
-        self.inbox.event(directory, name, Act.CLOSED, is_dir=False)
+        self.inbox.record_event(directory, name, Act.CLOSED, is_dir=False)
 
 
 class Bench:
@@ -213,7 +213,7 @@ async def test_an_overflow_is_counted_and_everything_is_watched_and_looked_at_an
         await source.watch(["", "pkg"], Rules())
         await wait(source)
         assert bench.backend.inbox is not None
-        bench.backend.inbox.overflow()
+        bench.backend.inbox.record_overflow()
         notification = await wait(source)
         assert (notification.touched, notification.reason) == (None, "overflow")
         assert bench.backend.watched == set()
@@ -242,7 +242,7 @@ async def test_a_root_that_is_lost_is_hinted_at_and_again_when_it_is_back(bench:
         await source.watch([""], Rules())
         bench.root.rename(bench.root.with_name("away"))
         assert bench.backend.inbox is not None
-        bench.backend.inbox.lost_root()
+        bench.backend.inbox.record_root_lost()
         assert (await wait(source)).reason == "root"
         assert bench.backend.watched == set()
         bench.pass_time(1e5)
@@ -340,7 +340,7 @@ async def test_a_change_that_no_event_announced_means_polling_until_events_annou
 async def test_where_another_machine_may_write_it_starts_with_polling(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("watcher.fswatch.source.elsewhere", lambda root: "nfs4")
+    monkeypatch.setattr("watcher.fswatch.source.remote_type", lambda root: "nfs4")
     async with bench.source() as source:
         assert source.mode == "polling"
         assert "nfs4" in source.mode_reason

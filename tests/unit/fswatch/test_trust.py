@@ -13,35 +13,35 @@ from watcher.fswatch.trust import GRACE, Trust
 
 def test_a_change_that_no_event_announced_is_the_end_of_trust() -> None:
     trust = Trust("")
-    trust.found(["pkg/a.go"], since=0.0, now=10.0)
-    assert not trust.settle(10.0 + GRACE / 2)
+    trust.record_found(["pkg/a.go"], since=0.0, now=10.0)
+    assert not trust.settle_doubts(10.0 + GRACE / 2)
     assert not trust.doubt
-    assert trust.settle(10.0 + GRACE)
+    assert trust.settle_doubts(10.0 + GRACE)
     assert trust.doubt == "pkg/a.go changed and no event told of it"
-    assert not trust.settle(20.0)
+    assert not trust.settle_doubts(20.0)
 
 
 @pytest.mark.parametrize("directory", ["pkg", ""])
 def test_a_change_that_was_announced_since_the_look_before_is_none(directory: str) -> None:
     trust = Trust("")
-    trust.announced([directory], 5.0)
-    trust.found(["pkg/a.go"], since=4.0, now=10.0)
-    assert not trust.settle(100.0)
+    trust.record_events([directory], 5.0)
+    trust.record_found(["pkg/a.go"], since=4.0, now=10.0)
+    assert not trust.settle_doubts(100.0)
     assert not trust.doubt
 
 
 def test_an_announcement_from_before_the_look_before_does_not_count() -> None:
     trust = Trust("")
-    trust.announced(["pkg"], 3.0)
-    trust.found(["pkg/a.go"], since=4.0, now=10.0)
-    assert trust.settle(10.0 + GRACE)
+    trust.record_events(["pkg"], 3.0)
+    trust.record_found(["pkg/a.go"], since=4.0, now=10.0)
+    assert trust.settle_doubts(10.0 + GRACE)
 
 
 def test_an_event_may_come_a_little_later_than_the_look() -> None:
     trust = Trust("")
-    trust.found(["pkg/a.go"], since=0.0, now=10.0)
-    trust.announced(["pkg"], 10.0 + GRACE / 2)
-    assert not trust.settle(10.0 + GRACE)
+    trust.record_found(["pkg/a.go"], since=0.0, now=10.0)
+    trust.record_events(["pkg"], 10.0 + GRACE / 2)
+    assert not trust.settle_doubts(10.0 + GRACE)
     assert not trust.doubt
 
 
@@ -50,7 +50,7 @@ def test_files_that_another_machine_may_write_start_without_trust_and_can_earn_i
     assert "files on nfs4 may be changed by another machine" in trust.doubt
     for _ in range(3):
         assert trust.doubt
-        trust.confirmed()
+        trust.record_confirmed()
     assert not trust.doubt
 
 
@@ -58,11 +58,11 @@ def test_trust_is_harder_to_earn_after_each_relapse() -> None:
     trust = Trust("")
     proofs = []
     for round_ in range(6):
-        trust.found(["a.go"], since=round_ * 100.0, now=round_ * 100.0 + 1)
-        assert trust.settle(round_ * 100.0 + 10)
+        trust.record_found(["a.go"], since=round_ * 100.0, now=round_ * 100.0 + 1)
+        assert trust.settle_doubts(round_ * 100.0 + 10)
         count = 0
         while trust.doubt:
-            trust.confirmed()
+            trust.record_confirmed()
             count += 1
         proofs.append(count)
     assert proofs == [6, 12, 24, 48, 64, 64]
