@@ -16,7 +16,7 @@ import docker.errors
 import pytest
 
 from watcher import labels
-from watcher.builder import BuildJournal
+from watcher.builder import BuildJournal, EngineConnection
 from watcher.buildkit import MemorySource, SolveRequest
 from watcher.engine import DockerEngine
 from watcher.prune import (
@@ -24,7 +24,6 @@ from watcher.prune import (
     EngineUse,
     GoneProjects,
     ProjectRecord,
-    Reached,
     Registry,
     Removed,
     ServiceUse,
@@ -41,7 +40,7 @@ class Machine:
 
     api: docker.APIClient
     engine: DockerEngine
-    reached: Reached
+    reached: EngineConnection
     folder: Path
     run: str
 
@@ -89,7 +88,7 @@ async def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     tmp_path.chmod(0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     engine, api = await DockerEngine.open(), docker.APIClient()
-    made = Machine(api, engine, Reached.by(engine), tmp_path, uuid.uuid4().hex[:12])
+    made = Machine(api, engine, EngineConnection.over(engine), tmp_path, uuid.uuid4().hex[:12])
     made.root.mkdir(parents=True)
     yield made
     mine: Any = {"label": [f"gone.run={made.run}"]}

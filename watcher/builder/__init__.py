@@ -3,7 +3,8 @@
 - `Recipe`: everything that decides the image besides the tree. `ImageBuilder` builds it.
 - `strategies`: which variant of the Dockerfile to build, and which one after a failure. Pure.
 - `dockerfile_variants`: makes the variants. `base_images`: looks base images up, with a time limit.
-- `connection`: the connection to BuildKit. `steps`: emits a build's steps as the user's Dockerfile has them.
+- `connection`: the connection to BuildKit; `engine_connection`: opens it with its engine.
+- `steps`: emits a build's steps as the user's Dockerfile has them.
 - `source_locator`: the user's file that a path in the output means. `repository`: builds without `.git`.
 - `journal`: which of our steps ran when, to tell our cache records from those of others.
 """
@@ -13,6 +14,7 @@ from watcher.builder.builder import ImageBuilder
 from watcher.builder.compile_stage import CompileStage
 from watcher.builder.connection import BuildkitConnection, certificates
 from watcher.builder.dockerfile_variants import accelerate_dockerfile, original_dockerfile, pin_bases
+from watcher.builder.engine_connection import EngineConnection, connect_engine
 from watcher.builder.journal import BuildJournal, build_cache_of, open_journal, state_folder
 from watcher.builder.journal_entries import BuildEntry, StepRun
 from watcher.builder.recipe import Recipe, full_reference
@@ -25,6 +27,7 @@ __all__ = [
     "BuildJournal",
     "BuildkitConnection",
     "CompileStage",
+    "EngineConnection",
     "ImageBuilder",
     "Recipe",
     "StepRun",
@@ -32,6 +35,7 @@ __all__ = [
     "build_cache_of",
     "certificates",
     "config_of",
+    "connect_engine",
     "credentials_of",
     "full_reference",
     "missing_repository",

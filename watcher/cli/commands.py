@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any, TextIO, TypeVar, cast
 
 from watcher import prune as pruning
+from watcher.builder import connect_engine
 from watcher.cli.dockerfile import explain_dockerfiles
 from watcher.cli.doctor import Finding, Grade, examine_project, worst_grade
 from watcher.cli.prune import Cleaned, prune_once
@@ -18,7 +19,6 @@ from watcher.cli.settings_template import render_settings
 from watcher.cli.tables import print_table
 from watcher.daemon.daemon import Daemon
 from watcher.daemon.once import deploy_once
-from watcher.engine import DockerEngine
 from watcher.errors import EXIT_FAILED, ConfigError
 from watcher.observers import humanize, json_log
 from watcher.observers.console import Console
@@ -148,19 +148,13 @@ def prune_gone(settings: Settings, *, named: Sequence[str], dry_run: bool, yes: 
     done = pruning.Removed()
 
     async def find() -> list[pruning.LeftProject]:
-        engine = pruning.Reached.by(await DockerEngine.open(settings.engine))
-        try:
+        async with await connect_engine(settings.engine) as engine:
             return await pruning.GoneProjects(engine, pruning.Registry()).find(named)
-        finally:
-            await engine.close()
 
     async def remove() -> int:
-        engine = pruning.Reached.by(await DockerEngine.open(settings.engine))
-        try:
+        async with await connect_engine(settings.engine) as engine:
             projects = pruning.GoneProjects(engine, pruning.Registry())
             await pruning.remove_gone(projects, chosen, done)
-        finally:
-            await engine.close()
         return EXIT_FAILED if any(left.choice is pruning.Choice.REFUSED for left in done.projects) else 0
 
     found = _asyncio_run(find)

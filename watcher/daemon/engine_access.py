@@ -7,20 +7,33 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from watcher.builder import BaseImages, BuildkitConnection, build_cache_of, certificates, credentials_of
+from watcher.builder import (
+    BaseImages,
+    BuildkitConnection,
+    EngineConnection,
+    build_cache_of,
+    certificates,
+    connect_engine,
+    credentials_of,
+)
 from watcher.buildkit import Credentials
-from watcher.engine import DockerEngine, EngineError, find_login
+from watcher.engine import Engine, EngineError, find_login
 from watcher.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class EngineAccess:
-    """An engine that answers, the connection to BuildKit, and lookups of base images."""
+    """An engine that answers, the connection to the BuildKit that builds, and lookups of base images."""
 
-    engine: DockerEngine
+    own: EngineConnection
     connection: BuildkitConnection
     bases: BaseImages
     build_cache: str = ""  # tells the build cache that is built in from others (`build_cache_of`)
+
+    @property
+    def engine(self) -> Engine:
+        """Return the engine."""
+        return self.own.engine
 
 
 @asynccontextmanager
@@ -29,28 +42,25 @@ async def open_engine(settings: Settings) -> AsyncGenerator[EngineAccess]:
 
     Raises EngineUnavailable, and ConfigError for certificates that cannot be used.
     """
-    engine = await DockerEngine.open(settings.engine)
-    try:
-        connection = connect_buildkit(settings, engine)
+    async with await connect_engine(settings.engine) as own:
+        connection = connect_buildkit(settings, own)
         try:
-            cache = build_cache_of((await engine.info()).identity, settings.build.buildkit)
-            yield EngineAccess(engine, connection, base_images(engine, connection), cache)
+            cache = build_cache_of((await own.engine.info()).identity, settings.build.buildkit)
+            yield EngineAccess(own, connection, base_images(own.engine, connection), cache)
         finally:
             await connection.close()
-    finally:
-        await engine.close()
 
 
-def connect_buildkit(settings: Settings, engine: DockerEngine) -> BuildkitConnection:
+def connect_buildkit(settings: Settings, own: EngineConnection) -> BuildkitConnection:
     """Return the connection to the BuildKit that the settings name, else to the engine's own."""
     address, folder = settings.build.buildkit, settings.build.buildkit_certs
     if address is None:
-        return BuildkitConnection(engine.endpoint, engine, engine.tls)
+        return own.built_in
     certificates(folder)  # report unusable ones now
-    return BuildkitConnection(address, engine, partial(certificates, folder), standalone=True)
+    return BuildkitConnection(address, own.engine, partial(certificates, folder), standalone=True)
 
 
-def base_images(engine: DockerEngine, connection: BuildkitConnection) -> BaseImages:
+def base_images(engine: Engine, connection: BuildkitConnection) -> BaseImages:
     """Return lookups of base images with the logins that can be read."""
     return BaseImages(engine, connection, lambda: _find_credentials)
 

@@ -15,7 +15,6 @@ from watcher.prune.cache_names import CacheNames, NamedCache
 from watcher.prune.disk import free_space
 from watcher.prune.disk_meter import DiskMeter, measure_project
 from watcher.prune.disk_usage import DiskInventory, Share, filling
-from watcher.prune.engine_visits import Reached
 from watcher.prune.go_cache_keeper import GoCacheKeeper, TrimmedCaches
 from watcher.prune.go_cache_select import CacheMount
 from watcher.prune.gone import GoneProjects
@@ -87,7 +86,6 @@ __all__ = [
     "ProjectRow",
     "PrunePolicy",
     "Pruner",
-    "Reached",
     "RecordPruner",
     "Registry",
     "Removed",

@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from watcher.builder import BuildkitConnection, build_cache_of, certificates, full_reference
-from watcher.engine import DockerEngine, Engine, EngineError, SystemInfo
+from watcher.builder import (
+    BuildkitConnection,
+    EngineConnection,
+    build_cache_of,
+    certificates,
+    connect_engine,
+    full_reference,
+)
+from watcher.engine import Engine, EngineError, SystemInfo
 from watcher.errors import WatcherError
 from watcher.prune.left_project import LeftProject
 from watcher.prune.model import ServiceScope, Verdict
@@ -18,29 +25,6 @@ from watcher.prune.registry import EngineUse, ProjectRecord
 from watcher.prune.select_gone import Holdings, guess_scopes, select_gone
 
 _REACH_SECONDS = 10.0  # for an engine that another project was watched on
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """An engine, and the BuildKit that is built into it."""
-
-    engine: Engine
-    built_in: BuildkitConnection
-
-    @classmethod
-    def by(cls, engine: DockerEngine) -> Reached:
-        """An engine that was opened; its BuildKit is connected to when it is needed."""
-        return cls(engine, BuildkitConnection(engine.endpoint, engine, engine.tls))
-
-    async def close(self) -> None:
-        """Give the connections back."""
-        await self.built_in.close()
-        await self.engine.close()
-
-
-async def reach(endpoint: str) -> Reached:
-    """The engine at an endpoint. Raises EngineUnavailable or ConfigError."""
-    return Reached.by(await DockerEngine.open(endpoint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +101,9 @@ class Visits:
 
 @asynccontextmanager
 async def visit_engines(
-    own: Reached,
+    own: EngineConnection,
     records: Iterable[ProjectRecord],
-    open_engine: Callable[[str], Awaitable[Reached]] = reach,
+    open_engine: Callable[[str], Awaitable[EngineConnection]] = connect_engine,
 ) -> AsyncIterator[Visits]:
     """The user's own engine and those of `records`. Raises EngineUnavailable when the own one is away."""
     async with AsyncExitStack() as stack:
@@ -145,7 +129,7 @@ async def visit_engines(
         yield Visits(visited, problems)
 
 
-async def _visit(reached: Reached) -> Visited:
+async def _visit(reached: EngineConnection) -> Visited:
     engine = reached.engine
     try:
         alone = (await engine.usage()).alone

@@ -13,9 +13,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from watcher.builder import EngineConnection, connect_engine
 from watcher.errors import ConfigError, WatcherError
 from watcher.prune.disk import free_space
-from watcher.prune.engine_visits import Reached, Visited, Visits, reach, visit_engines
+from watcher.prune.engine_visits import Visited, Visits, visit_engines
 from watcher.prune.gone_caches import GoneCaches
 from watcher.prune.left_project import Choice, LeftProject, OnEngine
 from watcher.prune.location import FileSystem, FolderStatus, Location, Presence, find_folder
@@ -37,11 +38,11 @@ class GoneProjects:
 
     def __init__(
         self,
-        own: Reached,
+        own: EngineConnection,
         registry: Registry,
         *,
         system: FileSystem | None = None,
-        open_engine: Callable[[str], Awaitable[Reached]] = reach,
+        open_engine: Callable[[str], Awaitable[EngineConnection]] = connect_engine,
         running: Callable[[str], object | None] = lock.find_running,
     ) -> None:
         self.own, self.registry, self.open_engine = own, registry, open_engine

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fake_engine import FakeEngine
 from tests.loaded_settings import load
-from watcher.builder import BuildkitConnection, certificates
+from watcher.builder import BuildkitConnection, EngineConnection, certificates
 from watcher.buildkit import Worker
 from watcher.daemon.engine_access import connect_buildkit
 from watcher.dockerfile import Platforms
@@ -27,9 +27,10 @@ class Engine(FakeEngine):
 
 def test_the_engines_own_buildkit_is_used_unless_another_is_named(tmp_path: Path) -> None:
     engine: Any = Engine()
-    assert not connect_buildkit(load(project=tmp_path), engine).standalone
+    own = EngineConnection.over(engine)
+    assert connect_buildkit(load(project=tmp_path), own) is own.built_in
     build = {"buildkit": "tcp://build.test:1234", "buildkit_certs": CERTIFICATES}
-    assert connect_buildkit(load(project=tmp_path, build=build), engine).standalone
+    assert connect_buildkit(load(project=tmp_path, build=build), own).standalone
 
 
 async def test_buildkits_worker_says_what_builds(monkeypatch: pytest.MonkeyPatch) -> None:

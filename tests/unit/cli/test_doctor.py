@@ -14,13 +14,14 @@ import pytest
 from tests.fake_engine import FakeEngine
 from tests.unit.prune.test_gone import Buildkit
 from watcher import labels
+from watcher.builder import EngineConnection
 from watcher.cli.doctor import Finding, Grade, examine_project, findings, worst_grade
 from watcher.cli.doctor.examine import find_gone_projects
 from watcher.dockerfile import Accelerated, LineChange, LineNote
 from watcher.engine import SystemInfo
 from watcher.errors import ConfigError
 from watcher.fswatch import SelfTest, self_test
-from watcher.prune import EngineUse, ProjectRecord, Reached, Registry, ServiceUse, locate
+from watcher.prune import EngineUse, ProjectRecord, Registry, ServiceUse, locate
 from watcher.settings import Settings
 from watcher.tree import Tree
 
@@ -136,7 +137,7 @@ async def test_what_gone_projects_left_is_told_after_its_age(
     )
     Registry().write(record)
     link: Any = Buildkit()
-    own_engine = Reached(engine, link)
+    own_engine = EngineConnection(engine, link)
     assert [each async for each in find_gone_projects(own_engine, 0.0)] == []  # it is there
     root.rmdir()
     assert [each async for each in find_gone_projects(own_engine, 1000.0)] == []

@@ -112,3 +112,8 @@ def test_a_body_is_posted_as_json_and_a_refusal_is_dockers(client: docker.APICli
     private_api.post_json(client, "/volumes/create", {"Name": "v"})
     with pytest.raises(docker.errors.APIError, match="in use"):
         private_api.post_json(client, "/gone", {"Name": "v"})
+
+
+def test_an_engine_is_opened_in_one_place() -> None:
+    files = [path.name for path in WATCHER.rglob("*.py") if "DockerEngine.open(" in path.read_text("utf-8")]
+    assert files == ["engine_connection.py"]

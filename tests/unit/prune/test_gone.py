@@ -18,7 +18,7 @@ from tests.fake_engine import FakeEngine
 from tests.unit.prune.test_build_records import COPY, build, record, step
 from tests.unit.prune.test_marked_records import EARLIER, marked_by
 from watcher import labels
-from watcher.builder import BuildJournal, build_cache_of
+from watcher.builder import BuildJournal, EngineConnection, build_cache_of
 from watcher.buildkit import SolveRequest, UsageInfo
 from watcher.engine import SystemInfo
 from watcher.errors import EngineUnavailable
@@ -28,7 +28,6 @@ from watcher.prune import (
     GoneProjects,
     LeftProject,
     ProjectRecord,
-    Reached,
     Registry,
     Removed,
     ServiceUse,
@@ -97,7 +96,7 @@ class Bench:
     folder: Path
     engine: Named = field(default_factory=Named)
     buildkit: Buildkit = field(default_factory=Buildkit)
-    others: dict[str, Reached] = field(default_factory=dict)
+    others: dict[str, EngineConnection] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
     running: set[str] = field(default_factory=set)
     number: int = 0
@@ -160,13 +159,13 @@ class Bench:
     def projects(self) -> GoneProjects:
         link: Any = self.buildkit
 
-        async def open_engine(endpoint: str) -> Reached:
+        async def open_engine(endpoint: str) -> EngineConnection:
             if endpoint not in self.others:
                 raise EngineUnavailable(f"no engine answers at {endpoint}")
             return self.others[endpoint]
 
         return GoneProjects(
-            Reached(self.engine, link),
+            EngineConnection(self.engine, link),
             self.registry,
             open_engine=open_engine,
             running=lambda project: project if project in self.running else None,
@@ -423,7 +422,7 @@ async def test_a_name_that_nobody_has_is_said(bench: Bench) -> None:
 def other_engine(bench: Bench, name: str, endpoint: str) -> Named:
     engine, link = Named(name), Buildkit()
     linked: Any = link
-    bench.others[endpoint] = Reached(engine, linked)
+    bench.others[endpoint] = EngineConnection(engine, linked)
     return engine
 
 

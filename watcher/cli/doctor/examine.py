@@ -15,6 +15,7 @@ from watcher.builder import (
     BaseImages,
     BuildEntry,
     BuildkitConnection,
+    EngineConnection,
     Recipe,
     accelerate_dockerfile,
     missing_repository,
@@ -39,7 +40,7 @@ from watcher.errors import EngineUnavailable, WatcherError
 from watcher.front import CannotListen, Listen, check_free
 from watcher.fswatch import self_test
 from watcher.observers import humanize
-from watcher.prune import GoneProjects, Reached, Registry
+from watcher.prune import GoneProjects, Registry
 from watcher.settings import Settings
 from watcher.system import lock
 from watcher.system.blocking_call import in_thread
@@ -68,9 +69,7 @@ async def examine_project(settings: Settings) -> AsyncIterator[Finding]:
             yield findings.judge_engine(info, time.monotonic() - begun)
             yield await _check_buildkit(connection)
             yield await asyncio.to_thread(_check_disk, info.data_root)
-            reached = Reached.by(engine)
-            stack.push_async_callback(reached.built_in.close)
-            async for finding in find_gone_projects(reached, settings.prune.gone_after):
+            async for finding in find_gone_projects(access.own, settings.prune.gone_after):
                 yield finding
         except EngineUnavailable as error:
             yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
@@ -89,7 +88,7 @@ async def examine_project(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
 
 
-async def find_gone_projects(engine: Reached, after: float) -> AsyncIterator[Finding]:
+async def find_gone_projects(engine: EngineConnection, after: float) -> AsyncIterator[Finding]:
     """Report what projects with a deleted folder left, once it is older than `after` seconds."""
     try:
         projects = GoneProjects(engine, Registry())
