@@ -13,7 +13,7 @@ from watcher.builder.connection import BuildkitConnection
 from watcher.buildkit import MemorySource, SolveRequest, UsageInfo
 from watcher.engine import DockerEngine
 from watcher.observers.events import BuildCachePruned, Event
-from watcher.prune.build_cache import BuildCache, Trimmed
+from watcher.prune.build_cache import BuildCache, TrimResult
 
 pytestmark = pytest.mark.engine
 
@@ -67,21 +67,21 @@ def cache(
 async def test_what_was_used_lately_stays(connection: BuildkitConnection) -> None:
     told = Told()
     step, _ = await made(connection)
-    assert await cache(connection, told, step, keep=0, unused=3600).trim() == Trimmed(0, 0)
+    assert await cache(connection, told, step, keep=0, unused=3600).trim() == TrimResult(0, 0)
     assert step.id in await ids(connection)
     assert told.events == []
 
 
 async def test_what_the_size_leaves_room_for_stays(connection: BuildkitConnection) -> None:
     step, _ = await made(connection)
-    assert await cache(connection, Told(), step, keep=1 << 50, unused=0).trim() == Trimmed(0, 0)
+    assert await cache(connection, Told(), step, keep=1 << 50, unused=0).trim() == TrimResult(0, 0)
     assert step.id in await ids(connection)
 
 
 async def test_what_is_neither_goes_and_is_told_but_no_cache_mount(connection: BuildkitConnection) -> None:
     told = Told()
     step, mount = await made(connection)
-    assert await cache(connection, told, mount, keep=0, unused=0).trim() == Trimmed(0, 0)
+    assert await cache(connection, told, mount, keep=0, unused=0).trim() == TrimResult(0, 0)
     assert (await cache(connection, told, mount, keep=0, unused=0).measure()).over == 0
     if step.shared:  # the containerd store says so of steps that no image has, and then they stay
         pytest.skip("the engine takes the step's record for one that an image shares")

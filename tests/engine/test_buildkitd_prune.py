@@ -91,13 +91,13 @@ async def test_superseded_steps_go_and_all_others_stay_cached(site: Site) -> Non
     for content in ("one", "two", "three"):
         await site.build(content)
     pruner = RecordPruner(site.connection, site.journal, Marks("p"), keep=1, services=("s",))
-    before = {record.id for record in (await pruner.look()).records}
+    before = {record.id for record in (await pruner.read_records()).records}
     gone = [verdict for verdict in await pruner.prune() if verdict.remove]
     assert sorted(verdict.name for verdict in gone) == [
         *["[3/4] COPY file /"] * 2,
         *["[4/4] RUN cat file file >/made"] * 2,
     ]
-    after = {record.id for record in (await pruner.look()).records}
+    after = {record.id for record in (await pruner.read_records()).records}
     assert before - after == {verdict.id for verdict in gone}
     assert await site.build_others() == [True, True]
     assert await site.build("three") == 3  # every step of the newest revision is there

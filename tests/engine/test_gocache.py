@@ -14,7 +14,7 @@ from watcher.buildkit import MemorySource, SolveRequest
 from watcher.daemon.engine_access import base_images
 from watcher.engine import DockerEngine
 from watcher.observers.events import Fanout
-from watcher.prune import CacheNames, NamedCache, TrimmedCaches, Unseen
+from watcher.prune import CacheNames, NamedCache, NotMeasured, TrimmedCaches
 from watcher.prune.go_cache import GoCaches
 from watcher.tree import Snapshot, Tree
 
@@ -106,7 +106,7 @@ async def test_what_cannot_be_measured_is_said(projects: tuple[Project, Project]
     assert await ours.caches.measure(ours.snapshot("FROM alpine\nRUN true\n")) == ()
     missing = DOCKERFILE.replace("golang:alpine", "localhost:1/golang:alpine")
     found = await ours.caches.measure(ours.snapshot(missing))
-    assert isinstance(found, Unseen)
+    assert isinstance(found, NotMeasured)
 
 
 async def test_a_trim_removes_the_entries_unused_for_longest_and_none_in_use(

@@ -26,7 +26,17 @@ from tests.images import Made, archive, build, containerd
 from watcher import labels
 from watcher.engine import DockerEngine
 from watcher.observers.events import Event, Pruned, short
-from watcher.prune import Needed, PrunePolicy, Pruner, Report, ServiceScope, Unseen, as_json, rows, summary
+from watcher.prune import (
+    Needed,
+    NotMeasured,
+    PrunePolicy,
+    Pruner,
+    PruneReport,
+    ServiceScope,
+    report_as_json,
+    report_rows,
+    summarize_report,
+)
 
 pytestmark = pytest.mark.engine
 
@@ -329,7 +339,7 @@ def pruner(machine: Machine, engine: DockerEngine, heard: Heard, *, all_projects
         scope=machine.scope,
         policy=policy,
         needed=Needed,
-        space=lambda _: Unseen("not looked at"),
+        space=lambda _: NotMeasured("not looked at"),
     )
 
 
@@ -397,7 +407,7 @@ def in_use(machine: Machine) -> set[str]:
     return {item["ImageID"] for item in machine.api.containers(all=True, filters=mine)}
 
 
-def figures(machine: Machine, report: Report, built: int) -> None:
+def figures(machine: Machine, report: PruneReport, built: int) -> None:
     removed = [verdict for verdict in report.verdicts if verdict.remove]
     kinds = {
         kind: sum(verdict.kind == kind for verdict in removed) for kind in ("final", "builder", "container")
@@ -406,8 +416,8 @@ def figures(machine: Machine, report: Report, built: int) -> None:
         f"{len(machine.images)} images and {len(machine.containers)} containers, "
         f"{built} builds of others meanwhile: removed {kinds} in {report.seconds:.2f} s"
     )
-    print(*summary(report), sep="\n")
-    assert len(rows(report)) == len(as_json(report)["objects"]) == len(report.verdicts)
+    print(*summarize_report(report), sep="\n")
+    assert len(report_rows(report)) == len(report_as_json(report)["objects"]) == len(report.verdicts)
 
 
 async def test_freed_bytes_are_those_that_neither_an_image_nor_the_cache_holds(

@@ -26,7 +26,7 @@ from watcher.observers.events import Observer
 from watcher.observers.printable import PrintableStream
 from watcher.observers.status_board import StatusBoard
 from watcher.observers.terminal import Terminal
-from watcher.prune.build_cache import Excess
+from watcher.prune.build_cache import TrimEstimate
 from watcher.settings import TOML_NAME, Settings
 from watcher.system.memory import return_memory_early
 from watcher.system.output import Output, report_lost
@@ -100,37 +100,37 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
             print(json.dumps(_pruned_as_json(done), indent=2))
             return 0
         for report in done.reports.values():
-            print_table(pruning.Row._fields, pruning.rows(report))
-            print("\n".join(pruning.summary(report)))
+            print_table(pruning.Row._fields, pruning.report_rows(report))
+            print("\n".join(pruning.summarize_report(report)))
         if done.problem:
             print(f"build steps of this project are recognised by their marks only: {done.problem}")
-        if isinstance(done.emptied, pruning.Unseen):
+        if isinstance(done.emptied, pruning.NotMeasured):
             print(f"the Go caches were not emptied: {done.emptied.why}")
         for mount in done.emptied if isinstance(done.emptied, tuple) else ():
             print(f"{mount.target} emptied: it held {humanize.size(mount.size)}")
-        if not isinstance(done.go_caches, pruning.Unseen):
+        if not isinstance(done.go_caches, pruning.NotMeasured):
             most = settings.prune.go_cache_max
-            print(pruning.describe_go_cache(done.go_caches, most, done.go_freed, dry_run=dry_run))
-        if isinstance(done.trimmed, Excess):
-            print(pruning.excess(done.trimmed.holds, done.trimmed.keep, done.trimmed.over))
+            print(pruning.summarize_go_cache(done.go_caches, most, done.go_freed, dry_run=dry_run))
+        if isinstance(done.trimmed, TrimEstimate):
+            print(pruning.summarize_estimate(done.trimmed.holds, done.trimmed.keep, done.trimmed.over))
         elif done.trimmed is not None:
-            print(pruning.trimmed(done.trimmed.records, done.trimmed.freed))
+            print(pruning.summarize_trim(done.trimmed.records, done.trimmed.freed))
         print()
         if done.shares is not None:
-            print_table(pruning.ShareRow._fields, pruning.share_rows(done.shares))
+            print_table(pruning.UsageText._fields, pruning.format_usage(done.shares))
         else:
             print("the engine's disk usage cannot be summed up while other builds run")
-        print(pruning.room(done.disk))
+        print(pruning.free_space_text(done.disk))
         return 0
 
     return _asyncio_run(main)
 
 
 def _pruned_as_json(done: Cleaned) -> dict[str, Any]:
-    services = {name: pruning.as_json(report) for name, report in done.reports.items()}
+    services = {name: pruning.report_as_json(report) for name, report in done.reports.items()}
     document = {"services": services, **pruning.engine_as_json(done.shares or (), done.disk)}
-    if isinstance(done.go_caches, pruning.Unseen):
-        document["go_caches"] = {"unseen": done.go_caches.why}
+    if isinstance(done.go_caches, pruning.NotMeasured):
+        document["go_caches"] = {"not_measured": done.go_caches.why}
     else:
         mounts = [asdict(mount) for mount in done.go_caches]
         document["go_caches"] = {"mounts": mounts, "freed": done.go_freed}

@@ -28,18 +28,18 @@ from watcher.prune import (
     DiskInventory,
     Marks,
     Needed,
+    NotMeasured,
     ObjectKind,
     PrunePolicy,
     Pruner,
+    PruneReport,
     RecordPruner,
-    Report,
     ServiceScope,
-    Share,
-    Unseen,
-    filling,
+    UsageRow,
     free_space,
+    summarize_disk_usage,
 )
-from watcher.prune.build_cache import Excess, Trimmed, build_cache
+from watcher.prune.build_cache import TrimEstimate, TrimResult, build_cache
 from watcher.prune.go_cache import GoCaches
 from watcher.settings import Settings
 from watcher.system import lock
@@ -55,12 +55,12 @@ class Cleaned:
     `emptied` are the emptied cache mounts with their former sizes. `trimmed` is an `Excess` after a dry run.
     """
 
-    reports: dict[str, Report]
-    shares: tuple[Share, ...] | None
-    disk: Disk | Unseen
-    emptied: tuple[CacheMount, ...] | Unseen = ()
-    trimmed: Trimmed | Excess | None = None  # of the build cache, if the settings ask for it
-    go_caches: tuple[CacheMount, ...] | Unseen = ()
+    reports: dict[str, PruneReport]
+    shares: tuple[UsageRow, ...] | None
+    disk: Disk | NotMeasured
+    emptied: tuple[CacheMount, ...] | NotMeasured = ()
+    trimmed: TrimResult | TrimEstimate | None = None  # of the build cache, if the settings ask for it
+    go_caches: tuple[CacheMount, ...] | NotMeasured = ()
     go_freed: int = 0  # bytes that a trim of Go's build cache freed
     problem: str = ""  # why earlier builds are not known
 
@@ -71,10 +71,10 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
     project_id = labels.project_id(settings.root)
     async with open_engine(settings) as access, _open_journal(project_id, access.build_cache) as journal:
         engine, connection, bases = access.engine, access.connection, access.bases
-        reports: dict[str, Report] = {}
+        reports: dict[str, PruneReport] = {}
         mounts: dict[str, CacheMount] = {}
-        emptied: tuple[CacheMount, ...] | Unseen = ()
-        unseen: Unseen | None = None
+        emptied: tuple[CacheMount, ...] | NotMeasured = ()
+        unseen: NotMeasured | None = None
         trimmed_go = 0
         services = {*project.services, *project.others}
         for spec in project.managed_services:
@@ -105,7 +105,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
             if caches and not dry_run:
                 emptied = await go.measure(snapshot, empty=True)
             found = await go.trim(snapshot, 0 if dry_run else own.prune.go_cache_max)
-            if isinstance(found, Unseen):
+            if isinstance(found, NotMeasured):
                 unseen = found
             else:
                 trimmed_go += found.freed
@@ -134,7 +134,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
         except EngineError:
             shares = None
         else:
-            shares = filling(whole, project_id, project.name)
+            shares = summarize_disk_usage(whole, project_id, project.name)
         go_caches = unseen or tuple(mounts.values())
         return Cleaned(reports, shares, disk, emptied, trimmed, go_caches, trimmed_go, journal.problem)
 

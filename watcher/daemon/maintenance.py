@@ -10,7 +10,7 @@ from typing import Protocol
 
 from watcher.builder import CompileStage
 from watcher.engine import Usage
-from watcher.prune import Report
+from watcher.prune import PruneReport
 from watcher.reconcile.ports import Scan
 from watcher.tree import Snapshot
 
@@ -25,7 +25,7 @@ class Prunes(Protocol):
         """Whether the engine's disk has become short of room since the last prune."""
         ...
 
-    async def prune(self) -> Report:
+    async def prune(self) -> PruneReport:
         """Look at what is there, and remove what is stale; may be cancelled between two removals."""
         ...
 

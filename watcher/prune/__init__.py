@@ -14,7 +14,7 @@ Of the build cache only records go that are proven to be this project's own (`bu
 from watcher.prune.cache_names import CacheNames, NamedCache
 from watcher.prune.disk import free_space
 from watcher.prune.disk_meter import DiskMeter, measure_project
-from watcher.prune.disk_usage import DiskInventory, Share, filling
+from watcher.prune.disk_usage import DiskInventory, UsageRow, summarize_disk_usage
 from watcher.prune.go_cache_keeper import GoCacheKeeper, TrimmedCaches
 from watcher.prune.go_cache_select import CacheMount
 from watcher.prune.gone import GoneProjects
@@ -38,29 +38,29 @@ from watcher.prune.model import (
     Disk,
     Inventory,
     Needed,
+    NotMeasured,
     ObjectKind,
     PrunePolicy,
+    Reason,
     ServiceScope,
-    Unseen,
     Verdict,
-    Why,
 )
-from watcher.prune.pruner import Pruner, Report, given_back
+from watcher.prune.pruner import Pruner, PruneReport, freed_bytes
 from watcher.prune.record_pruner import RecordPruner
 from watcher.prune.registry import EngineUse, ProjectRecord, Registry, ServiceUse
 from watcher.prune.select import select_stale
 from watcher.prune.table import (
     Row,
-    ShareRow,
-    as_json,
-    describe_go_cache,
+    UsageText,
     engine_as_json,
-    excess,
-    room,
-    rows,
-    share_rows,
-    summary,
-    trimmed,
+    format_usage,
+    free_space_text,
+    report_as_json,
+    report_rows,
+    summarize_estimate,
+    summarize_go_cache,
+    summarize_report,
+    summarize_trim,
 )
 
 __all__ = [
@@ -72,6 +72,7 @@ __all__ = [
     "Disk",
     "DiskInventory",
     "DiskMeter",
+    "EngineConnection",
     "EngineUse",
     "GoCacheKeeper",
     "GoneProjects",
@@ -81,32 +82,29 @@ __all__ = [
     "Marks",
     "NamedCache",
     "Needed",
+    "NotMeasured",
     "ObjectKind",
     "ProjectRecord",
     "ProjectRow",
     "PrunePolicy",
+    "PruneReport",
     "Pruner",
     "RecordPruner",
     "Registry",
     "Removed",
-    "Report",
     "Row",
     "ServiceScope",
     "ServiceUse",
-    "Share",
-    "ShareRow",
     "TrimmedCaches",
-    "Unseen",
+    "UsageRow",
+    "UsageText",
     "Verdict",
-    "Why",
-    "as_json",
-    "describe_go_cache",
     "doctor_text",
     "engine_as_json",
-    "excess",
-    "filling",
+    "format_usage",
     "free_space",
-    "given_back",
+    "free_space_text",
+    "freed_bytes",
     "gone_as_json",
     "gone_rows",
     "gone_summary",
@@ -115,10 +113,12 @@ __all__ = [
     "project_rows",
     "removal_summary",
     "remove_gone",
-    "room",
-    "rows",
+    "report_as_json",
+    "report_rows",
     "select_stale",
-    "share_rows",
-    "summary",
-    "trimmed",
+    "summarize_disk_usage",
+    "summarize_estimate",
+    "summarize_go_cache",
+    "summarize_report",
+    "summarize_trim",
 ]

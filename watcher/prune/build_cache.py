@@ -22,7 +22,7 @@ _NOT_MOUNTS = "type!=exec.cachemount"
 
 
 @dataclass(frozen=True, slots=True)
-class Trimmed:
+class TrimResult:
     """What a trim removed: records, and their bytes."""
 
     records: int
@@ -30,7 +30,7 @@ class Trimmed:
 
 
 @dataclass(frozen=True, slots=True)
-class Excess:
+class TrimEstimate:
     """What a trim would find, in bytes: what the cache holds, what may stay, about how much would go."""
 
     holds: int
@@ -59,7 +59,7 @@ class BuildCache:
         self._keep, self._unused = keep, unused
         self._filter = ",".join((_NOT_MOUNTS, *only))
 
-    async def trim(self) -> Trimmed:
+    async def trim(self) -> TrimResult:
         """Remove what has not been used for longest, until `keep` is met. Raises EngineUnavailable."""
         client, now = await self._connection.client(), time.time()
         try:
@@ -67,22 +67,22 @@ class BuildCache:
             over = sum(record.size for record in everything if not record.shared) - self._keep
             gone: list[UsageInfo] = []
             for record in sorted(
-                filter(partial(self._stale, now), own), key=lambda each: (each.last_used, -each.created)
+                filter(partial(self._is_stale, now), own), key=lambda each: (each.last_used, -each.created)
             ):
                 if sum(each.size for each in gone) < over:
                     gone += await client.remove_records([record.id])
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"the build cache could not be pruned: {error}") from error
-        done = Trimmed(len(gone), sum(record.size for record in gone))
+        done = TrimResult(len(gone), sum(record.size for record in gone))
         if gone:
             event = BuildCachePruned(service=self._service, records=done.records, freed=done.freed)
             self._observer.notify(event)
         return done
 
-    def _stale(self, now: float, record: UsageInfo) -> bool:
+    def _is_stale(self, now: float, record: UsageInfo) -> bool:
         return not (record.shared or record.in_use or record.last_used > now - self._unused)
 
-    async def measure(self) -> Excess:
+    async def measure(self) -> TrimEstimate:
         """What `trim` would remove, by the engine's rules, to about one record. Raises EngineUnavailable.
 
         What an image shares neither counts nor goes (moby/buildkit, cache/manager.go, `prune`).
@@ -93,8 +93,8 @@ class BuildCache:
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"the build cache could not be looked at: {error}") from error
         holds = sum(record.size for record in everything if not record.shared)
-        stale = sum(record.size for record in own if self._stale(now, record))
-        return Excess(holds, self._keep, min(max(0, holds - self._keep), stale))
+        stale = sum(record.size for record in own if self._is_stale(now, record))
+        return TrimEstimate(holds, self._keep, min(max(0, holds - self._keep), stale))
 
 
 def build_cache(

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from watcher.builder import BuildEntry, StepRun
 from watcher.buildkit import UsageInfo, parse_step
 from watcher.observers.events import short
-from watcher.prune.model import Cause, ObjectKind, Verdict, Why
-from watcher.prune.record_matching import CLOCK, RELEASE, fits
+from watcher.prune.model import Cause, ObjectKind, Reason, Verdict
+from watcher.prune.record_matching import CLOCK, RELEASE, matches_step
 from watcher.prune.step_names import describe_step
 
 
@@ -22,8 +22,8 @@ def judge_records(
     entries: Sequence[BuildEntry], records: Collection[UsageInfo], kept: Collection[str]
 ) -> tuple[Verdict, ...]:
     """What becomes of each record that is proven ours; those that one of the `kept` builds used stay."""
-    users = _Users(entries)
-    made = {record.id: step for record in records if (step := users.maker(record))}
+    users = _RecordUsers(entries)
+    made = {record.id: step for record in records if (step := users.find_step(record))}
     own = [record for record in records if record.id in made]
     used_by = users.by_record(own)
     verdicts = []
@@ -37,7 +37,7 @@ def judge_records(
                 describe_step(step.shown or step.name),
                 record.size,
                 remove=why is None,
-                why=why or Why(Cause.SUPERSEDED, "only superseded builds have used it"),
+                why=why or Reason(Cause.SUPERSEDED, "only superseded builds have used it"),
                 created=record.created,
             )
         )
@@ -59,17 +59,17 @@ def select_kept(entries: Sequence[BuildEntry], keep: int, services: Collection[s
     return kept
 
 
-class _Users:
+class _RecordUsers:
     """Which builds made and used a record."""
 
     def __init__(self, entries: Sequence[BuildEntry]) -> None:
         self._makers = {record: entry for entry in entries for record in entry.records or ()}
         self._entries = sorted((each for each in entries if each.started), key=lambda each: each.started)
 
-    def maker(self, record: UsageInfo) -> StepRun | None:
+    def find_step(self, record: UsageInfo) -> StepRun | None:
         """The step of ours that made it; None when it is not proven to be ours."""
         entry = self._makers.get(record.id)
-        return next((step for step in entry.steps if fits(step, record)), None) if entry else None
+        return next((step for step in entry.steps if matches_step(step, record)), None) if entry else None
 
     def by_record(self, records: Iterable[UsageInfo]) -> dict[str, list[BuildEntry]]:
         """The builds that may have used each record last; none when another build did."""
@@ -84,19 +84,19 @@ class _Users:
         return found
 
 
-def _why_it_stays(record: UsageInfo, users: Sequence[BuildEntry], kept: Collection[str]) -> Why | None:
+def _why_it_stays(record: UsageInfo, users: Sequence[BuildEntry], kept: Collection[str]) -> Reason | None:
     if record.in_use:
-        return Why(Cause.IN_USE, "a build uses it")
+        return Reason(Cause.IN_USE, "a build uses it")
     if record.shared:
-        return Why(Cause.IN_USE, "an image has it")
+        return Reason(Cause.IN_USE, "an image has it")
     if not users:
-        return Why(Cause.FOREIGN, "somebody else's build has used it since")
+        return Reason(Cause.FOREIGN, "somebody else's build has used it since")
     if needing := next((entry for entry in users if entry.id in kept), None):
-        return Why(Cause.NEEDED, f"the build of {short(needing.revision)} uses it")
+        return Reason(Cause.NEEDED, f"the build of {short(needing.revision)} uses it")
     return None
 
 
-def compact(entries: Sequence[BuildEntry], records: Collection[UsageInfo]) -> list[BuildEntry]:
+def drop_unused_entries(entries: Sequence[BuildEntry], records: Collection[UsageInfo]) -> list[BuildEntry]:
     """The entries worth remembering: those that made a record that is left, or may have used one last."""
     own = {record for entry in entries for record in entry.records or ()}
     oldest = min((each.last_used or each.created for each in records if each.id in own), default=float("inf"))
@@ -120,7 +120,7 @@ def stage_size(entries: Sequence[BuildEntry], records: Collection[UsageInfo], st
         steps = [step for step in entry.steps if parse_step("", step.name).stage in names]
         own = [there[name] for name in entry.records or () if name in there]
         for step in sorted(steps, key=lambda each: each.finished, reverse=True):
-            if last := next((record for record in own if fits(step, record)), None):
+            if last := next((record for record in own if matches_step(step, record)), None):
                 return _chain_size(last, there)
     return None
 

@@ -32,26 +32,26 @@ class CacheNames:
 
     def former(self, current: Iterable[str]) -> Mapping[str, NamedCache]:
         """All that are known but for `current`."""
-        known, now = self._known(), set(current)
+        known, now = self._load_names(), set(current)
         return {name: found for name, found in known.items() if name not in now}
 
     def note(self, named: Mapping[str, NamedCache]) -> None:
         """Remember that builds have named these."""
-        known = self._known() | dict(named)
+        known = self._load_names() | dict(named)
         newest = sorted(known.items(), key=lambda each: each[1].last_named, reverse=True)[:_MOST]
-        self._write(dict(newest))
+        self._write_file(dict(newest))
 
     def forget(self, names: Iterable[str]) -> None:
         """These mounts are empty."""
         gone = set(names)
-        self._write({name: found for name, found in self._known().items() if name not in gone})
+        self._write_file({name: found for name, found in self._load_names().items() if name not in gone})
 
-    def _known(self) -> dict[str, NamedCache]:
+    def _load_names(self) -> dict[str, NamedCache]:
         if self._names is None:
-            self._names = self._read()
+            self._names = self._read_file()
         return self._names
 
-    def _read(self) -> dict[str, NamedCache]:
+    def _read_file(self) -> dict[str, NamedCache]:
         if self._path is None:
             return {}
         try:
@@ -64,7 +64,7 @@ class CacheNames:
         except (OSError, ValueError, TypeError, AttributeError, LookupError):
             return {}
 
-    def _write(self, names: dict[str, NamedCache]) -> None:
+    def _write_file(self, names: dict[str, NamedCache]) -> None:
         self._names = names
         if self._path is None:
             return

@@ -6,25 +6,25 @@ import shutil
 import socket
 
 from watcher.engine import SystemInfo
-from watcher.prune.model import Disk, Unseen
+from watcher.prune.model import Disk, NotMeasured
 
 
-def free_space(info: SystemInfo) -> Disk | Unseen:
+def free_space(info: SystemInfo) -> Disk | NotMeasured:
     """Room on the file system of the engine's data root, or why it cannot be measured from here.
 
     A folder of the same name in this container, or beside an engine in a virtual machine, is another one:
     the engine's host name, which the kernel gives to both, tells that.
     """
     if not info.endpoint.startswith("unix://"):
-        return Unseen(f"it is reached at {info.endpoint}")
+        return NotMeasured(f"it is reached at {info.endpoint}")
     if info.host != socket.gethostname():
-        return Unseen(
+        return NotMeasured(
             f"it runs on {info.host or 'a machine without a name'}, and this is {socket.gethostname()}"
         )
     if not info.data_root:
-        return Unseen("it does not say where it keeps its data")
+        return NotMeasured("it does not say where it keeps its data")
     try:
         usage = shutil.disk_usage(info.data_root)
     except OSError as error:
-        return Unseen(f"{info.data_root} cannot be looked at: {error.strerror}")
+        return NotMeasured(f"{info.data_root} cannot be looked at: {error.strerror}")
     return Disk(usage.free, usage.total)

@@ -9,13 +9,13 @@ from watcher import labels
 from watcher.engine import Container, Image, Usage
 from watcher.observers import humanize
 from watcher.prune.go_cache_select import CacheMount
-from watcher.prune.model import Cache, Disk, Unseen
+from watcher.prune.model import Cache, Disk, NotMeasured
 
 COMPOSE_PROJECT = "com.docker.compose.project"
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class UsageRow:
     """One kind of thing on the engine's disk, in bytes. `ours` is None where nothing tells whose it is."""
 
     what: str
@@ -34,68 +34,76 @@ class DiskInventory:
     usage: Usage
     images: Sequence[Image]
     containers: Sequence[Container]
-    mounts: Sequence[CacheMount] | Unseen
+    mounts: Sequence[CacheMount] | NotMeasured
     steps: int
-    disk: Disk | Unseen
+    disk: Disk | NotMeasured
 
 
-def filling(found: DiskInventory, project: str, compose_project: str) -> tuple[Share, ...]:
+def summarize_disk_usage(found: DiskInventory, project: str, compose_project: str) -> tuple[UsageRow, ...]:
     """What fills the disk. `project` is the watcher's id of it, `compose_project` compose's name."""
     usage = found.usage
     return (
-        _images(found, project),
-        Share(
+        _image_usage(found, project),
+        UsageRow(
             "written by containers",
             sum(usage.written.values()),
-            sum(usage.written.get(item.id, 0) for item in found.containers if _of(item.labels, project)),
+            sum(
+                usage.written.get(item.id, 0)
+                for item in found.containers
+                if _belongs_to(item.labels, project)
+            ),
             f"{humanize.count(len(found.containers), 'container')}, without their images",
         ),
-        _volumes(usage, compose_project),
-        *_cache(usage, found.mounts, found.steps),
+        _volume_usage(usage, compose_project),
+        *_cache_usage(usage, found.mounts, found.steps),
     )
 
 
-def _of(found: Mapping[str, str], project: str) -> bool:
+def _belongs_to(found: Mapping[str, str], project: str) -> bool:
     return found.get(labels.PROJECT) == project
 
 
 def sum_images(usage: Usage, images: Sequence[Image], project: str) -> int:
     """Bytes that only images of this project hold."""
-    return sum(usage.alone.get(image.id, 0) for image in images if _of(image.labels, project))
+    return sum(usage.alone.get(image.id, 0) for image in images if _belongs_to(image.labels, project))
 
 
-def _images(found: DiskInventory, project: str) -> Share:
-    own = [image for image in found.images if _of(image.labels, project)]
+def _image_usage(found: DiskInventory, project: str) -> UsageRow:
+    own = [image for image in found.images if _belongs_to(image.labels, project)]
     alone = sum_images(found.usage, found.images, project)
     note = (
         f"{humanize.count(len(found.images), 'image')}, {len(own)} of this project: counted is what no other "
         "image holds; each layer is counted once"
     )
-    return Share("images", found.usage.layers, alone, note)
+    return UsageRow("images", found.usage.layers, alone, note)
 
 
-def _volumes(usage: Usage, compose_project: str) -> Share:
+def _volume_usage(usage: Usage, compose_project: str) -> UsageRow:
     idle = sum(volume.size for volume in usage.volumes if not volume.used)
     volumes = humanize.count(len(usage.volumes), "volume")
     note = f"{volumes}, {humanize.size(idle)} in those that no container has; "
     own = sum(
         volume.size for volume in usage.volumes if volume.labels.get(COMPOSE_PROJECT) == compose_project
     )
-    return Share(
+    return UsageRow(
         "volumes", sum(volume.size for volume in usage.volumes), own, note + "never touched by the watcher"
     )
 
 
-def _cache(usage: Usage, mounts: Sequence[CacheMount] | Unseen, own: int) -> tuple[Share, Share]:
+def _cache_usage(
+    usage: Usage, mounts: Sequence[CacheMount] | NotMeasured, own: int
+) -> tuple[UsageRow, UsageRow]:
     cache = Cache.of(usage.cache)
-    steps = Share(
+    steps = UsageRow(
         "build steps and contexts",
         cache.size - cache.mounts,
         own,
         "of all projects; counted as this one's is what its builds are proven to have made",
     )
-    if isinstance(mounts, Unseen):
-        return steps, Share("cache mounts", cache.mounts, None, f"this project's are not known: {mounts.why}")
+    if isinstance(mounts, NotMeasured):
+        return steps, UsageRow(
+            "cache mounts", cache.mounts, None, f"this project's are not known: {mounts.why}"
+        )
     each = ", ".join(f"{mount.target} {humanize.size(mount.size)}" for mount in mounts)
     note = f"{each}; `watcher prune --cache` empties them" if mounts else "none of this project"
-    return steps, Share("cache mounts", cache.mounts, sum(mount.size for mount in mounts), note)
+    return steps, UsageRow("cache mounts", cache.mounts, sum(mount.size for mount in mounts), note)

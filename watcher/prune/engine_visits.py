@@ -28,7 +28,7 @@ _REACH_SECONDS = 10.0  # for an engine that another project was watched on
 
 
 @dataclass(frozen=True, slots=True)
-class Visited:
+class VisitedEngine:
     """An engine that answers, and what it holds."""
 
     engine: Engine
@@ -42,10 +42,10 @@ class Visited:
 
     def judge(self, left: LeftProject) -> tuple[Verdict, ...]:
         """What becomes of everything here that claims to be of a project, except its build cache."""
-        scopes = _scopes(left.record) if left.record else guess_scopes(self.holdings, left.id)
+        scopes = _service_scopes(left.record) if left.record else guess_scopes(self.holdings, left.id)
         return select_gone(self.holdings, left.id, scopes)
 
-    def buildkits(self, record: ProjectRecord | None) -> list[tuple[BuildkitConnection, str]]:
+    def open_buildkits(self, record: ProjectRecord | None) -> list[tuple[BuildkitConnection, str]]:
         """Where a project built on this engine, and what tells these build caches from others.
 
         The connections are the caller's own, but for the built-in one.
@@ -53,16 +53,16 @@ class Visited:
         uses = [use for use in record.engines if self.is_same(use)] if record else []
         if not uses:
             return [(self.built_in, build_cache_of(self.info.identity))]
-        return [(self._buildkit(use), use.build_cache) for use in uses]
+        return [(self._open_buildkit(use), use.build_cache) for use in uses]
 
-    def _buildkit(self, use: EngineUse) -> BuildkitConnection:
+    def _open_buildkit(self, use: EngineUse) -> BuildkitConnection:
         if not use.buildkit:
             return self.built_in
         folder = Path(use.certificates) if use.certificates else None
         return BuildkitConnection(use.buildkit, self.engine, partial(certificates, folder), standalone=True)
 
 
-def _scopes(record: ProjectRecord) -> tuple[ServiceScope, ...]:
+def _service_scopes(record: ProjectRecord) -> tuple[ServiceScope, ...]:
     """The names that its services had."""
     scopes = []
     for use in record.services:
@@ -73,25 +73,25 @@ def _scopes(record: ProjectRecord) -> tuple[ServiceScope, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Visits:
+class EngineVisits:
     """The engines that answer, the user's own first; `problems` are those that do not, and why."""
 
-    engines: Sequence[Visited]
+    engines: Sequence[VisitedEngine]
     problems: Mapping[EngineUse, str]
 
-    def projects(self) -> set[str]:
+    def project_ids(self) -> set[str]:
         """Ids of the projects that anything on these engines claims to be of."""
-        return {project for each in self.engines for project in each.holdings.projects()}
+        return {project for each in self.engines for project in each.holdings.project_ids()}
 
     def folder_of(self, project: str) -> str:
         """The folder that the labels of a project's containers name; empty when none does."""
         return next(filter(None, (each.holdings.folder_of(project) for each in self.engines)), "")
 
-    def missed(self, record: ProjectRecord | None) -> list[EngineUse]:
+    def unreachable_engines(self, record: ProjectRecord | None) -> list[EngineUse]:
         """The engines that a project was watched on and that do not answer."""
         return [use for use in record.engines if use in self.problems] if record else []
 
-    async def layers(self) -> int | None:
+    async def sum_layers(self) -> int | None:
         """Bytes of all image layers; None where that cannot be summed up."""
         try:
             return sum([(await each.engine.usage()).layers for each in self.engines])
@@ -104,10 +104,10 @@ async def visit_engines(
     own: EngineConnection,
     records: Iterable[ProjectRecord],
     open_engine: Callable[[str], Awaitable[EngineConnection]] = connect_engine,
-) -> AsyncIterator[Visits]:
+) -> AsyncIterator[EngineVisits]:
     """The user's own engine and those of `records`. Raises EngineUnavailable when the own one is away."""
     async with AsyncExitStack() as stack:
-        visited = [await _visit(own)]
+        visited = [await _read_holdings(own)]
         problems: dict[EngineUse, str] = {}
         for use in dict.fromkeys(use for record in records for use in record.engines):
             if any(each.is_same(use) for each in visited):
@@ -116,7 +116,7 @@ async def visit_engines(
                 async with asyncio.timeout(_REACH_SECONDS):
                     reached = await open_engine(use.endpoint)
                     stack.push_async_callback(reached.close)
-                    found = await _visit(reached)
+                    found = await _read_holdings(reached)
             except TimeoutError:
                 problems[use] = f"{use.endpoint} did not answer within {_REACH_SECONDS:g} s"
             except (WatcherError, OSError) as error:
@@ -126,10 +126,10 @@ async def visit_engines(
                     visited.append(found)
                 else:
                     problems[use] = f"another engine answers at {use.endpoint} now"
-        yield Visits(visited, problems)
+        yield EngineVisits(visited, problems)
 
 
-async def _visit(reached: EngineConnection) -> Visited:
+async def _read_holdings(reached: EngineConnection) -> VisitedEngine:
     engine = reached.engine
     try:
         alone = (await engine.usage()).alone
@@ -138,4 +138,4 @@ async def _visit(reached: EngineConnection) -> Visited:
     holdings = Holdings(
         tuple(await engine.containers()), tuple(await engine.images()), tuple(await engine.networks()), alone
     )
-    return Visited(engine, reached.built_in, await engine.info(), holdings)
+    return VisitedEngine(engine, reached.built_in, await engine.info(), holdings)

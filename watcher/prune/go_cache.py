@@ -24,7 +24,7 @@ from watcher.builder.strategies import BuildStrategy
 from watcher.buildkit import ConnectError, MemorySource, Progress, SolveFailed, SolveRequest, StepLog
 from watcher.dockerfile import DockerfileError, OwnCache
 from watcher.errors import EngineUnavailable, UserError
-from watcher.prune import CacheMount, CacheNames, NamedCache, TrimmedCaches, Unseen
+from watcher.prune import CacheMount, CacheNames, NamedCache, NotMeasured, TrimmedCaches
 from watcher.prune.go_cache_script import FOLDER, measure_script, parse_sizes, trim_script
 from watcher.prune.go_cache_select import plan_trim
 from watcher.tree import Snapshot
@@ -53,53 +53,55 @@ class GoCaches:
         self._recipe, self._variants, self._connection, self._journal = recipe, variants, connection, journal
         self._names = names or CacheNames(None)
 
-    async def measure(self, snapshot: Snapshot, *, empty: bool = False) -> tuple[CacheMount, ...] | Unseen:
+    async def measure(
+        self, snapshot: Snapshot, *, empty: bool = False
+    ) -> tuple[CacheMount, ...] | NotMeasured:
         """The mounts that builds have used, with their sizes; `empty` empties them after that.
 
         Raises EngineUnavailable.
         """
         try:
             mounts = await self._find_mounts(snapshot)
-            if isinstance(mounts, Unseen):
+            if isinstance(mounts, NotMeasured):
                 return mounts
-            found = await self._measure(mounts)
-            if empty and mounts.caches and not isinstance(found, Unseen):
-                await self._empty(mounts, [cache.id for cache in mounts.caches])
+            found = await self._measure_mounts(mounts)
+            if empty and mounts.caches and not isinstance(found, NotMeasured):
+                await self._empty_mounts(mounts, [cache.id for cache in mounts.caches])
         except DockerfileError as error:
-            return Unseen(f"{self._recipe.dockerfile}: {error}")
+            return NotMeasured(f"{self._recipe.dockerfile}: {error}")
         except (SolveFailed, UserError) as error:
-            return Unseen(str(error).splitlines()[0])
+            return NotMeasured(str(error).splitlines()[0])
         return found
 
-    async def trim(self, snapshot: Snapshot, most: int) -> TrimmedCaches | Unseen:
+    async def trim(self, snapshot: Snapshot, most: int) -> TrimmedCaches | NotMeasured:
         """Trim the build caches to `most` bytes; entries in use stay. Raises EngineUnavailable."""
         try:
             mounts = await self._find_mounts(snapshot)
-            if isinstance(mounts, Unseen):
+            if isinstance(mounts, NotMeasured):
                 return mounts
-            before = await self._measure(mounts)
-            if isinstance(before, Unseen):
+            before = await self._measure_mounts(mounts)
+            if isinstance(before, NotMeasured):
                 return before
             plan, after = plan_trim(before, most, time.time()), before
             if plan.empty:
-                await self._empty(mounts, plan.empty)
+                await self._empty_mounts(mounts, plan.empty)
                 after = tuple(mount for mount in before if mount.id not in plan.empty)
             if plan.excess:
                 found = await self._trim_current(mounts, plan.excess)
-                if isinstance(found, Unseen):
+                if isinstance(found, NotMeasured):
                     return found
                 after = tuple(mount for mount in found if mount.id not in plan.empty)
         except DockerfileError as error:
-            return Unseen(f"{self._recipe.dockerfile}: {error}")
+            return NotMeasured(f"{self._recipe.dockerfile}: {error}")
         except (SolveFailed, UserError) as error:
-            return Unseen(str(error).splitlines()[0])
+            return NotMeasured(str(error).splitlines()[0])
         freed = sum(mount.size for mount in before) - sum(mount.size for mount in after)
         return TrimmedCaches(after, max(0, freed))
 
-    async def _find_mounts(self, snapshot: Snapshot) -> _Mounts | Unseen:
+    async def _find_mounts(self, snapshot: Snapshot) -> _Mounts | NotMeasured:
         dockerfile = original_dockerfile(self._recipe, snapshot)
         if dockerfile is None:
-            return Unseen(f"there is no {self._recipe.dockerfile}")
+            return NotMeasured(f"there is no {self._recipe.dockerfile}")
         made = await self._variants.make_variant(
             self._recipe, dockerfile, snapshot, BuildStrategy.ACCELERATED
         )
@@ -120,25 +122,25 @@ class GoCaches:
         others = (OwnCache(name, found.target, stage, found.modules) for name, found in former.items())
         return _Mounts(base or "scratch", (*current, *others), len(current))
 
-    async def _measure(self, mounts: _Mounts) -> tuple[CacheMount, ...] | Unseen:
+    async def _measure_mounts(self, mounts: _Mounts) -> tuple[CacheMount, ...] | NotMeasured:
         if not mounts.caches:
             return ()
-        return self._sized(mounts, await self._step(mounts, measure_script(uuid.uuid4().hex)))
+        return self._with_sizes(mounts, await self._run_step(mounts, measure_script(uuid.uuid4().hex)))
 
-    async def _trim_current(self, mounts: _Mounts, excess: int) -> tuple[CacheMount, ...] | Unseen:
+    async def _trim_current(self, mounts: _Mounts, excess: int) -> tuple[CacheMount, ...] | NotMeasured:
         numbers = [number for number, cache in enumerate(mounts.caches) if not cache.modules]
         script = trim_script(numbers, excess // 1024 + 1, uuid.uuid4().hex)
-        return self._sized(mounts, await self._step(mounts, script))
+        return self._with_sizes(mounts, await self._run_step(mounts, script))
 
-    async def _empty(self, mounts: _Mounts, ids: Sequence[str]) -> None:
+    async def _empty_mounts(self, mounts: _Mounts, ids: Sequence[str]) -> None:
         caches = tuple(cache for cache in mounts.caches if cache.id in ids)
-        await self._step(_Mounts(mounts.base, caches), "true", no_cache=True)
+        await self._run_step(_Mounts(mounts.base, caches), "true", no_cache=True)
         await asyncio.to_thread(self._names.forget, ids)
 
-    def _sized(self, mounts: _Mounts, lines: Sequence[str]) -> tuple[CacheMount, ...] | Unseen:
+    def _with_sizes(self, mounts: _Mounts, lines: Sequence[str]) -> tuple[CacheMount, ...] | NotMeasured:
         sizes = parse_sizes(lines)
         if len(sizes) != len(mounts.caches):
-            return Unseen(f"{mounts.base} has no du as it is known here")
+            return NotMeasured(f"{mounts.base} has no du as it is known here")
         former = self._names.former(cache.id for cache in mounts.caches[: mounts.current])
         return tuple(
             CacheMount(
@@ -151,7 +153,7 @@ class GoCaches:
             for number, cache in enumerate(mounts.caches)
         )
 
-    async def _step(self, mounts: _Mounts, command: str, *, no_cache: bool = False) -> list[str]:
+    async def _run_step(self, mounts: _Mounts, command: str, *, no_cache: bool = False) -> list[str]:
         """Run one step that has the mounts; the lines that it prints."""
         flags = " ".join(
             f"--mount=type=cache,sharing=shared,id={cache.id},target={FOLDER}/{number}"
@@ -160,7 +162,7 @@ class GoCaches:
         text = f"FROM {mounts.base}\nUSER 0:0\nRUN {flags} {command}\n"
         printed: list[str] = []
 
-        def hear(event: Progress) -> None:
+        def on_progress(event: Progress) -> None:
             write_down(event)
             if isinstance(event, StepLog):
                 printed.extend(event.text.splitlines())
@@ -177,7 +179,7 @@ class GoCaches:
         client = await self._connection.client()
         try:
             with self._journal.build(self._recipe.service, "", final=False) as write_down:
-                await client.solve(request, hear)
+                await client.solve(request, on_progress)
         except ConnectError as error:
             raise EngineUnavailable(f"the connection to BuildKit was lost: {error}") from error
         return printed

@@ -10,7 +10,7 @@ from typing import Protocol
 from watcher.observers import humanize
 from watcher.observers.events import GoCacheTrimmed, Notice, Observer
 from watcher.prune.go_cache_select import CacheMount
-from watcher.prune.model import Unseen
+from watcher.prune.model import NotMeasured
 from watcher.tree import Snapshot
 
 SOONEST = 60.0  # seconds between two measurements …
@@ -36,10 +36,10 @@ class TrimmedCaches:
         return sum(mount.size for mount in self.mounts if mount.modules)
 
 
-class TrimsGoCaches(Protocol):
+class GoCacheTrimmer(Protocol):
     """The cache mounts of a project."""
 
-    async def trim(self, snapshot: Snapshot, most: int) -> TrimmedCaches | Unseen:
+    async def trim(self, snapshot: Snapshot, most: int) -> TrimmedCaches | NotMeasured:
         """Have the build caches hold at most `most` bytes; 0 only measures."""
         ...
 
@@ -53,7 +53,7 @@ class GoCacheKeeper:
 
     def __init__(
         self,
-        caches: TrimsGoCaches,
+        caches: GoCacheTrimmer,
         observer: Observer,
         *,
         service: str,
@@ -72,14 +72,14 @@ class GoCacheKeeper:
 
         Raises EngineUnavailable.
         """
-        if not self._due(mounts):
+        if not self._is_due(mounts):
             return
         found = await self._caches.trim(snapshot, self.most)
         self._measured_at, self._mounts = self._clock(), mounts
-        if isinstance(found, Unseen):
+        if isinstance(found, NotMeasured):
             self.sizes = None
             if self.most and mounts > self.most:
-                self._warn(f"prune.go_cache_max is not kept: {found.why}")
+                self._warn_once(f"prune.go_cache_max is not kept: {found.why}")
             return
         self.sizes = found
         self._mounts -= found.freed
@@ -87,17 +87,17 @@ class GoCacheKeeper:
             event = GoCacheTrimmed(service=self._service, freed=found.freed, left=found.builds)
             self._observer.notify(event)
         if self.most and found.builds > self.most:
-            self._warn(
+            self._warn_once(
                 f"Go's build cache holds {humanize.size(found.builds)}, and prune.go_cache_max is "
                 f"{humanize.size(self.most)}: entries used in the last two hours stay; set a larger bound"
             )
 
-    def _due(self, mounts: int) -> bool:
+    def _is_due(self, mounts: int) -> bool:
         passed = self._clock() - self._measured_at
         changed = self.sizes is None or abs(mounts - self._mounts) >= GROWTH
         return passed >= LATEST or (passed >= SOONEST and changed)
 
-    def _warn(self, text: str) -> None:
+    def _warn_once(self, text: str) -> None:
         if text != self._warned:
             self._warned = text
             self._observer.notify(Notice(service=self._service, level="warning", text=text))

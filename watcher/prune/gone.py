@@ -16,9 +16,9 @@ from pathlib import Path
 from watcher.builder import EngineConnection, connect_engine
 from watcher.errors import ConfigError, WatcherError
 from watcher.prune.disk import free_space
-from watcher.prune.engine_visits import Visited, Visits, visit_engines
+from watcher.prune.engine_visits import EngineVisits, VisitedEngine, visit_engines
 from watcher.prune.gone_caches import GoneCaches
-from watcher.prune.left_project import Choice, LeftProject, OnEngine
+from watcher.prune.left_project import Choice, EngineLeftovers, LeftProject
 from watcher.prune.location import FileSystem, FolderStatus, Location, Presence, find_folder
 from watcher.prune.model import Cause, Disk, Verdict
 from watcher.prune.registry import ProjectRecord, Registry, RegistryEntry
@@ -57,7 +57,7 @@ class GoneProjects:
         shown, known = await self._not_here(entries, named), {entry.id for entry in entries}
         records = [left.record for left in shown if left.record]
         async with visit_engines(self.own, records, self.open_engine) as visits:
-            others = visits.projects() - known
+            others = visits.project_ids() - known
             shown += [LeftProject(project, "", Choice.BY_NAME, "") for project in sorted(others)]
             shown += [
                 LeftProject(project, "", Choice.REFUSED, "nothing is known of a project with this id")
@@ -65,8 +65,8 @@ class GoneProjects:
             ]
             found = []
             for left in shown:
-                judged = await self.judge_unknown(left, visits) if left.record is None else left
-                found.append(await self._look(judged, visits))
+                judged = await self.judge_unregistered(left, visits) if left.record is None else left
+                found.append(await self._collect_leftovers(judged, visits))
         return [left for left in found if left.id in known or left.id in named or left.is_certain]
 
     async def find_deleted(self) -> list[LeftProject]:
@@ -105,7 +105,7 @@ class GoneProjects:
         except ConfigError:
             return FolderStatus(Presence.UNREACHABLE, "its file system does not answer")
 
-    async def judge_unknown(self, left: LeftProject, visits: Visits) -> LeftProject:
+    async def judge_unregistered(self, left: LeftProject, visits: EngineVisits) -> LeftProject:
         """A project without a record: what the labels of its containers say counts."""
         if left.choice is Choice.REFUSED:
             return left
@@ -125,29 +125,30 @@ class GoneProjects:
         why = left.why or "in no registry of this user: another user's or machine's, or from before"
         return replace(left, path=path, why=why)
 
-    async def _look(self, left: LeftProject, visits: Visits) -> LeftProject:
+    async def _collect_leftovers(self, left: LeftProject, visits: EngineVisits) -> LeftProject:
         """The project with what it left on each engine."""
         engines = []
         for each in visits.engines:
             steps: tuple[Verdict, ...] = ()
             problem = ""
             if left.choice is not Choice.REFUSED:
-                steps, problem = await self.caches(left, each)
-            engines.append(OnEngine(each.info.endpoint, (*each.judge(left), *steps), problem))
+                steps, problem = await self.process_caches(left, each)
+            engines.append(EngineLeftovers(each.info.endpoint, (*each.judge(left), *steps), problem))
         engines += [
-            OnEngine(use.endpoint, problem=visits.problems[use]) for use in visits.missed(left.record)
+            EngineLeftovers(use.endpoint, problem=visits.problems[use])
+            for use in visits.unreachable_engines(left.record)
         ]
         return replace(left, engines=tuple(each for each in engines if each.verdicts or each.problem))
 
-    async def caches(
-        self, left: LeftProject, on: Visited, *, remove: bool = False
+    async def process_caches(
+        self, left: LeftProject, on: VisitedEngine, *, remove: bool = False
     ) -> tuple[tuple[Verdict, ...], str]:
         """What its builds left at the BuildKits of an engine, and why not all of it is known."""
         found: list[Verdict] = []
         problems: list[str] = []
         disk = free_space(on.info)
-        low = isinstance(disk, Disk) and disk.low()
-        for link, cache in on.buildkits(left.record):
+        low = isinstance(disk, Disk) and disk.is_low()
+        for link, cache in on.open_buildkits(left.record):
             caches = GoneCaches(link, left.id, self.registry.home / left.id, cache)
             try:
                 steps = await (caches.remove(low=low) if remove else caches.judge(low=low))

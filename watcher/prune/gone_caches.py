@@ -23,7 +23,7 @@ from watcher.dockerfile import cache_names
 from watcher.errors import EngineUnavailable, WatcherError
 from watcher.prune.cache_names import CacheNames
 from watcher.prune.marked_records import Marks
-from watcher.prune.model import Cause, ObjectKind, Verdict, Why
+from watcher.prune.model import Cause, ObjectKind, Reason, Verdict
 from watcher.prune.record_pruner import RecordPruner
 
 _MOUNTS = ("type==exec.cachemount",)
@@ -46,32 +46,34 @@ class GoneCaches:
 
         Raises EngineUnavailable, or WatcherError for a journal that cannot be read.
         """
-        entries = await self._entries()
-        steps = map(_with_image, await self._records().prune(dry_run=True, low=low))
-        return (*steps, *(self._mount(name) for name in self._mounts(entries)))
+        entries = await self._read_entries()
+        steps = map(_with_image, await self._record_pruner().prune(dry_run=True, low=low))
+        return (*steps, *(self._mount_verdict(name) for name in self._find_mounts(entries)))
 
     async def remove(self, *, low: bool) -> tuple[Verdict, ...]:
         """Remove them, records first. Raises as `judge` does."""
-        entries = await self._entries()
-        names = self._mounts(entries)
-        steps = await self._records().prune(low=low)
+        entries = await self._read_entries()
+        names = self._find_mounts(entries)
+        steps = await self._record_pruner().prune(low=low)
         try:
-            freed = await _drop(await self._connection.client(), names)
+            freed = await _drop_mounts(await self._connection.client(), names)
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"Go's caches could not be dropped: {error}") from error
-        mounts = [self._mount(name) for name in names]
+        mounts = [self._mount_verdict(name) for name in names]
         if mounts:  # BuildKit does not say which of its records has which name
             text = "its project is gone; the size is that of all of its Go caches together"
-            mounts[0] = replace(self._mount(names[0]), size=freed, why=Why(Cause.PROJECT_GONE, text))
+            mounts[0] = replace(
+                self._mount_verdict(names[0]), size=freed, why=Reason(Cause.PROJECT_GONE, text)
+            )
         return (*steps, *mounts)
 
-    async def _entries(self) -> list[BuildEntry]:
+    async def _read_entries(self) -> list[BuildEntry]:
         try:
             return await asyncio.to_thread(self._journal.entries)
         except OSError as error:
             raise WatcherError(f"the journal of its builds cannot be read: {error}") from error
 
-    def _mounts(self, entries: Iterable[BuildEntry]) -> list[str]:
+    def _find_mounts(self, entries: Iterable[BuildEntry]) -> list[str]:
         """The ids of the cache mounts that builds named, and of those that most projects have."""
         own = cache_names(self._project)
         found = dict.fromkeys((*own, *(name for name in self._names.former(()) if name.startswith(own))))
@@ -83,12 +85,12 @@ class GoneCaches:
                         found[name] = None
         return list(found)
 
-    def _records(self) -> RecordPruner:
+    def _record_pruner(self) -> RecordPruner:
         return RecordPruner(self._connection, self._journal, Marks(self._project), keep=1, services=())
 
     @staticmethod
-    def _mount(name: str) -> Verdict:
-        why = Why(
+    def _mount_verdict(name: str) -> Verdict:
+        why = Reason(
             Cause.PROJECT_GONE,
             "its project is gone; BuildKit does not say how large it is, nor whether it is there",
         )
@@ -98,11 +100,11 @@ class GoneCaches:
 def _with_image(verdict: Verdict) -> Verdict:
     """Before the images go, their records are in use: whether one goes shows when its images are gone."""
     if not verdict.remove and verdict.why.cause is Cause.IN_USE:
-        return verdict.kept(Cause.IN_USE, "an image or a build has it; it goes with an image that goes")
+        return verdict.as_kept(Cause.IN_USE, "an image or a build has it; it goes with an image that goes")
     return verdict
 
 
-async def _drop(client: Client, names: Iterable[str]) -> int:
+async def _drop_mounts(client: Client, names: Iterable[str]) -> int:
     """Let BuildKit drop cache mounts; the bytes that this gave back.
 
     A build without cache makes it drop the mounts that its steps name, before the first step runs
@@ -124,7 +126,7 @@ async def _drop(client: Client, names: Iterable[str]) -> int:
     )
     before = {record.id: record for record in await client.disk_usage(_MOUNTS)}
     with suppress(SolveFailed):
-        await client.solve(request, _ignore)
+        await client.solve(request, _ignore_progress)
     gone: list[UsageInfo] = []
     for _ in range(round(_RELEASE_SECONDS / _PAUSE)):
         there = {record.id for record in await client.disk_usage(_MOUNTS)}
@@ -134,5 +136,5 @@ async def _drop(client: Client, names: Iterable[str]) -> int:
     return sum(record.size for record in gone)
 
 
-def _ignore(_: Progress) -> None:
+def _ignore_progress(_: Progress) -> None:
     """Nobody watches this build."""

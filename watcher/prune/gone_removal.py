@@ -9,12 +9,12 @@ from pathlib import Path
 
 from watcher.engine import Engine, EngineError
 from watcher.errors import WatcherError
-from watcher.prune.engine_visits import Visited, Visits, visit_engines
+from watcher.prune.engine_visits import EngineVisits, VisitedEngine, visit_engines
 from watcher.prune.gone import GoneProjects
-from watcher.prune.left_project import Choice, LeftProject, OnEngine, Removed
+from watcher.prune.left_project import Choice, EngineLeftovers, LeftProject, Removed
 from watcher.prune.location import Presence
 from watcher.prune.model import Cause, ObjectKind, Verdict
-from watcher.prune.removal import remove_image, removed
+from watcher.prune.removal import apply_result, remove_image
 from watcher.system.lock import ProjectLock
 
 STOP_SECONDS = 10.0  # what a container that still runs may take to stop
@@ -30,14 +30,14 @@ async def remove_gone(projects: GoneProjects, chosen: Sequence[LeftProject], don
     """
     records = [left.record for left in chosen if left.record]
     async with visit_engines(projects.own, records, projects.open_engine) as visits:
-        before = await visits.layers()
+        before = await visits.sum_layers()
         removal = _Removal(projects, visits, done)
         try:
             for left in chosen:
                 if left.choice is not Choice.REFUSED:
                     await removal.remove_project(left)
         finally:
-            after = await visits.layers()
+            after = await visits.sum_layers()
             if before is not None and after is not None:
                 cached = (verdict.size for verdict in done.verdicts if verdict.kind in _CACHED)
                 done.freed = max(0, before - after) + sum(cached)
@@ -46,45 +46,45 @@ async def remove_gone(projects: GoneProjects, chosen: Sequence[LeftProject], don
 class _Removal:
     """Removes the projects one by one."""
 
-    def __init__(self, projects: GoneProjects, visits: Visits, done: Removed) -> None:
+    def __init__(self, projects: GoneProjects, visits: EngineVisits, done: Removed) -> None:
         self._projects, self._visits, self._done = projects, visits, done
 
     async def remove_project(self, left: LeftProject) -> None:
         """Remove what one project left. Holds its lock, so that no daemon starts on it meanwhile."""
-        if refused := await self._came_back(left):
-            self._refuse(left, refused)
+        if refused := await self._why_not_gone(left):
+            self._refuse_project(left, refused)
             return
         try:
             held = ProjectLock.take(Path(left.path or left.id), left.id)
         except WatcherError as error:
-            self._refuse(left, str(error))
+            self._refuse_project(left, str(error))
             return
         try:
             self._done.projects.append(replace(left, engines=()))
-            complete = not self._visits.missed(left.record)
-            agreed = {verdict.id for on in left.engines for verdict in on.leaving}
+            complete = not self._visits.unreachable_engines(left.record)
+            agreed = {verdict.id for on in left.engines for verdict in on.to_remove}
             for each in self._visits.engines:
                 result = await self._remove_on(left, each, agreed)
-                complete = complete and not result.problem and not any(map(_stays, result.verdicts))
-            for use in self._visits.missed(left.record):
-                self._done.add(OnEngine(use.endpoint, problem=self._visits.problems[use]))
+                complete = complete and not result.problem and not any(map(_is_left, result.verdicts))
+            for use in self._visits.unreachable_engines(left.record):
+                self._done.add(EngineLeftovers(use.endpoint, problem=self._visits.problems[use]))
             if complete:
-                await self._forget(left)
+                await self._forget_project(left)
         finally:
             held.release()
 
-    def _refuse(self, left: LeftProject, why: str) -> None:
+    def _refuse_project(self, left: LeftProject, why: str) -> None:
         self._done.projects.append(replace(left, choice=Choice.REFUSED, why=why, engines=()))
 
-    async def _came_back(self, left: LeftProject) -> str:
+    async def _why_not_gone(self, left: LeftProject) -> str:
         """Why the project is not to be touched any more; empty while it is as it was."""
         if left.record is None:
-            now = await self._projects.judge_unknown(left, self._visits)
+            now = await self._projects.judge_unregistered(left, self._visits)
             return now.why if now.choice is Choice.REFUSED else ""
         found = await self._projects.presence(left.record)
         return "" if found.presence in _GONE else found.why
 
-    async def _forget(self, left: LeftProject) -> None:
+    async def _forget_project(self, left: LeftProject) -> None:
         """Nothing is left of the project: forget it."""
         registry = self._projects.registry
         if not (registry.home / left.id).is_dir():
@@ -96,36 +96,38 @@ class _Removal:
         else:
             self._done.forgotten.append(left.id)
 
-    async def _remove_on(self, left: LeftProject, on: Visited, agreed: Collection[str]) -> OnEngine:
+    async def _remove_on(
+        self, left: LeftProject, on: VisitedEngine, agreed: Collection[str]
+    ) -> EngineLeftovers:
         """Remove what is `agreed` (ids) on one engine: containers, networks, images, then the build cache."""
-        done = OnEngine(on.info.endpoint)
+        done = EngineLeftovers(on.info.endpoint)
         self._done.add(done)
         for verdict in on.judge(left):
             if verdict.remove and verdict.id not in agreed:
                 continue
-            task = asyncio.ensure_future(_remove(on.engine, verdict))
+            task = asyncio.ensure_future(_remove_object(on.engine, verdict))
             try:
                 await asyncio.shield(task)
             except asyncio.CancelledError:  # finish what has begun, so that the report is true
-                self._done.replace_last(done := _with(done, await task))
+                self._done.replace_last(done := _add_verdict(done, await task))
                 raise
-            self._done.replace_last(done := _with(done, task.result()))
-        steps, problem = await self._projects.caches(left, on, remove=True)
+            self._done.replace_last(done := _add_verdict(done, task.result()))
+        steps, problem = await self._projects.process_caches(left, on, remove=True)
         done = replace(done, verdicts=(*done.verdicts, *steps), problem=problem)
         self._done.replace_last(done)
         return done
 
 
-def _with(done: OnEngine, verdict: Verdict) -> OnEngine:
+def _add_verdict(done: EngineLeftovers, verdict: Verdict) -> EngineLeftovers:
     return replace(done, verdicts=(*done.verdicts, verdict))
 
 
-def _stays(verdict: Verdict) -> bool:
+def _is_left(verdict: Verdict) -> bool:
     """Whether something of the project's own is still there, so that its record is of use."""
     return not verdict.remove and verdict.why.cause not in _NOT_OURS
 
 
-async def _remove(engine: Engine, verdict: Verdict) -> Verdict:
+async def _remove_object(engine: Engine, verdict: Verdict) -> Verdict:
     """Carry out one verdict; what came in between keeps the object."""
     if not verdict.remove:
         return verdict
@@ -138,21 +140,21 @@ async def _remove(engine: Engine, verdict: Verdict) -> Verdict:
             case _:
                 return await remove_image(engine, verdict)
     except EngineError as error:
-        return verdict.kept(Cause.REFUSED, f"the engine refused: {error}")
+        return verdict.as_kept(Cause.REFUSED, f"the engine refused: {error}")
 
 
 async def _remove_container(engine: Engine, verdict: Verdict) -> Verdict:
     found = await engine.container(verdict.id)
     if found is None:
-        return verdict.kept(Cause.GONE, "it was gone already")
+        return verdict.as_kept(Cause.GONE, "it was gone already")
     if found.state not in ("created", "exited", "dead"):
         await engine.stop(found.id, STOP_SECONDS)
-    return removed(verdict, await engine.remove(found.id, volumes=False))
+    return apply_result(verdict, await engine.remove(found.id, volumes=False))
 
 
 async def _remove_network(engine: Engine, verdict: Verdict) -> Verdict:
     """Remove a network unless a container has it by now: the engine does not count those that are stopped."""
     for item in await engine.containers():
         if item.networks & {verdict.id, verdict.name}:
-            return verdict.kept(Cause.IN_USE, f"in use by container {item.name}")
-    return removed(verdict, await engine.remove_network(verdict.id))
+            return verdict.as_kept(Cause.IN_USE, f"in use by container {item.name}")
+    return apply_result(verdict, await engine.remove_network(verdict.id))

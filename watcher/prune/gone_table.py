@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from watcher.observers import humanize
 from watcher.observers.events import short
-from watcher.prune.left_project import Choice, LeftProject, OnEngine, Removed
+from watcher.prune.left_project import Choice, EngineLeftovers, LeftProject, Removed
 from watcher.prune.model import ObjectKind, Verdict
 
 _KINDS = {
@@ -49,13 +49,13 @@ class GoneRow(NamedTuple):
     reason: str
 
 
-def _counted(verdicts: Iterable[Verdict]) -> str:
+def _count_kinds(verdicts: Iterable[Verdict]) -> str:
     """`2 containers, 1 image`."""
     counts = Counter(_KINDS.get(verdict.kind, verdict.kind.value) for verdict in verdicts)
     return ", ".join(humanize.count(number, name) for name, number in counts.items())
 
 
-def _day(at: float) -> str:
+def _format_time(at: float) -> str:
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) if at else "not known"
     except (OverflowError, ValueError, OSError):
@@ -71,8 +71,8 @@ def project_rows(projects: Iterable[LeftProject]) -> tuple[ProjectRow, ...]:
             left.id,
             _STATES[left.choice],
             left.path or "not known",
-            _day(left.last_seen),
-            _counted(left.leaving) or "nothing",
+            _format_time(left.last_seen),
+            _count_kinds(left.to_remove) or "nothing",
             humanize.size(left.size),
             left.why,
         )
@@ -102,7 +102,7 @@ def gone_rows(projects: Iterable[LeftProject], *, done: bool) -> tuple[GoneRow, 
 
 def gone_summary(projects: Sequence[LeftProject], chosen: Sequence[LeftProject]) -> tuple[str, ...]:
     """What would be removed, what has to be named, and what could not be looked at, in sentences."""
-    lines = [*_problems(projects)]
+    lines = [*_list_problems(projects)]
     if not projects:
         return ("no project of yours is gone",)
     by_name = [left for left in projects if left.choice is Choice.BY_NAME and left not in chosen]
@@ -110,10 +110,10 @@ def gone_summary(projects: Sequence[LeftProject], chosen: Sequence[LeftProject])
         ids = by_name[0].id if len(by_name) == 1 else "ID"
         text = f"{humanize.count(len(by_name), 'project')} only by name: `watcher prune --gone {ids}`"
         lines.append(f"{text}, if you know that the folder will not come back")
-    leaving = [verdict for left in chosen for verdict in left.leaving]
+    leaving = [verdict for left in chosen for verdict in left.to_remove]
     if leaving:
         size = humanize.size(sum(verdict.size for verdict in leaving))
-        what = f"{_counted(leaving)} of {humanize.count(len(chosen), 'project')}"
+        what = f"{_count_kinds(leaving)} of {humanize.count(len(chosen), 'project')}"
         lines.append(f"would be removed: {what}, about {size}; volumes stay")
     elif chosen:
         lines.append(f"{humanize.count(len(chosen), 'project')} left nothing and would be forgotten")
@@ -122,7 +122,7 @@ def gone_summary(projects: Sequence[LeftProject], chosen: Sequence[LeftProject])
     return tuple(lines)
 
 
-def _problems(projects: Iterable[LeftProject]) -> Iterable[str]:
+def _list_problems(projects: Iterable[LeftProject]) -> Iterable[str]:
     """What could not be looked at, each once."""
     found: dict[str, list[str]] = {}
     for left in projects:
@@ -136,13 +136,13 @@ def _problems(projects: Iterable[LeftProject]) -> Iterable[str]:
 
 def removal_summary(done: Removed) -> tuple[str, ...]:
     """What was removed, in sentences."""
-    lines = [*_problems(done.projects), *done.problems]
+    lines = [*_list_problems(done.projects), *done.problems]
     lines += [f"{left.id} is kept: {left.why}" for left in done.projects if left.choice is Choice.REFUSED]
     if not done.verdicts:
         lines.append("nothing was removed")
     else:
         freed = "" if done.freed is None else f", {humanize.size(done.freed)} given back"
-        lines.append(f"{_counted(done.verdicts)} removed{freed}; volumes stay")
+        lines.append(f"{_count_kinds(done.verdicts)} removed{freed}; volumes stay")
     if done.forgotten:
         lines.append(f"{humanize.count(len(done.forgotten), 'project')} forgotten: nothing of them is left")
     return tuple(lines)
@@ -150,8 +150,8 @@ def removal_summary(done: Removed) -> tuple[str, ...]:
 
 def doctor_text(projects: Sequence[LeftProject]) -> str:
     """What doctor says of projects that are gone."""
-    leaving = [verdict for left in projects for verdict in left.leaving]
-    left = _counted(leaving) or "nothing that can be removed"
+    leaving = [verdict for left in projects for verdict in left.to_remove]
+    left = _count_kinds(leaving) or "nothing that can be removed"
     size = humanize.size(sum(verdict.size for verdict in leaving))
     verb = "is" if len(projects) == 1 else "are"
     return f"{humanize.count(len(projects), 'project')} of yours {verb} gone and left {left}, about {size}"
@@ -180,7 +180,7 @@ def gone_as_json(projects: Iterable[LeftProject], done: Removed | None) -> dict[
     return document
 
 
-def _engine_as_json(on: OnEngine) -> dict[str, Any]:
+def _engine_as_json(on: EngineLeftovers) -> dict[str, Any]:
     return {
         "endpoint": on.endpoint,
         "problem": on.problem or None,

@@ -18,7 +18,7 @@ class Choice(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class OnEngine:
+class EngineLeftovers:
     """What a project left on one engine. `problem` says what could not be looked at, or not removed."""
 
     endpoint: str
@@ -26,7 +26,7 @@ class OnEngine:
     problem: str = ""
 
     @property
-    def leaving(self) -> tuple[Verdict, ...]:
+    def to_remove(self) -> tuple[Verdict, ...]:
         """What goes."""
         return tuple(verdict for verdict in self.verdicts if verdict.remove)
 
@@ -40,23 +40,23 @@ class LeftProject:
     choice: Choice
     why: str
     last_seen: float = 0.0
-    engines: tuple[OnEngine, ...] = ()
+    engines: tuple[EngineLeftovers, ...] = ()
     record: ProjectRecord | None = None
 
     @property
-    def leaving(self) -> tuple[Verdict, ...]:
+    def to_remove(self) -> tuple[Verdict, ...]:
         """All that goes, on every engine."""
-        return tuple(verdict for each in self.engines for verdict in each.leaving)
+        return tuple(verdict for each in self.engines for verdict in each.to_remove)
 
     @property
     def is_certain(self) -> bool:
         """Whether anything of it is known to be there: of cache mounts nothing tells that."""
-        return any(verdict.kind is not ObjectKind.GO_CACHE for verdict in self.leaving)
+        return any(verdict.kind is not ObjectKind.GO_CACHE for verdict in self.to_remove)
 
     @property
     def size(self) -> int:
         """About the bytes that this gives back."""
-        return sum(verdict.size for verdict in self.leaving)
+        return sum(verdict.size for verdict in self.to_remove)
 
 
 @dataclass
@@ -71,12 +71,12 @@ class Removed:
     @property
     def verdicts(self) -> list[Verdict]:
         """What is gone now."""
-        return [verdict for left in self.projects for verdict in left.leaving]
+        return [verdict for left in self.projects for verdict in left.to_remove]
 
-    def add(self, on: OnEngine) -> None:
+    def add(self, on: EngineLeftovers) -> None:
         """What the last project left on one more engine."""
         self.projects[-1] = replace(self.projects[-1], engines=(*self.projects[-1].engines, on))
 
-    def replace_last(self, on: OnEngine) -> None:
+    def replace_last(self, on: EngineLeftovers) -> None:
         """What the last project left on the last engine, as it is now."""
         self.projects[-1] = replace(self.projects[-1], engines=(*self.projects[-1].engines[:-1], on))

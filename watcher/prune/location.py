@@ -96,7 +96,7 @@ class FileSystem:
     mountinfo: str = "/proc/self/mountinfo"
     machine_files: tuple[str, ...] = ("/etc/machine-id", "/proc/sys/kernel/hostname")
     handles: bool = True
-    _mounts: dict[int, Mount] = field(default_factory=dict)
+    _parse_mountinfo: dict[int, Mount] = field(default_factory=dict)
 
     def machine(self) -> str:
         """The machine's own id, else its name."""
@@ -118,7 +118,7 @@ class FileSystem:
     def folder(self, path: Path) -> FolderId:
         """The identity of a folder. Raises OSError."""
         found = path.lstat()
-        return FolderId(found.st_dev, found.st_ino, _handle(path) if self.handles else "")
+        return FolderId(found.st_dev, found.st_ino, _file_handle(path) if self.handles else "")
 
     def mount(self, path: Path) -> Mount | None:
         """The mount that a folder is on; None where the kernel does not say. Raises OSError for the path."""
@@ -126,7 +126,7 @@ class FileSystem:
         try:
             info = Path(f"/proc/self/fdinfo/{descriptor}").read_text("ascii")
             number = next(int(line.split()[1]) for line in info.splitlines() if line.startswith("mnt_id:"))
-            return _mounts(Path(self.mountinfo).read_text("utf-8", "surrogateescape")).get(number)
+            return _parse_mountinfo(Path(self.mountinfo).read_text("utf-8", "surrogateescape")).get(number)
         except (OSError, ValueError, StopIteration, IndexError):
             return None
         finally:
@@ -142,7 +142,7 @@ class FileSystem:
                     yield Path(entry.path)
 
 
-def _mounts(text: str) -> dict[int, Mount]:
+def _parse_mountinfo(text: str) -> dict[int, Mount]:
     """The mounts of mountinfo by their ids; a line that makes no sense is left out."""
     found = {}
     for line in text.splitlines():
@@ -150,14 +150,14 @@ def _mounts(text: str) -> dict[int, Mount]:
         fields, rest = first.split(" "), last.split(" ")
         if len(fields) < 6 or len(rest) < 2 or not fields[0].isdigit():
             continue
-        source = _unescaped(rest[1])
+        source = _unescape(rest[1])
         found[int(fields[0])] = Mount(
-            _unescaped(fields[4]), _unescaped(fields[3]), source, rest[0], _uuid_of(source)
+            _unescape(fields[4]), _unescape(fields[3]), source, rest[0], _uuid_of(source)
         )
     return found
 
 
-def _unescaped(text: str) -> str:
+def _unescape(text: str) -> str:
     for code, char in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
         text = text.replace(code, char)
     return text
@@ -181,7 +181,7 @@ class _Handle(ctypes.Structure):
     )
 
 
-def _handle(path: Path) -> str:
+def _file_handle(path: Path) -> str:
     """The file handle (inode and its generation) of a path; empty where the file system gives none."""
     try:
         call = ctypes.CDLL(None, use_errno=True).name_to_handle_at
@@ -205,7 +205,7 @@ def locate(path: Path, system: FileSystem = _SYSTEM) -> Location:
 def find_folder(location: Location, system: FileSystem = _SYSTEM) -> FolderStatus:
     """What became of the folder. Never raises: what cannot be asked is `UNREACHABLE`, with the reason."""
     try:
-        return _find(location, system)
+        return _find_folder(location, system)
     except PermissionError as error:
         return FolderStatus(Presence.UNREACHABLE, f"permission denied: {error.filename}")
     except OSError as error:
@@ -214,7 +214,7 @@ def find_folder(location: Location, system: FileSystem = _SYSTEM) -> FolderStatu
         return FolderStatus(Presence.UNREACHABLE, str(error))
 
 
-def _find(location: Location, system: FileSystem) -> FolderStatus:
+def _find_folder(location: Location, system: FileSystem) -> FolderStatus:
     path = Path(location.path)
     if location.machine != system.machine():
         return FolderStatus(Presence.UNREACHABLE, "it was registered on another machine")

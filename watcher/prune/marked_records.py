@@ -21,7 +21,7 @@ from watcher.builder import BuildEntry
 from watcher.buildkit import UsageInfo
 from watcher.observers import humanize
 from watcher.observers.events import short
-from watcher.prune.model import Cause, ObjectKind, Verdict, Why
+from watcher.prune.model import Cause, ObjectKind, Reason, Verdict
 from watcher.prune.record_matching import CLOCK, EXEC, FILE, RELEASE
 from watcher.prune.step_names import describe_step
 
@@ -30,7 +30,7 @@ _UNKNOWN = (
     "`watcher prune --all-projects` removes what is unused"
 )
 
-_SUPERSEDED = Why(Cause.SUPERSEDED, "no kept build has used it, and newer builds are known")
+_SUPERSEDED = Reason(Cause.SUPERSEDED, "no kept build has used it, and newer builds are known")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Marks:
     project: str
     unclaimed: bool = False
 
-    def own(self, record: UsageInfo) -> bool:
+    def is_own(self, record: UsageInfo) -> bool:
         """Whether the command that made the record shows that it is to be judged here."""
         if dockerfile.is_own_command(record.description, self.project):
             return True
@@ -57,7 +57,7 @@ def find_marked(
     for record in there.values():
         for parent in record.parents:
             on_top[parent].append(record)
-    own = {each.id: each for each in there.values() if each.id not in known and marks.own(each)}
+    own = {each.id: each for each in there.values() if each.id not in known and marks.is_own(each)}
     waiting = list(own.values())
     while waiting:
         for name in waiting.pop().parents:
@@ -89,7 +89,7 @@ def judge_marked(
     verdicts = []
     for record in marked:
         why = _why_it_stays(record, staying, newest)
-        verdicts.append(_verdict(record, why or _SUPERSEDED, remove=why is None))
+        verdicts.append(_step_verdict(record, why or _SUPERSEDED, remove=why is None))
     return tuple(verdicts)
 
 
@@ -111,7 +111,13 @@ def list_unclaimed(
     oldest = min(record.created for record in found)
     return (
         Verdict(
-            ObjectKind.STEP, "", name, size, remove=False, why=Why(Cause.UNPROVEN, _UNKNOWN), created=oldest
+            ObjectKind.STEP,
+            "",
+            name,
+            size,
+            remove=False,
+            why=Reason(Cause.UNPROVEN, _UNKNOWN),
+            created=oldest,
         ),
     )
 
@@ -126,21 +132,21 @@ def _used_by_these_only(base: UsageInfo, above: Sequence[UsageInfo]) -> bool:
     return any(each.created - CLOCK <= used <= (each.last_used or used) + RELEASE for each in above)
 
 
-def _why_it_stays(record: UsageInfo, kept: Sequence[BuildEntry], newest: float) -> Why | None:
+def _why_it_stays(record: UsageInfo, kept: Sequence[BuildEntry], newest: float) -> Reason | None:
     if record.in_use:
-        return Why(Cause.IN_USE, "a build uses it")
+        return Reason(Cause.IN_USE, "a build uses it")
     if record.shared:
-        return Why(Cause.IN_USE, "an image has it")
+        return Reason(Cause.IN_USE, "an image has it")
     used = record.last_used or record.created
     for entry in kept:
         if entry.started - CLOCK <= used <= entry.finished + RELEASE:
-            return Why(Cause.NEEDED, f"the build of {short(entry.revision)} uses it")
+            return Reason(Cause.NEEDED, f"the build of {short(entry.revision)} uses it")
     if used >= newest:
-        return Why(Cause.NEEDED, "no newer build of this project is known")
+        return Reason(Cause.NEEDED, "no newer build of this project is known")
     return None
 
 
-def _verdict(record: UsageInfo, why: Why, *, remove: bool) -> Verdict:
+def _step_verdict(record: UsageInfo, why: Reason, *, remove: bool) -> Verdict:
     return Verdict(
         ObjectKind.STEP,
         record.id,

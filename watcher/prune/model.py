@@ -54,7 +54,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Why:
+class Reason:
     """A reason: for programs, and for people."""
 
     cause: Cause
@@ -85,24 +85,24 @@ class ServiceScope:
     def revision(self, tag: str) -> str | None:
         """The revision (12 hex digits) whose image has this tag; None for any other tag."""
         match = _REVISION_TAG.fullmatch(full_reference(tag).rpartition(":")[2])
-        return match[1] if match and self.holds(tag) else None
+        return match[1] if match and self.holds_reference(tag) else None
 
-    def moving(self, tag: str) -> str | None:
+    def moving_tag(self, tag: str) -> str | None:
         """What it says of an image that it has one of the two tags that go from build to build."""
         written = full_reference(tag)
         if written == self.image:
             return f"{tag} is what compose starts"
         return "the newest builder image" if written == self.builder else None
 
-    def names_builder(self, tag: str, image: str) -> bool:
+    def is_builder_name(self, tag: str, image: str) -> bool:
         """Whether this is the name of its own that an exported compile stage with this id has."""
         return full_reference(tag) == f"{self.builder}-{short(image)}"
 
-    def owns(self, tag: str, image: str) -> bool:
+    def owns_tag(self, tag: str, image: str) -> bool:
         """Whether the daemon itself gives this tag to the image with this id."""
-        return self.moving(tag) is not None or self.proves(tag, image)
+        return self.moving_tag(tag) is not None or self.proves_tag(tag, image)
 
-    def proves(self, tag: str, image: str) -> bool:
+    def proves_tag(self, tag: str, image: str) -> bool:
         """Whether only the daemon gives the image with this id this tag: names are not inherited, labels are.
 
         The compose file's own tag proves nothing: `docker compose build` and others set it too.
@@ -110,14 +110,14 @@ class ServiceScope:
         return (
             self.revision(tag) is not None
             or full_reference(tag) == self.builder
-            or self.names_builder(tag, image)
+            or self.is_builder_name(tag, image)
         )
 
-    def holds(self, reference: str) -> bool:
+    def holds_reference(self, reference: str) -> bool:
         """Whether a reference, without digest, is of this service's repository."""
         return full_reference(reference).rpartition(":")[0] == self.image.rpartition(":")[0]
 
-    def carried_by(self, found: Mapping[str, str]) -> bool:
+    def matches_labels(self, found: Mapping[str, str]) -> bool:
         """Whether these are labels of an object of this service."""
         return found.get(labels.PROJECT) == self.project and found.get(labels.SERVICE) == self.service
 
@@ -129,13 +129,13 @@ class Disk:
     free: int
     total: int
 
-    def low(self, least: int | None = None) -> bool:
+    def is_low(self, least: int | None = None) -> bool:
         """Whether less than `least` bytes are free, by default so little that pruning should be eager."""
         return self.free < (min(LOW_SHARE * self.total, LOW_BYTES) if least is None else least)
 
 
 @dataclass(frozen=True, slots=True)
-class Unseen:
+class NotMeasured:
     """The engine's disk cannot be measured from here, and why."""
 
     why: str
@@ -166,11 +166,11 @@ class PrunePolicy:
             min_free=settings.min_free,
         )
 
-    def short(self, disk: Disk | Unseen) -> bool:
+    def short(self, disk: Disk | NotMeasured) -> bool:
         """Whether that is known to be too little space."""
-        return isinstance(disk, Disk) and disk.low(self.min_free)
+        return isinstance(disk, Disk) and disk.is_low(self.min_free)
 
-    def with_disk(self, disk: Disk | Unseen) -> PrunePolicy:
+    def with_disk(self, disk: Disk | NotMeasured) -> PrunePolicy:
         """The policy for that much space; unchanged when it is not known or enough."""
         return replace(self, eager=True) if self.short(disk) else self
 
@@ -184,7 +184,7 @@ class PrunePolicy:
         """Seconds our own images must be old; containers and others' images always get `grace`."""
         return 0.0 if self.eager or self.knows_needed else self.grace
 
-    def marks(self, found: Mapping[str, str]) -> bool:
+    def has_builder_label(self, found: Mapping[str, str]) -> bool:
         """Whether these labels mark a compile stage."""
         name, _, value = self.builder_label.partition("=")
         return found.get(name) == value
@@ -229,15 +229,15 @@ class Verdict:
     name: str
     size: int
     remove: bool
-    why: Why
+    why: Reason
     tags: tuple[str, ...] = ()
     created: float = (
         0.0  # Unix seconds by the engine's clock: made, tagged last or stopped; 0 where not known
     )
 
-    def kept(self, cause: Cause, text: str) -> Verdict:
+    def as_kept(self, cause: Cause, text: str) -> Verdict:
         """The same object, kept after all."""
-        return replace(self, remove=False, why=Why(cause, text))
+        return replace(self, remove=False, why=Reason(cause, text))
 
     @property
     def reason(self) -> str:

@@ -18,21 +18,21 @@ from watcher.prune.model import (
     Disk,
     Inventory,
     Needed,
+    NotMeasured,
     ObjectKind,
     PrunePolicy,
     ServiceScope,
-    Unseen,
     Verdict,
 )
 from watcher.prune.record_pruner import RecordPruner
-from watcher.prune.removal import remove_image, removed
+from watcher.prune.removal import apply_result, remove_image
 from watcher.prune.select import select_stale
 
 CARRY_ON = 10.0  # seconds that a removal which was cancelled may take until it is left behind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class PruneReport:
     """What a prune found and did to one service's objects.
 
     `freed` bytes were given back to the disk and `cached` bytes are held by the build cache alone now; both
@@ -49,7 +49,7 @@ class Report:
     usage: Usage | None = None
 
 
-def given_back(before: Usage, after: Usage, bound: int) -> tuple[int, int]:
+def freed_bytes(before: Usage, after: Usage, bound: int) -> tuple[int, int]:
     """Bytes given back to the disk, and bytes that went from images to the build cache alone.
 
     An image's layers may be records of the build cache as well (BuildKit's are): what no image holds any more
@@ -80,7 +80,7 @@ class Pruner:
         records: RecordPruner | None = None,
         needed: Callable[[], Needed] = Needed,
         known: set[str] | None = None,
-        space: Callable[[SystemInfo], Disk | Unseen] = free_space,
+        space: Callable[[SystemInfo], Disk | NotMeasured] = free_space,
     ) -> None:
         self._engine, self._observer = engine, observer
         self._scope, self._policy, self._needed, self._space = scope, policy, needed, space
@@ -89,7 +89,7 @@ class Pruner:
         self._low = False
         self._info: SystemInfo | None = None
 
-    async def prune(self, *, dry_run: bool = False) -> Report:
+    async def prune(self, *, dry_run: bool = False) -> PruneReport:
         """Look at what is there and remove what is stale; with `dry_run` only say what would be.
 
         Tells `Pruned`, also when it is cancelled after something was removed. Raises EngineUnavailable.
@@ -101,7 +101,7 @@ class Pruner:
         inventory = await self.inventory()
         now = info.clock or time.time()
         verdicts = select_stale(inventory, policy, now)
-        report = Report(
+        report = PruneReport(
             verdicts=tuple(verdict for verdict in verdicts if verdict.kind is not ObjectKind.OTHER),
             low=policy.eager,
             dry_run=dry_run,
@@ -112,7 +112,7 @@ class Pruner:
             seconds = time.monotonic() - begun
             return replace(report, verdicts=(*report.verdicts, *steps), seconds=seconds)
         report = await self._carry_out(report, begun)
-        self._warn(report, info)
+        self._warn_low_disk(report, info)
         return report
 
     def became_short(self) -> bool:
@@ -123,10 +123,10 @@ class Pruner:
         """What is there, with what a list does not say of the objects of this service."""
         listed = await self._engine.containers()
         own = frozenset(item.id for item in proven_containers(listed))
-        containers = [await self._container(item) for item in listed]
-        images = [await self._image(item) for item in await self._engine.images()]
+        containers = [await self._inspect_container(item) for item in listed]
+        images = [await self._inspect_image(item) for item in await self._engine.images()]
         there = tuple(item for item in images if item)
-        self._remember(there)
+        self._remember_images(there)
         return Inventory(
             self._scope,
             there,
@@ -136,25 +136,25 @@ class Pruner:
             frozenset(self._known),
         )
 
-    def _remember(self, images: Iterable[Image]) -> None:
+    def _remember_images(self, images: Iterable[Image]) -> None:
         """Know the images that are ours by name, also when they lose it: a rebuild takes a revision's tag."""
         self._known &= {image.id for image in images}
         self._known |= {
             image.id
             for image in images
-            if self._scope.carried_by(image.labels)
-            and any(self._scope.proves(tag, image.id) for tag in image.tags)
+            if self._scope.matches_labels(image.labels)
+            and any(self._scope.proves_tag(tag, image.id) for tag in image.tags)
         }
 
-    async def _container(self, listed: Container) -> Container | None:
+    async def _inspect_container(self, listed: Container) -> Container | None:
         if not labels.is_app(listed.labels, self._scope.project, self._scope.service):
             return listed
         found = await self._engine.container(listed.id)
         return found and replace(listed, state=found.state, changed=found.changed)
 
-    async def _image(self, listed: Image) -> Image | None:
-        own = self._scope.carried_by(listed.labels)
-        if not own and (listed.tags or not self._policy.marks(listed.labels)):
+    async def _inspect_image(self, listed: Image) -> Image | None:
+        own = self._scope.matches_labels(listed.labels)
+        if not own and (listed.tags or not self._policy.has_builder_label(listed.labels)):
             return listed
         found = await self._engine.image(listed.id)
         if found is None:
@@ -163,45 +163,45 @@ class Pruner:
         step = await self._engine.last_step(listed.id) if unnamed else ""
         return replace(listed, tags=found.tags, tagged=found.tagged, parent=found.parent, last_step=step)
 
-    async def _carry_out(self, report: Report, begun: float) -> Report:
+    async def _carry_out(self, report: PruneReport, begun: float) -> PruneReport:
         stale = any(verdict.remove for verdict in report.verdicts)
-        before = await self._usage() if stale else None
+        before = await self._read_usage() if stale else None
         done: list[Verdict] = []
         try:
             for verdict in report.verdicts:
-                done.append(await self._finish(verdict, done) if verdict.remove else verdict)
+                done.append(await self._finish_removal(verdict, done) if verdict.remove else verdict)
             report = replace(report, verdicts=tuple(done))
-            if before is not None and (after := await self._usage()) is not None:
-                report = _measured(report, before, after)
+            if before is not None and (after := await self._read_usage()) is not None:
+                report = _with_freed_bytes(report, before, after)
             if self._records:  # after the images: what they held alone is the build cache's only now
                 done += await self._records.prune(low=report.low)
                 report = _with_steps(report, done)
         except BaseException:
             if any(verdict.remove for verdict in done):
-                self._tell(done, 0, begun)
+                self._emit_pruned(done, 0, begun)
             raise
         report = replace(report, seconds=time.monotonic() - begun)
-        self._tell(done, report.freed or 0, begun)
+        self._emit_pruned(done, report.freed or 0, begun)
         return report
 
-    async def _usage(self) -> Usage | None:
+    async def _read_usage(self) -> Usage | None:
         try:
             return await self._engine.usage()
         except EngineError:  # it is for the figures only
             return None
 
-    def _tell(self, done: Sequence[Verdict], freed: int, begun: float) -> None:
+    def _emit_pruned(self, done: Sequence[Verdict], freed: int, begun: float) -> None:
         # of the build cache only what went: what stays is the build's everyday base
         items = tuple(item.item for item in done if item.remove or item.kind is not ObjectKind.STEP)
         seconds = time.monotonic() - begun
         self._observer.notify(Pruned(service=self._scope.service, items=items, freed=freed, seconds=seconds))
 
-    async def _finish(self, verdict: Verdict, done: list[Verdict]) -> Verdict:
+    async def _finish_removal(self, verdict: Verdict, done: list[Verdict]) -> Verdict:
         """Carry out one verdict to its end even when cancelled, so that the report is true.
 
         An engine that has stopped answering holds up a cancelled prune for `CARRY_ON` seconds at most.
         """
-        removal = asyncio.ensure_future(self._remove(verdict))
+        removal = asyncio.ensure_future(self._remove_object(verdict))
         try:
             return await asyncio.shield(removal)
         except asyncio.CancelledError:
@@ -209,19 +209,19 @@ class Pruner:
             done += [task.result() for task in ended if not task.exception()]
             raise
 
-    async def _remove(self, verdict: Verdict) -> Verdict:
+    async def _remove_object(self, verdict: Verdict) -> Verdict:
         """Carry out one verdict; what came in between keeps the object, and is said."""
         needed = self._needed()
         if verdict.id in needed.ids or verdict.id == needed.live:
-            return verdict.kept(Cause.NEEDED, "the daemon needs it")
+            return verdict.as_kept(Cause.NEEDED, "the daemon needs it")
         try:
             if verdict.kind is ObjectKind.CONTAINER:
-                return removed(verdict, await self._engine.remove(verdict.id))
+                return apply_result(verdict, await self._engine.remove(verdict.id))
             return await remove_image(self._engine, verdict)
         except EngineError as error:
-            return verdict.kept(Cause.REFUSED, f"the engine refused: {error}")
+            return verdict.as_kept(Cause.REFUSED, f"the engine refused: {error}")
 
-    def _warn(self, report: Report, info: SystemInfo) -> None:
+    def _warn_low_disk(self, report: PruneReport, info: SystemInfo) -> None:
         """Say once that the engine's disk is nearly full, when pruning did not help."""
         disk = self._space(info)
         was, self._low = self._low, self._policy.short(disk)
@@ -235,13 +235,13 @@ class Pruner:
         self._observer.notify(Notice(service=self._scope.service, level="warning", text=text))
 
 
-def _measured(report: Report, before: Usage, after: Usage) -> Report:
+def _with_freed_bytes(report: PruneReport, before: Usage, after: Usage) -> PruneReport:
     bound = sum(verdict.size for verdict in report.verdicts if verdict.remove)
-    freed, cached = given_back(before, after, bound)
+    freed, cached = freed_bytes(before, after, bound)
     return replace(report, freed=freed, cached=cached, usage=after)
 
 
-def _with_steps(report: Report, done: Sequence[Verdict]) -> Report:
+def _with_steps(report: PruneReport, done: Sequence[Verdict]) -> PruneReport:
     """The report with what was given back of the build cache, which images no longer hold."""
     freed = sum(verdict.size for verdict in done if verdict.kind is ObjectKind.STEP and verdict.remove)
     if not freed:

@@ -33,14 +33,14 @@ class RecordIndex:
         self._records = records
         self._numbers: dict[str, list[int]] = defaultdict(list)
         for number in sorted(range(len(records)), key=lambda number: records[number].created):
-            self._numbers[_describe(records[number])].append(number)
+            self._numbers[_description_key(records[number])].append(number)
         self._created = {
             described: [records[number].created for number in numbers]
             for described, numbers in self._numbers.items()
         }
         self._compared: dict[tuple[str, str], bool] = {}
 
-    def fitting(self, step: StepRun) -> set[int]:
+    def find_matching(self, step: StepRun) -> set[int]:
         """The places in the sequence of the records that the step may have made."""
         found = set[int]()
         for described in {EXEC, FILE, step.name}:
@@ -49,28 +49,28 @@ class RecordIndex:
             created, numbers = self._created[described], self._numbers[described]
             first = bisect_left(created, step.started - CLOCK)
             last = bisect_right(created, step.finished + CLOCK)
-            found.update(number for number in numbers[first:last] if self._describes(step, number))
+            found.update(number for number in numbers[first:last] if self._is_described(step, number))
         return found
 
-    def _describes(self, step: StepRun, number: int) -> bool:
+    def _is_described(self, step: StepRun, number: int) -> bool:
         key = step.name, self._records[number].description
         if key not in self._compared:
-            self._compared[key] = describes(*key)
+            self._compared[key] = matches_description(*key)
         return self._compared[key]
 
 
-def _describe(record: UsageInfo) -> str:
+def _description_key(record: UsageInfo) -> str:
     return EXEC if record.description.startswith(EXEC) else record.description
 
 
-def fits(step: StepRun, record: UsageInfo) -> bool:
+def matches_step(step: StepRun, record: UsageInfo) -> bool:
     """Whether the record may be what this run of the step made."""
     if not step.started - CLOCK <= record.created <= step.finished + CLOCK:
         return False
-    return describes(step.name, record.description)
+    return matches_description(step.name, record.description)
 
 
-def describes(name: str, description: str) -> bool:
+def matches_description(name: str, description: str) -> bool:
     """Whether a record of this description may be of a step of this name."""
     command = name.partition("] ")[2] if name.startswith("[") else name
     keyword = command.split(" ", 1)[0].upper()
@@ -88,10 +88,10 @@ def _same_command(command: str, arguments: str) -> bool:
     piece of plain text between the variables has to stand in the name, in order. A command of variables alone
     says nothing.
     """
-    name, at, said = _bare(command[:_COMPARED]), 0, 0
+    name, at, said = _strip_quotes(command[:_COMPARED]), 0, 0
     text = arguments.partition(" -c ")[2] or arguments
     for piece in _between_variables(text[:_COMPARED]):
-        bare = _bare(piece)
+        bare = _strip_quotes(piece)
         at = name.find(bare, at)
         if at < 0:
             return False
@@ -100,7 +100,7 @@ def _same_command(command: str, arguments: str) -> bool:
     return said >= _LEAST
 
 
-def _bare(text: str) -> str:
+def _strip_quotes(text: str) -> str:
     return "".join(text.translate(_QUOTES).split())
 
 

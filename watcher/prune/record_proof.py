@@ -35,7 +35,7 @@ def prove_records(
         for step in _without_record(entry, there)
     ]
     candidates = _Candidates([each for each in records if each.kind == "regular" and each.id not in known])
-    proven = candidates.prove([step for _, step in steps], known)
+    proven = candidates.prove_steps([step for _, step in steps], known)
     own: dict[str, set[UsageInfo]] = defaultdict(set)
     for (build, _), made in zip(steps, proven, strict=True):
         own[build] |= made
@@ -48,7 +48,7 @@ def _without_record(entry: BuildEntry, there: Mapping[str, UsageInfo]) -> Iterat
         yield from entry.steps
     elif any(record not in there for record in entry.unfinished):
         own = RecordIndex([there[record] for record in entry.records if record in there])
-        yield from (step for step in entry.steps if not own.fitting(step))
+        yield from (step for step in entry.steps if not own.find_matching(step))
 
 
 def _with_records(entry: BuildEntry, proven: Collection[UsageInfo], there: Collection[str]) -> BuildEntry:
@@ -80,18 +80,18 @@ class _Candidates:
             for parent in record.parents:
                 self._children[parent].append(number)
 
-    def prove(self, steps: Sequence[StepRun], known: Collection[str]) -> list[set[UsageInfo]]:
+    def prove_steps(self, steps: Sequence[StepRun], known: Collection[str]) -> list[set[UsageInfo]]:
         """What each of the steps made; `known` are the ids of records that are proven already."""
-        fitting = [self._index.fitting(step) for step in steps]
+        fitting = [self._index.find_matching(step) for step in steps]
         ours = set(known)
-        group_of = {record: group for group in _competing(fitting) for record in group.records}
+        group_of = {record: group for group in _group_competing(fitting) for record in group.records}
         waiting = deque(dict.fromkeys(group_of[record] for record in sorted(group_of)))
         undecided = set(waiting)
         while waiting:
             group = waiting.popleft()
             if group not in undecided:
                 continue
-            own = self._own(group, steps, fitting, ours)
+            own = self._proven_records(group, steps, fitting, ours)
             if not own:
                 continue
             undecided.discard(group)
@@ -104,7 +104,7 @@ class _Candidates:
             {self._records[each] for each in found if self._records[each].id in ours} for found in fitting
         ]
 
-    def _own(
+    def _proven_records(
         self, group: _Group, steps: Sequence[StepRun], fitting: Sequence[set[int]], ours: Collection[str]
     ) -> Collection[int]:
         """The records of the group that are ours; none where that is not decided."""
@@ -149,7 +149,7 @@ class _Candidates:
         return True
 
 
-def _competing(fitting: Sequence[set[int]]) -> list[_Group]:
+def _group_competing(fitting: Sequence[set[int]]) -> list[_Group]:
     """Steps that may have made the same records, with these records."""
     steps: dict[int, list[int]] = defaultdict(list)
     for number, found in enumerate(fitting):

@@ -10,7 +10,7 @@ from watcher.builder import BuildEntry, BuildJournal, BuildkitConnection
 from watcher.buildkit import ConnectError, RpcError, UsageInfo
 from watcher.errors import EngineUnavailable
 from watcher.observers import humanize
-from watcher.prune.build_records import compact, judge_records, select_kept, stage_size
+from watcher.prune.build_records import drop_unused_entries, judge_records, select_kept, stage_size
 from watcher.prune.marked_records import Marks, find_marked, judge_marked, list_unclaimed
 from watcher.prune.model import Cause, Verdict
 from watcher.prune.record_proof import prove_records
@@ -22,7 +22,7 @@ STEPS_STAY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class JournaledRecords:
     """What the engine's build cache holds, and what the journal says of it."""
 
     records: Sequence[UsageInfo]
@@ -40,7 +40,7 @@ class CacheHoldings:
     total: int
 
     @classmethod
-    def of(cls, seen: Records, gone: Collection[str] = ()) -> CacheHoldings:
+    def of(cls, seen: JournaledRecords, gone: Collection[str] = ()) -> CacheHoldings:
         """Summed over what there is, without the records that are `gone`."""
         private = [record for record in seen.records if not record.shared and record.id not in gone]
         own = {name for entry in seen.entries for name in entry.records or ()}
@@ -74,17 +74,17 @@ class RecordPruner:
         self._connection, self._journal, self._marks, self._keep = connection, journal, marks, keep
         self._daemon_runs, self._services = daemon_runs, services
         self._holdings: CacheHoldings | None = None  # as the last prune left them
-        self._seen: Records | None = None  # by the last prune, until `stage_size` takes it
+        self._seen: JournaledRecords | None = None  # by the last prune, until `stage_size` takes it
 
-    async def look(self) -> Records:
+    async def read_records(self) -> JournaledRecords:
         """Ask the engine, and write down what is proven now. Raises EngineUnavailable."""
         try:
             records = await (await self._connection.client()).disk_usage()
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"the build cache could not be read: {error}") from error
-        return await asyncio.to_thread(self._update, records)
+        return await asyncio.to_thread(self._update_journal, records)
 
-    def _update(self, records: Sequence[UsageInfo]) -> Records:
+    def _update_journal(self, records: Sequence[UsageInfo]) -> JournaledRecords:
         """Write down what these records prove. Blocks: to be called in a thread."""
         elsewhere = self._daemon_runs()
         running: set[str] = set()
@@ -94,12 +94,14 @@ class RecordPruner:
             running.update(self._journal.running)
             if elsewhere:
                 running.update(entry.id for entry in entries if not entry.ended)
-            return compact(prove_records(entries, records, running), records)
+            return drop_unused_entries(prove_records(entries, records, running), records)
 
         entries = self._journal.update(prove)
-        return Records(records, entries, frozenset(running), find_marked(self._marks, entries, records))
+        return JournaledRecords(
+            records, entries, frozenset(running), find_marked(self._marks, entries, records)
+        )
 
-    def _judge(self, seen: Records, keep: int) -> tuple[Verdict, ...]:
+    def _judge_records(self, seen: JournaledRecords, keep: int) -> tuple[Verdict, ...]:
         kept = select_kept(seen.entries, keep, self._services) | seen.running
         return (
             *judge_records(seen.entries, seen.records, kept),
@@ -112,21 +114,21 @@ class RecordPruner:
 
         `low`: the disk is short of room, so that only one revision stays. Raises EngineUnavailable.
         """
-        seen = self._seen = await self.look()
+        seen = self._seen = await self.read_records()
         self._holdings = CacheHoldings.of(seen)
         keep = 1 if low else self._keep
-        verdicts = await asyncio.to_thread(self._judge, seen, keep)
+        verdicts = await asyncio.to_thread(self._judge_records, seen, keep)
         if not low and await self._connection.forgets_when_pruned():
-            stay = (each.kept(Cause.REFUSED, STEPS_STAY) if each.remove else each for each in verdicts)
+            stay = (each.as_kept(Cause.REFUSED, STEPS_STAY) if each.remove else each for each in verdicts)
             return tuple(stay)
         if dry_run:
             return verdicts
         created = {record.id: record.created for record in seen.records}
         stale = [verdict.id for verdict in verdicts if verdict.remove]
-        gone = await self._remove(sorted(stale, key=lambda name: created[name], reverse=True))
+        gone = await self._remove_records(sorted(stale, key=lambda name: created[name], reverse=True))
         self._holdings = CacheHoldings.of(seen, gone)
         return tuple(
-            verdict.kept(Cause.IN_USE, "a step that stays is built on it")
+            verdict.as_kept(Cause.IN_USE, "a step that stays is built on it")
             if verdict.remove and verdict.id not in gone
             else replace(verdict, size=gone.get(verdict.id, verdict.size))
             for verdict in verdicts
@@ -138,7 +140,7 @@ class RecordPruner:
         Raises EngineUnavailable.
         """
         found, self._holdings = self._holdings, None
-        return found or CacheHoldings.of(await self.look())
+        return found or CacheHoldings.of(await self.read_records())
 
     async def steps_stay(self) -> str:
         """Why superseded steps are not removed here; empty where they are. Raises EngineUnavailable."""
@@ -149,7 +151,7 @@ class RecordPruner:
             return f"{STEPS_STAY}; `watcher doctor` says how BuildKit removes them itself"
         return f"{STEPS_STAY}; BuildKit itself removes old ones above {humanize.size(limit)}"
 
-    async def _remove(self, stale: Sequence[str]) -> dict[str, int]:
+    async def _remove_records(self, stale: Sequence[str]) -> dict[str, int]:
         """Remove the records by id, in this order; bytes given back by id. A step's base is older than it."""
         try:
             gone = await (await self._connection.client()).remove_records(stale)
@@ -164,5 +166,5 @@ class RecordPruner:
         Raises EngineUnavailable.
         """
         seen, self._seen = self._seen, None
-        seen = seen or await self.look()
+        seen = seen or await self.read_records()
         return stage_size(seen.entries, seen.records, stage)

@@ -89,7 +89,7 @@ class ProjectRecord:
     first_seen: float = 0.0
     last_seen: float = 0.0
 
-    def merged(self, older: ProjectRecord | None) -> ProjectRecord:
+    def merge_older(self, older: ProjectRecord | None) -> ProjectRecord:
         """This record with the names and engines that only an older one of the project has."""
         if older is None:
             return self
@@ -135,7 +135,7 @@ class Registry:
     def entry(self, project: str) -> RegistryEntry:
         """What is remembered of a project."""
         try:
-            record = _parse(project, _read(self.home / project))
+            record = _parse_record(project, _read_json(self.home / project))
         except FileNotFoundError:
             return RegistryEntry(
                 project,
@@ -154,7 +154,7 @@ class Registry:
         """Remember a project, with what was known of it before. Raises OSError."""
         folder = self.home / record.id
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._change(folder, lambda: record.merged(self.entry(record.id).record))
+        self._replace_record(folder, lambda: record.merge_older(self.entry(record.id).record))
 
     def touch(self, project: str) -> None:
         """Note that a project is watched now; nothing when it is not registered. Raises OSError."""
@@ -164,7 +164,7 @@ class Registry:
             return record and replace(record, last_seen=time.time())
 
         if (self.home / project / _NAME).exists():
-            self._change(self.home / project, touched)
+            self._replace_record(self.home / project, touched)
 
     def forget(self, project: str) -> None:
         """Remove what is remembered of a project, its build journal included. Raises OSError."""
@@ -174,8 +174,8 @@ class Registry:
         shutil.rmtree(folder)
 
     @staticmethod
-    def _change(folder: Path, make: Callable[[], ProjectRecord | None]) -> None:
-        with _locked(folder):
+    def _replace_record(folder: Path, make: Callable[[], ProjectRecord | None]) -> None:
+        with _lock_folder(folder):
             if (record := make()) is None:
                 return
             new = folder / f".{_NAME}.{secrets.token_hex(4)}"
@@ -191,7 +191,7 @@ class Registry:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _lock_folder(folder: Path) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(folder / "project.lock", flags, 0o600)
     try:
@@ -201,7 +201,7 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def _read_json(folder: Path) -> dict[str, Any]:
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(folder / _NAME, flags)
     with os.fdopen(descriptor, "rb") as file:
@@ -216,14 +216,14 @@ def _read(folder: Path) -> dict[str, Any]:
     return values
 
 
-def _parse(project: str, values: Mapping[str, Any]) -> ProjectRecord:
+def _parse_record(project: str, values: Mapping[str, Any]) -> ProjectRecord:
     """Raises ValueError, KeyError, TypeError or AttributeError where that is not a record of this project."""
     found = values["location"]
     location = Location(
         str(found["path"]),
-        _folder(found["folder"]),
-        tuple(_folder(each) for each in found["above"]),
-        None if found["mount"] is None else Mount(**_texts(found["mount"])),
+        _parse_folder_id(found["folder"]),
+        tuple(_parse_folder_id(each) for each in found["above"]),
+        None if found["mount"] is None else Mount(**_to_strings(found["mount"])),
         str(found["machine"]),
     )
     if values["schema"] != _SCHEMA or labels.project_id(Path(location.path)) != project != "":
@@ -232,13 +232,13 @@ def _parse(project: str, values: Mapping[str, Any]) -> ProjectRecord:
         id=project,
         location=location,
         compose_project=str(values["compose_project"]),
-        services=tuple(ServiceUse(**_texts(each)) for each in _items(values["services"])),
+        services=tuple(ServiceUse(**_to_strings(each)) for each in _list_mappings(values["services"])),
         engines=tuple(
             EngineUse(
-                **_texts({name: value for name, value in each.items() if name != "last_seen"}),
+                **_to_strings({name: value for name, value in each.items() if name != "last_seen"}),
                 last_seen=float(each["last_seen"]),
             )
-            for each in _items(values["engines"])
+            for each in _list_mappings(values["engines"])
         ),
         user=int(values["user"]),
         first_seen=float(values["first_seen"]),
@@ -246,13 +246,13 @@ def _parse(project: str, values: Mapping[str, Any]) -> ProjectRecord:
     )
 
 
-def _items(values: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _list_mappings(values: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list(values)[:_MOST_NAMES]
 
 
-def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+def _to_strings(values: Mapping[str, Any]) -> dict[str, str]:
     return {str(name): str(value) for name, value in values.items()}
 
 
-def _folder(values: Mapping[str, Any]) -> FolderId:
+def _parse_folder_id(values: Mapping[str, Any]) -> FolderId:
     return FolderId(int(values["device"]), int(values["inode"]), str(values["handle"]))

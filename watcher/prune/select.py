@@ -10,7 +10,7 @@ from watcher import dockerfile, labels
 from watcher.engine import Container, Image
 from watcher.observers import humanize
 from watcher.observers.events import short
-from watcher.prune.model import Cause, Inventory, ObjectKind, PrunePolicy, Verdict, Why
+from watcher.prune.model import Cause, Inventory, ObjectKind, PrunePolicy, Reason, Verdict
 
 # A container in any other state runs, is about to, or is being removed already.
 _STOPPED = frozenset({"created", "exited", "dead"})
@@ -25,7 +25,7 @@ def select_stale(inventory: Inventory, policy: PrunePolicy, now: float) -> tuple
     `policy.all_projects` untagged images with the builder label.
     """
     containers = [
-        _container(item, inventory, policy, now)
+        _judge_container(item, inventory, policy, now)
         for item in inventory.containers
         if labels.is_app(item.labels, inventory.scope.project, inventory.scope.service)
     ]
@@ -35,27 +35,27 @@ def select_stale(inventory: Inventory, policy: PrunePolicy, now: float) -> tuple
         if item.id not in leaving:
             users[item.image].append(item)
     judge = _Judge(inventory, policy, now, users)
-    images = [judge.image(item) for item in inventory.images]
+    images = [judge.judge_image(item) for item in inventory.images]
     staying = {verdict.id for verdict in images if not verdict.remove}
-    tags = [tag for item in inventory.images if item.id in staying for tag in judge.surplus(item)]
+    tags = [tag for item in inventory.images if item.id in staying for tag in judge.surplus_tags(item)]
     return (*containers, *images, *tags)
 
 
-def _touched(image: Image) -> float:
+def _last_touched(image: Image) -> float:
     """When the image was made or last tagged: a build from the cache gives an old image a new tag."""
     return max(image.created, image.tagged)
 
 
-def _young(age: float, grace: float) -> Why | None:
+def _too_young(age: float, grace: float) -> Reason | None:
     if age >= grace:
         return None
     text = (
         f"{humanize.seconds(max(0.0, age))} old: younger than the grace period of {humanize.seconds(grace)}"
     )
-    return Why(Cause.YOUNG, text)
+    return Reason(Cause.YOUNG, text)
 
 
-def _container(item: Container, inventory: Inventory, policy: PrunePolicy, now: float) -> Verdict:
+def _judge_container(item: Container, inventory: Inventory, policy: PrunePolicy, now: float) -> Verdict:
     """A container of this service: it goes when it is stopped, has a name of the daemon's, and is old."""
     scope = inventory.scope
     stale = Verdict(
@@ -64,21 +64,21 @@ def _container(item: Container, inventory: Inventory, policy: PrunePolicy, now: 
         item.name,
         0,
         remove=True,
-        why=Why(Cause.LEFT_BEHIND, "stopped and left behind"),
+        why=Reason(Cause.LEFT_BEHIND, "stopped and left behind"),
         created=item.changed,
     )
     if item.id in inventory.needed.ids:
-        return stale.kept(Cause.NEEDED, "the daemon needs it")
+        return stale.as_kept(Cause.NEEDED, "the daemon needs it")
     if item.id not in inventory.own:
         text = "somebody else created it: it has the watcher's labels from its image, or from a copy"
-        return stale.kept(Cause.FOREIGN, text)
+        return stale.as_kept(Cause.FOREIGN, text)
     if item.state not in _STOPPED:
-        return stale.kept(Cause.IN_USE, f"it is {item.state}")
+        return stale.as_kept(Cause.IN_USE, f"it is {item.state}")
     if item.name == scope.container:
-        return stale.kept(Cause.NEEDED, "it has the service's own name")
+        return stale.as_kept(Cause.NEEDED, "it has the service's own name")
     if not item.name.startswith(f"{scope.container}."):
-        return stale.kept(Cause.FOREIGN, f"its name is not one the daemon gives for {scope.container}")
-    if young := _young(now - item.changed, policy.grace):
+        return stale.as_kept(Cause.FOREIGN, f"its name is not one the daemon gives for {scope.container}")
+    if young := _too_young(now - item.changed, policy.grace):
         return replace(stale, remove=False, why=young)
     return stale
 
@@ -91,24 +91,31 @@ class _Judge:
     ) -> None:
         self._scope, self._needed, self._known = inventory.scope, inventory.needed, inventory.known
         self._policy, self._now, self._users = policy, now, users
-        own = [image for image in inventory.images if self._own(image) and not self._stranger(image)]
-        own.sort(key=lambda image: (_touched(image), image.id), reverse=True)
-        builders = (image.id for image in own if self._kind(image) is ObjectKind.BUILDER)
+        own = [image for image in inventory.images if self._is_own(image) and not self._why_foreign(image)]
+        own.sort(key=lambda image: (_last_touched(image), image.id), reverse=True)
+        builders = (image.id for image in own if self._kind_of(image) is ObjectKind.BUILDER)
         self._newest_builder = next(builders, None) if policy.builder_image else None
-        good = [image.id for image in own if self._kind(image) is ObjectKind.FINAL and self._good(image)]
+        good = [
+            image.id for image in own if self._kind_of(image) is ObjectKind.FINAL and self._is_good(image)
+        ]
         good.sort(key=lambda image: image != self._needed.live)
         self._last_good = frozenset(good[: policy.kept_finals])
 
-    def image(self, image: Image) -> Verdict:
+    def judge_image(self, image: Image) -> Verdict:
         """The verdict on one image."""
-        kind = self._kind(image)
+        kind = self._kind_of(image)
         name = next(iter((*image.tags, *image.digests)), short(image.id))
-        stale = Why(Cause.UNTAGGED, "an untagged builder image")
+        stale = Reason(Cause.UNTAGGED, "an untagged builder image")
         if kind is ObjectKind.BUILDER and image.tags:
-            stale = Why(Cause.SUPERSEDED, "an exported builder image, and build.builder_image is off")
+            stale = Reason(Cause.SUPERSEDED, "an exported builder image, and build.builder_image is off")
         if kind is ObjectKind.FINAL:
-            stale = Why(Cause.SUPERSEDED, "a superseded build")
-        why = self._foreign(image) or self._use(image) or self._fresh(image) or self._rank(image)
+            stale = Reason(Cause.SUPERSEDED, "a superseded build")
+        why = (
+            self._foreign_reason(image)
+            or self._use_reason(image)
+            or self._age_reason(image)
+            or self._rank_reason(image)
+        )
         return Verdict(
             kind,
             image.id,
@@ -117,50 +124,54 @@ class _Judge:
             remove=why is None,
             why=why or stale,
             tags=image.tags,
-            created=_touched(image),
+            created=_last_touched(image),
         )
 
-    def surplus(self, image: Image) -> list[Verdict]:
+    def surplus_tags(self, image: Image) -> list[Verdict]:
         """Tags too many on an image that stays: every revision that gave the very same image left one."""
-        if self._kind(image) is not ObjectKind.FINAL or self._stranger(image) or self._fresh(image):
+        if (
+            self._kind_of(image) is not ObjectKind.FINAL
+            or self._why_foreign(image)
+            or self._age_reason(image)
+        ):
             return []
         marked = [(tag, revision) for tag in image.tags if (revision := self._scope.revision(tag))]
         free = sorted(tag for tag, revision in marked if not self._needed.names(revision))
         kept = max(0, self._policy.kept_finals - (len(marked) - len(free)))
-        why = Why(Cause.SURPLUS, f"one of {len(marked)} tags of the same image")
-        at = _touched(image)
+        why = Reason(Cause.SURPLUS, f"one of {len(marked)} tags of the same image")
+        at = _last_touched(image)
         return [
             Verdict(ObjectKind.TAG, image.id, tag, 0, remove=True, why=why, tags=(tag,), created=at)
             for tag in free[kept:]
         ]
 
-    def _own(self, image: Image) -> bool:
-        return self._scope.carried_by(image.labels)
+    def _is_own(self, image: Image) -> bool:
+        return self._scope.matches_labels(image.labels)
 
-    def _kind(self, image: Image) -> ObjectKind:
-        if self._own(image):
+    def _kind_of(self, image: Image) -> ObjectKind:
+        if self._is_own(image):
             return _IMAGE_KINDS.get(image.labels.get(labels.KIND, ""), ObjectKind.OTHER)
         return ObjectKind.BUILDER if self._dangling_builder(image) else ObjectKind.OTHER
 
     def _dangling_builder(self, image: Image) -> bool:
         """Whether the article's clean-up, `docker image prune --filter label=…`, would take it."""
-        return not image.tags and not image.digests and self._policy.marks(image.labels)
+        return not image.tags and not image.digests and self._policy.has_builder_label(image.labels)
 
-    def _good(self, image: Image) -> bool:
+    def _is_good(self, image: Image) -> bool:
         """Whether one could go back to it: it did not fail, and its revision's tag finds it."""
         return image.id == self._needed.live or bool(image.tags and image.id not in self._needed.failed)
 
     # Why an image stays; None where nothing speaks for it.
 
-    def _foreign(self, image: Image) -> Why | None:
-        stranger = self._stranger(image)
-        return Why(Cause.FOREIGN, stranger) if stranger else None
+    def _foreign_reason(self, image: Image) -> Reason | None:
+        stranger = self._why_foreign(image)
+        return Reason(Cause.FOREIGN, stranger) if stranger else None
 
-    def _stranger(self, image: Image) -> str | None:
+    def _why_foreign(self, image: Image) -> str | None:
         """It is not ours to judge."""
         scope, found = self._scope, image.labels
-        if not self._own(image):
-            return self._others(image)
+        if not self._is_own(image):
+            return self._why_not_own(image)
         if found.get(labels.KIND) not in _IMAGE_KINDS or labels.REVISION in found or image.parent:
             return "made by somebody else from an image or a container of this service"
         if not image.tags and image.id not in self._known and not self._ends_with_own_step(image):
@@ -170,11 +181,15 @@ class _Judge:
                 "untagged, and its labels may come from the image it was built from: nothing shows that the "
                 "watcher built it; `docker image prune` removes it"
             )
-        if foreign := next((tag for tag in image.tags if not scope.owns(tag, image.id)), None):
+        if foreign := next((tag for tag in image.tags if not scope.owns_tag(tag, image.id)), None):
             return f"tagged {foreign} by somebody else"
         # The containerd store gives every tagged image a name by digest in the tag's own repository; a name
         # by digest anywhere else was pushed or pulled, and such an image is not dangling.
-        named = (name for name in image.digests if not (image.tags and scope.holds(name.partition("@")[0])))
+        named = (
+            name
+            for name in image.digests
+            if not (image.tags and scope.holds_reference(name.partition("@")[0]))
+        )
         if digest := next(named, None):
             return f"named {digest} by somebody else"
         return None
@@ -184,12 +199,12 @@ class _Judge:
 
         An image that was built or committed from it inherits the labels, and has a step of its own.
         """
-        if self._kind(image) is not ObjectKind.BUILDER:
+        if self._kind_of(image) is not ObjectKind.BUILDER:
             return False
         step = image.last_step
         return dockerfile.is_own_command(step, self._scope.project) or dockerfile.is_unclaimed_command(step)
 
-    def _others(self, image: Image) -> str | None:
+    def _why_not_own(self, image: Image) -> str | None:
         """It is of another service or project, or nothing shows whose it is."""
         found = image.labels
         if self._dangling_builder(image) and self._policy.all_projects:
@@ -204,30 +219,30 @@ class _Judge:
             )
         return "somebody else's"
 
-    def _use(self, image: Image) -> Why | None:
+    def _use_reason(self, image: Image) -> Reason | None:
         """Something runs from it, or is about to."""
         if image.id == self._needed.live:
-            return Why(Cause.LIVE, "it is live")
+            return Reason(Cause.LIVE, "it is live")
         if users := self._users.get(image.id):
-            return Why(Cause.IN_USE, f"in use by container {users[0].name} ({users[0].state})")
+            return Reason(Cause.IN_USE, f"in use by container {users[0].name} ({users[0].state})")
         revisions = (revision for tag in image.tags if (revision := self._scope.revision(tag)))
         if image.id in self._needed.ids or any(map(self._needed.names, revisions)):
-            return Why(Cause.NEEDED, "the daemon needs it")
+            return Reason(Cause.NEEDED, "the daemon needs it")
         return None
 
-    def _fresh(self, image: Image) -> Why | None:
+    def _age_reason(self, image: Image) -> Reason | None:
         """It was made or tagged a moment ago, by a build that may still go on."""
-        grace = self._policy.image_grace if self._own(image) else self._policy.grace
-        return _young(self._now - _touched(image), grace)
+        grace = self._policy.image_grace if self._is_own(image) else self._policy.grace
+        return _too_young(self._now - _last_touched(image), grace)
 
-    def _rank(self, image: Image) -> Why | None:
+    def _rank_reason(self, image: Image) -> Reason | None:
         """It is the newest of its kind, or one of the newest."""
-        moving = next(filter(None, map(self._scope.moving, image.tags)), None)
-        if moving and (self._policy.builder_image or self._kind(image) is not ObjectKind.BUILDER):
-            return Why(Cause.NEWEST, moving)
+        moving = next(filter(None, map(self._scope.moving_tag, image.tags)), None)
+        if moving and (self._policy.builder_image or self._kind_of(image) is not ObjectKind.BUILDER):
+            return Reason(Cause.NEWEST, moving)
         if image.id == self._newest_builder:
-            return Why(Cause.NEWEST, "the newest builder image")
+            return Reason(Cause.NEWEST, "the newest builder image")
         if image.id in self._last_good:
             kept = humanize.count(self._policy.kept_finals, "final image")
-            return Why(Cause.LAST_GOOD, f"one of the last {kept}")
+            return Reason(Cause.LAST_GOOD, f"one of the last {kept}")
         return None

@@ -15,13 +15,13 @@ from watcher.builder import full_reference
 from watcher.engine import Container, Image, Network
 from watcher.engine.ownership import proven_containers
 from watcher.observers.events import short
-from watcher.prune.model import Cause, ObjectKind, ServiceScope, Verdict, Why
+from watcher.prune.model import Cause, ObjectKind, Reason, ServiceScope, Verdict
 
 _REVISION_TAG = regex.compile(r"rev-[0-9a-f]{12}")
 _IMAGE_KINDS = {labels.FINAL: ObjectKind.FINAL, labels.BUILDER: ObjectKind.BUILDER}
 _ORDER = (labels.APP, labels.PAUSE)  # what joined a network goes before what holds it
-_GONE = Why(Cause.PROJECT_GONE, "its project is gone")
-_STOPPED = Why(Cause.PROJECT_GONE, "its project is gone; it runs, and is stopped first")
+_GONE = Reason(Cause.PROJECT_GONE, "its project is gone")
+_STOPPED = Reason(Cause.PROJECT_GONE, "its project is gone; it runs, and is stopped first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Holdings:
     networks: Sequence[Network] = ()
     alone: Mapping[str, int] = field(default_factory=dict)
 
-    def projects(self) -> set[str]:
+    def project_ids(self) -> set[str]:
         """The ids of the projects that anything here claims to be of."""
         found: Iterable[Container | Image | Network] = (*self.containers, *self.images, *self.networks)
         return {item.labels[labels.PROJECT] for item in found if item.labels.get(labels.PROJECT)}
@@ -41,11 +41,11 @@ class Holdings:
     def folder_of(self, project: str) -> str:
         """The folder that the labels of a project's containers name; empty when none does."""
         key = "com.docker.compose.project.working_dir"
-        named = (item.labels.get(key) for item in self.containers if _claims(item.labels, project))
+        named = (item.labels.get(key) for item in self.containers if _has_project_label(item.labels, project))
         return next(filter(None, named), "")
 
 
-def _claims(found: Mapping[str, str], project: str) -> bool:
+def _has_project_label(found: Mapping[str, str], project: str) -> bool:
     return found.get(labels.PROJECT) == project
 
 
@@ -54,7 +54,7 @@ def guess_scopes(holdings: Holdings, project: str) -> tuple[ServiceScope, ...]:
     found = {
         (image.labels.get(labels.SERVICE, ""), full_reference(tag).rpartition(":")[0])
         for image in holdings.images
-        if _claims(image.labels, project)
+        if _has_project_label(image.labels, project)
         for tag in image.tags
         if _REVISION_TAG.fullmatch(full_reference(tag).rpartition(":")[2])
     }
@@ -75,12 +75,14 @@ def select_gone(holdings: Holdings, project: str, scopes: Collection[ServiceScop
     # The watcher creates containers of its own images only, so these are, whatever became of their names.
     known = {item.image for item in holdings.containers if item.id in leaving}
     networks = (
-        _judge_network(network, users) for network in holdings.networks if _claims(network.labels, project)
+        _judge_network(network, users)
+        for network in holdings.networks
+        if _has_project_label(network.labels, project)
     )
     images = (
         verdict
         for image in holdings.images
-        if _claims(image.labels, project)
+        if _has_project_label(image.labels, project)
         for verdict in _judge_image(image, scopes, users, known, holdings.alone.get(image.id, 0))
     )
     return (*containers, *networks, *images)
@@ -88,7 +90,7 @@ def select_gone(holdings: Holdings, project: str, scopes: Collection[ServiceScop
 
 def _judge_containers(holdings: Holdings, project: str) -> Iterator[Verdict]:
     own = {item.id for item in proven_containers(holdings.containers)}
-    claims = [item for item in holdings.containers if _claims(item.labels, project)]
+    claims = [item for item in holdings.containers if _has_project_label(item.labels, project)]
     ours = {item.id for item in claims if item.id in own}
     joined = {
         name: item.name for item in holdings.containers if item.id not in ours for name in item.networks
@@ -99,11 +101,11 @@ def _judge_containers(holdings: Holdings, project: str) -> Iterator[Verdict]:
         verdict = Verdict(ObjectKind.CONTAINER, item.id, item.name, 0, remove=True, why=why)
         if item.labels.get(labels.KIND) not in _ORDER or item.id not in own:
             text = "not created by the watcher: it has the labels from its image, or from a copy"
-            yield verdict.kept(Cause.FOREIGN, text)
+            yield verdict.as_kept(Cause.FOREIGN, text)
         elif item.state == "removing":
-            yield verdict.kept(Cause.IN_USE, "it is being removed")
+            yield verdict.as_kept(Cause.IN_USE, "it is being removed")
         elif user := joined.get(f"container:{item.id}"):
-            yield verdict.kept(Cause.IN_USE, f"container {user} uses its network")
+            yield verdict.as_kept(Cause.IN_USE, f"container {user} uses its network")
         else:
             yield verdict
 
@@ -111,9 +113,9 @@ def _judge_containers(holdings: Holdings, project: str) -> Iterator[Verdict]:
 def _judge_network(network: Network, users: Mapping[str, str]) -> Verdict:
     verdict = Verdict(ObjectKind.NETWORK, network.id, network.name, 0, remove=True, why=_GONE)
     if not labels.is_own_network(network.labels, network.name):
-        return verdict.kept(Cause.FOREIGN, "not created by the watcher: its labels are a copy")
+        return verdict.as_kept(Cause.FOREIGN, "not created by the watcher: its labels are a copy")
     if user := users.get(network.id) or users.get(network.name):
-        return verdict.kept(Cause.IN_USE, f"in use by container {user}")
+        return verdict.as_kept(Cause.IN_USE, f"in use by container {user}")
     return verdict
 
 
@@ -131,23 +133,23 @@ def _judge_image(
     verdict = Verdict(kind, image.id, name, size, remove=True, why=_GONE, tags=image.tags)
     if kind is ObjectKind.OTHER or labels.REVISION in found or image.parent:
         text = "made from an image or a container of this project, not by the watcher"
-        yield verdict.kept(Cause.FOREIGN, text)
+        yield verdict.as_kept(Cause.FOREIGN, text)
         return
-    own = [scope for scope in scopes if scope.carried_by(found)]
-    proofs = tuple(tag for tag in image.tags if any(scope.proves(tag, image.id) for scope in own))
+    own = [scope for scope in scopes if scope.matches_labels(found)]
+    proofs = tuple(tag for tag in image.tags if any(scope.proves_tag(tag, image.id) for scope in own))
     if not proofs and image.id not in known:
         text = "no name shows that the watcher built it: its labels may come from the image it was built on"
-        yield verdict.kept(Cause.FOREIGN, f"{text}; `docker rmi {name}` removes it")
+        yield verdict.as_kept(Cause.FOREIGN, f"{text}; `docker rmi {name}` removes it")
         return
     if user := users.get(image.id):
-        yield verdict.kept(Cause.IN_USE, f"in use by container {user}")
+        yield verdict.as_kept(Cause.IN_USE, f"in use by container {user}")
         return
-    others = [tag for tag in image.tags if not any(scope.owns(tag, image.id) for scope in own)]
+    others = [tag for tag in image.tags if not any(scope.owns_tag(tag, image.id) for scope in own)]
     others += _foreign_digests(image, own)
     if not others:
         yield verdict
         return
-    yield verdict.kept(Cause.FOREIGN, f"{others[0]} names it too; `docker rmi {others[0]}` removes that")
+    yield verdict.as_kept(Cause.FOREIGN, f"{others[0]} names it too; `docker rmi {others[0]}` removes that")
     for tag in proofs:
         yield Verdict(ObjectKind.TAG, image.id, tag, 0, remove=True, why=_GONE, tags=(tag,))
 
@@ -157,5 +159,5 @@ def _foreign_digests(image: Image, own: Sequence[ServiceScope]) -> list[str]:
     return [
         name
         for name in image.digests
-        if not (image.tags and any(scope.holds(name.partition("@")[0]) for scope in own))
+        if not (image.tags and any(scope.holds_reference(name.partition("@")[0]) for scope in own))
     ]

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from watcher.observers import humanize
 from watcher.observers.events import short
-from watcher.prune.disk_usage import Share
+from watcher.prune.disk_usage import UsageRow
 from watcher.prune.go_cache_select import CacheMount, plan_trim
-from watcher.prune.model import Cause, Disk, ObjectKind, Unseen
-from watcher.prune.pruner import Report
+from watcher.prune.model import Cause, Disk, NotMeasured, ObjectKind
+from watcher.prune.pruner import PruneReport
 
 _SIZED = (ObjectKind.FINAL, ObjectKind.BUILDER, ObjectKind.STEP)
 
@@ -29,7 +29,7 @@ class Row(NamedTuple):
     reason: str
 
 
-def rows(report: Report) -> tuple[Row, ...]:
+def report_rows(report: PruneReport) -> tuple[Row, ...]:
     """The table: what goes first, then what stays, larger objects first."""
     gone = "would remove" if report.dry_run else "removed"
     ordered = sorted(report.verdicts, key=lambda verdict: (not verdict.remove, -verdict.size))
@@ -47,7 +47,7 @@ def rows(report: Report) -> tuple[Row, ...]:
     )
 
 
-class ShareRow(NamedTuple):
+class UsageText(NamedTuple):
     """One line of what fills the disk."""
 
     on_the_engine: str
@@ -56,10 +56,10 @@ class ShareRow(NamedTuple):
     note: str
 
 
-def share_rows(shares: Iterable[Share]) -> tuple[ShareRow, ...]:
+def format_usage(shares: Iterable[UsageRow]) -> tuple[UsageText, ...]:
     """What fills the engine's disk."""
     return tuple(
-        ShareRow(
+        UsageText(
             share.what,
             humanize.size(share.size),
             "not told" if share.ours is None else humanize.size(share.ours),
@@ -69,7 +69,7 @@ def share_rows(shares: Iterable[Share]) -> tuple[ShareRow, ...]:
     )
 
 
-def summary(report: Report) -> tuple[str, ...]:
+def summarize_report(report: PruneReport) -> tuple[str, ...]:
     """What was given back, or would be, in sentences."""
     removed = [verdict for verdict in report.verdicts if verdict.remove]
     lines = ["room is short: only one final image is kept"] if report.low else []
@@ -94,7 +94,7 @@ def summary(report: Report) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def trimmed(records: int, freed: int) -> str:
+def summarize_trim(records: int, freed: int) -> str:
     """What was removed of the build cache, in a sentence."""
     if not records:
         return "nothing of the build cache had to go"
@@ -103,7 +103,7 @@ def trimmed(records: int, freed: int) -> str:
     )
 
 
-def excess(holds: int, keep: int, over: int) -> str:
+def summarize_estimate(holds: int, keep: int, over: int) -> str:
     """What would be removed of the build cache, which holds so many bytes and may keep so many."""
     sizes = f"it holds {humanize.size(holds)}, and prune.cache_keep_storage is {humanize.size(keep)}"
     if over:
@@ -115,7 +115,7 @@ def excess(holds: int, keep: int, over: int) -> str:
     )
 
 
-def describe_go_cache(mounts: Sequence[CacheMount], most: int, freed: int, *, dry_run: bool) -> str:
+def summarize_go_cache(mounts: Sequence[CacheMount], most: int, freed: int, *, dry_run: bool) -> str:
     """What was or would be removed of Go's build cache, in a sentence."""
     holds = humanize.size(sum(mount.size for mount in mounts if not mount.modules))
     bound = f"prune.go_cache_max is {humanize.size(most)}" if most else "prune.go_cache_max sets no bound"
@@ -131,14 +131,14 @@ def describe_go_cache(mounts: Sequence[CacheMount], most: int, freed: int, *, dr
     return f"{most_text}, what was unused for longest first: {sizes}"
 
 
-def room(disk: Disk | Unseen) -> str:
+def free_space_text(disk: Disk | NotMeasured) -> str:
     """How much room there is, in a sentence."""
     if isinstance(disk, Disk):
         return f"the engine's disk has {humanize.size(disk.free)} of {humanize.size(disk.total)} free"
     return f"how full the engine's disk is cannot be measured from here: {disk.why}"
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def report_as_json(report: PruneReport) -> dict[str, Any]:
     """The whole report in plain values; sizes are bytes."""
     return {
         "dry_run": report.dry_run,
@@ -162,7 +162,7 @@ def as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def engine_as_json(shares: Iterable[Share], disk: Disk | Unseen) -> dict[str, Any]:
+def engine_as_json(shares: Iterable[UsageRow], disk: Disk | NotMeasured) -> dict[str, Any]:
     """What fills the disk, in plain values; sizes are bytes."""
-    room = {"free": disk.free, "total": disk.total} if isinstance(disk, Disk) else {"unseen": disk.why}
-    return {"filling": [asdict(share) for share in shares], "disk": room}
+    space = {"free": disk.free, "total": disk.total} if isinstance(disk, Disk) else {"not_measured": disk.why}
+    return {"usage": [asdict(share) for share in shares], "disk": space}

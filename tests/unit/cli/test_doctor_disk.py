@@ -8,7 +8,7 @@ import tomllib
 from watcher.cli.doctor import Grade
 from watcher.cli.doctor.disk import BUILDKITD_RULE, ENGINE_RULE, describe_disk, describe_steps
 from watcher.observers.events import DiskMeasured
-from watcher.prune import Unseen
+from watcher.prune import NotMeasured
 
 HELD = DiskMeasured(images=31_000_000, steps=2000, go_cache=12_000_000_000, module_cache=96_000, others=5)
 
@@ -31,7 +31,7 @@ def test_a_go_cache_over_its_bound_is_worth_advice() -> None:
 
 def test_caches_that_are_not_known_are_not_called_empty() -> None:
     held = DiskMeasured(images=0, steps=0, go_cache=None, module_cache=None, others=5)
-    found = describe_disk(held, 10, Unseen("no du"))
+    found = describe_disk(held, 10, NotMeasured("no du"))
     assert "Go's build cache" not in found.text
     assert found.text.endswith("its Go caches are not known: no du")
 

@@ -10,7 +10,7 @@ import pytest
 from watcher.daemon.maintenance import SPACE_EVERY, Maintenance
 from watcher.engine import Usage
 from watcher.errors import EngineUnavailable
-from watcher.prune import Report
+from watcher.prune import PruneReport
 from watcher.reconcile.ports import Scan
 
 LOOK: Any = Scan("r", None, 0.0)
@@ -36,11 +36,11 @@ class Hands:
     async def report_size(self, scan: Any, stage_size: Any) -> None:
         self.done.append("stage")
 
-    async def prune(self) -> Report:
+    async def prune(self) -> PruneReport:
         if self.failing:
             raise EngineUnavailable("gone")
         self.done.append("prune")
-        return Report(verdicts=(), usage=USAGE)
+        return PruneReport(verdicts=(), usage=USAGE)
 
     async def stage_size(self, stage: str) -> int | None:
         return None

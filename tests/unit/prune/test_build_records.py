@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from watcher.builder import BuildEntry, StepRun
 from watcher.buildkit import UsageInfo
 from watcher.prune import Cause, record_matching
-from watcher.prune.build_records import compact, judge_records, select_kept, stage_size
-from watcher.prune.record_matching import describes, fits
+from watcher.prune.build_records import drop_unused_entries, judge_records, select_kept, stage_size
+from watcher.prune.record_matching import matches_description, matches_step
 from watcher.prune.record_proof import prove_records
 
 SERVICES = ("web", "api")
@@ -111,16 +111,16 @@ def test_a_command_is_told_from_another_at_the_same_time() -> None:
 
 
 def test_newer_engines_describe_a_file_operation_by_the_step() -> None:
-    assert fits(step(1), record("a", 101.05, COPY))
-    assert not fits(step(1), record("a", 101.05, "[builder 4/5] COPY other ."))
+    assert matches_step(step(1), record("a", 101.05, COPY))
+    assert not matches_step(step(1), record("a", 101.05, "[builder 4/5] COPY other ."))
 
 
 def test_variables_and_quotes_do_not_hide_a_command() -> None:
     name = "[2/2] RUN go build -ldflags -X main.v=1.2 -o /out/app ./cmd/api"
     made = 'mount / from exec /bin/sh -c go build -ldflags "-X main.v=$V" -o /out/app ./cmd/${CMD}'
-    assert fits(step(1, name), record("a", 101.05, made))
-    assert not fits(step(1, name), record("a", 101.05, made.replace("/out/app", "/out/other")))
-    assert not fits(step(1, "[2/2] COPY a b"), record("a", 101.05, made))
+    assert matches_step(step(1, name), record("a", 101.05, made))
+    assert not matches_step(step(1, name), record("a", 101.05, made.replace("/out/app", "/out/other")))
+    assert not matches_step(step(1, "[2/2] COPY a b"), record("a", 101.05, made))
 
 
 def test_a_record_that_was_still_open_is_found_again_under_its_new_id() -> None:
@@ -204,7 +204,7 @@ def test_idle_work_is_kept_with_the_revision_it_belongs_to() -> None:
 def test_builds_of_which_nothing_is_left_are_forgotten() -> None:
     entries = [build(1, step(1)), build(2, step(2)), build(3, step(3)), replace(build(4), started=0.0)]
     records = [record("r2", 201.05)]
-    left = compact(prove_records(entries, records), records)
+    left = drop_unused_entries(prove_records(entries, records), records)
     assert [entry.id for entry in left] == ["b2", "b3"]  # b3 may have used it
 
 
@@ -261,9 +261,9 @@ def test_the_work_grows_with_what_fits_and_not_with_steps_times_records(
     def counted(name: str, description: str) -> bool:
         nonlocal compared
         compared += 1
-        return describes(name, description)
+        return matches_description(name, description)
 
-    monkeypatch.setattr(record_matching, "describes", counted)
+    monkeypatch.setattr(record_matching, "matches_description", counted)
     entries, records = large_cache()
     found = prove_records(entries, records)
     assert sum(len(entry.records or ()) for entry in found) == 1500
@@ -354,10 +354,10 @@ def test_judging_twice_is_judging_once(
         each.id for each in judge_records(found, records, select_kept(found, keep, SERVICES)) if each.remove
     }
     left = [each for each in records if each.id not in gone]
-    again = compact(prove_records(found, left), left)
+    again = drop_unused_entries(prove_records(found, left), left)
     assert not any(each.remove for each in judge_records(again, left, select_kept(again, keep, SERVICES)))
 
 
 def test_hostile_descriptions_are_compared_in_time() -> None:
     text = "mount / from exec /bin/sh -c " + "${a" * 400_000
-    assert not fits(step(1, RUN), record("a", 101.05, text))
+    assert not matches_step(step(1, RUN), record("a", 101.05, text))

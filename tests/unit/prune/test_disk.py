@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from watcher.engine import SystemInfo
-from watcher.prune import Disk, Unseen, free_space
+from watcher.prune import Disk, NotMeasured, free_space
 
 INFO = SystemInfo(
     "28", "1.45", "overlay2", "unix:///var/run/docker.sock", "x86_64", host=socket.gethostname()
@@ -34,4 +34,4 @@ def test_the_data_root_of_an_engine_on_this_machine_is_measured(tmp_path: Path) 
     ],
 )
 def test_why_it_cannot_be_measured_is_said(change: dict[str, str], why: str, tmp_path: Path) -> None:
-    assert free_space(replace(INFO, **{"data_root": str(tmp_path), **change})) == Unseen(why)
+    assert free_space(replace(INFO, **{"data_root": str(tmp_path), **change})) == NotMeasured(why)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.unit.prune.worlds import SCOPE, box, builder, final
 from watcher.engine import CacheRecord, Image, Usage, Volume
-from watcher.prune import Cache, CacheMount, DiskInventory, Share, Unseen, filling
+from watcher.prune import Cache, CacheMount, DiskInventory, NotMeasured, UsageRow, summarize_disk_usage
 
 OURS, GO, THEIRS = final(1), builder(1), Image("sha256:t", ("alpine:latest",))
 BOX, OTHER = box(1, OURS), box(2, THEIRS, own=False)
@@ -30,12 +30,14 @@ FOUND = DiskInventory(
     containers=(BOX, OTHER),
     mounts=(CacheMount("/root/.cache/go-build", 120), CacheMount("/go/pkg/mod", 30)),
     steps=44,
-    disk=Unseen("not looked at"),
+    disk=NotMeasured("not looked at"),
 )
 
 
-def shares(**changes: Any) -> dict[str, Share]:
-    return {share.what: share for share in filling(replace(FOUND, **changes), SCOPE.project, "shop")}
+def shares(**changes: Any) -> dict[str, UsageRow]:
+    return {
+        share.what: share for share in summarize_disk_usage(replace(FOUND, **changes), SCOPE.project, "shop")
+    }
 
 
 def test_each_kind_is_summed_up_with_this_projects_part() -> None:
@@ -66,7 +68,7 @@ def test_the_notes_say_whose_it_is_and_how_to_be_rid_of_it() -> None:
 
 
 def test_mounts_that_could_not_be_measured_are_not_called_nothing() -> None:
-    unknown = shares(mounts=Unseen("golang:alpine is not here"))["cache mounts"]
+    unknown = shares(mounts=NotMeasured("golang:alpine is not here"))["cache mounts"]
     assert (unknown.size, unknown.ours) == (200, None)
     assert unknown.note == "this project's are not known: golang:alpine is not here"
-    assert shares(mounts=())["cache mounts"] == Share("cache mounts", 200, 0, "none of this project")
+    assert shares(mounts=())["cache mounts"] == UsageRow("cache mounts", 200, 0, "none of this project")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from watcher.observers.events import Event, GoCacheTrimmed, Notice
-from watcher.prune import CacheMount, GoCacheKeeper, TrimmedCaches, Unseen
+from watcher.prune import CacheMount, GoCacheKeeper, NotMeasured, TrimmedCaches
 from watcher.prune.go_cache_keeper import GROWTH, LATEST, SOONEST
 
 TREE: Any = object()
@@ -17,10 +17,10 @@ class World:
     def __init__(self, most: int = 1000) -> None:
         self.now, self.asked, self.events = 0.0, 0, list[Event]()
         self.size, self.freed = 100, 0
-        self.unseen: Unseen | None = None
+        self.unseen: NotMeasured | None = None
         self.keeper = GoCacheKeeper(self, self, service="web", most=most, clock=lambda: self.now)
 
-    async def trim(self, snapshot: Any, most: int) -> TrimmedCaches | Unseen:
+    async def trim(self, snapshot: Any, most: int) -> TrimmedCaches | NotMeasured:
         self.asked += 1
         mounts = (CacheMount("/c", self.size), CacheMount("/m", 7, modules=True))
         return self.unseen or TrimmedCaches(mounts, self.freed)
@@ -75,7 +75,7 @@ async def test_a_bound_that_cannot_be_kept_is_said_once() -> None:
 
 async def test_caches_that_cannot_be_measured_are_said_where_they_may_be_too_large() -> None:
     world = World(most=50)
-    world.unseen = Unseen("no du")
+    world.unseen = NotMeasured("no du")
     await world.keeper.run(TREE, 49)
     assert not world.events
     assert world.keeper.sizes is None
@@ -88,7 +88,7 @@ async def test_caches_that_cannot_be_measured_are_said_where_they_may_be_too_lar
 
 async def test_what_could_not_be_measured_is_tried_again_soon() -> None:
     world = World()
-    world.unseen = Unseen("the build failed")
+    world.unseen = NotMeasured("the build failed")
     await world.keeper.run(TREE, 100)
     world.unseen, world.now = None, SOONEST - 1
     await world.keeper.run(TREE, 100)

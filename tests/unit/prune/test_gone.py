@@ -24,6 +24,7 @@ from watcher.engine import SystemInfo
 from watcher.errors import EngineUnavailable
 from watcher.prune import (
     Choice,
+    EngineConnection,
     EngineUse,
     GoneProjects,
     LeftProject,
@@ -205,7 +206,7 @@ async def test_all_that_a_deleted_project_left_goes_and_it_is_forgotten(bench: B
     root.rmdir()
     (left,) = (await bench.find()).values()
     assert (left.choice, left.path, left.why) == (Choice.OFFERED, str(root), "deleted")
-    assert sorted(verdict.kind for verdict in left.leaving) == sorted(
+    assert sorted(verdict.kind for verdict in left.to_remove) == sorted(
         ["container"] * 2 + ["network", "final", "builder", "step"] + ["go-cache"] * 3
     )
     done = await bench.remove()

@@ -13,7 +13,7 @@ from watcher import labels
 from watcher.engine import CacheRecord, EngineError, Image, Removal, SystemInfo, Usage
 from watcher.errors import EngineUnavailable
 from watcher.observers.events import Event, Notice, Pruned, short
-from watcher.prune import Disk, Needed, ObjectKind, PrunePolicy, Pruner, Unseen, given_back
+from watcher.prune import Disk, Needed, NotMeasured, ObjectKind, PrunePolicy, Pruner, freed_bytes
 
 
 class Heard:
@@ -72,7 +72,7 @@ def pruner(
     policy: PrunePolicy | None = None,
     needed: Callable[[], Needed] = Needed,
     known: set[str] | None = None,
-    space: Callable[[SystemInfo], Disk | Unseen] = lambda _: Unseen("a test"),
+    space: Callable[[SystemInfo], Disk | NotMeasured] = lambda _: NotMeasured("a test"),
 ) -> Pruner:
     return Pruner(
         engine, heard, scope=SCOPE, policy=policy or PrunePolicy(), needed=needed, known=known, space=space
@@ -434,7 +434,7 @@ def _usage(layers: int, *records: tuple[str, int, bool]) -> Usage:
 def test_given_back_is_what_neither_image_nor_cache_holds(
     before: Usage, after: Usage, bound: int, expected: tuple[int, int]
 ) -> None:
-    assert given_back(before, after, bound) == expected
+    assert freed_bytes(before, after, bound) == expected
 
 
 # What is ours.

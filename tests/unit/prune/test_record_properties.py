@@ -22,7 +22,7 @@ from tests.unit.prune.test_marked_records import PROJECT, marked_by
 from watcher.builder import BuildEntry, StepRun
 from watcher.buildkit import UsageInfo
 from watcher.prune import Marks
-from watcher.prune.build_records import compact, judge_records, select_kept
+from watcher.prune.build_records import drop_unused_entries, judge_records, select_kept
 from watcher.prune.marked_records import find_marked, judge_marked
 from watcher.prune.record_proof import prove_records
 
@@ -151,7 +151,7 @@ class Engine:
     def prune(self, keep: int) -> set[str]:
         """One prune of ours, as `RecordPruner` does it; what the engine was asked to remove."""
         records = list(self.records.values())
-        self.journal = compact(prove_records(self.journal, records), records)
+        self.journal = drop_unused_entries(prove_records(self.journal, records), records)
         marked = find_marked(Marks(PROJECT), self.journal, records)
         kept = select_kept(self.journal, keep, ("web",))
         verdicts = (*judge_records(self.journal, records, kept), *judge_marked(marked, self.journal, kept))

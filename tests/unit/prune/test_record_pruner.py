@@ -174,7 +174,7 @@ async def test_a_build_whose_lines_wait_for_the_disk_is_left_for_later(
         return written(descriptor, text)
 
     buildkit = Buildkit(*bench.made, record("new", 500.95, COPY))
-    await bench.pruner(buildkit).look()  # what builds 1 to 4 made is stored
+    await bench.pruner(buildkit).read_records()  # what builds 1 to 4 made is stored
     monkeypatch.setattr(journal_file.os, "write", write)
     with bench.journal.build("web", "rev5", final=True) as write_down:
         write_down(StepFinished(parse_step("", COPY), 501.0, 0.1, cached=False, error=""))

@@ -27,11 +27,11 @@ from watcher.prune import (
     Disk,
     Inventory,
     Needed,
+    NotMeasured,
     ObjectKind,
     PrunePolicy,
-    Unseen,
+    Reason,
     Verdict,
-    Why,
     select_stale,
 )
 
@@ -258,18 +258,18 @@ def test_short_space_leaves_one_final_and_waits_for_nothing() -> None:
 
 
 def test_little_space_is_a_tenth_or_five_gibibytes_whichever_is_less() -> None:
-    assert Disk(free=999, total=10_000).low()
-    assert not Disk(free=1_000, total=10_000).low()
-    assert not Disk(free=5 * 1024**3, total=10**13).low()
-    assert Disk(free=5 * 1024**3 - 1, total=10**13).low()
+    assert Disk(free=999, total=10_000).is_low()
+    assert not Disk(free=1_000, total=10_000).is_low()
+    assert not Disk(free=5 * 1024**3, total=10**13).is_low()
+    assert Disk(free=5 * 1024**3 - 1, total=10**13).is_low()
 
 
 def test_the_least_space_may_be_set_and_an_unseen_disk_is_never_short() -> None:
     policy = replace(POLICY, min_free=2_000)
     assert policy.short(Disk(free=1_999, total=10_000))
     assert not policy.short(Disk(free=2_000, total=10_000_000))
-    assert not policy.short(Unseen("it is far away"))
-    assert policy.with_disk(Unseen("it is far away")) is policy
+    assert not policy.short(NotMeasured("it is far away"))
+    assert policy.with_disk(NotMeasured("it is far away")) is policy
 
 
 @pytest.mark.parametrize("state", ["created", "exited", "dead"])
@@ -338,7 +338,7 @@ def test_somebody_elses_image_is_called_so() -> None:
         "alpine:latest",
         0,
         False,
-        Why(Cause.FOREIGN, "somebody else's"),
+        Reason(Cause.FOREIGN, "somebody else's"),
         ("alpine:latest",),
         OLD,
     )

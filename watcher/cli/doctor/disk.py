@@ -15,7 +15,7 @@ from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable
 from watcher.observers import humanize
 from watcher.observers.events import DiskMeasured, Fanout
-from watcher.prune import CacheNames, Marks, RecordPruner, TrimmedCaches, Unseen, measure_project
+from watcher.prune import CacheNames, Marks, NotMeasured, RecordPruner, TrimmedCaches, measure_project
 from watcher.prune.go_cache import GoCaches
 from watcher.prune.record_pruner import STEPS_STAY
 from watcher.settings import Settings
@@ -52,7 +52,7 @@ async def examine_disk(
             await engine.usage(),
             await engine.images(),
             holdings,
-            None if isinstance(found, Unseen) else TrimmedCaches(found, 0),
+            None if isinstance(found, NotMeasured) else TrimmedCaches(found, 0),
             service=spec.name,
             project=recipe.project,
             standalone=connection.standalone,
@@ -79,7 +79,7 @@ def describe_disk(held: DiskMeasured, go_cache_max: int, caches: object) -> Find
     if held.module_cache is not None:
         parts.append(f"Go modules {humanize.size(held.module_cache)}")
     text = f"this project: {', '.join(parts)}; everything else {humanize.size(held.others)}"
-    if isinstance(caches, Unseen):
+    if isinstance(caches, NotMeasured):
         text += f"; its Go caches are not known: {caches.why}"
     over = bool(go_cache_max and held.go_cache is not None and held.go_cache > go_cache_max)
     advice = "`watcher prune` trims Go's build cache now" if over else ""
