@@ -21,7 +21,6 @@ from watcher.buildkit import MemorySource, SolveRequest
 from watcher.engine import DockerEngine
 from watcher.prune import (
     Choice,
-    EngineConnection,
     EngineUse,
     GoneProjects,
     ProjectRecord,

@@ -98,7 +98,7 @@ LIVE_AT = _gauge("watcher_live_revision_timestamp_seconds", "When the live revis
 CHANGED_AT = _gauge("watcher_last_change_timestamp_seconds", "When the tree last changed.")
 
 PRUNED = _counter("watcher_pruned_images_total", "Images removed by pruning.", "kind", "reason")
-PRUNED_BYTES = _counter("watcher_prune_freed_bytes_total", "Bytes given back by pruning.", "kind", "reason")
+PRUNED_BYTES = _counter("watcher_prune_freed_bytes_total", "Bytes freed by pruning.", "kind", "reason")
 KEPT = _gauge("watcher_kept_images", "Images that the last prune left, by why.", "kind", "reason")
 KEPT_BYTES = _gauge(
     "watcher_kept_image_bytes", "Size of the images that the last prune left.", "kind", "reason"

@@ -1,14 +1,15 @@
-"""Pruning: `select_stale` decides, purely and with a reason for each object; `Pruner` carries it out.
+"""Prune stale objects: `select_stale` decides, purely and with a reason for each; `Pruner` removes.
 
-    scope, policy = Scope.of(recipe, container=name), Policy.of(settings.prune, builder_image=False)
+    scope = ServiceScope.of(recipe, container=name)
+    policy = PrunePolicy.of(settings.prune, builder_image=False)
     pruner = Pruner(engine, observer, scope=scope, policy=policy)
     report = await pruner.prune(dry_run=True)
 
-Of the build cache only records go that are proven to be this project's own (`build_records`, pure;
-`RecordPruner` carries it out). `filling` sums up what the engine's disk holds, the build cache among it.
+Build cache records are removed only if they are proven to be this project's (`build_records` decides,
+`RecordPruner` removes). `summarize_disk_usage` sums up what the engine's disk holds.
 
-`GoneProjects` finds what projects left whose folder was deleted, by the `Registry` of all that were watched;
-`remove_gone` removes it.
+`GoneProjects` finds what projects with a deleted folder left, by the `Registry` of all projects that were
+watched; `remove_gone` removes it.
 """
 
 from watcher.prune.cache_names import CacheNames, NamedCache
@@ -72,7 +73,6 @@ __all__ = [
     "Disk",
     "DiskInventory",
     "DiskMeter",
-    "EngineConnection",
     "EngineUse",
     "GoCacheKeeper",
     "GoneProjects",
@@ -89,6 +89,7 @@ __all__ = [
     "PrunePolicy",
     "PruneReport",
     "Pruner",
+    "Reason",
     "RecordPruner",
     "Registry",
     "Removed",

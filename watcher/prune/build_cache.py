@@ -1,7 +1,7 @@
-"""The engine's build cache, kept below a size when somebody asks for that.
+"""Keep the engine's build cache below the size of the setting `prune.cache_keep_storage`.
 
-BuildKit's records carry nothing that says whose they are (moby/buildkit, api/services/control/control.proto,
-message UsageRecord), so nothing here can spare other people's: without a size in the settings nothing goes.
+BuildKit's records have no owner (moby/buildkit, api/services/control/control.proto, message UsageRecord), so
+a trim also removes records of other projects: without the setting, nothing is removed.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from watcher.errors import EngineUnavailable
 from watcher.observers.events import BuildCachePruned, Observer
 from watcher.settings import Settings
 
-# `watcher prune --cache` is how a project's own mounts are emptied; other people's are not ours to empty.
+# Cache mounts are excluded: `watcher prune --cache` empties those of the project, others are never emptied.
 _NOT_MOUNTS = "type!=exec.cachemount"
 
 
 @dataclass(frozen=True, slots=True)
 class TrimResult:
-    """What a trim removed: records, and their bytes."""
+    """The number of removed records, and their bytes."""
 
     records: int
     freed: int
@@ -31,7 +31,7 @@ class TrimResult:
 
 @dataclass(frozen=True, slots=True)
 class TrimEstimate:
-    """What a trim would find, in bytes: what the cache holds, what may stay, about how much would go."""
+    """The size of the cache, the limit, and about how much a trim would remove; in bytes."""
 
     holds: int
     keep: int
@@ -39,9 +39,9 @@ class TrimEstimate:
 
 
 class BuildCache:
-    """The build cache of everybody who uses the engine, of which `keep` bytes may stay.
+    """The build cache of all users of the engine, with a limit of `keep` bytes.
 
-    A record that was used in the last `unused` seconds stays in any case, and so does what an image shares.
+    Records that were used in the last `unused` seconds or that an image shares are never removed.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class BuildCache:
         self._filter = ",".join((_NOT_MOUNTS, *only))
 
     async def trim(self) -> TrimResult:
-        """Remove what has not been used for longest, until `keep` is met. Raises EngineUnavailable."""
+        """Remove least recently used records until the cache holds `keep` bytes. Raises EngineUnavailable."""
         client, now = await self._connection.client(), time.time()
         try:
             everything, own = await client.disk_usage(), await client.disk_usage([self._filter])
@@ -83,15 +83,16 @@ class BuildCache:
         return not (record.shared or record.in_use or record.last_used > now - self._unused)
 
     async def measure(self) -> TrimEstimate:
-        """What `trim` would remove, by the engine's rules, to about one record. Raises EngineUnavailable.
+        """Return what `trim` would remove, to about one record. Raises EngineUnavailable.
 
-        What an image shares neither counts nor goes (moby/buildkit, cache/manager.go, `prune`).
+        Records that an image shares are neither counted nor removed (moby/buildkit, cache/manager.go,
+        `prune`).
         """
         client, now = await self._connection.client(), time.time()
         try:
             everything, own = await client.disk_usage(), await client.disk_usage([self._filter])
         except (ConnectError, RpcError) as error:
-            raise EngineUnavailable(f"the build cache could not be looked at: {error}") from error
+            raise EngineUnavailable(f"the build cache could not be read: {error}") from error
         holds = sum(record.size for record in everything if not record.shared)
         stale = sum(record.size for record in own if self._is_stale(now, record))
         return TrimEstimate(holds, self._keep, min(max(0, holds - self._keep), stale))
@@ -100,7 +101,7 @@ class BuildCache:
 def build_cache(
     settings: Settings, connection: BuildkitConnection, observer: Observer, service: str
 ) -> BuildCache | None:
-    """What trims the build cache as the settings ask; None where they do not."""
+    """Return the build cache with the limit of the settings; None if they set none."""
     prune = settings.prune
     if prune.cache_keep_storage is None:
         return None

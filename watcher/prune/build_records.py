@@ -1,9 +1,8 @@
-"""Which of our own records of the build cache no build needs any more: a pure decision.
+"""Select the project's build cache records that no build needs any more: a pure decision.
 
-Of the records that are proven ours (`record_proof`), those go that were last used by builds which newer ones
-have superseded. A record that was used at any other moment was used by another build, and stays.
-
-Cache mounts, base images, and records that an image shares are never among those that go.
+Of the records that are proven ours (`record_proof`), those are removed that were last used by superseded
+builds. A record that was used at any other moment was used by another build, and stays. Cache mounts, base
+images and records that an image shares are never removed.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from watcher.prune.step_names import describe_step
 def judge_records(
     entries: Sequence[BuildEntry], records: Collection[UsageInfo], kept: Collection[str]
 ) -> tuple[Verdict, ...]:
-    """What becomes of each record that is proven ours; those that one of the `kept` builds used stay."""
+    """Return a verdict for each record that is proven ours; records that a build in `kept` used stay."""
     users = _RecordUsers(entries)
     made = {record.id: step for record in records if (step := users.find_step(record))}
     own = [record for record in records if record.id in made]
@@ -37,7 +36,7 @@ def judge_records(
                 describe_step(step.shown or step.name),
                 record.size,
                 remove=why is None,
-                why=why or Reason(Cause.SUPERSEDED, "only superseded builds have used it"),
+                why=why or Reason(Cause.SUPERSEDED, "used only by superseded builds"),
                 created=record.created,
             )
         )
@@ -45,9 +44,9 @@ def judge_records(
 
 
 def select_kept(entries: Sequence[BuildEntry], keep: int, services: Collection[str]) -> set[str]:
-    """The builds whose records stay: those of a service's newest `keep` good revisions and its newest.
+    """Return the builds whose records stay: the newest `keep` good revisions, and the newest revision.
 
-    `services` are those that the project has: nothing is kept of one that was renamed or removed.
+    `services` are the services of the project: nothing is kept of a service that was renamed or removed.
     """
     kept: set[str] = set()
     for service in services:
@@ -60,19 +59,19 @@ def select_kept(entries: Sequence[BuildEntry], keep: int, services: Collection[s
 
 
 class _RecordUsers:
-    """Which builds made and used a record."""
+    """Finds the builds that made or used a record."""
 
     def __init__(self, entries: Sequence[BuildEntry]) -> None:
         self._makers = {record: entry for entry in entries for record in entry.records or ()}
         self._entries = sorted((each for each in entries if each.started), key=lambda each: each.started)
 
     def find_step(self, record: UsageInfo) -> StepRun | None:
-        """The step of ours that made it; None when it is not proven to be ours."""
+        """Return our step that made the record; None if it is not proven to be ours."""
         entry = self._makers.get(record.id)
         return next((step for step in entry.steps if matches_step(step, record)), None) if entry else None
 
     def by_record(self, records: Iterable[UsageInfo]) -> dict[str, list[BuildEntry]]:
-        """The builds that may have used each record last; none when another build did."""
+        """Return the builds that can have used each record last; empty if another build did."""
         found = {}
         begun, going = 0, list[BuildEntry]()
         for at, name in sorted((record.last_used or record.created, record.id) for record in records):
@@ -90,14 +89,14 @@ def _why_it_stays(record: UsageInfo, users: Sequence[BuildEntry], kept: Collecti
     if record.shared:
         return Reason(Cause.IN_USE, "an image has it")
     if not users:
-        return Reason(Cause.FOREIGN, "somebody else's build has used it since")
+        return Reason(Cause.FOREIGN, "another build has used it since")
     if needing := next((entry for entry in users if entry.id in kept), None):
         return Reason(Cause.NEEDED, f"the build of {short(needing.revision)} uses it")
     return None
 
 
 def drop_unused_entries(entries: Sequence[BuildEntry], records: Collection[UsageInfo]) -> list[BuildEntry]:
-    """The entries worth remembering: those that made a record that is left, or may have used one last."""
+    """Return the journal entries that made a record that still exists, or that can have used one last."""
     own = {record for entry in entries for record in entry.records or ()}
     oldest = min((each.last_used or each.created for each in records if each.id in own), default=float("inf"))
     return [
@@ -108,10 +107,10 @@ def drop_unused_entries(entries: Sequence[BuildEntry], records: Collection[Usage
 
 
 def stage_size(entries: Sequence[BuildEntry], records: Collection[UsageInfo], stage: str) -> int | None:
-    """Bytes that a stage's steps added to its base in the newest good build; None where no record tells.
+    """Return the bytes that the steps of a stage added to its base in the newest good build; None if unknown.
 
-    A build that failed has only the first steps of the stage. The chain of parents is summed up to the base
-    image. What an image shares counts like the rest.
+    A failed build has only the first steps of the stage. The chain of parents is summed up to the base image,
+    also the records that an image shares.
     """
     there = {record.id: record for record in records}
     names = (stage, f"stage-{stage}")  # BuildKit's name of a stage without one is its number

@@ -1,4 +1,4 @@
-"""The names of the cache mounts that builds of a project have used: the engine does not list them."""
+"""Store the ids of the cache mounts that builds of a project have used: the engine does not list them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_LARGEST = 1 << 20  # bytes of the file that are read
-_MOST = 300  # names that are kept; the engine may refuse a step with too many mounts
+_LARGEST = 1 << 20  # maximum size of the file in bytes
+_MOST = 300  # maximum number of ids: the engine refuses a step with too many mounts
 
 
 @dataclass(frozen=True, slots=True)
 class NamedCache:
-    """One cache mount: where it is mounted, and when a build last named it (Unix seconds)."""
+    """A cache mount: its target, and when a build last used its id (Unix seconds)."""
 
     target: str
     last_named: float
-    modules: bool = False  # it is a module cache
+    modules: bool = False  # whether it is a module cache
 
 
 class CacheNames:
-    """Names of cache mounts, in a file of the project's state folder; without a folder only in memory.
+    """The ids of cache mounts in a file of the project's state folder; only in memory without a folder.
 
-    If the file cannot be read or written, the mounts that it names stay.
+    If the file cannot be read or written, its mounts are not removed.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -31,18 +31,18 @@ class CacheNames:
         self._names: dict[str, NamedCache] | None = None
 
     def former(self, current: Iterable[str]) -> Mapping[str, NamedCache]:
-        """All that are known but for `current`."""
+        """Return all known cache mounts except `current`."""
         known, now = self._load_names(), set(current)
         return {name: found for name, found in known.items() if name not in now}
 
     def note(self, named: Mapping[str, NamedCache]) -> None:
-        """Remember that builds have named these."""
+        """Record the cache mounts that a build used."""
         known = self._load_names() | dict(named)
         newest = sorted(known.items(), key=lambda each: each[1].last_named, reverse=True)[:_MOST]
         self._write_file(dict(newest))
 
     def forget(self, names: Iterable[str]) -> None:
-        """These mounts are empty."""
+        """Remove the ids of mounts that were emptied."""
         gone = set(names)
         self._write_file({name: found for name, found in self._load_names().items() if name not in gone})
 

@@ -1,4 +1,4 @@
-"""How much room there is where the engine keeps its data."""
+"""Measure the free space on the disk of the engine."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from watcher.prune.model import Disk, NotMeasured
 
 
 def free_space(info: SystemInfo) -> Disk | NotMeasured:
-    """Room on the file system of the engine's data root, or why it cannot be measured from here.
+    """Return the free space on the file system of the engine's data root, or why it cannot be measured.
 
-    A folder of the same name in this container, or beside an engine in a virtual machine, is another one:
-    the engine's host name, which the kernel gives to both, tells that.
+    A path of the same name in this container, or outside of the engine's virtual machine, is another disk:
+    the host name of the engine, which the kernel reports on both sides, shows this.
     """
     if not info.endpoint.startswith("unix://"):
-        return NotMeasured(f"it is reached at {info.endpoint}")
+        return NotMeasured(f"the engine is remote, at {info.endpoint}")
     if info.host != socket.gethostname():
         return NotMeasured(
-            f"it runs on {info.host or 'a machine without a name'}, and this is {socket.gethostname()}"
+            f"the engine runs on {info.host or 'an unnamed machine'}, this process on {socket.gethostname()}"
         )
     if not info.data_root:
-        return NotMeasured("it does not say where it keeps its data")
+        return NotMeasured("the engine does not report its data folder")
     try:
         usage = shutil.disk_usage(info.data_root)
     except OSError as error:
-        return NotMeasured(f"{info.data_root} cannot be looked at: {error.strerror}")
+        return NotMeasured(f"{info.data_root} cannot be read: {error.strerror}")
     return Disk(usage.free, usage.total)

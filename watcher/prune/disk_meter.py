@@ -1,4 +1,4 @@
-"""Measure in idle time how much of the engine's disk a project holds, and how much all others hold."""
+"""Measure in idle time how much of the engine's disk a project uses, and how much all others use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from watcher.prune.record_pruner import CacheHoldings, RecordPruner
 from watcher.tree import Snapshot
 
 SOONEST = 30.0  # seconds between two measurements
-SHARE = 20  # seconds without a measurement for each second that one took
+SHARE = 20  # idle seconds for each second of a measurement
 
 
 def measure_project(
@@ -28,7 +28,7 @@ def measure_project(
     project: str,
     standalone: bool,
 ) -> DiskMeasured:
-    """The figures. `standalone`: the builds' cache is that of a buildkitd, beside the engine's own."""
+    """Return the disk usage of a project. `standalone`: a separate buildkitd holds the build cache."""
     own_images = sum_images(usage, images, project)
     mounts = caches.builds + caches.modules if caches else 0
     everything = usage.layers + holdings.total
@@ -45,7 +45,7 @@ def measure_project(
 
 
 class DiskMeter:
-    """Emits `DiskMeasured` for one service. The slower the engine answers, the rarer it is asked."""
+    """Emits `DiskMeasured` for one service. The slower the engine answers, the less often it is asked."""
 
     def __init__(
         self,
@@ -65,12 +65,11 @@ class DiskMeter:
         self._clock, self._next = clock, float("-inf")
 
     async def run(self, snapshot: Snapshot | None, usage: Usage | None) -> bool:
-        """Keep the Go caches within their bound, then measure; False if that has to be tried again later:
-        it is too soon, or the engine sums up for another caller or builds.
+        """Trim the Go caches to their limit, then measure; return False if that must be tried again later.
 
-            `snapshot` is the tree that is live; without one the Go caches are as they were measured last.
-            `usage` is the engine's answer during the prune; None asks the engine.
-            Raises EngineUnavailable.
+        That is the case if the last measurement is too recent, or if the engine is building or already
+        computing its disk usage. `snapshot` is the live tree; without it the last sizes of the Go caches are
+        used. `usage` is the engine's answer during the prune; None asks the engine. Raises EngineUnavailable.
         """
         if self._clock() < self._next:
             return False
@@ -81,7 +80,9 @@ class DiskMeter:
         try:
             usage = usage or await self._engine.usage()
             images = await self._engine.images()
-        except EngineError:  # one sum at a time, and none while others build (moby, daemon/disk_usage.go)
+        except (
+            EngineError
+        ):  # busy: one computation at a time, none during builds (moby, daemon/disk_usage.go)
             return False
         finally:
             self._next = self._clock() + max(SOONEST, SHARE * (self._clock() - begun))

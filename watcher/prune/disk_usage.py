@@ -1,4 +1,4 @@
-"""What fills the engine's disk, and how much of it is one project's: sums over what the engine tells."""
+"""Sum up the disk usage of the engine, and the part of one project."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMPOSE_PROJECT = "com.docker.compose.project"
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """One kind of thing on the engine's disk, in bytes. `ours` is None where nothing tells whose it is."""
+    """One kind of object on the engine's disk, in bytes. `ours` is None if the owner is unknown."""
 
     what: str
     size: int
@@ -26,7 +26,7 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskInventory:
-    """What is there. `mounts` are this project's cache mounts, or why they could not be measured.
+    """The objects on the engine. `mounts` are the project's cache mounts, or why they could not be measured.
 
     `steps` are the bytes of the build cache that are proven to be this project's.
     """
@@ -40,7 +40,7 @@ class DiskInventory:
 
 
 def summarize_disk_usage(found: DiskInventory, project: str, compose_project: str) -> tuple[UsageRow, ...]:
-    """What fills the disk. `project` is the watcher's id of it, `compose_project` compose's name."""
+    """Return the usage by kind. `project` is the id of the project, `compose_project` its compose name."""
     usage = found.usage
     return (
         _image_usage(found, project),
@@ -64,7 +64,7 @@ def _belongs_to(found: Mapping[str, str], project: str) -> bool:
 
 
 def sum_images(usage: Usage, images: Sequence[Image], project: str) -> int:
-    """Bytes that only images of this project hold."""
+    """Return the bytes that only images of this project hold."""
     return sum(usage.alone.get(image.id, 0) for image in images if _belongs_to(image.labels, project))
 
 
@@ -98,11 +98,11 @@ def _cache_usage(
         "build steps and contexts",
         cache.size - cache.mounts,
         own,
-        "of all projects; counted as this one's is what its builds are proven to have made",
+        "of all projects; this project's part is what its builds are proven to have made",
     )
     if isinstance(mounts, NotMeasured):
         return steps, UsageRow(
-            "cache mounts", cache.mounts, None, f"this project's are not known: {mounts.why}"
+            "cache mounts", cache.mounts, None, f"the part of this project is unknown: {mounts.why}"
         )
     each = ", ".join(f"{mount.target} {humanize.size(mount.size)}" for mount in mounts)
     note = f"{each}; `watcher prune --cache` empties them" if mounts else "none of this project"

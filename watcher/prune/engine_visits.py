@@ -1,4 +1,4 @@
-"""The engines that projects were watched on, as far as they answer, and what they hold of a project."""
+"""Connect to the engines on which projects were watched, and read what they hold."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from watcher.prune.model import ServiceScope, Verdict
 from watcher.prune.registry import EngineUse, ProjectRecord
 from watcher.prune.select_gone import Holdings, guess_scopes, select_gone
 
-_REACH_SECONDS = 10.0  # for an engine that another project was watched on
+_REACH_SECONDS = 10.0  # timeout for an engine other than the user's own
 
 
 @dataclass(frozen=True, slots=True)
 class VisitedEngine:
-    """An engine that answers, and what it holds."""
+    """A responding engine and what it holds."""
 
     engine: Engine
     built_in: BuildkitConnection
@@ -37,18 +37,18 @@ class VisitedEngine:
     holdings: Holdings
 
     def is_same(self, use: EngineUse) -> bool:
-        """Whether that is this engine, wherever it is reached."""
+        """Return whether `use` is this engine, at any endpoint."""
         return use.identity == self.info.identity
 
     def judge(self, left: LeftProject) -> tuple[Verdict, ...]:
-        """What becomes of everything here that claims to be of a project, except its build cache."""
+        """Return verdicts for all objects that carry the id of a project, except its build cache."""
         scopes = _service_scopes(left.record) if left.record else guess_scopes(self.holdings, left.id)
         return select_gone(self.holdings, left.id, scopes)
 
     def open_buildkits(self, record: ProjectRecord | None) -> list[tuple[BuildkitConnection, str]]:
-        """Where a project built on this engine, and what tells these build caches from others.
+        """Return the BuildKit connections of a project on this engine, each with the id of its build cache.
 
-        The connections are the caller's own, but for the built-in one.
+        The caller closes them, except for the built-in one.
         """
         uses = [use for use in record.engines if self.is_same(use)] if record else []
         if not uses:
@@ -63,7 +63,7 @@ class VisitedEngine:
 
 
 def _service_scopes(record: ProjectRecord) -> tuple[ServiceScope, ...]:
-    """The names that its services had."""
+    """Return the names that the objects of its services had."""
     scopes = []
     for use in record.services:
         image = full_reference(use.image)
@@ -74,25 +74,25 @@ def _service_scopes(record: ProjectRecord) -> tuple[ServiceScope, ...]:
 
 @dataclass(frozen=True, slots=True)
 class EngineVisits:
-    """The engines that answer, the user's own first; `problems` are those that do not, and why."""
+    """The engines that respond, the user's own first; `problems` has the reason for each other one."""
 
     engines: Sequence[VisitedEngine]
     problems: Mapping[EngineUse, str]
 
     def project_ids(self) -> set[str]:
-        """Ids of the projects that anything on these engines claims to be of."""
+        """Return the ids of all projects in the labels of objects on these engines."""
         return {project for each in self.engines for project in each.holdings.project_ids()}
 
     def folder_of(self, project: str) -> str:
-        """The folder that the labels of a project's containers name; empty when none does."""
+        """Return the folder in the labels of a project's containers; empty if there is none."""
         return next(filter(None, (each.holdings.folder_of(project) for each in self.engines)), "")
 
     def unreachable_engines(self, record: ProjectRecord | None) -> list[EngineUse]:
-        """The engines that a project was watched on and that do not answer."""
+        """Return the engines on which a project was watched and that do not respond."""
         return [use for use in record.engines if use in self.problems] if record else []
 
     async def sum_layers(self) -> int | None:
-        """Bytes of all image layers; None where that cannot be summed up."""
+        """Return the bytes of all image layers; None if an engine cannot compute them."""
         try:
             return sum([(await each.engine.usage()).layers for each in self.engines])
         except WatcherError:
@@ -105,7 +105,7 @@ async def visit_engines(
     records: Iterable[ProjectRecord],
     open_engine: Callable[[str], Awaitable[EngineConnection]] = connect_engine,
 ) -> AsyncIterator[EngineVisits]:
-    """The user's own engine and those of `records`. Raises EngineUnavailable when the own one is away."""
+    """Connect to the user's own engine and those of `records`. Raises EngineUnavailable for the own one."""
     async with AsyncExitStack() as stack:
         visited = [await _read_holdings(own)]
         problems: dict[EngineUse, str] = {}
@@ -133,7 +133,7 @@ async def _read_holdings(reached: EngineConnection) -> VisitedEngine:
     engine = reached.engine
     try:
         alone = (await engine.usage()).alone
-    except EngineError:  # for the figures only
+    except EngineError:  # needed only for sizes
         alone = {}
     holdings = Holdings(
         tuple(await engine.containers()), tuple(await engine.images()), tuple(await engine.networks()), alone

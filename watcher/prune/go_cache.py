@@ -1,10 +1,10 @@
 """Measure, trim and empty the Go caches that acceleration mounts into builds.
 
 The engine lists the size of every cache mount but not its id (moby/buildkit, solver/llbsolver/mounts: a
-record's description is the folder and the command), so a record has no known owner. Only a build can mount a
-cache by its id. One step without network, whose result is discarded, therefore reads exactly our mounts. A
-build without cache makes the engine drop the mounts that it names (solver/llbsolver/vertex.go,
-detectPrunedCacheID); a build that uses them at that moment keeps them to its end.
+record's description is the target and the command), so the owner of a record is unknown. Only a build can
+mount a cache by its id. One step without network, whose result is discarded, therefore reads exactly our
+mounts. A build with `no_cache` makes the engine drop the mounts that its steps name
+(solver/llbsolver/vertex.go, detectPrunedCacheID); a build that uses them keeps them until it ends.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from watcher.tree import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class _Mounts:
-    """The cache mounts of a project, in the order in which steps number them, and an image to look from."""
+    """The cache mounts of a project, numbered as in the steps, and the base image for these steps."""
 
     base: str
     caches: tuple[OwnCache, ...]
-    current: int = 0  # how many of them, from the first on, the Dockerfile names now
+    current: int = 0  # number of mounts of the current Dockerfile; they are the first ones
 
 
 class GoCaches:
-    """The cache mounts of one service: those that its Dockerfile names now, and those that it has named."""
+    """The cache mounts of one service: those of its current Dockerfile and those of earlier ones."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class GoCaches:
     async def measure(
         self, snapshot: Snapshot, *, empty: bool = False
     ) -> tuple[CacheMount, ...] | NotMeasured:
-        """The mounts that builds have used, with their sizes; `empty` empties them after that.
+        """Return the mounts that builds have used, with their sizes; `empty` empties them afterwards.
 
         Raises EngineUnavailable.
         """
@@ -112,7 +112,7 @@ class GoCaches:
         named = [cache for each in recent for cache in dockerfiles.own_caches(each, project)]
         if named:
             found = {cache.id: NamedCache(cache.target, time.time(), cache.modules) for cache in named}
-            await asyncio.to_thread(self._names.note, found)  # a disk may be slow to answer
+            await asyncio.to_thread(self._names.note, found)  # the disk can be slow
         if not current:
             return _Mounts("scratch", ())
         former = self._names.former(cache.id for cache in current)
@@ -140,7 +140,7 @@ class GoCaches:
     def _with_sizes(self, mounts: _Mounts, lines: Sequence[str]) -> tuple[CacheMount, ...] | NotMeasured:
         sizes = parse_sizes(lines)
         if len(sizes) != len(mounts.caches):
-            return NotMeasured(f"{mounts.base} has no du as it is known here")
+            return NotMeasured(f"{mounts.base} has no usable `du`")
         former = self._names.former(cache.id for cache in mounts.caches[: mounts.current])
         return tuple(
             CacheMount(
@@ -154,7 +154,7 @@ class GoCaches:
         )
 
     async def _run_step(self, mounts: _Mounts, command: str, *, no_cache: bool = False) -> list[str]:
-        """Run one step that has the mounts; the lines that it prints."""
+        """Run one step with the mounts and return the lines that it prints."""
         flags = " ".join(
             f"--mount=type=cache,sharing=shared,id={cache.id},target={FOLDER}/{number}"
             for number, cache in enumerate(mounts.caches)

@@ -1,4 +1,4 @@
-"""Keeps a project's Go build cache within its bound, in idle time."""
+"""Keep a project's Go build cache within its limit, in idle time."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from watcher.prune.model import NotMeasured
 from watcher.tree import Snapshot
 
 SOONEST = 60.0  # seconds between two measurements …
-LATEST = 3600.0  # … which are this long apart where nothing has changed much
-GROWTH = 50_000_000  # bytes by which the engine's cache mounts change until ours are measured sooner
+LATEST = 3600.0  # … and at most, when little has changed
+GROWTH = 50_000_000  # change of the engine's cache mounts, in bytes, after which ours are measured sooner
 
 
 @dataclass(frozen=True, slots=True)
 class TrimmedCaches:
-    """The cache mounts after a trim, and the bytes that it gave back."""
+    """The cache mounts after a trim, and the bytes that it freed."""
 
     mounts: tuple[CacheMount, ...]
     freed: int
 
     @property
     def builds(self) -> int:
-        """Bytes of Go's build caches."""
+        """Return the bytes of Go's build caches."""
         return sum(mount.size for mount in self.mounts if not mount.modules)
 
     @property
     def modules(self) -> int:
-        """Bytes of the module cache."""
+        """Return the bytes of the module cache."""
         return sum(mount.size for mount in self.mounts if mount.modules)
 
 
 class GoCacheTrimmer(Protocol):
-    """The cache mounts of a project."""
+    """Trims the cache mounts of a project."""
 
     async def trim(self, snapshot: Snapshot, most: int) -> TrimmedCaches | NotMeasured:
-        """Have the build caches hold at most `most` bytes; 0 only measures."""
+        """Trim the build caches to `most` bytes; 0 only measures."""
         ...
 
 
 class GoCacheKeeper:
-    """Measures and trims the Go caches of one service. `sizes` is what was measured last.
+    """Measures and trims the Go caches of one service. `sizes` is the last measurement.
 
-    A measurement runs a step with the mounts, so it takes place seldom: when the engine's cache mounts have
-    changed by `GROWTH` or the last one failed, and once in `LATEST` seconds.
+    A measurement runs a step with the mounts, so it is rare: when the engine's cache mounts have changed by
+    `GROWTH` bytes, when the last one failed, or every `LATEST` seconds.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class GoCacheKeeper:
         self.most, self._clock = most, clock
         self.sizes: TrimmedCaches | None = None
         self._measured_at = float("-inf")
-        self._mounts = 0  # bytes of all the engine's cache mounts then
+        self._mounts = 0  # bytes of all cache mounts of the engine at that time
         self._warned = ""
 
     async def run(self, snapshot: Snapshot, mounts: int) -> None:
-        """Measure, and trim what is over the bound; `mounts` are the bytes of the engine's cache mounts.
+        """Measure, and trim to the limit; `mounts` are the bytes of the engine's cache mounts.
 
         Raises EngineUnavailable.
         """
@@ -79,7 +79,7 @@ class GoCacheKeeper:
         if isinstance(found, NotMeasured):
             self.sizes = None
             if self.most and mounts > self.most:
-                self._warn_once(f"prune.go_cache_max is not kept: {found.why}")
+                self._warn_once(f"prune.go_cache_max cannot be enforced: {found.why}")
             return
         self.sizes = found
         self._mounts -= found.freed
@@ -89,7 +89,7 @@ class GoCacheKeeper:
         if self.most and found.builds > self.most:
             self._warn_once(
                 f"Go's build cache holds {humanize.size(found.builds)}, and prune.go_cache_max is "
-                f"{humanize.size(self.most)}: entries used in the last two hours stay; set a larger bound"
+                f"{humanize.size(self.most)}: entries used in the last two hours stay; set a larger limit"
             )
 
     def _is_due(self, mounts: int) -> bool:

@@ -1,11 +1,11 @@
-"""The shell commands that measure and trim Go's build cache inside its cache mount, and what they print.
+"""Make the shell commands that measure and trim Go's build cache in its cache mount, and parse their output.
 
-Go marks an entry as used by its modification time, which it renews when it is older than an hour. Once a day
-it removes what was unused for five days (cmd/go/internal/cache, `used` and `Trim`). So the oldest entries are
-those that were unused for longest. An entry that a running build has looked up is no older than an hour and
-that build, so entries of the last `IN_USE` minutes stay. A missing entry is compiled again.
+Go renews the modification time of an entry when it uses it and that time is older than an hour. Once a day it
+removes entries that were unused for five days (cmd/go/internal/cache, `used` and `Trim`). So the entries with
+the oldest times are the least recently used. Entries of the last `IN_USE` minutes stay, because a running
+build can have looked them up. A missing entry is compiled again.
 
-The commands are those that busybox and GNU have in common.
+The commands exist in busybox and GNU coreutils.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from watcher import regex
 
-FOLDER = "/watcher-caches"  # holds the mounts, each under its number
+FOLDER = "/watcher-caches"  # parent folder of the mounts, which are named by their numbers
 IN_USE = 120  # minutes
 _MEASURED = regex.compile(rf"(\d+)\s+{FOLDER}/(\d+)")
 _MEASURE = f"du -sk {FOLDER}/*"
 
 
 def measure_script(nonce: str) -> str:
-    """Print the size of each mount. `nonce` keeps the engine from taking the step from its cache."""
+    """Return a command that prints the size of each mount. `nonce` prevents a cached result."""
     return f"{_MEASURE} # {nonce}"
 
 
 def trim_script(numbers: Sequence[int], kilobytes: int, nonce: str) -> str:
-    """Remove the entries unused for longest from these mounts, together about so many kilobytes.
+    """Return a command that removes the least recently used entries of these mounts, about `kilobytes`.
 
-    Only Go's entries go (`ab/ab…-a`, `ab/ab…-d`) and linked programs that the watcher has kept there.
+    It removes only Go's entries (`ab/ab…-a`, `ab/ab…-d`) and linked programs that the watcher stored.
     """
     folders = " ".join(f"{FOLDER}/{number}" for number in numbers)
     hashed = " ".join(f"{FOLDER}/{number}/[0-9a-f][0-9a-f]" for number in numbers)
@@ -40,7 +40,7 @@ def trim_script(numbers: Sequence[int], kilobytes: int, nonce: str) -> str:
 
 
 def parse_sizes(lines: Iterable[str]) -> Mapping[int, int]:
-    """Bytes by the number of the mount, as they were measured last."""
+    """Return bytes by number of the mount; the last measurement wins."""
     sizes: dict[int, int] = {}
     for line in lines:
         if found := _MEASURED.match(line):

@@ -1,7 +1,7 @@
-"""Choose which Go build caches of a project shrink to keep within the bound of the settings.
+"""Select which Go build caches of a project to shrink, to stay within the limit of the settings.
 
-A cache mount's name holds all that decides its content (`watcher.dockerfile.unseen`). Where C is compiled, a
-save gives it another name, and the mount with the former name is never used again.
+The id of a cache mount holds everything that decides its content (`watcher.dockerfile.unseen`). Where C is
+compiled, a save changes the id, and the mount with the former id is never used again.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-UNUSED = 5 * 24 * 3600.0  # seconds after which Go itself removes what was not used
-ROOM = 0.9  # of the bound that is filled again after a trim, so that the next build does not exceed it
+UNUSED = 5 * 24 * 3600.0  # seconds after which Go removes unused entries
+ROOM = 0.9  # a trim leaves this part of the limit, so the next build does not exceed it
 
 
 @dataclass(frozen=True, slots=True)
 class CacheMount:
-    """A cache mount of this project: where it is mounted, and its bytes on the disk.
+    """A cache mount of this project: its target and its bytes on the disk.
 
-    `modules`: it is the module cache. `last_named` is when a build last named it (Unix seconds); None where
-    the current Dockerfile does.
+    `modules`: it is the module cache. `last_named` is when a build last used its id (Unix seconds); None for
+    a mount of the current Dockerfile.
     """
 
     target: str
@@ -30,7 +30,7 @@ class CacheMount:
 
 @dataclass(frozen=True, slots=True)
 class TrimPlan:
-    """Ids of the mounts that are emptied, and bytes to take from the others; what would be left."""
+    """Ids of the mounts to empty, bytes to remove from the others, and the bytes that are left."""
 
     empty: tuple[str, ...]
     excess: int
@@ -38,10 +38,10 @@ class TrimPlan:
 
 
 def plan_trim(mounts: Sequence[CacheMount], most: int, now: float) -> TrimPlan:
-    """What has to go for the build caches to hold at most `most` bytes; 0 sets no bound.
+    """Plan how to trim the build caches to `most` bytes; 0 sets no limit.
 
-    First former mounts that were unused for days, then the other former ones, the oldest first, then entries
-    of the current mounts. The module cache is left alone.
+    Former mounts that were unused for days are emptied first, then the other former ones, oldest first, then
+    entries of the current mounts. The module cache is not touched.
     """
     builds = [mount for mount in mounts if not mount.modules]
     total = sum(mount.size for mount in builds)

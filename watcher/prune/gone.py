@@ -1,7 +1,7 @@
-"""Finds the projects of this user that are gone, and what they left on the engines.
+"""Find this user's projects whose folder was deleted, and what they left on the engines.
 
-Nothing counts as gone while it may come back: see `location`. What is in no registry, or was moved, is listed
-and has to be named by the user.
+A project that can come back does not count as gone: see `location`. Projects that moved or that are in no
+registry are listed, but the user must name them to remove their objects.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from watcher.prune.registry import ProjectRecord, Registry, RegistryEntry
 from watcher.system import lock
 from watcher.system.blocking_call import in_thread
 
-_LOOK_SECONDS = 5.0  # for a folder whose file system may not answer
+_LOOK_SECONDS = 5.0  # timeout for a file system that does not respond
 _CHOICES = {
     Presence.GONE: Choice.OFFERED,
     Presence.PARENT_GONE: Choice.BY_NAME,
@@ -34,7 +34,7 @@ _CHOICES = {
 
 
 class GoneProjects:
-    """Looks for what projects left on `own`, the user's engine, and on the engines they were watched on."""
+    """Finds what projects left on `own`, the user's engine, and on the engines where they were watched."""
 
     def __init__(
         self,
@@ -49,9 +49,10 @@ class GoneProjects:
         self._system, self._running = system or FileSystem(), running
 
     async def find(self, named: Collection[str] = ()) -> list[LeftProject]:
-        """Every project that is gone, may be, or is in no registry, and those that are `named`.
+        """Return every project that is gone, possibly gone or unregistered, and those in `named`.
 
-        Raises EngineUnavailable when the user's engine does not answer; of other engines that is said.
+        Raises EngineUnavailable if the user's engine does not respond; for other engines a problem is
+        reported.
         """
         entries = await asyncio.to_thread(self.registry.entries)
         shown, known = await self._not_here(entries, named), {entry.id for entry in entries}
@@ -60,7 +61,7 @@ class GoneProjects:
             others = visits.project_ids() - known
             shown += [LeftProject(project, "", Choice.BY_NAME, "") for project in sorted(others)]
             shown += [
-                LeftProject(project, "", Choice.REFUSED, "nothing is known of a project with this id")
+                LeftProject(project, "", Choice.REFUSED, "no project with this id is known")
                 for project in sorted({*named} - known - others)
             ]
             found = []
@@ -70,7 +71,7 @@ class GoneProjects:
         return [left for left in found if left.id in known or left.id in named or left.is_certain]
 
     async def find_deleted(self) -> list[LeftProject]:
-        """The registered projects whose folder was deleted; no engine is asked."""
+        """Return the registered projects whose folder was deleted; no engine is asked."""
         entries = await asyncio.to_thread(self.registry.entries)
         return [left for left in await self._not_here(entries, ()) if left.choice is Choice.OFFERED]
 
@@ -90,7 +91,7 @@ class GoneProjects:
         return shown
 
     async def presence(self, record: ProjectRecord, entries: Iterable[RegistryEntry] = ()) -> FolderStatus:
-        """What became of a registered project's folder; `entries` may tell where it was moved."""
+        """Return what happened to a registered project's folder; `entries` can show where it moved."""
         found = await self._find_folder(record.location)
         if found.presence is not Presence.HERE and self._running(record.id) is not None:
             return FolderStatus(Presence.UNREACHABLE, "a watcher runs for it")
@@ -106,7 +107,7 @@ class GoneProjects:
             return FolderStatus(Presence.UNREACHABLE, "its file system does not answer")
 
     async def judge_unregistered(self, left: LeftProject, visits: EngineVisits) -> LeftProject:
-        """A project without a record: what the labels of its containers say counts."""
+        """Judge a project without a record by the labels of its containers."""
         if left.choice is Choice.REFUSED:
             return left
         path = visits.folder_of(left.id)
@@ -117,16 +118,19 @@ class GoneProjects:
             try:
                 look = partial(self._system.mode, Path(path))
                 there = await in_thread(look, path, patience=_LOOK_SECONDS) is not None
-                refused = "its folder is there" if there else ""
+                refused = "its folder exists" if there else ""
             except (OSError, ValueError, ConfigError):
-                refused = "its folder cannot be looked at"
+                refused = "its folder cannot be read"
         if refused:
             return replace(left, path=path, choice=Choice.REFUSED, why=refused)
-        why = left.why or "in no registry of this user: another user's or machine's, or from before"
+        why = (
+            left.why
+            or "not in the registry of this user: from another user, another machine or an earlier version"
+        )
         return replace(left, path=path, why=why)
 
     async def _collect_leftovers(self, left: LeftProject, visits: EngineVisits) -> LeftProject:
-        """The project with what it left on each engine."""
+        """Return the project with what it left on each engine."""
         engines = []
         for each in visits.engines:
             steps: tuple[Verdict, ...] = ()
@@ -143,7 +147,7 @@ class GoneProjects:
     async def process_caches(
         self, left: LeftProject, on: VisitedEngine, *, remove: bool = False
     ) -> tuple[tuple[Verdict, ...], str]:
-        """What its builds left at the BuildKits of an engine, and why not all of it is known."""
+        """Judge or remove what builds left at an engine's BuildKits; return verdicts and problems."""
         found: list[Verdict] = []
         problems: list[str] = []
         disk = free_space(on.info)
@@ -152,7 +156,7 @@ class GoneProjects:
             caches = GoneCaches(link, left.id, self.registry.home / left.id, cache)
             try:
                 steps = await (caches.remove(low=low) if remove else caches.judge(low=low))
-                # What cannot be traced to one project is not reported here.
+                # Records without a known project are not reported here.
                 found += [verdict for verdict in steps if verdict.why.cause is not Cause.UNPROVEN]
             except WatcherError as error:
                 problems.append(str(error))
@@ -163,7 +167,7 @@ class GoneProjects:
 
 
 def _moved_to(record: ProjectRecord, entries: Iterable[RegistryEntry]) -> str:
-    """The path of another registered project that is the very same folder; empty when there is none."""
+    """Return the path of another registered project with the same folder; empty if there is none."""
     for entry in entries:
         other = entry.record
         if other and other.id != record.id and other.location.folder.is_same(record.location.folder):

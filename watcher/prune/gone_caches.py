@@ -1,4 +1,4 @@
-"""What the builds of a project that is gone left at a BuildKit: records of the build cache, Go's caches."""
+"""Remove what builds of a deleted project left at a BuildKit: build cache records and Go caches."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from watcher.prune.model import Cause, ObjectKind, Reason, Verdict
 from watcher.prune.record_pruner import RecordPruner
 
 _MOUNTS = ("type==exec.cachemount",)
-_RELEASE_SECONDS = 2.0  # within which BuildKit releases a dropped cache mount
+_RELEASE_SECONDS = 2.0  # time for BuildKit to release a dropped cache mount
 _PAUSE = 0.05
 
 
 class GoneCaches:
-    """What one project left in one build cache; `folder` is the project's in the state folder.
+    """What one project left in one build cache; `folder` is its folder in the state folder.
 
-    `cache` tells the build cache from others (`build_cache_of`).
+    `cache` is the id of the build cache (`build_cache_of`).
     """
 
     def __init__(self, connection: BuildkitConnection, project: str, folder: Path, cache: str) -> None:
@@ -42,26 +42,26 @@ class GoneCaches:
         self._journal = BuildJournal(folder if folder.is_dir() else None, cache=cache)
 
     async def judge(self, *, low: bool) -> tuple[Verdict, ...]:
-        """What becomes of the records and of Go's caches. `low`: the disk is short of room.
+        """Return verdicts for the records and Go caches. `low`: the disk is nearly full.
 
-        Raises EngineUnavailable, or WatcherError for a journal that cannot be read.
+        Raises EngineUnavailable, or WatcherError if the journal cannot be read.
         """
         entries = await self._read_entries()
         steps = map(_with_image, await self._record_pruner().prune(dry_run=True, low=low))
         return (*steps, *(self._mount_verdict(name) for name in self._find_mounts(entries)))
 
     async def remove(self, *, low: bool) -> tuple[Verdict, ...]:
-        """Remove them, records first. Raises as `judge` does."""
+        """Remove them, records first. Raises like `judge`."""
         entries = await self._read_entries()
         names = self._find_mounts(entries)
         steps = await self._record_pruner().prune(low=low)
         try:
             freed = await _drop_mounts(await self._connection.client(), names)
         except (ConnectError, RpcError) as error:
-            raise EngineUnavailable(f"Go's caches could not be dropped: {error}") from error
+            raise EngineUnavailable(f"the Go caches could not be removed: {error}") from error
         mounts = [self._mount_verdict(name) for name in names]
-        if mounts:  # BuildKit does not say which of its records has which name
-            text = "its project is gone; the size is that of all of its Go caches together"
+        if mounts:  # BuildKit does not report the id of a cache mount
+            text = "its project is gone; the size is the sum of all its Go caches"
             mounts[0] = replace(
                 self._mount_verdict(names[0]), size=freed, why=Reason(Cause.PROJECT_GONE, text)
             )
@@ -74,7 +74,7 @@ class GoneCaches:
             raise WatcherError(f"the journal of its builds cannot be read: {error}") from error
 
     def _find_mounts(self, entries: Iterable[BuildEntry]) -> list[str]:
-        """The ids of the cache mounts that builds named, and of those that most projects have."""
+        """Return the ids of cache mounts that builds named, and the ids that most projects have."""
         own = cache_names(self._project)
         found = dict.fromkeys((*own, *(name for name in self._names.former(()) if name.startswith(own))))
         for entry in entries:
@@ -92,24 +92,26 @@ class GoneCaches:
     def _mount_verdict(name: str) -> Verdict:
         why = Reason(
             Cause.PROJECT_GONE,
-            "its project is gone; BuildKit does not say how large it is, nor whether it is there",
+            "its project is gone; BuildKit does not report whether it exists, nor its size",
         )
         return Verdict(ObjectKind.GO_CACHE, name, name, 0, remove=True, why=why)
 
 
 def _with_image(verdict: Verdict) -> Verdict:
-    """Before the images go, their records are in use: whether one goes shows when its images are gone."""
+    """Reword the reason for a record that is in use while the images still exist."""
     if not verdict.remove and verdict.why.cause is Cause.IN_USE:
-        return verdict.as_kept(Cause.IN_USE, "an image or a build has it; it goes with an image that goes")
+        return verdict.as_kept(
+            Cause.IN_USE, "used by an image or a build; it is removed together with that image"
+        )
     return verdict
 
 
 async def _drop_mounts(client: Client, names: Iterable[str]) -> int:
-    """Let BuildKit drop cache mounts; the bytes that this gave back.
+    """Make BuildKit drop cache mounts; return the freed bytes.
 
-    A build without cache makes it drop the mounts that its steps name, before the first step runs
-    (moby/buildkit, solver/llbsolver/vertex.go, detectPrunedCacheID). So a build that fails at once is enough,
-    and no base image is needed. A mount that a build uses now goes when that has ended.
+    A build with `no_cache` makes it drop the mounts that its steps name, before the first step runs
+    (moby/buildkit, solver/llbsolver/vertex.go, detectPrunedCacheID). So a build that fails immediately is
+    enough, and no base image is needed. A mount in use is dropped when its build ends.
     """
     mounts = " ".join(
         f"--mount=type=cache,sharing=shared,id={name},target=/caches/{number}"
@@ -137,4 +139,4 @@ async def _drop_mounts(client: Client, names: Iterable[str]) -> int:
 
 
 def _ignore_progress(_: Progress) -> None:
-    """Nobody watches this build."""
+    """Ignore the progress of this build."""

@@ -1,4 +1,4 @@
-"""Removes what projects that are gone left: what was found and agreed to, as far as it still holds."""
+"""Remove what projects with a deleted folder left: what was listed and confirmed, if it is still stale."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from watcher.prune.model import Cause, ObjectKind, Verdict
 from watcher.prune.removal import apply_result, remove_image
 from watcher.system.lock import ProjectLock
 
-STOP_SECONDS = 10.0  # what a container that still runs may take to stop
+STOP_SECONDS = 10.0  # stop timeout of a container that is still running
 _CACHED = (ObjectKind.STEP, ObjectKind.GO_CACHE)
 _NOT_OURS = (Cause.FOREIGN, Cause.GONE, Cause.UNPROVEN)
 _GONE = (Presence.GONE, Presence.PARENT_GONE, Presence.MOVED)
 
 
 async def remove_gone(projects: GoneProjects, chosen: Sequence[LeftProject], done: Removed) -> None:
-    """Remove what these projects left; `done` is true at any moment, also when this is cancelled.
+    """Remove what these projects left; `done` is correct at any time, also after a cancellation.
 
     Raises EngineUnavailable.
     """
@@ -50,7 +50,7 @@ class _Removal:
         self._projects, self._visits, self._done = projects, visits, done
 
     async def remove_project(self, left: LeftProject) -> None:
-        """Remove what one project left. Holds its lock, so that no daemon starts on it meanwhile."""
+        """Remove what one project left. Holds its lock, so no daemon can start on it."""
         if refused := await self._why_not_gone(left):
             self._refuse_project(left, refused)
             return
@@ -77,7 +77,7 @@ class _Removal:
         self._done.projects.append(replace(left, choice=Choice.REFUSED, why=why, engines=()))
 
     async def _why_not_gone(self, left: LeftProject) -> str:
-        """Why the project is not to be touched any more; empty while it is as it was."""
+        """Return why the project must not be removed any more; empty if it is still gone."""
         if left.record is None:
             now = await self._projects.judge_unregistered(left, self._visits)
             return now.why if now.choice is Choice.REFUSED else ""
@@ -85,7 +85,7 @@ class _Removal:
         return "" if found.presence in _GONE else found.why
 
     async def _forget_project(self, left: LeftProject) -> None:
-        """Nothing is left of the project: forget it."""
+        """Remove the record of a project that has nothing left."""
         registry = self._projects.registry
         if not (registry.home / left.id).is_dir():
             return
@@ -99,7 +99,7 @@ class _Removal:
     async def _remove_on(
         self, left: LeftProject, on: VisitedEngine, agreed: Collection[str]
     ) -> EngineLeftovers:
-        """Remove what is `agreed` (ids) on one engine: containers, networks, images, then the build cache."""
+        """Remove the objects in `agreed` (ids) on one engine; the build cache is last."""
         done = EngineLeftovers(on.info.endpoint)
         self._done.add(done)
         for verdict in on.judge(left):
@@ -108,7 +108,7 @@ class _Removal:
             task = asyncio.ensure_future(_remove_object(on.engine, verdict))
             try:
                 await asyncio.shield(task)
-            except asyncio.CancelledError:  # finish what has begun, so that the report is true
+            except asyncio.CancelledError:  # finish the current removal, so the report is correct
                 self._done.replace_last(done := _add_verdict(done, await task))
                 raise
             self._done.replace_last(done := _add_verdict(done, task.result()))
@@ -123,12 +123,12 @@ def _add_verdict(done: EngineLeftovers, verdict: Verdict) -> EngineLeftovers:
 
 
 def _is_left(verdict: Verdict) -> bool:
-    """Whether something of the project's own is still there, so that its record is of use."""
+    """Return whether an object of the project still exists, so its record is still needed."""
     return not verdict.remove and verdict.why.cause not in _NOT_OURS
 
 
 async def _remove_object(engine: Engine, verdict: Verdict) -> Verdict:
-    """Carry out one verdict; what came in between keeps the object."""
+    """Carry out one verdict; the object stays if it is in use by now."""
     if not verdict.remove:
         return verdict
     try:
@@ -146,14 +146,14 @@ async def _remove_object(engine: Engine, verdict: Verdict) -> Verdict:
 async def _remove_container(engine: Engine, verdict: Verdict) -> Verdict:
     found = await engine.container(verdict.id)
     if found is None:
-        return verdict.as_kept(Cause.GONE, "it was gone already")
+        return verdict.as_kept(Cause.GONE, "already removed")
     if found.state not in ("created", "exited", "dead"):
         await engine.stop(found.id, STOP_SECONDS)
     return apply_result(verdict, await engine.remove(found.id, volumes=False))
 
 
 async def _remove_network(engine: Engine, verdict: Verdict) -> Verdict:
-    """Remove a network unless a container has it by now: the engine does not count those that are stopped."""
+    """Remove a network unless a container uses it: the engine does not count stopped ones."""
     for item in await engine.containers():
         if item.networks & {verdict.id, verdict.name}:
             return verdict.as_kept(Cause.IN_USE, f"in use by container {item.name}")

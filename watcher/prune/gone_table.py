@@ -1,4 +1,4 @@
-"""Projects that are gone, and what they left, as people and programs read it."""
+"""Format projects with a deleted folder, and what they left, for people and programs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _KINDS = {
     ObjectKind.STEP: "cache record",
     ObjectKind.GO_CACHE: "Go cache",
 }
-_WIDEST = 80  # characters of a build step's name that are shown
+_WIDEST = 80  # maximum characters of the name of a build step
 _STATES = {Choice.OFFERED: "gone", Choice.BY_NAME: "only by name", Choice.REFUSED: "kept"}
 
 
 class ProjectRow(NamedTuple):
-    """One line of the table of projects."""
+    """One row of the table of projects."""
 
     project: str
     state: str  # gone | only by name | kept
@@ -38,7 +38,7 @@ class ProjectRow(NamedTuple):
 
 
 class GoneRow(NamedTuple):
-    """One line of the table of what they left."""
+    """One row of the table of objects."""
 
     project: str
     verdict: str  # keep | removed | would remove
@@ -63,7 +63,7 @@ def _format_time(at: float) -> str:
 
 
 def project_rows(projects: Iterable[LeftProject]) -> tuple[ProjectRow, ...]:
-    """The table of projects, those that are gone first, then by what they hold."""
+    """Return the table of projects: those that are gone first, then by size."""
     order = list(Choice)
     ordered = sorted(projects, key=lambda left: (order.index(left.choice), -left.size, left.id))
     return tuple(
@@ -81,7 +81,7 @@ def project_rows(projects: Iterable[LeftProject]) -> tuple[ProjectRow, ...]:
 
 
 def gone_rows(projects: Iterable[LeftProject], *, done: bool) -> tuple[GoneRow, ...]:
-    """The table of objects; `done`: what is shown as removed is."""
+    """Return the table of objects; `done`: the removals are done."""
     gone = "removed" if done else "would remove"
     return tuple(
         GoneRow(
@@ -101,55 +101,57 @@ def gone_rows(projects: Iterable[LeftProject], *, done: bool) -> tuple[GoneRow, 
 
 
 def gone_summary(projects: Sequence[LeftProject], chosen: Sequence[LeftProject]) -> tuple[str, ...]:
-    """What would be removed, what has to be named, and what could not be looked at, in sentences."""
+    """Describe what would be removed, which projects must be named, and what could not be read."""
     lines = [*_list_problems(projects)]
     if not projects:
-        return ("no project of yours is gone",)
+        return ("none of your projects is gone",)
     by_name = [left for left in projects if left.choice is Choice.BY_NAME and left not in chosen]
     if by_name:
         ids = by_name[0].id if len(by_name) == 1 else "ID"
-        text = f"{humanize.count(len(by_name), 'project')} only by name: `watcher prune --gone {ids}`"
-        lines.append(f"{text}, if you know that the folder will not come back")
+        text = f"{humanize.count(len(by_name), 'project')} must be named: `watcher prune --gone {ids}`"
+        lines.append(f"{text}, if you are sure that the folder will not come back")
     leaving = [verdict for left in chosen for verdict in left.to_remove]
     if leaving:
         size = humanize.size(sum(verdict.size for verdict in leaving))
         what = f"{_count_kinds(leaving)} of {humanize.count(len(chosen), 'project')}"
         lines.append(f"would be removed: {what}, about {size}; volumes stay")
     elif chosen:
-        lines.append(f"{humanize.count(len(chosen), 'project')} left nothing and would be forgotten")
+        lines.append(f"{humanize.count(len(chosen), 'project')} left nothing; the record would be removed")
     else:
         lines.append("nothing would be removed")
     return tuple(lines)
 
 
 def _list_problems(projects: Iterable[LeftProject]) -> Iterable[str]:
-    """What could not be looked at, each once."""
+    """Yield each distinct problem of an engine."""
     found: dict[str, list[str]] = {}
     for left in projects:
         for each in left.engines:
             if each.problem:
-                found.setdefault(f"not looked at: {each.endpoint}: {each.problem}", []).append(left.id)
+                found.setdefault(f"not checked: {each.endpoint}: {each.problem}", []).append(left.id)
     for text, ids in found.items():
         more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
         yield f"{text} ({ids[0]}{more})"
 
 
 def removal_summary(done: Removed) -> tuple[str, ...]:
-    """What was removed, in sentences."""
+    """Describe what was removed."""
     lines = [*_list_problems(done.projects), *done.problems]
     lines += [f"{left.id} is kept: {left.why}" for left in done.projects if left.choice is Choice.REFUSED]
     if not done.verdicts:
         lines.append("nothing was removed")
     else:
-        freed = "" if done.freed is None else f", {humanize.size(done.freed)} given back"
+        freed = "" if done.freed is None else f", {humanize.size(done.freed)} freed"
         lines.append(f"{_count_kinds(done.verdicts)} removed{freed}; volumes stay")
     if done.forgotten:
-        lines.append(f"{humanize.count(len(done.forgotten), 'project')} forgotten: nothing of them is left")
+        lines.append(
+            f"{humanize.count(len(done.forgotten), 'project')} had nothing left; the record is removed"
+        )
     return tuple(lines)
 
 
 def doctor_text(projects: Sequence[LeftProject]) -> str:
-    """What doctor says of projects that are gone."""
+    """Describe projects with a deleted folder for `watcher doctor`."""
     leaving = [verdict for left in projects for verdict in left.to_remove]
     left = _count_kinds(leaving) or "nothing that can be removed"
     size = humanize.size(sum(verdict.size for verdict in leaving))
@@ -158,7 +160,7 @@ def doctor_text(projects: Sequence[LeftProject]) -> str:
 
 
 def gone_as_json(projects: Iterable[LeftProject], done: Removed | None) -> dict[str, Any]:
-    """Everything in plain values; sizes are bytes, times Unix seconds. `done` is None after a dry run."""
+    """Return plain values; sizes in bytes, times in Unix seconds. `done` is None for a dry run."""
     shown = projects if done is None else done.projects
     document: dict[str, Any] = {
         "dry_run": done is None,

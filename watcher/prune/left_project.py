@@ -1,4 +1,4 @@
-"""A project that is gone, or may be, and what it left: values only."""
+"""Define the values of a project whose folder is gone, or possibly gone, and what it left."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from watcher.prune.registry import ProjectRecord
 
 
 class Choice(StrEnum):
-    """What it takes to remove what a project left."""
+    """How the objects of a project can be removed."""
 
     OFFERED = "offered"  # its folder was deleted
-    BY_NAME = "by-name"  # not certain: the user has to name it
-    REFUSED = "refused"  # it is there, or may come back
+    BY_NAME = "by-name"  # uncertain: the user must name it
+    REFUSED = "refused"  # it exists or can come back
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLeftovers:
-    """What a project left on one engine. `problem` says what could not be looked at, or not removed."""
+    """What a project left on one engine. `problem` is why something could not be read or removed."""
 
     endpoint: str
     verdicts: tuple[Verdict, ...] = ()
@@ -27,13 +27,13 @@ class EngineLeftovers:
 
     @property
     def to_remove(self) -> tuple[Verdict, ...]:
-        """What goes."""
+        """Return the verdicts that remove an object."""
         return tuple(verdict for verdict in self.verdicts if verdict.remove)
 
 
 @dataclass(frozen=True, slots=True)
 class LeftProject:
-    """A project and what it left. `path` is empty where nothing tells it; `last_seen` is 0 then too."""
+    """A project and what it left. If `path` is unknown it is empty, and `last_seen` is 0."""
 
     id: str
     path: str
@@ -45,17 +45,17 @@ class LeftProject:
 
     @property
     def to_remove(self) -> tuple[Verdict, ...]:
-        """All that goes, on every engine."""
+        """Return the verdicts that remove an object, on every engine."""
         return tuple(verdict for each in self.engines for verdict in each.to_remove)
 
     @property
     def is_certain(self) -> bool:
-        """Whether anything of it is known to be there: of cache mounts nothing tells that."""
+        """Return whether any object is known to exist: the engine does not report that for cache mounts."""
         return any(verdict.kind is not ObjectKind.GO_CACHE for verdict in self.to_remove)
 
     @property
     def size(self) -> int:
-        """About the bytes that this gives back."""
+        """Return about how many bytes the removal frees."""
         return sum(verdict.size for verdict in self.to_remove)
 
 

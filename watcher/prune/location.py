@@ -1,9 +1,9 @@
-"""Where a project's folder is, and whether it was deleted or only cannot be reached now.
+"""Record where a project's folder is, and detect whether it was deleted or is only unreachable.
 
-A path that does not exist proves nothing: its disk may be unmounted, its parent may have been renamed. So the
-registry keeps the identity of the folder, of every folder above it, and of the mount that it lies on. A
-project is gone only when the same file system is mounted at the same place, the parent is the very same
-folder, and nothing in it is the project under another name.
+A missing path proves nothing: its disk can be unmounted, a parent renamed. So the registry stores the
+identity of the folder, of every folder above it, and of its mount. A project is gone only if the same file
+system is mounted at the same place, the parent is the same folder, and no other folder in the parent is the
+project under a new name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-_MOST_SIBLINGS = 20_000  # entries of a folder that are compared with one that is missing
+_MOST_SIBLINGS = 20_000  # maximum number of entries that are compared with a missing folder
 _MOST_LEVELS = 128
 _HANDLE_BYTES = 128  # MAX_HANDLE_SZ, name_to_handle_at(2)
 _AT_FDCWD = -100
@@ -25,16 +25,16 @@ _BY_UUID = Path("/dev/disk/by-uuid")
 
 @dataclass(frozen=True, slots=True)
 class FolderId:
-    """Which folder it is. `handle` tells two folders apart that had the same inode one after the other."""
+    """The identity of a folder. `handle` differs if an inode was reused for another folder."""
 
     device: int
     inode: int
     handle: str = ""
 
     def is_same(self, other: FolderId) -> bool:
-        """Whether both are one folder of one file system; the file system itself is not compared.
+        """Return whether both are the same folder of one file system; the file system is not compared.
 
-        Device numbers change with a restart on some file systems: `Mount.is_same` compares what does not.
+        Some file systems change their device number at a restart: `Mount.is_same` compares the stable values.
         """
         if self.handle and other.handle and self.handle != other.handle:
             return False
@@ -43,7 +43,7 @@ class FolderId:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mount as proc_pid_mountinfo(5) has it. `uuid` is that of the file system, where it is known."""
+    """A mount from proc_pid_mountinfo(5). `uuid` is that of the file system, if known."""
 
     point: str
     root: str
@@ -53,15 +53,15 @@ class Mount:
 
     @property
     def text(self) -> str:
-        """The mount for people."""
+        """Return the mount as text for messages."""
         return f"{self.source} ({self.kind}) at {self.point}"
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A folder as it was when the watcher ran there. `above` are the folders above it, the parent first.
+    """A folder at the time when the watcher ran there. `above` are its parent folders, the closest first.
 
-    `machine` tells machines apart that share a state folder.
+    `machine` is the id of the machine, because several machines can share a state folder.
     """
 
     path: str
@@ -72,18 +72,18 @@ class Location:
 
 
 class Presence(StrEnum):
-    """What became of a project's folder."""
+    """What happened to a project's folder."""
 
     HERE = "here"
     GONE = "gone"
-    PARENT_GONE = "parent-gone"  # deleted with the folder above it, or that one was moved
+    PARENT_GONE = "parent-gone"  # a parent folder was deleted or moved
     MOVED = "moved"
-    UNREACHABLE = "unreachable"  # not known
+    UNREACHABLE = "unreachable"  # unknown
 
 
 @dataclass(frozen=True, slots=True)
 class FolderStatus:
-    """What became of a project's folder, and what that is concluded from."""
+    """What happened to a project's folder, and the reason for this conclusion."""
 
     presence: Presence
     why: str
@@ -91,7 +91,7 @@ class FolderStatus:
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """What is asked of the kernel. `mountinfo` and `machine_files` are given other paths by tests."""
+    """The queries to the kernel. Tests pass other paths in `mountinfo` and `machine_files`."""
 
     mountinfo: str = "/proc/self/mountinfo"
     machine_files: tuple[str, ...] = ("/etc/machine-id", "/proc/sys/kernel/hostname")
@@ -99,7 +99,7 @@ class FileSystem:
     _parse_mountinfo: dict[int, Mount] = field(default_factory=dict)
 
     def machine(self) -> str:
-        """The machine's own id, else its name."""
+        """Return the id of the machine, or its host name."""
         for name in self.machine_files:
             try:
                 if text := Path(name).read_text("utf-8").strip():
@@ -109,19 +109,19 @@ class FileSystem:
         return ""
 
     def mode(self, path: Path) -> int | None:
-        """The type of what is at the path, links not followed; None when there is nothing. Raises OSError."""
+        """Return the file type at the path, links not followed; None if it is missing. Raises OSError."""
         try:
             return stat.S_IFMT(path.lstat().st_mode)
         except FileNotFoundError:
             return None
 
     def folder(self, path: Path) -> FolderId:
-        """The identity of a folder. Raises OSError."""
+        """Return the identity of a folder. Raises OSError."""
         found = path.lstat()
         return FolderId(found.st_dev, found.st_ino, _file_handle(path) if self.handles else "")
 
     def mount(self, path: Path) -> Mount | None:
-        """The mount that a folder is on; None where the kernel does not say. Raises OSError for the path."""
+        """Return the mount of a folder; None if unknown. Raises OSError for the path."""
         descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             info = Path(f"/proc/self/fdinfo/{descriptor}").read_text("ascii")
@@ -133,7 +133,7 @@ class FileSystem:
             os.close(descriptor)
 
     def children(self, path: Path) -> Iterator[Path]:
-        """The folders in a folder. Raises OSError."""
+        """Return the folders in a folder. Raises OSError."""
         with os.scandir(path) as entries:
             for number, entry in enumerate(entries):
                 if number >= _MOST_SIBLINGS:
@@ -143,7 +143,7 @@ class FileSystem:
 
 
 def _parse_mountinfo(text: str) -> dict[int, Mount]:
-    """The mounts of mountinfo by their ids; a line that makes no sense is left out."""
+    """Return the mounts of mountinfo by id; invalid lines are skipped."""
     found = {}
     for line in text.splitlines():
         first, _, last = line.partition(" - ")
@@ -182,7 +182,7 @@ class _Handle(ctypes.Structure):
 
 
 def _file_handle(path: Path) -> str:
-    """The file handle (inode and its generation) of a path; empty where the file system gives none."""
+    """Return the file handle (inode and generation) of a path; empty if the file system has none."""
     try:
         call = ctypes.CDLL(None, use_errno=True).name_to_handle_at
     except (AttributeError, OSError):
@@ -197,13 +197,13 @@ _SYSTEM = FileSystem()
 
 
 def locate(path: Path, system: FileSystem = _SYSTEM) -> Location:
-    """The location of a folder that exists; `path` is absolute and resolved. Raises OSError."""
+    """Return the location of an existing folder; `path` is absolute and resolved. Raises OSError."""
     above = tuple(system.folder(parent) for parent in list(path.parents)[:_MOST_LEVELS])
     return Location(str(path), system.folder(path), above, system.mount(path), system.machine())
 
 
 def find_folder(location: Location, system: FileSystem = _SYSTEM) -> FolderStatus:
-    """What became of the folder. Never raises: what cannot be asked is `UNREACHABLE`, with the reason."""
+    """Return what happened to the folder. Never raises: an error becomes `UNREACHABLE` with the reason."""
     try:
         return _find_folder(location, system)
     except PermissionError as error:
@@ -220,13 +220,13 @@ def _find_folder(location: Location, system: FileSystem) -> FolderStatus:
         return FolderStatus(Presence.UNREACHABLE, "it was registered on another machine")
     mode = system.mode(path)
     if mode == stat.S_IFLNK:
-        return FolderStatus(Presence.HERE, f"its path is a symbolic link to {path.readlink()} now")
+        return FolderStatus(Presence.HERE, f"its path is now a symbolic link to {path.readlink()}")
     if mode is not None:
         return FolderStatus(Presence.HERE, "its path exists")
     parents = list(path.parents)
     level = next((at for at, each in enumerate(parents) if system.mode(each) is not None), None)
     if level is None or level >= len(location.above):
-        return FolderStatus(Presence.UNREACHABLE, "no folder above it is known")
+        return FolderStatus(Presence.UNREACHABLE, "none of its parent folders exists")
     nearest = parents[level]
     if problem := _other_file_system(location, nearest, level, system):
         return FolderStatus(Presence.UNREACHABLE, problem)
@@ -239,27 +239,29 @@ def _find_folder(location: Location, system: FileSystem) -> FolderStatus:
             continue
         if wanted.is_same(found) and _device_fits(location, found):
             moved = child / path.relative_to(missing)
-            return FolderStatus(Presence.MOVED, f"it was renamed, it seems: {moved}")
+            return FolderStatus(Presence.MOVED, f"probably renamed to {moved}")
     if level:
-        return FolderStatus(Presence.PARENT_GONE, f"{missing} is missing too: deleted, or moved elsewhere")
+        return FolderStatus(Presence.PARENT_GONE, f"{missing} is missing too: deleted or moved")
     return FolderStatus(Presence.GONE, "deleted")
 
 
 def _device_fits(location: Location, found: FolderId) -> bool:
-    """Whether a folder is on the file system of the project; its device says so within one boot."""
+    """Return whether a folder is on the project's file system; device numbers are stable until a restart."""
     return found.device == location.folder.device or bool(location.mount and location.mount.uuid)
 
 
 def _other_file_system(location: Location, nearest: Path, level: int, system: FileSystem) -> str:
-    """Why `nearest`, the closest folder above that exists, does not show what became of the project."""
+    """Return why `nearest`, the closest existing parent, proves nothing; empty if it proves something."""
     known, now, mount = location.above[level], system.folder(nearest), system.mount(nearest)
     if location.mount is None or mount is None:
         if now.device != location.folder.device:
-            return f"{nearest} is on another file system than the project was: it is not mounted, it seems"
+            return (
+                f"{nearest} is on another file system than the project was; that one is probably not mounted"
+            )
     elif mount != location.mount:
-        return f"what it was on is not mounted: {location.mount.text}"
+        return f"its file system is not mounted: {location.mount.text}"
     elif not location.mount.uuid and now.device != location.folder.device:
         return f"{nearest} is on another file system than the project was ({location.mount.text})"
     if not known.is_same(now):
-        return f"{nearest} is another folder than it was"
+        return f"{nearest} was replaced by another folder"
     return ""

@@ -1,12 +1,11 @@
-"""Records of the build cache that show by themselves whose they are, without a journal.
+"""Find build cache records that name their owner themselves, without the journal.
 
-An accelerated command names its project (`dockerfile.is_own_command`), and the engine keeps the command with
-what it made. So what a build left whose journal is gone is found as well: a state folder that was deleted, a
-container that the watcher ran in. A command of an earlier version shows that a watcher wrote it, but not for
-which project; such a record stays unless pruning is asked for in the name of all projects.
+An accelerated command contains the id of its project (`dockerfile.is_own_command`), and the engine stores the
+command with the record. So the records of builds without a journal are found too: after the state folder was
+deleted, or when the watcher ran in a removed container. A command of an earlier version shows that a watcher
+wrote it, but not for which project; its record stays unless all projects are pruned.
 
-Below a marked record lie those that it was made on top of. They are ours where everything that was made on
-top of them is, and nothing used them after that.
+The parents of a marked record are ours if all their children are, and nothing used them later.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ _SUPERSEDED = Reason(Cause.SUPERSEDED, "no kept build has used it, and newer bui
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Whose marked records are judged: those of `project`; with `unclaimed` those of earlier versions too."""
+    """Selects marked records: those of `project`, and with `unclaimed` also those of earlier versions."""
 
     project: str
     unclaimed: bool = False
 
     def is_own(self, record: UsageInfo) -> bool:
-        """Whether the command that made the record shows that it is to be judged here."""
+        """Return whether the command that made the record selects it."""
         if dockerfile.is_own_command(record.description, self.project):
             return True
         return self.unclaimed and dockerfile.is_unclaimed_command(record.description)
@@ -50,7 +49,7 @@ class Marks:
 def find_marked(
     marks: Marks, entries: Sequence[BuildEntry], records: Sequence[UsageInfo]
 ) -> tuple[UsageInfo, ...]:
-    """The marked records that no build of the journal made, and those below them; the newest first."""
+    """Return the marked records that no build of the journal made, and their parents; newest first."""
     known = {record for entry in entries for record in entry.records or ()}
     there = {record.id: record for record in records if record.kind == "regular"}
     on_top: dict[str, list[UsageInfo]] = defaultdict(list)
@@ -78,10 +77,10 @@ def judge_marked(
     *,
     gone: bool = False,
 ) -> tuple[Verdict, ...]:
-    """What becomes of the records that `find_marked` gave; `kept` are the builds whose records stay.
+    """Return verdicts for the records of `find_marked`; records that a build in `kept` used stay.
 
-    A record goes when a newer build is known than the last that used it, so that a journal that has just
-    begun costs nothing; or when the project is `gone`.
+    A record is removed if a newer build than its last user is known, so a new journal removes nothing, or if
+    the project is `gone`.
     """
     finals = [entry.started for entry in entries if entry.final and entry.ended == "ok"]
     newest = math.inf if gone else max(finals, default=0.0)
@@ -96,7 +95,7 @@ def judge_marked(
 def list_unclaimed(
     marked: Sequence[UsageInfo], entries: Sequence[BuildEntry], records: Sequence[UsageInfo]
 ) -> tuple[Verdict, ...]:
-    """What stays although a watcher made it, because nothing shows for which project: one verdict for all."""
+    """Return one verdict for all records that a watcher made for an unknown project; they stay."""
     own = {record for entry in entries for record in entry.records or ()} | {each.id for each in marked}
     found = [
         record
@@ -123,9 +122,9 @@ def list_unclaimed(
 
 
 def _used_by_these_only(base: UsageInfo, above: Sequence[UsageInfo]) -> bool:
-    """Whether a step made the record, and its uses are those of what was made on top of it."""
+    """Return whether a step made the record, and only the records on top of it used it."""
     if not base.description.startswith((EXEC, FILE, "[")):
-        return False  # a layer of a base image
+        return False  # layer of a base image
     if base.usage_count > sum(each.usage_count for each in above):
         return False
     used = base.last_used or base.created

@@ -1,4 +1,4 @@
-"""What pruning looks at, what it may do, and what it decided: values only."""
+"""Define the values of pruning: the objects, the policy and the verdicts."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from watcher.settings import PruneSettings
 
 _REVISION_TAG = regex.compile(r"rev-([0-9a-f]{12})")
 
-LOW_SHARE = 0.10  # of the file system: less free space than this is little …
-LOW_BYTES = 5 * 1024**3  # … unless it is this much
+LOW_SHARE = 0.10  # a file system with less than this part free is nearly full …
+LOW_BYTES = 5 * 1024**3  # … unless so many bytes are free
 
 
 class ObjectKind(StrEnum):
-    """What an object is to us."""
+    """The role of an object."""
 
     FINAL = "final"
     BUILDER = "builder"
     CONTAINER = "container"
-    STEP = "step"  # a record of the build cache that a step of ours made
-    TAG = "tag"  # one of several tags of ours on an image that stays
+    STEP = "step"  # a build cache record of one of our steps
+    TAG = "tag"  # one of several of our tags on an image that stays
     NETWORK = "network"
-    GO_CACHE = "go-cache"  # a cache mount of go's, of a project that is gone
-    OTHER = "other"  # somebody else's image
+    GO_CACHE = "go-cache"  # a Go cache mount of a deleted project
+    OTHER = "other"  # an image of another owner
 
 
 class Cause(StrEnum):
-    """Why an object goes or stays, in one word, for programs and metrics."""
+    """The reason for a verdict as one word, for programs and metrics."""
 
-    # It goes.
-    SUPERSEDED = "superseded"  # a final image that newer ones have pushed out
-    UNTAGGED = "untagged"  # a compile stage's image that has lost its name
+    # Causes to remove.
+    SUPERSEDED = "superseded"  # a final image that is older than those that are kept
+    UNTAGGED = "untagged"  # a builder image without a tag
     LEFT_BEHIND = "left-behind"  # a stopped container of a daemon that was killed
-    SURPLUS = "surplus"  # one tag too many of an image that stays
+    SURPLUS = "surplus"  # a surplus tag of an image that stays
     PROJECT_GONE = "project-gone"  # the folder of its project was deleted
-    # It stays.
+    # Causes to keep.
     LIVE = "live"
     NEEDED = "needed"  # by a build, a deploy or a roll-back
     IN_USE = "in-use"
@@ -48,14 +48,14 @@ class Cause(StrEnum):
     NEWEST = "newest"
     LAST_GOOD = "last-good"
     FOREIGN = "foreign"
-    UNPROVEN = "unproven"  # a watcher made it, and nothing shows for which project
-    GONE = "gone"  # it was to go, and was gone already
-    REFUSED = "refused"  # it was to go, and the engine would not have it
+    UNPROVEN = "unproven"  # made by a watcher for an unknown project
+    GONE = "gone"  # already removed when its turn came
+    REFUSED = "refused"  # the engine refused to remove it
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A reason: for programs, and for people."""
+    """The reason for a verdict: `cause` for programs, `text` for people."""
 
     cause: Cause
     text: str
@@ -63,17 +63,17 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class ServiceScope:
-    """Whose objects are ours: one service of one project, under these names."""
+    """One service of one project, and the names of its objects."""
 
     project: str
     service: str
-    image: str  # the compose file's own reference, written out
-    builder: str  # the tag of the newest exported compile stage, written out
+    image: str  # full reference of the image in the compose file
+    builder: str  # full tag of the newest exported builder stage
     container: str  # the name of the live container
 
     @classmethod
     def of(cls, recipe: Recipe, *, container: str) -> ServiceScope:
-        """The scope of the service that `recipe` builds and whose live container has that name."""
+        """Return the scope of the service of `recipe`; `container` is the name of its live container."""
         return cls(
             recipe.project,
             recipe.service,
@@ -83,29 +83,29 @@ class ServiceScope:
         )
 
     def revision(self, tag: str) -> str | None:
-        """The revision (12 hex digits) whose image has this tag; None for any other tag."""
+        """Return the revision (12 hex digits) in a tag of this service; None for any other tag."""
         match = _REVISION_TAG.fullmatch(full_reference(tag).rpartition(":")[2])
         return match[1] if match and self.holds_reference(tag) else None
 
     def moving_tag(self, tag: str) -> str | None:
-        """What it says of an image that it has one of the two tags that go from build to build."""
+        """Return the reason to keep an image with one of the two tags that move from build to build."""
         written = full_reference(tag)
         if written == self.image:
-            return f"{tag} is what compose starts"
+            return f"{tag} is the image of the compose file"
         return "the newest builder image" if written == self.builder else None
 
     def is_builder_name(self, tag: str, image: str) -> bool:
-        """Whether this is the name of its own that an exported compile stage with this id has."""
+        """Return whether this is the unique name of the exported builder stage with this id."""
         return full_reference(tag) == f"{self.builder}-{short(image)}"
 
     def owns_tag(self, tag: str, image: str) -> bool:
-        """Whether the daemon itself gives this tag to the image with this id."""
+        """Return whether the daemon gives this tag to the image with this id."""
         return self.moving_tag(tag) is not None or self.proves_tag(tag, image)
 
     def proves_tag(self, tag: str, image: str) -> bool:
-        """Whether only the daemon gives the image with this id this tag: names are not inherited, labels are.
+        """Return whether only the daemon gives this tag to this image: images inherit labels, but not names.
 
-        The compose file's own tag proves nothing: `docker compose build` and others set it too.
+        The tag of the compose file proves nothing: `docker compose build` sets it too.
         """
         return (
             self.revision(tag) is not None
@@ -114,49 +114,49 @@ class ServiceScope:
         )
 
     def holds_reference(self, reference: str) -> bool:
-        """Whether a reference, without digest, is of this service's repository."""
+        """Return whether a reference without digest is in the repository of this service."""
         return full_reference(reference).rpartition(":")[0] == self.image.rpartition(":")[0]
 
     def matches_labels(self, found: Mapping[str, str]) -> bool:
-        """Whether these are labels of an object of this service."""
+        """Return whether these are labels of an object of this service."""
         return found.get(labels.PROJECT) == self.project and found.get(labels.SERVICE) == self.service
 
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """The file system of the engine's data root, bytes."""
+    """Free and total bytes of the file system of the engine's data root."""
 
     free: int
     total: int
 
     def is_low(self, least: int | None = None) -> bool:
-        """Whether less than `least` bytes are free, by default so little that pruning should be eager."""
+        """Return whether less than `least` bytes are free; by default less than 10 % and less than 5 GiB."""
         return self.free < (min(LOW_SHARE * self.total, LOW_BYTES) if least is None else least)
 
 
 @dataclass(frozen=True, slots=True)
 class NotMeasured:
-    """The engine's disk cannot be measured from here, and why."""
+    """The reason why a value cannot be measured here."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class PrunePolicy:
-    """What may go. `keep` counts final images, the live one among them; `grace` is seconds."""
+    """What can be removed. `keep` counts final images including the live one; `grace` is in seconds."""
 
     keep: int = 3
     grace: float = 60.0
     builder_label: str = "stage=builder"
-    all_projects: bool = False  # the article's rule: every untagged image with the label, whoever made it
+    all_projects: bool = False  # also remove untagged images with the label of other projects
     eager: bool = False
-    builder_image: bool = True  # the newest exported compile stage stays; else they all go
-    knows_needed: bool = False  # `Needed` is complete, so that own images need no grace period
-    min_free: int | None = None  # bytes; None for what `Disk.low` takes by itself
+    builder_image: bool = True  # keep the newest exported builder stage
+    knows_needed: bool = False  # `Needed` is complete, so own images need no grace period
+    min_free: int | None = None  # bytes; None for the default of `Disk.is_low`
 
     @classmethod
     def of(cls, settings: PruneSettings, *, builder_image: bool, all_projects: bool = False) -> PrunePolicy:
-        """The policy that the settings ask for."""
+        """Return the policy of the settings."""
         return cls(
             settings.keep,
             settings.grace,
@@ -167,49 +167,49 @@ class PrunePolicy:
         )
 
     def short(self, disk: Disk | NotMeasured) -> bool:
-        """Whether that is known to be too little space."""
+        """Return whether the disk is known to be nearly full."""
         return isinstance(disk, Disk) and disk.is_low(self.min_free)
 
     def with_disk(self, disk: Disk | NotMeasured) -> PrunePolicy:
-        """The policy for that much space; unchanged when it is not known or enough."""
+        """Return the policy for this disk; unchanged unless it is nearly full."""
         return replace(self, eager=True) if self.short(disk) else self
 
     @property
     def kept_finals(self) -> int:
-        """Final images that stay: one when space is short."""
+        """Return the number of final images to keep: one if the disk is nearly full."""
         return 1 if self.eager else self.keep
 
     @property
     def image_grace(self) -> float:
-        """Seconds our own images must be old; containers and others' images always get `grace`."""
+        """Return the grace period of our images in seconds; other objects always have `grace`."""
         return 0.0 if self.eager or self.knows_needed else self.grace
 
     def has_builder_label(self, found: Mapping[str, str]) -> bool:
-        """Whether these labels mark a compile stage."""
+        """Return whether these labels mark a builder stage."""
         name, _, value = self.builder_label.partition("=")
         return found.get(name) == value
 
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """What a daemon in this process still needs. Ids are the engine's, revisions have 64 or 12 hex digits."""
+    """What a daemon in this process needs. Ids are the engine's, revisions have 64 or 12 hex digits."""
 
-    live: str | None = None  # id of the image that serves
-    ids: frozenset[str] = frozenset()  # images and containers of a build, a deploy or a roll-back
-    revisions: frozenset[str] = frozenset()  # wanted, live, being built
-    failed: frozenset[str] = frozenset()  # images that never got ready: not among the last good ones
+    live: str | None = None  # id of the live image
+    ids: frozenset[str] = frozenset()  # images and containers of a build, deploy or roll-back
+    revisions: frozenset[str] = frozenset()  # desired, live and building
+    failed: frozenset[str] = frozenset()  # images that did not become ready; they do not count as good
 
     def names(self, revision: str) -> bool:
-        """Whether `revision` (12 hex digits) is one of `revisions`."""
+        """Return whether `revision` (12 hex digits) is one of `revisions`."""
         return any(known.startswith(revision) for known in self.revisions)
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What is there. Images of this service carry `tagged`; sizes are those of `Engine.images`.
+    """The objects of the engine. Images of this service have `tagged`; sizes are those of `Engine.images`.
 
-    `own` are the ids of the containers that are proven to be the watcher's, and `known` of the images that
-    were, at some time in this process.
+    `own` are ids of containers that are proven to be the watcher's; `known` are ids of images that were
+    proven at any time in this process.
     """
 
     scope: ServiceScope
@@ -222,7 +222,7 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of one object. For an image, `tags` are those of ours that are taken off to remove it."""
+    """Whether one object is removed, and why. For an image, `tags` are our tags, removed one by one."""
 
     kind: ObjectKind
     id: str  # for a TAG, the id of its image
@@ -236,17 +236,17 @@ class Verdict:
     )
 
     def as_kept(self, cause: Cause, text: str) -> Verdict:
-        """The same object, kept after all."""
+        """Return a verdict that keeps the object."""
         return replace(self, remove=False, why=Reason(cause, text))
 
     @property
     def reason(self) -> str:
-        """The reason for people."""
+        """Return the reason for people."""
         return self.why.text
 
     @property
     def item(self) -> PrunedItem:
-        """As events tell it, once it has been carried out."""
+        """Return the object as in the event `Pruned`."""
         return PrunedItem(
             self.kind.value, self.id, self.name, self.size, self.remove, self.reason, self.why.cause.value
         )
@@ -254,14 +254,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """The build cache in bytes, without what images hold too. Whose a record is, none of them says."""
+    """The build cache in bytes, without records that an image shares. The engine does not know the owners."""
 
     size: int = 0
-    mounts: int = 0  # of `size`: cache mounts, such as Go's
+    mounts: int = 0  # bytes of cache mounts; included in `size`
 
     @classmethod
     def of(cls, records: Iterable[CacheRecord]) -> Cache:
-        """Summed over the engine's records."""
+        """Return the sums over the records of the engine."""
         private = tuple(record for record in records if not record.shared)
         return cls(
             sum(record.size for record in private),

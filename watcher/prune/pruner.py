@@ -1,4 +1,4 @@
-"""Carries out what `select_stale` decided: one removal after the other, by id or tag, never with force."""
+"""Carry out the verdicts of `select_stale`: one removal at a time, by id or tag, never with force."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from watcher.prune.record_pruner import RecordPruner
 from watcher.prune.removal import apply_result, remove_image
 from watcher.prune.select import select_stale
 
-CARRY_ON = 10.0  # seconds that a removal which was cancelled may take until it is left behind
+CARRY_ON = 10.0  # seconds to wait for the current removal after a cancellation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneReport:
-    """What a prune found and did to one service's objects.
+    """The result of a prune of one service.
 
-    `freed` bytes were given back to the disk and `cached` bytes are held by the build cache alone now; both
-    are None where nothing was removed or it could not be measured. `usage` is what the engine then held.
+    `freed` is the bytes freed on the disk and `cached` the bytes that only the build cache still holds; both
+    are None if nothing was removed or measured. `usage` is the disk usage of the engine afterwards.
     """
 
     verdicts: tuple[Verdict, ...]
     freed: int | None = None
     cached: int | None = None
-    low: bool = False  # the disk has so little room that pruning was eager
+    low: bool = False  # the disk is nearly full, so fewer images were kept
     seconds: float = 0.0
     dry_run: bool = False
     at: float = 0.0  # Unix seconds by the engine's clock
@@ -50,12 +50,11 @@ class PruneReport:
 
 
 def freed_bytes(before: Usage, after: Usage, bound: int) -> tuple[int, int]:
-    """Bytes given back to the disk, and bytes that went from images to the build cache alone.
+    """Return the bytes freed on the disk, and the bytes that moved from images to the build cache alone.
 
-    An image's layers may be records of the build cache as well (BuildKit's are): what no image holds any more
-    but the cache does is not free. Records that somebody else made or pruned in the meantime are left out;
-    layers that a build added make the figure too small, never too large. `bound` is the sum of the sizes of
-    what was removed.
+    Layers of an image can also be build cache records (those of BuildKit are): a layer is not free while the
+    cache holds it. Records that others made or pruned in between are not counted; layers that a build added
+    make the result too small, never too large. `bound` is the sum of the sizes of all removed objects.
     """
     both = {record.id for record in before.cache} & {record.id for record in after.cache}
 
@@ -68,7 +67,7 @@ def freed_bytes(before: Usage, after: Usage, bound: int) -> tuple[int, int]:
 
 
 class Pruner:
-    """Prunes for one service. `needed` says, at any moment, what this process still needs."""
+    """Prunes the objects of one service. `needed` returns what this process needs at that moment."""
 
     def __init__(
         self,
@@ -84,15 +83,15 @@ class Pruner:
     ) -> None:
         self._engine, self._observer = engine, observer
         self._scope, self._policy, self._needed, self._space = scope, policy, needed, space
-        self._known = set() if known is None else known  # ids of images that were proven to be ours
+        self._known = set() if known is None else known  # ids of images that are proven to be ours
         self._records = records
         self._low = False
         self._info: SystemInfo | None = None
 
     async def prune(self, *, dry_run: bool = False) -> PruneReport:
-        """Look at what is there and remove what is stale; with `dry_run` only say what would be.
+        """Select the stale objects and remove them; with `dry_run` only report them.
 
-        Tells `Pruned`, also when it is cancelled after something was removed. Raises EngineUnavailable.
+        Emits `Pruned`, also if it is cancelled after a removal. Raises EngineUnavailable.
         """
         begun, info = time.monotonic(), await self._engine.info()
         self._info = info
@@ -116,11 +115,11 @@ class Pruner:
         return report
 
     def became_short(self) -> bool:
-        """Whether the engine's disk became short of room since the last prune; the engine is not asked."""
+        """Return whether the disk became nearly full since the last prune; the engine is not asked."""
         return not self._low and self._info is not None and self._policy.short(self._space(self._info))
 
     async def inventory(self) -> Inventory:
-        """What is there, with what a list does not say of the objects of this service."""
+        """Return the objects of the engine, with the details of this service's objects that a list lacks."""
         listed = await self._engine.containers()
         own = frozenset(item.id for item in proven_containers(listed))
         containers = [await self._inspect_container(item) for item in listed]
@@ -137,7 +136,7 @@ class Pruner:
         )
 
     def _remember_images(self, images: Iterable[Image]) -> None:
-        """Know the images that are ours by name, also when they lose it: a rebuild takes a revision's tag."""
+        """Remember the images that are proven by name: a rebuild moves the tag to another image."""
         self._known &= {image.id for image in images}
         self._known |= {
             image.id
@@ -173,7 +172,7 @@ class Pruner:
             report = replace(report, verdicts=tuple(done))
             if before is not None and (after := await self._read_usage()) is not None:
                 report = _with_freed_bytes(report, before, after)
-            if self._records:  # after the images: what they held alone is the build cache's only now
+            if self._records:  # after the images, because their removal releases records of the build cache
                 done += await self._records.prune(low=report.low)
                 report = _with_steps(report, done)
         except BaseException:
@@ -187,19 +186,19 @@ class Pruner:
     async def _read_usage(self) -> Usage | None:
         try:
             return await self._engine.usage()
-        except EngineError:  # it is for the figures only
+        except EngineError:  # needed only for sizes
             return None
 
     def _emit_pruned(self, done: Sequence[Verdict], freed: int, begun: float) -> None:
-        # of the build cache only what went: what stays is the build's everyday base
+        # build cache records are listed only if they were removed: many stay for the next build
         items = tuple(item.item for item in done if item.remove or item.kind is not ObjectKind.STEP)
         seconds = time.monotonic() - begun
         self._observer.notify(Pruned(service=self._scope.service, items=items, freed=freed, seconds=seconds))
 
     async def _finish_removal(self, verdict: Verdict, done: list[Verdict]) -> Verdict:
-        """Carry out one verdict to its end even when cancelled, so that the report is true.
+        """Carry out one verdict completely even if cancelled, so the report is correct.
 
-        An engine that has stopped answering holds up a cancelled prune for `CARRY_ON` seconds at most.
+        If the engine does not respond, a cancelled prune waits `CARRY_ON` seconds at most.
         """
         removal = asyncio.ensure_future(self._remove_object(verdict))
         try:
@@ -210,7 +209,7 @@ class Pruner:
             raise
 
     async def _remove_object(self, verdict: Verdict) -> Verdict:
-        """Carry out one verdict; what came in between keeps the object, and is said."""
+        """Carry out one verdict; the object stays if it is needed by now."""
         needed = self._needed()
         if verdict.id in needed.ids or verdict.id == needed.live:
             return verdict.as_kept(Cause.NEEDED, "the daemon needs it")
@@ -222,14 +221,14 @@ class Pruner:
             return verdict.as_kept(Cause.REFUSED, f"the engine refused: {error}")
 
     def _warn_low_disk(self, report: PruneReport, info: SystemInfo) -> None:
-        """Say once that the engine's disk is nearly full, when pruning did not help."""
+        """Warn once that the engine's disk is nearly full, if pruning did not help."""
         disk = self._space(info)
         was, self._low = self._low, self._policy.short(disk)
         if not isinstance(disk, Disk) or not self._low or was:
             return
         text = (
             f"the engine's disk has {humanize.size(disk.free)} of {humanize.size(disk.total)} free: "
-            f"only one final image is kept now, {humanize.size(report.freed or 0)} were given back; "
+            f"only one final image is kept now, pruning freed {humanize.size(report.freed or 0)}; "
             "`watcher prune --dry-run` shows what fills it"
         )
         self._observer.notify(Notice(service=self._scope.service, level="warning", text=text))
@@ -242,7 +241,7 @@ def _with_freed_bytes(report: PruneReport, before: Usage, after: Usage) -> Prune
 
 
 def _with_steps(report: PruneReport, done: Sequence[Verdict]) -> PruneReport:
-    """The report with what was given back of the build cache, which images no longer hold."""
+    """Add the bytes of removed build cache records to the report."""
     freed = sum(verdict.size for verdict in done if verdict.kind is ObjectKind.STEP and verdict.remove)
     if not freed:
         return replace(report, verdicts=tuple(done))

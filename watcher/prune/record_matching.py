@@ -1,4 +1,4 @@
-"""Which records of the build cache a step may have made: those that it describes, created while it ran."""
+"""Find the build cache records of a step: those that match it and were created while it ran."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from collections.abc import Iterator, Sequence
 from watcher.builder import StepRun
 from watcher.buildkit import UsageInfo
 
-# How BuildKit describes what a step made (moby/buildkit, solver/llbsolver/ops/exec.go and file.go). Every
-# file operation is "fileop target" on old engines, and has the step's own name on newer ones.
+# BuildKit's descriptions of records (moby/buildkit, solver/llbsolver/ops/exec.go and file.go). On old engines
+# every file operation is "fileop target"; newer ones use the name of the step.
 EXEC = "mount / from exec "
 FILE = "fileop target"
 _FILE_STEPS = ("COPY", "ADD", "WORKDIR")
 
-RELEASE = 2.0  # seconds after its last step within which a build lets go of the records that it used
-CLOCK = 0.005  # seconds by which a record may seem to be made outside of its step
-_COMPARED = 3000  # characters of a command that are compared …
-_LEAST = 4  # … and how many of them must say the same
+RELEASE = 2.0  # seconds after its last step within which a build releases the records that it used
+CLOCK = 0.005  # seconds by which the creation of a record can differ from the time of its step
+_COMPARED = 3000  # maximum characters of a command that are compared …
+_LEAST = 4  # … and the minimum that must be equal
 _QUOTES = str.maketrans("", "", "\"'\\")
 
 
 class RecordIndex:
-    """Finds the records that a step may have made by what describes them and when they were created.
+    """Finds the records that a step can have made, by description and time of creation.
 
-    Only records of the step's own moment are compared with it, so the work grows with the records that may
-    fit and not with steps times records.
+    Only records of the time of the step are compared, so the work grows with the matching records, not with
+    the product of steps and records.
     """
 
     def __init__(self, records: Sequence[UsageInfo]) -> None:
@@ -41,7 +41,7 @@ class RecordIndex:
         self._compared: dict[tuple[str, str], bool] = {}
 
     def find_matching(self, step: StepRun) -> set[int]:
-        """The places in the sequence of the records that the step may have made."""
+        """Return the indexes of the records that the step can have made."""
         found = set[int]()
         for described in {EXEC, FILE, step.name}:
             if described not in self._numbers:
@@ -64,14 +64,14 @@ def _description_key(record: UsageInfo) -> str:
 
 
 def matches_step(step: StepRun, record: UsageInfo) -> bool:
-    """Whether the record may be what this run of the step made."""
+    """Return whether this run of the step can have made the record."""
     if not step.started - CLOCK <= record.created <= step.finished + CLOCK:
         return False
     return matches_description(step.name, record.description)
 
 
 def matches_description(name: str, description: str) -> bool:
-    """Whether a record of this description may be of a step of this name."""
+    """Return whether a step of this name can have made a record with this description."""
     command = name.partition("] ")[2] if name.startswith("[") else name
     keyword = command.split(" ", 1)[0].upper()
     if description.startswith(EXEC):
@@ -82,11 +82,11 @@ def matches_description(name: str, description: str) -> bool:
 
 
 def _same_command(command: str, arguments: str) -> bool:
-    """Whether a `RUN` step's name may be that of these arguments.
+    """Return whether the name of a `RUN` step can belong to these arguments.
 
-    The name has variables expanded, quotes removed and flags in front; the arguments have neither. So every
-    piece of plain text between the variables has to stand in the name, in order. A command of variables alone
-    says nothing.
+    The name has variables expanded, quotes removed and flags in front; the arguments do not. So each piece of
+    text between variables must occur in the name, in order. A command that consists only of variables does
+    not match.
     """
     name, at, said = _strip_quotes(command[:_COMPARED]), 0, 0
     text = arguments.partition(" -c ")[2] or arguments
@@ -105,7 +105,7 @@ def _strip_quotes(text: str) -> str:
 
 
 def _between_variables(text: str) -> Iterator[str]:
-    """The text between `$NAME` and `${NAME…}`; what follows a brace that is never closed is left out."""
+    """Yield the text between `$NAME` and `${NAME…}`; text after an unclosed brace is dropped."""
     while text:
         piece, sign, text = text.partition("$")
         yield piece

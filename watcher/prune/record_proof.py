@@ -1,11 +1,12 @@
-"""Which records of the build cache are this project's own: a pure decision over records and journal.
+"""Prove which build cache records are this project's: a pure decision over records and journal.
 
-A step that ran made exactly one record, described by the step and created while it ran. So where no more
-records fit than steps of ours ran, they are ours. Where more fit, another build ran such a step at the same
-moment. Then those are ours that were made on top of a record of ours. Where that does not decide either, it
-cannot be known, and all stay.
+A step that ran made exactly one record, with the description of the step, created while it ran. If no more
+records match than steps of ours ran, the records are ours. If more match, another build ran the same step at
+the same time. Then those are ours whose parent is a record of ours. If that does not decide, all of them
+stay.
 
-The work grows with the records that fit a step, not with steps times records: a cache holds thousands.
+The work grows with the records that match a step, not with the product of steps and records: a cache can hold
+thousands.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from watcher.prune.record_matching import RecordIndex
 def prove_records(
     entries: Sequence[BuildEntry], records: Collection[UsageInfo], running: Collection[str] = ()
 ) -> list[BuildEntry]:
-    """The entries, each build that is over with the records that are proven to be its own.
+    """Return the entries; each finished build gets the records that are proven to be its own.
 
-    Builds in `running` are left for later. One that neither runs nor ended was cut off with its daemon.
+    Builds in `running` are skipped. A build that neither runs nor ended was killed with its daemon.
     """
     there = {record.id: record for record in records}
     known = {record for entry in entries for record in entry.records or ()}
@@ -43,7 +44,7 @@ def prove_records(
 
 
 def _without_record(entry: BuildEntry, there: Mapping[str, UsageInfo]) -> Iterator[StepRun]:
-    """The steps whose record is still to be found: all at first, later those whose record got another id."""
+    """Yield the steps without a known record: all at first, later those whose record got another id."""
     if entry.records is None:
         yield from entry.steps
     elif any(record not in there for record in entry.unfinished):
@@ -64,14 +65,14 @@ def _with_records(entry: BuildEntry, proven: Collection[UsageInfo], there: Colle
 
 @dataclass(slots=True, eq=False)
 class _Group:
-    """Steps that may have made the same records; numbers of both."""
+    """Steps that can have made the same records, and these records, by number."""
 
     steps: list[int] = field(default_factory=list)
     records: list[int] = field(default_factory=list)
 
 
 class _Candidates:
-    """The records that nobody is proven to have made yet."""
+    """The records whose step is not proven yet."""
 
     def __init__(self, records: Sequence[UsageInfo]) -> None:
         self._records, self._index = records, RecordIndex(records)
@@ -81,7 +82,7 @@ class _Candidates:
                 self._children[parent].append(number)
 
     def prove_steps(self, steps: Sequence[StepRun], known: Collection[str]) -> list[set[UsageInfo]]:
-        """What each of the steps made; `known` are the ids of records that are proven already."""
+        """Return the records of each step; `known` are the ids of records that are already proven."""
         fitting = [self._index.find_matching(step) for step in steps]
         ours = set(known)
         group_of = {record: group for group in _group_competing(fitting) for record in group.records}
@@ -107,7 +108,7 @@ class _Candidates:
     def _proven_records(
         self, group: _Group, steps: Sequence[StepRun], fitting: Sequence[set[int]], ours: Collection[str]
     ) -> Collection[int]:
-        """The records of the group that are ours; none where that is not decided."""
+        """Return the records of the group that are ours; empty if that is undecided."""
         own = group.records
         if not self._may_all_be_ours(own, group, steps, fitting):
             own = self._on_top(group.records, ours)
@@ -116,7 +117,7 @@ class _Candidates:
         return own
 
     def _on_top(self, numbers: Sequence[int], ours: Collection[str]) -> list[int]:
-        """Those that were made on top of a record of ours: another build has a base of its own."""
+        """Return the records whose parent is a record of ours: another build has its own base."""
         found: list[int] = []
         bases = set[str]()
         for number in sorted(numbers, key=lambda each: self._records[each].created):
@@ -133,7 +134,7 @@ class _Candidates:
         steps: Sequence[StepRun],
         fitting: Sequence[set[int]],
     ) -> bool:
-        """Whether each of the records can be that of a step of its own."""
+        """Return whether each record can be matched to a different step."""
         if len(numbers) > len(group.steps):
             return False
         free: dict[int, list[int]] = defaultdict(list)
@@ -150,7 +151,7 @@ class _Candidates:
 
 
 def _group_competing(fitting: Sequence[set[int]]) -> list[_Group]:
-    """Steps that may have made the same records, with these records."""
+    """Group the steps that can have made the same records."""
     steps: dict[int, list[int]] = defaultdict(list)
     for number, found in enumerate(fitting):
         for record in found:

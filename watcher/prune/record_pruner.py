@@ -1,4 +1,4 @@
-"""Gives back the build cache that superseded builds of this project left; nobody else's is touched."""
+"""Remove the build cache records of this project's superseded builds; no other records are touched."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ STEPS_STAY = (
 
 @dataclass(frozen=True, slots=True)
 class JournaledRecords:
-    """What the engine's build cache holds, and what the journal says of it."""
+    """The records of the engine's build cache, and the journal entries."""
 
     records: Sequence[UsageInfo]
     entries: Sequence[BuildEntry]
-    running: frozenset[str]  # ids of builds that go on
-    marked: Sequence[UsageInfo] = ()  # ours, although no build of the journal made them
+    running: frozenset[str]  # ids of running builds
+    marked: Sequence[UsageInfo] = ()  # ours by their command, without a build in the journal
 
 
 @dataclass(frozen=True, slots=True)
 class CacheHoldings:
-    """The build cache in bytes, without what images hold too: this project's steps, cache mounts, all."""
+    """The build cache in bytes without shared records: this project's steps, cache mounts, everything."""
 
     own: int
     mounts: int
@@ -41,7 +41,7 @@ class CacheHoldings:
 
     @classmethod
     def of(cls, seen: JournaledRecords, gone: Collection[str] = ()) -> CacheHoldings:
-        """Summed over what there is, without the records that are `gone`."""
+        """Return the sums over the records, without those in `gone`."""
         private = [record for record in seen.records if not record.shared and record.id not in gone]
         own = {name for entry in seen.entries for name in entry.records or ()}
         own |= {record.id for record in seen.marked}
@@ -53,12 +53,11 @@ class CacheHoldings:
 
 
 class RecordPruner:
-    """Prunes what the builds of this project left in the build cache.
+    """Prunes the build cache records of this project's builds.
 
-    `keep` revisions of each of `services`, all that the project has, stay as they are. `marks` tells what is
-    the project's without the journal.
-
-    `daemon_runs` says whether another process may be building: a build that has not ended may go on there.
+    The newest `keep` revisions of each of `services`, all services of the project, stay. `marks` finds the
+    project's records without the journal. `daemon_runs` returns whether another process can be building, so
+    unfinished builds in the journal can still run.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class RecordPruner:
         self._seen: JournaledRecords | None = None  # by the last prune, until `stage_size` takes it
 
     async def read_records(self) -> JournaledRecords:
-        """Ask the engine, and write down what is proven now. Raises EngineUnavailable."""
+        """Read the records and store what is proven now. Raises EngineUnavailable."""
         try:
             records = await (await self._connection.client()).disk_usage()
         except (ConnectError, RpcError) as error:
@@ -85,7 +84,7 @@ class RecordPruner:
         return await asyncio.to_thread(self._update_journal, records)
 
     def _update_journal(self, records: Sequence[UsageInfo]) -> JournaledRecords:
-        """Write down what these records prove. Blocks: to be called in a thread."""
+        """Store what these records prove. Blocking: call it in a thread."""
         elsewhere = self._daemon_runs()
         running: set[str] = set()
 
@@ -110,9 +109,9 @@ class RecordPruner:
         )
 
     async def prune(self, *, dry_run: bool = False, low: bool = False) -> tuple[Verdict, ...]:
-        """The verdict on each of our records, carried out unless it is a dry run.
+        """Return the verdicts on our records; remove the stale ones unless it is a dry run.
 
-        `low`: the disk is short of room, so that only one revision stays. Raises EngineUnavailable.
+        `low`: the disk is nearly full, so only one revision stays. Raises EngineUnavailable.
         """
         seen = self._seen = await self.read_records()
         self._holdings = CacheHoldings.of(seen)
@@ -128,14 +127,14 @@ class RecordPruner:
         gone = await self._remove_records(sorted(stale, key=lambda name: created[name], reverse=True))
         self._holdings = CacheHoldings.of(seen, gone)
         return tuple(
-            verdict.as_kept(Cause.IN_USE, "a step that stays is built on it")
+            verdict.as_kept(Cause.IN_USE, "another step that stays depends on it")
             if verdict.remove and verdict.id not in gone
             else replace(verdict, size=gone.get(verdict.id, verdict.size))
             for verdict in verdicts
         )
 
     async def take_holdings(self) -> CacheHoldings:
-        """What the build cache holds: as the last prune left it, once; else the engine is asked.
+        """Return the holdings after the last prune, once; otherwise read the records.
 
         Raises EngineUnavailable.
         """
@@ -143,16 +142,16 @@ class RecordPruner:
         return found or CacheHoldings.of(await self.read_records())
 
     async def steps_stay(self) -> str:
-        """Why superseded steps are not removed here; empty where they are. Raises EngineUnavailable."""
+        """Return why superseded steps are not removed; empty if they are. Raises EngineUnavailable."""
         if not await self._connection.forgets_when_pruned():
             return ""
         limit = await self._connection.cache_limit()
         if limit is None:
-            return f"{STEPS_STAY}; `watcher doctor` says how BuildKit removes them itself"
-        return f"{STEPS_STAY}; BuildKit itself removes old ones above {humanize.size(limit)}"
+            return f"{STEPS_STAY}; `watcher doctor` shows how BuildKit removes them"
+        return f"{STEPS_STAY}; BuildKit removes old ones above {humanize.size(limit)}"
 
     async def _remove_records(self, stale: Sequence[str]) -> dict[str, int]:
-        """Remove the records by id, in this order; bytes given back by id. A step's base is older than it."""
+        """Remove the records in this order, children first; return the freed bytes by id."""
         try:
             gone = await (await self._connection.client()).remove_records(stale)
         except (ConnectError, RpcError) as error:
@@ -160,10 +159,9 @@ class RecordPruner:
         return {record.id: record.size for record in gone}
 
     async def stage_size(self, stage: str) -> int | None:
-        """Bytes that a stage's steps added to its base in the newest good build.
+        """Return the bytes that the steps of a stage added to its base in the newest good build.
 
-        As the last prune saw them, once: the newest build's records stay. Else the engine is asked.
-        Raises EngineUnavailable.
+        Uses the records of the last prune, once; otherwise reads them. Raises EngineUnavailable.
         """
         seen, self._seen = self._seen, None
         seen = seen or await self.read_records()

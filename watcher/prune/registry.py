@@ -1,8 +1,8 @@
-"""The projects that this user has watched: one file for each, in the state folder, next to its journal.
+"""Store the projects that this user has watched: one file per project in the state folder.
 
-A daemon or `watcher once` writes it when it opens a project, and `watcher prune --gone` removes it. Each file
-is replaced as a whole, under a lock, so a killed process leaves the old one. A damaged file is an unknown
-project, never a gone one.
+A daemon or `watcher once` writes the file when it opens a project; `watcher prune --gone` removes it. A file
+is replaced atomically under a lock, so a killed process leaves the old one. A damaged file is an unknown
+project, never a deleted one.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from watcher.prune.location import FolderId, Location, Mount
 _NAME = "project.json"
 _SCHEMA = 1
 _LARGEST = 1 << 20  # bytes
-_MOST_NAMES = 50  # images and engines that are remembered for a project
+_MOST_NAMES = 50  # maximum number of images and engines per project
 
 
 @dataclass(frozen=True, slots=True)
 class EngineUse:
-    """An engine that a project was watched on. `id` is its own, empty where it has none.
+    """An engine on which a project was watched. `id` is empty if the engine has none.
 
-    `buildkit` is the address of the BuildKit that built, if that was not the engine's; `certificates` the
-    folder of its client certificates.
+    `buildkit` is the address of a BuildKit outside of the engine, `certificates` the folder of its client
+    certificates.
     """
 
     id: str
@@ -49,27 +49,27 @@ class EngineUse:
 
     @property
     def identity(self) -> str:
-        """What tells the engine from others, as `SystemInfo` has it."""
+        """Return the same identity as `SystemInfo.identity`."""
         return self.id or self.endpoint
 
     @property
     def build_cache(self) -> str:
-        """What tells its build cache from others."""
+        """Return the id of its build cache."""
         return build_cache_of(self.identity, self.buildkit)
 
     def is_same(self, other: EngineUse) -> bool:
-        """Whether that is the same engine with the same BuildKit, wherever it is reached."""
+        """Return whether both are the same engine with the same BuildKit, at any endpoint."""
         return self.build_cache == other.build_cache
 
     @classmethod
     def of(cls, info: SystemInfo, buildkit: str = "", certificates: str = "") -> EngineUse:
-        """The engine that says this of itself."""
+        """Return the engine with this system information."""
         return cls(info.id, info.endpoint, info.host, buildkit, certificates, time.time())
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceUse:
-    """The names that a service's objects had: the image's reference and the live container's name."""
+    """The names of a service's objects: the image reference and the name of the live container."""
 
     service: str
     image: str
@@ -90,7 +90,7 @@ class ProjectRecord:
     last_seen: float = 0.0
 
     def merge_older(self, older: ProjectRecord | None) -> ProjectRecord:
-        """This record with the names and engines that only an older one of the project has."""
+        """Return this record with the names and engines that only the older one has."""
         if older is None:
             return self
         engines = [each for each in older.engines if not any(each.is_same(own) for own in self.engines)]
@@ -105,7 +105,7 @@ class ProjectRecord:
 
 @dataclass(frozen=True, slots=True)
 class RegistryEntry:
-    """A project's folder in the state folder. `record` is None where it cannot be read, for a `problem`."""
+    """A project's folder in the state folder. `record` is None if it cannot be read, because of `problem`."""
 
     id: str
     record: ProjectRecord | None
@@ -113,10 +113,10 @@ class RegistryEntry:
 
 
 class Registry:
-    """The records in one state folder, by default this user's own."""
+    """The records in one state folder, by default that of this user."""
 
     def __init__(self, home: Path | None = None) -> None:
-        """Raises ConfigError where there is no home folder."""
+        """Open the registry; raise ConfigError if there is no home folder."""
         try:
             self.home = state_folder() if home is None else home
         except RuntimeError as error:
@@ -125,7 +125,7 @@ class Registry:
             ) from error
 
     def entries(self) -> list[RegistryEntry]:
-        """All projects that are remembered, sorted by id. A home that cannot be read has none."""
+        """Return all projects, sorted by id; empty if the folder cannot be read."""
         try:
             names = sorted(each.name for each in self.home.iterdir() if labels.is_project_id(each.name))
         except OSError:
@@ -133,31 +133,31 @@ class Registry:
         return [self.entry(name) for name in names]
 
     def entry(self, project: str) -> RegistryEntry:
-        """What is remembered of a project."""
+        """Return the entry of a project."""
         try:
             record = _parse_record(project, _read_json(self.home / project))
         except FileNotFoundError:
             return RegistryEntry(
                 project,
                 None,
-                "it has no record: watched by an earlier version, or only examined (doctor, prune)",
+                "it has no record: watched by an earlier version, or only by doctor or prune",
             )
         except OSError as error:
             return RegistryEntry(project, None, f"its record cannot be read: {error.strerror or error}")
         except (ValueError, KeyError, TypeError, AttributeError):
             return RegistryEntry(project, None, "its record is damaged")
         if record.user != os.getuid():
-            return RegistryEntry(project, None, f"it is another user's (uid {record.user})")
+            return RegistryEntry(project, None, f"it belongs to another user (uid {record.user})")
         return RegistryEntry(project, record)
 
     def write(self, record: ProjectRecord) -> None:
-        """Remember a project, with what was known of it before. Raises OSError."""
+        """Store a project, merged with its older record. Raises OSError."""
         folder = self.home / record.id
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._replace_record(folder, lambda: record.merge_older(self.entry(record.id).record))
 
     def touch(self, project: str) -> None:
-        """Note that a project is watched now; nothing when it is not registered. Raises OSError."""
+        """Update the time of a registered project. Raises OSError."""
 
         def touched() -> ProjectRecord | None:
             record = self.entry(project).record
@@ -167,10 +167,10 @@ class Registry:
             self._replace_record(self.home / project, touched)
 
     def forget(self, project: str) -> None:
-        """Remove what is remembered of a project, its build journal included. Raises OSError."""
+        """Remove the folder of a project, including its build journal. Raises OSError."""
         folder = self.home / project
         if not labels.is_project_id(project) or folder.is_symlink():
-            raise PermissionError(f"{folder} is no folder of a project")
+            raise PermissionError(f"{folder} is not the folder of a project")
         shutil.rmtree(folder)
 
     @staticmethod
@@ -217,7 +217,7 @@ def _read_json(folder: Path) -> dict[str, Any]:
 
 
 def _parse_record(project: str, values: Mapping[str, Any]) -> ProjectRecord:
-    """Raises ValueError, KeyError, TypeError or AttributeError where that is not a record of this project."""
+    """Return the record; raise ValueError, KeyError, TypeError or AttributeError if it is invalid."""
     found = values["location"]
     location = Location(
         str(found["path"]),

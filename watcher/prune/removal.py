@@ -1,4 +1,4 @@
-"""Removes what a verdict says, never with force; what came in between keeps the object, and is said."""
+"""Remove one object without force; an object that is in use by now stays."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from watcher.prune.model import Cause, ObjectKind, Verdict
 
 
 def apply_result(verdict: Verdict, result: Removal) -> Verdict:
-    """The verdict after the engine's answer to the request to remove the object."""
+    """Return the verdict after the engine's response to the removal."""
     if result is Removal.REMOVED:
         return verdict
     if result is Removal.GONE:
-        return verdict.as_kept(Cause.GONE, "it was gone already")
-    return verdict.as_kept(Cause.IN_USE, "the engine says that it is in use")
+        return verdict.as_kept(Cause.GONE, "already removed")
+    return verdict.as_kept(Cause.IN_USE, "in use, according to the engine")
 
 
 async def remove_image(engine: Engine, verdict: Verdict) -> Verdict:
-    """Take off the tags of ours, or remove an untagged image by id, after one more look at its names.
+    """Remove our tags, or an untagged image by id, after checking its names again.
 
-    By id an image goes together with a last tag that is not ours; by tag only what the tag is.
+    Removing by id would also remove a last tag that is not ours; removing by tag does not.
     """
     found = await engine.image(verdict.id)
     if found is None:
-        return verdict.as_kept(Cause.GONE, "it was gone already")
-    # Under a tag of ours the containerd store lists a name by digest too; an untagged image has none.
+        return verdict.as_kept(Cause.GONE, "already removed")
+    # With a tag of ours, the containerd store also lists a digest reference; an untagged image has none.
     names = found.tags if verdict.tags else (*found.tags, *found.digests)
     others = set(names) - set(verdict.tags)
     if verdict.kind is ObjectKind.TAG and not others:
-        return verdict.as_kept(Cause.IN_USE, "it is the image's only tag by now")
+        return verdict.as_kept(Cause.IN_USE, "it is now the only tag of the image")
     if verdict.kind is not ObjectKind.TAG and others:
         return verdict.as_kept(Cause.FOREIGN, f"named {min(others)} in the meantime")
     result = Removal.GONE

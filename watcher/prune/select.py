@@ -1,4 +1,4 @@
-"""Which objects are stale, each with the reason: a pure function of what is there."""
+"""Select the stale objects, each with the reason: a pure function of the inventory."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from watcher.observers import humanize
 from watcher.observers.events import short
 from watcher.prune.model import Cause, Inventory, ObjectKind, PrunePolicy, Reason, Verdict
 
-# A container in any other state runs, is about to, or is being removed already.
+# A container in any other state runs, starts or is being removed.
 _STOPPED = frozenset({"created", "exited", "dead"})
 _IMAGE_KINDS = {labels.FINAL: ObjectKind.FINAL, labels.BUILDER: ObjectKind.BUILDER}
 
 
 def select_stale(inventory: Inventory, policy: PrunePolicy, now: float) -> tuple[Verdict, ...]:
-    """What becomes of every image and of every container of this service, in the order of execution.
+    """Return verdicts for all images and for the containers of this service, in the order of execution.
 
-    `now` is Unix seconds by the engine's clock. Removed at most: containers of this service that a killed
-    daemon left; images of this service that nothing needs; surplus `rev-…` tags of those that stay; and with
-    `policy.all_projects` untagged images with the builder label.
+    `now` is Unix seconds by the engine's clock. Can remove: containers of this service that a killed daemon
+    left; images of this service that are not needed; surplus `rev-…` tags; and with `policy.all_projects`
+    untagged images with the builder label.
     """
     containers = [
         _judge_container(item, inventory, policy, now)
@@ -42,7 +42,7 @@ def select_stale(inventory: Inventory, policy: PrunePolicy, now: float) -> tuple
 
 
 def _last_touched(image: Image) -> float:
-    """When the image was made or last tagged: a build from the cache gives an old image a new tag."""
+    """Return when the image was made or last tagged: a cached build tags an old image again."""
     return max(image.created, image.tagged)
 
 
@@ -56,7 +56,7 @@ def _too_young(age: float, grace: float) -> Reason | None:
 
 
 def _judge_container(item: Container, inventory: Inventory, policy: PrunePolicy, now: float) -> Verdict:
-    """A container of this service: it goes when it is stopped, has a name of the daemon's, and is old."""
+    """Judge a container of this service: it is removed if it is stopped, old and named by the daemon."""
     scope = inventory.scope
     stale = Verdict(
         ObjectKind.CONTAINER,
@@ -70,21 +70,21 @@ def _judge_container(item: Container, inventory: Inventory, policy: PrunePolicy,
     if item.id in inventory.needed.ids:
         return stale.as_kept(Cause.NEEDED, "the daemon needs it")
     if item.id not in inventory.own:
-        text = "somebody else created it: it has the watcher's labels from its image, or from a copy"
+        text = "not created by the watcher: it has the labels from its image, or is a copy"
         return stale.as_kept(Cause.FOREIGN, text)
     if item.state not in _STOPPED:
         return stale.as_kept(Cause.IN_USE, f"it is {item.state}")
     if item.name == scope.container:
         return stale.as_kept(Cause.NEEDED, "it has the service's own name")
     if not item.name.startswith(f"{scope.container}."):
-        return stale.as_kept(Cause.FOREIGN, f"its name is not one the daemon gives for {scope.container}")
+        return stale.as_kept(Cause.FOREIGN, f"its name is not a name of the daemon for {scope.container}")
     if young := _too_young(now - item.changed, policy.grace):
         return replace(stale, remove=False, why=young)
     return stale
 
 
 class _Judge:
-    """Judges images one by one, knowing all of them."""
+    """Judges single images with knowledge of all of them."""
 
     def __init__(
         self, inventory: Inventory, policy: PrunePolicy, now: float, users: Mapping[str, Sequence[Container]]
@@ -102,7 +102,7 @@ class _Judge:
         self._last_good = frozenset(good[: policy.kept_finals])
 
     def judge_image(self, image: Image) -> Verdict:
-        """The verdict on one image."""
+        """Return the verdict on one image."""
         kind = self._kind_of(image)
         name = next(iter((*image.tags, *image.digests)), short(image.id))
         stale = Reason(Cause.UNTAGGED, "an untagged builder image")
@@ -128,7 +128,7 @@ class _Judge:
         )
 
     def surplus_tags(self, image: Image) -> list[Verdict]:
-        """Tags too many on an image that stays: every revision that gave the very same image left one."""
+        """Return verdicts for surplus tags of an image that stays: revisions with equal images share one."""
         if (
             self._kind_of(image) is not ObjectKind.FINAL
             or self._why_foreign(image)
@@ -154,26 +154,26 @@ class _Judge:
         return ObjectKind.BUILDER if self._dangling_builder(image) else ObjectKind.OTHER
 
     def _dangling_builder(self, image: Image) -> bool:
-        """Whether the article's clean-up, `docker image prune --filter label=…`, would take it."""
+        """Return whether `docker image prune --filter label=…` would remove it."""
         return not image.tags and not image.digests and self._policy.has_builder_label(image.labels)
 
     def _is_good(self, image: Image) -> bool:
-        """Whether one could go back to it: it did not fail, and its revision's tag finds it."""
+        """Return whether a roll-back to it is possible: it did not fail, and a tag of its revision exists."""
         return image.id == self._needed.live or bool(image.tags and image.id not in self._needed.failed)
 
-    # Why an image stays; None where nothing speaks for it.
+    # Reasons to keep an image; None without one.
 
     def _foreign_reason(self, image: Image) -> Reason | None:
         stranger = self._why_foreign(image)
         return Reason(Cause.FOREIGN, stranger) if stranger else None
 
     def _why_foreign(self, image: Image) -> str | None:
-        """It is not ours to judge."""
+        """Return why the image belongs to another owner; None if it is ours."""
         scope, found = self._scope, image.labels
         if not self._is_own(image):
             return self._why_not_own(image)
         if found.get(labels.KIND) not in _IMAGE_KINDS or labels.REVISION in found or image.parent:
-            return "made by somebody else from an image or a container of this service"
+            return "made from an image or a container of this service, not by the watcher"
         if not image.tags and image.id not in self._known and not self._ends_with_own_step(image):
             if self._dangling_builder(image) and self._policy.all_projects:
                 return None
@@ -182,22 +182,22 @@ class _Judge:
                 "watcher built it; `docker image prune` removes it"
             )
         if foreign := next((tag for tag in image.tags if not scope.owns_tag(tag, image.id)), None):
-            return f"tagged {foreign} by somebody else"
-        # The containerd store gives every tagged image a name by digest in the tag's own repository; a name
-        # by digest anywhere else was pushed or pulled, and such an image is not dangling.
+            return f"tagged {foreign}, not by the watcher"
+        # The containerd store gives every tagged image a digest reference in the repository of its tag. A
+        # digest reference in another repository was pushed or pulled; that image is not dangling.
         named = (
             name
             for name in image.digests
             if not (image.tags and scope.holds_reference(name.partition("@")[0]))
         )
         if digest := next(named, None):
-            return f"named {digest} by somebody else"
+            return f"named {digest}, not by the watcher"
         return None
 
     def _ends_with_own_step(self, image: Image) -> bool:
-        """Whether nothing was added to the compile stage: its last step is one that a watcher wrote.
+        """Return whether the last step of the builder image is one that a watcher wrote.
 
-        An image that was built or committed from it inherits the labels, and has a step of its own.
+        An image that was built or committed from it inherits the labels, but has another last step.
         """
         if self._kind_of(image) is not ObjectKind.BUILDER:
             return False
@@ -205,7 +205,7 @@ class _Judge:
         return dockerfile.is_own_command(step, self._scope.project) or dockerfile.is_unclaimed_command(step)
 
     def _why_not_own(self, image: Image) -> str | None:
-        """It is of another service or project, or nothing shows whose it is."""
+        """Return why the image is not of this service; None if the policy removes it anyway."""
         found = image.labels
         if self._dangling_builder(image) and self._policy.all_projects:
             return None
@@ -217,10 +217,10 @@ class _Judge:
                 f"untagged and labelled {self._policy.builder_label}, but nothing shows that it is of this "
                 "project; `watcher prune --all-projects` removes it"
             )
-        return "somebody else's"
+        return "of another owner"
 
     def _use_reason(self, image: Image) -> Reason | None:
-        """Something runs from it, or is about to."""
+        """Return the reason if a container or the daemon uses the image."""
         if image.id == self._needed.live:
             return Reason(Cause.LIVE, "it is live")
         if users := self._users.get(image.id):
@@ -231,12 +231,12 @@ class _Judge:
         return None
 
     def _age_reason(self, image: Image) -> Reason | None:
-        """It was made or tagged a moment ago, by a build that may still go on."""
+        """Return the reason if the image is younger than the grace period: its build can still be running."""
         grace = self._policy.image_grace if self._is_own(image) else self._policy.grace
         return _too_young(self._now - _last_touched(image), grace)
 
     def _rank_reason(self, image: Image) -> Reason | None:
-        """It is the newest of its kind, or one of the newest."""
+        """Return the reason if it is one of the newest images of its kind."""
         moving = next(filter(None, map(self._scope.moving_tag, image.tags)), None)
         if moving and (self._policy.builder_image or self._kind_of(image) is not ObjectKind.BUILDER):
             return Reason(Cause.NEWEST, moving)

@@ -1,8 +1,8 @@
-"""Which objects of a project that is gone may be removed, each with the reason: a pure function.
+"""Select the objects of a deleted project to remove, each with the reason: a pure function.
 
-The proof is that of a running project (`labels`, `ownership`): a container carries the id of the image that
-it was created from, an image has a name that only the watcher gives, a network carries its own name. Labels
-alone prove nothing. Volumes are not looked at.
+The proof of ownership is that of a running project (`labels`, `ownership`): a container carries the id of the
+image that it was created from, an image has a name that only the watcher gives, a network carries its own
+name. Labels alone prove nothing. Volumes are not touched.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from watcher.prune.model import Cause, ObjectKind, Reason, ServiceScope, Verdict
 
 _REVISION_TAG = regex.compile(r"rev-[0-9a-f]{12}")
 _IMAGE_KINDS = {labels.FINAL: ObjectKind.FINAL, labels.BUILDER: ObjectKind.BUILDER}
-_ORDER = (labels.APP, labels.PAUSE)  # what joined a network goes before what holds it
+_ORDER = (labels.APP, labels.PAUSE)  # containers before the pause container whose network they use
 _GONE = Reason(Cause.PROJECT_GONE, "its project is gone")
-_STOPPED = Reason(Cause.PROJECT_GONE, "its project is gone; it runs, and is stopped first")
+_STOPPED = Reason(Cause.PROJECT_GONE, "its project is gone; it is stopped first")
 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What an engine holds, of everybody. `alone` are bytes that no other image has, by image id."""
+    """The objects on an engine, of all owners. `alone` are bytes of layers in no other image, by image id."""
 
     containers: Sequence[Container] = ()
     images: Sequence[Image] = ()
@@ -34,12 +34,12 @@ class Holdings:
     alone: Mapping[str, int] = field(default_factory=dict)
 
     def project_ids(self) -> set[str]:
-        """The ids of the projects that anything here claims to be of."""
+        """Return the ids of all projects in the labels of these objects."""
         found: Iterable[Container | Image | Network] = (*self.containers, *self.images, *self.networks)
         return {item.labels[labels.PROJECT] for item in found if item.labels.get(labels.PROJECT)}
 
     def folder_of(self, project: str) -> str:
-        """The folder that the labels of a project's containers name; empty when none does."""
+        """Return the folder in the labels of a project's containers; empty if there is none."""
         key = "com.docker.compose.project.working_dir"
         named = (item.labels.get(key) for item in self.containers if _has_project_label(item.labels, project))
         return next(filter(None, named), "")
@@ -50,7 +50,7 @@ def _has_project_label(found: Mapping[str, str], project: str) -> bool:
 
 
 def guess_scopes(holdings: Holdings, project: str) -> tuple[ServiceScope, ...]:
-    """The names that a project which is in no registry gave its images: those of its revisions tell."""
+    """Return the names of an unregistered project's images, from the tags of their revisions."""
     found = {
         (image.labels.get(labels.SERVICE, ""), full_reference(tag).rpartition(":")[0])
         for image in holdings.images
@@ -58,21 +58,21 @@ def guess_scopes(holdings: Holdings, project: str) -> tuple[ServiceScope, ...]:
         for tag in image.tags
         if _REVISION_TAG.fullmatch(full_reference(tag).rpartition(":")[2])
     }
-    # No tag is written like that, so none counts as the compose file's own.
+    # No tag ends in ":", so none counts as the tag of the compose file.
     return tuple(
         ServiceScope(project, service, f"{name}:", f"{name}:builder", "") for service, name in sorted(found)
     )
 
 
 def select_gone(holdings: Holdings, project: str, scopes: Collection[ServiceScope]) -> tuple[Verdict, ...]:
-    """What becomes of everything that claims to be of the project, in the order of execution."""
+    """Return verdicts for all objects with the id of the project, in the order of execution."""
     containers = list(_judge_containers(holdings, project))
     leaving = {verdict.id for verdict in containers if verdict.remove}
     staying = [item for item in holdings.containers if item.id not in leaving]
     users: dict[str, str] = {}
     for item in staying:
         users |= dict.fromkeys((item.image, *item.networks), item.name)
-    # The watcher creates containers of its own images only, so these are, whatever became of their names.
+    # The watcher creates containers only from its own images, so these images are ours under any name.
     known = {item.image for item in holdings.containers if item.id in leaving}
     networks = (
         _judge_network(network, users)
@@ -100,7 +100,7 @@ def _judge_containers(holdings: Holdings, project: str) -> Iterator[Verdict]:
         why = _GONE if stopped else _STOPPED
         verdict = Verdict(ObjectKind.CONTAINER, item.id, item.name, 0, remove=True, why=why)
         if item.labels.get(labels.KIND) not in _ORDER or item.id not in own:
-            text = "not created by the watcher: it has the labels from its image, or from a copy"
+            text = "not created by the watcher: it has the labels from its image, or is a copy"
             yield verdict.as_kept(Cause.FOREIGN, text)
         elif item.state == "removing":
             yield verdict.as_kept(Cause.IN_USE, "it is being removed")
@@ -126,7 +126,7 @@ def _judge_image(
     known: Collection[str],
     size: int,
 ) -> Iterator[Verdict]:
-    """The verdict on an image; where others named it too, on the names that only the watcher gave it."""
+    """Yield the verdict on an image; if it has foreign names too, on the names of the watcher."""
     found = image.labels
     kind = _IMAGE_KINDS.get(found.get(labels.KIND, ""), ObjectKind.OTHER)
     name = next(iter((*image.tags, *image.digests)), short(image.id))
@@ -138,7 +138,7 @@ def _judge_image(
     own = [scope for scope in scopes if scope.matches_labels(found)]
     proofs = tuple(tag for tag in image.tags if any(scope.proves_tag(tag, image.id) for scope in own))
     if not proofs and image.id not in known:
-        text = "no name shows that the watcher built it: its labels may come from the image it was built on"
+        text = "no name shows that the watcher built it: its labels can come from its base image"
         yield verdict.as_kept(Cause.FOREIGN, f"{text}; `docker rmi {name}` removes it")
         return
     if user := users.get(image.id):
@@ -149,13 +149,15 @@ def _judge_image(
     if not others:
         yield verdict
         return
-    yield verdict.as_kept(Cause.FOREIGN, f"{others[0]} names it too; `docker rmi {others[0]}` removes that")
+    yield verdict.as_kept(
+        Cause.FOREIGN, f"{others[0]} is another name of it; `docker rmi {others[0]}` removes that"
+    )
     for tag in proofs:
         yield Verdict(ObjectKind.TAG, image.id, tag, 0, remove=True, why=_GONE, tags=(tag,))
 
 
 def _foreign_digests(image: Image, own: Sequence[ServiceScope]) -> list[str]:
-    """Names by digest that are not ours; the containerd store gives one in a tag's own repository."""
+    """Return foreign digest references; the containerd store adds one in the repository of a tag."""
     return [
         name
         for name in image.digests

@@ -1,4 +1,4 @@
-"""A prune as people and programs read it."""
+"""Format the result of a prune for people and programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SIZED = (ObjectKind.FINAL, ObjectKind.BUILDER, ObjectKind.STEP)
 
 
 class Row(NamedTuple):
-    """One line of the table."""
+    """One row of the table of objects."""
 
     verdict: str  # keep | removed | would remove
     kind: str
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 def report_rows(report: PruneReport) -> tuple[Row, ...]:
-    """The table: what goes first, then what stays, larger objects first."""
+    """Return the table: removed objects first, then kept ones, larger ones first."""
     gone = "would remove" if report.dry_run else "removed"
     ordered = sorted(report.verdicts, key=lambda verdict: (not verdict.remove, -verdict.size))
     return tuple(
@@ -48,7 +48,7 @@ def report_rows(report: PruneReport) -> tuple[Row, ...]:
 
 
 class UsageText(NamedTuple):
-    """One line of what fills the disk."""
+    """One row of the table of disk usage."""
 
     on_the_engine: str
     size: str
@@ -57,12 +57,12 @@ class UsageText(NamedTuple):
 
 
 def format_usage(shares: Iterable[UsageRow]) -> tuple[UsageText, ...]:
-    """What fills the engine's disk."""
+    """Return the table of disk usage."""
     return tuple(
         UsageText(
             share.what,
             humanize.size(share.size),
-            "not told" if share.ours is None else humanize.size(share.ours),
+            "unknown" if share.ours is None else humanize.size(share.ours),
             share.note,
         )
         for share in shares
@@ -70,9 +70,9 @@ def format_usage(shares: Iterable[UsageRow]) -> tuple[UsageText, ...]:
 
 
 def summarize_report(report: PruneReport) -> tuple[str, ...]:
-    """What was given back, or would be, in sentences."""
+    """Describe what was freed, or would be."""
     removed = [verdict for verdict in report.verdicts if verdict.remove]
-    lines = ["room is short: only one final image is kept"] if report.low else []
+    lines = ["the disk is nearly full: only one final image is kept"] if report.low else []
     if not removed:
         return (*lines, "nothing is stale")
     objects = humanize.count(len(removed), "object")
@@ -83,42 +83,40 @@ def summarize_report(report: PruneReport) -> tuple[str, ...]:
             verdict.kind is ObjectKind.STEP and verdict.why.cause is Cause.IN_USE
             for verdict in report.verdicts
         ):
-            lines.append("build steps that only these images have would be removed after them")
+            lines.append("build steps of these images would be removed after them")
     elif report.freed is None:
-        lines.append(f"{objects} removed; what that gave back could not be measured")
+        lines.append(f"{objects} removed; the freed bytes could not be measured")
     else:
-        text = f"{objects} removed, {humanize.size(report.freed)} given back"
+        text = f"{objects} removed, {humanize.size(report.freed)} freed"
         if report.cached:
-            text += f"; {humanize.size(report.cached)} more are held by the build cache alone now"
+            text += f"; {humanize.size(report.cached)} more are now held only by the build cache"
         lines.append(text)
     return tuple(lines)
 
 
 def summarize_trim(records: int, freed: int) -> str:
-    """What was removed of the build cache, in a sentence."""
+    """Describe what was removed of the build cache."""
     if not records:
-        return "nothing of the build cache had to go"
-    return (
-        f"{humanize.count(records, 'record')} of the build cache removed, {humanize.size(freed)} given back"
-    )
+        return "the build cache is within its limit"
+    return f"{humanize.count(records, 'record')} of the build cache removed, {humanize.size(freed)} freed"
 
 
 def summarize_estimate(holds: int, keep: int, over: int) -> str:
-    """What would be removed of the build cache, which holds so many bytes and may keep so many."""
+    """Describe what would be removed of the build cache; sizes in bytes."""
     sizes = f"it holds {humanize.size(holds)}, and prune.cache_keep_storage is {humanize.size(keep)}"
     if over:
         return f"about {humanize.size(over)} of the build cache would be removed: {sizes}"
     if holds <= keep:
         return f"nothing of the build cache would be removed: {sizes}"
     return (
-        f"nothing of the build cache would be removed: {sizes}, but all that may go is in use or was lately"
+        f"nothing of the build cache would be removed: {sizes}, but everything is in use or was used recently"
     )
 
 
 def summarize_go_cache(mounts: Sequence[CacheMount], most: int, freed: int, *, dry_run: bool) -> str:
-    """What was or would be removed of Go's build cache, in a sentence."""
+    """Describe what was or would be removed of Go's build cache."""
     holds = humanize.size(sum(mount.size for mount in mounts if not mount.modules))
-    bound = f"prune.go_cache_max is {humanize.size(most)}" if most else "prune.go_cache_max sets no bound"
+    bound = f"prune.go_cache_max is {humanize.size(most)}" if most else "prune.go_cache_max sets no limit"
     sizes = f"it holds {holds}, and {bound}"
     if not dry_run:
         gone = f"{humanize.size(freed)} of Go's build cache" if freed else "nothing of Go's build cache"
@@ -128,18 +126,18 @@ def summarize_go_cache(mounts: Sequence[CacheMount], most: int, freed: int, *, d
     if not gain:
         return f"nothing of Go's build cache would be removed: {sizes}"
     most_text = f"up to {humanize.size(gain)} of Go's build cache would be removed"
-    return f"{most_text}, what was unused for longest first: {sizes}"
+    return f"{most_text}, least recently used first: {sizes}"
 
 
 def free_space_text(disk: Disk | NotMeasured) -> str:
-    """How much room there is, in a sentence."""
+    """Describe the free space of the engine's disk."""
     if isinstance(disk, Disk):
         return f"the engine's disk has {humanize.size(disk.free)} of {humanize.size(disk.total)} free"
-    return f"how full the engine's disk is cannot be measured from here: {disk.why}"
+    return f"the free space of the engine's disk cannot be measured: {disk.why}"
 
 
 def report_as_json(report: PruneReport) -> dict[str, Any]:
-    """The whole report in plain values; sizes are bytes."""
+    """Return the report as plain values; sizes in bytes."""
     return {
         "dry_run": report.dry_run,
         "freed": report.freed,
@@ -163,6 +161,6 @@ def report_as_json(report: PruneReport) -> dict[str, Any]:
 
 
 def engine_as_json(shares: Iterable[UsageRow], disk: Disk | NotMeasured) -> dict[str, Any]:
-    """What fills the disk, in plain values; sizes are bytes."""
+    """Return the disk usage as plain values; sizes in bytes."""
     space = {"free": disk.free, "total": disk.total} if isinstance(disk, Disk) else {"not_measured": disk.why}
     return {"usage": [asdict(share) for share in shares], "disk": space}

@@ -53,4 +53,4 @@ def test_a_buildkitd_is_given_a_rule_of_its_own() -> None:
 def test_a_rule_that_is_there_is_told_without_advice() -> None:
     found = describe_steps(20_000_000_000, standalone=False)
     assert (found.grade, found.advice) == (Grade.GOOD, "")
-    assert found.text.endswith("BuildKit itself removes old ones above 20.0 GB")
+    assert found.text.endswith("removes old ones above 20.0 GB")

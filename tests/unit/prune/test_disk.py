@@ -27,10 +27,13 @@ def test_the_data_root_of_an_engine_on_this_machine_is_measured(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"endpoint": "tcp://10.0.0.7:2376"}, "it is reached at tcp://10.0.0.7:2376"),
-        ({"host": "docker-desktop"}, f"it runs on docker-desktop, and this is {socket.gethostname()}"),
-        ({"data_root": ""}, "it does not say where it keeps its data"),
-        ({"data_root": "/no/such/folder"}, "/no/such/folder cannot be looked at: No such file or directory"),
+        ({"endpoint": "tcp://10.0.0.7:2376"}, "the engine is remote, at tcp://10.0.0.7:2376"),
+        (
+            {"host": "docker-desktop"},
+            f"the engine runs on docker-desktop, this process on {socket.gethostname()}",
+        ),
+        ({"data_root": ""}, "the engine does not report its data folder"),
+        ({"data_root": "/no/such/folder"}, "/no/such/folder cannot be read: No such file or directory"),
     ],
 )
 def test_why_it_cannot_be_measured_is_said(change: dict[str, str], why: str, tmp_path: Path) -> None:

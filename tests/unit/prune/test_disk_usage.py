@@ -70,5 +70,5 @@ def test_the_notes_say_whose_it_is_and_how_to_be_rid_of_it() -> None:
 def test_mounts_that_could_not_be_measured_are_not_called_nothing() -> None:
     unknown = shares(mounts=NotMeasured("golang:alpine is not here"))["cache mounts"]
     assert (unknown.size, unknown.ours) == (200, None)
-    assert unknown.note == "this project's are not known: golang:alpine is not here"
+    assert unknown.note == "the part of this project is unknown: golang:alpine is not here"
     assert shares(mounts=())["cache mounts"] == UsageRow("cache mounts", 200, 0, "none of this project")

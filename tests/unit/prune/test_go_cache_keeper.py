@@ -82,7 +82,7 @@ async def test_caches_that_cannot_be_measured_are_said_where_they_may_be_too_lar
     world.now = LATEST
     await world.keeper.run(TREE, 51)
     assert [event.text for event in world.events if isinstance(event, Notice)] == [
-        "prune.go_cache_max is not kept: no du"
+        "prune.go_cache_max cannot be enforced: no du"
     ]
 
 

@@ -24,7 +24,6 @@ from watcher.engine import SystemInfo
 from watcher.errors import EngineUnavailable
 from watcher.prune import (
     Choice,
-    EngineConnection,
     EngineUse,
     GoneProjects,
     LeftProject,
@@ -374,7 +373,7 @@ async def test_an_unknown_project_goes_only_by_its_name(bench: Bench) -> None:
     root.rmdir()
     (left,) = (await bench.find()).values()
     assert left.choice is Choice.BY_NAME
-    assert "in no registry" in left.why
+    assert "not in the registry" in left.why
     before = await bench.there()
     await bench.remove()
     assert await bench.there() == before
@@ -414,7 +413,7 @@ async def test_a_project_from_before_the_registry_has_its_journal(bench: Bench) 
 async def test_a_name_that_nobody_has_is_said(bench: Bench) -> None:
     (left,) = (await bench.find("nothing-0123456789")).values()
     assert left.choice is Choice.REFUSED
-    assert "nothing is known" in left.why
+    assert "no project with this id" in left.why
 
 
 # Several engines.
@@ -568,8 +567,8 @@ async def test_rows_and_json_say_what_is_found_and_done(bench: Bench) -> None:
     assert document["dry_run"] is False
     assert document["forgotten"] == [labels.project_id(root)]
     assert {row.verdict for row in gone_rows(done.projects, done=True)} == {"removed"}
-    assert any("given back" in line for line in removal_summary(done))
-    assert gone_summary([], []) == ("no project of yours is gone",)
+    assert any("freed" in line for line in removal_summary(done))
+    assert gone_summary([], []) == ("none of your projects is gone",)
 
 
 # Whatever is on an engine.

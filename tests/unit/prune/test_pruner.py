@@ -230,8 +230,8 @@ async def test_what_the_daemon_comes_to_need_meanwhile_stays(engine: Engine, hea
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (Removal.IN_USE, "the engine says that it is in use"),
-        (Removal.GONE, "it was gone already"),
+        (Removal.IN_USE, "in use, according to the engine"),
+        (Removal.GONE, "already removed"),
         (EngineError("removal is in progress", 500), "the engine refused: removal is in progress"),
     ],
 )
@@ -257,7 +257,7 @@ async def test_an_image_that_vanishes_meanwhile_was_gone_already(engine: Engine,
     engine.before_look = vanish
     await pruner(engine, heard).prune()
     told = {item.id: item for item in heard.pruned().items}
-    assert (told[builders[0]].removed, told[builders[0]].reason) == (False, "it was gone already")
+    assert (told[builders[0]].removed, told[builders[0]].reason) == (False, "already removed")
 
 
 async def test_a_leftover_container_goes_and_then_its_image(engine: Engine, heard: Heard) -> None:
@@ -502,7 +502,7 @@ async def test_a_name_of_a_builder_image_on_another_image_proves_nothing(
     report = await pruner(engine, heard, policy=PrunePolicy(grace=0.0)).prune()
     (verdict,) = report.verdicts
     assert verdict.id == child
-    assert verdict.reason == "tagged web-dev:builder-0123456789ab by somebody else"
+    assert verdict.reason == "tagged web-dev:builder-0123456789ab, not by the watcher"
 
 
 async def test_a_stopped_container_of_a_commit_of_ours_stays(engine: Engine, heard: Heard) -> None:

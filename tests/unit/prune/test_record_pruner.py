@@ -212,9 +212,9 @@ async def test_why_steps_stay_is_said_with_what_removes_them_instead(bench: Benc
     pruner = bench.pruner(buildkit)
     assert not await pruner.steps_stay()
     buildkit.forgets = True
-    assert (await pruner.steps_stay()).endswith("`watcher doctor` says how BuildKit removes them itself")
+    assert (await pruner.steps_stay()).endswith("`watcher doctor` shows how BuildKit removes them")
     buildkit.limit = 20_000_000_000
-    assert (await pruner.steps_stay()).endswith("BuildKit itself removes old ones above 20.0 GB")
+    assert (await pruner.steps_stay()).endswith("BuildKit removes old ones above 20.0 GB")
 
 
 async def test_what_is_held_is_as_the_last_prune_left_it_and_asked_anew_after_that(bench: Bench) -> None:

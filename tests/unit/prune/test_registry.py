@@ -101,11 +101,11 @@ def test_forgetting_takes_the_journal_along_and_nothing_else(registry: Registry,
     registry.forget(project)
     assert [entry.id for entry in registry.entries()] == ["other-0123456789"]
     for name in ("..", ".", "", "x"):
-        with pytest.raises(OSError, match="no folder"):
+        with pytest.raises(OSError, match="not the folder of a project"):
             registry.forget(name)
     link = registry.home / "link-0123456789"
     link.symlink_to(root)
-    with pytest.raises(OSError, match="no folder"):
+    with pytest.raises(OSError, match="not the folder of a project"):
         registry.forget(link.name)
     assert root.is_dir()
 

@@ -86,7 +86,7 @@ def test_what_compose_starts_stays() -> None:
     images = [final(number, created=OLD + number) for number in range(5)]
     moving = replace(images[0], tags=("web-dev:latest", *images[0].tags))
     inventory = world(moving, *images[1:])
-    assert reason(inventory, moving) == "web-dev:latest is what compose starts"
+    assert reason(inventory, moving) == "web-dev:latest is the image of the compose file"
 
 
 def test_a_superseded_builder_goes_and_the_newest_stays_tagged_or_not() -> None:
@@ -159,12 +159,12 @@ def test_an_image_from_the_future_is_young() -> None:
 @pytest.mark.parametrize(
     ("tags", "why"),
     [
-        (("bob/app:1",), "tagged bob/app:1 by somebody else"),
-        ((rev(1), "web-dev:mine"), "tagged web-dev:mine by somebody else"),
-        (("localhost:5000/web-dev:latest",), "tagged localhost:5000/web-dev:latest by somebody else"),
-        (("web-prod:rev-000000000001",), "tagged web-prod:rev-000000000001 by somebody else"),
-        (("web-dev:rev-1",), "tagged web-dev:rev-1 by somebody else"),
-        (("web-dev:rev-00000000000G",), "tagged web-dev:rev-00000000000G by somebody else"),
+        (("bob/app:1",), "tagged bob/app:1, not by the watcher"),
+        ((rev(1), "web-dev:mine"), "tagged web-dev:mine, not by the watcher"),
+        (("localhost:5000/web-dev:latest",), "tagged localhost:5000/web-dev:latest, not by the watcher"),
+        (("web-prod:rev-000000000001",), "tagged web-prod:rev-000000000001, not by the watcher"),
+        (("web-dev:rev-1",), "tagged web-dev:rev-1, not by the watcher"),
+        (("web-dev:rev-00000000000G",), "tagged web-dev:rev-00000000000G, not by the watcher"),
     ],
 )
 def test_a_tag_that_is_not_ours_keeps_the_image(tags: tuple[str, ...], why: str) -> None:
@@ -182,7 +182,7 @@ def test_a_written_out_name_of_ours_is_ours() -> None:
 def test_a_name_by_digest_keeps_an_untagged_image() -> None:
     pushed = replace(builder(1), digests=("web-dev@sha256:12",))
     inventory = world(pushed, builder(2, created=OLD + 1))
-    assert reason(inventory, pushed) == "named web-dev@sha256:12 by somebody else"
+    assert reason(inventory, pushed) == "named web-dev@sha256:12, not by the watcher"
 
 
 def test_the_name_by_digest_of_the_containerd_store_says_nothing_beside_a_tag() -> None:
@@ -196,7 +196,7 @@ def test_the_name_by_digest_of_the_containerd_store_says_nothing_beside_a_tag() 
 def test_a_name_by_digest_in_another_repository_keeps_the_image() -> None:
     images = [final(number, created=OLD + number) for number in range(4)]
     pushed = replace(images[0], digests=("bob/app@sha256:1",))
-    assert reason(world(pushed, *images[1:]), pushed) == "named bob/app@sha256:1 by somebody else"
+    assert reason(world(pushed, *images[1:]), pushed) == "named bob/app@sha256:1, not by the watcher"
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_name_by_digest_in_another_repository_keeps_the_image() -> None:
     ids=["commit of our container", "revision", "no kind", "classic build from our image"],
 )
 def test_what_somebody_made_from_ours_is_theirs(image: Image) -> None:
-    why = "made by somebody else from an image or a container of this service"
+    why = "made from an image or a container of this service, not by the watcher"
     assert reason(world(image, builder(2, created=OLD + 1)), image) == why
 
 
@@ -289,8 +289,8 @@ def test_a_container_that_may_run_stays(state: str) -> None:
     ("name", "why"),
     [
         ("web-box", "it has the service's own name"),
-        ("web-boxer", "its name is not one the daemon gives for web-box"),
-        ("prod-box.0123", "its name is not one the daemon gives for web-box"),
+        ("web-boxer", "its name is not a name of the daemon for web-box"),
+        ("prod-box.0123", "its name is not a name of the daemon for web-box"),
     ],
 )
 def test_a_container_with_another_name_stays(name: str, why: str) -> None:
@@ -338,7 +338,7 @@ def test_somebody_elses_image_is_called_so() -> None:
         "alpine:latest",
         0,
         False,
-        Reason(Cause.FOREIGN, "somebody else's"),
+        Reason(Cause.FOREIGN, "of another owner"),
         ("alpine:latest",),
         OLD,
     )

@@ -46,7 +46,7 @@ STEP = Verdict(
     "RUN go build",
     22_000_000,
     True,
-    Reason(Cause.SUPERSEDED, "only superseded builds have used it"),
+    Reason(Cause.SUPERSEDED, "used only by superseded builds"),
     created=900.0,
 )
 TAG = Verdict(
@@ -61,7 +61,7 @@ BOX = Verdict(ObjectKind.CONTAINER, "c" * 64, "web.1", 0, False, Reason(Cause.IN
 
 
 def test_rows_show_what_goes_first_with_age_and_size() -> None:
-    used = "only superseded builds have used it"
+    used = "used only by superseded builds"
     assert report_rows(PruneReport(verdicts=(STAYS, BOX, STEP, TAG, GOES), at=1090.0)) == (
         Row(
             "removed",
@@ -88,7 +88,7 @@ def test_a_dry_run_says_that_it_would_remove() -> None:
 def test_a_dry_run_says_what_goes_after_the_images() -> None:
     """A step that an image has is kept as long as the image is there, so the table shows it as kept."""
     kept = replace(STEP, remove=False, why=Reason(Cause.IN_USE, "an image has it"))
-    text = "build steps that only these images have would be removed after them"
+    text = "build steps of these images would be removed after them"
     assert text in summarize_report(PruneReport(verdicts=(GOES, kept), dry_run=True))
     assert text not in summarize_report(PruneReport(verdicts=(GOES, STEP), dry_run=True))
     assert text not in summarize_report(PruneReport(verdicts=(TAG, kept), dry_run=True))
@@ -97,23 +97,23 @@ def test_a_dry_run_says_what_goes_after_the_images() -> None:
 def test_the_summary_says_what_was_given_back() -> None:
     report = PruneReport(verdicts=(GOES, TAG), freed=393_000_000, cached=209_000_000)
     assert summarize_report(report) == (
-        "2 objects removed, 393 MB given back; 209 MB more are held by the build cache alone now",
+        "2 objects removed, 393 MB freed; 209 MB more are now held only by the build cache",
     )
-    unknown = "2 objects removed; what that gave back could not be measured"
+    unknown = "2 objects removed; the freed bytes could not be measured"
     assert summarize_report(PruneReport(verdicts=(GOES, TAG))) == (unknown,)
 
 
 def test_a_summary_of_nothing_stale_says_so() -> None:
     assert summarize_report(PruneReport(verdicts=(STAYS,))) == ("nothing is stale",)
-    short = ("room is short: only one final image is kept", "nothing is stale")
+    short = ("the disk is nearly full: only one final image is kept", "nothing is stale")
     assert summarize_report(PruneReport(verdicts=(STAYS,), low=True)) == short
 
 
 def test_how_much_room_there_is_or_why_that_is_not_known() -> None:
     disk = Disk(free=67_800_000_000, total=271_000_000_000)
     assert free_space_text(disk) == "the engine's disk has 67.8 GB of 271 GB free"
-    assert free_space_text(NotMeasured("it is reached at tcp://10.0.0.7:2376")) == (
-        "how full the engine's disk is cannot be measured from here: it is reached at tcp://10.0.0.7:2376"
+    assert free_space_text(NotMeasured("the engine is remote, at tcp://10.0.0.7:2376")) == (
+        "the free space of the engine's disk cannot be measured: the engine is remote, at tcp://10.0.0.7:2376"
     )
 
 
@@ -163,13 +163,13 @@ def test_rows_of_what_fills_the_disk() -> None:
     shares = (UsageRow("images", 737_000_000, 22_000_000, "x"), UsageRow("cache mounts", 7, None, "y"))
     assert format_usage(shares) == (
         UsageText("images", "737 MB", "22.0 MB", "x"),
-        UsageText("cache mounts", "7 B", "not told", "y"),
+        UsageText("cache mounts", "7 B", "unknown", "y"),
     )
 
 
 def test_what_goes_of_the_build_cache_is_told_or_why_nothing_does() -> None:
-    assert summarize_trim(0, 0) == "nothing of the build cache had to go"
-    assert summarize_trim(2, 3_000_000) == "2 records of the build cache removed, 3.00 MB given back"
+    assert summarize_trim(0, 0) == "the build cache is within its limit"
+    assert summarize_trim(2, 3_000_000) == "2 records of the build cache removed, 3.00 MB freed"
     sizes = "it holds 5.00 MB, and prune.cache_keep_storage is 2.00 MB"
     assert summarize_estimate(5_000_000, 2_000_000, 3_000_000) == (
         f"about 3.00 MB of the build cache would be removed: {sizes}"
@@ -177,7 +177,7 @@ def test_what_goes_of_the_build_cache_is_told_or_why_nothing_does() -> None:
     nothing = "nothing of the build cache would be removed: it holds"
     assert summarize_estimate(5_000_000, 2_000_000, 0) == (
         f"{nothing} 5.00 MB, and prune.cache_keep_storage is 2.00 MB, "
-        "but all that may go is in use or was lately"
+        "but everything is in use or was used recently"
     )
     assert (
         summarize_estimate(1_000_000, 2_000_000, 0)
@@ -191,10 +191,10 @@ def test_what_would_go_of_the_go_cache_is_said_with_its_bound() -> None:
         "nothing of Go's build cache would be removed: it holds 200 B, and prune.go_cache_max is 1.00 kB"
     )
     assert summarize_go_cache(mounts, 100, 0, dry_run=True) == (
-        "up to 110 B of Go's build cache would be removed, what was unused for longest first: "
+        "up to 110 B of Go's build cache would be removed, least recently used first: "
         "it holds 200 B, and prune.go_cache_max is 100 B"
     )
-    assert summarize_go_cache(mounts, 0, 0, dry_run=True).endswith("prune.go_cache_max sets no bound")
+    assert summarize_go_cache(mounts, 0, 0, dry_run=True).endswith("prune.go_cache_max sets no limit")
     assert summarize_go_cache(mounts, 300, 7, dry_run=False) == (
         "7 B of Go's build cache removed: it holds 200 B, and prune.go_cache_max is 300 B"
     )
