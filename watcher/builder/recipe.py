@@ -14,6 +14,7 @@ from watcher.observers.events import short
 
 NOT_IN_REVISION: Mapping[str, str] = {
     "service": "a revision is one service's; two are never compared",
+    "owner": "it is in the image's labels only; a service that takes over an image need not build it again",
     "project": "it names caches and labels, and is the same for the project's life",
     "folder": "it is only shown",
     "cache_from": "results may come from there; they are the same results",
@@ -40,6 +41,7 @@ class Recipe:
     service: str
     project: str  # project id: scopes caches, labels and the engine's copy of the context
     image: str
+    owner: str = ""  # the service in whose name the image is labelled, where several use the same image
     folder: str = ""  # the context, relative to the project's folder: only for messages
     dockerfile: str = "Dockerfile"  # relative to the context
     inline: str | None = None  # the text of a Dockerfile in the compose file, instead of `dockerfile`
@@ -60,6 +62,11 @@ class Recipe:
     no_cache: bool = False
     runs: Runs = field(default_factory=Runs)  # what the compose file has the container run
     builder_label: str = "stage=builder"  # how the Dockerfile marks its compile stage
+
+    @property
+    def labelled_service(self) -> str:
+        """Return the service in whose name the image is labelled."""
+        return self.owner or self.service
 
     @property
     def markers(self) -> dict[str, str]:

@@ -64,11 +64,16 @@ class SolveJob:
         return SolveRequest(
             context=snapshot,
             dockerfile=MemorySource(files),
-            shared_key=f"{recipe.project}/{recipe.service}{snapshot.odd_modes and '/'}{snapshot.odd_modes}",
+            shared_key=(
+                f"{recipe.project}/{recipe.labelled_service}{snapshot.odd_modes and '/'}{snapshot.odd_modes}"
+            ),
             filename=filename,
             target=self.target or "",
             build_args=recipe.build_args,
-            labels={**recipe.image_labels, **labels.image(recipe.project, recipe.service, self.kind)},
+            labels={
+                **recipe.image_labels,
+                **labels.image(recipe.project, recipe.labelled_service, self.kind),
+            },
             platform=recipe.platform,
             no_cache=recipe.no_cache,
             frontend_attrs=recipe.frontend_attrs,

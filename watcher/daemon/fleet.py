@@ -9,6 +9,7 @@ import asyncio
 import os
 import traceback
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
 
 from watcher.backoff import Backoff
 from watcher.compose import ComposeProject
@@ -16,6 +17,7 @@ from watcher.daemon.recipe import check_dockerfile
 from watcher.daemon.service import Service
 from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
 from watcher.daemon.service_conflicts import check_conflicts
+from watcher.daemon.shared_images import share_recipes
 from watcher.errors import ConfigError, WatcherError, raise_all
 from watcher.observers.events import InternalError, Notice, ServiceRemoved
 from watcher.settings import Settings
@@ -68,7 +70,8 @@ async def assemble_configs(
             problems.append(error)
     raise_all(problems)
     check_conflicts(found.values())
-    return found
+    recipes = share_recipes({name: config.recipe for name, config in found.items()})
+    return {name: replace(config, recipe=recipes[name]) for name, config in found.items()}
 
 
 class Fleet:
@@ -87,6 +90,7 @@ class Fleet:
             if self._before_scan:
                 service.watch.run_before_scans(self._before_scan)
             self._shared.order.add(service.name, service)
+            self._shared.images.add(service.name, service.find_image_owner, service.find_needed)
             self.services[service.name] = service
         return new
 
@@ -178,6 +182,7 @@ class Fleet:
 
     async def _forget(self, service: Service) -> None:
         self._shared.order.remove(service.name)
+        self._shared.images.remove(service.name)
         await self._end(service, removed=True)
         del self.services[service.name]
         self._shared.observer.notify(ServiceRemoved(service=service.name))

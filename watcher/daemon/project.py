@@ -18,6 +18,7 @@ from watcher.daemon.engine_access import open_engine
 from watcher.daemon.fleet import Fleet, assemble_configs, count_builds
 from watcher.daemon.registration import Registration
 from watcher.daemon.service_config import SharedResources
+from watcher.daemon.shared_images import SharedImages
 from watcher.daemon.start_order import StartOrder
 from watcher.deploy import HostPorts, own_container
 from watcher.deploy.dependencies import Dependencies
@@ -132,6 +133,7 @@ async def open_project(
                     dependencies=dependencies,
                     order=StartOrder(engine, observer, dependencies),
                     slots=BuildSlots(count_builds(settings)),
+                    images=SharedImages(),
                     names={*project.services, *project.others},
                     pruning=asyncio.Lock(),
                     own=own,

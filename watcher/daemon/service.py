@@ -14,6 +14,7 @@ from watcher.daemon.service_config import ServiceConfig, SharedResources, front_
 from watcher.daemon.service_maintenance import assemble_maintenance
 from watcher.daemon.service_notices import ServiceNotices, holds_port
 from watcher.daemon.service_sources import ServiceSources, SilentObserver
+from watcher.daemon.shared_images import SharedImageBuilder
 from watcher.daemon.start_order import OrderedDeployer
 from watcher.deploy import ContainerDeployer, digest_mounted
 from watcher.engine import find_login
@@ -68,7 +69,7 @@ class Service:
         self._maintenance = self._assemble_maintenance(config)
         self.reconciler: Reconciler[Snapshot] = Reconciler(
             self.name,
-            builder=self.builder,
+            builder=SharedImageBuilder(self.builder, shared.images, shared.engine),
             deployer=OrderedDeployer(self.deployer, shared.order, lambda: self._config.spec),
             chores=self._maintenance,
             observer=shared.observer,
@@ -88,7 +89,11 @@ class Service:
 
     def _assemble_maintenance(self, config: ServiceConfig) -> Maintenance:
         return assemble_maintenance(
-            self._shared, config, self.builder, needed=self._needed, own_images=self._own_images
+            self._shared,
+            config,
+            self.builder,
+            needed=lambda: self._shared.images.needed(self.name),
+            own_images=self._own_images,
         )
 
     def _mounted(self, revision: str) -> str:
@@ -98,7 +103,11 @@ class Service:
         digest = digest_mounted(mounts, snapshot) if snapshot else ""
         return " ".join((digest, *self._mounted_trees.inputs.values())).strip()
 
-    def _needed(self) -> Needed:
+    def find_image_owner(self) -> str:
+        """Return the service in whose name the image is labelled."""
+        return self._config.recipe.labelled_service
+
+    def find_needed(self) -> Needed:
         """Return what pruning must leave, because this process still needs it."""
         state, live = self.reconciler.state, self.deployer.container
         built = state.built[0] if state.built else None

@@ -11,6 +11,7 @@ from watcher.builder import BuildJournal, BuildkitConnection, Recipe
 from watcher.compose import ComposeProject, ServiceSpec
 from watcher.daemon.port_protocols import check_protocols, protocol_of
 from watcher.daemon.recipe import agents_of, recipe_of
+from watcher.daemon.shared_images import SharedImages
 from watcher.daemon.start_order import StartOrder
 from watcher.deploy import DeployPolicy, HostPorts, SourceMount, source_mounts
 from watcher.deploy.compose_container import ComposeContainer
@@ -42,6 +43,7 @@ class SharedResources:
     dependencies: Dependencies
     order: StartOrder
     slots: BuildSlots
+    images: SharedImages
     names: set[str]  # of the services in the compose file, as it is now
     pruning: asyncio.Lock  # held while one of them prunes
     own: OwnContainer | None = None  # that the watcher runs in, where loopback does not reach the others

@@ -43,4 +43,4 @@ def _compare_images(first: ServiceConfig, second: ServiceConfig) -> list[ConfigE
 
 def _build_of(recipe: Recipe) -> Recipe:
     """Return what decides the image's content: neither the service nor what its container runs does."""
-    return replace(recipe, service="", runs=Runs())
+    return replace(recipe, service="", owner="", runs=Runs())

@@ -15,6 +15,7 @@ from watcher.dockerfile import Level, Runs
 WATCHER = Path(__file__).parents[3] / "watcher"
 RECIPE = Recipe(service="web", project="p", image="web:latest")
 OTHER: dict[str, Any] = {
+    "owner": "other",
     "service": "other",
     "project": "other",
     "image": "other:latest",

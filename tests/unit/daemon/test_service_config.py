@@ -15,6 +15,7 @@ from watcher import compose
 from watcher.builder import BuildJournal, BuildkitConnection
 from watcher.daemon.recipe import check_dockerfile, recipe_of
 from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
+from watcher.daemon.shared_images import SharedImages
 from watcher.daemon.start_order import StartOrder
 from watcher.deploy.dependencies import Dependencies
 from watcher.deploy.host_ports import HostPorts
@@ -39,6 +40,7 @@ class Rig:
             dependencies=cast(Dependencies, None),
             order=StartOrder(FakeEngine(), Fanout(), cast(Dependencies, None)),
             slots=BuildSlots(1),
+            images=SharedImages(),
             names=set(),
             pruning=asyncio.Lock(),
             observer=Fanout(),

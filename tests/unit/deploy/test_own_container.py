@@ -12,6 +12,7 @@ from tests.loaded_settings import load
 from watcher import compose
 from watcher.builder import BuildJournal, BuildkitConnection
 from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
+from watcher.daemon.shared_images import SharedImages
 from watcher.daemon.start_order import StartOrder
 from watcher.deploy import HostPorts
 from watcher.deploy.dependencies import Dependencies
@@ -171,6 +172,7 @@ class Rig:
             host_ports=HostPorts(None, "p", None),
             order=StartOrder(FakeEngine(), Fanout(), dependencies),
             slots=BuildSlots(1),
+            images=SharedImages(),
             names=set(),
             pruning=asyncio.Lock(),
             info=SystemInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),
