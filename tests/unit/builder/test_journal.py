@@ -8,9 +8,11 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
+from typing import ClassVar
 
 import pytest
 
@@ -145,6 +147,33 @@ def test_a_full_disk_is_reported_at_once_and_the_lines_are_written_when_there_is
     assert [step.name for step in entry.steps] == ["[2/3] COPY . .", "[3/3] RUN go build"]
     assert entry.ended == "ok"
     assert told.empty()
+
+
+class Pauses(Backoff):
+    """A back-off that notes after how many failures it was asked, and is always short."""
+
+    asked: ClassVar[list[int]] = []
+
+    def pause(self, failures: int) -> float:
+        self.asked.append(failures)
+        return 0.001
+
+
+def test_writing_is_retried_less_and_less_often_until_it_succeeds(tmp_path: Path, disk: Disk) -> None:
+    Pauses.asked.clear()
+    told: SimpleQueue[str] = SimpleQueue()
+    journal = BuildJournal(tmp_path, notify=told.put, retry=Pauses(0.0, 0.0))
+    for _ in range(2):
+        disk.full, before = True, len(Pauses.asked)
+        with journal.build("web", "rev", final=True):
+            assert "No space left" in told.get(timeout=20)
+        while len(Pauses.asked) < before + 3:
+            time.sleep(0.001)
+        disk.full = False
+        assert told.get(timeout=20) == ""
+        assert journal.flush()
+        assert Pauses.asked[before : before + 3] == [0, 1, 2]
+    journal.close()
 
 
 def test_a_folder_that_cannot_be_made_is_reported_and_used_once_it_can(tmp_path: Path) -> None:

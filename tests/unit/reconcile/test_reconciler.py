@@ -205,6 +205,18 @@ async def test_the_revisions_are_emitted_when_one_changes_and_before_what_change
     assert isinstance(rig.told.events[failed + 1], BuildFinished)
 
 
+async def test_an_adopted_container_is_emitted_before_the_first_scan_and_nothing_before_it(rig: Rig) -> None:
+    async with running(rig):
+        rig.loop.hold("git is writing files")
+        rig.loop.hold("")
+        assert rig.told.of(RevisionStateChanged) == []
+        rig.loop.record_adopted(
+            DeployFinished(service="app", revision="a", image="i", outcome=DeployOutcome.ADOPTED, seconds=0.1)
+        )
+        (event,) = rig.told.of(RevisionStateChanged)
+        assert (event.desired, event.live, event.failed) == (None, "a", None)
+
+
 async def test_from_save_to_live_is_measured_on_the_monotonic_clock_and_only_for_saves(rig: Rig) -> None:
     rig.now = 1000.0
     async with running(rig):

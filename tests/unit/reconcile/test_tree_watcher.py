@@ -18,8 +18,16 @@ from hypothesis import strategies as st
 from tests.unit.reconcile.test_reconciler import Builds, Deploys, Idle, Recorder
 from watcher.buildkit import ContextChanged
 from watcher.errors import Superseded
-from watcher.fswatch import NotificationSource
-from watcher.observers.events import DesiredChanged, Fanout, InternalError, Notice, SourceScanning
+from watcher.fswatch import Notification, NotificationSource
+from watcher.observers.events import (
+    DesiredChanged,
+    Fanout,
+    InternalError,
+    Notice,
+    SourceGone,
+    SourceScanned,
+    SourceScanning,
+)
 from watcher.reconcile import state_machine
 from watcher.reconcile import tree_watcher as watch_module
 from watcher.reconcile.debounce import Debouncer
@@ -28,7 +36,7 @@ from watcher.reconcile.ports import Built, Scan
 from watcher.reconcile.reconciler import Reconciler
 from watcher.reconcile.tree_notifications import TreeNotifications
 from watcher.reconcile.tree_watcher import TreeWatcher
-from watcher.tree import Snapshot, Tree
+from watcher.tree import Snapshot, Tree, TreeGone
 
 
 class WrittenTo(Tree):
@@ -106,6 +114,67 @@ async def test_a_file_that_is_written_all_the_time_holds_no_save_back(
     assert before != after == rig.sink.told[-1].revision
     notices = [event.text for event in told.events if isinstance(event, Notice)]
     assert len([text for text in notices if text.startswith("app.log changes all the time")]) == 1
+
+
+async def test_a_problem_is_a_warning_once_and_again_when_it_comes_back(rig: Rig) -> None:
+    told, ignore = Recorder(), rig.root / ".dockerignore"
+    (rig.root / "Dockerfile").write_text("FROM scratch\n")
+    watch = TreeWatcher("app", rig.tree, rig.notifications, inputs={}, observer=told)
+    await rig.source.start()
+    for text in ("[\n", "[\n", "", "[\n"):
+        ignore.write_text(text)
+        await watch.scan_now(rig.sink)
+    await rig.source.stop()
+    watch.close()
+    warnings = [event.text for event in told.of(Notice) if event.level == "warning"]
+    assert len(warnings) == 2
+    assert all(".dockerignore" in text for text in warnings)
+    assert [bool(event.problems) for event in told.of(SourceScanned)] == [True, True, False, True]
+
+
+async def test_a_scan_is_emitted_with_its_facts(rig: Rig) -> None:
+    told = Recorder()
+    watch = TreeWatcher("app", rig.tree, rig.notifications, inputs={}, observer=told)
+    await rig.source.start()
+    await watch.scan_now(rig.sink)
+    now = time.monotonic()
+    await watch.scan(rig.sink, Notification(frozenset({""}), "event", now, now, frozenset({"main.go"})))
+    await rig.source.stop()
+    watch.close()
+    first, second = told.of(SourceScanned)
+    assert (first.service, first.reason, first.full, first.files) == ("app", "request", True, 1)
+    assert (second.reason, second.full) == ("event", False)
+    assert first.context_bytes == len("package main\n")
+
+
+async def test_a_tree_that_is_gone_is_emitted_once_and_once_more_when_it_is_back(rig: Rig) -> None:
+    told, away = Recorder(), rig.root.with_name("away")
+    watch = TreeWatcher("app", rig.tree, rig.notifications, inputs={}, observer=told)
+    await rig.source.start()
+    rig.root.rename(away)
+    for _ in range(2):
+        with pytest.raises(TreeGone):
+            await watch.scan_now(rig.sink)
+    away.rename(rig.root)
+    for _ in range(2):
+        await watch.scan_now(rig.sink)
+    await rig.source.stop()
+    watch.close()
+    assert [bool(event.reason) for event in told.of(SourceGone)] == [True, False]
+
+
+def test_files_that_are_written_hold_a_revision_for_a_while_and_then_again(rig: Rig) -> None:
+    """Seconds of the same clock: until the limit they hold, at the limit they count, and it starts again."""
+    written = replace(rig.tree.scan(), unsettled=("app.log",))
+    must_settle = rig.watch._must_settle
+    limit = watch_module.UNSETTLED_MOST
+    assert must_settle(written, 100.0)
+    assert must_settle(written, 99.9 + limit)
+    assert not must_settle(written, 100.0 + limit)
+    assert must_settle(written, 200.0)
+    assert not must_settle(rig.tree.scan(), 201.0)
+    assert must_settle(written, 202.0), "a pause in between: it holds from here"
+    assert must_settle(written, 201.9 + limit)
 
 
 async def test_other_inputs_are_another_revision_of_the_same_tree(rig: Rig) -> None:
