@@ -75,7 +75,7 @@ class DirectorySource:
             excluded = matcher.excluded(path)
             if kind == stat.S_IFDIR:
                 entry = FileEntry(path, status.st_mode, 0, status.st_mtime_ns)
-                inside = [] if matcher.prunable(path) else list(self._walk_tree(path, matcher))
+                inside = [] if matcher.can_prune(path) else list(self._walk_tree(path, matcher))
                 if inside or not excluded:
                     yield path, (entry, _stamp_of(status))
                 yield from inside

@@ -93,7 +93,7 @@ async def test_without_the_login_the_image_and_a_way_out_are_named(bench: Bench)
     with registry(small_image(bench.name), login="me:secret") as served:
         with pytest.raises(UserError) as caught:
             await bench.build(served.image)
-        assert f"the base image {served.image} is not here" in caught.value.failure.summary
+        assert f"the base image {served.image} was not found locally" in caught.value.failure.summary
         assert "docker login" in caught.value.failure.hint
         assert not served.asked
 
@@ -111,13 +111,15 @@ async def test_an_image_that_a_registry_does_not_have_is_named(bench: Bench) -> 
     with registry(small_image(bench.name)) as served:
         with pytest.raises(UserError) as caught:
             await bench.build(f"{served.host}/base:nosuch")
-        assert f"the base image {served.host}/base:nosuch is not here" in caught.value.failure.summary
+        assert (
+            f"the base image {served.host}/base:nosuch was not found locally" in caught.value.failure.summary
+        )
 
 
 async def test_a_registry_that_refuses_connections_fails_at_once(bench: Bench) -> None:
     with registry(small_image(bench.name)) as served:
         pass
-    with pytest.raises(UserError, match=f"the base image {served.image} is not here.*refused"):
+    with pytest.raises(UserError, match=f"the base image {served.image} was not found locally.*refused"):
         await bench.build(served.image)
 
 

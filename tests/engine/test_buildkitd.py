@@ -117,7 +117,7 @@ async def test_the_image_is_loaded_under_its_revision_and_is_there_when_the_tree
 async def test_a_missing_base_image_is_named(bench: Bench) -> None:
     with registry(small_image(bench.name)) as served, pytest.raises(UserError) as caught:
         await bench.build({"Dockerfile": f"FROM {served.host}/base:nosuch\n"})
-    assert f"the base image {served.host}/base:nosuch is not here" in caught.value.failure.summary
+    assert f"the base image {served.host}/base:nosuch was not found locally" in caught.value.failure.summary
 
 
 async def test_go_is_compiled_with_caches_and_to_the_same_bytes(bench: Bench, golang: Registry) -> None:

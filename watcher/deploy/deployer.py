@@ -24,7 +24,7 @@ from watcher.deploy.owned import OwnContainers
 from watcher.deploy.retirement import Retirement
 from watcher.deploy.traffic import Traffic
 from watcher.diagnosis.diagnose import container_failure, engine_trouble, trouble_hint
-from watcher.diagnosis.positions import Where, nowhere
+from watcher.diagnosis.positions import Where, find_nothing
 from watcher.engine import Engine, EngineError, EngineEvent
 from watcher.errors import EngineTrouble, EngineUnavailable, UserError
 from watcher.front import Front
@@ -50,7 +50,7 @@ class ContainerDeployer:
         on_lost: Callable[[ContainerLost], None],
         on_rolled_back: Callable[[DeployFinished], None],
         mounted: Callable[[str], str] = lambda _: "",
-        where: Where = nowhere,
+        where: Where = find_nothing,
         references: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         """`where` knows the user's files in what a container says."""

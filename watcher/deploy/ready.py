@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from watcher.deploy import probe
 from watcher.deploy.model import ContainerRecipe, DeployPolicy, backends
 from watcher.diagnosis.diagnose import container_failure, not_ready
-from watcher.diagnosis.positions import Where, nowhere
+from watcher.diagnosis.positions import Where, find_nothing
 from watcher.engine import Container, Engine
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Backend
@@ -39,7 +39,7 @@ async def until_ready(
     container: str,
     revision: str,
     *,
-    where: Where = nowhere,
+    where: Where = find_nothing,
 ) -> Mapping[int, Backend]:
     """Ask tightly at first, then less often; where its ports are reached, once it answers on them.
 
@@ -72,7 +72,7 @@ async def until_ready(
 
 
 async def why(
-    engine: Engine, container: str, found: Container | None, summary: str, *, where: Where = nowhere
+    engine: Engine, container: str, found: Container | None, summary: str, *, where: Where = find_nothing
 ) -> Failure:
     """Why a container does not serve any more; `found` as it was seen, None when it was removed.
 

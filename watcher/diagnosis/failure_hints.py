@@ -1,4 +1,4 @@
-"""What to do about a failed build, as far as its words tell. Pure."""
+"""Give hints for failed builds, from the messages of the tools. Pure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _AGAIN = "; `watcher rebuild` tries again without a save"
 
 
 def build_hint(step: str, reason: str, lines: Sequence[str] = ()) -> str:
-    """One sentence, "" where nothing is known."""
+    """Return a hint of one sentence, or an empty string."""
     text = "\n".join((reason, *lines))
     if _FRONTEND.found(f"{step}\n{reason}") and (_FETCHED.found(text) or _UNREACHED.found(text)):
         return (
-            "the frontend that `# syntax` names could not be fetched: without that line the engine's own is "
-            f"used{_AGAIN}"
+            "the frontend of the `# syntax` line could not be pulled: without that line, BuildKit uses its "
+            f"built-in frontend{_AGAIN}"
         )
     if (found := _URL.search(step)) and (_UNREACHED.found(text) or _ABSENT.found(text)):
         return f"{found[1]} could not be fetched: check the address and the network{_AGAIN}"
@@ -36,7 +36,7 @@ def build_hint(step: str, reason: str, lines: Sequence[str] = ()) -> str:
         return image_hint(text)
     if "not found" in reason and ("cache key" in reason or "failed to walk" in reason or "stat" in reason):
         if found := _FROM.search(step):
-            return f"{found[1]} has no such path: check what it builds or holds there, and the spelling"
+            return f"{found[1]} does not contain this path: check what it builds, and the spelling"
         return "a COPY names a file that is not in the build context: check the path and .dockerignore"
     if (hint := _git_hint(text)) or (hint := _module_hint(text)):
         return hint
@@ -53,7 +53,7 @@ def build_hint(step: str, reason: str, lines: Sequence[str] = ()) -> str:
 
 
 def image_hint(why: str) -> str:
-    """What to do about an image that could not be had; `why` is what was said of it."""
+    """Return a hint for an image that could not be pulled; `why` is the error."""
     if _UNREACHED.found(why):
         return f"check the network and the name of the registry; `docker pull` shows the same error{_AGAIN}"
     if _REFUSED.found(why):
@@ -66,16 +66,16 @@ def image_hint(why: str) -> str:
 def _git_hint(text: str) -> str:
     if "error obtaining VCS status" in text or "detected dubious ownership" in text:
         return (
-            "git refuses the repository of another user: `git config --global --add safe.directory '*'` "
-            "before, or go build -buildvcs=false"
+            "git refuses the repository of another user: run `git config --global --add safe.directory '*'` "
+            "before, or use go build -buildvcs=false"
         )
     if "not a git repository" in text:
         return (
-            'there is no .git in the build: watch.ignore = ["!**/.git"] takes it in, '
-            "unless the ignore file leaves it out too"
+            'there is no .git in the build context: watch.ignore = ["!**/.git"] includes it, '
+            "unless the ignore file excludes it too"
         )
     if "git: not found" in text or 'exec: "git"' in text or "git: command not found" in text:
-        return "the image of this step has no git: install it, or use a base that has it"
+        return "the image of this step has no git: install it, or use a base image with git"
     return ""
 
 

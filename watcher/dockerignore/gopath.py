@@ -55,19 +55,19 @@ class Glob:
 
     def __init__(self, pattern: str) -> None:
         """Raise `BadPattern` when it is none."""
-        self._chunks = tuple(_chunks(pattern))
+        self._chunks = tuple(_split_chunks(pattern))
 
     def matches(self, name: str) -> bool:
         """Whether the pattern matches the whole name."""
-        return _matches(self._chunks, name)
+        return _match_chunks(self._chunks, name)
 
 
 def check_glob(pattern: str) -> None:
     """Raise `BadPattern` where `filepath.Match(pattern, ".")` does: it reads up to what cannot match."""
-    _matches(_chunks(pattern), ".")
+    _match_chunks(_split_chunks(pattern), ".")
 
 
-def _matches(chunks: Iterable[tuple[bool, _Chunk, bool]], name: str) -> bool:
+def _match_chunks(chunks: Iterable[tuple[bool, _Chunk, bool]], name: str) -> bool:
     at = 0
     for star, chunk, more in chunks:
         if star and not chunk:
@@ -76,7 +76,7 @@ def _matches(chunks: Iterable[tuple[bool, _Chunk, bool]], name: str) -> bool:
         slash = name.find("/", at)
         stop = at if not star else slash if slash >= 0 else len(name)
         for start in range(at, stop + 1):
-            if _fits(chunk, name, start) and (more or start + len(chunk) == len(name)):
+            if _match_chunk_at(chunk, name, start) and (more or start + len(chunk) == len(name)):
                 at = start + len(chunk)
                 break
         else:
@@ -84,7 +84,7 @@ def _matches(chunks: Iterable[tuple[bool, _Chunk, bool]], name: str) -> bool:
     return at == len(name)
 
 
-def _fits(chunk: _Chunk, name: str, start: int) -> bool:
+def _match_chunk_at(chunk: _Chunk, name: str, start: int) -> bool:
     if start + len(chunk) > len(name):
         return False
     for offset, one in enumerate(chunk):
@@ -97,7 +97,7 @@ def _fits(chunk: _Chunk, name: str, start: int) -> bool:
     return True
 
 
-def _chunks(pattern: str) -> Iterator[tuple[bool, _Chunk, bool]]:
+def _split_chunks(pattern: str) -> Iterator[tuple[bool, _Chunk, bool]]:
     """The parts of a glob: whether a star precedes, what each character must be, whether more follow."""
     at = 0
     while at < len(pattern):
@@ -106,16 +106,16 @@ def _chunks(pattern: str) -> Iterator[tuple[bool, _Chunk, bool]]:
             at += 1
         chunk: list[str | _Class] = []
         while at < len(pattern) and pattern[at] != "*":
-            one, at = _one(pattern, at)
+            one, at = _parse_element(pattern, at)
             chunk.append(one)
         yield star, tuple(chunk), at < len(pattern)
 
 
-def _one(pattern: str, at: int) -> tuple[str | _Class, int]:
+def _parse_element(pattern: str, at: int) -> tuple[str | _Class, int]:
     """The element of the glob at `at`, and the place after it."""
     char = pattern[at]
     if char == "[":
-        return _class(pattern, at + 1)
+        return _parse_class(pattern, at + 1)
     if char == "?":
         return _ANY, at + 1
     if char == "\\":
@@ -125,7 +125,7 @@ def _one(pattern: str, at: int) -> tuple[str | _Class, int]:
     return pattern[at], at + 1
 
 
-def _class(pattern: str, at: int) -> tuple[_Class, int]:
+def _parse_class(pattern: str, at: int) -> tuple[_Class, int]:
     """The class that opens before `at`, and the place after it."""
     negated = pattern.startswith("^", at)
     at += negated

@@ -66,7 +66,7 @@ class PatternMatcher:
     def __init__(self, patterns: Iterable[str]) -> None:
         """Raise `IgnorePatternError` for a pattern with wrong syntax: `!` alone, an open bracket."""
         self.patterns: tuple[str, ...] = tuple(patterns)
-        self._runs = _runs(self.patterns)
+        self._runs = _group_runs(self.patterns)
         self._directories: dict[str, tuple[bool, int]] = {}
 
     def __bool__(self) -> bool:
@@ -83,17 +83,17 @@ class PatternMatcher:
     def matches(self, path: str) -> bool:
         """Whether the path or a directory above it is matched and no later `!` pattern takes it out again."""
         slash = path.rfind("/")
-        above = self._directory(path[:slash])[1] if slash > 0 else 0
+        above = self._evaluate_directory(path[:slash])[1] if slash > 0 else 0
         return self._evaluate_path(path, above)[0]
 
     excluded = matches
 
-    def prunable(self, directory: str) -> bool:
+    def can_prune(self, directory: str) -> bool:
         """Whether the directory is excluded and no `!` pattern could re-include anything below it.
 
         `True` is certain; `False` can also mean that a `!` pattern is too general.
         """
-        matched, flags = self._directory(directory)
+        matched, flags = self._evaluate_directory(directory)
         if not matched:
             return False
         components = directory.split("/")
@@ -103,11 +103,11 @@ class PatternMatcher:
             run.may_match_below(components) for run in self._runs[flags.bit_length() :] if run.negation
         )
 
-    def _directory(self, path: str) -> tuple[bool, int]:
+    def _evaluate_directory(self, path: str) -> tuple[bool, int]:
         known = self._directories.get(path)
         if known is None:
             slash = path.rfind("/")
-            above = self._directory(path[:slash])[1] if slash > 0 else 0
+            above = self._evaluate_directory(path[:slash])[1] if slash > 0 else 0
             known = self._evaluate_path(path, above)
             if len(self._directories) >= _KEPT_DIRECTORIES:
                 self._directories.clear()
@@ -166,7 +166,7 @@ class _Run:
         try:
             regex.one_off(expression)
         except regex.BadPattern as error:
-            raise BadPattern(_reason(error)) from None
+            raise BadPattern(_error_reason(error)) from None
         # What follows `\Q` without its end is literal to the end, so it cannot be combined with others.
         closed = rf"{expression}\E" if "Q" in escaped else expression
         self._expressions.append(f"(?:{closed})")
@@ -207,7 +207,7 @@ def _may_match_below(pattern: str, directory: Sequence[str]) -> bool:
     return len(components) > len(directory)
 
 
-def _runs(patterns: Iterable[str]) -> tuple[_Run, ...]:
+def _group_runs(patterns: Iterable[str]) -> tuple[_Run, ...]:
     runs: list[_Run] = []
     for given in patterns:
         stripped = given.strip(_SPACES)
@@ -284,6 +284,6 @@ def _escape_text(expression: str) -> set[str]:
     return out
 
 
-def _reason(error: Exception) -> str:
+def _error_reason(error: Exception) -> str:
     said = error.args[0] if error.args else ""
     return said.decode(errors="replace") if isinstance(said, bytes) else str(said)

@@ -20,7 +20,7 @@ _GZIP = b"\x1f\x8b"
 _INDEX = "manifest.json"
 
 
-class Reader(Protocol):
+class ByteReader(Protocol):
     """Something to read bytes from, in order."""
 
     def read(self, size: int = -1, /) -> bytes:
@@ -32,10 +32,10 @@ class Unreadable(Exception):
     """The archive, or a layer in it, is of a form that is not known here."""
 
 
-class _Again:
+class _ReplayedStream:
     """A stream with its first bytes already read."""
 
-    def __init__(self, head: bytes, rest: Reader) -> None:
+    def __init__(self, head: bytes, rest: ByteReader) -> None:
         self._head, self._rest = head, rest
 
     def read(self, size: int = -1, /) -> bytes:
@@ -45,7 +45,7 @@ class _Again:
         return self._rest.read(size)
 
 
-def archive_size(archive: Reader, known: MutableMapping[str, int]) -> int:
+def archive_size(archive: ByteReader, known: MutableMapping[str, int]) -> int:
     """The size in bytes of the image in this archive.
 
     `known` has the sizes of layers that were read before, by their names in archives, which are digests; it
@@ -68,7 +68,7 @@ def archive_size(archive: Reader, known: MutableMapping[str, int]) -> int:
         raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
-def _layer_size(content: Reader) -> int | None:
+def _layer_size(content: ByteReader) -> int | None:
     """The size of the files in a layer; None for what is no layer, or one of a compression not known here."""
     head = content.read(_HEAD)
     if head.startswith(_GZIP):
@@ -78,7 +78,7 @@ def _layer_size(content: Reader) -> int | None:
     else:
         return None
     total = 0
-    stream = _as_file(_Again(head, content))
+    stream = _as_file(_ReplayedStream(head, content))
     with tarfile.open(fileobj=stream, mode=mode, bufsize=_BUFFER) as layer:  # type: ignore[call-overload]
         for entry in layer:
             layer.members = []  # or it keeps one for each entry
@@ -89,6 +89,6 @@ def _layer_size(content: Reader) -> int | None:
     return total
 
 
-def _as_file(reader: Reader) -> IO[bytes]:
+def _as_file(reader: ByteReader) -> IO[bytes]:
     """A reader as `tarfile` needs it in streaming mode, where it only calls `read`."""
     return reader  # type: ignore[return-value]

@@ -11,8 +11,8 @@ import docker.errors
 import requests.exceptions
 import urllib3.exceptions
 
-from watcher.engine import endpoint as reach
 from watcher.engine import private_api
+from watcher.engine.endpoint import describe_error
 from watcher.engine.interface import EngineError, Removal
 from watcher.errors import EngineUnavailable
 
@@ -26,7 +26,7 @@ CONNECTION_ERRORS = (
 )
 
 
-def sentence(error: docker.errors.APIError) -> str:
+def error_text(error: docker.errors.APIError) -> str:
     """The engine's own words."""
     return str(error.explanation or error).strip()
 
@@ -44,11 +44,11 @@ class EngineCalls:
         except docker.errors.NotFound:
             raise
         except docker.errors.APIError as error:
-            raise EngineError(sentence(error), error.status_code) from error
+            raise EngineError(error_text(error), error.status_code) from error
         except (docker.errors.DockerException, *CONNECTION_ERRORS) as error:
-            raise EngineUnavailable(f"the Docker engine does not answer: {reach.why(error)}") from error
+            raise EngineUnavailable(f"the Docker engine does not answer: {describe_error(error)}") from error
 
-    async def remove(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Removal:
+    async def try_remove(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Removal:
         """Call what removes something; what became of it."""
         try:
             await self.call(function, *args, **kwargs)
@@ -60,9 +60,9 @@ class EngineCalls:
             raise
         return Removal.REMOVED
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> None:
+    async def post_json(self, path: str, body: Mapping[str, Any]) -> None:
         """A request that docker-py has no method with all fields for; raises EngineError."""
         try:
             await self.call(private_api.post_json, self.client, path, body)
         except docker.errors.NotFound as error:
-            raise EngineError(sentence(error), 404) from error
+            raise EngineError(error_text(error), 404) from error

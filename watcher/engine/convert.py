@@ -20,7 +20,7 @@ def version_key(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-def seconds(value: object) -> float:
+def parse_time(value: object) -> float:
     """Unix seconds of a time of the engine's, which is a number in lists and RFC 3339 in details.
 
     0.0 for an absent one and for Go's zero time.
@@ -32,7 +32,7 @@ def seconds(value: object) -> float:
     return 0.0
 
 
-def printed(chunks: Iterable[bytes]) -> Generator[Printed]:
+def parse_log(chunks: Iterable[bytes]) -> Generator[Printed]:
     """Lines from the chunks of a log with time stamps; a chunk can hold several lines, or a part of one."""
     rest = b""
     for chunk in chunks:
@@ -48,7 +48,7 @@ def printed(chunks: Iterable[bytes]) -> Generator[Printed]:
 def _parse_line(line: bytes) -> Printed:
     text = line.decode("utf-8", "replace").rstrip("\r")
     stamp, _, said = text.partition(" ")
-    at = seconds(stamp)
+    at = parse_time(stamp)
     return Printed(at, said if at else text)
 
 
@@ -57,14 +57,14 @@ def _tags_of(raw: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(tag for tag in raw.get("RepoTags") or () if tag != "<none>:<none>")
 
 
-def image(raw: Mapping[str, Any]) -> Image:
+def parse_image(raw: Mapping[str, Any]) -> Image:
     """From an item of GET /images/json or from GET /images/{name}/json."""
     config = raw.get("Config") or {}
     return Image(
         id=raw["Id"],
         tags=_tags_of(raw),
         labels=(raw.get("Labels") if "Labels" in raw else config.get("Labels")) or {},
-        created=seconds(raw.get("Created", 0)),
+        created=parse_time(raw.get("Created", 0)),
         env=dict(item.partition("=")[::2] for item in config.get("Env") or ()),
         user=config.get("User") or "",
         onbuild=tuple(config.get("OnBuild") or ()),
@@ -74,12 +74,12 @@ def image(raw: Mapping[str, Any]) -> Image:
         os=raw.get("Os") or "linux",
         parent=raw.get("ParentId") or raw.get("Parent") or "",
         digests=tuple(name for name in raw.get("RepoDigests") or () if name != "<none>@<none>"),
-        tagged=seconds((raw.get("Metadata") or {}).get("LastTagTime", 0)),
+        tagged=parse_time((raw.get("Metadata") or {}).get("LastTagTime", 0)),
         size=raw.get("Size", 0),
     )
 
 
-def listed_container(raw: Mapping[str, Any]) -> Container:
+def parse_listed_container(raw: Mapping[str, Any]) -> Container:
     """From an item of GET /containers/json."""
     names = raw.get("Names") or ["/"]
     return Container(
@@ -88,7 +88,7 @@ def listed_container(raw: Mapping[str, Any]) -> Container:
         image=raw["ImageID"],
         labels=raw.get("Labels") or {},
         state=raw["State"],
-        changed=seconds(raw.get("Created", 0)),
+        changed=parse_time(raw.get("Created", 0)),
         networks=_networks_of(raw),
         ports=_listed_ports(raw.get("Ports") or ()),
     )
@@ -102,9 +102,9 @@ def _networks_of(raw: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name for name in found if name)
 
 
-def network(raw: Mapping[str, Any]) -> Network:
+def parse_network(raw: Mapping[str, Any]) -> Network:
     """From an item of GET /networks."""
-    return Network(raw["Id"], raw["Name"], raw.get("Labels") or {}, seconds(raw.get("Created", 0)))
+    return Network(raw["Id"], raw["Name"], raw.get("Labels") or {}, parse_time(raw.get("Created", 0)))
 
 
 def _listed_ports(raw: Iterable[Mapping[str, Any]]) -> dict[str, tuple[tuple[str, int], ...]]:
@@ -147,7 +147,7 @@ def _generated_volumes(raw: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def container(raw: Mapping[str, Any]) -> Container:
+def parse_container(raw: Mapping[str, Any]) -> Container:
     """From GET /containers/{id}/json."""
     state, network = raw["State"], raw.get("NetworkSettings") or {}
     return Container(
@@ -176,14 +176,14 @@ def container(raw: Mapping[str, Any]) -> Container:
         generated_volumes=_generated_volumes(raw),
         networks=_networks_of(raw),
         changed=max(
-            seconds(raw.get("Created", 0)),
-            seconds(state.get("StartedAt", 0)),
-            seconds(state.get("FinishedAt", 0)),
+            parse_time(raw.get("Created", 0)),
+            parse_time(state.get("StartedAt", 0)),
+            parse_time(state.get("FinishedAt", 0)),
         ),
     )
 
 
-def usage(raw: Mapping[str, Any]) -> Usage:
+def parse_usage(raw: Mapping[str, Any]) -> Usage:
     """From GET /system/df."""
     return Usage(
         layers=raw.get("LayersSize") or 0,

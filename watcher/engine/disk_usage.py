@@ -9,7 +9,7 @@ from typing import Any
 import docker.errors
 
 from watcher.engine import convert, private_api
-from watcher.engine.calls import EngineCalls, sentence
+from watcher.engine.calls import EngineCalls, error_text
 from watcher.engine.interface import EngineError, Usage
 
 _TIMEOUT = 300.0  # seconds: the engine measures every cache record that it has not measured yet
@@ -21,10 +21,10 @@ async def read_usage(calls: EngineCalls, *, whole: bool) -> Usage:
     """Ask the engine; see `Engine.usage`."""
     for attempt in range(_ATTEMPTS):
         try:
-            return convert.usage(await calls.call(_ask_engine, calls.client, whole))
+            return convert.parse_usage(await calls.call(_ask_engine, calls.client, whole))
         except docker.errors.NotFound as error:  # a snapshot was removed while the engine measured it
             if attempt == _ATTEMPTS - 1:
-                raise EngineError(sentence(error), 404) from error
+                raise EngineError(error_text(error), 404) from error
             await asyncio.sleep(_PAUSE)
     raise AssertionError
 

@@ -17,9 +17,9 @@ import docker
 import docker.errors
 
 from watcher.engine import convert, inner, private_api, pulling
-from watcher.engine import endpoint as reach
-from watcher.engine.calls import CONNECTION_ERRORS, EngineCalls, sentence
+from watcher.engine.calls import CONNECTION_ERRORS, EngineCalls, error_text
 from watcher.engine.disk_usage import read_usage
+from watcher.engine.endpoint import address_of, client_arguments, describe_error, tls_of
 from watcher.engine.image_size import ImageSizer
 from watcher.engine.interface import (
     CONTAINERD,
@@ -35,7 +35,7 @@ from watcher.engine.interface import (
     SystemInfo,
     Usage,
 )
-from watcher.engine.stream_reader import Pump
+from watcher.engine.stream_reader import BatchReader
 from watcher.errors import EngineUnavailable
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class DockerEngine:
 
     @classmethod
     def _open_client(cls, endpoint: str | None) -> DockerEngine:
-        arguments = reach.client_arguments(endpoint)
+        arguments = client_arguments(endpoint)
         try:
             client = docker.APIClient(version=NEWEST_API, **arguments)
             if arguments.get("tls"):
@@ -73,7 +73,7 @@ class DockerEngine:
             server = client.version(api_version=False)
         except (docker.errors.DockerException, *CONNECTION_ERRORS) as error:
             raise EngineUnavailable(
-                f"no Docker engine answers at {arguments['base_url']}: {reach.why(error)}"
+                f"no Docker engine answers at {arguments['base_url']}: {describe_error(error)}"
             ) from error
         highest = min(NEWEST_API, server["ApiVersion"], key=convert.version_key)
         lowest = server.get("MinAPIVersion", "1.24")
@@ -83,11 +83,11 @@ class DockerEngine:
     @property
     def endpoint(self) -> str:
         """Where the engine is, as docker-py resolved it: unix://… , tcp://… ."""
-        return reach.address_of(self._client)
+        return address_of(self._client)
 
     def tls(self) -> ssl.SSLContext | None:
         """A new context for encrypted connections to the endpoint; None where they are not encrypted."""
-        return reach.tls_of(self._client)
+        return tls_of(self._client)
 
     async def info(self) -> SystemInfo:
         """See `Engine.info`."""
@@ -101,14 +101,14 @@ class DockerEngine:
             architecture=raw.get("Architecture", ""),
             data_root=raw.get("DockerRootDir", ""),
             host=raw.get("Name", ""),
-            clock=convert.seconds(raw.get("SystemTime", 0)),
+            clock=convert.parse_time(raw.get("SystemTime", 0)),
             id=raw.get("ID") or "",
         )
 
     async def image(self, ref: str) -> Image | None:
         """See `Engine.image`."""
         try:
-            return convert.image(await self._calls.call(self._client.inspect_image, ref))
+            return convert.parse_image(await self._calls.call(self._client.inspect_image, ref))
         except docker.errors.NotFound:
             return None
 
@@ -117,14 +117,16 @@ class DockerEngine:
         filters: dict[str, Any] = {"label": list(labels)} if labels else {}
         if dangling is not None:
             filters["dangling"] = dangling
-        return [convert.image(raw) for raw in await self._calls.call(self._client.images, filters=filters)]
+        return [
+            convert.parse_image(raw) for raw in await self._calls.call(self._client.images, filters=filters)
+        ]
 
     async def image_size(self, image: str) -> int | None:
         """See `Engine.image_size`."""
         if not await self._is_containerd():
             return await self._sizer.sum_history(image)
         found = await self.image(image)
-        return await self._sizer.measure(found.id) if found else None
+        return await self._sizer.measure_image(found.id) if found else None
 
     async def _is_containerd(self) -> bool:
         if self._store is None:
@@ -133,7 +135,7 @@ class DockerEngine:
 
     async def remove_image(self, ref: str) -> Removal:
         """See `Engine.remove_image`."""
-        return await self._calls.remove(self._client.remove_image, ref)
+        return await self._calls.try_remove(self._client.remove_image, ref)
 
     async def usage(self, *, whole: bool = False) -> Usage:
         """See `Engine.usage`."""
@@ -159,7 +161,7 @@ class DockerEngine:
         """See `Engine.containers`."""
         filters = {"label": list(labels)} if labels else {}
         return [
-            convert.listed_container(raw)
+            convert.parse_listed_container(raw)
             for raw in await self._calls.call(self._client.containers, all=True, filters=filters)
         ]
 
@@ -173,7 +175,7 @@ class DockerEngine:
 
     async def _inspect_container(self, ref: str) -> Container | None:
         try:
-            return convert.container(await self._calls.call(self._client.inspect_container, ref))
+            return convert.parse_container(await self._calls.call(self._client.inspect_container, ref))
         except docker.errors.NotFound:
             return None
 
@@ -184,7 +186,7 @@ class DockerEngine:
                 self._client.create_container_from_config, dict(config), name, platform
             )
         except docker.errors.NotFound as error:
-            raise EngineError(sentence(error), 404) from error
+            raise EngineError(error_text(error), 404) from error
         return str(raw["Id"])
 
     async def start(self, container: str) -> None:
@@ -192,7 +194,7 @@ class DockerEngine:
         try:
             await self._calls.call(self._client.start, container)
         except docker.errors.NotFound as error:
-            raise EngineError(sentence(error), 404) from error
+            raise EngineError(error_text(error), 404) from error
 
     async def stop(self, container: str, timeout: float) -> None:
         """See `Engine.stop`."""
@@ -208,11 +210,11 @@ class DockerEngine:
         found = await self._inspect_container(container)
         if found is None:
             return Removal.GONE
-        removal = await self._calls.remove(self._client.remove_container, found.id)
+        removal = await self._calls.try_remove(self._client.remove_container, found.id)
         if removal is Removal.REMOVED:
             for volume in found.volumes if volumes else ():
                 with contextlib.suppress(EngineError):
-                    await self._calls.remove(self._client.remove_volume, volume)
+                    await self._calls.try_remove(self._client.remove_volume, volume)
         return removal
 
     async def rename(self, container: str, name: str) -> None:
@@ -220,26 +222,26 @@ class DockerEngine:
         try:
             await self._calls.call(self._client.rename, container, name)
         except docker.errors.NotFound as error:
-            raise EngineError(sentence(error), 404) from error
+            raise EngineError(error_text(error), 404) from error
 
     async def connect(self, container: str, network: str, endpoint: Mapping[str, Any]) -> None:
         """See `Engine.connect`."""
         body = {"Container": container, "EndpointConfig": dict(endpoint)}
-        await self._calls.post(f"/networks/{network}/connect", body)
+        await self._calls.post_json(f"/networks/{network}/connect", body)
 
     async def put_files(self, container: str, files: Sequence[NewFile]) -> None:
         """See `Engine.put_files`."""
         try:
             await self._calls.call(inner.put_files, self._client, container, files)
         except docker.errors.NotFound as error:
-            raise EngineError(sentence(error), 404) from error
+            raise EngineError(error_text(error), 404) from error
 
     async def execute(self, container: str, command: ContainerCommand) -> tuple[int, tuple[str, ...]]:
         """See `Engine.execute`."""
         try:
-            return await self._calls.call(inner.execute, self._client, container, command)
+            return await self._calls.call(inner.run_command, self._client, container, command)
         except docker.errors.NotFound as error:
-            raise EngineError(sentence(error), 404) from error
+            raise EngineError(error_text(error), 404) from error
 
     async def disconnect(self, container: str, network: str) -> None:
         """See `Engine.disconnect`."""
@@ -267,12 +269,12 @@ class DockerEngine:
             )
         except docker.errors.NotFound:
             return
-        pump = Pump(convert.printed(_until_closed(stream)), most=MOST_LINES, name="engine-logs")
+        reader = BatchReader(convert.parse_log(_until_closed(stream)), most=MOST_LINES, name="engine-logs")
         try:
-            async for batch in pump.batches():
+            async for batch in reader.batches():
                 yield batch
         finally:
-            pump.close()
+            reader.close()
             stream.close()
 
     async def pull(
@@ -281,44 +283,45 @@ class DockerEngine:
         """See `Engine.pull`."""
         loop = asyncio.get_running_loop()
 
-        def show(done: int, total: int) -> None:
+        def on_progress(done: int, total: int) -> None:
             if progress:
                 with contextlib.suppress(RuntimeError):  # the loop has ended
                     loop.call_soon_threadsafe(progress, done, total)
 
         try:
-            await self._calls.call(pulling.pull, self._client, ref, platform, show)
+            await self._calls.call(pulling.pull_image, self._client, ref, platform, on_progress)
         except docker.errors.NotFound as error:
-            raise EngineError(sentence(error), 404) from error
+            raise EngineError(error_text(error), 404) from error
 
     async def load(self, archive: BinaryIO) -> None:
         """See `Engine.load`."""
 
-        def load() -> None:
+        def load_archive() -> None:
             api: Any = self._client
             for said in api.load_image(archive, quiet=True):
                 if "error" in said:
                     raise EngineError(str(said["error"]))
 
-        await self._calls.call(load)
+        await self._calls.call(load_archive)
 
     async def ensure_network(self, config: Mapping[str, Any]) -> None:
         """See `Engine.ensure_network`."""
         found = await self._calls.call(self._client.networks, names=[config["Name"]])
         if not any(network["Name"] == config["Name"] for network in found):
-            await self._calls.post("/networks/create", config)
+            await self._calls.post_json("/networks/create", config)
 
     async def networks(self, *, labels: Sequence[str] = ()) -> list[Network]:
         """See `Engine.networks`."""
         filters = {"label": list(labels)} if labels else {}
         return [
-            convert.network(raw) for raw in await self._calls.call(self._client.networks, filters=filters)
+            convert.parse_network(raw)
+            for raw in await self._calls.call(self._client.networks, filters=filters)
         ]
 
     async def remove_network(self, network: str) -> Removal:
         """See `Engine.remove_network`."""
         try:
-            return await self._calls.remove(self._client.remove_network, network)
+            return await self._calls.try_remove(self._client.remove_network, network)
         except EngineError as error:
             if error.status == 403:  # it has active endpoints
                 return Removal.IN_USE
@@ -326,7 +329,9 @@ class DockerEngine:
 
     async def ensure_volume(self, config: Mapping[str, Any]) -> None:
         """See `Engine.ensure_volume`."""
-        await self._calls.post("/volumes/create", config)  # the engine itself leaves one that is there alone
+        await self._calls.post_json(
+            "/volumes/create", config
+        )  # the engine itself leaves one that is there alone
 
     async def events(self, *, labels: Sequence[str], since: float) -> AsyncIterator[EngineEvent]:
         """See `Engine.events`."""
@@ -334,13 +339,13 @@ class DockerEngine:
         stream = await self._calls.call(self._client.events, since=int(since), filters=filters, decode=True)
         loop, inbox = asyncio.get_running_loop(), asyncio.Queue[EngineEvent | None]()
 
-        def pump() -> None:
+        def read_events() -> None:
             for event in _container_events(stream):
                 loop.call_soon_threadsafe(inbox.put_nowait, event)
             with contextlib.suppress(RuntimeError):  # the loop can be closed when the daemon ends
                 loop.call_soon_threadsafe(inbox.put_nowait, None)
 
-        thread = threading.Thread(target=pump, name="engine-events", daemon=True)
+        thread = threading.Thread(target=read_events, name="engine-events", daemon=True)
         thread.start()
         try:
             while (event := await inbox.get()) is not None:

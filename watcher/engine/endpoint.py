@@ -55,7 +55,7 @@ def _of_context(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def why(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """The system's message, unwrapped from the exceptions of docker-py, requests and urllib3."""
     seen: list[object] = [error]
     for one in seen:  # grows

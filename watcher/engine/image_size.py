@@ -24,7 +24,7 @@ class ImageSizer:
         self._sizes: dict[str, int] = {}  # of images, by id
         self._layers: dict[str, int] = {}
 
-    async def measure(self, image: str) -> int | None:
+    async def measure_image(self, image: str) -> int | None:
         """Read the image with this id, once; None when it is gone."""
         async with self._measuring:  # one at a time: reading an image costs the engine and us
             if image not in self._sizes:

@@ -40,7 +40,7 @@ def tar_of(files: Sequence[NewFile]) -> bytes:
     return packed.getvalue()
 
 
-def execute(api: Any, container: str, command: ContainerCommand) -> tuple[int, tuple[str, ...]]:
+def run_command(api: Any, container: str, command: ContainerCommand) -> tuple[int, tuple[str, ...]]:
     """See `Engine.execute`."""
     made = api.exec_create(
         container,

@@ -21,7 +21,7 @@ class LayerProgress:
         self._done: dict[str, int] = {}
         self._total: dict[str, int] = {}
 
-    def add(self, said: Mapping[str, Any]) -> None:
+    def add_status(self, said: Mapping[str, Any]) -> None:
         """Take in one line of the engine's answer."""
         layer, status = str(said.get("id") or ""), str(said.get("status") or "")
         detail = said.get("progressDetail") or {}
@@ -31,12 +31,12 @@ class LayerProgress:
             self._done[layer] = self._total[layer]
 
     @property
-    def sums(self) -> tuple[int, int]:
+    def total_bytes(self) -> tuple[int, int]:
         """Bytes that have arrived, bytes that are known of."""
         return sum(self._done.values()), sum(self._total.values())
 
 
-def pull(client: docker.APIClient, ref: str, platform: str, show: Callable[[int, int], None]) -> None:
+def pull_image(client: docker.APIClient, ref: str, platform: str, show: Callable[[int, int], None]) -> None:
     """Pull `ref`; raises EngineError with what the engine says. Blocks."""
     api: Any = client
     layers, shown = LayerProgress(), time.monotonic()
@@ -44,7 +44,7 @@ def pull(client: docker.APIClient, ref: str, platform: str, show: Callable[[int,
     for said in lines:
         if error := said.get("error"):
             raise EngineError(str(error))
-        layers.add(said)
-        if time.monotonic() - shown >= EVERY and layers.sums[1]:
+        layers.add_status(said)
+        if time.monotonic() - shown >= EVERY and layers.total_bytes[1]:
             shown = time.monotonic()
-            show(*layers.sums)
+            show(*layers.total_bytes)

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Pump(Generic[T]):
+class BatchReader(Generic[T]):
     """Buffers at most `most` items; the thread waits while the buffer is full.
 
     Create it in the event loop. The caller of `close` makes `items` stop waiting for its next item.

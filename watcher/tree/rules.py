@@ -105,7 +105,7 @@ class Rules:
         if not (path.startswith(self._heads) or path.endswith(self._tails)):
             return place
         for matcher in self._matchers:
-            if matcher.prunable(path):
+            if matcher.can_prune(path):
                 return Inclusion.OUT
             if matcher.excluded(path):
                 place = Inclusion.TRAVERSE
@@ -118,7 +118,7 @@ class Rules:
         if is_outside(path) or any(self._names.match(name) for name in path.split("/")):
             return False
         if is_dir:
-            return not any(matcher.prunable(path) for matcher in self._matchers)
+            return not any(matcher.can_prune(path) for matcher in self._matchers)
         return not any(matcher.excluded(path) for matcher in self._matchers)
 
 

@@ -163,7 +163,7 @@ def test_a_from_that_asks_for_its_image_itself_is_a_lookup_and_a_pull_is_not() -
 def test_a_base_image_that_is_not_to_be_had_is_named(step: str, reason: str) -> None:
     failure = build_failure(step, reason, ())
     assert failure.summary.startswith(
-        "the base image nosuch:image is not here, and its registry did not give it: "
+        "the base image nosuch:image was not found locally and could not be pulled: "
     )
     assert failure.summary.endswith(
         'failed to do request: Head "https://registry.example.test/v2": dial tcp: no such host'

@@ -68,10 +68,10 @@ CLOSED = "the connection was closed without an answer"
 @pytest.mark.parametrize(
     ("last", "line", "hint"),
     [
-        (CLOSED, "", "printed nothing and nothing listens on port 9000 yet: if it only needs longer"),
+        (CLOSED, "", "nothing listens on port 9000 yet"),
         (CLOSED, "GET /x", "must listen on 0.0.0.0:9000, not on 127.0.0.1"),
-        (CLOSED, "level=INFO msg=listening address=127.0.0.1:9000", "where it says that it listens"),
-        (CLOSED, "[GIN-debug] Listening and serving HTTP on localhost:9000", "where it says that it listens"),
+        (CLOSED, "level=INFO msg=listening address=127.0.0.1:9000", "as its log says"),
+        (CLOSED, "[GIN-debug] Listening and serving HTTP on localhost:9000", "as its log says"),
         (CLOSED, "[GIN-debug] Listening and serving HTTP on :8080", "listens on port 8080"),
         (CLOSED, "server started at http://0.0.0.0:8080", "listens on port 8080"),
         (CLOSED, "level=INFO msg=listening address=[::]:9000", "must listen on 0.0.0.0:9000"),
@@ -81,7 +81,7 @@ CLOSED = "the connection was closed without an answer"
             "must listen on 0.0.0.0:9000, not on 127.0.0.1",
         ),
         ("GET /health was answered 503", "", "deploy.ready_path"),
-        ("no answer to GET / within 2 s", "", "does it wait for something"),
+        ("no answer to GET / within 2 s", "", "uses another protocol"),
     ],
 )
 def test_a_port_that_does_not_answer_is_explained_by_what_is_known(last: str, line: str, hint: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from watcher.diagnosis.diagnose import build_failure, container_failure, from_panic
-from watcher.diagnosis.positions import nowhere, of_compiler, of_panic, of_tests
+from watcher.diagnosis.positions import find_nothing, of_compiler, of_panic, of_tests
 
 PANIC = """\
 listening on :8080
@@ -39,7 +39,7 @@ def test_a_panic_is_where_the_users_code_was() -> None:
 
 
 def test_a_panic_in_files_that_nobody_knows_is_its_first_place_as_it_was_said() -> None:
-    (found,) = of_panic(PANIC, nowhere)
+    (found,) = of_panic(PANIC, find_nothing)
     assert (found.file, found.line, found.known) == ("/workspace/server.go", 31, False)
 
 

@@ -122,7 +122,7 @@ def test_a_pattern_without_meaning_is_refused_with_its_text(pattern: str):
 def test_a_directory_is_prunable_when_nothing_below_it_can_come_back(
     patterns: list[str], directory: str, expected: bool
 ):
-    assert PatternMatcher(patterns).prunable(directory) is expected
+    assert PatternMatcher(patterns).can_prune(directory) is expected
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_what_was_asked_before_changes_no_result(patterns: list[str], earlier: l
 @given(PATTERNS, PATHS, PATHS)
 def test_everything_below_a_prunable_directory_is_excluded(patterns: list[str], directory: str, below: str):
     matcher = PatternMatcher(patterns)
-    if matcher.prunable(directory):
+    if matcher.can_prune(directory):
         assert matcher.excluded(f"{directory}/{below}")
 
 

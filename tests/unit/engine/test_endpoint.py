@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from watcher.engine.endpoint import DEFAULT, client_arguments, why
+from watcher.engine.endpoint import DEFAULT, client_arguments, describe_error
 from watcher.errors import ConfigError
 
 pytestmark = pytest.mark.libraries
@@ -104,8 +104,8 @@ def test_a_context_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_why_is_what_the_system_said_however_deep_it_lies():
     inner = FileNotFoundError(2, "No such file or directory")
     wrapped = RuntimeError("Error while fetching", ConnectionError("Connection aborted.", inner))
-    assert why(wrapped) == "no such file or directory"
-    assert why(RuntimeError("x")) == "x"
+    assert describe_error(wrapped) == "no such file or directory"
+    assert describe_error(RuntimeError("x")) == "x"
     looped = RuntimeError("a")
     looped.__context__ = RuntimeError("b", looped)
-    assert why(looped) == "a"
+    assert describe_error(looped) == "a"

@@ -58,7 +58,7 @@ CRASH = Failure(
     "container",
     "the container ended before it answered with exit status 1",
     ("open ./_envs/env_dev.yaml: no such file or directory",),
-    hint="an environment file is missing or wrong: check _envs/env_<ENV>.yaml and the build argument ENV",
+    hint="an environment file is missing or invalid: check _envs/env_<ENV>.yaml and the build argument ENV",
 )
 
 STEPS = (

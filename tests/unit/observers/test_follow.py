@@ -15,8 +15,8 @@ from watcher import labels
 from watcher.daemon import container_logs as follow
 from watcher.daemon.container_logs import LEFT_OUT, LogStreamer
 from watcher.engine import EngineError, EngineEvent, Printed
-from watcher.engine.convert import LONGEST_LINE, printed
-from watcher.engine.stream_reader import Pump
+from watcher.engine.convert import LONGEST_LINE, parse_log
+from watcher.engine.stream_reader import BatchReader
 from watcher.observers.events import InternalError, Notice
 from watcher.observers.status_board import StatusBoard
 
@@ -218,25 +218,27 @@ async def test_a_bug_while_following_is_told() -> None:
 
 def test_lines_are_put_together_from_chunks_with_their_times() -> None:
     chunks = [b"2026-01-02T03:04:05.123456789Z one\n2026-01-02T03:0", b"4:06Z tw", b"o\r\nno time", b" here"]
-    assert [line.text for line in printed(chunks)] == ["one", "two", "no time here"]
-    assert [line.at for line in printed(chunks)] == [1767323045.123456, 1767323046.0, 0.0]
+    assert [line.text for line in parse_log(chunks)] == ["one", "two", "no time here"]
+    assert [line.at for line in parse_log(chunks)] == [1767323045.123456, 1767323046.0, 0.0]
 
 
 def test_a_line_without_an_end_is_given_in_pieces() -> None:
-    lines = list(printed([b"x" * 4096] * 40))
+    lines = list(parse_log([b"x" * 4096] * 40))
     assert sum(len(line.text) for line in lines) == 40 * 4096
     assert max(len(line.text) for line in lines) <= LONGEST_LINE + 4096
 
 
 def test_undecodable_bytes_are_shown_as_such() -> None:
-    assert [line.text for line in printed([b"2026-01-02T03:04:05Z \xff\n"])] == ["\N{REPLACEMENT CHARACTER}"]
+    assert [line.text for line in parse_log([b"2026-01-02T03:04:05Z \xff\n"])] == [
+        "\N{REPLACEMENT CHARACTER}"
+    ]
 
 
 # The thread that reads it.
 
 
 async def test_a_pump_gives_everything_in_order_and_ends() -> None:
-    pump = Pump((number for number in range(1000)), most=10, name="test")
+    pump = BatchReader((number for number in range(1000)), most=10, name="test")
     batches = [batch async for batch in pump.batches()]
     assert list(itertools.chain(*batches)) == list(range(1000))
     assert max(map(len, batches)) <= 10
@@ -252,7 +254,7 @@ async def test_a_pump_holds_only_so_many_items_and_lets_its_thread_go() -> None:
         finally:
             ended.set()
 
-    pump = Pump(items(), most=10, name="test")
+    pump = BatchReader(items(), most=10, name="test")
     first = await anext(pump.batches())
     assert 1 <= len(first) <= 10
     pump.close()
