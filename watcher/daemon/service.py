@@ -42,7 +42,7 @@ class Service:
         self._notices = ServiceNotices(shared)
         self._changes: asyncio.Queue[Change] = asyncio.Queue()
         self._background: set[asyncio.Task[None]] = set()
-        sources = ServiceSources(config, shared.observer)
+        sources = ServiceSources(config, shared.observer, shared.backends)
         self._mounted_trees = sources.mounted_trees()
         self._own_images: set[str] = set()  # ids
         self.builder = ImageBuilder(
@@ -242,7 +242,7 @@ class Service:
             self._maintenance, limits=config.limits, chores_every=self._maintenance.every
         )
         self.reconciler.hold("")  # its holder is gone; the new one holds again if need be
-        sources = ServiceSources(config, self._shared.observer)
+        sources = ServiceSources(config, self._shared.observer, self._shared.backends)
         self._mounted_trees = sources.mounted_trees()
         self.watch.include_mounted(self._mounted_trees.refresh)
         await self.watch.reconfigure(

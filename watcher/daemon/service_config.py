@@ -21,6 +21,7 @@ from watcher.deploy.own_container import OwnContainer
 from watcher.engine import Engine, SystemInfo
 from watcher.errors import ConfigError
 from watcher.front import ExtraHeaders, Front, FrontLimits, Listen, Unavailable, room_for
+from watcher.fswatch import NativeBackends
 from watcher.observers.events import Observer
 from watcher.reconcile import state_machine
 from watcher.reconcile.build_slots import BuildSlots
@@ -44,6 +45,7 @@ class SharedResources:
     order: StartOrder
     slots: BuildSlots
     images: SharedImages
+    backends: NativeBackends = field(default_factory=NativeBackends)
     names: set[str]  # of the services in the compose file, as it is now
     pruning: asyncio.Lock  # held while one of them prunes
     own: OwnContainer | None = None  # that the watcher runs in, where loopback does not reach the others

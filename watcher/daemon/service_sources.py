@@ -8,7 +8,7 @@ from pathlib import Path
 from watcher.daemon.mounted_trees import MountedTrees
 from watcher.daemon.service_config import ServiceConfig, unwatched_notice
 from watcher.deploy.live_reloader import outputs
-from watcher.fswatch import NotificationSource
+from watcher.fswatch import NativeBackends, NotificationSource
 from watcher.observers.events import Event, Notice, Observer
 from watcher.reconcile.debounce import Debouncer
 from watcher.reconcile.git_state import Git
@@ -26,8 +26,9 @@ class SilentObserver:
 class ServiceSources:
     """Makes the sources of notifications for one service as `config` has it."""
 
-    def __init__(self, config: ServiceConfig, observer: Observer) -> None:
-        self._config, self._observer = config, observer
+    def __init__(self, config: ServiceConfig, observer: Observer, backends: NativeBackends) -> None:
+        """`backends` are shared by all services: of several that watch a directory the kernel counts one."""
+        self._config, self._observer, self._backends = config, observer, backends
         self._service = config.spec.name
 
     def notifications(self, hold: Callable[[str], None]) -> TreeNotifications:
@@ -57,7 +58,12 @@ class ServiceSources:
     ) -> Debouncer:
         watch = self._config.settings.watch
         source = NotificationSource(
-            root, observer=observer, service=self._service, mode=watch.mode, full_scan=watch.full_scan
+            root,
+            observer=observer,
+            service=self._service,
+            mode=watch.mode,
+            full_scan=watch.full_scan,
+            backend=self._backends,
         )
         return Debouncer(source, Git(root), hold=hold, warn=self._warn)
 

@@ -4,10 +4,11 @@ from watcher.fswatch.backend import EventsUnavailable, WatchBackend
 from watcher.fswatch.notification import Notification
 from watcher.fswatch.schedule import scan_interval
 from watcher.fswatch.selftest import SelfTest, self_test
-from watcher.fswatch.source import NotificationSource, ScanReport
+from watcher.fswatch.source import NativeBackends, NotificationSource, ScanReport
 
 __all__ = [
     "EventsUnavailable",
+    "NativeBackends",
     "Notification",
     "NotificationSource",
     "ScanReport",

@@ -13,7 +13,6 @@ import logging
 import os
 import threading
 from collections.abc import Collection
-from itertools import count
 from pathlib import Path
 
 from watchdog.observers.inotify_c import (
@@ -27,6 +26,7 @@ from watchdog.observers.inotify_c import (
 
 from watcher.fswatch.backend import EventsUnavailable
 from watcher.fswatch.inbox import Act, Inbox
+from watcher.fswatch.inotify_share import InotifyShare
 from watcher.tree import is_outside
 
 _log = logging.getLogger(__name__)
@@ -57,32 +57,29 @@ _LIMITS = Path("/proc/sys/fs/inotify")
 class Inotify:
     """Watches single directories below `base`. `watch`, `probe` and `forget` are for one thread at a time."""
 
-    def __init__(self, base: str, inbox: Inbox) -> None:
+    def __init__(self, base: str, inbox: Inbox, share: InotifyShare | None = None) -> None:
+        """`share` lends the descriptor, to others too; without it there is one for this alone."""
         self._base = base
         self._inbox = inbox
+        self._share = share or InotifyShare()
         self._lock = threading.Lock()
         self._callbacks: dict[str, _WatchCallback] = {}
         self._stale: set[str] = set()
-        self._ids = count(1)
         self._fd: InotifyFD | None = None
 
     def start(self) -> None:
         """Open the descriptor. Raises EventsUnavailable when the user's instances are used up."""
         try:
-            self._fd = InotifyFD()
+            self._fd = self._share.borrow()
         except OSError as error:
             raise EventsUnavailable(_explain_error(error, 0)) from error
-        self._fd.start()
 
     def stop(self) -> None:
-        """Stop the thread and remove all watches."""
+        """Remove all watches, and give the descriptor back."""
+        self.forget()
         fd, self._fd = self._fd, None
         if fd is not None:
-            fd.stop()
-            fd.join()
-        with self._lock:
-            self._callbacks.clear()
-            self._stale.clear()
+            self._share.give_back(fd)
 
     def watch(self, directories: Collection[str]) -> frozenset[str]:
         """Watch exactly these directories from now on; return those that were not watched before.
@@ -123,37 +120,49 @@ class Inotify:
         works on a read-only mount, and changes neither git's status nor the build context.
         """
         fd = self._running_fd()
-        probing = _WatchCallback(self, "", next(self._ids))
+        probing = _WatchCallback(self, "", self._share.next_id())
         probing.opened = opened = threading.Event()
         try:
-            found = probing.listen(fd, self._root_path, _MASK | InotifyConstants.IN_OPEN)
-            os.close(os.open(self._root_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            with self._share.lock:
+                found = probing.listen(fd, self._root_path, _MASK | InotifyConstants.IN_OPEN)
+                self._share.begin_probe(self._root_path)
         except OSError as error:
-            if error.errno in _GONE:
-                self._inbox.record_root_lost()
-                return False
-            raise EventsUnavailable(_explain_error(error, len(self._callbacks))) from error
-        heard = opened.wait(timeout)
-        self._end_probe(fd, probing)
+            return self._fail_probe(error)
+        try:
+            os.close(os.open(self._root_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            heard = opened.wait(timeout)
+        except OSError as error:
+            return self._fail_probe(error)
+        finally:
+            self._end_probe(fd, probing)
         return heard and found
 
+    def _fail_probe(self, error: OSError) -> bool:
+        if error.errno in _GONE:
+            self._inbox.record_root_lost()
+            return False
+        raise EventsUnavailable(_explain_error(error, len(self._callbacks))) from error
+
     def _end_probe(self, fd: InotifyFD, probing: _WatchCallback) -> None:
-        """Restore the mask of the root's watch."""
+        """Restore the mask of the root's watch, unless another one probes it still."""
+        # A watch has one mask, that of the last call, which needs a callback of its own.
+        plain: _WatchCallback | None = None
+        with self._share.lock:
+            if self._share.end_probe(self._root_path):
+                plain = _WatchCallback(self, "", self._share.next_id())
+                with contextlib.suppress(OSError):
+                    plain.listen(fd, self._root_path, _MASK)
+        removed = [probing]
         with self._lock:
             old = self._callbacks.get("")
-        if old is None or old.descriptor != probing.descriptor:
-            fd.remove_callbacks([(probing.descriptor, probing.id)])
-            if old is not None:
-                self._inbox.record_root_lost()  # another directory replaced the root
-            return
-        # A watch has one mask, that of the last call, which needs a callback of its own.
-        callback = _WatchCallback(self, "", next(self._ids))
-        with contextlib.suppress(OSError):
-            callback.listen(fd, self._root_path, _MASK)
-            with self._lock:
-                self._callbacks[""] = callback
-            fd.remove_callbacks([(old.descriptor, old.id)])
-        fd.remove_callbacks([(probing.descriptor, probing.id)])
+            if plain and old and old.descriptor == plain.descriptor:
+                self._callbacks[""] = plain
+                removed.append(old)
+            elif plain:
+                removed.append(plain)
+        fd.remove_callbacks([(each.descriptor, each.id) for each in removed if each.descriptor != -1])
+        if old is not None and old.descriptor != probing.descriptor:
+            self._inbox.record_root_lost()  # another directory replaced the root
 
     @property
     def _root_path(self) -> bytes:
@@ -165,7 +174,7 @@ class Inotify:
         return self._fd
 
     def _add_watch(self, fd: InotifyFD, path: str) -> bool:
-        callback = _WatchCallback(self, path, next(self._ids))
+        callback = _WatchCallback(self, path, self._share.next_id())
         mask = _MASK if not path or is_outside(path) else _MASK | InotifyConstants.IN_DONT_FOLLOW
         with self._lock:
             self._callbacks[path] = callback
@@ -223,9 +232,9 @@ class _WatchCallback:
 
     __slots__ = ("_owner", "descriptor", "directory", "id", "opened")
 
-    def __init__(self, owner: Inotify, directory: str, number: int) -> None:
+    def __init__(self, owner: Inotify, directory: str, number: CallbackId) -> None:
         self.directory = directory
-        self.id = CallbackId(number)
+        self.id = number
         self.descriptor = WatchDescriptor(-1)
         self.opened: threading.Event | None = None
         self._owner = owner

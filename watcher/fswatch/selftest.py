@@ -10,7 +10,7 @@ from pathlib import Path
 from watcher.fswatch.backend import EventsUnavailable
 from watcher.fswatch.inbox import Inbox
 from watcher.fswatch.mounts import remote_type
-from watcher.fswatch.source import native_backend
+from watcher.fswatch.source import NativeBackends
 
 _LIMIT = Path("/proc/sys/fs/inotify/max_user_watches")
 
@@ -32,7 +32,7 @@ class SelfTest:
 def self_test(root: Path, directories: Collection[str], timeout: float) -> SelfTest:
     """Watch all `directories` (relative to `root`) and cause an event; blocks up to `timeout` seconds."""
     seconds, trouble = None, ""
-    backend = native_backend(str(root), Inbox(lambda: None))
+    backend = NativeBackends()(str(root), Inbox(lambda: None))
     try:
         backend.start()
         backend.watch(directories)

@@ -23,6 +23,7 @@ from watcher.fswatch.backend import WatchBackend
 from watcher.fswatch.backend_runner import BackendRunner
 from watcher.fswatch.inbox import Inbox, Mail
 from watcher.fswatch.inotify import Inotify
+from watcher.fswatch.inotify_share import InotifyShare
 from watcher.fswatch.mounts import mounted_at, remote_type
 from watcher.fswatch.notification import Notification
 from watcher.fswatch.recursive import Recursive
@@ -85,7 +86,7 @@ class NotificationSource:
         foreign = remote_type(root)
         self._trust = Trust(foreign)
         self._schedule = ScanSchedule(clock(), full_scan=full_scan, foreign=bool(foreign))
-        make = backend or native_backend
+        make = backend or NativeBackends()
         self._backend = BackendRunner(lambda: make(self._base, self._inbox), self._subscribed)
         self._wake = asyncio.Event()
         self._root_due: float | None = None  # when to check whether a root that is gone is back
@@ -276,7 +277,13 @@ def _place_of(base: str) -> Place:
     return (status.st_dev, status.st_ino), mounted_at(os.path.realpath(base))
 
 
-def native_backend(base: str, inbox: Inbox) -> WatchBackend:
-    """Return the backend for this operating system."""
-    linux = sys.platform.startswith("linux")
-    return Inotify(base, inbox) if linux else Recursive(base, inbox, NativeObserver)
+class NativeBackends:
+    """Makes backends for this operating system, which share what the system counts."""
+
+    def __init__(self) -> None:
+        self._share = InotifyShare()
+
+    def __call__(self, base: str, inbox: Inbox) -> WatchBackend:
+        """Return the backend for one root."""
+        linux = sys.platform.startswith("linux")
+        return Inotify(base, inbox, self._share) if linux else Recursive(base, inbox, NativeObserver)
