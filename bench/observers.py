@@ -26,7 +26,7 @@ from watcher.observers.redact import Redactor
 from watcher.observers.status_board import StatusBoard
 from watcher.settings import HttpSettings
 from watcher.web import create_app, serve
-from watcher.web.app import page
+from watcher.web.app import read_page
 
 CLIENTS, BUILDS, REQUESTS = 50, 200, 100_000
 
@@ -76,7 +76,7 @@ async def main() -> None:
         f"one scrape, OpenMetrics:       {median_ms(lambda: expose_metrics(registry, openmetrics)):8.2f} ms"
     )
     print(f"one status document:           {median_ms(board.status.model_dump_json):8.2f} ms")
-    print(f"page:                          {len(page()[0].encode()) / 1000:8.1f} kB")
+    print(f"page:                          {len(read_page()[0].encode()) / 1000:8.1f} kB")
 
     app = create_app(board, registry, Desk(), HttpSettings())
     async with serve(app, "127.0.0.1", 0) as url:

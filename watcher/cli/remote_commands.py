@@ -9,6 +9,7 @@ from http.client import SERVICE_UNAVAILABLE
 from typing import Any
 
 from watcher.cli import status_text
+from watcher.cli.log_printer import LogPrinter
 from watcher.cli.remote import (
     POLL,
     STOPPED,
@@ -23,6 +24,7 @@ from watcher.cli.remote import (
 )
 from watcher.errors import EXIT_FAILED, EXIT_PAUSED, EXIT_TIMEOUT, EXIT_UNKNOWN, ConfigError, NotRunning
 from watcher.observers import humanize
+from watcher.observers.outcomes import WORST_FIRST
 
 UPGRADE_SECONDS = 60.0  # within which a successor must answer
 LONGEST_WAIT = 3600.0  # seconds of one request; a longer wait sends several
@@ -101,16 +103,18 @@ def _follow_status(api: Api, service: str | None, *, as_json: bool) -> None:
 def logs(place: ProjectSelection, *, follow: bool, tail: int, source: str | None, as_json: bool) -> int:
     """`watcher logs`."""
 
+    api = connect(place)
+    status = parse_document(api.get("/api/status"))
+    boot = status["daemon"]["boot"]
+    names = [found["name"] for found in status["services"]]
+    printer = LogPrinter([] if place.service else names, with_place=source is None)
+
     def print_line(line: JsonObject) -> None:
         if as_json:
             print(json.dumps(line, separators=(",", ":"), ensure_ascii=False), flush=follow)
-        elif source:
-            print(line["text"], flush=follow)
         else:
-            print(f"{line['stage'] or _MARKS[line['source']]} │ {line['text']}", flush=follow)
+            printer.print_line(line, flush=follow)
 
-    api = connect(place)
-    boot = parse_document(api.get("/api/status"))["daemon"]["boot"]
     params = {"tail": str(tail), **_service_param(place), **({"source": source} if source else {})}
     lines = parse_document(api.get("/api/logs", params))["lines"]
     for line in lines:
@@ -127,7 +131,6 @@ def logs(place: ProjectSelection, *, follow: bool, tail: int, source: str | None
     raise NotRunning(STOPPED)
 
 
-_MARKS = {"build": "build", "container": "app"}
 _WAIT_STATUS = {"live": 0, "paused": EXIT_PAUSED, "unknown": EXIT_UNKNOWN, "timeout": EXIT_TIMEOUT}
 _WORDS = {
     "paused": "paused: nothing is built until `watcher resume`",
@@ -142,7 +145,7 @@ def wait(place: ProjectSelection, *, timeout: float | None, start_timeout: float
     while True:
         try:
             api = connect(place, timeout=LONGEST_WAIT + 30.0, start_timeout=first)
-            return _print_outcome(_wait_until_settled(api, place, end), as_json=as_json)
+            return _print_outcome(_wait_until_settled(api, place.service, end), as_json=as_json)
         except NotRunning:
             if time.monotonic() >= end or not is_being_replaced(place):
                 raise
@@ -156,12 +159,12 @@ def _deadline(timeout: float | None) -> float:
 
 
 def _wait_until_settled(
-    api: Api, place: ProjectSelection, end: float, after_build: int | None = None
+    api: Api, service: str | None, end: float, after_build: int | None = None
 ) -> JsonObject:
     """Wait for the outcome; raises NotRunning if the daemon stops."""
     while True:
         left = max(0.0, end - time.monotonic())
-        params = {"timeout": str(min(LONGEST_WAIT, left)), **_service_param(place)}
+        params = {"timeout": str(min(LONGEST_WAIT, left)), **({"service": service} if service else {})}
         if after_build is not None:
             params["after_build"] = str(after_build)
         answer = api.post("/api/wait", params)
@@ -205,8 +208,14 @@ def rebuild(place: ProjectSelection, *, wait: bool, timeout: float | None, as_js
     end = _deadline(timeout)
     api = connect(place, timeout=LONGEST_WAIT + 30.0)
     accepted = parse_document(read_body(api.post("/api/rebuild", _service_param(place))))
+    if wait and (several := accepted.get("services")):
+        each = [_wait_until_settled(api, one["service"], end, one["last_build"]) for one in several]
+        worst = min(each, key=lambda settled: WORST_FIRST.index(settled["outcome"]))
+        return _print_outcome(JsonObject(worst, services=each), as_json=as_json)
     if wait:
-        return _print_outcome(_wait_until_settled(api, place, end, accepted["last_build"]), as_json=as_json)
+        return _print_outcome(
+            _wait_until_settled(api, accepted["service"], end, accepted["last_build"]), as_json=as_json
+        )
     return _print_accepted(accepted, as_json=as_json)
 
 

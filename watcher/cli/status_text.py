@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from watcher.cli.status_overview import list_overview
 from watcher.observers import humanize
 from watcher.observers.humanize import short
 
@@ -15,7 +16,7 @@ _STALE_WORDS = {True: "stale", False: "equal to the tree", None: "the tree was n
 
 
 def render_lines(status: Status, now: float, service: str | None = None) -> list[str]:
-    """Return what is known about all services, or about one; `now` is Unix seconds."""
+    """Return one service in full, or several with one line each; `now` is Unix seconds."""
     return list(_list_lines(status, now, service))
 
 
@@ -24,8 +25,11 @@ def _list_lines(status: Status, now: float, service: str | None) -> Iterator[str
         yield f"the watcher is stopping: {status.daemon.stopping}"
     if status.engine.up is False:
         yield f"the engine does not answer: {status.engine.reason}"
-    for found in status.services:
-        if service in (None, found.name):
+    services = [found for found in status.services if service in (None, found.name)]
+    if len(services) > 1:
+        yield from list_overview(services, now)
+    else:
+        for found in services:
             yield f"{found.name}  {found.phase}  {' '.join(found.urls)}".rstrip()
             for name, text in _list_facts(found, now):
                 yield f"  {name:<9} {text}".rstrip()
@@ -73,7 +77,7 @@ def _list_facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
         if failure.hint:
             yield "", f"hint: {failure.hint}"
     if found.last_build and found.last_build.seconds is not None:
-        yield "build", _describe_build(found.last_build, found.save_to_live, mended=found.stale is False)
+        yield "build", _describe_build(found.last_build, found.save_to_live, needless=found.stale is False)
     if found.images:
         sizes = (f"{stage} {humanize.size(image.size)}" for stage, image in sorted(found.images.items()))
         yield "images", f"{', '.join(sizes)}, all layers counted"
@@ -111,10 +115,10 @@ def _describe_running(revision: str, at: float, now: float) -> str:
     return f"{short(revision)}  for {humanize.seconds(max(0.0, now - at))}"
 
 
-def _describe_build(build: BuildInfo, save_to_live: float | None, *, mended: bool) -> str:
+def _describe_build(build: BuildInfo, save_to_live: float | None, *, needless: bool) -> str:
     outcome = build.outcome or "running"
     text = f"{outcome} in {humanize.seconds(build.seconds or 0.0)}"
-    if mended and build.outcome in ("failed", "error", "cancelled"):
+    if needless and build.outcome in ("failed", "error", "cancelled"):
         text += "; the live tree needed no build"
     if build.step_count:
         text += f", {build.cached_steps} of {build.step_count} steps cached"

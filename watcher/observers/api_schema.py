@@ -9,7 +9,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from watcher.observers.status_schema import SCHEMA_VERSION, BuildInfo, FailureInfo, Model
+from watcher.observers.status_schema import (
+    SCHEMA_VERSION,
+    BuildInfo,
+    FailureInfo,
+    Model,
+    Phase,
+    ServiceStatus,
+)
 
 
 class BuildList(Model):
@@ -72,6 +79,41 @@ class Accepted(Model):
     """The tree's revision, after a rescan."""
     last_build: int | None = None
     """After a rebuild: the number of the last build that ended before it, for `/api/wait`."""
+    services: list[Accepted] = Field(default_factory=list)
+    """One entry for each service, if the request was about several; `service` is empty then."""
+
+
+class ServiceSummary(Model):
+    """One service in short."""
+
+    name: str
+    phase: Phase
+    urls: list[str]
+    revision: str
+    """The live revision; empty if there is none."""
+    since: float | None
+    """When it went live."""
+    stale: bool | None
+
+    @classmethod
+    def of(cls, found: ServiceStatus) -> ServiceSummary:
+        """Return the summary of a service."""
+        live = found.live
+        return cls(
+            name=found.name,
+            phase=found.phase,
+            urls=found.urls,
+            revision=live.revision if live else "",
+            since=live.since if live else None,
+            stale=found.stale,
+        )
+
+
+class ServiceList(Model):
+    """All managed services."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    services: list[ServiceSummary]
 
 
 class Problem(Model):

@@ -6,7 +6,8 @@ async with serve(app, settings.http.host, settings.http.port) as url:
     ...
 """
 
-from watcher.web.app import Controls, create_app
+from watcher.web.app import create_app
+from watcher.web.controls import Controls
 from watcher.web.server import serve
 
 __all__ = ["Controls", "create_app", "serve"]

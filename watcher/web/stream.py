@@ -1,4 +1,4 @@
-"""News as they come: the event stream, and waiting for a service to settle."""
+"""The event stream, and waiting until services settle."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fastapi.sse import ServerSentEvent
 
 from watcher.errors import WatcherError
 from watcher.observers.api_schema import LogList, Settled
+from watcher.observers.outcomes import WORST_FIRST
 from watcher.observers.status_board import StatusBoard
 from watcher.observers.status_schema import (
     BuildInfo,
@@ -19,32 +20,34 @@ from watcher.observers.status_schema import (
 
 CALM = 0.1  # seconds between two messages: a burst of events becomes one
 RETRY = 1000  # milliseconds before a browser connects again
-POLL = 0.25  # seconds between looks at what is worth waiting for, once a service has failed
-LOOK_SECONDS = 5.0  # a scan can take this long even with no time to wait: is the tree live now?
+POLL = 0.25  # seconds between checks for running builds, once a service has failed
+SCAN_SECONDS = 5.0  # a scan can take this long even with no time to wait: is the tree live now?
 MOST_LINES = 500  # in one message
 
 
-def position(board: StatusBoard, last_event_id: str) -> int:
-    """The number of the last line that a client has seen; the newest line for one that is new here."""
+def resume_position(board: StatusBoard, last_event_id: str) -> int:
+    """Return the number of the last line that a client has seen; the newest line for a new client."""
     boot, _, seq = last_event_id.partition(".")
     if boot == board.status.daemon.boot and seq.isascii() and seq.isdigit():
         return min(int(seq), board.lines.last)
     return board.lines.last
 
 
-async def stream(
+async def stream_messages(
     board: StatusBoard, last_event_id: str, only: Literal["status", "lines"] | None = None
 ) -> AsyncIterator[ServerSentEvent]:
-    """The messages for one client, until the board closes.
+    """Yield the messages for one client until the board closes.
 
     A slow client gets fewer and later ones; nothing is queued for it.
     """
-    seen, version = position(board, last_event_id), -1
+    seen, version = resume_position(board, last_event_id), -1
     while not board.closed:
         if version != board.version:
             version = board.version
             if only != "lines":
-                yield ServerSentEvent(event="status", raw_data=board.json(), id=_id(board, seen), retry=RETRY)
+                yield ServerSentEvent(
+                    event="status", raw_data=board.json(), id=_event_id(board, seen), retry=RETRY
+                )
         lines = board.lines.after(seen)[:MOST_LINES]
         if lines and only == "status":
             seen = lines[-1].seq
@@ -52,20 +55,17 @@ async def stream(
             dropped = lines[0].seq > seen + 1
             seen = lines[-1].seq
             body = LogList(lines=lines, dropped=dropped).model_dump_json()
-            yield ServerSentEvent(event="lines", raw_data=body, id=_id(board, seen))
+            yield ServerSentEvent(event="lines", raw_data=body, id=_event_id(board, seen))
         await board.changed(version, seen)
         await asyncio.sleep(CALM)
 
 
-def _id(board: StatusBoard, seen: int) -> str:
+def _event_id(board: StatusBoard, seen: int) -> str:
     return f"{board.status.daemon.boot}.{seen}"
 
 
-_WORST_FIRST = ("failed", "unknown", "paused", "timeout", "live")
-
-
 class DaemonStopped(WatcherError):
-    """The daemon stops: nothing will settle any more."""
+    """The daemon is stopping, so no service will settle."""
 
 
 async def settle(
@@ -82,7 +82,7 @@ async def settle(
     """
     revision, end = "", asyncio.get_running_loop().time() + timeout
     try:
-        async with asyncio.timeout(max(timeout, LOOK_SECONDS)):
+        async with asyncio.timeout(max(timeout, SCAN_SECONDS)):
             revision = await look()
         async with asyncio.timeout_at(end):
             while not board.closed and not board.status.daemon.stopping:
@@ -108,7 +108,7 @@ async def settle_all(
 ) -> Settled:
     """Wait for all services as `settle` does for one; the outcome is that of the worst.
 
-    Once one cannot become live, only builds that run are waited for: what depends on it may wait for ever.
+    Once one cannot become live, only running builds are waited for: a dependent service can wait for ever.
     """
     tasks = {name: asyncio.create_task(settle(board, name, partial(look, name), timeout)) for name in names}
     try:
@@ -129,7 +129,7 @@ async def settle_all(
         else Settled(service=name, outcome="timeout", revision=_wanted(board, name))
         for name, task in tasks.items()
     ]
-    worst = min(each, key=lambda found: _WORST_FIRST.index(found.outcome))
+    worst = min(each, key=lambda found: WORST_FIRST.index(found.outcome))
     return worst.model_copy(update={"services": each})
 
 

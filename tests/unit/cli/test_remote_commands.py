@@ -347,7 +347,43 @@ def test_an_engine_that_is_down_and_a_daemon_that_stops_come_first(story: Story)
     assert second == "the engine does not answer: connection refused"
 
 
-def test_one_of_several_services(story: Story) -> None:
-    story.cycle(1).events.extend(Story("worker").start().cycle(2).events)
-    assert "worker" in reported(story)
+def test_several_services_have_a_line_each_and_one_is_shown_in_full(story: Story) -> None:
+    story.cycle(1).events.extend(Story("worker").start().cycle(2).failing(3).events)
+    first, one, two, last = reported(story).splitlines()
+    assert first == "2 services: 1 live, 1 failed"
+    assert one.split()[:3] == [SERVICE, "live", revision(1)[:12]]
+    assert one.endswith("http://localhost:9000")
+    assert two.split()[:3] == ["worker", "failed", revision(2)[:12]]
+    assert "undefined: versoin" in two
+    assert "--service NAME" in last
     assert "worker" not in reported(story, service=SERVICE)
+    assert "desired" in reported(story, service="worker")
+
+
+async def test_the_lines_of_several_services_are_named(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story.said("one").events.extend(Story("worker").start().said("two").events)
+    options: dict[str, Any] = {"follow": False, "tail": 10, "source": None, "as_json": False}
+    async with running(story, tmp_path, monkeypatch) as (_, settings):
+        assert await begin(remote_commands.logs, settings, **options) == 0
+        assert capsys.readouterr().out == "go-server  app │ one\nworker     app │ two\n"
+        only = settings.model_copy(update={"service": "worker"})
+        assert await begin(remote_commands.logs, only, **options) == 0
+        assert capsys.readouterr().out == "app │ two\n"
+
+
+async def test_a_rebuild_of_all_waits_for_each(
+    story: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story.cycle(1).events.extend(Story("worker").start().cycle(1).events)
+    async with running(story, tmp_path, monkeypatch) as (at, settings):
+        waiting = begin(remote_commands.rebuild, settings, wait=True, timeout=None, as_json=False)
+        while len(at.desk.asked) < 2:
+            await asyncio.sleep(0.01)
+        for service in ("go-server", "worker"):
+            tell(at, Story(service).begin(1).built(1).deploy(1))
+        assert await waiting == 0
+    shown = capsys.readouterr().out
+    assert "go-server: live" in shown
+    assert "worker: live" in shown

@@ -39,9 +39,9 @@ from watcher.observers.status_schema import (
 )
 from watcher.settings import HttpSettings
 from watcher.web import create_app, serve, stream
-from watcher.web.app import page
+from watcher.web.app import read_page
 from watcher.web.server import listen
-from watcher.web.stream import position
+from watcher.web.stream import resume_position
 
 pytestmark = pytest.mark.libraries
 
@@ -111,7 +111,7 @@ async def test_alive_at_once_ready_when_tree_and_engine_are_known() -> None:
     async with site(story) as at:
         assert (await at.client.get("/livez")).text == "ok\n"
         waiting = await at.client.get("/readyz")
-        assert (waiting.status_code, waiting.text) == (503, "the tree is not known yet: go-server\n")
+        assert (waiting.status_code, waiting.text) == (503, "the tree was not scanned yet: go-server\n")
         for event in Story().start().save(1).events:
             at.board.notify(event)
         assert (await at.client.get("/readyz")).text == "ok\n"
@@ -127,8 +127,39 @@ async def test_a_service_must_be_named_when_there_are_two(story: Story) -> None:
     async with site(story) as at:
         answer = await at.client.get("/api/builds")
         assert answer.status_code == 404
+        assert answer.json()["detail"].endswith("there are several (known: go-server, other)")
+        answer = await at.client.get("/api/builds?service=wbe")
         assert answer.json()["detail"].endswith("there is no such service (known: go-server, other)")
+
+
+async def test_every_service_has_routes_of_its_own(story: Story) -> None:
+    story.cycle(1).events.extend(Story("other").start().cycle(2).said("hello").events)
+    async with site(story) as at:
+        names = (await at.client.get("/api/services")).json()["services"]
+        assert [(one["name"], one["phase"]) for one in names] == [("go-server", "live"), ("other", "live")]
+        one = (await at.client.get("/api/services/other")).json()
+        assert one["live"]["revision"] == revision(2)
+        builds = (await at.client.get("/api/services/other/builds")).json()
+        assert [build["revision"] for build in builds["builds"]] == [revision(2)]
+        lines = (await at.client.get("/api/services/other/logs")).json()["lines"]
+        assert {line["service"] for line in lines} == {"other"}
+        assert (await at.client.post("/api/services/other/pause")).json()["service"] == "other"
+        assert at.desk.asked == [("pause", "other")]
+        assert (await at.client.get("/api/services/none")).status_code == 404
+
+
+async def test_a_request_without_a_service_is_for_all(story: Story) -> None:
+    story.cycle(1).said("hi").events.extend(Story("other").start().cycle(2).said("hello").events)
+    async with site(story) as at:
+        for action in ("rebuild", "pause", "resume", "cancel", "rescan"):
+            at.desk.asked.clear()
+            accepted = (await at.client.post(f"/api/{action}")).json()
+            assert [one["service"] for one in accepted["services"]] == ["go-server", "other"]
+            assert at.desk.asked == [(action, "go-server"), (action, "other")]
+        lines = (await at.client.get("/api/logs?tail=4000")).json()["lines"]
+        assert {"go-server", "other"} == {line["service"] for line in lines}
         assert (await at.client.get("/api/builds?service=other")).json()["service"] == "other"
+        at.desk.asked.clear()
         assert (await at.client.post("/api/rebuild?service=none")).status_code == 404
         assert at.desk.asked == []
 
@@ -159,7 +190,7 @@ async def test_what_cannot_be_cancelled_is_said(story: Story) -> None:
         at.desk.runs = False
         answer = await at.client.post("/api/cancel")
         assert answer.status_code == 409
-        assert answer.json()["detail"] == f"nothing is being built or brought up for {SERVICE}"
+        assert answer.json()["detail"] == f"no build or deploy of {SERVICE} is running"
 
 
 async def test_an_upgrade_is_begun_or_says_why_not(story: Story) -> None:
@@ -240,7 +271,7 @@ async def test_waiting_ends_with_a_reason_when_the_daemon_stops(story: Story, ho
 async def test_a_look_that_takes_too_long_is_the_time_that_is_up(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(stream, "SCAN_SECONDS", 0.01)
     async with site(story.save(1)) as at:
         at.desk.look_seconds = 20.0
         answer = await at.client.post("/api/wait?timeout=0")
@@ -283,10 +314,10 @@ async def test_a_client_that_comes_back_gets_the_lines_it_missed(story: Story) -
 def test_where_a_client_goes_on(story: Story) -> None:
     board = told(story.said("one\ntwo\nthree"))
     boot = board.status.daemon.boot
-    assert position(board, f"{boot}.1") == 1
-    assert position(board, f"{boot}.99") == 3  # never beyond what there is
+    assert resume_position(board, f"{boot}.1") == 1
+    assert resume_position(board, f"{boot}.99") == 3  # never beyond what there is
     for stranger in ("", "x", "other.1", f"{boot}.", f"{boot}.-1", f"{boot}.1.2", f"{boot}.²"):
-        assert position(board, stranger) == 3
+        assert resume_position(board, stranger) == 3
 
 
 async def test_a_burst_of_events_is_one_message(story: Story) -> None:
@@ -469,7 +500,7 @@ async def test_the_page_needs_nothing_from_elsewhere(story: Story) -> None:
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
-        assert policy == page()[1]
+        assert policy == read_page()[1]
 
 
 async def test_no_page_loads_from_a_cdn(story: Story) -> None:
@@ -488,6 +519,9 @@ async def test_the_api_describes_itself(story: Story) -> None:
             "/api/builds",
             "/api/logs",
             "/api/events",
+            "/api/services",
+            "/api/services/{service}",
+            *(f"/api/services/{{service}}/{route}" for route in ("builds", "logs", "wait", *ACTIONS)),
             "/api/wait",
             "/api/upgrade",
             *(f"/api/{action}" for action in ACTIONS),

@@ -1,0 +1,65 @@
+"""Several services, one line each: what `watcher status` prints for a project with more than one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from watcher.observers import humanize
+from watcher.observers.humanize import short
+
+if TYPE_CHECKING:  # a client reads JSON: importing the models takes longer than the answer
+    from watcher.observers.status_schema import ServiceStatus
+
+_WIDEST_NOTE = 100
+
+
+def list_overview(services: Sequence[ServiceStatus], now: float) -> Iterator[str]:
+    """Yield a summary, one line for each service, and how to see one in full."""
+    counts = Counter(found.phase for found in services)
+    summary = ", ".join(f"{number} {phase}" for phase, number in counts.most_common())
+    yield f"{humanize.count(len(services), 'service')}: {summary}"
+    rows = [_make_row(found, now) for found in services]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for *cells, last in rows:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        yield f"  {'  '.join((*padded, last))}".rstrip()
+    yield "`watcher status --service NAME` shows one of them in full"
+
+
+def _make_row(found: ServiceStatus, now: float) -> tuple[str, ...]:
+    live = found.live
+    age = f"for {humanize.seconds(max(0.0, now - live.since))}" if live else ""
+    build = found.last_build
+    built = f"build {humanize.seconds(build.seconds)}" if build and build.seconds is not None else ""
+    return (
+        found.name,
+        found.phase,
+        short(live.revision) if live else "-",
+        age,
+        built,
+        _describe_note(found, now),
+    )
+
+
+def _describe_note(found: ServiceStatus, now: float) -> str:
+    """Return the most important fact about a service: a failure, what it waits for, else its addresses."""
+    stale = ""
+    if found.stale and found.live and found.stale_since is not None:
+        stale = f"stale for {humanize.seconds(max(0.0, now - found.stale_since))}: "
+    if found.refused:
+        return _cut(f"the configuration is refused: {found.refused}")
+    if found.failed and found.last_error:
+        return _cut(f"{stale}{found.last_error.failure.summary}")
+    if found.container_paused:
+        return f"requests wait until `docker unpause {found.container}`"
+    if found.source.gone:
+        return _cut(found.source.gone)
+    if found.held and not found.paused:
+        return _cut(f"waiting: {found.held}")
+    return " ".join(found.urls)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDEST_NOTE else f"{text[: _WIDEST_NOTE - 1]}…"
