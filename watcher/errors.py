@@ -1,12 +1,12 @@
-"""The errors of the program and what becomes of each.
+"""Define the errors of the program, and how each is handled.
 
 ======================  =========================================================================
-`UserError`             the user's code or files are at fault: shown, last good serves, next save
-`EngineUnavailable`     the engine does not answer: tried again with back-off, the wish is kept
-`EngineTrouble`         the engine lacks something (its disk is full): tried again with back-off, told
-`Superseded`            a newer save made this work pointless: counted, not an error to show
-`ConfigError`           a setting is wrong: names field, value and rule; exit status 78
-anything else           a bug: logged with its traceback, counted; the loop lives on
+`UserError`             the user's code or files failed: shown, the last good version stays live
+`EngineUnavailable`     the engine does not answer: retried with back-off
+`EngineTrouble`         the engine lacks a resource (its disk is full): reported, retried
+`Superseded`            a newer save made the work obsolete: counted, not shown as an error
+`ConfigError`           a setting is invalid: names field, value and rule; exit status 78
+anything else           a bug: logged with its traceback and counted; the loop continues
 ======================  =========================================================================
 """
 
@@ -22,15 +22,15 @@ EXIT_PAUSED = 4
 EXIT_UNKNOWN = 5
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 EXIT_TIMEOUT = 124  # as timeout(1)
-EXIT_STOPPED = 130  # as a shell says it of Ctrl-C
+EXIT_STOPPED = 130  # as a shell reports Ctrl-C
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One place in a file: where (1-based; 0 when unknown) and what.
+    """A position in a file with a message; line and column start at 1, 0 is unknown.
 
-    `file` is relative to the project's folder if it is `known` to be one of the user's; if not, it is as the
-    tool said it. `said` is what the tool said in any case.
+    `file` is relative to the project folder if it is a `known` file of the user, otherwise the path that the
+    tool printed. `said` is always the path that the tool printed.
     """
 
     file: str
@@ -43,7 +43,7 @@ class Diagnostic:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why something of the user's failed: a sentence, the tool's own lines, places in files, a hint."""
+    """Why the user's code, files or container failed: a summary, lines of output, positions and a hint."""
 
     kind: str  # compile | build | container | config | engine | tree | bug
     summary: str
@@ -53,9 +53,9 @@ class Failure:
 
 
 class WatcherError(Exception):
-    """Base of every error that this program raises on purpose.
+    """Base of all errors that this program raises.
 
-    `exit_status` is the exit status of a command that ends with it, `outcome` the word for it in JSON.
+    `exit_status` is the exit status of a command that fails with it, `outcome` its name in JSON.
     """
 
     exit_status: int = EXIT_FAILED
@@ -63,21 +63,21 @@ class WatcherError(Exception):
 
 
 class UsageError(WatcherError):
-    """The command line cannot be used."""
+    """The command line is invalid."""
 
     exit_status = EXIT_USAGE
     outcome = "usage"
 
 
 class NotRunning(WatcherError):
-    """No watcher runs for the project, or it does not answer."""
+    """No watcher is running for the project, or it does not respond."""
 
     exit_status = EXIT_NOT_RUNNING
     outcome = "not-running"
 
 
 class UserError(WatcherError):
-    """The user's code, Dockerfile or environment file failed; `failure` says how."""
+    """The user's code, Dockerfile or environment file failed; `failure` has the details."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.summary)
@@ -85,11 +85,11 @@ class UserError(WatcherError):
 
 
 class EngineUnavailable(WatcherError):
-    """The container engine does not answer; the work may be tried again later."""
+    """The container engine does not respond; the work can be retried later."""
 
 
 class EngineTrouble(WatcherError):
-    """The engine answers and lacks something, by no fault of the user's: tried again less and less often."""
+    """The engine lacks a resource, without a fault of the user; the work is retried with back-off."""
 
     def __init__(self, trouble: str, hint: str = "") -> None:
         super().__init__(f"{trouble} on the engine's machine")
@@ -97,11 +97,11 @@ class EngineTrouble(WatcherError):
 
 
 class Superseded(WatcherError):
-    """A newer revision is wanted; what was being done is pointless now."""
+    """A newer revision is desired; the current work is obsolete."""
 
 
 class ConfigError(WatcherError):
-    """A setting cannot be used. `field` names it, `value` is what was given, `rule` what it must be."""
+    """A setting is invalid. `field` names it, `value` is the given value, `rule` is what it must be."""
 
     exit_status = EXIT_CONFIG
     outcome = "config"

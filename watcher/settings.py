@@ -1,8 +1,8 @@
-"""Every setting, once: type, default, rule and help text.
+"""Define every setting once: type, default, rule and help text.
 
-Precedence: command line > `WATCHER_*` environment > `watcher.toml` in the project > compose file > default.
-A setting whose default is `None` takes its value from the compose file. `config/watcher.toml` shows all of
-them with their defaults; a test keeps it equal to this file.
+Precedence: command line, `WATCHER_*` environment, `watcher.toml` in the project, compose file, default. A
+setting with the default `None` takes its value from the compose file. `config/watcher.toml` shows all
+settings with their defaults; a test keeps it equal to this file.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ PortProtocol = Literal["auto", "http", "tcp"]
 _PATH = regex.compile(r"/[\x21-\x7e]*")
 
 
-def _http_path(value: str | None) -> str | None:
+def _check_http_path(value: str | None) -> str | None:
     if value is not None and not _PATH.fullmatch(value):
-        raise ValueError("must be a path that starts with '/' and holds no spaces")
+        raise ValueError("must be a path that starts with '/' and contains no spaces")
     return value
 
 
@@ -67,75 +67,75 @@ class _Section(BaseModel):
 
 
 class WatchSettings(_Section):
-    """What is watched, and how."""
+    """Which files are watched, and how."""
 
     ignore: tuple[str, ...] = ()
-    """More patterns, in .dockerignore syntax, of files that neither trigger a build nor enter its context."""
+    """Additional .dockerignore patterns of files that neither trigger a build nor enter its context."""
     env_dirs: tuple[str, ...] = ("_envs",)
-    """Directories whose files are environment files (only for how a change is named)."""
+    """Directories with environment files; used only to describe changes."""
     mode: Literal["auto", "events", "polling"] = "auto"
-    """How changes are noticed; auto uses events and falls back to polling when they do not arrive."""
+    """How changes are detected; auto uses events, and polling if they do not arrive."""
     full_scan: Seconds = 60.0
-    """Seconds between looks at the whole tree, whatever the events say; 0 = never."""
+    """Seconds between full scans of the tree, even without notifications; 0 = never."""
 
 
 class BuildSettings(_Section):
     """How an image is built."""
 
     accelerate: Literal["off", "exact", "fast"] = "exact"
-    """off: the Dockerfile as it is; exact: Go cache mounts in, -a out, same binary; fast: also no DWARF."""
+    """off: original Dockerfile; exact: add Go cache mounts, drop -a, same binary; fast: also no DWARF."""
     args: dict[str, str] = {}
-    """Build arguments over those of the compose file."""
+    """Build arguments that override those of the compose file."""
     target: str | None = None
     """Stage to build; the compose file's target, else the last stage."""
     buildkit: Annotated[str | None, Field(pattern=r"^(unix:///|tcp://)[^\s]+$")] = None
-    """A buildkitd to build with, like unix:///run/buildkit/buildkitd.sock; default: the engine's own."""
+    """Address of a buildkitd, like unix:///run/buildkit/buildkitd.sock; default: that of the engine."""
     buildkit_certs: Path | None = None
-    """Folder with ca.pem, cert.pem and key.pem, for a buildkitd at tcp:// that wants TLS."""
+    """Folder with ca.pem, cert.pem and key.pem, for a buildkitd at tcp:// that requires TLS."""
     parallel: Annotated[int, Field(ge=1)] | None = None
     """Builds that may run at once, of all services; default: the number of cores, at least 2."""
     max_cancels: Annotated[int, Field(ge=1)] = 3
-    """After so many cancelled builds in a row one build may finish, so that a busy writer starves nobody."""
+    """Cancelled builds in a row after which one build runs to its end, even during continuous saves."""
     max_wait: Seconds = 10.0
-    """A build that has run for so many seconds is not cancelled by a newer save unless it falls silent."""
+    """Seconds after which a newer save no longer cancels a running build, unless it prints nothing."""
     timeout: Seconds = 1800.0
-    """Seconds after which a build is ended as failed; 0 = never."""
+    """Seconds after which a build is cancelled and fails; 0 = never."""
     builder_image: bool = False
-    """Export the compile stage as a tagged image, once for each Dockerfile and base image."""
+    """Export the builder stage as a tagged image, once for each Dockerfile and base image."""
 
 
 class DeploySettings(_Section):
     """How an image becomes the live container."""
 
     strategy: Literal["front", "recreate"] = "front"
-    """front: new beside old, then switch; recreate: the container publishes the port itself."""
+    """front: start new next to old, then switch; recreate: the container publishes the port itself."""
     protocol: PortProtocol = "auto"
-    """What the ports speak: http, tcp (bytes that nobody looks at), or auto (found out per connection)."""
+    """Protocol of the ports: http, tcp (raw bytes), or auto (detected per connection)."""
     protocols: dict[Annotated[int, Field(ge=1, le=65535)], PortProtocol] = {}
-    """The same for single ports of the container, like 2525 = "tcp"; before protocol and app_protocol."""
-    ready_path: Annotated[str | None, AfterValidator(_http_path)] = None
-    """Path whose answer (below 400) says that it is ready; default: the HEALTHCHECK's, else any answer."""
+    """Protocol of single container ports, like 2525 = "tcp"; overrides protocol and app_protocol."""
+    ready_path: Annotated[str | None, AfterValidator(_check_http_path)] = None
+    """Path that answers below 400 when the app is ready; default: that of HEALTHCHECK, else any answer."""
     startup_timeout: Annotated[float, Field(gt=0)] = 30.0
-    """Seconds a new container may take to answer."""
+    """Seconds within which a new container must answer."""
     soak: Seconds = 3.0
-    """Seconds the old container is kept after the switch, to take the traffic back if the new one dies."""
+    """Seconds to keep the old container after the switch, to roll back if the new one fails."""
     drain: Seconds = 10.0
-    """Seconds that open requests of the old container may take; a transfer that moves gets 10 minutes."""
+    """Seconds for open requests of the old container to end; an active transfer gets 10 minutes."""
     pause_container: bool = True
-    """Make the next container's network ready beforehand where the compose file allows it: a faster start."""
+    """Prepare the network of the next container in advance if possible: containers start faster."""
     on_exit: Literal["stop", "keep"] = "stop"
-    """What becomes of the container when the daemon stops; keep: it then publishes the port itself."""
+    """What happens to the container when the daemon stops; keep: it publishes the port itself."""
 
 
 class FrontSettings(_Section):
-    """Requests that arrive while nothing can answer are held."""
+    """Requests that arrive while no container can answer are held."""
 
     hold_timeout: Seconds = 60.0
     """Seconds a request is held before it is answered 503."""
     hold_requests: Count = 1000
-    """Requests held at once while nothing can answer; one more is answered 503."""
+    """Maximum number of held requests; further ones are answered 503."""
     connections: Annotated[int, Field(ge=1)] = 10_000
-    """Client connections of one port; above that, or 3/4 of it for one address, idle ones are closed."""
+    """Maximum client connections per port, 3/4 of it per address; above that, idle ones are closed."""
     head_size: Annotated[ByteSize, Field(ge=1024)] = ByteSize(64 * 1024)
     """Largest head (line and fields) of a request; a larger one is answered 431."""
     answer_head_size: Annotated[ByteSize, Field(ge=1024)] = ByteSize(1024 * 1024)
@@ -147,35 +147,35 @@ class FrontSettings(_Section):
 
 
 class ImageSettings(_Section):
-    """Budgets for what is built."""
+    """Size limits of images."""
 
     max_size: ByteSize | None = None
     """Largest final image (like 30MB); above it `run` warns and `once` fails."""
 
 
 class PruneSettings(_Section):
-    """What is removed by itself."""
+    """Automatic removal of images, build cache and Go caches."""
 
     enabled: bool = True
-    """After a good deploy, remove superseded images and the build cache that only they needed."""
+    """Remove superseded images and their build cache after a successful deploy."""
     keep: Annotated[int, Field(ge=1)] = 3
-    """Revisions of this service that stay, the live one among them: final images and their build cache."""
+    """Number of revisions to keep, including the live one: final images and their build cache."""
     grace: Seconds = 60.0
-    """Seconds an image that the running watcher did not build must have existed before it may go."""
+    """Minimum age in seconds of an image that the running watcher did not build, before it is removed."""
     builder_label: Annotated[str, Field(pattern=r"^[^=\s]+=[^=\s]+$")] = "stage=builder"
-    """Label by which the Dockerfile marks its compile stage; untagged images with it are stale."""
+    """Label of the builder stage in the Dockerfile; untagged images with it are stale."""
     interval: Seconds = 600.0
-    """Seconds between prunes when nothing is deployed; 0 = only after a deploy, and when space runs short."""
+    """Seconds between prunes without a deploy; 0 = only after a deploy or when the disk is nearly full."""
     go_cache_max: ByteSize = ByteSize(10_000_000_000)
-    """Largest size of this project's Go build cache; what was unused for longest goes first; 0 = no bound."""
+    """Maximum size of this project's Go build cache; least recently used goes first; 0 = no limit."""
     cache_keep_storage: ByteSize | None = None
-    """Build cache that stays, of everybody who uses the engine: no record says whose it is; default: all."""
+    """Size of the engine's build cache to keep, of all its users: records have no owner; default: all."""
     cache_keep_duration: Seconds = 172800.0
-    """Seconds since its last use that a record of the build cache stays in any case."""
+    """Seconds since its last use during which a build cache record is never removed."""
     gone_after: Seconds = 604800.0
-    """Seconds after which doctor speaks of a project that is gone and left something; 0 = at once."""
+    """Seconds after which doctor reports a deleted project that left objects; 0 = immediately."""
     min_free: ByteSize | None = None
-    """Free space of the engine's disk below which one final image stays; default: a tenth, at most 5 GiB."""
+    """Free disk space below which only one final image is kept; default: a tenth, at most 5 GiB."""
 
 
 class HttpSettings(_Section):
@@ -186,7 +186,7 @@ class HttpSettings(_Section):
     port: Port = 9001
     """Port to listen on; 0 = any free one."""
     token: Annotated[str | None, Field(pattern=r"^([\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?)?$")] = None
-    """Bearer token that the API asks for; a must beyond loopback, of use where others share this machine."""
+    """Bearer token for the API; required beyond loopback, useful on a shared machine."""
 
 
 class ServiceSettings(_Section):
@@ -247,7 +247,7 @@ class Settings(BaseSettings):
     plain: bool = False
     """Line output without colour or a live view, even on a terminal."""
     bell: bool = False
-    """Ring the terminal's bell when the tree breaks and when it is mended."""
+    """Ring the terminal bell when a revision fails and when a later one succeeds."""
     log_format: Literal["console", "json"] = "console"
     """json: one JSON object per event on standard output."""
     per_service: CliSuppress[dict[str, ServiceSettings]] = {}
@@ -262,7 +262,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is the library's
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line (arrives as init values), environment, then the project's TOML file."""
+        """Return the sources by priority: command line (as init values), environment, TOML file."""
         given = init_settings().get("project") or os.environ.get(f"{ENV_PREFIX}PROJECT")
         project = Path(given) if given else settings_cls.default_project()  # type: ignore[attr-defined]
         toml = TomlSource(settings_cls, project / TOML_NAME)
@@ -271,7 +271,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def default_project(cls) -> Path:
-        """The project when none is given."""
+        """Return the default project folder."""
         return Path()
 
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)
@@ -282,7 +282,7 @@ class Settings(BaseSettings):
 
     @property
     def root(self) -> Path:
-        """The project folder, absolute; raises ConfigError when it is relative to a folder that is gone."""
+        """Return the absolute project folder; raise ConfigError if it cannot be resolved."""
         try:
             return self.project.expanduser().resolve()
         except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links; no home folder
@@ -305,8 +305,8 @@ class Settings(BaseSettings):
         sections = {each: _overlay(getattr(self, each), getattr(own, each)) for each in own.model_fields_set}
         return self.model_copy(update=sections)
 
-    def again(self) -> Settings:
-        """The settings as they are now, with the same command line; raises ConfigError."""
+    def reload(self) -> Settings:
+        """Read the settings again, with the same command line; raise ConfigError."""
         try:
             return type(self)(**self._given)
         except (ValidationError, SettingsError) as error:
@@ -323,34 +323,34 @@ def _overlay(common: BaseModel, own: BaseModel) -> BaseModel:
 
 
 class _Prefixed(PydanticBaseSettingsSource):
-    """The environment without what has no prefix: a variable JSON of somebody else is no `--json`."""
+    """The variables with our prefix: a variable JSON without prefix does not set `--json`."""
 
     def __init__(self, settings_cls: type[BaseSettings], environment: PydanticBaseSettingsSource) -> None:
         super().__init__(settings_cls)
         self._environment = environment
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        """As the environment has it."""
+        """Return the value of the environment."""
         return self._environment.get_field_value(field, field_name)
 
     def __call__(self) -> dict[str, Any]:
-        """All that is set with our prefix."""
+        """Return all values with our prefix."""
         return {name: value for name, value in self._environment().items() if name != "json"}
 
 
 class TomlSource(PydanticBaseSettingsSource):
-    """`watcher.toml`, read with errors that name the file and line. A missing file is an empty one."""
+    """Reads `watcher.toml`, with errors that name the file and line. A missing file is empty."""
 
     def __init__(self, settings_cls: type[BaseSettings], path: Path) -> None:
         super().__init__(settings_cls)
         self._path = path
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        """Not used: the whole file is given by `__call__`."""
+        """Raise NotImplementedError: `__call__` returns the whole file."""
         raise NotImplementedError(field, field_name)
 
     def __call__(self) -> dict[str, Any]:
-        """The file's content; raises ConfigError when it cannot be read or is no TOML."""
+        """Return the content of the file; raise ConfigError if it cannot be read or is not TOML."""
         try:
             found = self._path.stat()
             if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_TOML:
@@ -377,9 +377,9 @@ class TomlSource(PydanticBaseSettingsSource):
 
 
 def check_environment(environ: Mapping[str, str], known: Collection[str]) -> None:
-    """Refuse a variable with our prefix that is no setting; raises ConfigError.
+    """Raise ConfigError for a variable with our prefix that is not a setting.
 
-    `known` are the names of settings; below them pydantic looks itself.
+    `known` are the names of settings; pydantic checks the levels below.
     """
     names = {name.upper() for name in known}
     for variable, value in environ.items():
@@ -389,9 +389,9 @@ def check_environment(environ: Mapping[str, str], known: Collection[str]) -> Non
 
 
 def config_error(error: ValidationError | SettingsError) -> ConfigError:
-    """The first problem of a failed validation as one clear error: field, value, rule."""
+    """Return the first problem of a failed validation as one error: field, value, rule."""
     if isinstance(error, SettingsError):
-        return _unread(error)
+        return _find_invalid_json(error)
     first = error.errors(include_url=False)[0]
     place = ["service" if part == "per_service" else part for part in first["loc"]]
     field = ".".join(map(str, place)) or "settings"
@@ -405,8 +405,8 @@ def config_error(error: ValidationError | SettingsError) -> ConfigError:
     return ConfigError(field, first["input"], rule[:1].lower() + rule[1:])
 
 
-def _unread(error: SettingsError) -> ConfigError:
-    """The variable of the environment that is no JSON: pydantic-settings names its group only."""
+def _find_invalid_json(error: SettingsError) -> ConfigError:
+    """Return an error for the variable that is not JSON: pydantic-settings names only its group."""
     for variable, value in os.environ.items():
         name = variable.upper()
         if not name.startswith(ENV_PREFIX):

@@ -105,15 +105,15 @@ async def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 async def test_everything_of_it_goes_and_nothing_of_others(machine: Machine) -> None:
     run, project, api = machine.run, machine.project, machine.api
-    own_image = labels.image(project, "web", labels.FINAL)
+    own_image = labels.image_labels(project, "web", labels.FINAL)
     name, network = f"gone-{run}", f"gone-{run}_default"
-    machine.network(network, **labels.network(project, network))
+    machine.network(network, **labels.network_labels(project, network))
     composes = f"gone-{run}_compose"
     machine.network(composes, **{"com.docker.compose.project": name, labels.PROJECT: project})
     image = machine.make(name, f"rev-{run}", **own_image)
     api.tag(image, name, "latest")
     machine.build(f"{name}-child:latest", f"FROM {name}:rev-{run}\nENV a=b")
-    own = {**labels.app(project, "web", "1" * 64), **labels.proof(image), "gone.run": run}
+    own = {**labels.app_labels(project, "web", "1" * 64), **labels.proof_labels(image), "gone.run": run}
     host = api.create_host_config(network_mode=network)
     box = api.create_container(image, name=name, labels=own, host_config=host, volumes=["/data"])["Id"]
     api.start(box)

@@ -60,7 +60,7 @@ class Machine:
 
     def image(self, kind: str = labels.FINAL, tag: str = "rev-000000000001") -> str:
         """As a build of ours leaves it."""
-        own = labels.image(self.recipe.project, self.recipe.service, kind) | {RUN: self.recipe.project}
+        own = labels.image_labels(self.recipe.project, self.recipe.service, kind) | {RUN: self.recipe.project}
         text = "FROM alpine:latest\nCOPY id /id\n"
         return build(self.api, f"{self.ref}:{tag}", text, {"id": uuid.uuid4().hex.encode()}, own)
 
@@ -217,7 +217,7 @@ async def test_an_untagged_compile_stage_of_an_earlier_version_goes_and_its_chil
     machine: Machine,
 ) -> None:
     step = "RUN : -newer /root/.cache/go-build/watcher-c683e71ef5f8 -print -quit && touch /app"
-    own = labels.image(machine.recipe.project, machine.recipe.service, labels.BUILDER)
+    own = labels.image_labels(machine.recipe.project, machine.recipe.service, labels.BUILDER)
     own[RUN] = machine.recipe.project
     ref = f"{machine.ref}:builder"
     child_text = f"FROM {ref}\nLABEL further=yes\n"

@@ -90,11 +90,11 @@ class Machine:
     def own(self, kind: str) -> dict[str, str]:
         """Labels of an image of ours."""
         stage = self.stage if kind == labels.BUILDER else {}
-        return {RUN: self.run, **stage, **labels.image(self.scope.project, self.scope.service, kind)}
+        return {RUN: self.run, **stage, **labels.image_labels(self.scope.project, self.scope.service, kind)}
 
     def theirs(self, project: str, service: str, kind: str) -> dict[str, str]:
         """Labels of an image of another watcher's."""
-        return {RUN: self.run, **self.stage, **labels.image(f"{project}-{self.run}", service, kind)}
+        return {RUN: self.run, **self.stage, **labels.image_labels(f"{project}-{self.run}", service, kind)}
 
     def load(self, made: list[tuple[Made, bool]]) -> list[str]:
         """Put images into the store, in this order; ids."""
@@ -127,7 +127,9 @@ class Machine:
         """A container that is only created."""
         found = {RUN: self.run}
         if app:
-            found |= labels.app(self.scope.project, self.scope.service, "f" * 64) | labels.proof(image)
+            found |= labels.app_labels(
+                self.scope.project, self.scope.service, "f" * 64
+            ) | labels.proof_labels(image)
         body = {"Image": image, "Labels": found, "HostConfig": {"Init": True}, **config}
         body.setdefault("Cmd", ["sleep", "600"])
         api: Any = self.api
@@ -189,7 +191,7 @@ def populate(machine: Machine) -> None:
     young = time.time() + 3600
     stays += [(machine.made(own(labels.BUILDER), created=young - 3000), True) for _ in range(6)]
     stays += [  # somebody's, from ours: `docker commit` of our container
-        (machine.made(own(labels.FINAL) | labels.app(machine.scope.project, "web", "e" * 64)), True)
+        (machine.made(own(labels.FINAL) | labels.app_labels(machine.scope.project, "web", "e" * 64)), True)
         for _ in range(8)
     ]
     article: list[tuple[Made, bool]] = []

@@ -98,7 +98,7 @@ class CompileStage:
         Without a name nothing would prove that it is ours, and it could not be pruned.
         """
         found = await self._engine.image(recipe.builder_tag)
-        ours = labels.image(recipe.project, recipe.labelled_service, labels.BUILDER)
+        ours = labels.image_labels(recipe.project, recipe.labelled_service, labels.BUILDER)
         if found and ours.items() <= found.labels.items():
             await self._engine.tag(found.id, recipe.builder_name(found.id))
 

@@ -72,7 +72,7 @@ class SolveJob:
             build_args=recipe.build_args,
             labels={
                 **recipe.image_labels,
-                **labels.image(recipe.project, recipe.labelled_service, self.kind),
+                **labels.image_labels(recipe.project, recipe.labelled_service, self.kind),
             },
             platform=recipe.platform,
             no_cache=recipe.no_cache,

@@ -283,7 +283,7 @@ class ConfigurationWatch:
     def _read(self, seen: dict[Path, None]) -> tuple[Configuration, tuple[str, ...]]:
         """The files as they are, and settings that wait for the next start; raises ConfigError."""
         force = self.configuration
-        settings, late = merge(force.settings, force.settings.again())
+        settings, late = merge(force.settings, force.settings.reload())
         file = force.compose.file
         if settings.compose_file == force.settings.compose_file and not file.is_file():
             raise ConfigError(file.name, None, _gone(file))

@@ -247,7 +247,7 @@ class Daemon:
     async def upgrade(self) -> None:
         """Make way for the program as it is installed now; raises WatcherError when it could not start."""
         await self._started.wait()
-        await asyncio.to_thread(lambda: config_reload.read(self.settings.again()))
+        await asyncio.to_thread(lambda: config_reload.read(self.settings.reload()))
         command = await reexec.find_command()
         if self._stop.is_set():
             raise WatcherError("the watcher is being stopped, or upgraded already")

@@ -45,7 +45,7 @@ class ContainerFactory:
         `mounted` is the digest over the sources that it sees (`source_mounts.py`). Raises UserError
         with the engine's reason, or EngineUnavailable; then nothing is left behind.
         """
-        extra = labels.app(recipe.project, recipe.service, revision) | {labels.CONFIG: recipe.digest}
+        extra = labels.app_labels(recipe.project, recipe.service, revision) | {labels.CONFIG: recipe.digest}
         if mounted:
             extra[labels.MOUNTED] = mounted
         publish = _behind_front(recipe) if behind_front else recipe.published

@@ -262,7 +262,7 @@ class DependencyContainers:
         image_id, digest = image.id if image else "", compose.config_digest(spec)
         own = {
             **compose.compose_labels(project, spec, config_hash=digest, image_id=image_id, number=number),
-            **labels.proof(image_id),
+            **labels.proof_labels(image_id),
             labels.DEPENDENCY: self._owner,
             labels.CONFIG: digest,
         }

@@ -26,7 +26,7 @@ class OwnContainers:
 
     def __init__(self, engine: Engine, project: str, service: str) -> None:
         self._engine = engine
-        self._app = labels.selector(project, service)
+        self._app = labels.service_filter(project, service)
         self._pause_filter = labels.pause_filter(project, service)
         self._proven: set[str] = set()
         self._holders: dict[str, str] = {}  # container -> the one that holds its network
@@ -35,7 +35,7 @@ class OwnContainers:
         self, name: str, config: Mapping[str, Any], *, platform: str | None = None, joins: str = ""
     ) -> str:
         """Create a container from an Engine API body whose image is an id; raises EngineError."""
-        proof = labels.proof(config["Image"])
+        proof = labels.proof_labels(config["Image"])
         body = {**config, "Labels": {**(config.get("Labels") or {}), **proof}}
         container = await self._engine.create(name, body, platform=platform)
         self._proven.add(container)

@@ -12,7 +12,7 @@ async def ensure_networks(engine: Engine, project: ComposeProject, owner: str) -
     for network in project.networks.values():
         if not network.external:
             body = compose.network_config(project.name, network)
-            own = labels.network(owner, network.name)
+            own = labels.network_labels(owner, network.name)
             await engine.ensure_network({**body, "Labels": {**body["Labels"], **own}})
 
 

@@ -1,9 +1,9 @@
-"""The size of an image, read from its archive (`docker save`).
+"""Compute the size of an image from its archive (`docker save`).
 
-The classic image store's size of a layer is the sum of its files' sizes (moby, pkg/directory: a file with
-several names once, folders and deletions not at all; a symbolic link has the length of its target). The
-containerd store knows two other figures: bytes of the compressed blobs, and blocks on the disk. What is
-summed here is the classic figure, to the byte.
+The classic image store's size of a layer is the sum of its files' sizes (moby, pkg/directory: hard links
+count once, folders and deletions not at all, a symbolic link by the length of its target). The containerd
+store reports other figures: bytes of compressed blobs and blocks on the disk. This module computes the
+classic figure, to the byte.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from collections.abc import MutableMapping
 from typing import IO, Protocol
 
 _BUFFER = 1 << 20
-_HEAD = 512  # bytes: enough to see the kind of a blob, and one tar header
+_HEAD = 512  # bytes: one tar header, enough to detect the type of a blob
 _GZIP = b"\x1f\x8b"
 _INDEX = "manifest.json"
 
 
 class ByteReader(Protocol):
-    """Something to read bytes from, in order."""
+    """A source of bytes, in order."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Return at most `size` bytes; empty at the end."""
         ...
 
 
 class Unreadable(Exception):
-    """The archive, or a layer in it, is of a form that is not known here."""
+    """The archive or one of its layers has an unknown format."""
 
 
 class _ReplayedStream:
-    """A stream with its first bytes already read."""
+    """A stream whose first bytes were already read."""
 
     def __init__(self, head: bytes, rest: ByteReader) -> None:
         self._head, self._rest = head, rest
@@ -46,10 +46,9 @@ class _ReplayedStream:
 
 
 def archive_size(archive: ByteReader, known: MutableMapping[str, int]) -> int:
-    """The size in bytes of the image in this archive.
+    """Return the size in bytes of the image in this archive.
 
-    `known` has the sizes of layers that were read before, by their names in archives, which are digests; it
-    is added to. Raises Unreadable.
+    `known` maps layer names in archives, which are digests, to sizes; new ones are added. Raises Unreadable.
     """
     index: bytes | None = None
     try:
@@ -69,7 +68,7 @@ def archive_size(archive: ByteReader, known: MutableMapping[str, int]) -> int:
 
 
 def _layer_size(content: ByteReader) -> int | None:
-    """The size of the files in a layer; None for what is no layer, or one of a compression not known here."""
+    """Return the size of the files in a layer; None if it is not a layer or has an unknown compression."""
     head = content.read(_HEAD)
     if head.startswith(_GZIP):
         mode = "r|gz"
@@ -81,7 +80,7 @@ def _layer_size(content: ByteReader) -> int | None:
     stream = _as_file(_ReplayedStream(head, content))
     with tarfile.open(fileobj=stream, mode=mode, bufsize=_BUFFER) as layer:  # type: ignore[call-overload]
         for entry in layer:
-            layer.members = []  # or it keeps one for each entry
+            layer.members = []  # tarfile would store every entry
             if entry.isreg():
                 total += entry.size
             elif entry.issym():
@@ -90,5 +89,5 @@ def _layer_size(content: ByteReader) -> int | None:
 
 
 def _as_file(reader: ByteReader) -> IO[bytes]:
-    """A reader as `tarfile` needs it in streaming mode, where it only calls `read`."""
+    """Return a reader as a file for `tarfile`, which calls only `read` in streaming mode."""
     return reader  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Calls of docker-py in threads, with its exceptions turned into ours."""
+"""Run calls of docker-py in threads, and convert its exceptions to ours."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ CONNECTION_ERRORS = (
 
 
 def error_text(error: docker.errors.APIError) -> str:
-    """The engine's own words."""
+    """Return the engine's message."""
     return str(error.explanation or error).strip()
 
 
 class EngineCalls:
-    """The calls of one client of docker-py, which block and so run in threads."""
+    """Runs the blocking calls of one docker-py client in threads."""
 
     def __init__(self, client: docker.APIClient) -> None:
         self.client = client
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call it; raises NotFound of docker-py, EngineError, EngineUnavailable."""
+        """Run a call; raises docker-py's NotFound, EngineError or EngineUnavailable."""
         try:
             return await asyncio.to_thread(function, *args, **kwargs)
         except docker.errors.NotFound:
@@ -49,7 +49,7 @@ class EngineCalls:
             raise EngineUnavailable(f"the Docker engine does not answer: {describe_error(error)}") from error
 
     async def try_remove(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Removal:
-        """Call what removes something; what became of it."""
+        """Run a call that removes an object; return the result."""
         try:
             await self.call(function, *args, **kwargs)
         except docker.errors.NotFound:
@@ -61,7 +61,7 @@ class EngineCalls:
         return Removal.REMOVED
 
     async def post_json(self, path: str, body: Mapping[str, Any]) -> None:
-        """A request that docker-py has no method with all fields for; raises EngineError."""
+        """Send a request that docker-py has no complete method for; raise EngineError."""
         try:
             await self.call(private_api.post_json, self.client, path, body)
         except docker.errors.NotFound as error:

@@ -1,4 +1,4 @@
-"""From the Engine API's JSON to our values, over the differences between engine versions."""
+"""Convert the Engine API's JSON to values, across the differences between engine versions."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from watcher.engine.interface import CacheRecord, Container, Image, Network, Pri
 
 _GENERATED = regex.compile(r"[0-9a-f]{64}")  # the engine's name for an anonymous volume
 
-LONGEST_LINE = 65536  # bytes: a program can print for ever without ending a line
+LONGEST_LINE = 65536  # bytes; a longer line is split
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """API versions in numeric order: "1.9" before "1.45"."""
+    """Return a sort key for API versions: "1.9" is before "1.45"."""
     return tuple(int(part) for part in version.split("."))
 
 
 def parse_time(value: object) -> float:
-    """Unix seconds of a time of the engine's, which is a number in lists and RFC 3339 in details.
+    """Return Unix seconds of an engine time, which is a number in lists and RFC 3339 in details.
 
-    0.0 for an absent one and for Go's zero time.
+    0.0 for a missing value and for Go's zero time.
     """
     if isinstance(value, int | float):
         return float(value)
@@ -33,7 +33,7 @@ def parse_time(value: object) -> float:
 
 
 def parse_log(chunks: Iterable[bytes]) -> Generator[Printed]:
-    """Lines from the chunks of a log with time stamps; a chunk can hold several lines, or a part of one."""
+    """Yield the lines of log chunks with time stamps; a chunk can hold several lines or part of one."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
@@ -58,7 +58,7 @@ def _tags_of(raw: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def parse_image(raw: Mapping[str, Any]) -> Image:
-    """From an item of GET /images/json or from GET /images/{name}/json."""
+    """Convert an item of GET /images/json, or GET /images/{name}/json."""
     config = raw.get("Config") or {}
     return Image(
         id=raw["Id"],
@@ -80,7 +80,7 @@ def parse_image(raw: Mapping[str, Any]) -> Image:
 
 
 def parse_listed_container(raw: Mapping[str, Any]) -> Container:
-    """From an item of GET /containers/json."""
+    """Convert an item of GET /containers/json."""
     names = raw.get("Names") or ["/"]
     return Container(
         id=raw["Id"],
@@ -95,7 +95,7 @@ def parse_listed_container(raw: Mapping[str, Any]) -> Container:
 
 
 def _networks_of(raw: Mapping[str, Any]) -> frozenset[str]:
-    """Names and ids of a container's networks; one that was never started has only its configuration."""
+    """Return names and ids of a container's networks; one that never started has only its configuration."""
     attached = ((raw.get("NetworkSettings") or {}).get("Networks") or {}).items()
     mode = (raw.get("HostConfig") or {}).get("NetworkMode") or ""
     found = {mode, *(name for name, _ in attached), *((item or {}).get("NetworkID") for _, item in attached)}
@@ -103,12 +103,12 @@ def _networks_of(raw: Mapping[str, Any]) -> frozenset[str]:
 
 
 def parse_network(raw: Mapping[str, Any]) -> Network:
-    """From an item of GET /networks."""
+    """Convert an item of GET /networks."""
     return Network(raw["Id"], raw["Name"], raw.get("Labels") or {}, parse_time(raw.get("Created", 0)))
 
 
 def _listed_ports(raw: Iterable[Mapping[str, Any]]) -> dict[str, tuple[tuple[str, int], ...]]:
-    """Published ports of a listed container, by "9000/tcp"."""
+    """Return the published ports of a listed container, by "9000/tcp"."""
     found: dict[str, tuple[tuple[str, int], ...]] = {}
     for port in raw:
         if number := int(port.get("PublicPort") or 0):
@@ -123,9 +123,9 @@ def _network_owner(raw: Mapping[str, Any]) -> str:
 
 
 def _anonymous_volumes(raw: Mapping[str, Any]) -> Iterator[str]:
-    """Anonymous volumes of this container: the engine named them, the configuration does not.
+    """Yield the container's anonymous volumes: the engine named them, not the configuration.
 
-    With `--volumes-from` another container's look the same, so then none is taken for its own.
+    With `--volumes-from`, those of another container look the same, so none is returned.
     """
     host = raw.get("HostConfig") or {}
     if host.get("VolumesFrom"):
@@ -139,7 +139,7 @@ def _anonymous_volumes(raw: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _generated_volumes(raw: Mapping[str, Any]) -> dict[str, str]:
-    """Target -> volume of those that the engine named, also when the configuration repeats the name."""
+    """Return target -> volume for volumes that the engine named, also if the configuration has the name."""
     return {
         mount["Destination"]: mount["Name"]
         for mount in raw.get("Mounts") or ()
@@ -148,7 +148,7 @@ def _generated_volumes(raw: Mapping[str, Any]) -> dict[str, str]:
 
 
 def parse_container(raw: Mapping[str, Any]) -> Container:
-    """From GET /containers/{id}/json."""
+    """Convert GET /containers/{id}/json."""
     state, network = raw["State"], raw.get("NetworkSettings") or {}
     return Container(
         id=raw["Id"],
@@ -184,7 +184,7 @@ def parse_container(raw: Mapping[str, Any]) -> Container:
 
 
 def parse_usage(raw: Mapping[str, Any]) -> Usage:
-    """From GET /system/df."""
+    """Convert GET /system/df."""
     return Usage(
         layers=raw.get("LayersSize") or 0,
         cache=tuple(

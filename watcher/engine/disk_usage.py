@@ -1,4 +1,4 @@
-"""Disk usage of images, build cache, containers and volumes, as the engine reports it."""
+"""Read the disk usage of images, build cache, containers and volumes from the engine."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from watcher.engine import convert, private_api
 from watcher.engine.calls import EngineCalls, error_text
 from watcher.engine.interface import EngineError, Usage
 
-_TIMEOUT = 300.0  # seconds: the engine measures every cache record that it has not measured yet
+_TIMEOUT = 300.0  # seconds: the engine measures every new cache record
 _ATTEMPTS = 3
 _PAUSE = 0.2  # seconds
 
 
 async def read_usage(calls: EngineCalls, *, whole: bool) -> Usage:
-    """Ask the engine; see `Engine.usage`."""
+    """Return the disk usage; see `Engine.usage`."""
     for attempt in range(_ATTEMPTS):
         try:
             return convert.parse_usage(await calls.call(_ask_engine, calls.client, whole))
@@ -30,7 +30,7 @@ async def read_usage(calls: EngineCalls, *, whole: bool) -> Usage:
 
 
 def _ask_engine(client: Any, whole: bool) -> Mapping[str, Any]:
-    # docker-py's df() cannot ask for single kinds, and then the engine walks through all volumes too.
+    # docker-py's df() cannot select object types, and the engine would measure all volumes too.
     typed = convert.version_key(client.api_version) >= (1, 42)
     kinds = ["image", "build-cache", *(("container", "volume") if whole else ())]
     params = {"type": kinds} if typed else {}

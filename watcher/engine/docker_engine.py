@@ -43,11 +43,11 @@ T = TypeVar("T")
 # docker-py without a version uses the server's newest API, which lacks removed fields. This is the newest
 # version that this code was checked with. Engines 29.0-29.2 refuse anything below 1.44, hence the clamp.
 NEWEST_API = "1.45"
-MOST_LINES = 200  # of a container that wait to be taken; the rest waits in the engine
+MOST_LINES = 200  # buffered lines of a container; the rest stays in the engine
 
 
 class DockerEngine:
-    """The real engine through docker-py. Make it with `DockerEngine.open`."""
+    """The engine through docker-py. Create it with `DockerEngine.open`."""
 
     def __init__(self, client: docker.APIClient) -> None:
         self._client = client
@@ -57,9 +57,9 @@ class DockerEngine:
 
     @classmethod
     async def open(cls, endpoint: str | None = None) -> DockerEngine:
-        """Reach the engine at `endpoint` (default: as the docker CLI would).
+        """Connect to the engine at `endpoint` (default: as the docker CLI).
 
-        Raises EngineUnavailable, and ConfigError for an address or certificates that cannot be used.
+        Raises EngineUnavailable, and ConfigError for an invalid address or invalid certificates.
         """
         return await asyncio.to_thread(cls._open_client, endpoint)
 
@@ -69,7 +69,7 @@ class DockerEngine:
         try:
             client = docker.APIClient(version=NEWEST_API, **arguments)
             if arguments.get("tls"):
-                client.trust_env = False  # else REQUESTS_CA_BUNDLE replaces the engine's own authority
+                client.trust_env = False  # otherwise REQUESTS_CA_BUNDLE replaces the CA of the engine
             server = client.version(api_version=False)
         except (docker.errors.DockerException, *CONNECTION_ERRORS) as error:
             raise EngineUnavailable(
@@ -82,11 +82,11 @@ class DockerEngine:
 
     @property
     def endpoint(self) -> str:
-        """Where the engine is, as docker-py resolved it: unix://… , tcp://… ."""
+        """Return the address of the engine as resolved by docker-py: unix://…, tcp://…."""
         return address_of(self._client)
 
     def tls(self) -> ssl.SSLContext | None:
-        """A new context for encrypted connections to the endpoint; None where they are not encrypted."""
+        """Return a new TLS context for the endpoint; None without TLS."""
         return tls_of(self._client)
 
     async def info(self) -> SystemInfo:
@@ -360,7 +360,7 @@ class DockerEngine:
 
 
 def _until_closed(stream: Iterator[T]) -> Iterator[T]:
-    """The stream until it ends, is closed, or the engine disconnects."""
+    """Yield from the stream until it ends, is closed, or the engine disconnects."""
     with contextlib.suppress(
         docker.errors.DockerException, *CONNECTION_ERRORS, OSError, ValueError, AttributeError
     ):

@@ -1,4 +1,4 @@
-"""Where the engine is and how it is spoken with: as the docker CLI finds it, TLS included."""
+"""Find the endpoint of the engine and its TLS settings, as the docker CLI does."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _SSH = (
 
 
 def client_arguments(endpoint: str | None, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """docker-py's arguments for `endpoint`, else DOCKER_HOST, else the docker context. Raises ConfigError.
+    """Return docker-py's arguments for `endpoint`, DOCKER_HOST or the docker context. Raises ConfigError.
 
-    TLS comes with the context, or from DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, for tcp only.
+    TLS settings come from the context, or from DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, for tcp only.
     """
     try:
         found: dict[str, Any] = {**kwargs_from_env(dict(environ))}
@@ -56,7 +56,7 @@ def _of_context(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def describe_error(error: BaseException) -> str:
-    """The system's message, unwrapped from the exceptions of docker-py, requests and urllib3."""
+    """Return the system's message inside exceptions of docker-py, requests and urllib3."""
     seen: list[object] = [error]
     for one in seen:  # grows
         if isinstance(one, OSError) and one.strerror and isinstance(one.errno, int):
@@ -68,7 +68,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def tls_of(client: docker.APIClient) -> ssl.SSLContext | None:
-    """A new context that encrypts as docker-py's client does; None where that does not.
+    """Return a new TLS context with the settings of docker-py's client; None without TLS.
 
     Raises ConfigError for certificates that cannot be read.
     """
@@ -88,7 +88,7 @@ def tls_of(client: docker.APIClient) -> ssl.SSLContext | None:
 
 
 def address_of(client: docker.APIClient) -> str:
-    """The address of a docker-py client: unix://…, tcp://…"""
+    """Return the address of a docker-py client: unix://…, tcp://…"""
     path = getattr(getattr(client, "_custom_adapter", None), "socket_path", None)
     if path:
         return f"unix://{path}"

@@ -1,4 +1,4 @@
-"""The size of an image, the same figure on every image store."""
+"""Measure the size of an image so that it is equal on every image store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _READ_TIMEOUT = 300.0  # seconds
 
 
 class ImageSizer:
-    """Sums up the layers of images; what it read from archives it remembers."""
+    """Sums up the layers of images and caches the sizes."""
 
     def __init__(self, calls: EngineCalls) -> None:
         self._calls = calls
@@ -25,8 +25,8 @@ class ImageSizer:
         self._layers: dict[str, int] = {}
 
     async def measure_image(self, image: str) -> int | None:
-        """Read the image with this id, once; None when it is gone."""
-        async with self._measuring:  # one at a time: reading an image costs the engine and us
+        """Return the size in bytes of the image with this id, read once; None if it does not exist."""
+        async with self._measuring:  # one at a time: reading an image is expensive
             if image not in self._sizes:
                 stop = threading.Event()
                 try:
@@ -45,7 +45,7 @@ class ImageSizer:
             return archive_size(_Stoppable(answer.raw, stop), self._layers)
 
     async def sum_history(self, image: str) -> int | None:
-        """The sum of the layers as the store itself accounts for them; None when the image is gone."""
+        """Return the sum of the layers by the store's own figures; None if the image does not exist."""
         try:
             layers = await self._calls.call(self._calls.client.history, image)
         except docker.errors.NotFound:
@@ -54,7 +54,7 @@ class ImageSizer:
 
 
 class _Stoppable:
-    """The body of a response, until `stop` is set."""
+    """The body of a response that ends when `stop` is set."""
 
     def __init__(self, body: Any, stop: threading.Event) -> None:
         self._body, self._stop = body, stop

@@ -1,4 +1,4 @@
-"""What is done with the inside of a container: files, commands, its log. For threads: docker-py blocks."""
+"""Access files, commands and the log of a container. Blocking, because docker-py is: call it in threads."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from watcher.engine import private_api
 from watcher.engine.interface import ContainerCommand, NewFile
 
 _LAST_LINES = 30
-_MOST_OUTPUT = 64 * 1024  # bytes of a command's output that are kept, from its end
-_LOG_BYTES = 1 << 20  # of the end of a log that explains a failure
-_MOST_LOG_BYTES = 64 << 20  # read for it: the container decides how long a line is
-_LOG_LINE = 8_000  # characters of one line of it
+_MOST_OUTPUT = 64 * 1024  # last bytes of a command's output that are returned
+_LOG_BYTES = 1 << 20  # last bytes of a log that are returned
+_MOST_LOG_BYTES = 64 << 20  # maximum bytes that are read for them: lines can be of any length
+_LOG_LINE = 8_000  # maximum characters of a log line
 _CHUNK = 1 << 16
 
 
@@ -25,7 +25,7 @@ def put_files(api: Any, container: str, files: Sequence[NewFile]) -> None:
 
 
 def tar_of(files: Sequence[NewFile]) -> bytes:
-    """An archive of the files, by their absolute paths."""
+    """Return a tar archive of the files with their absolute paths."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for file in files:
@@ -58,7 +58,7 @@ def run_command(api: Any, container: str, command: ContainerCommand) -> tuple[in
 
 
 def read_logs(api: Any, container: str, tail: int) -> tuple[str, ...]:
-    """See `Engine.logs`. docker-py reads all of it, or in a stream without any timeout."""
+    """See `Engine.logs`. docker-py can only read all of a log, or stream it without a timeout."""
     tty = bool(api.inspect_container(container)["Config"].get("Tty"))
     params = {"stdout": 1, "stderr": 1, "tail": tail}
     answer = private_api.open_stream(api, "/containers/{0}/logs", container, params=params)
@@ -84,7 +84,7 @@ def _read_raw(stream: Any) -> Iterator[bytes]:
 
 
 def _read_frames(stream: Any) -> Iterator[bytes]:
-    """The payload of the frames that separate stdout from stderr."""
+    """Yield the payload of the frames that separate stdout from stderr."""
     while len(header := stream.read(8)) == 8:
         left = struct.unpack(">4xI", header)[0]
         while left and (chunk := stream.read(min(left, _CHUNK))):

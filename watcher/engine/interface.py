@@ -1,7 +1,7 @@
-"""The container engine, as this program needs it: values and the port that stages see.
+"""Define the interface to the container engine: the `Engine` protocol and its values.
 
 "Not found" and "in use" are values where they are normal, never exceptions. Every method of `Engine` raises
-EngineUnavailable when the engine does not answer and EngineError when it refuses.
+EngineUnavailable if the engine does not respond and EngineError if it refuses.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 
 from watcher.errors import WatcherError
 
-# What an engine calls its machine, and Go (moby, pkg/platform, as `uname -m` has it).
+# The engine's name of its architecture (moby, pkg/platform, from `uname -m`) -> Go's name.
 _ARCHITECTURES = {
     "x86_64": "amd64",
     "aarch64": "arm64",
@@ -25,7 +25,7 @@ CONTAINERD = "containerd"  # `SystemInfo.store` of engines with the containerd i
 
 
 class EngineError(WatcherError):
-    """The engine refused a request; the message is the engine's own sentence."""
+    """The engine refused a request; the message is the engine's own."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class EngineError(WatcherError):
 
 
 class Removal(StrEnum):
-    """What became of a request to remove something."""
+    """The result of a request to remove an object."""
 
     REMOVED = "removed"
     GONE = "gone"
@@ -42,7 +42,7 @@ class Removal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SystemInfo:
-    """Version and environment of an engine. `store` is overlay2, containerd …; `host` its machine's name."""
+    """Version and environment of an engine. `store` is overlay2, containerd …; `host` is its host name."""
 
     version: str
     api: str
@@ -51,17 +51,17 @@ class SystemInfo:
     architecture: str
     data_root: str = ""
     host: str = ""
-    clock: float = 0.0  # the engine's own time, Unix seconds: what it compares creation times with
-    id: str = ""  # the engine's own id, which stays the same wherever it is reached
+    clock: float = 0.0  # the engine's clock, Unix seconds
+    id: str = ""  # the engine's id, the same at every endpoint
 
     @property
     def identity(self) -> str:
-        """What tells it from other engines: its id, and where it is when it has none."""
+        """Return what identifies the engine: its id, or its endpoint if it has none."""
         return self.id or self.endpoint
 
     @property
     def platform(self) -> str:
-        """The platform that it builds for and runs natively, like `linux/amd64`."""
+        """Return its native platform, like `linux/amd64`."""
         return f"linux/{_ARCHITECTURES.get(self.architecture, self.architecture)}"
 
 
@@ -69,10 +69,10 @@ class SystemInfo:
 class Image:
     """An image of the engine's store.
 
-    `created` and `tagged` (when a tag last moved to it; 0 in lists) are Unix seconds. `digests` are names by
-    digest (`repository@sha256:…`). `size` is the engine's own figure in bytes: on the containerd store
-    another one than `Engine.image_size`, in lists all that the image occupies, packed and unpacked. `parent`
-    is set by the classic builder and by commit only.
+    `created` and `tagged` (when a tag last moved to it; 0 in lists) are Unix seconds. `digests` are
+    references by digest (`repository@sha256:…`). `size` is the engine's figure in bytes: on the containerd
+    store it differs from `Engine.image_size` and in lists includes packed and unpacked content. `parent` is
+    set only by the classic builder and by commit.
     """
 
     id: str
@@ -89,7 +89,7 @@ class Image:
     parent: str = ""
     digests: tuple[str, ...] = ()
     tagged: float = 0.0
-    last_step: str = ""  # as `Engine.last_step` says; empty where it was not asked for
+    last_step: str = ""  # the result of `Engine.last_step`; empty if not requested
     size: int = 0
 
 
@@ -105,7 +105,7 @@ class Container:
     image: str
     labels: Mapping[str, str]
     state: str  # created | running | paused | restarting | removing | exited | dead
-    health: str = ""  # "" when there is no health check, else starting | healthy | unhealthy
+    health: str = ""  # "" without a health check, else starting | healthy | unhealthy
     exit_code: int = 0
     oom_killed: bool = False
     error: str = ""
@@ -116,16 +116,16 @@ class Container:
     joined: str = ""  # id of the container that owns its network, with its ports and addresses
     volumes: tuple[str, ...] = ()  # names of its anonymous volumes; not in lists
     generated_volumes: Mapping[str, str] = field(default_factory=dict)  # target -> volume the engine named
-    networks: frozenset[str] = frozenset()  # names and ids of those that it is or will be attached to
+    networks: frozenset[str] = frozenset()  # names and ids of current and configured networks
 
     @property
     def running(self) -> bool:
-        """Whether the container's process runs."""
+        """Return whether the container's process runs."""
         return self.state == "running"
 
     @property
     def paused(self) -> bool:
-        """Whether its process is there, frozen by `docker pause`."""
+        """Return whether its process is frozen by `docker pause`."""
         return self.state == "paused"
 
 
@@ -141,7 +141,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class CacheRecord:
-    """A record of the build cache. `shared`: an image holds its bytes too. `size` is bytes."""
+    """A record of the build cache. `shared`: an image uses its bytes too. `size` is in bytes."""
 
     id: str
     kind: str  # regular | source.local | exec.cachemount | frontend | internal | …
@@ -153,7 +153,7 @@ class CacheRecord:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A volume; `size` is bytes, `used` whether a container has it."""
+    """A volume; `size` is in bytes, `used` is whether a container uses it."""
 
     name: str
     labels: Mapping[str, str]
@@ -163,10 +163,10 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the engine's store holds, in bytes. `layers` are all image layers, each counted once.
+    """The disk usage of the engine in bytes. `layers` are all image layers, each counted once.
 
-    `alone` has, by image id, what no other image holds. `written` (what containers wrote, by their ids) and
-    `volumes` are there only when they were asked for.
+    `alone` is the size of the layers in no other image, by image id. `written` (data written by containers,
+    by id) and `volumes` are set only on request.
     """
 
     layers: int
@@ -178,7 +178,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """A file that is written into a container."""
+    """A file to write into a container."""
 
     path: str
     content: bytes = field(repr=False)
@@ -189,7 +189,7 @@ class NewFile:
 
 @dataclass(frozen=True, slots=True)
 class ContainerCommand:
-    """What is run in a container. What is empty is as the container has it."""
+    """A command to run in a container. Empty fields are those of the container."""
 
     words: tuple[str, ...]
     user: str = ""
@@ -200,7 +200,7 @@ class ContainerCommand:
 
 @dataclass(frozen=True, slots=True)
 class EngineEvent:
-    """Something that happened to a container."""
+    """An event of a container."""
 
     action: str  # start | die | oom | health_status: unhealthy | destroy | …
     container: str
@@ -209,150 +209,150 @@ class EngineEvent:
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """A line that a container printed, and when: Unix seconds by the engine's clock, 0 when not known."""
+    """A line of a container's log, with Unix seconds by the engine's clock, 0 if unknown."""
 
     at: float
     text: str
 
 
 class Engine(Protocol):
-    """What the stages ask of a container engine."""
+    """The operations of a container engine."""
 
     async def info(self) -> SystemInfo:
-        """What the engine is."""
+        """Return the engine's version and environment."""
         ...
 
     async def image(self, ref: str) -> Image | None:
-        """The image of that id or reference; None when there is none."""
+        """Return the image with that id or reference; None if there is none."""
         ...
 
     async def images(self, *, labels: Sequence[str] = (), dangling: bool | None = None) -> list[Image]:
-        """Images that carry all `labels` ("key" or "key=value"), without env, user, onbuild, healthcheck."""
+        """Return images with all `labels` ("key" or "key=value"), without env, user, onbuild, healthcheck."""
         ...
 
     async def image_size(self, image: str) -> int | None:
-        """Its size in bytes as `docker images` of the classic store shows it; None when gone.
+        """Return its size in bytes as in `docker images` of the classic store; None if it does not exist.
 
-        That is the sum of its layers' files, the same on every image store. On the containerd store the
-        image is read for it, once, which can take seconds. If that fails, it is the blocks on the disk.
+        That is the sum of the file sizes in its layers, equal on every image store. On the containerd store
+        the image is read once for this, which can take seconds; if that fails, it is the disk usage.
         """
         ...
 
     async def remove_image(self, ref: str) -> Removal:
-        """Remove one image by id, or one tag of it, never with force."""
+        """Remove one image by id, or one of its tags, never with force."""
         ...
 
     async def usage(self, *, whole: bool = False) -> Usage:
-        """What images and build cache occupy; with `whole` containers and volumes too.
+        """Return the disk usage of images and build cache; with `whole` also of containers and volumes.
 
-        Slow when much was built since it was last asked, and with large volumes. EngineError: it could not
-        be summed up, which happens on the containerd store while others build.
+        Slow after many builds, and with large volumes. EngineError: the engine could not compute it, which
+        happens on the containerd store during builds.
         """
         ...
 
     async def last_step(self, image: str) -> str:
-        """What made the image out of the one below it, as its history says; empty when it is gone."""
+        """Return the last step in the image's history; empty if the image does not exist."""
         ...
 
     async def tag(self, image: str, ref: str) -> None:
-        """Let `ref` name `image`; raises EngineError when the image is gone."""
+        """Point the tag `ref` to `image`; raise EngineError if the image does not exist."""
         ...
 
     async def containers(self, *, labels: Sequence[str] = ()) -> list[Container]:
-        """Containers in any state that carry all `labels`; names, images, labels, states, ports only."""
+        """Return containers in any state with all `labels`; only names, images, labels, states and ports."""
         ...
 
     async def container(self, ref: str) -> Container | None:
-        """One container by id or name, with health and ports; None when there is none."""
+        """Return one container by id or name, with health and ports; None if there is none."""
         ...
 
     async def create(self, name: str, config: Mapping[str, Any], *, platform: str | None = None) -> str:
-        """Create a container from an Engine API body; its id. Raises EngineError with the engine's reason."""
+        """Create a container from an Engine API body and return its id; raise EngineError with the reason."""
         ...
 
     async def start(self, container: str) -> None:
-        """Start a container; raises EngineError with the engine's reason."""
+        """Start a container; raise EngineError with the engine's reason."""
         ...
 
     async def stop(self, container: str, timeout: float) -> None:
-        """Ask it to stop and kill it `timeout` seconds later; fine when it is gone."""
+        """Stop a container, and kill it after `timeout` seconds; no error if it does not exist."""
         ...
 
     async def remove(self, container: str, *, volumes: bool = True) -> Removal:
-        """Remove a container that does not run, never with force; one that runs is in use.
+        """Remove a stopped container, never with force; a running one is in use.
 
-        With `volumes` its anonymous ones go with it, unless another container uses them or the engine
+        With `volumes` its anonymous volumes are removed too, unless another container uses them or the engine
         refuses.
         """
         ...
 
     async def rename(self, container: str, name: str) -> None:
-        """Give a container another name; raises EngineError when the name is taken."""
+        """Rename a container; raise EngineError if the name is taken."""
         ...
 
     async def connect(self, container: str, network: str, endpoint: Mapping[str, Any]) -> None:
-        """Attach a container to one more network; `endpoint` is the API's EndpointSettings."""
+        """Attach a container to another network; `endpoint` is EndpointSettings of the API."""
         ...
 
     async def put_files(self, container: str, files: Sequence[NewFile]) -> None:
-        """Write files into a container; the folders that they need are made. Raises EngineError."""
+        """Write files into a container and create their folders. Raises EngineError."""
         ...
 
     async def execute(self, container: str, command: ContainerCommand) -> tuple[int, tuple[str, ...]]:
-        """Run a command in a running container; its exit status and its last lines. Raises EngineError."""
+        """Run a command in a running container; return its exit status and last lines. Raises EngineError."""
         ...
 
     async def disconnect(self, container: str, network: str) -> None:
-        """Take a container off a network; fine when it is not on it."""
+        """Detach a container from a network; no error if it is not attached."""
         ...
 
     async def logs(self, container: str, *, tail: int) -> tuple[str, ...]:
-        """The last `tail` lines the container printed, both streams."""
+        """Return the last `tail` lines of the container's log, both streams."""
         ...
 
     def follow(self, container: str, *, since: float, tail: int) -> AsyncGenerator[Sequence[Printed]]:
-        """What a container prints as it comes, both streams: first at most `tail` lines that are there.
+        """Stream the log of a container, both streams, starting with at most `tail` existing lines.
 
-        Only what it printed at `since` (Unix seconds) or later; 0 for all. Ends when the container ends, is
-        gone, or the engine disconnects; raises EngineError when its logging driver cannot be read. A
-        container that prints faster than the batches are taken is read later, not kept in memory.
+        Only lines at or after `since` (Unix seconds); 0 for all. Ends when the container ends or is removed
+        or the engine disconnects; raises EngineError if the logging driver cannot be read. The buffer is
+        limited: a container that prints faster than the batches are consumed is read later.
         """
         ...
 
     async def pull(
         self, ref: str, *, platform: str = "", progress: Callable[[int, int], None] | None = None
     ) -> None:
-        """Pull an image; raises EngineError with the registry's or the engine's reason.
+        """Pull an image; raise EngineError with the reason of the registry or the engine.
 
-        `progress` gets the bytes that have arrived and those that are known of, at most twice a second.
+        `progress` is called with received and known bytes, at most twice a second.
         """
         ...
 
     async def load(self, archive: BinaryIO) -> None:
-        """Load the images of a docker archive, read from the file's position; raises EngineError."""
+        """Load the images of a docker archive, from the current position; raise EngineError."""
         ...
 
     async def ensure_network(self, config: Mapping[str, Any]) -> None:
-        """Make the network that the API's body describes, unless there is one of its name."""
+        """Create the network of the API body, unless one with its name exists."""
         ...
 
     async def networks(self, *, labels: Sequence[str] = ()) -> list[Network]:
-        """Networks that carry all `labels` ("key" or "key=value")."""
+        """Return networks with all `labels` ("key" or "key=value")."""
         ...
 
     async def remove_network(self, network: str) -> Removal:
         """Remove a network by its id; in use while a running container is attached to it.
 
-        The engine does not count a container that is stopped: see `Container.networks`.
+        The engine does not count stopped containers: see `Container.networks`.
         """
         ...
 
     async def ensure_volume(self, config: Mapping[str, Any]) -> None:
-        """Make the volume that the API's body describes, unless there is one of its name."""
+        """Create the volume of the API body, unless one with its name exists."""
         ...
 
     def events(self, *, labels: Sequence[str], since: float) -> AsyncIterator[EngineEvent]:
-        """Container events from `since` (Unix seconds) on; raises EngineUnavailable when the stream ends."""
+        """Stream container events from `since` (Unix seconds) on; raise EngineUnavailable at the end."""
         ...
 
     async def close(self) -> None:

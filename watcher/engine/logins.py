@@ -1,4 +1,4 @@
-"""The user's logins at registries: docker's own configuration and credential helpers, read when asked for."""
+"""Read the user's registry logins from docker's configuration and credential helpers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import docker.errors
 
 from watcher.engine.interface import EngineError
 
-# BuildKit names Docker Hub by the host that it asks, docker's configuration by its old index
+# BuildKit names Docker Hub by its host, docker's configuration by its old index
 # (docker/cli, cli/config/credentials; buildx does the same).
 _HUB_HOSTS = frozenset({"registry-1.docker.io", "docker.io", "index.docker.io"})
 
@@ -24,9 +24,9 @@ class Login:
 
 
 def find_login(host: str) -> Login | None:
-    """The login for a registry's host name; None without one. It blocks: a helper can prompt the user.
+    """Return the login for a registry host; None without one. Blocking: a helper can prompt the user.
 
-    Raises EngineError where the configuration or a credential helper does not work.
+    Raises EngineError if the configuration or a credential helper fails.
     """
     registry = docker.auth.INDEX_NAME if host in _HUB_HOSTS else host
     try:
@@ -37,7 +37,7 @@ def find_login(host: str) -> Login | None:
                 raise EngineError(f"docker's configuration names {program}, which is not installed")
         found = config.resolve_authconfig(registry)
     except (docker.errors.DockerException, OSError, ValueError, KeyError) as error:
-        raise EngineError(f"docker's configuration gives no login: {error}") from error
+        raise EngineError(f"docker's configuration cannot be used: {error}") from error
     if not found:
         return None
     if token := found.get("IdentityToken"):

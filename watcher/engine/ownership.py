@@ -1,4 +1,4 @@
-"""Which containers and images are proven to be the watcher's own. Pure; the reasons are in `labels.py`."""
+"""Prove which containers and images are the watcher's own. Pure; `labels.py` has the reasons."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from watcher.engine import Container
 
 
 def proven_containers(found: Iterable[Container], known: Iterable[str] = ()) -> list[Container]:
-    """Those of listed containers that prove to be the watcher's, or are `known` (ids) to be.
+    """Return the listed containers that are proven to be the watcher's, or whose ids are in `known`.
 
-    Of several with the same `CREATION` the first is the one that was created here, the others are copies
-    with all of its labels. If that is unknown, none is ours.
+    Of several with the same `CREATION` the first was created here; the others are copies with all of its
+    labels. If the first is unknown, none is ours.
     """
     known = frozenset(known)
     claims = [

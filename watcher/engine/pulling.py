@@ -15,14 +15,14 @@ _ARRIVED = frozenset({"Download complete", "Pull complete", "Extracting", "Verif
 
 
 class LayerProgress:
-    """Bytes of all layers together: those that have arrived, and those that are known of."""
+    """The progress of all layers together: received bytes and known bytes."""
 
     def __init__(self) -> None:
         self._done: dict[str, int] = {}
         self._total: dict[str, int] = {}
 
     def add_status(self, said: Mapping[str, Any]) -> None:
-        """Take in one line of the engine's answer."""
+        """Add one line of the engine's response."""
         layer, status = str(said.get("id") or ""), str(said.get("status") or "")
         detail = said.get("progressDetail") or {}
         if status == "Downloading" and detail.get("total"):
@@ -32,12 +32,12 @@ class LayerProgress:
 
     @property
     def total_bytes(self) -> tuple[int, int]:
-        """Bytes that have arrived, bytes that are known of."""
+        """Return received bytes and known bytes."""
         return sum(self._done.values()), sum(self._total.values())
 
 
 def pull_image(client: docker.APIClient, ref: str, platform: str, show: Callable[[int, int], None]) -> None:
-    """Pull `ref`; raises EngineError with what the engine says. Blocks."""
+    """Pull `ref`; raise EngineError with the engine's message. Blocking."""
     api: Any = client
     layers, shown = LayerProgress(), time.monotonic()
     lines: Iterable[Mapping[str, Any]] = api.pull(ref, platform=platform or None, stream=True, decode=True)

@@ -14,7 +14,7 @@ T = TypeVar("T")
 class BatchReader(Generic[T]):
     """Buffers at most `most` items; the thread waits while the buffer is full.
 
-    Create it in the event loop. The caller of `close` makes `items` stop waiting for its next item.
+    Create it in the event loop. The caller of `close` must make `items` stop waiting for its next item.
     """
 
     def __init__(self, items: Generator[T], *, most: int, name: str) -> None:
@@ -46,7 +46,7 @@ class BatchReader(Generic[T]):
             self._closed = True
 
     async def batches(self) -> AsyncIterator[list[T]]:
-        """What has come since the last batch, never empty, until the generator ends."""
+        """Yield the items since the last batch, never empty, until the generator ends."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -59,6 +59,6 @@ class BatchReader(Generic[T]):
                 return
 
     def close(self) -> None:
-        """Take no more; the thread ends when the generator gives one more item or ends."""
+        """Stop reading; the thread ends when the generator yields one more item or ends."""
         self._closed = True
         self._room.release()

@@ -48,7 +48,7 @@ class Solves:
         self.jobs.append(job)
         if self.error:
             raise self.error
-        ours = labels.image(job.recipe.project, job.recipe.service, job.kind)
+        ours = labels.image_labels(job.recipe.project, job.recipe.service, job.kind)
         return self.engine.add_image(tags=["s:builder"] if job.names else [], labels=ours)
 
 
@@ -154,7 +154,7 @@ async def test_an_export_that_fails_is_tried_again(bench: Bench, error: Exceptio
 
 
 async def test_the_last_exported_image_keeps_a_name_and_a_foreign_one_gets_none(bench: Bench) -> None:
-    ours = labels.image("p", "s", labels.BUILDER)
+    ours = labels.image_labels("p", "s", labels.BUILDER)
     old = bench.engine.add_image(tags=["s:builder"], labels=ours)
     await bench.stage.export_image(bench.scan())
     image = await bench.engine.image(old)

@@ -126,7 +126,7 @@ async def test_what_gone_projects_left_is_told_after_its_age(
     root = tmp_path.resolve() / "src" / "shop"
     root.mkdir(parents=True)
     engine = FakeEngine()
-    own = labels.image(labels.project_id(root), "web", labels.FINAL)
+    own = labels.image_labels(labels.project_id(root), "web", labels.FINAL)
     engine.add_image(tags=("shop:rev-00000000aaaa",), labels=own, layers={"layer": 5_000_000})
     record = ProjectRecord(
         id=labels.project_id(root),

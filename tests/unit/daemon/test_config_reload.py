@@ -285,12 +285,12 @@ def test_only_what_can_change_at_run_time_is_merged() -> None:
 def test_settings_are_read_again_with_the_values_that_were_given(tmp_path: Path) -> None:
     first = load(project=tmp_path, front={"hold_requests": 3})
     (tmp_path / "watcher.toml").write_text("[front]\nhold_requests = 4\nhold_timeout = 5\n")
-    again = first.again()
+    again = first.reload()
     assert (again.front.hold_requests, again.front.hold_timeout) == (3, 5)
-    assert again.model_copy(update={"plain": True}).again() == again
+    assert again.model_copy(update={"plain": True}).reload() == again
     (tmp_path / "watcher.toml").write_text("[front]\nhold_timeout = -1\n")
     with pytest.raises(ConfigError, match=r"front\.hold_timeout = -1"):
-        first.again()
+        first.reload()
 
 
 def test_when_it_was_read_is_no_difference(rig: Rig) -> None:

@@ -212,9 +212,9 @@ async def test_networks_of_compose_and_others_stay(tmp_path: Path) -> None:
     engine = FakeEngine()
     composes = {"com.docker.compose.project": "shop", "com.docker.compose.network": "default"}
     await engine.ensure_network({"Name": "shop_default", "Labels": composes})
-    copied = {**composes, **labels.network("id", "shop_default")}
+    copied = {**composes, **labels.network_labels("id", "shop_default")}
     await engine.ensure_network({"Name": "shop_copy", "Labels": copied})
-    await engine.ensure_network({"Name": "other", "Labels": labels.network("id", "other")})
+    await engine.ensure_network({"Name": "other", "Labels": labels.network_labels("id", "other")})
     container = of_networks(tmp_path, engine)
     await container.prepare()
     await container.remove_networks()

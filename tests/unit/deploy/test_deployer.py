@@ -560,7 +560,7 @@ async def test_a_name_that_a_stranger_has_is_left_to_it_and_the_service_goes_liv
 async def test_another_watched_project_that_has_the_name_is_named(world: World) -> None:
     daemon = await world.begin()
     image = world.image()
-    theirs = labels.app("clone-0123456789", "web", "c" * 64) | labels.proof(image)
+    theirs = labels.app_labels("clone-0123456789", "web", "c" * 64) | labels.proof_labels(image)
     await world.stranger(NAME, Image=image, Labels=theirs)
     await world.good("one")
     assert await world.serving() == "one"

@@ -143,7 +143,7 @@ async def test_what_other_containers_publish_is_avoided_and_the_own_one_kept(tmp
     body = {
         "Image": image,
         "HostConfig": {"PortBindings": bindings},
-        "Labels": labels.app(PROJECT, "web", "r"),
+        "Labels": labels.app_labels(PROJECT, "web", "r"),
     }
     await engine.start(await own.create("web", body))
     with taken(FIRST + 3):  # by the engine, for that container

@@ -99,7 +99,9 @@ async def test_a_candidates_name_that_a_commit_has_is_a_failure_that_names_it(wo
 async def test_what_is_not_ours_is_refused_at_every_change() -> None:
     engine = FakeEngine()
     own = OwnContainers(engine, "project", "app")
-    image = engine.add_image(labels=labels.app("project", "app", "r") | labels.proof("sha256:another"))
+    image = engine.add_image(
+        labels=labels.app_labels("project", "app", "r") | labels.proof_labels("sha256:another")
+    )
     theirs = await engine.create("x", {"Image": image})
     await engine.start(theirs)
     for change in (own.stop(theirs, 0), own.rename(theirs, "y"), own.remove(theirs)):
@@ -114,7 +116,7 @@ async def test_a_container_of_an_earlier_version_is_adopted(world: World) -> Non
     """It has no proof of its own, but compose's labels, which compose itself would have overwritten."""
     image = world.image()
     compose = {"com.docker.compose.config-hash": world.recipe.digest, "com.docker.compose.image": image}
-    found = labels.app("project", "app", "r1") | {labels.CONFIG: world.recipe.digest} | compose
+    found = labels.app_labels("project", "app", "r1") | {labels.CONFIG: world.recipe.digest} | compose
     publish = {9000: (("127.0.0.1", 0 if world.fronts else 9000),)}
     old = await world.engine.create(NAME, world.recipe.config(image, publish, found))
     await world.engine.start(old)
@@ -138,7 +140,11 @@ async def test_a_container_that_was_paused_is_removed_too(world: World) -> None:
 
 # Any inventory.
 
-_CLAIMS = {**labels.app("project", "app", "r"), labels.CONFIG: "c", "com.docker.compose.config-hash": "c"}
+_CLAIMS = {
+    **labels.app_labels("project", "app", "r"),
+    labels.CONFIG: "c",
+    "com.docker.compose.config-hash": "c",
+}
 
 
 @st.composite
@@ -152,11 +158,11 @@ def inventories(draw: st.DrawFn) -> list[tuple[Container, bool]]:
         how = draw(st.sampled_from(("created", "old", "inherited", "inherited old", "copied")))
         ours = how in ("created", "old")
         if how == "created":
-            claims |= labels.proof(image)
+            claims |= labels.proof_labels(image)
         elif how == "old":
             claims["com.docker.compose.image"] = image
         elif how == "inherited":  # the id in it is of the image that the committed container had
-            claims |= labels.proof("sha256:another")
+            claims |= labels.proof_labels("sha256:another")
         elif how == "inherited old":
             claims["com.docker.compose.image"] = "sha256:another"
         elif originals := [item for item, own in found if own and labels.CREATION in item.labels]:
@@ -176,7 +182,7 @@ def test_of_any_containers_exactly_those_we_created_are_ours(found: list[tuple[C
 
 
 def test_two_copies_of_the_same_second_are_both_left_alone() -> None:
-    proof = _CLAIMS | labels.proof("sha256:ours")
+    proof = _CLAIMS | labels.proof_labels("sha256:ours")
     boxes = [Container(f"{n}", "x", "sha256:ours", proof, "running", changed=7.0) for n in range(2)]
     assert proven_containers(boxes) == []
 

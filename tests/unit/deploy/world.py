@@ -286,7 +286,7 @@ class World:
     async def mine(self) -> list[Container]:
         """Our containers, with their details."""
         listed = await self.engine.containers(
-            labels=labels.selector(self.recipe.project, self.recipe.service)
+            labels=labels.service_filter(self.recipe.project, self.recipe.service)
         )
         found = [await self.engine.container(item.id) for item in listed]
         return [item for item in found if item]

@@ -43,7 +43,10 @@ class World:
     async def container(self, *lines: str) -> str:
         image = self.engine.add_image()
         self.engine.programs[image] = Program(None, lines)
-        body = {"Image": image, "Labels": labels.app(PROJECT, SERVICE, "r") | labels.proof(image)}
+        body = {
+            "Image": image,
+            "Labels": labels.app_labels(PROJECT, SERVICE, "r") | labels.proof_labels(image),
+        }
         return await self.engine.create(f"box-{image[7:19]}", body)
 
     def lines(self) -> list[str]:
@@ -151,7 +154,9 @@ class Flood(FakeEngine):
 
 
 def started(container: str) -> EngineEvent:
-    return EngineEvent("start", container, {labels.SERVICE: SERVICE, "image": "i", **labels.proof("i")})
+    return EngineEvent(
+        "start", container, {labels.SERVICE: SERVICE, "image": "i", **labels.proof_labels("i")}
+    )
 
 
 async def test_of_a_container_that_prints_without_measure_lines_are_left_out(

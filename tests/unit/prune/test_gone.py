@@ -122,18 +122,18 @@ class Bench:
 
     def image(self, root: Path, *tags: str, kind: str = labels.FINAL, **values: Any) -> str:
         self.number += 1
-        own = labels.image(labels.project_id(root), "web", kind)
+        own = labels.image_labels(labels.project_id(root), "web", kind)
         tags = tags or (f"shop:rev-{self.number:012x}",)
         return self.engine.add_image(tags=tags, labels=own, layers={f"layer{self.number}": 100}, **values)
 
     async def container(self, root: Path, image: str, name: str = "shop-web", **config: Any) -> str:
-        own = labels.app(labels.project_id(root), "web", "1" * 64) | labels.proof(image)
+        own = labels.app_labels(labels.project_id(root), "web", "1" * 64) | labels.proof_labels(image)
         box = await self.engine.create(name, {"Image": image, "Labels": own, **config})
         await self.engine.start(box)
         return box
 
     async def network(self, root: Path, name: str = "shop_default") -> None:
-        own = labels.network(labels.project_id(root), name)
+        own = labels.network_labels(labels.project_id(root), name)
         await self.engine.ensure_network({"Name": name, "Labels": own})
 
     async def everything(self, root: Path) -> None:
@@ -142,7 +142,7 @@ class Bench:
         await self.network(root)
         image = self.image(root, "shop:rev-00000000aaaa", IMAGE)
         self.image(root, "shop:builder", kind=labels.BUILDER)
-        own = labels.pause_labels(project, "web") | labels.proof(image)
+        own = labels.pause_labels(project, "web") | labels.proof_labels(image)
         endpoints = {"NetworkingConfig": {"EndpointsConfig": {"shop_default": {}}}}
         holder = await self.engine.create("watcher-net-1", {"Image": image, "Labels": own, **endpoints})
         await self.engine.start(holder)
@@ -314,9 +314,13 @@ async def test_what_others_made_from_it_stays(bench: Bench) -> None:
     kept.add(bench.image(root, "shop:rev-00000000cccc", parent=image))
     kept.add(bench.engine.commit(box, "shop:rev-dddddddddddd"))
     kept |= {bench.image(root, IMAGE)}  # by compose's name alone
-    kept.add(bench.engine.add_image(labels=labels.image(project, "web", labels.FINAL)))  # lost its name
+    kept.add(
+        bench.engine.add_image(labels=labels.image_labels(project, "web", labels.FINAL))
+    )  # lost its name
     user = await bench.engine.create("users", {"Image": image})  # labels of its image
-    await bench.engine.ensure_network({"Name": "copy", "Labels": labels.network(project, "shop_default")})
+    await bench.engine.ensure_network(
+        {"Name": "copy", "Labels": labels.network_labels(project, "shop_default")}
+    )
     root.rmdir()
     await bench.remove()
     containers, _, networks = await bench.there()
@@ -388,7 +392,7 @@ async def test_an_unknown_project_whose_folder_is_there_stays(bench: Bench) -> N
     root = bench.project(registered=False)
     image = bench.image(root)
     where = {"com.docker.compose.project.working_dir": str(root)}
-    own = labels.app(labels.project_id(root), "web", "1") | labels.proof(image) | where
+    own = labels.app_labels(labels.project_id(root), "web", "1") | labels.proof_labels(image) | where
     await bench.engine.create("shop-web", {"Image": image, "Labels": own})
     (left,) = (await bench.find()).values()
     assert (left.choice, left.path) == (Choice.REFUSED, str(root))
@@ -438,7 +442,7 @@ async def test_an_engine_that_is_away_is_said_and_the_project_not_forgotten(benc
     assert [entry.id for entry in bench.registry.entries()] == [labels.project_id(root)]
     assert any("tcp://away:2375" in line for line in removal_summary(done))
     engine = other_engine(bench, "two", away.endpoint)
-    own = labels.image(labels.project_id(root), "web", labels.FINAL)
+    own = labels.image_labels(labels.project_id(root), "web", labels.FINAL)
     engine.add_image(tags=("shop:rev-00000000eeee",), labels=own)
     await bench.remove()
     assert await engine.images() == []
@@ -478,7 +482,7 @@ async def test_a_buildkitd_that_is_away_is_said_and_the_project_not_forgotten(be
 async def test_another_engine_at_the_same_address_is_left_alone(bench: Bench) -> None:
     root = bench.project(on=(EngineUse("two", "tcp://there:2375"),))
     engine = other_engine(bench, "three", "tcp://there:2375")
-    own = labels.image(labels.project_id(root), "web", labels.FINAL)
+    own = labels.image_labels(labels.project_id(root), "web", labels.FINAL)
     engine.add_image(tags=("shop:rev-00000000eeee",), labels=own)
     root.rmdir()
     (left,) = (await bench.find()).values()

@@ -221,8 +221,8 @@ def test_an_untagged_builder_image_without_our_label_stays_and_says_how_to_remov
 
 
 def test_all_projects_is_the_articles_rule_for_whoever_made_the_image() -> None:
-    theirs = replace(builder(1), labels=labels.image("blog", "web", labels.BUILDER) | STAGE)
-    unmarked = replace(builder(2), labels=labels.image("blog", "web", labels.BUILDER))
+    theirs = replace(builder(1), labels=labels.image_labels("blog", "web", labels.BUILDER) | STAGE)
+    unmarked = replace(builder(2), labels=labels.image_labels("blog", "web", labels.BUILDER))
     tagged = replace(builder(3, tags=("blog:builder",)), labels=theirs.labels)
     inventory = world(theirs, unmarked, tagged)
     assert removed(inventory) == set()
@@ -245,7 +245,7 @@ def test_the_label_rule_can_be_another_one() -> None:
 
 
 def test_another_service_of_the_same_project_is_left_alone() -> None:
-    image = replace(builder(1), labels=labels.image(SCOPE.project, "worker", labels.BUILDER))
+    image = replace(builder(1), labels=labels.image_labels(SCOPE.project, "worker", labels.BUILDER))
     why = f"it belongs to service worker of project {SCOPE.project}"
     assert reason(world(image), image) == why
 

@@ -23,9 +23,9 @@ NOW = 10_000.0
 OLD = NOW - 5_000.0
 NOTHING = Needed()
 STAGE = {"stage": "builder"}
-FINAL = labels.image(SCOPE.project, SCOPE.service, labels.FINAL)
-BUILDER = labels.image(SCOPE.project, SCOPE.service, labels.BUILDER) | STAGE
-APP = labels.app(SCOPE.project, SCOPE.service, "f" * 64)  # as inherited: without a proof
+FINAL = labels.image_labels(SCOPE.project, SCOPE.service, labels.FINAL)
+BUILDER = labels.image_labels(SCOPE.project, SCOPE.service, labels.BUILDER) | STAGE
+APP = labels.app_labels(SCOPE.project, SCOPE.service, "f" * 64)  # as inherited: without a proof
 
 
 def rev(number: int) -> str:
@@ -56,7 +56,7 @@ def box(
 
 def proven(image: str) -> dict[str, str]:
     """Labels of a container of ours that was created from the image with this id."""
-    return APP | labels.proof(image)
+    return APP | labels.proof_labels(image)
 
 
 def world(
@@ -105,9 +105,9 @@ _LABELS: tuple[dict[str, str], ...] = (
     APP,  # as `docker commit` of our container leaves them
     STAGE,
     {},
-    labels.image(SCOPE.project, "worker", labels.FINAL) | STAGE,
-    labels.image(CLONE.project, SCOPE.service, labels.BUILDER) | STAGE,
-    labels.image(CLONE.project, SCOPE.service, labels.FINAL),
+    labels.image_labels(SCOPE.project, "worker", labels.FINAL) | STAGE,
+    labels.image_labels(CLONE.project, SCOPE.service, labels.BUILDER) | STAGE,
+    labels.image_labels(CLONE.project, SCOPE.service, labels.FINAL),
     {labels.PROJECT: SCOPE.project},
 )
 _STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
