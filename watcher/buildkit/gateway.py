@@ -2,8 +2,8 @@
 
 What the frontend made of a Dockerfile is handed to the client as a definition (LLB), so it can be changed:
 single steps are run without a network where the frontend is older than `RUN --network` (BuildKit 0.9), while
-every BuildKit knows steps without one. And it can be reused: the next build of the same Dockerfile starts
-with its first step.
+every BuildKit knows steps without one. And it can be reused (`frontend_cache.py`): the next build of the same
+Dockerfile starts with its first step.
 
 The calls are the gateway's (moby/buildkit, frontend/gateway/pb/gateway.proto, `LLBBridge.Solve` and
 `Return`). A build with neither a frontend nor a definition is directed by its client
@@ -14,18 +14,13 @@ ends with the result passed to `Return`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 
 from watcher.buildkit.errors import RpcError
+from watcher.buildkit.frontend_cache import FrontendCache, FrontendResult
 from watcher.buildkit.grpc import Channel
-from watcher.buildkit.llb import (
-    FrontendResult,
-    bind_to_session,
-    find_first_lines,
-    redirect_sources,
-    without_network,
-)
+from watcher.buildkit.llb import find_first_lines, redirect_sources, without_network
 from watcher.buildkit.messages import control_pb2
 from watcher.buildkit.messages.gateway_pb2 import (
     CacheOptionsEntry,
@@ -44,25 +39,18 @@ _BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge"
 _REST = 3.0
 
 
-@dataclass(slots=True)
-class ResultSlot:
-    """Holds a frontend's result between builds."""
-
-    made: FrontendResult | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Direction:
     """How a build differs from what its frontend would have made of it.
 
     `markers` name what is read from another context, see `redirect_sources`. `lines` are the first lines of
-    the instructions that get no network. The result is stored in `slot` for builds with an equal `key`; None:
-    it is not stored. `locate` is called before any step of the Dockerfile starts, with the first line of
-    each step's instruction: the step's digest -> line.
+    the instructions that get no network. Builds with an equal `key`, other than None, reuse the frontend's
+    result. `locate` is called before any step of the Dockerfile starts, with the first line of each step's
+    instruction: the step's digest -> line.
     """
 
     lines: Collection[int]
-    slot: ResultSlot
+    cache: FrontendCache
     key: Hashable | None
     markers: Mapping[str, str]
     locate: Callable[[Mapping[str, int]], None]
@@ -113,28 +101,33 @@ async def _direct_build(
         answer = await channel.unary(f"{_BRIDGE}/Solve", request.SerializeToString(), build)
         return SolveResponse.FromString(answer).result
 
-    # Nothing is built by these calls: a result is built when it is used.
     try:
-        kept = direction.slot.made
-        if kept is not None and kept.key == direction.key:
-            again = bind_to_session(kept.definition, asked.Session)
-            direction.locate(find_first_lines(again))
-            result = await bridge(SolveRequest(Definition=again))
-            result = Result(ref=Ref(id=result.ref.id), metadata=kept.metadata)
-        else:
-            result = await bridge(SolveRequest(Frontend=asked.Frontend, FrontendOpt=asked.FrontendAttrs))
-            changed = without_network(result.ref.definition, direction.lines)
-            if direction.markers:
-                changed = redirect_sources(changed or result.ref.definition, direction.markers) or changed
-            made = FrontendResult(direction.key, changed or result.ref.definition, dict(result.metadata))
-            if direction.key is not None:
-                direction.slot.made = made if made.lasts else None
-            direction.locate(find_first_lines(made.definition))
-            if changed is not None:
-                other = await bridge(SolveRequest(Definition=changed))
-                result.ref.CopyFrom(Ref(id=other.ref.id))
-        returned, failure = ReturnRequest(result=result), None
+        result, failure = await _make_result(bridge, asked, direction), None
+        returned = ReturnRequest(result=result)
     except RpcError as error:
         returned, failure = ReturnRequest(error=Status(code=error.code, message=error.message)), error
     await channel.unary(f"{_BRIDGE}/Return", returned.SerializeToString(), build)
     return failure
+
+
+async def _make_result(
+    bridge: Callable[[SolveRequest], Awaitable[Result]],
+    asked: control_pb2.SolveRequest,
+    direction: Direction,
+) -> Result:
+    """Return the build's result. Nothing is built by these calls: a result is built when it is used."""
+    if known := direction.cache.find(direction.key, asked.Session):
+        direction.locate(find_first_lines(known.definition))
+        again = await bridge(SolveRequest(Definition=known.definition))
+        return Result(ref=Ref(id=again.ref.id), metadata=known.metadata)
+    result = await bridge(SolveRequest(Frontend=asked.Frontend, FrontendOpt=asked.FrontendAttrs))
+    changed = without_network(result.ref.definition, direction.lines)
+    if direction.markers:
+        changed = redirect_sources(changed or result.ref.definition, direction.markers) or changed
+    made = FrontendResult(changed or result.ref.definition, dict(result.metadata))
+    direction.cache.store(direction.key, made)
+    direction.locate(find_first_lines(made.definition))
+    if changed is not None:
+        other = await bridge(SolveRequest(Definition=changed))
+        result.ref.CopyFrom(Ref(id=other.ref.id))
+    return result

@@ -1,4 +1,4 @@
-"""What BuildKit's frontend makes of a Dockerfile, a definition (LLB), and the changes made to it here.
+"""Change what BuildKit's frontend makes of a Dockerfile: a definition (LLB).
 
 Operations name their inputs by the digest of their bytes, and each follows its inputs (moby/buildkit,
 client/llb/marshal.go): so all that follow a changed one are changed too. The others keep their bytes, and all
@@ -8,35 +8,14 @@ keep what is not read here.
 from __future__ import annotations
 
 import hashlib
-import secrets
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from watcher.buildkit.messages.llb_pb2 import NONE, Definition, Op
 
-# What a source that is read from a client's session carries of it (moby/buildkit, solver/pb/attr.go).
-_SESSIONS = ("local.session", "oci.session")
-_UNIQUE = "local.unique"
 _MAIN = "local://context"
 _HINT = "local.sharedkeyhint"
 _SELECTION = ("local.followpaths", "local.includepattern", "local.excludepatterns")
 _KINDS = range(2, 10)  # fields of an operation, one of which is its kind (solver/pb/ops.proto, Op)
-_LASTING = ("docker-image://", "local://")
-
-
-@dataclass(frozen=True, slots=True)
-class FrontendResult:
-    """What a frontend made for `key`: a definition, and metadata such as the image's configuration."""
-
-    key: Hashable
-    definition: Definition
-    metadata: Mapping[str, bytes]
-
-    @property
-    def lasts(self) -> bool:
-        """Whether another build can reuse it: not if the frontend read something outside of this build."""
-        sources = [op.source for op in map(Op.FromString, self.definition.ops) if op.HasField("source")]
-        return bool(sources) and all(each.identifier.startswith(_LASTING) for each in sources)
 
 
 def without_network(definition: Definition, lines: Collection[int]) -> Definition | None:
@@ -54,7 +33,7 @@ def without_network(definition: Definition, lines: Collection[int]) -> Definitio
         op.exec.network = NONE
         return True
 
-    return _rewrite_ops(definition, cut)
+    return rewrite_ops(definition, cut)
 
 
 def find_first_lines(definition: Definition) -> dict[str, int]:
@@ -104,7 +83,7 @@ def redirect_sources(definition: Definition, markers: Mapping[str, str]) -> Defi
                 moved = True
         return moved
 
-    changed = _rewrite_ops(definition, move)
+    changed = rewrite_ops(definition, move)
     if changed is None:
         return None
     changed.ops[:] = [*made.values(), *changed.ops]
@@ -123,22 +102,7 @@ def _split_marker(path: str, markers: Mapping[str, str]) -> tuple[str, str] | No
     return None
 
 
-def bind_to_session(definition: Definition, session: str) -> Definition:
-    """`definition` with its contexts read from this session, which makes them sources of their own."""
-
-    def move(_: str, op: Op) -> bool:
-        attrs = op.source.attrs
-        new = {name: session for name in _SESSIONS if name in attrs}
-        if _UNIQUE in attrs:
-            new[_UNIQUE] = secrets.token_hex(16)
-        if new:
-            attrs.update(new)
-        return bool(new)
-
-    return _rewrite_ops(definition, move) or definition
-
-
-def _rewrite_ops(definition: Definition, change: Callable[[str, Op], bool]) -> Definition | None:
+def rewrite_ops(definition: Definition, change: Callable[[str, Op], bool]) -> Definition | None:
     """A copy with operations changed by `change`, which returns whether it did; None if none was.
 
     Bytes stay as they are, or become what Go would write: newer BuildKits name a step by the digest of what

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 
 from watcher.buildkit import filesync, gateway
 from watcher.buildkit.errors import BuildkitError, RpcError, SolveFailed
-from watcher.buildkit.gateway import Direction, ResultSlot
+from watcher.buildkit.frontend_cache import FrontendCache
+from watcher.buildkit.gateway import Direction
 from watcher.buildkit.grpc import Channel, frame_message
 from watcher.buildkit.messages.control_pb2 import (
     CacheOptions,
@@ -163,7 +164,7 @@ class ContextCache:
     """What the next build of the same context can use of the ones before."""
 
     packets: StatPackets = field(default_factory=StatPackets)
-    slot: ResultSlot = field(default_factory=ResultSlot)
+    frontend: FrontendCache = field(default_factory=FrontendCache)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +199,7 @@ class _Solve:
     ) -> None:
         self._channel = solving.channel
         self._dial = solving.dial
-        self._slot = solving.cache.slot
+        self._frontend_cache = solving.cache.frontend
         self._request = request
         self._on_progress = on_progress
         self._progress = ProgressReader()
@@ -227,7 +228,7 @@ class _Solve:
         message = self._request.to_message(self._ref, self._session.id)
         lines, key = self._request.without_network, self._request.frontend_cache_key()
         markers = self._request.markers
-        direction = Direction(lines, self._slot, key, markers, self._progress.locate)
+        direction = Direction(lines, self._frontend_cache, key, markers, self._progress.locate)
         solving = asyncio.create_task(
             gateway.solve_directed(self._channel, message, direction)
             if lines or key is not None or markers or self._request.locate
@@ -282,7 +283,7 @@ class _Solve:
             step, log = self._progress.failure
             name, line = (step.name, step.line) if step else ("", 0)
             if not log:  # no command of the Dockerfile is the cause: the stored result can be
-                self._slot.made = None
+                self._frontend_cache.clear()
             raise SolveFailed(self._describe_failure(error), step=name, log=log, line=line) from error
         return SolveResult(response.ExporterResponse.get("containerimage.digest", ""))
 

@@ -6,7 +6,8 @@ import asyncio
 from typing import cast
 
 from watcher.buildkit import gateway as bridge
-from watcher.buildkit.gateway import Direction, ResultSlot
+from watcher.buildkit.frontend_cache import FrontendCache
+from watcher.buildkit.gateway import Direction
 from watcher.buildkit.grpc import Channel
 from watcher.buildkit.llb import digest_of
 from watcher.buildkit.messages import control_pb2
@@ -42,7 +43,7 @@ class Gateway:
 
 
 async def test_the_second_build_solves_what_the_first_was_given_and_caches_are_imported_in_both() -> None:
-    gateway, slot, located = Gateway(), ResultSlot(), []
+    gateway, cache, located = Gateway(), FrontendCache(), []
     for session in ("first", "second"):
         entry = control_pb2.CacheOptionsEntry(Type="registry", Attrs={"ref": "r/x"})
         message = control_pb2.SolveRequest(
@@ -51,7 +52,7 @@ async def test_the_second_build_solves_what_the_first_was_given_and_caches_are_i
             Frontend="dockerfile.v0",
             Cache=control_pb2.CacheOptions(Imports=[entry]),
         ).SerializeToString()
-        direction = Direction((), slot, "key", {}, located.append)
+        direction = Direction((), cache, "key", {}, located.append)
         assert await bridge.solve_directed(cast(Channel, gateway), message, direction) == b"built"
     first, second = gateway.asked
     for lines in located:  # of the session's own definition, whose digests differ

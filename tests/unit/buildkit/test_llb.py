@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.buildkit.llb import FrontendResult, bind_to_session, digest_of, redirect_sources, without_network
+from watcher.buildkit.frontend_cache import bind_to_session
+from watcher.buildkit.llb import digest_of, redirect_sources, without_network
 from watcher.buildkit.messages.llb_pb2 import (
     NONE,
     Definition,
@@ -95,22 +95,6 @@ def test_in_another_session_a_definition_reads_from_that_and_is_the_same_otherwi
         assert UNREAD in new
         assert was.HasField("exec") is now.HasField("exec")
     assert set(after.metadata) == set(after.Source.locations) == set(names.values())
-
-
-@pytest.mark.parametrize(
-    ("sources", "lasts"),
-    [
-        (("docker-image://docker.io/library/a:b", "local://context"), True),
-        (("local://context", "https://example.test/a"), False),
-        (("local://context", "git://example.test/a.git"), False),
-        (("oci-layout://a",), False),
-        ((), False),
-    ],
-)
-def test_what_is_taken_from_elsewhere_is_looked_at_again(sources: tuple[str, ...], lasts: bool) -> None:
-    ops = [Op(source=SourceOp(identifier=each)).SerializeToString() for each in sources]
-    made = FrontendResult("key", Definition(ops=[*ops, Op(exec=ExecOp()).SerializeToString()]), {})
-    assert made.lasts is lasts
 
 
 def test_what_is_read_below_a_marker_is_read_from_the_other_context() -> None:
