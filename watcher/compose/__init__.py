@@ -15,6 +15,7 @@ from watcher.compose.api_resources import (
     network_config,
     volume_config,
 )
+from watcher.compose.choice import find_jobs
 from watcher.compose.container import (
     additional_networks,
     can_share_network,
@@ -74,6 +75,7 @@ __all__ = [
     "config_digest",
     "container_config",
     "find_compose_file",
+    "find_jobs",
     "load",
     "missing_api",
     "network_config",

@@ -66,21 +66,23 @@ class ServiceChoice:
 def choose_managed(services: Mapping[str, ServiceSpec], roots: Sequence[str]) -> tuple[str, ...]:
     """Return the services to build and deploy, in start order.
 
-    One that others wait for to complete is no such service, and neither is one with `scale: 0`. If nothing is
-    left, they are the roots: whatever is wrong with them is reported later.
+    One with `scale: 0` is no such service. If nothing is left, they are the roots: whatever is wrong with
+    them is reported later.
     """
-    jobs = {
-        name
-        for spec in services.values()
-        for name, dependency in spec.depends_on.items()
-        if dependency.condition == COMPLETED
-    }
     managed = tuple(
-        name
-        for name, spec in services.items()
-        if spec.build and not spec.left_to_compose and spec.replicas and name not in jobs
+        name for name, spec in services.items() if spec.build and not spec.left_to_compose and spec.replicas
     )
     return managed or tuple(roots)
+
+
+def find_jobs(services: Iterable[ServiceSpec]) -> frozenset[str]:
+    """Return the services that others wait for to complete."""
+    return frozenset(
+        name
+        for spec in services
+        for name, dependency in spec.depends_on.items()
+        if dependency.condition == COMPLETED
+    )
 
 
 def check_distinct_names(services: Iterable[ServiceSpec]) -> None:

@@ -105,6 +105,8 @@ class _Loading:
             except ConfigError as error:
                 problems.append(error)
         raise_all(problems)
+        if not names:
+            self._add_images(services)
         managed = choose_managed(services, roots)
         for name in managed:
             services[name] = self._with_one_container(services[name])
@@ -122,6 +124,15 @@ class _Loading:
             warnings=tuple(self._warnings),
             others=tuple(name for name in self._definitions.names("services") if name not in services),
         )
+
+    def _add_images(self, services: dict[str, ServiceSpec]) -> None:
+        """Add the services that nothing depends on, as `docker compose up` starts them too."""
+        for name in self._definitions.names("services"):
+            try:
+                if not self._choice.is_outside(name) and self._choice.is_active(name, self._warn_unset):
+                    self._add_service(name, services, (), ())
+            except ConfigError as error:
+                self.warn(f"{name} is not started: {error}")
 
     # Which project, which services.
 

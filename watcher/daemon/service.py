@@ -176,6 +176,12 @@ class Service:
         return state.failed is not None and state.failed == state.desired
 
     @property
+    def is_current(self) -> bool:
+        """Return whether the tree as it is now is live, or paused by hand."""
+        state = self.reconciler.state
+        return state.paused or (state.live is not None and state.live == state.desired)
+
+    @property
     def fronts(self) -> Mapping[int, Front]:
         """Return the fronts by container port; none when the container publishes its ports itself."""
         return self._config.fronts

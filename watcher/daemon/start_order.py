@@ -1,4 +1,8 @@
-"""Order of first deploys: a service waits until the managed services it depends on are live."""
+"""Order of deploys: a service waits until the managed services it depends on are live.
+
+That is so for its first deploy. Later ones wait for jobs only (`service_completed_successfully`): a migration
+of the same save runs before what depends on it.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,11 @@ class ManagedService(Protocol):
         """Whether the tree as it is now is known to fail."""
         ...
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the tree as it is now is live, or paused by hand."""
+        ...
+
 
 class StartOrder:
     """Knows the managed services of a project. Dependencies that are not managed are no concern of it."""
@@ -51,26 +60,32 @@ class StartOrder:
 
     def report_live(self, name: str) -> None:
         """Let what is not managed start, if it depends on this service."""
-        self._dependencies.report(name, NodeState.HEALTHY)
+        is_job = name in self._dependencies.one_shots
+        self._dependencies.report(name, NodeState.COMPLETED if is_job else NodeState.HEALTHY)
 
-    async def wait(self, spec: ServiceSpec) -> None:
-        """Return when the conditions of `depends_on` on managed services are met."""
+    async def wait(self, spec: ServiceSpec, *, first: bool) -> None:
+        """Return when the conditions of `depends_on` on managed services are met; `first`: not only jobs."""
         loop, reported = asyncio.get_running_loop(), ""
         begun = loop.time()
-        while missing := ", ".join([name async for name in self._missing(spec)]):
+        while missing := ", ".join([name async for name in self._missing(spec, first=first)]):
             if missing != reported and loop.time() - begun >= PAUSE:
                 reported = missing
-                text = f"the first deploy waits until {missing} is live, as depends_on asks"
+                text = f"the deploy waits until {missing} is live, as depends_on asks"
                 self._observer.notify(Notice(service=spec.name, level="info", text=text))
             await asyncio.sleep(PAUSE)
 
-    async def _missing(self, spec: ServiceSpec) -> AsyncIterator[str]:
+    async def _missing(self, spec: ServiceSpec, *, first: bool) -> AsyncIterator[str]:
         for name, dependency in spec.depends_on.items():
             service = self._services.get(name)
             if service is None:
                 continue
             if service.has_failed and not dependency.required:
                 self._dependencies.report(name, NodeState.BROKEN)
+                continue
+            if dependency.condition == "service_completed_successfully" and not service.is_current:
+                yield name
+                continue
+            if not first:
                 continue
             found = await self._engine.container(service.container_id) if service.container_id else None
             healthy = found is not None and found.health in ("", "healthy")
@@ -103,14 +118,13 @@ class OrderedDeployer:
 
     async def deploy(self, revision: str, image: str) -> Deployed:
         """Deploy, at the first time only once its turn has come; see `ContainerDeployer.deploy`."""
-        seconds = 0.0
-        if not (self._has_started or self._deployer.live):
-            self._waits_for_turn, begun = True, time.monotonic()
-            try:
-                await self._order.wait(self._spec())
-            finally:
-                self._waits_for_turn = False
-            seconds = time.monotonic() - begun
+        first = not (self._has_started or self._deployer.live)
+        self._waits_for_turn, begun = True, time.monotonic()
+        try:
+            await self._order.wait(self._spec(), first=first)
+        finally:
+            self._waits_for_turn = False
+        seconds = time.monotonic() - begun
         deployed = await self._deployer.deploy(revision, image)
         self._has_started = True
         self._order.report_live(self._spec().name)

@@ -71,6 +71,11 @@ class ComposeContainer:
         return bool(self.spec.side_by_side_conflicts)
 
     @property
+    def completes(self) -> bool:
+        """Whether it is a job: others wait until it has ended with exit status 0."""
+        return self.service in compose.find_jobs(self.compose_project.services.values())
+
+    @property
     def stop_timeout(self) -> float:
         """Seconds that the program may take to stop."""
         grace = self.spec.stop_grace_period

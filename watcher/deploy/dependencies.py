@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
-from watcher.compose import ComposeProject, ServiceSpec
+from watcher.compose import ComposeProject, ServiceSpec, find_jobs
 from watcher.deploy.dependency_containers import DependencyContainers, Observed, container_state
 from watcher.deploy.dependency_graph import Decision, Graph, NodeState, decide, dependents, order
 from watcher.deploy.dependency_reports import DependencyReports
@@ -76,12 +76,7 @@ class Dependencies:
     @property
     def one_shots(self) -> frozenset[str]:
         """The services that another one waits for to complete."""
-        return frozenset(
-            name
-            for needs in self.graph.values()
-            for name, each in needs.items()
-            if each.condition == "service_completed_successfully"
-        )
+        return find_jobs(self.project.services.values())
 
     def report(self, service: str, state: NodeState) -> None:
         """Set the state of a managed service, for what depends on it."""

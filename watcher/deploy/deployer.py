@@ -19,7 +19,7 @@ from watcher.deploy import discovery, ready
 from watcher.deploy.creation import ContainerFactory
 from watcher.deploy.failover import Failover
 from watcher.deploy.live_names import LiveNames
-from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live, Phases
+from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live, Phases, has_completed
 from watcher.deploy.owned import OwnContainers
 from watcher.deploy.retirement import Retirement
 from watcher.deploy.traffic import Traffic
@@ -189,7 +189,7 @@ class ContainerDeployer:
         if live is None or (live.image, live.digest, live.mounted) != wanted:
             return None
         found = await self._engine.container(live.id)
-        if found is None or not found.running:
+        if found is None or not (found.running or (self.recipe.completes and has_completed(found))):
             return None
         self._traffic.live = live.as_revision(revision)
         self._traffic.point_fronts()
@@ -297,7 +297,7 @@ class ContainerDeployer:
         self._traffic.retire_lost()
         await self._retirement.done()
         await self._factory.pause_containers.close()
-        if stop and (live := self._traffic.live):
+        if stop and (live := self._traffic.live) and not self.recipe.completes:  # a job would run again
             self._traffic.live = None
             try:
                 await self.recipe.stopping(live.id)

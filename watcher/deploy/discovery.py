@@ -6,7 +6,7 @@ import time
 
 from watcher import labels
 from watcher.deploy import names, ready
-from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live, backends
+from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live, backends, has_completed
 from watcher.deploy.owned import OwnContainers
 from watcher.engine import Container
 
@@ -26,9 +26,13 @@ async def serving(
     """The container that was live when the daemon before was killed.
 
     One that has the name was live, also when it is paused; one under another name was if it
-    answers, because a container gets the traffic first and then the name.
+    answers, because a container gets the traffic first and then the name. A job that has completed is live.
     """
-    alive = [item for item in await own.details() if item.running or item.paused]
+    details = await own.details()
+    if recipe.completes:
+        done = (item for item in details if has_completed(item) and item.name == recipe.name)
+        return next((_live(recipe, item) for item in done), None)
+    alive = [item for item in details if item.running or item.paused]
     alive.sort(key=lambda item: (item.name != recipe.name, item.paused, item.name))
     for found in alive:
         if not fits(recipe, found, behind_front=behind_front):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from watcher import labels
 from watcher.deploy import events, ready
 from watcher.deploy.live_names import LiveNames
-from watcher.deploy.model import Live, backends
+from watcher.deploy.model import Live, backends, has_completed
 from watcher.deploy.outside_stop import OutsideStop
 from watcher.deploy.owned import OwnContainers
 from watcher.deploy.retirement import Retirement
@@ -82,6 +82,8 @@ class Failover:
             if live is None:
                 return
             found = await self._engine.container(live.id)
+            if found and self._traffic.recipe.completes and has_completed(found):
+                return
             if found is None or not (found.running or found.paused):
                 await self._handle_end(live, found, engine_restarted=engine_restarted)
                 return
@@ -191,6 +193,9 @@ class Failover:
         async with self._traffic.lock:
             self._traffic.take_previous()
             await self._retirement.discard(candidate)
+            if self._traffic.recipe.completes:  # what it did stands: it is not done a second time
+                self._traffic.live = old
+                return
             try:
                 await self._engine.start(old.id)
             except (EngineError, EngineUnavailable) as error:

@@ -52,6 +52,11 @@ class ContainerRecipe(Protocol):
         ...
 
     @property
+    def completes(self) -> bool:
+        """Whether it is a job: others wait until it has ended with exit status 0."""
+        ...
+
+    @property
     def stop_timeout(self) -> float:
         """Seconds that the program may take to stop."""
         ...
@@ -127,6 +132,11 @@ class Live:
         """The same container, known to be of another revision too."""
         backends = {port: replace(backend, revision=revision) for port, backend in self.backends.items()}
         return replace(self, revision=revision, backends=backends)
+
+
+def has_completed(found: Container) -> bool:
+    """Return whether a job's container ended well."""
+    return found.state == "exited" and found.exit_code == 0
 
 
 class Phases:

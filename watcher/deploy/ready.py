@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from watcher.deploy import probe
-from watcher.deploy.model import ContainerRecipe, DeployPolicy, backends
+from watcher.deploy.model import ContainerRecipe, DeployPolicy, backends, has_completed
 from watcher.diagnosis.diagnose import container_failure, not_ready
 from watcher.diagnosis.positions import Where, find_nothing
 from watcher.engine import Container, Engine
@@ -45,6 +45,9 @@ async def until_ready(
 
     Raises UserError with its last lines when it ends, turns unhealthy, or `startup_timeout` is up.
     """
+    if recipe.completes:
+        await _until_completed(engine, container, where)
+        return {}
     clock = asyncio.get_running_loop().time
     tries, deadline = 0, clock() + policy.startup_timeout
     found = await engine.container(container)
@@ -67,6 +70,19 @@ async def until_ready(
             port, last = next(iter(recipe.ports), 0), said.text if said else "it was not running"
             last = "somebody has paused it: docker unpause" if found.paused else last
             raise UserError(not_ready(policy.startup_timeout, port, last, log))
+        await asyncio.sleep(probe.BACKOFF.pause(tries))
+        tries += 1
+
+
+async def _until_completed(engine: Engine, container: str, where: Where) -> None:
+    """Wait until a job has ended, however long it takes; raises UserError unless it ended well."""
+    tries = 0
+    while True:
+        found = await engine.container(container)
+        if found and has_completed(found):
+            return
+        if found is None or found.state in ("exited", "dead"):
+            raise UserError(await why(engine, container, found, "the job failed", where=where))
         await asyncio.sleep(probe.BACKOFF.pause(tries))
         tries += 1
 

@@ -17,6 +17,7 @@ from watcher.compose import (
     VolumeSpec,
     check_api,
     find_compose_file,
+    find_jobs,
     load,
 )
 from watcher.errors import ConfigError
@@ -175,8 +176,8 @@ def test_all_built_services_are_managed_in_start_order(compose: Compose) -> None
     """
     project = compose.load(text, service=None)
     assert project.managed == ("api", "web")
-    assert [spec.name for spec in project.dependencies] == ["db"]
-    assert project.others == ("cache",)
+    assert [spec.name for spec in project.dependencies] == ["db", "cache"]
+    assert project.others == ()
     assert project.needs("web") == {"api", "db"}
     assert compose.load(text, service="api").managed == ("api",)
     assert compose.load(text, service="web").managed == ("api", "web")
@@ -197,12 +198,23 @@ def test_a_built_service_that_cannot_be_put_together_is_not_dropped(compose: Com
         compose.load(text, service=None)
 
 
-def test_what_others_wait_for_to_complete_is_not_managed(compose: Compose) -> None:
+def test_a_built_job_is_managed_and_comes_first(compose: Compose) -> None:
     condition = "{condition: service_completed_successfully}"
     text = f"services: {{web: {{build: ., depends_on: {{job: {condition}}}}}, job: {{build: .}}}}"
     project = compose.load(text, service=None)
-    assert project.managed == ("web",)
-    assert [spec.name for spec in project.dependencies] == ["job"]
+    assert project.managed == ("job", "web")
+    assert find_jobs(project.services.values()) == {"job"}
+
+
+def test_without_names_every_service_is_started_as_compose_does(compose: Compose) -> None:
+    text = (
+        "services: {web: {build: .}, db: {image: db}, off: {image: off, profiles: [x]}, odd: {image: o, %s}}"
+    )
+    project = compose.load(text % "env_file: [none.env]", service=None)
+    assert [spec.name for spec in project.dependencies] == ["db"]
+    assert project.others == ("off", "odd")
+    assert any("odd is not started: " in each and "none.env" in each for each in project.warnings)
+    assert compose.load(text % "tty: true", service="web").dependencies == ()
 
 
 def test_a_built_service_with_no_containers_is_not_managed(compose: Compose) -> None:
@@ -279,7 +291,10 @@ def test_what_is_wrong_with_another_service_does_not_matter(compose: Compose) ->
     networks: {broken: {foo: 1}}
     """
     project = compose.load(text, service=None)
-    assert (project.managed, project.warnings) == (("web",), ())
+    assert project.managed == ("web",)
+    broken = ("odd", "unset", "circle", "lost", "empty", "list")
+    assert [each.partition(" is not started: ")[0] for each in project.warnings] == [*broken]
+    assert compose.load(text, service="web").warnings == ()
 
 
 # What it depends on.

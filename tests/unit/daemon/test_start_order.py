@@ -20,6 +20,7 @@ from watcher.observers.events import Event, Notice
 class Managed:
     container_id: str | None = None
     has_failed: bool = False
+    is_current: bool = False
 
 
 class Engine:
@@ -34,6 +35,7 @@ class Rig:
     def __init__(self, root: Path) -> None:
         self.root, self.engine, self.events = root, Engine(), list[Event]()
         self.states: dict[str, NodeState] = {}
+        self.one_shots: frozenset[str] = frozenset()
         self.order = StartOrder(self.engine, self, self)  # type: ignore[arg-type]
         self.api = Managed()
         self.order.add("api", self.api)
@@ -50,11 +52,11 @@ class Rig:
         file.write_text(f"services: {{web: {{build: ., depends_on: {needs}}}, api: {{build: .}}}}")
         return compose.load(file, env={}).services["web"]
 
-    async def waits(self, spec: ServiceSpec) -> bool:
+    async def waits(self, spec: ServiceSpec, *, first: bool = True) -> bool:
         """Whether it still waits after some looks."""
         try:
             async with asyncio.timeout(0.35):
-                await self.order.wait(spec)
+                await self.order.wait(spec, first=first)
         except TimeoutError:
             return True
         return False
@@ -69,7 +71,7 @@ async def test_it_waits_until_the_other_is_live_and_says_so_once(rig: Rig) -> No
     spec = rig.spec("service_started")
     assert await rig.waits(spec)
     assert [event.text for event in rig.events if isinstance(event, Notice)] == [
-        "the first deploy waits until api is live, as depends_on asks"
+        "the deploy waits until api is live, as depends_on asks"
     ]
     rig.api.container_id = "c"
     assert not await rig.waits(spec)
@@ -94,3 +96,20 @@ async def test_one_that_may_fail_is_not_waited_for_once_it_has(rig: Rig) -> None
 async def test_one_that_is_no_longer_managed_is_not_waited_for(rig: Rig) -> None:
     rig.order.remove("api")
     assert not await rig.waits(rig.spec("service_started"))
+
+
+async def test_each_deploy_waits_for_a_job_of_the_same_tree(rig: Rig) -> None:
+    rig.api.container_id = "c"
+    job, other = rig.spec("service_completed_successfully"), rig.spec("service_started")
+    assert await rig.waits(job, first=False)
+    assert not await rig.waits(other, first=False)
+    rig.api.is_current = True
+    assert not await rig.waits(job, first=False)
+
+
+def test_what_depends_on_a_job_learns_that_it_has_completed(rig: Rig) -> None:
+    rig.order.report_live("api")
+    assert rig.states == {"api": NodeState.HEALTHY}
+    rig.one_shots = frozenset({"api"})
+    rig.order.report_live("api")
+    assert rig.states == {"api": NodeState.COMPLETED}

@@ -30,6 +30,7 @@ class Recipe:
     service: str = "app"
     digest: str = "as told"
     ports: tuple[int, ...] = (PORT,)
+    completes: bool = False
     exclusive: bool = False  # then it publishes a UDP port of the host
     stop_timeout: float = 10.0
     network: str | None = None

@@ -1,0 +1,5 @@
+module example.com/shop/worker
+
+go 1.24
+
+require example.com/shop/shared v0.0.0
