@@ -1,0 +1,150 @@
+"""The Go caches are measured, trimmed and emptied by one step that mounts exactly ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from watcher.builder import BuildJournal, Recipe
+from watcher.buildkit import ConnectError, MemorySource, SolveFailed, SolveRequest, StepLog, parse_step
+from watcher.dockerfile import Platforms
+from watcher.dockerfile.cache_mounts import cache_names
+from watcher.errors import EngineUnavailable
+from watcher.prune import CacheNames, NamedCache, Unseen
+from watcher.prune.go_cache import GoCaches
+
+BUILDS, MODULES = (f"{name}x" for name in cache_names("p-1"))
+TEXT = f"""\
+FROM golang:alpine AS builder
+RUN --mount=type=cache,id={BUILDS},target=/root/.cache/go-build \
+    --mount=type=cache,id={MODULES},target=/go/pkg/mod go build
+"""
+PLAIN = "FROM golang:alpine\nRUN go build\n"
+
+
+class World:
+    """Variants, connection and client in one; `sizes` are kilobytes by mount, as `du` prints them."""
+
+    def __init__(self, text: str = TEXT, names: CacheNames | None = None) -> None:
+        self.text, self.recent = text, {TEXT} if text == TEXT else set[str]()
+        self.sizes, self.asked = [300, 50, 20], list[SolveRequest]()
+        self.failure: Exception | None = None
+        self.names = names or CacheNames(None)
+        recipe = Recipe(service="web", project="p-1", image="web:latest")
+        it = cast(Any, self)
+        self.caches = GoCaches(recipe, it, it, BuildJournal(None), self.names)
+
+    async def make_variant(self, *_: object) -> Any:
+        return SimpleNamespace(plan=SimpleNamespace(text=self.text))
+
+    async def platforms(self, platform: str) -> Platforms:
+        return Platforms(build="linux/amd64", target=platform or "linux/amd64")
+
+    async def client(self) -> World:
+        return self
+
+    async def solve(self, request: SolveRequest, hear: Callable[[Any], None]) -> None:
+        self.asked.append(request)
+        if self.failure:
+            raise self.failure
+        if "du -sk" in self.step:
+            count = self.step.count("--mount=")
+            lines = [f"{size}\t/watcher-caches/{at}" for at, size in enumerate(self.sizes[:count])]
+            hear(StepLog(parse_step("d", "[2/2] RUN du"), 1.0, 1, "\n".join(lines)))
+
+    @property
+    def step(self) -> str:
+        source = self.asked[-1].dockerfile
+        assert isinstance(source, MemorySource)
+        return source.open("Dockerfile").read().decode()
+
+
+def snapshot(text: str | None = PLAIN) -> Any:
+    return SimpleNamespace(dockerfile=None if text is None else text.encode())
+
+
+async def test_each_mount_is_measured_by_one_step_without_network_or_result() -> None:
+    it = World()
+    found = await it.caches.measure(snapshot())
+    assert not isinstance(found, Unseen)
+    assert [(mount.target, mount.size, mount.modules) for mount in found] == [
+        ("/root/.cache/go-build", 300 * 1024, False),
+        ("/go/pkg/mod", 50 * 1024, True),
+    ]
+    (request,) = it.asked
+    assert (request.network, request.exporter, request.no_cache) == ("none", "", False)
+    assert it.step.startswith("FROM golang:alpine\nUSER 0:0\nRUN --mount=type=cache,sharing=shared,id=")
+
+
+async def test_a_file_without_our_mounts_needs_no_step() -> None:
+    it = World(PLAIN)
+    assert await it.caches.measure(snapshot(), empty=True) == ()
+    assert it.asked == []
+
+
+async def test_emptying_builds_without_cache_and_forgets_the_names() -> None:
+    it = World()
+    await it.caches.measure(snapshot(), empty=True)
+    assert it.asked[-1].no_cache
+    assert f"id={BUILDS}," in it.step
+    assert it.step.endswith(" true\n")
+    assert not it.names.former(())
+
+
+async def test_a_former_mount_is_emptied_and_the_current_one_trimmed() -> None:
+    names = CacheNames(None)
+    names.note({"former": NamedCache("/old", time.time() - 30 * 86_400, modules=False)})
+    it = World(names=names)
+    found = await it.caches.trim(snapshot(), 100 * 1024)
+    assert not isinstance(found, Unseen)
+    first, emptied, trimmed = it.asked
+    assert "former" in cast(MemorySource, first.dockerfile).open("Dockerfile").read().decode()
+    assert emptied.no_cache
+    assert "-mmin" in it.step
+    assert "xargs rm -f" in it.step
+    assert trimmed.network == "none"
+    assert {mount.id for mount in found.mounts} == {BUILDS, MODULES}
+    assert found.freed == 20 * 1024
+    assert not names.former([BUILDS, MODULES])
+
+
+async def test_caches_within_the_size_are_left_alone() -> None:
+    it = World()
+    found = await it.caches.trim(snapshot(), 1 << 30)
+    assert not isinstance(found, Unseen)
+    assert (found.freed, len(it.asked)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "failure", "sizes", "reason"),
+    [
+        (None, None, [1, 2], "there is no Dockerfile"),
+        (PLAIN, SolveFailed("no such image\nmore"), [1, 2], "no such image"),
+        (PLAIN, None, [1], "golang:alpine has no du as it is known here"),
+    ],
+)
+async def test_what_cannot_be_measured_is_told_with_its_reason(
+    text: str | None, failure: Exception | None, sizes: list[int], reason: str
+) -> None:
+    it = World()
+    it.failure, it.sizes = failure, sizes
+    assert await it.caches.measure(snapshot(text)) == Unseen(reason)
+    assert await it.caches.trim(snapshot(text), 1) == Unseen(reason)
+
+
+async def test_a_text_that_is_no_dockerfile_is_told_with_its_reason() -> None:
+    it = World("FROM\n")
+    for found in (await it.caches.measure(snapshot()), await it.caches.trim(snapshot(), 1)):
+        assert isinstance(found, Unseen)
+        assert found.why.startswith("Dockerfile: ")
+
+
+async def test_a_lost_connection_is_the_engines() -> None:
+    it = World()
+    it.failure = ConnectError("gone")
+    with pytest.raises(EngineUnavailable, match="the connection to BuildKit was lost: gone"):
+        await it.caches.measure(snapshot())
