@@ -1,15 +1,19 @@
-"""Print how the source is laid out: rooms, arrows, floors, longest pieces, names.
+"""Print how the source is laid out: rooms, arrows, floors, longest pieces, names; help, coverage, test times.
 
     python -m bench.layout [FOLDER]
 
 FOLDER is a checkout of any version, by default this one. A room is a package or a module directly below
 `watcher/`, an arrow an import from one room into another, a floor a level of the graph of rooms (rooms that
-import each other in a circle share one). Nothing is imported or run: the source is parsed.
+import each other in a circle share one). The source is parsed, not imported; only `--help` is run. Coverage
+and test times are those of the last `./dev test` in that folder.
 """
 
 from __future__ import annotations
 
 import ast
+import json
+import os
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -159,12 +163,51 @@ def measure(root: Path) -> list[tuple[str, str]]:
     ]
 
 
+def count_help_lines(root: Path) -> dict[str, int]:
+    """Return the lines of `watcher --help` ("") and of each command's; empty where it does not start."""
+    counts: dict[str, int] = {}
+    pending = [""]
+    for command in pending:
+        arguments = [sys.executable, "-m", PACKAGE, *([command] if command else []), "--help"]
+        environment = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": "100"}
+        done = subprocess.run(
+            arguments, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+        if done.returncode == 0:
+            counts[command] = len(done.stdout.splitlines())
+        if not command:
+            tree = ast.parse((root / PACKAGE / "cli" / "main.py").read_text("utf-8"))
+            pending += [
+                node.target.id
+                for node in ast.walk(tree)
+                if isinstance(node, ast.AnnAssign)
+                and isinstance(node.target, ast.Name)
+                and "CliSubCommand" in ast.unparse(node.annotation)
+            ]
+    return counts
+
+
+def measure_runs(root: Path) -> list[tuple[str, str]]:
+    """Return the rows that come from running something: the help now, the tests when they last ran."""
+    lines = count_help_lines(root)
+    rows = []
+    if lines:
+        longest = max((name for name in lines if name), key=lambda name: lines[name], default="")
+        rows.append(("lines of --help", f"{lines.get('', 0)}; longest command {lines[longest]}, {longest}"))
+    if (report := root / ".coverage.json").exists():
+        totals = json.loads(report.read_text("utf-8"))["totals"]
+        rows.append(("branch coverage", f"{totals['percent_covered']:.1f} % by the unit tests"))
+    if (times := root / ".test-times").exists():
+        rows.append(("last ./dev test", ", ".join(times.read_text("utf-8").splitlines())))
+    return rows
+
+
 def main(arguments: list[str]) -> None:
     """Print the table for the given checkout."""
     root = Path(arguments[0]) if arguments else Path(__file__).parents[1]
     if not (root / PACKAGE).is_dir():
         sys.exit(f"{root} holds no folder {PACKAGE}/")
-    for label, value in measure(root):
+    for label, value in (*measure(root), *measure_runs(root)):
         print(f"{label:28}{value}")
 
 

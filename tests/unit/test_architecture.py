@@ -1,6 +1,8 @@
 """The pages about the architecture describe the code as it is."""
 
+import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,13 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     named = [name for name in named if name.partition("/")[0] in ours or "/" not in name]
     missing = [name for name in named if not any((base / name).exists() for base in (ROOT, ROOT / "watcher"))]
     assert not missing
+
+
+def test_no_two_classes_have_one_name() -> None:
+    names = Counter(
+        node.name
+        for source in read_sources(ROOT)
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []

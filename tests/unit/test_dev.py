@@ -57,7 +57,9 @@ case "$*" in
     "-m pip "*)
         echo "pip user=${PIP_USER-unset} cert=${PIP_CERT-unset}: $*" >>"$CALLS"
         exit ${PIP_FAILS:-0} ;;
-    *) echo "python pid=$$ $*" >>"$CALLS" ;;
+    *)
+        echo "python pid=$$ $*" >>"$CALLS"
+        case "$*" in *"${FAILING:-no such call}"*) exit 1 ;; esac ;;
 esac
 """
 
@@ -311,6 +313,23 @@ def test_all_tests_do_not_start_on_a_disk_that_they_would_fill(sandbox: Sandbox)
         in text
     )
     assert not sandbox.calls("python")
+
+
+def test_the_unit_tests_need_no_engine(sandbox: Sandbox) -> None:
+    code, _ = sandbox.run("test", "--unit", "-k", "words", ENGINE_DEAD="yes")
+    assert code == 0
+    (call,) = sandbox.calls("python")
+    assert call.endswith(" -m pytest -n auto --dist worksteal -k words tests/unit")
+
+
+def test_a_failure_of_the_unit_tests_is_reported_after_the_others_ran(sandbox: Sandbox) -> None:
+    for name in ("go", "promtool", "prometheus", "chromium", "docker-compose", "openssl"):
+        sandbox.add(name, "#!/bin/sh\necho go9.9\n")
+    code, text = sandbox.run("test", FAILING="--cov ")
+    parts = [" ".join(call.split()[2:5]) for call in sandbox.calls("python")]
+    assert parts[:3] == ["-m pytest -n", "-m pytest tests", "-m coverage json"]
+    assert "coverage_floors.py" in parts[3]
+    assert (code, "tests failed; see above" in text) == (1, True)
 
 
 def test_this_machines_disk_says_nothing_of_an_engine_elsewhere(sandbox: Sandbox) -> None:

@@ -31,7 +31,7 @@ class NodeState(StrEnum):
     UNUSED = "unused"  # no container of it is asked for (scale: 0)
 
 
-class Verdict(Enum):
+class ConditionState(Enum):
     """What the state of a dependency means for a service that depends on it."""
 
     MET = "met"
@@ -61,13 +61,13 @@ _IMPOSSIBLE: Mapping[str, frozenset[NodeState]] = {
 }
 
 
-def judge(dependency: Dependency, state: NodeState) -> Verdict:
+def judge(dependency: Dependency, state: NodeState) -> ConditionState:
     """Return whether the condition holds, may hold later, or cannot hold until someone acts."""
     if state in _PENDING[dependency.condition]:
-        return Verdict.PENDING
+        return ConditionState.PENDING
     if state in _IMPOSSIBLE[dependency.condition]:
-        return Verdict.IMPOSSIBLE
-    return Verdict.MET
+        return ConditionState.IMPOSSIBLE
+    return ConditionState.MET
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +99,12 @@ def decide(graph: Graph, states: Mapping[str, NodeState], targets: Collection[st
         without: list[str] = []
         for other, dependency in graph[name].items():
             state = states.get(other, NodeState.ABSENT)
-            verdict = Verdict.IMPOSSIBLE if other in held_up else judge(dependency, state)
-            if verdict is Verdict.PENDING:
+            verdict = ConditionState.IMPOSSIBLE if other in held_up else judge(dependency, state)
+            if verdict is ConditionState.PENDING:
                 pending.append(other)
-            elif verdict is Verdict.IMPOSSIBLE and dependency.required:
+            elif verdict is ConditionState.IMPOSSIBLE and dependency.required:
                 causes.update(dict.fromkeys(held_up.get(other, (other,))))
-            elif verdict is Verdict.IMPOSSIBLE:
+            elif verdict is ConditionState.IMPOSSIBLE:
                 without.append(other)
         if without:
             skipped[name] = tuple(without)

@@ -12,7 +12,7 @@ import ctypes
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -96,7 +96,6 @@ class FileSystem:
     mountinfo: str = "/proc/self/mountinfo"
     machine_files: tuple[str, ...] = ("/etc/machine-id", "/proc/sys/kernel/hostname")
     handles: bool = True
-    _parse_mountinfo: dict[int, Mount] = field(default_factory=dict)
 
     def machine(self) -> str:
         """Return the id of the machine, or its host name."""

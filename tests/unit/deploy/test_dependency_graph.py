@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from watcher.compose import Dependency
 from watcher.deploy.dependency_graph import (
+    ConditionState,
     Decision,
     Graph,
     NodeState,
-    Verdict,
     decide,
     dependents,
     judge,
@@ -34,9 +34,9 @@ COMPLETED = Dependency("service_completed_successfully")
 )
 def test_what_each_state_means_for_each_condition(condition: str, met: str, impossible: str) -> None:
     for state in NodeState:
-        expected = Verdict.MET if state in met.split() else Verdict.PENDING
+        expected = ConditionState.MET if state in met.split() else ConditionState.PENDING
         if state in impossible.split():
-            expected = Verdict.IMPOSSIBLE
+            expected = ConditionState.IMPOSSIBLE
         assert judge(Dependency(condition), state) is expected, state  # type: ignore[arg-type]
 
 
@@ -130,8 +130,10 @@ def test_random_graphs_come_up_in_order_and_never_hang(
         for name in decision.start:
             assert states[name] is NodeState.ABSENT
             for other, dependency in graph[name].items():
-                lost = judge(dependency, states[other]) is Verdict.IMPOSSIBLE or other in decision.held_up
-                met = judge(dependency, states[other]) is Verdict.MET
+                lost = (
+                    judge(dependency, states[other]) is ConditionState.IMPOSSIBLE or other in decision.held_up
+                )
+                met = judge(dependency, states[other]) is ConditionState.MET
                 assert met or (lost and not dependency.required), "started before its condition held"
                 assert (other in decision.skipped.get(name, ())) is (lost and not met)
             states[name] = NodeState.STARTING
@@ -152,7 +154,7 @@ def test_random_graphs_come_up_in_order_and_never_hang(
             assert cause in needed
             assert states[cause] is ends[cause] is not NodeState.ABSENT
             assert any(
-                judge(needs[cause], states[cause]) is Verdict.IMPOSSIBLE
+                judge(needs[cause], states[cause]) is ConditionState.IMPOSSIBLE
                 for needs in graph.values()
                 if cause in needs
             )

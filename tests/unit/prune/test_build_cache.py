@@ -13,7 +13,7 @@ from tests.loaded_settings import load
 from watcher.buildkit import ConnectError, UsageInfo
 from watcher.errors import EngineUnavailable
 from watcher.observers.events import BuildCachePruned, Event
-from watcher.prune.build_cache import BuildCache, Excess, Trimmed, build_cache
+from watcher.prune.build_cache import BuildCache, TrimEstimate, TrimResult, build_cache
 
 DAY = 86_400.0
 
@@ -55,7 +55,7 @@ class Buildkit:
 
 async def test_the_records_unused_for_longest_go_until_the_size_is_met() -> None:
     it = Buildkit(record("new", 10, DAY), record("old", 10, 3 * DAY), record("older", 10, 9 * DAY))
-    assert await it.cache(keep=15).trim() == Trimmed(2, 20)
+    assert await it.cache(keep=15).trim() == TrimResult(2, 20)
     assert it.removed == ["older", "old"]
     (event,) = it.events
     assert isinstance(event, BuildCachePruned)
@@ -69,15 +69,15 @@ async def test_what_is_shared_in_use_fresh_or_a_mount_stays() -> None:
         record("fresh", 10, 5.0),
         record("mount", 10, kind="exec.cachemount"),
     )
-    assert await it.cache(keep=0).trim() == Trimmed(0, 0)
+    assert await it.cache(keep=0).trim() == TrimResult(0, 0)
     assert it.events == []
-    assert await it.cache(keep=5).measure() == Excess(holds=30, keep=5, over=0)
+    assert await it.cache(keep=5).measure() == TrimEstimate(holds=30, keep=5, over=0)
 
 
 async def test_a_size_that_is_met_removes_nothing() -> None:
     it = Buildkit(record("old", 10, 3 * DAY))
-    assert await it.cache(keep=10).trim() == Trimmed(0, 0)
-    assert await it.cache(keep=4).measure() == Excess(holds=10, keep=4, over=6)
+    assert await it.cache(keep=10).trim() == TrimResult(0, 0)
+    assert await it.cache(keep=4).measure() == TrimEstimate(holds=10, keep=4, over=6)
     assert it.removed == []
 
 
@@ -102,4 +102,4 @@ async def test_without_a_size_in_the_settings_nothing_is_trimmed(tmp_path: Any) 
     settings = load(project=tmp_path, prune={"cache_keep_storage": 4, "cache_keep_duration": 60})
     cache = build_cache(settings, cast(Any, it), it, "web")
     assert cache is not None
-    assert await cache.trim() == Trimmed(1, 10)
+    assert await cache.trim() == TrimResult(1, 10)

@@ -14,7 +14,7 @@ from watcher.buildkit import ConnectError, MemorySource, SolveFailed, SolveReque
 from watcher.dockerfile import Platforms
 from watcher.dockerfile.cache_mounts import cache_names
 from watcher.errors import EngineUnavailable
-from watcher.prune import CacheNames, NamedCache, Unseen
+from watcher.prune import CacheNames, NamedCache, NotMeasured
 from watcher.prune.go_cache import GoCaches
 
 BUILDS, MODULES = (f"{name}x" for name in cache_names("p-1"))
@@ -70,7 +70,7 @@ def snapshot(text: str | None = PLAIN) -> Any:
 async def test_each_mount_is_measured_by_one_step_without_network_or_result() -> None:
     it = World()
     found = await it.caches.measure(snapshot())
-    assert not isinstance(found, Unseen)
+    assert not isinstance(found, NotMeasured)
     assert [(mount.target, mount.size, mount.modules) for mount in found] == [
         ("/root/.cache/go-build", 300 * 1024, False),
         ("/go/pkg/mod", 50 * 1024, True),
@@ -100,7 +100,7 @@ async def test_a_former_mount_is_emptied_and_the_current_one_trimmed() -> None:
     names.note({"former": NamedCache("/old", time.time() - 30 * 86_400, modules=False)})
     it = World(names=names)
     found = await it.caches.trim(snapshot(), 100 * 1024)
-    assert not isinstance(found, Unseen)
+    assert not isinstance(found, NotMeasured)
     first, emptied, trimmed = it.asked
     assert "former" in cast(MemorySource, first.dockerfile).open("Dockerfile").read().decode()
     assert emptied.no_cache
@@ -115,7 +115,7 @@ async def test_a_former_mount_is_emptied_and_the_current_one_trimmed() -> None:
 async def test_caches_within_the_size_are_left_alone() -> None:
     it = World()
     found = await it.caches.trim(snapshot(), 1 << 30)
-    assert not isinstance(found, Unseen)
+    assert not isinstance(found, NotMeasured)
     assert (found.freed, len(it.asked)) == (0, 1)
 
 
@@ -124,7 +124,7 @@ async def test_caches_within_the_size_are_left_alone() -> None:
     [
         (None, None, [1, 2], "there is no Dockerfile"),
         (PLAIN, SolveFailed("no such image\nmore"), [1, 2], "no such image"),
-        (PLAIN, None, [1], "golang:alpine has no du as it is known here"),
+        (PLAIN, None, [1], "golang:alpine has no usable `du`"),
     ],
 )
 async def test_what_cannot_be_measured_is_told_with_its_reason(
@@ -132,14 +132,14 @@ async def test_what_cannot_be_measured_is_told_with_its_reason(
 ) -> None:
     it = World()
     it.failure, it.sizes = failure, sizes
-    assert await it.caches.measure(snapshot(text)) == Unseen(reason)
-    assert await it.caches.trim(snapshot(text), 1) == Unseen(reason)
+    assert await it.caches.measure(snapshot(text)) == NotMeasured(reason)
+    assert await it.caches.trim(snapshot(text), 1) == NotMeasured(reason)
 
 
 async def test_a_text_that_is_no_dockerfile_is_told_with_its_reason() -> None:
     it = World("FROM\n")
     for found in (await it.caches.measure(snapshot()), await it.caches.trim(snapshot(), 1)):
-        assert isinstance(found, Unseen)
+        assert isinstance(found, NotMeasured)
         assert found.why.startswith("Dockerfile: ")
 
 
