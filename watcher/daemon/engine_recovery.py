@@ -1,7 +1,7 @@
-"""The engine answers again: told by whoever got work done by it.
+"""Notice from finished work that the engine answers again.
 
-A build or deploy that finds no engine says so, and the daemon's stream of engine events may not have noticed.
-Then nobody would say that it is back, and page, metrics and alerts would go on about an engine that is down.
+A build or deploy that finds no engine emits EngineDown, even if the stream of engine events was never
+interrupted. Then nothing else emits EngineUp, and page, metrics and alerts would show an engine that is down.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from watcher.observers.events import (
     Observer,
 )
 
-_BY_THE_ENGINE = (BuildOutcome.BUILT, BuildOutcome.REUSED, BuildOutcome.FAILED)
+_ENGINE_WORKED = (BuildOutcome.BUILT, BuildOutcome.REUSED, BuildOutcome.FAILED)
 
 
 class EngineRecovery:
-    """An observer that tells `to` that the engine is up, once it was said to be down and yet works."""
+    """Emits EngineUp to `to` when a build or deploy succeeds after EngineDown."""
 
     def __init__(self, to: Observer) -> None:
         self._to = to
@@ -32,17 +32,17 @@ class EngineRecovery:
         self._down = False
 
     def notify(self, event: Event) -> None:
-        """Take note of what the engine is, of its absence, and of what it has done."""
+        """Follow the engine's state, and the work that needs it."""
         match event:
             case EngineUp():
                 self._known, self._down = event, False
             case EngineDown():
                 self._down = True
-            case BuildFinished(outcome=outcome) if outcome in _BY_THE_ENGINE:
-                self._works()
+            case BuildFinished(outcome=outcome) if outcome in _ENGINE_WORKED:
+                self._emit_recovery()
             case DeployFinished(outcome=outcome) if outcome is not DeployOutcome.ERROR:
-                self._works()
+                self._emit_recovery()
 
-    def _works(self) -> None:
+    def _emit_recovery(self) -> None:
         if self._down and self._known:
             self._to.notify(replace(self._known, at=time.time()))

@@ -29,13 +29,13 @@ from watcher.observers.events import (
     Held,
     Observer,
     Paused,
-    RevisionStateChanged,
 )
 from watcher.reconcile import state_machine
 from watcher.reconcile import transition_events as events
 from watcher.reconcile.build_slots import BuildSlots
 from watcher.reconcile.chore_runner import ChoreRunner
 from watcher.reconcile.ports import Builder, Built, Chores, Deployed, Deployer, Scan
+from watcher.reconcile.revision_emitter import RevisionEmitter
 from watcher.reconcile.transition import transition
 from watcher.reconcile.verdicts import (
     BuildVerdict,
@@ -82,7 +82,7 @@ class Reconciler(Generic[S]):
         self._builder, self._deployer, self._request_scan = builder, deployer, request_scan
         self._slots = slots or BuildSlots(1)
         self._wake = asyncio.Event()  # an event was folded since the last decision
-        self._emitted: RevisionStateChanged | None = None
+        self._revisions = RevisionEmitter(service, observer)
         self._held = ""
         self._scans: dict[str, Scan[S]] = {}
         self._building: asyncio.Task[None] | None = None
@@ -267,28 +267,8 @@ class Reconciler(Generic[S]):
         needed = {self.state.desired, self.state.building, self.state.deploying}
         needed.add(self.state.built[0] if self.state.built else None)
         self._scans = {revision: scan for revision, scan in self._scans.items() if revision in needed}
-        self._emit_revisions()
-
-    def _emit_revisions(self) -> None:
-        """Emit the desired, live and failed revisions when one of them has changed."""
-        state, before = self.state, self._emitted
-        if before and (before.desired, before.live, before.failed) == (
-            state.desired,
-            state.live,
-            state.failed,
-        ):
-            return
-        if before is None and state.desired is None and state.live is None:
-            return
-        scan = self._scans.get(state.desired or "")
-        self._emitted = RevisionStateChanged(
-            service=self._service,
-            desired=state.desired,
-            live=state.live,
-            failed=state.failed,
-            saved_at=scan.saved_at if scan else time.time(),
-        )
-        self._observer.notify(self._emitted)
+        scan = self._scans.get(self.state.desired or "")
+        self._revisions.emit_change(self.state, scan.saved_at if scan else None)
 
     async def _stop_work(self) -> None:
         self._chores.cancel()

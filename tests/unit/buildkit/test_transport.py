@@ -285,8 +285,15 @@ async def test_tls_is_spoken_whatever_the_server_agrees_to(
     ours = ssl.create_default_context(cafile=cert)
     ours.load_cert_chain(cert, key)
     engine: Serve = BuildkitD() if protocols == ["h2"] else Engine28()
-    async with listening(tmp_path / "s", engine, server) as address:
+    agreed: set[str | None] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        agreed.add(writer.get_extra_info("ssl_object").selected_alpn_protocol())
+        await engine(reader, writer)
+
+    async with listening(tmp_path / "s", serve, server) as address:
         await use(address, ours)
+    assert agreed == (set(protocols) or {None})
 
 
 async def test_an_untrusted_certificate_is_a_connect_error(tmp_path: Path, certificate: tuple[Path, Path]):
