@@ -131,6 +131,10 @@ class SeveralErrors(WatcherError):
         self.exit_status, self.outcome = errors[0].exit_status, errors[0].outcome
 
 
+class PartlyApplied(WatcherError):
+    """A configuration is in force, except for what the message says."""
+
+
 def raise_all(errors: Sequence[WatcherError]) -> None:
     """Raise what was found wrong, as one error, a ConfigError if all are; return if there is nothing."""
     different = tuple({str(error): error for error in errors}.values())

@@ -21,7 +21,7 @@ from typing import Any
 from watcher import compose
 from watcher.compose import ComposeProject
 from watcher.daemon.reload_report import describe_reload
-from watcher.errors import ConfigError, WatcherError
+from watcher.errors import ConfigError, PartlyApplied, WatcherError
 from watcher.observers.events import ConfigurationRefused, InternalError, Notice, Observer
 from watcher.settings import TOML_NAME, Settings
 from watcher.system.blocking_call import in_thread
@@ -252,7 +252,10 @@ class ConfigurationWatch:
             self._tell_warnings(new.compose.warnings)
         except WatcherError as error:
             if self._refused != str(error):
-                self._tell("error", f"{names} changed and is refused: {error}; what was in force stays")
+                text = f"is refused: {error}; what was in force stays"
+                if isinstance(error, PartlyApplied):
+                    text = f"is in force, but not all of it: {error}"
+                self._tell("error", f"{names} changed and {text}")
             self._refuse(str(error))
             self._retry_at = None if isinstance(error, ConfigError) else time.monotonic() + RETRY_EVERY
         except Exception as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from watcher.backoff import Backoff
@@ -18,7 +18,7 @@ from watcher.daemon.service import Service
 from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
 from watcher.daemon.service_conflicts import check_conflicts
 from watcher.daemon.shared_images import share_recipes
-from watcher.errors import ConfigError, WatcherError, raise_all
+from watcher.errors import ConfigError, PartlyApplied, WatcherError, raise_all
 from watcher.observers.events import InternalError, Notice, ServiceRemoved
 from watcher.settings import Settings
 
@@ -103,14 +103,7 @@ class Fleet:
     async def start(self) -> None:
         """Start all services: take their ports, adopt what is live. Raises what went wrong with any."""
         starts = [service.start() for service in self.services.values()]
-        outcomes = await asyncio.gather(*starts, return_exceptions=True)
-        problems = []
-        for outcome in outcomes:
-            if isinstance(outcome, WatcherError):
-                problems.append(outcome)
-            elif isinstance(outcome, BaseException):
-                raise outcome
-        raise_all(problems)
+        raise_all(_find_problems(await asyncio.gather(*starts, return_exceptions=True)))
 
     async def run(self) -> None:
         """Run all services until cancelled, those that are added meanwhile too."""
@@ -144,33 +137,38 @@ class Fleet:
     async def reconfigure(self, project: ComposeProject, settings: Settings) -> None:
         """Manage what the compose file and the settings now say, while `run` runs.
 
-        Raises ConfigError or NoFreePort, with nothing changed; and WatcherError for what could not be
+        Raises ConfigError or NoFreePort, with nothing changed; and PartlyApplied for what could not be
         applied, with all other changes in force.
         """
         configs = await assemble_configs(self._shared, project, settings, running=self.services)
         self._shared.slots.resize(count_builds(settings))
+        before = self._shared.dependencies.project, [*self.services]
         self._shared.dependencies.reconfigure(project, project.managed)
         self._shared.names.clear()
         self._shared.names.update(project.services, project.others)
         for name in [name for name in self.services if name not in configs]:
             await self._remove(name)
-        problems: list[WatcherError] = []
-        for name, service in self.services.items():
-            try:
-                await service.change(configs[name])
-            except WatcherError as error:
-                problems.append(error)
-        for service in self.add({name: configs[name] for name in configs if name not in self.services}):
+        changes = [service.change(configs[name]) for name, service in self.services.items()]
+        problems = _find_problems(await asyncio.gather(*changes, return_exceptions=True))
+        new = self.add({name: configs[name] for name in configs if name not in self.services})
+        for service in new:
             try:
                 await service.start()
-                self._spawn(service)
             except WatcherError as error:
                 problems.append(error)
                 await self._forget(service)
+            else:
+                self._spawn(service)
         ordered = {name: self.services[name] for name in configs if name in self.services}
         self.services.clear()
         self.services.update(ordered)
-        raise_all(problems)
+        try:
+            raise_all(problems)
+        except WatcherError as error:
+            if len(problems) < len(changes) + len(new):
+                raise PartlyApplied(str(error)) from error
+            self._shared.dependencies.reconfigure(*before)
+            raise
 
     async def _remove(self, name: str) -> None:
         """Stop a service that is no longer managed, and its container."""
@@ -179,13 +177,13 @@ class Fleet:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await self._forget(service)
+        self._shared.observer.notify(ServiceRemoved(service=name))
 
     async def _forget(self, service: Service) -> None:
         self._shared.order.remove(service.name)
         self._shared.images.remove(service.name)
         await self._end(service, removed=True)
         del self.services[service.name]
-        self._shared.observer.notify(ServiceRemoved(service=service.name))
 
     async def stop(self, *, successor: bool = False) -> None:
         """End all services, dependents first; with a `successor` containers stay as they are."""
@@ -204,3 +202,14 @@ class Fleet:
         except WatcherError as error:
             text = f"the service was not left as it should be: {error}"
             self._shared.observer.notify(Notice(service=service.name, level="error", text=text))
+
+
+def _find_problems(outcomes: Iterable[object]) -> list[WatcherError]:
+    """Return the errors among these outcomes; raise one that is a bug."""
+    problems = []
+    for outcome in outcomes:
+        if isinstance(outcome, WatcherError):
+            problems.append(outcome)
+        elif isinstance(outcome, BaseException):
+            raise outcome
+    return problems

@@ -10,7 +10,7 @@ from typing import Any
 
 from watcher.builder import ImageBuilder
 from watcher.daemon.maintenance import Maintenance
-from watcher.daemon.service_config import ServiceConfig, SharedResources, front_options
+from watcher.daemon.service_config import ServiceConfig, SharedResources, count_fronts, front_options
 from watcher.daemon.service_maintenance import assemble_maintenance
 from watcher.daemon.service_notices import ServiceNotices, holds_port
 from watcher.daemon.service_sources import ServiceSources, SilentObserver
@@ -28,6 +28,7 @@ from watcher.system.inherited_sockets import Handover
 from watcher.tree import Snapshot
 
 LINGER = 1.0  # seconds in which kept connections learn, with an answer, that they are to be closed
+APPLY_WITHIN = 10.0  # seconds that a change of configuration is waited for; others go on then
 HANDOVER_GRACE = 10.0  # seconds that requests in progress may take then; clients that are new wait meanwhile
 
 Change = tuple[ServiceConfig, asyncio.Future[None]]  # the new configuration; done once it is in force
@@ -39,6 +40,7 @@ class Service:
     def __init__(self, shared: SharedResources, config: ServiceConfig) -> None:
         self.name = config.spec.name
         self._shared, self._config = shared, config
+        self._latest = config  # the last one given to `change`; `_config` is the one in force
         self._notices = ServiceNotices(shared)
         self._changes: asyncio.Queue[Change] = asyncio.Queue()
         self._background: set[asyncio.Task[None]] = set()
@@ -183,8 +185,8 @@ class Service:
 
     @property
     def fronts(self) -> Mapping[int, Front]:
-        """Return the fronts by container port; none when the container publishes its ports itself."""
-        return self._config.fronts
+        """Return the fronts by container port, as of the last change; none if it publishes its ports."""
+        return self._latest.fronts
 
     async def run(self) -> None:
         """Keep the container equal to the tree, until cancelled."""
@@ -211,32 +213,36 @@ class Service:
     @property
     def held_ports(self) -> frozenset[int]:
         """Return the host ports that its fronts listen on."""
-        return frozenset(item.port for front in self._config.fronts.values() for item in front.addresses)
+        return frozenset(item.port for front in self.fronts.values() for item in front.addresses)
 
     async def change(self, config: ServiceConfig) -> None:
-        """Apply another configuration while `run` runs; return when it is in force.
+        """Apply another configuration while `run` runs; return when it is in force, at most `APPLY_WITHIN`.
 
         An equal one changes nothing: a build or deploy that runs goes on. The live container serves on, and
         ports that stay are listened on throughout. Raises CannotListen; then nothing has changed.
         """
-        if config.equals(self._config):
+        if config.equals(self._latest):
             return
         begun: list[Front] = []
         try:
             for front in config.fronts.values():
-                if front not in self._config.fronts.values():
+                if front not in self._latest.fronts.values():
                     await front.start()
                     begun.append(front)
         except WatcherError:
             for front in begun:
                 await front.close(grace=0.0)
             raise
+        self._latest = config
         done = asyncio.get_running_loop().create_future()
         self._changes.put_nowait((config, done))
-        await done
+        await asyncio.wait([done], timeout=APPLY_WITHIN)
+        if not done.done():
+            text = "the change takes effect once the deploy that runs has ended"
+            self._shared.observer.notify(Notice(service=self.name, level="warning", text=text))
 
     async def _apply(self, config: ServiceConfig) -> None:
-        limits, extra_headers = front_options(config.settings, len(config.fronts))
+        limits, extra_headers = front_options(config.settings, count_fronts(config.container.compose_project))
         for port, front in config.fronts.items():
             front.configure(protocol=config.protocol(port), limits=limits, extra_headers=extra_headers)
         before, self._config = self._config, config
@@ -286,7 +292,7 @@ class Service:
             )
             await asyncio.gather(*closing)
         await self.deployer.close(stop=not keep)
-        for front in self._config.fronts.values():
+        for front in dict.fromkeys((*self._config.fronts.values(), *self.fronts.values())):
             await front.close()
         await asyncio.gather(*self._background, return_exceptions=True)
         if (

@@ -208,6 +208,11 @@ def unwatched_notice(folders: Sequence[str]) -> str:
     )
 
 
+def count_fronts(project: ComposeProject) -> int:
+    """Return how many fronts the managed services have: they share the process's descriptors."""
+    return sum(len(compose.published(spec)) for spec in project.managed_services)
+
+
 def front_options(settings: Settings, fronts: int) -> tuple[FrontLimits, ExtraHeaders]:
     """Return the limits of each of so many fronts, and the headers that it adds."""
     front = settings.front
@@ -228,7 +233,7 @@ def _fronts(
     settings: Settings,
     there: Mapping[int, Front],
 ) -> dict[int, Front]:
-    limits, extra_headers = front_options(settings, len(container.listening))
+    limits, extra_headers = front_options(settings, count_fronts(container.compose_project))
     wanted = {
         port: tuple(Listen(host, number) for host, number in bound)
         for port, bound in container.listening.items()

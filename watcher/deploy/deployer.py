@@ -113,7 +113,7 @@ class ContainerDeployer:
 
     @property
     def waiting(self) -> bool:
-        """Whether a deploy only waits for its container to answer: then it may be cancelled."""
+        """Return whether a deploy only waits, for dependencies or its container: it may be cancelled then."""
         return self._waiting
 
     async def reconfigure(
@@ -149,7 +149,11 @@ class ContainerDeployer:
 
     async def _replace(self, revision: str, image: str, mounted: str) -> Deployed:
         clock = Phases()
-        await self.recipe.prepare()
+        self._waiting = True  # for what it depends on, perhaps for long
+        try:
+            await self.recipe.prepare()
+        finally:
+            self._waiting = False
         candidate = await self._factory.create(
             self.recipe,
             revision,

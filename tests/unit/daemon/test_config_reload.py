@@ -16,7 +16,7 @@ import pytest
 from tests.loaded_settings import load
 from watcher.daemon import config_reload
 from watcher.daemon.config_reload import Configuration, ConfigurationWatch, merge
-from watcher.errors import ConfigError, WatcherError
+from watcher.errors import ConfigError, PartlyApplied, WatcherError
 from watcher.observers.events import ConfigurationRefused, Event, InternalError, Notice
 from watcher.settings import Settings
 
@@ -320,3 +320,30 @@ async def test_a_project_path_that_leads_elsewhere_is_refused_until_it_leads_bac
     assert rig.refused[1:] == [""]
     task.cancel()
     assert rig.applied == []
+
+
+async def test_a_change_that_is_in_force_for_some_services_only_is_told_so_and_tried_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config_reload, "RETRY_EVERY", 0.01)
+    async with rig.following() as watch:
+        rig.refuse = PartlyApplied("cannot listen on *:9000")
+        rig.write("compose.yaml", COMPOSE.format(word="two"))
+        await watch.current()
+        assert rig.told == [
+            "compose.yaml changed and is in force, but not all of it: cannot listen on *:9000"
+        ]
+        assert rig.refused == ["cannot listen on *:9000"]
+        rig.refuse = None
+        async with asyncio.timeout(30):
+            while not rig.applied:
+                await asyncio.sleep(0.01)
+
+
+def test_how_the_containers_of_one_service_are_published_waits_for_the_next_start() -> None:
+    old = Settings(per_service={"web": {"deploy": {"soak": 1}}})
+    new = Settings(per_service={"web": {"deploy": {"soak": 2, "strategy": "recreate"}}})
+    merged, late = merge(old, new)
+    assert late == ("service.web.deploy.strategy",)
+    deploy = merged.for_service("web").deploy
+    assert (deploy.soak, deploy.strategy) == (2, "front")
