@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from typing import Any, Final
 
 from watcher.observers.events import (
     BuildStepOutput,
@@ -36,6 +37,15 @@ from watcher.observers.status_schema import (
 
 NOTICES_KEPT = 20
 QUIET_SECONDS = 1.0  # between two updates for counters that change with every request
+# Fields of a service that `brief_json` leaves out: what an overview does not show, and what can be long.
+_DETAILS: Final[dict[str, Any]] = {
+    "building": {"steps": True},
+    "last_build": {"steps": True, "failure": True},
+    "last_error": {"failure": {"lines": True, "diagnostics": True}},
+    "last_prune": True,
+    "wanted": {"changes": True},
+    "disk": True,
+}
 
 
 class StatusBoard:
@@ -51,6 +61,7 @@ class StatusBoard:
         self.version = 0  # changes with the document, except for what is only counted
         self._services: dict[str, ServiceView] = {}
         self._json: str | None = None
+        self._brief: dict[str, str] = {}
         self._waiters: set[asyncio.Future[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -67,6 +78,7 @@ class StatusBoard:
         else:
             self._apply_event(event)
         self._json = None
+        self._brief.clear()
         if isinstance(event, FrontExchange | SourceEvents):
             self._publish_soon()
         else:
@@ -81,6 +93,17 @@ class StatusBoard:
         """The last builds of a service, newest first."""
         view = self._services.get(name)
         return list(reversed(view.builds)) if view else []
+
+    def brief_json(self, whole: str) -> str:
+        """Return the document with the details of service `whole`, or of the only one; cached like `json`."""
+        names = [service.name for service in self.status.services]
+        if len(names) < 2:
+            return self.json()
+        whole = whole if whole in names else ""
+        if whole not in self._brief:
+            brief = {number: _DETAILS for number, name in enumerate(names) if name != whole}
+            self._brief[whole] = self.status.model_dump_json(exclude={"services": brief})
+        return self._brief[whole]
 
     def json(self) -> str:
         """The document as JSON; made once for all who ask between two events."""

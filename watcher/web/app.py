@@ -125,13 +125,20 @@ def _add_whole(app: FastAPI, board: StatusBoard, controls: Controls) -> None:
     async def stream_events(
         last_event_id: Annotated[str | None, Header(max_length=100)] = None,
         only: Annotated[Literal["status", "lines"] | None, Query(description="Leave the other out.")] = None,
+        brief: Annotated[
+            bool,
+            Query(description="Only the named service, or the only one, with steps, changes and prunes."),
+        ] = False,
+        service: Annotated[
+            str, Query(max_length=200, description="The service that `brief` keeps whole.")
+        ] = "",
     ) -> AsyncIterator[ServerSentEvent]:
         """Changes as server-sent events, until the daemon stops.
 
         `status` carries the document of /api/status: first immediately, then at most ten times a second.
         `lines` carries new log lines as /api/logs does; with Last-Event-ID, from where that one left off.
         """
-        async for item in stream_messages(board, last_event_id or "", only):
+        async for item in stream_messages(board, last_event_id or "", only, service if brief else None):
             yield item
 
     @app.post("/api/upgrade", status_code=202, responses=_NO_UPGRADE, tags=["actions"])

@@ -34,20 +34,23 @@ def resume_position(board: StatusBoard, last_event_id: str) -> int:
 
 
 async def stream_messages(
-    board: StatusBoard, last_event_id: str, only: Literal["status", "lines"] | None = None
+    board: StatusBoard,
+    last_event_id: str,
+    only: Literal["status", "lines"] | None = None,
+    whole: str | None = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Yield the messages for one client until the board closes.
 
-    A slow client gets fewer and later ones; nothing is queued for it.
+    A slow client gets fewer and later ones; nothing is queued for it. `whole` names the only service with
+    all details; None is all of them.
     """
     seen, version = resume_position(board, last_event_id), -1
     while not board.closed:
         if version != board.version:
             version = board.version
             if only != "lines":
-                yield ServerSentEvent(
-                    event="status", raw_data=board.json(), id=_event_id(board, seen), retry=RETRY
-                )
+                data = board.json() if whole is None else board.brief_json(whole)
+                yield ServerSentEvent(event="status", raw_data=data, id=_event_id(board, seen), retry=RETRY)
         lines = board.lines.after(seen)[:MOST_LINES]
         if lines and only == "status":
             seen = lines[-1].seq

@@ -80,7 +80,7 @@ async def look(browser: Browser, name: str, folder: Path | None = None) -> None:
                     bypass_csp=True,  # for axe
                     reduced_motion="reduce",
                 )
-                await page.locator("#about dl").wait_for()
+                await page.locator("#about dl, #overview table").first.wait_for()
                 wide = await page.evaluate("document.documentElement.scrollWidth")
                 assert wide <= width, f"{name}: {wide} pixels in a window of {width}"
                 if folder:
@@ -130,7 +130,7 @@ async def live(browser: Browser, token: str = "") -> None:
         assert focused.startswith("b"), "the focus was lost when the history grew"
 
         await page.locator("#rebuild").click()
-        await until(page, page.locator("#toast").text_content, "rebuild")
+        await until(page, page.locator("#toast").text_content, "Rebuild")
         await page.locator("#pause").focus()
         await page.keyboard.press("Enter")
         await until(page, page.locator("#toast").text_content, "Paused")
@@ -149,6 +149,10 @@ async def live(browser: Browser, token: str = "") -> None:
         worker = Story("worker")
         tell(worker.start().failing(7))
         await until(page, page.title, "Does not compile · worker")  # whichever is chosen
+        assert not await page.locator("#state").is_visible(), "with several services, none is open at first"
+        await page.locator("#overview [data-key=worker]").click()
+        await until(page, state.text_content, "Does not compile")
+        await page.locator("#error .places").wait_for()
         tell(worker.cycle(8))
         await until(page, page.title, "Live")
         port = int(url.rsplit(":", 1)[1].strip("/"))

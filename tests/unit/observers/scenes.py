@@ -7,7 +7,14 @@ import time
 from collections.abc import Callable
 
 from tests.unit.observers.story import STEPS, Story, revision
-from watcher.observers.events import BuildStepStarted, DeployOutcome, EngineDown, Notice, Paused
+from watcher.observers.events import (
+    BuildStepStarted,
+    DependencyChanged,
+    DeployOutcome,
+    EngineDown,
+    Notice,
+    Paused,
+)
 
 
 def _past(builds: int = 36) -> Story:
@@ -72,7 +79,23 @@ def two_services() -> Story:
     return story
 
 
+def many_services() -> Story:
+    """Forty services: most are live, some are broken, one is building; two dependencies."""
+    story = Story("service-00", now=time.time() - 900).start()
+    for number in range(40):
+        own = Story(f"service-{number:02}", now=time.time() - 900 + number).start().cycle(number, 20_000_000)
+        if number % 13 == 5:
+            own.failing(number + 100)
+        if number == 7:
+            own.save(107).begin(107).steps(107, 4)
+        story.events += own.events
+    for name, state, reason in (("db", "healthy", ""), ("migrate", "failed", "exit status 1")):
+        at, image = time.time() - 60, f"{name}:latest"
+        story.events.append(DependencyChanged(at=at, name=name, state=state, reason=reason, image=image))
+    return story
+
+
 SCENES: dict[str, Callable[[], Story]] = {
     made.__name__: made
-    for made in (start, idle, building, compile_error, crash, stale, no_engine, two_services)
+    for made in (start, idle, building, compile_error, crash, stale, no_engine, two_services, many_services)
 }

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.observers.conftest import told
+from tests.unit.observers.scenes import many_services
 from tests.unit.observers.story import COMPILE_ERROR, CRASH, SERVICE, Story, image, revision
 from watcher.observers.events import (
     BuildFinished,
@@ -465,3 +466,21 @@ def test_a_deploy_that_gave_way_is_no_failure(story: Story) -> None:
     service = service_of(told(story))
     assert (service.deploying, service.failed, service.phase) == (None, None, "waiting")
     assert service.last_error is None
+
+
+def test_forty_services_fit_into_a_small_message_with_the_details_of_one() -> None:
+    board = told(many_services())
+    brief = json.loads(board.brief_json("service-05"))
+    assert len(board.brief_json("service-05")) < 100_000
+    details = [service["name"] for service in brief["services"] if "last_prune" in service]
+    assert details == ["service-05"]
+    whole = json.loads(board.json())
+    same = [service for service in whole["services"] if service["name"] == "service-05"]
+    assert [service for service in brief["services"] if service["name"] == "service-05"] == same
+    assert board.brief_json("none") == board.brief_json("")
+    assert len(board._brief) == 2
+
+
+def test_the_only_service_is_never_in_brief(story: Story) -> None:
+    board = told(story.cycle(1))
+    assert board.brief_json("") == board.json()
