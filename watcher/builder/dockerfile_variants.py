@@ -17,7 +17,15 @@ from watcher.builder.repository import missing_repository
 from watcher.builder.strategies import BuildStrategy
 from watcher.buildkit import ContextChanged
 from watcher.diagnosis.diagnose import base_failure
-from watcher.dockerfile import Accelerated, DockerfileError, ImageConfig, Level, Platforms, TreeInputs
+from watcher.dockerfile import (
+    Accelerated,
+    Dockerfile,
+    DockerfileError,
+    ImageConfig,
+    Level,
+    Platforms,
+    TreeInputs,
+)
 from watcher.errors import UserError
 from watcher.observers.events import InternalError, Notice, Observer
 from watcher.tree import Snapshot
@@ -80,13 +88,9 @@ class DockerfileVariants:
             text, recipe.images, build_args=args, target=target, platforms=platforms
         )
         dockerfile = dockerfiles.parse(text)
-        wanted = dockerfiles.base_images(dockerfile, recipe.build_args, recipe.target, platforms)
-        wanted = tuple(name for name in wanted if name not in recipe.contexts)
-        # In parallel: an engine with the containerd store needs 12 ms for each.
-        bases = await asyncio.gather(*(self._base(name, recipe.platform) for name in wanted))
-        found = dict(zip(wanted, bases, strict=True))
+        bases = await self._find_bases(recipe, dockerfile, platforms)
         configs: dict[str, ImageConfig | None] = dict.fromkeys(recipe.contexts)
-        configs |= {name: base.config for name, base in found.items()}
+        configs |= {name: base.config for name, base in bases.items()}
         networks = strategy is BuildStrategy.OFFLINE and await self._connection.supports_run_network()
         plan = await asyncio.to_thread(
             accelerate_dockerfile,
@@ -99,32 +103,47 @@ class DockerfileVariants:
             engine_knows_networks=networks,
             known=self._known,
         )
-        if text not in self._asked_git:
-            self._asked_git = {text}
-            if said := await asyncio.to_thread(missing_repository, text, snapshot):
-                self.notify_once("warning", f"{recipe.dockerfile}: {said}")
+        await self._warn_of_git(recipe, text, snapshot)
         if pins:
-            plan = pin_bases(recipe, plan, found, platforms)
+            plan = pin_bases(recipe, plan, bases, platforms)
         plan = dockerfiles.with_folders(
             plan, recipe.markers, build_args=args, target=target, platforms=platforms
         )
         self.recent.append(plan.text)
-        known = (
-            ""
-            if dockerfile.syntax
-            else digest_frontend_inputs(recipe, plan, snapshot, found, age=self._bases.age)
-        )
+        inputs = ""
+        if not dockerfile.syntax:
+            inputs = digest_frontend_inputs(recipe, plan, snapshot, bases, age=self._bases.age)
         if not plan.changes and not plan.no_network_lines:
-            return DockerfileVariant(plan, BuildStrategy.PLAIN, frontend_inputs=known)
+            return DockerfileVariant(plan, BuildStrategy.PLAIN, frontend_inputs=inputs)
+        self._warn_of_missing_symbols(recipe, plan)
+        if strategy is not BuildStrategy.OWN_MODULES:
+            strategy = BuildStrategy.OFFLINE if plan.without_network else BuildStrategy.ACCELERATED
+        return DockerfileVariant(plan, strategy, frontend_inputs=inputs)
+
+    async def _warn_of_git(self, recipe: Recipe, text: str, snapshot: Snapshot) -> None:
+        """Warn if the build runs git without `.git`; search each Dockerfile once."""
+        if text not in self._asked_git:
+            self._asked_git = {text}
+            if warning := await asyncio.to_thread(missing_repository, text, snapshot):
+                self.notify_once("warning", f"{recipe.dockerfile}: {warning}")
+
+    def _warn_of_missing_symbols(self, recipe: Recipe, plan: Accelerated) -> None:
         if plan.without_dwarf:
             lines = ", ".join(str(line) for line in plan.without_dwarf)
             text = f"build.accelerate is fast: {recipe.dockerfile} line {lines} links without DWARF"
             self.notify_once("info", f"{text}, so a debugger finds no symbols")
-        if strategy is not BuildStrategy.OWN_MODULES:
-            strategy = BuildStrategy.OFFLINE if plan.without_network else BuildStrategy.ACCELERATED
-        return DockerfileVariant(plan, strategy, frontend_inputs=known)
 
-    async def _base(self, name: str, platform: str) -> BaseImage:
+    async def _find_bases(
+        self, recipe: Recipe, dockerfile: Dockerfile, platforms: Platforms
+    ) -> dict[str, BaseImage]:
+        """Return what is known of the base images, by the names in the Dockerfile."""
+        names = dockerfiles.base_images(dockerfile, recipe.build_args, recipe.target, platforms)
+        names = tuple(name for name in names if name not in recipe.contexts)
+        # In parallel: an engine with the containerd store needs 12 ms for each.
+        bases = await asyncio.gather(*(self._find_base(name, recipe.platform) for name in names))
+        return dict(zip(names, bases, strict=True))
+
+    async def _find_base(self, name: str, platform: str) -> BaseImage:
         """Return what is known of a base image; notify once of a placeholder image or a pull."""
         try:
             base = await self._bases.find_image(name, platform)
