@@ -162,6 +162,5 @@ class Debouncer:
         if git.operation and git.since != self._warned:
             self._warned = git.since
             text = f"{git.operation} since {humanize.clock(git.since)} and is not waited for any longer"
-            writing = git.operation.startswith("git is writing")
-            remedy = "remove its index.lock" if writing else "continue or abort it"
-            self._warn(f"{text}: saves are built (if no git runs, it was interrupted: {remedy})")
+            system = git.operation.partition(" ")[0]
+            self._warn(f"{text}: saves are built (if no {system} runs, it was interrupted: {git.remedy})")

@@ -34,12 +34,13 @@ Mark = tuple[str, int, int, int]  # name, inode, size, time in nanoseconds
 class GitState:
     """The running operation (empty for none), and the seconds since its last progress.
 
-    `since` is its start in Unix seconds, for messages.
+    `since` is its start in Unix seconds, and `remedy` what to do if it was interrupted; both for messages.
     """
 
     operation: str = ""
     idle: float = 0.0
     since: float = 0.0
+    remedy: str = ""
 
 
 class Git:
@@ -68,7 +69,7 @@ class Git:
         A rebase that waits for its user (a conflict, `edit`) does not run, nor does an open merge.
         """
         now = self._clock()
-        operation, marks = self._find_operation()
+        operation, remedy, marks = self._find_operation()
         if not marks:
             self._marks, self._checked = marks, now
             return GitState()
@@ -81,27 +82,28 @@ class Git:
                 self._since = self._wall() - age
             self._moved = max(now - age, self._checked)
         self._marks, self._checked = marks, now
-        return GitState(operation, max(0.0, now - self._moved), self._since)
+        return GitState(operation, max(0.0, now - self._moved), self._since, remedy)
 
-    def _find_operation(self) -> tuple[str, frozenset[Mark]]:
-        """Return the running operation, and the marks that change when it makes progress."""
+    def _find_operation(self) -> tuple[str, str, frozenset[Mark]]:
+        """Return the running operation, its remedy, and the marks that change when it makes progress."""
         directory = self._find_directory()
         if directory is not None:
             locks = [directory, *_submodule_directories(directory)]
             if marks := _read_marks(place / "index.lock" for place in locks):
-                return "git is writing files", marks
+                return "git is writing files", "remove its index.lock", marks
             for name in _REBASES:
                 state = directory / name
                 if _read_mark(state / "stopped-sha") is None and (
                     marks := _read_marks(state / part for part in _REBASE_PARTS)
                 ):
                     applying = _read_mark(state / "applying") is not None
-                    return f"git is {'applying patches' if applying else 'rebasing'}", marks
+                    operation = "applying patches" if applying else "rebasing"
+                    return f"git is {operation}", "continue or abort it", marks
         for above in (self._root, *self._root.parents):
             for system, lock in _OTHER_LOCKS:
                 if marks := _read_marks([above / lock]):
-                    return f"{system} is writing files", marks
-        return "", frozenset()
+                    return f"{system} is writing files", f"remove {above / lock}", marks
+        return "", "", frozenset()
 
     def _find_directory(self) -> Path | None:
         """Return the git directory of the work tree; in a linked work tree or submodule `.git` is a file."""

@@ -54,7 +54,7 @@ def notification(save: Save) -> Notification:
     )
 
 
-def looks(saves: Sequence[Save], git: Sequence[tuple[float, float]] = ()) -> list[float]:
+def scans(saves: Sequence[Save], git: Sequence[tuple[float, float]] = ()) -> list[float]:
     """When looks happen if these events arrive, in seconds of the timeline; git is at work in these spans."""
     policy = DebouncePolicy()
     waiting = sorted(saves, key=lambda save: save.at)
@@ -81,7 +81,7 @@ def test_one_save_is_over_within_thirty_milliseconds() -> None:
     atomic = [Save(0.0, "main.go.tmp"), Save(0.004, "main.go")]
     in_place = [Save(0.0, open=True), Save(0.002, open=True), Save(0.003)]
     for saves in (atomic, in_place, [Save(0.0)]):
-        (over,) = looks(saves)
+        (over,) = scans(saves)
         assert over <= 0.030
 
 
@@ -89,52 +89,52 @@ def test_a_checkout_of_two_thousand_files_is_one_look_even_without_its_lock() ->
     files = [
         Save(number * 0.0007 + (0.026 if number > 900 else 0.0), f"f{number}.go") for number in range(2000)
     ]
-    (over,) = looks(files)
+    (over,) = scans(files)
     assert over <= files[-1].at + 0.26
 
 
 def test_a_formatter_that_takes_thirty_milliseconds_a_file_causes_two_looks_not_forty() -> None:
-    found = looks([Save(number * 0.030, f"f{number}.go") for number in range(40)])
+    found = scans([Save(number * 0.030, f"f{number}.go") for number in range(40)])
     assert len(found) <= 2
     assert found[-1] <= 39 * 0.030 + 0.26
 
 
 def test_a_second_write_by_a_formatter_on_save_is_seen() -> None:
-    found = looks([Save(0.0), Save(0.08)])
+    found = scans([Save(0.0), Save(0.08)])
     assert len(found) == 2
     assert found[-1] <= 0.08 + 0.05
 
 
 def test_saves_of_a_person_are_each_as_quick_as_the_first() -> None:
-    found = looks([Save(number * 1.5) for number in range(10)])
+    found = scans([Save(number * 1.5) for number in range(10)])
     assert len(found) == 10
     assert all(over - number * 1.5 <= 0.030 for number, over in enumerate(found))
 
 
 def test_somebody_who_writes_all_the_time_is_looked_at_every_few_seconds() -> None:
-    found = looks([Save(number * 0.01, "app.log") for number in range(1000)])
+    found = scans([Save(number * 0.01, "app.log") for number in range(1000)])
     assert [round(over) for over in found[:3]] == [3, 6, 9]
     assert found[0] == pytest.approx(LONGEST)
 
 
 def test_a_file_that_is_still_open_is_waited_for() -> None:
-    (over,) = looks([Save(number * 0.1, open=True) for number in range(10)] + [Save(0.95)])
+    (over,) = scans([Save(number * 0.1, open=True) for number in range(10)] + [Save(0.95)])
     assert 0.95 < over <= 0.98
 
 
 def test_a_file_that_stays_open_does_not_hold_for_ever() -> None:
-    (over,) = looks([Save(0.0, open=True)])
+    (over,) = scans([Save(0.0, open=True)])
     assert over <= 0.21
 
 
 def test_a_removal_may_be_half_of_a_replacement() -> None:
-    (over,) = looks([Save(0.0, removal=True), Save(0.03)])
+    (over,) = scans([Save(0.0, removal=True), Save(0.03)])
     assert 0.03 < over <= 0.06
 
 
 def test_nothing_is_looked_at_while_git_is_at_work() -> None:
     files = [Save(number * 0.05, f"f{number}.go") for number in range(20)]
-    (over,) = looks(files, git=[(0.0, 5.0)])
+    (over,) = scans(files, git=[(0.0, 5.0)])
     assert 5.0 <= over <= 5.3
 
 
@@ -200,7 +200,7 @@ def test_every_event_is_looked_at_and_soon(steps: list[tuple[float, str, bool, b
     for gap, path, is_open, removal in steps:
         at += gap
         saves.append(Save(at, path, is_open, removal))
-    found = looks(saves)
+    found = scans(saves)
     assert len(found) <= len(saves)
     for save in saves:
         over = next(look for look in found if look >= save.at)
@@ -228,7 +228,7 @@ class Scripted:
         return None
 
 
-async def test_a_settler_hands_on_one_merged_hint_when_things_have_come_to_rest() -> None:
+async def test_a_debouncer_returns_one_merged_notification_when_the_burst_is_over() -> None:
     source = Scripted(
         [(START + save.at, notification(save)) for save in (Save(0.0, "a.go"), Save(0.01, "b.go"))]
     )
@@ -242,7 +242,7 @@ async def test_a_settler_hands_on_one_merged_hint_when_things_have_come_to_rest(
     assert holds == []
 
 
-async def test_a_settler_says_for_what_it_waits_and_when_that_is_over() -> None:
+async def test_a_debouncer_reports_what_delays_a_burst_and_when_that_is_over() -> None:
     source = Scripted([(START, notification(Save(0.0)))])
     holds: list[str] = []
     warnings: list[str] = []
@@ -259,13 +259,13 @@ async def test_a_settler_says_for_what_it_waits_and_when_that_is_over() -> None:
     assert warnings == []
 
 
-async def test_a_settler_warns_once_of_an_operation_that_does_not_end() -> None:
+async def test_a_debouncer_warns_once_of_an_operation_that_does_not_end() -> None:
     source = Scripted([(START + at, notification(Save(at))) for at in (0.0, 2.5, 5.0, 12.0, 14.0)])
     warnings: list[str] = []
     holds: list[str] = []
     debouncer = Debouncer(
         cast(NotificationSource, source),
-        lambda: GitState("git is rebasing", source.now - START, 5.0),
+        lambda: GitState("hg is writing files", source.now - START, 5.0, "remove .hg/wlock"),
         hold=holds.append,
         warn=warnings.append,
         clock=lambda: source.now,
@@ -277,4 +277,5 @@ async def test_a_settler_warns_once_of_an_operation_that_does_not_end() -> None:
     assert source.now < START + 14.1, "not held a second time"
     assert len(holds) == 2
     (warning,) = warnings
-    assert warning.startswith(f"git is rebasing since {humanize.clock(5.0)} and is not waited for any longer")
+    assert warning.startswith(f"hg is writing files since {humanize.clock(5.0)} and is not waited for")
+    assert warning.endswith("(if no hg runs, it was interrupted: remove .hg/wlock)")

@@ -67,7 +67,9 @@ def test_a_locked_index_is_work_also_seen_from_a_directory_below(repository: Pat
     (repository / ".git/index.lock").touch()
     os.utime(repository / ".git/index.lock", (1000, 1000))
     for place in (repository, repository / "sub/deep"):
-        assert Git(place, wall=lambda: 1003.0)() == GitState("git is writing files", 3.0, 1000.0)
+        assert Git(place, wall=lambda: 1003.0)() == GitState(
+            "git is writing files", 3.0, 1000.0, "remove its index.lock"
+        )
     (repository / ".git/index.lock").unlink()
     assert not Git(repository)().operation
 
@@ -131,7 +133,9 @@ def test_a_rebase_that_does_nothing_any_more_is_told_by_its_idle_time(repository
     (state / "next").write_text("2")
     os.utime(state, (1000, 1000))
     os.utime(state / "next", (1010, 1010))
-    assert Git(repository, wall=lambda: 1030.0)() == GitState("git is rebasing", 20.0, 1010.0)
+    assert Git(repository, wall=lambda: 1030.0)() == GitState(
+        "git is rebasing", 20.0, 1010.0, "continue or abort it"
+    )
     assert Git(repository)().idle > time.time() - 2000
 
 
@@ -215,7 +219,8 @@ def test_other_systems_are_waited_for_too(tmp_path: Path, lock: str, operation: 
     assert Git(tmp_path)() == GitState()
     (tmp_path / lock).symlink_to("host:4711")  # as hg and sl do, by a link that leads nowhere
     (tmp_path / "below").mkdir()
-    assert Git(tmp_path / "below")().operation == operation
+    found = Git(tmp_path / "below")()
+    assert (found.operation, found.remedy) == (operation, f"remove {tmp_path / lock}")
 
 
 def test_an_open_merge_holds_nothing(repository: Path) -> None:
