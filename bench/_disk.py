@@ -1,4 +1,4 @@
-"""What `./dev bench disk` measures: samples of an engine's disk, their slope, and a client of the service."""
+"""Sample an engine's disk for `./dev bench disk`, fit the slope, and poll the service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import docker
 
-from bench.save import ask
+from bench.save import send_request
 from watcher.buildkit import Client, UsageInfo
 
 MB = 1e6
@@ -25,7 +25,7 @@ _ATTEMPTS, _PAUSE = 30, 0.5  # of `docker system df`; seconds
 
 @dataclass(frozen=True)
 class DiskSample:
-    """What the engine holds after a save. `used` is the data root by `du`; the rest is `docker system df`."""
+    """The engine's disk after a save. `used` is the data root by `du`, the rest `docker system df`."""
 
     name: str
     save: int
@@ -38,7 +38,7 @@ class DiskSample:
     records: frozenset[str]
 
     def row(self, start: DiskSample) -> tuple[str, ...]:
-        """The columns of `HEAD`."""
+        """Return the columns of `HEAD`."""
         return (
             f"{self.used / MB:.1f}",
             f"{(self.used - start.used) / MB:+.1f}",
@@ -55,10 +55,10 @@ HEAD = ("du MB", "over start", "df layers", "df cache", "records", "images", "co
 
 
 class Meter:
-    """Measures one engine, and a buildkitd beside it when `buildkit` is its address."""
+    """Measures one engine, and a separate buildkitd if `buildkit` is its address."""
 
     def __init__(self, endpoint: str, buildkit: str = "", roots: Sequence[Path] = ()) -> None:
-        """`roots` are folders that count besides the engine's data root."""
+        """Measure `roots` in addition to the engine's data root."""
         self.client = docker.DockerClient(base_url=endpoint, timeout=600)
         self._buildkit = buildkit or endpoint
         info: dict[str, Any] = self.client.info()
@@ -66,8 +66,8 @@ class Meter:
         self._roots = [_seen_from_here(endpoint, info["DockerRootDir"]), *roots]
 
     def take(self, name: str, save: int) -> DiskSample:
-        """Measure now."""
-        usage = self._df()
+        """Return a sample."""
+        usage = self._read_df()
         found = self.records()
         return DiskSample(
             name,
@@ -81,8 +81,8 @@ class Meter:
             frozenset(record.id for record in found),
         )
 
-    def _df(self) -> dict[str, Any]:
-        """What `docker system df` says; on the containerd store it fails when a snapshot has just gone."""
+    def _read_df(self) -> dict[str, Any]:
+        """Return the output of `docker system df`; a removed snapshot can make one call fail."""
         for _ in range(_ATTEMPTS):
             try:
                 return dict(self.client.df())
@@ -91,16 +91,16 @@ class Meter:
         return dict(self.client.df())
 
     def records(self) -> list[UsageInfo]:
-        """The records of the build cache."""
-        return asyncio.run(self._ask())
+        """Return the records of the build cache."""
+        return asyncio.run(self._run_docker())
 
-    async def _ask(self) -> list[UsageInfo]:
+    async def _run_docker(self) -> list[UsageInfo]:
         async with await Client.connect(self._buildkit, timeout=60) as client:
             return await client.disk_usage()
 
 
 def _seen_from_here(endpoint: str, data_root: str) -> Path:
-    """The engine's data root through `/proc`: it may live in another mount namespace."""
+    """Return the engine's data root through `/proc`: it can be in another mount namespace."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(endpoint.removeprefix("unix://"))
         data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
@@ -111,13 +111,13 @@ def _seen_from_here(endpoint: str, data_root: str) -> Path:
 
 
 def used(folder: Path) -> int:
-    """Bytes that a folder takes on its own file system, by `du`; files may go while it looks."""
+    """Return the bytes of a folder on its own file system, by `du`; files can disappear meanwhile."""
     done = subprocess.run(["du", "-sx", "-B1", folder], capture_output=True, text=True, check=False)
     return int(done.stdout.split()[0])
 
 
-def family(records: Collection[UsageInfo], marker: str) -> set[str]:
-    """Ids of the records whose description has the marker, of what they stand on, and what stands on them."""
+def find_family(records: Collection[UsageInfo], marker: str) -> set[str]:
+    """Return the ids of the records whose description has the marker, and of their parents and children."""
     by_id = {record.id: record for record in records}
     own = {record.id for record in records if marker in record.description}
     below = [parent for name in own for parent in by_id[name].parents]
@@ -130,8 +130,8 @@ def family(records: Collection[UsageInfo], marker: str) -> set[str]:
     return own
 
 
-def slope(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
-    """Rise per step by least squares, and its standard error."""
+def fit_slope(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
+    """Return the slope per step by least squares, and its standard error."""
     count = len(points)
     if count < 3:
         return 0.0, float("inf")
@@ -143,7 +143,7 @@ def slope(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
 
 
 class Poller:
-    """Asks the service again and again on new connections, in a thread, and counts what failed."""
+    """Sends requests on new connections in a thread, and counts failures."""
 
     def __init__(self, port: int, every: float = 0.1) -> None:
         self._port, self._every = port, every
@@ -151,7 +151,7 @@ class Poller:
         self._down: list[tuple[float, float]] = []
         self.asked = 0
         self._failed: list[float] = []
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._poll_port, daemon=True)
 
     def __enter__(self) -> Poller:
         self._thread.start()
@@ -161,26 +161,26 @@ class Poller:
         self._ended.set()
         self._thread.join(timeout=30)
 
-    def _run(self) -> None:
+    def _poll_port(self) -> None:
         while not self._ended.wait(self._every):
-            request = ask(self._port)
+            request = send_request(self._port)
             self.asked += 1
             if request.version is None:
                 self._failed.append(request.ended)
 
     @contextmanager
     def down(self) -> Iterator[None]:
-        """What fails in here, until the port answers again, is counted apart: the daemon was killed."""
+        """Count failures separately until the port answers again: the daemon was killed."""
         begun = time.perf_counter()
         try:
             yield
         finally:
-            while ask(self._port).version is None and time.perf_counter() < begun + 120:
+            while send_request(self._port).version is None and time.perf_counter() < begun + 120:
                 time.sleep(self._every)
             self._down.append((begun, time.perf_counter()))
 
     @property
     def failed(self) -> tuple[int, int]:
-        """Requests that failed while the daemon ran, and while it was down."""
+        """Return the failed requests while the daemon ran, and while it was down."""
         down = sum(any(begun <= at <= ended for begun, ended in self._down) for at in self._failed)
         return len(self._failed) - down, down

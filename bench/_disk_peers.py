@@ -1,4 +1,4 @@
-"""What other tools leave on the engine's disk with each save."""
+"""Measure what other tools leave on the engine's disk with each save."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench._disk import HEAD, MB, Meter
-from bench._peers import Docker, forget_caches, new_id, table
+from bench._peers import Docker, forget_caches, format_table, new_id
 from bench.save import MAKERS, Contender, Field
 
 ARTICLE_PRUNE = ("image", "prune", "--filter", "label=stage=builder", "-f")
@@ -19,7 +19,7 @@ _SETTLED = 5.0
 
 
 def left_by_peers(docker: Docker, meter: Meter, names: Sequence[str], saves: int, slow_saves: int) -> None:
-    """Print what each leaves in MB a save; the article's commands end with its prune command."""
+    """Print the growth of each tool in MB per save; the article's commands include its prune command."""
     run = new_id()
     rows: dict[str, tuple[str, ...]] = {}
     with ExitStack() as stack:
@@ -34,7 +34,7 @@ def left_by_peers(docker: Docker, meter: Meter, names: Sequence[str], saves: int
                 continue
             rows |= _saved(made, name, docker, meter, slow_saves if made.slow else saves)
     print(f"{docker.describe()}: what is left by each save")
-    print(table(("saves", "MB a save", *HEAD), rows, 10))
+    print(format_table(("saves", "MB a save", *HEAD), rows, 10))
 
 
 def _saved(one: Contender, name: str, docker: Docker, meter: Meter, saves: int) -> dict[str, tuple[str, ...]]:

@@ -1,10 +1,10 @@
-"""Constant load on one HTTP port, and what came of every request.
+"""Put a constant load on one HTTP port, and record every request.
 
-Four kinds run at once until told to stop: GETs on kept connections, GETs on new connections (begun at a fixed
-rate, whether or not the ones before have ended, so that a pause is felt by all who come meanwhile), messages
-on WebSockets, and one large upload after the other. Nothing is tried again: whatever a client sees counts.
-The one exception is a WebSocket message that crosses a Close frame with 1012 (Service Restart): by that the
-front says that the app never got it, so it is sent on a new connection, timed from its first sending.
+Four kinds run at the same time: GETs on kept connections, GETs on new connections (started at a fixed rate,
+even if earlier ones have not ended, so that a pause affects all of them), messages on WebSockets, and one
+large upload after the other. Nothing is retried: every failure that a client sees counts. The only exception
+is a WebSocket message that crosses a Close frame with 1012 (Service Restart): the front reports with it that
+the app did not receive the message, so it is sent on a new connection, timed from the first attempt.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KEPT, NEW, SOCKET, UPLOAD = "kept", "new", "WebSocket", "upload"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much: connections, requests per second on new connections, bytes, bytes per second."""
+    """The amount of load: connections, requests per second on new connections, bytes, bytes per second."""
 
     kept: int = 16
     every: float = 0.02  # seconds between two requests of one kept connection
@@ -39,7 +39,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request or message. Times are time.monotonic(); `failure` is empty when it was answered well."""
+    """One request or message. Times are time.monotonic(); `failure` is empty for a correct answer."""
 
     kind: str
     began: float
@@ -50,7 +50,7 @@ class Sample:
 
 @dataclass
 class Record:
-    """All samples, when WebSockets were closed between messages, and how many messages were sent again."""
+    """All samples, the times when WebSockets were closed between messages, the number of resent messages."""
 
     samples: list[Sample] = field(default_factory=list)
     closed_idle: list[float] = field(default_factory=list)
@@ -58,11 +58,11 @@ class Record:
 
 
 class Broken(Exception):
-    """A request that failed; the text says how."""
+    """A request that failed; the text is the reason."""
 
 
-def how(error: BaseException) -> str:
-    """A failure in the words that it is counted under."""
+def failure_kind(error: BaseException) -> str:
+    """Return the category of a failure."""
     match error:
         case Broken():
             return str(error)
@@ -84,7 +84,7 @@ def how(error: BaseException) -> str:
 
 
 async def read_answer(reader: asyncio.StreamReader) -> str:
-    """The X-Version of an answer with 200 and a Content-Length; raises Broken for any other."""
+    """Return the X-Version of an answer with 200 and a Content-Length; raise Broken for any other."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     line, *lines = head.split("\r\n")
     fields = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
@@ -94,8 +94,8 @@ async def read_answer(reader: asyncio.StreamReader) -> str:
     return fields.get("x-version", "")
 
 
-async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, keep: bool) -> str:
-    """One GET; the version that answered."""
+async def send_get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, keep: bool) -> str:
+    """Send one GET; return the version that answered."""
     closing = b"" if keep else b"Connection: close\r\n"
     writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + closing + b"\r\n")
     return await read_answer(reader)
@@ -109,11 +109,11 @@ class Clients:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Record]:
-        """Load while the context lasts; at its end those that are waiting get their answers first."""
+        """Generate load while the context lasts; at the end, pending requests get their answers first."""
         stop = asyncio.Event()
-        works = [self._kept(stop) for _ in range(self.load.kept)]
-        works += [self._socket(stop) for _ in range(self.load.sockets)]
-        works += [self._new(stop), self._uploads(stop)]
+        works = [self._load_kept(stop) for _ in range(self.load.kept)]
+        works += [self._load_sockets(stop) for _ in range(self.load.sockets)]
+        works += [self._load_new(stop), self._load_uploads(stop)]
         async with asyncio.TaskGroup() as group:
             for work in works:
                 group.create_task(work)
@@ -122,82 +122,82 @@ class Clients:
             finally:
                 stop.set()
 
-    async def _measure(self, kind: str, action: Callable[[], Awaitable[str]]) -> bool:
-        """Do it and take note; whether it went well."""
+    async def _record_sample(self, kind: str, action: Callable[[], Awaitable[str]]) -> bool:
+        """Run a request and record it; return whether it succeeded."""
         began, version, failure = time.monotonic(), "", ""
         try:
             async with asyncio.timeout(PATIENCE):
                 version = await action()
         except (OSError, EOFError, TimeoutError, Broken, ConnectionClosed, InvalidHandshake) as error:
-            failure = how(error)
+            failure = failure_kind(error)
         self.record.samples.append(Sample(kind, began, time.monotonic(), version, failure))
         return not failure
 
-    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _open_connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
-    async def _kept(self, stop: asyncio.Event) -> None:
+    async def _load_kept(self, stop: asyncio.Event) -> None:
         ends: list[Any] = []
 
-        async def once() -> str:
-            if not ends or ends[0].at_eof():  # any client notices that before it sends
-                ends[:] = await self._open()
-            return await ask(ends[0], ends[1], keep=True)
+        async def send_once() -> str:
+            if not ends or ends[0].at_eof():  # every client detects that before it sends
+                ends[:] = await self._open_connection()
+            return await send_get(ends[0], ends[1], keep=True)
 
         while not stop.is_set():
-            if not await self._measure(KEPT, once) and ends:
+            if not await self._record_sample(KEPT, send_once) and ends:
                 ends.pop().close()
                 ends.clear()
             await asyncio.sleep(self.load.every)
         if ends:
             ends[1].close()
 
-    async def _new(self, stop: asyncio.Event) -> None:
-        async def once() -> str:
-            reader, writer = await self._open()
+    async def _load_new(self, stop: asyncio.Event) -> None:
+        async def send_once() -> str:
+            reader, writer = await self._open_connection()
             try:
-                return await ask(reader, writer, keep=False)
+                return await send_get(reader, writer, keep=False)
             finally:
                 writer.close()
 
         due = time.monotonic()
         async with asyncio.TaskGroup() as group:
             while not stop.is_set():
-                group.create_task(self._measure(NEW, once))
+                group.create_task(self._record_sample(NEW, send_once))
                 due = max(due + 1 / self.load.new_rate, time.monotonic() - 1.0)
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
 
-    async def _socket(self, stop: asyncio.Event) -> None:
+    async def _load_sockets(self, stop: asyncio.Event) -> None:
         sockets: list[Any] = []
 
-        async def begin() -> str:
+        async def open_socket() -> str:
             uri = f"ws://127.0.0.1:{self.port}/ws"
             sockets.append(await connect(uri, proxy=None, ping_interval=None, close_timeout=1))
             return ""
 
-        async def echo() -> str:
+        async def send_echo() -> str:
             text = str(time.monotonic())
             try:
-                await exchange(text)
+                await exchange_messages(text)
             except ConnectionClosed as error:
                 if error.rcvd is None or error.rcvd.code != CloseCode.SERVICE_RESTART:
                     raise
                 self.record.sent_again += 1
                 sockets.clear()
-                await begin()
-                await exchange(text)
+                await open_socket()
+                await exchange_messages(text)
             return ""
 
-        async def exchange(text: str) -> None:
+        async def exchange_messages(text: str) -> None:
             await sockets[0].send(text)
             if await sockets[0].recv() != text:
                 raise Broken("another message than was sent")
 
         while not stop.is_set():
-            if not sockets and not await self._measure(SOCKET, begin):
+            if not sockets and not await self._record_sample(SOCKET, open_socket):
                 await asyncio.sleep(self.load.every)
                 continue
-            if not await self._measure(SOCKET, echo):
+            if not await self._record_sample(SOCKET, send_echo):
                 sockets.clear()
                 continue
             await asyncio.sleep(self.load.every)
@@ -207,26 +207,26 @@ class Clients:
         for socket in sockets:
             await socket.close()
 
-    async def _uploads(self, stop: asyncio.Event) -> None:
-        async def once() -> str:
-            reader, writer = await self._open()
+    async def _load_uploads(self, stop: asyncio.Event) -> None:
+        async def send_once() -> str:
+            reader, writer = await self._open_connection()
             try:
                 length = self.load.upload
                 head = f"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
                 writer.write(head.encode())
-                await self._send(writer, length)
+                await self._send_upload(writer, length)
                 return await read_answer(reader)
             except ConnectionError:
-                # Whoever refuses an upload half-way has said why before it closed.
+                # A server that refuses an upload sends its answer before it closes.
                 return await read_answer(reader)
             finally:
                 writer.close()
 
         while not stop.is_set():
-            if not await self._measure(UPLOAD, once):
+            if not await self._record_sample(UPLOAD, send_once):
                 await asyncio.sleep(self.load.every)
 
-    async def _send(self, writer: asyncio.StreamWriter, length: int) -> None:
+    async def _send_upload(self, writer: asyncio.StreamWriter, length: int) -> None:
         began, sent = time.monotonic(), 0
         while sent < length:
             block = BLOCK[: length - sent]
@@ -238,8 +238,8 @@ class Clients:
             await asyncio.sleep(began + sent / self.load.upload_rate - time.monotonic())
 
 
-async def until(condition: Callable[[], Coroutine[Any, Any, bool]], seconds: float) -> bool:
-    """Whether `condition` came true within so many seconds."""
+async def wait_until(condition: Callable[[], Coroutine[Any, Any, bool]], seconds: float) -> bool:
+    """Return whether `condition` became true within that many seconds."""
     deadline = time.monotonic() + seconds
     while not await condition():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The watched projects of `./dev bench disk`, and plain `docker build`s of a small Go program beside them."""
+"""Run watched projects and plain `docker build`s next to the measured project of `./dev bench disk`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import docker
 import httpx
 
-from bench._disk import Meter, family
+from bench._disk import Meter, find_family
 from bench._peers import Docker
 from tests.e2e.conftest import LONG, Project
 from watcher import labels
@@ -32,22 +32,22 @@ _MAIN = 'package main\n\nfunc main() {{ println("{}") }}\n'
 
 
 class Watched(Project):
-    """A copy of the example with its daemon, asked over its API: a command a question costs seconds."""
+    """A copy of the example with its daemon, queried through its API: a command would take seconds."""
 
-    def _api(self) -> httpx.Client:
+    def _call_api(self) -> httpx.Client:
         running = lock.find_running(labels.project_id(self.folder.resolve()))
         url = running.url if running else ""
         return httpx.Client(base_url=url or "http://127.0.0.1:9", trust_env=False, timeout=LONG + 30)
 
-    def _answers(self) -> bool:
+    def _is_answering(self) -> bool:
         try:
-            with self._api() as api:
+            with self._call_api() as api:
                 return api.get("/api/status").is_success
         except httpx.HTTPError:
             return False
 
     def use_caches_of(self, other: Watched) -> None:
-        """Compile with the other project's Go caches, so that the first build is not a cold one."""
+        """Use the other project's Go caches, so the first build is not a cold one."""
         shown = other.watcher("dockerfile").stdout
         mounts = " ".join(
             dict.fromkeys(word for word in shown.split() if word.startswith("--mount=type=cache"))
@@ -56,19 +56,19 @@ class Watched(Project):
         dockerfile.write_text(dockerfile.read_text().replace("RUN CGO", f"RUN {mounts} CGO"))
 
     def wait(self) -> dict[str, Any]:
-        """Wait until the tree is live, or failed."""
-        with self._api() as api:
+        """Wait until the tree is live or failed."""
+        with self._call_api() as api:
             return dict(api.post("/api/wait", params={"timeout": LONG}).raise_for_status().json())
 
     def live(self) -> None:
-        """Wait until the tree is live; a cold compile may take longer than one wait does."""
+        """Wait until the tree is live; a cold compile can take longer than one wait."""
         while (settled := self.wait())["outcome"] == "timeout":
             pass
         assert settled["outcome"] == "live", (settled, "".join(self.output[-40:]))
 
     def cached_steps(self) -> tuple[int, int]:
-        """Build what is live once more: how many steps were cached, of how many."""
-        with self._api() as api:
+        """Rebuild the live tree; return the number of cached steps and of all steps."""
+        with self._call_api() as api:
             last = api.post("/api/rebuild").raise_for_status().json()["last_build"]
             api.post("/api/wait", params={"timeout": LONG, "after_build": last}).raise_for_status()
             build = api.get("/api/status").json()["services"][0]["last_build"]
@@ -76,10 +76,10 @@ class Watched(Project):
 
 
 class PlainBuilds:
-    """`docker build` of a program of a few lines, without a cache mount."""
+    """`docker build` of a small program without a cache mount."""
 
     def __init__(self, docker_cli: Docker, meter: Meter, parent: Path, bases: dict[str, str]) -> None:
-        """`bases`: golang and alpine."""
+        """`bases` are the images golang and alpine."""
         self.name = f"disk-neighbour-{uuid.uuid4().hex[:8]}"
         self._docker, self._meter = docker_cli, meter
         self._folder = parent / self.name
@@ -91,34 +91,42 @@ class PlainBuilds:
         self.cached: list[int] = []
 
     @property
-    def _tag(self) -> str:
+    def _image_tag(self) -> str:
         return f"{self.name}:{self.changed}"
 
     def change(self) -> None:
-        """Change the program and build; remember its records and its image.
+        """Change the program and build; record its cache records and its image.
 
-        Each has a tag of its own: an engine with the containerd store drops an image that loses its tag.
+        Each build has its own tag: an engine with the containerd store removes an image that loses its tag.
         """
         (self._folder / "main.go").write_text(_MAIN.format(uuid.uuid4().hex))
         self.changed += 1
-        self._build()
-        self.records |= family(self._meter.records(), self.name)
-        self.images.add(self._docker.run("image", "inspect", "-f", "{{.Id}}", self._tag))
+        self._build_image()
+        self.records |= find_family(self._meter.records(), self.name)
+        self.images.add(self._docker.run("image", "inspect", "-f", "{{.Id}}", self._image_tag))
 
     def repeat(self) -> None:
-        """Build once more without a change, and count the steps that are cached."""
-        self.cached.append(sum(" CACHED" in line for line in self._build().splitlines()))
+        """Build again without a change, and count the cached steps."""
+        self.cached.append(sum(" CACHED" in line for line in self._build_image().splitlines()))
 
-    def _build(self) -> str:
-        command = ["buildx", "build", "--load", "--progress=plain", "--provenance=false", "-t", self._tag]
+    def _build_image(self) -> str:
+        command = [
+            "buildx",
+            "build",
+            "--load",
+            "--progress=plain",
+            "--provenance=false",
+            "-t",
+            self._image_tag,
+        ]
         return self._docker.run(*command, str(self._folder), both=True)
 
     def lost(self) -> tuple[int, int]:
-        """How many of its records, and of its images, are gone."""
+        """Return how many of its records and images are gone."""
         here = {record.id for record in self._meter.records()}
-        return len(self.records - here), sum(not self._there(image) for image in self.images)
+        return len(self.records - here), sum(not self._existing_ids(image) for image in self.images)
 
-    def _there(self, image: str) -> bool:
+    def _existing_ids(self, image: str) -> bool:
         try:
             self._meter.client.images.get(image)
         except docker.errors.ImageNotFound:
@@ -133,17 +141,17 @@ class PlainBuilds:
 
 
 class Work:
-    """What the neighbours do beside our saves, in a thread, until it is ended."""
+    """Runs the neighbours in a thread until it is ended."""
 
     def __init__(self, act: Callable[[int], None]) -> None:
         """`act` is called with 0, 1, 2 …"""
         self._act, self._ended = act, threading.Event()
         self._failure: BaseException | None = None
         self.rounds = 0
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._run_rounds, daemon=True)
         self._thread.start()
 
-    def _run(self) -> None:
+    def _run_rounds(self) -> None:
         try:
             while not self._ended.wait(1):
                 self._act(self.rounds)
@@ -152,7 +160,7 @@ class Work:
             self._failure = error
 
     def end(self) -> None:
-        """Wait for the round that runs. Raises what went wrong."""
+        """Wait for the current round. Raises its error."""
         self._ended.set()
         self._thread.join(timeout=600)
         if self._failure:

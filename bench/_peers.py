@@ -1,6 +1,6 @@
-"""What measurements beside other tools share: copies of the example, and those tools on one engine.
+"""Share code between benchmarks with other tools: copies of the example, and these tools on one engine.
 
-Tools are searched on PATH, among the docker CLI's plugins, and in what `deploy/peers/engine` unpacked.
+Tools are searched on PATH, among the docker CLI's plugins, and in the folder of `deploy/peers/engine`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from watcher.buildkit import Client
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "go-server"
 DEFAULT_ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-LONG = 900.0  # seconds: the article's Dockerfile compiles the world, on a busy machine more than once
+LONG = 900.0  # seconds: the article's Dockerfile compiles everything
 _PEER_SOCKETS = Path("/run/watcher-peers")
 _PLUGIN_DIRS = (
     Path.home() / ".docker/cli-plugins",
@@ -31,7 +31,7 @@ _PLUGIN_DIRS = (
     / "watcher-peers/debian/usr/libexec/docker/cli-plugins",
 )
 
-# What somebody writes who knows BuildKit well. The caches have ids of the run's own, to be removed by.
+# A Dockerfile by a BuildKit expert. The ids of the caches contain the run, so they can be removed.
 TUNED = """\
 FROM golang:alpine AS builder
 LABEL stage=builder
@@ -59,7 +59,7 @@ _WATCH = """\
 
 
 def new_id() -> str:
-    """A name that nothing else on the machine has."""
+    """Return a name that is unique on the machine."""
     return f"bench-{uuid.uuid4().hex[:8]}"
 
 
@@ -71,7 +71,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of the example under a name and a port of its own."""
+    """A copy of the example with its own name and port."""
 
     folder: Path
     name: str
@@ -96,7 +96,7 @@ class Project:
         return self.folder / "docker-compose-dev.yml"
 
     def edit(self) -> str:
-        """Save a new version number, as a person would; the number."""
+        """Save a new version number, like an editor; return the number."""
         version = uuid.uuid4().hex[:12]
         path = self.folder / "internal" / "version" / "version.go"
         lines = [line for line in path.read_text().splitlines() if not line.startswith("var Number")]
@@ -105,7 +105,7 @@ class Project:
 
 
 def go_environment() -> dict[str, str]:
-    """As the article's Dockerfile compiles."""
+    """Return the environment of the article's Dockerfile for go."""
     return {
         **os.environ,
         "CGO_ENABLED": "0",
@@ -115,8 +115,8 @@ def go_environment() -> dict[str, str]:
     }
 
 
-def plugin(name: str) -> Path | None:
-    """A plugin of the docker CLI, such as docker-buildx."""
+def find_plugin(name: str) -> Path | None:
+    """Return the path of a docker CLI plugin, such as docker-buildx."""
     if found := os.environ.get(name.removeprefix("docker-").upper()) or shutil.which(name):
         return Path(found)
     places = (folder / name for folder in _PLUGIN_DIRS)
@@ -124,16 +124,16 @@ def plugin(name: str) -> Path | None:
 
 
 class Docker:
-    """The docker CLI and its plugins on one engine, with a configuration of its own."""
+    """The docker CLI and its plugins on one engine, with a separate configuration."""
 
     def __init__(self, endpoint: str, config: Path) -> None:
-        """`config` is a folder for the CLI's configuration; several engines may share it."""
+        """`config` is a folder for the CLI's configuration; several engines can share it."""
         self.endpoint = endpoint
         folder = config / "cli-plugins"
         folder.mkdir(parents=True, exist_ok=True)
         self.plugins = {}
         for name in ("buildx", "compose"):
-            if found := plugin(f"docker-{name}"):
+            if found := find_plugin(f"docker-{name}"):
                 self.plugins[name] = found
                 link = folder / f"docker-{name}"
                 link.unlink(missing_ok=True)
@@ -143,9 +143,9 @@ class Docker:
     def run(
         self, *arguments: str | Path, folder: Path | None = None, check: bool = True, both: bool = False
     ) -> str:
-        """What the command prints, with `both` on stderr too.
+        """Run a command and return its output, with `both` including stderr.
 
-        Raises SystemExit with its last words when it fails and `check` is set.
+        Raises SystemExit with the last lines if it fails and `check` is set.
         """
         command = ["docker", *map(str, arguments)]
         done = subprocess.run(
@@ -163,14 +163,14 @@ class Docker:
         return (done.stdout + (done.stderr if both else "")).strip()
 
     def describe(self) -> str:
-        """Version and image store, in words."""
+        """Return version and image store as text."""
         version = self.run("version", "--format", "{{.Server.Version}}")
         driver = self.run("info", "--format", "{{.Driver}} {{.DriverStatus}}")
         store = "containerd image store" if "io.containerd.snapshotter" in driver else driver.split()[0]
         return f"Docker Engine {version}, {store}"
 
     def missing(self, wanted: Sequence[str]) -> list[str]:
-        """A sentence for each plugin that is not here."""
+        """Return a sentence for each plugin that is not installed."""
         return [
             f"docker {name} is not on this machine and is left out; `deploy/peers/engine plugins` brings it"
             for name in wanted
@@ -178,7 +178,7 @@ class Docker:
         ]
 
     def remove(self, run: str) -> None:
-        """Remove the containers, networks and images whose names begin with `run`."""
+        """Remove the containers, networks and images whose names start with `run`."""
         for container in self.run("ps", "-aq", "--filter", f"name={run}").split():
             self.run("rm", "-f", container, check=False)
         for network in self.run("network", "ls", "-q", "--filter", f"name={run}").split():
@@ -190,7 +190,7 @@ class Docker:
 
 
 async def forget_caches(endpoint: str, run: str) -> None:
-    """Remove the cache mounts whose ids begin with `run`."""
+    """Remove the cache mounts whose ids start with `run`."""
     async with await Client.connect(endpoint) as client:
         for record in await client.disk_usage():
             if run in record.description and not record.in_use:
@@ -198,18 +198,18 @@ async def forget_caches(endpoint: str, run: str) -> None:
 
 
 def engines_here() -> list[str]:
-    """Addresses of the engines that answer: the default one, and those of `deploy/peers/engine`."""
+    """Return the addresses of responding engines: the default one, and those of `deploy/peers/engine`."""
     peers = [f"unix://{path}" for path in sorted(_PEER_SOCKETS.glob("*.sock"))]
-    return list(dict.fromkeys([DEFAULT_ENGINE, *filter(_answers, peers)]))
+    return list(dict.fromkeys([DEFAULT_ENGINE, *filter(_engine_answers, peers)]))
 
 
-def _answers(endpoint: str) -> bool:
+def _engine_answers(endpoint: str) -> bool:
     with socket.socket(socket.AF_UNIX) as sock:
         return sock.connect_ex(endpoint.removeprefix("unix://")) == 0
 
 
 def how_busy() -> str:
-    """A warning when somebody else uses the machine, else nothing."""
+    """Return a warning if other processes use the machine, otherwise an empty string."""
     load = os.getloadavg()[0]
     return (
         f"NOTE: the load average is {load:.1f}: this machine is busy, and figures are too high"
@@ -218,8 +218,8 @@ def how_busy() -> str:
     )
 
 
-def table(head: Sequence[str], rows: Mapping[str, Sequence[str]], width: int) -> str:
-    """Right-aligned columns after a first one of that width."""
+def format_table(head: Sequence[str], rows: Mapping[str, Sequence[str]], width: int) -> str:
+    """Return right-aligned columns after a first column of that width."""
     columns = [
         max(len(title), *(len(row[number]) for row in rows.values()), 0) for number, title in enumerate(head)
     ]

@@ -1,8 +1,8 @@
-"""Public repositories for `bench repositories`, from the Go module proxy, and what is adapted in each.
+"""List public repositories for `bench repositories`, from the Go module proxy, and adapt them.
 
-A module's archive has no git history and no submodules. Base images are replaced by the ones on the engine,
-because a registry may be out of reach: any Go image by golang:alpine, any other by alpine. What else is
-changed in a Dockerfile stands here, with the reason, and is printed.
+A module's archive has no git history and no submodules. Base images are replaced by those on the engine,
+because a registry can be unreachable: any Go image by golang:alpine, any other by alpine. Other changes of a
+Dockerfile are listed here with their reason, and printed.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ class Edit:
 
 @dataclass(frozen=True)
 class Repository:
-    """One repository. `saved` is the Go file that is saved, `alone` what its Dockerfile has go do.
+    """One repository. `saved` is the Go file to save, `alone` the go commands of its Dockerfile.
 
-    With `path` the container serves it on `port`; else it only stays up, and `asks` is run in the image.
+    With `path` the container serves it on `port`; otherwise it only keeps running, and `asks` runs in the
+    image.
     """
 
     name: str
@@ -174,11 +175,11 @@ REPOSITORIES = (
 
 
 class NotHad(Exception):
-    """A repository that cannot be had, or adapted; the message says why."""
+    """A repository that cannot be downloaded or adapted; the message is the reason."""
 
 
-def fetch(one: Repository, folder: Path) -> list[str]:
-    """Copy a repository into `folder`, adapted; what was changed in its Dockerfile, in words."""
+def fetch_repository(one: Repository, folder: Path) -> list[str]:
+    """Copy a repository into `folder` and adapt it; return descriptions of the changes in its Dockerfile."""
     command = ["go", "mod", "download", "-json", f"{one.module}@{one.version}"]
     done = subprocess.run(
         command,
@@ -199,13 +200,13 @@ def fetch(one: Repository, folder: Path) -> list[str]:
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() or path.read_bytes()[:2] == b"#!" else 0o644)
     file = folder / one.dockerfile
-    text, said = adapt(one, file.read_text())
+    text, said = adapt_dockerfile(one, file.read_text())
     file.write_text(text)
     return said
 
 
-def adapt(one: Repository, text: str) -> tuple[str, list[str]]:
-    """The Dockerfile with the edits of a repository and with bases that are here; what changed, in words."""
+def adapt_dockerfile(one: Repository, text: str) -> tuple[str, list[str]]:
+    """Return the Dockerfile with the repository's edits and available bases, and a list of the changes."""
     said = []
     for edit in one.edits:
         if edit.old not in text:
@@ -215,7 +216,7 @@ def adapt(one: Repository, text: str) -> tuple[str, list[str]]:
     text = _SYNTAX.sub("#", text)
     stages: set[str] = set()
 
-    def base(match: re.Match[str]) -> str:
+    def replace_base(match: re.Match[str]) -> str:
         name = match[2]
         line = text[match.start() :].partition("\n")[0]
         keep = name.lower() in stages or name in _KEPT or "$" in name
@@ -227,4 +228,4 @@ def adapt(one: Repository, text: str) -> tuple[str, list[str]]:
         said.append(f"FROM {name} → {new}")
         return match[1] + new
 
-    return _FROM.sub(base, text), said
+    return _FROM.sub(replace_base, text), said

@@ -1,19 +1,19 @@
-"""What a build costs after one line was changed: `go build` alone, ours at each level, other people's tools.
+"""Measure a build after a change of one line: `go build` alone, ours at each level, other tools.
 
     ./dev bench build                                   # every engine that answers here, 9 rounds
     ./dev bench build --rounds 3 --slow-rounds 0        # a quick scan
     ./dev bench build --engine unix:///run/watcher-peers/28-containerd.sock
 
-Every build compiles a version of the example that never was before, all ways in turn within every round, so
-that what else the machine does falls on all alike; shown are medians in seconds. Engines are measured one
-after another: one with the containerd store goes on working after a build, which others would pay for.
+Every build compiles a new version of the example. All ways take turns within every round, so other load on
+the machine affects all of them; the results are medians in seconds. Engines are measured one after another:
+one with the containerd store keeps working after a build, which would slow down others.
 
-Ours is the daemon's own builder, at each level with a copy of the example of its own, as a user has one
-level: a look at the tree, then the build with its export into the engine. The peers get a Dockerfile written
-by hand with cache mounts and `go mod download` before `COPY . .`; "as written" is the article's file, which
-compiles the world in every build and so is done in the first rounds only (--slow-rounds).
+Ours is the daemon's builder, with a separate copy of the example for each level: a scan of the tree, then
+the build with its export into the engine. The peers use a Dockerfile with cache mounts and `go mod download`
+before `COPY . .`; "as written" is the article's file, which compiles everything in every build and so runs
+in the first rounds only (--slow-rounds).
 
-The last lines say how long the process of a `RUN` lives after its build was cancelled; it ignores SIGTERM.
+The last lines show how long the process of a `RUN` lives after its build was cancelled; it ignores SIGTERM.
 
 Other engines: `deploy/peers/engine start 28-containerd`. Everything made here is removed at the end; steps in
 the engine's build cache stay, as after any build.
@@ -41,10 +41,10 @@ from bench._peers import (
     Project,
     engines_here,
     forget_caches,
+    format_table,
     go_environment,
     how_busy,
     new_id,
-    table,
 )
 from watcher import compose, labels
 from watcher.builder import BuildkitConnection, ImageBuilder
@@ -73,10 +73,10 @@ class Case:
     seconds: list[float] = field(default_factory=list)
 
     async def round(self) -> None:
-        """Build once after a save; the save itself is not timed.
+        """Save and build once; the save itself is not timed.
 
-        Nor is what others have not written to disk yet: the kernel writes all of it when a step's root is
-        unmounted, so a build would pay for the one before it.
+        Pending disk writes are flushed first: the kernel writes them when a step's root is unmounted, so a
+        build would pay for the one before it.
         """
         self.project.edit()
         await asyncio.to_thread(os.sync)
@@ -87,7 +87,7 @@ class Case:
 
 @dataclass
 class Site:
-    """One engine: the ways to build on it, and to cancel (with the seconds that each took)."""
+    """One engine: the ways to build on it, and the ways to cancel with their times in seconds."""
 
     docker: Docker
     cases: dict[str, Case]
@@ -98,18 +98,18 @@ class Site:
 
 
 def go_alone(project: Project) -> Way:
-    """The compiler on this machine, with its own cache."""
+    """The compiler on this machine with its own cache."""
 
     async def build() -> None:
-        await execute(
+        await run_command(
             "go", "build", "-o", f"{project.folder}.exe", ".", folder=project.folder, env=go_environment()
         )
 
     return build
 
 
-async def ours(project: Project, level: Level, endpoint: str, stack: AsyncExitStack) -> Way:
-    """The daemon's builder of one project at one level, on a connection of its own."""
+async def make_ours(project: Project, level: Level, endpoint: str, stack: AsyncExitStack) -> Way:
+    """Return the daemon's builder of one project at one level, on a separate connection."""
     engine = await DockerEngine.open(endpoint)
     stack.push_async_callback(engine.close)
     connection = BuildkitConnection(engine.endpoint, engine)
@@ -128,16 +128,16 @@ async def ours(project: Project, level: Level, endpoint: str, stack: AsyncExitSt
     return build
 
 
-def peer(docker: Docker, project: Project, *command: str) -> Way:
-    """A command of the docker CLI in the project's folder."""
+def make_peer(docker: Docker, project: Project, *command: str) -> Way:
+    """Return a command of the docker CLI in the project's folder."""
 
     async def build() -> None:
-        await execute("docker", *command, folder=project.folder, env=docker.environment)
+        await run_command("docker", *command, folder=project.folder, env=docker.environment)
 
     return build
 
 
-async def execute(*command: str, folder: Path, env: dict[str, str]) -> None:
+async def run_command(*command: str, folder: Path, env: dict[str, str]) -> None:
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=folder,
@@ -154,14 +154,14 @@ async def execute(*command: str, folder: Path, env: dict[str, str]) -> None:
 # ---- cancelling ----
 
 
-def endless() -> tuple[str, str]:
-    """A Dockerfile with a step that does not end and ignores SIGTERM, and a mark to know its process by."""
+def endless_dockerfile() -> tuple[str, str]:
+    """Return a Dockerfile with a step that does not end and ignores SIGTERM, and the mark of its process."""
     mark = str(random.randrange(10**8, 10**9))
     return f"FROM alpine\nRUN trap '' TERM INT HUP; while sleep {mark}; do :; done\n", mark
 
 
-def processes(mark: str) -> list[int]:
-    """Those that the step runs; every engine of this machine runs them where we see them."""
+def step_processes(mark: str) -> list[int]:
+    """Return the processes of the step; every engine of this machine runs them in a visible pid namespace."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
@@ -173,22 +173,22 @@ def processes(mark: str) -> list[int]:
     return found
 
 
-async def started(mark: str) -> int:
-    """The step's process, once it is there."""
+async def wait_for_step(mark: str) -> int:
+    """Return the step's process once it runs."""
     async with asyncio.timeout(60):
-        while not (found := processes(mark)):
+        while not (found := step_processes(mark)):
             await asyncio.sleep(0.02)
     return found[0]
 
 
-async def gone(pid: int) -> None:
+async def wait_for_end(pid: int) -> None:
     while Path(f"/proc/{pid}").exists():
         await asyncio.sleep(0.001)
 
 
 async def cancel_ours(client: Client) -> float:
-    """Seconds from cancelling Solve to the end of the step's process."""
-    text, mark = endless()
+    """Return the seconds from the cancellation of Solve to the end of the step's process."""
+    text, mark = endless_dockerfile()
     request = SolveRequest(
         context=MemorySource({}),
         dockerfile=MemorySource({"Dockerfile": text.encode()}),
@@ -196,18 +196,18 @@ async def cancel_ours(client: Client) -> float:
         exporter="",
     )
     solving = asyncio.create_task(client.solve(request, lambda _: None))
-    pid = await started(mark)
+    pid = await wait_for_step(mark)
     begun = time.perf_counter()
     solving.cancel()
-    await gone(pid)
+    await wait_for_end(pid)
     seconds = time.perf_counter() - begun
     await asyncio.gather(solving, return_exceptions=True)
     return seconds
 
 
 async def cancel_buildx(docker: Docker) -> float:
-    """The same of Ctrl-C at buildx."""
-    text, mark = endless()
+    """Return the same for Ctrl-C at buildx."""
+    text, mark = endless_dockerfile()
     process = await asyncio.create_subprocess_exec(
         *("docker", "buildx", "build", "--progress", "quiet", "-"),
         env=docker.environment,
@@ -218,10 +218,10 @@ async def cancel_buildx(docker: Docker) -> float:
     assert process.stdin
     process.stdin.write(text.encode())
     process.stdin.close()
-    pid = await started(mark)
+    pid = await wait_for_step(mark)
     begun = time.perf_counter()
     process.send_signal(signal.SIGINT)
-    await gone(pid)
+    await wait_for_end(pid)
     seconds = time.perf_counter() - begun
     await process.wait()
     return seconds
@@ -230,8 +230,8 @@ async def cancel_buildx(docker: Docker) -> float:
 # ---- the run ----
 
 
-async def site(docker: Docker, folder: Path, run: str, stack: AsyncExitStack) -> Site:
-    """The ways on one engine, each in a copy of the example that belongs to it."""
+async def make_site(docker: Docker, folder: Path, run: str, stack: AsyncExitStack) -> Site:
+    """Return the ways on one engine, each with its own copy of the example."""
     folder.mkdir()
     alone = Project.make(folder, run, "alone")
     written = Project.make(folder, run, "written")
@@ -240,22 +240,22 @@ async def site(docker: Docker, folder: Path, run: str, stack: AsyncExitStack) ->
     cases = {ALONE: Case(alone, go_alone(alone))}
     for level in (Level.EXACT, Level.FAST, Level.OFF):
         mine = Project.make(folder, run, level)
-        way = await ours(mine, level, docker.endpoint, stack)
+        way = await make_ours(mine, level, docker.endpoint, stack)
         cases[f"watcher, {level}"] = Case(mine, way, slow=level is Level.OFF)
     cancels: dict[str, tuple[Cancel, list[float]]] = {"watcher": (lambda: cancel_ours(client), [])}
     if "buildx" in docker.plugins:
         build = ("buildx", "build", "--progress", "quiet", "--build-arg", "ENV=dev", "-t")
-        cases["docker buildx build, by hand"] = Case(tuned, peer(docker, tuned, *build, tuned.name, "."))
-        written_way = peer(docker, written, *build, written.name, ".")
+        cases["docker buildx build, by hand"] = Case(tuned, make_peer(docker, tuned, *build, tuned.name, "."))
+        written_way = make_peer(docker, written, *build, written.name, ".")
         cases["docker buildx build, as written"] = Case(written, written_way, slow=True)
         cancels["docker buildx build"] = (lambda: cancel_buildx(docker), [])
     if "compose" in docker.plugins:
         build = ("compose", "-f", tuned.compose_file.name, "-p", tuned.name, "build", "--quiet")
-        cases["docker compose build, by hand"] = Case(tuned, peer(docker, tuned, *build))
+        cases["docker compose build, by hand"] = Case(tuned, make_peer(docker, tuned, *build))
     return Site(docker, cases, cancels)
 
 
-async def bench(engines: list[str], rounds: int, slow_rounds: int) -> None:
+async def bench_engines(engines: list[str], rounds: int, slow_rounds: int) -> None:
     run = new_id()
     with tempfile.TemporaryDirectory(prefix=run) as place:
         folder = Path(place)
@@ -265,15 +265,15 @@ async def bench(engines: list[str], rounds: int, slow_rounds: int) -> None:
         for number, docker in enumerate(dockers):
             async with AsyncExitStack() as stack:
                 stack.push_async_callback(clean_up, docker, run)
-                one = await site(docker, folder / str(number), run, stack)
+                one = await make_site(docker, folder / str(number), run, stack)
                 for round_number in range(rounds + 1):
                     await all_in_turn(one, round_number, rounds, slow_rounds)
             print(" " * 70, end="\r", file=sys.stderr)
-            show(one)
+            print_results(one)
 
 
 async def all_in_turn(one: Site, number: int, rounds: int, slow_rounds: int) -> None:
-    """One round. Round 0 is not counted: caches are filled in it, and base images looked at."""
+    """Run one round. Round 0 is not counted: it fills the caches and looks up base images."""
     for name, case in one.cases.items():
         if case.slow and not 0 < number <= slow_rounds:
             continue
@@ -286,8 +286,8 @@ async def all_in_turn(one: Site, number: int, rounds: int, slow_rounds: int) -> 
             seconds.append(await cancel())
 
 
-def show(one: Site) -> None:
-    """One engine's table."""
+def print_results(one: Site) -> None:
+    """Print one engine's table."""
     alone = statistics.median(one.cases[ALONE].seconds)
     rows = {}
     for name, case in one.cases.items():
@@ -299,7 +299,7 @@ def show(one: Site) -> None:
         ratio = f"{median / alone:.2f}"
         rows[name] = (f"{median:.2f}", over, ratio, f"{best:.2f}–{worst:.2f}", str(len(case.seconds)))
     print(f"\n{one.docker.describe()}; seconds from a one-line change to the image")
-    print(table(("median", "over go build", "ratio", "range", "n"), rows, 33))
+    print(format_table(("median", "over go build", "ratio", "range", "n"), rows, 33))
     for name, (_, seconds) in one.cancels.items():
         median, worst = statistics.median(seconds), max(seconds)
         figures = f"median {median:.3f} s, worst {worst:.3f} s, n {len(seconds)}"
@@ -321,8 +321,8 @@ def main() -> None:
         "--slow-rounds", type=int, default=1, help="rounds in which the world is compiled too"
     )
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything is removed then too
-    asyncio.run(bench(options.engine or engines_here(), max(options.rounds, 1), options.slow_rounds))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so everything is removed then too
+    asyncio.run(bench_engines(options.engine or engines_here(), max(options.rounds, 1), options.slow_rounds))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""What sending a context costs: our client, and `docker buildx build` beside it where that is installed.
+"""Measure sending a context: our client, and `docker buildx build` if installed.
 
     ./dev bench buildkit                          # 10, 5,000 and 28,000 files, 5 rounds
     ./dev bench buildkit --files 5000 --rounds 9
     BUILDX=/path/to/docker-buildx ./dev bench buildkit
 
-For each size one Dockerfile (`FROM scratch`, `COPY . /`) is built without a result: the first time, after one
-file was changed, and with nothing changed. Ours is shown twice: with the files' stats known already, as a
-watcher knows them, and with a walk of the directory. All ways take turns within every round; shown are
-medians in seconds and the peak memory of a process of ours that does nothing else. New records of the build
-cache that have about the size of the tree are removed at the end: run it while nobody else builds.
+For each size one Dockerfile (`FROM scratch`, `COPY . /`) is built without a result: the first time, after a
+change of one file, and without a change. Ours is measured twice: with known file stats, as in the watcher,
+and with a walk of the directory. All ways take turns within every round; the results are medians in seconds
+and the peak memory of a process that does nothing else. New build cache records of about the size of the tree
+are removed at the end: run it while no other build runs.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ Way = Callable[[Path, DirectorySource], Awaitable[None]]
 
 
 def file_size(count: int) -> int:
-    """Bytes of each file: 96 MB between them all, but small trees get small files."""
+    """Return the bytes of each file: 96 MB in total, with smaller files in small trees."""
     return min(TOTAL_BYTES // count, 20_000)
 
 
 def make_tree(root: Path, count: int) -> None:
-    """That many files, 140 to a directory."""
+    """Create that many files, 140 per directory."""
     size = file_size(count)
     for number in range(count):
         directory = root / f"pkg{number // 140 % 20}" / f"sub{number // 2800}"
@@ -70,7 +70,7 @@ async def build(client: Client, source: DirectorySource, key: str) -> None:
 
 
 def find_buildx() -> list[str] | None:
-    """The command line of buildx, if there is one."""
+    """Return the command line of buildx, if it is installed."""
     for command in ([os.environ.get("BUILDX", "docker-buildx")], ["docker", "buildx"]):
         if shutil.which(command[0]):
             tried = subprocess.run([*command, "version"], capture_output=True, check=False)
@@ -89,8 +89,8 @@ async def run_buildx(command: list[str], root: Path) -> None:
         raise SystemExit(f"buildx failed: {errors.decode()}")
 
 
-async def measure(root: Path, ways: dict[str, Way], rounds: int) -> dict[tuple[str, str], float]:
-    """Seconds by way and case, medians over the rounds."""
+async def measure_cases(root: Path, ways: dict[str, Way], rounds: int) -> dict[tuple[str, str], float]:
+    """Return seconds by way and case, medians over the rounds."""
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
     for number in range(rounds):
         turn = number % len(ways)
@@ -99,7 +99,7 @@ async def measure(root: Path, ways: dict[str, Way], rounds: int) -> dict[tuple[s
         root = root.rename(root.with_name(f"context-{uuid.uuid4().hex[:12]}"))
         for case in (FIRST, CHANGED, UNCHANGED):
             for name, way in order:
-                # The first time too: what another way has sent is copied already, as the engine sees it.
+                # Also for the first build: the engine would reuse the context of another way.
                 if case != UNCHANGED:
                     change_one(root)
                 source = DirectorySource(root)
@@ -112,12 +112,12 @@ async def measure(root: Path, ways: dict[str, Way], rounds: int) -> dict[tuple[s
 
 
 def peak_memory(root: Path) -> float:
-    """MB that a process needs at most for a first build and one after a change."""
+    """Return the peak memory in MB of a process with a first build and one after a change."""
     command = [sys.executable, "-m", "bench.buildkit", "--child", str(root)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-async def child(root: Path) -> None:
+async def run_child(root: Path) -> None:
     key = uuid.uuid4().hex
     async with await Client.connect(ENGINE) as client:
         for _ in range(2):
@@ -126,7 +126,7 @@ async def child(root: Path) -> None:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-async def bench(sizes: list[int], rounds: int) -> None:
+async def bench_case(sizes: list[int], rounds: int) -> None:
     buildx = find_buildx()
     if buildx is None:
         print("docker buildx is not installed: only our own figures\n")
@@ -140,19 +140,19 @@ async def bench(sizes: list[int], rounds: int) -> None:
                 make_tree(root, size)
                 memory = peak_memory(root)
 
-                async def ours(root: Path, source: DirectorySource, way: str = "known") -> None:
+                async def build_ours(root: Path, source: DirectorySource, way: str = "known") -> None:
                     await build(client, source, f"{way}-{root.name}")
 
-                async def walked(root: Path, source: DirectorySource) -> None:
-                    await ours(root, source, "walked")
+                async def build_walked(root: Path, source: DirectorySource) -> None:
+                    await build_ours(root, source, "walked")
 
-                async def peer(root: Path, _source: DirectorySource) -> None:
+                async def build_peer(root: Path, _source: DirectorySource) -> None:
                     await run_buildx(buildx or [], root)
 
-                ways: dict[str, Way] = {"known": ours, "walked": walked}
+                ways: dict[str, Way] = {"known": build_ours, "walked": build_walked}
                 if buildx:
-                    ways["buildx"] = peer
-                found = await measure(root, ways, rounds)
+                    ways["buildx"] = build_peer
+                found = await measure_cases(root, ways, rounds)
                 for case in (FIRST, CHANGED, UNCHANGED):
                     figures = "".join(f"{found[name, case]:9.3f}" for name in names)
                     print(f"{size:>7}  {case:17}{figures}   {f'{memory:.0f} MB' if case == FIRST else ''}")
@@ -160,9 +160,9 @@ async def bench(sizes: list[int], rounds: int) -> None:
 
 
 async def clean_up(client: Client, before: set[str], count: int) -> None:
-    """Remove the contexts that came into the cache, and their copies: new records of about the tree's size.
+    """Remove the contexts from the build cache, and their copies: new records of about the size of the tree.
 
-    Small ones are left to the engine.
+    Small records are left to the engine.
     """
     size = count * file_size(count)
     for record in await client.disk_usage():
@@ -180,9 +180,9 @@ def main() -> None:
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child is not None:
-        asyncio.run(child(options.child))
+        asyncio.run(run_child(options.child))
     else:
-        asyncio.run(bench([int(size) for size in options.files.split(",")], options.rounds))
+        asyncio.run(bench_case([int(size) for size in options.files.split(",")], options.rounds))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""From a save to its answer when saves come 0 to 4 seconds apart: `./dev bench bursts [--engine ADDRESS]…`.
+"""Measure saves that come 0 to 4 seconds apart, until each answers: `./dev bench bursts [--engine ADDRESS]…`.
 
     ./dev bench bursts                              # all engines that answer, with pruning and without
     ./dev bench bursts --engine unix:///run/watcher-peers/29-containerd.sock --rounds 4
 
-What a save leaves for idle time (pruning, sizes) competes with the next save when that comes soon. So saves
-are made in bursts, with pauses of 0 to 4 s that are the same for all. Engines and pruning on and off take
-turns, `--rounds` times. A burst begins with a daemon of its own and a save that is not counted, after which
-what the burst before it left has time to go. The clock stops when a new connection got the new version.
+Idle work after a save (pruning, sizes) competes with the next save if that comes soon. So saves are made in
+bursts, with the same pauses of 0 to 4 s for all. Engines, and pruning on and off, take turns, `--rounds`
+times. A burst starts a new daemon and makes one save that is not counted, to clean up after the last burst.
+The clock stops when a new connection gets the new version.
 
 The defaults take about 5 minutes on 2 cores and two engines.
 """
@@ -26,11 +26,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench._peers import ROOT, Docker, Project, engines_here, how_busy, new_id, table
-from bench.save import Client, Contender, Save, judged
+from bench._peers import ROOT, Docker, Project, engines_here, format_table, how_busy, new_id
+from bench.save import Client, Contender, Save, judge_save
 from watcher import labels
 
-SETTLED = 6.0  # seconds in which pruning has had its turn (`watcher.daemon.maintenance.PRUNE_WITHIN`)
+SETTLED = 6.0  # seconds within which pruning has run (`watcher.daemon.maintenance.PRUNE_WITHIN`)
 LONGEST = 4.0  # seconds between an answer and the next save
 MODES = {"on": (), "off": ("--no-prune.enabled",)}
 
@@ -44,7 +44,7 @@ class Engine:
     saves: dict[str, list[Save]] = field(default_factory=lambda: {mode: [] for mode in MODES})
 
     def burst(self, mode: str, pauses: Sequence[float]) -> None:
-        """One daemon, one save that does not count, and one more after each pause."""
+        """Run one daemon, one save that does not count, and one more after each pause."""
         command = (sys.executable, "-m", "watcher", "run", "--plain", "--http.port", "0", *MODES[mode])
         environment = {**os.environ, "DOCKER_HOST": self.docker.endpoint, "PYTHONPATH": str(ROOT)}
         stay = (*command, "--project", str(self.project.folder))
@@ -59,12 +59,12 @@ class Engine:
                     saved = time.perf_counter()
                     version = self.project.edit()
                     seen = one.wait(client, version)
-                    self.saves[mode].append(judged(client.requests, version, saved, seen))
+                    self.saves[mode].append(judge_save(client.requests, version, saved, seen))
         finally:
             one.stop()
 
 
-def bench(endpoints: Sequence[str], rounds: int, saves: int, seed: int) -> None:
+def bench_engines(endpoints: Sequence[str], rounds: int, saves: int, seed: int) -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bursts-")))
         engines = []
@@ -85,21 +85,21 @@ def bench(endpoints: Sequence[str], rounds: int, saves: int, seed: int) -> None:
                     print(f"round {number + 1}, {engine.docker.endpoint}, pruning {mode}", file=sys.stderr)
                     engine.burst(mode, each)
         rows = {
-            f"{engine.docker.describe()}, pruning {mode}": _row(done)
+            f"{engine.docker.describe()}, pruning {mode}": _format_row(done)
             for engine in engines
             for mode, done in engine.saves.items()
         }
-        print(table(("median", "range", "failed", "saves"), rows, max(map(len, rows))))
+        print(format_table(("median", "range", "failed", "saves"), rows, max(map(len, rows))))
 
 
 def _remove_labelled(docker: Docker, project: Project) -> None:
-    """Remove the project's containers that have names of their own, as those that hold a network have."""
+    """Remove the project's containers with other names, such as pause containers."""
     label = f"label={labels.PROJECT}={labels.project_id(project.folder.resolve())}"
     for container in docker.run("ps", "-aq", "--filter", label).split():
         docker.run("rm", "-f", container, check=False)
 
 
-def _row(saves: Sequence[Save]) -> tuple[str, ...]:
+def _format_row(saves: Sequence[Save]) -> tuple[str, ...]:
     seconds = [save.seconds for save in saves]
     spread = f"{min(seconds):.2f}–{max(seconds):.2f}"
     failed = sum(save.failed for save in saves)
@@ -114,8 +114,8 @@ def main() -> None:
     parser.add_argument("--saves", type=int, default=6, help="in a burst")
     parser.add_argument("--seed", type=int, default=1, help="of the pauses")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything is removed then too
-    bench(given.engine or engines_here(), max(given.rounds, 1), max(given.saves, 1), given.seed)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so everything is removed then too
+    bench_engines(given.engine or engines_here(), max(given.rounds, 1), max(given.saves, 1), given.seed)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What the commands that ask a running watcher cost: seconds of CPU from their start to their end.
+"""Measure the commands that query a running watcher: CPU seconds from start to end.
 
     ./dev bench cli [--rounds 11]
 
-The daemon is a stand-in that answers with a status document at once, so that only the commands are measured.
-Beside them stands `watcher --version`, which makes the parser of all settings, and Python itself.
+A fake daemon answers with a status document immediately, so only the commands are measured. For comparison,
+`watcher --version`, which builds the parser of all settings, and Python itself are measured too.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from watcher.observers.events import DaemonStarted, ServiceStarted
 from watcher.observers.status_board import StatusBoard
 from watcher.system.lock import ProjectLock, Running
 
-LIMIT = 0.25  # seconds that `watcher status` may take
+LIMIT = 0.25  # goal for `watcher status` in seconds
 SETTLED = b'{"service": "app", "outcome": "live", "revision": "0123456789abcdef", "failure": null}'
 
 
-def _document() -> bytes:
+def _make_document() -> bytes:
     board = StatusBoard()
     board.notify(DaemonStarted(version="0", project="/", url="http://127.0.0.1/", services=("app",)))
     board.notify(
@@ -42,22 +42,22 @@ def _document() -> bytes:
 
 
 @contextmanager
-def daemon(folder: Path) -> Iterator[None]:
-    """A stand-in daemon for the project in this folder."""
-    document = _document()
+def fake_daemon(folder: Path) -> Iterator[None]:
+    """Run a fake daemon for the project in this folder."""
+    document = _make_document()
 
     class Handler(BaseHTTPRequestHandler):
-        def _answer(self, body: bytes) -> None:
+        def _send_answer(self, body: bytes) -> None:
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
         def do_GET(self) -> None:
-            self._answer(b'{"lines": []}' if self.path.startswith("/api/logs") else document)
+            self._send_answer(b'{"lines": []}' if self.path.startswith("/api/logs") else document)
 
         def do_POST(self) -> None:
-            self._answer(SETTLED)
+            self._send_answer(SETTLED)
 
         def log_message(self, *_: object) -> None:
             """Nothing."""
@@ -73,8 +73,8 @@ def daemon(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def cpu(command: Sequence[str], folder: Path) -> float:
-    """Seconds of CPU that the command takes."""
+def cpu_seconds(command: Sequence[str], folder: Path) -> float:
+    """Return the CPU seconds of a command."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=60)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -100,8 +100,10 @@ def main() -> None:
         folder = Path(temporary).resolve()
         os.environ["XDG_RUNTIME_DIR"] = temporary
         os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
-        with daemon(folder):
-            found = {name: [cpu(command, folder) for _ in range(rounds)] for name, command in ways.items()}
+        with fake_daemon(folder):
+            found = {
+                name: [cpu_seconds(command, folder) for _ in range(rounds)] for name, command in ways.items()
+            }
     for name, seconds in found.items():
         print(f"{name:24} {statistics.median(seconds):.3f} s CPU  ({min(seconds):.3f}-{max(seconds):.3f})")
     if (taken := statistics.median(found["watcher status"])) > LIMIT:

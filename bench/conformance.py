@@ -26,7 +26,7 @@ _TEST = re.compile(r"^tests/unit/front/(\S+?)\.py::(\w+):$")
 _RUNS = re.compile(r"(\d+) passing, (\d+) failing, and (\d+) invalid test cases")
 
 
-def examples(output: str) -> dict[str, tuple[int, int, int]]:
+def count_examples(output: str) -> dict[str, tuple[int, int, int]]:
     """Passing, failing and invalid examples of each property, all phases together."""
     counts: dict[str, tuple[int, int, int]] = {}
     test = ""
@@ -57,7 +57,7 @@ def main() -> int:
         print(done.stdout)
     print(f"malformed request heads that are refused, whatever the split and the method: {len(REFUSED)}")
     print(f"bad chunked bodies that are refused, whole and byte by byte: {len(BAD_CHUNKS)}")
-    counts = examples(done.stdout)
+    counts = count_examples(done.stdout)
     for test, (passing, failing, invalid) in counts.items():
         name = test.removeprefix("test_").replace("_", " ")
         print(f"{passing:8} runs, {failing} failed, {invalid} not valid: {name}")

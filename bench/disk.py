@@ -1,23 +1,23 @@
-"""Whether the engine's disk stays flat: `./dev bench disk [--engine ADDRESS]… [--saves N] [--kills N]`.
+"""Check that the engine's disk stays flat: `./dev bench disk [--engine ADDRESS]… [--saves N] [--kills N]`.
 
     ./dev bench disk                                   # 300 saves on this machine's engine
     ./dev bench disk --engine unix:///run/watcher-peers/28-containerd.sock
-    ./dev bench disk --buildkitd                       # the same with a buildkitd beside the engine
+    ./dev bench disk --buildkitd                       # the same with a separate buildkitd
     ./dev bench disk --peers up,watch,article          # what other tools leave, in MB a save
 
-The real daemon on a copy of the example, one save after the other, each waited for until it is live. First
-three saves without pruning tell what one save leaves. In the second half others work on the same engine: a
-second watched project and plain `docker build`s of a small Go program. In between the daemon is killed with
-SIGKILL at any moment, `--kills` times, and started again. At the end A, B, and A again are saved. A client
-asks the service's port throughout.
+The real daemon runs on a copy of the example; each save is live before the next one. The first three saves,
+without pruning, show what one save leaves. In the second half neighbours use the same engine: a second
+watched project and plain `docker build`s of a small Go program. The daemon is killed with SIGKILL at random
+moments, `--kills` times, and restarted. At the end A, B and A again are saved. A client polls the service's
+port throughout.
 
-Printed: a table of the data root by `du` and of what `docker system df` says, the slope of `du` with its
-standard error, the highest sample beside the bound of (`prune.keep` + 2) saves above the start, what became
-of the neighbours' records, images and cached steps, and how many requests failed. The neighbours' own growth,
-measured before, is taken off. Exit code 1 when a neighbour lost something.
+Printed: a table of the data root by `du` and of `docker system df`, the slope of `du` with its standard
+error, the highest sample and its limit of (`prune.keep` + 2) saves above the start, the neighbours' records,
+images and cached steps, and the number of failed requests. The growth by the neighbours, measured before,
+is subtracted. Exit code 1 if a neighbour lost anything.
 
-Run this on an engine that nobody else uses meanwhile. Needs root, to read the data root. The build cache of
-the neighbours stays behind, as after any build.
+Run this on an otherwise unused engine. Needs root, to read the data root. The build cache of the neighbours
+stays, as after any build.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench._disk import HEAD, MB, DiskSample, Meter, Poller, slope
+from bench._disk import HEAD, MB, DiskSample, Meter, Poller, fit_slope
 from bench._disk_peers import PEERS, left_by_peers
 from bench._neighbours import PlainBuilds, Watched, Work
-from bench._peers import DEFAULT_ENGINE, Docker, how_busy, new_id, table
+from bench._peers import DEFAULT_ENGINE, Docker, format_table, how_busy, new_id
 from tests.buildkitd import buildkitd
 from tests.e2e.conftest import clean_up
 from tests.registry import registry_of
 
 KEEP = 3  # `prune.keep`
-UNPRUNED = 3  # saves that tell what one of them leaves
+UNPRUNED = 3  # saves that show what one of them leaves
 SETTLED = 12.0  # seconds in which pruning has its turn after the last save
 
 
 @dataclass
 class BuildSite:
-    """One engine, and what builds for it."""
+    """One engine with its builders."""
 
     endpoint: str
     meter: Meter
@@ -61,7 +61,7 @@ class BuildSite:
     buildkit: str = ""
 
     def project(self, name: str) -> Watched:
-        """A copy of the example that builds here."""
+        """Return a copy of the example that builds here."""
         made = Watched(self.folder / f"{name}-{uuid.uuid4().hex[:8]}")
         dockerfile = made.folder / "Dockerfile"
         text = dockerfile.read_text().replace("FROM golang:alpine", f"FROM {self.bases['golang']}")
@@ -73,7 +73,7 @@ class BuildSite:
 
 @contextlib.contextmanager
 def site(endpoint: str, *, standalone: bool) -> Iterator[BuildSite]:
-    """The engine at `endpoint`; `standalone`: with a buildkitd beside it, and registries of the bases."""
+    """Return the engine at `endpoint`; `standalone`: with a separate buildkitd and base registries."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="disk-")))
         stack.enter_context(_environment(DOCKER_HOST=endpoint, XDG_STATE_HOME=str(folder / "state")))
@@ -119,7 +119,7 @@ class Course:
         self.one = 0.0  # bytes that one save leaves without pruning
 
     def measure(self, name: str, save: int) -> DiskSample:
-        """Take a sample that the table shows."""
+        """Take a sample for the table."""
         sample = self._site.meter.take(name, save)
         self.shown.append(sample)
         print(
@@ -128,14 +128,14 @@ class Course:
         return sample
 
     def save(self, version: str = "") -> float:
-        """Save and wait until it is live; seconds."""
+        """Save and wait until it is live; return the seconds."""
         begun = time.perf_counter()
         self.project.set_version(version or uuid.uuid4().hex[:12])
         self.project.live()
         return time.perf_counter() - begun
 
     def without_pruning(self) -> DiskSample:
-        """The first saves; returns the start."""
+        """Run the first saves; return the sample of the start."""
         self.project.start("--no-prune.enabled")
         self.project.live()
         self.save()
@@ -143,7 +143,7 @@ class Course:
         start = self.measure("start", 0)
         for _ in range(UNPRUNED):
             self.save()
-            time.sleep(SETTLED)  # what idle time does belongs to a save
+            time.sleep(SETTLED)  # includes the idle work after a save
         self.one = (self.measure(f"{UNPRUNED} saves, not pruned", 0).used - start.used) / UNPRUNED
         self.project.stop()
         self.project.start()
@@ -151,12 +151,12 @@ class Course:
         return start
 
     def half(self, first: int, last: int, poller: Poller, share: float) -> int:
-        """Saves from `first` to before `last`, as far as that share of the time allows; the next number."""
+        """Save from `first` to before `last`, within that share of the time; return the next number."""
         for number in range(first, last):
             if time.monotonic() - self._began > self._seconds * share:
                 return number
             if number in self.kills:
-                self._kill(poller)
+                self._kill_daemon(poller)
             else:
                 self.save()
             time.sleep(self._pause)
@@ -164,7 +164,7 @@ class Course:
                 self.samples.append(self._site.meter.take("", number))
         return last
 
-    def _kill(self, poller: Poller) -> None:
+    def _kill_daemon(self, poller: Poller) -> None:
         self.project.set_version(uuid.uuid4().hex[:12])
         time.sleep(random.uniform(0, 3))  # while it builds, deploys, prunes or idles
         with poller.down():
@@ -173,27 +173,27 @@ class Course:
         self.project.live()
 
     def return_to_a(self) -> tuple[float, float]:
-        """Save B and A again; seconds each."""
+        """Save B and A again; return the seconds of each."""
         self.save("a")
         return self.save("b"), self.save("a")
 
 
-def run(where: BuildSite, saves: int, kills: int, pause: float, minutes: float) -> bool:
-    """All of it; whether the neighbours have all that they had."""
+def run_course(where: BuildSite, saves: int, kills: int, pause: float, minutes: float) -> bool:
+    """Run everything; return whether the neighbours lost nothing."""
     course = Course(where, saves, kills, pause, minutes)
     plain = PlainBuilds(where.docker, where.meter, where.folder, where.bases)
     other = where.project("disk-other")
     began = time.monotonic()
     try:
-        plain.change()  # its bases, and what a first build costs, are there before the start
+        plain.change()  # bases and the first build must not count
         start = course.without_pruning()
         with Poller(course.project.port) as poller:
             middle = course.half(1, saves // 2, poller, 0.5)
             kills = sum(number < middle for number in course.kills)
             course.measure(f"{middle} saves, {kills} kills", middle)
-            alone = _points(course, 5, min([middle, *course.kills]))
-            killed = _points(course, min([middle, *course.kills]), middle)
-            each = _cost(where, plain)
+            alone = _sample_points(course, 5, min([middle, *course.kills]))
+            killed = _sample_points(course, min([middle, *course.kills]), middle)
+            each = _measure_cost(where, plain)
             plain.repeat()
             other.use_caches_of(course.project)
             other.start()
@@ -207,7 +207,7 @@ def run(where: BuildSite, saves: int, kills: int, pause: float, minutes: float) 
             work.end()
             time.sleep(SETTLED)
             end = course.measure(f"{saves} saves, neighbours beside", saves)
-            beside = _points(course, middle + 5, saves + 1)
+            beside = _sample_points(course, middle + 5, saves + 1)
             grown = (plain.changed - changed) * each
             seconds = course.return_to_a()
         time.sleep(SETTLED)
@@ -215,7 +215,7 @@ def run(where: BuildSite, saves: int, kills: int, pause: float, minutes: float) 
         after = other.cached_steps()
         records, images = plain.lost()
         print(f"\n{where.title}: {saves} saves in {(time.monotonic() - began) / 60:.0f} minutes")
-        print(table(HEAD, {sample.name: sample.row(start) for sample in course.shown}, 30))
+        print(format_table(HEAD, {sample.name: sample.row(start) for sample in course.shown}, 30))
         highest = max((y for _, y in (*alone, *killed)), default=0.0)
         later = max(y for _, y in beside) - with_other.used / MB if beside else 0.0
         allowed = (KEEP + 2) * course.one / MB
@@ -246,7 +246,7 @@ def run(where: BuildSite, saves: int, kills: int, pause: float, minutes: float) 
 
 
 def _neighbours(number: int, other: Watched, plain: PlainBuilds) -> None:
-    """One round of the neighbours: a save, and a build that changes only now and then."""
+    """Run one round of the neighbours: a save, and a build that changes only sometimes."""
     other.set_version(uuid.uuid4().hex[:12])
     other.live()
     if number % 6 == 5:
@@ -254,8 +254,8 @@ def _neighbours(number: int, other: Watched, plain: PlainBuilds) -> None:
     plain.repeat()
 
 
-def _cost(where: BuildSite, plain: PlainBuilds) -> float:
-    """Bytes that one changed build of the neighbour leaves."""
+def _measure_cost(where: BuildSite, plain: PlainBuilds) -> float:
+    """Return the bytes that one changed build of the neighbour leaves."""
     costs = []
     for _ in range(3):
         before = where.meter.take("", 0).used
@@ -265,12 +265,12 @@ def _cost(where: BuildSite, plain: PlainBuilds) -> float:
     return statistics.median(costs)
 
 
-def _points(course: Course, first: int, last: int) -> list[tuple[int, float]]:
+def _sample_points(course: Course, first: int, last: int) -> list[tuple[int, float]]:
     return [(each.save, each.used / MB) for each in course.samples if first <= each.save < last]
 
 
 def _said(points: Sequence[tuple[int, float]]) -> str:
-    rise, error = slope(points)
+    rise, error = fit_slope(points)
     return f"slope of du {rise:+.3f} ± {error:.3f} MB a save ({len(points)} samples)"
 
 
@@ -288,7 +288,7 @@ def main() -> None:
         "--slow-saves", type=int, default=5, help="saves with the article's Dockerfile as written"
     )
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything is removed then too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so everything is removed then too
     if busy := how_busy():
         print(busy)
     good = True
@@ -299,7 +299,7 @@ def main() -> None:
                     where.docker, where.meter, given.peers.split(","), given.saves, given.slow_saves
                 )
             else:
-                good = run(where, given.saves, given.kills, given.pause, given.minutes) and good
+                good = run_course(where, given.saves, given.kills, given.pause, given.minutes) and good
     raise SystemExit(0 if good else 1)
 
 

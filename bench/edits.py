@@ -1,9 +1,9 @@
-"""A thousand random edits on the example, with the real daemon and engine: `./dev bench edits`.
+"""Run a thousand random edits on the example, with the real daemon and engine: `./dev bench edits`.
 
-Somebody edits, creates, renames, removes, reverts, checks out and breaks, with short pauses. Now and then,
-and at the end, `watcher wait` must say what is true of the tree on disk: live, or failed when it does not
-compile. In the end the binary of the live container is compared, byte for byte, with that of a plain build of
-the same folder from scratch (the engine's classic builder, no cache, nothing of ours in between).
+The edits change, create, rename, remove, revert, check out and break files, with short pauses. From time to
+time and at the end, `watcher wait` must report the tree on disk correctly: live, or failed if it does not
+compile. At the end the binary of the live container is compared, byte for byte, with that of a plain build of
+the same folder from scratch (the engine's classic builder, no cache, without the watcher).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from tests.e2e.writer import Writer
 BINARY = "/mygoexecutable"
 
 
-def digest(client: docker.DockerClient, image: str) -> str:
-    """SHA-256 of the program in an image."""
+def tree_digest(client: docker.DockerClient, image: str) -> str:
+    """Return the SHA-256 of the program in an image."""
     made = client.api.create_container(image, command="x")["Id"]
     try:
         stream, _ = client.api.get_archive(made, BINARY)
@@ -43,7 +43,7 @@ def digest(client: docker.DockerClient, image: str) -> str:
 
 
 def plain_build(client: docker.DockerClient, project: Project) -> str:
-    """A build of the folder as it is, from scratch; the image's id."""
+    """Build the folder from scratch; return the image id."""
     begun = time.monotonic()
     image, log = client.images.build(
         path=str(project.folder),
@@ -55,14 +55,14 @@ def plain_build(client: docker.DockerClient, project: Project) -> str:
     print(f"plain build from scratch: {time.monotonic() - begun:.0f} s", flush=True)
     told = "".join(str(line.get("stream", "")) for line in log if isinstance(line, dict))
     for made in reversed(re.findall(r" ---> ([0-9a-f]{12})", told)):
-        with contextlib.suppress(docker.errors.APIError):  # what its final stage is made of goes with its tag
+        with contextlib.suppress(docker.errors.APIError):  # its layers are removed with its tag
             if not client.images.get(made).tags:
                 client.images.remove(made)
     return str(image.id)
 
 
-def verdict(project: Project, writer: Writer) -> str:
-    """What `wait` says of the tree as it is now; a wrong answer ends the run."""
+def judge_edit(project: Project, writer: Writer) -> str:
+    """Return what `wait` reports for the current tree; a wrong answer ends the run."""
     settled, truth = project.wait(), "failed" if writer.broken else "live"
     if settled["outcome"] != truth:
         print("".join(project.output[-60:]))
@@ -70,7 +70,7 @@ def verdict(project: Project, writer: Writer) -> str:
     return truth
 
 
-def run(edits: int, pause: float, every: int, seed: int) -> None:
+def run_edits(edits: int, pause: float, every: int, seed: int) -> None:
     client = docker.from_env(timeout=1800)
     with tempfile.TemporaryDirectory() as directory:
         project = Project(Path(directory) / f"edits-{uuid.uuid4().hex[:8]}")
@@ -79,26 +79,26 @@ def run(edits: int, pause: float, every: int, seed: int) -> None:
             project.start()
             begun = time.monotonic()
             while project.wait()["outcome"] == "timeout":
-                pass  # a cold compile may take longer than one wait does
+                pass  # a cold compile can take longer than one wait
             print(f"first version live after {time.monotonic() - begun:.0f} s", flush=True)
             begun, acts, verdicts = time.monotonic(), Counter[str](), Counter[str]()
             for number in range(1, edits + 1):
                 acts[writer.act()] += 1
                 time.sleep(writer.chance.uniform(0.0, 2 * pause))
                 if number % every == 0:
-                    verdicts[verdict(project, writer)] += 1
+                    verdicts[judge_edit(project, writer)] += 1
                     print(f"{number} edits, {time.monotonic() - begun:.0f} s", flush=True)
             writer.repair()
-            verdicts[verdict(project, writer)] += 1
-            report(project, acts, verdicts, time.monotonic() - begun)
-            compare(client, project)
+            verdicts[judge_edit(project, writer)] += 1
+            print_report(project, acts, verdicts, time.monotonic() - begun)
+            compare_trees(client, project)
         finally:
             if project.process:
                 project.stop()
             clean_up(client, project)
 
 
-def report(project: Project, acts: Counter[str], verdicts: Counter[str], seconds: float) -> None:
+def print_report(project: Project, acts: Counter[str], verdicts: Counter[str], seconds: float) -> None:
     metrics = project.metrics()
     print(f"{acts.total()} edits in {seconds:.0f} s: {dict(acts.most_common())}")
     print(f"wait was right each time: {dict(verdicts)}")
@@ -117,9 +117,9 @@ def report(project: Project, acts: Counter[str], verdicts: Counter[str], seconds
         sys.exit(1)
 
 
-def compare(client: docker.DockerClient, project: Project) -> None:
-    live = digest(client, project.status()["live"]["image"])
-    plain = digest(client, plain_build(client, project))
+def compare_trees(client: docker.DockerClient, project: Project) -> None:
+    live = tree_digest(client, project.status()["live"]["image"])
+    plain = tree_digest(client, plain_build(client, project))
     print(f"live binary  {live}\nplain binary {plain}\n{'EQUAL' if live == plain else 'DIFFERENT'}")
     if live != plain:
         sys.exit(1)
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=50, help="edits between two questions to `wait`")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    run(given.edits, given.pause, given.every, given.seed)
+    run_edits(given.edits, given.pause, given.every, given.seed)
 
 
 if __name__ == "__main__":

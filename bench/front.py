@@ -1,4 +1,4 @@
-"""What the front costs: requests per second and latency, beside no proxy, a plain splice and docker-proxy.
+"""Measure the front: requests per second and latency, compared with no proxy, a splice and docker-proxy.
 
     ./dev bench front                    # a quick look: 3 rounds of 2 seconds
     ./dev bench front --rounds 9 --seconds 5
@@ -135,11 +135,11 @@ func main() {
 """
 
 
-# -- what is measured: each runs in a process of its own
+# -- the measured proxies, each in a separate process
 
 
-async def splice(port: int) -> int:
-    """The plainest proxy that asyncio allows: two transports that write to each other."""
+async def splice_streams(port: int) -> int:
+    """Run the simplest possible asyncio proxy: two transports that write to each other."""
     loop = asyncio.get_running_loop()
 
     class End(asyncio.Protocol):
@@ -180,8 +180,8 @@ async def splice(port: int) -> int:
     return int(server.sockets[0].getsockname()[1])
 
 
-async def front(port: int) -> int:
-    """The front as the daemon runs it, with an observer that counts."""
+async def run_front(port: int) -> int:
+    """Run the front as in the daemon, with an observer that counts."""
 
     class Count:
         seen = 0
@@ -196,12 +196,12 @@ async def front(port: int) -> int:
 
 
 async def stay(what: str, port: int) -> None:
-    print(await {"splice": splice, "front": front}[what](port), flush=True)
+    print(await {"splice": splice_streams, "front": run_front}[what](port), flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     os._exit(0)
 
 
-def child(what: str, loop: str, port: int) -> None:
+def run_child(what: str, loop: str, port: int) -> None:
     """Run one of the above until standard input is closed."""
     if loop == "uvloop":
         uvloop.run(stay(what, port))
@@ -213,8 +213,8 @@ def child(what: str, loop: str, port: int) -> None:
 
 
 @contextlib.contextmanager
-def started(*command: str | Path) -> Iterator[tuple[int, int]]:
-    """A process that prints the port it listens on; gives (port, pid)."""
+def wait_for_start(*command: str | Path) -> Iterator[tuple[int, int]]:
+    """Start a process that prints its port; return (port, pid)."""
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=ROOT)
     try:
@@ -227,7 +227,7 @@ def started(*command: str | Path) -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def docker_proxy(port: int) -> Iterator[tuple[int, int]]:
-    """The engine's userland proxy, as it stands before every published port."""
+    """Start the engine's userland proxy, as for every published port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         mine = probe.getsockname()[1]
@@ -246,8 +246,8 @@ def docker_proxy(port: int) -> Iterator[tuple[int, int]]:
         process.wait()
 
 
-def load(program: Path, port: int, connections: int, seconds: float) -> dict[str, float]:
-    """Requests per second, p50 and p99 in milliseconds, and how many failed."""
+def run_load(program: Path, port: int, connections: int, seconds: float) -> dict[str, float]:
+    """Return requests per second, p50 and p99 in milliseconds, and the number of failures."""
     wrk = shutil.which("wrk")
     if wrk is None:
         command = [str(program), "load", f"127.0.0.1:{port}", str(connections), str(seconds)]
@@ -263,45 +263,45 @@ def load(program: Path, port: int, connections: int, seconds: float) -> dict[str
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     unit = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
-    def percentile(which: str) -> float:
+    def percentile_of(which: str) -> float:
         value, name = re.search(rf"{which}%\s+([\d.]+)(us|ms|s)", text).groups()  # type: ignore[union-attr]
         return float(value) * unit[name]
 
     errors = re.findall(r"(?:connect|read|write|timeout) (\d+)|Non-2xx or 3xx responses: (\d+)", text)
     return {
         "rate": float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1)),  # type: ignore[union-attr]
-        "p50": percentile("50"),
-        "p99": percentile("99"),
+        "p50": percentile_of("50"),
+        "p99": percentile_of("99"),
         "failed": sum(int(number) for pair in errors for number in pair if number),
     }
 
 
-def compare(program: Path, backend: int, rounds: int, seconds: float) -> None:
+def compare_fronts(program: Path, backend: int, rounds: int, seconds: float) -> None:
     with contextlib.ExitStack() as stack:
         ways = {"direct": backend}
         if shutil.which("docker-proxy"):
             ways["docker-proxy"] = stack.enter_context(docker_proxy(backend))[0]
         for what in ("splice", "front"):
             for loop in ("asyncio", "uvloop"):
-                ways[f"{what} {loop}"] = stack.enter_context(started(*ME, what, loop, str(backend)))[0]
+                ways[f"{what} {loop}"] = stack.enter_context(wait_for_start(*ME, what, loop, str(backend)))[0]
         for connections in (64, 1):
             results: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
             for _ in range(rounds):
                 for name, port in ways.items():
-                    results[name].append(load(program, port, connections, seconds))
-            show(connections, results)
+                    results[name].append(run_load(program, port, connections, seconds))
+            print_results(connections, results)
 
 
-def show(connections: int, results: dict[str, list[dict[str, float]]]) -> None:
-    def median(name: str, key: str) -> float:
+def print_results(connections: int, results: dict[str, list[dict[str, float]]]) -> None:
+    def median_of(name: str, key: str) -> float:
         return statistics.median(result[key] for result in results[name])
 
     print(f"\nkeep-alive connections: {connections}, medians of {len(results['direct'])}")
     print(f"{'':16}{'req/s':>9}{'of splice':>11}{'p50 ms':>9}{'added':>8}{'p99 ms':>9}{'failed':>8}")
     for name, rounds in results.items():
-        rate, p50, p99 = (median(name, key) for key in ("rate", "p50", "p99"))
-        of_splice = f"{rate / median('splice asyncio', 'rate'):.0%}"
-        added = p50 - median("direct", "p50")
+        rate, p50, p99 = (median_of(name, key) for key in ("rate", "p50", "p99"))
+        of_splice = f"{rate / median_of('splice asyncio', 'rate'):.0%}"
+        added = p50 - median_of("direct", "p50")
         failed = sum(result["failed"] for result in rounds)
         print(f"{name:16}{rate:9.0f}{of_splice:>11}{p50:9.3f}{added:8.3f}{p99:9.3f}{failed:8.0f}")
 
@@ -309,22 +309,22 @@ def show(connections: int, results: dict[str, list[dict[str, float]]]) -> None:
 # -- memory
 
 
-def resident(pid: int, key: str = "VmRSS") -> float:
-    """A line of /proc/<pid>/status, in MB."""
+def resident_memory(pid: int, key: str = "VmRSS") -> float:
+    """Return a line of /proc/<pid>/status in MB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(re.search(rf"{key}:\s+(\d+)", status).group(1)) / 1024  # type: ignore[union-attr]
 
 
-def memory(backend: int) -> None:
+def measure_memory(backend: int) -> None:
     for loop in ("asyncio", "uvloop"):
-        with started(*ME, "front", loop, str(backend)) as (port, pid):
-            rest = resident(pid)
+        with wait_for_start(*ME, "front", loop, str(backend)) as (port, pid):
+            rest = resident_memory(pid)
             sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(1000)]
             for sock in sockets:
                 sock.sendall(b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n")
             for sock in sockets:
                 assert sock.recv(4096).startswith(b"HTTP/1.1 200")
-            many = resident(pid)
+            many = resident_memory(pid)
             for sock in sockets:
                 sock.close()
             with socket.create_connection(("127.0.0.1", port)) as sock:
@@ -340,14 +340,14 @@ def memory(backend: int) -> None:
                 while got < GIGABYTE:
                     got += len(sock.recv(1 << 20))
                 down = time.monotonic() - began
-            peak = resident(pid, "VmHWM")
+            peak = resident_memory(pid, "VmHWM")
             print(f"front {loop:8} {rest:.0f} MB at rest, {many:.0f} MB with 1,000 connections,", end=" ")
             print(f"peak {peak:.0f} MB after 1 GB up ({up:.1f} s) and 1 GB down ({down:.1f} s)")
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--child"]:
-        child(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        run_child(sys.argv[2], sys.argv[3], int(sys.argv[4]))
         return
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
@@ -360,11 +360,11 @@ def main() -> None:
         source.write_text(GO)
         build = ["go", "build", "-o", str(program), str(source)]
         subprocess.run(build, check=True, env={**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod"})
-        with started(program, "serve") as (backend, _):
+        with wait_for_start(program, "serve") as (backend, _):
             if options.memory:
-                memory(backend)
+                measure_memory(backend)
             else:
-                compare(program, backend, options.rounds, options.seconds)
+                compare_fronts(program, backend, options.rounds, options.seconds)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ from random import Random
 import docker
 import httpx
 
-from bench.idle import megabytes
-from bench.tree import show
+from bench.idle import read_megabytes
+from bench.tree import print_figure
 from tests.e2e.conftest import Project, clean_up
 
 LAG = "watcher_event_loop_lag_seconds"
@@ -42,11 +42,11 @@ SLOW_TEXT = (
     "key=" * 15_000 + "@",
 )
 IGNORE = ("*a*a*a*a*a*a*a*a*c*a\n", "/".join(["**"] * 8) + "/a*\n", "[" * 5_000 + "\n", "!" * 500 + "x\n")
-ROUND = 20.0  # seconds of files being spoiled, after which the project is put right
+ROUND = 20.0  # seconds of hostile files before the project is repaired
 
 
-async def raw(port: int, pieces: list[bytes], stay: float = 0.0) -> None:
-    """Send what no client should, and go without a word."""
+async def send_raw(port: int, pieces: list[bytes], stay: float = 0.0) -> None:
+    """Send invalid bytes and disconnect."""
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(5 + stay):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -59,8 +59,8 @@ async def raw(port: int, pieces: list[bytes], stay: float = 0.0) -> None:
                 writer.transport.abort()
 
 
-def attack(random: Random) -> tuple[list[bytes], float]:
-    """One client's bytes, and how long it stays."""
+def run_attack(random: Random) -> tuple[list[bytes], float]:
+    """Send the bytes of one client and wait as long as it stays."""
     kind = random.randrange(7)
     if kind == 0:
         return [random.randbytes(random.randrange(1, 4096))], 0.0
@@ -80,8 +80,8 @@ def attack(random: Random) -> tuple[list[bytes], float]:
 
 async def forever(ports: list[int], random: Random) -> None:
     while True:
-        pieces, stay = attack(random)
-        await raw(random.choice(ports), pieces, stay)
+        pieces, stay = run_attack(random)
+        await send_raw(random.choice(ports), pieces, stay)
 
 
 def spoil(folder: Path, random: Random) -> None:
@@ -107,7 +107,7 @@ def spoil(folder: Path, random: Random) -> None:
 
 
 async def spoil_files(project: Project, random: Random, went_live: list[float]) -> None:
-    """Spoil the project file by file, then put it right and wait until it is live."""
+    """Spoil the project file by file, then repair it and wait until it is live."""
     good = project.folder.with_name("good")
     shutil.copytree(project.folder, good)
     while True:
@@ -126,8 +126,10 @@ async def spoil_files(project: Project, random: Random, went_live: list[float]) 
         went_live.append(time.monotonic() - begun)
 
 
-async def watch(project: Project, api: str, seconds: float, lags: list[float], slow: list[float]) -> None:
-    """Ask the daemon for its own figure, and the published port for an answer, as a good client would."""
+async def watch_front(
+    project: Project, api: str, seconds: float, lags: list[float], slow: list[float]
+) -> None:
+    """Read the daemon's own figure, and request the published port like a normal client."""
     until = time.monotonic() + seconds
     async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         asked = 0.0
@@ -138,7 +140,7 @@ async def watch(project: Project, api: str, seconds: float, lags: list[float], s
                 slow.append(time.monotonic() - begun)
             if time.monotonic() - asked > 5:
                 asked = time.monotonic()
-                # a connection of its own: the API ends an idle one after 5 s, perhaps as this request is sent
+                # a new connection: the API closes an idle one after 5 s, possibly during this request
                 text = (await client.get(f"{api}metrics", headers={"connection": "close"})).text
                 lags += [float(line.split()[1]) for line in text.splitlines() if line.startswith(LAG)]
             await asyncio.sleep(0.05)
@@ -155,7 +157,7 @@ async def run_all(project: Project, seconds: float, clients: int, seed: int) -> 
     ]
     tasks = [asyncio.ensure_future(make()) for make in makers]
     tasks.append(asyncio.ensure_future(spoil_files(project, Random(seed), went_live)))
-    watching = asyncio.ensure_future(watch(project, api, seconds, lags, slow))
+    watching = asyncio.ensure_future(watch_front(project, api, seconds, lags, slow))
     await asyncio.wait([*tasks, watching], return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         if task.done():
@@ -165,10 +167,12 @@ async def run_all(project: Project, seconds: float, clients: int, seed: int) -> 
     watching.result()
     assert project.process is not None
     pid = project.process.pid
-    show(f"longest delay of the event loop within {seconds:.0f} s", max(lags) * 1000, "ms", "goal <= 100")
-    show("slowest answer of the published port", max(slow) * 1000, "ms")
-    show("largest resident size of the daemon", megabytes(pid, "VmHWM"), "MB")
-    show("times put right and live again", float(len(went_live)), "")
+    print_figure(
+        f"longest delay of the event loop within {seconds:.0f} s", max(lags) * 1000, "ms", "goal <= 100"
+    )
+    print_figure("slowest answer of the published port", max(slow) * 1000, "ms")
+    print_figure("largest resident size of the daemon", read_megabytes(pid, "VmHWM"), "MB")
+    print_figure("times put right and live again", float(len(went_live)), "")
 
 
 def run(seconds: float, clients: int, seed: int) -> None:

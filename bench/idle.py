@@ -16,20 +16,20 @@ from pathlib import Path
 
 import docker
 
-from bench.tree import make_tree, show
+from bench.tree import make_tree, print_figure
 from tests.e2e.conftest import Project, clean_up, until
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def processor_seconds(pid: int) -> float:
-    """User and system time of a process so far; proc(5), /proc/pid/stat fields 14 and 15."""
+    """Return user and system time of a process; proc(5), /proc/pid/stat fields 14 and 15."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def megabytes(pid: int, name: str) -> float:
-    """VmRSS (now) or VmHWM (at most) of a process."""
+def read_megabytes(pid: int, name: str) -> float:
+    """Return VmRSS (current) or VmHWM (peak) of a process in MB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 
@@ -39,7 +39,7 @@ def run(files: int, seconds: float, settle: float) -> None:
     with tempfile.TemporaryDirectory() as directory:
         project = Project(Path(directory) / f"idle-{uuid.uuid4().hex[:8]}")
         make_tree(project.folder / "many", files, 2_600)
-        (project.folder / "many" / "go.mod").write_text("module many\n")  # no part of the example's module
+        (project.folder / "many" / "go.mod").write_text("module many\n")  # not part of the example's module
         try:
             project.start()
             assert project.wait()["outcome"] == "live", "".join(project.output)
@@ -52,9 +52,13 @@ def run(files: int, seconds: float, settle: float) -> None:
             share = (processor_seconds(pid) - before) / (time.monotonic() - since) * 100
             source = project.status()["source"]
             print(f"{source['files']} entries in the tree, watched by {source['mode']}")
-            show(f"processor time of the daemon while idle for {seconds:.0f} s", share, "%", "goal < 0.3")
-            show("resident size of the daemon", megabytes(pid, "VmRSS"), "MB", "goal < 120")
-            show("largest resident size of the daemon, build included", megabytes(pid, "VmHWM"), "MB")
+            print_figure(
+                f"processor time of the daemon while idle for {seconds:.0f} s", share, "%", "goal < 0.3"
+            )
+            print_figure("resident size of the daemon", read_megabytes(pid, "VmRSS"), "MB", "goal < 120")
+            print_figure(
+                "largest resident size of the daemon, build included", read_megabytes(pid, "VmHWM"), "MB"
+            )
         finally:
             if project.process is not None:
                 project.stop()

@@ -79,7 +79,7 @@ def _imported_rooms(tree: ast.Module) -> Iterator[str]:
                 yield rest.partition(".")[0]
 
 
-def reachable(graph: Graph, room: str) -> frozenset[str]:
+def find_reachable(graph: Graph, room: str) -> frozenset[str]:
     """Return every room that `room` imports, directly or through others."""
     found: set[str] = set()
     pending = list(graph[room])
@@ -96,48 +96,50 @@ def direct_arrows(graph: Graph) -> set[tuple[str, str]]:
         (room, other)
         for room, imports in graph.items()
         for other in imports
-        if not any(other in reachable(graph, between) for between in imports - {other})
+        if not any(other in find_reachable(graph, between) for between in imports - {other})
     }
 
 
-def circles(graph: Graph) -> list[frozenset[str]]:
+def find_cycles(graph: Graph) -> list[frozenset[str]]:
     """Return the groups of rooms that import each other."""
     groups = {
-        frozenset({room, *(other for other in reachable(graph, room) if room in reachable(graph, other))})
+        frozenset(
+            {room, *(other for other in find_reachable(graph, room) if room in find_reachable(graph, other))}
+        )
         for room in graph
     }
     return sorted((group for group in groups if len(group) > 1), key=sorted)
 
 
-def floors(graph: Graph) -> int:
+def count_floors(graph: Graph) -> int:
     """Return the number of levels: the length of the longest path, circles counted as one."""
     group_of = {room: frozenset({room}) for room in graph}
-    for group in circles(graph):
+    for group in find_cycles(graph):
         group_of |= dict.fromkeys(group, group)
     heights: dict[frozenset[str], int] = {}
 
-    def height(group: frozenset[str]) -> int:
+    def floor_of(group: frozenset[str]) -> int:
         if group not in heights:
             below = {group_of[other] for room in group for other in graph[room]} - {group}
-            heights[group] = 1 + max(map(height, below), default=0)
+            heights[group] = 1 + max(map(floor_of, below), default=0)
         return heights[group]
 
-    return max(height(group) for group in group_of.values())
+    return max(floor_of(group) for group in group_of.values())
 
 
-def _functions(sources: list[Source]) -> Iterator[tuple[Source, ast.FunctionDef | ast.AsyncFunctionDef]]:
+def _list_functions(sources: list[Source]) -> Iterator[tuple[Source, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for source in sources:
         for node in ast.walk(source.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield source, node
 
 
-def measure(root: Path) -> list[tuple[str, str]]:
+def measure_layout(root: Path) -> list[tuple[str, str]]:
     """Return the rows of the table, as label and value."""
     sources = read_sources(root)
     graph = room_graph(sources)
     longest_file = max(sources, key=lambda source: source.lines)
-    functions = list(_functions(sources))
+    functions = list(_list_functions(sources))
     lengths = [
         ((node.end_lineno or node.lineno) - node.lineno + 1, source, node) for source, node in functions
     ]
@@ -152,8 +154,8 @@ def measure(root: Path) -> list[tuple[str, str]]:
         ("files flat at the top", str(sum(len(source.path.parts) == 1 for source in sources))),
         ("rooms", str(len(graph))),
         ("arrows", str(sum(map(len, graph.values())))),
-        ("floors", str(floors(graph))),
-        ("circles", "; ".join(", ".join(sorted(group)) for group in circles(graph)) or "none"),
+        ("floors", str(count_floors(graph))),
+        ("circles", "; ".join(", ".join(sorted(group)) for group in find_cycles(graph)) or "none"),
         ("longest file", f"{longest_file.lines} lines, {longest_file.path}"),
         ("files over 350 lines", str(sum(source.lines > 350 for source in sources))),
         ("longest function", f"{length} lines, {node.name} in {source.path}"),
@@ -207,7 +209,7 @@ def main(arguments: list[str]) -> None:
     root = Path(arguments[0]) if arguments else Path(__file__).parents[1]
     if not (root / PACKAGE).is_dir():
         sys.exit(f"{root} holds no folder {PACKAGE}/")
-    for label, value in (*measure(root), *measure_runs(root)):
+    for label, value in (*measure_layout(root), *measure_runs(root)):
         print(f"{label:28}{value}")
 
 

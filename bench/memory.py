@@ -1,9 +1,9 @@
-"""Whether the daemon's memory stays flat: `./dev bench memory [--minutes N] [--save-every S]`.
+"""Check that the daemon's memory stays flat: `./dev bench memory [--minutes N] [--save-every S]`.
 
 The real daemon with the real engine, on the example, under a mixed load from the first to the last minute:
 requests on kept and on new connections, WebSockets, uploads, a scrape of the metrics every 5 seconds, a
 reader of the status page's event stream, and a save every few minutes (each one a build, a deploy and a
-drain). The load is moderate by default, so that the machine stays usable; `--rate` multiplies it.
+drain). The load is moderate by default, to keep the machine usable; `--rate` multiplies it.
 
 Printed once a minute: the resident size, and the private memory by kind of mapping: malloc's main heap, its
 arenas of other threads, everything else that is anonymous (Python's own arenas), and files. At the end: the
@@ -39,7 +39,7 @@ _SIZE = re.compile(r"^(Private_Clean|Private_Dirty):\s+(\d+) kB$")
 
 
 def by_kind(lines: Iterable[str]) -> dict[str, float]:
-    """MB of private memory per kind of mapping; `lines` are those of /proc/PID/smaps."""
+    """Return MB of private memory by kind of mapping; `lines` are those of /proc/PID/smaps."""
     sizes = dict.fromkeys(KINDS, 0.0)
     kind, end = KINDS[-1], 0
     for line in lines:
@@ -59,21 +59,21 @@ def by_kind(lines: Iterable[str]) -> dict[str, float]:
     return sizes
 
 
-def resident(pid: int) -> float:
-    """VmRSS in MB."""
+def resident_memory(pid: int) -> float:
+    """Return VmRSS in MB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
-def quarters(sizes: list[float]) -> list[float]:
-    """The largest value of each quarter of the time."""
+def mean_quarters(sizes: list[float]) -> list[float]:
+    """Return the largest value of each quarter of the time."""
     count = max(len(sizes) // 4, 1)
     return [max(sizes[at * count : (at + 1) * count] or sizes[-1:]) for at in range(4)]
 
 
 @contextlib.asynccontextmanager
-async def watched(api: httpx.AsyncClient) -> AsyncIterator[None]:
-    """Somebody scrapes the metrics and has the status page open while the context lasts."""
+async def start_watched(api: httpx.AsyncClient) -> AsyncIterator[None]:
+    """Scrape the metrics and keep the status page open while the context lasts."""
 
     async def scrape() -> None:
         while True:
@@ -94,15 +94,15 @@ async def watched(api: httpx.AsyncClient) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def observe(stack: Watcher, record: Record, seconds: float, save_every: float) -> list[float]:
-    """Resident sizes in MB, one every 5 seconds."""
+async def observe_memory(stack: Watcher, record: Record, seconds: float, save_every: float) -> list[float]:
+    """Return resident sizes in MB, one every 5 seconds."""
     began, sizes, number = time.monotonic(), [], 0
     next_save, next_line = began + save_every, began
     failed: Counter[str] = Counter()
     count = 0
     pid = stack.pid
     while (now := time.monotonic()) < began + seconds:
-        sizes.append(resident(pid))
+        sizes.append(resident_memory(pid))
         if now >= next_save:
             number, next_save = number + 1, now + save_every
             stack.save(Step(number, ""))
@@ -137,13 +137,13 @@ async def run(options: argparse.Namespace) -> bool:
         try:
             async with (
                 stack.up(),
-                watched(stack.api),
+                start_watched(stack.api),
                 Clients(stack.port, load).running() as record,
             ):
-                sizes = await observe(stack, record, options.minutes * 60, options.save_every)
+                sizes = await observe_memory(stack, record, options.minutes * 60, options.save_every)
         finally:
             await asyncio.to_thread(stack.clean)
-    largest = quarters(sizes)
+    largest = mean_quarters(sizes)
     print("largest resident size per quarter: " + ", ".join(f"{size:.1f} MB" for size in largest))
     return bool(largest[3] - largest[1] <= options.allowed)
 

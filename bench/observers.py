@@ -1,7 +1,7 @@
-"""What watching the watcher costs: `./dev bench observers`.
+"""Measure the observers: `./dev bench observers`.
 
-One forwarded request told to all observers, one scrape, one status, and memory with 50 open event streams
-through 200 builds.
+One forwarded request emitted to all observers, one scrape, one status, and the memory with 50 open event
+streams during 200 builds.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def median_ms(action: Callable[[], object], times: int = 200) -> float:
 
 
 def resident_mb() -> float:
-    """Highest resident memory of this process so far."""
+    """Return the peak resident memory of this process."""
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used / (1024 * 1024 if sys.platform == "darwin" else 1024)
 

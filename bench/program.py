@@ -1,4 +1,4 @@
-"""What keeping the linked program gains and costs: builds of the example with and without it, in turn.
+"""Measure the binary cache: builds of the example with and without it, in turn.
 
     ./dev bench program                # 11 rounds
     ./dev bench program --rounds 5
@@ -40,8 +40,8 @@ ARGS = {"ENV": "dev"}
 PLATFORMS = Platforms.of_this_machine("")
 
 
-async def texts(name: str) -> dict[str, Accelerated]:
-    """The two texts, by what they are called."""
+async def make_texts(name: str) -> dict[str, Accelerated]:
+    """Return both texts by name."""
     text = (EXAMPLE / "Dockerfile").read_text()
     engine = await DockerEngine.open(ENGINE)
     try:
@@ -65,18 +65,18 @@ async def texts(name: str) -> dict[str, Accelerated]:
     }
 
 
-async def bench(rounds: int) -> None:
+async def bench_texts(rounds: int) -> None:
     name = f"bench-program-{uuid.uuid4().hex[:8]}"
     tree = {
         path.relative_to(EXAMPLE).as_posix(): path.read_bytes()
         for path in EXAMPLE.rglob("*")
         if path.is_file()
     }
-    plans = await texts(name)
+    plans = await make_texts(name)
     times: dict[tuple[str, str], list[float]] = {}
     async with await Client.connect(ENGINE) as client:
 
-        async def solve(text: str, *, target: str = "", names: tuple[str, ...] = ()) -> float:
+        async def solve_once(text: str, *, target: str = "", names: tuple[str, ...] = ()) -> float:
             request = SolveRequest(
                 context=MemorySource(tree),
                 dockerfile=MemorySource({"Dockerfile": text.encode()}),
@@ -98,11 +98,11 @@ async def bench(rounds: int) -> None:
                     ("_envs", "_envs/env_dev.yaml", tree["_envs/env_dev.yaml"] + b"# again\n"),
                 ):
                     tree[path] = data
-                    seconds = await solve(plan.text, names=(f"docker.io/library/{name}:latest",))
+                    seconds = await solve_once(plan.text, names=(f"docker.io/library/{name}:latest",))
                     if number:  # the first round compiles the world
                         times.setdefault((what, label), []).append(seconds)
                     if plan.programs:
-                        await solve(save_binaries(plan.text, plan.programs), target=SAVE_STAGE)
+                        await solve_once(save_binaries(plan.text, plan.programs), target=SAVE_STAGE)
     print(f"{'change of':<10} {'program':<9} {'median':>7}  range")
     for (what, label), taken in sorted(times.items()):
         print(f"{what:<10} {label:<9} {statistics.median(taken):7.2f}  {min(taken):.2f} to {max(taken):.2f}")
@@ -114,7 +114,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=11)
-    asyncio.run(bench(max(parser.parse_args().rounds, 1)))
+    asyncio.run(bench_texts(max(parser.parse_args().rounds, 1)))
 
 
 if __name__ == "__main__":

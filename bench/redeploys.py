@@ -1,21 +1,20 @@
-"""Redeploys under constant load: does a client notice? The watcher, and `docker compose watch` beside it.
+"""Redeploy under constant load and count failed requests: the watcher, and `docker compose watch`.
 
     ./dev bench redeploys                           # 50 redeploys, 10 of them of broken versions
     ./dev bench redeploys --redeploys 6 --broken 4  # a short one, with one broken version of each kind
     COMPOSE=/path/to/docker-compose ./dev bench redeploys
 
-The service is a copy of examples/go-server with a WebSocket echo and an upload handler. It is loaded from
-the first to the last moment (see `_load.py`: kept and new connections, WebSockets, 100 MB uploads one after
-the other) while its version is edited over and over. Broken versions take turns: one does not compile, one
-exits at once, one never gets ready, one exits two seconds after it started to answer.
+The service is a copy of examples/go-server with a WebSocket echo and an upload handler. It is under load the
+whole time (see `_load.py`: kept and new connections, WebSockets, consecutive 100 MB uploads) while its
+version is edited again and again. Broken versions take turns: one does not compile, one exits immediately,
+one never becomes ready, one exits two seconds after it started to answer.
 
-A request has failed when it was refused, reset, cut short, or answered with anything but 200. An upload or a
-WebSocket message that was with the container which exits by itself after two seconds cannot be saved by
-anybody; these are counted, and shown apart. A WebSocket that is closed between two messages, because its
-container goes, is no failure and is counted, too; so is a message that crosses the front's Close frame and is
-sent again (see `_load.py`). An answer is wrong when its request began after `wait`
-had returned for a version and an older one answered. Compose gets the Dockerfile as the watcher accelerates
-it, and the same saves; having no `wait`, it is given until the new version answers, or some seconds for a
+A request fails if it is refused, reset, cut short, or answered with anything but 200. An upload or WebSocket
+message in a container that exits after two seconds is lost with any tool; these are counted separately. A
+WebSocket that is closed between two messages, because its container stops, is not a failure but is counted;
+so is a message that crosses the front's Close frame and is resent (see `_load.py`). An answer is wrong if its
+request began after `wait` had returned for a version and an older one answered. Compose gets the accelerated
+Dockerfile and the same saves; without a `wait`, it has until the new version answers, or some seconds for a
 broken one.
 """
 
@@ -44,18 +43,18 @@ import docker
 import httpx
 import uvloop
 
-from bench._load import KEPT, NEW, SOCKET, UPLOAD, Clients, Load, Record, Sample, ask, until
+from bench._load import KEPT, NEW, SOCKET, UPLOAD, Clients, Load, Record, Sample, send_get, wait_until
 from watcher import labels
 from watcher.dockerfile import Level, Platforms, accelerate
 
 ROOT = Path(__file__).resolve().parent.parent
 FOREVER = 3600.0  # seconds for a cold compile on a busy machine
-STARTUP = 5.0  # seconds that a version may take to get ready, here
-COMPOSE_BROKEN = 8.0  # seconds that compose gets to show a broken version
+STARTUP = 5.0  # startup timeout in seconds
+COMPOSE_BROKEN = 8.0  # seconds to wait after a broken version with compose
 DIES = "exits after 2 s"
 LINGER = 3.0
 
-# What makes a version broken, as Go text in the file that holds the version.
+# The faults, as Go code in the file with the version.
 BROKEN = {
     "does not compile": "func broken( {\n",
     "exits at once": "func init() { os.Exit(3) }\n",
@@ -135,7 +134,7 @@ func echo(c *gin.Context) {
 
 @dataclass(frozen=True)
 class Step:
-    """One redeploy: its number, and what is wrong with it (empty: nothing)."""
+    """One redeploy: its number and its fault (empty: none)."""
 
     number: int
     fault: str
@@ -143,7 +142,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Passed:
-    """A step that was carried out. Times are time.monotonic(); `good` is the version to be seen."""
+    """A completed step. Times are time.monotonic(); `good` is the version that must answer."""
 
     step: Step
     saved: float
@@ -159,15 +158,15 @@ class Run:
     passed: list[Passed] = field(default_factory=list)
 
 
-def series(count: int, broken: int) -> list[Step]:
-    """`count` redeploys of which `broken`, evenly spread, have one of the faults in turn."""
+def make_steps(count: int, broken: int) -> list[Step]:
+    """Return `count` redeploys of which `broken`, evenly distributed, have the faults in turn."""
     at = {round((number + 0.5) * count / broken) for number in range(broken)} if broken else set()
     faults = itertools.cycle(BROKEN)
     return [Step(number, next(faults) if number - 1 in at else "") for number in range(1, count + 1)]
 
 
 class Stack:
-    """The service, kept up by one tool, in a copy and under names of its own."""
+    """The service with one tool, in a copy with unique names."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.id = f"{folder.name}-{name}".lower()
@@ -190,7 +189,7 @@ class Stack:
         self.save(Step(0, ""))
 
     def save(self, step: Step) -> None:
-        """Save this version's source, as an editor does: a new file in place of the old one."""
+        """Save this version's source, as an editor does: a new file replaces the old one."""
         path = self.folder / "internal" / "version" / "version.go"
         text = VERSION.format(number=step.number, more=BROKEN.get(step.fault, ""))
         new = path.with_suffix(".new~")
@@ -199,14 +198,14 @@ class Stack:
 
     @abstractmethod
     def up(self) -> contextlib.AbstractAsyncContextManager[None]:
-        """Bring it up, wait until it answers, keep it up while the context lasts."""
+        """Start it, wait until it answers, and keep it running while the context lasts."""
 
     @abstractmethod
     async def settled(self, step: Step) -> bool:
-        """Wait until the tool has done with what was saved; whether that became as it should."""
+        """Wait until the tool has finished with the save; return whether the result is as expected."""
 
     def clean(self) -> None:
-        """Remove what there is of it in the engine."""
+        """Remove its objects from the engine."""
         client = docker.from_env()
         for container in client.containers.list(all=True, filters={"name": self.id}):
             container.remove(force=True)
@@ -221,7 +220,7 @@ class Stack:
 
 
 class Watcher(Stack):
-    """Kept up by the real daemon, in a process of its own."""
+    """The service with the real daemon in a separate process."""
 
     api: httpx.AsyncClient
     pid: int
@@ -236,7 +235,7 @@ class Watcher(Stack):
             process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=output, stderr=output)
         self.pid = process.pid
         try:
-            assert await until(lambda: self._reached(log), 60), log.read_text()
+            assert await wait_until(lambda: self._find_api(log), 60), log.read_text()
             async with self.api:
                 assert await self.settled(Step(0, "")), log.read_text()
                 yield
@@ -245,7 +244,7 @@ class Watcher(Stack):
                 process.send_signal(signal.SIGTERM)
             await process.wait()
 
-    async def _reached(self, log: Path) -> bool:
+    async def _find_api(self, log: Path) -> bool:
         for line in log.read_text().splitlines():
             with contextlib.suppress(ValueError):
                 if (url := json.loads(line).get("url")) is not None:
@@ -254,7 +253,7 @@ class Watcher(Stack):
         return False
 
     async def settled(self, step: Step) -> bool:
-        """See `Stack`; the answer of `wait`, and for a version that dies later what has become of it."""
+        """See `Stack`; uses `wait`, and for a version that exits later its final state."""
         answer = await self.api.post("/api/wait", params={"timeout": FOREVER})
         settled = answer.json()
         if step.fault != DIES:
@@ -264,12 +263,12 @@ class Watcher(Stack):
             service = (await self.api.get("/api/status")).json()["services"][0]
             return bool(service["failed"] == settled["revision"] and service["live"])
 
-        # It may have died before this was asked, or on a busy machine before it was ready.
-        return await until(rolled_back, 30)
+        # It can have exited before this request, or on a busy machine before it was ready.
+        return await wait_until(rolled_back, 30)
 
 
 class Compose(Stack):
-    """Kept up by `docker compose watch`, with the Dockerfile that the watcher would build from."""
+    """The service with `docker compose watch` and the Dockerfile as the watcher accelerates it."""
 
     def __init__(self, folder: Path, compose: Sequence[str]) -> None:
         super().__init__(folder, "compose")
@@ -331,21 +330,21 @@ class Compose(Stack):
             await asyncio.sleep(COMPOSE_BROKEN)
             return True
 
-        async def answers() -> bool:
+        async def is_answering() -> bool:
             with contextlib.suppress(OSError, EOFError, Exception):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 try:
                     async with asyncio.timeout(1):
-                        return await ask(reader, writer, keep=False) == str(step.number)
+                        return await send_get(reader, writer, keep=False) == str(step.number)
                 finally:
                     writer.close()
             return False
 
-        return await until(answers, FOREVER)
+        return await wait_until(is_answering, FOREVER)
 
 
-async def drive(stack: Stack, steps: Sequence[Step], load: Load, gap: float) -> Run:
-    """Carry out all steps under load."""
+async def run_steps(stack: Stack, steps: Sequence[Step], load: Load, gap: float) -> Run:
+    """Run all steps under load."""
     async with stack.up(), Clients(stack.port, load).running() as record:
         run, good = Run(record), 0
         await asyncio.sleep(gap)
@@ -364,8 +363,8 @@ async def drive(stack: Stack, steps: Sequence[Step], load: Load, gap: float) -> 
     return run
 
 
-def wrong(run: Run) -> int:
-    """Answers by an older version than the one that `wait` had returned for when the request began."""
+def count_wrong(run: Run) -> int:
+    """Count answers by an older version than the one that `wait` had returned for when the request began."""
     count = 0
     for sample in run.record.samples:
         least = max((each.good for each in run.passed if each.settled <= sample.began), default=0)
@@ -373,16 +372,16 @@ def wrong(run: Run) -> int:
     return count
 
 
-def during(run: Run, sample: Sample) -> Passed | None:
-    """The redeploy that was going on, or had just been done, when the sample ended; None before the first."""
+def redeploy_during(run: Run, sample: Sample) -> Passed | None:
+    """Return the last redeploy that started before the sample ended; None before the first."""
     begun = [each for each in run.passed if each.saved <= sample.ended]
     return begun[-1] if begun else None
 
 
 def is_lost_with_app(run: Run, sample: Sample) -> bool:
-    """Whether it was with a version that exited in the middle of it.
+    """Return whether the request was in a container that exited.
 
-    Its client learns so up to LINGER seconds later, because the front lets it see its 502.
+    Its client learns that up to LINGER seconds later, because the front sends its 502 first.
     """
     return sample.kind in (UPLOAD, SOCKET) and any(
         each.step.fault == DIES
@@ -392,8 +391,8 @@ def is_lost_with_app(run: Run, sample: Sample) -> bool:
     )
 
 
-def percentiles(values: Sequence[float]) -> str:
-    """p50, p90, p99 and the largest, in milliseconds."""
+def format_percentiles(values: Sequence[float]) -> str:
+    """Return p50, p90, p99 and the maximum in milliseconds."""
     ordered = sorted(values)
     if not ordered:
         return "none"
@@ -401,7 +400,7 @@ def percentiles(values: Sequence[float]) -> str:
     return "".join(f"{value:10.1f}" for value in at)
 
 
-def show(name: str, run: Run) -> None:
+def print_run(name: str, run: Run) -> None:
     samples = run.record.samples
     failed = [sample for sample in samples if sample.failure]
     lost = [sample for sample in failed if is_lost_with_app(run, sample)]
@@ -410,14 +409,14 @@ def show(name: str, run: Run) -> None:
     print(f"  requests and messages  {len(samples)}")
     print(f"  failed                 {len(failed) - len(lost)}")
     print(f"  with an app that exited in the middle of them  {len(lost)}")
-    print(f"  wrong version after wait had returned          {wrong(run)}")
+    print(f"  wrong version after wait had returned          {count_wrong(run)}")
     print(f"  WebSockets closed between two messages         {len(run.record.closed_idle)}")
     print(f"  WebSocket messages that crossed a restart      {run.record.sent_again}")
     kinds = Counter(
         (
             sample.kind,
             sample.failure,
-            (passed.step.fault or "good") if (passed := during(run, sample)) else "-",
+            (passed.step.fault or "good") if (passed := redeploy_during(run, sample)) else "-",
         )
         for sample in failed
     )
@@ -432,11 +431,11 @@ def show(name: str, run: Run) -> None:
         mine = [sample for sample in samples if sample.kind == kind and not sample.failure]
         busy = [s for s in mine if any(begin <= s.ended and s.began <= end for begin, end in windows)]
         for when, some in (("in all", mine), ("in redeploys", busy)):
-            print(f"    {kind:10}{when:>13}{percentiles([s.ended - s.began for s in some])}")
+            print(f"    {kind:10}{when:>13}{format_percentiles([s.ended - s.began for s in some])}")
 
 
 def find_compose() -> list[str] | None:
-    """The command line of a compose that can watch, if there is one."""
+    """Return the command line of a compose with `watch`, if there is one."""
     given = os.environ.get("COMPOSE")
     for command in ([given] if given else [], ["docker-compose"], ["docker", "compose"]):
         if command and shutil.which(command[0]):
@@ -447,7 +446,7 @@ def find_compose() -> list[str] | None:
 
 
 async def main(options: argparse.Namespace) -> bool:
-    steps = series(options.redeploys, options.broken)
+    steps = make_steps(options.redeploys, options.broken)
     load = Load(upload=options.upload * 1_000_000)
     compose = find_compose() if options.beside else None
     with contextlib.ExitStack() as stack_of_folders:
@@ -462,18 +461,18 @@ async def main(options: argparse.Namespace) -> bool:
         runs = {}
         for name, stack in stacks.items():
             try:
-                runs[name] = await drive(stack, steps, load, options.gap)
+                runs[name] = await run_steps(stack, steps, load, options.gap)
             finally:
                 await asyncio.to_thread(stack.clean)
             if options.log and isinstance(stack, Watcher):
                 shutil.copy(stack.folder.with_suffix(".log"), options.log)
     for name, run in runs.items():
-        show(name, run)
+        print_run(name, run)
     if options.beside and not compose:
         print("\nno docker compose that can watch was found: set COMPOSE=/path/to/docker-compose")
     ours = runs["watcher"]
     failed = [each for each in ours.record.samples if each.failure and not is_lost_with_app(ours, each)]
-    return not failed and not wrong(ours)
+    return not failed and not count_wrong(ours)
 
 
 if __name__ == "__main__":

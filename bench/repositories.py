@@ -1,4 +1,4 @@
-"""Public repositories as they are: what a save repeats, in which time, and whether the images are equal.
+"""Measure public repositories: the steps that a save repeats, their time, and whether images are equal.
 
     ./dev bench repositories              # all of them, 3 saves each; about half an hour on 2 cores
     ./dev bench repositories --quick      # two small ones, 2 saves each; about 3 minutes
@@ -46,13 +46,13 @@ from bench._peers import (
     ROOT,
     Docker,
     forget_caches,
+    format_table,
     free_port,
     go_environment,
     how_busy,
     new_id,
-    table,
 )
-from bench._repositories import OUT, REPOSITORIES, NotHad, Repository, fetch
+from bench._repositories import OUT, REPOSITORIES, NotHad, Repository, fetch_repository
 
 LONG = 1800.0  # seconds for a cold build on a busy machine
 GRACE = 120.0  # seconds in which a process ends
@@ -68,15 +68,15 @@ services:
 
 @dataclass
 class Lines:
-    """What a process prints, each line with the moment at which it came."""
+    """The output of a process, each line with its time."""
 
     process: subprocess.Popen[str]
     found: list[tuple[float, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._read_lines, daemon=True).start()
 
-    def _read(self) -> None:
+    def _read_lines(self) -> None:
         for line in self.process.stdout or ():
             self.found.append((time.monotonic(), line.rstrip()))
 
@@ -84,7 +84,7 @@ class Lines:
         return [each for each in list(self.found) if each[0] >= moment]
 
     def outcome(self, moment: float) -> float:
-        """When the tree was live; raises NotHad with the last lines when it is said that it failed."""
+        """Return when the tree was live; raise NotHad with the last lines if it failed."""
         deadline = time.monotonic() + LONG
         while time.monotonic() < deadline:
             for at, line in self.after(moment):
@@ -98,7 +98,7 @@ class Lines:
         raise NotHad(f"nothing live within {LONG:g} s")
 
     def end(self, *, grace: float = 0.0) -> None:
-        """Wait `grace` seconds for the end of the process, then end it."""
+        """Wait `grace` seconds for the process to end, then kill it."""
         for seconds, action in ((grace, self.process.terminate), (GRACE, self.process.kill)):
             try:
                 self.process.wait(seconds)
@@ -107,7 +107,7 @@ class Lines:
         self.process.wait()
 
     def steps(self, moment: float) -> list[tuple[str, str]]:
-        """(time, step) of each step that was not cached."""
+        """Return (time, step) of each step that was not cached."""
         return [
             (match[1].strip(), match[2]) for _, line in self.after(moment) if (match := _STEP.match(line))
         ]
@@ -115,7 +115,7 @@ class Lines:
 
 @dataclass
 class Result:
-    """What one repository gave, in seconds."""
+    """The results of one repository in seconds."""
 
     cold: float = 0.0
     saves: list[float] = field(default_factory=list)
@@ -127,7 +127,7 @@ class Result:
 
 
 class Trial:
-    """One repository, in a folder and under names of its own."""
+    """One repository, in a folder with unique names."""
 
     def __init__(self, one: Repository, folder: Path, cli: Docker, engine: docker.DockerClient) -> None:
         self.one, self.folder, self.run = one, folder, folder.name
@@ -145,7 +145,7 @@ class Trial:
         (folder / "compose.yaml").write_text(text)
 
     def save(self) -> float:
-        """Save the Go file with another value in it; the moment before."""
+        """Save the Go file with another value in it; return the time before."""
         file = self.folder / self.one.saved
         kept = [line for line in file.read_text().splitlines() if not line.startswith("var BenchSave")]
         moment = time.monotonic()
@@ -174,7 +174,7 @@ class Trial:
         return Lines(process)
 
     def alone(self) -> float:
-        """The go commands of the Dockerfile, on this tree without a container; seconds."""
+        """Run the go commands of the Dockerfile on this tree without a container; return the seconds."""
         environment = {**go_environment(), "CGO_ENABLED": "1" if self.one.cgo else "0"}
         begun = time.monotonic()
         for number, command in enumerate(self.one.alone):
@@ -193,17 +193,17 @@ class Trial:
         return time.monotonic() - begun
 
     def exact(self, saves: int) -> Result:
-        """A daemon at level exact over some saves, then `go build` alone over as many."""
+        """Run a daemon at level exact over some saves, then `go build` alone over as many."""
         result = Result()
         begun = time.monotonic()
         lines = self.watcher("run", "--http.port", "0")
         try:
             result.cold = lines.outcome(0) - begun
             for _ in range(saves):
-                time.sleep(4)  # what the daemon does in idle time
+                time.sleep(4)  # idle work of the daemon
                 moment = self.save()
                 result.saves.append(lines.outcome(moment) - moment)
-            time.sleep(1)  # all steps are told
+            time.sleep(1)  # print all steps
             result.repeated = lines.steps(moment)
             result.answers = self.answer()
         finally:
@@ -218,7 +218,7 @@ class Trial:
         return result
 
     def plain(self) -> float:
-        """The tree built at level off; the seconds that the build took."""
+        """Build the tree at level off; return the seconds."""
         begun = time.monotonic()
         lines = self.watcher("once", "--build.accelerate", "off", "--http.port", "0")
         try:
@@ -227,7 +227,7 @@ class Trial:
             lines.end(grace=GRACE)
 
     def files(self, image: str) -> dict[str, str]:
-        """What each path of an image is, times left out."""
+        """Return the content of each path of an image, without times."""
         made = self.engine.api.create_container(image, command=["x"], name=f"{self.run}-files")["Id"]
         try:
             data = io.BytesIO(b"".join(self.engine.api.export(made)))
@@ -242,7 +242,7 @@ class Trial:
         return found
 
     def answer(self) -> str:
-        """What the program says."""
+        """Return the output of the program."""
         if self.one.path:
             url = f"http://127.0.0.1:{self.port}{self.one.path}"
             with urllib.request.urlopen(url, timeout=30) as answer:
@@ -251,28 +251,28 @@ class Trial:
 
 
 def repeated_step(line: str) -> tuple[str, str] | None:
-    """(time, step) of a line of the daemon's about a step that ran; None for another line."""
+    """Return (time, step) for a daemon's line about a step that ran; None for another line."""
     match = _STEP.match(line)
     return (match[1].strip(), match[2]) if match else None
 
 
-def compare(one: dict[str, str], other: dict[str, str]) -> str:
-    """`equal`, or the first paths that differ."""
+def compare_images(one: dict[str, str], other: dict[str, str]) -> str:
+    """Return `equal`, or the first paths that differ."""
     paths = sorted(path for path in {*one, *other} if one.get(path) != other.get(path))
     return "equal" if not paths else f"{len(paths)} differ: {', '.join(paths[:4])}"
 
 
-def measure(trial: Trial, saves: int, *, quick: bool) -> Result:
-    """All that is asked of one repository."""
+def measure_repository(trial: Trial, saves: int, *, quick: bool) -> Result:
+    """Measure one repository."""
     result = trial.exact(saves)
     here = trial.files(trial.run)
     if not quick:
         now = (trial.folder / trial.one.saved).read_text()
         trial.save()
-        trial.plain()  # what does not depend on the file is in the engine's cache now
+        trial.plain()  # steps that do not depend on the file are cached now
         (trial.folder / trial.one.saved).write_text(now)
     result.plain = trial.plain()
-    result.equal = compare(here, trial.files(trial.run))
+    result.equal = compare_images(here, trial.files(trial.run))
     lines = trial.watcher("run", "--http.port", "0", "--build.accelerate", "off")
     try:
         lines.outcome(0)
@@ -284,8 +284,8 @@ def measure(trial: Trial, saves: int, *, quick: bool) -> Result:
     return result
 
 
-def show(name: str, result: Result) -> list[str]:
-    """A row of the table."""
+def format_row(name: str, result: Result) -> list[str]:
+    """Return a row of the table."""
     live, go = statistics.median(result.saves), statistics.median(result.go)
     goal = "yes" if live <= 2 * go + 1 else "NO"
     row = [f"{result.cold:.1f}", f"{result.plain:.1f}", f"{live:.2f}", f"{go:.2f}", f"{live / go:.1f}", goal]
@@ -295,8 +295,8 @@ def show(name: str, result: Result) -> list[str]:
     return row
 
 
-def bench(endpoint: str, chosen: Sequence[Repository], saves: int, *, quick: bool) -> bool:
-    """Measure the repositories in turn; whether every image was equal."""
+def bench_repositories(endpoint: str, chosen: Sequence[Repository], saves: int, *, quick: bool) -> bool:
+    """Measure the repositories in turn; return whether every image was equal."""
     run, rows, equal = new_id(), {}, True
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=run)))
@@ -311,10 +311,10 @@ def bench(endpoint: str, chosen: Sequence[Repository], saves: int, *, quick: boo
         for one in chosen:
             place = folder / f"{run}-{one.name}"
             try:
-                for said in fetch(one, place):
+                for said in fetch_repository(one, place):
                     print(f"{one.name}: {said}")
-                result = measure(Trial(one, place, cli, engine), saves, quick=quick)
-                rows[one.name] = show(one.name, result)
+                result = measure_repository(Trial(one, place, cli, engine), saves, quick=quick)
+                rows[one.name] = format_row(one.name, result)
                 equal = equal and result.equal == "equal"
             except (NotHad, OSError, SystemExit, subprocess.TimeoutExpired) as error:
                 print(f"{one.name}: NOT HAD: {error}", flush=True)
@@ -322,7 +322,7 @@ def bench(endpoint: str, chosen: Sequence[Repository], saves: int, *, quick: boo
             cli.remove(f"{run}-{one.name}")
         if rows:
             head = ("first build", "as written", "save to live", "go build", "ratio", "≤ 2 go + 1")
-            print(table(head, rows, 14))
+            print(format_table(head, rows, 14))
     return equal
 
 
@@ -337,7 +337,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := sorted(set(options.names) - set(names)):
         parser.error(f"{', '.join(unknown)}: known are {', '.join(names)}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything is removed then too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so everything is removed then too
     os.environ["DOCKER_HOST"] = options.engine
     chosen = [
         one
@@ -345,7 +345,7 @@ def main() -> None:
         if (one.name in options.names if options.names else one.quick or not options.quick)
     ]
     saves = 2 if options.quick else max(options.saves, 1)
-    if not bench(options.engine, chosen, saves, quick=options.quick):
+    if not bench_repositories(options.engine, chosen, saves, quick=options.quick):
         sys.exit(1)
 
 

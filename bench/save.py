@@ -1,25 +1,24 @@
-"""From a save to the new version answering on its port: ours, and what other people use, on the example.
+"""Measure from a save until the new version answers on its port, for the watcher and other tools.
 
     ./dev bench save                                  # all that is on this machine, 10 rounds
     ./dev bench save --rounds 3 --slow-rounds 0       # a quick look
     ./dev bench save --peers watcher,up,watch --engine unix:///run/watcher-peers/28-containerd.sock
 
-A round is one save of a new version number for each contender in turn, each in a copy of the example under a
-name and a port of its own. A client that opens a new connection for every request asks `/health` all the
-time; the clock stops when the new version was read. Requests that were refused, broken or answered by
-anything but 200, and old answers after a new one, count as failed; "without" is the longest time without an
-answer.
+A round is one save of a new version number for each contender in turn, each in a copy of the example with a
+separate name and port. A client polls `/health` on new connections; the clock stops when it reads the new
+version. Requests that are refused, broken or not answered with 200, and old answers after a new one, count as
+failed; "without" is the longest time without an answer.
 
     watcher        `watcher run`, the article's Dockerfile
-    up             `docker compose up --build -d` typed at once after the save, a Dockerfile tuned by hand
+    up             `docker compose up --build -d` right after the save, with a tuned Dockerfile
     watch          `docker compose watch` (rebuild), the same Dockerfile
     air, air-0     Air on this machine without a container; air-0 with its delay of 1 s set to 0
     go             `go build` alone: nothing answers
     up-written     as up, with the article's Dockerfile as written: in the first rounds only (--slow-rounds)
     build-written  `docker build` of it: nothing answers
 
-What is missing on this machine is left out, with a sentence. Everything made here is removed at the end;
-steps in the engine's build cache stay, as after any build.
+Tools that are not installed are skipped with a message. Everything created here is removed at the end; steps
+in the engine's build cache stay, as after any build.
 """
 
 from __future__ import annotations
@@ -49,15 +48,15 @@ from bench._peers import (
     Docker,
     Project,
     forget_caches,
+    format_table,
     go_environment,
     how_busy,
     new_id,
-    table,
 )
 
 ALONE = "go"
 EVERY = 0.01  # seconds between requests
-AFTER = 1.0  # seconds that failures are still counted after the new version was seen
+AFTER = 1.0  # seconds during which failures are still counted after the new version was read
 
 
 # ---- the client ----
@@ -65,15 +64,15 @@ AFTER = 1.0  # seconds that failures are still counted after the new version was
 
 @dataclass(frozen=True)
 class Request:
-    """One request: when it began and ended (seconds), and the version that answered; None: it failed."""
+    """One request: start and end (seconds), and the version that answered; None if it failed."""
 
     begun: float
     ended: float
     version: str | None
 
 
-def ask(port: int) -> Request:
-    """One request on a new connection."""
+def send_request(port: int) -> Request:
+    """Send one request on a new connection."""
     begun = time.perf_counter()
     version = None
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LONG)
@@ -90,14 +89,14 @@ def ask(port: int) -> Request:
 
 
 class Client:
-    """Asks all the time, in a thread."""
+    """Polls the port in a thread."""
 
     def __init__(self, port: int) -> None:
         self.requests: list[Request] = []
         self._port = port
         self._ended = False
         self._seen = threading.Condition()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._poll_port, daemon=True)
 
     def __enter__(self) -> Client:
         self._thread.start()
@@ -107,16 +106,16 @@ class Client:
         self._ended = True
         self._thread.join(timeout=5)
 
-    def _run(self) -> None:
+    def _poll_port(self) -> None:
         while not self._ended:
-            request = ask(self._port)
+            request = send_request(self._port)
             with self._seen:
                 self.requests.append(request)
                 self._seen.notify()
             time.sleep(EVERY)
 
     def wait_for(self, version: str, *, alive: Callable[[], bool]) -> float:
-        """When that version was read first. Raises TimeoutError when nobody gave it, or is alive to."""
+        """Return when that version was first read. Raises TimeoutError if that does not happen."""
         deadline = time.perf_counter() + LONG
         looked = 0
         with self._seen:
@@ -132,15 +131,15 @@ class Client:
 
 @dataclass(frozen=True)
 class Save:
-    """What one save cost: seconds to the new version, failed requests, the longest time without an answer."""
+    """One save: seconds to the new version, failed requests, longest time without an answer."""
 
     seconds: float
     failed: int = 0
     without: float = 0.0
 
 
-def judged(requests: Sequence[Request], version: str, saved: float, seen: float) -> Save:
-    """A save from what the client saw since it."""
+def judge_save(requests: Sequence[Request], version: str, saved: float, seen: float) -> Save:
+    """Return the results of a save from the client's requests since then."""
     failed, without, last = 0, 0.0, saved
     for request in requests:
         if request.ended < saved:
@@ -158,13 +157,13 @@ def judged(requests: Sequence[Request], version: str, saved: float, seen: float)
 
 @dataclass
 class Contender:
-    """Somebody who makes a save live; those without a port that `answers` are only timed."""
+    """A tool that makes a save live; one without a port that `answers` is only timed."""
 
     name: str
     project: Project
     environment: dict[str, str]
-    stay: tuple[str, ...] = ()  # a process that watches, for as long as the measurement lasts
-    command: tuple[str, ...] = ()  # what is typed after each save
+    stay: tuple[str, ...] = ()  # a watching process for the whole measurement
+    command: tuple[str, ...] = ()  # the command after each save
     answers: bool = True
     slow: bool = False
     saves: list[Save] = field(default_factory=list)
@@ -175,44 +174,44 @@ class Contender:
         return self.project.folder.with_suffix(".log")
 
     def start(self) -> None:
-        """Bring up the first version and wait for its answer."""
+        """Start the first version and wait for its answer."""
         if not self.answers:
-            self._type()
+            self._type_command()
             return
         with Client(self.project.port) as client:
             version = self.project.edit()
-            typed = self._spawn(self.stay or self.command)
+            typed = self._spawn_process(self.stay or self.command)
             if self.stay:
                 self._process = typed
-            self._wait(client, version, typed)
+            self._wait_for_version(client, version, typed)
 
     def round(self) -> None:
-        """One save. Nobody pays for what others have not written to disk yet."""
+        """Make one save. Disk writes are flushed first, so no tool waits for those of another."""
         os.sync()
         if not self.answers:
             self.project.edit()
             begun = time.perf_counter()
-            self._type()
+            self._type_command()
             self.saves.append(Save(time.perf_counter() - begun))
             return
         with Client(self.project.port) as client:
             time.sleep(5 * EVERY)
             saved = time.perf_counter()
             version = self.project.edit()
-            typed = self._spawn(self.command) if self.command else self._process
+            typed = self._spawn_process(self.command) if self.command else self._process
             assert typed
-            seen = self._wait(client, version, typed)
+            seen = self._wait_for_version(client, version, typed)
             if self.command:
                 typed.wait(LONG)
             time.sleep(AFTER)
-        self.saves.append(judged(client.requests, version, saved, seen))
+        self.saves.append(judge_save(client.requests, version, saved, seen))
 
     def wait(self, client: Client, version: str) -> float:
-        """When the process that watches made this version answer."""
+        """Return when the watching process made this version answer."""
         assert self._process
-        return self._wait(client, version, self._process)
+        return self._wait_for_version(client, version, self._process)
 
-    def _wait(self, client: Client, version: str, typed: subprocess.Popen[bytes]) -> float:
+    def _wait_for_version(self, client: Client, version: str, typed: subprocess.Popen[bytes]) -> float:
         try:
             return client.wait_for(
                 version, alive=lambda: typed.poll() in ((None, 0) if self.command else (None,))
@@ -221,7 +220,7 @@ class Contender:
             last = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
             raise SystemExit(f"{self.name}: the new version never answered. It said:\n{last}") from None
 
-    def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _spawn_process(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 command,
@@ -233,14 +232,14 @@ class Contender:
                 start_new_session=True,
             )
 
-    def _type(self) -> None:
-        if self._spawn(self.command).wait(LONG):
+    def _type_command(self) -> None:
+        if self._spawn_process(self.command).wait(LONG):
             raise SystemExit(
                 f"{self.name}: {' '.join(self.command)} failed; it said:\n{self.log.read_text()[-2000:]}"
             )
 
     def stop(self) -> None:
-        """End the process that watches, and what it started."""
+        """Stop the watching process and its children."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
             try:
@@ -251,7 +250,7 @@ class Contender:
 
 
 def find_air() -> str | None:
-    """Air, where Go puts what it installs."""
+    """Return the path of Air, also from the install folder of go."""
     places = [
         os.environ.get("GOBIN", ""),
         str(Path.home() / "go/bin"),
@@ -261,16 +260,16 @@ def find_air() -> str | None:
 
 
 class Field:
-    """Makes the contenders that this machine can have."""
+    """Makes the contenders that are possible on this machine."""
 
     def __init__(self, docker: Docker, folder: Path, run: str) -> None:
-        self._docker, self._folder, self._run = docker, folder, run
+        self._docker, self._folder, self._poll_port = docker, folder, run
 
-    def _project(self, name: str, *, tuned: bool = False) -> Project:
-        return Project.make(self._folder, self._run, name, tuned=tuned)
+    def _make_project(self, name: str, *, tuned: bool = False) -> Project:
+        return Project.make(self._folder, self._poll_port, name, tuned=tuned)
 
     def watcher(self) -> Contender:
-        project = self._project("watcher")
+        project = self._make_project("watcher")
         command = (sys.executable, "-m", "watcher", "run", "--plain", "--http.port", "0", "--project")
         environment = {**os.environ, "DOCKER_HOST": self._docker.endpoint, "PYTHONPATH": str(ROOT)}
         return Contender("watcher", project, environment, stay=(*command, str(project.folder)))
@@ -278,8 +277,8 @@ class Field:
     def up(self, name: str = "up", *, tuned: bool = True) -> Contender | str:
         if "compose" not in self._docker.plugins:
             return self._docker.missing(["compose"])[0]
-        project = self._project(name, tuned=tuned)
-        command = (*self._compose(project), "up", "--build", "-d")
+        project = self._make_project(name, tuned=tuned)
+        command = (*self._compose_command(project), "up", "--build", "-d")
         return Contender(name, project, self._docker.environment, command=command, slow=not tuned)
 
     def up_written(self) -> Contender | str:
@@ -288,18 +287,20 @@ class Field:
     def watch(self) -> Contender | str:
         if "compose" not in self._docker.plugins:
             return self._docker.missing(["compose"])[0]
-        project = self._project("watch", tuned=True)
-        return Contender("watch", project, self._docker.environment, stay=(*self._compose(project), "watch"))
+        project = self._make_project("watch", tuned=True)
+        return Contender(
+            "watch", project, self._docker.environment, stay=(*self._compose_command(project), "watch")
+        )
 
     @staticmethod
-    def _compose(project: Project) -> tuple[str, ...]:
+    def _compose_command(project: Project) -> tuple[str, ...]:
         return ("docker", "compose", "-f", project.compose_file.name, "-p", project.name)
 
     def air(self, name: str = "air", *more: str) -> Contender | str:
         found = find_air()
         if found is None:
             return "Air is not on this machine and is left out: go install github.com/air-verse/air@latest"
-        project = self._project(name)
+        project = self._make_project(name)
         environment = {**go_environment(), "PORT": str(project.port), "ENV": "dev"}
         return Contender(name, project, environment, stay=(found, *more))
 
@@ -307,12 +308,12 @@ class Field:
         return self.air("air-0", "--build.delay", "0")
 
     def go(self) -> Contender:
-        project = self._project("go")
+        project = self._make_project("go")
         command = ("go", "build", "-o", f"{project.folder}.exe", ".")
         return Contender("go", project, go_environment(), command=command, answers=False)
 
     def build_written(self) -> Contender:
-        project = self._project("build-written")
+        project = self._make_project("build-written")
         command = ("docker", "build", "-q", "--build-arg", "ENV=dev", "-t", project.name, ".")
         return Contender(
             "build-written", project, self._docker.environment, command=command, answers=False, slow=True
@@ -334,7 +335,7 @@ MAKERS: dict[str, Callable[[Field], Contender | str]] = {
 # ---- the run ----
 
 
-def bench(endpoint: str, names: Sequence[str], rounds: int, slow_rounds: int) -> None:
+def bench_contenders(endpoint: str, names: Sequence[str], rounds: int, slow_rounds: int) -> None:
     run = new_id()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=run)))
@@ -352,24 +353,24 @@ def bench(endpoint: str, names: Sequence[str], rounds: int, slow_rounds: int) ->
         if busy := how_busy():
             print(busy)
         for one in contenders:
-            progress(f"{one.name}: first version")
+            show_progress(f"{one.name}: first version")
             stack.callback(one.stop)
             one.start()
         for number in range(rounds):
             for one in contenders:
                 if not one.slow or number < slow_rounds:
-                    progress(f"round {number + 1} of {rounds}: {one.name}")
+                    show_progress(f"round {number + 1} of {rounds}: {one.name}")
                     one.round()
-        progress("")
-        show(contenders)
+        show_progress("")
+        print_results(contenders)
 
 
-def progress(text: str) -> None:
+def show_progress(text: str) -> None:
     print(f"{text:70}", end="\r", file=sys.stderr, flush=True)
 
 
-def show(contenders: Sequence[Contender]) -> None:
-    """The table."""
+def print_results(contenders: Sequence[Contender]) -> None:
+    """Print the table."""
     alone = next(
         (statistics.median(s.seconds for s in one.saves) for one in contenders if one.name == ALONE), None
     )
@@ -382,7 +383,7 @@ def show(contenders: Sequence[Contender]) -> None:
         without = f"{statistics.median(save.without for save in one.saves):.2f}" if one.answers else ""
         spread = f"{min(seconds):.2f}–{max(seconds):.2f}"
         rows[one.name] = (f"{median:.2f}", over, spread, failed, without, str(len(seconds)))
-    print(table(("median", "over go", "range", "failed", "without", "saves"), rows, 14))
+    print(format_table(("median", "over go", "range", "failed", "without", "saves"), rows, 14))
 
 
 def main() -> None:
@@ -398,8 +399,8 @@ def main() -> None:
     names = options.peers.split(",")
     if unknown := sorted(set(names) - set(MAKERS)):
         parser.error(f"--peers {','.join(unknown)}: known are {', '.join(MAKERS)}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything is removed then too
-    bench(options.engine, names, max(options.rounds, 1), options.slow_rounds)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so everything is removed then too
+    bench_contenders(options.engine, names, max(options.rounds, 1), options.slow_rounds)
 
 
 if __name__ == "__main__":

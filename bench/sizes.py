@@ -37,13 +37,13 @@ T = TypeVar("T")
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "go-server"
 ARTICLE = {"base": 359_000_000, "builder": 602_000_000, "final": 24_200_000}
-SPREAD = 4096  # bytes: two compilations of one tree differ at most by what the linker pads
+SPREAD = 4096  # bytes: two compilations of one tree differ at most by padding of the linker
 PATIENCE = 1800.0  # seconds: the first build compiles everything
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What one engine's images have: by our metrics, and by `docker images`; bytes by stage."""
+    """The image sizes of one engine: by our metrics, and by `docker images`; bytes by stage."""
 
     engine: str
     bases: tuple[str, ...]  # digests of the layers of the base images
@@ -51,8 +51,8 @@ class Sizes:
     listed: dict[str, int]
 
 
-def until(condition: Callable[[], T | None], what: str) -> T:
-    """What the condition gives as soon as it gives something."""
+def wait_for(condition: Callable[[], T | None], what: str) -> T:
+    """Return the first true result of the condition."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if (found := condition()) is not None:
@@ -62,7 +62,7 @@ def until(condition: Callable[[], T | None], what: str) -> T:
 
 
 def copy_of_example(folder: Path, name: str) -> Path:
-    """A copy under names and a port of its own."""
+    """Return a copy with a unique name and port."""
     project = folder / name
     shutil.copytree(EXAMPLE, project)
     with socket.socket() as free:
@@ -75,7 +75,7 @@ def copy_of_example(folder: Path, name: str) -> Path:
 
 
 def metrics_of(project: Path, endpoint: str) -> dict[str, int] | None:
-    """The image sizes that the running daemon exposes; None until all are there."""
+    """Return the image sizes in the running daemon's metrics; None until all are set."""
     command = [sys.executable, "-m", "watcher", "status", "--json", "--project", str(project)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "DOCKER_HOST": endpoint}
@@ -92,8 +92,8 @@ def metrics_of(project: Path, endpoint: str) -> dict[str, int] | None:
     return sizes if sizes.keys() >= ARTICLE.keys() else None
 
 
-def measure(endpoint: str) -> Sizes:
-    """Let the daemon build the example on that engine, and read its sizes in both ways."""
+def measure_engine(endpoint: str) -> Sizes:
+    """Build the example with the daemon on that engine; return its sizes from both sources."""
     name = f"sizes-{uuid.uuid4().hex[:8]}"
     api: Any = docker.APIClient(base_url=endpoint, version="auto")
     info = api.info()
@@ -107,19 +107,19 @@ def measure(endpoint: str) -> Sizes:
             daemon = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
 
-            def known() -> dict[str, int] | None:
+            def read_sizes() -> dict[str, int] | None:
                 if daemon.poll() is not None:
                     raise SystemExit(f"the daemon ended:\n{log.read_text()}")
                 return metrics_of(project, endpoint)
 
-            metrics = until(known, f"the sizes on {endpoint}")
+            metrics = wait_for(read_sizes, f"the sizes on {endpoint}")
             names = {"base": "golang:alpine", "builder": f"{name}:builder", "final": f"{name}:latest"}
-            until(lambda: api.images(name=names["builder"]), "the builder image is exported")
+            wait_for(lambda: api.images(name=names["builder"]), "the builder image is exported")
             listed = {stage: size_in_list(api, ref) for stage, ref in names.items()}
         finally:
             daemon.terminate()
             daemon.wait()
-            clean(api, name)
+            remove_project(api, name)
         bases = tuple(
             layer
             for ref in ("golang:alpine", "alpine:latest")
@@ -130,12 +130,12 @@ def measure(endpoint: str) -> Sizes:
 
 
 def size_in_list(api: Any, ref: str) -> int:
-    """What `docker images` prints in its last column."""
+    """Return the last column of `docker images`."""
     return int(next(item["Size"] for item in api.images() if ref in (item["RepoTags"] or ())))
 
 
-def clean(api: Any, name: str) -> None:
-    """Remove what the daemon made."""
+def remove_project(api: Any, name: str) -> None:
+    """Remove the daemon's objects."""
     for item in api.containers(all=True, filters={"name": name}):
         api.remove_container(item["Id"], force=True, v=True)
     mine = [
@@ -153,7 +153,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="./dev bench sizes", description=__doc__.partition("\n")[0])
     default = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
     parser.add_argument("--engine", action="append", help=f"endpoint; may be repeated (default: {default})")
-    found = [measure(endpoint) for endpoint in parser.parse_args().engine or [default]]
+    found = [measure_engine(endpoint) for endpoint in parser.parse_args().engine or [default]]
     table = rich.table.Table("engine", "from", *ARTICLE, box=None, pad_edge=False)
     table.add_row("the article's", "docker images", *(humanize.size(size) for size in ARTICLE.values()))
     for sizes in found:

@@ -1,9 +1,9 @@
-"""What a pause container saves: the same deploys with `deploy.pause_container` on and off, in turn.
+"""Measure the gain of a pause container: the same deploys with `deploy.pause_container` on and off.
 
     ./dev bench start [--rounds 15]
 
-A container of alpine's web server is deployed behind a front that only notes where it points, so that what is
-measured is the deploy: create, start, ready. The two ways take turns, so that the machine's moods hit both.
+A container of alpine's web server is deployed behind a front that only stores its upstream, so only the
+deploy is measured: create, start, ready. The two ways take turns, so other load on the machine affects both.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Way:
         )
 
     def notify(self, event: Event) -> None:
-        """Nobody listens."""
+        """Ignore the event."""
 
     def recipe(self) -> ComposeContainer:
         project = compose.load(
@@ -82,7 +82,7 @@ class Way:
         await self.deployer._retirement.done()  # the old one is gone and the next network is ready
 
     def report(self) -> str:
-        kept = self.rounds[2:]  # the first makes its own network whatever the setting
+        kept = self.rounds[2:]  # the first one creates its own network with any setting
         medians = [statistics.median(each[name] for each in kept) for name in (*PHASES, "all")]
         shown = "  ".join(f"{value * 1000:8.0f}" for value in medians)
         return f"{'on' if self.pause_container else 'off':>12}  {shown}"

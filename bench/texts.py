@@ -8,6 +8,7 @@ and deploys within these times, so a figure is to be compared with that of `a ha
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import threading
 import time
@@ -29,10 +30,11 @@ SEQUENCES = (
 
 
 class Page(Project):
-    """A project that answers with a file, and prints what stands in another."""
+    """A project that answers with one file and prints another."""
 
     def __init__(self, folder: Path) -> None:
         self.id, self.folder, self.port = folder.name, folder, free_port()
+        self.command = (sys.executable, "-m", "watcher")
         self.process, self.output = None, []
         folder.mkdir()
         (folder / "compose.yaml").write_text(
@@ -42,7 +44,7 @@ class Page(Project):
         self.save("start", SERVES)
 
     def save(self, said: str, command: str, *, built: str = "", ignored: str = "") -> None:
-        """One save. `built` is what the build prints."""
+        """Save once. `built` is the output of the build."""
         (self.folder / ".dockerignore").write_text(ignored)
         (self.folder / "say").write_text(said)
         (self.folder / "built").write_text(f"{built}\n")
@@ -53,15 +55,15 @@ class Page(Project):
 
 
 class Probe:
-    """Asks an address again and again; `longest` is the longest wait for an answer since `reset`."""
+    """Polls an address; `longest` is the longest wait for an answer since `reset`."""
 
     def __init__(self, url: str) -> None:
         self._url, self._begun, self.longest = url, 0.0, 0.0
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread = threading.Thread(target=self._poll_address, daemon=True)
         self._thread.start()
 
-    def _ask(self) -> None:
+    def _poll_address(self) -> None:
         with httpx.Client(trust_env=False, timeout=120) as client:
             while not self._end.wait(0.02):
                 begun = time.monotonic()
@@ -76,8 +78,8 @@ class Probe:
         self._thread.join(130)
 
 
-def inputs() -> Iterator[tuple[str, dict[str, str]]]:
-    """A name, and what is saved."""
+def make_inputs() -> Iterator[tuple[str, dict[str, str]]]:
+    """Return names and contents of the saves."""
     yield "a harmless line", {"said": "hello\n"}
     yield "a URL that never ends, masked", {"said": "http://x " + "a-" * 30_000 + "\n"}
     yield (
@@ -99,7 +101,7 @@ def inputs() -> Iterator[tuple[str, dict[str, str]]]:
     yield "terminal sequences", {"said": f"{SEQUENCES}\n", "command": ENDS}
 
 
-def lag(api: str) -> float:
+def read_lag(api: str) -> float:
     text = httpx.get(f"{api}metrics", trust_env=False, timeout=120).text
     name = "watcher_event_loop_lag_seconds"
     return max(
@@ -107,7 +109,7 @@ def lag(api: str) -> float:
     )
 
 
-def run() -> None:
+def run_inputs() -> None:
     client = docker.from_env()
     with tempfile.TemporaryDirectory() as directory:
         project = Page(Path(directory) / f"texts-{uuid.uuid4().hex[:8]}")
@@ -117,7 +119,7 @@ def run() -> None:
             project.start()
             project.wait()
             api = project.api()
-            for name, saved in inputs():
+            for name, saved in make_inputs():
                 project.save(saved["said"], saved.get("command", SERVES), **{
                     key: saved[key] for key in ("built", "ignored") if key in saved
                 })  # fmt: skip
@@ -126,7 +128,7 @@ def run() -> None:
                 for probe in probes:
                     probe.close()
                 asked, served = (probe.longest * 1000 for probe in probes)
-                told = f"API {asked:6.0f} ms  port {served:6.0f} ms  lag {lag(api) * 1000:4.0f} ms"
+                told = f"API {asked:6.0f} ms  port {served:6.0f} ms  lag {read_lag(api) * 1000:4.0f} ms"
                 print(f"{name:<45} {outcome:<7} {told}", flush=True)
             text = "".join(project.output) + project.watcher("logs", "--tail", "4000").stdout
             bad = {char for char in text if unicodedata.category(char) in ("Cc", "Cf") and char not in "\n\t"}
@@ -138,7 +140,7 @@ def run() -> None:
 
 
 def main() -> None:
-    run()
+    run_inputs()
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ IGNORE = ".git\nbin/\n*.md\n**/*.log\nnode_modules\ndocs/**\ntmp\n**/*_generated
 
 
 def make_tree(root: Path, files: int, mean: int) -> int:
-    """Ten files a directory, four levels deep; the bytes written."""
+    """Create ten files per directory, four levels deep; return the bytes written."""
     rng = random.Random(1)
     blob = rng.randbytes(1 << 20)
     total = 0
@@ -59,22 +59,20 @@ def median_ms(action: Callable[[], object], rounds: int = ROUNDS) -> float:
     return statistics.median(times) * 1000
 
 
-def show(what: str, value: float, unit: str, goal: str = "") -> None:
+def print_figure(what: str, value: float, unit: str, goal: str = "") -> None:
     print(f"{what:<58} {value:>9.1f} {unit:<3} {goal}", flush=True)
 
 
 def measure_looks(root: Path, files: int) -> None:
-    time.sleep(2.5)  # what was written within the last two seconds is read with more care
-    show("first look, every file read", median_ms(lambda: Tree(root).scan()), "ms", "goal <= 350")
+    time.sleep(2.5)  # files of the last two seconds are read again
+    print_figure("first look, every file read", median_ms(lambda: Tree(root).scan()), "ms", "goal <= 350")
     tree = Tree(root)
     tree.scan()
-    while (
-        tree.scan() is not tree.scan()
-    ):  # until no timestamp is racy any more, a look reads those files again
+    while tree.scan() is not tree.scan():  # until no timestamp is racy, a scan reads those files again
         pass
     time.sleep(2.5)
     tree.scan()
-    show("look at everything, nothing changed", median_ms(tree.scan), "ms")
+    print_figure("look at everything, nothing changed", median_ms(tree.scan), "ms")
     directory = files // 20
     place = f"pkg{directory // 100}/mod{directory % 100 // 10}/dir{directory}"
     number = iter(range(10**9))
@@ -86,7 +84,7 @@ def measure_looks(root: Path, files: int) -> None:
         save(f"{place}/file_{directory * 10}.go")
         tree.scan({place})
 
-    show("look after one save (saving included)", median_ms(one_change, 51), "ms", "goal <= 60")
+    print_figure("look after one save (saving included)", median_ms(one_change, 51), "ms", "goal <= 60")
 
     def hundred() -> None:
         touched = set()
@@ -96,25 +94,25 @@ def measure_looks(root: Path, files: int) -> None:
             touched.add(where)
         tree.scan(touched)
 
-    show("look after saves in 100 directories (saving included)", median_ms(hundred), "ms")
+    print_figure("look after saves in 100 directories (saving included)", median_ms(hundred), "ms")
 
     def compared() -> None:
         old = tree.scan()
         one_change()
         diff(old, tree.scan(()))
 
-    show("the same with digest, list of changes and entries", median_ms(compared), "ms")
+    print_figure("the same with digest, list of changes and entries", median_ms(compared), "ms")
 
     def listed() -> None:
         one_change()
         tree.scan(()).entries()
 
-    show("entries of a new snapshot", median_ms(listed), "ms")
+    print_figure("entries of a new snapshot", median_ms(listed), "ms")
 
 
 class Nobody:
     def notify(self, event: Event) -> None:
-        """Nothing is told to anybody."""
+        """Ignore the notification."""
 
 
 async def measure_following(root: Path, idle: float) -> None:
@@ -141,7 +139,7 @@ async def measure_following(root: Path, idle: float) -> None:
     main = next(root.glob("pkg0/*/*/*.go"))
     main.write_text("package warm\n")
     await looked.get()
-    show(
+    print_figure(
         "start: first look, watches, second look, first save seen", (time.perf_counter() - begun) * 1000, "ms"
     )
     times = []
@@ -150,12 +148,12 @@ async def measure_following(root: Path, idle: float) -> None:
         saved = time.perf_counter()
         main.write_text(f"package save // {number}\n")
         times.append((await looked.get() - saved) * 1000)
-    show("save to looked at, settling included: median", statistics.median(times), "ms")
-    show("save to looked at, settling included: worst of 30", max(times), "ms")
+    print_figure("save to looked at, settling included: median", statistics.median(times), "ms")
+    print_figure("save to looked at, settling included: worst of 30", max(times), "ms")
     before, since = time.process_time(), time.perf_counter()
     await asyncio.sleep(idle)
     share = (time.process_time() - before) / (time.perf_counter() - since) * 100
-    show(f"processor time while nothing happens for {idle:.0f} s", share, "%", "goal < 0.3")
+    print_figure(f"processor time while nothing happens for {idle:.0f} s", share, "%", "goal < 0.3")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await source.stop()
@@ -178,7 +176,7 @@ def main() -> None:
         if given.idle:
             asyncio.run(measure_following(root, given.idle))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    show("largest resident size of this process", peak, "MB", "goal < 120")
+    print_figure("largest resident size of this process", peak, "MB", "goal < 120")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench._disk import family, slope
+from bench._disk import find_family, fit_slope
 from watcher.buildkit import UsageInfo
 
 
@@ -13,17 +13,17 @@ def record(name: str, description: str, *parents: str) -> UsageInfo:
 
 
 def test_the_slope_of_a_line_is_found_without_an_error() -> None:
-    assert slope([(x, 3.0 + 2.0 * x) for x in range(10)]) == pytest.approx((2.0, 0.0))
+    assert fit_slope([(x, 3.0 + 2.0 * x) for x in range(10)]) == pytest.approx((2.0, 0.0))
 
 
 def test_noise_makes_the_error_of_a_flat_course() -> None:
-    rise, error = slope([(x, 100.0 + (-1) ** x) for x in range(200)])
+    rise, error = fit_slope([(x, 100.0 + (-1) ** x) for x in range(200)])
     assert abs(rise) < 2 * error
     assert 0 < error < 0.01
 
 
 def test_too_few_points_say_nothing() -> None:
-    assert slope([(1, 1.0), (2, 2.0)]) == (0.0, float("inf"))
+    assert fit_slope([(1, 1.0), (2, 2.0)]) == (0.0, float("inf"))
 
 
 def test_a_family_is_what_carries_the_marker_with_what_it_stands_on_and_what_stands_on_it() -> None:
@@ -34,4 +34,4 @@ def test_a_family_is_what_carries_the_marker_with_what_it_stands_on_and_what_sta
         record("copy", "fileop target", "run"),
         record("other", "fileop target", "base"),
     ]
-    assert family(records, "mark") == {"workdir", "run", "copy"}
+    assert find_family(records, "mark") == {"workdir", "run", "copy"}

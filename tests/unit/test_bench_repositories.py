@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench._repositories import Edit, NotHad, Repository, adapt
-from bench.repositories import compare, repeated_step
+from bench._repositories import Edit, NotHad, Repository, adapt_dockerfile
+from bench.repositories import compare_images, repeated_step
 
 PLAIN = Repository("x", "example.com/x", "v1.0.0", "x.go", (("build",),))
 
@@ -13,7 +13,7 @@ PLAIN = Repository("x", "example.com/x", "v1.0.0", "x.go", (("build",),))
 def test_bases_become_images_that_are_here() -> None:
     text = "# syntax = docker/dockerfile:1.3\nFROM --platform=$BUILDPLATFORM golang:1.21-alpine as build\n"
     text += "FROM build AS tests\nFROM gcr.io/distroless/static\nFROM scratch\nFROM ${RUNTIME}\n"
-    adapted, said = adapt(PLAIN, text)
+    adapted, said = adapt_dockerfile(PLAIN, text)
     assert adapted == (
         "#\nFROM --platform=$BUILDPLATFORM golang:alpine as build\n"
         "FROM build AS tests\nFROM alpine\nFROM scratch\nFROM ${RUNTIME}\n"
@@ -23,17 +23,17 @@ def test_bases_become_images_that_are_here() -> None:
 
 def test_an_edit_that_no_longer_fits_is_said() -> None:
     one = Repository("x", "example.com/x", "v1.0.0", "x.go", (), edits=(Edit("npm ci", "true", "no npm"),))
-    assert adapt(one, "FROM alpine\nRUN npm ci\n") == (
+    assert adapt_dockerfile(one, "FROM alpine\nRUN npm ci\n") == (
         "FROM alpine\nRUN true\n",
         ["'npm ci' → 'true' (no npm)"],
     )
     with pytest.raises(NotHad, match="npm ci"):
-        adapt(one, "FROM alpine\n")
+        adapt_dockerfile(one, "FROM alpine\n")
 
 
 def test_images_are_compared_by_what_each_path_is() -> None:
-    assert compare({"a": "1"}, {"a": "1"}) == "equal"
-    assert compare({"a": "1", "b": "2"}, {"a": "2", "c": "3"}) == "3 differ: a, b, c"
+    assert compare_images({"a": "1"}, {"a": "1"}) == "equal"
+    assert compare_images({"a": "1", "b": "2"}, {"a": "2", "c": "3"}) == "3 differ: a, b, c"
 
 
 @pytest.mark.parametrize(
