@@ -46,6 +46,7 @@ TOOLS = [
         "touch",
         "tr",
     ),
+    "nproc",
     "uname",
 ]
 
@@ -319,7 +320,7 @@ def test_the_unit_tests_need_no_engine(sandbox: Sandbox) -> None:
     code, _ = sandbox.run("test", "--unit", "-k", "words", ENGINE_DEAD="yes")
     assert code == 0
     (call,) = sandbox.calls("python")
-    assert call.endswith(" -m pytest -n auto --dist worksteal -k words tests/unit")
+    assert call.endswith(" --dist worksteal -m not thorough -k words tests/unit")
 
 
 def test_a_failure_of_the_unit_tests_is_reported_after_the_others_ran(sandbox: Sandbox) -> None:
@@ -408,6 +409,7 @@ def hostile(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_no_module_of_the_folder_one_stands_in_runs(sandbox: Sandbox, hostile: Path) -> None:
     real = PYTHON.replace('*) echo "python pid=$$ $*" >>"$CALLS"', f'*) exec {sys.executable} "$@"')
     sandbox.add("python3", real.replace("exit ${PYTHON_TOO_OLD:-0}", f'exec {sys.executable} "$@"'))

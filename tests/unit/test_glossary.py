@@ -81,6 +81,7 @@ def occurs(words: str, text: str) -> bool:
     return bool(std_re.search(rf"(?<![\w-]){pattern}(?![\w-])", text, std_re.IGNORECASE))
 
 
+@pytest.mark.thorough
 def test_the_help_of_every_command_is_read() -> None:
     for name, text in texts().items():
         if name.endswith("--help"):

@@ -89,6 +89,7 @@ def cut_at(sizes: list[int]) -> Callable[[bytes], Iterable[bytes]]:
     ),
     sizes=st.lists(st.integers(1, 30) | st.integers(1000, 100_000), min_size=1, max_size=6),
 )
+@pytest.mark.thorough
 def test_messages_arrive_whole_and_in_order_however_the_bytes_are_cut(
     batches: list[list[bytes]], sizes: list[int]
 ):

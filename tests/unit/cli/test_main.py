@@ -125,6 +125,7 @@ def test_the_help_of_a_command_is_short_and_begins_with_its_own_options(
     assert "--build.accelerate {off,exact,fast}" in everything
 
 
+@pytest.mark.thorough
 def test_every_value_is_a_word_that_people_read(capsys: pytest.CaptureFixture[str]) -> None:
     for command in Cli.model_fields:
         text = run(capsys, command, "--help-settings")[1]

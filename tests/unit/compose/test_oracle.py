@@ -275,6 +275,7 @@ def generate(folder: Path, seed: int) -> list[Path]:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.thorough
 def test_generated_compose_files(ask: Ask, tmp_path: Path) -> None:
     counts: Counter[str] = Counter()
     wrong: list[str] = []

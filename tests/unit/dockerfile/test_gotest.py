@@ -114,6 +114,7 @@ def test_what_is_put_before_a_command_changes_neither_its_words_nor_its_status(
 
 
 @pytest.mark.skipif(shutil.which("go") is None, reason="needs go")
+@pytest.mark.thorough
 def test_go_itself_runs_the_tests_again(tmp_path: Path) -> None:
     """With what a child process of a test reads changed, which go does not see."""
     module, cache, input_file = tmp_path / "m", tmp_path / "cache", tmp_path / "input"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
 from tests.unit.front.support import (
     PATIENCE,
     POST,
@@ -211,6 +213,7 @@ async def test_a_dead_backend_with_a_time_limit_is_answered_for_with_503() -> No
         assert refusals(it.told(FrontRefused)) == [("timeout", 503)]
 
 
+@pytest.mark.thorough
 async def test_a_crowd_at_a_healthy_app_is_not_held() -> None:
     async with origin(says("x")) as app, fronted(FrontLimits(held=10, hold_seconds=PATIENCE)) as it:
         it.front.switch(app.backend)

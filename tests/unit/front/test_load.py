@@ -17,6 +17,7 @@ from watcher.observers.events import Notice
 SIZE = 64 * 1024 * 1024
 
 
+@pytest.mark.thorough
 async def test_a_thousand_clients_at_once_are_all_served() -> None:
     async with origin(says("x")) as app, fronted() as it:
         it.front.switch(app.backend)

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.observers.browser import chromium, live, look
 from tests.unit.observers.scenes import SCENES
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.thorough]
 
 
 @pytest.mark.parametrize("scene", SCENES)

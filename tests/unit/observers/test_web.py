@@ -330,6 +330,7 @@ async def test_a_burst_of_events_is_one_message(story: Story) -> None:
         assert (await anext(news))["data"]["services"][0]["paused"] is False
 
 
+@pytest.mark.thorough
 async def test_fifty_clients_through_two_hundred_builds_leave_nothing_behind(story: Story) -> None:
     async with site(story.cycle(0)) as at:
 

@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -315,6 +316,7 @@ def test_every_history_ends_with_the_tree_live_or_its_failure_shown(history: Seq
     live_through(history)
 
 
+@pytest.mark.thorough
 def test_ten_thousand_random_histories_end_so_too() -> None:
     for seed in range(HISTORIES):
         chance = random.Random(seed)
