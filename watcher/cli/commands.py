@@ -16,7 +16,6 @@ from watcher.cli.dockerfile import explain_dockerfiles
 from watcher.cli.doctor import Finding, Grade, examine_project, worst_grade
 from watcher.cli.prune import Cleaned, prune_once
 from watcher.cli.settings_template import render_settings
-from watcher.cli.tables import print_table
 from watcher.daemon.daemon import Daemon
 from watcher.daemon.once import deploy_once
 from watcher.errors import EXIT_FAILED, ConfigError
@@ -25,6 +24,7 @@ from watcher.observers.console import Console
 from watcher.observers.events import Observer
 from watcher.observers.printable import PrintableStream
 from watcher.observers.status_board import StatusBoard
+from watcher.observers.tables import print_table
 from watcher.observers.terminal import Terminal
 from watcher.prune.build_cache import TrimEstimate
 from watcher.settings import TOML_NAME, Settings

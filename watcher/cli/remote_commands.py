@@ -80,24 +80,9 @@ def _follow_status(api: Api, service: str | None, *, as_json: bool) -> None:
         for text in messages:
             print(text, flush=True)
         return
-    from rich.live import Live  # noqa: PLC0415 - only to follow the status
-    from rich.text import Text  # noqa: PLC0415
+    from watcher.observers.live_text import show_live  # noqa: PLC0415 - only to follow the status
 
-    from watcher.observers.terminal import Terminal  # noqa: PLC0415
-
-    out = Terminal()
-    if out.is_terminal:
-        with Live(console=out, auto_refresh=False) as live:
-            for text in messages:
-                shown = "\n".join(_render_status(text, service))
-                live.update(Text(shown, no_wrap=True, overflow="ellipsis"), refresh=True)
-    else:
-        before: list[str] = []
-        for text in messages:
-            lines = _render_status(text, service)
-            if lines != before:
-                print("\n".join(lines), end="\n\n", flush=True)
-            before = lines
+    show_live("\n".join(_render_status(text, service)) for text in messages)
 
 
 def logs(place: ProjectSelection, *, follow: bool, tail: int, source: str | None, as_json: bool) -> int:

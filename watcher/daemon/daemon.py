@@ -11,7 +11,6 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
 
 from watcher import __version__
 from watcher.backoff import Backoff
@@ -35,6 +34,7 @@ from watcher.observers.events import (
     Fanout,
     Observer,
 )
+from watcher.observers.exposition import MetricRegistry
 from watcher.observers.metrics import Metrics
 from watcher.observers.redact import Redactor
 from watcher.observers.size_budget import SizeBudget
@@ -64,7 +64,7 @@ class Daemon:
     def __init__(self, settings: Settings, *observers: Observer, board: StatusBoard) -> None:
         """`board` gets each event before `observers` do, which may read it."""
         self.settings, self.board = settings, board
-        self.registry = CollectorRegistry()
+        self.registry = MetricRegistry()
         listeners = Fanout(
             self.board, HeldRequestReleaser(self._fronts), Metrics(self.registry, board), *observers
         )

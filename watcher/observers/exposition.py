@@ -9,6 +9,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+MetricRegistry = CollectorRegistry
+"""What holds the metrics of a daemon; only the observers know whose class it is."""
+
 
 class _WithoutCreated:
     """A registry without the `_created` samples: the plain text format would make gauges of them."""

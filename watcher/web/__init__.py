@@ -1,6 +1,6 @@
 """The HTTP surface: status page, API, event stream, metrics and health, on one loopback port.
 
-board, registry = StatusBoard(), CollectorRegistry()
+board, registry = StatusBoard(), MetricRegistry()
 app = create_app(board, registry, controls, settings.http)
 async with serve(app, settings.http.host, settings.http.port) as url:
     ...

@@ -12,12 +12,11 @@ from typing import Annotated, Literal
 from fastapi import FastAPI, Header, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from prometheus_client import CollectorRegistry
 
 from watcher import __version__
 from watcher.errors import WatcherError
 from watcher.observers.api_schema import Accepted, Problem
-from watcher.observers.exposition import expose_metrics
+from watcher.observers.exposition import MetricRegistry, expose_metrics
 from watcher.observers.status_board import StatusBoard
 from watcher.observers.status_schema import (
     Status,
@@ -51,7 +50,7 @@ def read_page() -> tuple[str, str]:
 
 
 def create_app(
-    board: StatusBoard, registry: CollectorRegistry, controls: Controls, settings: HttpSettings
+    board: StatusBoard, registry: MetricRegistry, controls: Controls, settings: HttpSettings
 ) -> FastAPI:
     """Create the app. Raises ConfigError if `settings` would leave it open to others without a token."""
     require_token(settings.host, settings.token)
@@ -85,7 +84,7 @@ def explain_unready(board: StatusBoard) -> str:
     return ""
 
 
-def _add_pages(app: FastAPI, board: StatusBoard, registry: CollectorRegistry) -> None:
+def _add_pages(app: FastAPI, board: StatusBoard, registry: MetricRegistry) -> None:
     @app.get("/", include_in_schema=False)
     async def show_page() -> HTMLResponse:
         html, policy = read_page()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from watcher.cli.tables import FILE_WIDTH, print_table
+from watcher.observers.tables import FILE_WIDTH, print_table
 from watcher.prune import Row
 
 pytestmark = pytest.mark.libraries
