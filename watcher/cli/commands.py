@@ -99,8 +99,14 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
         if as_json:
             print(json.dumps(_pruned_as_json(done), indent=2))
             return 0
-        for report in done.reports.values():
-            print_table(pruning.Row._fields, pruning.report_rows(report))
+        printed: set[pruning.Row] = set()  # services of one project see many of the same objects
+        for name, report in done.reports.items():
+            if len(done.reports) > 1:
+                print(f"service {name}")
+            rows = tuple(row for row in pruning.report_rows(report) if row._replace(age="") not in printed)
+            printed |= {row._replace(age="") for row in rows}
+            if rows:
+                print_table(pruning.Row._fields, rows)
             print("\n".join(pruning.summarize_report(report)))
         if done.problem:
             print(f"build steps of this project are recognised by their marks only: {done.problem}")
@@ -212,10 +218,12 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
     """`watcher doctor`."""
 
     async def main() -> int:
-        found = []
+        found, printed = [], set()
         async for finding in examine_project(settings):
             found.append(finding)
-            if not as_json:
+            content = (finding.topic, finding.text, finding.advice)
+            if not as_json and content not in printed:  # services can share a tree and a Dockerfile
+                printed.add(content)
                 _print_finding(finding)
         if as_json:
             print(json.dumps([asdict(finding) for finding in found], indent=2))
@@ -245,7 +253,8 @@ def dockerfile(settings: Settings, *, as_json: bool) -> int:
 
 def _print_finding(finding: Finding) -> None:
     mark = {Grade.GOOD: "✓", Grade.ADVICE: "!", Grade.TROUBLE: "✗"}[finding.grade]
-    print(f"{mark} {finding.topic}: {finding.text}")
+    service = f"{finding.service}: " if finding.service else ""
+    print(f"{mark} {service}{finding.topic}: {finding.text}")
     if finding.advice:
         print(f"    {finding.advice}")
 

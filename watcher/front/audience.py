@@ -1,7 +1,7 @@
 """Decide which clients see failure details: compiler errors and log lines hold paths and source.
 
-They are shown to clients on this machine, and not to a web page whose name was made to point here (DNS
-rebinding): such a request carries that name as its Host. All others are told where to look.
+Clients on this machine see them. A web page with a name that was made to point here (DNS rebinding) does not:
+its request carries that name as its Host. All other clients get a pointer to the status page.
 """
 
 from __future__ import annotations

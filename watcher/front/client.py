@@ -75,7 +75,7 @@ class ClientEnd(asyncio.Protocol):
         """See `User`: what has an end of its own needs none."""
 
     def leave(self) -> None:
-        """See `User`: it comes to its own end, or is cut."""
+        """See `User`: it ends, or is cut."""
 
     @abstractmethod
     def refused(self, reason: str) -> None:

@@ -56,7 +56,7 @@ class Context:
         self.clients: set[FrontClient] = set()
         self.room = Room()
         self.closing = False
-        self.lingering = False  # closing, and each client may still have an answer
+        self.lingering = False  # closing; each client can still finish its answer
         self.exchanges = 0
         self.app_speaks_first = False  # it did so on a connection whose client was silent
         self.farewell = Farewell(self.pool, self.gate, observer, service)
@@ -126,6 +126,6 @@ class Context:
         )
 
     def refused(self, reason: str, code: int) -> None:
-        """The front has answered by itself; `code` is 0 when a raw connection was closed."""
+        """The front itself has answered; `code` is 0 if a raw connection was closed."""
         self.refusals += 1
         self._observer.notify(FrontRefused(service=self._service, reason=reason, code=code))

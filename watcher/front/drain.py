@@ -1,4 +1,4 @@
-"""Letting the exchanges with one backend come to their end, and ending what does not."""
+"""Let the exchanges with one backend finish, and end those that do not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 from watcher.front.model import Backend, DrainReport
 from watcher.front.upstream import BackendConnections, Upstream, UpstreamPool
 
-LAST_WORD = 1.0  # seconds after a drain's time is up in which an answer that is due may still come
+LAST_WORD = 1.0  # seconds after a drain's time is up in which a due answer is still sent
 STALLED = 5.0  # seconds without a byte after which a transfer is not taken to be moving any more
 
 

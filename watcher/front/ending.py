@@ -15,7 +15,7 @@ from watcher.front.sockets import has_ended, put, reset
 from watcher.front.upstream import Upstream
 from watcher.observers.events import short
 
-APP_CLOSED = 1.0  # seconds after which an idle client hears that the app has closed: it may have been its end
+APP_CLOSED = 1.0  # seconds after which an idle client learns that the app has closed
 
 
 class Phase(Enum):
@@ -97,7 +97,7 @@ class HttpEnd(ClientEnd):
         self._refuse_request(status, "malformed", what)
 
     def _backend_failed(self, upstream: Upstream, how: str) -> None:
-        """Say that the backend is at fault, or break off when part of its answer has gone out already."""
+        """Answer that the backend failed, or break off if part of its answer was already sent."""
         text = f"The app (revision {short(upstream.backend.revision)}) {how}."
         self._refuse_request(502, "backend", Unavailable("The app did not answer", text))
 

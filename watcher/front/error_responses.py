@@ -1,7 +1,7 @@
 """Build the responses of the front itself (400, 408, 502, 503 …) in the media type the client prefers.
 
-A browser gets a small page that needs nothing else and tries again by itself, a program gets JSON or
-text, judged by `Accept` (RFC 9110, section 12.5.1).
+A browser gets a small self-contained page that retries, a program gets JSON or text, depending on `Accept`
+(RFC 9110, section 12.5.1).
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ RETRIES = 2
 class Exchange:
     """What a client connection keeps about the request in progress.
 
-    `sent` is what of the request has gone, or is to go, to the backend. It is kept for as long as the
-    request can be repeated without anybody noticing: no byte of an answer has come, and it is small.
+    `sent` is what of the request has gone, or is to go, to the backend. It is stored while the
+    request can be repeated unnoticed: no byte of an answer has arrived, and it is small.
     """
 
     __slots__ = ("_retries", "began", "head", "pending", "repeatable", "request", "response", "sent")
@@ -65,7 +65,8 @@ class Exchange:
     def take_retry(self) -> bool:
         """Whether the request can be sent once more; true at most `RETRIES` times (RFC 9110, section 9.2.2).
 
-        A proxy must not repeat what is not idempotent: the app can have done a POST whose connection broke.
+        A proxy must not repeat what is not idempotent: the app perhaps executed a POST before the connection
+        broke.
         """
         if not self.repeatable or self._retries == RETRIES or not self.request.idempotent:
             return False

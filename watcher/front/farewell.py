@@ -1,7 +1,7 @@
 """Connections that stay with older versions after a switch: ask them to end, count and report them.
 
-HTTP/1 needs nothing of the kind: its next request goes to the new version anyway. A tunnel stays with the
-container that it began with, so its user is asked again and again whether it can end without loss.
+HTTP/1 does not need this: the new version gets its next request anyway. A tunnel stays with its first
+container, so it is asked repeatedly whether it can end without loss.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from watcher.front.gate import Gate
 from watcher.front.upstream import Upstream, UpstreamPool
 from watcher.observers.events import FrontOld, Observer
 
-EVERY = 0.25  # seconds between two looks while there are such connections
+EVERY = 0.25  # seconds between two checks while there are old connections
 
 
 class Farewell:

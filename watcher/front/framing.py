@@ -17,7 +17,7 @@ import httptools
 from watcher import regex
 
 HEAD_END = b"\r\n\r\n"
-H2_PREFACE_HEAD = b"PRI * HTTP/2.0\r\n\r\n"  # RFC 9113, section 3.4: how the client preface begins
+H2_PREFACE_HEAD = b"PRI * HTTP/2.0\r\n\r\n"  # RFC 9113, section 3.4: start of the client preface
 TLS_HANDSHAKE = 0x16  # RFC 8446, section 5.1: ContentType handshake, the first byte of a TLS client
 SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})  # RFC 9110, 9.2.1
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})  # RFC 9110, 9.2.2
@@ -167,7 +167,7 @@ class _Fields:
         return b"close" not in options and (version == b"1.1" or b"keep-alive" in options)
 
     def chunked(self) -> bool:
-        """Whether `chunked` is the last transfer coding. Raises `Malformed` on a coding list that lies."""
+        """Whether `chunked` is the last transfer coding. Raises `Malformed` on a contradictory list."""
         if not self.encoding:
             return False
         codings = [coding.strip() for coding in self.encoding[1:].split(b",")]

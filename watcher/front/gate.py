@@ -2,8 +2,8 @@
 
 A client hands in a `ConnectionRequest`. While a backend answers, it gets an `Upstream` connection, in order
 of arrival. While none answers, it is held: bounded in number, bytes and time. A backend that refuses a
-connection, or closes a fresh one without a word (as docker-proxy does before the app listens), is in doubt:
-it is probed until a connection to it stays open, and no other request is sent there meanwhile. It counts as
+connection, or closes a new one without an answer (as docker-proxy does before the app listens), is in doubt:
+it is probed until a connection to it stays open, and until then it gets no other request. It counts as
 silent once a probe has failed; until then a crowd that waits for its turn is not limited in number.
 """
 
@@ -20,7 +20,7 @@ from watcher.front.model import Backend, FrontLimits, Unavailable
 from watcher.front.upstream import Upstream, UpstreamPool, User
 from watcher.observers.events import FrontHeld, Notice, Observer, short
 
-MAX_DIALS = 64  # connections being made at the same time; a server's accept queue may be short
+MAX_DIALS = 64  # connections made at the same time; a server's accept queue can be short
 PROBE_SETTLE = 0.02  # seconds that a probe must stay open: docker-proxy closes within one or two
 PROBE_BACKOFF = Backoff(first=0.01, most=0.25)  # seconds between probes
 
@@ -246,7 +246,7 @@ class Gate:
                 self.request_connection(pending)
 
     async def _until_it_answers(self, backend: Backend, why: str) -> None:
-        """Probe `backend` until a connection to it stays open, then let everybody through."""
+        """Probe `backend` until a connection to it stays open, then admit all waiting requests."""
         told, probes = False, 0
         while not await self._backend_answers(backend):
             self._silent = True

@@ -2,7 +2,7 @@
 
 Only the nine bytes at the head of each frame are read (section 4.1). Header blocks are compressed with a
 state that both ends share, so nothing is left out or put between the parts of one; a GOAWAY frame, which
-belongs to no stream, may stand between any two frames (section 6.8).
+belongs to no stream, is allowed between any two frames (section 6.8).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Frames:
         return not (self._head or self._left or self._in_block)
 
     def feed(self, data: bytes) -> Iterator[tuple[int, int, int]]:
-        """Type, flags and stream of each frame whose head is complete with `data`; to be used up."""
+        """Yield type, flags and stream of each frame with a complete head after `data`. Consume all."""
         at = 0
         self.boundary = 0 if self.whole else -1
         while at < len(data):

@@ -3,8 +3,8 @@
     silent ──0.2 s──▶ a connection to the app is made ──the app speaks──▶ Tunnel
        └──the client speaks──▶ HTTP/1: HttpClient; TLS, HTTP/2 and (on an `auto` port) all else: Tunnel
 
-On an `auto` port the app may be the one to speak first (SMTP, MySQL, SSH). So a client that says nothing
-gets an upstream connection all the same, which its first request uses if it turns out to be HTTP/1. After
+On an `auto` port the app can be the first to speak (SMTP, MySQL, SSH). So a silent client also gets an
+upstream connection, which its first request uses if it turns out to be HTTP/1. After
 the app spoke first once, later clients are connected immediately.
 """
 
@@ -21,7 +21,7 @@ from watcher.front.speech import Protocol, Speech, begins_like_http, speech_of
 from watcher.front.tunnel import NOT_ANSWERING, Tunnel
 from watcher.front.upstream import Upstream
 
-SILENCE = 0.2  # seconds: HTTP and TLS clients speak at once, browsers connect beforehand and say nothing
+SILENCE = 0.2  # seconds: HTTP and TLS clients speak immediately, browsers connect beforehand and stay silent
 UNDECIDED = 1.0  # seconds after which the beginning of a first line is taken for what it looks like
 
 

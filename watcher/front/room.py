@@ -1,6 +1,6 @@
 """Limit client connections, and choose the idle one to close when the limit is reached.
 
-A connection is idle while it has no request in progress. HTTP/1.1 lets a server close such a connection at
+A connection is idle while it has no request in progress. HTTP/1.1 lets a server close an idle connection at
 any time (RFC 9112, section 9.5), so a newcomer gets the place of the one that has been idle the longest. One
 address gets a share of the places, so that a single client cannot lock out the others.
 """
@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Protocol
 
-IDLE_KEPT = 1.0  # seconds of idleness after which a connection that was used before may be closed
+IDLE_KEPT = 1.0  # seconds of idleness after which a used connection can be closed
 IDLE_FRESH = 5.0  # the same for one that has not sent a whole request yet
 SHARE = 0.75  # of all connections, for one address
-LOOKED_AT = 64  # idle connections that are looked at for one newcomer
+LOOKED_AT = 64  # idle connections that are examined for one newcomer
 
 
 class Guest(Protocol):

@@ -17,7 +17,7 @@ from watcher.system import inherited_sockets
 from watcher.system.lock import watcher_at
 
 BACKLOG = 4096  # connections the kernel completes before they are accepted; it caps this at somaxconn
-FILES_MOST = 65_536  # descriptors that are asked for; a container's limit may be a billion
+FILES_MOST = 65_536  # descriptors to request; a container's limit can be a billion
 FILES_KEPT = 256  # descriptors for everything that is no connection of a client
 
 
@@ -136,7 +136,7 @@ def half_close(transport: asyncio.Transport) -> None:
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """Reset the connection, so that the peer sees that its data is incomplete."""
+    """Reset the connection to show the peer that its data is incomplete."""
     if not transport.is_closing():
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -43,7 +43,7 @@ class Tunnel(ClientEnd):
         self._leaving = False
         self._left = False  # has taken leave: what the client still sends is thrown away
 
-    # -- three ways to begin
+    # -- three ways to start
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop for a port that is raw TCP."""
@@ -81,7 +81,7 @@ class Tunnel(ClientEnd):
         held: float,
         frames: Frames | None,
     ) -> None:
-        """Go on after an upgrade: the client has sent `early` meanwhile; times as in `FrontExchange`.
+        """Continue after an upgrade: `early` is what the client has sent since; times as in `FrontExchange`.
 
         `frames` follows what the app sends if the upgrade was to a WebSocket.
         """

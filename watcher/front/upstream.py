@@ -51,7 +51,7 @@ class User(Protocol):
         ...
 
     def leave(self) -> None:
-        """The backend is about to go: come to an end where nothing is lost by it."""
+        """The backend is about to stop: end now if nothing is lost."""
         ...
 
 
@@ -161,7 +161,7 @@ class Upstream(asyncio.Protocol):
         return not self._poll.poll(0)
 
     def half_close(self) -> None:
-        """Tell the backend that no more will be sent. The upstream cannot serve another exchange."""
+        """Signal the backend that nothing more will be sent. The upstream cannot serve another exchange."""
         self.half_closed = True
         half_close(self.transport)
 

@@ -124,9 +124,10 @@ class Console:
 
     def _service_started(self, event: ServiceStarted) -> None:
         where = " ".join(event.urls) or "no published port"
-        self._print(event, "·", Text.assemble("managing ", (event.service, "bold"), f" at {where}"))
+        unnamed = Event(at=event.at)  # the line names the service itself
+        self._print(unnamed, "·", Text.assemble("managing ", (event.service, "bold"), f" at {where}"))
         self._print_detail(
-            event, f"{event.compose_file} → image {event.image}, container {event.container}", "dim"
+            unnamed, f"{event.compose_file} → image {event.image}, container {event.container}", "dim"
         )
 
     def _service_removed(self, event: ServiceRemoved) -> None:

@@ -10,6 +10,9 @@ from watcher.observers.events import BuildCachePruned, GoCacheTrimmed, Pruned
 _NOUNS = {"final": "final image", "builder": "builder image", "step": "build step"}
 
 
+_IMAGES = ("final", "builder")
+
+
 def describe_pruned(event: Pruned | BuildCachePruned | GoCacheTrimmed) -> str:
     """Describe what was removed and how much that freed; empty if nothing was removed."""
     match event:
@@ -23,5 +26,7 @@ def describe_pruned(event: Pruned | BuildCachePruned | GoCacheTrimmed) -> str:
     if not kinds:
         return ""
     what = ", ".join(humanize.count(number, kind) for kind, number in sorted(kinds.items()))
-    gain = f"{humanize.size(event.freed)} freed" if event.freed else "their layers are still in use elsewhere"
+    gain = f"{humanize.size(event.freed)} freed"
+    if not event.freed and any(item.removed and item.size and item.kind in _IMAGES for item in event.items):
+        gain = "other images still use their layers"
     return f"pruned {what}: {gain}"

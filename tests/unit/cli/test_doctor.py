@@ -145,3 +145,20 @@ async def test_what_gone_projects_left_is_told_after_its_age(
     assert finding.grade is Grade.ADVICE
     assert "1 project of yours is gone and left 1 image, 2 Go caches, about 5.00 MB" in finding.text
     assert "watcher prune --gone" in finding.advice
+
+
+async def test_with_several_services_a_finding_names_its_own_and_a_broken_one_stops_nothing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "Dockerfile").write_text(ARTICLE)
+    services = "  app: {build: .}\n  broken: {build: {context: ., dockerfile: sub}}\n  other: {build: .}\n"
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "compose.yaml").write_text(f"services:\n{services}")
+    settings = Settings(project=tmp_path, engine=f"unix://{tmp_path}/none.sock", http={"port": 0})
+    found = [finding async for finding in examine_project(settings)]
+    trees = [finding.service for finding in found if finding.topic == "tree"]
+    assert {"app", "other"} <= set(trees)
+    assert [finding.service for finding in found if finding.grade is Grade.TROUBLE and finding.service] == [
+        "broken"
+    ]
+    assert {finding.service for finding in found if finding.topic in ("daemon", "engine")} == {""}

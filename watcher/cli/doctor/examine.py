@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from watcher import compose, labels
 from watcher import dockerfile as dockerfiles
@@ -29,14 +30,14 @@ from watcher.cli.doctor.findings import Finding, Grade
 from watcher.cli.doctor.repeated import TOPIC, repeated_steps
 from watcher.compose import ComposeProject, ServiceSpec
 from watcher.daemon.config_reload import compose_project
-from watcher.daemon.engine_access import open_engine
+from watcher.daemon.engine_access import EngineAccess, open_engine
 from watcher.daemon.recipe import agents_of, check_dockerfile, recipe_of
 from watcher.daemon.service_config import notices_of, tree_of, unwatched_notice
 from watcher.deploy import HostPorts, NoFreePort, source_mounts, unwatched_sources
 from watcher.deploy.live_reloader import start_command
 from watcher.dockerfile import DockerfileError, ImageConfig
 from watcher.engine import Engine
-from watcher.errors import EngineUnavailable, WatcherError
+from watcher.errors import ConfigError, EngineUnavailable, WatcherError
 from watcher.front import CannotListen, Listen, check_free
 from watcher.fswatch import self_test
 from watcher.observers import humanize
@@ -59,12 +60,12 @@ async def examine_project(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("daemon", Grade.GOOD, "none runs for this project")
     for text in project.warnings:
         yield Finding(project.file.name, Grade.ADVICE, text)
-    access = engine = connection = bases = None
+    access = None
     begun = time.monotonic()
     async with AsyncExitStack() as stack:
         try:
             access = await stack.enter_async_context(open_engine(settings))
-            engine, connection, bases = access.engine, access.connection, access.bases
+            engine, connection = access.engine, access.connection
             info = await engine.info()
             yield findings.judge_engine(info, time.monotonic() - begun)
             yield await _check_buildkit(connection)
@@ -73,19 +74,35 @@ async def examine_project(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
         except EngineUnavailable as error:
             yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
+        several = len(project.managed_services) > 1
         for spec in project.managed_services:
-            check_dockerfile(spec, settings.root)
-            agents_of(spec)
-            native = (await engine.info()).platform if engine else ""
-            own = settings.for_service(spec.name)
-            recipe = recipe_of(spec, own, labels.project_id(settings.root), native)
-            cache = access.build_cache if access else ""
-            async for finding in _check_service(spec, recipe, own, bases, cache):
-                yield finding
-            for finding in await examine_disk(spec, recipe, own, access) if access else ():
-                yield finding
-            async for finding in _check_ports(spec, project, own, engine):
-                yield finding
+            name = spec.name if several else ""
+            try:
+                async for finding in _examine_service(spec, project, settings, access):
+                    yield replace(finding, service=name)
+            except ConfigError as error:
+                if not several:
+                    raise
+                yield Finding("service", Grade.TROUBLE, str(error), service=name)
+
+
+async def _examine_service(
+    spec: ServiceSpec, project: ComposeProject, settings: Settings, access: EngineAccess | None
+) -> AsyncIterator[Finding]:
+    """Check everything of one service. Raises ConfigError if it cannot be managed at all."""
+    check_dockerfile(spec, settings.root)
+    agents_of(spec)
+    engine = access.engine if access else None
+    native = (await engine.info()).platform if engine else ""
+    own = settings.for_service(spec.name)
+    recipe = recipe_of(spec, own, labels.project_id(settings.root), native)
+    bases, cache = (access.bases, access.build_cache) if access else (None, "")
+    async for finding in _check_service(spec, recipe, own, bases, cache):
+        yield finding
+    for finding in await examine_disk(spec, recipe, own, access) if access else ():
+        yield finding
+    async for finding in _check_ports(spec, project, own, engine):
+        yield finding
 
 
 async def find_gone_projects(engine: EngineConnection, after: float) -> AsyncIterator[Finding]:

@@ -50,6 +50,7 @@ class Finding:
     text: str
     advice: str = ""
     repeated: Repeated | None = None
+    service: str = ""  # if the project has several
 
 
 def worst_grade(findings: Iterable[Finding]) -> Grade:
