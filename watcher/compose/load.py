@@ -172,9 +172,7 @@ class _Loading:
         if name in services:
             return
         if name in trail:
-            raise ConfigError(
-                f"services.{name}.depends_on", None, f"is circular: {' → '.join((*trail, name))}"
-            )
+            raise _describe_cycle(trail[trail.index(name) :])
         spec = self._read_service(name, required=name in roots)
         known = self._definitions.names("services")
         needed: dict[str, Dependency] = {}
@@ -311,3 +309,10 @@ class _Loading:
 def _normalize_name(name: str) -> str:
     """Return a name as a project name, by the rules of compose."""
     return _NOT_IN_A_NAME.sub("", name.lower()).lstrip("_-")
+
+
+def _describe_cycle(cycle: Sequence[str]) -> ConfigError:
+    """Return the same error for a cycle of `depends_on`, whichever of its services it was found from."""
+    first = cycle.index(min(cycle))
+    names = (*cycle[first:], *cycle[: first + 1])
+    return ConfigError(f"services.{names[0]}.depends_on", None, f"is circular: {' → '.join(names)}")

@@ -17,8 +17,11 @@ _IMAGE = "docker-image://"
 
 
 def check_dockerfile(spec: ServiceSpec, root: Path) -> None:
-    """Raises ConfigError when there is none: said at the start, where a build could only fail later."""
-    if (build := spec.build) and build.dockerfile_inline is None:
+    """Raise ConfigError for a build without context or Dockerfile, at the start, before a build fails."""
+    if (build := spec.build) and not build.context.is_dir():
+        there = "it is not a directory" if build.context.exists() else "there is no such directory"
+        raise ConfigError(f"services.{spec.name}.build.context", str(_shown(build.context, root)), there)
+    if build and build.dockerfile_inline is None:
         place = build.context / build.dockerfile
         if not place.is_file():
             field, shown = f"services.{spec.name}.build.dockerfile", _shown(place, root)

@@ -24,7 +24,9 @@ def check_conflicts(configs: Iterable[ServiceConfig]) -> None:
 
 def _compare_ports(first: ServiceConfig, second: ServiceConfig) -> list[ConfigError]:
     taken = list(fixed_addresses(first.spec))
-    rule = f"services.{first.spec.name} publishes the same port of this machine"
+    rule = (
+        f"services.{first.spec.name} publishes the same port of this machine: give one of the two another one"
+    )
     return [
         ConfigError(f"services.{second.spec.name}.ports", str(address), rule)
         for address in fixed_addresses(second.spec)

@@ -10,7 +10,7 @@ from watcher import compose, labels
 from watcher.compose import ComposeProject, MountSpec, ServiceSpec
 from watcher.deploy import hooks
 from watcher.deploy.dependency_graph import NodeState
-from watcher.engine import Container, Engine, Image, NewFile, Removal
+from watcher.engine import Container, Engine, EngineError, Image, NewFile, Removal
 from watcher.errors import Failure, UserError
 from watcher.observers.humanize import short
 from watcher.system import lock
@@ -222,7 +222,10 @@ class DependencyContainers:
             return
         say(f"pulling {spec.image} for {spec.name}")
         begun = time.monotonic()
-        await self._engine.pull(spec.image, platform=spec.platform, progress=pulling)
+        try:
+            await self._engine.pull(spec.image, platform=spec.platform, progress=pulling)
+        except EngineError as error:
+            raise EngineError(f"{spec.image} cannot be pulled: {error}", error.status) from error
         say(f"pulled {spec.image} in {time.monotonic() - begun:.1f} s")
 
     async def _replace(self, project: ComposeProject, spec: ServiceSpec, old: Container, say: Say) -> None:

@@ -46,6 +46,12 @@ class HostAddress(NamedTuple):
     host: str
     port: int
 
+    def __str__(self) -> str:
+        """The address as a compose file writes it: 127.0.0.1:53/udp."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        suffix = "" if self.protocol == "tcp" else f"/{self.protocol}"
+        return f"{host}:{self.port}{suffix}".removeprefix(":")
+
     def overlaps(self, other: HostAddress) -> bool:
         """Whether only one of the two can be listened on."""
         if (self.protocol, self.port) != (other.protocol, other.port):

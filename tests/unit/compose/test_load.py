@@ -326,7 +326,14 @@ def test_a_circle_of_dependencies_is_refused(compose: Compose) -> None:
     text = "services: {web: {image: a, depends_on: [b]}, b: {image: b, depends_on: [web]}}"
     with pytest.raises(ConfigError) as caught:
         compose.load(text)
-    assert str(caught.value) == "services.web.depends_on: is circular: web → b → web"
+    assert str(caught.value) == "services.b.depends_on: is circular: b → web → b"
+
+
+def test_a_cycle_is_named_once_when_several_services_are_managed(compose: Compose) -> None:
+    text = "services: {web: {build: ., depends_on: [api]}, api: {build: ., depends_on: [web]}}"
+    with pytest.raises(ConfigError) as caught:
+        compose.load(text)
+    assert str(caught.value) == "services.api.depends_on: is circular: api → web → api"
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,19 @@ def test_a_dockerfile_that_is_missing_is_named_at_the_start_only(rig: Rig) -> No
     check_dockerfile(fitted.spec, rig.root)
 
 
+@pytest.mark.parametrize("inline", ["", ", dockerfile_inline: FROM scratch"])
+def test_a_context_that_is_missing_is_named_at_the_start(rig: Rig, inline: str) -> None:
+    rig.build = f"{{context: api{inline}}}"
+    fitted = rig.fit("['9000:9000']")
+    with pytest.raises(
+        ConfigError, match=r"services\.app\.build\.context = 'api': there is no such directory"
+    ):
+        check_dockerfile(fitted.spec, rig.root)
+    (rig.root / "api").write_text("")
+    with pytest.raises(ConfigError, match="it is not a directory"):
+        check_dockerfile(fitted.spec, rig.root)
+
+
 def test_an_ssh_agent_is_that_of_the_environment_or_the_socket_that_is_named(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
