@@ -76,7 +76,7 @@ class Accelerated:
 
     @property
     def every_change(self) -> tuple[LineChange, ...]:
-        """Changes and pins in the order of the lines."""
+        """Return changes and pins in the order of the lines."""
         return tuple(sorted((*self.changes, *self.pins), key=lambda change: change.line))
 
 
@@ -110,7 +110,7 @@ def accelerate(
     runs: Runs = THE_IMAGES,
     mount_modules: bool = True,
 ) -> Accelerated:
-    """The text to send to the engine in place of `text`. Raises DockerfileError where `text` is none.
+    """Return the text to send to the engine instead of `text`. Raises DockerfileError if it is invalid.
 
     `bases` has what is known of each of `base_images()`. `cache_scope` names the project: caches with
     different scopes are never shared. `compile_without_network` is the caller's word that the last build
@@ -179,7 +179,7 @@ class _Work:
                 self.accelerate_run(group, step, analysis, modules if analysis.modules else None, mount)
 
     def _mount_modules(self, group: StageGroup, mount: ModuleMount) -> str | None:
-        """Where the module cache is mounted on every go step of the group; None: it is not."""
+        """Return where the module cache is mounted on every go step of the group; None: it is not."""
         if mount.refused is not None:
             self.add_note(*mount.refused)
         if mount.path is not None and not self.options.mount_modules:
@@ -246,7 +246,7 @@ class _Work:
     def _build_cache(
         self, group: StageGroup, step: StageStep, analysis: RunAnalysis
     ) -> tuple[str | None, str | None]:
-        """Where go's build cache is mounted, and the name of ours; no name where the file mounts its own.
+        """Return the mount point of go's build cache, and its name if the file does not mount its own.
 
         (None, None), with a note, where it is not mounted.
         """
@@ -272,7 +272,7 @@ class _Work:
             )
 
     def _find_rebuilders(self, analysis: RunAnalysis) -> str:
-        """The callers that can pass `-a` to go out of reach of an edit; empty when there are none."""
+        """Return the callers that can pass `-a` to go out of reach of an edit; empty when there are none."""
         if not analysis.may_run_go:
             return ""
         if analysis.unclear and may_rebuild(analysis.text):

@@ -28,7 +28,7 @@ class LineNote:
 
 
 def line_changes(before: str, after: str, edits: Iterable[Edit]) -> tuple[LineChange, ...]:
-    """The lines in which `edits` turned `before` into `after`; there are as many lines in both."""
+    """Return the lines in which `edits` turned `before` into `after`; there are as many lines in both."""
     old, new = before.split("\n"), after.split("\n")
     reasons: dict[int, list[str]] = {}
     for edit in sorted(edits, key=lambda one: one.start):

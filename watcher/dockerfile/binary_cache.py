@@ -99,7 +99,7 @@ def put_in_place(
 
 
 def _put_script(kept: str, file: str, *, stamped: bool) -> str:
-    """Shell text that copies `kept` to `file` where all conditions hold; it succeeds and prints nothing.
+    """Return shell code that copies `kept` to `file` if all conditions hold; it always succeeds silently.
 
     One `if` with one condition after the other: `||` and `&&` are of equal rank in a shell, and a list of
     both is misleading.
@@ -125,7 +125,7 @@ def _put_script(kept: str, file: str, *, stamped: bool) -> str:
 
 
 def changed_later(step: StageStep, file: str, later: Iterable[tuple[StageStep, RunAnalysis | None]]) -> bool:
-    """Whether one of the later steps of the stage can change the file."""
+    """Return whether one of the later steps of the stage can change the file."""
     for other, analysis in later:
         if other.stage is not step.stage or other.one.keyword not in ("RUN", "COPY", "ADD"):
             continue
@@ -145,7 +145,7 @@ def changed_later(step: StageStep, file: str, later: Iterable[tuple[StageStep, R
 
 
 def _only_looks(analysis: RunAnalysis) -> bool:
-    """Whether a RUN changes no file but what `go build` writes, and what is removed or made by name."""
+    """Return whether a RUN changes only what `go build` writes, and paths that it removes or creates."""
     if analysis.may_run_go or analysis.unclear or analysis.sourced or analysis.foreign:
         return False
     if any(call.sub not in _WRITES_NO_OTHER for call in analysis.calls):
@@ -157,7 +157,7 @@ def _only_looks(analysis: RunAnalysis) -> bool:
 
 
 def save_binaries(text: str, programs: Iterable[Program]) -> str:
-    """An accelerated text with one stage more, `SAVE_STAGE`: building that keeps the programs."""
+    """Return an accelerated text with the additional stage `SAVE_STAGE`: building it saves the binaries."""
     programs = tuple(programs)
     lines = [text.rstrip("\n"), "", f"FROM {programs[0].base} AS {SAVE_STAGE}", "USER 0:0"]
     for one in programs:
@@ -170,7 +170,7 @@ def save_binaries(text: str, programs: Iterable[Program]) -> str:
 
 
 def _output_file(call: GoCall) -> str | None:
-    """The file that the call names for its program, when it is one and nothing else is asked for."""
+    """Return the file that the call names for its program, if it is one and nothing else is requested."""
     named: list[str | None] = []
     for name, value, _ in call.flags():
         if name in _OTHERWISE:
@@ -191,7 +191,7 @@ def _given_flags(call: GoCall) -> list[tuple[str, str | None]]:
 
 
 def _folders_above(file: str) -> list[str]:
-    """The folder of `file` and those above it that its name has, as `cd` takes them; the deepest first."""
+    """Return the folder of `file` and its parents in that name, as `cd` resolves them; deepest first."""
     named = [posixpath.dirname(posixpath.normpath(file)) or "."]
     while named[-1] not in (".", "/"):
         named.append(posixpath.dirname(named[-1]) or ".")

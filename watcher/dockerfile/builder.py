@@ -21,7 +21,7 @@ def builder_stage(
     platforms: Platforms,
     label: str = "stage=builder",
 ) -> str | None:
-    """The name (or number) of the stage that compiles for `target`, None when there is no other stage.
+    """Return the name (or number) of the stage that compiles for `target`, None without another stage.
 
     That is the last stage with that `LABEL` (name=value) that the target needs; without that label the last
     one, other than the target, that runs `go build` or `go install`, else one that runs make or a script
@@ -49,7 +49,7 @@ def base_of(
     build_args: Mapping[str, str],
     platforms: Platforms,
 ) -> str | None:
-    """The image that this stage starts from, through other stages too; None for `scratch`.
+    """Return the image that this stage starts from, through other stages too; None for `scratch`.
 
     Raises DockerfileError for a stage or a FROM that cannot be.
     """
@@ -73,7 +73,7 @@ def _labelled(stage: Stage, graph: Graph, label: Sequence[str]) -> bool:
 
 
 def _use(stage: Stage) -> GoUsage:
-    """GO where the stage builds or installs by go itself, MAYBE where a program of unknown doings runs."""
+    """Return GO if the stage builds or installs with go, MAYBE if it runs an unknown program."""
     use = GoUsage.NONE
     for one in stage.instructions:
         if one.keyword == "RUN":

@@ -26,12 +26,12 @@ class OwnCache:
 
 
 def cache_names(cache_scope: str) -> tuple[str, ...]:
-    """The prefixes of the ids of this scope's cache mounts."""
+    """Return the prefixes of the ids of this scope's cache mounts."""
     return f"{plain_scope(cache_scope)}-gocache", f"{plain_scope(cache_scope)}-gomodcache"
 
 
 def own_caches(text: str, cache_scope: str) -> tuple[OwnCache, ...]:
-    """The cache mounts of this scope in an accelerated text, each id once. Raises DockerfileError."""
+    """Return the cache mounts of this scope in an accelerated text, each id once. Raises DockerfileError."""
     ours = cache_names(cache_scope)
     found: dict[str, OwnCache] = {}
     for stage in parse(text).stages:
@@ -55,12 +55,12 @@ def add_mount(step: StageStep, value: str, reason: str) -> Edit:
 
 
 def cache_mount(key: str, target: str, who: Owner) -> str:
-    """The value of a `--mount` for a cache that concurrent builds share."""
+    """Return the value of a `--mount` for a cache that concurrent builds share."""
     return f"type=cache,sharing=shared,id={key},target={target}{who.mount_options()}"
 
 
 def plain_scope(scope: str) -> str:
-    """The scope as a mount option can carry it; distinct scopes stay distinct."""
+    """Return the scope as a mount option can carry it; distinct scopes stay distinct."""
     plain = _NOT_PLAIN.sub("-", scope)
     if plain == scope:
         return plain

@@ -43,12 +43,12 @@ class Owner:
     gid: str = ""
 
     def mount_options(self) -> str:
-        """`,uid=…,gid=…` for the mount."""
+        """Return `,uid=…,gid=…` for the mount."""
         return "".join(f",{name}={value}" for name, value in (("uid", self.uid), ("gid", self.gid)) if value)
 
 
 def cache_owner(state: StageState) -> Owner:
-    """The owner that a cache mount needs for the stage's USER. Raises NotAccelerated."""
+    """Return the owner that a cache mount needs for the stage's USER. Raises NotAccelerated."""
     if state.user is None:
         raise NotAccelerated(f"the user of {state.image or 'this stage'} is not known")
     if state.user in _ROOT_USERS:
@@ -62,7 +62,10 @@ def cache_owner(state: StageState) -> Owner:
 
 
 def _get_variable(state: StageState, analysis: RunAnalysis, name: str) -> str | None:
-    """The value of a variable that decides where a cache is; None when not set. Raises NotAccelerated."""
+    """Return the value of a variable that decides where a cache is; None when not set.
+
+    Raises NotAccelerated.
+    """
     if name in analysis.set_here:
         values = analysis.set_here[name]
         if len(values) > 1 or None in values:
@@ -89,7 +92,7 @@ def _get_home(state: StageState, analysis: RunAnalysis) -> str:
 
 
 def build_cache(state: StageState, analysis: RunAnalysis) -> str:
-    """The folder of GOCACHE at this RUN. Raises NotAccelerated."""
+    """Return the folder of GOCACHE at this RUN. Raises NotAccelerated."""
     path = _get_variable(state, analysis, "GOCACHE")
     if not path:
         xdg = _get_variable(state, analysis, "XDG_CACHE_HOME")
@@ -98,7 +101,7 @@ def build_cache(state: StageState, analysis: RunAnalysis) -> str:
 
 
 def module_cache(state: StageState, analysis: RunAnalysis) -> str:
-    """The folder of GOMODCACHE at this RUN. Raises NotAccelerated.
+    """Return the folder of GOMODCACHE at this RUN. Raises NotAccelerated.
 
     For a user other than root only one that is set by name: above the default one is a folder that go
     writes to as well (`$GOPATH/pkg/sumdb`), and the engine would create it as root's.
@@ -122,25 +125,25 @@ def _check_path(path: str, name: str) -> str:
 
 
 def copy_operands(one: Instruction) -> tuple[str, ...]:
-    """The words of a COPY or ADD as written: sources, then the destination."""
+    """Return the words of a COPY or ADD as written: sources, then the destination."""
     if one.words is not None:
         return one.words
     return tuple(word for word in one.body.text.split() if not word.startswith("<<"))
 
 
 def copy_sources(one: Instruction) -> tuple[str, ...]:
-    """The sources of a COPY or ADD as written."""
+    """Return the sources of a COPY or ADD as written."""
     return copy_operands(one)[:-1]
 
 
 def copies_folders(one: Instruction) -> bool:
-    """Whether a COPY or ADD can bring folders: one of its sources has no file suffix."""
+    """Return whether a COPY or ADD can bring folders: one of its sources has no file suffix."""
     names = [posixpath.basename(word.rstrip("/")) for word in copy_sources(one)]
     return any("." not in name.strip(".") for name in names)
 
 
 def mount_over(step: StageStep, path: str) -> str | None:
-    """An existing mount of the RUN at `path`, above it or below it, as written; None when there is none."""
+    """Return an existing mount of the RUN at, above or below `path`, as written; None without one."""
     for mount, written in zip(run_mounts(step.one), step.one.flag_values("mount"), strict=True):
         target = step.state.expand(mount.get("target", ""))
         if target is None:
@@ -152,7 +155,7 @@ def mount_over(step: StageStep, path: str) -> str | None:
 
 
 def is_cache_at(step: StageStep, path: str) -> bool:
-    """Whether the RUN already has a cache mount at `path` or above it.
+    """Return whether the RUN already has a cache mount at `path` or above it.
 
     Raises NotAccelerated when another mount is in the way there.
     """
@@ -166,17 +169,17 @@ def is_cache_at(step: StageStep, path: str) -> bool:
 
 
 def is_within(path: str, folder: str) -> bool:
-    """Whether `path` is the folder or inside it."""
+    """Return whether `path` is the folder or inside it."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def are_related(one: str, other: str) -> bool:
-    """Whether one of the two paths contains the other."""
+    """Return whether one of the two paths contains the other."""
     return is_within(one, other) or is_within(other, one)
 
 
 def pattern_touches(pattern: str, path: str) -> bool:
-    """Whether a COPY source pattern can match `path`, something in it, or a folder above it."""
+    """Return whether a COPY source pattern can match `path`, something in it, or a folder above it."""
     pattern = posixpath.normpath("/" + pattern.lstrip("/"))
     literal = _WILD.split(pattern)[0]
     if literal == pattern:
@@ -185,24 +188,24 @@ def pattern_touches(pattern: str, path: str) -> bool:
 
 
 def in_home_cache(path: str) -> bool:
-    """Whether the build cache is in a folder that other programs use too."""
+    """Return whether the build cache is in a folder that other programs use too."""
     return path.endswith("/.cache/go-build")
 
 
 def build_cache_names(path: str) -> tuple[str, ...]:
-    """Patterns for the build cache in a shell text, other than its path."""
+    """Return patterns for the build cache in a shell text, other than its path."""
     home = (r"(\.cache)/?(?:[\s\"';&|)]|/?\*|$)",) if "/.cache/" in path else ()
     return ("GOCACHE", rf"(cache/go-build){_ENDS}", *home)
 
 
 def module_cache_names(path: str) -> tuple[str, ...]:
-    """Patterns for the module cache in a shell text, other than its path."""
+    """Return patterns for the module cache in a shell text, other than its path."""
     gopath = (r"(\$\{?GOPATH\}?)(?:[^\w}]|$)", r"\$\(go env GOPATH\)")
     return ("GOMODCACHE", *((rf"(pkg/mod){_ENDS}", *gopath) if path.endswith("pkg/mod") else ()))
 
 
 def find_mention(analysis: RunAnalysis, path: str, names: tuple[str, ...]) -> str | None:
-    """How a RUN's text names the folder `path`, other than through go; None when it does not.
+    """Return how a RUN's text names the folder `path`, other than through go; None when it does not.
 
     `names` are patterns that mean the folder too, with what is shown as their group where they have one. A
     folder above it counts as an argument of a program.
@@ -224,7 +227,7 @@ def find_mention(analysis: RunAnalysis, path: str, names: tuple[str, ...]) -> st
 
 
 def removes_only(command: SimpleCommand, paths: Iterable[str]) -> bool:
-    """Whether the command is an `rm` of nothing but these folders."""
+    """Return whether the command is an `rm` of nothing but these folders."""
     if command.name() not in ("rm", "/bin/rm") or not all(word.literal for word in command.words):
         return False
     operands = [word.text for word in command.words[1:] if not word.text.startswith("-")]

@@ -14,16 +14,16 @@ _UNCLAIMED = regex.compile(r"-newer /[^ ]*/watcher-[0-9a-f]{12} -print -quit")
 
 
 def binary_name(scope: str, digest: str) -> str:
-    """The file name of a saved binary; `scope` in characters that a shell takes as they are."""
+    """Return the file name of a saved binary; `scope` in characters that a shell takes as they are."""
     return f"watcher-{scope}-{digest[:12]}"
 
 
 def is_own_command(command: str, cache_scope: str) -> bool:
-    """Whether the command is proven to be one that was accelerated for this scope: nothing else names it."""
+    """Return whether the command is proven to be accelerated for this scope: only that names the scope."""
     rest = command.partition(f"/watcher-{plain_scope(cache_scope)}-")[2]
     return _DIGEST.match(rest) is not None
 
 
 def is_unclaimed_command(command: str) -> bool:
-    """Whether a watcher wrote the command that did not name its project yet, as earlier versions did."""
+    """Return whether an earlier version of the watcher wrote the command, without the id of its project."""
     return _UNCLAIMED.search(command) is not None

@@ -32,7 +32,7 @@ def with_images(
     target: str | None,
     platforms: Platforms,
 ) -> str:
-    """`text` with images in place of their names; raises DockerfileError."""
+    """Return `text` with images in place of their names; raise DockerfileError."""
     if not images:
         return text
     graph = Graph(parse(text), build_args, platforms)
@@ -56,7 +56,7 @@ def with_folders(
     target: str | None,
     platforms: Platforms,
 ) -> Accelerated:
-    """`plan` with reads from a folder by its name as reads from its marker, an absolute path.
+    """Return `plan` with folder names in reads replaced by their markers, absolute paths.
 
     Raises DockerfileError for a stage that starts from a folder.
     """
@@ -84,7 +84,7 @@ def _flags(one: Instruction) -> tuple[int, int]:
 
 
 def _place(one: Instruction, text: str, flag: str) -> int:
-    """The place of a flag; raises DockerfileError unless it is there once, in one piece."""
+    """Return the place of a flag; raise DockerfileError unless it occurs exactly once, in one piece."""
     start, stop = _flags(one)
     if text[start:stop].count(flag) != 1:
         raise DockerfileError(
@@ -135,7 +135,7 @@ def _marked_copy(one: Instruction, text: str, name: str, marker: str) -> Iterato
 
 
 def _words(text: str) -> Iterator[tuple[int, int]]:
-    """The places of the words of a COPY, split at blanks."""
+    """Yield the places of the words of a COPY, split at blanks."""
     at = 0
     for word in text.split():
         begin = text.index(word, at)
@@ -144,7 +144,7 @@ def _words(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _below(marker: str, path: str) -> str:
-    """A path of the folder, below its marker; `..` leads no further up than to the folder itself."""
+    """Return a path of the folder, below its marker; `..` never leaves the folder."""
     clean = posixpath.normpath("/" + path.lstrip("/"))
     ends = "/" if path.endswith("/") and clean != "/" else ""
     return marker + ("" if clean == "/" else clean) + ends

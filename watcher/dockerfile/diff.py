@@ -8,7 +8,7 @@ from watcher.dockerfile.accelerate import Accelerated
 
 
 def diff(original: str, accelerated: Accelerated, name: str = "Dockerfile") -> str:
-    """A unified diff from the file to what is built, one hunk per stretch of changed lines.
+    """Return a unified diff from the file to what is built, one hunk per stretch of changed lines.
 
     A `# line N: reason` line precedes the hunk for each change in it; one for each line that was left alone
     follows at the end. "" when there is nothing to show.

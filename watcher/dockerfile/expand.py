@@ -33,17 +33,17 @@ Lookup = Callable[[str], Value]
 
 
 def lookup_in(values: Mapping[str, str]) -> Lookup:
-    """A lookup for which every other name is not set."""
+    """Return a lookup for which every other name is not set."""
     return values.get
 
 
 def expand(word: str, lookup: Lookup, escape: str = "\\") -> str:
-    """`word` with quotes removed and variables put in. Raises Unresolved."""
+    """Return `word` with quotes removed and variables put in. Raises Unresolved."""
     return _Lexer(word, lookup, escape).until("")
 
 
 def raw_words(text: str) -> list[str]:
-    """The words of a line with quotes, escapes and variables unchanged.
+    """Return the words of a line with quotes, escapes and variables unchanged.
 
     Raises Unresolved where quotes or substitutions do not end.
     """
@@ -53,7 +53,7 @@ def raw_words(text: str) -> list[str]:
 
 
 def one_word(text: str) -> str | None:
-    """The text without quotes and escapes, variables unchanged; None unless that is one word.
+    """Return the text without quotes and escapes, variables unchanged; None unless that is one word.
 
     Raises Unresolved.
     """
@@ -81,7 +81,7 @@ class _Lexer:
         self.put_in = 0  # characters out of variables
 
     def peek(self) -> str:
-        """The next character, empty at the end."""
+        """Return the next character, empty at the end."""
         return self.word[self.pos : self.pos + 1]
 
     def next(self) -> str:
@@ -91,7 +91,7 @@ class _Lexer:
         return char
 
     def until(self, stop: str, *, raw_escapes: bool | None = None) -> str:
-        """The text before `stop` (empty: the end); the position moves past it. Raises Unresolved."""
+        """Return the text before `stop` (empty: the end); the position moves past it. Raises Unresolved."""
         before = self.raw_escapes
         self.raw_escapes = before if raw_escapes is None else raw_escapes
         self.depth += 1
@@ -131,7 +131,7 @@ class _Lexer:
         return "".join(out)
 
     def _part(self, char: str) -> tuple[str, bool]:
-        """The value of the characters from here on, and whether white space in it ends a word."""
+        """Return the value of the characters from here on, and whether white space in it ends a word."""
         match char:
             case "'":
                 return self._single(), False
@@ -231,7 +231,7 @@ class _Lexer:
         return self._modified(name, operator, empty_counts=empty_counts)
 
     def _modified(self, name: str, operator: str, *, empty_counts: bool) -> str:
-        """`${name-argument}` and its kin, behind the operator; `empty_counts`: no colon before it."""
+        """Return the value of `${name-argument}` and similar after the operator; `empty_counts`: no colon."""
         trims = operator in ("#", "%")
         if not operator or operator not in "-+?#%" or (trims and not empty_counts):
             raise Unresolved(f"{self.word!r}: this kind of substitution is not known")
@@ -272,7 +272,7 @@ class _Lexer:
 
 
 def _trimmed(value: str, pattern: str, operator: str) -> str:
-    """`value` without what `pattern` matches at its beginning (`#`) or its end (`%`)."""
+    """Return `value` without what `pattern` matches at its beginning (`#`) or its end (`%`)."""
     greedy = pattern.startswith(operator)
     pattern = pattern[1:] if greedy else pattern
     backwards = operator == "%"  # the shortest match at the end is the first one from behind
@@ -284,7 +284,7 @@ def _trimmed(value: str, pattern: str, operator: str) -> str:
 
 
 def _reversed(pattern: str) -> str:
-    """A pattern for the reversed text; an escape stays before what it escapes."""
+    """Return a pattern for the reversed text; an escape stays before what it escapes."""
     parts, pos = list[str](), 0
     while pos < len(pattern):
         length = 2 if pattern[pos] == "\\" and pos + 1 < len(pattern) else 1
@@ -294,7 +294,7 @@ def _reversed(pattern: str) -> str:
 
 
 def _compiled(pattern: str, *, greedy: bool, anchored: bool) -> regex.Pattern:
-    """A shell's pattern with `*` and `?` alone, as BuildKit has them. Raises Unresolved."""
+    """Return a shell pattern with only `*` and `?`, as in BuildKit. Raises Unresolved."""
     out, pos = ["^" if anchored else ""], 0
     while pos < len(pattern):
         char = pattern[pos]

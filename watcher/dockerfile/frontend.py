@@ -24,7 +24,7 @@ class Abilities:
 
 
 def frontend_abilities(syntax: str | None) -> Abilities:
-    """What the frontend of a `# syntax=` directive (None: there is none) understands."""
+    """Return what the frontend of a `# syntax=` directive (None: there is none) understands."""
     if syntax is None:
         return Abilities(mounts=True, network=None)
     match = _DOCKER.fullmatch(syntax)

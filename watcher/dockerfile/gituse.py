@@ -22,7 +22,7 @@ _LARGEST_FILES = 40  # that are looked into
 
 
 def git_use(dockerfile: Dockerfile, files: Collection[str], read: Callable[[str], str]) -> str:
-    """Where the build asks git, as a sentence's beginning; "" where it does not, as far as can be seen.
+    """Return where the build uses git, as the start of a sentence; "" if it seems not to.
 
     `files` are those of the context, `read` gives the text of one. It reads the Dockerfile and the
     Makefiles and scripts that its steps name.
@@ -57,7 +57,7 @@ def _stamps(text: str) -> str:
 
 
 def _named(steps: str, files: Collection[str], *, make: bool) -> Iterator[str]:
-    """The files of the context that the steps run, as far as their names are literal."""
+    """Yield the files of the context that the steps run, as far as their names are literal."""
     for path in sorted(files, key=lambda path: (path.count("/"), path)):
         name = posixpath.basename(path)
         lower = name.lower()

@@ -69,7 +69,7 @@ class GoCall:
     form: str  # shell | nested (in a quoted `sh -c`) | exec (a JSON list)
 
     def flags(self) -> Iterator[tuple[str, str | None, int]]:
-        """(name, value, index of the word) of each flag up to the first argument that is none.
+        """Return (name, value, index of the word) of each flag before the first argument.
 
         The value is None for `-name` alone and for a value in the next word that is not literal. Words that
         are not literal are skipped: their value is not known.
@@ -97,7 +97,7 @@ class GoCall:
             index += 1
 
     def copy_operands(self) -> list[Word]:
-        """The words behind the flags: packages or files."""
+        """Return the words after the flags: packages or files."""
         words = self.command.words
         last = self.first - 1
         for name, _, index in self.flags():
@@ -124,17 +124,17 @@ class RunAnalysis:
 
     @property
     def commands(self) -> list[SimpleCommand]:
-        """Every command that was found."""
+        """Return every command that was found."""
         return [command for _, command in self.placed]
 
     @property
     def compiles(self) -> bool:
-        """Whether the build cache is of use."""
+        """Return whether the build cache is useful."""
         return self._may_use(COMPILING)
 
     @property
     def modules(self) -> bool:
-        """Whether the module cache is read or filled."""
+        """Return whether the module cache is read or filled."""
         return self._may_use(COMPILING | MODULES)
 
     def _may_use(self, subcommands: frozenset[str]) -> bool:
@@ -217,7 +217,7 @@ class _RunReader:
             self.may_run_go = base if base not in PLAIN else f"{base} … go"
 
     def read_variables(self, words: tuple[Word, ...], *, kept: bool) -> None:
-        """What `export A=b` and, `kept` being False, `unset A` do to the environment of what follows."""
+        """Return what `export A=b` and, if `kept` is False, `unset A` change in the environment."""
         for word in words:
             name = word.text.partition("=")[0]
             if word.is_assignment() or not kept:
@@ -272,7 +272,7 @@ def _assigned_value(word: Word) -> str | None:
 
 
 def read_run(one: Instruction, shell: tuple[str, ...]) -> RunAnalysis:
-    """What a RUN does with go, under the stage's SHELL."""
+    """Return what a RUN does with go, under the stage's SHELL."""
     reader = _RunReader()
     if one.words is not None:
         _exec_form(reader, one)

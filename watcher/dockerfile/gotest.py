@@ -25,7 +25,7 @@ _REASON = "a test has to run in every build, and go would repeat its result out 
 
 
 def run_tests(one: Instruction, analysis: RunAnalysis, state: StageState, cache: str) -> list[Edit]:
-    """What has every test of this RUN run, `cache` being the folder of the build cache that is mounted."""
+    """Make every test of this RUN run; `cache` is the folder of the mounted build cache."""
     tests = [call for call in analysis.calls if call.sub == "test"]
     hidden = analysis.may_run_go or analysis.unclear or analysis.sourced
     if hidden or any(call.sub in _RUN_OTHERS for call in analysis.calls):
@@ -43,7 +43,7 @@ def run_tests(one: Instruction, analysis: RunAnalysis, state: StageState, cache:
 
 
 def _flag_names(call: GoCall, state: StageState) -> set[str] | None:
-    """The names of the flags of a call, those of GOFLAGS among them; None when they are not known."""
+    """Return the names of the flags of a call, those of GOFLAGS among them; None when they are not known."""
     inherited = get_goflags(call, state)
     if inherited is None:
         return None

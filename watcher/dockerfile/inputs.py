@@ -34,7 +34,7 @@ _LARGEST = 1 << 20  # bytes of a file, not Go, that is looked through for variab
 
 
 def is_gos_own(path: str) -> bool:
-    """Whether go sees every change of this file: what it compiles, and what names modules."""
+    """Return whether go sees every change of this file: what it compiles, and what names modules."""
     folder, _, name = path.rpartition("/")
     parts = folder.split("/")
     if _STORES & {*parts, name}:
@@ -64,7 +64,7 @@ class TreeInputs:
 
     @cached_property
     def users_of_c(self) -> tuple[str, ...]:
-        """The Go and SWIG files for which go runs a C compiler."""
+        """Return the Go and SWIG files for which go runs a C compiler."""
         swig = [path for path in self._files if path.endswith((".swig", ".swigcxx"))]
         found = self._find_files(
             "imports C", (path for path in self._files if path.endswith(".go")), _imports_c
@@ -73,7 +73,7 @@ class TreeInputs:
 
     @cached_property
     def assembly(self) -> bool:
-        """Whether go's assembler can open a file here that go does not hash."""
+        """Return whether go's assembler can open a file here that go does not hash."""
         if not self.has_assembly:
             return False
         headers = (path for path in self._files if path.endswith((".s", ".h", ".hh", ".hpp", ".hxx")))
@@ -81,7 +81,7 @@ class TreeInputs:
 
     @cached_property
     def leads_c(self) -> bool:
-        """Whether a file that is not Go can set the C compiler's search path, or add to it."""
+        """Return whether a file that is not Go can set the C compiler's search path, or add to it."""
         texts = (path for path in self._files if not is_gos_own(path))
         leads = self._find_files(
             "leads", texts, lambda data: len(data) <= _LARGEST and LEADS.found(_text(data))
@@ -90,35 +90,35 @@ class TreeInputs:
 
     @cached_property
     def rebuilders(self) -> tuple[str, ...]:
-        """The files that can call go with `-a`, which compiles everything again."""
+        """Return the files that can call go with `-a`, which compiles everything again."""
         runners = (path for path in self._files if _RUNNERS.fullmatch(path) and not is_gos_own(path))
         return tuple(self._find_files("rebuilds", runners, _passes_a))
 
     @cached_property
     def wraps_tools(self) -> bool:
-        """Whether a file that can call go wraps go's tools in a program."""
+        """Return whether a file that can call go wraps go's tools in a program."""
         runners = (path for path in self._files if _RUNNERS.fullmatch(path) and not is_gos_own(path))
         return bool(self._find_files("wraps", runners, lambda data: may_wrap_tools(_text(data[:_LARGEST]))))
 
     @cached_property
     def has_assembly(self) -> bool:
-        """Whether go's assembler has something to do."""
+        """Return whether go's assembler runs."""
         return any(path.endswith(".s") for path in self._files)
 
     @cached_property
     def names_modules(self) -> bool:
-        """Whether a go.sum lists a module that a download would fetch."""
+        """Return whether a go.sum lists a module that a download would fetch."""
         sums = (path for path in self._files if path.rpartition("/")[2] == "go.sum")
         return bool(self._find_files("lists", sums, lambda data: bool(data.strip())))
 
     @cached_property
     def digest(self) -> str:
-        """A digest over all files but go's own."""
+        """Return a digest over all files but go's own."""
         return self._compute_digest("")
 
     @cached_property
     def vendored_digest(self) -> str:
-        """The same for what is in `vendor`."""
+        """Return the same for what is in `vendor`."""
         return self._compute_digest("vendor/")
 
     def _compute_digest(self, folder: str) -> str:
@@ -130,7 +130,7 @@ class TreeInputs:
         return state.hexdigest()
 
     def _find_files(self, what: str, paths: Iterable[str], test: Callable[[bytes], bool]) -> list[str]:
-        """The files with content that passes the test."""
+        """Return the files with content that passes the test."""
         found = []
         for path in paths:
             key = what, self._files[path]
@@ -154,12 +154,12 @@ def _passes_a(data: bytes) -> bool:
 
 
 def may_rebuild(script: str) -> bool:
-    """Whether a script can call go with `-a`."""
+    """Return whether a script can call go with `-a`."""
     return _REBUILDS.found(script)
 
 
 def may_wrap_tools(script: str) -> bool:
-    """Whether a script, or GOFLAGS, can have go run its tools through another program."""
+    """Return whether a script, or GOFLAGS, can have go run its tools through another program."""
     return _WRAPS_TOOLS.found(script)
 
 
@@ -168,6 +168,6 @@ def _imports_c(data: bytes) -> bool:
 
 
 def _includes_unseen(data: bytes) -> bool:
-    """Whether assembly, or a header, includes what is no header of its own folder or of go itself."""
+    """Return whether assembly or a header includes a header outside of its own folder and of go itself."""
     names = _INCLUDE.findall(_text(data))
     return any("/" in name or not name.endswith(_HEADERS) for name in names)

@@ -10,7 +10,7 @@ BLANKS = regex.compile(r"[\t\v\f\r ]+")
 
 
 def arg_pairs(one: Instruction, escape: str) -> list[tuple[str, str | None]]:
-    """The names of an ARG with their defaults as written."""
+    """Return the names of an ARG with their defaults as written."""
     found: list[tuple[str, str | None]] = []
     for word in split_words(one.body.text, escape):
         name, equals, default = word.partition("=")
@@ -19,7 +19,7 @@ def arg_pairs(one: Instruction, escape: str) -> list[tuple[str, str | None]]:
 
 
 def split_words(text: str, escape: str) -> list[str]:
-    """Words of ENV, ARG and LABEL: cut at white space outside quotes, quotes kept (parseWords)."""
+    """Split ENV, ARG and LABEL at white space outside quotes; quotes are kept (parseWords)."""
     words: list[str] = []
     word, quote, begun = list[str](), "", False
     pos = 0
@@ -54,7 +54,7 @@ def env_pairs(one: Instruction, escape: str) -> list[tuple[str, str]]:
 
 
 def wrong_pairs(keyword: str, text: str, escape: str) -> str | None:
-    """Why BuildKit refuses the arguments of an ENV or LABEL (parseNameVal); None: it does not."""
+    """Return why BuildKit refuses the arguments of an ENV or LABEL (parseNameVal); None if it accepts."""
     words = split_words(text, escape)
     if not words:
         return None

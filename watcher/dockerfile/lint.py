@@ -31,7 +31,7 @@ def lint(
     vendored: bool = False,
     platforms: Platforms,
 ) -> tuple[LineNote, ...]:
-    """Advice, by line. `dockerignore` is the text of `.dockerignore`, None when there is none;
+    """Return advice by line. `dockerignore` is the text of `.dockerignore`, None when there is none;
     `vendored`: the tree has its modules in `vendor`.
 
     Raises DockerfileError where `text` is no Dockerfile.
@@ -115,7 +115,7 @@ def _downloads_modules(analysis: RunAnalysis) -> bool:
 
 
 def _brings_modules(step: StageStep) -> bool:
-    """Whether modules come with a step: out of another stage, from a cache mount, or as `vendor`."""
+    """Return whether modules come with a step: out of another stage, from a cache mount, or as `vendor`."""
     one = step.one
     if one.keyword == "COPY":
         named = copy_sources(one)
@@ -150,7 +150,7 @@ def _tree_copies(group: StageGroup, dockerignore: str | None) -> Iterator[tuple[
 
 
 def _sends_git(dockerignore: str | None) -> bool:
-    """Whether an ignore file of this text leaves `.git` in the context."""
+    """Return whether an ignore file of this text leaves `.git` in the context."""
     try:
         return not PatternMatcher(parse_dockerignore(dockerignore or "")).excluded(".git/HEAD")
     except IgnorePatternError:

@@ -37,7 +37,7 @@ class Heredoc:
 
     @property
     def script(self) -> SourceSpan:
-        """What a shell gets of the content: with `<<-` no line has tabs at its beginning."""
+        """Return the content as the shell gets it: with `<<-` without leading tabs."""
         return self.content.without_leading("\t") if self.chomp else self.content
 
 
@@ -57,11 +57,11 @@ class Instruction:
     words: tuple[str, ...] | None = None  # the exec form's JSON list, None for the shell form
 
     def flag(self, name: str) -> str | None:
-        """The value of the first flag of this name, or None."""
+        """Return the value of the first flag of this name, or None."""
         return next((flag.value for flag in self.flags if flag.name == name), None)
 
     def flag_values(self, name: str) -> tuple[str, ...]:
-        """The values of every flag of this name (`--mount` can be repeated)."""
+        """Return the values of every flag of this name (`--mount` can be repeated)."""
         return tuple(flag.value or "" for flag in self.flags if flag.name == name)
 
 
@@ -78,7 +78,7 @@ class Stage:
 
     @property
     def label(self) -> str:
-        """What a `target` calls this stage: its name, or its number."""
+        """Return the name that a `target` uses for this stage: its name, or its number."""
         return self.name or str(self.index)
 
 
@@ -94,14 +94,14 @@ class Dockerfile:
     gaps: tuple[tuple[int, int], ...] = field(default=(), repr=False)  # comments and empty lines, as offsets
 
     def instructions(self) -> Iterator[Instruction]:
-        """Every instruction in the order of the file."""
+        """Yield every instruction in the order of the file."""
         yield from self.preamble
         for stage in self.stages:
             yield stage.head
             yield from stage.instructions
 
     def stage(self, name: str) -> Stage | None:
-        """The last stage of this name (case does not matter), or the one of this number."""
+        """Return the last stage of this name (case does not matter), or the one of this number."""
         lowered = name.lower()
         named = [stage for stage in self.stages if stage.name == lowered]
         if named:
@@ -111,6 +111,6 @@ class Dockerfile:
         return None
 
     def render(self) -> str:
-        """The file put together again from its parts: always equal to `text`."""
+        """Return the file assembled from its parts: always equal to `text`."""
         spans = sorted([*self.gaps, *((one.start, one.stop) for one in self.instructions())])
         return "".join(self.text[start:stop] for start, stop in spans)

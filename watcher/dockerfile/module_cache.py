@@ -68,7 +68,7 @@ class _Member:
 
 
 def module_mounts(found: Sequence[StageGroup], inputs: TreeInputs | None) -> list[ModuleMount]:
-    """The module cache of each group, in their order. `inputs` are the files of the tree."""
+    """Return the module cache of each group, in their order. `inputs` are the files of the tree."""
     members = [_begin_member(group) for group in found]
     for giver in members:
         if giver.path is not None:
@@ -89,7 +89,7 @@ def module_mounts(found: Sequence[StageGroup], inputs: TreeInputs | None) -> lis
 
 
 def _begin_member(group: StageGroup) -> _Member:
-    """The folder that all go steps of a group have their modules in, as far as the steps agree."""
+    """Return the module folder of all go steps of a group, as far as the steps agree."""
     member = _Member(group)
     users = [(step, analysis) for step, analysis in group.run_steps() if analysis.modules]
     if not group.go or not users:
@@ -112,7 +112,7 @@ def _begin_member(group: StageGroup) -> _Member:
 
 
 def _modules_at(step: StageStep, analysis: RunAnalysis, path: str, first: StageStep) -> str:
-    """The module cache's folder at a step, `path` being that of the steps before. Raises NotAccelerated."""
+    """Return the module cache folder at a step, `path` being that of earlier steps. Raises NotAccelerated."""
     check_touchable(step, analysis)
     found = caches.module_cache(step.state, analysis)
     if path and found != path:
@@ -146,7 +146,7 @@ def _follow_readers(giver: _Member, path: str, members: Sequence[_Member]) -> No
 
 
 def _handed_on(giver: _Member, path: str, taker: _Member, step: StageStep) -> Edit | None:
-    """What becomes of a COPY that brings one group's modules to where another has its own.
+    """Return what happens to a COPY that brings one group's modules to the module folder of another.
 
     None: it stays as it is. Raises NotAccelerated.
     """
@@ -183,14 +183,14 @@ def _handed_on(giver: _Member, path: str, taker: _Member, step: StageStep) -> Ed
 
 
 def _lands_at(given: str, source: str, target: str, taken: str) -> bool:
-    """Whether a COPY of `source` to `target` brings the folder `given` to `taken`, or a part of it."""
+    """Return whether a COPY of `source` to `target` brings the folder `given` to `taken`, or a part of it."""
     if caches.is_within(given, source):
         return posixpath.normpath(target + "/" + given[len(source.rstrip("/")) :]) == taken
     return caches.is_within(source, given) and target == taken + source[len(given) :]
 
 
 def _find_word(step: StageStep, word: str) -> tuple[int, int] | None:
-    """The place of a COPY's source in the file."""
+    """Return the place of a COPY's source in the file."""
     body = step.one.body
     if step.one.words is not None:
         start = body.text.find(f'"{word}"') + 1
@@ -202,7 +202,7 @@ def _find_word(step: StageStep, word: str) -> tuple[int, int] | None:
 
 
 def _optional_pattern(source: str, step: StageStep) -> str:
-    """A pattern that matches `source` alone, and nothing where that is missing.
+    """Return a pattern that matches only `source`, and nothing if it is missing.
 
     The folder before the first wildcard has to exist, so the wildcard is in the first name that a Go image
     can lack.
@@ -213,7 +213,7 @@ def _optional_pattern(source: str, step: StageStep) -> str:
 
 
 def _known_folders(step: StageStep) -> list[str]:
-    """The folders above a module cache that are there before go makes any."""
+    """Return the folders above a module cache that exist before go creates any."""
     golang = step.state.golang and step.state.text("GOPATH") == "/go"
     return ["/", "/root", *(["/go"] if golang else [])]
 
@@ -248,7 +248,7 @@ def _check_folder(group: StageGroup, path: str, received: frozenset[int]) -> Non
 
 
 def _find_group(member: _Member) -> list[_Member]:
-    """The groups that hand modules on to this one or get them from it, itself included."""
+    """Return the groups that hand modules on to this one or get them from it, itself included."""
     found: list[_Member] = []
     waiting = [member]
     while waiting:
@@ -260,7 +260,7 @@ def _find_group(member: _Member) -> list[_Member]:
 
 
 def _spread_refusal(group: Sequence[_Member]) -> None:
-    """Mount on all of a group or on none."""
+    """Mount the cache on all of a group or on none."""
     refused = next((one for one in group if one.refused is not None), None)
     if refused is None or refused.refused is None:
         return
@@ -279,7 +279,7 @@ def _make_mount(member: _Member) -> ModuleMount:
 
 
 def modules_before(group: StageGroup, step: StageStep, mount: ModuleMount) -> bool:
-    """Whether a step before this one has put the modules into a layer or the tree."""
+    """Return whether a step before this one has put the modules into a layer or the tree."""
     for other, analysis in group.steps_before(step):
         if other.one.start in mount.brought:
             return True

@@ -19,7 +19,7 @@ _LOCAL = word_set(
 
 
 def needs_no_network(step: StageStep, analysis: RunAnalysis) -> bool:
-    """Whether the RUN only compiles: no download, no test, no program of unknown doings, no `--network`."""
+    """Return whether the RUN only compiles: no download, no test, no unknown program, no `--network`."""
     if (
         step.one.flag("network") is not None
         or analysis.use is not GoUsage.GO

@@ -145,7 +145,7 @@ class _FileReader:
         return True
 
     def _joined(self, number: int, offset: int) -> tuple[SourceSpan, int, int]:
-        """The logical line that starts here, and the number and offset of the line after it."""
+        """Return the logical line that starts here, and the number and offset of the line after it."""
         text = ""
         at: list[int] = []
         last = offset
@@ -253,7 +253,7 @@ def _flags(rest: SourceSpan, escape: str) -> tuple[tuple[Flag, ...], SourceSpan]
 
 
 def _json_list(text: str) -> tuple[str, ...] | None:
-    """The words of an exec form, None for the shell form. Raises ValueError for a list of other things."""
+    """Return the words of an exec form, None for the shell form. Raises ValueError for other lists."""
     if not text.startswith("["):
         return None
     try:
@@ -272,7 +272,7 @@ def _not_json(name: str) -> None:
 
 
 def _heredoc_heads(line: str) -> list[tuple[str, bool, bool]]:
-    """(delimiter, quoted, chomp) of each `<<WORD` that is a word of its own (heredocsFromLine)."""
+    """Return (delimiter, quoted, chomp) of each separate word `<<WORD` (heredocsFromLine)."""
     try:
         words = raw_words(line)
     except Unresolved:

@@ -29,7 +29,7 @@ def pin(
     target: str | None,
     platforms: Platforms,
 ) -> Accelerated:
-    """`plan` with `FROM name` and `COPY --from=name` as `name@digest`, for the names that have a digest.
+    """Return `plan` with `name@digest` in `FROM` and `COPY --from`, for names with a digest.
 
     Names are those of `base_images`; one that has a digest already keeps it. The number of lines stays.
     Raises DockerfileError where the text is none.
@@ -58,7 +58,7 @@ def _edits(graph: Graph, stage: Stage, digests: Mapping[str, str]) -> Iterator[E
 
 
 def _from(one: Instruction, text: str) -> tuple[int, int] | None:
-    """The place of the value of a COPY's `--from`, None unless it is one plain flag."""
+    """Return the place of the value of a COPY's `--from`, None unless it is one plain flag."""
     value = one.flag("from")
     flag = f"--from={value}"
     flags = text[one.keyword_stop : one.body.offset(0)]

@@ -49,7 +49,7 @@ class Places:
         self._modules: dict[str, str] | None = None
 
     def at_step(self, line: int, path: str, entered: Sequence[str] = ()) -> str | None:
-        """The file that `path` means in the output of the RUN at `line`.
+        """Return the file that `path` means in the output of the RUN at `line`.
 
         `entered` are folders that the output names as entered, as make does.
         """
@@ -73,13 +73,13 @@ class Places:
         return file
 
     def in_package(self, package: str, path: str) -> str | None:
-        """The file of this name in the folder of a package, as a module of the tree has it."""
+        """Return the file of this name in the folder of a package, as a module of the tree has it."""
         folder = self.package(package)
         file = posixpath.normpath(posixpath.join(folder or "", posixpath.basename(path)))
         return file if folder is not None and file in self._files else None
 
     def in_image(self, path: str) -> str | None:
-        """The file that a program was compiled from at `path`, in whatever stage that was."""
+        """Return the file that a program was compiled from at `path`, in whatever stage that was."""
         if not path.startswith("/"):
             return self.in_module(path)
         ends = [self._steps[stage.index][-1] for stage in self._stages if self._steps[stage.index]]
@@ -87,12 +87,12 @@ class Places:
         return found.pop() if len(found) == 1 else None
 
     def in_module(self, path: str) -> str | None:
-        """The file that `-trimpath` calls `example.com/module/path.go`."""
+        """Return the file that `-trimpath` calls `example.com/module/path.go`."""
         file = self.package(path)
         return file if file in self._files else None
 
     def package(self, path: str) -> str | None:
-        """The folder of the package with this import path, as a module of the tree has it."""
+        """Return the folder of the package with this import path, as a module of the tree has it."""
         for module, folder in sorted(self._by_module().items(), key=lambda item: -len(item[0])):
             if is_within(path, module):
                 joined = posixpath.join(folder, path[len(module) + 1 :])
@@ -100,7 +100,7 @@ class Places:
         return None
 
     def _by_module(self) -> dict[str, str]:
-        """The folders of the tree's modules; two of one name are none."""
+        """Return the folders of the tree's modules, without modules of the same name."""
         if self._modules is None:
             found: dict[str, list[str]] = {}
             for file in self._files:
@@ -118,7 +118,7 @@ class Places:
         ]
 
     def _find_before(self, step: StageStep, path: str, *, whole: bool = False) -> str | None:
-        """The file of the context at `path` when a step starts (`whole`: when it has ended)."""
+        """Return the file of the context at `path` when a step starts (`whole`: when it has ended)."""
         return self._look_up(step, posixpath.normpath(path), whole, 0)
 
     def _look_up(self, step: StageStep, path: str, whole: bool, depth: int) -> str | None:
@@ -145,7 +145,7 @@ class Places:
     def _find_source(
         self, step: StageStep, name: str | None, sources: Sequence[str], target: str, path: str, *, depth: int
     ) -> str | None:
-        """The file at `path` after a copy of `sources`, of the context or of another stage, to `target`."""
+        """Return the file at `path` after a copy of `sources` to `target`, from the context or a stage."""
         if not is_within(path, target):
             return None
         below = path[len(target.rstrip("/")) + 1 :]
@@ -172,7 +172,7 @@ class Places:
 
 
 def _candidates(source: str, below: str) -> Iterator[str]:
-    """What a source of a COPY can be for the path `below` its destination ("" for that itself)."""
+    """Yield what a source of a COPY can be for the path `below` its destination ("" for that itself)."""
     source = posixpath.normpath("/" + source).lstrip("/")
     if not below:
         yield source  # a file that got another name
@@ -183,7 +183,7 @@ def _candidates(source: str, below: str) -> Iterator[str]:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    """Whether a name can match a pattern of a COPY: by the text before and after its stars."""
+    """Return whether a name can match a pattern of a COPY: by the text before and after its stars."""
     if "*" not in pattern or "/" in name:
         return False
     parts = pattern.split("*")
@@ -198,7 +198,7 @@ def _absolute_path(step: StageStep, word: str) -> str | None:
 
 
 def _entered_folders(analysis: RunAnalysis, start: str) -> Iterator[str]:
-    """The folders in which commands that can run go are run."""
+    """Yield the folders in which commands that can run go are run."""
     here = start
     for _, command in analysis.placed:
         words = [word.text for word in command.words]
@@ -214,7 +214,7 @@ def _entered_folders(analysis: RunAnalysis, start: str) -> Iterator[str]:
 
 
 def _other_folder(command: SimpleCommand) -> str | None:
-    """The folder of a `-C` (of go, make, git)."""
+    """Return the folder of a `-C` (of go, make, git)."""
     words = [word.text for word in command.words]
     for index, word in enumerate(words):
         if word in ("-C", "--directory") and index + 1 < len(words):

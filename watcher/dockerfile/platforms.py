@@ -33,17 +33,17 @@ class Platforms:
 
     @classmethod
     def of(cls, build: str, target: str) -> Platforms:
-        """Both in normal form; an empty `target` is the platform that builds."""
+        """Return both in normal form; an empty `target` is the building platform."""
         normal = normalized(build, build)
         return cls(normal, normalized(target, normal) if target else normal)
 
     @classmethod
     def of_this_machine(cls, target: str) -> Platforms:
-        """For when there is no BuildKit to ask: containers run on Linux, and mostly on this processor."""
+        """Return the platforms without a BuildKit to ask: Linux on this processor."""
         return cls.of(f"linux/{platform.machine().lower() or 'amd64'}", target)
 
     def values(self) -> dict[str, str]:
-        """The variables that BuildKit sets: TARGETPLATFORM, TARGETOS, …, and the same of BUILD."""
+        """Return the variables that BuildKit sets: TARGETPLATFORM, TARGETOS, …, and the same of BUILD."""
         found: dict[str, str] = {}
         for kind, text in (("BUILD", self.build), ("TARGET", self.target)):
             system, _, rest = text.partition("/")
@@ -58,7 +58,7 @@ class Platforms:
 
 
 def normalized(text: str, default: str) -> str:
-    """`text` in normal form; what it leaves out (`arm64`, `linux`) is that of `default`."""
+    """Return `text` in normal form; missing parts (`arm64`, `linux`) are those of `default`."""
     system, _, rest = text.strip().lower().partition("/")
     if not rest:
         if system in _SYSTEMS:

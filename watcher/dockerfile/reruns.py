@@ -36,7 +36,7 @@ class LayerInstruction:
 
     @property
     def line(self) -> int:
-        """The line where the instruction starts."""
+        """Return the line where the instruction starts."""
         return self.one.line
 
 
@@ -49,14 +49,14 @@ class Rerun:
 
 
 def layers(graph: Graph, stage: Stage) -> list[LayerInstruction]:
-    """The steps of a stage in the order in which BuildKit counts them; `FROM` an image is the first."""
+    """Return the steps of a stage in the order of BuildKit; `FROM` an image is the first."""
     head = [stage.head] if graph.bases[stage.index].image is not None else []
     body = (one for one in stage.instructions if one.keyword in _LAYERS)
     return [LayerInstruction(stage, one) for one in (*head, *body)]
 
 
 def find_layer(graph: Graph, stage: str, index: int, total: int, keyword: str) -> LayerInstruction | None:
-    """The instruction of the step `[stage index/total] KEYWORD …`; None when the file does not have it."""
+    """Return the instruction of the step `[stage index/total] KEYWORD …`; None if it is not found."""
     several = len(graph.dockerfile.stages) > 1
     for each in graph.dockerfile.stages:
         name = each.name or (f"stage-{each.index}" if several else "")
@@ -74,7 +74,7 @@ def explain_rerun(
     *,
     variables_differ: bool = False,
 ) -> Rerun:
-    """Why `layer` ran although nothing but the tree changed.
+    """Return why `layer` ran although only the tree changed.
 
     `ran` are the lines of all steps that did. `plan` is what is built in place of the file.
     `variables_differ`: the step had other values of variables in its name from one build to the next.
@@ -107,7 +107,7 @@ def explain_rerun(
 
 
 def _run(layer: LayerInstruction, plan: Accelerated, why: str, behind: str) -> Rerun:
-    """A RUN behind something that changes. `behind` names the line; empty for a mount."""
+    """Describe a RUN after something that changes. `behind` names the line; empty for a mount."""
     one = layer.one
     analysis = read_run(one, _SHELL)
     lines = range(one.line, one.end_line + 1)
@@ -136,7 +136,7 @@ def _run(layer: LayerInstruction, plan: Accelerated, why: str, behind: str) -> R
 
 
 def _compiles(one: Instruction, analysis: RunAnalysis, why: str, *, mounted: bool) -> Rerun:
-    """A RUN that compiles with go, directly or through make or a script."""
+    """Describe a RUN that compiles with go, directly or through make or a script."""
     if not mounted and not any(mount["type"] == "cache" for mount in run_mounts(one)):
         remedy = "mount one: RUN --mount=type=cache,target=/root/.cache/go-build …"
         return Rerun(f"{why}; go has no cache mount", remedy)
@@ -152,7 +152,7 @@ def _move(behind: str) -> str:
 
 
 def _alone(graph: Graph, layer: LayerInstruction, *, variables_differ: bool) -> Rerun:
-    """A step that ran while nothing above it did."""
+    """Describe a step that ran although nothing above it did."""
     names = ", ".join(dict.fromkeys(_arguments(graph, layer)))
     if variables_differ:
         named = f" ({names})" if names else ""
@@ -170,7 +170,7 @@ def _alone(graph: Graph, layer: LayerInstruction, *, variables_differ: bool) -> 
 
 
 def _arguments(graph: Graph, layer: LayerInstruction) -> Iterator[str]:
-    """The build arguments that a step sees: those declared above it."""
+    """Yield the build arguments that a step sees: those declared above it."""
     for stage in graph.stage_chain(layer.stage):
         for one in stage.instructions:
             if stage is layer.stage and one.line >= layer.line:
@@ -180,7 +180,7 @@ def _arguments(graph: Graph, layer: LayerInstruction) -> Iterator[str]:
 
 
 def _first_above(graph: Graph, layer: LayerInstruction, ran: Collection[int]) -> LayerInstruction | None:
-    """The first step that ran of those that this one builds on."""
+    """Return the first step that ran of those that this one builds on."""
     for stage in graph.stage_chain(layer.stage):
         for each in layers(graph, stage):
             if stage is layer.stage and each.line >= layer.line:
@@ -195,7 +195,7 @@ def _is_script(program: str) -> bool:
 
 
 def _mounts_changing(graph: Graph, layer: LayerInstruction, ran: Collection[int]) -> bool:
-    """Whether a RUN has the context mounted, or a stage in which something ran."""
+    """Return whether a RUN has the context mounted, or a stage in which something ran."""
     for mount in run_mounts(layer.one):
         if mount["type"] != "bind":
             continue
@@ -230,5 +230,5 @@ def _shown(one: Instruction) -> str:
 
 
 def shown_instruction(layer: LayerInstruction) -> str:
-    """The instruction in one line, cut where it is long."""
+    """Return the instruction in one line, cut where it is long."""
     return _shown(layer.one)

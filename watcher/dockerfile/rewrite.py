@@ -19,7 +19,7 @@ _CACHE_FLAGS = {"cache", "testcache", "modcache", "fuzzcache"}
 
 
 def get_goflags(call: GoCall, state: StageState) -> str | None:
-    """GOFLAGS as this call meets it, "" when not set, None when that is not known."""
+    """Return GOFLAGS of this call, "" if not set, None if unknown."""
     if "GOFLAGS" in call.env:
         return call.env["GOFLAGS"]
     value = state.get("GOFLAGS")
@@ -110,7 +110,7 @@ def relax_collector(call: GoCall, analysis: RunAnalysis, state: StageState, gogc
 
 
 def keep_caches(call: GoCall, mounted: set[str]) -> list[Edit]:
-    """Turn `go clean -cache` and `-modcache` off for the caches that are mounted at this RUN.
+    """Disable `go clean -cache` and `-modcache` for the caches that are mounted at this RUN.
 
     `mounted` holds `cache`, `modcache` or both. Raises NotAccelerated where a plain edit cannot do it.
     """
@@ -163,7 +163,7 @@ def with_flag(call: GoCall, flag: str, reason: str) -> Edit:
 
 
 def _cut_flag(call: GoCall, index: int, text: str, reason: str) -> Edit:
-    """Cut a flag out together with one side's blanks; where that would leave an empty line, unset it."""
+    """Remove a flag with the blanks on one side; unset it if that would leave an empty line."""
     start, stop = _word_span(call, index)
     if call.form == "exec" or stop - start > len("-a=false") + 2:
         return Edit(start, stop, "-a=false", reason)

@@ -30,7 +30,7 @@ THE_IMAGES = Runs()
 
 
 def starts_go(runs: Runs, steps: Iterable[Instruction], base: tuple[str, ...]) -> str | None:
-    """The program by which the container runs go, as far as it is named; None: it does not.
+    """Return the program by which the container runs go, if it is named; None if it does not run go.
 
     `steps` are the instructions of the image's stages, `base` is what the image below them runs.
     """
@@ -42,7 +42,7 @@ def starts_go(runs: Runs, steps: Iterable[Instruction], base: tuple[str, ...]) -
 
 
 def runs_a_program(runs: Runs, steps: Iterable[Instruction], base: tuple[str, ...]) -> bool:
-    """Whether what the container runs is known to be a program of its own: no shell, script or toolchain."""
+    """Return whether the container is known to run a compiled program: no shell, script or toolchain."""
     found = list(steps)
     if starts_go(runs, found, base) is not None:
         return False
@@ -52,7 +52,7 @@ def runs_a_program(runs: Runs, steps: Iterable[Instruction], base: tuple[str, ..
 
 
 def _run_commands(runs: Runs, steps: list[Instruction], base: str) -> Iterator[str]:
-    """The texts of all commands that a container runs (docker: an entrypoint of one's own drops the CMD)."""
+    """Return the texts of all commands of a container (docker: an overridden entrypoint drops the CMD)."""
     last = {one.keyword: one for one in steps if one.keyword in ("CMD", "ENTRYPOINT", "HEALTHCHECK")}
     if runs.entrypoint is not None:
         yield " ".join(runs.entrypoint)

@@ -44,7 +44,7 @@ class Word:
     quotes: str
 
     def is_assignment(self) -> bool:
-        """Whether this is `NAME=…` with the name and the sign unquoted."""
+        """Return whether this is `NAME=…` with the name and the sign unquoted."""
         match = _ASSIGNMENT.match(self.text)
         return match is not None and not self.quotes[: match.end()].strip()
 
@@ -59,18 +59,18 @@ class SimpleCommand:
     heredocs: tuple[str, ...] = ()  # the names of the here-documents that it reads
 
     def name(self) -> str | None:
-        """The first word: "" when there is none, None when it is not literal."""
+        """Return the first word: "" if there is none, None if it is not literal."""
         if not self.words:
             return ""
         return self.words[0].text if self.words[0].literal else None
 
     def tail(self, count: int) -> SimpleCommand:
-        """This command without its first `count` words."""
+        """Return this command without its first `count` words."""
         return replace(self, words=self.words[count:])
 
 
 def commands(script: str) -> list[SimpleCommand]:
-    """Every simple command of the script in order; those in a substitution come before what holds them.
+    """Return all simple commands of the script in order; substitutions come before the command around them.
 
     Raises NotUnderstood.
     """
@@ -80,7 +80,7 @@ def commands(script: str) -> list[SimpleCommand]:
 
 
 def only_ands(script: str) -> bool:
-    """Whether the script is one list `a && b && c` of simple commands, without redirections or compounds.
+    """Return whether the script is one list `a && b && c` of simple commands without redirections.
 
     Raises NotUnderstood.
     """
@@ -308,7 +308,7 @@ class _ShellReader:
 
 
 def unquote_word(script: SourceSpan, word: Word) -> SourceSpan | None:
-    """The literal word's own text as a piece, for `sh -c '…'`; None where escapes or expansions are in it."""
+    """Return the text of a literal word, for `sh -c '…'`; None if it has escapes or expansions."""
     if not word.literal or "\\" in word.quotes:
         return None
     return SourceSpan(word.text, tuple(script.at[index] for index in word.at), script.offset(word.stop))

@@ -14,7 +14,7 @@ WHITE += "\u2028\u2029\u202f\u205f\u3000"
 
 
 def word_set(text: str) -> frozenset[str]:
-    """The set of the words in `text`, which lists them with blanks between."""
+    """Return the set of the words in `text`, which are separated by blanks."""
     return frozenset(text.split())
 
 
@@ -28,21 +28,21 @@ class SourceSpan:
 
     @classmethod
     def of(cls, text: str, start: int = 0, stop: int | None = None) -> SourceSpan:
-        """The characters of `text` from `start` to `stop`, unchanged."""
+        """Return the characters of `text` from `start` to `stop`, unchanged."""
         stop = len(text) if stop is None else stop
         return cls(text[start:stop], tuple(range(start, stop)), stop)
 
     def cut(self, start: int, stop: int | None = None) -> SourceSpan:
-        """The part from index `start` to index `stop` of this piece."""
+        """Return the part from index `start` to index `stop` of this piece."""
         stop = len(self.text) if stop is None else stop
         return SourceSpan(self.text[start:stop], self.at[start:stop], self.offset(stop))
 
     def offset(self, index: int) -> int:
-        """The offset in the file of the character with this index; `end` behind the last one."""
+        """Return the offset in the file of the character with this index; `end` after the last one."""
         return self.at[index] if index < len(self.at) else self.end
 
     def without_leading(self, char: str) -> SourceSpan:
-        """This piece without that character at the beginning of any line."""
+        """Return this piece without that character at the beginning of any line."""
         kept: list[int] = []
         leading = True
         for index, one in enumerate(self.text):
@@ -53,7 +53,7 @@ class SourceSpan:
         return SourceSpan("".join(self.text[i] for i in kept), tuple(self.at[i] for i in kept), self.end)
 
     def strip(self) -> SourceSpan:
-        """This piece without white space at its ends."""
+        """Return this piece without white space at its ends."""
         start = len(self.text) - len(self.text.lstrip(WHITE))
         return self.cut(start, max(start, len(self.text.rstrip(WHITE))))
 
@@ -69,7 +69,10 @@ class Edit:
 
 
 def apply_edits(text: str, edits: tuple[Edit, ...]) -> str:
-    """`text` with all edits made. They must not overlap; those at one offset are made in the order given."""
+    """Return `text` with all edits made.
+
+    They must not overlap; those at one offset are made in the order given.
+    """
     out: list[str] = []
     done = 0
     for edit in sorted(edits, key=lambda one: (one.start, one.stop)):
@@ -81,5 +84,5 @@ def apply_edits(text: str, edits: tuple[Edit, ...]) -> str:
 
 
 def line_of(text: str, offset: int) -> int:
-    """The number (from 1) of the line that holds this offset."""
+    """Return the number (from 1) of the line with this offset."""
     return text.count("\n", 0, offset) + 1

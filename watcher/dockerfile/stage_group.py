@@ -33,25 +33,25 @@ class StageGroup:
 
     @property
     def go(self) -> bool:
-        """Whether go is in these stages: named by a RUN, in the image, or installed."""
+        """Return whether go is in these stages: named by a RUN, in the image, or installed."""
         if any(step.state.golang for step, _ in self.steps):
             return True
         return any(analysis.use is GoUsage.GO or _installs_go(analysis) for _, analysis in self.run_steps())
 
     def compiles(self) -> bool:
-        """Whether a RUN builds or installs with go itself."""
+        """Return whether a RUN builds or installs with go itself."""
         return any(
             call.sub in ("build", "install") for _, analysis in self.run_steps() for call in analysis.calls
         )
 
     def run_steps(self) -> Iterator[tuple[StageStep, RunAnalysis]]:
-        """Every RUN that this build executes, the base's ONBUILD triggers included."""
+        """Yield every RUN that this build executes, the base's ONBUILD triggers included."""
         for step, analysis in self.steps:
             if analysis is not None and step.one.keyword == "RUN":
                 yield step, analysis
 
     def steps_before(self, step: StageStep) -> Iterator[tuple[StageStep, RunAnalysis | None]]:
-        """The steps before a step: those of the stages below, and its stage's earlier ones."""
+        """Yield the steps before a step: those of the stages below, and its stage's earlier ones."""
         chain = {stage.index for stage in self.graph.stage_chain(step.stage)}
         for other, analysis in self.steps:
             if other is step:
@@ -60,7 +60,7 @@ class StageGroup:
                 yield other, analysis
 
     def steps_after(self, step: StageStep) -> Iterator[tuple[StageStep, RunAnalysis | None]]:
-        """The steps behind this one, in the order of the file."""
+        """Return the steps after this one, in the order of the file."""
         found = False
         for other, analysis in self.steps:
             if found:
@@ -68,7 +68,7 @@ class StageGroup:
             found = found or other is step
 
     def writes_goflags(self, step: StageStep) -> bool:
-        """Whether go can have flags at a step that are in no variable (`go env -w`, a file of its own)."""
+        """Return whether go can have flags at a step outside of variables (`go env -w`, a separate file)."""
         texts = [analysis.text for _, analysis in self.steps_before(step) if analysis is not None]
         texts += [analysis.text for other, analysis in self.steps if other is step and analysis is not None]
         texts += [
@@ -115,7 +115,7 @@ class StageGroup:
                 )
 
     def copy_destination(self, step: StageStep) -> str | None:
-        """Where a COPY or ADD writes, as an absolute path; None for other instructions and unknown places."""
+        """Return the absolute path that a COPY or ADD writes to; None for others and for unknown places."""
         if step.one.keyword not in ("COPY", "ADD"):
             return None
         words = caches.copy_operands(step.one)
@@ -176,7 +176,7 @@ def stage_groups(
     target: str | None,
     runs: Runs,
 ) -> list[StageGroup]:
-    """The groups of the stages that the target needs, in the order of the file."""
+    """Return the groups of the stages that the target needs, in the order of the file."""
     stages = graph.reachable_stages(target)
     steps = walk_steps(graph, build_args, bases, stages)
     final = graph.find_target(target)
@@ -210,7 +210,7 @@ def _analyze_step(step: StageStep, graph: Graph) -> RunAnalysis | None:
 
 
 def _read_paths(graph: Graph, step: StageStep) -> Iterator[tuple[Stage, str]]:
-    """(stage, path) for every path that a step reads out of another stage."""
+    """Return (stage, path) for every path that a step reads from another stage."""
     one, state = step.one, step.state
     if one.keyword == "COPY" and (name := one.flag("from")):
         source = graph.find_source(step.stage, _expand_word(state, name))

@@ -30,7 +30,7 @@ class StageBase:
 def global_values(
     dockerfile: Dockerfile, build_args: Mapping[str, str], platforms: Platforms
 ) -> dict[str, str]:
-    """The variables that FROM lines see: the platform's, and the ARGs before the first FROM."""
+    """Return the variables that FROM lines see: the platform's, and the ARGs before the first FROM."""
     values = platforms.values()
     values.update({name: build_args[name] for name in values if name in build_args})
     for one in dockerfile.preamble:
@@ -68,7 +68,7 @@ class Graph:
         return StageBase() if name == SCRATCH else StageBase(image=name)
 
     def find_target(self, name: str | None) -> Stage:
-        """The stage to build. Raises DockerfileError when there is none of that name."""
+        """Return the stage to build. Raises DockerfileError when there is none of that name."""
         if not name:
             return self.dockerfile.stages[-1]
         stage = self.dockerfile.stage(name)
@@ -78,7 +78,7 @@ class Graph:
         return stage
 
     def find_source(self, stage: Stage, name: str) -> StageBase:
-        """What `--from=name` in this stage means."""
+        """Return the meaning of `--from=name` in this stage."""
         lowered = name.lower()
         earlier = self.dockerfile.stages[: stage.index]
         for other in reversed(earlier):
@@ -89,7 +89,7 @@ class Graph:
         return StageBase() if name == SCRATCH else StageBase(image=name)
 
     def find_reads(self, stage: Stage) -> list[tuple[Instruction, StageBase]]:
-        """Each `COPY --from` and `RUN --mount=from` of a stage with what it reads from."""
+        """Return each `COPY --from` and `RUN --mount=from` of a stage with its source."""
         found: list[tuple[Instruction, StageBase]] = []
         for one in stage.instructions:
             names = [one.flag("from")] if one.keyword == "COPY" else []
@@ -104,7 +104,7 @@ class Graph:
             return name
 
     def reachable_stages(self, target: str | None) -> list[Stage]:
-        """The stages that the target needs, itself included, in the order of the file."""
+        """Return the stages that the target needs, itself included, in the order of the file."""
         wanted, found = [self.find_target(target)], set[int]()
         while wanted:
             stage = wanted.pop()
@@ -116,19 +116,19 @@ class Graph:
         return [stage for stage in self.dockerfile.stages if stage.index in found]
 
     def root_stage(self, stage: Stage) -> Stage:
-        """The first stage of this stage's FROM chain."""
+        """Return the first stage of this stage's FROM chain."""
         while (parent := self.bases[stage.index].stage) is not None:
             stage = parent
         return stage
 
     def stage_chain(self, stage: Stage) -> list[Stage]:
-        """The stages that this one is built upon through FROM, the root first, itself last."""
+        """Return the stages that this one is based on through FROM, root first, itself last."""
         parent = self.bases[stage.index].stage
         return [*(self.stage_chain(parent) if parent is not None else []), stage]
 
 
 def run_mounts(one: Instruction) -> list[dict[str, str]]:
-    """The `--mount` flags of a RUN: keys in lower case under one name each, values as written."""
+    """Return the `--mount` flags of a RUN: keys in lower case under one name each, values as written."""
     found: list[dict[str, str]] = []
     aliases = {"dst": "target", "destination": "target", "src": "source"}
     for value in one.flag_values("mount"):
@@ -144,7 +144,7 @@ def run_mounts(one: Instruction) -> list[dict[str, str]]:
 def base_images(
     dockerfile: Dockerfile, build_args: Mapping[str, str], target: str | None, platforms: Platforms
 ) -> tuple[str, ...]:
-    """The images, outside this file, that a build of `target` starts from or copies from, each once.
+    """Return the images, outside this file, that a build of `target` starts from or copies from, each once.
 
     References are as written with ARGs put in, so `golang:alpine` and not `docker.io/library/…`. Names of
     stages and `scratch` are left out. Raises DockerfileError for a target or a FROM that cannot be.

@@ -50,18 +50,18 @@ class StageState:
     assumed: bool = False  # the image was not inspected; the usual configuration of that image is assumed
 
     def get(self, name: str) -> Value:
-        """The variable's value, None when not set, UNKNOWN when that is not known."""
+        """Return the variable's value, None when not set, UNKNOWN when that is not known."""
         if name in self.env:
             return self.env[name]
         return None if self.whole else UNKNOWN
 
     def text(self, name: str) -> str | None:
-        """The variable's value when it is known and set."""
+        """Return the variable's value when it is known and set."""
         value = self.get(name)
         return value if isinstance(value, str) else None
 
     def expand(self, word: str, escape: str = "\\") -> str | None:
-        """The word with variables put in, None where one of them is not known."""
+        """Return the word with its variables replaced, None if one of them is unknown."""
         try:
             return expand(word, self.get, escape)
         except Unresolved:
@@ -69,12 +69,12 @@ class StageState:
 
 
 def looks_like_go(reference: str) -> bool:
-    """Whether the reference is of an image named `golang`, from any publisher."""
+    """Return whether the reference is of an image named `golang`, from any publisher."""
     return bool(_OFFICIAL.fullmatch(reference))
 
 
 def first_state(image: str | None, config: ImageConfig | None) -> StageState:
-    """The state at the start of a stage: `image` None is scratch, `config` None is not known."""
+    """Return the state at the start of a stage: `image` None is scratch, `config` None is not known."""
     if image is None:
         return StageState({}, True, "", "/", ("/bin/sh", "-c"), "", "", "linux", golang=False)
     if config is None:
@@ -111,7 +111,7 @@ def first_state(image: str | None, config: ImageConfig | None) -> StageState:
 def apply_instruction(
     state: StageState, one: Instruction, graph: Graph, build_args: Mapping[str, str]
 ) -> StageState:
-    """The state behind this instruction."""
+    """Return the state after this instruction."""
     escape = graph.dockerfile.escape
     match one.keyword:
         case "ENV":
@@ -156,7 +156,7 @@ def walk_steps(
     bases: Mapping[str, ImageConfig | None],
     stages: Iterable[Stage],
 ) -> dict[int, list[StageStep]]:
-    """The steps of each of these stages by its index; their FROM chains must be among them."""
+    """Return the steps of each of these stages by index; their FROM chains must be among them."""
     found: dict[int, list[StageStep]] = {}
     ends: dict[int, tuple[StageState, tuple[Instruction, ...]]] = {}
     for stage in stages:
@@ -185,7 +185,7 @@ def walk_steps(
 
 
 def trigger_text(graph: Graph, one: Instruction) -> str:
-    """What an ONBUILD holds back, here-documents included."""
+    """Return what an ONBUILD holds back, here-documents included."""
     return graph.dockerfile.text[one.body.offset(0) : one.stop]
 
 

@@ -47,7 +47,7 @@ _C_TOOLS = word_set("cc gcc g++ c++ clang clang++ ar ld cmake ninja meson scons 
 
 
 def cgo_off(state: StageState, analysis: RunAnalysis) -> bool:
-    """Whether no go command of this RUN can use cgo."""
+    """Return whether no go command of this RUN can use cgo."""
     if analysis.use is not GoUsage.GO or analysis.may_run_go or analysis.unclear:
         return False  # a Makefile or a script can turn it on
     return all(
@@ -73,7 +73,7 @@ class Namer:
         self._inputs = inputs
 
     def name_suffix(self, group: StageGroup, step: StageStep, analysis: RunAnalysis) -> str:
-        """What the name of the cache at a RUN ends with: empty where go sees all its inputs.
+        """Return the suffix of the cache's name at a RUN: empty if go sees all its inputs.
 
         Raises NotAccelerated where the tree's files count and are not known: a cache that does not
         know them would give a program out of an old header.
@@ -97,18 +97,18 @@ class Namer:
         return f"-cgo-{digest[:10]}"
 
     def sees_all(self, step: StageStep, analysis: RunAnalysis) -> bool:
-        """Whether go's own cache, of any name, is right at this RUN."""
+        """Return whether go's own cache is correct at this RUN under any name."""
         return cgo_off(step.state, analysis) and not (self._inputs and self._reads_assembly(step, analysis))
 
     def _reads_assembly(self, step: StageStep, analysis: RunAnalysis) -> bool:
-        """Whether go's assembler can open a file that go does not hash; `-asmflags=-I` leads it anywhere."""
+        """Return whether go's assembler can open a file that go does not hash; `-asmflags=-I` allows any."""
         if self._inputs is None:
             return False
         flags = f"{analysis.text} {step.state.get('GOFLAGS')}"
         return self._inputs.assembly or ("-asmflags" in flags and self._inputs.has_assembly)
 
     def _describe_step(self, step: StageStep, analysis: RunAnalysis | None) -> Iterator[str]:
-        """The parts of an earlier step that decide which C it brings."""
+        """Return the parts of an earlier step that decide which C it brings."""
         one = step.one
         if one.keyword == "RUN" and analysis is not None and analysis.use is GoUsage.GO:
             yield from _besides_go(analysis)
@@ -123,7 +123,7 @@ class Namer:
             yield from self._made_of(source)
 
     def _find_sources(self, step: StageStep) -> Iterator[Stage | str]:
-        """The other stages, and images, that a step reads from."""
+        """Yield the other stages, and images, that a step reads from."""
         names = [step.one.flag("from")] if step.one.keyword in ("COPY", "ADD") else []
         names += [mount.get("from") for mount in run_mounts(step.one)] if step.one.keyword == "RUN" else []
         for name in names:
@@ -133,7 +133,7 @@ class Namer:
                     yield found
 
     def _made_of(self, source: Stage | str) -> Iterator[str]:
-        """All that decides what another stage, or an image, holds, but for the tree."""
+        """Return everything that decides the content of another stage or an image, except the tree."""
         if isinstance(source, str):
             yield from self._describe_image(source)
             return
@@ -150,11 +150,11 @@ class Namer:
         return name, config.id if config else ""
 
     def _stages_below(self, stage: Stage) -> list[Stage]:
-        """A stage and all that it takes from, directly or through others."""
+        """Return a stage and all that it reads from, directly or indirectly."""
         return self._graph.reachable_stages(str(stage.index))
 
     def _has_tree(self, step: StageStep, before: Iterable[tuple[StageStep, RunAnalysis | None]]) -> bool:
-        """Whether files of the tree are there at a RUN, other than go's own."""
+        """Return whether a RUN can read files of the tree other than go's own."""
         return _binds_tree(step.one) or any(
             self._brings_tree(other) for other in (step, *_only_steps(before))
         )
@@ -172,7 +172,7 @@ class Namer:
     def _tree_digest(
         self, step: StageStep, analysis: RunAnalysis, before: Iterable[tuple[StageStep, RunAnalysis | None]]
     ) -> str:
-        """The digest of those of the tree's files that a compiler can reach; empty when there are none."""
+        """Return the digest of the tree's files that a compiler can reach; empty if there are none."""
         inputs = self._inputs
         if inputs is None:
             raise NotAccelerated(
@@ -189,7 +189,7 @@ class Namer:
     def _led_there(
         self, step: StageStep, analysis: RunAnalysis, before: Iterable[tuple[StageStep, RunAnalysis | None]]
     ) -> bool:
-        """Whether a variable or a step can lead the compiler of a module's C to files of the tree."""
+        """Return whether a variable or a step can point the compiler of a module's C to files of the tree."""
         if any(step.state.get(name) is not None for name in _VARIABLES):
             return True
         runs, there = [(step, analysis)], False
@@ -203,7 +203,7 @@ class Namer:
         return any(self._leads_compiler(other, found) for other, found in runs)
 
     def _leads_compiler(self, step: StageStep, analysis: RunAnalysis) -> bool:
-        """Whether a RUN that has the tree can lead a C compiler to it."""
+        """Return whether a RUN with the tree can point a C compiler to it."""
         if _into_system(step) or analysis.foreign or LEADS.found(analysis.text):
             return True
         hidden = analysis.use is GoUsage.MAYBE or analysis.may_run_go or analysis.unclear or analysis.sourced
@@ -213,7 +213,7 @@ class Namer:
 
 
 def _installs_c(command: SimpleCommand) -> bool:
-    """Whether a command builds C, or names a folder where compilers look."""
+    """Return whether a command builds C, or names a folder where compilers look."""
     if posixpath.basename(command.name() or "") in _C_TOOLS:
         return True
     words = [word.text for word in command.words[1:]]
@@ -237,19 +237,19 @@ def _binds_tree(one: Instruction) -> bool:
 
 
 def _copies_tree(one: Instruction) -> bool:
-    """Whether a COPY or ADD brings files of the context that are not go's own."""
+    """Return whether a COPY or ADD brings files of the context that are not go's own."""
     if one.keyword not in ("COPY", "ADD") or one.flag("from"):
         return False
     return not all(_names_gos_own(source) for source in copy_sources(one))
 
 
 def _names_gos_own(source: str) -> bool:
-    """Whether a source of a COPY, or a pattern, names only go's own files."""
+    """Return whether a source of a COPY, or a pattern, names only go's own files."""
     return is_gos_own(source.rstrip("*")) or posixpath.basename(source) in ("go.*", "*.go")
 
 
 def _into_system(step: StageStep) -> bool:
-    """Whether a step can put files on the default search path of compilers."""
+    """Return whether a step can put files on the default search path of compilers."""
     one = step.one
     if one.keyword == "RUN":
         targets = [mount.get("target", "") for mount in run_mounts(one) if mount["type"] == "bind"]
@@ -267,6 +267,6 @@ def _into_system(step: StageStep) -> bool:
 
 
 def _besides_go(analysis: RunAnalysis) -> list[str]:
-    """The commands of a go step that can bring C: those that are not go, nor harmless."""
+    """Return the commands of a go step that can bring C: neither go nor harmless ones."""
     named = [(command, posixpath.basename(command.name() or "?")) for command in analysis.others]
     return [" ".join(word.text for word in one.words) for one, name in named if name not in _HARMLESS]

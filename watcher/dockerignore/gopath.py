@@ -1,4 +1,4 @@
-"""The functions of Go's `path/filepath` that the meaning of BuildKit's patterns rests on.
+"""Implement the functions of Go's `path/filepath` that BuildKit's patterns use.
 
 BuildKit passes patterns and paths through `filepath.Clean`, `filepath.Join` and `filepath.Match`; Python's
 `posixpath` and `fnmatch` differ from them in details (`//`, `[!a]`, `*` over slashes), so they are here once.
@@ -15,19 +15,19 @@ class BadPattern(ValueError):
 
 
 def clean(path: str) -> str:
-    """The shortest equal path, as `filepath.Clean` gives it: no `//`, `.` or inner `..`; `.` if empty."""
+    """Return the shortest equal path, like `filepath.Clean`: no `//`, `.` or inner `..`; `.` if empty."""
     cleaned = posixpath.normpath(path)
     return cleaned[1:] if cleaned.startswith("//") else cleaned
 
 
 def join(*parts: str) -> str:
-    """The non-empty parts with slashes between them, cleaned, as `filepath.Join` does; empty if all are."""
+    """Join the non-empty parts with slashes and clean them, like `filepath.Join`; empty if all are."""
     text = "/".join(part for part in parts if part)
     return clean(text) if text else ""
 
 
 def has_wildcard(name: str) -> bool:
-    """Whether a name holds an unescaped `*`, `?` or `[` (`containsWildcards` of fsutil, followlinks.go)."""
+    """Return whether a name has an unescaped `*`, `?` or `[` (fsutil, followlinks.go)."""
     escaped = False
     for char in name:
         if escaped:
@@ -58,7 +58,7 @@ class Glob:
         self._chunks = tuple(_split_chunks(pattern))
 
     def matches(self, name: str) -> bool:
-        """Whether the pattern matches the whole name."""
+        """Return whether the pattern matches the whole name."""
         return _match_chunks(self._chunks, name)
 
 
@@ -98,7 +98,7 @@ def _match_chunk_at(chunk: _Chunk, name: str, start: int) -> bool:
 
 
 def _split_chunks(pattern: str) -> Iterator[tuple[bool, _Chunk, bool]]:
-    """The parts of a glob: whether a star precedes, what each character must be, whether more follow."""
+    """Yield the parts of a glob: whether a star precedes, the characters, whether more parts follow."""
     at = 0
     while at < len(pattern):
         star = pattern[at] == "*"
@@ -112,7 +112,7 @@ def _split_chunks(pattern: str) -> Iterator[tuple[bool, _Chunk, bool]]:
 
 
 def _parse_element(pattern: str, at: int) -> tuple[str | _Class, int]:
-    """The element of the glob at `at`, and the place after it."""
+    """Return the element of the glob at `at`, and the place after it."""
     char = pattern[at]
     if char == "[":
         return _parse_class(pattern, at + 1)
@@ -126,7 +126,7 @@ def _parse_element(pattern: str, at: int) -> tuple[str | _Class, int]:
 
 
 def _parse_class(pattern: str, at: int) -> tuple[_Class, int]:
-    """The class that opens before `at`, and the place after it."""
+    """Return the class that opens before `at`, and the place after it."""
     negated = pattern.startswith("^", at)
     at += negated
     ranges: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""Which paths an ignore file excludes: moby/patternmatcher's rules, made fast for a whole tree.
+"""Decide which paths an ignore file excludes, by moby/patternmatcher's rules, fast for a whole tree.
 
 The reference is `PatternMatcher.MatchesUsingParentResults` (moby/patternmatcher, patternmatcher.go), which is
 what the docker CLI and BuildKit use while walking a context: patterns apply in order, a later `!` pattern
@@ -31,7 +31,7 @@ _ALTERNATIVES = 200  # in one expression: a run of ten thousand patterns would n
 
 
 def parse_dockerignore(text: str) -> tuple[str, ...]:
-    """The patterns of an ignore file in order, as moby/patternmatcher's `ignorefile.ReadAll` reads them.
+    """Return the patterns of an ignore file in order, like moby/patternmatcher's `ignorefile.ReadAll`.
 
     A byte order mark and lines that start with `#` are left out; spaces around a pattern, `.`/`..` components
     and a leading slash (also after `!`) are removed. Nothing is checked here: that is `PatternMatcher`'s
@@ -70,18 +70,18 @@ class PatternMatcher:
         self._directories: dict[str, tuple[bool, int]] = {}
 
     def __bool__(self) -> bool:
-        """Whether there is any pattern that could match something."""
+        """Return whether there is any pattern that could match something."""
         return bool(self._runs)
 
     @property
     def paths(self) -> frozenset[str] | None:
-        """The paths that the patterns name, if each is a plain path without wildcards; otherwise None."""
+        """Return the paths of the patterns if all are plain paths without wildcards; otherwise None."""
         if len(self._runs) == 1 and not self._runs[0].negation:
             return self._runs[0].paths
         return None
 
     def matches(self, path: str) -> bool:
-        """Whether the path or a directory above it is matched and no later `!` pattern takes it out again."""
+        """Return whether the path or a parent is excluded and no later `!` pattern re-includes it."""
         slash = path.rfind("/")
         above = self._evaluate_directory(path[:slash])[1] if slash > 0 else 0
         return self._evaluate_path(path, above)[0]
@@ -89,7 +89,7 @@ class PatternMatcher:
     excluded = matches
 
     def can_prune(self, directory: str) -> bool:
-        """Whether the directory is excluded and no `!` pattern could re-include anything below it.
+        """Return whether the directory is excluded and no `!` pattern can re-include anything below it.
 
         `True` is certain; `False` can also mean that a `!` pattern is too general.
         """
@@ -115,7 +115,7 @@ class PatternMatcher:
         return known
 
     def _evaluate_path(self, path: str, above: int) -> tuple[bool, int]:
-        """Whether the path is matched, and a bit for each run that did; `above` are its directory's bits."""
+        """Return whether the path matches, and a bit per matching run; `above` are those of its parent."""
         matched = False
         flags = 0
         bit = 1
@@ -144,7 +144,7 @@ class _Run:
         self._expressions: list[str] = []
 
     def add(self, pattern: str) -> None:
-        """Take in one clean pattern, without its `!`. Raises `BadPattern`."""
+        """Add one clean pattern, without its `!`. Raises `BadPattern`."""
         check_glob(pattern)
         self._patterns.append(pattern)
         kind, expression = _compile_pattern(pattern)
@@ -173,7 +173,7 @@ class _Run:
 
     @property
     def paths(self) -> frozenset[str] | None:
-        """The paths that the patterns name, if they do nothing else."""
+        """Return the paths that the patterns name, if they do nothing else."""
         return None if self._prefixes or self._suffixes or self._expressions else frozenset(self._exact)
 
     @cached_property
@@ -182,7 +182,7 @@ class _Run:
         return tuple(regex.one_off("|".join(self._expressions[at : at + _ALTERNATIVES])) for at in parts)
 
     def matches(self, path: str) -> bool:
-        """Whether one of the patterns matches exactly this path."""
+        """Return whether one of the patterns matches exactly this path."""
         return (
             path in self._exact
             or path.startswith(self._prefixes)
@@ -191,7 +191,7 @@ class _Run:
         )
 
     def may_match_below(self, directory: Sequence[str]) -> bool:
-        """Whether a pattern might match a path below the directory given by its components."""
+        """Return whether a pattern might match a path below the directory given by its components."""
         return any(_may_match_below(pattern, directory) for pattern in self._patterns)
 
 
@@ -227,9 +227,7 @@ def _group_runs(patterns: Iterable[str]) -> tuple[_Run, ...]:
 
 
 def _compile_pattern(pattern: str) -> tuple[str, str]:
-    """The kind of test for a pattern and its Go regular expression, as the reference's `Pattern.compile`
-    chooses.
-    """
+    """Return the kind of test for a pattern, and its Go regular expression, as in `Pattern.compile`."""
     kind = "exact"
     out = ["^"]
     # The scanner of the reference drops a byte order mark at the very beginning.
@@ -272,7 +270,7 @@ def _compile_pattern(pattern: str) -> tuple[str, str]:
 
 
 def _escape_text(expression: str) -> set[str]:
-    """The characters that a backslash escapes."""
+    """Return the characters that a backslash escapes."""
     out: set[str] = set()
     at = 0
     while (at := expression.find("\\", at)) >= 0:
