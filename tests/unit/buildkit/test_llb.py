@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -160,3 +161,21 @@ def test_the_kind_of_an_operation_stands_behind_its_other_fields_as_go_has_it() 
     (changed,) = bind_to_session(Definition(ops=[constraints + source.SerializeToString()]), "y").ops
     source.source.attrs["local.session"] = "y"
     assert changed == constraints + source.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        b"\x78\x96\x01",  # field 15, a varint of two bytes
+        b"\x79" + bytes(8),  # field 15, 64 bits
+        b"\x7d" + bytes(4),  # field 15, 32 bits
+        b"\x7a\x81\x01" + bytes(129),  # field 15, more bytes than one byte of length can say
+    ],
+)
+def test_fields_that_are_not_known_here_keep_their_bytes(unknown: bytes) -> None:
+    """A newer frontend's: whatever their type, they are told apart from the fields around them."""
+    known = Op(source=SourceOp(identifier="local://context", attrs={"local.session": "x"}))
+    made = Definition(ops=[unknown + known.SerializeToString() + b"\x82\x01\x00"])  # and field 16, empty
+    (changed,) = bind_to_session(made, "y").ops
+    known.source.attrs["local.session"] = "y"
+    assert changed == unknown + b"\x82\x01\x00" + known.SerializeToString()
