@@ -19,7 +19,7 @@ from watcher.buildkit.progress import Progress, StepFinished, StepStarted, parse
 from watcher.engine import EngineError, Login
 from watcher.errors import EngineUnavailable
 from watcher.reconcile.ports import Scan
-from watcher.tree import Tree
+from watcher.tree import Tree, TreeWithContexts
 
 NAME = "docker.io/library/s:rev-1"
 CACHE = CacheImport(type="registry", attrs={"ref": "r/x"})
@@ -117,6 +117,16 @@ def files_of(request: SolveRequest) -> dict[str, bytes]:
         with request.dockerfile.open(entry.path) as file:
             found[entry.path] = file.read()
     return found
+
+
+def test_other_folders_are_sent_under_the_names_that_the_text_reads_from(bench: Bench) -> None:
+    shared = bench.root.parent / "shared"
+    shared.mkdir()
+    snapshot = TreeWithContexts(bench.root, contexts={"shared": Tree(shared)}).scan()
+    recipe = Recipe(service="s", project="p", image="s:latest", contexts={"shared": shared})
+    asked = request(bench, recipe=recipe, scan=Scan("r", snapshot, 0.0))
+    assert asked.contexts == {".additional-context-0": snapshot.contexts["shared"]}
+    assert asked.markers == {"/.additional-context-0": ".additional-context-0"}
 
 
 async def test_every_event_shows_progress_and_is_passed_on(bench: Bench) -> None:

@@ -286,6 +286,32 @@ async def test_a_listener_that_raises_ends_the_build_with_its_error():
             await client.solve(request(), listen)
 
 
+async def test_progress_that_arrives_after_the_result_is_delivered_before_it():
+    late: list[asyncio.Task[None]] = []
+
+    async def script(build: Build) -> dict[str, str]:
+        vertex = Vertex(digest="d", name="[builder 2/5] RUN go build")
+        vertex.started.seconds = 10
+        await build.tell(StatusResponse(vertexes=[vertex]))
+        vertex.completed.seconds = 12
+
+        async def end_later() -> None:
+            await asyncio.sleep(0.05)  # after the answer to the build is on its way
+            await build.tell(StatusResponse(vertexes=[vertex]))
+            await engine.progress[build.request.Ref].put(None)
+
+        late.append(asyncio.create_task(end_later()))
+        return IMAGE
+
+    engine = FakeEngine(script)
+    engine.end_progress = False
+    events: list[Progress] = []
+    async with running(engine) as (client, _):
+        await client.solve(request(), events.append)
+        assert [type(event) for event in events] == [StepStarted, StepFinished]
+        await late[0]
+
+
 async def test_progress_that_never_ends_does_not_hold_back_the_result(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(solve_module, "_REST", 0.01)
     monkeypatch.setattr(solve_module, "_FIRST_PROGRESS", 0.01)
