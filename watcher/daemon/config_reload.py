@@ -26,12 +26,17 @@ from watcher.observers.events import ConfigurationRefused, InternalError, Notice
 from watcher.settings import TOML_NAME, Settings
 from watcher.system.blocking_call import in_thread
 
-LOOK_EVERY = 0.5  # seconds between looks at the files
-SETTLED = (
-    0.1  # seconds without a change after which a file is complete; several ticks of a file system's clock
-)
-SETTLED_MOST = 3.0  # seconds after which a file that is written all the time is read as it is
-RETRY_EVERY = 5.0  # seconds between tries of what may be possible later, like a port that is taken
+
+@dataclass(frozen=True, slots=True)
+class ReloadTimes:
+    """When the files of the configuration are looked at; seconds."""
+
+    look_every: float = 0.5
+    settled: float = 0.1  # a file is complete after this: several ticks of a file system's clock
+    settled_most: float = 3.0  # a file that is written all the time is read as it is after this
+    retry_every: float = 5.0  # between tries of what may be possible later, like a port that is taken
+
+
 # Not changed at run time: where the watcher listens, its engine, and how containers are published.
 FIXED: tuple[tuple[str, ...], ...] = (
     ("project",),
@@ -152,7 +157,9 @@ class ConfigurationWatch:
         *,
         observer: Observer,
         apply: Callable[[Configuration], Awaitable[None]],
+        times: ReloadTimes = ReloadTimes(),
     ) -> None:
+        self._times = times
         self.configuration = configuration  # what is in force
         self._observer, self._apply = observer, apply
         self._files = files_of(configuration.settings, configuration.compose.files)
@@ -173,7 +180,7 @@ class ConfigurationWatch:
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_EVERY):
+                    async with asyncio.timeout(self._times.look_every):
                         await self._wake.wait()
                 self._wake.clear()
                 waiting, self._waiting = self._waiting, []
@@ -209,9 +216,9 @@ class ConfigurationWatch:
                 await self._use(self._changed, found)
             return
         while True:
-            await asyncio.sleep(SETTLED)
+            await asyncio.sleep(self._times.settled)
             later = await self._stamps()
-            if later == found or time.monotonic() > begun + SETTLED_MOST:
+            if later == found or time.monotonic() > begun + self._times.settled_most:
                 break
             found = later
         self._changed = ", ".join(path.name for path in found if found[path] != self._seen.get(path))
@@ -257,7 +264,9 @@ class ConfigurationWatch:
                     text = f"is in force, but not all of it: {error}"
                 self._tell("error", f"{names} changed and {text}")
             self._refuse(str(error))
-            self._retry_at = None if isinstance(error, ConfigError) else time.monotonic() + RETRY_EVERY
+            self._retry_at = (
+                None if isinstance(error, ConfigError) else time.monotonic() + self._times.retry_every
+            )
         except Exception as error:
             self._refuse(f"an error of the watcher itself: {error!r}")
             raise

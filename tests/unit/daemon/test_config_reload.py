@@ -15,7 +15,7 @@ import pytest
 
 from tests.loaded_settings import load
 from watcher.daemon import config_reload
-from watcher.daemon.config_reload import Configuration, ConfigurationWatch, merge
+from watcher.daemon.config_reload import Configuration, ConfigurationWatch, ReloadTimes, merge
 from watcher.errors import ConfigError, PartlyApplied, WatcherError
 from watcher.observers.events import ConfigurationRefused, Event, InternalError, Notice
 from watcher.settings import Settings
@@ -34,6 +34,7 @@ class Rig:
         self.bugs: list[str] = []
         self.refused: list[str] = []
         self.refuse: Exception | None = None
+        self.times = ReloadTimes(look_every=0.01)
 
     def write(self, name: str, text: str) -> None:
         (self.root / name).write_text(text)
@@ -59,7 +60,7 @@ class Rig:
     @asynccontextmanager
     async def following(self) -> AsyncIterator[ConfigurationWatch]:
         watch = ConfigurationWatch(
-            config_reload.read(load(project=self.root)), observer=self, apply=self.apply
+            config_reload.read(load(project=self.root)), observer=self, apply=self.apply, times=self.times
         )
         task = asyncio.create_task(watch.run())
         await watch.current()
@@ -74,8 +75,7 @@ class Rig:
 
 
 @pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    monkeypatch.setattr(config_reload, "LOOK_EVERY", 0.01)
+def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
 
 
@@ -107,7 +107,7 @@ async def test_a_change_between_reading_and_following_is_noticed(rig: Rig) -> No
     rig.age()
     read = config_reload.read(load(project=rig.root))
     rig.write("compose.yaml", COMPOSE.format(word="one").replace("one", "two"))
-    watch = ConfigurationWatch(read, observer=rig, apply=rig.apply)
+    watch = ConfigurationWatch(read, observer=rig, apply=rig.apply, times=rig.times)
     task = asyncio.create_task(watch.run())
     await watch.current()
     task.cancel()
@@ -147,10 +147,8 @@ async def test_what_cannot_be_put_in_force_is_refused_and_tried_again_when_chang
     assert rig.refused == ["services.app.ports = '1:1': is taken", ""]
 
 
-async def test_a_port_that_was_taken_is_tried_again_without_a_save(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(config_reload, "RETRY_EVERY", 0.0)
+async def test_a_port_that_was_taken_is_tried_again_without_a_save(rig: Rig) -> None:
+    rig.times = dataclasses.replace(rig.times, retry_every=0.0)
     async with rig.following() as watch:
         rig.refuse = WatcherError("port 1 is taken")
         rig.write("compose.yaml", COMPOSE.format(word="two"))
@@ -164,11 +162,8 @@ async def test_a_port_that_was_taken_is_tried_again_without_a_save(
     assert rig.told[-1] == "compose.yaml changed: what it says is in force"
 
 
-async def test_a_file_that_is_written_all_the_time_does_not_hold_the_looks(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(config_reload, "SETTLED", 0.01)
-    monkeypatch.setattr(config_reload, "SETTLED_MOST", 0.1)
+async def test_a_file_that_is_written_all_the_time_does_not_hold_the_looks(rig: Rig) -> None:
+    rig.times = dataclasses.replace(rig.times, settled=0.01, settled_most=0.1)
 
     async def write() -> None:
         for number in itertools.count():
@@ -239,7 +234,7 @@ async def test_what_took_the_place_of_the_compose_file_is_named(
 
 async def test_settings_of_the_file_are_in_force_and_the_command_line_wins(rig: Rig) -> None:
     settings = load(project=rig.root, deploy={"soak": 7})
-    watch = ConfigurationWatch(config_reload.read(settings), observer=rig, apply=rig.apply)
+    watch = ConfigurationWatch(config_reload.read(settings), observer=rig, apply=rig.apply, times=rig.times)
     task = asyncio.create_task(watch.run())
     rig.write("watcher.toml", "[prune]\nkeep = 9\n[deploy]\nsoak = 1\n[http]\nport = 1\n")
     await watch.current()
@@ -254,7 +249,9 @@ async def test_settings_of_the_file_are_in_force_and_the_command_line_wins(rig: 
 
 
 async def test_those_who_wait_are_let_go_when_a_bug_or_the_end_comes(rig: Rig) -> None:
-    watch = ConfigurationWatch(config_reload.read(load(project=rig.root)), observer=rig, apply=rig.apply)
+    watch = ConfigurationWatch(
+        config_reload.read(load(project=rig.root)), observer=rig, apply=rig.apply, times=rig.times
+    )
     task = asyncio.create_task(watch.run())
     await watch.current()
     rig.refuse = RuntimeError("a bug")
@@ -305,7 +302,9 @@ async def test_a_project_path_that_leads_elsewhere_is_refused_until_it_leads_bac
     link, other = places / "project", places / "other"
     other.mkdir()
     link.symlink_to(rig.root)
-    watch = ConfigurationWatch(config_reload.read(load(project=link)), observer=rig, apply=rig.apply)
+    watch = ConfigurationWatch(
+        config_reload.read(load(project=link)), observer=rig, apply=rig.apply, times=rig.times
+    )
     task = asyncio.create_task(watch.run())
     await watch.current()
     link.unlink()
@@ -322,10 +321,8 @@ async def test_a_project_path_that_leads_elsewhere_is_refused_until_it_leads_bac
     assert rig.applied == []
 
 
-async def test_a_change_that_is_in_force_for_some_services_only_is_told_so_and_tried_again(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(config_reload, "RETRY_EVERY", 0.01)
+async def test_a_change_that_is_in_force_for_some_services_only_is_told_so_and_tried_again(rig: Rig) -> None:
+    rig.times = dataclasses.replace(rig.times, retry_every=0.01)
     async with rig.following() as watch:
         rig.refuse = PartlyApplied("cannot listen on *:9000")
         rig.write("compose.yaml", COMPOSE.format(word="two"))
