@@ -1,11 +1,12 @@
-"""The container engine: `Engine` is the port, `DockerEngine` the real one. `find_login` asks for logins."""
+"""The container engine: the interface `Engine`, its implementation `DockerEngine`, and registry logins."""
 
 from watcher.engine.docker_engine import DockerEngine
-from watcher.engine.interface import (
+from watcher.engine.interface import Engine
+from watcher.engine.logins import Login, find_login
+from watcher.engine.values import (
     CacheRecord,
     Container,
     ContainerCommand,
-    Engine,
     EngineError,
     EngineEvent,
     Image,
@@ -17,7 +18,6 @@ from watcher.engine.interface import (
     Usage,
     Volume,
 )
-from watcher.engine.logins import Login, find_login
 
 __all__ = [
     "CacheRecord",

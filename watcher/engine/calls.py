@@ -13,7 +13,7 @@ import urllib3.exceptions
 
 from watcher.engine import private_api
 from watcher.engine.endpoint import describe_error
-from watcher.engine.interface import EngineError, Removal
+from watcher.engine.values import EngineError, Removal
 from watcher.errors import EngineUnavailable
 
 P = ParamSpec("P")

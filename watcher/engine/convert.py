@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from watcher import regex
-from watcher.engine.interface import CacheRecord, Container, Image, Network, Printed, Usage, Volume
+from watcher.engine.values import CacheRecord, Container, Image, Network, Printed, Usage, Volume
 
 _GENERATED = regex.compile(r"[0-9a-f]{64}")  # the engine's name for an anonymous volume
 

@@ -10,7 +10,7 @@ import docker.errors
 
 from watcher.engine import convert, private_api
 from watcher.engine.calls import EngineCalls, error_text
-from watcher.engine.interface import EngineError, Usage
+from watcher.engine.values import EngineError, Usage
 
 _TIMEOUT = 300.0  # seconds: the engine measures every new cache record
 _ATTEMPTS = 3

@@ -21,7 +21,8 @@ from watcher.engine.calls import CONNECTION_ERRORS, EngineCalls, error_text
 from watcher.engine.disk_usage import read_usage
 from watcher.engine.endpoint import address_of, client_arguments, describe_error, tls_of
 from watcher.engine.image_size import ImageSizer
-from watcher.engine.interface import (
+from watcher.engine.stream_reader import BatchReader
+from watcher.engine.values import (
     CONTAINERD,
     Container,
     ContainerCommand,
@@ -35,7 +36,6 @@ from watcher.engine.interface import (
     SystemInfo,
     Usage,
 )
-from watcher.engine.stream_reader import BatchReader
 from watcher.errors import EngineUnavailable
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from watcher.engine import private_api
-from watcher.engine.interface import ContainerCommand, NewFile
+from watcher.engine.values import ContainerCommand, NewFile
 
 _LAST_LINES = 30
 _MOST_OUTPUT = 64 * 1024  # last bytes of a command's output that are returned

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import docker.auth
 import docker.errors
 
-from watcher.engine.interface import EngineError
+from watcher.engine.values import EngineError
 
 # BuildKit names Docker Hub by its host, docker's configuration by its old index
 # (docker/cli, cli/config/credentials; buildx does the same).

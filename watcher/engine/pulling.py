@@ -8,7 +8,7 @@ from typing import Any
 
 import docker
 
-from watcher.engine.interface import EngineError
+from watcher.engine.values import EngineError
 
 EVERY = 0.5  # seconds between two reports
 _ARRIVED = frozenset({"Download complete", "Pull complete", "Extracting", "Verifying Checksum"})
