@@ -26,8 +26,10 @@ class ServiceChoice:
         if named:
             known = self._definitions.names("services")
             for name in named:
-                if name in known:
-                    self._profiles |= set(self._profiles_of(name, _ignore))
+                if name not in known:
+                    rule = f"there is no such service in {self._file} (it has {', '.join(known) or 'none'})"
+                    raise ConfigError(f"services.{name}", None, rule)
+                self._profiles |= set(self._profiles_of(name, _ignore))
             return tuple(dict.fromkeys(named))
         built = [name for name in self._definitions.names("services") if self._has_build(name)]
         active = tuple(name for name in built if self.is_active(name, _ignore))

@@ -187,8 +187,12 @@ class Fleet:
 
     async def stop(self, *, successor: bool = False) -> None:
         """End all services, dependents first; with a `successor` containers stay as they are."""
-        for service in reversed([*self.services.values()]):
-            await self._end(service, successor=successor)
+        project, left = self._shared.dependencies.project, dict(self.services)
+        while left:
+            needed = {need for name in left if name in project.services for need in project.needs(name)}
+            last = [name for name in left if successor or name not in needed] or [*left]
+            ends = [self._end(left.pop(name), successor=successor) for name in last]
+            await asyncio.gather(*ends)
 
     async def remove_networks(self) -> None:
         """Remove the project's networks, once neither services nor dependencies use them."""

@@ -58,7 +58,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ("words", "compose.yaml: is not a compose file: it must be a mapping"),
         ("service: {}", "service: is not a known section of a compose file"),
         ("services: [web]", "services: must be a mapping, not a list"),
-        ("networks: {a: }", "services.web: there is no such service in compose.yaml"),
+        ("networks: {a: }", "services.web: there is no such service in compose.yaml (it has none)"),
         ("services: {web: }", "services.web: must be a mapping, not empty"),
         ("services: {web: [a]}", "services.web: must be a mapping, not a list"),
         ("services: {web: {image: a}}\nvolumes: x", "volumes = 'x': must be a mapping, not a string"),

@@ -74,6 +74,8 @@ async def examine_project(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
         except EngineUnavailable as error:
             yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
+        if settings.http.port and not lock.find_running(labels.project_id(settings.root)):
+            yield _check_port(Listen(settings.http.host, settings.http.port))
         several = len(project.managed_services) > 1
         for spec in project.managed_services:
             name = spec.name if several else ""
@@ -240,12 +242,14 @@ async def _check_ports(
         for host, port in bound
         if port and port not in picked
     ]
-    if settings.http.port:
-        wanted.append(Listen(settings.http.host, settings.http.port))
     for listen in wanted:
-        try:
-            check_free(listen)
-        except CannotListen as error:
-            yield Finding("port", Grade.TROUBLE, str(error))
-        else:
-            yield Finding("port", Grade.GOOD, f"{listen.port} is free")
+        yield _check_port(listen)
+
+
+def _check_port(listen: Listen) -> Finding:
+    """Check whether an address can be listened on."""
+    try:
+        check_free(listen)
+    except CannotListen as error:
+        return Finding("port", Grade.TROUBLE, str(error))
+    return Finding("port", Grade.GOOD, f"{listen.port} is free")
