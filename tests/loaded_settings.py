@@ -5,7 +5,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from watcher.settings import Settings, config_error
+from watcher.settings import Settings
+from watcher.settings_sources import config_error
 
 
 def load(**values: Any) -> Settings:
@@ -13,4 +14,4 @@ def load(**values: Any) -> Settings:
     try:
         return Settings(**values)
     except (ValidationError, SettingsError) as error:
-        raise config_error(error) from error
+        raise config_error(error, Settings) from error

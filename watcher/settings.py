@@ -7,13 +7,9 @@ settings with their defaults; a test keeps it equal to this file.
 
 from __future__ import annotations
 
-import json
 import os
-import stat
-import tomllib
-from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -36,10 +32,7 @@ from pydantic_settings import (
 
 from watcher import regex
 from watcher.errors import ConfigError
-
-TOML_NAME = "watcher.toml"
-_LARGEST_TOML = 1 << 20  # bytes
-ENV_PREFIX = "WATCHER_"
+from watcher.settings_sources import ENV_PREFIX, TOML_NAME, PrefixedEnvironment, TomlSource, config_error
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -267,7 +260,7 @@ class Settings(BaseSettings):
         project = Path(given) if given else settings_cls.default_project()  # type: ignore[attr-defined]
         toml = TomlSource(settings_cls, project / TOML_NAME)
         default = InitSettingsSource(settings_cls, {"project": project})
-        return init_settings, _Prefixed(settings_cls, env_settings), toml, default
+        return init_settings, PrefixedEnvironment(settings_cls, env_settings), toml, default
 
     @classmethod
     def default_project(cls) -> Path:
@@ -310,7 +303,7 @@ class Settings(BaseSettings):
         try:
             return type(self)(**self._given)
         except (ValidationError, SettingsError) as error:
-            raise config_error(error) from error
+            raise config_error(error, type(self)) from error
 
 
 def _overlay(common: BaseModel, own: BaseModel) -> BaseModel:
@@ -320,107 +313,3 @@ def _overlay(common: BaseModel, own: BaseModel) -> BaseModel:
         value, before = getattr(own, name), getattr(common, name)
         update[name] = {**before, **value} if isinstance(value, dict) else value
     return common.model_copy(update=update)
-
-
-class _Prefixed(PydanticBaseSettingsSource):
-    """The variables with our prefix: a variable JSON without prefix does not set `--json`."""
-
-    def __init__(self, settings_cls: type[BaseSettings], environment: PydanticBaseSettingsSource) -> None:
-        super().__init__(settings_cls)
-        self._environment = environment
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        """Return the value of the environment."""
-        return self._environment.get_field_value(field, field_name)
-
-    def __call__(self) -> dict[str, Any]:
-        """Return all values with our prefix."""
-        return {name: value for name, value in self._environment().items() if name != "json"}
-
-
-class TomlSource(PydanticBaseSettingsSource):
-    """Reads `watcher.toml`, with errors that name the file and line. A missing file is empty."""
-
-    def __init__(self, settings_cls: type[BaseSettings], path: Path) -> None:
-        super().__init__(settings_cls)
-        self._path = path
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        """Raise NotImplementedError: `__call__` returns the whole file."""
-        raise NotImplementedError(field, field_name)
-
-    def __call__(self) -> dict[str, Any]:
-        """Return the content of the file; raise ConfigError if it cannot be read or is not TOML."""
-        try:
-            found = self._path.stat()
-            if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_TOML:
-                rule = f"must be a regular file of at most {_LARGEST_TOML >> 10} KiB"
-                raise ConfigError(TOML_NAME, str(self._path), rule)
-            data = tomllib.loads(self._path.read_text("utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(TOML_NAME, None, f"cannot be read: {error}") from error
-        except RecursionError:
-            raise ConfigError(TOML_NAME, None, "is nested too deeply") from None
-        if isinstance(data.get("service"), dict):
-            data["per_service"] = data.pop("service")
-        elif "per_service" in data:
-            raise ConfigError(
-                f"{TOML_NAME}: per_service", None, "no such setting; write [service.NAME.deploy]"
-            )
-        if "project" in data:
-            raise ConfigError(
-                f"{TOML_NAME}: project", data["project"], "cannot be set in the project's own file"
-            )
-        return data
-
-
-def check_environment(environ: Mapping[str, str], known: Collection[str]) -> None:
-    """Raise ConfigError for a variable with our prefix that is not a setting.
-
-    `known` are the names of settings; pydantic checks the levels below.
-    """
-    names = {name.upper() for name in known}
-    for variable, value in environ.items():
-        name = variable.upper().removeprefix(ENV_PREFIX)
-        if variable.upper().startswith(ENV_PREFIX) and name.partition("__")[0] not in names:
-            raise ConfigError(variable, value, "no such setting; `watcher run --help` lists them")
-
-
-def config_error(error: ValidationError | SettingsError) -> ConfigError:
-    """Return the first problem of a failed validation as one error: field, value, rule."""
-    if isinstance(error, SettingsError):
-        return _find_invalid_json(error)
-    first = error.errors(include_url=False)[0]
-    place = ["service" if part == "per_service" else part for part in first["loc"]]
-    field = ".".join(map(str, place)) or "settings"
-    if error.title == "Cli":
-        field = field.partition(".")[2] or field  # the command's name
-    if first["type"] == "extra_forbidden":
-        return ConfigError(
-            field, first["input"], "no such setting; `watcher init` writes a file with all of them"
-        )
-    rule = first["msg"].removeprefix("Value error, ")
-    return ConfigError(field, first["input"], rule[:1].lower() + rule[1:])
-
-
-def _find_invalid_json(error: SettingsError) -> ConfigError:
-    """Return an error for the variable that is not JSON: pydantic-settings names only its group."""
-    for variable, value in os.environ.items():
-        name = variable.upper()
-        if not name.startswith(ENV_PREFIX):
-            continue
-        annotation: Any = Settings
-        for part in name.removeprefix(ENV_PREFIX).lower().split("__"):
-            fields = getattr(annotation, "model_fields", {})
-            annotation = fields[part].annotation if part in fields else None
-        kind = get_origin(annotation)
-        if kind not in (dict, list, tuple):
-            continue
-        try:
-            json.loads(value)
-        except ValueError:
-            shape = '{"NAME": "VALUE"}' if kind is dict else '["ONE", "ANOTHER"]'
-            return ConfigError(variable, value, f"must be JSON, as {shape}")
-    return ConfigError("settings", None, str(error))

@@ -27,7 +27,8 @@ from watcher.observers.status_board import StatusBoard
 from watcher.observers.tables import print_table
 from watcher.observers.terminal import Terminal
 from watcher.prune.build_cache import TrimEstimate
-from watcher.settings import TOML_NAME, Settings
+from watcher.settings import Settings
+from watcher.settings_sources import TOML_NAME
 from watcher.system.memory import return_memory_early
 from watcher.system.output import Output, report_lost
 from watcher.system.signals import dump_on_quit, hold_signals

@@ -22,7 +22,8 @@ from watcher.cli import options
 from watcher.cli.ending import exit_on_failure, make_printable
 from watcher.cli.help import HelpFormatter, arrange_help
 from watcher.errors import UsageError, WatcherError
-from watcher.settings import Settings, check_environment, config_error
+from watcher.settings import Settings
+from watcher.settings_sources import check_environment, config_error
 
 
 class Cli(BaseSettings):
@@ -116,7 +117,7 @@ def _explain_error(error: ValidationError | SettingsError, arguments: list[str])
     if isinstance(error, SettingsError) and text != str(error):
         command = f"{arguments[0]} " if arguments[:1] and arguments[0] in Cli.model_fields else ""
         return UsageError(f"{text}; `watcher {command}--help` shows the usage")
-    found = config_error(error)
+    found = config_error(error, Settings)
     if found.field.partition(".")[0] in _OPTION_NAMES - Settings.model_fields.keys():
         return UsageError(f"--{found}")
     return found

@@ -23,7 +23,8 @@ from watcher.compose import ComposeProject
 from watcher.daemon.reload_report import describe_reload
 from watcher.errors import ConfigError, PartlyApplied, WatcherError
 from watcher.observers.events import ConfigurationRefused, InternalError, Notice, Observer
-from watcher.settings import TOML_NAME, Settings
+from watcher.settings import Settings
+from watcher.settings_sources import TOML_NAME
 from watcher.system.blocking_call import in_thread
 
 
