@@ -23,7 +23,7 @@ from watcher.builder.recipe import Recipe, full_reference
 from watcher.builder.retry_notices import recovery_notice, retry_notice
 from watcher.builder.solver import SolveJob, Solver
 from watcher.builder.source_locator import SourceLocator
-from watcher.builder.steps import OriginalStepNames, StepCounter
+from watcher.builder.steps import OriginalStepNames, StepCounter, misses_output
 from watcher.builder.strategies import BuildStrategy, FailedBuild, StrategyHistory
 from watcher.buildkit import ContextChanged, IgnorePatternError, SolveFailed, parse_step
 from watcher.diagnosis.diagnose import build_failure, engine_trouble, trouble_hint
@@ -33,6 +33,8 @@ from watcher.errors import EngineTrouble, Superseded, UserError
 from watcher.observers.events import Diagnostic, Failure, Observer
 from watcher.reconcile.ports import Built, Scan
 from watcher.tree import Snapshot
+
+MOST_REPEATS = 2  # of a build that failed in a step that ran for another build
 
 
 class ImageBuilder:
@@ -117,7 +119,7 @@ class ImageBuilder:
         modules = digest_modules(scan.snapshot, text)
         strategy, after = self._history.first_strategy(text, modules), None
         failed: FailedBuild | None = None
-        pins = True
+        pins, repeats = True, 0
         while True:
             variant = await self.variants.make_variant(recipe, text, scan.snapshot, strategy, pins=pins)
             strategy = variant.strategy
@@ -130,6 +132,9 @@ class ImageBuilder:
                     # The registry can have lost the digest, or serve images by tag only.
                     pins = False
                     self._bases.forget_answers()
+                    continue
+                if misses_output(error) and repeats < MOST_REPEATS:
+                    repeats += 1  # a failure is not cached: this time the step runs for this build
                     continue
                 failed = self._judge_failure(recipe, scan, variant, names, error, touched=counter.touched)
                 following = self._history.next_strategy(strategy, text, failed)

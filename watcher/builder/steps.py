@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from watcher import regex
 from watcher.builder.base_images import pulls_image
-from watcher.buildkit import Progress, Step, StepFinished, StepLog, StepStarted, StepStatus
+from watcher.buildkit import Progress, SolveFailed, Step, StepFinished, StepLog, StepStarted, StepStatus
 from watcher.dockerfile import Accelerated, Instruction, parse
 from watcher.observers import events
 from watcher.observers.events import Observer
@@ -49,11 +49,13 @@ class OriginalStepNames:
     def explain_error(self, step: Step, reason: str) -> str:
         """Return BuildKit's error for a step, with the command as it is in the user's Dockerfile."""
         one = self._changed.get(step.line)
-        if one is None:
+        if one is None and step.name:
             return reason
         for before, behind in _COMMAND:
             start, stop = reason.find(before), reason.rfind(behind)
             if 0 <= start < stop:
+                if one is None:  # no step is known, and the command may be ours
+                    return f"a step failed, and its output is not known: {reason[stop + len(behind) :]}"
                 return f"{reason[: start + len(before)]}{_one_line(one)}{reason[stop:]}"
         return reason
 
@@ -62,6 +64,14 @@ class OriginalStepNames:
 _HEAD = regex.compile(r"\[[^\]\n]{0,200}\] ")
 # The text before and after the command in an error: of BuildKit 0.8, and of newer ones.
 _COMMAND = (("executor failed running [", "]: "), ('process "', '" did not complete'))
+
+
+def misses_output(error: SolveFailed) -> bool:
+    """Return whether a command failed in a step of which the build got no progress.
+
+    BuildKit runs a step once for all builds that need it at the same moment, and can report it to one only.
+    """
+    return not error.step and any(before in error.reason for before, _ in _COMMAND)
 
 
 def _one_line(one: Instruction) -> str:

@@ -281,6 +281,29 @@ async def test_a_failure_without_a_word_shows_the_command_of_the_file(bench: Ben
     assert "watcher-1" not in told
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "executor failed running [/bin/sh -c GOGC=400 go build]: exit code: 1",
+        'process "/bin/sh -c GOGC=400 go build" did not complete successfully: exit code: 1',
+    ],
+)
+async def test_a_step_that_failed_for_another_build_runs_again_for_its_output(
+    bench: Bench, reason: str
+) -> None:
+    bench.connection.answers = [raises(SolveFailed(reason)), fails("main.go:1:1: expected 'package'")]
+    with pytest.raises(UserError) as caught:
+        await bench.save()
+    assert "main.go:1:1" in repr(caught.value.failure)
+    assert bench.connection.ways == ["accelerated", "accelerated"]
+    bench.connection.answers = [raises(SolveFailed(reason))] * 4
+    with pytest.raises(UserError) as caught:
+        await bench.save()  # BuildKit never says which step: at least nothing of ours is shown
+    assert bench.connection.ways[2:] == ["accelerated"] * 3 + ["plain"]
+    assert "GOGC" not in repr(caught.value.failure)
+    assert "exit code: 1" in caught.value.failure.summary
+
+
 async def test_a_variable_in_a_changed_step_does_not_take_the_second_try_away(bench: Bench) -> None:
     """BuildKit puts values into the names of steps, so no name is that of a line."""
     bench.write("Dockerfile", DOCKERFILE.replace("WORKDIR /w", "ARG V=1.2").replace("-o /app", "-o /app$V"))
