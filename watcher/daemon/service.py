@@ -79,6 +79,7 @@ class Service:
             request_scan=lambda: self.watch.request_scan(),  # noqa: PLW0108 - the watch is made after this
             chores_every=self._maintenance.every,
             slots=shared.slots,
+            image_key=self.find_image_owner,
         )
         self.watch = TreeWatcher(
             self.name,

@@ -71,16 +71,18 @@ class Reconciler(Generic[S]):
         chores_after: float = 1.0,
         chores_every: float = 600.0,
         slots: BuildSlots | None = None,
+        image_key: Callable[[], str] = str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`request_scan` is called when a build finds a file other than the last scan did.
 
-        `slots` bounds the builds that run at once, those of other services among them.
+        `slots` bounds the builds that run at once, those of other services among them; `image_key` tells
+        which image this one builds.
         """
         self.state = state_machine.State()
         self._service, self._observer, self._limits, self._clock = service, observer, limits, clock
         self._builder, self._deployer, self._request_scan = builder, deployer, request_scan
-        self._slots = slots or BuildSlots(1)
+        self._slots, self._image_key, self._slot = slots or BuildSlots(1), image_key, ""
         self._wake = asyncio.Event()  # an event was folded since the last decision
         self._revisions = RevisionEmitter(service, observer)
         self._held = ""
@@ -197,7 +199,7 @@ class Reconciler(Generic[S]):
     async def _execute(self, action: state_machine.Action) -> None:
         """Start or cancel work, or wait for the next event."""
         match action:
-            case state_machine.Build() if not self._slots.take(self._service, self._wake.set):
+            case state_machine.Build() if not self._take_slot():
                 await self._wait(math.inf)
             case state_machine.Build(revision, forced):
                 scan = self._scans[revision]
@@ -223,6 +225,13 @@ class Reconciler(Generic[S]):
             case state_machine.Wait(until):
                 await self._wait(math.inf if until is None else until)
 
+    def _take_slot(self) -> bool:
+        """Take a slot for a build; if there is none, the loop is woken when to ask again."""
+        image = self._image_key()
+        taken = self._slots.take(self._service, image, self._wake.set)
+        self._slot = image if taken else self._slot
+        return taken
+
     def _start(
         self, begun: events.BuildBegun | events.DeployBegun, work: Coroutine[None, None, None]
     ) -> asyncio.Task[None]:
@@ -237,7 +246,7 @@ class Reconciler(Generic[S]):
         self._by_hand.discard(work)
         build, revision = isinstance(begun, events.BuildBegun), begun.revision
         if build:
-            self._slots.release()
+            self._slots.release(self._slot)
         if work.cancelled():
             self._record(events.BuildCancelled(revision) if build else events.DeployCancelled(revision))
         elif error := work.exception():
