@@ -133,9 +133,9 @@ async def test_everything_of_it_goes_and_nothing_of_others(machine: Machine) -> 
     machine.projects.registry.write(record)
     cached = await _build_with_cache(machine, record)
 
-    assert project not in {left.id for left in await machine.projects.find()}
+    assert project not in {left.id for left in await machine.projects.find_projects()}
     machine.root.rmdir()
-    (left,) = [left for left in await machine.projects.find() if left.id == project]
+    (left,) = [left for left in await machine.projects.find_projects() if left.id == project]
     assert left.choice is Choice.OFFERED
     done = Removed()
     await remove_gone(machine.projects, [left], done)

@@ -156,7 +156,7 @@ def prune_gone(settings: Settings, *, named: Sequence[str], dry_run: bool, yes: 
 
     async def find() -> list[pruning.LeftProject]:
         async with await connect_engine(settings.engine) as engine:
-            return await pruning.GoneProjects(engine, pruning.Registry()).find(named)
+            return await pruning.GoneProjects(engine, pruning.Registry()).find_projects(named)
 
     async def remove() -> int:
         async with await connect_engine(settings.engine) as engine:

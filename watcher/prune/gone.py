@@ -48,7 +48,7 @@ class GoneProjects:
         self.own, self.registry, self.open_engine = own, registry, open_engine
         self._system, self._running = system or FileSystem(), running
 
-    async def find(self, named: Collection[str] = ()) -> list[LeftProject]:
+    async def find_projects(self, named: Collection[str] = ()) -> list[LeftProject]:
         """Return every project that is gone, possibly gone or unregistered, and those in `named`.
 
         Raises EngineUnavailable if the user's engine does not respond; for other engines a problem is
@@ -83,14 +83,16 @@ class GoneProjects:
             if entry.record is None:
                 shown.append(LeftProject(entry.id, "", Choice.BY_NAME, entry.problem))
                 continue
-            found = await self.presence(entry.record, entries)
+            found = await self.find_presence(entry.record, entries)
             if found.presence is not Presence.HERE or entry.id in named:
                 choice = _CHOICES.get(found.presence, Choice.REFUSED)
                 path, seen = entry.record.location.path, entry.record.last_seen
                 shown.append(LeftProject(entry.id, path, choice, found.why, seen, record=entry.record))
         return shown
 
-    async def presence(self, record: ProjectRecord, entries: Iterable[RegistryEntry] = ()) -> FolderStatus:
+    async def find_presence(
+        self, record: ProjectRecord, entries: Iterable[RegistryEntry] = ()
+    ) -> FolderStatus:
         """Return what happened to a registered project's folder; `entries` can show where it moved."""
         found = await self._find_folder(record.location)
         if found.presence is not Presence.HERE and self._running(record.id) is not None:

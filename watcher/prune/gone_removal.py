@@ -81,7 +81,7 @@ class _Removal:
         if left.record is None:
             now = await self._projects.judge_unregistered(left, self._visits)
             return now.why if now.choice is Choice.REFUSED else ""
-        found = await self._projects.presence(left.record)
+        found = await self._projects.find_presence(left.record)
         return "" if found.presence in _GONE else found.why
 
     async def _forget_project(self, left: LeftProject) -> None:

@@ -82,7 +82,7 @@ class ServiceScope:
             container,
         )
 
-    def revision(self, tag: str) -> str | None:
+    def revision_of(self, tag: str) -> str | None:
         """Return the revision (12 hex digits) in a tag of this service; None for any other tag."""
         match = _REVISION_TAG.fullmatch(full_reference(tag).rpartition(":")[2])
         return match[1] if match and self.holds_reference(tag) else None
@@ -108,7 +108,7 @@ class ServiceScope:
         The tag of the compose file proves nothing: `docker compose build` sets it too.
         """
         return (
-            self.revision(tag) is not None
+            self.revision_of(tag) is not None
             or full_reference(tag) == self.builder
             or self.is_builder_name(tag, image)
         )
@@ -166,13 +166,13 @@ class PrunePolicy:
             min_free=settings.min_free,
         )
 
-    def short(self, disk: Disk | NotMeasured) -> bool:
+    def is_short_of_space(self, disk: Disk | NotMeasured) -> bool:
         """Return whether the disk is known to be nearly full."""
         return isinstance(disk, Disk) and disk.is_low(self.min_free)
 
     def with_disk(self, disk: Disk | NotMeasured) -> PrunePolicy:
         """Return the policy for this disk; unchanged unless it is nearly full."""
-        return replace(self, eager=True) if self.short(disk) else self
+        return replace(self, eager=True) if self.is_short_of_space(disk) else self
 
     @property
     def kept_finals(self) -> int:
@@ -199,7 +199,7 @@ class Needed:
     revisions: frozenset[str] = frozenset()  # desired, live and building
     failed: frozenset[str] = frozenset()  # images that did not become ready; they do not count as good
 
-    def names(self, revision: str) -> bool:
+    def has_revision(self, revision: str) -> bool:
         """Return whether `revision` (12 hex digits) is one of `revisions`."""
         return any(known.startswith(revision) for known in self.revisions)
 

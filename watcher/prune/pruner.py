@@ -116,7 +116,11 @@ class Pruner:
 
     def became_short(self) -> bool:
         """Return whether the disk became nearly full since the last prune; the engine is not asked."""
-        return not self._low and self._info is not None and self._policy.short(self._space(self._info))
+        return (
+            not self._low
+            and self._info is not None
+            and self._policy.is_short_of_space(self._space(self._info))
+        )
 
     async def inventory(self) -> Inventory:
         """Return the objects of the engine, with the details of this service's objects that a list lacks."""
@@ -223,7 +227,7 @@ class Pruner:
     def _warn_low_disk(self, report: PruneReport, info: SystemInfo) -> None:
         """Warn once that the engine's disk is nearly full, if pruning did not help."""
         disk = self._space(info)
-        was, self._low = self._low, self._policy.short(disk)
+        was, self._low = self._low, self._policy.is_short_of_space(disk)
         if not isinstance(disk, Disk) or not self._low or was:
             return
         text = (

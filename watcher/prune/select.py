@@ -135,8 +135,8 @@ class _Judge:
             or self._age_reason(image)
         ):
             return []
-        marked = [(tag, revision) for tag in image.tags if (revision := self._scope.revision(tag))]
-        free = sorted(tag for tag, revision in marked if not self._needed.names(revision))
+        marked = [(tag, revision) for tag in image.tags if (revision := self._scope.revision_of(tag))]
+        free = sorted(tag for tag, revision in marked if not self._needed.has_revision(revision))
         kept = max(0, self._policy.kept_finals - (len(marked) - len(free)))
         why = Reason(Cause.SURPLUS, f"one of {len(marked)} tags of the same image")
         at = _last_touched(image)
@@ -225,8 +225,8 @@ class _Judge:
             return Reason(Cause.LIVE, "it is live")
         if users := self._users.get(image.id):
             return Reason(Cause.IN_USE, f"in use by container {users[0].name} ({users[0].state})")
-        revisions = (revision for tag in image.tags if (revision := self._scope.revision(tag)))
-        if image.id in self._needed.ids or any(map(self._needed.names, revisions)):
+        revisions = (revision for tag in image.tags if (revision := self._scope.revision_of(tag)))
+        if image.id in self._needed.ids or any(map(self._needed.has_revision, revisions)):
             return Reason(Cause.NEEDED, "the daemon needs it")
         return None
 

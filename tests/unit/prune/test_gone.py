@@ -172,11 +172,11 @@ class Bench:
         )
 
     async def find(self, *named: str) -> dict[str, LeftProject]:
-        return {left.id: left for left in await self.projects().find(named)}
+        return {left.id: left for left in await self.projects().find_projects(named)}
 
     async def remove(self, *named: str) -> Removed:
         """As the command does."""
-        found = await self.projects().find(named)
+        found = await self.projects().find_projects(named)
         choices = {Choice.OFFERED, Choice.BY_NAME} if named else {Choice.OFFERED}
         chosen = [left for left in found if left.choice in choices and (not named or left.id in named)]
         done = Removed()
@@ -271,7 +271,7 @@ async def test_a_project_that_comes_back_after_it_was_shown_stays(bench: Bench) 
     root = bench.project()
     await bench.everything(root)
     root.rmdir()
-    found = await bench.projects().find()
+    found = await bench.projects().find_projects()
     root.mkdir()
     before, done = await bench.there(), Removed()
     await remove_gone(bench.projects(), found, done)
@@ -284,7 +284,7 @@ async def test_a_project_whose_daemon_starts_meanwhile_stays(bench: Bench) -> No
     root = bench.project()
     await bench.everything(root)
     root.rmdir()
-    found = await bench.projects().find()
+    found = await bench.projects().find_projects()
     held = lock.ProjectLock.take(root, labels.project_id(root))
     before, done = await bench.there(), Removed()
     try:
@@ -298,7 +298,7 @@ async def test_only_what_was_shown_goes(bench: Bench) -> None:
     root = bench.project()
     bench.image(root)
     root.rmdir()
-    found = await bench.projects().find()
+    found = await bench.projects().find_projects()
     later = bench.image(root, "shop:rev-00000000bbbb")
     await remove_gone(bench.projects(), found, Removed())
     assert [image.id for image in await bench.engine.images()] == [later]
@@ -536,7 +536,7 @@ async def test_an_interruption_leaves_what_is_told_true(bench: Bench) -> None:
     for _ in range(6):
         bench.image(root)
     root.rmdir()
-    found, done = await bench.projects().find(), Removed()
+    found, done = await bench.projects().find_projects(), Removed()
     task = asyncio.create_task(remove_gone(bench.projects(), found, done))
     while len(bench.engine.removed) < 2:
         await asyncio.sleep(0)

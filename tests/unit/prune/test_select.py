@@ -266,9 +266,9 @@ def test_little_space_is_a_tenth_or_five_gibibytes_whichever_is_less() -> None:
 
 def test_the_least_space_may_be_set_and_an_unseen_disk_is_never_short() -> None:
     policy = replace(POLICY, min_free=2_000)
-    assert policy.short(Disk(free=1_999, total=10_000))
-    assert not policy.short(Disk(free=2_000, total=10_000_000))
-    assert not policy.short(NotMeasured("it is far away"))
+    assert policy.is_short_of_space(Disk(free=1_999, total=10_000))
+    assert not policy.is_short_of_space(Disk(free=2_000, total=10_000_000))
+    assert not policy.is_short_of_space(NotMeasured("it is far away"))
     assert policy.with_disk(NotMeasured("it is far away")) is policy
 
 

@@ -113,7 +113,7 @@ async def find_gone_projects(engine: EngineConnection, after: float) -> AsyncIte
         projects = GoneProjects(engine, Registry())
         deleted = await projects.find_deleted()
         old = {left.id for left in deleted if time.time() - left.last_seen >= after}
-        found = [left for left in await projects.find() if left.id in old] if old else []
+        found = [left for left in await projects.find_projects() if left.id in old] if old else []
     except (WatcherError, OSError) as error:
         yield Finding("gone projects", Grade.GOOD, f"could not be checked: {error}")
         return
