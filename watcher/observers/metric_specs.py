@@ -48,13 +48,13 @@ def _histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...] = 
 
 
 INFO = _global_gauge("watcher_info", "The running watcher: always 1.", "version", "python")
-ENGINE_UP = _global_gauge("watcher_engine_up", "Whether the container engine answered when last asked.")
+ENGINE_UP = _global_gauge("watcher_engine_up", "Whether the container engine answered the last request.")
 REFUSED_CONFIGURATION = _global_gauge(
     "watcher_configuration_refused", "Whether the configuration files were refused as last saved."
 )
 BUGS = _declare(Spec("watcher_internal_errors_total", "counter", "Errors of the watcher itself.", ("where",)))
 LAG = _global_gauge(
-    "watcher_event_loop_lag_seconds", "Longest delay of the watcher's event loop within the last 20 seconds."
+    "watcher_event_loop_lag_seconds", "Longest delay of the watcher's event loop in the last 20 seconds."
 )
 DEPENDENCY_UP = _global_gauge(
     "watcher_dependency_up",
@@ -72,14 +72,14 @@ DEPENDENCY_RESTARTS = _declare(
 
 BUILDS = _counter("watcher_builds_total", "Builds that ended.", "outcome")
 BUILD_TIME = _histogram("watcher_build_duration_seconds", "Time a build took, by how it ended.", "outcome")
-BUILDING = _gauge("watcher_builds_in_progress", "Builds that run now.")
-STEPS = _counter("watcher_build_steps_total", "Build steps that ended, taken from the cache or not.", "stage")
+BUILDING = _gauge("watcher_builds_in_progress", "Running builds.")
+STEPS = _counter("watcher_build_steps_total", "Build steps that ended, cached or not.", "stage")
 HITS = _counter("watcher_build_cache_hits_total", "Build steps taken from the cache.", "stage")
 STEP_TIME = _histogram(
-    "watcher_build_step_duration_seconds", "Time of build steps that ran and went well.", "stage"
+    "watcher_build_step_duration_seconds", "Time of build steps that ran and succeeded.", "stage"
 )
 SENT = _counter("watcher_build_sent_bytes_total", "Bytes of build context sent to the engine.")
-CONTEXT = _gauge("watcher_context_bytes", "Size of the tree, all files that may enter the build context.")
+CONTEXT = _gauge("watcher_context_bytes", "Size of the tree: all files that can enter the build context.")
 IMAGE_SIZE = _gauge("watcher_image_size_bytes", "Size of the newest image, the sum of its layers.", "stage")
 IMAGE_BUDGET = _gauge(
     "watcher_image_budget_bytes", "Largest size allowed for the final image, if one is set."
@@ -89,23 +89,27 @@ DEPLOYS = _counter("watcher_deploys_total", "Deploys that ended.", "outcome")
 DEPLOY_TIME = _histogram("watcher_deploy_duration_seconds", "Time a deploy took, by how it ended.", "outcome")
 PHASE_TIME = _histogram("watcher_deploy_phase_duration_seconds", "Time of each part of a deploy.", "phase")
 SAVE_TO_LIVE = _histogram(
-    "watcher_save_to_live_seconds", "Time from the first save of a change to the new version answering."
+    "watcher_save_to_live_seconds",
+    "Time from the first save of a change to the first answer of the new version.",
 )
-LOST = _counter("watcher_container_losses_total", "Live containers that ended without being asked to.")
-STALE = _gauge("watcher_stale", "Whether what serves differs from the tree and its configuration.")
-PAUSED = _gauge("watcher_paused", "Whether building was paused by hand.")
+LOST = _counter(
+    "watcher_container_losses_total", "Live containers that exited, or that another program stopped."
+)
+STALE = _gauge("watcher_stale", "Whether the live revision differs from the tree and its configuration.")
+PAUSED = _gauge("watcher_paused", "Whether builds are paused.")
 LIVE_AT = _gauge("watcher_live_revision_timestamp_seconds", "When the live revision went live.")
 CHANGED_AT = _gauge("watcher_last_change_timestamp_seconds", "When the tree last changed.")
 
 PRUNED = _counter("watcher_pruned_images_total", "Images removed by pruning.", "kind", "reason")
 PRUNED_BYTES = _counter("watcher_prune_freed_bytes_total", "Bytes freed by pruning.", "kind", "reason")
-KEPT = _gauge("watcher_kept_images", "Images that the last prune left, by why.", "kind", "reason")
+KEPT = _gauge("watcher_kept_images", "Images that the last prune kept.", "kind", "reason")
 KEPT_BYTES = _gauge(
-    "watcher_kept_image_bytes", "Size of the images that the last prune left.", "kind", "reason"
+    "watcher_kept_image_bytes", "Size of the images that the last prune kept.", "kind", "reason"
 )
 DISK = _gauge(
     "watcher_disk_bytes",
-    "What the project holds on the engine's disk, by kind; `others` is what all others hold there.",
+    "Disk usage of the project on the engine by kind, of images only layers that no other image has; "
+    "`others` is everything else.",
     "kind",
 )
 
@@ -114,19 +118,19 @@ RESCANS = _counter("watcher_source_rescans_total", "Scans of the tree.", "reason
 SCAN_TIME = _histogram(
     "watcher_source_scan_duration_seconds", "Time of a scan of the tree.", buckets=SHORT_BUCKETS
 )
-POLLING = _gauge("watcher_source_polling", "Whether changes are found by polling, for lack of events.")
+POLLING = _gauge("watcher_source_polling", "Whether the tree is polled because events do not arrive.")
 
 REQUESTS = _counter("watcher_front_requests_total", "Requests answered by the container.", "code_class")
 REFUSED = _counter("watcher_front_refused_total", "Requests that the front answered itself.", "reason")
-HELD = _gauge("watcher_front_held_requests", "Requests that wait for a container now.")
+HELD = _gauge("watcher_front_held_requests", "Requests that are waiting for a container.")
 OLD = _gauge(
     "watcher_front_old_connections",
-    "Requests and connections that versions before the live one still have.",
+    "Requests and connections that previous versions still have.",
     "port",
 )
 REQUEST_TIME = _histogram(
     "watcher_front_request_duration_seconds",
-    "Time of a request in the front, waiting included; tunnels are left out.",
+    "Time of a request in the front, waiting included, without tunnels.",
     buckets=SHORT_BUCKETS,
 )
 HOLD_TIME = _histogram(
