@@ -159,8 +159,9 @@ class Daemon:
             opened.configuration, observer=self.observers, apply=partial(self._reconfigure, opened)
         )
         opened.fleet.run_before_scans(configured.current)
+        opened.dependencies.on_replaced = self._replace_container
         dependencies = DependencyWatch(opened.dependencies, opened.engine, self.observers)
-        self._apply_dependencies = dependencies.apply
+        self._apply_dependencies = dependencies.apply_changes
         work = [
             opened.fleet.run(),
             self._follow(opened),
@@ -224,6 +225,13 @@ class Daemon:
                     failures += 1
         finally:
             await follower.close()
+
+    def _replace_container(self, name: str, replaced: str) -> None:
+        """Replace a service's container because one that it depends on with `restart: true` was replaced."""
+        if service := self.services.get(name):
+            service.deployer.replace_container(
+                f"{replaced}, which it depends on (restart: true), was replaced"
+            )
 
     def _explain(self, name: str) -> Unavailable:
         """What the front tells a client that could not be answered."""

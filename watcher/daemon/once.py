@@ -132,7 +132,7 @@ async def deploy_once(settings: Settings, board: StatusBoard, observer: Observer
         try:
             info = await opened.engine.info()
             observers.notify(EngineUp(version=info.version, store=info.store, endpoint=info.endpoint))
-            await opened.dependencies.check()
+            await opened.dependencies.check_startable()
             await opened.fleet.start()
             run = asyncio.create_task(opened.fleet.run())
             await outcomes.reached

@@ -115,7 +115,7 @@ async def open_project(
             try:
                 for text in project.warnings:
                     observer.notify(Notice(level="warning", text=text))
-                own = await own_container.find(engine)
+                own = await own_container.find_own_container(engine)
                 notify = partial(notify_journal, asyncio.get_running_loop(), observer)
                 journal = open_journal(project_id, notify, cache=access.build_cache)
                 await asyncio.to_thread(journal.check)

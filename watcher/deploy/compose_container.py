@@ -1,4 +1,4 @@
-"""The container of a service as the compose file wants it, and what it needs beside it."""
+"""The container of a service as the compose file describes it, and what it needs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from watcher.errors import Failure, UserError
 from watcher.observers.events import Notice, Observer
 from watcher.system import lock
 
-STOP_SECONDS = 10.0  # what the engine gives a container to stop when nobody says otherwise
+STOP_SECONDS = 10.0  # the engine's own grace period for a container to stop
 
 
 @dataclass(frozen=True)
 class ComposeContainer:
-    """What a container of the service is made of, beside its image (see `deploy.ContainerRecipe`)."""
+    """What a container of the service is made of, except its image (see `deploy.ContainerRecipe`)."""
 
     compose_project: ComposeProject
     spec: ServiceSpec
@@ -77,7 +77,7 @@ class ComposeContainer:
 
     @property
     def stop_timeout(self) -> float:
-        """Seconds that the program may take to stop."""
+        """Seconds that the program has to stop."""
         grace = self.spec.stop_grace_period
         return STOP_SECONDS if grace is None else grace
 
@@ -116,9 +116,9 @@ class ComposeContainer:
 
     @property
     def allows_pause_container(self) -> bool:
-        """Whether a pause container may hold its network.
+        """Whether a pause container can hold its network.
 
-        Nobody else may look for it by name meanwhile: nothing listens on a pause container's network yet.
+        No other service must look it up by name until then: nothing listens on a pause container's network.
         """
         project, spec = self.compose_project, self.spec
         shared = (
@@ -131,7 +131,7 @@ class ComposeContainer:
     def config(
         self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = ""
     ) -> Mapping[str, Any]:
-        """The Engine API's body for creating it; ports other than TCP are published as the file says."""
+        """The Engine API's body for creating it; other ports than TCP are published as the file has it."""
         own = compose.compose_labels(self.compose_project, self.spec, config_hash=self.digest, image_id=image)
         body = compose.container_config(
             self.spec, image=image, name=self.name, publish=publish, labels={**own, **extra_labels}
@@ -155,12 +155,12 @@ class ComposeContainer:
 
     async def started(self, container: str) -> None:
         """Run the commands of `post_start`; raises UserError for one that fails."""
-        if failure := await hooks.run(self.engine, container, self.spec.post_start, "post_start"):
+        if failure := await hooks.run_hooks(self.engine, container, self.spec.post_start, "post_start"):
             raise UserError(failure)
 
     async def stopping(self, container: str) -> None:
-        """Run the commands of `pre_stop`; one that fails is told, and the container stops all the same."""
-        if failure := await hooks.run(self.engine, container, self.spec.pre_stop, "pre_stop"):
+        """Run the commands of `pre_stop`; report one that fails, and stop the container anyway."""
+        if failure := await hooks.run_hooks(self.engine, container, self.spec.pre_stop, "pre_stop"):
             self._tell(failure.summary, "warning")
 
     # What it needs.
@@ -178,7 +178,7 @@ class ComposeContainer:
     async def remove_networks(self) -> None:
         """Remove the project's networks that a watcher created and no container uses, like `compose down`.
 
-        A copy of the project may have created them under the same name; while its watcher runs they stay.
+        They stay while the watcher of a copy of the project runs, which can use the same names.
         """
         if self.own:
             await self.own.leave()

@@ -1,4 +1,4 @@
-"""Creating the containers of a service, on a network made ready beforehand where there is one."""
+"""Creating the containers of a service, on a prepared network if one exists."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class ContainerFactory:
         if mounted:
             extra[labels.MOUNTED] = mounted
         publish = _behind_front(recipe) if behind_front else recipe.published
-        name, container = names.candidate(recipe, revision), ""
+        name, container = names.candidate_name(recipe, revision), ""
         try:
-            await names.free(self._engine, self._own, recipe, name, needed)
+            await names.free_name(self._engine, self._own, recipe, name, needed)
             container = await self._create_joined(recipe, name, image, extra) if behind_front else ""
             if not container:
                 body = recipe.config(image, publish, extra)

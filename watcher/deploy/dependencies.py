@@ -14,7 +14,14 @@ from functools import partial
 
 from watcher.compose import ComposeProject, ServiceSpec, find_jobs
 from watcher.deploy.dependency_containers import DependencyContainers, Observed, container_state
-from watcher.deploy.dependency_graph import Decision, Graph, NodeState, decide, dependents, order
+from watcher.deploy.dependency_graph import (
+    Decision,
+    Graph,
+    NodeState,
+    decide_next,
+    find_dependents,
+    sort_services,
+)
 from watcher.deploy.dependency_reports import DependencyReports
 from watcher.deploy.project_resources import ensure_networks, ensure_volumes
 from watcher.diagnosis.diagnose import engine_trouble, trouble_hint
@@ -31,8 +38,8 @@ LOG_LINES = 30  # of a dependency that failed
 class Dependencies:
     """The dependencies of one compose project. `owner` is the id of the watcher's project.
 
-    `managed` are the services that are built here. `on_replaced` gets the name of each managed service that
-    depends with `restart: true` on a service whose container was replaced.
+    `managed` are the services that are built here. `on_replaced` gets the name of each of them that depends
+    with `restart: true` on a service whose container was replaced, and the name of that one.
     """
 
     def __init__(
@@ -43,10 +50,9 @@ class Dependencies:
         owner: str,
         *,
         managed: Collection[str],
-        on_replaced: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._engine, self._observer, self._owner = engine, observer, owner
-        self._on_replaced = on_replaced
+        self.on_replaced: Callable[[str, str], None] = lambda *_: None
         self.project, self._managed = project, dict.fromkeys(managed, NodeState.ABSENT)
         self.containers = DependencyContainers(engine, owner)
         self.reports = DependencyReports(observer)
@@ -82,14 +88,14 @@ class Dependencies:
         """Set the state of a managed service, for what depends on it."""
         self._managed[service] = state
 
-    async def check(self) -> None:
-        """Say which dependencies cannot be started, and why, all at once."""
+    async def check_startable(self) -> None:
+        """Report all dependencies that cannot be started, with the reason."""
         for name in self.names:
             try:
-                await self.containers.check(self.project, self.project.services[name])
+                await self.containers.check_startable(self.project, self.project.services[name])
             except UserError as error:
-                users = dependents(self.graph, name, lambda each: each.required)
-                self.reports.complain(name, error, f"; needed by {', '.join(users)}" if users else "")
+                users = find_dependents(self.graph, name, lambda each: each.required)
+                self.reports.show_failure(name, error, f"; needed by {', '.join(users)}" if users else "")
 
     # Starting.
 
@@ -100,65 +106,65 @@ class Dependencies:
         """
         async with self._resources:
             await self._ensure_resources(service)
-        with self.reports.waiting(service):
-            decision = await self._pump([service])
+        with self.reports.track_wait(service):
+            decision = await self._start_until_settled([service])
         if causes := decision.held_up.get(service):
-            raise await self._error(service, causes)
+            raise await self._describe_failure(service, causes)
         for other in decision.skipped.get(service, ()):
-            text = f"{service} starts without {other} (required: false): {self._why(other)}"
-            self.reports.say("warning", text)
+            text = f"{service} starts without {other} (required: false): {self._describe_reason(other)}"
+            self.reports.show_line("warning", text)
 
     async def bring_up(self) -> None:
-        """Start all dependencies; each failure is said, and does not prevent the others from starting."""
+        """Start all dependencies; report each failure and start the others anyway."""
         async with self._resources:
             await self._ensure_resources("the project")
         await self._remove_gone()
-        decision = await self._pump(self.names)
+        decision = await self._start_until_settled(self.names)
         for name in self.names:
             if error := self._errors.get(name):
                 held = [each for each, causes in decision.held_up.items() if name in causes]
                 what = f"; {', '.join(held)} cannot start without it" if held else ""
-                self.reports.complain(name, error, what)
+                self.reports.show_failure(name, error, what)
 
     async def _ensure_resources(self, user: str) -> None:
         try:
             await ensure_networks(self._engine, self.project, self._owner)
             await ensure_volumes(self._engine, self.project)
         except EngineError as error:
-            raise _explain(error, f"what {user} needs cannot be made") from error
+            raise _explain_refusal(error, f"what {user} needs cannot be made") from error
 
-    async def _pump(self, targets: Sequence[str]) -> Decision:
-        """Start what may start until none of `targets` waits any longer."""
+    async def _start_until_settled(self, targets: Sequence[str]) -> Decision:
+        """Start whatever can start, until none of `targets` waits any longer."""
         attempted: set[str] = set()
-        for name in order(self.graph, targets):
+        for name in sort_services(self.graph, targets):
             if name not in self._tasks:
                 self._errors.pop(name, None)
         pauses = itertools.chain(itertools.repeat(POLL, QUICK_POLLS), itertools.repeat(SLOW_POLL))
         for pause in pauses:
-            needed = [name for name in order(self.graph, targets) if name in self.names]
-            observed = {name: await self._observe(name) for name in needed}
-            states = {name: self._state(name, observed[name], attempted) for name in needed}
+            needed = [name for name in sort_services(self.graph, targets) if name in self.names]
+            observed = {name: await self._observe_one(name) for name in needed}
+            states = {name: self._needed_state(name, observed[name], attempted) for name in needed}
             for name, state in self._managed.items():
                 states[name] = NodeState.ABSENT if name in targets else state
-            decision = decide(self.graph, states, targets)
+            decision = decide_next(self.graph, states, targets)
             for name in decision.start:
                 if name in observed:
                     attempted.add(name)
                     states[name] = NodeState.STARTING
-                    self._start(name)
-            self.reports.publish(self.project, observed, states, decision)
+                    self._start_one(name)
+            self.reports.publish_changes(self.project, observed, states, decision)
             if not any(name in decision.waiting or name in self._tasks for name in targets):
                 return decision
             tasks = [self._tasks[name] for name in needed if name in self._tasks]
-            await _wait(tasks, pause)
+            await _wait_for_any(tasks, pause)
         raise AssertionError("the pauses never end")
 
-    def _start(self, name: str) -> None:
+    def _start_one(self, name: str) -> None:
         if name not in self._tasks:
             task = self._tasks[name] = asyncio.create_task(self._bring_up_one(name))
-            task.add_done_callback(partial(self._forget, name))
+            task.add_done_callback(partial(self._forget_task, name))
 
-    def _forget(self, name: str, task: asyncio.Task[None]) -> None:
+    def _forget_task(self, name: str, task: asyncio.Task[None]) -> None:
         if self._tasks.get(name) is task:
             del self._tasks[name]
 
@@ -169,14 +175,14 @@ class Dependencies:
                 self.project,
                 spec,
                 replace_all=name in self._restart,
-                say=partial(self.reports.say, "info"),
-                pulling=partial(self.reports.pulling, name),
+                say=partial(self.reports.show_line, "info"),
+                pulling=partial(self.reports.show_pull, name),
             )
             self._restart.discard(name)
             if replaced:
                 self._follow_replacement(name)
         except EngineError as error:
-            self._errors[name] = _explain(error, "it cannot be started")
+            self._errors[name] = _explain_refusal(error, "it cannot be started")
         except WatcherError as error:
             self._errors[name] = error
         except Exception:
@@ -186,16 +192,16 @@ class Dependencies:
 
     def _follow_replacement(self, name: str) -> None:
         """Have what depends on `name` with `restart: true` restarted."""
-        for other in dependents(self.graph, name, lambda each: each.restart):
+        for other in find_dependents(self.graph, name, lambda each: each.restart):
             if other in self._managed:
-                self._on_replaced(other)
+                self.on_replaced(other, name)
             else:
                 self._restart.add(other)
 
-    async def _observe(self, name: str) -> Observed:
-        return await self.containers.observe(self.project, self.project.services[name])
+    async def _observe_one(self, name: str) -> Observed:
+        return await self.containers.observe_service(self.project, self.project.services[name])
 
-    def _state(self, name: str, observed: Observed, attempted: Collection[str]) -> NodeState:
+    def _needed_state(self, name: str, observed: Observed, attempted: Collection[str]) -> NodeState:
         """The state of a dependency, where ABSENT means that it is to be started or replaced."""
         if name in self._tasks:
             return NodeState.STARTING
@@ -211,8 +217,8 @@ class Dependencies:
             return state if ended else NodeState.ABSENT
         return NodeState.ABSENT if state is NodeState.FAILED else state
 
-    async def _error(self, service: str, causes: Sequence[str]) -> WatcherError:
-        """The error that tells why `service` cannot start."""
+    async def _describe_failure(self, service: str, causes: Sequence[str]) -> WatcherError:
+        """Return the error that explains why `service` cannot start."""
         known = {name: self._errors[name] for name in causes if name in self._errors}
         for error in known.values():
             if isinstance(error, EngineUnavailable | EngineTrouble):
@@ -226,16 +232,16 @@ class Dependencies:
                     lines += error.failure.lines
                     hint = hint or error.failure.hint
             else:
-                texts.append(f"{name}, which {service} needs, {self._why(name)}")
+                texts.append(f"{name}, which {service} needs, {self._describe_reason(name)}")
                 lines += await self._last_lines(name)
         return UserError(Failure("container", "; ".join(texts), tuple(lines), hint=hint))
 
-    def _why(self, name: str) -> str:
+    def _describe_reason(self, name: str) -> str:
         error = self._errors.get(name)
-        return str(error) if error else self.reports.reason(name)
+        return str(error) if error else self.reports.describe_state(name)
 
     async def _last_lines(self, name: str) -> Sequence[str]:
-        found = await self.containers.find(self.project, name)
+        found = await self.containers.find_containers(self.project, name)
         return await self._engine.logs(found[0].id, tail=LOG_LINES) if found else ()
 
     # Changes and the end.
@@ -252,35 +258,35 @@ class Dependencies:
         """Remove the containers of dependencies that left the compose file, if a watcher started them."""
         gone, self._gone = self._gone, {}
         for name, spec in gone.items():
-            for item in await self.containers.find(self.project, name):
+            for item in await self.containers.find_containers(self.project, name):
                 what = f"{name} is no longer in the compose file: its container {item.name}"
                 if self.containers.is_own(item):
-                    await self.containers.stop(spec, item)
-                    await self.containers.remove(item)
-                    self.reports.say("info", f"{what} was removed; its volumes stay")
+                    await self.containers.stop_container(spec, item)
+                    await self.containers.remove_container(item)
+                    self.reports.show_line("info", f"{what} was removed; its volumes stay")
                 else:
-                    self.reports.say("info", f"{what} stays, because the watcher did not start it")
+                    self.reports.show_line("info", f"{what} stays, because the watcher did not start it")
 
-    async def ended(self, name: str) -> list[Container]:
+    async def find_ended(self, name: str) -> list[Container]:
         """The containers of a dependency that ended by themselves and badly; raises WatcherError."""
         if name in self._tasks or name not in self.project.services:
             return []
-        found = await self.containers.find(self.project, name)
+        found = await self.containers.find_containers(self.project, name)
         return [
             item
             for item in found
             if container_state(item) is NodeState.FAILED and item.id not in self._stopped
         ]
 
-    async def revive(self, name: str) -> bool:
+    async def start_ended(self, name: str) -> bool:
         """Start the containers of a dependency that ended by themselves; return whether there are any."""
-        found = await self.ended(name)
+        found = await self.find_ended(name)
         for item in found:
-            await self.containers.start(item.id)
+            await self.containers.start_container(item.id)
         return bool(found)
 
     def note_end(self, container: str) -> None:
-        """Remember that a container ended by itself with status 0: a deploy does not start it again."""
+        """Remember that a container ended on its own with status 0: a deploy does not start it again."""
         self._ended.add(container)
 
     def note_stop(self, container: str) -> None:
@@ -291,20 +297,28 @@ class Dependencies:
         """Whether the dependency is being started or replaced now."""
         return name in self._tasks
 
-    async def look(self) -> None:
+    async def publish_states(self) -> None:
         """Publish the states as they are, and start nothing; raises EngineUnavailable."""
-        observed = {name: await self._observe(name) for name in self.names}
-        states = {name: self._shown(name, found) for name, found in observed.items()}
-        self.reports.publish(self.project, observed, states)
+        observed = {name: await self._observe_one(name) for name in self.names}
+        states = {name: self._shown_state(name, found) for name, found in observed.items()}
+        self.reports.publish_changes(self.project, observed, states)
 
-    def _shown(self, name: str, observed: Observed) -> NodeState:
+    def _shown_state(self, name: str, observed: Observed) -> NodeState:
         """The state to show of a dependency."""
         if name in self._tasks:
             return NodeState.STARTING
         ended = [each.id for each in observed.containers if not (each.running or each.paused)]
         if ended and self._stopped.issuperset(ended):
             return NodeState.STOPPED
-        return NodeState.BROKEN if name in self._errors else observed.state
+        if name in self._errors:
+            return NodeState.BROKEN
+        if (
+            observed.state is NodeState.COMPLETED
+            and name in self.lasting
+            and not self._ended.issuperset(ended)
+        ):
+            return NodeState.ABSENT  # stopped with the watcher before this one, and not started yet
+        return observed.state
 
     async def close(self, *, stop: bool) -> None:
         """End what runs; with `stop` the containers that a watcher started too, dependents first."""
@@ -314,28 +328,30 @@ class Dependencies:
         left = list(self.names) if stop else []
         while left:
             graph = self.graph
-            last = [name for name in left if not set(dependents(graph, name, lambda _: True)) & set(left)]
-            await asyncio.gather(*(self._stop(name) for name in last))
+            last = [
+                name for name in left if not set(find_dependents(graph, name, lambda _: True)) & set(left)
+            ]
+            await asyncio.gather(*(self._stop_one(name) for name in last))
             left = [name for name in left if name not in last]
 
-    async def _stop(self, name: str) -> None:
+    async def _stop_one(self, name: str) -> None:
         spec = self.project.services[name]
         try:
-            for item in await self.containers.find(self.project, name):
+            for item in await self.containers.find_containers(self.project, name):
                 if self.containers.is_own(item) and item.state not in ("created", "exited", "dead"):
-                    await self.containers.stop(spec, item)
+                    await self.containers.stop_container(spec, item)
         except WatcherError as error:
-            self.reports.say("warning", f"{name} could not be stopped: {error}")
+            self.reports.show_line("warning", f"{name} could not be stopped: {error}")
 
 
-def _explain(error: EngineError, what: str) -> WatcherError:
+def _explain_refusal(error: EngineError, what: str) -> WatcherError:
     """The error for what an engine refused."""
     if trouble := engine_trouble(str(error)):
         return EngineTrouble(trouble, trouble_hint(trouble))
     return UserError(Failure("container", f"{what}: {error}"))
 
 
-async def _wait(tasks: Sequence[asyncio.Task[None]], pause: float) -> None:
+async def _wait_for_any(tasks: Sequence[asyncio.Task[None]], pause: float) -> None:
     """Return when one of the tasks is done, or after the pause."""
     if tasks:
         await asyncio.wait(tasks, timeout=pause, return_when=asyncio.FIRST_COMPLETED)

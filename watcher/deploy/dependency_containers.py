@@ -87,8 +87,8 @@ class DependencyContainers:
         self._digests: dict[str, str] = {}  # container of docker compose -> configuration when first seen
         self.started: set[str] = set()  # ids of containers that this process has started
 
-    async def find(self, project: ComposeProject, name: str) -> list[Container]:
-        """The containers of a service of the project, whoever created them; running ones first."""
+    async def find_containers(self, project: ComposeProject, name: str) -> list[Container]:
+        """Return the containers of a service, also those of docker compose; running ones first."""
         selector = (
             f"{compose.PROJECT_LABEL}={project.name}",
             f"{compose.SERVICE_LABEL}={name}",
@@ -99,9 +99,9 @@ class DependencyContainers:
         found = [await self._engine.container(item.id) for item in listed]
         return [item for item in found if item and item.state != "removing"]
 
-    async def observe(self, project: ComposeProject, spec: ServiceSpec) -> Observed:
+    async def observe_service(self, project: ComposeProject, spec: ServiceSpec) -> Observed:
         """Compare what the engine has with what the compose file asks for."""
-        found = await self.find(project, spec.name)
+        found = await self.find_containers(project, spec.name)
         image = await self._engine.image(spec.image) if found and not spec.left_to_compose else None
         digest = compose.config_digest(spec)
         outdated = frozenset(
@@ -120,7 +120,7 @@ class DependencyContainers:
         return self._digests.setdefault(item.id, now)
 
     def _may_replace(self, item: Container, spec: ServiceSpec) -> bool:
-        """Whether a container is the dependency's: its labels alone may come from an image."""
+        """Whether a container is the dependency's: labels alone prove nothing, an image can pass them on."""
         names = {spec.replica_name(number) for number in range(1, spec.replicas + 1)}
         other = item.labels.get(labels.DEPENDENCY, self._owner)
         if other != self._owner and lock.find_running(other):  # a copy of this project runs, and uses it too
@@ -143,26 +143,26 @@ class DependencyContainers:
     ) -> bool:
         """Create, replace or start what is missing; return whether a container was replaced.
 
-        `say` gets a line for the user. Raises UserError or EngineError.
+        `say` receives lines for the user. Raises UserError or EngineError.
         """
-        observed = await self.observe(project, spec)
+        observed = await self.observe_service(project, spec)
         outdated = {item.id for item in observed.containers} if replace_all else observed.outdated
         if observed.missing or outdated:
-            await self._check_startable(spec)
+            await self._check_supported(spec)
             await self._have_image(spec, say, pulling)
         replaced = False
         for item in observed.containers:
             if item.id in outdated:
-                await self._replace(project, spec, item, say)
+                await self._replace_container(project, spec, item, say)
                 replaced = True
             elif not (item.running or item.paused or item.state == "restarting"):
-                await self.start(item.id)
+                await self.start_container(item.id)
                 say(f"{spec.name} was started again ({item.name}, {short(item.id)})")
         taken = {item.name for item in observed.containers}
         for number in self._free_numbers(spec, taken, observed.missing):
             name = spec.replica_name(number)
-            container = await self._create(project, spec, name, number)
-            await self.start(container)
+            container = await self._create_container(project, spec, name, number)
+            await self.start_container(container)
             say(f"{spec.name} was started ({name}, {short(container)})")
             await self._run_hooks(spec, container)
         return replaced
@@ -172,37 +172,37 @@ class DependencyContainers:
         numbers = range(1, len(taken) + count + 1)
         return [number for number in numbers if spec.replica_name(number) not in taken][:count]
 
-    async def start(self, container: str) -> None:
+    async def start_container(self, container: str) -> None:
         """Start a container, and remember that it was this process."""
         await self._engine.start(container)
         self.started.add(container)
 
-    async def stop(self, spec: ServiceSpec, item: Container) -> None:
+    async def stop_container(self, spec: ServiceSpec, item: Container) -> None:
         """Run the `pre_stop` commands and stop the container."""
         if item.running:
-            await hooks.run(self._engine, item.id, spec.pre_stop, "pre_stop")
+            await hooks.run_hooks(self._engine, item.id, spec.pre_stop, "pre_stop")
         grace = STOP_SECONDS if spec.stop_grace_period is None else spec.stop_grace_period
         await self._engine.stop(item.id, grace)
 
-    async def remove(self, item: Container) -> None:
+    async def remove_container(self, item: Container) -> None:
         """Remove a container that does not run. Its volumes stay."""
         if await self._engine.remove(item.id, volumes=False) is Removal.IN_USE:
             await self._engine.stop(item.id, 0.0)  # started in between
             await self._engine.remove(item.id, volumes=False)
 
-    async def check(self, project: ComposeProject, spec: ServiceSpec) -> None:
+    async def check_startable(self, project: ComposeProject, spec: ServiceSpec) -> None:
         """Raise UserError for a dependency that does not exist yet and cannot be started."""
-        if (await self.observe(project, spec)).missing:
-            await self._check_startable(spec)
+        if (await self.observe_service(project, spec)).missing:
+            await self._check_supported(spec)
             await self._check_image(spec)
 
-    async def _check_startable(self, spec: ServiceSpec) -> None:
+    async def _check_supported(self, spec: ServiceSpec) -> None:
         if rule := spec.left_to_compose or compose.missing_api(spec, (await self._engine.info()).api):
             hint = f"`docker compose up -d {spec.name}` may start it; then save again"
             raise UserError(Failure("container", f"it is not started here: {rule}", hint=hint))
 
     async def _check_image(self, spec: ServiceSpec) -> None:
-        """Raise UserError for an image that is missing and that no pull may bring."""
+        """Raise UserError for a missing image that must not be pulled."""
         if await self._engine.image(spec.image):
             return
         if spec.build:
@@ -228,11 +228,13 @@ class DependencyContainers:
             raise EngineError(f"{spec.image} cannot be pulled: {error}", error.status) from error
         say(f"pulled {spec.image} in {time.monotonic() - begun:.1f} s")
 
-    async def _replace(self, project: ComposeProject, spec: ServiceSpec, old: Container, say: Say) -> None:
+    async def _replace_container(
+        self, project: ComposeProject, spec: ServiceSpec, old: Container, say: Say
+    ) -> None:
         """Put a new container in the place of `old`, which runs until the new one exists."""
         number = int(old.labels.get(compose.NUMBER_LABEL) or 1)
         name = spec.replica_name(number)
-        new = await self._create(
+        new = await self._create_container(
             project,
             spec,
             name,
@@ -240,14 +242,14 @@ class DependencyContainers:
             created_as=f"{old.id[:12]}_{name}",
             volumes=old.generated_volumes,
         )
-        await self.stop(spec, old)
-        await self.remove(old)
+        await self.stop_container(spec, old)
+        await self.remove_container(old)
         await self._engine.rename(new, name)
-        await self.start(new)
+        await self.start_container(new)
         say(f"{spec.name} was replaced ({name}, {short(new)}): its configuration or image changed")
         await self._run_hooks(spec, new)
 
-    async def _create(
+    async def _create_container(
         self,
         project: ComposeProject,
         spec: ServiceSpec,
@@ -284,14 +286,14 @@ class DependencyContainers:
         return container
 
     async def _run_hooks(self, spec: ServiceSpec, container: str) -> None:
-        if failure := await hooks.run(self._engine, container, spec.post_start, "post_start"):
+        if failure := await hooks.run_hooks(self._engine, container, spec.post_start, "post_start"):
             raise UserError(failure)
 
 
 def is_older(item: Container, image: Image | None) -> bool:
     """Return whether the image's name leads to another image than the container was created from.
 
-    With several platforms in one image the engine may show two ids; docker compose labels the one compared.
+    With several platforms in one image the engine shows two ids; compose labels the one that it compares.
     """
     return image is not None and image.id not in (item.image, item.labels.get(compose.IMAGE_LABEL))
 

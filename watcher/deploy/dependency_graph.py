@@ -61,8 +61,8 @@ _IMPOSSIBLE: Mapping[str, frozenset[NodeState]] = {
 }
 
 
-def judge(dependency: Dependency, state: NodeState) -> ConditionState:
-    """Return whether the condition holds, may hold later, or cannot hold until someone acts."""
+def judge_edge(dependency: Dependency, state: NodeState) -> ConditionState:
+    """Return whether the condition holds, can still come to hold, or cannot hold without intervention."""
     if state in _PENDING[dependency.condition]:
         return ConditionState.PENDING
     if state in _IMPOSSIBLE[dependency.condition]:
@@ -85,13 +85,13 @@ class Decision:
     skipped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def decide(graph: Graph, states: Mapping[str, NodeState], targets: Collection[str]) -> Decision:
+def decide_next(graph: Graph, states: Mapping[str, NodeState], targets: Collection[str]) -> Decision:
     """Decide about `targets` and everything that they depend on. The graph has no cycle."""
     start: list[str] = []
     waiting: dict[str, tuple[str, ...]] = {}
     held_up: dict[str, tuple[str, ...]] = {}
     skipped: dict[str, tuple[str, ...]] = {}
-    for name in order(graph, targets):
+    for name in sort_services(graph, targets):
         if states.get(name, NodeState.ABSENT) is not NodeState.ABSENT:
             continue
         pending: list[str] = []
@@ -99,7 +99,7 @@ def decide(graph: Graph, states: Mapping[str, NodeState], targets: Collection[st
         without: list[str] = []
         for other, dependency in graph[name].items():
             state = states.get(other, NodeState.ABSENT)
-            verdict = ConditionState.IMPOSSIBLE if other in held_up else judge(dependency, state)
+            verdict = ConditionState.IMPOSSIBLE if other in held_up else judge_edge(dependency, state)
             if verdict is ConditionState.PENDING:
                 pending.append(other)
             elif verdict is ConditionState.IMPOSSIBLE and dependency.required:
@@ -117,7 +117,7 @@ def decide(graph: Graph, states: Mapping[str, NodeState], targets: Collection[st
     return Decision(tuple(start), waiting, held_up, skipped)
 
 
-def order(graph: Graph, targets: Collection[str]) -> tuple[str, ...]:
+def sort_services(graph: Graph, targets: Collection[str]) -> tuple[str, ...]:
     """Return `targets` and everything that they depend on, each after what it depends on."""
     found: dict[str, None] = {}
     trail: list[tuple[str, Iterator[str]]] = []
@@ -139,6 +139,6 @@ def order(graph: Graph, targets: Collection[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def dependents(graph: Graph, name: str, follow: Callable[[Dependency], bool]) -> tuple[str, ...]:
+def find_dependents(graph: Graph, name: str, follow: Callable[[Dependency], bool]) -> tuple[str, ...]:
     """Return the services that depend on `name` by an edge that `follow` accepts, in the graph's order."""
     return tuple(each for each, needs in graph.items() if name in needs and follow(needs[name]))

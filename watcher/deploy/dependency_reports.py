@@ -26,7 +26,7 @@ _GOOD = frozenset({NodeState.RUNNING, NodeState.CHECKING, NodeState.HEALTHY, Nod
 
 
 class DependencyReports:
-    """Tell observers about dependencies. It remembers what was said last, and says nothing twice."""
+    """Reports on dependencies to observers; repeats nothing."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -35,21 +35,21 @@ class DependencyReports:
         self._complaints: dict[str, str] = {}
         self._restarts: dict[str, int] = {}
         self._waiting: dict[str, float] = {}  # service -> when it began to wait
-        self._said: dict[tuple[str, str], float] = {}  # (service, dependency) -> when its wait was last said
+        self._said: dict[tuple[str, str], float] = {}  # (service, dependency) -> when its wait was last shown
 
-    def say(self, level: Literal["info", "warning", "error"], text: str) -> None:
+    def show_line(self, level: Literal["info", "warning", "error"], text: str) -> None:
         """Show a line to the user."""
         self._observer.notify(Notice(level=level, text=text))
 
-    def complain(self, name: str, error: WatcherError, more: str) -> None:
+    def show_failure(self, name: str, error: WatcherError, more: str) -> None:
         """Show why a dependency cannot be started, once until it was started."""
         if self._complaints.get(name) != str(error):
             self._complaints[name] = str(error)
             hint = error.failure.hint if isinstance(error, UserError) else ""
-            self.say("error", f"{name}: {error}{more}{f' ({hint})' if hint else ''}")
+            self.show_line("error", f"{name}: {error}{more}{f' ({hint})' if hint else ''}")
 
     @contextlib.contextmanager
-    def waiting(self, service: str) -> Iterator[None]:
+    def track_wait(self, service: str) -> Iterator[None]:
         """While the context lasts, `service` waits for what it depends on."""
         self._waiting[service] = time.monotonic()
         try:
@@ -58,17 +58,17 @@ class DependencyReports:
             del self._waiting[service]
             self._said = {key: at for key, at in self._said.items() if key[0] != service}
 
-    def pulling(self, name: str, done: int, total: int) -> None:
+    def show_pull(self, name: str, done: int, total: int) -> None:
         """Show how much of a dependency's image has arrived."""
         self._pulls[name] = f"pulling, {humanize.size(done)} of {humanize.size(total)}"
         if last := self._last.get(name):
-            self._emit(dataclasses.replace(last, reason=self._pulls[name], at=time.time()))
+            self._emit_change(dataclasses.replace(last, reason=self._pulls[name], at=time.time()))
 
     def count_restart(self, name: str) -> None:
-        """Count a restart of a dependency that had ended by itself."""
+        """Count a restart of a dependency that had ended on its own."""
         self._restarts[name] = self._restarts.get(name, 0) + 1
 
-    def reason(self, name: str) -> str:
+    def describe_state(self, name: str) -> str:
         """Describe the state of a dependency: the end of a sentence that begins with its name."""
         last = self._last.get(name)
         if last is None:
@@ -79,7 +79,7 @@ class DependencyReports:
             return "ended with status 0"
         return f"is {last.reason}" if not last.reason.startswith("ended") else last.reason
 
-    def publish(
+    def publish_changes(
         self,
         project: ComposeProject,
         observed: Mapping[str, Observed],
@@ -93,7 +93,7 @@ class DependencyReports:
                 self._pulls.pop(name, None)
             if states[name] in _GOOD:
                 self._complaints.pop(name, None)
-            self._emit(
+            self._emit_change(
                 DependencyChanged(
                     name=name,
                     state=states[name],
@@ -112,7 +112,7 @@ class DependencyReports:
             del self._last[name]
             self._observer.notify(DependencyRemoved(name=name))
 
-    def _emit(self, event: DependencyChanged) -> None:
+    def _emit_change(self, event: DependencyChanged) -> None:
         last = self._last.get(event.name)
         if last is None or dataclasses.replace(event, at=last.at) != last:
             self._last[event.name] = event
@@ -130,4 +130,4 @@ class DependencyReports:
         if known and known.waits_for:
             state = f" (waits for {', '.join(known.waits_for)})"
         took = humanize.seconds(now - begun)
-        self.say("info", f"{service} waits until {other} {condition}{state}, for {took} so far")
+        self.show_line("info", f"{service} waits until {other} {condition}{state}, for {took} so far")

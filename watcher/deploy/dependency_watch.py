@@ -39,29 +39,29 @@ class DependencyWatch:
     async def run(self) -> None:
         """Start the dependencies, then react to what happens to them."""
         try:
-            self._spawn(self._guard(self._dependencies.check()))
-            self.apply()
-            await self._guard(self._follow())
+            self._spawn_task(self._run_guarded(self._dependencies.check_startable()))
+            self.apply_changes()
+            await self._run_guarded(self._follow_events())
             while True:
                 await asyncio.sleep(PAUSE)
-                await self._guard(self._follow(missed=True))
+                await self._run_guarded(self._follow_events(missed=True))
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def apply(self) -> None:
+    def apply_changes(self) -> None:
         """Start what does not run, and replace what the compose file describes otherwise now."""
-        self._spawn(self._guard(self._dependencies.bring_up()))
+        self._spawn_task(self._run_guarded(self._dependencies.bring_up()))
 
-    async def _follow(self, *, missed: bool = False) -> None:
-        """Take in the engine's events until it goes away; `missed`: events may have been missed before."""
+    async def _follow_events(self, *, missed: bool = False) -> None:
+        """Take in the engine's events until it goes away; `missed`: earlier events were possibly missed."""
         dependencies, since = self._dependencies, time.time()
         project = dependencies.project.name
-        await dependencies.look()
+        await dependencies.publish_states()
         if missed:
             for name in dependencies.lasting:
-                for item in await dependencies.ended(name):
+                for item in await dependencies.find_ended(name):
                     self._start_later(name, item.exit_code)
         async for event in self._engine.events(labels=[f"{PROJECT_LABEL}={project}"], since=since):
             await self.handle_event(event)
@@ -80,10 +80,10 @@ class DependencyWatch:
         if event.action == "destroy":
             self._stops.pop(event.container, None)
         if event.action.partition(":")[0] in SHOWN:
-            await dependencies.look()
+            await dependencies.publish_states()
 
     async def _handle_end(self, name: str, container: str, stop: OutsideStop) -> None:
-        dependencies, say = self._dependencies, self._dependencies.reports.say
+        dependencies, say = self._dependencies, self._dependencies.reports.show_line
         found = await self._engine.container(container)
         if found and found.state not in ("exited", "dead"):  # the engine starts it again itself
             return
@@ -106,10 +106,10 @@ class DependencyWatch:
     def _start_later(self, name: str, status: int) -> None:
         if name not in self._reviving:
             self._reviving.add(name)
-            self._spawn(self._guard(self._revive(name, status)))
+            self._spawn_task(self._run_guarded(self._start_after_pause(name, status)))
 
-    async def _revive(self, name: str, status: int) -> None:
-        """Start a dependency that ended by itself again, after a pause."""
+    async def _start_after_pause(self, name: str, status: int) -> None:
+        """Restart a dependency that ended on its own, after a pause."""
         reports, now = self._dependencies.reports, time.monotonic()
         try:
             count, last = self._failures.get(name, (0, -STABLE_AFTER))
@@ -117,26 +117,28 @@ class DependencyWatch:
             self._failures[name] = count + 1, now
             pause = self._backoff.pause(count)
             took = humanize.seconds(pause)
-            reports.say("warning", f"{name} ended with exit status {status}: it is started again in {took}")
+            reports.show_line(
+                "warning", f"{name} ended with exit status {status}: it is started again in {took}"
+            )
             await asyncio.sleep(pause)
         finally:
             self._reviving.discard(name)
-        if await self._dependencies.revive(name):
+        if await self._dependencies.start_ended(name):
             reports.count_restart(name)
-            reports.say("info", f"{name} was started again")
+            reports.show_line("info", f"{name} was started again")
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work`. Whoever follows the managed services says that the engine is away."""
+    async def _run_guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work`. The daemon reports an engine that is away."""
         try:
             await work
         except EngineUnavailable:
             pass
         except WatcherError as error:
-            self._dependencies.reports.say("error", str(error))
+            self._dependencies.reports.show_line("error", str(error))
         except Exception:
             self._observer.notify(InternalError(where="dependencies", traceback=traceback.format_exc()))

@@ -53,7 +53,7 @@ class ContainerDeployer:
         where: Where = find_nothing,
         references: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        """`where` knows the user's files in what a container says."""
+        """`where` finds the user's files in the output of a container."""
         self._engine, self._where, self._mounted = engine, where, mounted
         self._own = own = OwnContainers(engine, recipe.project, recipe.service)
         self._retirement = Retirement(recipe, own=own, fronts=fronts, policy=policy, observer=observer)
@@ -101,19 +101,19 @@ class ContainerDeployer:
 
     @property
     def needed(self) -> frozenset[str]:
-        """Ids of the containers that serve, may serve again, come up or are drained, and of their images."""
+        """Return the ids of containers that serve, can serve again, start or drain, and of their images."""
         lives = list(self._traffic.all())
         ids = (*self._candidates, *self._retirement.retiring)
         return frozenset((*ids, *(live.id for live in lives), *(live.image for live in lives)))
 
     @property
     def failed_images(self) -> frozenset[str]:
-        """Ids of images whose containers never got ready, or died in their soak time."""
+        """Return the ids of images whose containers failed to start, or died while they soaked."""
         return frozenset(self._failover.failed_images)
 
     @property
     def waiting(self) -> bool:
-        """Return whether a deploy only waits, for dependencies or its container: it may be cancelled then."""
+        """Return whether a deploy only waits, for dependencies or its container: cancelling is safe then."""
         return self._waiting
 
     async def reconfigure(
@@ -136,7 +136,7 @@ class ContainerDeployer:
         try:
             return await self._replace(revision, image, mounted)
         except UserError:
-            await self._engine.info()  # an engine that goes away ends containers: it is not the tree's fault
+            await self._engine.info()  # an engine that stops ends containers: the tree is not at fault
             self._failover.failed_images.add(image)
             raise
         finally:
@@ -182,7 +182,7 @@ class ContainerDeployer:
             if task := asyncio.current_task():  # it came too late: the container has the traffic
                 task.uncancel()
         self._failover.failed_images.discard(image)
-        # It may have ended between its answer and the switch, before its end was watched for.
+        # It can end between its answer and the switch, when its end is not watched yet.
         self._retirement.spawn(self._failover.check_quietly())
         self._retirement.spawn(self._names.name_image())
         return Deployed(live.id, DeployOutcome.LIVE, clock.done)
@@ -240,7 +240,11 @@ class ContainerDeployer:
                 await asyncio.shield(self._retirement.spawn(self._failover.put_back(candidate, old)))
             raise
 
-    # What the engine says.
+    def replace_container(self, reason: str) -> None:
+        """Replace the live container with another one of the same image; hold requests until then."""
+        self._retirement.spawn(self._failover.replace(reason))
+
+    # Events of the engine.
 
     async def take(self, event: EngineEvent) -> None:
         """React to what happened to a container of this project; raises EngineUnavailable."""
@@ -256,13 +260,15 @@ class ContainerDeployer:
         """Keep what is serving already, and remove what a killed daemon left half-done; the live revision."""
         behind_front = bool(self._traffic.fronts)
         async with self._traffic.lock:
-            found = await discovery.serving(self._own, self.recipe, self.policy, behind_front=behind_front)
+            found = await discovery.find_serving(
+                self._own, self.recipe, self.policy, behind_front=behind_front
+            )
             if found:
                 self._traffic.live = found
                 self._traffic.point_fronts()
                 await self._names.name_container(found.id)
             else:
-                self._traffic.lost = await discovery.stopped(self._own, self.recipe)
+                self._traffic.lost = await discovery.find_stopped(self._own, self.recipe)
         await self.remove_orphans()
         if live := self._traffic.live:
             self._prepare_pause_container(live.image)
@@ -276,7 +282,7 @@ class ContainerDeployer:
         async with self._traffic.lock:
             used = set(self._factory.pause_containers.ids)
             for item in await self._own.apps():
-                # What a deploy under way has just made may not be known yet.
+                # A running deploy has possibly just created it.
                 if item.id in self.needed or self._deploying:
                     found = await self._engine.container(item.id)
                     used.add(found.joined if found else "")
@@ -288,7 +294,7 @@ class ContainerDeployer:
 
     async def remove_conflicting(self) -> None:
         """Remove containers of this service that publish the ports themselves, which the front will own."""
-        for item in await discovery.incompatible(
+        for item in await discovery.find_incompatible(
             self._own, self.recipe, behind_front=bool(self._traffic.fronts)
         ):
             await self._own.stop(item.id, self.recipe.stop_timeout)

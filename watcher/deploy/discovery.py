@@ -1,4 +1,4 @@
-"""Containers of the service that are there already: what serves, what stands in the way."""
+"""Find existing containers of the service: what serves, what conflicts."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from watcher.deploy.owned import OwnContainers
 from watcher.engine import Container
 
 
-async def incompatible(own: OwnContainers, recipe: ContainerRecipe, *, behind_front: bool) -> list[Container]:
+async def find_incompatible(
+    own: OwnContainers, recipe: ContainerRecipe, *, behind_front: bool
+) -> list[Container]:
     """Running ones that are published in the other strategy's way."""
     return [
         item
         for item in await own.details()
-        if item.running and not fits(recipe, item, behind_front=behind_front)
+        if item.running and not fits_strategy(recipe, item, behind_front=behind_front)
     ]
 
 
-async def serving(
+async def find_serving(
     own: OwnContainers, recipe: ContainerRecipe, policy: DeployPolicy, *, behind_front: bool
 ) -> Live | None:
     """The container that was live when the daemon before was killed.
@@ -31,19 +33,19 @@ async def serving(
     details = await own.details()
     if recipe.completes:
         done = (item for item in details if has_completed(item) and item.name == recipe.name)
-        return next((_live(recipe, item) for item in done), None)
+        return next((_to_live(recipe, item) for item in done), None)
     alive = [item for item in details if item.running or item.paused]
     alive.sort(key=lambda item: (item.name != recipe.name, item.paused, item.name))
     for found in alive:
-        if not fits(recipe, found, behind_front=behind_front):
+        if not fits_strategy(recipe, found, behind_front=behind_front):
             continue
         named = found.name == recipe.name
-        if named or (found.running and (await ready.answer(recipe, policy, found)).ready):
-            return _live(recipe, found)
+        if named or (found.running and (await ready.probe_once(recipe, policy, found)).ready):
+            return _to_live(recipe, found)
     return None
 
 
-async def stopped(own: OwnContainers, recipe: ContainerRecipe) -> Live | None:
+async def find_stopped(own: OwnContainers, recipe: ContainerRecipe) -> Live | None:
     """The last good container, if it ended while no daemon looked.
 
     It has the name; or one that stepped aside is there too, kept because that one had not proven itself yet.
@@ -52,17 +54,17 @@ async def stopped(own: OwnContainers, recipe: ContainerRecipe) -> Live | None:
     aside = [item for item in details if names.has_stepped_aside(recipe, item)]
     named = [item for item in details if item.name == recipe.name]
     last = max(aside or named, key=lambda item: item.changed, default=None)
-    return _live(recipe, last) if last else None
+    return _to_live(recipe, last) if last else None
 
 
-def _live(recipe: ContainerRecipe, found: Container) -> Live:
+def _to_live(recipe: ContainerRecipe, found: Container) -> Live:
     revision, digest = found.labels.get(labels.REVISION, ""), found.labels.get(labels.CONFIG, "")
     reached, mounted = backends(recipe, found, revision), found.labels.get(labels.MOUNTED, "")
     return Live(found.id, found.image, revision, digest, reached, time.monotonic(), mounted)
 
 
-def fits(recipe: ContainerRecipe, found: Container, *, behind_front: bool) -> bool:
-    """Whether a container is published as this strategy publishes: behind the front, or by itself."""
+def fits_strategy(recipe: ContainerRecipe, found: Container, *, behind_front: bool) -> bool:
+    """Whether a container is published as this strategy publishes: behind the front, or directly."""
     if set(backends(recipe, found, "")) != set(recipe.ports):
         return False
     wanted = {port for bound in recipe.published.values() for _, port in bound if port}

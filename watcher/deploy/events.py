@@ -1,4 +1,4 @@
-"""What is told of a live container that failed. Pure: values in, events out."""
+"""Create the events about a live container that failed. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from watcher.deploy.model import Live
 from watcher.observers.events import ContainerLost, DeployFinished, DeployOutcome, Failure
 
 
-def lost(service: str, live: Live, failure: Failure, *, excused: bool = False) -> ContainerLost:
+def container_lost(service: str, live: Live, failure: Failure, *, excused: bool = False) -> ContainerLost:
     """Nothing serves in its place."""
     return ContainerLost(
         service=service,

@@ -20,11 +20,11 @@ from watcher.engine import Container, Engine, EngineError, EngineEvent
 from watcher.errors import EngineUnavailable, UserError
 from watcher.observers.events import ContainerLost, ContainerPaused, DeployFinished, Failure, Observer
 
-RESTART_PATIENCE = 5.0  # seconds that a container which was started again may take to answer
+RESTART_PATIENCE = 5.0  # seconds that a restarted container has to answer
 
 
 class Failover:
-    """Watches the live container of one service, and goes back to the one before when it fails."""
+    """Watches the live container of one service, and rolls back to the previous one when it fails."""
 
     def __init__(
         self,
@@ -39,12 +39,12 @@ class Failover:
         on_rolled_back: Callable[[DeployFinished], None],
         where: Where,
     ) -> None:
-        """`where` knows the user's files in what a container says."""
+        """`where` finds the user's files in the output of a container."""
         self._traffic, self._engine, self._own = traffic, engine, own
         self._retirement, self._names, self._observer = retirement, names, observer
         self._on_lost, self._on_rolled_back, self._where = on_lost, on_rolled_back, where
         self._outside_stop = OutsideStop()
-        # Ids of images whose containers never got ready, or died while they soaked.
+        # Ids of images whose containers failed to start, or died while they soaked.
         self.failed_images: set[str] = set()
 
     async def handle_event(self, event: EngineEvent) -> None:
@@ -73,7 +73,7 @@ class Failover:
                 self._names.warn(f"{summary}; it serves on, because there is no container to go back to")
 
     async def check(self, *, engine_restarted: bool = False) -> None:
-        """See whether the live container still runs, and where; events may have been missed.
+        """Check whether the live container still runs, and where: events get lost.
 
         Raises EngineUnavailable; then nothing has changed.
         """
@@ -100,7 +100,7 @@ class Failover:
                 await self._names.name_container(live.id)
 
     async def check_quietly(self) -> None:
-        """As `check`, where the engine may be away: whoever notices that checks when it is back."""
+        """Like `check`, but ignore an engine that is away: `check` runs again when it is back."""
         with contextlib.suppress(EngineUnavailable):
             await self.check()
 
@@ -151,14 +151,21 @@ class Failover:
             await self._retirement.discard(live.id)
         self._notify_lost(live, failure, excused=True)
 
+    async def replace(self, reason: str) -> None:
+        """Give up the live container, to have another one of the same image take its place."""
+        async with self._traffic.lock:
+            if live := self._traffic.live:
+                found = await self._engine.container(live.id)
+                await self._handle_outside_stop(live, Failure("container", reason), found)
+
     async def _fail_over(self, summary: str, found: Container | None, *, excused: bool = False) -> None:
-        """The live container failed by itself: the one before takes over, or requests wait."""
+        """Switch to the previous container, or hold requests: the live one failed."""
         live, previous = self._traffic.live, self._traffic.take_previous()
         if live is None:
             return
         self._traffic.live = previous if self._traffic.side_by_side else None
         self._traffic.point_fronts()
-        failure = await ready.why(self._engine, live.id, found, summary, where=self._where)
+        failure = await ready.explain_end(self._engine, live.id, found, summary, where=self._where)
         if found is None:  # the container that held its network is still there
             await self._retirement.discard(live.id)
         if previous is None:
@@ -173,7 +180,7 @@ class Failover:
         if self._traffic.side_by_side or await self._start_again(previous):
             await self._names.name_container(previous.id)
             self._retirement.spawn(self._names.name_image())
-            # What ended the one may have ended the other too, or it is paused: notify that again.
+            # The same cause can have ended the other one too, or paused it: notify that again.
             self._traffic.paused = ""
             self._retirement.spawn(self.check_quietly())
 
@@ -193,7 +200,7 @@ class Failover:
         async with self._traffic.lock:
             self._traffic.take_previous()
             await self._retirement.discard(candidate)
-            if self._traffic.recipe.completes:  # what it did stands: it is not done a second time
+            if self._traffic.recipe.completes:  # its effects remain: do not run it twice
                 self._traffic.live = old
                 return
             try:
@@ -211,4 +218,4 @@ class Failover:
 
     def _notify_lost(self, live: Live, failure: Failure, *, excused: bool = False) -> None:
         self._traffic.lost = live
-        self._on_lost(events.lost(self._traffic.recipe.service, live, failure, excused=excused))
+        self._on_lost(events.container_lost(self._traffic.recipe.service, live, failure, excused=excused))

@@ -9,11 +9,11 @@ from watcher.compose import Hook
 from watcher.engine import ContainerCommand, Engine, EngineError
 from watcher.errors import Failure
 
-PATIENCE = 50.0  # seconds that a command may take
+PATIENCE = 50.0  # seconds that a command has
 
 
-async def run(engine: Engine, container: str, hooks: Sequence[Hook], key: str) -> Failure | None:
-    """Run the commands one after the other; what the first one that fails has said."""
+async def run_hooks(engine: Engine, container: str, hooks: Sequence[Hook], key: str) -> Failure | None:
+    """Run the commands in order; return the failure of the first one that fails."""
     for hook in hooks:
         command = ContainerCommand(
             hook.command, hook.user, hook.working_dir, hook.environment, hook.privileged

@@ -32,7 +32,7 @@ Remembered = dict[str, dict[str, list[int]]]  # service -> "80/tcp" -> ports cho
 
 
 class NoFreePort(WatcherError):
-    """No port of a range can be had; one may become free later."""
+    """No port of a range is free; the deploy can succeed later."""
 
     def __init__(self, service: str, port: PortSpec, why: str) -> None:
         rule = f"no port of the range is free{why}: stop what uses one of them, or publish another range"
@@ -95,7 +95,7 @@ def published_addresses(container: Container) -> Iterator[HostAddress]:
 
 
 class HostPorts:
-    """Chooses and remembers. `folder` is where the choices are kept; without one they last for the process.
+    """Chooses ports and remembers them in `folder`; without one, until the process ends.
 
     `reachable` are the ports that the watcher's own container publishes, None outside of a container.
     """
@@ -135,7 +135,7 @@ class HostPorts:
         if not ranges:
             self._chosen[spec.name] = ()
             return spec
-        own, others = await self._published(spec.name)
+        own, others = await self._list_published(spec.name)
         used = [*others, *fixed_addresses(spec), *(HostAddress("tcp", "", number) for number in avoid)]
         for each in project.services.values():  # a fixed port of theirs leaves them no other choice
             if each.name != spec.name:
@@ -144,10 +144,10 @@ class HostPorts:
                     HostAddress(item.wanted.protocol, item.wanted.host_ip, item.port)
                     for item in self._chosen.get(each.name, ())
                 ]
-        last = await in_thread(self._read, "the remembered ports")
+        last = await in_thread(self._read_choices, "the remembered ports")
         choices: dict[PortSpec, int] = {}
         for port in ranges:
-            before = last.get(spec.name, {}).get(_key(port), ())
+            before = last.get(spec.name, {}).get(_port_key(port), ())
             number = self._choose_one(spec.name, port, before, own=own, used=used, held=held, front=front)
             choices[port] = number
             used.append(HostAddress(port.protocol, port.host_ip, number))
@@ -155,9 +155,9 @@ class HostPorts:
         if remember:
             chosen: dict[str, list[int]] = {}
             for port, number in choices.items():
-                chosen.setdefault(_key(port), []).append(number)
+                chosen.setdefault(_port_key(port), []).append(number)
             self._remembered = {**last, spec.name: chosen}
-            await in_thread(self._write, "the remembered ports")
+            await in_thread(self._write_choices, "the remembered ports")
         ports = (
             replace(port, host_port=choices[port], last_host_port=None) if port in choices else port
             for port in spec.ports
@@ -196,7 +196,7 @@ class HostPorts:
         special = [why for why in reasons if why != os.strerror(errno.EADDRINUSE)]
         raise NoFreePort(service, port, f" ({', '.join(special)})" if special else "")
 
-    async def _published(self, service: str) -> tuple[list[HostAddress], list[HostAddress]]:
+    async def _list_published(self, service: str) -> tuple[list[HostAddress], list[HostAddress]]:
         """What our containers of the service publish, and what all others do."""
         if self._engine is None:
             return [], []
@@ -207,7 +207,7 @@ class HostPorts:
             (own if item.id in mine else others).extend(published_addresses(item))
         return own, others
 
-    def _read(self) -> Remembered:
+    def _read_choices(self) -> Remembered:
         """The choices of before; what cannot be read is forgotten."""
         if self._path is None or self._remembered:
             return self._remembered
@@ -224,7 +224,7 @@ class HostPorts:
         except (OSError, ValueError, AttributeError, TypeError):
             return {}
 
-    def _write(self) -> None:
+    def _write_choices(self) -> None:
         if self._path is not None:
             new = self._path.with_suffix(f".{os.getpid()}.new")
             with contextlib.suppress(OSError):  # then the next start takes the first free port
@@ -232,7 +232,7 @@ class HostPorts:
                 new.replace(self._path)
 
 
-def _key(port: PortSpec) -> str:
+def _port_key(port: PortSpec) -> str:
     return f"{port.container_port}/{port.protocol}"
 
 
@@ -243,7 +243,7 @@ def _same_host(found: HostAddress, port: PortSpec) -> bool:
 def bind_problem(host: str, port: int, protocol: str) -> str:
     """Why this port of this machine cannot be listened on now; "" when it can."""
     kind = _KINDS.get(protocol)
-    if kind is None:  # SCTP is in few kernels: the engine will say
+    if kind is None:  # few kernels have SCTP: the engine reports it
         return ""
     problem = ""
     for address in ("0.0.0.0", "::") if host in ANYWHERE else (host,):

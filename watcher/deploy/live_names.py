@@ -29,7 +29,7 @@ class LiveNames:
 
     async def name_container(self, container: str) -> None:
         """Give the container the compose file's name; it serves on where it cannot have it."""
-        await names.take(self._engine, self._own, self._traffic.recipe, container, self._warn_once)
+        await names.take_name(self._engine, self._own, self._traffic.recipe, container, self._warn_once)
 
     async def name_image(self) -> None:
         """Let the image's moving names follow what is live; what failed or was rolled back has none."""
@@ -42,7 +42,7 @@ class LiveNames:
             except EngineError as error:
                 self.warn(f"the live image could not get all of its names: {error}")
             except EngineUnavailable:
-                return  # named when a container goes live again, or is adopted
+                return  # named when the next container is live or adopted
 
     def warn(self, text: str) -> None:
         """Notify a warning of the service."""
@@ -50,7 +50,7 @@ class LiveNames:
         self._observer.notify(Notice(service=service, level="warning", text=text))
 
     def _warn_once(self, text: str) -> None:
-        """Warn, but not again and again of the same: another container may have the name for a long time."""
+        """Warn once: another container can have the name for a long time."""
         if text not in self._warned:
             self._warned.add(text)
             self.warn(text)

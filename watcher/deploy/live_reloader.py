@@ -1,4 +1,4 @@
-"""Programs in a container that watch its sources themselves, such as `air`: which one, and what it writes.
+"""Find programs like `air` that watch the sources in a container, and what they write.
 
 With the sources mounted, such a program builds and restarts the service on each save, inside the container.
 The watcher replaces the container on each save too, because only then it is known what answers. That is the
@@ -18,9 +18,9 @@ from watcher.compose import ServiceSpec
 from watcher.dockerfile import DockerfileError
 from watcher.tree import read_small
 
-PATIENCE = 120.0  # seconds that a container may take that compiles at its start, unless the settings say so
+PATIENCE = 120.0  # seconds for a container that compiles at its start, unless configured
 
-# Program → what it writes below the mounted sources, unless its configuration says otherwise.
+# Program → what it writes below the mounted sources, unless configured otherwise.
 _RELOADERS: dict[str, tuple[str, ...]] = {
     "air": ("tmp",),
     "arelo": (),
@@ -63,7 +63,7 @@ class StartCommand:
 def start_command(spec: ServiceSpec, context: Path, dockerfile: str) -> StartCommand:
     """What the container of a service starts with: by the compose file, else by the Dockerfile.
 
-    What only the base image says, or what a script does, is not known.
+    Commands of the base image and of scripts are unknown.
     """
     entrypoint, command = spec.entrypoint, spec.command
     if not entrypoint and not command:

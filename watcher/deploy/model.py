@@ -48,7 +48,7 @@ class ContainerRecipe(Protocol):
 
     @property
     def exclusive(self) -> bool:
-        """Whether no two of them can run at once, because each takes something of the host's for itself."""
+        """Whether two of them cannot run at once: both need the same port or address of the host."""
         ...
 
     @property
@@ -58,7 +58,7 @@ class ContainerRecipe(Protocol):
 
     @property
     def stop_timeout(self) -> float:
-        """Seconds that the program may take to stop."""
+        """Seconds that the program has to stop."""
         ...
 
     @property
@@ -73,13 +73,13 @@ class ContainerRecipe(Protocol):
 
     @property
     def allows_pause_container(self) -> bool:
-        """Whether its network may be made ready beforehand, and shared with a pause container."""
+        """Whether its network can be prepared, and shared with a pause container."""
         ...
 
     def config(
         self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = ""
     ) -> Mapping[str, Any]:
-        """The Engine API's body for creating it; `joins` is the container whose network it is to share."""
+        """The Engine API's body for creating it; `joins` is the container that shares its network."""
         ...
 
     def pause_config(

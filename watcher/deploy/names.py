@@ -12,21 +12,21 @@ from watcher.errors import EngineUnavailable
 from watcher.observers.events import short
 
 
-def candidate(recipe: ContainerRecipe, revision: str) -> str:
+def candidate_name(recipe: ContainerRecipe, revision: str) -> str:
     """The name of a container until it is live."""
     return f"{recipe.name}.{short(revision)}"
 
 
-def _aside(recipe: ContainerRecipe) -> str:
+def _aside_prefix(recipe: ContainerRecipe) -> str:
     return f"{recipe.name}.old-"
 
 
 def has_stepped_aside(recipe: ContainerRecipe, found: Container) -> bool:
     """Whether it was live and made way for another."""
-    return found.name.startswith(_aside(recipe))
+    return found.name.startswith(_aside_prefix(recipe))
 
 
-def _whose(recipe: ContainerRecipe, found: Container) -> str:
+def _describe_owner(recipe: ContainerRecipe, found: Container) -> str:
     other = found.labels.get(labels.PROJECT)
     if other is None:
         return "a container that is not the watcher's"
@@ -39,10 +39,10 @@ def _whose(recipe: ContainerRecipe, found: Container) -> str:
 
 
 async def _step_aside(own: OwnContainers, recipe: ContainerRecipe, container: str) -> None:
-    await own.rename(container, f"{_aside(recipe)}{container[:12]}")
+    await own.rename(container, f"{_aside_prefix(recipe)}{container[:12]}")
 
 
-async def free(
+async def free_name(
     engine: Engine, own: OwnContainers, recipe: ContainerRecipe, name: str, in_use: Collection[str]
 ) -> None:
     """Free the name of a candidate from our own containers; `create` reports one that is not ours.
@@ -58,19 +58,19 @@ async def free(
         await own.remove(found.id)
 
 
-async def take(
+async def take_name(
     engine: Engine, own: OwnContainers, recipe: ContainerRecipe, live: str, tell: Callable[[str], None]
 ) -> None:
     """Give `live` the compose file's name; one of ours that has it steps aside.
 
-    A container that serves under another name still serves: `tell` gets the reason, nothing is raised.
+    A container under another name still serves: pass the reason to `tell` and raise nothing.
     """
     try:
         holder = await engine.container(recipe.name)
         if holder and holder.id == live:
             return
         if holder and not await own.owns(holder.id):
-            raise EngineError(f"{_whose(recipe, holder)} has that name")
+            raise EngineError(f"{_describe_owner(recipe, holder)} has that name")
         if holder:
             await _step_aside(own, recipe, holder.id)
         await own.rename(live, recipe.name)

@@ -1,4 +1,4 @@
-"""Whether a container ended because somebody told the engine to end it: `docker stop`, `kill`, compose."""
+"""Find out whether a client of the engine ended a container: `docker stop`, `kill`, compose."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _ENDING = frozenset({"2", "3", "9", "15", "INT", "QUIT", "KILL", "TERM"})
 
 
 class OutsideStop:
-    """Remembers the last signal that the engine was told to send to the live container."""
+    """Remembers the last signal that a client sent to the live container."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._container, self._at = "", 0.0
 
     def add(self, event: EngineEvent) -> None:
-        """Take in what the engine says of the live container."""
+        """Record an event of the live container."""
         if event.action == "kill" and event.attributes.get("signal") in _ENDING:
             self._container, self._at = event.container, self._clock()
 
     def failure(self, container: str, found: Container | None) -> Failure | None:
-        """What to say of a container that has ended; None when it ended by itself."""
+        """Return the failure of a container that a client ended; None when it ended on its own."""
         if found is None:
             what = "removed"
         elif container == self._container and self._clock() - self._at < PATIENCE:

@@ -26,8 +26,8 @@ _GROUPED = regex.compile(r"(?m)^\d+:[^:]*:\S*?([0-9a-f]{64})(?:\.scope)?$")  # c
 _SHORT = regex.compile(r"[0-9a-f]{12,64}")
 
 
-def candidates(mountinfo: str, cgroup: str, hostname: str) -> tuple[str, ...]:
-    """Ids, or beginnings of ids, that this container may have; the likeliest first."""
+def list_candidates(mountinfo: str, cgroup: str, hostname: str) -> tuple[str, ...]:
+    """Return possible ids, or prefixes of ids, of this container; the likeliest first."""
     named = [hostname] if _SHORT.fullmatch(hostname) else []
     found = dict.fromkeys([*_MOUNTED.findall(mountinfo), *_GROUPED.findall(cgroup), *named])
     return tuple(found)
@@ -37,7 +37,7 @@ class OwnContainer:
     """The container that the watcher runs in, which is on a network of the engine that it drives."""
 
     def __init__(self, engine: Engine, found: Container) -> None:
-        self.id = found.joined or found.id  # whose network it is
+        self.id = found.joined or found.id  # the owner of its network
         self._engine, self._ports = engine, found.ports
         self._joined: dict[str, None] = {}
 
@@ -60,7 +60,7 @@ class OwnContainer:
     async def leave(self) -> None:
         """Leave the networks that it would not be on without `join`."""
         joined, self._joined = self._joined, {}
-        with contextlib.suppress(EngineUnavailable):  # then nobody can be told to
+        with contextlib.suppress(EngineUnavailable):  # the engine is away
             for network in joined:
                 await self._engine.disconnect(self.id, network)
 
@@ -87,25 +87,25 @@ class OwnContainer:
                 )
 
 
-async def find(engine: Engine, root: Path = Path("/")) -> OwnContainer | None:
+async def find_own_container(engine: Engine, root: Path = Path("/")) -> OwnContainer | None:
     """The container that this process runs in; None outside of one, and where loopback works.
 
-    `root` is the file system to look at. Raises EngineUnavailable.
+    `root` is the file system to read. Raises EngineUnavailable.
     """
     if not any((root / mark).exists() for mark in MARKS):
         return None
-    read = (_text(root / name) for name in ("proc/self/mountinfo", "proc/self/cgroup", "etc/hostname"))
-    for candidate in candidates(*read):
+    read = (_read_text(root / name) for name in ("proc/self/mountinfo", "proc/self/cgroup", "etc/hostname"))
+    for candidate in list_candidates(*read):
         try:
             found = await engine.container(candidate)
         except EngineError:
             continue
-        if found and found.id.startswith(candidate):  # a name may look like an id
+        if found and found.id.startswith(candidate):  # a name can look like an id
             return OwnContainer(engine, found) if found.running and found.addresses else None
     return None
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text("utf-8", "replace").strip()
     except OSError:

@@ -34,7 +34,7 @@ class OwnContainers:
     async def create(
         self, name: str, config: Mapping[str, Any], *, platform: str | None = None, joins: str = ""
     ) -> str:
-        """Create a container from an Engine API body whose image is an id; raises EngineError."""
+        """Create a container from an Engine API body with an image id; raises EngineError."""
         proof = labels.proof_labels(config["Image"])
         body = {**config, "Labels": {**(config.get("Labels") or {}), **proof}}
         container = await self._engine.create(name, body, platform=platform)
@@ -45,11 +45,11 @@ class OwnContainers:
 
     async def apps(self) -> list[Container]:
         """The containers that run the service, in any state; names, labels and states only."""
-        return await self._list(self._app)
+        return await self._list_proven(self._app)
 
     async def pause_containers(self) -> list[Container]:
         """The containers that only hold a network for one of the service."""
-        return await self._list(self._pause_filter)
+        return await self._list_proven(self._pause_filter)
 
     async def details(self) -> list[Container]:
         """The containers that run the service, with all that is known of them."""
@@ -59,7 +59,7 @@ class OwnContainers:
                 self._holders[item.id] = item.joined
         return [item for item in found if item]
 
-    async def _list(self, selector: Sequence[str]) -> list[Container]:
+    async def _list_proven(self, selector: Sequence[str]) -> list[Container]:
         found = proven_containers(await self._engine.containers(labels=selector), self._proven)
         self._proven |= {item.id for item in found}
         return found
@@ -71,31 +71,31 @@ class OwnContainers:
             await self.pause_containers()
         return container in self._proven
 
-    async def _check(self, container: str) -> None:
+    async def _check_owned(self, container: str) -> None:
         if not await self.owns(container):
             raise NotOurs(container)
 
     async def stop(self, container: str, patience: float) -> None:
         """Ask it to stop and kill it `patience` seconds later; fine when it is gone."""
-        await self._check(container)
+        await self._check_owned(container)
         await self._engine.stop(container, patience)
 
     async def rename(self, container: str, name: str) -> None:
         """Give it another name; raises EngineError when the name is taken."""
-        await self._check(container)
+        await self._check_owned(container)
         await self._engine.rename(container, name)
 
     async def remove(self, container: str) -> None:
-        """Remove it, stopped at once if it runs, and the container that held its network for it."""
-        await self._check(container)
+        """Kill it if it runs, and remove it together with the container that holds its network."""
+        await self._check_owned(container)
         found = await self._engine.container(container)
         holder = found.joined if found else self._holders.get(container, "")
-        await self._end(container, found)
+        await self._end_container(container, found)
         self._holders.pop(container, None)
         if holder and await self.owns(holder):
-            await self._end(holder, await self._engine.container(holder))
+            await self._end_container(holder, await self._engine.container(holder))
 
-    async def _end(self, container: str, found: Container | None) -> None:
+    async def _end_container(self, container: str, found: Container | None) -> None:
         if found is None:
             return
         if found.state not in ("created", "exited", "dead"):

@@ -33,7 +33,7 @@ class PauseContainers:
 
     @property
     def busy(self) -> bool:
-        """Whether one is being made, whose id is not known yet."""
+        """Whether one is being created and has no known id yet."""
         return self._making.locked()
 
     async def make(self, recipe: ContainerRecipe, image: str, publish: Published) -> None:

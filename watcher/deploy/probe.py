@@ -16,12 +16,12 @@ import h11
 from watcher import regex
 from watcher.backoff import Backoff
 
-TRY = 2.0  # seconds that one try may take, growing with what is left
-BODY = 0.3  # seconds that an answer's body may take to end
+TRY = 2.0  # seconds for one try
+BODY = 0.3  # seconds for the body of a response to end
 STAYS_OPEN = 0.05  # seconds a raw connection must survive; docker-proxy resets a dead one in a millisecond
 BACKOFF = Backoff(first=0.01, most=0.25)  # seconds between tries
 # An HTTP/2 client's first bytes (RFC 9113, section 3.4) and an empty SETTINGS frame: a server that speaks
-# only HTTP/2, such as gRPC's, answers these and closes on everything else.
+# only HTTP/2, such as gRPC's, answers these bytes and closes the connection on all others.
 _HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 _TARGET = "/?#[]@!$&'()*+,;=:%"  # what a request target may hold beside letters and digits (RFC 3986)
 _HEALTH_URL = regex.compile(
@@ -40,7 +40,7 @@ class ProbeResult:
 def health_path(healthcheck: Sequence[str], port: int) -> str | None:
     """The path that a HEALTHCHECK's command asks on this port of the container; None when it asks none.
 
-    A URL with a shell variable in it, of another port or over TLS says nothing about plain HTTP on `port`.
+    A URL with a shell variable in it, of another port or over TLS is no statement about plain HTTP on `port`.
     """
     match = _HEALTH_URL.search(" ".join(healthcheck))
     if match is None or int(match[1] or 80) != port or "$" in (match[2] or ""):
@@ -48,11 +48,11 @@ def health_path(healthcheck: Sequence[str], port: int) -> str | None:
     return match[2] or "/"
 
 
-async def http(host: str, port: int, path: str | None) -> ProbeResult:
+async def probe_http(host: str, port: int, path: str | None) -> ProbeResult:
     """One HTTP try. With `path` an answer below 400 counts, without one any answer does."""
     try:
         async with asyncio.timeout(TRY):
-            status = await _get(host, port, path or "/")
+            status = await _get_status(host, port, path or "/")
             if status is None and path is None and await _speaks_http2(host, port):
                 return ProbeResult(ready=True, text="HTTP/2")
     except TimeoutError:
@@ -64,7 +64,7 @@ async def http(host: str, port: int, path: str | None) -> ProbeResult:
     return ProbeResult(ready=path is None or status < 400, text=f"GET {path or '/'} was answered {status}")
 
 
-async def _get(host: str, port: int, path: str) -> int | None:
+async def _get_status(host: str, port: int, path: str) -> int | None:
     """The status of one GET; 0 for an answer that is no HTTP/1; None for none.
 
     The body is read too, but a body without an end (a log, events) is not waited for.
@@ -113,8 +113,8 @@ async def _speaks_http2(host: str, port: int) -> bool:
         writer.close()
 
 
-async def tcp(host: str, port: int) -> ProbeResult:
-    """One raw try: a connection that the other side does not close at once."""
+async def probe_tcp(host: str, port: int) -> ProbeResult:
+    """Try once: is a connection accepted and kept open?"""
     try:
         async with asyncio.timeout(TRY):
             reader, writer = await asyncio.open_connection(host, port)

@@ -18,7 +18,7 @@ LOG_LINES = 60  # of a container that failed, shown to the user
 LONG_LOG = 1000  # lines that a panic is looked for in: one of many goroutines is long
 
 
-async def answer(recipe: ContainerRecipe, policy: DeployPolicy, found: Container) -> probe.ProbeResult:
+async def probe_once(recipe: ContainerRecipe, policy: DeployPolicy, found: Container) -> probe.ProbeResult:
     """Ask the first port once. A container without ports is ready as soon as it runs."""
     port = next(iter(recipe.ports), None)
     if port is None:
@@ -27,9 +27,9 @@ async def answer(recipe: ContainerRecipe, policy: DeployPolicy, found: Container
     if backend is None:
         return probe.ProbeResult(ready=False, text=f"port {port} is not published yet")
     if policy.protocol == "tcp":
-        return await probe.tcp(backend.host, backend.port)
+        return await probe.probe_tcp(backend.host, backend.port)
     path = policy.ready_path or probe.health_path(found.healthcheck, port)
-    return await probe.http(backend.host, backend.port, path)
+    return await probe.probe_http(backend.host, backend.port, path)
 
 
 async def until_ready(
@@ -52,12 +52,12 @@ async def until_ready(
     tries, deadline = 0, clock() + policy.startup_timeout
     found = await engine.container(container)
     while True:
-        said = await answer(recipe, policy, found) if found and found.running else None
-        # Looked at after the answer: one that answered and ended at once is not ready.
+        said = await probe_once(recipe, policy, found) if found and found.running else None
+        # Inspect it after the answer: a container that answered and ended is not ready.
         found = await engine.container(container)
         if found is None or not (found.running or found.paused):
             raise UserError(
-                await why(engine, container, found, "the new container ended at once", where=where)
+                await explain_end(engine, container, found, "the new container ended at once", where=where)
             )
         if found.health == "unhealthy":
             log = await engine.logs(container, tail=LOG_LINES)
@@ -82,17 +82,17 @@ async def _until_completed(engine: Engine, container: str, where: Where) -> None
         if found and has_completed(found):
             return
         if found is None or found.state in ("exited", "dead"):
-            raise UserError(await why(engine, container, found, "the job failed", where=where))
+            raise UserError(await explain_end(engine, container, found, "the job failed", where=where))
         await asyncio.sleep(probe.BACKOFF.pause(tries))
         tries += 1
 
 
-async def why(
+async def explain_end(
     engine: Engine, container: str, found: Container | None, summary: str, *, where: Where = find_nothing
 ) -> Failure:
     """Why a container does not serve any more; `found` as it was seen, None when it was removed.
 
-    Never raises EngineUnavailable: when the engine is gone too there is just less to say.
+    Never raises EngineUnavailable: when the engine is away, the failure has fewer details.
     """
     if found is None:
         return Failure("container", f"{summary}: it was removed")

@@ -16,7 +16,7 @@ from watcher.front import Backend, Front
 from watcher.observers import humanize
 from watcher.observers.events import InternalError, Notice, Observer, short
 
-MOVING = 600.0  # seconds that an up- or download may go on in a container that has been replaced
+MOVING = 600.0  # seconds for an up- or download in a replaced container to finish
 
 
 class Retirement:
@@ -39,7 +39,7 @@ class Retirement:
     def reconfigure(
         self, recipe: ContainerRecipe, *, fronts: Mapping[int, Front], policy: DeployPolicy
     ) -> None:
-        """Go on with these; what has begun to drain ends as it began."""
+        """Continue with these; a drain in progress continues unchanged."""
         self._recipe, self._fronts, self._policy = recipe, fronts, policy
 
     @property
@@ -51,22 +51,22 @@ class Retirement:
         """Start background work; a failure is notified even when no caller awaits it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._task_ended)
         return task
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             text = "".join(traceback.format_exception(error))
             self._observer.notify(InternalError(service=self._recipe.service, where="deploy", traceback=text))
 
     def retire(self, old: Live) -> None:
-        """Let a container that has the traffic no more finish what it has begun, then remove it."""
+        """Drain a container that no longer gets traffic, then remove it."""
         self._retiring.add(old.id)
         self.spawn(self._drain_and_remove(old))
 
     async def drain(self, old: Live, moving: float = MOVING) -> None:
-        """Let what a container has begun come to its end, for as long as it may; no front sends it more.
+        """Wait until the requests of a container have finished, within limits; no front sends it new ones.
 
         What still moves when `deploy.drain` is over gets up to `moving` seconds more. TLS, HTTP/2 and other
         connections that only the app can end well stay open: `stop` ends them.
@@ -78,7 +78,7 @@ class Retirement:
             text = (
                 f"{humanize.count(cut, 'connection')} to revision {short(old.revision)} ended with its time"
             )
-            self._say(
+            self._notify(
                 "info", f"{text}: open for {self._policy.drain:g} s after it was replaced (deploy.drain)"
             )
         if left := sum(report.left for report in reports):
@@ -86,7 +86,7 @@ class Retirement:
                 f"{left} TLS, HTTP/2 or raw TCP connections are still open at revision {short(old.revision)}"
             )
             stop = f"has {self._recipe.stop_timeout:g} s to end them"
-            self._say("info", f"{open_}: its program is told to stop (SIGTERM) and {stop}")
+            self._notify("info", f"{open_}: its program is told to stop (SIGTERM) and {stop}")
 
     async def stop(self, old: Live) -> None:
         """Stop a container that was drained, and end what its program has left open."""
@@ -97,13 +97,13 @@ class Retirement:
             ended = await asyncio.gather(*(front.cut(backend) for front, backend in self._served_by(old)))
             if cut := sum(ended):
                 text = f"{cut} TLS, HTTP/2 or raw TCP connections to revision {short(old.revision)} were cut"
-                self._say("warning", f"{text}: its program stopped without ending them")
+                self._notify("warning", f"{text}: its program stopped without ending them")
 
-    def _say(self, level: str, text: str) -> None:
+    def _notify(self, level: str, text: str) -> None:
         self._observer.notify(Notice(service=self._recipe.service, level=level, text=text))
 
     def _served_by(self, old: Live) -> list[tuple[Front, Backend]]:
-        """The backends of a container, each with a front that may have connections to it."""
+        """The backends of a container, each with a front that possibly has connections to it."""
         return [
             (front, backend)
             for front in self._fronts.values()
@@ -121,13 +121,13 @@ class Retirement:
             self._retiring.discard(old.id)
 
     async def discard(self, container: str) -> None:
-        """Remove a container at once, even when the caller is cancelled; an engine that is away forgets it.
+        """Remove a container immediately, even if the caller is cancelled; ignore an engine that is away.
 
         What stays is found by its labels (`ContainerDeployer.remove_orphans`).
         """
-        await asyncio.shield(self.spawn(self._discard(container)))
+        await asyncio.shield(self.spawn(self._try_discard(container)))
 
-    async def _discard(self, container: str) -> None:
+    async def _try_discard(self, container: str) -> None:
         with contextlib.suppress(EngineError, EngineUnavailable):
             await self._own.remove(container)
 

@@ -1,4 +1,4 @@
-"""Bind mounts that cover files of the build context: the container reads them itself, beside its image.
+"""Bind mounts that cover files of the build context: the container reads them directly, not from its image.
 
 A change of such a file may leave the image as it was, and yet what runs is old: `go run .` compiled the files
 at the container's start. So a container is replaced when the files under its mounts are not those it was
@@ -17,7 +17,7 @@ from pathlib import Path
 from watcher.compose import MountSpec, ServiceSpec
 from watcher.tree import Snapshot, TreeEntry
 
-# What a program writes while it runs. In a mount that it may write to, a change of these replaces nothing:
+# What a program writes while it runs. In a writable mount, a change of these replaces nothing:
 # the new container would write them again, and be replaced for that.
 _DATA_ENDS = (
     *(".db", ".sqlite", ".sqlite3", "-journal", "-wal", "-shm", ".bolt", ".rdb", ".aof"),

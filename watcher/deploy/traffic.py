@@ -1,4 +1,4 @@
-"""Which container serves, which one may take the traffic back, and where the fronts send requests."""
+"""Which container serves, which one can take the traffic back, and where the fronts send requests."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from watcher.front import Front
 
 
 class Traffic:
-    """The serving state of one service. Change it only while holding `lock`, so that events keep their order.
+    """The serving state of one service. Change it only while holding `lock`, to keep the order of events.
 
     `live` serves. `previous` takes the traffic back if the live one fails: it runs on behind the front, and
-    is stopped in `recreate`. `lost` was live and ended by itself; it goes once another one is live. `paused`
-    is the id of the live container while it is frozen.
+    is stopped in `recreate`. `lost` was live and ended on its own; it is removed once another one is live.
+    `paused` is the id of the live container while it is frozen.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Traffic:
         return bool(self.fronts) and not self.recipe.exclusive
 
     def all(self) -> Iterator[Live]:
-        """The containers that serve, or may serve again."""
+        """Return the containers that serve, or can serve again."""
         yield from (live for live in (self.live, self._previous, self.lost) if live)
 
     def is_live(self, container: str) -> bool:
@@ -89,14 +89,14 @@ class Traffic:
             front.switch(None)
 
     def step_down(self) -> Live | None:
-        """Take the traffic from what is live, which may get it back; its end is no loss from now on."""
+        """Take the traffic from the live container, which possibly gets it back; its end is not a loss."""
         old, self.live = self.live, None
         self.keep_previous(old)
         self.point_fronts()
         return old
 
     def keep_previous(self, old: Live | None) -> None:
-        """From now on `old` takes the traffic back if need be; the one that was kept before goes."""
+        """Keep `old` to take the traffic back if necessary; retire the one that was kept before."""
         if before := self.take_previous():
             self._retirement.retire(before)
         self._previous = old

@@ -24,7 +24,7 @@ async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """An engine in memory, and one service behind the front; its network is made ready beforehand, or not."""
     made = World()
     made.recipe.allows_pause_container = request.param
-    monkeypatch.setattr(probe, "http", made.answer)
+    monkeypatch.setattr(probe, "probe_http", made.answer)
     yield made
     await made.end()
 
@@ -33,7 +33,7 @@ async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 async def recreating(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """An engine in memory, and one service that publishes its port itself."""
     made = World(fronts=False)
-    monkeypatch.setattr(probe, "http", made.answer)
+    monkeypatch.setattr(probe, "probe_http", made.answer)
     yield made
     await made.end()
 
@@ -44,6 +44,6 @@ async def in_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     exclusive = request.param == "exclusive"
     made = World(fronts=exclusive)
     made.recipe.exclusive = exclusive
-    monkeypatch.setattr(probe, "http", made.answer)
+    monkeypatch.setattr(probe, "probe_http", made.answer)
     yield made
     await made.end()

@@ -37,7 +37,7 @@ class Rig:
     def __init__(self, folder: Path) -> None:
         self.folder, self.engine = folder, FakeEngine()
         self.events: list[Event] = []
-        self.replaced: list[str] = []
+        self.replaced: list[tuple[str, str]] = []
         self.dependencies: Dependencies
         self.images: dict[str, str] = {}
 
@@ -47,9 +47,8 @@ class Rig:
             if spec.name not in managed and spec.image not in self.images:
                 image = self.images[spec.image] = self.engine.add_image(tags=(spec.image,))
                 self.engine.programs[image] = programs.get(spec.name, Program())
-        self.dependencies = Dependencies(
-            self.engine, self, project, "id", managed=managed, on_replaced=self.replaced.append
-        )
+        self.dependencies = Dependencies(self.engine, self, project, "id", managed=managed)
+        self.dependencies.on_replaced = lambda *names: self.replaced.append(names)
         return self.dependencies
 
     def read(self, services: str) -> compose.ComposeProject:
@@ -173,7 +172,7 @@ async def test_all_that_cannot_be_started_is_said_at_once(rig: Rig) -> None:
 """
     dependencies = rig.load(text)
     rig.engine.forget(rig.images["mail"])
-    await dependencies.check()
+    await dependencies.check_startable()
     assert [line.split(":")[0] for line in rig.lines] == ["db", "mail"]
     assert all("; needed by api" in line for line in rig.lines)
     assert await rig.names() == []
@@ -280,7 +279,7 @@ async def test_what_depends_with_restart_is_replaced_too(rig: Rig) -> None:
     dependencies.reconfigure(rig.read(text.replace("LEVEL-OF-DB", "two")), ["api"])
     await dependencies.bring_up()
     assert (await rig.box("shop-cache-1")).id != before.id
-    assert rig.replaced == ["api"]
+    assert rig.replaced == [("api", "db")]
 
 
 async def test_a_dependency_that_left_the_file_is_removed_and_no_longer_shown(rig: Rig) -> None:
@@ -366,6 +365,16 @@ async def test_at_the_end_only_what_the_watcher_started_is_stopped_in_reverse_or
     await dependencies.close(stop=True)
     assert not (await rig.box("shop-cache-1")).running
     assert (await rig.box("shop-db-1")).running
+
+
+async def test_what_stopped_with_the_watcher_has_not_completed(rig: Rig) -> None:
+    dependencies = rig.load(SIMPLE)
+    await dependencies.require("api")
+    rig.engine.end((await rig.box("shop-db-1")).id, 0)
+    await dependencies.publish_states()
+    assert rig.states("db")[-1] == "absent"
+    await dependencies.require("api")
+    assert rig.states("db")[-1] == "running"
 
 
 async def test_dependents_are_stopped_before_what_they_depend_on(rig: Rig) -> None:

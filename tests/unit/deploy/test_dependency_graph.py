@@ -14,10 +14,10 @@ from watcher.deploy.dependency_graph import (
     Decision,
     Graph,
     NodeState,
-    decide,
-    dependents,
-    judge,
-    order,
+    decide_next,
+    find_dependents,
+    judge_edge,
+    sort_services,
 )
 
 STARTED, HEALTHY = Dependency(), Dependency("service_healthy")
@@ -37,20 +37,20 @@ def test_what_each_state_means_for_each_condition(condition: str, met: str, impo
         expected = ConditionState.MET if state in met.split() else ConditionState.PENDING
         if state in impossible.split():
             expected = ConditionState.IMPOSSIBLE
-        assert judge(Dependency(condition), state) is expected, state  # type: ignore[arg-type]
+        assert judge_edge(Dependency(condition), state) is expected, state  # type: ignore[arg-type]
 
 
 def test_a_service_waits_for_a_dependency_of_its_dependency() -> None:
     graph: Graph = {"api": {"cache": STARTED}, "cache": {"db": HEALTHY}, "db": {}}
     states = {"db": NodeState.CHECKING}
-    assert decide(graph, states, ["api"]) == Decision((), {"cache": ("db",), "api": ("cache",)})
+    assert decide_next(graph, states, ["api"]) == Decision((), {"cache": ("db",), "api": ("cache",)})
     states["db"] = NodeState.HEALTHY
-    assert decide(graph, states, ["api"]).start == ("cache",)
+    assert decide_next(graph, states, ["api"]).start == ("cache",)
 
 
 def test_a_failure_names_what_it_holds_up_and_the_rest_is_started() -> None:
     graph: Graph = {"api": {"job": COMPLETED, "mail": STARTED}, "job": {"db": HEALTHY}, "db": {}, "mail": {}}
-    decision = decide(graph, {"db": NodeState.UNHEALTHY}, ["api"])
+    decision = decide_next(graph, {"db": NodeState.UNHEALTHY}, ["api"])
     assert decision.held_up == {"job": ("db",), "api": ("db",)}
     assert decision.start == ("mail",)
 
@@ -61,26 +61,26 @@ def test_what_is_not_required_holds_nothing_up() -> None:
         "mail": {"db": STARTED},
         "db": {},
     }
-    decision = decide(graph, {"db": NodeState.BROKEN}, ["api"])
+    decision = decide_next(graph, {"db": NodeState.BROKEN}, ["api"])
     assert (decision.start, decision.skipped) == (("api",), {"api": ("mail",)})
 
 
 def test_what_runs_is_not_held_up() -> None:
     graph: Graph = {"api": {"db": HEALTHY}, "db": {}}
     states = {"api": NodeState.RUNNING, "db": NodeState.UNHEALTHY}
-    assert decide(graph, states, ["api"]) == Decision()
+    assert decide_next(graph, states, ["api"]) == Decision()
 
 
 def test_only_what_a_target_needs_is_started() -> None:
     graph: Graph = {"api": {"db": STARTED}, "db": {}, "mail": {}}
-    assert decide(graph, {}, ["api"]).start == ("db",)
-    assert order(graph, ["mail", "api"]) == ("mail", "db", "api")
+    assert decide_next(graph, {}, ["api"]).start == ("db",)
+    assert sort_services(graph, ["mail", "api"]) == ("mail", "db", "api")
 
 
 def test_the_services_that_depend_on_one() -> None:
     graph: Graph = {"a": {"c": Dependency(restart=True)}, "b": {"c": STARTED}, "c": {}}
-    assert dependents(graph, "c", lambda _: True) == ("a", "b")
-    assert dependents(graph, "c", lambda each: each.restart) == ("a",)
+    assert find_dependents(graph, "c", lambda _: True) == ("a", "b")
+    assert find_dependents(graph, "c", lambda each: each.restart) == ("a",)
 
 
 @st.composite
@@ -126,14 +126,15 @@ def test_random_graphs_come_up_in_order_and_never_hang(
             )
     states = dict.fromkeys(graph, NodeState.ABSENT)
     while True:
-        decision = decide(graph, states, list(graph))
+        decision = decide_next(graph, states, list(graph))
         for name in decision.start:
             assert states[name] is NodeState.ABSENT
             for other, dependency in graph[name].items():
                 lost = (
-                    judge(dependency, states[other]) is ConditionState.IMPOSSIBLE or other in decision.held_up
+                    judge_edge(dependency, states[other]) is ConditionState.IMPOSSIBLE
+                    or other in decision.held_up
                 )
-                met = judge(dependency, states[other]) is ConditionState.MET
+                met = judge_edge(dependency, states[other]) is ConditionState.MET
                 assert met or (lost and not dependency.required), "started before its condition held"
                 assert (other in decision.skipped.get(name, ())) is (lost and not met)
             states[name] = NodeState.STARTING
@@ -149,12 +150,12 @@ def test_random_graphs_come_up_in_order_and_never_hang(
         assert decision.waiting[name]
     for name, causes in decision.held_up.items():
         assert causes
-        needed = set(order(graph, [name])) - {name}
+        needed = set(sort_services(graph, [name])) - {name}
         for cause in causes:
             assert cause in needed
             assert states[cause] is ends[cause] is not NodeState.ABSENT
             assert any(
-                judge(needs[cause], states[cause]) is ConditionState.IMPOSSIBLE
+                judge_edge(needs[cause], states[cause]) is ConditionState.IMPOSSIBLE
                 for needs in graph.values()
                 if cause in needs
             )

@@ -217,7 +217,7 @@ async def test_a_deploy_that_is_cancelled_when_it_has_the_traffic_is_live(
         await asyncio.sleep(1.0)
 
     with monkeypatch.context() as patch:
-        patch.setattr("watcher.deploy.names.take", take)
+        patch.setattr("watcher.deploy.names.take_name", take)
         deploy = asyncio.create_task(world.deploy("new", world.image()))
         await naming.wait()
         deploy.cancel()
@@ -770,3 +770,18 @@ async def test_without_a_soak_time_the_old_one_goes_at_once(world: World) -> Non
     await world.good("two")
     await asyncio.sleep(0.01)
     assert await world.named() == {NAME: "running"}
+
+
+async def test_a_container_is_replaced_on_request_and_serves_until_then(world: World) -> None:
+    daemon = await world.begin()
+    image = world.image()
+    first = await world.good("one", image)
+    daemon.deployer.replace_container("db was replaced")
+    await asyncio.sleep(0.1)
+    (lost,) = daemon.of(ContainerLost)
+    assert (lost.excused, lost.failure.summary, lost.image) == (True, "db was replaced", image)
+    assert daemon.deployer.live is None, "requests wait"
+    second = await world.good("one", image)
+    await world.settle()
+    assert [item.id for item in await world.mine()] == [second]
+    assert first != second

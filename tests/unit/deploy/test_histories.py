@@ -58,7 +58,7 @@ class Histories(RuleBasedStateMachine):
             await self.world.begin()
 
         self.run(begin())
-        self.patch = mock.patch.object(probe, "http", self.world.answer)
+        self.patch = mock.patch.object(probe, "probe_http", self.world.answer)
         self.patch.start()
 
     # What happens.

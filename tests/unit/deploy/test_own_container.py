@@ -16,7 +16,7 @@ from watcher.daemon.shared_images import SharedImages
 from watcher.daemon.start_order import StartOrder
 from watcher.deploy import HostPorts
 from watcher.deploy.dependencies import Dependencies
-from watcher.deploy.own_container import OwnContainer, candidates, find
+from watcher.deploy.own_container import OwnContainer, find_own_container, list_candidates
 from watcher.engine import Container, SystemInfo
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Unavailable
@@ -48,7 +48,7 @@ MOUNTED = f"""\
 def test_the_ids_that_the_container_may_have(
     mountinfo: str, cgroup: str, hostname: str, expected: tuple[str, ...]
 ) -> None:
-    assert candidates(mountinfo, cgroup, hostname) == expected
+    assert list_candidates(mountinfo, cgroup, hostname) == expected
 
 
 def machine(root: Path, *, mark: str = ".dockerenv", mountinfo: str = "", hostname: str = "box") -> Path:
@@ -76,7 +76,7 @@ async def own_box(engine: FakeEngine, *, network: str | None = "bridge", name: s
 async def test_the_own_container_is_found_at_the_engine(tmp_path: Path, mark: str) -> None:
     engine = FakeEngine()
     box = await own_box(engine)
-    own = await find(engine, machine(tmp_path, mark=mark, hostname=box))
+    own = await find_own_container(engine, machine(tmp_path, mark=mark, hostname=box))
     assert own
     assert own.id == box
 
@@ -84,26 +84,29 @@ async def test_the_own_container_is_found_at_the_engine(tmp_path: Path, mark: st
 async def test_loopback_will_do_outside_of_a_container(tmp_path: Path) -> None:
     engine = FakeEngine()
     box = await own_box(engine)
-    assert await find(engine, machine(tmp_path, mark="", hostname=box)) is None
+    assert await find_own_container(engine, machine(tmp_path, mark="", hostname=box)) is None
 
 
 async def test_loopback_will_do_on_the_hosts_network(tmp_path: Path) -> None:
     engine = FakeEngine()
     box = await own_box(engine, network=None)
-    assert await find(engine, machine(tmp_path, hostname=box)) is None
+    assert await find_own_container(engine, machine(tmp_path, hostname=box)) is None
 
 
 async def test_loopback_will_do_in_a_container_of_another_engine(tmp_path: Path) -> None:
     engine = FakeEngine()
     await own_box(engine)
-    assert await find(engine, machine(tmp_path, mountinfo=MOUNTED, hostname="ab12ab12ab12")) is None
+    assert (
+        await find_own_container(engine, machine(tmp_path, mountinfo=MOUNTED, hostname="ab12ab12ab12"))
+        is None
+    )
 
 
 async def test_a_container_whose_name_looks_like_the_id_is_not_the_own_one(tmp_path: Path) -> None:
     engine = FakeEngine()
     await own_box(engine, name="feedfacefeed")
     assert await engine.container("feedfacefeed")
-    assert await find(engine, machine(tmp_path, hostname="feedfacefeed")) is None
+    assert await find_own_container(engine, machine(tmp_path, hostname="feedfacefeed")) is None
 
 
 async def test_a_network_that_it_joined_is_left_and_no_other(tmp_path: Path) -> None:
@@ -112,7 +115,7 @@ async def test_a_network_that_it_joined_is_left_and_no_other(tmp_path: Path) -> 
     for network in ("given", "joined"):
         await engine.ensure_network({"Name": network})
     await engine.connect(box, "given", {})
-    own = await find(engine, machine(tmp_path, hostname=box))
+    own = await find_own_container(engine, machine(tmp_path, hostname=box))
     assert own
     for network in ("given", "joined", "joined"):
         await own.join(network)
