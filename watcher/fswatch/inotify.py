@@ -15,7 +15,10 @@ import threading
 from collections.abc import Collection
 from pathlib import Path
 
-from watchdog.observers.inotify_c import (
+from watcher.fswatch.backend import EventsUnavailable
+from watcher.fswatch.inbox import Act, Inbox
+from watcher.fswatch.inotify_share import InotifyShare
+from watcher.fswatch.watchdog_inotify import (
     CallbackId,
     InotifyConstants,
     InotifyEvent,
@@ -23,10 +26,6 @@ from watchdog.observers.inotify_c import (
     Mask,
     WatchDescriptor,
 )
-
-from watcher.fswatch.backend import EventsUnavailable
-from watcher.fswatch.inbox import Act, Inbox
-from watcher.fswatch.inotify_share import InotifyShare
 from watcher.tree import is_outside
 
 _log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from itertools import count
 
-from watchdog.observers.inotify_c import CallbackId, InotifyFD
+from watcher.fswatch.watchdog_inotify import CallbackId, InotifyFD
 
 
 class InotifyShare:

@@ -45,7 +45,7 @@ def test_watchdogs_inner_module_is_imported_in_one_file_only() -> None:
     files = [
         path.name for path in WATCHER.rglob("*.py") if "watchdog.observers.inotify" in path.read_text("utf-8")
     ]
-    assert files == ["inotify.py"]
+    assert files == ["watchdog_inotify.py"]
 
 
 @pytest.mark.parametrize("package", ["docker", "watchdog"])
