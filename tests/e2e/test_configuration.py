@@ -39,7 +39,7 @@ def test_an_environment_value_of_the_compose_file_goes_live_and_no_request_fails
 
 
 def test_a_broken_compose_file_is_refused_and_the_old_one_stays(project: Project) -> None:
-    good, before = project.compose.read_text(), project.status()["wanted"]["revision"]
+    good, before = project.compose.read_text(), project.status()["desired"]["revision"]
     project.compose.write_text(good + "\n  : : broken\n\t- [")
     told(project, "is not YAML")
     project.compose.write_text(good.replace(":9000", ":nine thousand"))
@@ -49,7 +49,7 @@ def test_a_broken_compose_file_is_refused_and_the_old_one_stays(project: Project
     project.compose.write_text(good)
     told(project, "says again what is in force")
     assert project.wait()["outcome"] == "live"
-    assert project.status()["wanted"]["revision"] != before
+    assert project.status()["desired"]["revision"] != before
 
 
 def builds_beside_a_refused_configuration(project: Project, version: str) -> None:

@@ -76,7 +76,7 @@ def test_what_does_not_alter_the_image_replaces_no_container(
 ) -> None:
     before = engine.containers.get(f"{project.id}-box").id
     for name in ("_envs/env_prod.yaml", "internal/notes/store_test.go", "README.md"):
-        file, revision = project.folder / name, project.status()["wanted"]["revision"]
+        file, revision = project.folder / name, project.status()["desired"]["revision"]
         mark = {".yaml": "# prod", ".go": "// test", ".md": "more"}[file.suffix]
         file.write_text(file.read_text() + f"\n{mark}\n")
         settled = project.wait()
@@ -96,7 +96,7 @@ def test_a_tree_that_comes_back_is_live_without_a_build(project: Project) -> Non
 
 
 def test_a_save_that_changes_nothing_builds_nothing(project: Project) -> None:
-    before = project.status()["wanted"]["revision"]
+    before = project.status()["desired"]["revision"]
     project.version.write_bytes(project.version.read_bytes())
     assert project.wait()["revision"] == before
 

@@ -160,6 +160,6 @@ def _ask_daemon(settings: Settings) -> Needed:
         raise EngineUnavailable(
             f"the running daemon did not answer which images it needs: {error}"
         ) from error
-    parts = ("wanted", "building", "deploying", "live")
+    parts = ("desired", "wanted", "building", "deploying", "live")  # "wanted": an older daemon
     named = (service.get(part) for service in document["services"] for part in parts)
     return Needed(revisions=frozenset(part["revision"] for part in named if part and part["revision"]))

@@ -58,8 +58,8 @@ def _list_facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
     yield "live", f"{live}  {_describe_staleness(found, now)}{old}"
     if found.source.scanning is not None:
         yield "scanning", f"a large change: {found.source.scanning} files so far"
-    if found.wanted:
-        yield "desired", f"{short(found.wanted.revision)}  {found.wanted.summary}".rstrip()
+    if found.desired:
+        yield "desired", f"{short(found.desired.revision)}  {found.desired.summary}".rstrip()
     if found.building:
         yield "building", _describe_running(found.building.revision, found.building.started_at, now)
     if found.deploying:

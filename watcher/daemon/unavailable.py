@@ -19,7 +19,7 @@ def unavailable(service: ServiceStatus | None, engine: EngineInfo) -> Unavailabl
     building was paused. A live container that is silent for a moment is always waited for, and one that
     ended is put back before long, whatever the tree is like.
     """
-    if service is None or service.wanted is None:
+    if service is None or service.desired is None:
         return Unavailable(text="The watcher has just started.")
     if engine.up is False:
         return Unavailable("The container engine does not answer", _sentence(engine.reason), private=True)

@@ -40,6 +40,7 @@ from watcher.observers.status_schema import (
     ChangeInfo,
     DeployInfo,
     DeployingInfo,
+    DesiredInfo,
     DiskInfo,
     ErrorReport,
     FailureInfo,
@@ -49,7 +50,6 @@ from watcher.observers.status_schema import (
     PruneInfo,
     ServiceStatus,
     StepInfo,
-    WantedInfo,
 )
 
 BUILDS_KEPT = 100
@@ -91,7 +91,7 @@ class ServiceView:
         match event:
             case DesiredChanged():
                 shown = [ChangeInfo.model_validate(change) for change in event.changes[:CHANGES_SHOWN]]
-                status.wanted = WantedInfo(
+                status.desired = DesiredInfo(
                     revision=event.revision,
                     at=event.at,
                     saved_at=event.saved_at,
@@ -177,8 +177,8 @@ class ServiceView:
 
     def _new_build(self, revision: str, at: float) -> BuildInfo:
         self._count += 1
-        wanted = self.status.wanted
-        summary = wanted.summary if wanted and wanted.revision == revision else ""
+        desired = self.status.desired
+        summary = desired.summary if desired and desired.revision == revision else ""
         return BuildInfo(id=self._count, revision=revision, summary=summary, started_at=at)
 
     def _finish_build(self, event: BuildFinished) -> None:
@@ -257,7 +257,7 @@ class ServiceView:
             (status.container_paused, "held"),
             (status.stale is False, "live"),
             (status.held, "held"),
-            (status.wanted is None, "starting"),
+            (status.desired is None, "starting"),
         )
         return next((phase for applies, phase in phases if applies), "waiting")
 

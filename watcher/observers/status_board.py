@@ -43,7 +43,7 @@ _DETAILS: Final[dict[str, Any]] = {
     "last_build": {"steps": True, "failure": True},
     "last_error": {"failure": {"lines": True, "diagnostics": True}},
     "last_prune": True,
-    "wanted": {"changes": True},
+    "desired": {"changes": True},
     "disk": True,
 }
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from watcher.observers.dependency_schema import DependencyInfo as DependencyInfo  # noqa: PLC0414 - a part
 from watcher.observers.events import BuildOutcome, DeployOutcome
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -78,7 +79,7 @@ class ChangeInfo(Model):
     """go | module | env | dockerfile | other"""
 
 
-class WantedInfo(Model):
+class DesiredInfo(Model):
     """The tree's revision."""
 
     revision: str
@@ -261,12 +262,12 @@ class ServiceStatus(Model):
     compose_file: str = ""
     image: str = ""
     container: str = ""
-    wanted: WantedInfo | None = None
+    desired: DesiredInfo | None = None
     building: BuildInfo | None = None
     deploying: DeployingInfo | None = None
     live: LiveInfo | None = None
     failed: str | None = None
-    """The wanted revision, when it is known to fail."""
+    """The desired revision, if it is known to fail."""
     refused: str = ""
     """Why the configuration files are not in force; empty when they are."""
     stale: bool | None = None
@@ -288,29 +289,6 @@ class ServiceStatus(Model):
     """Disk usage of the project; null until it was measured."""
     source: SourceInfo = SourceInfo()
     front: FrontInfo = FrontInfo()
-
-
-class DependencyInfo(Model):
-    """A service of the compose file that the watcher starts and does not build."""
-
-    name: str
-    state: str
-    """absent | starting | running | checking | healthy | unhealthy | completed | failed | broken | stopped |
-    unused. checking: its health check has not passed yet; broken: it cannot be started; stopped: on purpose;
-    unused: the file asks for no container."""
-    since: float
-    """When it came into this state."""
-    reason: str = ""
-    """Exit status, health, or how much of its image has arrived."""
-    image: str = ""
-    containers: list[str] = []
-    """Names."""
-    waits_for: list[str] = []
-    """Dependencies whose conditions do not hold yet."""
-    needed_by: list[str] = []
-    """Services that wait for this one now."""
-    restarts: int = 0
-    """How often it ended by itself and was started again."""
 
 
 class DaemonInfo(Model):

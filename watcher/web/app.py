@@ -78,7 +78,7 @@ def explain_unready(board: StatusBoard) -> str:
         return "stopping"
     if status.engine.up is False:
         return f"the engine does not answer: {status.engine.reason}"
-    waiting = [service.name for service in status.services if service.wanted is None]
+    waiting = [service.name for service in status.services if service.desired is None]
     if waiting or not status.services:
         return f"the tree was not scanned yet: {', '.join(waiting) or 'no service'}"
     return ""

@@ -98,7 +98,7 @@ async def settle(
                 await board.changed(version, board.lines.last)
             raise DaemonStopped("the watcher is being stopped")
     except TimeoutError:
-        return Settled(service=name, outcome="timeout", revision=_wanted(board, name) or revision)
+        return Settled(service=name, outcome="timeout", revision=_desired_revision(board, name) or revision)
     except DaemonStopped:
         raise
     except WatcherError as error:
@@ -129,7 +129,7 @@ async def settle_all(
     each = [
         task.result()
         if not task.cancelled()
-        else Settled(service=name, outcome="timeout", revision=_wanted(board, name))
+        else Settled(service=name, outcome="timeout", revision=_desired_revision(board, name))
         for name, task in tasks.items()
     ]
     worst = min(each, key=lambda found: WORST_FIRST.index(found.outcome))
@@ -141,32 +141,32 @@ def _builds(board: StatusBoard, name: str) -> bool:
     return service is not None and service.building is not None
 
 
-def _wanted(board: StatusBoard, name: str) -> str:
+def _desired_revision(board: StatusBoard, name: str) -> str:
     service = board.service(name)
-    return service.wanted.revision if service and service.wanted else ""
+    return service.desired.revision if service and service.desired else ""
 
 
 def _settled(board: StatusBoard, name: str, asked: str, after_build: int | None) -> Settled | None:
-    service, wanted = board.service(name), _wanted(board, name)
-    if service is None or not wanted:
+    service, desired = board.service(name), _desired_revision(board, name)
+    if service is None or not desired:
         return None
     if service.refused:
         summary = f"the configuration is refused: {service.refused}"
         refusal = FailureInfo(kind="config", summary=summary, hint="what was in force before stays")
-        return Settled(service=name, outcome="failed", revision=wanted, failure=refusal)
+        return Settled(service=name, outcome="failed", revision=desired, failure=refusal)
     answered = after_build is None or _answered(service.last_build, after_build)
     if service.container_paused:  # nothing answers until it is unpaused, or another one is live
         return None
-    if answered and service.live and service.live.revision in (asked, wanted):
+    if answered and service.live and service.live.revision in (asked, desired):
         old = service.front.old_connections
         return Settled(service=name, outcome="live", revision=service.live.revision, old_connections=old)
     if service.building or service.deploying:
         return None
-    if answered and service.failed == wanted:
+    if answered and service.failed == desired:
         failure = service.last_error.failure if service.last_error else None
-        return Settled(service=name, outcome="failed", revision=wanted, failure=failure)
+        return Settled(service=name, outcome="failed", revision=desired, failure=failure)
     if service.paused:
-        return Settled(service=name, outcome="paused", revision=wanted)
+        return Settled(service=name, outcome="paused", revision=desired)
     return None
 
 

@@ -55,7 +55,7 @@ def service_of(board: StatusBoard) -> ServiceStatus:
 
 def test_nothing_is_claimed_before_the_tree_is_known(story: Story) -> None:
     service = service_of(told(story))
-    assert (service.phase, service.stale, service.live, service.wanted) == ("starting", None, None, None)
+    assert (service.phase, service.stale, service.live, service.desired) == ("starting", None, None, None)
 
 
 def test_a_save_that_goes_live_is_live_and_not_stale(story: Story) -> None:
@@ -85,9 +85,9 @@ def test_the_running_build_is_shown_step_by_step(story: Story) -> None:
 def test_a_save_makes_what_serves_stale_since_the_save(story: Story) -> None:
     story.cycle(1).save(2)
     service = service_of(told(story))
-    wanted = story.events[-1]
-    assert isinstance(wanted, DesiredChanged)
-    assert (service.stale, service.stale_since) == (True, wanted.saved_at)
+    desired = story.events[-1]
+    assert isinstance(desired, DesiredChanged)
+    assert (service.stale, service.stale_since) == (True, desired.saved_at)
 
 
 def test_stale_since_does_not_move_with_later_saves(story: Story) -> None:
@@ -253,9 +253,9 @@ def test_the_source_is_described(story: Story) -> None:
 def test_only_the_first_changes_are_listed_and_all_are_counted(story: Story) -> None:
     changes = tuple(Change(f"f{n}.go", "added", "go") for n in range(200))
     story.tell(DesiredChanged, revision=revision(1), changes=changes, summary="200 files", saved_at=story.now)
-    wanted = service_of(told(story)).wanted
-    assert wanted is not None
-    assert (len(wanted.changes), wanted.change_count) == (50, 200)
+    desired = service_of(told(story)).desired
+    assert desired is not None
+    assert (len(desired.changes), desired.change_count) == (50, 200)
 
 
 def test_the_newest_notices_are_kept(story: Story) -> None:
@@ -359,9 +359,9 @@ def test_whatever_happens_the_document_is_consistent(acts: list[tuple[str, int]]
     service = service_of(board)
     assert Status.model_validate_json(board.json()) == board.status
     live = service.live.revision if service.live else None
-    assert service.stale == (None if service.wanted is None else live != service.wanted.revision)
+    assert service.stale == (None if service.desired is None else live != service.desired.revision)
     assert (service.stale_since is not None) == bool(service.stale)
-    assert service.failed is None or (service.wanted and service.failed == service.wanted.revision)
+    assert service.failed is None or (service.desired and service.failed == service.desired.revision)
     assert (service.phase == "live") <= (service.stale is False)
     assert all(build.outcome is not None for build in board.builds(SERVICE))
 

@@ -191,7 +191,7 @@ def test_a_path_that_is_no_text_can_be_shown() -> None:
     )
     board = StatusBoard()
     Redactor(board).notify(event)
-    assert json.loads(board.json())["services"][0]["wanted"]["summary"] == "caf\ufffd.go added"
+    assert json.loads(board.json())["services"][0]["desired"]["summary"] == "caf\ufffd.go added"
 
 
 @given(st.text(), st.text(min_size=6))

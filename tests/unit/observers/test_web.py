@@ -294,7 +294,7 @@ async def test_changes_and_lines_follow(story: Story) -> None:
         for event in Story().save(2).said("hello").events:
             at.board.notify(event)
         found = {item["event"]: item["data"] for item in (await anext(news), await anext(news))}
-        assert found["status"]["services"][0]["wanted"]["revision"] == revision(2)
+        assert found["status"]["services"][0]["desired"]["revision"] == revision(2)
         assert [line["text"] for line in found["lines"]["lines"]] == ["hello"]
 
 
