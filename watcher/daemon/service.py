@@ -128,6 +128,7 @@ class Service:
         with contextlib.suppress(UserError):  # the first deploy reports it
             await self._config.container.join()
         await self.deployer.remove_conflicting()
+        await self._shared.dependencies.release(self._config.spec)
         for front in waiting:
             await front.start()
         self._notices.emit(self._config)

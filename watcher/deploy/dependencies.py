@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
+from watcher import labels
 from watcher.compose import ComposeProject, ServiceSpec, find_jobs
 from watcher.deploy.dependency_containers import DependencyContainers, Observed, container_state
 from watcher.deploy.dependency_graph import (
@@ -266,6 +267,17 @@ class Dependencies:
                     self.reports.show_line("info", f"{what} was removed; its volumes stay")
                 else:
                     self.reports.show_line("info", f"{what} stays, because the watcher did not start it")
+
+    async def release(self, spec: ServiceSpec) -> None:
+        """Remove the containers that a watcher started of a service before it was managed.
+
+        They have its ports and its name. Raises EngineUnavailable or EngineError.
+        """
+        for item in await self.containers.find_containers(self.project, spec.name):
+            if labels.DEPENDENCY in item.labels and self.containers.is_own(item):
+                await self.containers.stop_container(spec, item)
+                await self.containers.remove_container(item)
+                self.reports.show_line("info", f"{spec.name} is managed now: {item.name} makes way")
 
     async def find_ended(self, name: str) -> list[Container]:
         """The containers of a dependency that ended by themselves and badly; raises WatcherError."""

@@ -384,3 +384,24 @@ async def test_dependents_are_stopped_before_what_they_depend_on(rig: Rig) -> No
     await dependencies.close(stop=True)
     died = [e.attributes["name"] for _, _, e in rig.engine._past[before:] if e.action == "die"]
     assert died == ["shop-cache-1", "shop-db-1"]
+
+
+async def test_a_dependency_that_is_managed_from_now_on_makes_way(rig: Rig) -> None:
+    services = "\n  api: {build: ., depends_on: [db]}\n  db: {image: db}"
+    dependencies = rig.load(services)
+    await dependencies.require("api")
+    db = dependencies.project.services["db"]
+    dependencies.reconfigure(dependencies.project, ["api", "db"])
+    await dependencies.release(db)
+    assert await rig.names() == []
+    assert rig.lines[-1] == "db is managed now: shop-db-1 makes way"
+
+
+async def test_a_container_of_another_program_does_not_make_way(rig: Rig) -> None:
+    dependencies = rig.load("\n  api: {build: ., depends_on: [db]}\n  db: {image: db}")
+    found = {"com.docker.compose.project": "shop", "com.docker.compose.service": "db"}
+    await rig.engine.create(
+        "shop-db-1", {"Image": "db", "Labels": {**found, "com.docker.compose.oneoff": "False"}}
+    )
+    await dependencies.release(dependencies.project.services["db"])
+    assert await rig.names() == ["shop-db-1"]
