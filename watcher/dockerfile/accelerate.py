@@ -221,7 +221,7 @@ class _Work:
             self.edits.append(add_mount(step, cache_mount(name, modules, who), why))
             self.modules_mounted = True
         if analysis.unclear:
-            self.add_note(step, f"its go flags are not looked at: {analysis.unclear}")
+            self.add_note(step, f"its go flags are not checked: {analysis.unclear}")
         for script, command in analysis.placed:
             if caches.removes_only(command, kept.values()):
                 self.edits.append(rewrite.remove_nothing(script, command))
@@ -238,7 +238,7 @@ class _Work:
         self._change_calls(group, step, analysis, kept, path)
         there = bool(modules) or modules_before(group, step, mount)
         if self.options.without_network and there and needs_no_network(step, analysis):
-            why = "a compile step whose modules are there needs no network, and setting one up takes time"
+            why = "a compile step with all its modules needs no network, and setting one up takes time"
             if self.options.says_so:
                 self.edits.append(add_flag(step, "--network=none", why))
             self.offline.append(step.one.line)
@@ -285,7 +285,7 @@ class _Work:
         if analysis.use is GoUsage.MAYBE:
             why += f" ({analysis.may_run_go} may run go)"
         if step.state.assumed:
-            why += f"; {step.state.image} has not been looked at, its usual configuration is assumed"
+            why += f"; {step.state.image} was not inspected, its usual configuration is assumed"
         return why
 
     def _change_calls(

@@ -76,7 +76,7 @@ def _get_variable(state: StageState, analysis: RunAnalysis, name: str) -> str | 
         return value or None
     raise NotAccelerated(
         f"the value of {name} is not known"
-        + ("" if state.whole else f", because the image {state.image} has not been looked at yet")
+        + ("" if state.whole else f", because the image {state.image} was not inspected yet")
     )
 
 

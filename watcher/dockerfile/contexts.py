@@ -67,7 +67,7 @@ def with_folders(
     for stage in graph.reachable_stages(target):
         name = graph.bases[stage.index].image
         if name is not None and name in markers:
-            rule = f"{name} is a folder of additional_contexts: copy from it, no stage can begin with it here"
+            rule = f"{name} is a folder of additional_contexts: copy from it; no stage can start from it here"
             raise DockerfileError(stage.head.line, f"FROM {stage.base}", rule)
         for one, base in graph.find_reads(stage):
             if base.image is not None and base.image in markers:
@@ -122,7 +122,7 @@ def _marked_copy(one: Instruction, text: str, name: str, marker: str) -> Iterato
     if one.words is not None:
         first = one.body.offset(0)
         if "\n" in text[first : one.body.end]:
-            raise DockerfileError(one.line, text[one.start : one.stop], "a list must stand in one line here")
+            raise DockerfileError(one.line, text[one.start : one.stop], "a list must be on one line here")
         words = [*(_below(marker, word) for word in one.words[:-1]), *one.words[-1:]]
         yield Edit(first, one.body.end, json.dumps(words), _WHY)
         return
@@ -130,7 +130,7 @@ def _marked_copy(one: Instruction, text: str, name: str, marker: str) -> Iterato
     for begin, end in places[:-1]:
         first, word = one.body.offset(begin), one.body.text[begin:end]
         if text[first : first + len(word)] != word:
-            raise DockerfileError(one.line, word, "a path must stand in one line here")
+            raise DockerfileError(one.line, word, "a path must be on one line here")
         yield Edit(first, first + len(word), _below(marker, word), _WHY)
 
 

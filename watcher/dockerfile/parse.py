@@ -55,7 +55,7 @@ def parse(text: str) -> Dockerfile:
         elif one.keyword == "ARG" or not known_frontend:
             preamble.append(one)
         else:
-            raise reader.error(one.line, "only ARG may stand before the first FROM")
+            raise reader.error(one.line, "only ARG is allowed before the first FROM")
     if not stages and known_frontend:
         raise reader.error(max(1, len(reader.lines)), "a Dockerfile needs at least one FROM")
     return Dockerfile(
@@ -134,7 +134,7 @@ class _FileReader:
         if self.shebang and name != "syntax":
             return True  # behind a shebang only the frontend itself is looked for
         if name in seen:
-            raise self.error(number, f"the directive {name} may stand only once")
+            raise self.error(number, f"the directive {name} is allowed only once")
         seen.add(name)
         if name == "escape":
             if match[2] not in ("\\", "`"):

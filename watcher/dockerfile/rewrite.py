@@ -85,7 +85,7 @@ def _merge_flag(call: GoCall, index: int, reason: str) -> list[Edit]:
     if {"-w", "-s", "--w", "--s"} & set(value.replace("=", " ").split()):
         return []
     if not value and not word.literal:
-        raise NotAccelerated("the value of -ldflags begins with a variable")
+        raise NotAccelerated("the value of -ldflags starts with a variable")
     if not value:
         return [_insert_text(call, word.at[skip - 1] + 1 if skip else word.start, "-w", reason)]
     if not value.startswith("-"):

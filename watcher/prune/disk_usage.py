@@ -72,8 +72,8 @@ def _image_usage(found: DiskInventory, project: str) -> UsageRow:
     own = [image for image in found.images if _belongs_to(image.labels, project)]
     alone = sum_images(found.usage, found.images, project)
     note = (
-        f"{humanize.count(len(found.images), 'image')}, {len(own)} of this project: counted is what no other "
-        "image holds; each layer is counted once"
+        f"{humanize.count(len(found.images), 'image')}, {len(own)} of this project: without layers of other "
+        "images; each layer is counted once"
     )
     return UsageRow("images", found.usage.layers, alone, note)
 
@@ -81,7 +81,7 @@ def _image_usage(found: DiskInventory, project: str) -> UsageRow:
 def _volume_usage(usage: Usage, compose_project: str) -> UsageRow:
     idle = sum(volume.size for volume in usage.volumes if not volume.used)
     volumes = humanize.count(len(usage.volumes), "volume")
-    note = f"{volumes}, {humanize.size(idle)} in those that no container has; "
+    note = f"{volumes}, {humanize.size(idle)} in unused ones; "
     own = sum(
         volume.size for volume in usage.volumes if volume.labels.get(COMPOSE_PROJECT) == compose_project
     )

@@ -396,7 +396,7 @@ def test_a_user_with_a_name_is_left_alone_with_a_reason():
 def test_an_official_base_that_was_not_looked_at_is_taken_as_usual():
     result = made(HEAD + "RUN go build -a ." + TAIL, bases={"golang:1.22": None, "alpine": None})
     assert f"RUN {BOTH} go build ." in result.text
-    assert "golang:1.22 has not been looked at" in result.changes[0].reasons[0]
+    assert "golang:1.22 was not inspected" in result.changes[0].reasons[0]
 
 
 def test_another_base_that_was_not_looked_at_is_left_alone():
@@ -565,7 +565,7 @@ def test_fast_in_the_exec_form():
 @pytest.mark.parametrize(
     ("run", "why"),
     [
-        ("go build -ldflags=$L .", "begins with a variable"),
+        ("go build -ldflags=$L .", "starts with a variable"),
         ("go build -ldflags=all=-X=a.b=c .", "for a pattern of packages"),
         ("go build -ldflags=-X=a.b=c -ldflags=-X=a.d=e .", "more than once"),
         ("GOFLAGS=-ldflags=-X=a.b=c go build .", "GOFLAGS holds -ldflags"),

@@ -129,7 +129,7 @@ def test_windows_line_ends_are_not_part_of_the_words():
 @pytest.mark.parametrize(
     ("text", "line", "rule"),
     [
-        ("RUN x\nFROM a\n", 1, "only ARG may stand before the first FROM"),
+        ("RUN x\nFROM a\n", 1, "only ARG is allowed before the first FROM"),
         ("FROM a\nRNU x\n", 2, "RNU is not an instruction"),
         ("# nothing\n", 1, "at least one FROM"),
         ("", 1, "at least one FROM"),
@@ -137,7 +137,7 @@ def test_windows_line_ends_are_not_part_of_the_words():
         ("FROM a AS 1x\n", 1, "cannot name a stage"),
         ("FROM a\nRUN <<EOF\nx\n", 2, "the here-document EOF has no end"),
         ("# escape=x\nFROM a\n", 1, "escape may be"),
-        ("# escape=`\n# escape=`\nFROM a\n", 2, "may stand only once"),
+        ("# escape=`\n# escape=`\nFROM a\n", 2, "is allowed only once"),
     ],
 )
 def test_a_broken_rule_is_named_with_its_line(text, line, rule):

@@ -58,9 +58,7 @@ def test_what_images_hold_too_is_not_counted_a_second_time_as_build_cache() -> N
 def test_the_notes_say_whose_it_is_and_how_to_be_rid_of_it() -> None:
     found = shares()
     assert found["images"].note.startswith("3 images, 2 of this project")
-    assert (
-        found["volumes"].note == "2 volumes, 8 B in those that no container has; never touched by the watcher"
-    )
+    assert found["volumes"].note == "2 volumes, 8 B in unused ones; never touched by the watcher"
     assert "proven to have made" in found["build steps and contexts"].note
     assert found["cache mounts"].note == (
         "/root/.cache/go-build 120 B, /go/pkg/mod 30 B; `watcher prune --cache` empties them"
