@@ -1,5 +1,6 @@
 """Certificates for a buildkitd, and which BuildKit the settings mean."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,14 @@ def test_certificates_are_read_or_named(tmp_path: Path) -> None:
     assert made.check_hostname
     assert certificates(CERTIFICATES) is not made  # each connection changes its own
     with pytest.raises(ConfigError, match=r"^build\.buildkit_certs = .*must hold ca.pem, cert.pem and key"):
+        certificates(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["ca.pem", "cert.pem", "key.pem"])
+def test_each_certificate_file_is_needed(tmp_path: Path, missing: str) -> None:
+    for name in {"ca.pem", "cert.pem", "key.pem"} - {missing}:
+        shutil.copy(CERTIFICATES / name, tmp_path / name)
+    with pytest.raises(ConfigError, match="must hold"):
         certificates(tmp_path)
 
 
