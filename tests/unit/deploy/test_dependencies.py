@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,17 @@ from watcher.backoff import Backoff
 from watcher.deploy.dependencies import Dependencies
 from watcher.deploy.dependency_graph import NodeState
 from watcher.deploy.dependency_watch import DependencyWatch
-from watcher.engine import Container
-from watcher.errors import UserError
-from watcher.observers.events import DependencyChanged, DependencyRemoved, Event, InternalError, Notice
+from watcher.engine import Container, EngineEvent
+from watcher.errors import EngineUnavailable, UserError
+from watcher.observers.events import (
+    DependencyChanged,
+    DependencyRemoved,
+    Event,
+    Fanout,
+    InternalError,
+    Notice,
+)
+from watcher.system import lock
 
 CHAIN = """
   api: {build: ., depends_on: {cache: {condition: service_started}}}
@@ -41,13 +49,15 @@ class Rig:
         self.dependencies: Dependencies
         self.images: dict[str, str] = {}
 
-    def load(self, services: str, managed: tuple[str, ...] = ("api",), **programs: Program) -> Dependencies:
+    def load(
+        self, services: str, managed: tuple[str, ...] = ("api",), owner: str = "id", **programs: Program
+    ) -> Dependencies:
         project = self.read(services)
         for spec in project.services.values():
             if spec.name not in managed and spec.image not in self.images:
                 image = self.images[spec.image] = self.engine.add_image(tags=(spec.image,))
                 self.engine.programs[image] = programs.get(spec.name, Program())
-        self.dependencies = Dependencies(self.engine, self, project, "id", managed=managed)
+        self.dependencies = Dependencies(self.engine, self, project, owner, managed=managed)
         self.dependencies.on_replaced = lambda *names: self.replaced.append(names)
         return self.dependencies
 
@@ -278,7 +288,10 @@ async def test_what_depends_with_restart_is_replaced_too(rig: Rig) -> None:
     assert rig.replaced == []
     dependencies.reconfigure(rig.read(text.replace("LEVEL-OF-DB", "two")), ["api"])
     await dependencies.bring_up()
-    assert (await rig.box("shop-cache-1")).id != before.id
+    after = await rig.box("shop-cache-1")
+    assert after.id != before.id
+    await dependencies.bring_up()
+    assert (await rig.box("shop-cache-1")).id == after.id, "once is enough"
     assert rig.replaced == [("api", "db")]
 
 
@@ -332,6 +345,15 @@ async def test_the_daemon_starts_dependencies_and_starts_one_that_ends_again(rig
         shown = [e for e in rig.events if isinstance(e, DependencyChanged)]
         assert shown[-1].restarts == 1
         assert "db ended with exit status 137: it is started again in 1 ms" in rig.lines
+
+
+async def test_one_that_is_being_replaced_has_not_ended(rig: Rig) -> None:
+    dependencies = rig.load(SIMPLE, db=Program(exit_code=3))
+    await dependencies.bring_up()
+    assert len(await dependencies.find_ended("db")) == 1
+    dependencies._start_one("db")
+    assert await dependencies.find_ended("db") == []
+    assert await dependencies.find_ended("gone") == []
 
 
 async def test_one_that_was_stopped_on_purpose_waits_for_a_deploy(rig: Rig) -> None:
@@ -405,3 +427,125 @@ async def test_a_container_of_another_program_does_not_make_way(rig: Rig) -> Non
     )
     await dependencies.release(dependencies.project.services["db"])
     assert await rig.names() == ["shop-db-1"]
+
+
+# After a restart of the watcher, and beside others.
+
+
+async def test_a_change_while_no_watcher_ran_replaces_the_container(rig: Rig) -> None:
+    await rig.load(SIMPLE).require("api")
+    before = await rig.box("shop-db-1")
+    await rig.load(SIMPLE).require("api")
+    assert (await rig.box("shop-db-1")).id == before.id
+    await rig.load(SIMPLE.replace("LEVEL-OF-DB", "two")).require("api")
+    assert (await rig.box("shop-db-1")).id != before.id
+
+
+@pytest.mark.parametrize("runs", [True, False])
+async def test_what_a_running_copy_of_the_project_uses_is_not_replaced(
+    rig: Rig, runs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.load(SIMPLE, owner="copy").require("api")
+    before = await rig.box("shop-db-1")
+    monkeypatch.setattr(lock, "find_running", lambda project: lock.Running(1) if runs else None)
+    await rig.load(SIMPLE.replace("LEVEL-OF-DB", "two")).require("api")
+    assert ((await rig.box("shop-db-1")).id == before.id) is runs
+
+
+async def test_commands_run_in_each_new_container(rig: Rig) -> None:
+    text = SIMPLE.replace("image: db,", "image: db, post_start: [{command: [init, db]}],")
+    dependencies = rig.load(text)
+    await dependencies.require("api")
+    dependencies.reconfigure(rig.read(text.replace("LEVEL-OF-DB", "two")), ["api"])
+    await dependencies.require("api")
+    assert [command.words for _, command in rig.engine.executed] == [("init", "db")] * 2
+
+
+@pytest.mark.parametrize(
+    ("program", "state", "reason"),
+    [
+        (Program(exit_code=3), "failed", "ended with status 3"),
+        (Program(exit_code=0), "completed", ""),
+        (Program(health="unhealthy"), "unhealthy", "unhealthy"),
+    ],
+)
+async def test_the_reason_of_a_state_is_shown(rig: Rig, program: Program, state: str, reason: str) -> None:
+    text = SIMPLE.replace("service_started", "service_completed_successfully")
+    dependencies = rig.load(text, db=program)
+    await dependencies.bring_up()
+    last = [event for event in rig.events if isinstance(event, DependencyChanged)][-1]
+    assert (last.state, last.reason) == (state, reason)
+
+
+# The engine, while dependencies are watched.
+
+
+async def test_one_that_ended_while_the_engine_was_away_is_started_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("watcher.deploy.dependency_watch.PAUSE", 0.01)
+    rig.load(SIMPLE)
+    events, away = rig.engine.events, asyncio.Event()
+
+    async def cut(*, labels: Sequence[str], since: float) -> AsyncIterator[EngineEvent]:
+        if not away.is_set():
+            await away.wait()
+            raise EngineUnavailable("gone")
+        async for event in events(labels=labels, since=since):
+            yield event
+
+    monkeypatch.setattr(rig.engine, "events", cut)
+    task = asyncio.create_task(
+        DependencyWatch(rig.dependencies, rig.engine, rig, Backoff(first=0.001, most=0.001)).run()
+    )
+    try:
+        await until(lambda: rig.states("db")[-1:] == ["running"])
+        rig.engine.end((await rig.box("shop-db-1")).id, 1)
+        away.set()
+        await until(lambda: "db was started again" in rig.lines)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_error_of_the_watcher_itself_is_shown_and_it_goes_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dependencies = rig.load(SIMPLE)
+    shown: list[Event] = []
+    watch = DependencyWatch(dependencies, rig.engine, Fanout(_Listener(shown)))
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(dependencies, "check_startable", fail)
+    task = asyncio.create_task(watch.run())
+    try:
+        await until(lambda: bool(shown) and rig.states("db")[-1:] == ["running"])
+        assert isinstance(shown[0], InternalError)
+        assert "ZeroDivisionError" in shown[0].traceback
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class _Listener:
+    def __init__(self, shown: list[Event]) -> None:
+        self._shown = shown
+
+    def notify(self, event: Event) -> None:
+        self._shown.append(event)
+
+
+async def test_events_of_a_renamed_project_are_followed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("watcher.deploy.dependency_watch.PAUSE", 0.01)
+    dependencies = rig.load(SIMPLE)
+    async with watching(rig):
+        file = rig.folder / "compose.yaml"
+        file.write_text(file.read_text().replace("name: shop", "name: other"))
+        dependencies.reconfigure(compose.load(file, services=("api",), env={}), ["api"])
+        rig.engine.end((await rig.box("shop-db-1")).id, 0)
+        await dependencies.bring_up()
+        await until(lambda: any("other" in labels[0] for labels, _ in rig.engine._listeners))
+        rig.engine.end((await rig.box("other-db-1")).id, 7)
+        await until(lambda: "db was started again" in rig.lines)
