@@ -145,7 +145,9 @@ def _list_commands(summaries: dict[str, str]) -> str:
 
 def _arrange_command(parser: argparse.ArgumentParser, prog: str, *, everything: bool) -> None:
     """Group the options: the command's own, which project, and the settings if `everything`."""
-    named = any(not action.option_strings for action in _list_actions(parser))
+    named = [action for action in _list_actions(parser) if not action.option_strings]
+    for action in named:
+        action.metavar, action.help = "SERVICE", "Services to manage; default: all with a build section."
     parser.prog, parser.formatter_class = prog, HelpFormatter
     parser.usage = f"{prog} [OPTIONS] [SERVICE …]" if named else f"{prog} [OPTIONS]"
     parser.description = inspect.cleandoc(parser.description or "")
@@ -153,7 +155,7 @@ def _arrange_command(parser: argparse.ArgumentParser, prog: str, *, everything: 
     for action in options:
         _reword_option(action)
     own = [action for action in options if is_own_option(action)]
-    place = [action for action in options if _name_option(action) in PLACE]
+    place = [*named, *(action for action in options if _name_option(action) in PLACE)]
     rest = [action for action in options if action not in own and action not in place]
     if everything:
         parser._action_groups = [
