@@ -116,6 +116,22 @@ async def test_a_file_that_is_written_all_the_time_holds_no_save_back(
     assert len([text for text in notices if text.startswith("app.log changes all the time")]) == 1
 
 
+async def test_a_save_that_is_still_being_written_is_no_revision_yet(rig: Rig) -> None:
+    tree = WrittenTo(rig.root)
+    watch = TreeWatcher("app", tree, rig.notifications, inputs={}, observer=Fanout())
+    await rig.source.start()
+    before = await watch.scan_now(rig.sink)
+    (rig.root / "main.go").write_text("package main // half of it")
+    tree.unsettled = [("main.go",)]
+    everything = Notification(None, "request", first_seen=0.0, last_seen=0.0)
+    assert await watch.scan(rig.sink, everything) == before
+    assert [told.revision for told in rig.sink.told] == [before]
+    after = await watch.scan(rig.sink, everything)
+    await rig.source.stop()
+    watch.close()
+    assert [told.revision for told in rig.sink.told] == [before, after]
+
+
 async def test_a_problem_is_a_warning_once_and_again_when_it_comes_back(rig: Rig) -> None:
     told, ignore = Recorder(), rig.root / ".dockerignore"
     (rig.root / "Dockerfile").write_text("FROM scratch\n")
