@@ -37,11 +37,13 @@ def find_unused(root: Path) -> list[tuple[str, str]]:
                 text = ALL.sub(lambda names: "\n" * names[0].count("\n"), path.read_text("utf-8"))
                 vulture.scan(text, filename=path.relative_to(root))
                 trees[str(path.relative_to(root))] = ast.parse(text)
+    fields = {name: found for tree in trees.values() for name, found in _fields(tree)}
+    read = {name for tree in trees.values() for name in _read_attributes(tree, fields)}
     found = {
         (f"{item.filename}:{item.first_lineno}", item.name): f"unused {item.typ}"
         for item in vulture.get_unused_code(min_confidence=60)
+        if item.name not in read  # a pattern names the class and the places only
     }
-    read = {name for tree in trees.values() for name in _read_attributes(tree)}
     for file, tree in trees.items():
         for line, kind, name in _members(tree):
             if name not in read:
@@ -49,9 +51,22 @@ def find_unused(root: Path) -> list[tuple[str, str]]:
     return [(name, f"{place}: {kind}") for (place, name), kind in sorted(found.items())]
 
 
-def _read_attributes(tree: ast.Module) -> Iterator[str]:
+def _fields(tree: ast.Module) -> Iterator[tuple[str, list[str]]]:
+    """Yield each class with its annotated fields in order."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            annotated = (member.target for member in node.body if isinstance(member, ast.AnnAssign))
+            yield node.name, [target.id for target in annotated if isinstance(target, ast.Name)]
+
+
+def _read_attributes(tree: ast.Module, fields: dict[str, list[str]]) -> Iterator[str]:
     """Yield the attributes that a module reads, also in patterns and by `getattr`."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.MatchClass):  # the fields at the places that the pattern binds
+            places = zip(
+                fields.get(ast.unparse(node.cls).rpartition(".")[2], ()), node.patterns, strict=False
+            )
+            yield from (name for name, pattern in places if ast.unparse(pattern) != "_")
         match node:
             case ast.Attribute(attr=name, ctx=ast.Load()):
                 yield name

@@ -32,6 +32,8 @@ def project(tmp_path: Path) -> Path:
         "def exported(): ...\n\ndef used(): ...\n\ndef tested(): ...\n\n"
         "class Box:\n    size: int\n    colour: str\n\n    def open(self):\n        self.size = 1\n"
         "\nsize = Box().colour\nprint(size)\n"
+        "\nclass Pair:\n    left: int\n    right: int\n"
+        "\nmatch size:\n    case Pair(_, other):\n        print(other)\n"
     )
     (package / "b.py").write_text("from watcher import used\n\nused()\n")
     (tmp_path / "tests").mkdir()
@@ -46,12 +48,13 @@ def test_what_only_tests_exports_or_variables_name_is_dead(project: Path, dead_c
         "watcher/a.py:12: unused field `size`",
         "watcher/a.py:15: unused method `open`",
         "watcher/a.py:16: unused field `size`",
+        "watcher/a.py:22: unused variable `left`",
     }
 
 
 def test_an_allowance_needs_a_reason_and_a_use(project: Path, dead_code: ModuleType) -> None:
     allowed = {"exported": "others import it", "tested": " ", "used": "it was dead once"}
-    allowed |= dict.fromkeys(("open", "size"), "others read it")
+    allowed |= dict.fromkeys(("open", "size", "left"), "others read it")
     assert dead_code.check(project, allowed) == [
         "dead_code_allowed.toml: `used` is used now, or gone",
         "dead_code_allowed.toml: `tested` has no reason",
