@@ -130,7 +130,7 @@ async def _drop_mounts(client: Client, names: Iterable[str]) -> int:
     with suppress(SolveFailed):
         await client.solve(request, _ignore_progress)
     gone: list[UsageInfo] = []
-    for _ in range(round(_RELEASE_SECONDS / _PAUSE)):
+    for _ in range(round(_RELEASE_SECONDS / _PAUSE) if before else 0):
         there = {record.id for record in await client.disk_usage(_MOUNTS)}
         if gone := [record for name, record in before.items() if name not in there]:
             break
