@@ -25,6 +25,8 @@ from watcher.front.speech import Protocol
 from watcher.front.tunnel import Tunnel
 from watcher.observers.events import Observer
 
+TURNS = 4  # of the loop: more than it takes from the accept of a connection to its protocol, and to a read
+
 
 class Front:
     """Owns the published addresses of one service and passes its traffic to the current backend.
@@ -184,11 +186,7 @@ class Front:
         context.closing = True
         context.farewell.close()
         if linger:
-            context.lingering = True
-            with suppress(TimeoutError):
-                async with asyncio.timeout(linger):
-                    await context.all_left()
-            context.lingering = False
+            await self._linger(context, linger)
         await context.gate.close()
         for client in list(context.clients):
             client.shut()
@@ -203,8 +201,29 @@ class Front:
         for server in servers:
             await server.wait_closed()
 
+    @staticmethod
+    async def _linger(context: Context, seconds: float) -> None:
+        """Let connected clients send one more request, for so many seconds.
+
+        The loop gets a few turns before and after, also when it was stuck for all of that time: accepted
+        clients are known then, and requests that have arrived are read. The kernel sends a reset when a
+        connection is closed with an unread request.
+        """
+        context.lingering = True
+        await _let_loop_turn()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await context.all_left()
+        await _let_loop_turn()
+        context.lingering = False
+
     @property
     def _started(self) -> Context:
         if self._context is None:
             raise RuntimeError("the front is not started, or closed")
         return self._context
+
+
+async def _let_loop_turn() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)

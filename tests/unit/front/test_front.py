@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+import time
 
 import pytest
 
@@ -194,6 +195,43 @@ async def test_a_client_that_is_accepted_while_the_front_closes_is_closed() -> N
         context.closing = True
         client = await it.connect()
         assert await client.rest() == b""
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_request_of_the_moment_of_a_hand_over_is_answered_or_left_to_the_successor(
+    turns: int,
+) -> None:
+    if isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
+        pytest.skip("asyncio drops a connection whose server is closed right after the accept")
+    async with origin(says("x")) as app, fronted() as it:
+        it.front.switch(app.backend)
+        (successor,) = it.front.sockets
+        with successor, socket.create_connection(("127.0.0.1", it.front.addresses[0].port)) as client:
+            client.sendall(get("/", "Connection: close"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await it.front.close(grace=PATIENCE, linger=PATIENCE)
+            successor.setblocking(False)
+            try:
+                successor.accept()[0].close()
+            except BlockingIOError:
+                client.settimeout(PATIENCE)
+                with client.makefile("rb") as answer:
+                    assert answer.read().endswith(b"x")
+
+
+async def test_a_request_that_arrives_while_the_loop_is_stuck_is_answered() -> None:
+    async with origin(says("x")) as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.ask(get(), ok("x"))
+        linger = 0.05
+        closing = asyncio.create_task(it.front.close(grace=PATIENCE, linger=linger))
+        await asyncio.sleep(0)
+        client.writer.write(get())  # sent at once
+        time.sleep(linger * 2)  # all of it goes by without a turn of the loop
+        await closing
+        assert (await client.rest()).endswith(b"x")
 
 
 async def test_a_raw_connection_too_many_is_closed() -> None:
