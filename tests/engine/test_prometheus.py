@@ -97,6 +97,14 @@ class Prometheus:
         return float(data["result"][0]["value"][1]) if data and data["result"] else None
 
 
+DEPENDENCY = """
+  cache:
+    image: alpine
+    command: sleep 100000
+    stop_grace_period: 0s
+"""
+
+
 def ask_early(project: Project) -> None:
     """A request from the moment at which the front listens: held until the first version answers."""
     while True:
@@ -109,6 +117,8 @@ def ask_early(project: Project) -> None:
 @pytest.fixture(scope="module")
 def prometheus(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Scraping since before the first build; a version, a compile error and its repair have gone by."""
+    compose = project.folder / "docker-compose-dev.yml"
+    compose.write_text(compose.read_text().rstrip() + DEPENDENCY)
     early = threading.Thread(target=ask_early, args=(project,))
     early.start()
     project.start("--image.max-size", "100MB", "--front.hold-timeout", "900")
