@@ -222,6 +222,8 @@ class HttpClient(HttpEnd):
             self._drop_upstream()
             return
         response = exchange.response
+        if self._context.closing:
+            response.announce_end()
         try:
             part = response.consume(data)
         except Malformed as error:
@@ -287,7 +289,9 @@ class HttpClient(HttpEnd):
         request, response = exchange.request, cast(Response, exchange.response)
         context.finished(response.status, exchange.began, exchange.waited, upstream.backend)
         whole = self._phase is ANSWER
-        keep = whole and request.keep_alive and response.keep_alive and not context.closing
+        keep = whole and request.keep_alive and response.keep_alive and not response.announces_end
+        if context.closing and not context.lingering:
+            keep = False
         self._exchange = None
         if not upstream.closed:
             upstream.end(time.monotonic())

@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 from watcher.front.framing import HEAD_END, Body, Counted, Malformed, RequestHead, UntilClose, read_response
 
+_LINE_END = b"\r\n"
+_CLOSE = b"Connection: close\r\n\r\n"
+
 
 class Response:
     """Interim responses, head, body and trailers of the answer to one request.
@@ -13,15 +16,18 @@ class Response:
     `status` is 0 until the final head was seen. `switched`: the connection speaks another protocol from now
     on (101, or 2xx to CONNECT), whose first bytes are `leftover`. `not_reusable`: the backend sent more than
     the response, so its connection cannot be reused. `add_headers` can add fields to the final head. A head
-    of more than `longest` bytes is refused.
+    of more than `longest` bytes is refused. `announces_end`: the client is told that its connection ends with
+    this response (RFC 9112, 9.6); `announce_end` asks for it, until the final head was seen.
     """
 
     __slots__ = (
         "_adorn",
         "_body",
         "_buffer",
+        "_ends",
         "_longest",
         "_request",
+        "announces_end",
         "done",
         "keep_alive",
         "leftover",
@@ -38,6 +44,8 @@ class Response:
         self._adorn = add_headers
         self._body: Body | None = None
         self._buffer = b""
+        self._ends = False
+        self.announces_end = False
         self.status = 0
         self.keep_alive = True
         self.done = False
@@ -54,6 +62,10 @@ class Response:
     def has_end(self) -> bool:
         """Whether a body of a length that was announced is on its way."""
         return isinstance(self._body, Counted) and not self.done
+
+    def announce_end(self) -> None:
+        """Add `Connection: close` to the final head, unless it has been passed on."""
+        self._ends = True
 
     def consume(self, data: bytes) -> bytes:
         """The bytes to pass on now that `data` has come; unchanged, in order. Raises `Malformed`."""
@@ -84,9 +96,13 @@ class Response:
             self.leftover = data[end:]
             return data
         self._body = head.body
-        if self._adorn is None:
+        self.announces_end = self._ends and head.keep_alive
+        if self._adorn is None and not self.announces_end:
             return self._through_body(data, end)
-        return data[:at] + self._adorn(data[at:end]) + self._through_body(data, end)[end:]
+        shown = data[at:end] if self._adorn is None else self._adorn(data[at:end])
+        if self.announces_end:
+            shown = shown[: -len(_LINE_END)] + _CLOSE
+        return data[:at] + shown + self._through_body(data, end)[end:]
 
     def _through_body(self, data: bytes, start: int) -> bytes:
         """`data` up to the end of the response; the body starts or continues at `start`."""

@@ -157,7 +157,7 @@ async def test_closing_lets_exchanges_end_and_answers_those_who_wait() -> None:
         assert (await waiting.rest()).startswith(b"HTTP/1.1 503 ")
         assert await idle.rest() == b""
         await server.send(ok("x"))
-        assert await busy.rest() == ok("x")
+        assert await busy.rest() == ok("x", "Connection: close")
         await closing
         assert it.front.addresses == ()
         with pytest.raises(ConnectionRefusedError):
@@ -218,6 +218,47 @@ async def test_a_request_of_the_moment_of_a_hand_over_is_answered_or_left_to_the
                 client.settimeout(PATIENCE)
                 with client.makefile("rb") as answer:
                     assert answer.read().endswith(b"x")
+
+
+async def test_a_kept_connection_is_told_that_it_ends_before_it_does() -> None:
+    """A client that was not told sends its next request into a reset."""
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get())
+        server = await app.peer()
+        await server.head()
+        half = ok("xy")[:-1]
+        await server.send(half)
+        await client.expect(half)  # the head has gone: it says nothing of an end
+        closing = asyncio.create_task(it.front.close(grace=PATIENCE, linger=PATIENCE))
+        await asyncio.sleep(0)
+        await server.send(b"y")
+        await client.expect(b"y")
+        await client.send(get())
+        await server.head()
+        await server.send(ok("z", "Connection: keep-alive"))
+        answer = await client.rest()
+        assert answer.endswith(b"\r\n\r\nz")
+        assert b"\r\nConnection: close\r\n" in answer
+        await closing
+
+
+async def test_a_response_in_progress_when_clients_are_waited_for_no_longer_ends_its_connection() -> None:
+    async with origin() as app, fronted() as it:
+        it.front.switch(app.backend)
+        client = await it.connect()
+        await client.send(get())
+        server = await app.peer()
+        await server.head()
+        half = ok("xy")[:-1]
+        await server.send(half)
+        await client.expect(half)
+        closing = asyncio.create_task(it.front.close(grace=PATIENCE))
+        await asyncio.sleep(0)
+        await server.send(b"y")
+        assert await client.rest() == b"y"
+        await closing
 
 
 async def test_a_request_that_arrives_while_the_loop_is_stuck_is_answered() -> None:
