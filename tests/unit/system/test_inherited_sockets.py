@@ -69,7 +69,7 @@ async def test_a_front_takes_the_socket_that_was_passed_and_whoever_waits_at_it(
             await server.head()
             await server.send(ok("hello"))
             await front.close()
-            assert client.recv(4096) == ok("hello")
+            assert client.recv(4096) == ok("hello", "Connection: close")
 
 
 async def test_one_socket_for_both_families_is_a_front_on_all_addresses() -> None:
@@ -305,6 +305,6 @@ async def test_a_kept_connection_is_ended_by_an_answer_not_under_a_request() -> 
         await client.send(get("/2"))
         await server.head()
         await server.send(ok("2"))
-        assert await client.rest() == ok("2")
+        assert await client.rest() == ok("2", "Connection: close")
         assert await idle.rest() == b""
         await closing
