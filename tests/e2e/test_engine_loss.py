@@ -96,9 +96,15 @@ class Wire:
 
     async def _call(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._engine.scheme == "unix":
-            ends = await asyncio.open_unix_connection(self._engine.path)
+            opening = asyncio.ensure_future(asyncio.open_unix_connection(self._engine.path))
         else:
-            ends = await asyncio.open_connection(self._engine.hostname, self._engine.port)
+            opening = asyncio.ensure_future(asyncio.open_connection(self._engine.hostname, self._engine.port))
+        try:
+            ends = await asyncio.shield(opening)
+        except asyncio.CancelledError:  # asyncio leaves a transport open whose opening is cancelled
+            with suppress(OSError):
+                (await opening)[1].transport.abort()
+            raise
         try:
             await asyncio.gather(self._pass_on(reader, ends[1]), self._pass_on(ends[0], writer))
         finally:
