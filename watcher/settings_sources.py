@@ -18,6 +18,12 @@ from watcher.errors import ConfigError
 TOML_NAME = "watcher.toml"
 _LARGEST_TOML = 1 << 20  # bytes
 ENV_PREFIX = "WATCHER_"
+_LIST, _TABLE = '["ONE", "ANOTHER"]', '{"NAME": "VALUE"}'
+_RULES = {  # by pydantic's type of error; its own texts name types of Python
+    "tuple_type": f"must be a list, like {_LIST}",
+    "dict_type": "must be a table of names and values",
+    "model_type": "must be a section of settings",
+}
 
 
 class PrefixedEnvironment(PydanticBaseSettingsSource):
@@ -91,6 +97,9 @@ def config_error(error: ValidationError | SettingsError, settings: type[BaseMode
     if isinstance(error, SettingsError):
         return _find_invalid_json(error, settings)
     first = error.errors(include_url=False)[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, SettingsError):  # pydantic wraps it if the settings are those of a command
+        return _find_invalid_json(cause, settings)
     place = ["service" if part == "per_service" else part for part in first["loc"]]
     field = ".".join(map(str, place)) or "settings"
     if error.title == "Cli":
@@ -99,7 +108,7 @@ def config_error(error: ValidationError | SettingsError, settings: type[BaseMode
         return ConfigError(
             field, first["input"], "no such setting; `watcher init` writes a file with all of them"
         )
-    rule = first["msg"].removeprefix("Value error, ")
+    rule = _RULES.get(first["type"]) or first["msg"].removeprefix("Value error, ")
     return ConfigError(field, first["input"], rule[:1].lower() + rule[1:])
 
 
@@ -113,12 +122,13 @@ def _find_invalid_json(error: SettingsError, settings: type[BaseModel]) -> Confi
         for part in name.removeprefix(ENV_PREFIX).lower().split("__"):
             fields = getattr(annotation, "model_fields", {})
             annotation = fields[part].annotation if part in fields else None
-        kind = get_origin(annotation)
-        if kind not in (dict, list, tuple):
+        kind = get_origin(annotation) or annotation
+        section = isinstance(kind, type) and issubclass(kind, BaseModel)
+        if not section and kind not in (dict, list, tuple):
             continue
         try:
             json.loads(value)
         except ValueError:
-            shape = '{"NAME": "VALUE"}' if kind is dict else '["ONE", "ANOTHER"]'
+            shape = _TABLE if section or kind is dict else _LIST
             return ConfigError(variable, value, f"must be JSON, as {shape}")
     return ConfigError("settings", None, str(error))

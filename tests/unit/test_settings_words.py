@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.loaded_settings import load
-from watcher.errors import ConfigError
+from watcher.cli.main import main
+from watcher.errors import EXIT_CONFIG, ConfigError
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,8 @@ from watcher.errors import ConfigError
         ("WATCHER_BUILD__ARGS", "A=1", '{"NAME": "VALUE"}'),
         ("WATCHER_WATCH__IGNORE", "*.md", '["ONE", "ANOTHER"]'),
         ("watcher_build__args", "A=1", '{"NAME": "VALUE"}'),
+        ("WATCHER_BUILD", "fast", '{"NAME": "VALUE"}'),
+        ("WATCHER_SERVICES", "web", '["ONE", "ANOTHER"]'),
     ],
 )
 def test_a_value_that_is_no_json(
@@ -29,6 +32,48 @@ def test_a_value_that_is_no_json(
         load()
     assert (caught.value.field, caught.value.value) == (variable, value)
     assert caught.value.rule == f"must be JSON, as {shape}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("WATCHER_SERVICES", "web", """WATCHER_SERVICES = 'web': must be JSON, as ["ONE", "ANOTHER"]"""),
+        ("WATCHER_PROFILE", "[dev", """WATCHER_PROFILE = '[dev': must be JSON, as ["ONE", "ANOTHER"]"""),
+        ("WATCHER_BUILD__ARGS", "A=1", """WATCHER_BUILD__ARGS = 'A=1': must be JSON, as {"NAME": "VALUE"}"""),
+        ("WATCHER_SERVICES", '"web"', """services = 'web': must be a list, like ["ONE", "ANOTHER"]"""),
+    ],
+)
+def test_a_command_names_the_variable_that_is_no_json(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit) as caught:
+        main(["run"])
+    assert caught.value.code == EXIT_CONFIG
+    assert capsys.readouterr().err == f"watcher: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('services = "web"', """services = 'web': must be a list, like ["ONE", "ANOTHER"]"""),
+        ("services = [1]", "services.0 = 1: input should be a valid string"),
+        ('[build]\nargs = "A=1"', "build.args = 'A=1': must be a table of names and values"),
+        ("build = 1", "build = 1: must be a section of settings"),
+        ("[service]\nweb = 1", "service.web = 1: must be a section of settings"),
+        ("[service.web]\nsoak = 1", "service.web.soak = 1: no such setting"),
+        ("[build]\nparallel = 0", "build.parallel = 0: input should be greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_value_in_the_file_is_named_with_the_rule(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "watcher.toml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(project=tmp_path)
+    assert str(caught.value).startswith(said)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "huge"])
