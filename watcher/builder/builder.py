@@ -54,8 +54,9 @@ class ImageBuilder:
         journal: BuildJournal | None = None,
         logins: Callable[[str], Login | None] = lambda _: None,
         progressed: Callable[[], None] = lambda: None,
+        base_notices: set[str] | None = None,
     ) -> None:
-        """`progressed` is called for every event of BuildKit's."""
+        """`progressed` is called for every event of BuildKit's; `base_notices` see `DockerfileVariants`."""
         self.recipe = recipe
         self.sizes = ImageSizes(recipe.service, engine, observer)
         self._engine, self._connection, self._observer = engine, connection, observer
@@ -69,7 +70,11 @@ class ImageBuilder:
         )
         self._bases = BaseImages(engine, connection, self._solver.credentials_finder)
         self.variants = DockerfileVariants(
-            recipe.service, bases=self._bases, connection=connection, observer=observer
+            recipe.service,
+            bases=self._bases,
+            connection=connection,
+            observer=observer,
+            base_notices=base_notices,
         )
         self.compile_stage = CompileStage(
             lambda: self.recipe,

@@ -54,11 +54,19 @@ class DockerfileVariants:
     """Makes the variants for one service, and notifies once of each noteworthy base image."""
 
     def __init__(
-        self, service: str, *, bases: BaseImages, connection: BuildkitConnection, observer: Observer
+        self,
+        service: str,
+        *,
+        bases: BaseImages,
+        connection: BuildkitConnection,
+        observer: Observer,
+        base_notices: set[str] | None = None,
     ) -> None:
+        """`base_notices` are the notices about base images so far, shared by the services of a project."""
         self._service, self._bases, self._connection, self._observer = service, bases, connection, observer
+        self._base_notices = set() if base_notices is None else base_notices
         self.recent: deque[str] = deque(maxlen=_RECENT)  # texts of the last variants
-        self._told: set[str] = set()
+        self._notices: set[str] = set()
         self._asked_git: set[str] = set()  # the Dockerfile that was last searched for the use of git
         self._known: dict[tuple[str, bytes], bool] = {}  # of contents, for `tree_inputs`
 
@@ -150,9 +158,9 @@ class DockerfileVariants:
         except TimeoutError as error:
             raise UserError(base_failure((name,), f"no answer within {PATIENCE:g} s")) from error
         if not base.here:
-            self.notify_once("info", f"the base image {name} is not here: BuildKit pulls it")
+            self._notify_of_base("info", f"the base image {name} is not here: BuildKit pulls it")
         if base.placeholder:
-            self.notify_once(
+            self._notify_of_base(
                 "warning",
                 f"{name} is a PLACEHOLDER image made on this machine: the real one could not be pulled; "
                 "sizes and packages differ from the real one's",
@@ -161,9 +169,16 @@ class DockerfileVariants:
 
     def notify_once(self, level: str, text: str) -> None:
         """Emit a notice, unless the same was emitted before."""
-        if text not in self._told:
-            self._told.add(text)
-            self._observer.notify(Notice(service=self._service, level=level, text=text))
+        self._notify_unless(self._notices, Notice(service=self._service, level=level, text=text))
+
+    def _notify_of_base(self, level: str, text: str) -> None:
+        """Emit a notice of the whole project: its services often have the same base images."""
+        self._notify_unless(self._base_notices, Notice(level=level, text=text))
+
+    def _notify_unless(self, emitted: set[str], notice: Notice) -> None:
+        if notice.text not in emitted:
+            emitted.add(notice.text)
+            self._observer.notify(notice)
 
 
 def accelerate_dockerfile(

@@ -55,6 +55,7 @@ class Service:
             journal=shared.journal,
             logins=find_login,
             progressed=lambda: self.reconciler.record_progress(),  # noqa: PLW0108 - the loop is made after this
+            base_notices=shared.base_notices,
         )
         self.deployer = ContainerDeployer(
             config.container,

@@ -46,6 +46,7 @@ class SharedResources:
     slots: BuildSlots
     images: SharedImages
     backends: NativeBackends = field(default_factory=NativeBackends)
+    base_notices: set[str] = field(default_factory=set)  # about base images, of all services
     names: set[str]  # of the services in the compose file, as it is now
     pruning: asyncio.Lock  # held while one of them prunes
     own: OwnContainer | None = None  # that the watcher runs in, where loopback does not reach the others

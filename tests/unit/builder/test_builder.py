@@ -13,6 +13,7 @@ import pytest
 from tests.fake_engine import FakeEngine
 from watcher.builder import ImageBuilder, Recipe, dockerfile_variants
 from watcher.builder import base_images as lookups
+from watcher.builder.base_images import PLACEHOLDER_LABEL
 from watcher.builder.connection import BuildkitConnection
 from watcher.buildkit import (
     ConnectError,
@@ -111,12 +112,14 @@ class Scripted:
 class Bench:
     """A builder of a tree on disk."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, base_notices: set[str] | None = None) -> None:
         self.root = root
         self.engine, self.connection, self.events = FakeEngine(), Scripted(), list[Event]()
         recipe = Recipe(service="s", project="p", image="s:latest")
         connection: BuildkitConnection = self.connection  # type: ignore[assignment]
-        self.builder = ImageBuilder(recipe, engine=self.engine, connection=connection, observer=self)
+        self.builder = ImageBuilder(
+            recipe, engine=self.engine, connection=connection, observer=self, base_notices=base_notices
+        )
         self.write("Dockerfile", DOCKERFILE)
         self.write("main.go", "package main\n")
         self.write("go.mod", "module x\n")
@@ -158,6 +161,23 @@ def raises(error: Exception) -> Answer:
         raise error
 
     return answer
+
+
+async def test_services_of_a_project_report_a_base_image_once(tmp_path: Path) -> None:
+    shared, benches = set[str](), list[Bench]()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        bench = Bench(tmp_path / name, shared)
+        bench.engine.add_image(tags=["golang:alpine"], labels={PLACEHOLDER_LABEL: ""})
+        bench.engine.add_image(tags=["alpine:latest"])
+        await bench.save()
+        await bench.save()
+        benches.append(bench)
+    first, second = benches
+    (notice,) = [event for event in first.events if isinstance(event, events.Notice)]
+    assert (notice.service, notice.level) == ("", "warning"), "it is about no single service"
+    assert notice.text.startswith("golang:alpine is a PLACEHOLDER image")
+    assert second.notices == []
 
 
 async def test_the_second_build_compiles_without_a_network(bench: Bench) -> None:
