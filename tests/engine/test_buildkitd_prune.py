@@ -90,7 +90,7 @@ async def test_superseded_steps_go_and_all_others_stay_cached(site: Site) -> Non
     assert await site.build_others() == [False, False]
     for content in ("one", "two", "three"):
         await site.build(content)
-    pruner = RecordPruner(site.connection, site.journal, Marks("p"), keep=1, services=("s",))
+    pruner = RecordPruner(site.connection, site.journal, Marks("p"), keep={"s": 1})
     before = {record.id for record in (await pruner.read_records()).records}
     gone = [verdict for verdict in await pruner.prune() if verdict.remove]
     assert sorted(verdict.name for verdict in gone) == [

@@ -76,7 +76,8 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
         emptied: tuple[CacheMount, ...] | NotMeasured = ()
         unseen: NotMeasured | None = None
         trimmed_go = 0
-        services = {*project.services, *project.others}
+        names = (*project.services, *project.others)
+        keep = {name: settings.for_service(name).prune.keep for name in names}
         for spec in project.managed_services:
             own = settings.for_service(spec.name)
             recipe = recipe_of(spec, own, project_id, (await engine.info()).platform)
@@ -84,8 +85,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                 connection,
                 journal,
                 Marks(project_id, unclaimed=all_projects),
-                keep=own.prune.keep,
-                services=services,
+                keep=keep,
                 daemon_runs=lambda: lock.find_running(project_id) is not None,
             )
             pruner = Pruner(

@@ -31,6 +31,15 @@ def count_builds(settings: Settings) -> int:
     return settings.build.parallel or max(os.cpu_count() or 1, LEAST_BUILDS)
 
 
+def count_kept_builds(project: ComposeProject, settings: Settings) -> dict[str, int | None]:
+    """Return how many revisions of each service in the compose file keep their build steps; None for all.
+
+    Any service prunes the steps of all of them: a step can be of builds of several services.
+    """
+    rules = {name: settings.for_service(name).prune for name in (*project.services, *project.others)}
+    return {name: rule.keep if rule.enabled else None for name, rule in rules.items()}
+
+
 def check_service_settings(project: ComposeProject, settings: Settings) -> None:
     """Raise ConfigError for settings of a service that the compose file does not have."""
     known = (*project.services, *project.others)
@@ -144,8 +153,8 @@ class Fleet:
         self._shared.slots.resize(count_builds(settings))
         before = self._shared.dependencies.project, [*self.services]
         self._shared.dependencies.reconfigure(project, project.managed)
-        self._shared.names.clear()
-        self._shared.names.update(project.services, project.others)
+        self._shared.kept_builds.clear()
+        self._shared.kept_builds.update(count_kept_builds(project, settings))
         for name in [name for name in self.services if name not in configs]:
             await self._remove(name)
         changes = [service.change(configs[name]) for name, service in self.services.items()]

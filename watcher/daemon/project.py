@@ -15,7 +15,7 @@ from watcher.compose import ComposeProject, SecretSource
 from watcher.daemon import config_reload as configuration
 from watcher.daemon.config_reload import Configuration
 from watcher.daemon.engine_access import open_engine
-from watcher.daemon.fleet import Fleet, assemble_configs, count_builds
+from watcher.daemon.fleet import Fleet, assemble_configs, count_builds, count_kept_builds
 from watcher.daemon.registration import Registration
 from watcher.daemon.service_config import SharedResources
 from watcher.daemon.shared_images import SharedImages
@@ -134,7 +134,7 @@ async def open_project(
                     order=StartOrder(engine, observer, dependencies),
                     slots=BuildSlots(count_builds(settings)),
                     images=SharedImages(),
-                    names={*project.services, *project.others},
+                    kept_builds=count_kept_builds(project, settings),
                     pruning=asyncio.Lock(),
                     own=own,
                 )

@@ -47,7 +47,7 @@ class SharedResources:
     images: SharedImages
     backends: NativeBackends = field(default_factory=NativeBackends)
     base_notices: set[str] = field(default_factory=set)  # about base images, of all services
-    names: set[str]  # of the services in the compose file, as it is now
+    kept_builds: dict[str, int | None]  # see `count_kept_builds`, as the files are now
     pruning: asyncio.Lock  # held while one of them prunes
     own: OwnContainer | None = None  # that the watcher runs in, where loopback does not reach the others
 

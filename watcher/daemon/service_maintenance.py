@@ -44,8 +44,7 @@ def assemble_maintenance(
         shared.connection,
         shared.journal,
         Marks(shared.project),
-        keep=settings.prune.keep,
-        services=shared.names,
+        keep=shared.kept_builds,
     )
     policy = PrunePolicy.of(settings.prune, builder_image=settings.build.builder_image)
     pruner = Pruner(

@@ -43,17 +43,21 @@ def judge_records(
     return tuple(verdicts)
 
 
-def select_kept(entries: Sequence[BuildEntry], keep: int, services: Collection[str]) -> set[str]:
-    """Return the builds whose records stay: the newest `keep` good revisions, and the newest revision.
+def select_kept(entries: Sequence[BuildEntry], keep: Mapping[str, int | None]) -> set[str]:
+    """Return the builds whose records stay: of each service the newest good revisions, and the newest one.
 
-    `services` are the services of the project: nothing is kept of a service that was renamed or removed.
+    `keep` is the number of good revisions by service, None for all builds. Nothing is kept of a service that
+    it lacks: that one was renamed or removed.
     """
     kept: set[str] = set()
-    for service in services:
+    for service, count in keep.items():
         own = [entry for entry in entries if entry.service == service]
+        if count is None:
+            kept |= {entry.id for entry in own}
+            continue
         final = sorted((entry for entry in own if entry.final), key=lambda each: each.started, reverse=True)
         good = dict.fromkeys(entry.revision for entry in final if entry.ended == "ok")
-        revisions = {*list(good)[:keep], *(entry.revision for entry in final[:1])}
+        revisions = {*list(good)[:count], *(entry.revision for entry in final[:1])}
         kept |= {entry.id for entry in own if entry.revision in revisions}
     return kept
 

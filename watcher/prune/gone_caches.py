@@ -86,7 +86,7 @@ class GoneCaches:
         return list(found)
 
     def _record_pruner(self) -> RecordPruner:
-        return RecordPruner(self._connection, self._journal, Marks(self._project), keep=1, services=())
+        return RecordPruner(self._connection, self._journal, Marks(self._project), keep={})
 
     @staticmethod
     def _mount_verdict(name: str) -> Verdict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from watcher.builder import BuildEntry, BuildJournal, BuildkitConnection
@@ -55,9 +55,9 @@ class CacheHoldings:
 class RecordPruner:
     """Prunes the build cache records of this project's builds.
 
-    The newest `keep` revisions of each of `services`, all services of the project, stay. `marks` finds the
-    project's records without the journal. `daemon_runs` returns whether another process can be building, so
-    unfinished builds in the journal can still run.
+    `keep` is the number of revisions that stay by service, for all services of the project; None keeps all
+    builds of a service. `marks` finds the project's records without the journal. `daemon_runs` returns
+    whether another process can be building, so unfinished builds in the journal can still run.
     """
 
     def __init__(
@@ -66,12 +66,11 @@ class RecordPruner:
         journal: BuildJournal,
         marks: Marks,
         *,
-        keep: int,
-        services: Collection[str],
+        keep: Mapping[str, int | None],
         daemon_runs: Callable[[], bool] = lambda: False,
     ) -> None:
         self._connection, self._journal, self._marks, self._keep = connection, journal, marks, keep
-        self._daemon_runs, self._services = daemon_runs, services
+        self._daemon_runs = daemon_runs
         self._holdings: CacheHoldings | None = None  # as the last prune left them
         self._seen: JournaledRecords | None = None  # by the last prune, until `stage_size` takes it
 
@@ -100,23 +99,23 @@ class RecordPruner:
             records, entries, frozenset(running), find_marked(self._marks, entries, records)
         )
 
-    def _judge_records(self, seen: JournaledRecords, keep: int) -> tuple[Verdict, ...]:
-        kept = select_kept(seen.entries, keep, self._services) | seen.running
+    def _judge_records(self, seen: JournaledRecords, *, low: bool) -> tuple[Verdict, ...]:
+        keep = {name: 1 if low and count is not None else count for name, count in self._keep.items()}
+        kept = select_kept(seen.entries, keep) | seen.running
         return (
             *judge_records(seen.entries, seen.records, kept),
-            *judge_marked(seen.marked, seen.entries, kept, gone=not self._services),
+            *judge_marked(seen.marked, seen.entries, kept, gone=not keep),
             *list_unclaimed(seen.marked, seen.entries, seen.records),
         )
 
     async def prune(self, *, dry_run: bool = False, low: bool = False) -> tuple[Verdict, ...]:
         """Return the verdicts on our records; remove the stale ones unless it is a dry run.
 
-        `low`: the disk is nearly full, so only one revision stays. Raises EngineUnavailable.
+        `low`: the disk is nearly full, so only one revision of a service stays. Raises EngineUnavailable.
         """
         seen = self._seen = await self.read_records()
         self._holdings = CacheHoldings.of(seen)
-        keep = 1 if low else self._keep
-        verdicts = await asyncio.to_thread(self._judge_records, seen, keep)
+        verdicts = await asyncio.to_thread(self._judge_records, seen, low=low)
         if not low and await self._connection.forgets_when_pruned():
             stay = (each.as_kept(Cause.REFUSED, STEPS_STAY) if each.remove else each for each in verdicts)
             return tuple(stay)

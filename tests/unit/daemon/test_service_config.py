@@ -41,7 +41,7 @@ class Rig:
             order=StartOrder(FakeEngine(), Fanout(), cast(Dependencies, None)),
             slots=BuildSlots(1),
             images=SharedImages(),
-            names=set(),
+            kept_builds={},
             pruning=asyncio.Lock(),
             observer=Fanout(),
             explain=lambda _: Unavailable(),

@@ -9,7 +9,7 @@ import pytest
 from tests.loaded_settings import load
 from tests.unit.daemon.test_service_config import Rig
 from watcher import compose
-from watcher.daemon.fleet import check_service_settings, count_builds
+from watcher.daemon.fleet import check_service_settings, count_builds, count_kept_builds
 from watcher.daemon.once import FirstOutcomes
 from watcher.daemon.recipe import recipe_of
 from watcher.daemon.service_config import ServiceConfig, assemble_service
@@ -71,6 +71,17 @@ def test_one_of_the_services_can_be_selected_and_no_other() -> None:
 def test_at_least_two_builds_run_at_once_unless_the_settings_say_otherwise() -> None:
     assert count_builds(load()) >= 2
     assert count_builds(load(build={"parallel": 1})) == 1
+
+
+def test_each_service_has_its_own_number_of_kept_builds(tmp_path: Path) -> None:
+    (tmp_path / "watcher.toml").write_text(
+        '[prune]\nkeep = 4\n[service."a.b".prune]\nkeep = 1\n[service.off.prune]\nenabled = false\n'
+    )
+    file = tmp_path / "compose.yaml"
+    file.write_text("services: {a.b: {build: .}, off: {build: .}, web: {build: .}, tool: {image: t}}")
+    project = compose.load(file, env={}, services=("a.b", "web"))
+    kept = count_kept_builds(project, load(project=tmp_path))
+    assert kept == {"a.b": 1, "off": None, "web": 4, "tool": 4}
 
 
 def test_two_services_cannot_publish_the_same_port(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ class Rig:
             order=StartOrder(FakeEngine(), Fanout(), dependencies),
             slots=BuildSlots(1),
             images=SharedImages(),
-            names=set(),
+            kept_builds={},
             pruning=asyncio.Lock(),
             info=SystemInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),
             own=OwnContainer(self.engine, found),

@@ -64,7 +64,9 @@ def proven(
 def going(entries: list[BuildEntry], records: list[UsageInfo], keep: int = 1) -> set[str]:
     found = prove_records(entries, records)
     return {
-        each.id for each in judge_records(found, records, select_kept(found, keep, SERVICES)) if each.remove
+        each.id
+        for each in judge_records(found, records, select_kept(found, dict.fromkeys(SERVICES, keep)))
+        if each.remove
     }
 
 
@@ -159,7 +161,9 @@ def test_an_old_record_that_a_kept_build_used_stays() -> None:
 def test_a_record_that_somebody_else_used_since_stays() -> None:
     entries = [build(1, step(1)), build(2), build(3)]
     found = prove_records(entries, [record("a", 101.05)])
-    (verdict,) = judge_records(found, [record("a", 101.05, used=250.0)], select_kept(found, 1, SERVICES))
+    (verdict,) = judge_records(
+        found, [record("a", 101.05, used=250.0)], select_kept(found, dict.fromkeys(SERVICES, 1))
+    )
     assert (verdict.remove, verdict.why.cause) == (False, Cause.FOREIGN)
 
 
@@ -267,7 +271,7 @@ def test_the_work_grows_with_what_fits_and_not_with_steps_times_records(
     entries, records = large_cache()
     found = prove_records(entries, records)
     assert sum(len(entry.records or ()) for entry in found) == 1500
-    verdicts = judge_records(found, records, select_kept(found, 3, SERVICES))
+    verdicts = judge_records(found, records, select_kept(found, dict.fromkeys(SERVICES, 3)))
     assert sum(each.remove for each in verdicts) == 1491
     assert compared < 3 * (len(records) + sum(len(entry.steps) for entry in entries))
 
@@ -334,7 +338,10 @@ def test_nothing_goes_that_was_not_proven_ours_and_nothing_superseded_stays(
     entries, records, ours, keep = world
     found = prove_records(entries, records)
     assert {name for entry in found for name in entry.records or ()} <= ours
-    verdicts = {each.id: each for each in judge_records(found, records, select_kept(found, keep, SERVICES))}
+    verdicts = {
+        each.id: each
+        for each in judge_records(found, records, select_kept(found, dict.fromkeys(SERVICES, keep)))
+    }
     good = list(dict.fromkeys(e.revision for e in reversed(entries) if e.ended == "ok"))[:keep]
     kept = [entry for entry in entries if entry.revision in {*good, entries[-1].revision}]
     for each in records:
@@ -351,11 +358,15 @@ def test_judging_twice_is_judging_once(
     entries, records, _, keep = world
     found = prove_records(entries, records)
     gone = {
-        each.id for each in judge_records(found, records, select_kept(found, keep, SERVICES)) if each.remove
+        each.id
+        for each in judge_records(found, records, select_kept(found, dict.fromkeys(SERVICES, keep)))
+        if each.remove
     }
     left = [each for each in records if each.id not in gone]
     again = drop_unused_entries(prove_records(found, left), left)
-    assert not any(each.remove for each in judge_records(again, left, select_kept(again, keep, SERVICES)))
+    assert not any(
+        each.remove for each in judge_records(again, left, select_kept(again, dict.fromkeys(SERVICES, keep)))
+    )
 
 
 def test_hostile_descriptions_are_compared_in_time() -> None:

@@ -62,7 +62,7 @@ def marked(records: list[UsageInfo], entries: list[BuildEntry] = BUILDS, **optio
 
 def going(records: list[UsageInfo], entries: list[BuildEntry] = BUILDS, keep: int = 1) -> set[str]:
     found = find_marked(Marks(PROJECT), entries, records)
-    kept = select_kept(entries, keep, SERVICES)
+    kept = select_kept(entries, dict.fromkeys(SERVICES, keep))
     return {each.id for each in judge_marked(found, entries, kept) if each.remove}
 
 

@@ -153,7 +153,7 @@ class Engine:
         records = list(self.records.values())
         self.journal = drop_unused_entries(prove_records(self.journal, records), records)
         marked = find_marked(Marks(PROJECT), self.journal, records)
-        kept = select_kept(self.journal, keep, ("web",))
+        kept = select_kept(self.journal, {"web": keep})
         verdicts = (*judge_records(self.journal, records, kept), *judge_marked(marked, self.journal, kept))
         assert len({each.id for each in verdicts}) == len(verdicts)
         stale = {each.id for each in verdicts if each.remove}

@@ -72,7 +72,7 @@ class Bench:
 
     def pruner(self, buildkit: Buildkit, **options: Any) -> RecordPruner:
         link: Any = buildkit
-        return RecordPruner(link, self.journal, Marks("p-1"), **{"keep": 2, "services": ("web",), **options})
+        return RecordPruner(link, self.journal, Marks("p-1"), **{"keep": {"web": 2}, **options})
 
 
 @pytest.fixture
@@ -134,8 +134,29 @@ async def test_what_a_foreign_step_is_built_on_stays_and_says_so(bench: Bench) -
 async def test_with_little_room_only_the_newest_revision_stays(bench: Bench) -> None:
     bench.add(4)
     buildkit = Buildkit(*bench.made)
-    await bench.pruner(buildkit, keep=3).prune(low=True)
+    await bench.pruner(buildkit, keep={"web": 3}).prune(low=True)
     assert buildkit.records.keys() == {"a4", "b4"}
+
+
+@pytest.mark.parametrize(
+    ("keep", "low", "left"),
+    [
+        ({"web": 1, "api": 2}, False, {"a2", "a4", "a5"}),
+        ({"web": 1, "api": None}, False, {"a1", "a2", "a4", "a5"}),
+        ({"web": 2, "api": None}, True, {"a1", "a2", "a4", "a5"}),
+        ({"web": 2, "api": 2}, True, {"a4", "a5"}),
+        ({"web": 1}, False, {"a5"}),
+    ],
+)
+async def test_each_service_keeps_as_many_revisions_as_its_own_setting_says(
+    bench: Bench, keep: dict[str, int | None], low: bool, left: set[str]
+) -> None:
+    services = {1: "api", 2: "api", 3: "web", 4: "api", 5: "web"}
+    entries = [build(number, step(number), service=services[number]) for number in services]
+    bench.journal.update(lambda _: entries)
+    buildkit = Buildkit(*(record(f"a{number}", 100.0 * number + 1.05, COPY) for number in services))
+    await bench.pruner(buildkit, keep=keep).prune(low=low)
+    assert buildkit.records.keys() == left
 
 
 async def test_a_build_of_a_daemon_that_runs_is_not_taken_for_one_that_was_killed(bench: Bench) -> None:
@@ -147,10 +168,10 @@ async def test_a_build_of_a_daemon_that_runs_is_not_taken_for_one_that_was_kille
 
     bench.journal.update(not_ended)
     buildkit = Buildkit(*bench.made)
-    await bench.pruner(buildkit, keep=1, daemon_runs=lambda: True).prune()
+    await bench.pruner(buildkit, keep={"web": 1}, daemon_runs=lambda: True).prune()
     assert bench.journal.update(lambda found: found)[-1].ended == ""
     assert {"a3", "b3"} <= buildkit.records.keys()
-    await bench.pruner(buildkit, keep=1).prune()
+    await bench.pruner(buildkit, keep={"web": 1}).prune()
     assert bench.journal.update(lambda found: found)[-1].ended == "failed"
 
 
@@ -178,12 +199,12 @@ async def test_a_build_whose_lines_wait_for_the_disk_is_left_for_later(
     monkeypatch.setattr(journal_file.os, "write", write)
     with bench.journal.build("web", "rev5", final=True) as write_down:
         write_down(StepFinished(parse_step("", COPY), 501.0, 0.1, cached=False, error=""))
-    verdicts = await bench.pruner(buildkit, keep=1).prune(low=True)
+    verdicts = await bench.pruner(buildkit, keep={"web": 1}).prune(low=True)
     assert {each.id for each in verdicts if each.remove} == {"a1", "b1", "a2", "b2", "a3", "b3"}
     assert buildkit.records.keys() == {"a4", "b4", "new"}
     full = False
     bench.journal.close()  # tries once more
-    await bench.pruner(buildkit, keep=1).prune()
+    await bench.pruner(buildkit, keep={"web": 1}).prune()
     assert buildkit.records.keys() == {"new"}
 
 

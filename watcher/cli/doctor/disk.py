@@ -39,8 +39,7 @@ async def examine_disk(
         connection,
         journal,
         Marks(recipe.project),
-        keep=settings.prune.keep,
-        services={spec.name},
+        keep={spec.name: settings.prune.keep},
         daemon_runs=lambda: lock.find_running(recipe.project) is not None,
     )
     variants = DockerfileVariants(spec.name, bases=bases, connection=connection, observer=Fanout())
