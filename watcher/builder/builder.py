@@ -26,6 +26,7 @@ from watcher.builder.source_locator import SourceLocator
 from watcher.builder.steps import OriginalStepNames, StepCounter, misses_output
 from watcher.builder.strategies import BuildStrategy, FailedBuild, StrategyHistory
 from watcher.buildkit import ContextChanged, IgnorePatternError, SolveFailed, parse_step
+from watcher.diagnosis.command_error import remove_command
 from watcher.diagnosis.diagnose import build_failure, engine_trouble, trouble_hint
 from watcher.dockerfile import Accelerated
 from watcher.engine import Engine, Login
@@ -133,15 +134,17 @@ class ImageBuilder:
                 image = await self._solve_variant(recipe, scan, variant, names, counter)
                 break
             except SolveFailed as error:
-                if variant.plan.pins and fetches_image(error.step):
+                unseen = misses_output(error)
+                if unseen and repeats < MOST_REPEATS:
+                    repeats += 1  # a failure is not cached: this time the step runs for this build
+                    continue
+                if variant.plan.pins and fetches_image(error.step) and not unseen:
                     # The registry can have lost the digest, or serve images by tag only.
                     pins = False
                     self._bases.forget_answers()
                     continue
-                if misses_output(error) and repeats < MOST_REPEATS:
-                    repeats += 1  # a failure is not cached: this time the step runs for this build
-                    continue
-                failed = self._judge_failure(recipe, scan, variant, names, error, touched=counter.touched)
+                touched = counter.touched or unseen  # acceleration can have changed an unseen step
+                failed = self._judge_failure(recipe, scan, variant, names, error, touched=touched)
                 following = self._history.next_strategy(strategy, text, failed)
                 if following is None:
                     raise UserError(failed.failure) from error
@@ -216,7 +219,7 @@ class ImageBuilder:
             file, unread = locator.dockerfile, variant.unread
             place = Diagnostic(file, unread.line, 0, unread.rule, said=file)
             failure = Failure("build", f"{file}:{unread.line}: {unread.rule}", failure.lines, (place,))
-        return FailedBuild(failure, name, error.reason, touched, variant.plan.modules_mounted)
+        return FailedBuild(failure, name, remove_command(error.reason), touched, variant.plan.modules_mounted)
 
     def _report_retry(
         self, recipe: Recipe, strategy: BuildStrategy, following: BuildStrategy, failed: FailedBuild

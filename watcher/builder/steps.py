@@ -5,6 +5,7 @@ from __future__ import annotations
 from watcher import regex
 from watcher.builder.base_images import pulls_image
 from watcher.buildkit import Progress, SolveFailed, Step, StepFinished, StepLog, StepStarted, StepStatus
+from watcher.diagnosis.command_error import split_command_error
 from watcher.dockerfile import Accelerated, Instruction, parse
 from watcher.observers import events
 from watcher.observers.events import Observer
@@ -51,19 +52,17 @@ class OriginalStepNames:
         one = self._changed.get(step.line)
         if one is None and step.name:
             return reason
-        for before, behind in _COMMAND:
-            start, stop = reason.find(before), reason.rfind(behind)
-            if 0 <= start < stop:
-                if one is None:  # no step is known, and the command may be ours
-                    return f"a step failed, and its output is not known: {reason[stop + len(behind) :]}"
-                return f"{reason[: start + len(before)]}{_one_line(one)}{reason[stop:]}"
-        return reason
+        parts = split_command_error(reason)
+        if parts is None:
+            return reason
+        before, behind, cause = parts
+        if one is None:  # no step is known, and acceleration can have changed the command
+            return f"a step failed, and its output is not known: {cause}"
+        return f"{before}{_one_line(one)}{behind}{cause}"
 
 
 # `[builder 5/5] ` of a step's name.
 _HEAD = regex.compile(r"\[[^\]\n]{0,200}\] ")
-# The text before and after the command in an error: of BuildKit 0.8, and of newer ones.
-_COMMAND = (("executor failed running [", "]: "), ('process "', '" did not complete'))
 
 
 def misses_output(error: SolveFailed) -> bool:
@@ -71,7 +70,7 @@ def misses_output(error: SolveFailed) -> bool:
 
     BuildKit runs a step once for all builds that need it at the same moment, and can report it to one only.
     """
-    return not error.step and any(before in error.reason for before, _ in _COMMAND)
+    return not error.step and split_command_error(error.reason) is not None
 
 
 def _one_line(one: Instruction) -> str:

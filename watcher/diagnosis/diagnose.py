@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from watcher import regex
+from watcher.diagnosis.command_error import remove_command
 from watcher.diagnosis.failure_hints import build_hint, image_hint
 from watcher.diagnosis.positions import Where, as_said, of_compiler, of_panic, of_tests, strip_colours
 from watcher.observers.events import Diagnostic, Failure
@@ -76,7 +77,7 @@ def engine_trouble(reason: str, log: Sequence[str] = ()) -> str:
     `reason` is the engine's error; the command in it is ignored. Only the last lines of `log` count, and only
     for a full disk: a step can meet a read-only file system or a damaged file through the user's own fault.
     """
-    said = _without_command(reason).lower()
+    said = remove_command(reason).lower()
     if any(each in said for each in _NO_ADDRESSES):
         return NO_ADDRESSES
     for trouble in _DISK_FULL + _DISK_BROKEN + _NO_NETWORK:
@@ -96,14 +97,6 @@ def trouble_hint(trouble: str) -> str:
     if trouble in _NO_NETWORK:
         return "`docker network ls` lists the engine's networks; the log of the engine has details"
     return "`docker system df` and `watcher prune --dry-run` show what fills it"
-
-
-def _without_command(reason: str) -> str:
-    """Return BuildKit's reason without the command that failed: the formats of 0.8 and of newer versions."""
-    for before, behind in (("executor failed running [", "]: "), ('process "', '" did not complete')):
-        if before in reason and behind in reason:
-            return reason[reason.rfind(behind) + len(behind) :]
-    return reason
 
 
 def base_failure(images: Sequence[str], why: str, lines: Sequence[str] = ()) -> Failure:

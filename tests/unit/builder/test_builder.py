@@ -68,6 +68,7 @@ class Scripted:
         self.targets: list[str] = []
         self.answers: list[Answer] = []
         self.networks, self.standalone, self.closed = True, False, False
+        self.reports_steps = True
         self.registry: dict[str, Answered] = {}
         self.resolved: list[str] = []
 
@@ -94,7 +95,8 @@ class Scripted:
         self.texts.append(text)
         self.targets.append(request.target)
         step = parse_step("sha256:1", run_step(text), RUN_LINE if request.locate else 0)
-        tell(StepStarted(step, 1.0))
+        if self.reports_steps:
+            tell(StepStarted(step, 1.0))
         if self.answers:
             self.answers.pop(0)(request, step.name, tell)
         tell(StepFinished(step, 2.0, 1.0, cached=False, error=""))
@@ -324,6 +326,25 @@ async def test_a_step_that_failed_for_another_build_runs_again_for_its_output(
     assert "exit code: 1" in caught.value.failure.summary
 
 
+async def test_a_step_that_always_fails_for_another_build_is_tried_without_acceleration(
+    bench: Bench,
+) -> None:
+    """Nothing shows which step failed, so it can be one that acceleration changed."""
+    bench.connection.reports_steps = False
+    unseen = raises(SolveFailed("executor failed running [/bin/sh -c go build ./shop]: exit code: 1"))
+    bench.connection.answers = [unseen] * 3
+    await bench.save()
+    assert bench.connection.ways == ["accelerated"] * 3 + ["plain"]
+
+
+async def test_the_command_in_an_error_does_not_decide_what_is_tried_next(bench: Bench) -> None:
+    reason = "executor failed running [/bin/sh -c GOFLAGS=-p=2 go build -o /modules]: exit code: 1"
+    bench.connection.answers = [fails("killed", reason=reason)]
+    await bench.save()
+    assert bench.connection.ways == ["accelerated", "plain"]
+    assert not any("a module is missing" in text for text in bench.notices)
+
+
 async def test_a_variable_in_a_changed_step_does_not_take_the_second_try_away(bench: Bench) -> None:
     """BuildKit puts values into the names of steps, so no name is that of a line."""
     bench.write("Dockerfile", DOCKERFILE.replace("WORKDIR /w", "ARG V=1.2").replace("-o /app", "-o /app$V"))
@@ -516,6 +537,14 @@ async def test_such_a_base_is_named_by_digest_so_that_no_build_asks_its_registry
     )
     await bench.save()
     assert bench.connection.texts[2].startswith("FROM own/base AS builder\n")
+
+
+async def test_a_step_that_failed_for_another_build_leaves_the_digest_in_place(bench: Bench) -> None:
+    on_a_base(bench)
+    unseen = raises(SolveFailed("executor failed running [/bin/sh -c go build]: exit code: 1"))
+    bench.connection.answers = [unseen]
+    await bench.save()
+    assert [DIGEST in text for text in bench.connection.texts] == [True, True]
 
 
 async def test_a_digest_that_cannot_be_fetched_is_built_by_tag_at_once(bench: Bench) -> None:
