@@ -44,6 +44,8 @@ _MASK = (
     | InotifyConstants.IN_ONLYDIR
     | InotifyConstants.IN_EXCL_UNLINK
 )
+# The mask of a watch that exists stays as it is: another source can be probing that directory.
+_ADDED = _MASK | InotifyConstants.IN_MASK_ADD
 _REMOVED = InotifyConstants.IN_DELETE | InotifyConstants.IN_MOVED_FROM
 _WRITTEN = InotifyConstants.IN_CREATE | InotifyConstants.IN_MODIFY
 _CLOSED = InotifyConstants.IN_CLOSE_WRITE | InotifyConstants.IN_MOVED_TO
@@ -124,7 +126,7 @@ class Inotify:
         try:
             with self._share.lock:
                 found = probing.listen(fd, self._root_path, _MASK | InotifyConstants.IN_OPEN)
-                self._share.begin_probe(self._root_path)
+                self._share.begin_probe(probing.descriptor)
         except OSError as error:
             return self._fail_probe(error)
         try:
@@ -143,11 +145,11 @@ class Inotify:
         raise EventsUnavailable(_explain_error(error, len(self._callbacks))) from error
 
     def _end_probe(self, fd: InotifyFD, probing: _WatchCallback) -> None:
-        """Restore the mask of the root's watch, unless another one probes it still."""
+        """Restore the mask of the root's watch, unless another source still probes it."""
         # A watch has one mask, that of the last call, which needs a callback of its own.
         plain: _WatchCallback | None = None
         with self._share.lock:
-            if self._share.end_probe(self._root_path):
+            if self._share.end_probe(probing.descriptor):
                 plain = _WatchCallback(self, "", self._share.next_id())
                 with contextlib.suppress(OSError):
                     plain.listen(fd, self._root_path, _MASK)
@@ -174,7 +176,7 @@ class Inotify:
 
     def _add_watch(self, fd: InotifyFD, path: str) -> bool:
         callback = _WatchCallback(self, path, self._share.next_id())
-        mask = _MASK if not path or is_outside(path) else _MASK | InotifyConstants.IN_DONT_FOLLOW
+        mask = _ADDED if not path or is_outside(path) else _ADDED | InotifyConstants.IN_DONT_FOLLOW
         with self._lock:
             self._callbacks[path] = callback
         try:

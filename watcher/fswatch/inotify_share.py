@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from itertools import count
 
-from watcher.fswatch.watchdog_inotify import CallbackId, InotifyFD
+from watcher.fswatch.watchdog_inotify import CallbackId, InotifyFD, WatchDescriptor
 
 
 class InotifyShare:
@@ -22,7 +22,7 @@ class InotifyShare:
         self._users: Counter[InotifyFD] = Counter()
         self._current: InotifyFD | None = None
         self._ids = count(1)
-        self._probes: Counter[bytes] = Counter()
+        self._probes: Counter[WatchDescriptor] = Counter()
 
     def borrow(self) -> InotifyFD:
         """Return the running descriptor; raises OSError when the user's instances are used up."""
@@ -49,14 +49,14 @@ class InotifyShare:
         """Return an id that no callback of this descriptor has."""
         return CallbackId(next(self._ids))
 
-    def begin_probe(self, root: bytes) -> None:
-        """Count a probe of this root; to be called with `lock`."""
-        self._probes[root] += 1
+    def begin_probe(self, watch: WatchDescriptor) -> None:
+        """Count a probe of this watch, which roots of several names can share. Call with `lock` held."""
+        self._probes[watch] += 1
 
-    def end_probe(self, root: bytes) -> bool:
-        """Count the end of a probe; return whether it was the last one. To be called with `lock`."""
-        self._probes[root] -= 1
-        last = not self._probes[root]
+    def end_probe(self, watch: WatchDescriptor) -> bool:
+        """Count the end of a probe; return whether it was the last one. Call with `lock` held."""
+        self._probes[watch] -= 1
+        last = not self._probes[watch]
         if last:
-            del self._probes[root]
+            del self._probes[watch]
         return last

@@ -7,10 +7,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.fswatch.conftest import Listener
+from watcher.fswatch import inotify
 from watcher.fswatch.inotify import Inotify
 from watcher.fswatch.inotify_share import InotifyShare
 
@@ -90,6 +92,49 @@ def test_probes_at_the_same_time_are_all_heard_and_leave_the_mask_as_it_was(root
     for listener in (first, second):
         listener.until(lambda seen: seen.paths == {"main.go"})
     assert count_watches() == [2]
+
+
+def test_a_watch_that_another_adds_during_a_probe_does_not_end_it(
+    root: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _, other, _ = pair
+    other.forget()
+    opened = os.open
+
+    def add_watch_then_open(*arguments: Any) -> int:
+        other.watch([""])
+        return opened(*arguments)
+
+    monkeypatch.setattr(inotify.os, "open", add_watch_then_open)
+    assert one.probe(20.0)
+
+
+def test_the_end_of_a_probe_does_not_end_that_of_the_same_root_by_another_name(
+    root: Path, pair: Pair, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    one, first, _, _ = pair
+    link = tmp_path / "link"
+    link.symlink_to(root)
+    linked = Inotify(str(link), Listener().inbox, one._share)
+    linked.start()
+    linked.watch([""])
+    opened, end_probe, heard = os.open, linked._end_probe, list[bool]()
+
+    def probe_the_other_across_the_end(*ending: Any) -> None:
+        def end_then_open(*arguments: Any) -> int:
+            end_probe(*ending)
+            return opened(*arguments)
+
+        monkeypatch.setattr(inotify.os, "open", end_then_open)
+        heard.append(one.probe(20.0))
+
+    monkeypatch.setattr(linked, "_end_probe", probe_the_other_across_the_end)
+    assert linked.probe(20.0)
+    assert heard == [True]
+    linked.stop()
+    os.listdir(root)
+    (root / "main.go").write_text("new")
+    first.until(lambda seen: seen.paths == {"main.go"})
 
 
 def test_the_last_one_closes_the_descriptor_and_a_new_one_can_be_had(root: Path, pair: Pair) -> None:
