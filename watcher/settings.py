@@ -51,7 +51,7 @@ def _check_http_path(value: str | None) -> str | None:
 
 _SHARED = {
     "build": {"buildkit", "buildkit_certs", "parallel"},
-    "prune": {"cache_keep_storage", "cache_keep_duration", "gone_after", "min_free"},
+    "prune": {"cache_keep_storage", "cache_keep_duration", "gone_after", "go_cache_max", "min_free"},
 }
 
 

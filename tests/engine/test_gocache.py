@@ -132,11 +132,11 @@ async def test_a_former_cache_is_emptied_before_the_current_one_is_trimmed(
 ) -> None:
     ours, _ = projects
     former = f"{ours.id}-gocache-cgo-0123456789"
-    ours.names.note({former: NamedCache("/c", 0.0)})
+    ours.names.note("web", {former: NamedCache("/c", 0.0)}, ())
     await ours.add_entry("aa1-d", hours=40)
     await ours.add_entry("bb2-d", hours=1, mount="gocache-cgo-0123456789")
     found = await ours.caches.trim(ours.snapshot(), SIZE * 3 // 2)
     assert isinstance(found, TrimmedCaches), found
     assert SIZE <= found.freed <= SIZE + 50_000
-    assert former not in ours.names.former(())
+    assert former not in ours.names.known()
     await ours.run("test -e /c/aa/aa1-d")

@@ -77,6 +77,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
         unseen: NotMeasured | None = None
         trimmed_go = 0
         names = (*project.services, *project.others)
+        cache_names = CacheNames(journal.folder)
         keep = {name: settings.for_service(name).prune.keep for name in names}
         for spec in project.managed_services:
             own = settings.for_service(spec.name)
@@ -100,7 +101,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
             )
             reports[spec.name] = await pruner.prune(dry_run=dry_run)
             variants = DockerfileVariants(spec.name, bases=bases, connection=connection, observer=Fanout())
-            go = GoCaches(recipe, variants, connection, journal, CacheNames(journal.folder))
+            go = GoCaches(recipe, variants, connection, journal, cache_names, services=names)
             snapshot = await asyncio.to_thread(tree_of(spec, recipe, own).scan)
             if caches and not dry_run:
                 emptied = await go.measure(snapshot, empty=True)

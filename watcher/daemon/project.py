@@ -27,6 +27,7 @@ from watcher.front import Unavailable
 from watcher.observers.events import Notice
 from watcher.observers.redact import Redactor
 from watcher.observers.secrets import secret_values
+from watcher.prune import CacheNames
 from watcher.reconcile.build_slots import BuildSlots
 from watcher.settings import Settings
 from watcher.system.blocking_call import in_thread
@@ -134,6 +135,7 @@ async def open_project(
                     order=StartOrder(engine, observer, dependencies),
                     slots=BuildSlots(count_builds(settings)),
                     images=SharedImages(),
+                    cache_names=CacheNames(journal.folder),
                     kept_builds=count_kept_builds(project, settings),
                     pruning=asyncio.Lock(),
                     own=own,

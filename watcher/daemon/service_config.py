@@ -23,6 +23,7 @@ from watcher.errors import ConfigError
 from watcher.front import ExtraHeaders, Front, FrontLimits, Listen, Unavailable, room_for
 from watcher.fswatch import NativeBackends
 from watcher.observers.events import Observer
+from watcher.prune import CacheNames
 from watcher.reconcile import state_machine
 from watcher.reconcile.build_slots import BuildSlots
 from watcher.settings import PortProtocol, Settings
@@ -47,6 +48,7 @@ class SharedResources:
     images: SharedImages
     backends: NativeBackends = field(default_factory=NativeBackends)
     base_notices: set[str] = field(default_factory=set)  # about base images, of all services
+    cache_names: CacheNames
     kept_builds: dict[str, int | None]  # see `count_kept_builds`, as the files are now
     pruning: asyncio.Lock  # held while one of them prunes
     own: OwnContainer | None = None  # that the watcher runs in, where loopback does not reach the others

@@ -12,7 +12,6 @@ from watcher.daemon.service_config import ServiceConfig, SharedResources
 from watcher.errors import WatcherError
 from watcher.observers.events import InternalError, Notice
 from watcher.prune import (
-    CacheNames,
     DiskMeter,
     GoCacheKeeper,
     Marks,
@@ -82,9 +81,15 @@ def _disk_meter(
     shared: SharedResources, config: ServiceConfig, builder: ImageBuilder, records: RecordPruner
 ) -> DiskMeter:
     service, prune = config.spec.name, config.settings.prune
-    names = CacheNames(shared.journal.folder)
     caches = GoCacheKeeper(
-        GoCaches(config.recipe, builder.variants, shared.connection, shared.journal, names),
+        GoCaches(
+            config.recipe,
+            builder.variants,
+            shared.connection,
+            shared.journal,
+            shared.cache_names,
+            services=shared.kept_builds.keys(),
+        ),
         shared.observer,
         service=service,
         most=prune.go_cache_max if prune.enabled else 0,

@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from watcher import dockerfile as dockerfiles
 from watcher.builder.connection import BuildkitConnection
@@ -32,15 +32,21 @@ from watcher.tree import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class _Mounts:
-    """The cache mounts of a project, numbered as in the steps, and the base image for these steps."""
+    """The cache mounts of a project, numbered as in the steps, and the base image for these steps.
+
+    `former` are those that no current Dockerfile mounts, with the time of their last use.
+    """
 
     base: str
     caches: tuple[OwnCache, ...]
-    current: int = 0  # number of mounts of the current Dockerfile; they are the first ones
+    former: Mapping[str, float] = field(default_factory=dict)
 
 
 class GoCaches:
-    """The cache mounts of one service: those of its current Dockerfile and those of earlier ones."""
+    """The cache mounts of a project, by the Dockerfile of one service: its own and all others that are known.
+
+    `services` are all services of the project: the mounts of their current Dockerfiles are not former ones.
+    """
 
     def __init__(
         self,
@@ -49,9 +55,11 @@ class GoCaches:
         connection: BuildkitConnection,
         journal: BuildJournal,
         names: CacheNames | None = None,
+        *,
+        services: Collection[str] = (),
     ) -> None:
         self._recipe, self._variants, self._connection, self._journal = recipe, variants, connection, journal
-        self._names = names or CacheNames(None)
+        self._names, self._services = names or CacheNames(None), services
 
     async def measure(
         self, snapshot: Snapshot, *, empty: bool = False
@@ -110,17 +118,22 @@ class GoCaches:
         recent = {text, *self._variants.recent}
         self._variants.recent.clear()
         named = [cache for each in recent for cache in dockerfiles.own_caches(each, project)]
-        if named:
-            found = {cache.id: NamedCache(cache.target, time.time(), cache.modules) for cache in named}
-            await asyncio.to_thread(self._names.note, found)  # the disk can be slow
+        used = {cache.id: NamedCache(cache.target, time.time(), cache.modules) for cache in named}
+        own = {cache.id for cache in current}
+        await asyncio.to_thread(self._names.note, self._recipe.service, used, own)  # the disk can be slow
         if not current:
             return _Mounts("scratch", ())
-        former = self._names.former(cache.id for cache in current)
+        others = {name: cache for name, cache in self._names.known().items() if name not in own}
         stage = current[0].stage
         args, platforms = self._recipe.build_args, await self._connection.platforms(self._recipe.platform)
         base = dockerfiles.base_of(dockerfiles.parse(text), stage, args, platforms)
-        others = (OwnCache(name, found.target, stage, found.modules) for name, found in former.items())
-        return _Mounts(base or "scratch", (*current, *others), len(current))
+        more = (OwnCache(name, found.target, stage, found.modules) for name, found in others.items())
+        former = {
+            name: found.last_named
+            for name, found in others.items()
+            if found.services.isdisjoint(self._services)
+        }
+        return _Mounts(base or "scratch", (*current, *more), former)
 
     async def _measure_mounts(self, mounts: _Mounts) -> tuple[CacheMount, ...] | NotMeasured:
         if not mounts.caches:
@@ -141,14 +154,13 @@ class GoCaches:
         sizes = parse_sizes(lines)
         if len(sizes) != len(mounts.caches):
             return NotMeasured(f"{mounts.base} has no usable `du`")
-        former = self._names.former(cache.id for cache in mounts.caches[: mounts.current])
         return tuple(
             CacheMount(
                 cache.target,
                 sizes[number],
                 cache.id,
                 modules=cache.modules,
-                last_named=former[cache.id].last_named if cache.id in former else None,
+                last_named=mounts.former.get(cache.id),
             )
             for number, cache in enumerate(mounts.caches)
         )

@@ -18,7 +18,7 @@ class CacheMount:
     """A cache mount of this project: its target and its bytes on the disk.
 
     `modules`: it is the module cache. `last_named` is when a build last used its id (Unix seconds); None for
-    a mount of the current Dockerfile.
+    a mount of the current Dockerfile of a service.
     """
 
     target: str

@@ -76,7 +76,7 @@ class GoneCaches:
     def _find_mounts(self, entries: Iterable[BuildEntry]) -> list[str]:
         """Return the ids of cache mounts that builds named, and the ids that most projects have."""
         own = cache_names(self._project)
-        found = dict.fromkeys((*own, *(name for name in self._names.former(()) if name.startswith(own))))
+        found = dict.fromkeys((*own, *(name for name in self._names.known() if name.startswith(own))))
         for entry in entries:
             for step in entry.steps:
                 for piece in step.name.replace(",", " ").split():

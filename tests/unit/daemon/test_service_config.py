@@ -24,6 +24,7 @@ from watcher.engine import SystemInfo
 from watcher.errors import ConfigError
 from watcher.front import Front, Unavailable
 from watcher.observers.events import Fanout
+from watcher.prune import CacheNames
 from watcher.reconcile.build_slots import BuildSlots
 
 
@@ -41,6 +42,7 @@ class Rig:
             order=StartOrder(FakeEngine(), Fanout(), cast(Dependencies, None)),
             slots=BuildSlots(1),
             images=SharedImages(),
+            cache_names=CacheNames(None),
             kept_builds={},
             pruning=asyncio.Lock(),
             observer=Fanout(),

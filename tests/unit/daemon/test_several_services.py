@@ -44,6 +44,7 @@ def test_settings_of_a_service_are_laid_over_those_of_the_project(tmp_path: Path
         ("[service.web.deploy]\nsoak = -1", r"service\.web\.deploy\.soak = -1: "),
         ("[service.web.http]\nport = 1", r"service\.web\.http = .*no such setting"),
         ("[service.web.build]\nparallel = 1", r"build\.parallel is of the whole project"),
+        ("[service.web.prune]\ngo_cache_max = 1", r"prune\.go_cache_max is of the whole project"),
         ("[per_service.web.deploy]\nsoak = 1", r"per_service: no such setting"),
     ],
 )

@@ -21,6 +21,7 @@ from watcher.engine import Container, SystemInfo
 from watcher.errors import EngineUnavailable, UserError
 from watcher.front import Unavailable
 from watcher.observers.events import Fanout
+from watcher.prune import CacheNames
 from watcher.reconcile.build_slots import BuildSlots
 
 ID, OTHER = "ab12" * 16, "cd34" * 16
@@ -176,6 +177,7 @@ class Rig:
             order=StartOrder(FakeEngine(), Fanout(), dependencies),
             slots=BuildSlots(1),
             images=SharedImages(),
+            cache_names=CacheNames(None),
             kept_builds={},
             pruning=asyncio.Lock(),
             info=SystemInfo("28.0", "1.45", "overlay2", "unix:///nowhere", "x86_64"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -29,14 +29,16 @@ PLAIN = "FROM golang:alpine\nRUN go build\n"
 class World:
     """Variants, connection and client in one; `sizes` are kilobytes by mount, as `du` prints them."""
 
-    def __init__(self, text: str = TEXT, names: CacheNames | None = None) -> None:
+    def __init__(
+        self, text: str = TEXT, names: CacheNames | None = None, services: Collection[str] = ()
+    ) -> None:
         self.text, self.recent = text, {TEXT} if text == TEXT else set[str]()
         self.sizes, self.asked = [300, 50, 20], list[SolveRequest]()
         self.failure: Exception | None = None
         self.names = names or CacheNames(None)
         recipe = Recipe(service="web", project="p-1", image="web:latest")
         it = cast(Any, self)
-        self.caches = GoCaches(recipe, it, it, BuildJournal(None), self.names)
+        self.caches = GoCaches(recipe, it, it, BuildJournal(None), self.names, services=services)
 
     async def make_variant(self, *_: object) -> Any:
         return SimpleNamespace(plan=SimpleNamespace(text=self.text))
@@ -92,12 +94,12 @@ async def test_emptying_builds_without_cache_and_forgets_the_names() -> None:
     assert it.asked[-1].no_cache
     assert f"id={BUILDS}," in it.step
     assert it.step.endswith(" true\n")
-    assert not it.names.former(())
+    assert not it.names.known()
 
 
 async def test_a_former_mount_is_emptied_and_the_current_one_trimmed() -> None:
     names = CacheNames(None)
-    names.note({"former": NamedCache("/old", time.time() - 30 * 86_400, modules=False)})
+    names.note("web", {"former": NamedCache("/old", time.time() - 30 * 86_400)}, ())
     it = World(names=names)
     found = await it.caches.trim(snapshot(), 100 * 1024)
     assert not isinstance(found, NotMeasured)
@@ -109,7 +111,21 @@ async def test_a_former_mount_is_emptied_and_the_current_one_trimmed() -> None:
     assert trimmed.network == "none"
     assert {mount.id for mount in found.mounts} == {BUILDS, MODULES}
     assert found.freed == 20 * 1024
-    assert not names.former([BUILDS, MODULES])
+    assert names.known().keys() == {BUILDS, MODULES}
+
+
+@pytest.mark.parametrize(("services", "stays"), [(("web", "api"), True), (("web",), False)])
+async def test_the_mount_of_another_service_is_no_former_one_while_that_service_exists(
+    services: tuple[str, ...], stays: bool
+) -> None:
+    names = CacheNames(None)
+    names.note("api", {"theirs": NamedCache("/t", time.time() - 30 * 86_400)}, {"theirs"})
+    it = World(names=names, services=services)
+    found = await it.caches.trim(snapshot(), 100 * 1024)
+    assert not isinstance(found, NotMeasured)
+    assert ("theirs" in {mount.id for mount in found.mounts}) is stays
+    assert any(request.no_cache for request in it.asked) is not stays
+    assert ("theirs" in names.known()) is stays
 
 
 async def test_caches_within_the_size_are_left_alone() -> None:
