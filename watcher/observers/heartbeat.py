@@ -31,11 +31,12 @@ class Beats:
 
 
 class Activity(NamedTuple):
-    """Something that is running: a build step or a deploy."""
+    """Something that is running: a build, one of its steps, or a deploy."""
 
     service: str
     id: str
     text: str
+    part_of: str = ""  # id of the build, for a step
 
 
 class Heartbeat:
@@ -87,10 +88,13 @@ class Heartbeat:
 
     def _print_due(self) -> None:
         now = asyncio.get_running_loop().time()
+        named_by_step = {(each.service, each.part_of) for each in self._started if each.part_of}
         for activity, started in self._started.items():
             seconds = now - started
             if seconds >= self._next(activity):
                 self._printed[activity] = seconds
+                if (activity.service, activity.id) in named_by_step:
+                    continue
                 line = f"{humanize.seconds(seconds):>7}  {activity.text}  (running)"
                 self._print(Event(service=activity.service), line, "dim")
         self._set_timer()
@@ -103,11 +107,11 @@ def _list_running(board: StatusBoard) -> Iterator[Activity]:
 
 def _list_of_service(service: ServiceStatus) -> Iterator[Activity]:
     if build := service.building:
-        steps = [step for step in build.steps if step.seconds is None]
-        for step in steps:
-            yield Activity(service.name, step.id, "  ".join(filter(None, step_words(step.name))))
-        if not steps:
-            yield Activity(service.name, build.revision, f"build of {short(build.revision)}")
+        id_ = f"build {build.revision}"
+        yield Activity(service.name, id_, f"build of {short(build.revision)}")
+        for step in build.steps:
+            if step.seconds is None:
+                yield Activity(service.name, step.id, "  ".join(filter(None, step_words(step.name))), id_)
     if service.deploying:
         revision = service.deploying.revision
-        yield Activity(service.name, revision, f"deploy of {short(revision)}")
+        yield Activity(service.name, f"deploy {revision}", f"deploy of {short(revision)}")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.observers.conftest import Screen
 from tests.unit.observers.story import STEPS, Story, revision
-from watcher.observers.events import BuildStepStarted, Event
+from watcher.observers.events import BuildStepFinished, BuildStepStarted, Event
 from watcher.observers.heartbeat import Beats, Heartbeat
 from watcher.observers.status_board import StatusBoard
 
@@ -70,6 +70,24 @@ async def test_a_long_deploy_and_a_build_without_a_step_are_named(story: Story) 
     printer.tell(story.save(1).begin(1))
     await printer.until(1)
     assert f"build of {revision(1)[:12]}" in printer.lines[0][1]
+    printer.heartbeat.close()
+
+
+async def test_a_build_between_two_steps_is_named_with_the_time_since_it_started(story: Story) -> None:
+    printer = Printer()
+    printer.tell(story.save(1).begin(1))
+    await printer.until(1)
+    step = {"revision": revision(1), "step": "b5", "name": STEPS[4][1], "stage": "builder"}
+    printer.tell(story.tell(BuildStepStarted, **step))
+    before = len(printer.lines)
+    await printer.until(before + 2)
+    assert all("builder 5/5" in line for _, line in printer.lines[before:]), "the step stands for its build"
+    started = dict(printer.heartbeat._started)
+    printer.tell(story.tell(BuildStepFinished, **step, seconds=1.0, cached=False))
+    before = len(printer.lines)
+    await printer.until(before + 1)
+    assert f"build of {revision(1)[:12]}" in printer.lines[-1][1]
+    assert printer.heartbeat._started.items() <= started.items(), "its time goes on"
     printer.heartbeat.close()
 
 
