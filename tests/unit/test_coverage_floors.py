@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import tomllib
 from pathlib import Path
@@ -11,17 +10,14 @@ from typing import Any
 
 import pytest
 
+from tests.loaded_script import load_script
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def floors() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("coverage_floors", ROOT / "deploy" / "coverage_floors.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("coverage_floors")
 
 
 def report(**covered: int) -> dict[str, Any]:

@@ -1,22 +1,16 @@
 """The check for dead code finds what only tests use, and reports allowances that are not needed."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.loaded_script import load_script
 
 
 @pytest.fixture(scope="module")
 def dead_code() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("dead_code", ROOT / "deploy" / "dead_code.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("dead_code")
 
 
 @pytest.fixture
