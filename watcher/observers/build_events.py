@@ -27,8 +27,8 @@ class BuildStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuildStepStarted(Event):
-    """A step of the running build started."""
+class _BuildStepEvent(Event):
+    """A step of the running build."""
 
     revision: str
     step: str  # digest: identity of the step within the build
@@ -37,26 +37,23 @@ class BuildStepStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuildStepFinished(Event):
-    """A step ended; `error` is empty when it went well."""
+class BuildStepStarted(_BuildStepEvent):
+    """A step of the running build started."""
 
-    revision: str
-    step: str
-    name: str
-    stage: str
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildStepFinished(_BuildStepEvent):
+    """A step ended; `error` is empty if it succeeded."""
+
     seconds: float
     cached: bool
     error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuildStepProgress(Event):
-    """How much of a base image has come from its registry: `done` of `total` bytes, as far as is known."""
+class BuildStepProgress(_BuildStepEvent):
+    """A base image is being pulled: `done` of `total` bytes so far, as far as they are known."""
 
-    revision: str
-    step: str
-    name: str
-    stage: str
     done: int
     total: int
 
@@ -73,13 +70,13 @@ class BuildStepOutput(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildFinished(Event):
-    """A build ended. `image` is set when it gave one; `failure` when it did not."""
+    """A build ended. `image` is set if it succeeded, `failure` if it failed."""
 
     revision: str
     outcome: BuildOutcome
     seconds: float
     image: str = ""
-    context_bytes: int = 0  # bytes of context that travelled to the engine
+    context_bytes: int = 0  # bytes of context sent to the engine
     steps: int = 0
     cached_steps: int = 0
     failure: Failure | None = None
