@@ -55,8 +55,8 @@ class Context:
         self.gate = Gate(limits, self.pool, explain, observer, service)
         self.clients: set[FrontClient] = set()
         self.room = Room()
-        self.closing = False
-        self.lingering = False  # closing; each client can still finish its answer
+        self.announces_end = False  # each response says that its connection ends with it
+        self.closing = False  # each connection ends with the exchange in progress
         self.exchanges = 0
         self.app_speaks_first = False  # it did so on a connection whose client was silent
         self.farewell = Farewell(self.pool, self.gate, observer, service)
@@ -78,7 +78,7 @@ class Context:
         self.clients.add(client)
         self.room.joined(client.address)
         self._empty.clear()
-        if self.closing and not self.lingering:  # accepted just before the sockets were closed
+        if self.closing:  # accepted just before the sockets were closed
             self.loop.call_soon(client.shut)
 
     def admits(self, client: FrontClient) -> bool:

@@ -222,10 +222,8 @@ class HttpClient(HttpEnd):
             self._drop_upstream()
             return
         response = exchange.response
-        if self._context.closing:
-            response.announce_end()
         try:
-            part = response.consume(data)
+            part = response.consume(data, announce_end=self._context.announces_end)
         except Malformed as error:
             self._backend_failed(upstream, f"answered with what is not HTTP/1.1: {error}")
             return
@@ -289,9 +287,8 @@ class HttpClient(HttpEnd):
         request, response = exchange.request, cast(Response, exchange.response)
         context.finished(response.status, exchange.began, exchange.waited, upstream.backend)
         whole = self._phase is ANSWER
-        keep = whole and request.keep_alive and response.keep_alive and not response.announces_end
-        if context.closing and not context.lingering:
-            keep = False
+        ends = response.announces_end or context.closing
+        keep = whole and request.keep_alive and response.keep_alive and not ends
         self._exchange = None
         if not upstream.closed:
             upstream.end(time.monotonic())

@@ -16,15 +16,14 @@ class Response:
     `status` is 0 until the final head was seen. `switched`: the connection speaks another protocol from now
     on (101, or 2xx to CONNECT), whose first bytes are `leftover`. `not_reusable`: the backend sent more than
     the response, so its connection cannot be reused. `add_headers` can add fields to the final head. A head
-    of more than `longest` bytes is refused. `announces_end`: the client is told that its connection ends with
-    this response (RFC 9112, 9.6); `announce_end` asks for it, until the final head was seen.
+    of more than `longest` bytes is refused. `announces_end`: the final head got a `Connection: close`
+    (RFC 9112, section 9.6).
     """
 
     __slots__ = (
-        "_adorn",
+        "_add_headers",
         "_body",
         "_buffer",
-        "_ends",
         "_longest",
         "_request",
         "announces_end",
@@ -41,10 +40,9 @@ class Response:
     ) -> None:
         self._request = request
         self._longest = longest
-        self._adorn = add_headers
+        self._add_headers = add_headers
         self._body: Body | None = None
         self._buffer = b""
-        self._ends = False
         self.announces_end = False
         self.status = 0
         self.keep_alive = True
@@ -63,12 +61,11 @@ class Response:
         """Whether a body of a length that was announced is on its way."""
         return isinstance(self._body, Counted) and not self.done
 
-    def announce_end(self) -> None:
-        """Add `Connection: close` to the final head, unless it has been passed on."""
-        self._ends = True
+    def consume(self, data: bytes, *, announce_end: bool = False) -> bytes:
+        """Return the bytes to pass on: those of `data`, in order. Raises `Malformed`.
 
-    def consume(self, data: bytes) -> bytes:
-        """The bytes to pass on now that `data` has come; unchanged, in order. Raises `Malformed`."""
+        `announce_end`: if the final head ends in `data`, it announces the end of the connection.
+        """
         if self._body is not None:
             return self._through_body(data, 0)
         if self._buffer:
@@ -96,10 +93,10 @@ class Response:
             self.leftover = data[end:]
             return data
         self._body = head.body
-        self.announces_end = self._ends and head.keep_alive
-        if self._adorn is None and not self.announces_end:
+        self.announces_end = announce_end and head.keep_alive
+        if self._add_headers is None and not self.announces_end:
             return self._through_body(data, end)
-        shown = data[at:end] if self._adorn is None else self._adorn(data[at:end])
+        shown = data[at:end] if self._add_headers is None else self._add_headers(data[at:end])
         if self.announces_end:
             shown = shown[: -len(_LINE_END)] + _CLOSE
         return data[:at] + shown + self._through_body(data, end)[end:]

@@ -183,10 +183,11 @@ class Front:
         servers, self._servers = self._servers, []
         for server in servers:
             server.close()
-        context.closing = True
+        context.announces_end = True
         context.farewell.close()
         if linger:
             await self._linger(context, linger)
+        context.closing = True
         await context.gate.close()
         for client in list(context.clients):
             client.shut()
@@ -209,13 +210,11 @@ class Front:
         clients are known then, and requests that have arrived are read. The kernel sends a reset when a
         connection is closed with an unread request.
         """
-        context.lingering = True
         await _let_loop_turn()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await context.all_left()
         await _let_loop_turn()
-        context.lingering = False
 
     @property
     def _started(self) -> Context:
