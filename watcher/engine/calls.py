@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import docker
@@ -15,6 +17,7 @@ from watcher.engine import private_api
 from watcher.engine.endpoint import describe_error
 from watcher.engine.values import EngineError, Removal
 from watcher.errors import EngineUnavailable
+from watcher.system.blocking_call import in_own_thread
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,14 +42,16 @@ class EngineCalls:
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a call; raises docker-py's NotFound, EngineError or EngineUnavailable."""
-        try:
+        with _converted_errors():
             return await asyncio.to_thread(function, *args, **kwargs)
-        except docker.errors.NotFound:
-            raise
-        except docker.errors.APIError as error:
-            raise EngineError(error_text(error), error.status_code) from error
-        except (docker.errors.DockerException, *CONNECTION_ERRORS) as error:
-            raise EngineUnavailable(f"the Docker engine does not answer: {describe_error(error)}") from error
+
+    async def call_apart(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a call that can take any time, in no thread of the pool; a cancelled one is left behind.
+
+        Raises what `call` raises.
+        """
+        with _converted_errors():
+            return await in_own_thread(partial(function, *args, **kwargs))
 
     async def try_remove(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Removal:
         """Run a call that removes an object; return the result."""
@@ -66,3 +71,15 @@ class EngineCalls:
             await self.call(private_api.post_json, self.client, path, body)
         except docker.errors.NotFound as error:
             raise EngineError(error_text(error), 404) from error
+
+
+@contextmanager
+def _converted_errors() -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.NotFound:
+        raise
+    except docker.errors.APIError as error:
+        raise EngineError(error_text(error), error.status_code) from error
+    except (docker.errors.DockerException, *CONNECTION_ERRORS) as error:
+        raise EngineUnavailable(f"the Docker engine does not answer: {describe_error(error)}") from error

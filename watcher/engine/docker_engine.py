@@ -289,7 +289,7 @@ class DockerEngine:
                     loop.call_soon_threadsafe(progress, done, total)
 
         try:
-            await self._calls.call(pulling.pull_image, self._client, ref, platform, on_progress)
+            await self._calls.call_apart(pulling.pull_image, self._client, ref, platform, on_progress)
         except docker.errors.NotFound as error:
             raise EngineError(error_text(error), 404) from error
 

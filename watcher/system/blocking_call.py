@@ -1,4 +1,4 @@
-"""A blocking call with a bound: one that waits for a file system that does not answer is left behind."""
+"""Blocking calls that can be left behind: a file system or a registry does not always answer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ T = TypeVar("T")
 PATIENCE = 20.0  # seconds within which a project's files must be read
 
 
-async def in_thread(function: Callable[[], T], what: str, *, patience: float = PATIENCE) -> T:
-    """Run the function in a thread; raises ConfigError for `what` if it takes too long.
+async def in_own_thread(function: Callable[[], T]) -> T:
+    """Run the function in a thread of its own, however long it takes; a cancelled call is left behind.
 
     The thread is a daemon thread: a thread of a pool would keep the process from exiting.
     """
@@ -34,12 +34,17 @@ async def in_thread(function: Callable[[], T], what: str, *, patience: float = P
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(settle)
 
-    threading.Thread(target=work, name="files", daemon=True).start()
+    threading.Thread(target=work, name="blocking call", daemon=True).start()
+    return await done
+
+
+async def in_thread(function: Callable[[], T], what: str, *, patience: float = PATIENCE) -> T:
+    """Run the function in a thread; raises ConfigError for `what` if it takes too long."""
     try:
-        async with asyncio.timeout(patience):
-            return await done
+        async with asyncio.timeout(patience) as limit:
+            return await in_own_thread(function)
     except TimeoutError:
-        if done.done() and not done.cancelled():
+        if not limit.expired():
             raise  # the function's own
         rule = f"took longer than {patience:g} s to read: does its file system answer?"
         raise ConfigError(what, None, rule) from None
