@@ -142,8 +142,11 @@ class Dependencies:
                 self._errors.pop(name, None)
         pauses = itertools.chain(itertools.repeat(POLL, QUICK_POLLS), itertools.repeat(SLOW_POLL))
         for pause in pauses:
+            targets = [name for name in targets if name in self.project.services]  # others left the file
             needed = [name for name in sort_services(self.graph, targets) if name in self.names]
-            observed = {name: await self._observe_one(name) for name in needed}
+            observed = await self._observe(needed)
+            if observed.keys() != set(needed):
+                continue
             states = {name: self._needed_state(name, observed[name], attempted) for name in needed}
             for name, state in self._managed.items():
                 states[name] = NodeState.ABSENT if name in targets else state
@@ -153,7 +156,7 @@ class Dependencies:
                     attempted.add(name)
                     states[name] = NodeState.STARTING
                     self._start_one(name)
-            self.reports.publish_changes(self.project, observed, states, decision)
+            self.reports.publish_changes(self.project, self.names, observed, states, decision)
             if not any(name in decision.waiting or name in self._tasks for name in targets):
                 return decision
             tasks = [self._tasks[name] for name in needed if name in self._tasks]
@@ -162,15 +165,17 @@ class Dependencies:
 
     def _start_one(self, name: str) -> None:
         if name not in self._tasks:
-            task = self._tasks[name] = asyncio.create_task(self._bring_up_one(name))
+            spec = self.project.services[name]
+            task = self._tasks[name] = asyncio.create_task(self._bring_up_one(spec))
             task.add_done_callback(partial(self._forget_task, name))
 
     def _forget_task(self, name: str, task: asyncio.Task[None]) -> None:
         if self._tasks.get(name) is task:
             del self._tasks[name]
 
-    async def _bring_up_one(self, name: str) -> None:
-        spec = self.project.services[name]
+    async def _bring_up_one(self, spec: ServiceSpec) -> None:
+        name = spec.name
+        error: WatcherError | None = None
         try:
             replaced = await self.containers.bring_up(
                 self.project,
@@ -182,14 +187,16 @@ class Dependencies:
             self._restart.discard(name)
             if replaced:
                 self._follow_replacement(name)
-        except EngineError as error:
-            self._errors[name] = _explain_refusal(error, "it cannot be started")
-        except WatcherError as error:
-            self._errors[name] = error
+        except EngineError as refusal:
+            error = _explain_refusal(refusal, "it cannot be started")
+        except WatcherError as known:
+            error = known
         except Exception:
             text = traceback.format_exc()
             self._observer.notify(InternalError(where="dependencies", traceback=text))
-            self._errors[name] = WatcherError("an error of the watcher itself")
+            error = WatcherError("an error of the watcher itself")
+        if error and self.project.services.get(name) == spec:  # else it is of an earlier compose file
+            self._errors[name] = error
 
     def _follow_replacement(self, name: str) -> None:
         """Have what depends on `name` with `restart: true` restarted."""
@@ -199,8 +206,12 @@ class Dependencies:
             else:
                 self._restart.add(other)
 
-    async def _observe_one(self, name: str) -> Observed:
-        return await self.containers.observe_service(self.project, self.project.services[name])
+    async def _observe(self, names: Sequence[str]) -> dict[str, Observed]:
+        """What the engine has of these dependencies; nothing if the compose file changed meanwhile."""
+        project = self.project
+        looks = (self.containers.observe_service(project, project.services[name]) for name in names)
+        found = await asyncio.gather(*looks)
+        return dict(zip(names, found, strict=True)) if project is self.project else {}
 
     def _needed_state(self, name: str, observed: Observed, attempted: Collection[str]) -> NodeState:
         """The state of a dependency, where ABSENT means that it is to be started or replaced."""
@@ -252,13 +263,17 @@ class Dependencies:
         known = {*project.services, *project.others}
         self._gone |= {name: spec for name, spec in self.project.services.items() if name in self.names}
         self._gone = {name: spec for name, spec in self._gone.items() if name not in known}
+        for name, task in self._tasks.items():
+            same = name not in managed and project.services.get(name) == self.project.services.get(name)
+            if not same and name in self.containers.pulling:  # what goes beyond a pull ends soon by itself
+                task.cancel()
         self.project = project
         self._managed = {name: self._managed.get(name, NodeState.ABSENT) for name in managed}
 
     async def _remove_gone(self) -> None:
         """Remove the containers of dependencies that left the compose file, if a watcher started them."""
-        gone, self._gone = self._gone, {}
-        for name, spec in gone.items():
+        for name, spec in [*self._gone.items()]:
+            await self._end_start(name)
             for item in await self.containers.find_containers(self.project, name):
                 what = f"{name} is no longer in the compose file: its container {item.name}"
                 if self.containers.is_own(item):
@@ -267,12 +282,19 @@ class Dependencies:
                     self.reports.show_line("info", f"{what} was removed; its volumes stay")
                 else:
                     self.reports.show_line("info", f"{what} stays, because the watcher did not start it")
+            self._gone.pop(name, None)
+
+    async def _end_start(self, name: str) -> None:
+        """Wait for the end of a start that runs, so that no container appears after it."""
+        if task := self._tasks.get(name):
+            await asyncio.wait([task])
 
     async def release(self, spec: ServiceSpec) -> None:
         """Remove the containers that a watcher started of a service before it was managed.
 
         They have its ports and its name. Raises EngineUnavailable or EngineError.
         """
+        await self._end_start(spec.name)
         for item in await self.containers.find_containers(self.project, spec.name):
             if labels.DEPENDENCY in item.labels and self.containers.is_own(item):
                 await self.containers.stop_container(spec, item)
@@ -297,6 +319,11 @@ class Dependencies:
             await self.containers.start_container(item.id)
         return bool(found)
 
+    def note_start(self, name: str, container: str) -> None:
+        """Forget why a dependency could not be started, once another client has started it."""
+        if container not in self.containers.started:
+            self._errors.pop(name, None)
+
     def note_end(self, container: str) -> None:
         """Remember that a container ended on its own with status 0: a deploy does not start it again."""
         self._ended.add(container)
@@ -311,9 +338,9 @@ class Dependencies:
 
     async def publish_states(self) -> None:
         """Publish the states as they are, and start nothing; raises EngineUnavailable."""
-        observed = {name: await self._observe_one(name) for name in self.names}
+        observed = await self._observe(self.names)
         states = {name: self._shown_state(name, found) for name, found in observed.items()}
-        self.reports.publish_changes(self.project, observed, states)
+        self.reports.publish_changes(self.project, self.names, observed, states)
 
     def _shown_state(self, name: str, observed: Observed) -> NodeState:
         """The state to show of a dependency."""

@@ -86,6 +86,7 @@ class DependencyContainers:
         self._engine, self._owner = engine, owner
         self._digests: dict[str, str] = {}  # container of docker compose -> configuration when first seen
         self.started: set[str] = set()  # ids of containers that this process has started
+        self.pulling: set[str] = set()  # services whose image is pulled now
 
     async def find_containers(self, project: ComposeProject, name: str) -> list[Container]:
         """Return the containers of a service, also those of docker compose; running ones first."""
@@ -222,10 +223,13 @@ class DependencyContainers:
             return
         say(f"pulling {spec.image} for {spec.name}")
         begun = time.monotonic()
+        self.pulling.add(spec.name)
         try:
             await self._engine.pull(spec.image, platform=spec.platform, progress=pulling)
         except EngineError as error:
             raise EngineError(f"{spec.image} cannot be pulled: {error}", error.status) from error
+        finally:
+            self.pulling.discard(spec.name)
         say(f"pulled {spec.image} in {time.monotonic() - begun:.1f} s")
 
     async def _replace_container(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Literal
 
 from watcher.compose import ComposeProject
@@ -82,11 +82,15 @@ class DependencyReports:
     def publish_changes(
         self,
         project: ComposeProject,
+        names: Collection[str],
         observed: Mapping[str, Observed],
         states: Mapping[str, NodeState],
         decision: Decision | None = None,
     ) -> None:
-        """Emit an event for each dependency that changed, and lines about long waits."""
+        """Emit an event for each dependency that changed, and lines about long waits.
+
+        `names` are all dependencies; others that were known have left the file, or are managed now.
+        """
         waiting = decision.waiting if decision else {}
         for name, found in observed.items():
             if states[name] is not NodeState.STARTING:
@@ -108,7 +112,7 @@ class DependencyReports:
         for service, begun in self._waiting.items():
             for other in waiting.get(service, ()):
                 self._say_wait(project, service, other, begun)
-        for name in self._last.keys() - project.services.keys():
+        for name in self._last.keys() - set(names):
             del self._last[name]
             self._observer.notify(DependencyRemoved(name=name))
 

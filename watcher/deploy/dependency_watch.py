@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from watcher.backoff import Backoff
@@ -34,17 +35,18 @@ class DependencyWatch:
         self._stops: dict[str, OutsideStop] = {}  # by container
         self._failures: dict[str, tuple[int, float]] = {}  # dependency -> ends in a row, when the last was
         self._tasks: set[asyncio.Task[None]] = set()
+        self._bringing_up: asyncio.Task[None] | None = None
         self._reviving: set[str] = set()
 
     async def run(self) -> None:
         """Start the dependencies, then react to what happens to them."""
         try:
-            self._spawn_task(self._run_guarded(self._dependencies.check_startable()))
+            self._spawn_task(self._run_guarded(self._dependencies.check_startable))
             self.apply_changes()
-            await self._run_guarded(self._follow_events())
+            await self._run_guarded(self._follow_events)
             while True:
                 await asyncio.sleep(PAUSE)
-                await self._run_guarded(self._follow_events(missed=True))
+                await self._run_guarded(partial(self._follow_events, missed=True))
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -52,7 +54,9 @@ class DependencyWatch:
 
     def apply_changes(self) -> None:
         """Start what does not run, and replace what the compose file describes otherwise now."""
-        self._spawn_task(self._run_guarded(self._dependencies.bring_up()))
+        if self._bringing_up:  # one that waits still would wait beside the new one
+            self._bringing_up.cancel()
+        self._bringing_up = self._spawn_task(self._run_guarded(self._dependencies.bring_up))
 
     async def _follow_events(self, *, missed: bool = False) -> None:
         """Take in the engine's events until it goes away; `missed`: earlier events were possibly missed."""
@@ -75,6 +79,8 @@ class DependencyWatch:
             return
         stop = self._stops.setdefault(event.container, OutsideStop())
         stop.add(event)
+        if event.action == "start":
+            dependencies.note_start(name, event.container)
         if event.action == "die" and not dependencies.is_busy(name):
             await self._handle_end(name, event.container, stop)
         if event.action == "destroy":
@@ -106,7 +112,7 @@ class DependencyWatch:
     def _start_later(self, name: str, status: int) -> None:
         if name not in self._reviving:
             self._reviving.add(name)
-            self._spawn_task(self._run_guarded(self._start_after_pause(name, status)))
+            self._spawn_task(self._run_guarded(partial(self._start_after_pause, name, status)))
 
     async def _start_after_pause(self, name: str, status: int) -> None:
         """Restart a dependency that ended on its own, after a pause."""
@@ -127,15 +133,16 @@ class DependencyWatch:
             reports.count_restart(name)
             reports.show_line("info", f"{name} was started again")
 
-    def _spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _run_guarded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _run_guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work`. The daemon reports an engine that is away."""
         try:
-            await work
+            await work()
         except EngineUnavailable:
             pass
         except WatcherError as error:
