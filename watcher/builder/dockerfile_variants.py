@@ -67,7 +67,7 @@ class DockerfileVariants:
         self._base_notices = set() if base_notices is None else base_notices
         self.recent: deque[str] = deque(maxlen=_RECENT)  # texts of the last variants
         self._notices: set[str] = set()
-        self._asked_git: set[str] = set()  # the Dockerfile that was last searched for the use of git
+        self._searched_for_git: set[str] = set()  # the Dockerfile that was last searched for the use of git
         self._known: dict[tuple[str, bytes], bool] = {}  # of contents, for `tree_inputs`
 
     async def make_variant(
@@ -130,8 +130,8 @@ class DockerfileVariants:
 
     async def _warn_of_git(self, recipe: Recipe, text: str, snapshot: Snapshot) -> None:
         """Warn if the build runs git without `.git`; search each Dockerfile once."""
-        if text not in self._asked_git:
-            self._asked_git = {text}
+        if text not in self._searched_for_git:
+            self._searched_for_git = {text}
             if warning := await asyncio.to_thread(missing_repository, text, snapshot):
                 self.notify_once("warning", f"{recipe.dockerfile}: {warning}")
 

@@ -81,7 +81,7 @@ class FileSync:
         source = self._sources.get(name)
         if source is None:
             raise RpcError(NOT_FOUND, f"no access allowed to dir {name!r}")
-        wanted = FilterOptions(
+        options = FilterOptions(
             follow=_read_values(call.metadata, "followpaths"),
             include=_read_values(call.metadata, "include-patterns"),
             exclude=_read_values(call.metadata, "exclude-patterns"),
@@ -89,7 +89,7 @@ class FileSync:
         jobs = _Jobs(self._workers)
         contents = _Contents(source)
         try:
-            contents.entries, packets = await jobs.run(lambda: self._send_list(name, wanted))
+            contents.entries, packets = await jobs.run(lambda: self._send_list(name, options))
             await _Transfer(call, contents, jobs).run(packets)
         except _JobFailed as failed:
             self._on_failure(failed.error)
@@ -97,16 +97,16 @@ class FileSync:
         finally:
             await jobs.finish(contents.close)
 
-    def _send_list(self, name: str, wanted: FilterOptions) -> tuple[Sequence[ContextEntry], bytes]:
-        """The wanted entries of a source and their packets."""
+    def _send_list(self, name: str, options: FilterOptions) -> tuple[Sequence[ContextEntry], bytes]:
+        """Return the selected entries of a source, and their packets."""
         source = self._sources[name]
         entries = source.entries()
-        if isinstance(source, Prefiltered) and source.excludes == wanted.exclude:
-            entries = select_entries(entries, FilterOptions(wanted.follow, wanted.include))
+        if isinstance(source, Prefiltered) and source.excludes == options.exclude:
+            entries = select_entries(entries, FilterOptions(options.follow, options.include))
         else:
-            entries = select_entries(entries, wanted)
+            entries = select_entries(entries, options)
         self._sent[name] = entries
-        return entries, self._packets.encode((name, wanted), entries) + NO_MORE_STATS
+        return entries, self._packets.encode((name, options), entries) + NO_MORE_STATS
 
 
 class _JobFailed(Exception):

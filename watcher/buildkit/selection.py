@@ -25,18 +25,18 @@ class FilterOptions:
     exclude: tuple[str, ...] = ()
 
 
-def select_entries(entries: Sequence[ContextEntry], wanted: FilterOptions) -> Sequence[ContextEntry]:
-    """The wanted entries in order; a directory that is not wanted itself stays if something below it is.
+def select_entries(entries: Sequence[ContextEntry], options: FilterOptions) -> Sequence[ContextEntry]:
+    """Return the selected entries in order, with each directory that has one of them below it.
 
     Raises `IgnorePatternError` for a pattern that cannot be used.
     """
-    include: Sequence[str] = wanted.include
-    if wanted.follow:
-        targets = _Follower(entries).follow(wanted.follow)
+    include: Sequence[str] = options.include
+    if options.follow:
+        targets = _Follower(entries).follow(options.follow)
         if targets is not None:
             include = _without_nested([*include, *targets]) or ()
     included = PatternMatcher(include) if include else None
-    excluded = PatternMatcher(wanted.exclude)
+    excluded = PatternMatcher(options.exclude)
     if included is not None and included.paths is not None:
         entries = _at_or_above(entries, included.paths)
     if included is None and not excluded:
@@ -48,7 +48,7 @@ def _filter_entries(
     entries: Iterable[ContextEntry], included: PatternMatcher | None, excluded: PatternMatcher
 ) -> list[ContextEntry]:
     kept: list[ContextEntry] = []
-    # Directories on the way down to here that are not wanted for themselves but possibly for a child.
+    # Directories on the way down to here that are not selected themselves but can be for a child.
     pending: list[ContextEntry] = []
     for entry in entries:
         path = entry.path
@@ -65,11 +65,11 @@ def _filter_entries(
 
 
 def _at_or_above(entries: Sequence[ContextEntry], paths: frozenset[str]) -> list[ContextEntry]:
-    """The entries at, below and on the way to the paths, in one pass without matching patterns."""
+    """Return the entries at, below and on the way to the paths, in one pass without matching patterns."""
     parents = {path[:at] for path in paths for at, char in enumerate(path) if char == "/"}
-    wanted = paths | parents
+    above = paths | parents
     below = tuple(path + "/" for path in paths)
-    return [entry for entry in entries if entry.path in wanted or entry.path.startswith(below)]
+    return [entry for entry in entries if entry.path in above or entry.path.startswith(below)]
 
 
 class _Follower:

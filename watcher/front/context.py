@@ -15,7 +15,7 @@ from watcher.front.room import SHARE, Room
 from watcher.front.upstream import UpstreamPool
 from watcher.observers.events import FrontExchange, FrontRefused, Notice, Observer
 
-TELL_EVERY = 60.0  # seconds between two notices that there is no room
+WARN_EVERY = 60.0  # seconds between two notices that there is no room
 
 
 class FrontClient(Protocol):
@@ -64,7 +64,7 @@ class Context:
         self.refusals = 0
         self._observer = observer
         self._service = service
-        self._told_full = -TELL_EVERY
+        self._warned_full = -WARN_EVERY
         self._empty: asyncio.Event = asyncio.Event()
         self._empty.set()
 
@@ -86,13 +86,13 @@ class Context:
         closed = self.room.closed_idle
         admitted = self.room.make_room(client.address, self.limits.connections)
         if not admitted or self.room.closed_idle > closed:
-            self._tell_full()
+            self._warn_full()
         return admitted
 
-    def _tell_full(self) -> None:
-        if (now := time.monotonic()) - self._told_full < TELL_EVERY:
+    def _warn_full(self) -> None:
+        if (now := time.monotonic()) - self._warned_full < WARN_EVERY:
             return
-        self._told_full = now
+        self._warned_full = now
         text = (
             f"the front has {len(self.clients)} connections open, of which one client may have "
             f"{SHARE:.0%} of {self.limits.connections} (front.connections): idle ones are closed for new ones"

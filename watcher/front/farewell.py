@@ -23,7 +23,7 @@ class Farewell:
         self._observer, self._service = observer, service
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._told: int | None = None  # not known before the first switch
+        self._emitted: int | None = None  # not known before the first switch
         self.port = 0  # that the front listens on
 
     def backend_switched(self) -> None:
@@ -37,7 +37,7 @@ class Farewell:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._told:
+        if self._emitted:
             self._notify_old(0)
 
     def _count_old(self) -> None:
@@ -50,8 +50,8 @@ class Farewell:
             self._timer = self._loop.call_later(EVERY, self._count_old)
 
     def _notify_old(self, count: int) -> None:
-        if count != self._told:
-            self._told = count
+        if count != self._emitted:
+            self._emitted = count
             self._observer.notify(FrontOld(service=self._service, port=self.port, connections=count))
 
     def _old_connections(self) -> list[Upstream]:

@@ -30,7 +30,7 @@ class Trust:
         )
         self._needed = _FIRST_PROOF
         self._seen = 0
-        self._told: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
         self._unannounced: dict[str, tuple[str, float]] = {}
 
     @property
@@ -41,7 +41,7 @@ class Trust:
     def record_events(self, directories: Collection[str], now: float) -> None:
         """Record that events reported these directories."""
         for directory in directories:
-            self._told[directory] = now
+            self._reported[directory] = now
             if self._unannounced.pop(directory, None):
                 self.record_confirmed()
 
@@ -55,7 +55,7 @@ class Trust:
             announced = False
             while above and not announced:
                 above = above.rpartition("/")[0]
-                announced = self._told.get(above, since) > since
+                announced = self._reported.get(above, since) > since
             if announced:
                 self.record_confirmed()
             else:
@@ -73,9 +73,9 @@ class Trust:
         """Decide on changes that are old enough; return whether one had no event."""
         late = [(path, at) for path, at in self._unannounced.values() if at <= now]
         if late:
-            self._doubt = f"{late[0][0]} changed and no event told of it"
+            self._doubt = f"{late[0][0]} changed and no event reported it"
             self._needed = min(_MOST_PROOF, self._needed * 2)
             self._seen = 0
             self._unannounced = {k: v for k, v in self._unannounced.items() if v[1] > now}
-        self._told = {directory: at for directory, at in self._told.items() if at > now - _REMEMBER}
+        self._reported = {directory: at for directory, at in self._reported.items() if at > now - _REMEMBER}
         return bool(late)

@@ -109,12 +109,12 @@ class Reconciler(Generic[S]):
 
     # Inputs.
 
-    def record_scan(self, scan: Scan[S], wanted: DesiredChanged | None) -> None:
-        """Take a scan of the tree; `wanted` is the event to emit if its revision is new."""
+    def record_scan(self, scan: Scan[S], desired: DesiredChanged | None) -> None:
+        """Take a scan of the tree; `desired` is the event to emit if its revision is new."""
         self._scans[scan.revision] = scan
         self._record(events.TreeScanned(scan.revision))
-        if wanted is not None:
-            self._observer.notify(wanted)
+        if desired is not None:
+            self._observer.notify(desired)
 
     def hold(self, reason: str) -> None:
         """Start no build or deploy while `reason` is not empty."""

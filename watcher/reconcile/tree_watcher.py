@@ -48,8 +48,8 @@ DigestMounted = Callable[[Snapshot], Awaitable[Mapping[str, str]]]
 class ScanSink(Protocol):
     """Receives scans: the reconciler."""
 
-    def record_scan(self, scan: Scan[Snapshot], wanted: DesiredChanged | None) -> None:
-        """Take a scan with a new snapshot; `wanted` is the event to emit if its revision is new too."""
+    def record_scan(self, scan: Scan[Snapshot], desired: DesiredChanged | None) -> None:
+        """Take a scan with a new snapshot; `desired` is the event to emit if its revision is new too."""
         ...
 
 
@@ -150,14 +150,14 @@ class TreeWatcher:
                 return revision
             saved = None if before is None else notification.first_seen
             self._last = Scan(revision, snapshot, _wall_clock(notification.first_seen), saved)
-            wanted = DesiredChanged(
+            desired = DesiredChanged(
                 service=self._service,
                 revision=revision,
                 changes=changes,
                 summary=_summarize(before, changes, mounted_changed=mounted_changed),
                 saved_at=self._last.saved_at,
             )
-            sink.record_scan(self._last, wanted)
+            sink.record_scan(self._last, desired)
             self._warn(self._restless.add(changes, started))
             return revision
 

@@ -328,7 +328,7 @@ async def test_a_change_that_no_event_announced_means_polling_until_events_annou
         bench.pass_time(2.5)
         await source.wait(0)
         assert source.mode == "polling"
-        assert source.mode_reason == "pkg/a.go changed and no event told of it"
+        assert source.mode_reason == "pkg/a.go changed and no event reported it"
         assert bench.backend.watched == set()  # what is watched may not be what is there
         for _ in range(6):
             bench.backend.event("pkg", "a.go")

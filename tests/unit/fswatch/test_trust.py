@@ -17,7 +17,7 @@ def test_a_change_that_no_event_announced_is_the_end_of_trust() -> None:
     assert not trust.settle_doubts(10.0 + GRACE / 2)
     assert not trust.doubt
     assert trust.settle_doubts(10.0 + GRACE)
-    assert trust.doubt == "pkg/a.go changed and no event told of it"
+    assert trust.doubt == "pkg/a.go changed and no event reported it"
     assert not trust.settle_doubts(20.0)
 
 

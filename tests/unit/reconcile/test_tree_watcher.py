@@ -58,10 +58,10 @@ class Sink:
         self.told: list[DesiredChanged] = []
         self.scans: list[Scan[Snapshot]] = []
 
-    def record_scan(self, scan: Scan[Snapshot], wanted: DesiredChanged | None) -> None:
+    def record_scan(self, scan: Scan[Snapshot], desired: DesiredChanged | None) -> None:
         self.scans.append(scan)
-        if wanted:
-            self.told.append(wanted)
+        if desired:
+            self.told.append(desired)
 
 
 class Rig:
