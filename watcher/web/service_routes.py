@@ -24,7 +24,7 @@ from watcher.web.controls import Controls
 from watcher.web.stream import DaemonStopped, settle, settle_all
 
 _NOT_FOUND: dict[int | str, dict[str, object]] = {
-    404: {"model": Problem, "description": "No service of that name."},
+    404: {"model": Problem, "description": "No service of that name, or several and none is named."},
 }
 _NOTHING_RUNS: dict[int | str, dict[str, object]] = {
     409: {"model": Problem, "description": "No build or deploy is running."}
@@ -90,7 +90,8 @@ def _select(board: StatusBoard, name: str | None) -> Sequence[str]:
 def _only_one(names: Sequence[str]) -> str:
     """Return the single name; raises HTTPException 404 if there are several."""
     if len(names) > 1:
-        raise HTTPException(404, f"service: must be given, there are several (known: {', '.join(names)})")
+        rule = "add ?service=NAME, or ask /api/services/NAME: there are several"
+        raise HTTPException(404, f"service: {rule} (known: {', '.join(names)})")
     return names[0]
 
 

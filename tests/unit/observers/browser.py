@@ -153,6 +153,7 @@ async def live(browser: Browser, token: str = "") -> None:
         await page.locator("#overview [data-key=worker]").click()
         await until(page, state.text_content, "Does not compile")
         await page.locator("#error .places").wait_for()
+        await until(page, page.locator(".notices").text_content, f"{SERVICE}: <img")  # whose notice it is
         tell(worker.cycle(8))
         await until(page, page.title, "Live")
         port = int(url.rsplit(":", 1)[1].strip("/"))

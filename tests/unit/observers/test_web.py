@@ -127,7 +127,10 @@ async def test_a_service_must_be_named_when_there_are_two(story: Story) -> None:
     async with site(story) as at:
         answer = await at.client.get("/api/builds")
         assert answer.status_code == 404
-        assert answer.json()["detail"].endswith("there are several (known: go-server, other)")
+        assert answer.json()["detail"] == (
+            "service: add ?service=NAME, or ask /api/services/NAME: there are several (known: go-server, other)"
+        )
+        assert (await at.client.post("/api/wait?after_build=1")).json() == answer.json()
         answer = await at.client.get("/api/builds?service=wbe")
         assert answer.json()["detail"].endswith("there is no such service (known: go-server, other)")
 
