@@ -127,9 +127,8 @@ async def test_a_service_must_be_named_when_there_are_two(story: Story) -> None:
     async with site(story) as at:
         answer = await at.client.get("/api/builds")
         assert answer.status_code == 404
-        assert answer.json()["detail"] == (
-            "service: add ?service=NAME, or ask /api/services/NAME: there are several (known: go-server, other)"
-        )
+        rule = "add ?service=NAME, or ask /api/services/NAME: there are several"
+        assert answer.json()["detail"] == f"service: {rule} (known: go-server, other)"
         assert (await at.client.post("/api/wait?after_build=1")).json() == answer.json()
         answer = await at.client.get("/api/builds?service=wbe")
         assert answer.json()["detail"].endswith("there is no such service (known: go-server, other)")
