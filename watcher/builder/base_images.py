@@ -36,6 +36,11 @@ _LOOKUP = regex.compile(r"\[internal\] load metadata for (?:docker\.io/(?:librar
 _RESOLVE = regex.compile(r"resolve (?:docker\.io/(?:library/)?)?(\S+)")
 
 
+def no_answer() -> str:
+    """Return why a registry counts as silent."""
+    return f"no answer within {PATIENCE:g} s"
+
+
 def pulls_image(step: str) -> bool:
     """Return whether a step of this name fetches an image."""
     return bool(_PULL.search(step))
@@ -153,7 +158,7 @@ class BaseImages:
         try:
             return await self.find_image(name, platform)
         except TimeoutError:
-            return BaseImage(None, problem=f"no answer within {PATIENCE:g} s")
+            return BaseImage(None, problem=no_answer())
         except (EngineUnavailable, EngineError) as error:
             return BaseImage(None, problem=str(error))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from watcher import labels
-from watcher.builder.base_images import PATIENCE, Lookups, credentials_of
+from watcher.builder.base_images import Lookups, credentials_of, no_answer
 from watcher.builder.connection import BuildkitConnection
 from watcher.builder.journal import BuildJournal
 from watcher.builder.recipe import Recipe
@@ -150,8 +150,7 @@ class Solver:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            why = f"no answer within {PATIENCE:g} s"
-            raise UserError(base_failure(lookups.pending, why)) from error
+            raise UserError(base_failure(lookups.pending, no_answer())) from error
         except ConnectError as error:
             raise EngineUnavailable(f"the connection to BuildKit was lost: {error}") from error
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_engine import FakeEngine
-from watcher.builder import ImageBuilder, Recipe, dockerfile_variants
+from watcher.builder import ImageBuilder, Recipe
 from watcher.builder import base_images as lookups
 from watcher.builder.base_images import PLACEHOLDER_LABEL
 from watcher.builder.connection import BuildkitConnection
@@ -600,7 +600,6 @@ async def test_a_registry_that_is_silent_when_asked_for_a_base_is_not_waited_for
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lookups, "PATIENCE", 0.05)
-    monkeypatch.setattr(dockerfile_variants, "PATIENCE", 0.05)
     on_a_base(bench)
 
     async def silent() -> ResolvedImage:
