@@ -14,7 +14,7 @@ from watcher.builder.image_sizes import ImageSizes
 from watcher.builder.recipe import Recipe, full_reference
 from watcher.builder.solver import SolveJob, Solver
 from watcher.buildkit import ContextChanged, IgnorePatternError, SolveFailed
-from watcher.dockerfile import Accelerated, DockerfileError, Platforms
+from watcher.dockerfile import Accelerated, DockerfileError
 from watcher.engine import Engine, Image
 from watcher.errors import UserError
 from watcher.reconcile.ports import Scan
@@ -104,12 +104,17 @@ class CompileStage:
 
     async def _find_stage(self, text: str | None) -> tuple[str | None, Image | None]:
         """Return the name of the stage, and the image that it starts from if the engine has it by name."""
+        if text is None:
+            return None, None
         recipe = self._recipe()
         platforms = await self._connection.platforms(recipe.platform)
-        stage = _stage_name(recipe, text, platforms)
-        if text is None or stage is None:
+        args, label = recipe.build_args, recipe.builder_label
+        try:
+            parsed = dockerfiles.parse(text)
+            stage = dockerfiles.builder_stage(parsed, recipe.target, args, platforms, label=label)
+            base = dockerfiles.base_of(parsed, stage, args, platforms) if stage is not None else None
+        except DockerfileError:
             return None, None
-        base = dockerfiles.base_of(dockerfiles.parse(text), stage, recipe.build_args, platforms)
         return stage, await self._engine.image(base) if base else None
 
     async def _solve(
@@ -127,17 +132,4 @@ class CompileStage:
         )
         with contextlib.suppress(SolveFailed, ContextChanged, IgnorePatternError, UserError):
             return await self._solver.solve(job, lambda _: None)
-        return None
-
-
-def _stage_name(recipe: Recipe, text: str | None, platforms: Platforms) -> str | None:
-    try:
-        return dockerfiles.builder_stage(
-            dockerfiles.parse(text or ""),
-            recipe.target,
-            recipe.build_args,
-            platforms,
-            label=recipe.builder_label,
-        )
-    except DockerfileError:
         return None
