@@ -122,7 +122,7 @@ def shape(found: dict[str, Any], project: str) -> dict[str, Any]:
             alias.removeprefix(project)
             for network in networks.values()
             for alias in network["Aliases"] or ()
-            if alias not in found["Id"]
+            if alias != found["Id"][:12]  # which some engines add; "db" may be anywhere in an id
         ),
         "mounts": sorted(
             (
