@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -62,25 +62,7 @@ class Cli(BaseSettings):
 
 
 _OPTION_NAMES = frozenset(
-    name
-    for command in (
-        options.RunCommand,
-        options.OnceCommand,
-        options.StatusCommand,
-        options.LogsCommand,
-        options.WaitCommand,
-        options.PruneCommand,
-        options.RebuildCommand,
-        options.CancelCommand,
-        options.PauseCommand,
-        options.ResumeCommand,
-        options.UpgradeCommand,
-        options.DoctorCommand,
-        options.DockerfileCommand,
-        options.InitCommand,
-        options.MonitoringCommand,
-    )
-    for name in command.model_fields
+    name for command in Cli.model_fields.values() for name in get_args(command.annotation)[0].model_fields
 )
 
 
