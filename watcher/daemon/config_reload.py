@@ -167,6 +167,7 @@ class ConfigurationWatch:
         self._seen = unchanged_since(stamps(self._files), configuration.since)
         self._refused = ""  # why, while what the files say is not in force
         self._changed = ""  # the names of the files that said so
+        self._is_partly_applied = False  # then what runs is neither `configuration` nor what the files say
         self._root = str(configuration.settings.root)
         self._moved_to = ""  # where the project's path leads now, when it is another folder than at the start
         self._retry_at: float | None = None  # when to try again, although no file changes
@@ -250,12 +251,12 @@ class ConfigurationWatch:
         try:
             new, late = await in_thread(lambda: self._read(seen), names)
             self._tell_late(late)
-            if new != self.configuration:
+            if new != self.configuration or self._is_partly_applied:
                 await self._apply(new)
                 self._tell("info", describe_reload(names, self.configuration.compose, new.compose))
             elif self._refused:
                 self._tell("info", f"{names} says again what is in force")
-            self.configuration, self._retry_at = new, None
+            self.configuration, self._retry_at, self._is_partly_applied = new, None, False
             self._refuse("")
             self._tell_warnings(new.compose.warnings)
         except WatcherError as error:
@@ -263,12 +264,14 @@ class ConfigurationWatch:
                 text = f"is refused: {error}; what was in force stays"
                 if isinstance(error, PartlyApplied):
                     text = f"is in force, but not all of it: {error}"
+                    self._is_partly_applied = True
                 self._tell("error", f"{names} changed and {text}")
             self._refuse(str(error))
             self._retry_at = (
                 None if isinstance(error, ConfigError) else time.monotonic() + self._times.retry_every
             )
         except Exception as error:
+            self._is_partly_applied = True  # nothing is known of how far it got
             self._refuse(f"an error of the watcher itself: {error!r}")
             raise
         finally:

@@ -23,7 +23,7 @@ from watcher.daemon.service import Service
 from watcher.daemon.unavailable import HeldRequestReleaser, unavailable
 from watcher.deploy.dependency_watch import DependencyWatch
 from watcher.engine import Engine
-from watcher.errors import WatcherError
+from watcher.errors import PartlyApplied, WatcherError
 from watcher.front import Front, Unavailable
 from watcher.labels import PROJECT
 from watcher.observers.events import (
@@ -185,8 +185,15 @@ class Daemon:
         self.observers.add_secrets(secrets)
         try:
             await opened.fleet.reconfigure(new.compose, new.settings)
+        except PartlyApplied:
+            await self._publish_changes(opened, new)
+            raise
         finally:
             self._apply_dependencies()
+        await self._publish_changes(opened, new)
+
+    async def _publish_changes(self, opened: Opened, new: Configuration) -> None:
+        """Write down what a changed configuration uses and where it listens."""
         await opened.registration.write(new.compose, new.settings)
         self._announce()
 

@@ -151,11 +151,12 @@ class Fleet:
         """
         configs = await assemble_configs(self._shared, project, settings, running=self.services)
         self._shared.slots.resize(count_builds(settings))
-        before = self._shared.dependencies.project, [*self.services]
+        before = self._shared.dependencies.project
         self._shared.dependencies.reconfigure(project, project.managed)
         self._shared.kept_builds.clear()
         self._shared.kept_builds.update(count_kept_builds(project, settings))
-        for name in [name for name in self.services if name not in configs]:
+        removed = [name for name in self.services if name not in configs]
+        for name in removed:
             await self._remove(name)
         changes = [service.change(configs[name]) for name, service in self.services.items()]
         problems = _find_problems(await asyncio.gather(*changes, return_exceptions=True))
@@ -174,9 +175,9 @@ class Fleet:
         try:
             raise_all(problems)
         except WatcherError as error:
-            if len(problems) < len(changes) + len(new):
+            if len(problems) < len(removed) + len(changes) + len(new):
                 raise PartlyApplied(str(error)) from error
-            self._shared.dependencies.reconfigure(*before)
+            self._shared.dependencies.reconfigure(before, before.managed)
             raise
 
     async def _remove(self, name: str) -> None:

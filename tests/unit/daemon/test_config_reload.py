@@ -337,6 +337,18 @@ async def test_a_change_that_is_in_force_for_some_services_only_is_told_so_and_t
                 await asyncio.sleep(0.01)
 
 
+async def test_an_undone_change_that_was_in_force_in_part_is_undone(rig: Rig) -> None:
+    async with rig.following() as watch:
+        rig.refuse = PartlyApplied("cannot listen on *:9000")
+        rig.write("compose.yaml", COMPOSE.format(word="two"))
+        await watch.current()
+        rig.refuse = None
+        rig.write("compose.yaml", COMPOSE.format(word="one"))
+        await watch.current()
+        assert [each.compose.services["app"].environment for each in rig.applied] == [{"WORD": "one"}]
+        assert rig.told[-1] == "compose.yaml changed: what it says is in force"
+
+
 def test_how_the_containers_of_one_service_are_published_waits_for_the_next_start() -> None:
     old = Settings(per_service={"web": {"deploy": {"soak": 1}}})
     new = Settings(per_service={"web": {"deploy": {"soak": 2, "strategy": "recreate"}}})
