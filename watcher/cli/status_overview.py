@@ -57,7 +57,7 @@ def _describe_note(found: ServiceStatus, now: float) -> str:
     if found.source.gone:
         return _cut(found.source.gone)
     if found.held and not found.paused:
-        return _cut(f"waiting: {found.held}")
+        return _cut(humanize.hold(found.held))
     return " ".join(found.urls)
 
 

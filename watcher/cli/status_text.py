@@ -67,9 +67,9 @@ def _list_facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
     if found.container_paused:
         yield "container", f"paused: requests wait until `docker unpause {found.container}`"
     if found.held and not found.paused:
-        yield "waiting", found.held
+        yield "waiting", found.held.removeprefix("waiting ")
     if found.refused:
-        yield "refused", f"the configuration: {found.refused}; the previous one stays in force"
+        yield "refused", f"the configuration: {found.refused}; what that concerns stays as it was"
     if found.failed and found.last_error:
         failure = found.last_error.failure
         yield "failed", f"{short(found.failed)}  {failure.summary}"

@@ -73,7 +73,7 @@ class ServicePrinter:
 
     def _print_hold(self, event: Held) -> None:
         if event.reason:
-            self._print(event, "·", f"waiting: {event.reason}", "dim")
+            self._print(event, "·", humanize.hold(event.reason), "dim")
 
     def _print_pause(self, event: Paused) -> None:
         self._print(event, "·", "paused: saves are not built" if event.paused else "resumed")

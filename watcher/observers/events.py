@@ -184,7 +184,7 @@ class RevisionStateChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held(Event):
-    """A build waits for something outside: a git operation, files still being written, a pause."""
+    """A build waits for something outside: a git operation, or other builds that have all slots."""
 
     reason: str  # empty when the hold ends
 

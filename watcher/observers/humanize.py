@@ -73,6 +73,11 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def hold(reason: str) -> str:
+    """Return a line about what builds wait for: `waiting: a git operation`, `waiting for a build slot`."""
+    return reason if reason.startswith("waiting ") else f"waiting: {reason}"
+
+
 def old_connections(number: int) -> str:
     """Return a note for `live` while the previous version still has connections; empty at 0."""
     return f"  ({count(number, 'connection')} still with the previous version)" if number else ""

@@ -32,7 +32,7 @@ from watcher.observers.events import (
 )
 from watcher.reconcile import state_machine
 from watcher.reconcile import transition_events as events
-from watcher.reconcile.build_slots import BuildSlots
+from watcher.reconcile.build_slots import BuildSlots, ServiceSlot
 from watcher.reconcile.chore_runner import ChoreRunner
 from watcher.reconcile.ports import Builder, Built, Chores, Deployed, Deployer, Scan
 from watcher.reconcile.revision_emitter import RevisionEmitter
@@ -51,6 +51,7 @@ from watcher.reconcile.verdicts import (
 S = TypeVar("S")
 
 PROGRESS_EVERY = 1.0  # seconds between two recorded signs of life of a build
+SLOT_NOTICE_AFTER = 0.5  # seconds of waiting for a build slot until that is shown
 _CANCEL_TICK = 0.1  # seconds until another attempt to cancel a deploy that cannot be cancelled now
 _GOOD = (DeployOutcome.LIVE, DeployOutcome.UNCHANGED)
 
@@ -82,10 +83,11 @@ class Reconciler(Generic[S]):
         self.state = state_machine.State()
         self._service, self._observer, self._limits, self._clock = service, observer, limits, clock
         self._builder, self._deployer, self._request_scan = builder, deployer, request_scan
-        self._slots, self._image_key, self._slot = slots or BuildSlots(1), image_key, ""
         self._wake = asyncio.Event()  # an event was folded since the last decision
+        self._slot = ServiceSlot(slots or BuildSlots(1), service, image_key, self._wake.set)
+        self._slot_wanted: float | None = None  # since when a build waits for its slot
         self._revisions = RevisionEmitter(service, observer)
-        self._held = ""
+        self._hold = self._shown_hold = ""
         self._scans: dict[str, Scan[S]] = {}
         self._building: asyncio.Task[None] | None = None
         self._deploying: asyncio.Task[None] | None = None
@@ -118,10 +120,14 @@ class Reconciler(Generic[S]):
 
     def hold(self, reason: str) -> None:
         """Start no build or deploy while `reason` is not empty."""
-        if reason != self._held:
-            self._held = reason
-            self._observer.notify(Held(service=self._service, reason=reason))
+        self._hold = reason
+        self._show_hold(reason)
         self._record(events.HoldChanged(reason))
+
+    def _show_hold(self, reason: str) -> None:
+        if reason != self._shown_hold:
+            self._shown_hold = reason
+            self._observer.notify(Held(service=self._service, reason=reason))
 
     def pause(self, *, paused: bool) -> None:
         """Stop building, or continue."""
@@ -190,18 +196,24 @@ class Reconciler(Generic[S]):
             while True:
                 action = state_machine.decide(self.state, self._clock(), self._limits)
                 if not isinstance(action, state_machine.Build):
-                    self._slots.leave(self._service)
+                    self._stop_slot_wait()
+                    if self.state.building is None:
+                        self._slot.release()
                 await self._execute(action)
         finally:
-            self._slots.leave(self._service)
-            await self._stop_work()
+            self._stop_slot_wait()
+            try:
+                await self._stop_work()
+            finally:
+                self._slot.release()
 
     async def _execute(self, action: state_machine.Action) -> None:
         """Start or cancel work, or wait for the next event."""
         match action:
-            case state_machine.Build() if not self._take_slot():
-                await self._wait(math.inf)
+            case state_machine.Build() if not self._slot.take():
+                await self._wait_for_slot()
             case state_machine.Build(revision, forced):
+                self._stop_slot_wait()
                 scan = self._scans[revision]
                 if forced:  # the build answers a request, not a save
                     scan = self._scans[revision] = replace(scan, saved=None)
@@ -225,12 +237,21 @@ class Reconciler(Generic[S]):
             case state_machine.Wait(until):
                 await self._wait(math.inf if until is None else until)
 
-    def _take_slot(self) -> bool:
-        """Take a slot for a build; if there is none, the loop is woken when to ask again."""
-        image = self._image_key()
-        taken = self._slots.take(self._service, image, self._wake.set)
-        self._slot = image if taken else self._slot
-        return taken
+    async def _wait_for_slot(self) -> None:
+        """Wait for an event: a free slot is one. Show what is waited for, unless it comes soon."""
+        now = self._clock()
+        self._slot_wanted = now if self._slot_wanted is None else self._slot_wanted
+        due = self._slot_wanted + SLOT_NOTICE_AFTER
+        if now >= due:
+            self._show_hold(self._slot.describe_wait())
+        await self._wait(math.inf if now >= due else due)
+
+    def _stop_slot_wait(self) -> None:
+        """Wait no longer for a slot, because it is taken or no build is to start."""
+        self._slot.leave()
+        if self._slot_wanted is not None:
+            self._slot_wanted = None
+            self._show_hold(self._hold)
 
     def _start(
         self, begun: events.BuildBegun | events.DeployBegun, work: Coroutine[None, None, None]
@@ -245,8 +266,6 @@ class Reconciler(Generic[S]):
         """Record the end of work that could not: it was cancelled before its first step, or has a bug."""
         self._by_hand.discard(work)
         build, revision = isinstance(begun, events.BuildBegun), begun.revision
-        if build:
-            self._slots.release(self._slot)
         if work.cancelled():
             self._record(events.BuildCancelled(revision) if build else events.DeployCancelled(revision))
         elif error := work.exception():
@@ -272,7 +291,9 @@ class Reconciler(Generic[S]):
         self._wake.set()
 
     def _fold(self, event: events.TransitionEvent) -> None:
-        self.state = transition(self.state, event, self._clock())
+        before, self.state = self.state, transition(self.state, event, self._clock())
+        if before.building and not self.state.building and not isinstance(event, events.BuildCancelled):
+            self._slot.release()  # now, not after the next decision: others can have waited longer
         needed = {self.state.desired, self.state.building, self.state.deploying}
         needed.add(self.state.built[0] if self.state.built else None)
         self._scans = {revision: scan for revision, scan in self._scans.items() if revision in needed}

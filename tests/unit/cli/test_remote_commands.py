@@ -332,6 +332,8 @@ def test_what_runs_now_is_named(story: Story) -> None:
     assert "building" in reported(story.save(1).begin(1))
     assert "nothing answers yet" in reported(story)
     assert "waiting   git is at work" in reported(story.tell(Held, reason="git is at work"))
+    slot = "waiting for a build slot: api and worker build"
+    assert "waiting   for a build slot: api and worker build" in reported(story.tell(Held, reason=slot))
 
 
 def test_a_failed_deploy_has_its_hint(story: Story) -> None:

@@ -147,6 +147,11 @@ def test_a_lost_container_is_said_to_be_started_again(story: Story) -> None:
     ("kind", "fields", "line"),
     [
         (Held, {"reason": "a git operation"}, "· waiting: a git operation"),
+        (
+            Held,
+            {"reason": "waiting for a build slot: api and web build"},
+            "· waiting for a build slot: api and web build",
+        ),
         (Paused, {"paused": True}, "· paused: saves are not built"),
         (Paused, {"paused": False}, "· resumed"),
         (

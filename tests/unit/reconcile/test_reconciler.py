@@ -27,8 +27,9 @@ from watcher.observers.events import (
     RevisionStateChanged,
 )
 from watcher.reconcile import state_machine
+from watcher.reconcile.build_slots import BuildSlots
 from watcher.reconcile.ports import Built, Deployed, Scan
-from watcher.reconcile.reconciler import Reconciler
+from watcher.reconcile.reconciler import SLOT_NOTICE_AFTER, Reconciler
 
 E = TypeVar("E", bound=Event)
 BROKEN = UserError(Failure("compile", "main.go:1: no"))
@@ -111,6 +112,8 @@ class Rig:
     chores: Idle = field(default_factory=Idle)
     told: Recorder = field(default_factory=Recorder)
     limits: state_machine.BuildLimits = field(default_factory=state_machine.BuildLimits)
+    slots: BuildSlots = field(default_factory=lambda: BuildSlots(1))
+    service: str = "app"
     scans: int = 0  # asked for by builds
     now: float | None = None  # the loop's clock, where the test moves it
 
@@ -119,7 +122,7 @@ class Rig:
 
     def make(self, *, chores_after: float = 3600.0, chores_every: float = 3600.0) -> Reconciler[str]:
         self.loop: Reconciler[str] = Reconciler(
-            "app",
+            self.service,
             builder=self.builds,
             deployer=self.deploys,
             chores=self.chores,
@@ -128,6 +131,8 @@ class Rig:
             request_scan=self.request_scan,
             chores_after=chores_after,
             chores_every=chores_every,
+            slots=self.slots,
+            image_key=lambda: self.service,
             clock=self.clock,
         )
         return self.loop
@@ -840,3 +845,97 @@ async def test_work_that_is_broken_itself_is_told_and_tried_again() -> None:
         await rig.build("a")
         await rig.deploy("a")
         await rig.until(lambda: rig.loop.state.live == "a")
+
+
+@pytest.fixture
+def other(rig: Rig) -> Rig:
+    """Return another service that shares the only build slot."""
+    return Rig(service="other", slots=rig.slots)
+
+
+async def test_a_build_that_ends_leaves_its_slot_to_the_one_that_waited(rig: Rig, other: Rig) -> None:
+    """A rebuild that was asked for meanwhile is behind it, however soon the loop asks."""
+    rig.limits = state_machine.BuildLimits(max_cancels=0)
+    async with running(rig), running(other):
+        rig.save("a")
+        await rig.until(lambda: rig.builds.running)
+        other.save("x")
+        rig.save("b")
+        await rig.build("a")
+        await other.until(lambda: other.builds.running)
+        assert rig.builds.revisions == ["a"]
+        await other.build("x")
+        await rig.deploy("a")
+        await rig.build("b")
+    assert rig.slots.builders == ()
+
+
+async def test_a_newer_save_takes_the_slot_of_the_build_that_it_cancels(rig: Rig, other: Rig) -> None:
+    """Also if that build was cancelled before its first step."""
+    async with running(rig), running(other):
+        rig.save("a")
+        await rig.until(lambda: rig.loop.state.building == "a")
+        other.save("x")
+        rig.save("b")
+        await rig.until(lambda: rig.builds.running and rig.builds.revisions[-1] == "b")
+        rig.save("c")
+        await rig.until(lambda: rig.builds.running and rig.builds.revisions[-1] == "c")
+        assert other.builds.revisions == []
+        await rig.build("c")
+        await other.build("x")
+    assert rig.slots.builders == ()
+
+
+@pytest.mark.parametrize("error", [BROKEN, EngineTrouble("no space"), RuntimeError("a bug"), Superseded("x")])
+async def test_a_build_that_fails_or_is_dropped_leaves_its_slot(
+    rig: Rig, other: Rig, error: Exception
+) -> None:
+    async with running(rig), running(other):
+        rig.save("a")
+        await rig.until(lambda: rig.builds.running)
+        other.save("x")
+        await rig.build("a", error)
+        await other.build("x")
+        await other.until(lambda: other.loop.state.built or other.deploys.running)
+
+
+async def test_the_end_of_a_service_leaves_its_slot_and_its_place(rig: Rig, other: Rig) -> None:
+    last = Rig(service="last", slots=rig.slots)
+    async with running(last):
+        async with running(rig):
+            rig.save("a")
+            await rig.until(lambda: rig.builds.running)
+            async with running(other):
+                other.save("x")
+                await turns()
+                last.save("y")
+                await turns()
+            assert last.builds.revisions == []
+        await last.build("y")
+    assert rig.slots.builders == ()
+
+
+async def test_a_long_wait_for_a_slot_is_said_and_its_end_too(rig: Rig, other: Rig) -> None:
+    rig.now = other.now = 1000.0
+    async with running(rig), running(other):
+        rig.save("a")
+        await rig.until(lambda: rig.builds.running)
+        other.save("x")
+        await turns()
+        assert other.told.of(Held) == []
+        other.now += SLOT_NOTICE_AFTER
+        other.save("y")
+        await other.until(lambda: other.told.of(Held))
+        other.loop.hold("git is writing files")
+        other.loop.hold("")
+        await other.until(lambda: len(other.told.of(Held)) == 4)
+        await rig.build("a")
+        await other.build("y")
+    waits, git = "waiting for a build slot: app builds", "git is writing files"
+    assert [event.reason for event in other.told.of(Held)] == [waits, git, "", waits, ""]
+
+
+async def turns() -> None:
+    """Let all loops act on what they were given."""
+    for _ in range(20):
+        await asyncio.sleep(0)
