@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from watcher.compose.field import Field
 from watcher.compose.spec import Dependency, ServiceSpec
+from watcher.errors import ConfigError
 
 SERVICE = "service:"
 CONTAINER = "container:"
@@ -64,24 +65,37 @@ def resolve_links(spec: ServiceSpec, others: Mapping[str, ServiceSpec]) -> Servi
     """Return the service with names of containers in place of names of services.
 
     A link whose alias is the name of the service is dropped: on a shared network that name resolves anyway.
+    So is a link to a service that is not in `others`: a skipped, optional dependency. Raises ConfigError if
+    the container of such a service is needed to create this one.
     """
     return replace(
         spec,
-        links=tuple((others[name].default_name, alias) for name, alias in spec.links if alias != name),
-        network_mode=_resolve_mode(spec.network_mode, others),
-        ipc=_resolve_mode(spec.ipc, others),
-        pid=_resolve_mode(spec.pid, others),
-        volumes_from=tuple(_resolve_volumes_from(text, others) for text in spec.volumes_from),
+        links=tuple(
+            (others[name].default_name, alias)
+            for name, alias in spec.links
+            if alias != name and name in others
+        ),
+        network_mode=_resolve_mode("network_mode", spec, spec.network_mode, others),
+        ipc=_resolve_mode("ipc", spec, spec.ipc, others),
+        pid=_resolve_mode("pid", spec, spec.pid, others),
+        volumes_from=tuple(_resolve_volumes_from(spec, text, others) for text in spec.volumes_from),
     )
 
 
-def _resolve_mode(mode: str, others: Mapping[str, ServiceSpec]) -> str:
+def _resolve_mode(key: str, spec: ServiceSpec, mode: str, others: Mapping[str, ServiceSpec]) -> str:
     name = mode.removeprefix(SERVICE)
-    return mode if mode == name else CONTAINER + others[name].default_name
+    return mode if mode == name else CONTAINER + _container_of(key, spec, mode, others.get(name))
 
 
-def _resolve_volumes_from(text: str, others: Mapping[str, ServiceSpec]) -> str:
+def _resolve_volumes_from(spec: ServiceSpec, text: str, others: Mapping[str, ServiceSpec]) -> str:
     if text.startswith(CONTAINER):
         return text.removeprefix(CONTAINER)
     name, colon, mode = text.partition(":")
-    return others[name].default_name + colon + mode
+    return _container_of("volumes_from", spec, text, others.get(name)) + colon + mode
+
+
+def _container_of(key: str, spec: ServiceSpec, value: str, other: ServiceSpec | None) -> str:
+    if other is None:
+        rule = "has no container to share: the watcher does not start that service"
+        raise ConfigError(f"services.{spec.name}.{key}", value, rule)
+    return other.default_name

@@ -32,6 +32,7 @@ from watcher.system.regular_file import read_regular
 
 _NOT_IN_A_NAME = regex.compile(r"[^a-z0-9_-]")
 MOST_JSON = 4 << 20  # bytes of a seccomp profile
+MOST_DEPENDENT = 400  # each is read inside of the one that depends on it
 _PROJECT = "COMPOSE_PROJECT_NAME"
 _PROFILES = "COMPOSE_PROFILES"
 
@@ -173,6 +174,9 @@ class _Loading:
             return
         if name in trail:
             raise _describe_cycle(trail[trail.index(name) :])
+        if len(trail) > MOST_DEPENDENT:
+            rule = f"is one of more than {MOST_DEPENDENT} services that depend on each other in a row"
+            raise ConfigError(f"services.{trail[-1]}.depends_on", name, rule)
         spec = self._read_service(name, required=name in roots)
         known = self._definitions.names("services")
         needed: dict[str, Dependency] = {}

@@ -109,9 +109,11 @@ class Definitions:
     def __init__(self, files: Files, missing: Missing) -> None:
         self._files, self._missing = files, missing
         self.layers: list[ComposeDocument] = []
+        self._services: dict[str, tuple[Field, tuple[str, ...]]] = {}  # merged, with their unset variables
 
     def add_file(self, path: Path, scope: FileScope) -> None:
         """Add a compose file over the earlier ones, with everything that it includes; raise ConfigError."""
+        self._services.clear()
         scope = FileScope(scope.directory, scope.env, scope.prefix, (*scope.trail, path))
         for document in self._files.documents(path):
             content = Field(path.name, document.value).mapping()
@@ -193,13 +195,21 @@ class Definitions:
     def service(self, name: str, missing: Missing) -> Field:
         """Return a complete service: extended, merged, with interpolated values and absolute paths.
 
-        Raises ConfigError if it is not defined or cannot be merged.
+        Raises ConfigError if it is not defined or cannot be merged. Calls `missing` for each unset variable.
         """
-        merged = _merge_layers(self._files, name, self.layers, missing, ())
-        build = merged.get("build")
-        if isinstance(build, dict) and build.get("context") is None:
-            merged["build"] = {**build, "context": str(self._build_directory(name))}
-        return Field(f"services.{name}", merged)
+        if name not in self._services:  # each service that depends on it asks too
+            unset: dict[str, None] = {}
+            merged = _merge_layers(
+                self._files, name, self.layers, lambda each: unset.update({each: None}), ()
+            )
+            build = merged.get("build")
+            if isinstance(build, dict) and build.get("context") is None:
+                merged["build"] = {**build, "context": str(self._build_directory(name))}
+            self._services[name] = Field(f"services.{name}", merged), tuple(unset)
+        found, variables = self._services[name]
+        for each in variables:
+            missing(each)
+        return found
 
     def _build_directory(self, name: str) -> Path:
         """Return the default build context: the directory of the first file that defines the build."""
@@ -272,8 +282,12 @@ def _extend_service(
         other, file = section.need("service", "the service to extend"), section.take("file")
         section.end("extends")
     here = (layer.file, name)
-    if here in trail or (file is None and other.word() == name) or len(trail) > MOST_EXTENDED:
+    if here in trail or (file is None and other.word() == name):
         raise extends.error("extends itself")
+    if len(trail) > MOST_EXTENDED:
+        raise extends.error(
+            f"is one of more than {MOST_EXTENDED} definitions that extend each other in a row"
+        )
     if file is not None:
         layers = _other_file(files, _local_file(file, file.word(), scope), scope)
     below = _merge_layers(files, other.word(), layers, missing, (*trail, here))

@@ -119,6 +119,39 @@ def test_definitions_that_extend_each_other_ever_more_often(compose: Compose) ->
         load(path, services=("s0",), env={}, overrides=others)
 
 
+@pytest.mark.parametrize("key", ["depends_on", "links", "volumes_from"])
+def test_services_that_depend_on_each_other_in_a_long_row(compose: Compose, key: str) -> None:
+    def chain(length: int) -> str:
+        lines = "".join(f"  s{n}: {{image: a, {key}: [s{n + 1}]}}\n" for n in range(length))
+        return f"services:\n{lines}  s{length}: {{image: a}}\n"
+
+    assert len(compose.load(chain(400), service="s0").services) == 401
+    with pytest.raises(ConfigError, match="is one of more than 400 services that depend on each other"):
+        compose.load(chain(2000), service="s0")
+
+
+def test_definitions_that_extend_each_other_in_a_long_row(compose: Compose) -> None:
+    def chain(length: int) -> str:
+        lines = "".join(f"  s{n}: {{extends: s{n + 1}}}\n" for n in range(length))
+        return f"services:\n{lines}  s{length}: {{image: a}}\n"
+
+    assert compose.load(chain(50), service="s0").services["s0"].image == "a"
+    with pytest.raises(ConfigError, match="is one of more than 50 definitions that extend each other"):
+        compose.load(chain(60), service="s0")
+    with pytest.raises(ConfigError, match="extends itself"):
+        compose.load("services: {s0: {extends: s1}, s1: {extends: s0}}", service="s0")
+
+
+def test_a_service_that_many_depend_on_is_merged_once(compose: Compose) -> None:
+    count = 250  # 31,125 dependencies, more than definitions that may be merged
+    lines = "".join(
+        f"  s{n}: {{image: a, depends_on: [{', '.join(f's{m}' for m in range(n))}]}}\n" for n in range(count)
+    )
+    project = compose.load(f"services:\n{lines}  web: {{image: '${{GONE}}a', depends_on: [s{count - 1}]}}\n")
+    assert len(project.services) == count + 1
+    assert project.warnings == ("the variable GONE is not set; it is replaced by an empty string",)
+
+
 def test_a_compose_file_of_three_megabytes_is_read_or_refused_soon(compose: Compose) -> None:
     services = "".join(
         f"  s{n}:\n    image: a\n    environment:\n      TEXT: {'x' * 900}\n      N: {n}\n"

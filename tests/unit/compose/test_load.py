@@ -417,6 +417,40 @@ def test_a_dependency_of_an_inactive_profile_is_refused_or_left_out(compose: Com
     assert list(compose.load(text % "true", profiles=["p"]).services) == ["db", "web"]
 
 
+@pytest.mark.parametrize("other", ["profiles: [p], image: b", "provider: {type: model}"])
+def test_a_link_to_an_optional_service_that_is_not_started_is_dropped(compose: Compose, other: str) -> None:
+    web = "image: a, depends_on: {db: {required: false}}, links: ['db:x', cache]"
+    text = f"services: {{web: {{{web}}}, cache: {{image: c}}, db: {{{other}}}}}"
+    project = compose.load(text)
+    assert list(project.services) == ["cache", "web"]
+    assert project.services["web"].links == ()
+
+
+@pytest.mark.parametrize("other", ["profiles: [p], image: b", "provider: {type: model}"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("network_mode", "service:db"),
+        ("ipc", "service:db"),
+        ("pid", "service:db"),
+        ("volumes_from", "[cache, 'db:ro']"),
+    ],
+)
+def test_what_a_service_shares_with_one_that_is_not_started_is_refused(
+    compose: Compose, key: str, value: str, other: str
+) -> None:
+    needs = "depends_on: {db: {required: false}}"
+    text = f"services: {{web: {{image: a, {needs}, {key}: {value}}}, cache: {{image: c}}, db: {{{other}}}}}"
+    rule = "has no container to share: the watcher does not start that service"
+    with pytest.raises(ConfigError, match=rf"services\.web\.{key} = '(service:)?db(:ro)?': {rule}"):
+        compose.load(text)
+    project = compose.load(
+        text.replace("web:", "main: {build: .}, web:"), service=None
+    )  # what nothing depends on is named, and all else starts
+    assert list(project.services) == ["main", "cache"]
+    assert any(text.startswith("web is not started") and rule in text for text in project.warnings)
+
+
 def test_what_is_left_out_is_not_waited_for(compose: Compose) -> None:
     text = "services: {web: {image: a, depends_on: {db: {required: false}}}, db: {image: b, profiles: [p]}}"
     assert compose.load(text).managed_services[0].depends_on == {}
