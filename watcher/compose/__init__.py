@@ -15,6 +15,7 @@ from watcher.compose.api_resources import (
     network_config,
     volume_config,
 )
+from watcher.compose.build_spec import BuildSpec, SecretSource
 from watcher.compose.choice import find_jobs
 from watcher.compose.container import (
     additional_networks,
@@ -29,7 +30,6 @@ from watcher.compose.find import FILE_NAMES, find_compose_file
 from watcher.compose.load import load
 from watcher.compose.spec import (
     Attachment,
-    BuildSpec,
     ComposeProject,
     Dependency,
     HealthSpec,
@@ -37,7 +37,6 @@ from watcher.compose.spec import (
     NetworkSpec,
     PortSpec,
     ResourceLimits,
-    SecretSource,
     ServiceSpec,
     Subnet,
     VolumeSpec,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from watcher.compose.build_spec import BuildSpec, SecretSource
 from watcher.compose.field import Field, Section
 from watcher.compose.project_protocol import Project
 from watcher.compose.service_fields import read_isolation
-from watcher.compose.spec import BuildSpec, SecretSource
 
 SERVICE = "service:"  # prefix of a context that is the image of another service
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from watcher import regex
 from watcher.compose.build import SERVICE, service_contexts
+from watcher.compose.build_spec import BuildSpec, SecretSource
 from watcher.compose.choice import ServiceChoice, check_distinct_names, choose_managed
 from watcher.compose.field import Field, Unsupported
 from watcher.compose.find import find_overrides, override_candidates
@@ -19,11 +20,9 @@ from watcher.compose.paths import BaseDirectory
 from watcher.compose.resolve import Definitions, Files, FileScope, replace_variables
 from watcher.compose.service import left_to_compose, read_service
 from watcher.compose.spec import (
-    BuildSpec,
     ComposeProject,
     Dependency,
     NetworkSpec,
-    SecretSource,
     ServiceSpec,
     VolumeSpec,
 )

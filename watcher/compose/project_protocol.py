@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from watcher.compose.build_spec import SecretSource
 from watcher.compose.field import Field
-from watcher.compose.spec import SecretSource
 
 
 class Project(Protocol):
