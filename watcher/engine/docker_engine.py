@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import docker
 import docker.errors
@@ -21,7 +20,7 @@ from watcher.engine.calls import CONNECTION_ERRORS, EngineCalls, error_text
 from watcher.engine.disk_usage import read_usage
 from watcher.engine.endpoint import address_of, client_arguments, describe_error, tls_of
 from watcher.engine.image_size import ImageSizer
-from watcher.engine.stream_reader import BatchReader
+from watcher.engine.streams import batch_log, read_events
 from watcher.engine.values import (
     CONTAINERD,
     Container,
@@ -38,12 +37,9 @@ from watcher.engine.values import (
 )
 from watcher.errors import EngineUnavailable
 
-T = TypeVar("T")
-
 # docker-py without a version uses the server's newest API, which lacks removed fields. This is the newest
 # version that this code was checked with. Engines 29.0-29.2 refuse anything below 1.44, hence the clamp.
 NEWEST_API = "1.45"
-MOST_LINES = 200  # buffered lines of a container; the rest stays in the engine
 
 
 class DockerEngine:
@@ -269,13 +265,9 @@ class DockerEngine:
             )
         except docker.errors.NotFound:
             return
-        reader = BatchReader(convert.parse_log(_until_closed(stream)), most=MOST_LINES, name="engine-logs")
-        try:
-            async for batch in reader.batches():
+        async with contextlib.aclosing(batch_log(stream)) as batches:
+            async for batch in batches:
                 yield batch
-        finally:
-            reader.close()
-            stream.close()
 
     async def pull(
         self, ref: str, *, platform: str = "", progress: Callable[[int, int], None] | None = None
@@ -337,37 +329,11 @@ class DockerEngine:
         """See `Engine.events`."""
         filters = {"type": ["container"], "label": list(labels)}
         stream = await self._calls.call(self._client.events, since=int(since), filters=filters, decode=True)
-        loop, inbox = asyncio.get_running_loop(), asyncio.Queue[EngineEvent | None]()
-
-        def read_events() -> None:
-            for event in _container_events(stream):
-                loop.call_soon_threadsafe(inbox.put_nowait, event)
-            with contextlib.suppress(RuntimeError):  # the loop can be closed when the daemon ends
-                loop.call_soon_threadsafe(inbox.put_nowait, None)
-
-        thread = threading.Thread(target=read_events, name="engine-events", daemon=True)
-        thread.start()
-        try:
-            while (event := await inbox.get()) is not None:
+        async with contextlib.aclosing(read_events(stream)) as events:
+            async for event in events:
                 yield event
-        finally:
-            stream.close()
         raise EngineUnavailable("the Docker engine closed its event stream")
 
     async def close(self) -> None:
         """See `Engine.close`."""
         await asyncio.to_thread(self._client.close)
-
-
-def _until_closed(stream: Iterator[T]) -> Iterator[T]:
-    """Yield from the stream until it ends, is closed, or the engine disconnects."""
-    with contextlib.suppress(
-        docker.errors.DockerException, *CONNECTION_ERRORS, OSError, ValueError, AttributeError
-    ):
-        yield from stream
-
-
-def _container_events(stream: Iterator[Mapping[str, Any]]) -> Iterator[EngineEvent]:
-    for raw in _until_closed(stream):
-        actor = raw.get("Actor") or {}
-        yield EngineEvent(raw.get("Action", ""), actor.get("ID", ""), actor.get("Attributes") or {})
