@@ -19,7 +19,6 @@ from typing import Generic, TypeVar
 
 from watcher.errors import EngineTrouble, Superseded, UserError
 from watcher.observers.events import (
-    BuildFinished,
     BuildStarted,
     ContainerLost,
     DeployFinished,
@@ -41,6 +40,8 @@ from watcher.reconcile.verdicts import (
     BuildVerdict,
     DeployVerdict,
     Situation,
+    build_finished,
+    deploy_finished,
     explain_error,
     explain_timeout,
     judge_build,
@@ -324,20 +325,8 @@ class Reconciler(Generic[S]):
         verdict = judge_build(revision, result, self._situation())
         self._report_problem(verdict, result)
         self._record(verdict.event)
-        built = result if isinstance(result, Built) else Built("")
-        self._observer.notify(
-            BuildFinished(
-                service=self._service,
-                revision=revision,
-                outcome=verdict.outcome,
-                seconds=self._clock() - started,
-                image=built.image,
-                context_bytes=built.context_bytes,
-                steps=built.steps,
-                cached_steps=built.cached_steps,
-                failure=verdict.failure,
-            )
-        )
+        seconds = self._clock() - started
+        self._observer.notify(build_finished(self._service, revision, result, verdict, seconds=seconds))
 
     async def _try_build(self, scan: Scan[S], *, forced: bool) -> Built | BaseException:
         """Return the result of a build, or what it raised."""
@@ -366,21 +355,10 @@ class Reconciler(Generic[S]):
         if not good:  # usually the previous container still serves; the deploy can also have lost it
             self._record(events.LiveChanged(self._deployer.live))
         self._record(verdict.event)
-        deployed = result if isinstance(result, Deployed) else Deployed("", verdict.outcome)
-        saved = scan.saved if scan and good else None
-        self._observer.notify(
-            DeployFinished(
-                service=self._service,
-                revision=revision,
-                image=image,
-                outcome=verdict.outcome,
-                seconds=self._clock() - started,
-                container=deployed.container,
-                save_to_live=None if saved is None else max(0.0, self._clock() - saved),
-                phases=deployed.phases,
-                failure=verdict.failure,
-            )
-        )
+        seconds, saved = self._clock() - started, scan.saved if scan and good else None
+        finished = deploy_finished(self._service, revision, image, result, verdict, seconds=seconds)
+        save_to_live = None if saved is None else max(0.0, self._clock() - saved)
+        self._observer.notify(replace(finished, save_to_live=save_to_live))
 
     def _situation(self) -> Situation:
         by_hand = asyncio.current_task() in self._by_hand

@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 
 from watcher.errors import EngineTrouble, EngineUnavailable, Failure, Superseded, UserError, WatcherError
 from watcher.observers import humanize
-from watcher.observers.events import BuildOutcome, DeployOutcome, EngineDown, Event, InternalError
+from watcher.observers.events import (
+    BuildFinished,
+    BuildOutcome,
+    DeployFinished,
+    DeployOutcome,
+    EngineDown,
+    Event,
+    InternalError,
+)
 from watcher.reconcile.ports import Built, Deployed
 from watcher.reconcile.state_machine import RETRY, SUPERSEDED_MOST, State
 from watcher.reconcile.transition import transition
@@ -95,6 +103,41 @@ def judge_deploy(revision: str, result: Deployed | BaseException, situation: Sit
         case _:
             failure, report = explain_error("deploy", result, situation)
             return DeployVerdict(DeployInfraFailed(revision), DeployOutcome.ERROR, failure, report)
+
+
+def build_finished(
+    service: str, revision: str, result: object, verdict: BuildVerdict, *, seconds: float
+) -> BuildFinished:
+    """Return the event that ends a build of `seconds`."""
+    built = result if isinstance(result, Built) else Built("")
+    return BuildFinished(
+        service=service,
+        revision=revision,
+        outcome=verdict.outcome,
+        seconds=seconds,
+        image=built.image,
+        context_bytes=built.context_bytes,
+        steps=built.steps,
+        cached_steps=built.cached_steps,
+        failure=verdict.failure,
+    )
+
+
+def deploy_finished(
+    service: str, revision: str, image: str, result: object, verdict: DeployVerdict, *, seconds: float
+) -> DeployFinished:
+    """Return the event that ends a deploy of `seconds`."""
+    deployed = result if isinstance(result, Deployed) else Deployed("", verdict.outcome)
+    return DeployFinished(
+        service=service,
+        revision=revision,
+        image=image,
+        outcome=verdict.outcome,
+        seconds=seconds,
+        container=deployed.container,
+        phases=deployed.phases,
+        failure=verdict.failure,
+    )
 
 
 def _cancelled_by_hand(what: str) -> Failure:
