@@ -30,7 +30,7 @@ class Diagnostic:
     """A position in a file with a message; line and column start at 1, 0 is unknown.
 
     `file` is relative to the project folder if it is a `known` file of the user, otherwise the path that the
-    tool printed. `said` is always the path that the tool printed.
+    tool printed. `said` is that path in every case.
     """
 
     file: str
@@ -115,7 +115,7 @@ class ConfigError(WatcherError):
 
 
 class ConfigErrors(ConfigError):
-    """Several things that cannot be used, all said at once."""
+    """Several invalid settings in one error."""
 
     def __init__(self, errors: Sequence[ConfigError]) -> None:
         first = errors[0]
@@ -124,7 +124,7 @@ class ConfigErrors(ConfigError):
 
 
 class SeveralErrors(WatcherError):
-    """Several errors at once; the first one decides the exit status."""
+    """Several errors in one; the first one decides the exit status."""
 
     def __init__(self, errors: Sequence[WatcherError]) -> None:
         super().__init__("; ".join(str(error) for error in errors))
@@ -132,11 +132,11 @@ class SeveralErrors(WatcherError):
 
 
 class PartlyApplied(WatcherError):
-    """A configuration is in force, except for what the message says."""
+    """The new configuration is in force, except for the parts that the message names."""
 
 
 def raise_all(errors: Sequence[WatcherError]) -> None:
-    """Raise what was found wrong, as one error, a ConfigError if all are; return if there is nothing."""
+    """Raise all `errors` as one, as a ConfigError if all are; return if there are none."""
     different = tuple({str(error): error for error in errors}.values())
     of_config = [error for error in different if isinstance(error, ConfigError)]
     if len(different) > 1:
