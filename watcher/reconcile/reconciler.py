@@ -22,10 +22,8 @@ from watcher.observers.events import (
     BuildStarted,
     ContainerLost,
     DeployFinished,
-    DeployOutcome,
     DeployStarted,
     DesiredChanged,
-    Held,
     Observer,
     Paused,
 )
@@ -33,6 +31,7 @@ from watcher.reconcile import state_machine
 from watcher.reconcile import transition_events as events
 from watcher.reconcile.build_slots import BuildSlots, ServiceSlot
 from watcher.reconcile.chore_runner import ChoreRunner
+from watcher.reconcile.hold_notice import HoldNotice
 from watcher.reconcile.ports import Builder, Built, Chores, Deployed, Deployer, Scan
 from watcher.reconcile.revision_emitter import RevisionEmitter
 from watcher.reconcile.transition import transition
@@ -46,15 +45,14 @@ from watcher.reconcile.verdicts import (
     explain_timeout,
     judge_build,
     judge_deploy,
+    name_broken_work,
     name_crash_loop,
 )
 
 S = TypeVar("S")
 
 PROGRESS_EVERY = 1.0  # seconds between two recorded signs of life of a build
-SLOT_NOTICE_AFTER = 0.5  # seconds of waiting for a build slot until that is shown
 _CANCEL_TICK = 0.1  # seconds until another attempt to cancel a deploy that cannot be cancelled now
-_GOOD = (DeployOutcome.LIVE, DeployOutcome.UNCHANGED)
 
 
 class Reconciler(Generic[S]):
@@ -78,17 +76,15 @@ class Reconciler(Generic[S]):
     ) -> None:
         """`request_scan` is called when a build finds a file other than the last scan did.
 
-        `slots` bounds the builds that run at once, those of other services among them; `image_key` tells
-        which image this one builds.
+        `slots` bounds the builds of all services; `image_key` returns which image this service builds.
         """
         self.state = state_machine.State()
         self._service, self._observer, self._limits, self._clock = service, observer, limits, clock
         self._builder, self._deployer, self._request_scan = builder, deployer, request_scan
         self._wake = asyncio.Event()  # an event was folded since the last decision
         self._slot = ServiceSlot(slots or BuildSlots(1), service, image_key, self._wake.set)
-        self._slot_wanted: float | None = None  # since when a build waits for its slot
         self._revisions = RevisionEmitter(service, observer)
-        self._hold = self._shown_hold = ""
+        self._notice = HoldNotice(service, observer, clock)
         self._scans: dict[str, Scan[S]] = {}
         self._building: asyncio.Task[None] | None = None
         self._deploying: asyncio.Task[None] | None = None
@@ -121,14 +117,8 @@ class Reconciler(Generic[S]):
 
     def hold(self, reason: str) -> None:
         """Start no build or deploy while `reason` is not empty."""
-        self._hold = reason
-        self._show_hold(reason)
+        self._notice.set_hold(reason)
         self._record(events.HoldChanged(reason))
-
-    def _show_hold(self, reason: str) -> None:
-        if reason != self._shown_hold:
-            self._shown_hold = reason
-            self._observer.notify(Held(service=self._service, reason=reason))
 
     def pause(self, *, paused: bool) -> None:
         """Stop building, or continue."""
@@ -143,14 +133,11 @@ class Reconciler(Generic[S]):
 
     def cancel(self) -> bool:
         """Cancel the running build or deploy until the next save or `rebuild`; False if nothing can be."""
-        if self._building and not self._building.done() and self.state.building:
-            self._by_hand.add(self._building)
-            self._building.cancel()
-            return True
-        if self._deploying and not self._deploying.done() and self._deployer.waiting:
-            self._by_hand.add(self._deploying)
-            self._deploying.cancel()
-            return True
+        build, deploy = (self._building, self.state.building), (self._deploying, self._deployer.waiting)
+        for task, cancellable in (build, deploy):
+            if task and not task.done() and cancellable:
+                self._by_hand.add(task)
+                return task.cancel()
         return False
 
     def record_progress(self) -> None:
@@ -212,7 +199,7 @@ class Reconciler(Generic[S]):
         """Start or cancel work, or wait for the next event."""
         match action:
             case state_machine.Build() if not self._slot.take():
-                await self._wait_for_slot()
+                await self._wait(self._notice.update_slot_wait(self._slot.describe_wait))
             case state_machine.Build(revision, forced):
                 self._stop_slot_wait()
                 scan = self._scans[revision]
@@ -238,21 +225,10 @@ class Reconciler(Generic[S]):
             case state_machine.Wait(until):
                 await self._wait(math.inf if until is None else until)
 
-    async def _wait_for_slot(self) -> None:
-        """Wait for an event: a free slot is one. Show what is waited for, unless it comes soon."""
-        now = self._clock()
-        self._slot_wanted = now if self._slot_wanted is None else self._slot_wanted
-        due = self._slot_wanted + SLOT_NOTICE_AFTER
-        if now >= due:
-            self._show_hold(self._slot.describe_wait())
-        await self._wait(math.inf if now >= due else due)
-
     def _stop_slot_wait(self) -> None:
         """Wait no longer for a slot, because it is taken or no build is to start."""
         self._slot.leave()
-        if self._slot_wanted is not None:
-            self._slot_wanted = None
-            self._show_hold(self._hold)
+        self._notice.end_slot_wait()
 
     def _start(
         self, begun: events.BuildBegun | events.DeployBegun, work: Coroutine[None, None, None]
@@ -266,11 +242,10 @@ class Reconciler(Generic[S]):
     def _check_ended(self, begun: events.BuildBegun | events.DeployBegun, work: asyncio.Task[None]) -> None:
         """Record the end of work that could not: it was cancelled before its first step, or has a bug."""
         self._by_hand.discard(work)
-        build, revision = isinstance(begun, events.BuildBegun), begun.revision
-        if work.cancelled():
-            self._record(events.BuildCancelled(revision) if build else events.DeployCancelled(revision))
-        elif error := work.exception():
-            self._record(events.BuildInfraFailed(revision) if build else events.DeployInfraFailed(revision))
+        error = None if work.cancelled() else work.exception()
+        if work.cancelled() or error:
+            self._record(name_broken_work(begun, error))
+        if error:
             self._report_error("loop", error)
 
     async def _wait(self, until: float) -> None:
@@ -295,9 +270,8 @@ class Reconciler(Generic[S]):
         before, self.state = self.state, transition(self.state, event, self._clock())
         if before.building and not self.state.building and not isinstance(event, events.BuildCancelled):
             self._slot.release()  # now, not after the next decision: others can have waited longer
-        needed = {self.state.desired, self.state.building, self.state.deploying}
-        needed.add(self.state.built[0] if self.state.built else None)
-        self._scans = {revision: scan for revision, scan in self._scans.items() if revision in needed}
+        for revision in self._scans.keys() - self.state.needed_revisions:
+            del self._scans[revision]
         scan = self._scans.get(self.state.desired or "")
         self._revisions.emit_change(self.state, scan.saved_at if scan else None)
 
@@ -351,7 +325,7 @@ class Reconciler(Generic[S]):
             result = error
         verdict = judge_deploy(revision, result, self._situation())
         self._report_problem(verdict, result)
-        good = verdict.outcome in _GOOD
+        good = isinstance(result, Deployed)
         if not good:  # usually the previous container still serves; the deploy can also have lost it
             self._record(events.LiveChanged(self._deployer.live))
         self._record(verdict.event)
@@ -361,8 +335,7 @@ class Reconciler(Generic[S]):
         self._observer.notify(replace(finished, save_to_live=save_to_live))
 
     def _situation(self) -> Situation:
-        by_hand = asyncio.current_task() in self._by_hand
-        return Situation(self._service, self.state, self._clock(), by_hand)
+        return Situation(self._service, self.state, self._clock(), asyncio.current_task() in self._by_hand)
 
     def _report_problem(self, verdict: BuildVerdict | DeployVerdict, result: object) -> None:
         if isinstance(result, EngineTrouble):

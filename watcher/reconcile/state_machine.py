@@ -64,6 +64,12 @@ class State:
     paused: bool = False
     forced: bool = False  # a rebuild was requested, and no build has answered the request yet
 
+    @property
+    def needed_revisions(self) -> frozenset[str | None]:
+        """Return the revisions whose trees are still needed."""
+        built = self.built[0] if self.built else None
+        return frozenset((self.desired, self.building, self.deploying, built))
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:

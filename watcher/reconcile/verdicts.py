@@ -21,17 +21,20 @@ from watcher.reconcile.ports import Built, Deployed
 from watcher.reconcile.state_machine import RETRY, SUPERSEDED_MOST, State
 from watcher.reconcile.transition import transition
 from watcher.reconcile.transition_events import (
+    BuildBegun,
     BuildCancelled,
     BuildEnded,
     BuildEvent,
     BuildFailed,
     BuildInfraFailed,
     ContainerExited,
+    DeployBegun,
     DeployCancelled,
     DeployEnded,
     DeployEvent,
     DeployFailed,
     DeployInfraFailed,
+    TransitionEvent,
 )
 
 
@@ -138,6 +141,14 @@ def deploy_finished(
         phases=deployed.phases,
         failure=verdict.failure,
     )
+
+
+def name_broken_work(begun: BuildBegun | DeployBegun, error: BaseException | None) -> TransitionEvent:
+    """Return the event for work that never reported its end; without an `error` it was cancelled."""
+    build, revision = isinstance(begun, BuildBegun), begun.revision
+    if error is None:
+        return BuildCancelled(revision) if build else DeployCancelled(revision)
+    return BuildInfraFailed(revision) if build else DeployInfraFailed(revision)
 
 
 def _cancelled_by_hand(what: str) -> Failure:

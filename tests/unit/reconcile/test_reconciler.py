@@ -28,8 +28,9 @@ from watcher.observers.events import (
 )
 from watcher.reconcile import state_machine
 from watcher.reconcile.build_slots import BuildSlots
+from watcher.reconcile.hold_notice import SLOT_NOTICE_AFTER
 from watcher.reconcile.ports import Built, Deployed, Scan
-from watcher.reconcile.reconciler import SLOT_NOTICE_AFTER, Reconciler
+from watcher.reconcile.reconciler import Reconciler
 
 E = TypeVar("E", bound=Event)
 BROKEN = UserError(Failure("compile", "main.go:1: no"))
