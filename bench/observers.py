@@ -79,7 +79,7 @@ async def main() -> None:
     print(f"page:                          {len(read_page()[0].encode()) / 1000:8.1f} kB")
 
     app = create_app(board, registry, Desk(), HttpSettings())
-    async with serve(app, "127.0.0.1", 0) as url:
+    async with serve(app, "127.0.0.1", [0]) as url:
         seen = [0]
         clients = [asyncio.create_task(follow(url, seen)) for _ in range(CLIENTS)]
         await asyncio.sleep(2)

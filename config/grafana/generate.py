@@ -11,7 +11,7 @@ import yaml
 HERE = Path(__file__).parent
 TARGET = HERE / "dashboards" / "watcher.json"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-WHERE = 'job=~"$job", instance=~"$instance"'
+WHERE = 'job=~"$job", project=~"$project", instance=~"$instance"'
 MINE = f'{WHERE}, service=~"$service"'
 WINDOWS = ("10m", "30m", "1h", "6h", "1d")
 WIDTHS = {"stat": 4, "graph": 8, "bars": 8, "states": 12}
@@ -34,10 +34,12 @@ def _target(letter: int, expr: str, legend: str, *, instant: bool, exemplar: boo
 
 def _targets(panel: Json, *, instant: bool) -> list[Json]:
     if "quantiles" in panel:
-        buckets = f"sum by (le, service) (increase({panel['quantiles']}[$window]))"
+        buckets = f"sum by (le, project, service) (increase({panel['quantiles']}[$window]))"
         return [
             _target(n, f"histogram_quantile({q}, {buckets})", legend, instant=instant, exemplar=n == 1)
-            for n, (q, legend) in enumerate(((0.5, "p50 {{service}}"), (0.95, "p95 {{service}}")))
+            for n, (q, legend) in enumerate(
+                ((0.5, "p50 {{project}} {{service}}"), (0.95, "p95 {{project}} {{service}}"))
+            )
         ]
     return [
         _target(n, query["expr"], query.get("legend", ""), instant=instant)
@@ -72,6 +74,9 @@ def _panel(panel: Json, kind: str) -> Json:
     defaults["unit"] = panel["unit"]
     if "words" in panel:
         defaults |= {"mappings": _mappings(panel["words"]), "color": {"mode": "thresholds"}}
+    if any("instance)" in query["expr"].partition("{")[0] for query in panel.get("queries", ())):
+        url = "http://${__field.labels.instance}/"  # of the series that was clicked
+        defaults["links"] = [{"title": "Status page", "url": url, "targetBlank": True}]
     return {
         "type": made,
         "title": panel[kind],
@@ -103,7 +108,8 @@ def _laid_out(rows: list[Json]) -> list[Json]:
     return [panel | {"id": number} for number, panel in enumerate(out, 1)]
 
 
-def _variable(name: str, label: str, values: str) -> Json:
+def _variable(name: str, label: str, values: str, every: str = ".+") -> Json:
+    """A variable with the values of a label; `every` is the pattern of All."""
     return {
         "type": "query",
         "name": name,
@@ -113,7 +119,7 @@ def _variable(name: str, label: str, values: str) -> Json:
         "refresh": 2,
         "multi": True,
         "includeAll": True,
-        "allValue": ".+",
+        "allValue": every,
         "current": {"text": "All", "value": "$__all"},
         "sort": 1,
     }
@@ -129,7 +135,13 @@ def _variables() -> list[Json]:
             "current": {"text": "Prometheus", "value": "watcher-prometheus"},
         },
         _variable("job", "Job", "label_values(watcher_info, job)"),
-        _variable("instance", "Instance", 'label_values(watcher_info{job=~"$job"}, instance)'),
+        # Of a watcher that was not found by its target file there is no project.
+        _variable("project", "Project", 'label_values(watcher_info{job=~"$job"}, project)', every=".*"),
+        _variable(
+            "instance",
+            "Instance",
+            'label_values(watcher_info{job=~"$job", project=~"$project"}, instance)',
+        ),
         _variable("service", "Service", f"label_values(watcher_builds_total{{{WHERE}}}, service)"),
         {
             "type": "custom",
@@ -149,12 +161,11 @@ def dashboard() -> Json:
         "enable": True,
         "datasource": SOURCE,
         "iconColor": "green",
-        "expr": f"max by (service) (watcher_live_revision_timestamp_seconds{{{MINE}}}) * 1000",
+        "expr": f"max by (project, service) (watcher_live_revision_timestamp_seconds{{{MINE}}}) * 1000",
         "useValueForTime": "on",  # the value is the time of the deploy, in milliseconds
-        "titleFormat": "{{service}} went live",
+        "titleFormat": "{{project}} {{service}} went live",
         "step": "15s",
     }
-    page = {"type": "link", "title": "Status page", "url": "http://127.0.0.1:9001/", "targetBlank": True}
     return {
         "uid": "watcher",
         "title": "watcher",
@@ -168,7 +179,7 @@ def dashboard() -> Json:
         "timezone": "browser",
         "templating": {"list": _variables()},
         "annotations": {"list": [deploys]},
-        "links": [page],
+        "links": [],
         "panels": _laid_out(yaml.safe_load((HERE / "panels.yml").read_text("utf-8"))),
     }
 

@@ -20,6 +20,8 @@ import yaml
 
 from config.grafana import generate
 from tests.e2e.conftest import Project, engine, free_port, project, until
+from watcher import labels
+from watcher.system.state_dir import targets_folder
 
 __all__ = ["engine", "project"]  # fixtures
 
@@ -60,11 +62,12 @@ def promtool(*arguments: str, text: str | None = None) -> subprocess.CompletedPr
 class Prometheus:
     """A Prometheus with the shipped configuration, pointed at one watcher and scraping every second."""
 
-    def __init__(self, folder: Path, target: str) -> None:
+    def __init__(self, folder: Path, target: Path) -> None:
+        """`target` is the watcher's target file."""
         config = yaml.safe_load((CONFIG / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config["rule_files"] = [str(CONFIG / name) for name in config["rule_files"]]
-        config["scrape_configs"][0]["static_configs"][0]["targets"] = [target]
+        config["scrape_configs"][0]["file_sd_configs"][0]["files"] = [str(target)]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         self.url = f"http://127.0.0.1:{free_port()}"
         with (folder / "log").open("w") as log:
@@ -122,10 +125,10 @@ def prometheus(project: Project, tmp_path_factory: pytest.TempPathFactory) -> It
     early = threading.Thread(target=ask_early, args=(project,))
     early.start()
     project.start("--image.max-size", "100MB", "--front.hold-timeout", "900")
-    target = project.api().removeprefix("http://").strip("/")
+    target = targets_folder() / f"{labels.project_id(project.folder.resolve())}.json"
     server = Prometheus(tmp_path_factory.mktemp("prometheus"), target)
     try:
-        until(lambda: server.value("watcher_info") == 1, "a first scrape")
+        until(lambda: server.value('watcher_info{project!=""}') == 1, "a first scrape")
         early.join()
         project.wait()
         before = server.value("watcher_save_to_live_seconds_count") or 0

@@ -15,7 +15,7 @@ from watcher.builder.compile_stage import CompileStage
 from watcher.builder.connection import BuildkitConnection, certificates
 from watcher.builder.dockerfile_variants import accelerate_dockerfile, original_dockerfile, pin_bases
 from watcher.builder.engine_connection import EngineConnection, connect_engine
-from watcher.builder.journal import BuildJournal, build_cache_of, open_journal, state_folder
+from watcher.builder.journal import BuildJournal, build_cache_of, open_journal
 from watcher.builder.journal_entries import BuildEntry, StepRun
 from watcher.builder.recipe import Recipe, full_reference
 from watcher.builder.repository import missing_repository
@@ -43,5 +43,4 @@ __all__ = [
     "original_dockerfile",
     "pin_bases",
     "platforms_of",
-    "state_folder",
 ]

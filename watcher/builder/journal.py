@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 import threading
 from collections import deque
@@ -23,6 +22,7 @@ from watcher.backoff import Backoff
 from watcher.builder.journal_entries import BuildEntry, parse_lines, to_line
 from watcher.builder.journal_file import append_lines, take_snapshot
 from watcher.buildkit import Progress, Step, StepFinished
+from watcher.system.state_dir import state_folder
 
 _LONGEST_NAME = 4096  # characters of a step's name that are stored
 _MOST_PENDING = 20_000  # lines that wait for a disk; later ones are dropped
@@ -230,11 +230,6 @@ class BuildJournal:
             problem = self._explain(error)
         self._report(replace=problem)
         return parse_lines(before)
-
-
-def state_folder() -> Path:
-    """Return the folder with the state of all projects. Raises RuntimeError without a home."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "watcher"
 
 
 def build_cache_of(engine: str, buildkit: str | None = None) -> str:

@@ -52,10 +52,11 @@ PLACE = ("project", "service")  # settings that name what a command is about
 
 # The commands as `watcher --help` lists them.
 GROUPS = {
-    "": ("run", "once", "rebuild", "cancel", "pause", "resume"),
-    "Ask a running watcher": ("status", "wait", "logs", "upgrade"),
+    "": ("run", "once", "rebuild"),
+    "Ask a running watcher": ("status", "wait", "logs", "list"),
     "Set up, explain, clean up": ("doctor", "init", "dockerfile", "monitoring", "prune"),
 }
+MORE = ("pause", "resume", "cancel", "upgrade")  # named only
 _OVERVIEW = """\
 usage: watcher COMMAND [OPTIONS]
 
@@ -140,6 +141,7 @@ def _list_commands(summaries: dict[str, str]) -> str:
         if title:
             lines.append(f"{title}:")
         lines += [f"  {name:<{width}}  {summaries[name]}" for name in names]
+    lines.append(f"More: {', '.join(MORE)}")
     return "\n".join(lines)
 
 

@@ -45,6 +45,7 @@ class Cli(BaseSettings):
     status: CliSubCommand[options.StatusCommand]
     logs: CliSubCommand[options.LogsCommand]
     wait: CliSubCommand[options.WaitCommand]
+    list: CliSubCommand[options.ListCommand]
     prune: CliSubCommand[options.PruneCommand]
     rebuild: CliSubCommand[options.RebuildCommand]
     cancel: CliSubCommand[options.CancelCommand]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 from pathlib import Path
 
 from watcher.errors import ConfigError
 from watcher.settings import Settings
+from watcher.system.state_dir import targets_folder
 
 MONITORING_FILES = (
     "prometheus/prometheus.yml",
@@ -17,6 +19,8 @@ MONITORING_FILES = (
     "grafana/provisioning/datasources/prometheus.yml",
 )
 
+TARGETS = "/targets/*.json"  # in prometheus.yml: the files by which the watchers are found
+
 
 def write_monitoring(settings: Settings, folder: Path, *, force: bool) -> int:
     """Write the Prometheus and Grafana files into `folder`, relative to the project; raises `ConfigError`."""
@@ -25,6 +29,8 @@ def write_monitoring(settings: Settings, folder: Path, *, force: bool) -> int:
     if not source.is_dir():  # a checkout; the wheel carries these files inside the package
         source = Path(__file__).parents[2] / "config"
     texts = {target / name: source.joinpath(name).read_text("utf-8") for name in MONITORING_FILES}
+    config = target / MONITORING_FILES[0]
+    texts[config] = texts[config].replace(TARGETS, json.dumps(f"{targets_folder()}/*.json"))
     present = [path for path in texts if path.exists()]
     if present and not force:
         raise ConfigError("output", str(folder), f"{present[0]} exists; --force replaces it")

@@ -10,6 +10,7 @@ from pydantic import AliasChoices, Field
 from pydantic_settings import CliPositionalArg
 
 from watcher.cli import commands, remote, remote_commands
+from watcher.cli.list_daemons import list_daemons
 from watcher.cli.monitoring import write_monitoring
 from watcher.errors import UsageError
 from watcher.settings import Seconds, Settings
@@ -116,6 +117,20 @@ class WaitCommand(RemoteCommand):
                 self, timeout=self.timeout, start_timeout=self.start_timeout, as_json=self.as_json
             )
         )
+
+
+class ListCommand(Settings):
+    """List all running watchers of this user.
+
+    Shows project, branch, services, state, status page and since when each runs.
+    """
+
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the list as JSON."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(list_daemons(as_json=self.as_json))
 
 
 class PruneCommand(Settings):

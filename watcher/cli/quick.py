@@ -24,7 +24,7 @@ MAX_TOML = 1 << 20  # bytes; a larger file is refused by the settings
 _SOURCES = ("build", "container")
 _MAX_TAIL = 4000
 
-# Switches, and options with a value, by command. All have --json, --project and --service.
+# Switches, and options with a value, by command. All have --json; all but `list` --project and --service.
 _SWITCHES: Mapping[str, Mapping[str, str]] = {
     "status": {"--follow": "follow", "-f": "follow", "--watch": "follow"},
     "logs": {"--follow": "follow", "-f": "follow"},
@@ -34,6 +34,7 @@ _SWITCHES: Mapping[str, Mapping[str, str]] = {
     "pause": {},
     "resume": {},
     "upgrade": {},
+    "list": {},
 }
 _VALUES: Mapping[str, Sequence[str]] = {
     "logs": ("--tail", "--source"),
@@ -83,7 +84,7 @@ def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str]) -> Inv
         return None
     invocation = Invocation(command)
     switches = {**_SWITCHES[command], **({} if command == "upgrade" else {"--json": "json"})}
-    values = (*_VALUES.get(command, ()), "--project", "--service")
+    values = () if command == "list" else (*_VALUES.get(command, ()), "--project", "--service")
     rest = list(arguments[1:])
     while rest:
         name, equals, value = rest.pop(0).partition("=")
@@ -148,6 +149,12 @@ def run_quickly(arguments: Sequence[str], environ: Mapping[str, str] | None = No
     """Run the command and exit. Return if `cli.main` has to run it."""
     environ = os.environ if environ is None else environ
     invocation = parse_arguments(arguments, environ)
+    if invocation and invocation.command == "list":
+        from watcher.cli.list_daemons import list_daemons  # noqa: PLC0415 - only if it runs
+
+        make_printable()
+        with exit_on_failure(as_json=invocation.as_json):
+            raise SystemExit(list_daemons(as_json=invocation.as_json))
     target = find_target(invocation, environ) if invocation else None
     if invocation is None or target is None:
         return

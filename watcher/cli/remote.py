@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
@@ -25,6 +27,7 @@ from watcher.errors import (
     NotRunning,
     WatcherError,
 )
+from watcher.observers.printable import printable
 from watcher.system import lock
 
 NOT_RUNNING = "no watcher is running for {project}: start one with `watcher run`"
@@ -81,7 +84,11 @@ class Refused(WatcherError):
 
 
 def find_project_folder(folder: Path) -> Path:
-    """Return the closest folder, from `folder` upwards, with a running watcher; else `folder`."""
+    """Return the closest folder, from `folder` upwards, with a running watcher; else `folder`.
+
+    If there is none, but exactly one watcher runs for a folder below, that one is taken and named on
+    standard error: the answer is about another folder than the current one.
+    """
     try:
         absolute = folder.resolve()
     except OSError:  # the current folder is gone
@@ -89,7 +96,23 @@ def find_project_folder(folder: Path) -> Path:
     for one in (absolute, *absolute.parents):
         if lock.find_running(labels.project_id(one)) is not None:
             return one
-    return folder
+    below = list_below(absolute)
+    if len(below) != 1:
+        return folder
+    _name_project(below[0])
+    return Path(below[0])
+
+
+def list_below(folder: Path) -> list[str]:
+    """Return the projects with a running watcher in subfolders of `folder`."""
+    projects = (running.project for running in lock.list_running().values() if running.project)
+    return sorted(each for each in projects if folder in Path(each).parents)
+
+
+@cache
+def _name_project(project: str) -> None:
+    """Print once which project a command is about."""
+    print(f"watcher: this is about {printable(project)}, the only watched project below", file=sys.stderr)
 
 
 def find_daemon(place: ProjectSelection, start_timeout: float = 0.0) -> lock.Running:
@@ -106,7 +129,14 @@ def find_daemon(place: ProjectSelection, start_timeout: float = 0.0) -> lock.Run
         raise NotRunning(STARTING.format(project=project, pid=running.pid))
     if not project.is_dir():
         raise ConfigError("project", str(place.project), "there is no such folder")
-    raise NotRunning(NOT_RUNNING.format(project=project))
+    raise NotRunning(NOT_RUNNING.format(project=project) + _name_others(project))
+
+
+def _name_others(project: Path) -> str:
+    """Return where watchers run that the user may have meant."""
+    if below := list_below(project):
+        return f"; below it {', '.join(below)} are watched: choose one with --project"
+    return "; `watcher list` shows those that run" if lock.list_running() else ""
 
 
 def is_being_replaced(place: ProjectSelection) -> bool:

@@ -14,12 +14,13 @@ from fastapi import FastAPI
 
 from watcher import __version__
 from watcher.backoff import Backoff
-from watcher.daemon import config_reload
+from watcher.daemon import config_reload, status_port
 from watcher.daemon.config_reload import Configuration, ConfigurationWatch
 from watcher.daemon.container_logs import LogStreamer
 from watcher.daemon.engine_recovery import EngineRecovery
 from watcher.daemon.project import Opened, open_project, secrets_of
 from watcher.daemon.service import Service
+from watcher.daemon.target_file import TargetFile
 from watcher.daemon.unavailable import HeldRequestReleaser, unavailable
 from watcher.deploy.dependency_watch import DependencyWatch
 from watcher.engine import Engine
@@ -32,6 +33,7 @@ from watcher.observers.events import (
     EngineDown,
     EngineUp,
     Fanout,
+    Notice,
     Observer,
 )
 from watcher.observers.exposition import MetricRegistry
@@ -39,11 +41,11 @@ from watcher.observers.metrics import Metrics
 from watcher.observers.redact import Redactor
 from watcher.observers.size_budget import SizeBudget
 from watcher.observers.status_board import StatusBoard
-from watcher.settings import Settings
+from watcher.settings import HttpSettings, Settings
 from watcher.system import inherited_sockets, reexec
 from watcher.system.blocking_call import in_thread
 from watcher.system.inherited_sockets import Handover, ListenAddress
-from watcher.system.lock import ProjectLock
+from watcher.system.lock import watcher_at
 from watcher.system.loop_watchdog import LoopWatchdog
 from watcher.system.signals import stopping_signals
 from watcher.web import create_app, serve
@@ -52,10 +54,8 @@ THREADS = 16  # docker-py blocks a thread per call; a slow stop must not delay a
 ENGINE_BACKOFF = Backoff(first=0.5, most=10.0)  # seconds until an engine that went away is asked again
 
 
-def _port_before(lock: ProjectLock) -> int:
-    """The API's port in the process before this one, if it is listened on still; else 0, any free one."""
-    port = urlsplit(lock.before.url).port if lock.before else None
-    return port if port and inherited_sockets.holds_port(port) else 0
+def _choose_ports(http: HttpSettings, opened: Opened) -> list[int]:
+    return status_port.candidate_ports(http, opened.published, opened.lock.before)
 
 
 class Daemon:
@@ -96,7 +96,8 @@ class Daemon:
             stopping_signals(self.stop),
             LoopWatchdog(self.observers).watch_loop(),
             open_project(settings, self.observers, self._explain) as opened,
-            serve(app, settings.http.host, settings.http.port or _port_before(opened.lock)) as url,
+            serve(app, settings.http.host, _choose_ports(settings.http, opened)) as url,
+            TargetFile(opened.id, settings.root, url, self.observers).keep(lambda: self.handover is not None),
         ):
             self.services = opened.fleet.services
             self.observers.notify(
@@ -107,6 +108,7 @@ class Daemon:
                     services=tuple(self.services),
                 )
             )
+            self._explain_port(url, opened)
             token = settings.http.token or ""
             announced = replace(opened.lock.running, url=url, token=token)
             opened.lock.announce(announced)  # from here on clients find it
@@ -129,6 +131,13 @@ class Daemon:
                 await opened.dependencies.close(stop=not keep)
                 if not keep:
                     await opened.fleet.remove_networks()
+
+    def _explain_port(self, url: str, opened: Opened) -> None:
+        """Notify why the status page is not at its default port."""
+        http, port = self.settings.http, urlsplit(url).port or 0
+        text = status_port.explain_other_port(http, port, opened.published, watcher_at(http.port))
+        if text:
+            self.observers.notify(Notice(level="info", text=text))
 
     def _announce_addresses(self, opened: Opened, app: FastAPI) -> None:
         """Write down what a successor needs should this one be killed: where it listens, what is paused."""

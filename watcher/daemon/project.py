@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import urlsplit
 
 from watcher import labels
 from watcher.builder import BuildJournal, open_journal
 from watcher.compose import ComposeProject, SecretSource
 from watcher.daemon import config_reload as configuration
+from watcher.daemon import status_port
 from watcher.daemon.config_reload import Configuration
 from watcher.daemon.engine_access import open_engine
 from watcher.daemon.fleet import Fleet, assemble_configs, count_builds, count_kept_builds
@@ -20,7 +20,7 @@ from watcher.daemon.registration import Registration
 from watcher.daemon.service_config import SharedResources
 from watcher.daemon.shared_images import SharedImages
 from watcher.daemon.start_order import StartOrder
-from watcher.deploy import HostPorts, own_container
+from watcher.deploy import HostPorts, fixed_addresses, own_container
 from watcher.deploy.dependencies import Dependencies
 from watcher.engine import Engine
 from watcher.front import Unavailable
@@ -48,6 +48,7 @@ class Opened:
     dependencies: Dependencies
     lock: ProjectLock
     registration: Registration
+    published: frozenset[int]  # host ports of the project's services
 
 
 def secrets_of(project: ComposeProject, settings: Settings) -> Iterator[str]:
@@ -78,12 +79,6 @@ def _lines(source: SecretSource) -> Iterator[str]:
 
 def _spoken(text: str) -> Iterator[str]:
     yield from (line.strip() for line in text.splitlines())
-
-
-def _api_ports(settings: Settings, lock: ProjectLock) -> set[int]:
-    """The ports that this process's API may listen on."""
-    before = urlsplit(lock.before.url).port if lock.before else None
-    return {port for port in (settings.http.port, before) if port}
 
 
 def notify_journal(loop: asyncio.AbstractEventLoop, observer: Redactor, problem: str) -> None:
@@ -141,11 +136,24 @@ async def open_project(
                     own=own,
                 )
                 fleet = Fleet(shared)
-                avoid = _api_ports(settings, lock)
+                avoid = status_port.preferred_ports(settings.http, lock.before)
                 fleet.add(await assemble_configs(shared, project, settings, running={}, avoid=avoid))
+                published = {
+                    address.port for each in project.services.values() for address in fixed_addresses(each)
+                }
+                published |= {each.port for name in fleet.services for each in shared.host_ports.chosen(name)}
                 registration = Registration(settings.root, project_id, shared.info, observer)
                 registration.begin(project, settings)
-                yield Opened(project_id, configured, engine, fleet, shared.dependencies, lock, registration)
+                yield Opened(
+                    project_id,
+                    configured,
+                    engine,
+                    fleet,
+                    shared.dependencies,
+                    lock,
+                    registration,
+                    frozenset(published),
+                )
                 await registration.end()
             finally:
                 if own:

@@ -10,6 +10,7 @@ from typing import Any
 
 from watcher.builder import ImageBuilder
 from watcher.daemon.maintenance import Maintenance
+from watcher.daemon.port_holder import name_both
 from watcher.daemon.service_config import ServiceConfig, SharedResources, count_fronts, front_options
 from watcher.daemon.service_maintenance import assemble_maintenance
 from watcher.daemon.service_notices import ServiceNotices, holds_port
@@ -131,7 +132,10 @@ class Service:
         await self.deployer.remove_conflicting()
         await self._shared.dependencies.release(self._config.spec)
         for front in waiting:
-            await front.start()
+            try:
+                await front.start()
+            except PortInUse as error:
+                raise await name_both(error, self._shared.engine, self._config) from error
         self._notices.emit(self._config)
         await self._adopt()
         await self._notices.warn_of_copy(self._config)

@@ -111,7 +111,9 @@ class CannotListen(WatcherError):
 class PortInUse(CannotListen):
     """Another process listens on the address already."""
 
-    def __init__(self, host: str, port: int, holder: str = "") -> None:
-        """`holder` describes the process that has the port, where that is known."""
-        why = f"{holder or 'another process'} has the port; stop it or publish a different port"
+    def __init__(self, host: str, port: int, holder: str = "", user: str = "") -> None:
+        """`holder` describes what has the port, `user` what would have it, where that is known."""
+        self.holder = holder
+        for_user = f" for {user}" if user else ""
+        why = f"{holder or 'another process'} has the port{for_user}; stop it or publish a different port"
         super().__init__(host, port, why)

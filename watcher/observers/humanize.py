@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -81,3 +82,11 @@ def hold(reason: str) -> str:
 def old_connections(number: int) -> str:
     """Return a note for `live` while the previous version still has connections; empty at 0."""
     return f"  ({count(number, 'connection')} still with the previous version)" if number else ""
+
+
+def short_path(path: Path | str) -> str:
+    """Return a path with `~` for the home folder."""
+    try:
+        return f"~/{Path(path).relative_to(Path.home())}".removesuffix("/.")
+    except (ValueError, RuntimeError):  # outside of it; there is none
+        return str(path)

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from watcher import labels
-from watcher.builder import build_cache_of, state_folder
+from watcher.builder import build_cache_of
 from watcher.engine import SystemInfo
 from watcher.errors import ConfigError
 from watcher.prune.location import FolderId, Location, Mount
+from watcher.system.state_dir import state_folder
 
 _NAME = "project.json"
 _SCHEMA = 1

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from watcher.errors import ConfigError, WatcherError
@@ -31,6 +31,8 @@ class Running:
     listening: tuple[ListenAddress, ...] = ()  # addresses for its successor, if it is killed
     paused: tuple[str, ...] = ()  # services that its successor pauses too, however it ended
     upgrading: bool = False  # it makes way for its successor, which has the same process id
+    project: str = ""  # its folder; empty if an earlier version wrote this
+    since: float = 0.0  # Unix seconds of the start
 
 
 class AlreadyRunning(WatcherError):
@@ -78,10 +80,8 @@ class ProjectLock:
             raise AlreadyRunning(project, running)
         lock = cls(descriptor)
         lock.before = before = _read_running(descriptor)
-        after = (
-            replace(before, pid=os.getpid(), url="", token="", upgrading=False) if before else lock.running
-        )
-        lock.announce(after)
+        after = replace(before, url="", token="", upgrading=False) if before else lock.running
+        lock.announce(replace(after, pid=os.getpid(), project=str(project), since=time.time()))
         return lock
 
     def announce(self, running: Running) -> None:
@@ -127,8 +127,9 @@ def find_running(project_id: str) -> Running | None:
     return next((running for running in found if running), None)
 
 
-def watcher_at(port: int) -> str:
-    """Describe the watcher of this user that announced a port; empty if there is none."""
+def list_running() -> dict[str, Running]:
+    """Return the running daemons of this user by project id."""
+    found: dict[str, Running] = {}
     for folder in runtime_dir.list_candidates():
         try:
             names = sorted(item.name for item in folder.iterdir())
@@ -137,10 +138,19 @@ def watcher_at(port: int) -> str:
         for name in names:
             project_id, dot, ending = name.rpartition(".")
             running = _read_held(folder, project_id) if dot and ending == "lock" else None
-            if running and any(address.port == port for address in running.listening):
-                if running.pid == os.getpid():
-                    return "this watcher itself"
-                return f"the watcher of another project (process {running.pid}, {running.url or 'starting'})"
+            if running:
+                found.setdefault(project_id, running)
+    return found
+
+
+def watcher_at(port: int) -> str:
+    """Describe the watcher of this user that announced a port; empty if there is none."""
+    for running in list_running().values():
+        if any(address.port == port for address in running.listening):
+            if running.pid == os.getpid():
+                return "this watcher itself"
+            project = running.project or "another project"
+            return f"the watcher of {project} (process {running.pid}, {running.url or 'starting'})"
     return ""
 
 
@@ -191,6 +201,8 @@ def _read_running(descriptor: int) -> Running | None:
     try:
         values = json.loads(os.pread(descriptor, MOST_BYTES, 0))
         addresses = tuple(ListenAddress(**item) for item in values.pop("listening", ()))
+        known = {each.name for each in fields(Running)}  # a newer version may announce more
+        values = {name: value for name, value in values.items() if name in known}
         return Running(**values | {"paused": tuple(values.get("paused", ()))}, listening=addresses)
     except (ValueError, TypeError, AttributeError):
         return None

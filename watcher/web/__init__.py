@@ -2,7 +2,7 @@
 
 board, registry = StatusBoard(), MetricRegistry()
 app = create_app(board, registry, controls, settings.http)
-async with serve(app, settings.http.host, settings.http.port) as url:
+async with serve(app, settings.http.host, [settings.http.port]) as url:
     ...
 """
 

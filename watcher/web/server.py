@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -39,6 +39,22 @@ class _Server(uvicorn.Server):
         await self.stop.wait()  # uvicorn's own looks ten times a second, for the Date header that Guard sets
 
 
+class PortTaken(ConfigError):
+    """Another program listens at the port."""
+
+
+def listen_at_first(host: str, ports: Sequence[int]) -> socket.socket:
+    """Return a listening socket at the first of `ports` that is free; raises ConfigError."""
+    first, *others = ports
+    try:
+        return listen(host, first)
+    except PortTaken:
+        for port in others:
+            with suppress(PortTaken):
+                return listen(host, port)
+        raise
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket on `host` and `port` (0: any free one); raises ConfigError, saying what to do."""
     try:
@@ -60,7 +76,7 @@ def listen(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             holder = watcher_at(port) or "another program"
             rule = f"is in use by {holder}; stop it or set another port (0 = any free one)"
-            raise ConfigError("http.port", port, rule) from error
+            raise PortTaken("http.port", port, rule) from error
         if error.errno == errno.EACCES:
             raise ConfigError("http.port", port, "needs privileges; set one above 1023") from error
         raise ConfigError("http.host", host, f"cannot be listened on ({error.strerror})") from error
@@ -69,9 +85,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def serve(app: FastAPI, host: str, port: int) -> AsyncGenerator[str]:
-    """Serve `app` while the context lasts; gives its URL. Raises ConfigError when the port cannot be had."""
-    listener = listen(host, port)
+async def serve(app: FastAPI, host: str, ports: Sequence[int]) -> AsyncGenerator[str]:
+    """Serve `app` at the first free port while the context lasts; yields its URL. Raises ConfigError."""
+    listener = listen_at_first(host, ports)
     app.state.listener = listener
     bound, number = listener.getsockname()[:2]
     config = uvicorn.Config(

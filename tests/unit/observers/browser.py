@@ -69,7 +69,7 @@ async def until(page: Page, read: Any, text: str) -> None:
 async def look(browser: Browser, name: str, folder: Path | None = None) -> None:
     """One scene in every width and theme; pictures go to `folder`."""
     app = create_app(told(SCENES[name]()), CollectorRegistry(), Desk(), HttpSettings())
-    async with serve(app, "127.0.0.1", 0) as url:
+    async with serve(app, "127.0.0.1", [0]) as url:
         for theme in ("light", "dark"):
             for width in WIDTHS:
                 page = await opened(
@@ -103,7 +103,7 @@ async def live(browser: Browser, token: str = "") -> None:
             board.notify(event)
         story.events.clear()
 
-    async with serve(app, "127.0.0.1", 0) as url:
+    async with serve(app, "127.0.0.1", [0]) as url:
         if token:
             locked = await (await browser.new_context()).new_page()
             await locked.goto(url)
@@ -160,7 +160,7 @@ async def live(browser: Browser, token: str = "") -> None:
 
     await until(page, page.locator("#banner").text_content, "No connection")
     again = create_app(told(Story().start().failing(3)), CollectorRegistry(), desk, settings)
-    async with serve(again, "127.0.0.1", port):
+    async with serve(again, "127.0.0.1", [port]):
         await until(page, state.text_content, "Does not compile")
         assert not await page.locator("#banner").is_visible()
         await page.locator("#log p").nth(2).wait_for()

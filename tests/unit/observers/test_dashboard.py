@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from config.grafana import generate
+from watcher.cli import monitoring
 from watcher.observers.metric_specs import SPECS
 
 ROOT = Path(__file__).parents[3]
@@ -38,7 +39,7 @@ def test_a_panel_says_what_it_shows_and_in_what_unit(panel: dict[str, Any]) -> N
     assert panel["datasource"]["uid"] == "${datasource}"
     assert panel["targets"]
     for target in panel["targets"]:
-        assert 'job=~"$job", instance=~"$instance"' in target["expr"]
+        assert 'job=~"$job", project=~"$project", instance=~"$instance"' in target["expr"]
         assert "MINE" not in target["expr"]
         assert target["datasource"]["uid"] == "${datasource}"
 
@@ -82,7 +83,7 @@ def test_histograms_are_asked_for_by_their_parts_and_counters_over_time() -> Non
 
 
 def test_labels_in_queries_are_those_of_the_metrics() -> None:
-    labels = {label for spec in SPECS for label in spec.labels} | {"job", "instance", "le"}
+    labels = {label for spec in SPECS for label in spec.labels} | {"job", "project", "instance", "le"}
     for panel in PANELS:
         for target in panel["targets"]:
             for group in re.findall(r"by \(([^)]+)\)", target["expr"]):
@@ -114,9 +115,10 @@ def test_no_container_of_the_compose_file_may_more_than_it_needs() -> None:
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert "privileged" not in service, name
         for mount in service["volumes"]:
-            source = mount.partition(":")[0]
+            source = mount.rpartition(":/")[0]
             assert mount.endswith(":ro") or source in (
                 "state",
+                "${TARGETS:-targets}",
                 "prometheus",
                 "grafana",
                 "/var/run/docker.sock",
@@ -136,3 +138,34 @@ def test_every_alert_has_a_test_and_says_what_to_do() -> None:
         assert f"alertname: {rule['alert']}" in tests
         assert rule["labels"]["severity"] in {"info", "warning", "critical"}
         assert set(rule["annotations"]) == {"summary", "description"}
+
+
+def test_a_project_can_be_chosen_and_one_without_a_target_file_is_not_lost() -> None:
+    variables = {item["name"]: item for item in DASHBOARD["templating"]["list"]}
+    assert re.fullmatch(variables["project"]["allValue"], "")
+    assert re.fullmatch(variables["instance"]["allValue"], "") is None
+
+
+def test_series_of_several_projects_are_not_added_up_by_the_name_of_a_service() -> None:
+    for panel in PANELS:
+        for target in panel["targets"]:
+            for group in re.findall(r"by \(([^)]+)\)", target["expr"]):
+                labels = group.split(", ")
+                assert "project" in labels or not {"service", "dependency", "instance"} & {*labels}
+
+
+def test_every_alert_names_the_project() -> None:
+    (group,) = yaml.safe_load((PROMETHEUS / "watcher.alerts.yml").read_text())["groups"]
+    for rule in group["rules"]:
+        assert "$labels.project" in rule["annotations"]["summary"], rule["alert"]
+
+
+def test_prometheus_reads_the_folder_that_the_compose_file_mounts() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+    (files,) = config["scrape_configs"][0]["file_sd_configs"][0]["files"]
+    mounts = {mount.removesuffix(":ro").rpartition(":")[2] for mount in services["prometheus"]["volumes"]}
+    assert str(Path(files).parent) in mounts
+    assert files == monitoring.TARGETS
+    own = {mount.rpartition(":")[2] for mount in services["watcher"]["volumes"]}
+    assert f"{services['watcher']['environment']['XDG_STATE_HOME']}/watcher/targets" in own

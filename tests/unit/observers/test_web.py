@@ -564,7 +564,7 @@ async def test_the_url_can_be_opened_wherever_it_listens() -> None:
     board = StatusBoard()
     settings = HttpSettings(host="0.0.0.0", token="t")
     app = create_app(board, CollectorRegistry(), Desk(), settings)
-    async with serve(app, "0.0.0.0", 0) as url:
+    async with serve(app, "0.0.0.0", [0]) as url:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
 
 

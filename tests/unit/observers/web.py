@@ -72,7 +72,7 @@ async def site(story: Story, **settings: str) -> AsyncGenerator[Site]:
         metrics.notify(event)
     app = create_app(board, registry, desk, HttpSettings.model_validate(settings))
     async with (
-        serve(app, "127.0.0.1", 0) as url,
+        serve(app, "127.0.0.1", [0]) as url,
         httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client,
     ):
         yield Site(client, board, desk, url)

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from tests.unit.front.support import fronted, get, ok, origin
-from watcher.daemon.daemon import _port_before
+from watcher.daemon.status_port import candidate_ports
 from watcher.front import Front, Listen
 from watcher.labels import project_id
 from watcher.observers.events import Fanout
+from watcher.settings import HttpSettings
 from watcher.system import early_listen, inherited_sockets, lock, reexec, runtime_dir
 from watcher.system.inherited_sockets import Handover, ListenAddress
 from watcher.system.lock import ProjectLock, Running
@@ -239,10 +240,13 @@ def test_an_api_at_any_free_port_keeps_the_one_it_had(project: Path) -> None:
     killed(project, address)
     held = ProjectLock.take(project, project_id(project))
     assert held.before
-    held.before = replace(held.before, url=f"http://{address.host}:{address.port}/")
-    assert _port_before(held) == 0  # somebody else may have it by now
+    before = replace(held.before, url=f"http://{address.host}:{address.port}/")
+    assert candidate_ports(HttpSettings(port=0), (), before) == [0]  # another program may have it by now
+    assert address.port not in candidate_ports(HttpSettings(), (), before)
     inherited_sockets.reopen_sockets([address])
-    assert _port_before(held) == address.port
+    assert candidate_ports(HttpSettings(port=0), (), before) == [address.port]
+    assert candidate_ports(HttpSettings(), (), before)[:2] == [address.port, HttpSettings().port]
+    assert candidate_ports(HttpSettings(port=7), (), before) == [7]
     held.release()
 
 
@@ -286,7 +290,9 @@ def test_the_lock_is_held_throughout_a_hand_over(project: Path) -> None:
     environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
     inherited_sockets.receive_sockets(environ, handover._descriptors[0])
     again = ProjectLock.take(project, project_id(project))
-    assert lock.find_running(project_id(project)) == Running(os.getpid())
+    running = lock.find_running(project_id(project))
+    assert running
+    assert (running.pid, running.upgrading, running.project) == (os.getpid(), False, str(project))
     again.release()
     assert lock.find_running(project_id(project)) is None
 

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -173,5 +174,29 @@ def test_the_watcher_that_has_a_port_is_named(tmp_path: Path, monkeypatch: pytes
     assert lock.watcher_at(9000) == (
         f"the watcher of another project (process {os.getpid() + 1}, http://127.0.0.1:1/)"
     )
+    held.announce(replace(held.running, project="/src/shop", url=""))
+    assert lock.watcher_at(9000) == f"the watcher of /src/shop (process {os.getpid() + 1}, starting)"
     held.release()
     assert lock.watcher_at(9000) == ""
+
+
+def test_the_running_watchers_are_listed_with_their_projects(
+    tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_dir, "list_candidates", lambda: iter([runtime]))
+    assert lock.list_running() == {}
+    first, second = ProjectLock.take(tmp_path / "a", "a-1"), ProjectLock.take(tmp_path / "b", "b-1")
+    assert {name: running.project for name, running in lock.list_running().items()} == {
+        "a-1": str(tmp_path / "a"),
+        "b-1": str(tmp_path / "b"),
+    }
+    first.release()
+    assert list(lock.list_running()) == ["b-1"]
+    second.release()
+
+
+def test_an_announcement_of_a_newer_version_is_understood(tmp_path: Path, runtime: Path) -> None:
+    held = ProjectLock.take(tmp_path, "p")
+    (runtime / "p.lock").write_text(json.dumps({"pid": 7, "url": "http://x/", "mood": "good"}))
+    assert lock.find_running("p") == lock.Running(7, "http://x/")
+    held.release()

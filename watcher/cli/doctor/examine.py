@@ -33,7 +33,8 @@ from watcher.daemon.config_reload import compose_project
 from watcher.daemon.engine_access import EngineAccess, open_engine
 from watcher.daemon.recipe import agents_of, check_dockerfile, recipe_of
 from watcher.daemon.service_config import notices_of, tree_of, unwatched_notice
-from watcher.deploy import HostPorts, NoFreePort, source_mounts, unwatched_sources
+from watcher.daemon.status_port import candidate_ports, explain_other_port, is_explicit
+from watcher.deploy import HostPorts, NoFreePort, fixed_addresses, source_mounts, unwatched_sources
 from watcher.deploy.live_reloader import start_command
 from watcher.dockerfile import DockerfileError, ImageConfig
 from watcher.engine import Engine
@@ -45,6 +46,7 @@ from watcher.prune import GoneProjects, Registry
 from watcher.settings import Settings
 from watcher.system import lock
 from watcher.system.blocking_call import in_thread
+from watcher.system.lock import watcher_at
 from watcher.tree import Snapshot, TreeGone
 
 ECHO = 2.0  # seconds within which a test event must arrive
@@ -74,8 +76,8 @@ async def examine_project(settings: Settings) -> AsyncIterator[Finding]:
                 yield finding
         except EngineUnavailable as error:
             yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
-        if settings.http.port and not lock.find_running(labels.project_id(settings.root)):
-            yield _check_port(Listen(settings.http.host, settings.http.port))
+        if settings.http.port and not running:
+            yield _check_status_port(settings, project)
         several = len(project.managed_services) > 1
         for spec in project.managed_services:
             name = spec.name if several else ""
@@ -244,6 +246,20 @@ async def _check_ports(
     ]
     for listen in wanted:
         yield _check_port(listen)
+
+
+def _check_status_port(settings: Settings, project: ComposeProject) -> Finding:
+    """Find the port of the status page: by default the first that is free, else the one that is set."""
+    http = settings.http
+    if is_explicit(http):
+        return _check_port(Listen(http.host, http.port))
+    published = {address.port for spec in project.services.values() for address in fixed_addresses(spec)}
+    for port in candidate_ports(http, published, None):
+        finding = _check_port(Listen(http.host, port))
+        if finding.grade is Grade.GOOD:
+            text = explain_other_port(http, port, published, watcher_at(http.port))
+            return Finding("port", Grade.GOOD, text) if text else finding
+    return finding
 
 
 def _check_port(listen: Listen) -> Finding:
