@@ -23,6 +23,7 @@ from watcher.engine import (
     Network,
     NewFile,
     Printed,
+    PullProgress,
     Removal,
     SystemInfo,
     Usage,
@@ -476,7 +477,7 @@ class FakeEngine:
                 await box.news.wait()
 
     async def pull(
-        self, ref: str, *, platform: str = "", progress: Callable[[int, int], None] | None = None
+        self, ref: str, *, platform: str = "", progress: Callable[[PullProgress], None] | None = None
     ) -> None:
         """See `Engine.pull`; there is no registry."""
         raise EngineError(f"pull access denied for {ref}, repository does not exist", 404)

@@ -4,6 +4,7 @@
 `UserError`             the user's code or files failed: shown, the last good version stays live
 `EngineUnavailable`     the engine does not answer: retried with back-off
 `EngineTrouble`         the engine lacks a resource (its disk is full): reported, retried
+`RegistryTrouble`       a registry does not answer, or breaks off: reported, retried
 `Superseded`            a newer save made the work obsolete: counted, not shown as an error
 `ConfigError`           a setting is invalid: names field, value and rule; exit status 78
 anything else           a bug: logged with its traceback and counted; the loop continues
@@ -93,6 +94,14 @@ class EngineTrouble(WatcherError):
 
     def __init__(self, trouble: str, hint: str = "") -> None:
         super().__init__(f"{trouble} on the engine's machine")
+        self.hint = hint
+
+
+class RegistryTrouble(WatcherError):
+    """An image could not be pulled for a reason that can pass; the pull is retried with back-off."""
+
+    def __init__(self, text: str, hint: str = "") -> None:
+        super().__init__(text)
         self.hint = hint
 
 

@@ -27,13 +27,21 @@ from watcher.deploy.dependency_reports import DependencyReports
 from watcher.deploy.project_resources import ensure_networks, ensure_volumes
 from watcher.diagnosis.diagnose import engine_trouble, trouble_hint
 from watcher.engine import Container, Engine, EngineError
-from watcher.errors import EngineTrouble, EngineUnavailable, Failure, UserError, WatcherError
+from watcher.errors import (
+    EngineTrouble,
+    EngineUnavailable,
+    Failure,
+    RegistryTrouble,
+    UserError,
+    WatcherError,
+)
 from watcher.observers.events import InternalError, Observer
 
 POLL = 0.25  # seconds between looks at a dependency that is waited for
 QUICK_POLLS = 80  # looks until the wait counts as a long one
 SLOW_POLL = 1.0  # seconds between looks then
 LOG_LINES = 30  # of a dependency that failed
+PASSING = (RegistryTrouble, EngineTrouble, EngineUnavailable)  # what can be over at the next try
 
 
 class Dependencies:
@@ -115,17 +123,25 @@ class Dependencies:
             text = f"{service} starts without {other} (required: false): {self._describe_reason(other)}"
             self.reports.show_line("warning", text)
 
-    async def bring_up(self) -> None:
-        """Start all dependencies; report each failure and start the others anyway."""
+    async def bring_up(self, names: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Start all dependencies, or these; report each failure and start the others anyway.
+
+        Return those that are worth another try: what prevents them can pass.
+        """
         async with self._resources:
             await self._ensure_resources("the project")
         await self._remove_gone()
-        decision = await self._start_until_settled(self.names)
+        decision = await self._start_until_settled(self.names if names is None else names)
+        again: dict[str, None] = {}
         for name in self.names:
             if error := self._errors.get(name):
                 held = [each for each, causes in decision.held_up.items() if name in causes]
                 what = f"; {', '.join(held)} cannot start without it" if held else ""
+                if isinstance(error, PASSING):
+                    what += "; it is tried again"
+                    again |= dict.fromkeys((name, *(each for each in held if each in self.names)))
                 self.reports.show_failure(name, error, what)
+        return tuple(again)
 
     async def _ensure_resources(self, user: str) -> None:
         try:
@@ -156,7 +172,9 @@ class Dependencies:
                     attempted.add(name)
                     states[name] = NodeState.STARTING
                     self._start_one(name)
-            self.reports.publish_changes(self.project, self.names, observed, states, decision)
+            self.reports.publish_changes(
+                self.project, self.names, observed, states, errors=self._errors, decision=decision
+            )
             if not any(name in decision.waiting or name in self._tasks for name in targets):
                 return decision
             tasks = [self._tasks[name] for name in needed if name in self._tasks]
@@ -235,6 +253,9 @@ class Dependencies:
         for error in known.values():
             if isinstance(error, EngineUnavailable | EngineTrouble):
                 return error
+        for name, error in known.items():
+            if isinstance(error, RegistryTrouble):
+                return RegistryTrouble(f"{service} needs {name}: {error}", error.hint)
         texts, lines, hint = [], list[str](), ""
         for name in causes:
             if name in known:
@@ -340,7 +361,7 @@ class Dependencies:
         """Publish the states as they are, and start nothing; raises EngineUnavailable."""
         observed = await self._observe(self.names)
         states = {name: self._shown_state(name, found) for name, found in observed.items()}
-        self.reports.publish_changes(self.project, self.names, observed, states)
+        self.reports.publish_changes(self.project, self.names, observed, states, errors=self._errors)
 
     def _shown_state(self, name: str, observed: Observed) -> NodeState:
         """The state to show of a dependency."""

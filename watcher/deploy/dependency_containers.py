@@ -10,8 +10,10 @@ from watcher import compose, labels
 from watcher.compose import ComposeProject, MountSpec, ServiceSpec
 from watcher.deploy import hooks
 from watcher.deploy.dependency_graph import NodeState
-from watcher.engine import Container, Engine, EngineError, Image, NewFile, Removal
-from watcher.errors import Failure, UserError
+from watcher.diagnosis.diagnose import engine_trouble, trouble_hint
+from watcher.diagnosis.failure_hints import image_hint, is_final_refusal
+from watcher.engine import Container, Engine, EngineError, Image, NewFile, PullProgress, Removal
+from watcher.errors import EngineTrouble, Failure, RegistryTrouble, UserError, WatcherError
 from watcher.observers.humanize import short
 from watcher.system import lock
 
@@ -27,7 +29,7 @@ _WORST_FIRST = (
 )
 
 Say = Callable[[str], None]
-PullProgress = Callable[[int, int], None]  # bytes that have arrived, bytes that are known of
+Pulling = Callable[[PullProgress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class DependencyContainers:
         *,
         replace_all: bool = False,
         say: Say,
-        pulling: PullProgress,
+        pulling: Pulling,
     ) -> bool:
         """Create, replace or start what is missing; return whether a container was replaced.
 
@@ -213,7 +215,7 @@ class DependencyContainers:
             summary = f"its image {spec.image} is missing, and pull_policy: never forbids to pull it"
             raise UserError(Failure("container", summary))
 
-    async def _have_image(self, spec: ServiceSpec, say: Say, pulling: PullProgress) -> None:
+    async def _have_image(self, spec: ServiceSpec, say: Say, pulling: Pulling) -> None:
         """Pull the image when `pull_policy` asks for it; raises UserError without one."""
         await self._check_image(spec)
         there = await self._engine.image(spec.image)
@@ -227,7 +229,7 @@ class DependencyContainers:
         try:
             await self._engine.pull(spec.image, platform=spec.platform, progress=pulling)
         except EngineError as error:
-            raise EngineError(f"{spec.image} cannot be pulled: {error}", error.status) from error
+            raise _explain_pull(spec.image, error) from error
         finally:
             self.pulling.discard(spec.name)
         say(f"pulled {spec.image} in {time.monotonic() - begun:.1f} s")
@@ -292,6 +294,17 @@ class DependencyContainers:
     async def _run_hooks(self, spec: ServiceSpec, container: str) -> None:
         if failure := await hooks.run_hooks(self._engine, container, spec.post_start, "post_start"):
             raise UserError(failure)
+
+
+def _explain_pull(image: str, error: EngineError) -> WatcherError:
+    """Return the error for an image that could not be pulled: is it worth another try?"""
+    said = str(error)
+    if trouble := engine_trouble(said):
+        return EngineTrouble(trouble, trouble_hint(trouble))
+    text, hint = f"its image {image} cannot be pulled: {said}", image_hint(said)
+    if is_final_refusal(said):
+        return UserError(Failure("container", text, hint=hint))
+    return RegistryTrouble(text, hint)
 
 
 def is_older(item: Container, image: Image | None) -> bool:

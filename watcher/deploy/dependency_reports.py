@@ -11,11 +11,13 @@ from typing import Literal
 from watcher.compose import ComposeProject
 from watcher.deploy.dependency_containers import Observed
 from watcher.deploy.dependency_graph import Decision, NodeState
-from watcher.errors import UserError, WatcherError
+from watcher.engine import PullProgress
+from watcher.errors import EngineTrouble, RegistryTrouble, UserError, WatcherError
 from watcher.observers import humanize
 from watcher.observers.events import DependencyChanged, DependencyRemoved, Notice, Observer
 
 SAY_AFTER = 1.0  # seconds of waiting from which it is worth a line
+SILENT_EVERY = 10.0  # seconds without news of a pull until it is said, and said again
 SAY_EVERY = 15.0  # seconds between two lines about the same wait
 _CONDITIONS = {
     "service_started": "is started",
@@ -45,7 +47,7 @@ class DependencyReports:
         """Show why a dependency cannot be started, once until it was started."""
         if self._complaints.get(name) != str(error):
             self._complaints[name] = str(error)
-            hint = error.failure.hint if isinstance(error, UserError) else ""
+            hint = _hint_of(error)
             self.show_line("error", f"{name}: {error}{more}{f' ({hint})' if hint else ''}")
 
     @contextlib.contextmanager
@@ -58,9 +60,16 @@ class DependencyReports:
             del self._waiting[service]
             self._said = {key: at for key, at in self._said.items() if key[0] != service}
 
-    def show_pull(self, name: str, done: int, total: int) -> None:
-        """Show how much of a dependency's image has arrived."""
-        self._pulls[name] = f"pulling, {humanize.size(done)} of {humanize.size(total)}"
+    def show_pull(self, name: str, pull: PullProgress) -> None:
+        """Show how much of a dependency's image has arrived, and since when nothing has."""
+        text = "pulling"
+        if pull.known:
+            text += f", {humanize.size(pull.received)} of {humanize.size(pull.known)}"
+        if pull.silent >= SILENT_EVERY:
+            text += f", nothing for {humanize.seconds(pull.silent // SILENT_EVERY * SILENT_EVERY)}"
+        if text == self._pulls.get(name):
+            return
+        self._pulls[name] = text
         if last := self._last.get(name):
             self._emit_change(dataclasses.replace(last, reason=self._pulls[name], at=time.time()))
 
@@ -85,11 +94,14 @@ class DependencyReports:
         names: Collection[str],
         observed: Mapping[str, Observed],
         states: Mapping[str, NodeState],
+        *,
+        errors: Mapping[str, WatcherError],
         decision: Decision | None = None,
     ) -> None:
         """Emit an event for each dependency that changed, and lines about long waits.
 
-        `names` are all dependencies; others that were known have left the file, or are managed now.
+        `names` are all dependencies; others that were known have left the file, or are managed now. `errors`
+        are why broken ones cannot be started.
         """
         waiting = decision.waiting if decision else {}
         for name, found in observed.items():
@@ -101,7 +113,7 @@ class DependencyReports:
                 DependencyChanged(
                     name=name,
                     state=states[name],
-                    reason=self._pulls.get(name, found.reason),
+                    reason=_describe_reason(states[name], found, errors.get(name), self._pulls.get(name)),
                     image=project.services[name].image,
                     containers=tuple(each.name for each in found.containers),
                     waits_for=waiting.get(name, ()),
@@ -135,3 +147,15 @@ class DependencyReports:
             state = f" (waits for {', '.join(known.waits_for)})"
         took = humanize.seconds(now - begun)
         self.show_line("info", f"{service} waits until {other} {condition}{state}, for {took} so far")
+
+
+def _describe_reason(state: NodeState, found: Observed, error: WatcherError | None, pull: str | None) -> str:
+    if pull is not None:
+        return pull
+    return str(error) if error and state is NodeState.BROKEN else found.reason
+
+
+def _hint_of(error: WatcherError) -> str:
+    if isinstance(error, UserError):
+        return error.failure.hint
+    return error.hint if isinstance(error, EngineTrouble | RegistryTrouble) else ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +21,7 @@ from watcher.observers import humanize
 from watcher.observers.events import InternalError, Observer
 
 PAUSE = 5.0  # seconds until an engine that went away is asked again
+PULLS = Backoff(first=5.0, most=120.0)  # pauses before an image is pulled again
 RESTARTS = Backoff(first=1.0, most=60.0)  # pauses before a dependency is started again
 SHOWN = frozenset({"start", "die", "destroy", "pause", "unpause", "health_status"})  # changes of a state
 STABLE_AFTER = 60.0  # seconds after which an end counts as the first one again
@@ -28,10 +31,15 @@ class DependencyWatch:
     """Follows the containers of dependencies until cancelled."""
 
     def __init__(
-        self, dependencies: Dependencies, engine: Engine, observer: Observer, restarts: Backoff = RESTARTS
+        self,
+        dependencies: Dependencies,
+        engine: Engine,
+        observer: Observer,
+        restarts: Backoff = RESTARTS,
+        pulls: Backoff = PULLS,
     ) -> None:
         self._dependencies, self._engine, self._observer = dependencies, engine, observer
-        self._backoff = restarts
+        self._backoff, self._pulls = restarts, pulls
         self._stops: dict[str, OutsideStop] = {}  # by container
         self._failures: dict[str, tuple[int, float]] = {}  # dependency -> ends in a row, when the last was
         self._tasks: set[asyncio.Task[None]] = set()
@@ -56,7 +64,17 @@ class DependencyWatch:
         """Start what does not run, and replace what the compose file describes otherwise now."""
         if self._bringing_up:  # one that waits still would wait beside the new one
             self._bringing_up.cancel()
-        self._bringing_up = self._spawn_task(self._run_guarded(self._dependencies.bring_up))
+        self._bringing_up = self._spawn_task(self._run_guarded(self._bring_up))
+
+    async def _bring_up(self) -> None:
+        """Start the dependencies; try again while the engine or a registry does not answer."""
+        names: Sequence[str] | None = None
+        for failures in itertools.count():
+            with contextlib.suppress(EngineUnavailable):
+                names = await self._dependencies.bring_up(names)
+                if not names:
+                    return
+            await asyncio.sleep(self._pulls.pause(failures))
 
     async def _follow_events(self, *, missed: bool = False) -> None:
         """Take in the engine's events until it goes away; `missed`: earlier events were possibly missed."""

@@ -52,6 +52,11 @@ def build_hint(step: str, reason: str, lines: Sequence[str] = ()) -> str:
     return ""
 
 
+def is_final_refusal(why: str) -> bool:
+    """Return whether a registry refused a pull for good: without another name, login or image."""
+    return not _UNREACHED.found(why) and (_REFUSED.found(why) or _ABSENT.found(why))
+
+
 def image_hint(why: str) -> str:
     """Return a hint for an image that could not be pulled; `why` is the error."""
     if _UNREACHED.found(why):

@@ -31,6 +31,7 @@ from watcher.engine.values import (
     Network,
     NewFile,
     Printed,
+    PullProgress,
     Removal,
     SystemInfo,
     Usage,
@@ -40,6 +41,7 @@ from watcher.errors import EngineUnavailable
 # docker-py without a version uses the server's newest API, which lacks removed fields. This is the newest
 # version that this code was checked with. Engines 29.0-29.2 refuse anything below 1.44, hence the clamp.
 NEWEST_API = "1.45"
+PULL_REPORT_EVERY = 0.5  # seconds
 
 
 class DockerEngine:
@@ -270,20 +272,22 @@ class DockerEngine:
                 yield batch
 
     async def pull(
-        self, ref: str, *, platform: str = "", progress: Callable[[int, int], None] | None = None
+        self, ref: str, *, platform: str = "", progress: Callable[[PullProgress], None] | None = None
     ) -> None:
         """See `Engine.pull`."""
-        loop = asyncio.get_running_loop()
-
-        def on_progress(done: int, total: int) -> None:
-            if progress:
-                with contextlib.suppress(RuntimeError):  # the loop has ended
-                    loop.call_soon_threadsafe(progress, done, total)
-
+        pull = pulling.ImagePull(self._client, ref, platform)
+        work = asyncio.ensure_future(self._calls.call_apart(pull.run))
         try:
-            await self._calls.call_apart(pulling.pull_image, self._client, ref, platform, on_progress)
+            while not (await asyncio.wait([work], timeout=PULL_REPORT_EVERY))[0]:
+                if progress:
+                    progress(pull.progress)
+            await work
         except docker.errors.NotFound as error:
             raise EngineError(error_text(error), 404) from error
+        finally:
+            if not work.done():
+                work.cancel()
+                pull.cancel()
 
     async def load(self, archive: BinaryIO) -> None:
         """See `Engine.load`."""

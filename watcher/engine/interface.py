@@ -17,6 +17,7 @@ from watcher.engine.values import (
     Network,
     NewFile,
     Printed,
+    PullProgress,
     Removal,
     SystemInfo,
     Usage,
@@ -128,11 +129,11 @@ class Engine(Protocol):
         ...
 
     async def pull(
-        self, ref: str, *, platform: str = "", progress: Callable[[int, int], None] | None = None
+        self, ref: str, *, platform: str = "", progress: Callable[[PullProgress], None] | None = None
     ) -> None:
         """Pull an image; raise EngineError with the reason of the registry or the engine.
 
-        `progress` is called with received and known bytes, at most twice a second.
+        A pull of which nothing arrives for minutes is an error too. `progress` is called twice a second.
         """
         ...
 

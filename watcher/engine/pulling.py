@@ -1,16 +1,20 @@
-"""Pull an image and sum up the progress of its layers."""
+"""Pull an image: sum up the progress of its layers, and end a pull that has stalled."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import docker
+import requests.exceptions
+import urllib3.exceptions
 
-from watcher.engine.values import EngineError
+from watcher.engine import private_api
+from watcher.engine.values import EngineError, PullProgress
 
-EVERY = 0.5  # seconds between two reports
+STALLED = 300.0  # seconds without a line of the engine; then the pull is given up
 _ARRIVED = frozenset({"Download complete", "Pull complete", "Extracting", "Verifying Checksum"})
 
 
@@ -33,18 +37,47 @@ class LayerProgress:
     @property
     def total_bytes(self) -> tuple[int, int]:
         """Return received bytes and known bytes."""
-        return sum(self._done.values()), sum(self._total.values())
+        done, total = self._done.copy(), self._total.copy()  # a thread adds to them
+        return sum(done.values()), sum(total.values())
 
 
-def pull_image(client: docker.APIClient, ref: str, platform: str, show: Callable[[int, int], None]) -> None:
-    """Pull `ref`; raise EngineError with the engine's message. Blocking."""
-    api: Any = client
-    layers, shown = LayerProgress(), time.monotonic()
-    lines: Iterable[Mapping[str, Any]] = api.pull(ref, platform=platform or None, stream=True, decode=True)
-    for said in lines:
-        if error := said.get("error"):
-            raise EngineError(str(error))
-        layers.add_status(said)
-        if time.monotonic() - shown >= EVERY and layers.total_bytes[1]:
-            shown = time.monotonic()
-            show(*layers.total_bytes)
+class ImagePull:
+    """One pull of `ref`. `run` blocks in a thread; the other methods may be called meanwhile."""
+
+    def __init__(self, client: docker.APIClient, ref: str, platform: str) -> None:
+        self._client, self._ref, self._platform = client, ref, platform
+        self._response: Any = None
+        self._is_cancelled = False
+        self._heard = time.monotonic()
+        self._layers = LayerProgress()
+
+    @property
+    def progress(self) -> PullProgress:
+        """Return how much has arrived, and for how long nothing has."""
+        received, known = self._layers.total_bytes
+        return PullProgress(received, known, silent=time.monotonic() - self._heard)
+
+    def run(self) -> None:
+        """Pull; raise EngineError with the engine's message, or docker-py's errors."""
+        try:
+            self._response = private_api.open_pull(self._client, self._ref, self._platform, timeout=STALLED)
+            with contextlib.closing(self._response):
+                if self._is_cancelled:
+                    return
+                for said in private_api.read_json_lines(self._client, self._response):
+                    self._heard = time.monotonic()
+                    if error := said.get("error"):
+                        raise EngineError(str(error))
+                    self._layers.add_status(said)
+        except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
+            raise EngineError(f"nothing arrived for {STALLED:g} s") from error
+
+    def cancel(self) -> None:
+        """Close the connection: the engine ends a pull that nobody follows.
+
+        Otherwise the next pull of the same image would join the stalled download. A request that the engine
+        has not begun to answer ends after STALLED.
+        """
+        self._is_cancelled = True
+        if self._response is not None:
+            private_api.shut_down(self._response)

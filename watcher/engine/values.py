@@ -203,6 +203,15 @@ class EngineEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class PullProgress:
+    """The bytes of an image that were received and that are known of; `silent`: seconds without any news."""
+
+    received: int
+    known: int
+    silent: float
+
+
+@dataclass(frozen=True, slots=True)
 class Printed:
     """A line of a container's log, with Unix seconds by the engine's clock, 0 if unknown."""
 

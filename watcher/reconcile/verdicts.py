@@ -6,7 +6,15 @@ import asyncio
 import traceback
 from dataclasses import dataclass, replace
 
-from watcher.errors import EngineTrouble, EngineUnavailable, Failure, Superseded, UserError, WatcherError
+from watcher.errors import (
+    EngineTrouble,
+    EngineUnavailable,
+    Failure,
+    RegistryTrouble,
+    Superseded,
+    UserError,
+    WatcherError,
+)
 from watcher.observers import humanize
 from watcher.observers.events import (
     BuildFinished,
@@ -187,6 +195,9 @@ def explain_error(where: str, error: BaseException, situation: Situation) -> tup
         case EngineTrouble():
             text = f"{error}: the {where} is tried again in {humanize.seconds(pause)}"
             return Failure("engine", text, hint=error.hint), None
+        case RegistryTrouble():
+            text = f"{error}: the {where} is tried again in {humanize.seconds(pause)}"
+            return Failure("container", text, hint=error.hint), None
         case WatcherError():
             return Failure("engine", f"the {where} could not be carried out: {error}"), None
     text = "".join(traceback.format_exception(error))

@@ -202,7 +202,7 @@ async def test_one_that_fails_does_not_prevent_the_others(rig: Rig) -> None:
     await dependencies.bring_up()
     assert await rig.names() == ["shop-mail-1"]
     assert any(
-        "queue: it cannot be started: queue cannot be pulled: pull access" in line
+        "queue: its image queue cannot be pulled: pull access" in line
         and "db cannot start without it" in line
         for line in rig.lines
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -153,11 +153,11 @@ async def test_a_change_of_the_file_leaves_one_start_that_waits(
     watch, running = DependencyWatch(dependencies, rig.engine, rig), 0
     bring_up = dependencies.bring_up
 
-    async def counted() -> None:
+    async def counted(names: Sequence[str] | None) -> tuple[str, ...]:
         nonlocal running
         running += 1
         try:
-            await bring_up()
+            return await bring_up(names)
         finally:
             running -= 1
 
