@@ -12,7 +12,6 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from watcher.cli import remote
 from watcher.cli.ending import exit_on_failure, make_printable
@@ -124,25 +123,34 @@ def _is_valid(name: str, value: str) -> bool:
 
 
 def find_target(invocation: Invocation, environ: Mapping[str, str]) -> Target | None:
-    """Return project and service, or None if `watcher.toml` is not what it should be."""
+    """Return project and service, or None if `watcher.toml` is not what it should be.
+
+    A watcher that runs has refused such a file and says so itself: it is asked, about all services.
+    """
     given = invocation.values.get("--project") or environ.get(f"{PREFIX}PROJECT")
     project = Path(given) if given else remote.find_project_folder(Path())
-    service: Any = invocation.values.get("--service") or environ.get(f"{PREFIX}SERVICE")
-    if not service:
-        try:
-            path = project / TOML_NAME
-            if path.exists():
-                if not path.is_file() or path.stat().st_size > MAX_TOML:
-                    return None
-                document = tomllib.loads(path.read_text("utf-8"))
-                service = document.get("service")
-                if isinstance(service, dict):  # settings by service
-                    service = None
-                if "project" in document:
-                    return None
-        except (OSError, ValueError):
-            return None
-    return Target(project, service or None) if service is None or isinstance(service, str) else None
+    service = invocation.values.get("--service") or environ.get(f"{PREFIX}SERVICE")
+    try:
+        return Target(project, service or _read_service(project / TOML_NAME))
+    except (OSError, ValueError, RecursionError):
+        target = Target(project)
+    try:
+        return target if remote.is_running(target) else None
+    except ConfigError:  # main reports it
+        return None
+
+
+def _read_service(path: Path) -> str | None:
+    """Return the setting `service`, or None if there is none; raises ValueError or OSError."""
+    if not path.exists():
+        return None
+    if not path.is_file() or path.stat().st_size > MAX_TOML:
+        raise ValueError(f"{path} is not a regular file, or too large")
+    document = tomllib.loads(path.read_text("utf-8"))
+    service = document.get("service")
+    if "project" in document or not isinstance(service, str | dict | None):
+        raise ValueError(f"{path} is not accepted by the settings")
+    return service or None if isinstance(service, str) else None  # a table: settings by service
 
 
 def run_quickly(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> None:

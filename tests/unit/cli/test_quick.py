@@ -140,7 +140,10 @@ def test_other_settings_of_the_environment_are_left_to_it_too(name: str) -> None
     assert quick.parse_arguments(["status"], {"WATCHER_PROJECT": "/", "HOME": "/"}) is not None
 
 
-@pytest.mark.parametrize("toml", ["service = 1\n", "= x\n", 'project = "x"\n', "\xff"])
+WRONG_FILES = ["service = 1\n", "= x\n", 'project = "x"\n', "\xff", "a = " + "[" * 5000]
+
+
+@pytest.mark.parametrize("toml", WRONG_FILES)
 def test_a_wrong_file_is_left_to_it_too(toml: str, tmp_path: Path) -> None:
     (tmp_path / "watcher.toml").write_bytes(toml.encode("latin-1"))
     assert quick.run_quickly(["status"]) is None
@@ -178,3 +181,26 @@ def test_no_field_of_the_api_is_hidden_by_a_method_of_a_dict(schema: Any) -> Non
         f"{model.__name__}.{name}" for model in models for name in model.model_fields.keys() & set(dir(dict))
     }
     assert hidden <= {"PruneInfo.items"}  # which no command shows
+
+
+@pytest.mark.parametrize("toml", WRONG_FILES)
+def test_a_watcher_that_runs_is_asked_whatever_became_of_the_file(
+    toml: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has refused the file, and its status says so: a status that says nothing else hides the services."""
+    (tmp_path / "watcher.toml").write_bytes(toml.encode("latin-1"))
+    monkeypatch.setattr("watcher.cli.remote.is_running", lambda place: place.root == tmp_path)
+    asked = quick.parse_arguments(["status", "--project", str(tmp_path)], {})
+    assert asked is not None
+    assert quick.find_target(asked, {}) == quick.Target(tmp_path)
+
+
+def test_a_folder_that_cannot_be_resolved_is_left_to_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "watcher.toml").write_text("= x")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    monkeypatch.setattr("watcher.cli.quick._read_service", lambda _: int("no"))
+    asked = quick.parse_arguments(["status", "--project", str(tmp_path / "loop" / "x")], {})
+    assert asked is not None
+    assert quick.find_target(asked, {}) is None
