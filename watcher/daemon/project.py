@@ -127,7 +127,7 @@ async def open_project(
                     info=await engine.info(),
                     host_ports=HostPorts(engine, project_id, journal.folder, reachable),
                     dependencies=dependencies,
-                    order=StartOrder(engine, observer, dependencies),
+                    order=StartOrder(engine, dependencies),
                     slots=BuildSlots(count_builds(settings)),
                     images=SharedImages(),
                     cache_names=CacheNames(journal.folder),

@@ -74,7 +74,12 @@ class Service:
         self.reconciler: Reconciler[Snapshot] = Reconciler(
             self.name,
             builder=SharedImageBuilder(self.builder, shared.images, shared.engine),
-            deployer=OrderedDeployer(self.deployer, shared.order, lambda: self._config.spec),
+            deployer=OrderedDeployer(
+                self.deployer,
+                shared.order,
+                lambda: self._config.spec,
+                lambda reason: self.reconciler.show_turn_wait(reason),  # noqa: PLW0108 - is being made
+            ),
             chores=self._maintenance,
             observer=shared.observer,
             limits=config.limits,

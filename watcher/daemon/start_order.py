@@ -17,7 +17,6 @@ from watcher.deploy import ContainerDeployer
 from watcher.deploy.dependencies import Dependencies
 from watcher.deploy.dependency_graph import NodeState
 from watcher.engine import Engine
-from watcher.observers.events import Notice, Observer
 from watcher.reconcile.ports import Deployed
 
 PAUSE = 0.1  # seconds between looks at what is waited for
@@ -45,9 +44,9 @@ class ManagedService(Protocol):
 class StartOrder:
     """Knows the managed services of a project. Dependencies that are not managed are no concern of it."""
 
-    def __init__(self, engine: Engine, observer: Observer, dependencies: Dependencies) -> None:
+    def __init__(self, engine: Engine, dependencies: Dependencies) -> None:
         """`dependencies` learns which services are live: others of the project may depend on them."""
-        self._engine, self._observer, self._dependencies = engine, observer, dependencies
+        self._engine, self._dependencies = engine, dependencies
         self._services: dict[str, ManagedService] = {}
 
     def add(self, name: str, service: ManagedService) -> None:
@@ -63,16 +62,21 @@ class StartOrder:
         is_job = name in self._dependencies.one_shots
         self._dependencies.report(name, NodeState.COMPLETED if is_job else NodeState.HEALTHY)
 
-    async def wait(self, spec: ServiceSpec, *, first: bool) -> None:
-        """Return when the conditions of `depends_on` on managed services are met; `first`: not only jobs."""
-        loop, reported = asyncio.get_running_loop(), ""
+    async def wait(self, spec: ServiceSpec, *, first: bool, show: Callable[[str], None]) -> None:
+        """Return when the conditions of `depends_on` on managed services are met; `first`: not only jobs.
+
+        `show` gets what is waited for; "" once that is over.
+        """
+        loop = asyncio.get_running_loop()
         begun = loop.time()
-        while missing := ", ".join([name async for name in self._missing(spec, first=first)]):
-            if missing != reported and loop.time() - begun >= PAUSE:
-                reported = missing
-                text = f"the deploy waits until {missing} is live, as depends_on asks"
-                self._observer.notify(Notice(service=spec.name, level="info", text=text))
-            await asyncio.sleep(PAUSE)
+        try:
+            while missing := [name async for name in self._missing(spec, first=first)]:
+                if loop.time() - begun >= PAUSE:
+                    verb = "is" if len(missing) == 1 else "are"
+                    show(f"waiting until {', '.join(missing)} {verb} live, as depends_on asks")
+                await asyncio.sleep(PAUSE)
+        finally:
+            show("")
 
     async def _missing(self, spec: ServiceSpec, *, first: bool) -> AsyncIterator[str]:
         for name, dependency in spec.depends_on.items():
@@ -96,13 +100,17 @@ class StartOrder:
 class OrderedDeployer:
     """A deployer whose first deploy waits for its turn; see `reconcile.ports.Deployer`.
 
-    `spec` returns the service as it is in force.
+    `spec` returns the service as it is in force; `show` gets what a deploy waits for, "" once that is over.
     """
 
     def __init__(
-        self, deployer: ContainerDeployer, order: StartOrder, spec: Callable[[], ServiceSpec]
+        self,
+        deployer: ContainerDeployer,
+        order: StartOrder,
+        spec: Callable[[], ServiceSpec],
+        show: Callable[[str], None],
     ) -> None:
-        self._deployer, self._order, self._spec = deployer, order, spec
+        self._deployer, self._order, self._spec, self._show = deployer, order, spec, show
         self._has_started = False
         self._waits_for_turn = False
 
@@ -121,7 +129,7 @@ class OrderedDeployer:
         first = not (self._has_started or self._deployer.live)
         self._waits_for_turn, begun = True, time.monotonic()
         try:
-            await self._order.wait(self._spec(), first=first)
+            await self._order.wait(self._spec(), first=first, show=self._show)
         finally:
             self._waits_for_turn = False
         seconds = time.monotonic() - begun

@@ -20,10 +20,11 @@ from watcher.observers.status_schema import (
 
 
 class BuildList(Model):
-    """The last builds of a service, newest first."""
+    """The last builds of a service, or of all services, newest first."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     service: str
+    """Empty if the builds are of several services: each names its own."""
     builds: list[BuildInfo]
 
 
@@ -79,6 +80,8 @@ class Accepted(Model):
     """The tree's revision, after a rescan."""
     last_build: int | None = None
     """After a rebuild: the number of the last build that ended before it, for `/api/wait`."""
+    problem: str = ""
+    """Why this service could not be scanned, if others could."""
     services: list[Accepted] = Field(default_factory=list)
     """One entry for each service, if the request was about several; `service` is empty then."""
 

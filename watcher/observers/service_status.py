@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Literal
 
 from watcher.observers.events import (
@@ -64,11 +65,12 @@ def code_class(code: int) -> str:
 class ServiceView:
     """What the board keeps about one service: its part of the document and the last builds, oldest first."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, build_ids: Iterator[int]) -> None:
+        """`build_ids` counts the builds of all services."""
         self.status = ServiceStatus(name=name)
         self.revisions = RevisionState()
         self.builds: deque[BuildInfo] = deque(maxlen=BUILDS_KEPT)
-        self._count = 0
+        self._build_ids = build_ids
         self._old: dict[int, int] = {}  # connections with versions before the live one, by listening port
 
     def apply_event(self, event: Event, engine_up: bool | None) -> None:
@@ -176,10 +178,15 @@ class ServiceView:
                 source.scan_reason, source.problems = event.reason, list(event.problems)
 
     def _new_build(self, revision: str, at: float) -> BuildInfo:
-        self._count += 1
         desired = self.status.desired
         summary = desired.summary if desired and desired.revision == revision else ""
-        return BuildInfo(id=self._count, revision=revision, summary=summary, started_at=at)
+        return BuildInfo(
+            id=next(self._build_ids),
+            service=self.status.name,
+            revision=revision,
+            summary=summary,
+            started_at=at,
+        )
 
     def _finish_build(self, event: BuildFinished) -> None:
         status = self.status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from itertools import count
 from typing import Any, Final
 
 from watcher.observers.events import (
@@ -60,6 +61,7 @@ class StatusBoard:
         self.closed = False
         self.version = 0  # changes with the document, except for what is only counted
         self._services: dict[str, ServiceView] = {}
+        self._build_ids = count(1)
         self._json: str | None = None
         self._brief: dict[str, str] = {}
         self._waiters: set[asyncio.Future[None]] = set()
@@ -189,7 +191,7 @@ class StatusBoard:
 
     def _view_of(self, name: str) -> ServiceView:
         if name not in self._services:
-            self._services[name] = ServiceView(name)
+            self._services[name] = ServiceView(name, self._build_ids)
             self.status.services.append(self._services[name].status)
         return self._services[name]
 

@@ -123,7 +123,8 @@ class BuildInfo(Model):
     """One build, running or ended."""
 
     id: int
-    """Counts up from 1 while the daemon lives."""
+    """Counts up from 1 over the builds of all services while the daemon lives."""
+    service: str
     revision: str
     summary: str
     """What changed."""

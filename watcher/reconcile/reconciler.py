@@ -120,6 +120,10 @@ class Reconciler(Generic[S]):
         self._notice.set_hold(reason)
         self._record(events.HoldChanged(reason))
 
+    def show_turn_wait(self, reason: str) -> None:
+        """Show what the running deploy waits for before it starts; "" ends the wait."""
+        self._notice.set_turn_wait(reason)
+
     def pause(self, *, paused: bool) -> None:
         """Stop building, or continue."""
         if not paused:  # the next build answers the user who ended the pause, not a save

@@ -24,7 +24,7 @@ from watcher.web.controls import Controls
 from watcher.web.stream import DaemonStopped, settle, settle_all
 
 _NOT_FOUND: dict[int | str, dict[str, object]] = {
-    404: {"model": Problem, "description": "No service of that name, or several and none is named."},
+    404: {"model": Problem, "description": "No service of that name."},
 }
 _NOTHING_RUNS: dict[int | str, dict[str, object]] = {
     409: {"model": Problem, "description": "No build or deploy is running."}
@@ -87,19 +87,13 @@ def _select(board: StatusBoard, name: str | None) -> Sequence[str]:
     raise HTTPException(404, f"service = {name!r}: there is no such service (known: {known})")
 
 
-def _only_one(names: Sequence[str]) -> str:
-    """Return the single name; raises HTTPException 404 if there are several."""
-    if len(names) > 1:
-        rule = "add ?service=NAME, or ask /api/services/NAME: there are several"
-        raise HTTPException(404, f"service: {rule} (known: {', '.join(names)})")
-    return names[0]
-
-
 def _combine(accepted: list[Accepted]) -> Accepted:
     """Return the only answer, or one for all services with the single ones in it."""
     if len(accepted) == 1:
         return accepted[0]
-    return Accepted(service="", action=accepted[0].action, services=accepted)
+    builds = [each.last_build for each in accepted if each.last_build is not None]
+    last = max(builds, default=None)
+    return Accepted(service="", action=accepted[0].action, last_build=last, services=accepted)
 
 
 def _add_reading(router: APIRouter, board: StatusBoard, select: Select) -> None:
@@ -108,9 +102,10 @@ def _add_reading(router: APIRouter, board: StatusBoard, select: Select) -> None:
         names: Annotated[Sequence[str], Depends(select)],
         limit: Annotated[int, Query(ge=1, le=100)] = 100,
     ) -> BuildList:
-        """The last builds of a service with their steps, newest first."""
-        name = _only_one(names)
-        return BuildList(service=name, builds=board.builds(name)[:limit])
+        """The last builds of a service, or of all of them, with their steps, newest first."""
+        builds = (build for name in names for build in board.builds(name))
+        newest = sorted(builds, key=lambda build: build.id, reverse=True)
+        return BuildList(service=names[0] if len(names) == 1 else "", builds=newest[:limit])
 
     @router.get("/logs", responses=_NOT_FOUND, tags=["reading"])
     async def list_log_lines(
@@ -163,14 +158,16 @@ def _add_actions(router: APIRouter, board: StatusBoard, controls: Controls, sele
 def _add_scans(router: APIRouter, board: StatusBoard, controls: Controls, select: Select) -> None:
     @router.post("/rescan", status_code=202, responses=_NOT_FOUND | _NO_TREE, tags=["actions"])
     async def rescan_service(names: Annotated[Sequence[str], Depends(select)]) -> Accepted:
-        """Scan the whole tree now; return its revision."""
+        """Scan the whole tree now; return its revision. Of several, those that cannot be scanned say why."""
         accepted = []
         for name in names:
             try:
-                revision = await controls.rescan(name)
+                revision, problem = await controls.rescan(name), ""
             except WatcherError as error:
-                raise HTTPException(503, str(error)) from error
-            accepted.append(Accepted(service=name, action="rescan", revision=revision))
+                revision, problem = "", str(error)
+            accepted.append(Accepted(service=name, action="rescan", revision=revision, problem=problem))
+        if all(each.problem for each in accepted):
+            raise HTTPException(503, "; ".join(dict.fromkeys(each.problem for each in accepted)))
         return _combine(accepted)
 
     @router.post("/wait", responses=_NOT_FOUND | _STOPPING, tags=["actions"])
@@ -178,7 +175,8 @@ def _add_scans(router: APIRouter, board: StatusBoard, controls: Controls, select
         names: Annotated[Sequence[str], Depends(select)],
         timeout: Annotated[float, Query(ge=0, le=3600, description="Seconds.")] = 60.0,
         after_build: Annotated[
-            int | None, Query(ge=0, description="Only once a build with a higher number has ended.")
+            int | None,
+            Query(ge=0, description="Only once a build with a higher number has ended, of each service."),
         ] = None,
     ) -> Settled:
         """Scan the tree, then wait until it (or a newer save) is live, failed, or paused.
@@ -186,9 +184,9 @@ def _add_scans(router: APIRouter, board: StatusBoard, controls: Controls, select
         Without a service, wait for all of them.
         """
         try:
-            if len(names) > 1 and after_build is None:
-                return await settle_all(board, names, controls.rescan, timeout)
-            name = _only_one(names)
+            if len(names) > 1:
+                return await settle_all(board, names, controls.rescan, timeout, after_build)
+            name = names[0]
             return await settle(board, name, lambda: controls.rescan(name), timeout, after_build)
         except DaemonStopped as error:
             raise HTTPException(503, str(error)) from error

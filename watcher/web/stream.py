@@ -20,7 +20,8 @@ from watcher.observers.status_schema import (
 
 CALM = 0.1  # seconds between two messages: a burst of events becomes one
 RETRY = 1000  # milliseconds before a browser connects again
-POLL = 0.25  # seconds between checks for running builds, once a service has failed
+POLL = 0.25  # seconds between checks of the others, once a service has failed
+IDLE = 1.0  # seconds without work after which such a service is not waited for
 SCAN_SECONDS = 5.0  # a scan can take this long even with no time to wait: is the tree live now?
 MOST_LINES = 500  # in one message
 
@@ -107,21 +108,32 @@ async def settle(
 
 
 async def settle_all(
-    board: StatusBoard, names: Sequence[str], look: Callable[[str], Awaitable[str]], timeout: float
+    board: StatusBoard,
+    names: Sequence[str],
+    look: Callable[[str], Awaitable[str]],
+    timeout: float,
+    after_build: int | None = None,
 ) -> Settled:
     """Wait for all services as `settle` does for one; the outcome is that of the worst.
 
-    Once one cannot become live, only running builds are waited for: a dependent service can wait for ever.
+    Once one cannot become live, the others are waited for while they are at work: a service whose deploy
+    waits for the failed one can wait for ever.
     """
-    tasks = {name: asyncio.create_task(settle(board, name, partial(look, name), timeout)) for name in names}
+    tasks = {
+        name: asyncio.create_task(settle(board, name, partial(look, name), timeout, after_build))
+        for name in names
+    }
     try:
-        waiting, failed = set(tasks.values()), False
+        waiting, failed, at_work = set(tasks.values()), False, dict.fromkeys(tasks, 0.0)
         while waiting:
             pause = POLL if failed else None
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=pause)
             failed = failed or any(task.result().outcome != "live" for task in done)
             if failed:
-                waiting = {task for name, task in tasks.items() if task in waiting and _builds(board, name)}
+                now = asyncio.get_running_loop().time()
+                at_work = {name: now if _is_at_work(board, name) else at_work[name] or now for name in tasks}
+                idle = {tasks[name] for name, last in at_work.items() if now - last >= IDLE}
+                waiting -= idle
     finally:
         for task in tasks.values():
             task.cancel()
@@ -136,9 +148,12 @@ async def settle_all(
     return worst.model_copy(update={"services": each})
 
 
-def _builds(board: StatusBoard, name: str) -> bool:
+def _is_at_work(board: StatusBoard, name: str) -> bool:
+    """Return whether something of the service will end by itself: not a deploy that waits for its turn."""
     service = board.service(name)
-    return service is not None and service.building is not None
+    if service is None:
+        return False
+    return service.building is not None or bool(service.deploying) != bool(service.held)
 
 
 def _desired_revision(board: StatusBoard, name: str) -> str:

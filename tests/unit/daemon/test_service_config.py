@@ -39,7 +39,7 @@ class Rig:
             journal=BuildJournal(None),
             host_ports=HostPorts(FakeEngine(), "project", None),
             dependencies=cast(Dependencies, None),
-            order=StartOrder(FakeEngine(), Fanout(), cast(Dependencies, None)),
+            order=StartOrder(FakeEngine(), cast(Dependencies, None)),
             slots=BuildSlots(1),
             images=SharedImages(),
             cache_names=CacheNames(None),

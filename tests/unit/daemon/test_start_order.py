@@ -13,7 +13,7 @@ from watcher.compose import ServiceSpec
 from watcher.daemon.start_order import StartOrder
 from watcher.deploy.dependency_graph import NodeState
 from watcher.engine import Container
-from watcher.observers.events import Event, Notice
+from watcher.observers.events import Event
 
 
 @dataclass
@@ -34,9 +34,10 @@ class Engine:
 class Rig:
     def __init__(self, root: Path) -> None:
         self.root, self.engine, self.events = root, Engine(), list[Event]()
+        self.shown = list[str]()
         self.states: dict[str, NodeState] = {}
         self.one_shots: frozenset[str] = frozenset()
-        self.order = StartOrder(self.engine, self, self)  # type: ignore[arg-type]
+        self.order = StartOrder(self.engine, self)  # type: ignore[arg-type]
         self.api = Managed()
         self.order.add("api", self.api)
 
@@ -56,7 +57,7 @@ class Rig:
         """Whether it still waits after some looks."""
         try:
             async with asyncio.timeout(0.35):
-                await self.order.wait(spec, first=first)
+                await self.order.wait(spec, first=first, show=self.shown.append)
         except TimeoutError:
             return True
         return False
@@ -70,11 +71,12 @@ def rig(tmp_path: Path) -> Rig:
 async def test_it_waits_until_the_other_is_live_and_says_so_once(rig: Rig) -> None:
     spec = rig.spec("service_started")
     assert await rig.waits(spec)
-    assert [event.text for event in rig.events if isinstance(event, Notice)] == [
-        "the deploy waits until api is live, as depends_on asks"
-    ]
+    assert {*rig.shown} == {"waiting until api is live, as depends_on asks", ""}
+    assert rig.shown[-1] == "", "the wait was cancelled"
     rig.api.container_id = "c"
+    rig.shown.clear()
     assert not await rig.waits(spec)
+    assert rig.shown == [""]
 
 
 async def test_it_waits_until_the_other_is_healthy_where_that_is_asked_for(rig: Rig) -> None:

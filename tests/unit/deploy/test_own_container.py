@@ -174,7 +174,7 @@ class Rig:
             observer=Fanout(),
             explain=lambda _: Unavailable(),
             host_ports=HostPorts(None, "p", None),
-            order=StartOrder(FakeEngine(), Fanout(), dependencies),
+            order=StartOrder(FakeEngine(), dependencies),
             slots=BuildSlots(1),
             images=SharedImages(),
             cache_names=CacheNames(None),

@@ -20,7 +20,7 @@ from tests.loaded_settings import load
 from tests.unit.observers.conftest import told
 from tests.unit.observers.story import SERVICE, Story, image, revision
 from tests.unit.observers.web import Desk, Site, site
-from watcher.errors import ConfigError
+from watcher.errors import ConfigError, Failure, UserError
 from watcher.observers.api_schema import BuildList, LogList, Settled
 from watcher.observers.events import (
     BuildStepOutput,
@@ -122,16 +122,71 @@ async def test_alive_at_once_ready_when_tree_and_engine_are_known() -> None:
         assert (await at.client.get("/readyz")).text == "stopping\n"
 
 
-async def test_a_service_must_be_named_when_there_are_two(story: Story) -> None:
+async def test_a_service_that_is_unknown_is_named_with_the_known_ones(story: Story) -> None:
     story.events += Story("other").start().events
     async with site(story) as at:
-        answer = await at.client.get("/api/builds")
-        assert answer.status_code == 404
-        rule = "add ?service=NAME, or ask /api/services/NAME: there are several"
-        assert answer.json()["detail"] == f"service: {rule} (known: go-server, other)"
-        assert (await at.client.post("/api/wait?after_build=1")).json() == answer.json()
         answer = await at.client.get("/api/builds?service=wbe")
+        assert answer.status_code == 404
         assert answer.json()["detail"].endswith("there is no such service (known: go-server, other)")
+
+
+async def test_builds_of_all_services_come_newest_first_each_with_its_service(story: Story) -> None:
+    story.cycle(1).events += Story("other").start().cycle(2).events
+    story.save(3).begin(3).built(3)
+    async with site(story) as at:
+        for event in Story("other").save(4).begin(4).built(4).events[-1:]:
+            at.board.notify(event)
+        found = BuildList.model_validate_json((await at.client.get("/api/builds")).content)
+        assert found.service == ""
+        assert [(build.service, build.id) for build in found.builds] == [
+            ("other", 4),
+            ("go-server", 3),
+            ("other", 2),
+            ("go-server", 1),
+        ]
+        newest = BuildList.model_validate_json((await at.client.get("/api/builds?limit=1")).content)
+        assert newest.builds == found.builds[:1]
+
+
+async def test_a_wait_for_newer_builds_of_all_ends_when_each_has_one(story: Story) -> None:
+    story.cycle(1).events += Story("other").start().cycle(1).events
+    async with site(story) as at:
+        at.desk.revision = revision(1)
+        accepted = (await at.client.post("/api/rebuild")).json()
+        assert accepted["last_build"] == 2
+        assert [each["last_build"] for each in accepted["services"]] == [1, 2]
+        wait = asyncio.create_task(at.client.post("/api/wait?after_build=2&timeout=30"))
+        for name in ("go-server", "other"):
+            assert not wait.done()
+            for event in Story(name).begin(1).built(1).deploy(1).events:
+                at.board.notify(event)
+            for _ in range(20):
+                await asyncio.sleep(0)
+        settled = (await wait).json()
+        assert settled["outcome"] == "live"
+        assert [each["service"] for each in settled["services"]] == ["go-server", "other"]
+
+
+async def test_a_rescan_of_all_says_which_tree_cannot_be_scanned(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story.events += Story("other").start().events
+    async with site(story) as at:
+        scan = at.desk.rescan
+
+        async def rescan(service: str) -> str:
+            if service == "other":
+                raise UserError(Failure("tree", "there is no such folder"))
+            return await scan(service)
+
+        monkeypatch.setattr(at.desk, "rescan", rescan)
+        answer = await at.client.post("/api/rescan")
+        assert answer.status_code == 202
+        assert [(each["service"], each["problem"]) for each in answer.json()["services"]] == [
+            ("go-server", ""),
+            ("other", "there is no such folder"),
+        ]
+        assert (await at.client.post("/api/rescan?service=other")).status_code == 503
 
 
 async def test_every_service_has_routes_of_its_own(story: Story) -> None:

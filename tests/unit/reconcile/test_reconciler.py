@@ -928,10 +928,14 @@ async def test_a_long_wait_for_a_slot_is_said_and_its_end_too(rig: Rig, other: R
         other.save("y")
         await other.until(lambda: other.told.of(Held))
         other.loop.hold("git is writing files")
+        await other.until(lambda: len(other.told.of(Held)) == 2)
         other.loop.hold("")
+        await turns()
+        other.now += SLOT_NOTICE_AFTER
+        other.save("y again")
         await other.until(lambda: len(other.told.of(Held)) == 4)
         await rig.build("a")
-        await other.build("y")
+        await other.build("y again")
     waits, git = "waiting for a build slot: app builds", "git is writing files"
     assert [event.reason for event in other.told.of(Held)] == [waits, git, "", waits, ""]
 

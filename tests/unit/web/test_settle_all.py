@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from watcher.observers.events import (
     BuildStarted,
     DaemonStarted,
     DeployFinished,
     DeployOutcome,
+    DeployStarted,
     DesiredChanged,
     Event,
+    Held,
     RevisionStateChanged,
 )
 from watcher.observers.status_board import StatusBoard
+from watcher.web import stream
 from watcher.web.stream import settle_all
 
 
@@ -69,3 +74,33 @@ async def test_a_build_that_runs_is_waited_for_although_another_service_has_fail
     async with asyncio.timeout(30):
         settled = await task
     assert [(each.service, each.outcome) for each in settled.services] == [("a", "failed"), ("b", "live")]
+
+
+@pytest.mark.parametrize(
+    ("work", "outcome"),
+    [
+        ((DeployStarted(service="b", revision="r", image="i"),), "live"),
+        ((Held(service="b", reason="waiting for a build slot: a builds"),), "live"),
+        (
+            (
+                DeployStarted(service="b", revision="r", image="i"),
+                Held(service="b", reason="waiting until a is live, as depends_on asks"),
+            ),
+            "timeout",
+        ),
+    ],
+)
+async def test_work_that_ends_by_itself_is_waited_for_although_another_service_has_failed(
+    work: tuple[Event, ...], outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "IDLE", 0.05)
+    monkeypatch.setattr(stream, "POLL", 0.01)
+    board = made(state("a", failed="r"), *work)
+    task = asyncio.create_task(settle_all(board, ["a", "b"], look, 3600.0))
+    done, _ = await asyncio.wait([task], timeout=0.5)
+    assert bool(done) == (outcome == "timeout")
+    for event in (Held(service="b", reason=""), *live("b")):
+        board.notify(event)
+    async with asyncio.timeout(30):
+        settled = await task
+    assert [each.outcome for each in settled.services] == ["failed", outcome]
