@@ -35,6 +35,8 @@ FINAL, BUILDER, APP = "final", "builder", "app"
 PAUSE = "sandbox"  # kind of a pause container; the value of earlier versions, whose containers are adopted
 NETWORK_KIND = "network"
 PAUSE_NAME = "watcher-net-"  # prefix of its name
+ADDRESS = "address"  # kind of an address container
+ADDRESS_NAME = "watcher-address-"  # prefix of its name
 _PROJECT_ID = regex.compile(r"[a-z0-9-]{1,255}-[0-9a-f]{10}")
 _OLD_PAUSE = regex.compile(rf"{PAUSE_NAME}[0-9a-f]{{12}}")
 
@@ -64,6 +66,11 @@ def app_labels(project: str, service: str, revision: str) -> dict[str, str]:
 def pause_labels(project: str, service: str) -> dict[str, str]:
     """Return the labels of a pause container of the service."""
     return {PROJECT: project, SERVICE: service, KIND: PAUSE}
+
+
+def address_labels(project: str, service: str) -> dict[str, str]:
+    """Return the labels of an address container of the service."""
+    return {PROJECT: project, SERVICE: service, KIND: ADDRESS}
 
 
 def network_labels(project: str, name: str) -> dict[str, str]:
@@ -109,6 +116,11 @@ def _same_id(one: str, other: str) -> bool:
 def pause_filter(project: str, service: str) -> tuple[str, ...]:
     """Return label filters for the pause containers of the service."""
     return tuple(f"{key}={value}" for key, value in pause_labels(project, service).items())
+
+
+def address_filter(project: str, service: str) -> tuple[str, ...]:
+    """Return label filters for the address containers of the service."""
+    return tuple(f"{key}={value}" for key, value in address_labels(project, service).items())
 
 
 def service_filter(project: str, service: str) -> tuple[str, ...]:

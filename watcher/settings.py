@@ -116,6 +116,8 @@ class DeploySettings(_Section):
     """Seconds for open requests of the old container to end; an active transfer gets 10 minutes."""
     pause_container: bool = True
     """Prepare the network of the next container in advance if possible: containers start faster."""
+    address_container: bool = True
+    """Give a service an address for other services that stays when its container is replaced."""
     on_exit: Literal["stop", "keep"] = "stop"
     """What happens to the container when the daemon stops; keep: it publishes the port itself."""
 

@@ -19,6 +19,7 @@ from watcher.compose.build_spec import BuildSpec, SecretSource
 from watcher.compose.choice import find_jobs
 from watcher.compose.container import (
     additional_networks,
+    address_endpoints,
     can_share_network,
     config_digest,
     container_config,
@@ -68,6 +69,7 @@ __all__ = [
     "Subnet",
     "VolumeSpec",
     "additional_networks",
+    "address_endpoints",
     "can_share_network",
     "check_api",
     "compose_labels",

@@ -34,8 +34,11 @@ def container_config(
     name: str,
     labels: Mapping[str, str],
     publish: Published | None = None,
+    named: bool = True,
 ) -> dict[str, Any]:
     """Return the body of `POST /containers/create`.
+
+    `named`: other containers find it by the names of the service, from the moment it starts.
 
     `publish` replaces `published(spec)` as the addresses of TCP ports; ports of other protocols are always
     published as in the file. `labels` override the labels of the service. The body holds only the main
@@ -71,7 +74,7 @@ def container_config(
         "Labels": {**spec.labels, **labels},
         "ExposedPorts": _exposed_ports(spec),
         "HostConfig": host,
-        "NetworkingConfig": {"EndpointsConfig": _main_endpoint(spec, name)},
+        "NetworkingConfig": {"EndpointsConfig": _main_endpoint(spec, name, named=named)},
         "AttachStdin": False,
         "AttachStdout": True,
         "AttachStderr": True,
@@ -165,12 +168,17 @@ def published(spec: ServiceSpec) -> dict[int, tuple[tuple[str, int], ...]]:
     return found
 
 
-def additional_networks(spec: ServiceSpec, name: str) -> dict[str, dict[str, Any]]:
+def address_endpoints(spec: ServiceSpec) -> dict[str, dict[str, Any]]:
+    """Return the endpoint settings of a container that only has the service's names, by network."""
+    return {each.network: {"Aliases": _names_of(spec, each, spec.default_name)} for each in spec.networks}
+
+
+def additional_networks(spec: ServiceSpec, name: str, *, named: bool = True) -> dict[str, dict[str, Any]]:
     """Return the bodies of `POST /networks/{id}/connect` for all networks but the main one, by network.
 
     API 1.41 accepts only one network when a container is created.
     """
-    return {each.network: _endpoint_settings(spec, each, name) for each in spec.networks[1:]}
+    return {each.network: _endpoint_settings(spec, each, name, named=named) for each in spec.networks[1:]}
 
 
 def config_digest(spec: ServiceSpec) -> str:
@@ -190,18 +198,21 @@ def _network_mode(spec: ServiceSpec) -> str:
     return spec.networks[0].network if spec.networks else spec.network_mode
 
 
-def _main_endpoint(spec: ServiceSpec, name: str) -> dict[str, Any]:
-    return {each.network: _endpoint_settings(spec, each, name) for each in spec.networks[:1]}
+def _names_of(spec: ServiceSpec, network: Attachment, name: str) -> list[str]:
+    return list(dict.fromkeys((name, spec.name, *network.aliases)))
 
 
-def _endpoint_settings(spec: ServiceSpec, network: Attachment, name: str) -> dict[str, Any]:
-    aliases = dict.fromkeys((name, spec.name, *network.aliases))
+def _main_endpoint(spec: ServiceSpec, name: str, *, named: bool) -> dict[str, Any]:
+    return {each.network: _endpoint_settings(spec, each, name, named=named) for each in spec.networks[:1]}
+
+
+def _endpoint_settings(spec: ServiceSpec, network: Attachment, name: str, *, named: bool) -> dict[str, Any]:
     main = network == spec.networks[0]
     options = dict(network.driver_opts)
     if network.interface_name:
         options["com.docker.network.endpoint.ifname"] = network.interface_name
     endpoint: dict[str, Any] = {
-        "Aliases": list(aliases),
+        "Aliases": _names_of(spec, network, name) if named else [],
         **drop_empty(
             Links=[f"{other}:{alias}" for other, alias in (*spec.links, *spec.external_links)],
             MacAddress=network.mac_address or (spec.mac_address if main else ""),

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 from watcher.builder import ImageBuilder
@@ -311,7 +312,7 @@ class Service:
             keep
             and not successor
             and live
-            and self._config.fronts
+            and (self._config.fronts or self._config.container.address_endpoints)
             and not holds_port(self._shared, self._config)
         ):
             await self._publish(live.revision, live.image)
@@ -330,7 +331,7 @@ class Service:
     async def _publish(self, revision: str, image: str) -> None:
         """Replace the container by one that publishes the ports itself, as compose would have it."""
         alone = ContainerDeployer(
-            self.deployer.recipe,
+            replace(self._config.container, address=False),
             engine=self._shared.engine,
             fronts={},
             policy=self.deployer.policy,

@@ -140,6 +140,7 @@ def assemble_service(
     compose.check_api(compose_project, shared.info.api)
     check_protocols(spec, settings.deploy)
     recipe = replace(recipe_of(spec, settings, shared.project, shared.info.platform), ssh=agents_of(spec))
+    front = settings.deploy.strategy == "front"
     container = ComposeContainer(
         compose_project,
         spec,
@@ -149,8 +150,8 @@ def assemble_service(
         shared.dependencies,
         settings.deploy.pause_container,
         shared.own,
+        address=front and settings.deploy.address_container,
     )
-    front = settings.deploy.strategy == "front"
     tree = tree_of(spec, recipe, settings)
     return ServiceConfig(
         spec=spec,

@@ -33,6 +33,7 @@ class ComposeContainer:
     dependencies: Dependencies
     pause_container: bool = True  # as `deploy.pause_container` has it
     own: OwnContainer | None = None  # that the watcher runs in
+    address: bool = False  # whether it may have an address container
 
     @property
     def name(self) -> str:
@@ -115,39 +116,67 @@ class ComposeContainer:
         return self.spec.platform or None
 
     @property
-    def allows_pause_container(self) -> bool:
-        """Whether a pause container can hold its network.
-
-        No other service must look it up by name until then: nothing listens on a pause container's network.
-        """
-        project, spec = self.compose_project, self.spec
-        shared = (
+    def _is_called(self) -> bool:
+        """Whether other services can look it up by name."""
+        project = self.compose_project
+        return (
             len(project.services) > 1
             or bool(project.others)
             or any(network.external for network in project.networks.values())
         )
-        return self.pause_container and not shared and compose.can_share_network(spec)
+
+    @cached_property
+    def address_endpoints(self) -> Mapping[str, Mapping[str, Any]]:
+        """The endpoints of its address container; none if it needs none, or cannot have one."""
+        spec, known = self.spec, {each.name: each for each in self.compose_project.networks.values()}
+        used = [known[each.network] for each in spec.networks if each.network in known]
+        plain = all(
+            (each.external or each.driver in ("", "bridge")) and not each.enable_ipv6 for each in used
+        )
+        usable = plain and not self.exclusive and not self.completes
+        return compose.address_endpoints(spec) if self.address and self._is_called and usable else {}
+
+    def allows_pause_container(self, *, named: bool) -> bool:
+        """Whether a pause container can hold its network.
+
+        Nothing listens on a pause container's network until then: no other service must find it by name.
+        """
+        found = named and self._is_called
+        return self.pause_container and not found and compose.can_share_network(self.spec)
 
     def config(
-        self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = ""
+        self,
+        image: str,
+        publish: Published,
+        extra_labels: Mapping[str, str],
+        joins: str = "",
+        *,
+        named: bool = True,
     ) -> Mapping[str, Any]:
         """The Engine API's body for creating it; other ports than TCP are published as the file has it."""
         own = compose.compose_labels(self.compose_project, self.spec, config_hash=self.digest, image_id=image)
         body = compose.container_config(
-            self.spec, image=image, name=self.name, publish=publish, labels={**own, **extra_labels}
+            self.spec,
+            image=image,
+            name=self.name,
+            publish=publish,
+            labels={**own, **extra_labels},
+            named=named,
         )
         return compose.with_shared_network(body, joins) if joins else body
 
     def pause_config(
-        self, image: str, publish: Published, own_labels: Mapping[str, str]
+        self, image: str, publish: Published, own_labels: Mapping[str, str], *, named: bool = True
     ) -> Mapping[str, Any]:
         """The body for a container that only holds the network."""
-        body = compose.container_config(self.spec, image=image, name=self.name, publish=publish, labels={})
+        body = compose.container_config(
+            self.spec, image=image, name=self.name, publish=publish, labels={}, named=named
+        )
         return compose.pause_config(body, own_labels)
 
-    async def created(self, container: str) -> None:
+    async def created(self, container: str, *, named: bool = True) -> None:
         """Attach it to the networks after the first, which creating it took, and write its files."""
-        for network, endpoint in compose.additional_networks(self.spec, self.name).items():
+        for network, endpoint in compose.additional_networks(self.spec, self.name, named=named).items():
             await self.engine.connect(container, network, endpoint)
         if self.spec.files:
             files = [NewFile(f.target, f.content, f.uid, f.gid, f.mode) for f in self.spec.files]

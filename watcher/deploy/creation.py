@@ -26,9 +26,10 @@ class ContainerFactory:
         self._engine, self._own, self._retirement = engine, own, retirement
         self.pause_containers = PauseContainers(engine, own)
 
-    def prepare_pause_container(self, recipe: ContainerRecipe, image: str) -> None:
+    def prepare_pause_container(self, recipe: ContainerRecipe, image: str, *, named: bool) -> None:
         """Begin to make the network of the next container behind the front ready."""
-        self._retirement.spawn(self.pause_containers.make(recipe, image, _behind_front(recipe)))
+        work = self.pause_containers.make(recipe, image, _behind_front(recipe), named=named)
+        self._retirement.spawn(work)
 
     async def create(
         self,
@@ -38,10 +39,12 @@ class ContainerFactory:
         *,
         mounted: str,
         behind_front: bool,
+        named: bool,
         needed: Collection[str],
     ) -> str:
         """The id of a new container. `needed` are ids that keep their container whatever its name is.
 
+        `named`: other services find it by the names of the service.
         `mounted` is the digest over the sources that it sees (`source_mounts.py`). Raises UserError
         with the engine's reason, or EngineUnavailable; then nothing is left behind.
         """
@@ -52,11 +55,12 @@ class ContainerFactory:
         name, container = names.candidate_name(recipe, revision), ""
         try:
             await names.free_name(self._engine, self._own, recipe, name, needed)
-            container = await self._create_joined(recipe, name, image, extra) if behind_front else ""
+            if behind_front:
+                container = await self._create_joined(recipe, name, image, extra, named=named)
             if not container:
-                body = recipe.config(image, publish, extra)
+                body = recipe.config(image, publish, extra, named=named)
                 container = await self._own.create(name, body, platform=recipe.platform)
-                await recipe.created(container)
+                await recipe.created(container, named=named)
         except BaseException as error:
             if container:
                 await self._retirement.discard(container)
@@ -67,10 +71,10 @@ class ContainerFactory:
         return container
 
     async def _create_joined(
-        self, recipe: ContainerRecipe, name: str, image: str, extra: Mapping[str, str]
+        self, recipe: ContainerRecipe, name: str, image: str, extra: Mapping[str, str], *, named: bool
     ) -> str:
         """A container that joins the network made ready beforehand; empty when there is none to join."""
-        pause_container = await self.pause_containers.take(recipe)
+        pause_container = await self.pause_containers.take(recipe, named=named)
         if not pause_container:
             return ""
         container = ""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from watcher.deploy import discovery, ready
+from watcher.deploy.address_container import AddressContainer
 from watcher.deploy.creation import ContainerFactory
 from watcher.deploy.failover import Failover
 from watcher.deploy.live_names import LiveNames
@@ -56,9 +57,20 @@ class ContainerDeployer:
         """`where` finds the user's files in the output of a container."""
         self._engine, self._where, self._mounted = engine, where, mounted
         self._own = own = OwnContainers(engine, recipe.project, recipe.service)
-        self._retirement = Retirement(recipe, own=own, fronts=fronts, policy=policy, observer=observer)
+        self._address = AddressContainer(engine, own, lambda text: self._names.warn(text))  # noqa: PLW0108
+        self._retirement = Retirement(
+            recipe,
+            own=own,
+            fronts=fronts,
+            policy=policy,
+            observer=observer,
+            engine=engine,
+            address=self._address,
+        )
         self._factory = ContainerFactory(engine, own, self._retirement)
-        self._traffic = Traffic(recipe, fronts=fronts, policy=policy, retirement=self._retirement)
+        self._traffic = Traffic(
+            recipe, fronts=fronts, policy=policy, retirement=self._retirement, address=self._address
+        )
         self._names = LiveNames(engine, own, self._traffic, observer, references)
         self._failover = Failover(
             self._traffic,
@@ -70,7 +82,9 @@ class ContainerDeployer:
             on_lost=on_lost,
             on_rolled_back=on_rolled_back,
             where=where,
+            address=self._address,
         )
+        self._named = True  # whether containers have the names of the service themselves
         self._deploying = self._closing = self._waiting = False
         self._candidates: set[str] = set()
 
@@ -145,7 +159,7 @@ class ContainerDeployer:
 
     def _prepare_pause_container(self, image: str) -> None:
         if self._traffic.fronts and not self._closing:
-            self._factory.prepare_pause_container(self.recipe, image)
+            self._factory.prepare_pause_container(self.recipe, image, named=self._named)
 
     async def _replace(self, revision: str, image: str, mounted: str) -> Deployed:
         clock = Phases()
@@ -154,12 +168,14 @@ class ContainerDeployer:
             await self.recipe.prepare()
         finally:
             self._waiting = False
+        self._named = not await self._address.ensure(self.recipe)
         candidate = await self._factory.create(
             self.recipe,
             revision,
             image,
             mounted=mounted,
             behind_front=bool(self._traffic.fronts),
+            named=self._named,
             needed=self.needed,
         )
         clock.mark("create")
@@ -172,7 +188,7 @@ class ContainerDeployer:
             async with self._traffic.lock:
                 self._traffic.switch_to(replace(live, mounted=mounted))
                 clock.mark("switch")
-                await self._names.name_container(live.id)
+                await asyncio.gather(self._names.name_container(live.id), self._address.settled())
         except BaseException as error:
             if not self._traffic.is_live(candidate):
                 await self._retirement.discard(candidate)
@@ -259,6 +275,7 @@ class ContainerDeployer:
     async def adopt(self) -> str | None:
         """Keep what is serving already, and remove what a killed daemon left half-done; the live revision."""
         behind_front = bool(self._traffic.fronts)
+        await self._address.adopt(self.recipe)
         async with self._traffic.lock:
             found = await discovery.find_serving(
                 self._own, self.recipe, self.policy, behind_front=behind_front
@@ -271,6 +288,7 @@ class ContainerDeployer:
                 self._traffic.lost = await discovery.find_stopped(self._own, self.recipe)
         await self.remove_orphans()
         if live := self._traffic.live:
+            self._named = not await self._address.ensure(self.recipe)
             self._prepare_pause_container(live.image)
             self._retirement.spawn(self._names.name_image())
         return self.live
@@ -287,6 +305,9 @@ class ContainerDeployer:
                     found = await self._engine.container(item.id)
                     used.add(found.joined if found else "")
                 else:
+                    await self._retirement.discard(item.id)
+            for item in await self._own.address_containers():
+                if item.id not in self._address.ids and not self._address.busy:
                     await self._retirement.discard(item.id)
             for item in await self._own.pause_containers():
                 if item.id not in used and not (self._deploying or self._factory.pause_containers.busy):
@@ -305,6 +326,7 @@ class ContainerDeployer:
         self._closing = True
         self._traffic.keep_previous(None)
         self._traffic.retire_lost()
+        await self._address.close(remove=False)
         await self._retirement.done()
         await self._factory.pause_containers.close()
         if stop and (live := self._traffic.live) and not self.recipe.completes:  # a job would run again
@@ -315,5 +337,7 @@ class ContainerDeployer:
                 await self._own.remove(live.id)
             except (EngineError, EngineUnavailable) as error:
                 self._names.warn(f"the live container could not be stopped: {error}")
+        if stop:
+            await self._address.close(remove=True)
         with contextlib.suppress(EngineUnavailable):
             await self.remove_orphans()  # a network whose container was removed by another program

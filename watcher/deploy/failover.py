@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from watcher import labels
 from watcher.deploy import events, ready
+from watcher.deploy.address_container import AddressContainer
 from watcher.deploy.live_names import LiveNames
 from watcher.deploy.model import Live, backends, has_completed
 from watcher.deploy.outside_stop import OutsideStop
@@ -38,8 +39,10 @@ class Failover:
         on_lost: Callable[[ContainerLost], None],
         on_rolled_back: Callable[[DeployFinished], None],
         where: Where,
+        address: AddressContainer,
     ) -> None:
         """`where` finds the user's files in the output of a container."""
+        self._address = address
         self._traffic, self._engine, self._own = traffic, engine, own
         self._retirement, self._names, self._observer = retirement, names, observer
         self._on_lost, self._on_rolled_back, self._where = on_lost, on_rolled_back, where
@@ -49,6 +52,10 @@ class Failover:
 
     async def handle_event(self, event: EngineEvent) -> None:
         """React to what happened to a container of this project; raises EngineUnavailable."""
+        if event.attributes.get(labels.KIND) == labels.ADDRESS:
+            if event.action == "die" and event.container in self._address.ids:
+                await self._address.check()
+            return
         if event.attributes.get(labels.KIND) == labels.PAUSE:
             if event.action == "die":  # of the network that the live one uses, it may be
                 await self.check()
@@ -56,6 +63,8 @@ class Failover:
         if not self._traffic.is_live(event.container):
             return
         self._outside_stop.add(event)
+        if event.action == "start":
+            self._address.refresh()
         if event.action in ("die", "start", "pause", "unpause", "rename"):
             await self.check()
         elif event.action == "health_status: unhealthy":
@@ -77,6 +86,7 @@ class Failover:
 
         Raises EngineUnavailable; then nothing has changed.
         """
+        await self._address.check()
         async with self._traffic.lock:
             live = self._traffic.live
             if live is None:

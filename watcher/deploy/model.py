@@ -72,18 +72,34 @@ class ContainerRecipe(Protocol):
         ...
 
     @property
-    def allows_pause_container(self) -> bool:
-        """Whether its network can be prepared, and shared with a pause container."""
+    def address_endpoints(self) -> Mapping[str, Mapping[str, Any]]:
+        """Endpoint settings of a container that has the service's names, by network; empty: none can."""
+        ...
+
+    def allows_pause_container(self, *, named: bool) -> bool:
+        """Whether its network can be prepared, and shared with a pause container.
+
+        `named`: other services look the network up by the names of the service.
+        """
         ...
 
     def config(
-        self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = ""
+        self,
+        image: str,
+        publish: Published,
+        extra_labels: Mapping[str, str],
+        joins: str = "",
+        *,
+        named: bool = True,
     ) -> Mapping[str, Any]:
-        """The Engine API's body for creating it; `joins` is the container that shares its network."""
+        """The Engine API's body for creating it; `joins` is the container that shares its network.
+
+        `named`: other services find it by the names of the service.
+        """
         ...
 
     def pause_config(
-        self, image: str, publish: Published, own_labels: Mapping[str, str]
+        self, image: str, publish: Published, own_labels: Mapping[str, str], *, named: bool = True
     ) -> Mapping[str, Any]:
         """The body for a pause container that does nothing but hold the network."""
         ...
@@ -92,7 +108,7 @@ class ContainerRecipe(Protocol):
         """Bring up what it needs: networks, volumes, services it depends on."""
         ...
 
-    async def created(self, container: str) -> None:
+    async def created(self, container: str, *, named: bool = True) -> None:
         """Finish a created container that does not run yet: further networks, files."""
         ...
 

@@ -28,6 +28,7 @@ class OwnContainers:
         self._engine = engine
         self._app = labels.service_filter(project, service)
         self._pause_filter = labels.pause_filter(project, service)
+        self._address_filter = labels.address_filter(project, service)
         self._proven: set[str] = set()
         self._holders: dict[str, str] = {}  # container -> the one that holds its network
 
@@ -51,6 +52,10 @@ class OwnContainers:
         """The containers that only hold a network for one of the service."""
         return await self._list_proven(self._pause_filter)
 
+    async def address_containers(self) -> list[Container]:
+        """The containers that have the service's names and its address."""
+        return await self._list_proven(self._address_filter)
+
     async def details(self) -> list[Container]:
         """The containers that run the service, with all that is known of them."""
         found = [await self._engine.container(item.id) for item in await self.apps()]
@@ -69,6 +74,7 @@ class OwnContainers:
         if container not in self._proven:
             await self.apps()
             await self.pause_containers()
+            await self.address_containers()
         return container in self._proven
 
     async def _check_owned(self, container: str) -> None:

@@ -22,7 +22,7 @@ class PauseContainers:
 
     def __init__(self, engine: Engine, own: OwnContainers) -> None:
         self._engine, self._own = engine, own
-        self._ready: tuple[str, str] | None = None  # (id, digest of the recipe that it was made by)
+        self._ready: tuple[str, str, bool] | None = None  # (id, digest of its recipe, whether it has names)
         self._making = asyncio.Lock()
         self._unfit: set[str] = set()  # images without a program that sleeps, by id
 
@@ -36,13 +36,14 @@ class PauseContainers:
         """Whether one is being created and has no known id yet."""
         return self._making.locked()
 
-    async def make(self, recipe: ContainerRecipe, image: str, publish: Published) -> None:
+    async def make(self, recipe: ContainerRecipe, image: str, publish: Published, *, named: bool) -> None:
         """Have one ready for the next deploy, if that is possible; never raises for the engine's sake."""
         async with self._making:
-            if self._ready or not recipe.allows_pause_container or image in self._unfit:
+            if self._ready or not recipe.allows_pause_container(named=named) or image in self._unfit:
                 return
             name = f"{labels.PAUSE_NAME}{secrets.token_hex(6)}"
-            body = recipe.pause_config(image, publish, labels.pause_labels(recipe.project, recipe.service))
+            own = labels.pause_labels(recipe.project, recipe.service)
+            body = recipe.pause_config(image, publish, own, named=named)
             container = ""
             try:
                 container = await self._own.create(name, body, platform=recipe.platform)
@@ -54,18 +55,19 @@ class PauseContainers:
                 await self._remove(container)
                 return
             if found and found.running:
-                self._ready = (container, recipe.digest)
+                self._ready = (container, recipe.digest, named)
             else:
                 self._unfit.add(image)
                 await self._remove(container)
 
-    async def take(self, recipe: ContainerRecipe) -> str:
+    async def take(self, recipe: ContainerRecipe, *, named: bool) -> str:
         """The pause container, which is the caller's from now on; empty when there is none that fits."""
         if self._ready is None:
             return ""
-        (container, digest), self._ready = self._ready, None
+        (container, *made_by), self._ready = self._ready, None
         found = await self._engine.container(container)
-        if recipe.allows_pause_container and digest == recipe.digest and found and found.running:
+        fits = recipe.allows_pause_container(named=named) and made_by == [recipe.digest, named]
+        if fits and found and found.running:
             return container
         await self._remove(container)
         return ""

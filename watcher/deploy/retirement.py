@@ -8,9 +8,10 @@ import traceback
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
+from watcher.deploy.address_container import AddressContainer
 from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live
 from watcher.deploy.owned import OwnContainers
-from watcher.engine import EngineError
+from watcher.engine import Engine, EngineError
 from watcher.errors import EngineUnavailable
 from watcher.front import Backend, Front
 from watcher.observers import humanize
@@ -30,8 +31,11 @@ class Retirement:
         fronts: Mapping[int, Front],
         policy: DeployPolicy,
         observer: Observer,
+        engine: Engine,
+        address: AddressContainer,
     ) -> None:
         self._recipe, self._policy = recipe, policy
+        self._engine, self._address = engine, address
         self._own, self._fronts, self._observer = own, fronts, observer
         self._tasks: set[asyncio.Task[None]] = set()
         self._retiring: set[str] = set()
@@ -113,12 +117,18 @@ class Retirement:
 
     async def _drain_and_remove(self, old: Live) -> None:
         try:
-            await self.drain(old)
+            await asyncio.gather(self.drain(old), self._drain_services(old))
             with contextlib.suppress(EngineError, EngineUnavailable):
                 await self.stop(old)
                 await self._own.remove(old.id)
         finally:
             self._retiring.discard(old.id)
+
+    async def _drain_services(self, old: Live) -> None:
+        """Wait until the connections of other services to it have ended, within the limit."""
+        with contextlib.suppress(EngineError, EngineUnavailable):
+            if found := await self._engine.container(old.id):
+                await self._address.drain(found, self._policy.drain)
 
     async def discard(self, container: str) -> None:
         """Remove a container immediately, even if the caller is cancelled; ignore an engine that is away.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 
+from watcher.deploy.address_container import AddressContainer
 from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live
 from watcher.deploy.retirement import Retirement
 from watcher.front import Front
@@ -25,9 +26,10 @@ class Traffic:
         fronts: Mapping[int, Front],
         policy: DeployPolicy,
         retirement: Retirement,
+        address: AddressContainer,
     ) -> None:
         self.recipe, self.fronts, self.policy = recipe, fronts, policy
-        self._retirement = retirement
+        self._retirement, self._address = retirement, address
         self.lock = asyncio.Lock()
         self.live: Live | None = None
         self.lost: Live | None = None
@@ -82,11 +84,13 @@ class Traffic:
         serves = self.live if self.live and self.live.id != self.paused else None
         for port, front in self.fronts.items():
             front.switch(serves.backends.get(port) if serves else None)
+        self._address.point(serves.id if serves else "")
 
     def hold_requests(self) -> None:
         """Hold requests whatever is live."""
         for front in self.fronts.values():
             front.switch(None)
+        self._address.point("")
 
     def step_down(self) -> Live | None:
         """Take the traffic from the live container, which possibly gets it back; its end is not a loss."""

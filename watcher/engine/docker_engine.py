@@ -237,7 +237,7 @@ class DockerEngine:
     async def execute(self, container: str, command: ContainerCommand) -> tuple[int, tuple[str, ...]]:
         """See `Engine.execute`."""
         try:
-            return await self._calls.call(inner.run_command, self._client, container, command)
+            return await self._calls.call_apart(inner.run_command, self._client, container, command)
         except docker.errors.NotFound as error:
             raise EngineError(error_text(error), 404) from error
 

@@ -19,7 +19,11 @@ from watcher.prune.model import Cause, ObjectKind, Reason, ServiceScope, Verdict
 
 _REVISION_TAG = regex.compile(r"rev-[0-9a-f]{12}")
 _IMAGE_KINDS = {labels.FINAL: ObjectKind.FINAL, labels.BUILDER: ObjectKind.BUILDER}
-_ORDER = (labels.APP, labels.PAUSE)  # containers before the pause container whose network they use
+_ORDER = (
+    labels.APP,
+    labels.ADDRESS,
+    labels.PAUSE,
+)  # containers before the pause container whose network they use
 _GONE = Reason(Cause.PROJECT_GONE, "its project is gone")
 _STOPPED = Reason(Cause.PROJECT_GONE, "its project is gone; it is stopped first")
 

@@ -23,7 +23,7 @@ def pytest_asyncio_loop_factories(
 async def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """An engine in memory, and one service behind the front; its network is made ready beforehand, or not."""
     made = World()
-    made.recipe.allows_pause_container = request.param
+    made.recipe.pause_container = request.param
     monkeypatch.setattr(probe, "probe_http", made.answer)
     yield made
     await made.end()

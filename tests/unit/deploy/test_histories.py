@@ -53,7 +53,7 @@ class Histories(RuleBasedStateMachine):
         async def begin() -> None:
             self.world = World(fronts=fronts)
             self.world.recipe.exclusive = kind == "exclusive"
-            self.world.recipe.allows_pause_container = kind == "sandboxed"
+            self.world.recipe.pause_container = kind == "sandboxed"
             self.world.policy = type(self.world.policy)(startup_timeout=5.0, soak=soak, drain=1.0)
             await self.world.begin()
 

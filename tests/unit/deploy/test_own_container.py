@@ -196,7 +196,7 @@ def rig(tmp_path: Path) -> Rig:
 async def test_the_service_is_reached_over_its_network_which_is_made_and_joined(rig: Rig) -> None:
     container = (await rig.fit("ports: ['9000:8080']")).container
     assert container.network == "app_default"
-    assert container.allows_pause_container
+    assert container.allows_pause_container(named=True)
     await container.join()
     assert "app_default" in await addresses(rig.engine, "watcher")
 

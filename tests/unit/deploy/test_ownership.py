@@ -73,7 +73,7 @@ async def test_a_commit_that_has_the_services_name_keeps_it_and_that_is_said(wor
 
 
 async def test_a_commit_of_a_network_container_is_not_touched(world: World) -> None:
-    world.recipe.allows_pause_container = True
+    world.recipe.pause_container = True
     daemon = await world.begin()
     await world.good("one")
     await world.settle()

@@ -36,15 +36,27 @@ class Recipe:
     network: str | None = None
     platform: str | None = None
     prepared: int = 0
-    allows_pause_container: bool = False
+    pause_container: bool = False
+    address_endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    named: list[bool] = field(default_factory=list)  # of each container: whether it has the service's names
+
+    def allows_pause_container(self, *, named: bool) -> bool:
+        return self.pause_container
 
     @property
     def published(self) -> Published:
         return dict.fromkeys(self.ports, (("127.0.0.1", HOST_PORT),))
 
     def config(
-        self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = ""
+        self,
+        image: str,
+        publish: Published,
+        extra_labels: Mapping[str, str],
+        joins: str = "",
+        *,
+        named: bool = True,
     ) -> Mapping[str, Any]:
+        self.named.append(named)
         if joins:
             host = {"NetworkMode": f"container:{joins}"}
             return {"Image": image, "Labels": dict(extra_labels), "HostConfig": host}
@@ -63,14 +75,14 @@ class Recipe:
         }
 
     def pause_config(
-        self, image: str, publish: Published, own_labels: Mapping[str, str]
+        self, image: str, publish: Published, own_labels: Mapping[str, str], *, named: bool = True
     ) -> Mapping[str, Any]:
         return {**self.config(image, publish, own_labels), "Entrypoint": ["sleep"]}
 
     async def prepare(self) -> None:
         self.prepared += 1
 
-    async def created(self, container: str) -> None:
+    async def created(self, container: str, *, named: bool = True) -> None:
         await asyncio.sleep(0)
 
     async def started(self, container: str) -> None:
@@ -283,6 +295,10 @@ class World:
             if published or (host in box.addresses.values() and port == PORT):
                 return ProbeResult(box.image not in self.silent, "it was asked")
         return ProbeResult(ready=False, text="refused")
+
+    def notices(self) -> list[str]:
+        """What the daemon told people."""
+        return [notice.text for notice in self.daemon.of(Notice)] if self.daemon else []
 
     async def mine(self) -> list[Container]:
         """Our containers, with their details."""

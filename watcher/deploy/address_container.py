@@ -1,0 +1,231 @@
+"""The address of a service on the project's networks, which stays while containers come and go.
+
+An address container has the names of the service and forwards to the live container (`forwarding.py`). The
+containers of the service have none of these names: a new one is found only once it is live, also by clients
+that never look a name up again. Where this cannot be, containers have the names themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+
+from watcher import labels
+from watcher.deploy.forwarding import (
+    IMAGE,
+    address_body,
+    apply_command,
+    drain_command,
+    empty_image,
+    endpoints_digest,
+    forward_rules,
+    with_system,
+)
+from watcher.deploy.model import ContainerRecipe
+from watcher.deploy.owned import OwnContainers
+from watcher.engine import Container, Engine, EngineError
+from watcher.errors import EngineUnavailable
+
+STARTING = 10.0  # seconds for a container without a port that can be asked
+LOG_LINES = 3
+
+
+class AddressContainer:
+    """The address container of one service. `point` says where it forwards to, and never waits.
+
+    `warn` gets what a user should know.
+    """
+
+    def __init__(self, engine: Engine, own: OwnContainers, warn: Callable[[str], None]) -> None:
+        self._engine, self._own, self._warn = engine, own, warn
+        self._id = ""
+        self._recipe: ContainerRecipe | None = None
+        self._impossible: set[str] = set()  # digests of endpoints that the engine refused
+        self._making = asyncio.Lock()
+        self._wanted = ""  # id of the container to forward to; empty: hold connections
+        self._asked = self._applied = 0  # number of the last call of `point`, and of the one in force
+        self._worker: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The address container's id, when there is one."""
+        return (self._id,) if self._id else ()
+
+    @property
+    def busy(self) -> bool:
+        """Whether one is being created and has no known id yet."""
+        return self._making.locked()
+
+    # The container.
+
+    async def ensure(self, recipe: ContainerRecipe) -> bool:
+        """Have one that runs; return whether there is one. Raises EngineUnavailable."""
+        async with self._making:
+            self._recipe = recipe
+            endpoints = recipe.address_endpoints
+            if not endpoints and self._id:
+                before, self._id = self._id, ""
+                await self._discard(before)
+            if not endpoints or endpoints_digest(endpoints) in self._impossible:
+                return False
+            if self._id and await self._fits(self._id, endpoints):
+                return True
+            before, self._id = self._id, ""
+            try:
+                self._id = await self._find(endpoints) or await self._make(recipe, endpoints)
+            except EngineError as error:
+                self._impossible.add(endpoints_digest(endpoints))
+                self._warn(
+                    f"{recipe.service} has no address of its own for other services: each deploy changes it, "
+                    f"and a new container is found before it answers ({error})"
+                )
+            if before:
+                await self._discard(before)
+        self._request()
+        await self.settled()
+        return bool(self._id)
+
+    async def adopt(self, recipe: ContainerRecipe) -> None:
+        """Go on with the one of the daemon before. Raises EngineUnavailable."""
+        async with self._making:
+            self._recipe = recipe
+            if recipe.address_endpoints:
+                self._id = await self._find(recipe.address_endpoints)
+
+    async def _find(self, endpoints: Mapping[str, object]) -> str:
+        for item in await self._own.address_containers():
+            if await self._fits(item.id, endpoints):
+                return item.id
+        return ""
+
+    async def _fits(self, container: str, endpoints: Mapping[str, object]) -> bool:
+        found = await self._engine.container(container)
+        return (
+            found is not None
+            and found.running
+            and found.labels.get(labels.CONFIG) == endpoints_digest(endpoints)  # type: ignore[arg-type]
+            and endpoints.keys() <= found.addresses.keys()
+        )
+
+    async def _make(self, recipe: ContainerRecipe, endpoints: Mapping[str, Mapping[str, object]]) -> str:
+        own = labels.address_labels(recipe.project, recipe.service)
+        body = {**address_body(endpoints, own), "Image": await self._image()}
+        for optional in (True, False):
+            container = ""
+            try:
+                name = f"{labels.ADDRESS_NAME}{secrets.token_hex(6)}"
+                container = await self._own.create(name, with_system(body, optional=optional))
+                for network in [*endpoints][1:]:
+                    await self._engine.connect(container, network, endpoints[network])
+                await self._engine.start(container)
+                await self._apply(container, "", starting=False)
+            except BaseException as error:
+                await self._discard(container)
+                if isinstance(error, EngineError) and optional and "source path" in str(error):
+                    continue  # the host has no such folder
+                raise
+            return container
+        raise AssertionError("the second try ends it")
+
+    async def _image(self) -> str:
+        found = await self._engine.image(IMAGE)
+        if found is None:
+            await self._engine.load(io.BytesIO(empty_image((await self._engine.info()).platform)))
+            found = await self._engine.image(IMAGE)
+        if found is None:
+            raise EngineError(f"{IMAGE} is gone, although it was loaded")
+        return found.id
+
+    async def _discard(self, container: str) -> None:
+        if container:
+            with contextlib.suppress(EngineError, EngineUnavailable):  # found by its labels later
+                await self._own.remove(container)
+
+    async def check(self) -> None:
+        """See that it runs and forwards, after events got lost. Raises EngineUnavailable."""
+        if self._id and self._recipe:
+            await self.ensure(self._recipe)
+
+    async def close(self, *, remove: bool) -> None:
+        """End background work, and the container if asked to."""
+        self._closing.set()
+        if self._starting:
+            self._starting.cancel()
+        await self.settled()
+        async with self._making:
+            if remove:
+                container, self._id = self._id, ""
+                await self._discard(container)
+
+    # Where it forwards to.
+
+    def point(self, container: str) -> None:
+        """Forward new connections to this container; hold them if it is empty."""
+        self._wanted = container
+        self._request()
+
+    def refresh(self) -> None:
+        """Look the container's address up again: it was started again."""
+        self._request()
+
+    def _request(self) -> None:
+        self._asked += 1
+        if self._id and (self._worker is None or self._worker.done()):
+            self._worker = asyncio.create_task(self._follow())
+
+    async def settled(self) -> None:
+        """Return when what was asked for is in force."""
+        while self._worker and not self._worker.done():
+            await asyncio.wait([self._worker])
+
+    async def _follow(self) -> None:
+        while self._applied != self._asked and self._id:
+            asked, wanted = self._asked, self._wanted
+            starting = bool(wanted) and self._recipe is not None and not self._recipe.ports
+            try:
+                await self._apply(self._id, wanted, starting=starting)
+            except EngineUnavailable:
+                return  # `check` repeats it
+            except EngineError as error:
+                self._warn(f"other services do not reach the live container by its name: {error}")
+                return
+            self._applied = asked
+            if self._starting:
+                self._starting.cancel()
+            self._starting = asyncio.create_task(self._end_start(asked)) if starting else None
+
+    async def _end_start(self, asked: int) -> None:
+        await asyncio.sleep(STARTING)
+        if asked == self._asked and self._id:
+            with contextlib.suppress(EngineError, EngineUnavailable):
+                await self._apply(self._id, self._wanted, starting=False)
+
+    async def _apply(self, holder: str, target: str, *, starting: bool) -> None:
+        own = await self._engine.container(holder)
+        live = await self._engine.container(target) if target else None
+        reached = live.addresses if live and live.running else {}
+        rules = forward_rules(own.addresses if own else {}, reached, starting=starting)
+        status, lines = await self._engine.execute(holder, apply_command(rules))
+        if status:
+            said = lines or await self._engine.logs(holder, tail=LOG_LINES)
+            raise EngineError(" ".join(said) or "iptables failed")
+
+    async def drain(self, found: Container, seconds: float) -> None:
+        """Wait until no other service has a connection to this container, at most so long."""
+        if self._id and found.addresses and not self._closing.is_set():
+            command = drain_command([*found.addresses.values()], seconds)
+            await self._until_closing(self._engine.execute(self._id, command))
+
+    async def _until_closing(self, work: Awaitable[object]) -> None:
+        tasks = [asyncio.ensure_future(work), asyncio.ensure_future(self._closing.wait())]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(outcome, Exception) and not isinstance(outcome, EngineError | EngineUnavailable):
+                raise outcome
