@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any, TextIO, TypeVar, cast
 
 from watcher import prune as pruning
 from watcher.builder import connect_engine
 from watcher.cli.dockerfile import explain_dockerfiles
 from watcher.cli.doctor import Finding, Grade, examine_project, worst_grade
+from watcher.cli.down import print_report, stop_and_report, take_down
 from watcher.cli.prune import Cleaned, prune_once
 from watcher.cli.settings_template import render_settings
 from watcher.daemon.daemon import Daemon
@@ -146,6 +148,13 @@ def _pruned_as_json(done: Cleaned) -> dict[str, Any]:
     if done.trimmed is not None:
         document["build_cache"] = asdict(done.trimmed)
     return document
+
+
+def down(settings: Settings, *, images: bool, caches: bool, as_json: bool) -> int:
+    """`watcher down`."""
+    pid = stop_and_report(settings, as_json=as_json)
+    report = _asyncio_run(partial(take_down, settings, images=images, caches=caches))
+    return print_report(report, pid, as_json=as_json)
 
 
 def prune_gone(settings: Settings, *, named: Sequence[str], dry_run: bool, yes: bool, as_json: bool) -> int:

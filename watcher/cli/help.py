@@ -52,7 +52,7 @@ PLACE = ("project", "service")  # settings that name what a command is about
 
 # The commands as `watcher --help` lists them.
 GROUPS = {
-    "": ("run", "once", "rebuild"),
+    "": ("run", "once", "up", "down", "rebuild"),
     "Ask a running watcher": ("status", "wait", "logs", "list"),
     "Set up, explain, clean up": ("doctor", "init", "dockerfile", "monitoring", "prune"),
 }

@@ -47,6 +47,8 @@ class Cli(BaseSettings):
     wait: CliSubCommand[options.WaitCommand]
     list: CliSubCommand[options.ListCommand]
     prune: CliSubCommand[options.PruneCommand]
+    up: CliSubCommand[options.UpCommand]
+    down: CliSubCommand[options.DownCommand]
     rebuild: CliSubCommand[options.RebuildCommand]
     cancel: CliSubCommand[options.CancelCommand]
     pause: CliSubCommand[options.PauseCommand]
@@ -111,6 +113,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     make_printable()
     arguments = _normalize(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in arguments
+    options.given_arguments.set(tuple(arguments))
     with exit_on_failure(as_json=as_json):
         try:
             check_environment(os.environ, _OPTION_NAMES)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import CliPositionalArg
 
-from watcher.cli import commands, remote, remote_commands
+from watcher.cli import background, commands, remote, remote_commands
 from watcher.cli.list_daemons import list_daemons
 from watcher.cli.monitoring import write_monitoring
 from watcher.errors import UsageError
 from watcher.settings import Seconds, Settings
 
 ALL_GONE = "all"  # value of `--gone` without names; no project's id looks like that
+
+
+given_arguments: ContextVar[tuple[str, ...]] = ContextVar("given_arguments", default=())
 
 
 def _exit(status: int) -> NoReturn:
@@ -48,6 +52,25 @@ class OnceCommand(ManagingCommand):
     def cli_cmd(self) -> None:
         """Run the command."""
         _exit(commands.once(self))
+
+
+class UpCommand(ManagingCommand):
+    """Start the watcher in the background, and wait for the first result.
+
+    Does nothing but wait if it runs already. Exit status: that of `watcher wait`.
+    """
+
+    detach: bool = False
+    """Return as soon as the watcher answers."""
+    timeout: Seconds | None = 600.0
+    """Longest wait; the watcher goes on afterwards."""
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the result as JSON."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _, arguments = background.split_arguments(given_arguments.get()[1:])
+        _exit(background.up(self, arguments, detach=self.detach, timeout=self.timeout, as_json=self.as_json))
 
 
 class RemoteCommand(Settings):
@@ -117,6 +140,24 @@ class WaitCommand(RemoteCommand):
                 self, timeout=self.timeout, start_timeout=self.start_timeout, as_json=self.as_json
             )
         )
+
+
+class DownCommand(RemoteCommand):
+    """Stop the watcher, and remove its containers and networks.
+
+    With --images and --caches, these too. Volumes and everything that is not the watcher's stay.
+    """
+
+    images: bool = False
+    """Also remove the images that the watcher built."""
+    caches: bool = False
+    """Also remove build steps and Go caches of the project."""
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the result as JSON."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        _exit(commands.down(self, images=self.images, caches=self.caches, as_json=self.as_json))
 
 
 class ListCommand(Settings):

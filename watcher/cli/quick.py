@@ -35,6 +35,7 @@ _SWITCHES: Mapping[str, Mapping[str, str]] = {
     "upgrade": {},
     "list": {},
 }
+_UP_SECONDS = 600.0  # default of `watcher up --timeout`
 _VALUES: Mapping[str, Sequence[str]] = {
     "logs": ("--tail", "--source"),
     "wait": ("--timeout", "--start-timeout"),
@@ -156,6 +157,9 @@ def _read_service(path: Path) -> str | None:
 def run_quickly(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
     """Run the command and exit. Return if `cli.main` has to run it."""
     environ = os.environ if environ is None else environ
+    if arguments[:1] == ["up"]:
+        _run_up(arguments[1:], environ)
+        return
     invocation = parse_arguments(arguments, environ)
     if invocation and invocation.command == "list":
         from watcher.cli.list_daemons import list_daemons  # noqa: PLC0415 - only if it runs
@@ -201,3 +205,32 @@ def run_quickly(arguments: Sequence[str], environ: Mapping[str, str] | None = No
             lambda: remote_commands.request_action(target, invocation.command, as_json=as_json),
         )
         raise SystemExit(run_command())
+
+
+def _run_up(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Run `watcher up` and exit. Return if `cli.main` has to: for help, or for a wrong option of its own.
+
+    Settings are passed on as they are: `watcher run` checks them.
+    """
+    from watcher.cli import background  # noqa: PLC0415 - only if it runs
+
+    own, passed = background.split_arguments(arguments)
+    asked_for_help = any(argument.startswith(("-h", "--help")) for argument in passed)
+    wrong = any(name in own and not _is_valid(name, own[name]) for name in ("--timeout", "--project"))
+    negated = any(name.startswith("--no-") for name in own)
+    shortened = any("--detach".startswith(name) and len(name) > 2 for name in passed)
+    project = own.get("--project") or environ.get(f"{PREFIX}PROJECT")
+    target = find_target(Invocation("up", values={"--project": project or "."}), environ)
+    if asked_for_help or wrong or negated or shortened or target is None:
+        return
+    as_json = "--json" in own
+    make_printable()
+    with exit_on_failure(as_json=as_json):
+        status = background.up(
+            Target(target.project),
+            passed,
+            detach="--detach" in own,
+            timeout=float(own.get("--timeout", _UP_SECONDS)),
+            as_json=as_json,
+        )
+        raise SystemExit(status)

@@ -16,6 +16,7 @@ from watcher.prune.cache_names import CacheNames, NamedCache
 from watcher.prune.disk import free_space
 from watcher.prune.disk_meter import DiskMeter, measure_project
 from watcher.prune.disk_usage import DiskInventory, UsageRow, summarize_disk_usage
+from watcher.prune.down import DownReport, remove_project_objects
 from watcher.prune.go_cache_keeper import GoCacheKeeper, TrimmedCaches
 from watcher.prune.go_cache_select import CacheMount
 from watcher.prune.gone import GoneProjects
@@ -73,6 +74,7 @@ __all__ = [
     "Disk",
     "DiskInventory",
     "DiskMeter",
+    "DownReport",
     "EngineUse",
     "GoCacheKeeper",
     "GoneProjects",
@@ -114,6 +116,7 @@ __all__ = [
     "project_rows",
     "removal_summary",
     "remove_gone",
+    "remove_project_objects",
     "report_as_json",
     "report_rows",
     "select_stale",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from watcher import labels
 from watcher.builder import (
     BuildkitConnection,
     EngineConnection,
@@ -44,6 +45,11 @@ class VisitedEngine:
         """Return verdicts for all objects that carry the id of a project, except its build cache."""
         scopes = _service_scopes(left.record) if left.record else guess_scopes(self.holdings, left.id)
         return select_gone(self.holdings, left.id, scopes)
+
+    def dependencies_of(self, project: str) -> set[str]:
+        """Return the ids of containers that were created for dependencies of the project."""
+        found = self.holdings.containers
+        return {item.id for item in found if item.labels.get(labels.DEPENDENCY) == project}
 
     def open_buildkits(self, record: ProjectRecord | None) -> list[tuple[BuildkitConnection, str]]:
         """Return the BuildKit connections of a project on this engine, each with the id of its build cache.

@@ -65,7 +65,7 @@ class _Removal:
             agreed = {verdict.id for on in left.engines for verdict in on.to_remove}
             for each in self._visits.engines:
                 result = await self._remove_on(left, each, agreed)
-                complete = complete and not result.problem and not any(map(_is_left, result.verdicts))
+                complete = complete and not result.problem and not any(map(is_left, result.verdicts))
             for use in self._visits.unreachable_engines(left.record):
                 self._done.add(EngineLeftovers(use.endpoint, problem=self._visits.problems[use]))
             if complete:
@@ -105,7 +105,7 @@ class _Removal:
         for verdict in on.judge(left):
             if verdict.remove and verdict.id not in agreed:
                 continue
-            task = asyncio.ensure_future(_remove_object(on.engine, verdict))
+            task = asyncio.ensure_future(remove_object(on.engine, verdict))
             try:
                 await asyncio.shield(task)
             except asyncio.CancelledError:  # finish the current removal, so the report is correct
@@ -122,12 +122,12 @@ def _add_verdict(done: EngineLeftovers, verdict: Verdict) -> EngineLeftovers:
     return replace(done, verdicts=(*done.verdicts, verdict))
 
 
-def _is_left(verdict: Verdict) -> bool:
+def is_left(verdict: Verdict) -> bool:
     """Return whether an object of the project still exists, so its record is still needed."""
     return not verdict.remove and verdict.why.cause not in _NOT_OURS
 
 
-async def _remove_object(engine: Engine, verdict: Verdict) -> Verdict:
+async def remove_object(engine: Engine, verdict: Verdict) -> Verdict:
     """Carry out one verdict; the object stays if it is in use by now."""
     if not verdict.remove:
         return verdict

@@ -77,7 +77,11 @@ def select_gone(holdings: Holdings, project: str, scopes: Collection[ServiceScop
     for item in staying:
         users |= dict.fromkeys((item.image, *item.networks), item.name)
     # The watcher creates containers only from its own images, so these images are ours under any name.
-    known = {item.image for item in holdings.containers if item.id in leaving}
+    known = {
+        item.image
+        for item in holdings.containers
+        if item.id in leaving and labels.DEPENDENCY not in item.labels
+    }
     networks = (
         _judge_network(network, users)
         for network in holdings.networks
@@ -94,7 +98,11 @@ def select_gone(holdings: Holdings, project: str, scopes: Collection[ServiceScop
 
 def _judge_containers(holdings: Holdings, project: str) -> Iterator[Verdict]:
     own = {item.id for item in proven_containers(holdings.containers)}
-    claims = [item for item in holdings.containers if _has_project_label(item.labels, project)]
+    claims = [
+        item
+        for item in holdings.containers
+        if project in (item.labels.get(labels.PROJECT), item.labels.get(labels.DEPENDENCY))
+    ]
     ours = {item.id for item in claims if item.id in own}
     joined = {
         name: item.name for item in holdings.containers if item.id not in ours for name in item.networks
@@ -103,7 +111,8 @@ def _judge_containers(holdings: Holdings, project: str) -> Iterator[Verdict]:
         stopped = item.state in ("created", "exited", "dead")
         why = _GONE if stopped else _STOPPED
         verdict = Verdict(ObjectKind.CONTAINER, item.id, item.name, 0, remove=True, why=why)
-        if item.labels.get(labels.KIND) not in _ORDER or item.id not in own:
+        known = item.labels.get(labels.KIND) in _ORDER or item.labels.get(labels.DEPENDENCY) == project
+        if not known or item.id not in own:
             text = "not created by the watcher: it has the labels from its image, or is a copy"
             yield verdict.as_kept(Cause.FOREIGN, text)
         elif item.state == "removing":
