@@ -19,6 +19,7 @@ class ClientEnd(asyncio.Protocol):
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._times = context.limits.times
         self.address = ""  # the client's IP address
         self._upstream: Upstream | None = None
         self._client_ended = False  # it has sent its end of file

@@ -54,7 +54,7 @@ class Context:
         self.pool = UpstreamPool()
         self.gate = Gate(limits, self.pool, explain, observer, service)
         self.clients: set[FrontClient] = set()
-        self.room = Room()
+        self.room = Room(limits.times)
         self.announces_end = False  # each response says that its connection ends with it
         self.closing = False  # each connection ends with the exchange in progress
         self.exchanges = 0

@@ -7,19 +7,18 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 
-from watcher.front.model import Backend, DrainReport
+from watcher.front.model import Backend, DrainReport, FrontTimes
 from watcher.front.upstream import BackendConnections, Upstream, UpstreamPool
 
-LAST_WORD = 1.0  # seconds after a drain's time is up in which a due answer is still sent
-STALLED = 5.0  # seconds without a byte after which a transfer is not taken to be moving any more
 
-
-async def drain(pool: UpstreamPool, backend: Backend, timeout: float, moving: float) -> DrainReport:
+async def drain(
+    pool: UpstreamPool, backend: Backend, timeout: float, moving: float, times: FrontTimes
+) -> DrainReport:
     """Wait at most `timeout` seconds for what runs on `backend`, then end what is still open.
 
-    Each user is then asked to leave and has `LAST_WORD` seconds for it. A body of known length, for example
-    an upload, continues for another `moving` seconds while bytes move. What only the app can end well stays
-    open: `cut` ends it after the app was asked to stop.
+    Each user is then asked to leave and has `times.last_word` seconds for it. A body of known length, for
+    example an upload, continues for another `moving` seconds while bytes move. What only the app can end
+    well stays open: `cut` ends it after the app was asked to stop.
     """
     began = time.monotonic()
     group = pool.group_of(backend)
@@ -31,12 +30,13 @@ async def drain(pool: UpstreamPool, backend: Backend, timeout: float, moving: fl
         upstream.user.leave()
     left: set[Upstream] = set()
     while group.active > len(left):
-        await _wait_within(LAST_WORD, pool, group, left)
+        await _wait_within(times.last_word, pool, group, left)
         goes_on = not pool.hurried and time.monotonic() - began < timeout + moving
         left = {upstream for upstream in group.upstreams if upstream.busy and upstream.user.opaque}
         for upstream, progress in still_open.items():
-            ends = upstream.user.has_end and goes_on and progress.has_moved() if upstream.busy else True
-            if not ends and upstream not in left:
+            if not upstream.busy or upstream in left:
+                continue
+            if not (upstream.user.has_end and goes_on and progress.has_moved(times.stalled)):
                 upstream.cut()
         for upstream in [
             upstream for upstream in group.upstreams if upstream.busy and upstream not in still_open
@@ -82,8 +82,8 @@ class _Progress:
     def __init__(self, upstream: Upstream) -> None:
         self._upstream, self._moved, self._at = upstream, upstream.moved, time.monotonic()
 
-    def has_moved(self) -> bool:
-        """Whether bytes have passed lately."""
+    def has_moved(self, seconds: float) -> bool:
+        """Whether bytes have passed within the last `seconds`."""
         if self._upstream.moved > self._moved:
             self._moved, self._at = self._upstream.moved, time.monotonic()
-        return time.monotonic() - self._at < STALLED
+        return time.monotonic() - self._at < seconds

@@ -15,8 +15,6 @@ from watcher.front.sockets import has_ended, put, reset
 from watcher.front.upstream import Upstream
 from watcher.observers.events import short
 
-APP_CLOSED = 1.0  # seconds after which an idle client learns that the app has closed
-
 
 class Phase(Enum):
     """Where an HTTP client is."""
@@ -80,7 +78,7 @@ class HttpEnd(ClientEnd):
     def _app_closed(self, upstream: Upstream) -> None:
         """An idle connection was closed by the app: the client's is closed too, if the app lives on."""
         if self._phase is HEAD and not self._pending and upstream.backend is self._context.gate.backend:
-            self._set_timer(APP_CLOSED, lambda: self._close_with_app(upstream.backend))
+            self._set_timer(self._times.app_closed, lambda: self._close_with_app(upstream.backend))
 
     def _close_with_app(self, backend: Backend) -> None:
         self._timer = None

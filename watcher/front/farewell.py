@@ -12,8 +12,6 @@ from watcher.front.gate import Gate
 from watcher.front.upstream import Upstream, UpstreamPool
 from watcher.observers.events import FrontOld, Observer
 
-EVERY = 0.25  # seconds between two checks while there are old connections
-
 
 class Farewell:
     """See the module."""
@@ -47,7 +45,7 @@ class Farewell:
         count = len(self._old_connections())
         self._notify_old(count)
         if count:
-            self._timer = self._loop.call_later(EVERY, self._count_old)
+            self._timer = self._loop.call_later(self._gate.limits.times.old_check, self._count_old)
 
     def _notify_old(self, count: int) -> None:
         if count != self._emitted:

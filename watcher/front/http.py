@@ -12,6 +12,7 @@ read-ahead limit the client is not read from. Nothing is changed on the way, and
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import cast
 
@@ -135,10 +136,11 @@ class HttpClient(HttpEnd):
         now = time.monotonic()
         self._exchange = exchange = Exchange(request, head, sent, now)
         upstream = self._upstream
+        max_idle = math.inf if request.idempotent else self._times.reuse_idle
         if (
             upstream is not None
             and upstream.backend is context.gate.backend
-            and upstream.is_usable(now, repeatable=request.idempotent)
+            and upstream.is_usable(now, max_idle=max_idle)
         ):
             self._transmit_head(upstream, exchange)
         else:

@@ -34,6 +34,23 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
+class FrontTimes:
+    """Seconds that no setting changes."""
+
+    silence: float = 0.2  # of a client that may let the app speak first; browsers connect early too
+    undecided: float = 1.0  # after these the beginning of a first line is taken for what it looks like
+    not_answering: float = 1.0  # docker-proxy closes a connection within these when no app listens
+    reuse_idle: float = 1.0  # after these a request that must not be repeated gets a fresh connection
+    app_closed: float = 1.0  # after these an idle client learns that the app has closed
+    quiet: float = 5.0  # without a byte; after these a TLS connection is taken to be idle
+    old_check: float = 0.25  # between two checks while there are old connections
+    last_word: float = 1.0  # after the end of a drain, in which a due answer is still sent
+    stalled: float = 5.0  # without a byte; after these a transfer no longer counts as moving
+    idle_kept: float = 1.0  # of idleness, after which a used connection can be closed
+    idle_fresh: float = 5.0  # the same for a connection that has not sent a whole request yet
+
+
+@dataclass(frozen=True, slots=True)
 class FrontLimits:
     """Limits of the front. Sizes are bytes, times seconds."""
 
@@ -48,6 +65,7 @@ class FrontLimits:
     read_ahead: int = 64 * 1024  # bytes taken from a client leftover the request in progress
     connect_seconds: float = 5.0  # one attempt to connect to a container
     linger_seconds: float = 2.0  # how long the rest of a refused request is read and thrown away
+    times: FrontTimes = FrontTimes()
 
 
 @dataclass(frozen=True, slots=True)

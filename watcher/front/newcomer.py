@@ -18,11 +18,8 @@ from watcher.front.context import Context
 from watcher.front.gate import ConnectionRequest
 from watcher.front.http import HttpClient
 from watcher.front.speech import Protocol, Speech, begins_like_http, speech_of
-from watcher.front.tunnel import NOT_ANSWERING, Tunnel
+from watcher.front.tunnel import Tunnel
 from watcher.front.upstream import Upstream
-
-SILENCE = 0.2  # seconds: HTTP and TLS clients speak immediately, browsers connect beforehand and stay silent
-UNDECIDED = 1.0  # seconds after which the beginning of a first line is taken for what it looks like
 
 
 class Newcomer(ClientEnd):
@@ -43,7 +40,8 @@ class Newcomer(ClientEnd):
             return
         self._context.room.mark_idle(self)
         if self._protocol == "auto":
-            self._set_timer(0 if self._context.app_speaks_first else SILENCE, self._hear_app)
+            silence = 0 if self._context.app_speaks_first else self._times.silence
+            self._set_timer(silence, self._hear_app)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Called by the loop."""
@@ -65,7 +63,7 @@ class Newcomer(ClientEnd):
         self._early += data
         speech = speech_of(self._early, self._protocol)
         if speech is Speech.UNKNOWN:
-            self._set_timer(UNDECIDED, self._decide_protocol)
+            self._set_timer(self._times.undecided, self._decide_protocol)
         else:
             self._hand_over(speech)
 
@@ -153,7 +151,7 @@ class Newcomer(ClientEnd):
         """See `User`. An app that closes a silent connection after a while has had enough of it."""
         self._upstream, self._backend_slow = None, False
         gone = upstream.was_cut or upstream.backend is not self._context.gate.backend
-        if not gone and time.monotonic() - self._ready_at >= NOT_ANSWERING:
+        if not gone and time.monotonic() - self._ready_at >= self._times.not_answering:
             if not self._early:
                 self._transport.close()
             return

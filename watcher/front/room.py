@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Protocol
 
-IDLE_KEPT = 1.0  # seconds of idleness after which a used connection can be closed
-IDLE_FRESH = 5.0  # the same for one that has not sent a whole request yet
+from watcher.front.model import FrontTimes
+
 SHARE = 0.75  # of all connections, for one address
 LOOKED_AT = 64  # idle connections that are examined for one newcomer
 
@@ -41,7 +41,8 @@ class Guest(Protocol):
 class Room:
     """Counts connections per address and knows the idle ones, the longest idle first."""
 
-    def __init__(self) -> None:
+    def __init__(self, times: FrontTimes) -> None:
+        self._times = times
         self.closed_idle = 0
         self._connections: Counter[str] = Counter()
         self._idle: dict[str, dict[Guest, float]] = {}
@@ -90,5 +91,5 @@ class Room:
 
     def _closable_guests(self, address: str, now: float) -> Iterator[tuple[float, Guest]]:
         for guest, since in islice(self._idle.get(address, {}).items(), LOOKED_AT):
-            if now - since >= (IDLE_FRESH if guest.fresh else IDLE_KEPT):
+            if now - since >= (self._times.idle_fresh if guest.fresh else self._times.idle_kept):
                 yield since, guest

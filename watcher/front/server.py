@@ -158,7 +158,7 @@ class Front:
         """
         if backend == self.backend:
             raise ValueError(f"{backend} cannot be drained: it is where requests go; switch first")
-        return await drain(self._started.pool, backend, timeout, moving)
+        return await drain(self._started.pool, backend, timeout, moving, self._limits.times)
 
     async def cut(self, backend: Backend) -> int:
         """End every connection that is still open at the stopped `backend`; returns their number."""

@@ -14,9 +14,6 @@ from watcher.front.speech import Speech
 from watcher.front.upstream import Upstream
 from watcher.front.websocket import Frames, restart_frame
 
-QUIET = 5.0  # seconds without a byte after which a TLS connection is taken to be idle
-NOT_ANSWERING = 1.0  # seconds: docker-proxy closes a connection within that time when no app listens
-
 
 class Tunnel(ClientEnd):
     """The client side of a tunnel. It waits for an upstream connection like a request does.
@@ -202,7 +199,7 @@ class Tunnel(ClientEnd):
 
     def _not_answering(self) -> bool:
         """Whether an end of the upstream connection now means that the app does not listen yet."""
-        return self._untouched and time.monotonic() - self._ready_at < NOT_ANSWERING
+        return self._untouched and time.monotonic() - self._ready_at < self._times.not_answering
 
     def backend_lost(self, upstream: Upstream, error: Exception | None) -> None:
         """See `User`. The client does not notice when nothing had passed yet."""
@@ -241,7 +238,7 @@ class Tunnel(ClientEnd):
             now = time.monotonic()
             if self._moved[0] != upstream.moved:
                 self._moved = (upstream.moved, now)
-            elif now - self._moved[1] >= QUIET and not upstream.awaiting:
+            elif now - self._moved[1] >= self._times.quiet and not upstream.awaiting:
                 self._part_quietly(upstream)
 
     def _end_streams(self, streams: Streams, upstream: Upstream) -> None:

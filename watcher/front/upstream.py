@@ -10,8 +10,6 @@ from typing import Protocol, cast
 from watcher.front.model import Backend
 from watcher.front.sockets import half_close
 
-REUSE_IDLE = 1.0  # seconds after which a request that must not be repeated gets a fresh connection
-
 
 class User(Protocol):
     """The client side of an upstream connection."""
@@ -149,14 +147,14 @@ class Upstream(asyncio.Protocol):
         self.idle_since = now
         self._free_user()
 
-    def is_usable(self, now: float, *, repeatable: bool) -> bool:
+    def is_usable(self, now: float, *, max_idle: float) -> bool:
         """Whether the next request can go out here.
 
         A server can close an idle connection just when the next request is written to it. So the socket
-        is asked for an end of file that the loop has not read yet; and a request that must not be sent
-        twice does not go out on a connection that has been idle for long enough to be closed for that.
+        is asked for an end of file that the loop has not read yet. A request that must not be sent twice sets
+        `max_idle`, the seconds after which a server can close an idle connection.
         """
-        if self.transport.is_closing() or (not repeatable and now - self.idle_since > REUSE_IDLE):
+        if self.transport.is_closing() or now - self.idle_since > max_idle:
             return False
         return not self._poll.poll(0)
 

@@ -7,9 +7,10 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from watcher.front import Backend, Front, FrontLimits, Listen
+from watcher.front import Backend, Front, FrontLimits, FrontTimes, Listen
 from watcher.observers.events import Event, FrontRefused
 
 POST = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nbody"
@@ -144,10 +145,10 @@ class Origin:
 class Fronted:
     """A running front, and what it has told its observer."""
 
-    def __init__(self, limits: FrontLimits | None, options: dict[str, Any]) -> None:
+    def __init__(self, limits: FrontLimits | None, times: FrontTimes, options: dict[str, Any]) -> None:
         self.events: list[Event] = []
         self.peers: list[Peer] = []
-        limits = limits or FrontLimits(hold_seconds=PATIENCE)
+        limits = replace(limits or FrontLimits(hold_seconds=PATIENCE), times=times)
         self.front = Front([Listen("127.0.0.1", 0)], observer=self, service="svc", limits=limits, **options)
 
     def notify(self, event: Event) -> None:
@@ -163,11 +164,13 @@ class Fronted:
 
 
 @asynccontextmanager
-async def fronted(limits: FrontLimits | None = None, **options: Any) -> AsyncIterator[Fronted]:
+async def fronted(
+    limits: FrontLimits | None = None, times: FrontTimes | None = None, **options: Any
+) -> AsyncIterator[Fronted]:
     """A front on a free port. At the end it is closed, and nothing of it may be left, nor have failed."""
     failures: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
-    it = Fronted(limits, options)
+    it = Fronted(limits, times or FrontTimes(), options)
     await it.front.start()
     context = it.front._context
     assert context is not None

@@ -14,8 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from tests.unit.front.support import PATIENCE, fronted, get, ok, origin, says, true
-from watcher.front import Backend
-from watcher.front import drain as draining
+from watcher.front import Backend, FrontTimes
 from watcher.front.websocket import Frames, is_websocket, restart_frame
 
 UPLOAD = b"POST /up HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n"
@@ -23,11 +22,7 @@ WEBSOCKET = get("/ws", "Connection: Upgrade", "Upgrade: websocket")
 SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits for a last word, or for a byte, waits for a moment only."""
-    monkeypatch.setattr(draining, "LAST_WORD", 0.02)
-    monkeypatch.setattr(draining, "STALLED", 1.0)
+HASTY = FrontTimes(last_word=0.02, stalled=1.0)
 
 
 async def test_a_drain_waits_for_the_exchange_in_progress_and_closes_idle_connections_at_once() -> None:
@@ -113,8 +108,8 @@ async def test_draining_the_current_backend_is_a_mistake() -> None:
             await it.front.drain(app.backend, 1)
 
 
-async def test_an_upload_that_moves_goes_on_when_the_time_is_up(hasty: None) -> None:
-    async with origin() as old, origin(says("new")) as new, fronted() as it:
+async def test_an_upload_that_moves_goes_on_when_the_time_is_up() -> None:
+    async with origin() as old, origin(says("new")) as new, fronted(times=HASTY) as it:
         it.front.switch(old.backend)
         client = await it.connect()
         await client.send(UPLOAD % 100 + b"x" * 10)
@@ -133,8 +128,8 @@ async def test_an_upload_that_moves_goes_on_when_the_time_is_up(hasty: None) -> 
         assert (report.finished, report.cut) == (1, 0)
 
 
-async def test_a_download_of_known_length_that_moves_goes_on_when_the_time_is_up(hasty: None) -> None:
-    async with origin() as old, fronted() as it:
+async def test_a_download_of_known_length_that_moves_goes_on_when_the_time_is_up() -> None:
+    async with origin() as old, fronted(times=HASTY) as it:
         it.front.switch(old.backend)
         client = await it.connect()
         await client.send(get("/file"))
@@ -151,8 +146,8 @@ async def test_a_download_of_known_length_that_moves_goes_on_when_the_time_is_up
         assert (await drain).cut == 0
 
 
-async def test_a_transfer_that_has_stalled_is_cut(hasty: None) -> None:
-    async with origin() as old, fronted() as it:
+async def test_a_transfer_that_has_stalled_is_cut() -> None:
+    async with origin() as old, fronted(times=HASTY) as it:
         it.front.switch(old.backend)
         client = await it.connect()
         await client.send(UPLOAD % 100 + b"x" * 10)
@@ -162,8 +157,8 @@ async def test_a_transfer_that_has_stalled_is_cut(hasty: None) -> None:
         assert (report.finished, report.cut) == (0, 1)
 
 
-async def test_nothing_that_moves_is_waited_for_in_a_hurry(hasty: None) -> None:
-    async with origin() as old, fronted() as it:
+async def test_nothing_that_moves_is_waited_for_in_a_hurry() -> None:
+    async with origin() as old, fronted(times=HASTY) as it:
         it.front.switch(old.backend)
         client = await it.connect()
         await client.send(UPLOAD % 1_000_000 + b"x")

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.unit.front.support import POST, Peer, fronted, get, ok, origin, refusals, says, true
-from watcher.front import FrontLimits, ending
+from watcher.front import FrontLimits, FrontTimes
 from watcher.observers.events import FrontExchange, FrontRefused
 
 
@@ -270,11 +270,8 @@ async def test_an_answer_that_has_no_length_and_is_broken_off_does_not_look_comp
             await client.rest()
 
 
-async def test_an_idle_connection_is_closed_when_the_app_closes_its_side(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(ending, "APP_CLOSED", 0.01)
-    async with origin() as app, fronted() as it:
+async def test_an_idle_connection_is_closed_when_the_app_closes_its_side() -> None:
+    async with origin() as app, fronted(times=FrontTimes(app_closed=0.01)) as it:
         it.front.switch(app.backend)
         client = await it.connect()
         await client.send(get())
@@ -286,9 +283,9 @@ async def test_an_idle_connection_is_closed_when_the_app_closes_its_side(
         assert await client.rest() == b""
 
 
-async def test_an_idle_connection_outlives_its_container(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ending, "APP_CLOSED", 0.01)
-    async with origin() as app, origin(says("new")) as new, fronted() as it:
+async def test_an_idle_connection_outlives_its_container() -> None:
+    times = FrontTimes(app_closed=0.01)
+    async with origin() as app, origin(says("new")) as new, fronted(times=times) as it:
         it.front.switch(app.backend)
         client = await it.connect()
         await client.send(get())

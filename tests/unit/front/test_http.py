@@ -227,7 +227,7 @@ async def test_server_sent_events_arrive_one_by_one() -> None:
 
 
 async def test_half_a_head_is_answered_408_after_a_while_and_a_whole_one_stops_the_clock() -> None:
-    async with origin() as app, fronted(FrontLimits(head_seconds=0.05)) as it:
+    async with origin() as app, fronted(FrontLimits(head_seconds=0.3)) as it:
         it.front.switch(app.backend)
         quick, slow, idle = [await it.connect() for _ in range(3)]
         await quick.send(get()[:9])

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from tests.unit.front.support import PATIENCE, Origin, Peer, fronted, get, ok, origin, refusals, says, true
-from watcher.front import FrontLimits, newcomer
+from watcher.front import FrontLimits, FrontTimes
 from watcher.front.h2 import PREFACE
 from watcher.front.speech import Speech, speech_of
 from watcher.observers.events import FrontExchange, FrontHeld, FrontRefused
 
 GREETING = b"220 mail.test ESMTP\r\n"
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence is noticed at once."""
-    monkeypatch.setattr(newcomer, "SILENCE", 0.01)
-    monkeypatch.setattr(newcomer, "UNDECIDED", 0.01)
+QUICK = FrontTimes(silence=0.01, undecided=0.01)
 
 
 async def greeting(peer: Peer) -> None:
@@ -70,8 +65,8 @@ def test_on_a_port_for_http_all_is_http_but_tls_and_http_2() -> None:
     assert speech_of(b"PRI * ", "http") is Speech.UNKNOWN
 
 
-async def test_a_server_that_speaks_first_is_heard(quick: None) -> None:
-    async with origin(greeting) as app, fronted() as it:
+async def test_a_server_that_speaks_first_is_heard() -> None:
+    async with origin(greeting) as app, fronted(times=QUICK) as it:
         it.front.switch(app.backend)
         client = await it.connect()
         await client.expect(GREETING)
@@ -83,8 +78,8 @@ async def test_a_server_that_speaks_first_is_heard(quick: None) -> None:
         assert it.told(FrontRefused) == []
 
 
-async def test_a_client_that_ends_its_half_at_once_hears_the_server(quick: None) -> None:
-    async with origin(greeting) as app, fronted() as it:
+async def test_a_client_that_ends_its_half_at_once_hears_the_server() -> None:
+    async with origin(greeting) as app, fronted(times=QUICK) as it:
         it.front.switch(app.backend)
         client = await it.connect()
         client.end()
@@ -95,28 +90,25 @@ async def test_a_client_that_ends_its_half_at_once_hears_the_server(quick: None)
         assert await later.rest() == GREETING
 
 
-async def test_a_client_that_comes_and_goes_while_nothing_can_answer_is_not_held(quick: None) -> None:
-    async with fronted() as it:
+async def test_a_client_that_comes_and_goes_while_nothing_can_answer_is_not_held() -> None:
+    async with fronted(times=QUICK) as it:
         client = await it.connect()
         client.end()
         assert await client.rest() == b""
         assert it.told(FrontHeld) == it.told(FrontRefused) == []
 
 
-async def test_once_the_app_was_the_first_to_speak_the_next_ones_do_not_wait(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with origin(greeting) as app, fronted() as it:
+async def test_once_the_app_was_the_first_to_speak_the_next_ones_do_not_wait() -> None:
+    async with origin(greeting) as app, fronted(times=FrontTimes(silence=2 * PATIENCE)) as it:
         it.front.switch(app.backend)
         context = it.front._context
         assert context is not None
         context.app_speaks_first = True
-        monkeypatch.setattr(newcomer, "SILENCE", 2 * PATIENCE)
         await (await it.connect()).expect(GREETING)
 
 
-async def test_a_silent_client_waits_for_the_first_container_without_being_counted(quick: None) -> None:
-    async with origin(greeting) as app, fronted() as it:
+async def test_a_silent_client_waits_for_the_first_container_without_being_counted() -> None:
+    async with origin(greeting) as app, fronted(times=QUICK) as it:
         client = await it.connect()
         context = it.front._context
         assert context is not None
@@ -127,8 +119,8 @@ async def test_a_silent_client_waits_for_the_first_container_without_being_count
         assert it.told(FrontHeld) == []
 
 
-async def test_a_silent_client_hears_the_new_version_after_the_old_one_was_drained(quick: None) -> None:
-    async with origin() as old, origin(greeting) as new, fronted() as it:
+async def test_a_silent_client_hears_the_new_version_after_the_old_one_was_drained() -> None:
+    async with origin() as old, origin(greeting) as new, fronted(times=QUICK) as it:
         it.front.switch(old.backend)
         client = await it.connect()
         await old.peer()
@@ -137,8 +129,8 @@ async def test_a_silent_client_hears_the_new_version_after_the_old_one_was_drain
         await client.expect(GREETING)
 
 
-async def test_a_client_that_was_silent_can_ask_for_a_page(quick: None) -> None:
-    async with origin(says("x")) as app, fronted() as it:
+async def test_a_client_that_was_silent_can_ask_for_a_page() -> None:
+    async with origin(says("x")) as app, fronted(times=QUICK) as it:
         it.front.switch(app.backend)
         client = await it.connect()
         await app.peer()
@@ -147,27 +139,23 @@ async def test_a_client_that_was_silent_can_ask_for_a_page(quick: None) -> None:
         assert len(app.peers) == 1  # the connection that was made to listen was used
 
 
-async def test_an_app_that_closes_a_silent_connection_closes_the_clients_too(
-    quick: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(newcomer, "NOT_ANSWERING", 0.0)
-
+async def test_an_app_that_closes_a_silent_connection_closes_the_clients_too() -> None:
     async def closes(peer: Peer) -> None:
         await asyncio.sleep(0.02)
         peer.writer.close()
 
-    async with origin(closes) as app, fronted() as it:
+    async with origin(closes) as app, fronted(times=replace(QUICK, not_answering=0.0)) as it:
         it.front.switch(app.backend)
         assert await (await it.connect()).rest() == b""
 
 
 @pytest.mark.parametrize("sent", [b"*1\r\n$4\r\nPING\r\n", b'{"id":1}', b"\0\1\2", b"HELLO"])
-async def test_what_is_not_http_is_passed_on_as_it_is(quick: None, sent: bytes) -> None:
+async def test_what_is_not_http_is_passed_on_as_it_is(sent: bytes) -> None:
     async def echo(peer: Peer) -> None:
         while data := await peer.reader.read(65536):
             await peer.send(data)
 
-    async with origin(echo) as app, fronted() as it:
+    async with origin(echo) as app, fronted(times=QUICK) as it:
         it.front.switch(app.backend)
         client = await it.connect()
         for byte in sent:
@@ -185,8 +173,8 @@ async def test_raw_bytes_on_a_port_for_http_are_refused() -> None:
         assert (await client.rest()).startswith(b"HTTP/1.1 400 ")
 
 
-async def test_a_slowly_typed_request_is_a_request(quick: None) -> None:
-    async with origin(says("x")) as app, fronted() as it:
+async def test_a_slowly_typed_request_is_a_request() -> None:
+    async with origin(says("x")) as app, fronted(times=QUICK) as it:
         it.front.switch(app.backend)
         client = await it.connect()
         await client.send(b"GE")
@@ -195,8 +183,8 @@ async def test_a_slowly_typed_request_is_a_request(quick: None) -> None:
         await true(lambda: [event.code for event in it.told(FrontExchange)] == [200])
 
 
-async def test_a_silent_client_that_goes_leaves_nothing(quick: None) -> None:
-    async with origin() as app, fronted() as it:
+async def test_a_silent_client_that_goes_leaves_nothing() -> None:
+    async with origin() as app, fronted(times=QUICK) as it:
         it.front.switch(app.backend)
         client = await it.connect()
         server = await app.peer()
@@ -206,11 +194,11 @@ async def test_a_silent_client_that_goes_leaves_nothing(quick: None) -> None:
         await true(lambda: it.front.stats.connections == 0)
 
 
-async def test_an_app_that_is_not_up_yet_is_waited_for(quick: None) -> None:
+async def test_an_app_that_is_not_up_yet_is_waited_for() -> None:
     app = Origin(greeting, "a" * 64)
     await app.start()
     await app.stop()
-    async with fronted() as it:
+    async with fronted(times=QUICK) as it:
         it.front.switch(app.backend)
         client = await it.connect()
         context = it.front._context

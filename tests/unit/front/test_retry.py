@@ -17,7 +17,7 @@ from tests.unit.front.support import (
     refusals,
     true,
 )
-from watcher.front import FrontLimits
+from watcher.front import FrontLimits, FrontTimes
 from watcher.observers.events import FrontRefused
 
 
@@ -153,11 +153,8 @@ async def test_the_rest_of_a_body_follows_a_request_that_is_sent_again() -> None
         await second.expect(get("/next"))
 
 
-async def test_a_post_does_not_go_out_on_a_connection_that_has_been_idle_for_long(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("watcher.front.upstream.REUSE_IDLE", 0.0)
-    async with origin(echo_length) as app, fronted() as it:
+async def test_a_post_does_not_go_out_on_a_connection_that_has_been_idle_for_long() -> None:
+    async with origin(echo_length) as app, fronted(times=FrontTimes(reuse_idle=0.0)) as it:
         it.front.switch(app.backend)
         client = await it.connect()
         for _ in range(2):

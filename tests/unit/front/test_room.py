@@ -7,9 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from tests.unit.front.support import Peer, fronted, get, ok, origin, refusals, says, true
-from watcher.front import FrontLimits, room
+from watcher.front import FrontLimits, FrontTimes
 from watcher.front.room import Room
 from watcher.observers.events import FrontRefused, Notice
+
+TIMES = FrontTimes()
+AT_ONCE = FrontTimes(idle_kept=0.0)
 
 
 class Somebody:
@@ -41,7 +44,7 @@ def idle(it: Room, address: str, *, fresh: bool = False) -> Somebody:
 
 
 def test_the_longest_idle_one_goes(clock: Callable[[float], None]) -> None:
-    it = Room()
+    it = Room(TIMES)
     first = idle(it, "a")
     clock(1)
     second = idle(it, "b")
@@ -55,21 +58,21 @@ def test_the_longest_idle_one_goes(clock: Callable[[float], None]) -> None:
 
 
 def test_one_that_has_just_become_idle_stays(clock: Callable[[float], None]) -> None:
-    it = Room()
+    it = Room(TIMES)
     kept, fresh = idle(it, "a"), idle(it, "b", fresh=True)
     it.joined("c")
     assert not it.make_room("c", 2)
-    clock(room.IDLE_KEPT)
+    clock(TIMES.idle_kept)
     assert it.make_room("c", 2)
     assert kept.closed
     assert not it.make_room("c", 2)
-    clock(room.IDLE_FRESH - room.IDLE_KEPT)
+    clock(TIMES.idle_fresh - TIMES.idle_kept)
     assert it.make_room("c", 2)
     assert fresh.closed
 
 
 def test_a_busy_one_stays(clock: Callable[[float], None]) -> None:
-    it = Room()
+    it = Room(TIMES)
     guest = idle(it, "a")
     it.mark_busy(guest)
     clock(100)
@@ -79,7 +82,7 @@ def test_a_busy_one_stays(clock: Callable[[float], None]) -> None:
 
 
 def test_one_address_cannot_take_all_places(clock: Callable[[float], None]) -> None:
-    it = Room()
+    it = Room(TIMES)
     other = idle(it, "b")
     clock(100)
     for _ in range(6):
@@ -93,9 +96,8 @@ def test_one_address_cannot_take_all_places(clock: Callable[[float], None]) -> N
     assert it.make_room("b", 8)
 
 
-async def test_idle_connections_make_room_for_a_new_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "IDLE_KEPT", 0.0)
-    async with origin(says("x")) as app, fronted(FrontLimits(connections=40)) as it:
+async def test_idle_connections_make_room_for_a_new_client() -> None:
+    async with origin(says("x")) as app, fronted(FrontLimits(connections=40), AT_ONCE) as it:
         it.front.switch(app.backend)
         clients: list[Peer] = []
         for _ in range(100):
@@ -107,9 +109,8 @@ async def test_idle_connections_make_room_for_a_new_client(monkeypatch: pytest.M
         assert len([event for event in it.told(Notice) if "front.connections" in event.text]) == 1
 
 
-async def test_busy_connections_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "IDLE_KEPT", 0.0)
-    async with origin() as app, fronted(FrontLimits(connections=2)) as it:
+async def test_busy_connections_do_not() -> None:
+    async with origin() as app, fronted(FrontLimits(connections=2), AT_ONCE) as it:
         it.front.switch(app.backend)
         busy = [await it.connect() for _ in range(2)]
         for number, client in enumerate(busy):

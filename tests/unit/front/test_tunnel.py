@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from tests.unit.front.support import PATIENCE, Peer, fronted, get, ok, origin, says, true
-from watcher.front import Backend, FrontLimits, farewell, tunnel
+from watcher.front import Backend, FrontLimits, FrontTimes
 from watcher.observers.events import FrontExchange, FrontOld, FrontRefused
 
 UPGRADE = get("/ws", "Connection: keep-alive, Upgrade", "Upgrade: echo")
@@ -252,15 +252,11 @@ async def test_a_backend_that_resets_a_tunnel_resets_its_client() -> None:
             await client.rest()
 
 
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A TLS connection is quiet after a moment, and looked at often."""
-    monkeypatch.setattr(tunnel, "QUIET", 0.1)
-    monkeypatch.setattr(farewell, "EVERY", 0.01)
+HASTY = FrontTimes(quiet=0.1, old_check=0.01)
 
 
-async def test_a_quiet_tls_connection_is_closed_after_a_switch(hasty: None) -> None:
-    async with origin(echo) as old, origin(echo) as new, fronted() as it:
+async def test_a_quiet_tls_connection_is_closed_after_a_switch() -> None:
+    async with origin(echo) as old, origin(echo) as new, fronted(times=HASTY) as it:
         it.front.switch(old.backend)
         client = await it.connect()
         await client.ask(CLIENT_HELLO, CLIENT_HELLO)
@@ -271,8 +267,8 @@ async def test_a_quiet_tls_connection_is_closed_after_a_switch(hasty: None) -> N
         assert (await it.front.drain(old.backend, 0)).cut == 0
 
 
-async def test_a_tls_connection_that_waits_for_the_app_or_moves_is_not_closed(hasty: None) -> None:
-    async with origin() as old, fronted() as it:
+async def test_a_tls_connection_that_waits_for_the_app_or_moves_is_not_closed() -> None:
+    async with origin() as old, fronted(times=HASTY) as it:
         it.front.switch(old.backend)
         waiting, moving = await it.connect(), await it.connect()
         await waiting.send(CLIENT_HELLO)
