@@ -27,18 +27,27 @@ from watcher.engine import Engine, EngineError, Image, Login
 from watcher.errors import EngineUnavailable
 
 PLACEHOLDER_LABEL = "watcher.stand-in"
-PATIENCE = 20.0  # seconds in which a registry has to answer; an engine alone tries for minutes
-_PATIENCE_AGAIN = 2.0  # the same if an earlier answer of the registry is known
-_FRESH = 600.0  # seconds for which the answer of a registry is used again
 _PULL = regex.compile(r"(?:^|\] )(?:FROM|docker-image://)")
 _LOOKUP = regex.compile(r"\[internal\] load metadata for (?:docker\.io/(?:library/)?)?(\S+)")
 # The status of a FROM that looks its image up itself: the frontend did not, or the image was pruned.
 _RESOLVE = regex.compile(r"resolve (?:docker\.io/(?:library/)?)?(\S+)")
 
 
-def no_answer() -> str:
-    """Return why a registry counts as silent."""
-    return f"no answer within {PATIENCE:g} s"
+@dataclass(frozen=True, slots=True)
+class RegistryPatience:
+    """How long a registry has to answer, and how long its answer is used. All in seconds."""
+
+    first: float = 20.0  # an engine alone tries for minutes
+    again: float = 2.0  # the same if an earlier answer of the registry is known
+    fresh: float = 600.0  # for which an answer is used again
+
+    @property
+    def no_answer(self) -> str:
+        """Return why a registry counts as silent."""
+        return f"no answer within {self.first:g} s"
+
+
+DEFAULT_PATIENCE = RegistryPatience()
 
 
 def pulls_image(step: str) -> bool:
@@ -54,7 +63,9 @@ def fetches_image(step: str) -> bool:
 class Lookups:
     """The lookups of base images that a build is waiting for."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = DEFAULT_PATIENCE.first) -> None:
+        """A registry has `seconds` to answer."""
+        self._seconds = seconds
         self._begun: dict[str, tuple[str, float]] = {}
 
     def follow(self, event: Progress, now: float) -> bool:
@@ -83,7 +94,7 @@ class Lookups:
     @property
     def until(self) -> float | None:
         """The time limit of the oldest lookup, by the same clock; None without a lookup."""
-        return min((begun + PATIENCE for _, begun in self._begun.values()), default=None)
+        return min((begun + self._seconds for _, begun in self._begun.values()), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +118,14 @@ class BaseImages:
     """
 
     def __init__(
-        self, engine: Engine, connection: BuildkitConnection, credentials: Callable[[], CredentialsFor]
+        self,
+        engine: Engine,
+        connection: BuildkitConnection,
+        credentials: Callable[[], CredentialsFor],
+        patience: RegistryPatience = DEFAULT_PATIENCE,
     ) -> None:
         """`credentials` is called in the event loop; its result finds logins in a thread."""
+        self.patience = patience
         self._engine, self._connection, self._credentials = engine, connection, credentials
         self._answers: dict[tuple[str, str], tuple[float, BaseImage]] = {}
         self.age = 0  # grows whenever all answers are forgotten
@@ -117,17 +133,18 @@ class BaseImages:
     async def find_image(self, name: str, platform: str = "") -> BaseImage:
         """Return the image that `FROM name` means. Raises EngineUnavailable.
 
-        Raises TimeoutError if its registry does not answer within `PATIENCE` seconds and never has before.
+        Raises TimeoutError if its registry does not answer within `patience.first` seconds and never has.
         """
         if not self._connection.standalone and (image := await self._engine.image(name)):
             return BaseImage(config_of(image), here=True, placeholder=PLACEHOLDER_LABEL in image.labels)
         key, now = (name, platform), time.monotonic()
-        asked, known = self._answers.get(key, (-_FRESH, BaseImage(None)))
-        if now < asked + _FRESH:
+        asked, known = self._answers.get(key, (-self.patience.fresh, BaseImage(None)))
+        if now < asked + self.patience.fresh:
             return known
         client = await self._connection.client()
         try:
-            async with asyncio.timeout(PATIENCE if known.config is None else _PATIENCE_AGAIN):
+            seconds = self.patience.first if known.config is None else self.patience.again
+            async with asyncio.timeout(seconds):
                 answer = await client.resolve_image(
                     full_reference(name), platform=platform, credentials=self._credentials()
                 )
@@ -158,7 +175,7 @@ class BaseImages:
         try:
             return await self.find_image(name, platform)
         except TimeoutError:
-            return BaseImage(None, problem=no_answer())
+            return BaseImage(None, problem=self.patience.no_answer)
         except (EngineUnavailable, EngineError) as error:
             return BaseImage(None, problem=str(error))
 

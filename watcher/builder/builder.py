@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from watcher.builder.base_images import BaseImages, fetches_image
+from watcher.builder.base_images import DEFAULT_PATIENCE, BaseImages, RegistryPatience, fetches_image
 from watcher.builder.compile_stage import CompileStage
 from watcher.builder.connection import BuildkitConnection
 from watcher.builder.dockerfile_variants import (
@@ -56,6 +56,7 @@ class ImageBuilder:
         logins: Callable[[str], Login | None] = lambda _: None,
         progressed: Callable[[], None] = lambda: None,
         base_notices: set[str] | None = None,
+        patience: RegistryPatience = DEFAULT_PATIENCE,
     ) -> None:
         """`progressed` is called for every event of BuildKit's; `base_notices` see `DockerfileVariants`."""
         self.recipe = recipe
@@ -68,8 +69,9 @@ class ImageBuilder:
             logins=logins,
             progressed=progressed,
             warn=lambda text: self.variants.notify_once("warning", text),
+            patience=patience,
         )
-        self._bases = BaseImages(engine, connection, self._solver.credentials_finder)
+        self._bases = BaseImages(engine, connection, self._solver.credentials_finder, patience)
         self.variants = DockerfileVariants(
             recipe.service,
             bases=self._bases,

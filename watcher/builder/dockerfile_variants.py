@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from watcher import dockerfile as dockerfiles
-from watcher.builder.base_images import BaseImage, BaseImages, no_answer
+from watcher.builder.base_images import BaseImage, BaseImages
 from watcher.builder.connection import BuildkitConnection
 from watcher.builder.recipe import Recipe
 from watcher.builder.repository import missing_repository
@@ -156,7 +156,7 @@ class DockerfileVariants:
         try:
             base = await self._bases.find_image(name, platform)
         except TimeoutError as error:
-            raise UserError(base_failure((name,), no_answer())) from error
+            raise UserError(base_failure((name,), self._bases.patience.no_answer)) from error
         if not base.here:
             self._notify_of_base("info", f"the base image {name} is not here: BuildKit pulls it")
         if base.placeholder:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from watcher import labels
-from watcher.builder.base_images import Lookups, credentials_of, no_answer
+from watcher.builder.base_images import DEFAULT_PATIENCE, Lookups, RegistryPatience, credentials_of
 from watcher.builder.connection import BuildkitConnection
 from watcher.builder.journal import BuildJournal
 from watcher.builder.recipe import Recipe
@@ -110,7 +110,9 @@ class Solver:
         logins: Callable[[str], Login | None],
         progressed: Callable[[], None],
         warn: Callable[[str], None],
+        patience: RegistryPatience = DEFAULT_PATIENCE,
     ) -> None:
+        self._patience = patience
         self._engine, self._connection, self._journal = engine, connection, journal
         self._logins, self._progressed, self._warn = logins, progressed, warn
         self._solved = False
@@ -130,7 +132,7 @@ class Solver:
         self, job: SolveJob, request: SolveRequest, on_progress: Callable[[Progress], None]
     ) -> str:
         client = await self._connection.client()
-        clock, lookups = asyncio.get_running_loop().time, Lookups()
+        clock, lookups = asyncio.get_running_loop().time, Lookups(self._patience.first)
         recipe, revision = job.recipe, job.scan.revision
         final = job.kind == labels.FINAL
         try:
@@ -150,7 +152,7 @@ class Solver:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise UserError(base_failure(lookups.pending, no_answer())) from error
+            raise UserError(base_failure(lookups.pending, self._patience.no_answer)) from error
         except ConnectError as error:
             raise EngineUnavailable(f"the connection to BuildKit was lost: {error}") from error
 

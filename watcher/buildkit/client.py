@@ -44,9 +44,14 @@ class Client:
     """
 
     def __init__(
-        self, connection: Http2Connection, channel: Channel, dial: SessionDialer | None = None
+        self,
+        connection: Http2Connection,
+        channel: Channel,
+        dial: SessionDialer | None = None,
+        patience: solve.SolvePatience | None = None,
     ) -> None:
         """Use `connect`."""
+        self._patience = patience or solve.SolvePatience()
         self._connection = connection
         self._channel = channel
         self._dial = dial
@@ -119,7 +124,7 @@ class Client:
         stays usable.
         """
         cache = self._cache_of(request.shared_key)
-        context = solve.SolveContext(self._channel, self._dial, cache, self._workers)
+        context = solve.SolveContext(self._channel, self._dial, cache, self._workers, self._patience)
         return await solve.solve(context, request, on_progress)
 
     async def resolve_image(

@@ -37,12 +37,15 @@ from watcher.buildkit.sshagent import ssh_agents
 
 _STATUS = "/moby.buildkit.v1.Control/Status"
 
-# Seconds for the rest once the result, or the end of the session, has arrived; milliseconds are
-# normal.
-_REST = 3.0
-# The same without any progress yet: a build that was refused before its first step leaves the call for its
-# progress waiting until the engine gives up.
-_FIRST_PROGRESS = 0.25
+
+@dataclass(frozen=True, slots=True)
+class SolvePatience:
+    """Seconds to wait for what comes after a result."""
+
+    rest: float = 3.0  # of the build, after its result or the end of its session; usually milliseconds
+    # The same without any progress yet: a build that was refused before its first step leaves the call for
+    # its progress waiting until the engine gives up.
+    first_progress: float = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +182,7 @@ class SolveContext:
     dial: SessionDialer | None
     cache: ContextCache
     workers: Executor
+    patience: SolvePatience = SolvePatience()
 
 
 async def solve(
@@ -198,7 +202,7 @@ class _Solve:
         self, solving: SolveContext, request: SolveRequest, on_progress: Callable[[Progress], None]
     ) -> None:
         self._channel = solving.channel
-        self._dial = solving.dial
+        self._dial, self._patience = solving.dial, solving.patience
         self._frontend_cache = solving.cache.frontend
         self._request = request
         self._on_progress = on_progress
@@ -236,7 +240,10 @@ class _Solve:
         )
         try:
             await self._wait_for_end(solving, session, status)
-            await asyncio.wait((status,), timeout=_REST if self._progress.began else _FIRST_PROGRESS)
+            patience = self._patience
+            await asyncio.wait(
+                (status,), timeout=patience.rest if self._progress.began else patience.first_progress
+            )
             if status.done():
                 status.result()
             for event in self._progress.end():
@@ -264,7 +271,7 @@ class _Solve:
 
     async def _session_ended(self, solving: asyncio.Task[bytes], session: asyncio.Task[None]) -> None:
         """The engine ended the session first: its answer to the build, with the reason, must come soon."""
-        await asyncio.wait((solving,), timeout=_REST)
+        await asyncio.wait((solving,), timeout=self._patience.rest)
         if not solving.done():
             try:
                 session.result()

@@ -30,8 +30,12 @@ STEP = 1e-6  # seconds: by how much time stamps differ at least
 class LogStreamer:
     """Follows the containers of one project: `look` after each connection, `take` with each event."""
 
-    def __init__(self, engine: Engine, observer: Observer, project: str) -> None:
+    def __init__(
+        self, engine: Engine, observer: Observer, project: str, *, tail: int = TAIL, calm: float = CALM
+    ) -> None:
+        """Show the last `tail` lines of a container that has printed; pause for `calm` between batches."""
         self._engine, self._observer, self._project = engine, observer, project
+        self._tail, self._calm = tail, calm
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()  # started again before the end of what they printed before was read
         self._seen: dict[str, float] = {}  # container -> time of its last line that was told
@@ -95,14 +99,14 @@ class LogStreamer:
         """Tell what it prints until it ends; whether it is to be asked anew, because it prints too much."""
         seen, much = self._seen.get(container), 0
         since = 0.0 if seen is None else seen + STEP
-        async with aclosing(self._engine.follow(container, since=since, tail=TAIL)) as batches:
+        async with aclosing(self._engine.follow(container, since=since, tail=self._tail)) as batches:
             async for batch in batches:
                 self._tell(container, service, batch)
                 self._seen[container] = max(batch[-1].at, since)
                 much = much + 1 if len(batch) >= MUCH else 0
                 if much >= PATIENCE:
                     return True
-                await asyncio.sleep(CALM)
+                await asyncio.sleep(self._calm)
         return False
 
     def _tell(self, container: str, service: str, lines: Sequence[Printed]) -> None:

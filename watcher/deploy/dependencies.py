@@ -59,12 +59,15 @@ class Dependencies:
         owner: str,
         *,
         managed: Collection[str],
+        poll: float = POLL,
+        reports: DependencyReports | None = None,
     ) -> None:
         self._engine, self._observer, self._owner = engine, observer, owner
         self.on_replaced: Callable[[str, str], None] = lambda *_: None
         self.project, self._managed = project, dict.fromkeys(managed, NodeState.ABSENT)
         self.containers = DependencyContainers(engine, owner)
-        self.reports = DependencyReports(observer)
+        self.reports = reports or DependencyReports(observer)
+        self._poll = poll
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._errors: dict[str, WatcherError] = {}
         self._stopped: set[str] = set()  # containers that were stopped on purpose
@@ -156,7 +159,7 @@ class Dependencies:
         for name in sort_services(self.graph, targets):
             if name not in self._tasks:
                 self._errors.pop(name, None)
-        pauses = itertools.chain(itertools.repeat(POLL, QUICK_POLLS), itertools.repeat(SLOW_POLL))
+        pauses = itertools.chain(itertools.repeat(self._poll, QUICK_POLLS), itertools.repeat(SLOW_POLL))
         for pause in pauses:
             targets = [name for name in targets if name in self.project.services]  # others left the file
             needed = [name for name in sort_services(self.graph, targets) if name in self.names]

@@ -30,8 +30,8 @@ _GOOD = frozenset({NodeState.RUNNING, NodeState.CHECKING, NodeState.HEALTHY, Nod
 class DependencyReports:
     """Reports on dependencies to observers; repeats nothing."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    def __init__(self, observer: Observer, *, say_after: float = SAY_AFTER) -> None:
+        self._observer, self._say_after = observer, say_after
         self._last: dict[str, DependencyChanged] = {}
         self._pulls: dict[str, str] = {}
         self._complaints: dict[str, str] = {}
@@ -137,7 +137,7 @@ class DependencyReports:
     def _say_wait(self, project: ComposeProject, service: str, other: str, begun: float) -> None:
         now = time.monotonic()
         last = self._said.get((service, other))
-        if now - (begun + SAY_AFTER - SAY_EVERY if last is None else last) < SAY_EVERY:
+        if now - (begun + self._say_after - SAY_EVERY if last is None else last) < SAY_EVERY:
             return
         self._said[service, other] = now
         condition = _CONDITIONS[project.services[service].depends_on[other].condition]

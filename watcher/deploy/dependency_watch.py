@@ -37,9 +37,11 @@ class DependencyWatch:
         observer: Observer,
         restarts: Backoff = RESTARTS,
         pulls: Backoff = PULLS,
+        *,
+        pause: float = PAUSE,
     ) -> None:
         self._dependencies, self._engine, self._observer = dependencies, engine, observer
-        self._backoff, self._pulls = restarts, pulls
+        self._backoff, self._pulls, self._pause = restarts, pulls, pause
         self._stops: dict[str, OutsideStop] = {}  # by container
         self._failures: dict[str, tuple[int, float]] = {}  # dependency -> ends in a row, when the last was
         self._tasks: set[asyncio.Task[None]] = set()
@@ -53,7 +55,7 @@ class DependencyWatch:
             self.apply_changes()
             await self._run_guarded(self._follow_events)
             while True:
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(self._pause)
                 await self._run_guarded(partial(self._follow_events, missed=True))
         finally:
             for task in self._tasks:

@@ -41,14 +41,13 @@ from watcher.errors import EngineUnavailable
 # docker-py without a version uses the server's newest API, which lacks removed fields. This is the newest
 # version that this code was checked with. Engines 29.0-29.2 refuse anything below 1.44, hence the clamp.
 NEWEST_API = "1.45"
-PULL_REPORT_EVERY = 0.5  # seconds
 
 
 class DockerEngine:
     """The engine through docker-py. Create it with `DockerEngine.open`."""
 
-    def __init__(self, client: docker.APIClient) -> None:
-        self._client = client
+    def __init__(self, client: docker.APIClient, pull_times: pulling.PullTimes | None = None) -> None:
+        self._client, self._pull_times = client, pull_times or pulling.PullTimes()
         self._store: str | None = None
         self._calls = EngineCalls(client)
         self._sizer = ImageSizer(self._calls)
@@ -275,10 +274,11 @@ class DockerEngine:
         self, ref: str, *, platform: str = "", progress: Callable[[PullProgress], None] | None = None
     ) -> None:
         """See `Engine.pull`."""
-        pull = pulling.ImagePull(self._client, ref, platform)
+        times = self._pull_times
+        pull = pulling.ImagePull(self._client, ref, platform, stalled=times.stalled)
         work = asyncio.ensure_future(self._calls.call_apart(pull.run))
         try:
-            while not (await asyncio.wait([work], timeout=PULL_REPORT_EVERY))[0]:
+            while not (await asyncio.wait([work], timeout=times.report_every))[0]:
                 if progress:
                     progress(pull.progress)
             await work

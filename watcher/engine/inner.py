@@ -14,7 +14,7 @@ from watcher.engine.values import ContainerCommand, NewFile
 _LAST_LINES = 30
 _MOST_OUTPUT = 64 * 1024  # last bytes of a command's output that are returned
 _LOG_BYTES = 1 << 20  # last bytes of a log that are returned
-_MOST_LOG_BYTES = 64 << 20  # maximum bytes that are read for them: lines can be of any length
+MOST_LOG_BYTES = 64 << 20  # maximum bytes that are read for them: lines can be of any length
 _LOG_LINE = 8_000  # maximum characters of a log line
 _CHUNK = 1 << 16
 
@@ -57,7 +57,7 @@ def run_command(api: Any, container: str, command: ContainerCommand) -> tuple[in
     return int(status or 0), tuple(tail.decode("utf-8", "replace").splitlines()[-_LAST_LINES:])
 
 
-def read_logs(api: Any, container: str, tail: int) -> tuple[str, ...]:
+def read_logs(api: Any, container: str, tail: int, most_bytes: int = MOST_LOG_BYTES) -> tuple[str, ...]:
     """See `Engine.logs`. docker-py can only read all of a log, or stream it without a timeout."""
     tty = bool(api.inspect_container(container)["Config"].get("Tty"))
     params = {"stdout": 1, "stderr": 1, "tail": tail}
@@ -70,7 +70,7 @@ def read_logs(api: Any, container: str, tail: int) -> tuple[str, ...]:
             read += len(chunk)
             if len(kept) > 2 * _LOG_BYTES:
                 del kept[:-_LOG_BYTES]
-            if read > _MOST_LOG_BYTES:
+            if read > most_bytes:
                 break
     finally:
         answer.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import docker
@@ -14,8 +15,15 @@ import urllib3.exceptions
 from watcher.engine import private_api
 from watcher.engine.values import EngineError, PullProgress
 
-STALLED = 300.0  # seconds without a line of the engine; then the pull is given up
 _ARRIVED = frozenset({"Download complete", "Pull complete", "Extracting", "Verifying Checksum"})
+
+
+@dataclass(frozen=True, slots=True)
+class PullTimes:
+    """How often a pull reports its progress, and when it is given up. In seconds."""
+
+    report_every: float = 0.5
+    stalled: float = 300.0  # without a line of the engine
 
 
 class LayerProgress:
@@ -44,8 +52,9 @@ class LayerProgress:
 class ImagePull:
     """One pull of `ref`. `run` blocks in a thread; the other methods may be called meanwhile."""
 
-    def __init__(self, client: docker.APIClient, ref: str, platform: str) -> None:
-        self._client, self._ref, self._platform = client, ref, platform
+    def __init__(self, client: docker.APIClient, ref: str, platform: str, *, stalled: float) -> None:
+        """Give up after `stalled` seconds without a line of the engine."""
+        self._client, self._ref, self._platform, self._stalled = client, ref, platform, stalled
         self._response: Any = None
         self._is_cancelled = False
         self._heard = time.monotonic()
@@ -60,7 +69,9 @@ class ImagePull:
     def run(self) -> None:
         """Pull; raise EngineError with the engine's message, or docker-py's errors."""
         try:
-            self._response = private_api.open_pull(self._client, self._ref, self._platform, timeout=STALLED)
+            self._response = private_api.open_pull(
+                self._client, self._ref, self._platform, timeout=self._stalled
+            )
             with contextlib.closing(self._response):
                 if self._is_cancelled:
                     return
@@ -70,13 +81,13 @@ class ImagePull:
                         raise EngineError(str(error))
                     self._layers.add_status(said)
         except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as error:
-            raise EngineError(f"nothing arrived for {STALLED:g} s") from error
+            raise EngineError(f"nothing arrived for {self._stalled:g} s") from error
 
     def cancel(self) -> None:
         """Close the connection: the engine ends a pull that nobody follows.
 
         Otherwise the next pull of the same image would join the stalled download. A request that the engine
-        has not begun to answer ends after STALLED.
+        has not begun to answer ends when it counts as stalled.
         """
         self._is_cancelled = True
         if self._response is not None:

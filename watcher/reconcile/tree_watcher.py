@@ -35,7 +35,7 @@ Some files are written all the time, and the saves of all others must go live.
 """
 
 _UNSETTLED_PAUSE = 0.1  # seconds until files that were being written are scanned again
-_PROGRESS_EVERY = 1.0  # seconds between two progress events of a long scan
+PROGRESS_EVERY = 1.0  # seconds between two progress events of a long scan
 _FIRST = "first scan"
 _CONFIGURED = "configuration changed"
 _MOUNTED = "mounted sources changed"
@@ -64,8 +64,11 @@ class TreeWatcher:
         *,
         inputs: Mapping[str, str],
         observer: Observer,
+        unsettled_most: float = UNSETTLED_MOST,
+        progress_every: float = PROGRESS_EVERY,
     ) -> None:
         self._service, self._tree, self._notifications = service, tree, notifications
+        self._unsettled_most, self._progress_every = unsettled_most, progress_every
         self._inputs, self._observer = inputs, observer
         self._last: Scan[Snapshot] | None = None
         self._known_problems: frozenset[str] = frozenset()
@@ -168,7 +171,7 @@ class TreeWatcher:
             return False
         if self._unsettled_since is None:
             self._unsettled_since = now
-        if now - self._unsettled_since < UNSETTLED_MOST:
+        if now - self._unsettled_since < self._unsettled_most:
             return True
         self._unsettled_since = None
         self._warn(self._restless.name(snapshot.unsettled))
@@ -193,7 +196,7 @@ class TreeWatcher:
         work = asyncio.get_running_loop().run_in_executor(self._thread, self._tree.scan, notification.touched)
         # If this is cancelled the scan continues; asyncio must not report its result as never retrieved.
         work.add_done_callback(lambda done: done.cancelled() or done.exception())
-        while not (await asyncio.wait([work], timeout=_PROGRESS_EVERY))[0]:
+        while not (await asyncio.wait([work], timeout=self._progress_every))[0]:
             self._observer.notify(SourceScanning(service=self._service, files=self._tree.seen))
         return work.result()
 

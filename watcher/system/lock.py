@@ -56,7 +56,7 @@ class ProjectLock:
         )
 
     @classmethod
-    def take(cls, project: Path, project_id: str) -> ProjectLock:
+    def take(cls, project: Path, project_id: str, *, patience: float = ASKING_SECONDS) -> ProjectLock:
         """The lock of this project; raises AlreadyRunning, or ConfigError without a private directory."""
         first, *others = runtime_dir.list_candidates()
         for other in others:  # started from a session with other variables
@@ -74,7 +74,7 @@ class ProjectLock:
         if passed is not None:
             os.close(descriptor)
             descriptor = passed
-        elif not _is_locked(descriptor):
+        elif not _is_locked(descriptor, patience):
             running = _read_running(descriptor)
             os.close(descriptor)
             raise AlreadyRunning(project, running)
@@ -107,9 +107,9 @@ def _file_name(project_id: str) -> str:
     return f"{project_id}.lock"
 
 
-def _is_locked(descriptor: int) -> bool:
-    """Lock exclusively; whether it could be had."""
-    until = time.monotonic() + ASKING_SECONDS
+def _is_locked(descriptor: int, patience: float) -> bool:
+    """Lock exclusively within `patience` seconds; return whether that worked."""
+    until = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

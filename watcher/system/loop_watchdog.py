@@ -27,7 +27,7 @@ from typing import TextIO
 from watcher.observers.events import LoopLag, Observer
 
 BEAT = 0.25  # seconds between two heartbeats of the loop
-TOLD_EVERY = 10.0  # seconds between two reports of the longest delay; each covers two of these spans
+REPORT_EVERY = 10.0  # seconds between two reports of the longest delay; each covers two of these spans
 STUCK = 30.0  # seconds without a heartbeat after which the process ends
 TICKS = 6  # of the thread, within STUCK
 EXIT_STUCK = 70  # EX_SOFTWARE of sysexits.h
@@ -36,8 +36,17 @@ EXIT_STUCK = 70  # EX_SOFTWARE of sysexits.h
 class LoopWatchdog:
     """Measures one event loop, and ends the process when it is stuck for `stuck` seconds."""
 
-    def __init__(self, observer: Observer, *, stuck: float = STUCK, file: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        *,
+        stuck: float = STUCK,
+        beat: float = BEAT,
+        report_every: float = REPORT_EVERY,
+        file: TextIO | None = None,
+    ) -> None:
         self._observer, self._stuck = observer, stuck
+        self._beat, self._report_every = beat, report_every
         self._file = file or sys.stderr
         self._beats = 0
         self._over = threading.Event()
@@ -64,11 +73,11 @@ class LoopWatchdog:
         while True:
             self._beats += 1
             signal.setitimer(signal.ITIMER_PROF, self._stuck)
-            due = loop.time() + BEAT
-            await asyncio.sleep(BEAT)
+            due = loop.time() + self._beat
+            await asyncio.sleep(self._beat)
             now = loop.time()
             worst = max(worst, now - due)
-            if now - since >= TOLD_EVERY:
+            if now - since >= self._report_every:
                 self._observer.notify(LoopLag(seconds=max(before, worst)))
                 before, worst, since = worst, 0.0, now
 

@@ -35,13 +35,20 @@ class _Lost:
 class Output(io.TextIOBase):
     """A text file. Its `write` never waits and never fails; `close` waits a moment for the rest."""
 
-    def __init__(self, file: TextIO, report: Callable[[int, str], str] = report_lost) -> None:
-        """`report` makes the line about lost ones, from their number and the reason."""
+    def __init__(
+        self,
+        file: TextIO,
+        report: Callable[[int, str], str] = report_lost,
+        *,
+        most_bytes: int = MOST_BYTES,
+        close_seconds: float = CLOSE_SECONDS,
+    ) -> None:
+        """`report` returns the line about lost ones, from their number and the reason."""
         file.flush()
         self._descriptor = file.fileno()
         self._encoding = file.encoding or "utf-8"
         self._terminal = file.isatty()
-        self._report = report
+        self._report, self._most_bytes, self._close_seconds = report, most_bytes, close_seconds
         self._waiting: deque[bytes | _Lost] = deque()
         self._size = 0  # of the text in it
         self._line_open = False  # what was written last did not end its line
@@ -71,7 +78,7 @@ class Output(io.TextIOBase):
         """Hand `text` to the thread, or drop it when too much waits already."""
         data = text.encode(self._encoding, "replace")
         with self._changed:
-            if self._size + len(data) > MOST_BYTES:
+            if self._size + len(data) > self._most_bytes:
                 last = self._waiting[-1] if self._waiting else None
                 if not isinstance(last, _Lost):
                     last = _Lost(0, "nobody reads it")
@@ -88,7 +95,7 @@ class Output(io.TextIOBase):
         with self._changed:
             self._ending = True
             self._changed.notify_all()
-        self._thread.join(CLOSE_SECONDS)
+        self._thread.join(self._close_seconds)
         super().close()
 
     def _write_all(self) -> None:

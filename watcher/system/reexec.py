@@ -16,7 +16,7 @@ class Unfit(WatcherError):
     """The program as it is installed now does not start; nothing was changed."""
 
 
-async def find_command() -> list[str]:
+async def find_command(seconds: float = CHECK_SECONDS) -> list[str]:
     """The command line to go on with, once the program has shown that it starts at all; raises Unfit."""
     line = [sys.executable, *sys.orig_argv[1:]]
     try:
@@ -26,15 +26,13 @@ async def find_command() -> list[str]:
     except OSError as error:
         raise Unfit(f"{line[0]} cannot be started: {error.strerror}") from error
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with asyncio.timeout(seconds):
             _, printed = await process.communicate()
     except TimeoutError as error:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-        raise Unfit(
-            f"the program as it is installed now does not start within {CHECK_SECONDS:g} s"
-        ) from error
+        raise Unfit(f"the program as it is installed now does not start within {seconds:g} s") from error
     if process.returncode:
         last = "\n".join(printed.decode(errors="replace").splitlines()[-MOST_LINES:])
         raise Unfit(f"the program as it is installed now does not start:\n{last}")

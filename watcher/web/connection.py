@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -17,12 +18,19 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 HEAD_BYTES = 32_768  # request line and header fields
 HEAD_FIELDS = 100
 BODY_BYTES = 65_536  # no request of the API has a body
-MESSAGE_SECONDS = (
-    10.0  # from the connection, or the first byte of a later request, to the request's last byte
-)
-WRITE_SECONDS = 30.0  # that a client can leave an answer unread
 PIPELINED = 16  # requests that were sent before the answer to the first
-CONNECTIONS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Limits of all clients together, and of the time that each has."""
+
+    connections: int = 128
+    message_seconds: float = 10.0  # from the connection, or a later request's first byte, to its last byte
+    write_seconds: float = 30.0  # that a client can leave an answer unread
+
+
+DEFAULT_LIMITS = ConnectionLimits()
 
 
 class _TooMuch(Exception):
@@ -32,8 +40,9 @@ class _TooMuch(Exception):
 class Connection(HttpToolsProtocol):
     """uvicorn's protocol, bounded."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, limits: ConnectionLimits = DEFAULT_LIMITS, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._limits = limits
         self._head = self._body = self._fields = 0
         self._in_head = True
         self._over = False  # later input is ignored
@@ -48,7 +57,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the client, in place of an idle one when there are too many."""
-        if len(self.connections) >= CONNECTIONS:
+        if len(self.connections) >= self._limits.connections:
             others = (other for other in self.connections if isinstance(other, Connection) and other.idle)
             idle = next(others, None)
             if idle is not None:
@@ -56,9 +65,11 @@ class Connection(HttpToolsProtocol):
             else:
                 self._over = True
         super().connection_made(transport)
-        self._timer = self.loop.call_later(MESSAGE_SECONDS, self._late)
+        self._timer = self.loop.call_later(self._limits.message_seconds, self._late)
         if self._over:
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, f"there are {CONNECTIONS} connections already")
+            self._refuse(
+                HTTPStatus.SERVICE_UNAVAILABLE, f"there are {self._limits.connections} connections already"
+            )
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timers too."""
@@ -79,7 +90,7 @@ class Connection(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         if self._timer is None:
-            self._timer = self.loop.call_later(MESSAGE_SECONDS, self._late)
+            self._timer = self.loop.call_later(self._limits.message_seconds, self._late)
         self._head += len(data)
         try:
             self.parser.feed_data(data)
@@ -134,7 +145,7 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not read its answer."""
         super().pause_writing()
-        self._stalled = self.loop.call_later(WRITE_SECONDS, self.end)
+        self._stalled = self.loop.call_later(self._limits.write_seconds, self.end)
 
     def resume_writing(self) -> None:
         """It reads again."""
@@ -151,7 +162,8 @@ class Connection(HttpToolsProtocol):
     def _late(self) -> None:
         self._timer = None
         if self._head or self._body:
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"the request took more than {MESSAGE_SECONDS:g} s")
+            detail = f"the request took more than {self._limits.message_seconds:g} s"
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, detail)
         else:
             self.end()
 

@@ -7,6 +7,8 @@ import errno
 import socket
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,7 +16,7 @@ from fastapi import FastAPI
 from watcher.errors import ConfigError
 from watcher.system import inherited_sockets
 from watcher.system.lock import watcher_at
-from watcher.web.connection import Connection
+from watcher.web.connection import DEFAULT_LIMITS, Connection, ConnectionLimits
 
 STOP_SECONDS = 2  # for answers that are under way when the daemon stops
 
@@ -85,14 +87,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def serve(app: FastAPI, host: str, ports: Sequence[int]) -> AsyncGenerator[str]:
+async def serve(
+    app: FastAPI, host: str, ports: Sequence[int], limits: ConnectionLimits = DEFAULT_LIMITS
+) -> AsyncGenerator[str]:
     """Serve `app` at the first free port while the context lasts; yields its URL. Raises ConfigError."""
     listener = listen_at_first(host, ports)
     app.state.listener = listener
     bound, number = listener.getsockname()[:2]
     config = uvicorn.Config(
         app,
-        http=Connection,
+        http=cast(type[Connection], partial(Connection, limits=limits)),  # called for each connection
         ws="none",
         lifespan="off",
         log_config=None,

@@ -78,15 +78,18 @@ async def settle(
     look: Callable[[], Awaitable[str]],
     timeout: float,
     after_build: int | None = None,
+    *,
+    scan_seconds: float = SCAN_SECONDS,
 ) -> Settled:
     """Wait until the tree of service `name` is live, failed, paused or unreadable, at most `timeout` seconds.
 
     `look` gives the revision of the tree as it is now; if it changes during the wait, the newer one counts.
-    With `after_build`, a build with a higher number must have ended too, and its deploy. Raises Stopped.
+    With `after_build`, a build with a higher number must have ended too, and its deploy. `look` has at least
+    `scan_seconds`. Raises DaemonStopped.
     """
     revision, end = "", asyncio.get_running_loop().time() + timeout
     try:
-        async with asyncio.timeout(max(timeout, SCAN_SECONDS)):
+        async with asyncio.timeout(max(timeout, scan_seconds)):
             revision = await look()
         async with asyncio.timeout_at(end):
             while not board.closed and not board.status.daemon.stopping:

@@ -9,8 +9,15 @@ from typing import cast
 import pytest
 
 from tests.fake_engine import FakeEngine
-from watcher.builder import BaseImages, BuildkitConnection, Recipe, base_images, config_of, platforms_of
-from watcher.builder.base_images import PLACEHOLDER_LABEL, credentials_of, fetches_image, pulls_image
+from watcher.builder import BaseImages, BuildkitConnection, Recipe, config_of, platforms_of
+from watcher.builder.base_images import (
+    DEFAULT_PATIENCE,
+    PLACEHOLDER_LABEL,
+    RegistryPatience,
+    credentials_of,
+    fetches_image,
+    pulls_image,
+)
 from watcher.buildkit import BuildkitError, ResolvedImage, SolveFailed
 from watcher.dockerfile import ImageConfig, Platforms
 from watcher.engine import EngineError, Image, Login
@@ -63,10 +70,13 @@ class Registry:
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, patience: RegistryPatience = DEFAULT_PATIENCE) -> None:
         self.engine, self.registry = FakeEngine(), Registry()
         self.bases = BaseImages(
-            self.engine, cast(BuildkitConnection, self.registry), lambda: lambda _host: None
+            self.engine,
+            cast(BuildkitConnection, self.registry),
+            lambda: lambda _host: None,
+            patience,
         )
 
     def fail(self, error: Exception) -> None:
@@ -113,9 +123,7 @@ async def test_an_empty_configuration_is_that_of_a_linux_image(bench: Bench) -> 
     assert not found.placeholder
 
 
-async def test_an_answer_is_used_until_it_is_old_or_forgotten(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_answer_is_used_until_it_is_old_or_forgotten(bench: Bench) -> None:
     first = await bench.bases.find_image("own/base")
     assert await bench.bases.find_image("own/base") is first
     await bench.bases.find_image("own/base", "linux/arm64")
@@ -125,35 +133,29 @@ async def test_an_answer_is_used_until_it_is_old_or_forgotten(
     assert bench.bases.age == age + 1
     await bench.bases.find_image("own/base")
     assert len(bench.registry.asked) == 3
-    monkeypatch.setattr(base_images, "_FRESH", 0.0)
+    bench.bases.patience = RegistryPatience(fresh=0.0)
     await bench.bases.find_image("own/base")
     assert len(bench.registry.asked) == 4
 
 
-async def test_an_earlier_answer_is_used_if_the_registry_does_not_answer_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_earlier_answer_is_used_if_the_registry_does_not_answer_again(bench: Bench) -> None:
     """The wait is short: an answer is there already. Without one it is long, and ends with an error."""
-    monkeypatch.setattr(base_images, "_FRESH", 0.0)
-    monkeypatch.setattr(base_images, "_PATIENCE_AGAIN", 0.01)
+    bench.bases.patience = RegistryPatience(again=0.01, fresh=0.0)
     first = await bench.bases.find_image("own/base")
     bench.registry.answer = bench.registry.be_silent
-    async with asyncio.timeout(10):  # less than PATIENCE
+    async with asyncio.timeout(10):  # less than `first`
         assert await bench.bases.find_image("own/base") == first
-    monkeypatch.setattr(base_images, "PATIENCE", 0.01)
-    monkeypatch.setattr(base_images, "_PATIENCE_AGAIN", 600.0)
+    bench.bases.patience = RegistryPatience(first=0.01, again=600.0, fresh=0.0)
     async with asyncio.timeout(10):
         with pytest.raises(TimeoutError):
             await bench.bases.find_image("own/other")
 
 
-async def test_a_registry_that_refuses_is_the_problem_unless_it_answered_before(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_registry_that_refuses_is_the_problem_unless_it_answered_before(bench: Bench) -> None:
     bench.fail(SolveFailed("pull access denied"))
     found = await bench.bases.find_image("own/base")
     assert (found.config, found.problem) == (None, "pull access denied")
-    monkeypatch.setattr(base_images, "_FRESH", 0.0)
+    bench.bases.patience = RegistryPatience(fresh=0.0)
     bench.registry.answer = bench.registry.give
     known = await bench.bases.find_image("own/base")
     bench.fail(SolveFailed("no such host"))

@@ -12,8 +12,7 @@ import pytest
 
 from tests.fake_engine import FakeEngine
 from watcher.builder import ImageBuilder, Recipe
-from watcher.builder import base_images as lookups
-from watcher.builder.base_images import PLACEHOLDER_LABEL
+from watcher.builder.base_images import DEFAULT_PATIENCE, PLACEHOLDER_LABEL, RegistryPatience
 from watcher.builder.connection import BuildkitConnection
 from watcher.buildkit import (
     ConnectError,
@@ -114,13 +113,23 @@ class Scripted:
 class Bench:
     """A builder of a tree on disk."""
 
-    def __init__(self, root: Path, base_notices: set[str] | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        base_notices: set[str] | None = None,
+        patience: RegistryPatience = DEFAULT_PATIENCE,
+    ) -> None:
         self.root = root
         self.engine, self.connection, self.events = FakeEngine(), Scripted(), list[Event]()
         recipe = Recipe(service="s", project="p", image="s:latest")
         connection: BuildkitConnection = self.connection  # type: ignore[assignment]
         self.builder = ImageBuilder(
-            recipe, engine=self.engine, connection=connection, observer=self, base_notices=base_notices
+            recipe,
+            engine=self.engine,
+            connection=connection,
+            observer=self,
+            base_notices=base_notices,
+            patience=patience,
         )
         self.write("Dockerfile", DOCKERFILE)
         self.write("main.go", "package main\n")
@@ -479,9 +488,9 @@ async def test_any_file_in_a_tree_with_cgo_names_another_cache(bench: Bench) -> 
 
 
 async def test_a_registry_that_does_not_answer_is_not_waited_for(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookups, "PATIENCE", 0.05)
+    bench = Bench(tmp_path, patience=RegistryPatience(first=0.05))
     name = "[internal] load metadata for docker.io/library/golang:alpine"
 
     async def solve(_: SolveRequest, tell: Callable[[Progress], None]) -> SolveResult:
@@ -578,10 +587,8 @@ async def test_a_rebuild_looks_at_the_bases_again(bench: Bench) -> None:
     assert bench.connection.resolved.count(FULL) == 2
 
 
-async def test_a_registry_that_says_nothing_more_leaves_what_it_said(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lookups, "_FRESH", 0.0)
+async def test_a_registry_that_says_nothing_more_leaves_what_it_said(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, patience=RegistryPatience(fresh=0.0))
     down = on_a_base(bench)
     await bench.save()
     down.append("no such host")
@@ -596,10 +603,8 @@ async def test_a_base_image_that_nobody_knows_is_built_on_as_the_file_says(bench
     assert bench.connection.ways == ["plain"]
 
 
-async def test_a_registry_that_is_silent_when_asked_for_a_base_is_not_waited_for(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lookups, "PATIENCE", 0.05)
+async def test_a_registry_that_is_silent_when_asked_for_a_base_is_not_waited_for(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, patience=RegistryPatience(first=0.05))
     on_a_base(bench)
 
     async def silent() -> ResolvedImage:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.platforms import AMD64
-from watcher.builder.base_images import PATIENCE, Lookups
+from watcher.builder.base_images import DEFAULT_PATIENCE, Lookups
 from watcher.builder.connection import _at_least
 from watcher.builder.steps import PULL_EVERY, OriginalStepNames, StepCounter
 from watcher.buildkit.progress import StepFinished, StepStarted, StepStatus, parse_step
@@ -120,9 +120,9 @@ def test_only_lookups_of_base_images_are_waited_for_in_impatience() -> None:
     assert looking.follow(StepStarted(one, 0.0), 101.0)
     assert looking.follow(StepStarted(two, 0.0), 102.0)
     assert looking.pending == ("golang:alpine", "registry.test:5000/x/y:1")
-    assert looking.until == 101.0 + PATIENCE
+    assert looking.until == 101.0 + DEFAULT_PATIENCE.first
     assert looking.follow(StepFinished(one, 0.0, 0.0, cached=False, error=""), 103.0)
-    assert (looking.pending, looking.until) == (("registry.test:5000/x/y:1",), 102.0 + PATIENCE)
+    assert (looking.pending, looking.until) == (("registry.test:5000/x/y:1",), 102.0 + DEFAULT_PATIENCE.first)
     looking.follow(StepFinished(two, 0.0, 0.0, cached=False, error=""), 104.0)
     assert looking.until is None
 
@@ -139,7 +139,7 @@ def test_a_from_that_asks_for_its_image_itself_is_a_lookup_and_a_pull_is_not() -
     assert not looking.follow(status("sha256:34", done=False), 100.0)
     assert looking.follow(status("resolve docker.io/library/golang:alpine@sha256:12", done=False), 101.0)
     looking.follow(status("resolve docker.io/library/golang:alpine@sha256:12", done=False), 105.0)
-    assert (looking.pending, looking.until) == (("golang:alpine@sha256:12",), 101.0 + PATIENCE)
+    assert (looking.pending, looking.until) == (("golang:alpine@sha256:12",), 101.0 + DEFAULT_PATIENCE.first)
     assert looking.follow(status("resolve docker.io/library/golang:alpine@sha256:12", done=True), 106.0)
     assert looking.until is None
 

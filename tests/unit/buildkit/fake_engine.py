@@ -26,6 +26,7 @@ from watcher.buildkit.messages.control_pb2 import (
     StatusResponse,
 )
 from watcher.buildkit.messages.fsutil_pb2 import Packet, Stat
+from watcher.buildkit.solve import SolvePatience
 
 CONTROL = "/moby.buildkit.v1.Control/"
 
@@ -187,13 +188,15 @@ class FakeEngine:
 
 @asynccontextmanager
 async def running(
-    engine: FakeEngine, split: Callable[[bytes], Iterable[bytes]] = whole
+    engine: FakeEngine,
+    split: Callable[[bytes], Iterable[bytes]] = whole,
+    patience: SolvePatience | None = None,
 ) -> AsyncIterator[tuple[Client, MemoryStream]]:
     """A client that is connected with the engine, and its end of the wire."""
     near, far = pipe(split)
     server = asyncio.create_task(Server(engine.handlers(), peer="the client").serve(far))
     connection = Http2Connection(near, peer="the engine")
     connection.start()
-    async with Client(connection, Channel(connection, "localhost")) as client:
+    async with Client(connection, Channel(connection, "localhost"), patience=patience) as client:
         yield client, near
     await server

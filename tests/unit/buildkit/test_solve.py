@@ -33,7 +33,6 @@ from watcher.buildkit import (
     StepStarted,
     filesync,
 )
-from watcher.buildkit import solve as solve_module
 from watcher.buildkit.grpc import frame_message
 from watcher.buildkit.messages.auth_pb2 import CredentialsRequest, CredentialsResponse
 from watcher.buildkit.messages.control_pb2 import BytesMessage, StatusResponse, Vertex, VertexLog
@@ -41,6 +40,7 @@ from watcher.buildkit.messages.fsutil_pb2 import Packet
 from watcher.buildkit.messages.health_pb2 import HealthCheckResponse
 from watcher.buildkit.messages.secrets_pb2 import GetSecretRequest, GetSecretResponse
 from watcher.buildkit.selection import FilterOptions, select_entries
+from watcher.buildkit.solve import SolvePatience
 from watcher.buildkit.sources import ContextSource, read_whole
 
 DOCKERFILE = MemorySource({"Dockerfile": b"FROM scratch\n"})
@@ -312,12 +312,10 @@ async def test_progress_that_arrives_after_the_result_is_delivered_before_it():
         await late[0]
 
 
-async def test_progress_that_never_ends_does_not_hold_back_the_result(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(solve_module, "_REST", 0.01)
-    monkeypatch.setattr(solve_module, "_FIRST_PROGRESS", 0.01)
+async def test_progress_that_never_ends_does_not_hold_back_the_result():
     engine = FakeEngine(take_context)
     engine.end_progress = False
-    async with running(engine) as (client, _):
+    async with running(engine, patience=SolvePatience(0.01, 0.01)) as (client, _):
         assert (await client.solve(request(), ignore)).image_id == "sha256:1"
 
 
@@ -540,14 +538,12 @@ async def test_a_lost_connection_ends_the_build_and_closes_the_client():
             await client.workers()
 
 
-async def test_a_session_that_the_engine_ends_fails_the_build(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(solve_module, "_REST", 0.01)
-
+async def test_a_session_that_the_engine_ends_fails_the_build():
     async def script(build: Build) -> dict[str, str]:
         await build.session._connection.close()
         return await wait_forever(build)
 
-    async with running(FakeEngine(script)) as (client, _):
+    async with running(FakeEngine(script), patience=SolvePatience(rest=0.01)) as (client, _):
         with pytest.raises(SolveFailed, match="ended the session"):
             await client.solve(request(), ignore)
 

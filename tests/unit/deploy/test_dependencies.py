@@ -14,6 +14,7 @@ from watcher import compose, labels
 from watcher.backoff import Backoff
 from watcher.deploy.dependencies import Dependencies
 from watcher.deploy.dependency_graph import NodeState
+from watcher.deploy.dependency_reports import DependencyReports
 from watcher.deploy.dependency_watch import DependencyWatch
 from watcher.engine import Container, EngineEvent
 from watcher.errors import EngineUnavailable, UserError
@@ -44,6 +45,7 @@ class Rig:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.engine = folder, FakeEngine()
+        self.reports = DependencyReports(self)
         self.events: list[Event] = []
         self.replaced: list[tuple[str, str]] = []
         self.dependencies: Dependencies
@@ -57,7 +59,9 @@ class Rig:
             if spec.name not in managed and spec.image not in self.images:
                 image = self.images[spec.image] = self.engine.add_image(tags=(spec.image,))
                 self.engine.programs[image] = programs.get(spec.name, Program())
-        self.dependencies = Dependencies(self.engine, self, project, owner, managed=managed)
+        self.dependencies = Dependencies(
+            self.engine, self, project, owner, managed=managed, poll=0.002, reports=self.reports
+        )
         self.dependencies.on_replaced = lambda *names: self.replaced.append(names)
         return self.dependencies
 
@@ -90,11 +94,6 @@ class Rig:
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("watcher.deploy.dependencies.POLL", 0.002)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -165,8 +164,8 @@ async def test_a_dependency_waits_for_a_managed_service(rig: Rig) -> None:
     assert await rig.names() == ["shop-proxy-1"]
 
 
-async def test_a_long_wait_is_said(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("watcher.deploy.dependency_reports.SAY_AFTER", 0.0)
+async def test_a_long_wait_is_said(rig: Rig) -> None:
+    rig.reports = DependencyReports(rig, say_after=0.0)
     text = SIMPLE.replace("service_started", "service_healthy")
     task = asyncio.create_task(rig.load(text, db=Program(health="starting")).require("api"))
     await until(lambda: any("api waits until db is healthy (starting), for " in line for line in rig.lines))
@@ -483,7 +482,6 @@ async def test_the_reason_of_a_state_is_shown(rig: Rig, program: Program, state:
 async def test_one_that_ended_while_the_engine_was_away_is_started_again(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("watcher.deploy.dependency_watch.PAUSE", 0.01)
     rig.load(SIMPLE)
     events, away = rig.engine.events, asyncio.Event()
 
@@ -496,7 +494,7 @@ async def test_one_that_ended_while_the_engine_was_away_is_started_again(
 
     monkeypatch.setattr(rig.engine, "events", cut)
     task = asyncio.create_task(
-        DependencyWatch(rig.dependencies, rig.engine, rig, Backoff(first=0.001, most=0.001)).run()
+        DependencyWatch(rig.dependencies, rig.engine, rig, Backoff(first=0.001, most=0.001), pause=0.01).run()
     )
     try:
         await until(lambda: rig.states("db")[-1:] == ["running"])
@@ -538,7 +536,6 @@ class _Listener:
 
 
 async def test_events_of_a_renamed_project_are_followed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("watcher.deploy.dependency_watch.PAUSE", 0.01)
     dependencies = rig.load(SIMPLE)
     async with watching(rig):
         file = rig.folder / "compose.yaml"

@@ -48,11 +48,6 @@ def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("watcher.deploy.dependencies.POLL", 0.002)
-
-
 @pytest.fixture
 def registry(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> SlowRegistry:
     rig.load(SIMPLE)

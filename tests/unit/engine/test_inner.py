@@ -53,10 +53,9 @@ def test_of_a_log_without_measure_the_end_is_told_and_lines_are_cut() -> None:
     assert len(first) < 10_000
 
 
-def test_no_more_than_a_bound_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inner, "_MOST_LOG_BYTES", 200_000)
+def test_no_more_than_a_bound_is_read() -> None:
     api = Api(framed(*[b"a" * 1_000] * 1_000), tty=False)
-    inner.read_logs(api, "c", 30)
+    inner.read_logs(api, "c", 30, most_bytes=200_000)
     assert api.raw.tell() < 300_000
 
 

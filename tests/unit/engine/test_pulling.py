@@ -18,7 +18,7 @@ import docker
 import docker.auth
 import pytest
 
-from watcher.engine import DockerEngine, EngineError, PullProgress, docker_engine, pulling
+from watcher.engine import DockerEngine, EngineError, PullProgress, pulling
 from watcher.errors import EngineUnavailable
 
 LINES: list[dict[str, Any]] = [
@@ -101,9 +101,14 @@ def server() -> Iterator[PullServer]:
     thread.join()
 
 
+def connect(server: PullServer, times: pulling.PullTimes | None = None) -> DockerEngine:
+    client = docker.APIClient(f"tcp://127.0.0.1:{server.server_address[1]}", version="1.41")
+    return DockerEngine(client, times)
+
+
 @pytest.fixture
 def engine(server: PullServer) -> DockerEngine:
-    return DockerEngine(docker.APIClient(f"tcp://127.0.0.1:{server.server_address[1]}", version="1.41"))
+    return connect(server)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -152,10 +157,8 @@ async def test_an_engine_that_ends_in_the_middle_of_a_pull_is_away(
         await engine.pull("redis")
 
 
-async def test_a_pull_reports_what_has_arrived_also_while_nothing_does(
-    server: PullServer, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(docker_engine, "PULL_REPORT_EVERY", 0.002)
+async def test_a_pull_reports_what_has_arrived_also_while_nothing_does(server: PullServer) -> None:
+    engine = connect(server, pulling.PullTimes(report_every=0.002))
     server.stop = 3
     shown: list[PullProgress] = []
     pull = asyncio.create_task(engine.pull("redis", progress=shown.append))
@@ -166,10 +169,8 @@ async def test_a_pull_reports_what_has_arrived_also_while_nothing_does(
 
 
 @pytest.mark.parametrize("stop", [0, 3])
-async def test_a_pull_of_which_nothing_arrives_is_given_up(
-    server: PullServer, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch, stop: int
-) -> None:
-    monkeypatch.setattr(pulling, "STALLED", 0.2)
+async def test_a_pull_of_which_nothing_arrives_is_given_up(server: PullServer, stop: int) -> None:
+    engine = connect(server, pulling.PullTimes(stalled=0.2))
     server.stop = stop
     with pytest.raises(EngineError, match=r"nothing arrived for 0\.2 s"):
         await asyncio.wait_for(engine.pull("redis"), 10)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.unit.observers.story import Story
 from tests.unit.observers.web import Site, site
 from watcher.web import connection
-from watcher.web.connection import BODY_BYTES, HEAD_BYTES, HEAD_FIELDS, PIPELINED
+from watcher.web.connection import BODY_BYTES, HEAD_BYTES, HEAD_FIELDS, PIPELINED, ConnectionLimits
 
 GOOD = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n"
 
@@ -94,9 +94,8 @@ async def test_who_pipelines_without_end_is_let_go(story: Story) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"POST /api/pause HTTP/1.1\r\ncontent-length: 9\r\n\r\n"])
-async def test_who_is_slow_is_let_go(story: Story, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    monkeypatch.setattr(connection, "MESSAGE_SECONDS", 0.05)
-    async with site(story) as at:
+async def test_who_is_slow_is_let_go(story: Story, sent: bytes) -> None:
+    async with site(story, ConnectionLimits(message_seconds=0.05)) as at:
         async with raw(at) as (reader, writer):
             writer.write(sent)
             await reader.read()  # ends
@@ -107,11 +106,11 @@ async def test_who_is_slow_is_let_go(story: Story, monkeypatch: pytest.MonkeyPat
             assert b" 408 " in await reader.read()
 
 
-async def test_a_stream_outlives_every_limit_of_a_request(
-    story: Story, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection, "MESSAGE_SECONDS", 0.05)
-    async with site(story) as at, at.client.stream("GET", "/api/events") as answer:
+async def test_a_stream_outlives_every_limit_of_a_request(story: Story) -> None:
+    async with (
+        site(story, ConnectionLimits(message_seconds=0.05)) as at,
+        at.client.stream("GET", "/api/events") as answer,
+    ):
         lines = answer.aiter_lines()
         assert await anext(lines)
         await asyncio.sleep(0.2)
@@ -122,9 +121,8 @@ async def test_a_stream_outlives_every_limit_of_a_request(
                 break
 
 
-async def test_idle_clients_make_way_for_new_ones(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "CONNECTIONS", 3)
-    async with site(story) as at:
+async def test_idle_clients_make_way_for_new_ones(story: Story) -> None:
+    async with site(story, ConnectionLimits(connections=3)) as at:
         idle = [await asyncio.open_connection("127.0.0.1", at_port(at)) for _ in range(20)]
         async with raw(at) as (reader, writer):
             writer.write(GOOD)
@@ -133,11 +131,8 @@ async def test_idle_clients_make_way_for_new_ones(story: Story, monkeypatch: pyt
             writer.close()
 
 
-async def test_with_busy_clients_only_a_new_one_is_refused(
-    story: Story, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection, "CONNECTIONS", 2)
-    async with site(story) as at:
+async def test_with_busy_clients_only_a_new_one_is_refused(story: Story) -> None:
+    async with site(story, ConnectionLimits(connections=2)) as at:
         busy = []
         for _ in range(2):
             reader, writer = await asyncio.open_connection("127.0.0.1", at_port(at))
@@ -150,7 +145,6 @@ async def test_with_busy_clients_only_a_new_one_is_refused(
 
 
 async def test_who_does_not_read_is_let_go(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "WRITE_SECONDS", 0.05)
     ended, end = asyncio.Event(), connection.Connection.end
 
     def end_and_tell(it: connection.Connection) -> None:
@@ -160,7 +154,7 @@ async def test_who_does_not_read_is_let_go(story: Story, monkeypatch: pytest.Mon
     monkeypatch.setattr(connection.Connection, "end", end_and_tell)
     for number in range(4000):
         story.said(f"{number} " + "x" * 2000)
-    async with site(story) as at, raw(at) as (reader, writer):
+    async with site(story, ConnectionLimits(write_seconds=0.05)) as at, raw(at) as (reader, writer):
         writer.write(b"GET /api/logs?tail=4000 HTTP/1.1\r\nhost: localhost\r\n\r\n")
         await asyncio.wait_for(ended.wait(), 60)
         assert len(await reader.read()) < 7_000_000  # not the whole answer

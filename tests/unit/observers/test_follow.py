@@ -32,9 +32,9 @@ async def until(condition: Callable[[], object]) -> None:
 class World:
     """A fake engine whose events reach a follower, and a board that hears it."""
 
-    def __init__(self, engine: FakeEngine) -> None:
+    def __init__(self, engine: FakeEngine, *, tail: int = follow.TAIL, calm: float = 0.0) -> None:
         self.engine, self.board = engine, StatusBoard()
-        self.follower = LogStreamer(engine, self.board, PROJECT)
+        self.follower = LogStreamer(engine, self.board, PROJECT, tail=tail, calm=calm)
 
     async def run(self) -> None:
         async for event in self.engine.events(labels=[f"{labels.PROJECT}={PROJECT}"], since=0.0):
@@ -54,9 +54,8 @@ class World:
 
 
 @pytest.fixture
-async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[World]:
-    monkeypatch.setattr(follow, "CALM", 0.001)
-    made = World(FakeEngine())
+async def world() -> AsyncGenerator[World]:
+    made = World(FakeEngine(), calm=0.001)
     task = asyncio.create_task(made.run())
     yield made
     task.cancel()
@@ -90,10 +89,9 @@ async def test_a_container_that_is_restarted_is_followed_on_without_telling_anyt
 
 
 async def test_a_container_that_runs_already_is_found_and_shows_its_last_lines_with_their_times(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
-    monkeypatch.setattr(follow, "TAIL", 2)
-    other = World(world.engine)
+    other = World(world.engine, tail=2)
     box = await world.container()
     await world.engine.start(box)
     world.engine.clock = lambda: 1_790_000_000.0
@@ -159,10 +157,7 @@ def started(container: str) -> EngineEvent:
     )
 
 
-async def test_of_a_container_that_prints_without_measure_lines_are_left_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(follow, "CALM", 0.0)
+async def test_of_a_container_that_prints_without_measure_lines_are_left_out() -> None:
     engine = Flood(follow.MUCH, calm=2)
     world = World(engine)
     world.follower.take(started("c"))
@@ -173,10 +168,7 @@ async def test_of_a_container_that_prints_without_measure_lines_are_left_out(
     assert engine.readings[1] == 1000.0 + follow.PATIENCE + follow.STEP
 
 
-async def test_a_container_that_prints_much_at_a_bearable_pace_is_shown_whole(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(follow, "CALM", 0.0)
+async def test_a_container_that_prints_much_at_a_bearable_pace_is_shown_whole() -> None:
     engine = Flood(follow.MUCH - 1)
     world = World(engine)
     world.follower.take(started("c"))

@@ -38,10 +38,10 @@ from watcher.observers.status_schema import (
     Status,
 )
 from watcher.settings import HttpSettings
-from watcher.web import create_app, serve, stream
+from watcher.web import create_app, serve
 from watcher.web.app import read_page
 from watcher.web.server import listen
-from watcher.web.stream import resume_position
+from watcher.web.stream import resume_position, settle
 
 pytestmark = pytest.mark.libraries
 
@@ -325,14 +325,11 @@ async def test_waiting_ends_with_a_reason_when_the_daemon_stops(story: Story, ho
         assert (answer.status_code, answer.json()["detail"]) == (503, "the watcher is being stopped")
 
 
-async def test_a_look_that_takes_too_long_is_the_time_that_is_up(
-    story: Story, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stream, "SCAN_SECONDS", 0.01)
-    async with site(story.save(1)) as at:
-        at.desk.look_seconds = 20.0
-        answer = await at.client.post("/api/wait?timeout=0")
-        assert (answer.json()["outcome"], answer.json()["revision"]) == ("timeout", revision(1))
+async def test_a_look_that_takes_too_long_is_the_time_that_is_up(story: Story) -> None:
+    desk = Desk(look_seconds=20.0)
+    board = told(story.save(1))
+    settled = await settle(board, SERVICE, lambda: desk.rescan(SERVICE), timeout=0.0, scan_seconds=0.01)
+    assert (settled.outcome, settled.revision) == ("timeout", revision(1))
 
 
 # The event stream.

@@ -17,6 +17,7 @@ from watcher.observers.status_board import StatusBoard
 from watcher.settings import HttpSettings
 from watcher.tree import TreeGone
 from watcher.web import create_app, serve
+from watcher.web.connection import DEFAULT_LIMITS, ConnectionLimits
 
 
 @dataclass
@@ -64,7 +65,9 @@ class Site:
 
 
 @asynccontextmanager
-async def site(story: Story, **settings: str) -> AsyncGenerator[Site]:
+async def site(
+    story: Story, limits: ConnectionLimits = DEFAULT_LIMITS, **settings: str
+) -> AsyncGenerator[Site]:
     """The app served on a free loopback port, having heard `story`; `settings` are those of the app."""
     board, registry, desk = told(story), CollectorRegistry(), Desk()
     metrics = Metrics(registry, board)
@@ -72,7 +75,7 @@ async def site(story: Story, **settings: str) -> AsyncGenerator[Site]:
         metrics.notify(event)
     app = create_app(board, registry, desk, HttpSettings.model_validate(settings))
     async with (
-        serve(app, "127.0.0.1", [0]) as url,
+        serve(app, "127.0.0.1", [0], limits) as url,
         httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client,
     ):
         yield Site(client, board, desk, url)

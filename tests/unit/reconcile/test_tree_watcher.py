@@ -97,14 +97,11 @@ async def test_who_asks_gets_no_revision_of_files_that_are_being_written(rig: Ri
     assert [event.revision for event in rig.sink.told] == [before, after]
 
 
-async def test_a_file_that_is_written_all_the_time_holds_no_save_back(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watch_module, "UNSETTLED_MOST", 0.05)
+async def test_a_file_that_is_written_all_the_time_holds_no_save_back(rig: Rig) -> None:
     told = Recorder()
     tree = WrittenTo(rig.root)
     tree.unsettled = [("app.log",)] * 1000
-    watch = TreeWatcher("app", tree, rig.notifications, inputs={}, observer=told)
+    watch = TreeWatcher("app", tree, rig.notifications, inputs={}, observer=told, unsettled_most=0.05)
     await rig.source.start()
     before = await watch.scan_now(rig.sink)
     (rig.root / "main.go").write_text("package main // saved\n")
@@ -325,11 +322,10 @@ class Slow(Tree):
         return super().scan(touched)
 
 
-async def test_the_progress_of_a_long_look_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "_PROGRESS_EVERY", 0.01)
+async def test_the_progress_of_a_long_look_is_told(rig: Rig) -> None:
     await rig.source.start()
     tree, told = Slow(rig.root), Recorder()
-    watch = TreeWatcher("app", tree, rig.notifications, inputs={}, observer=told)
+    watch = TreeWatcher("app", tree, rig.notifications, inputs={}, observer=told, progress_every=0.01)
     scan = asyncio.create_task(watch.scan_now(rig.sink))
     async with asyncio.timeout(30):
         while not told.of(SourceScanning):

@@ -180,12 +180,12 @@ async def test_a_program_must_show_that_it_starts_before_one_makes_way(
     monkeypatch: pytest.MonkeyPatch, code: str, says: str
 ) -> None:
     monkeypatch.setattr(sys, "orig_argv", ["python", "-c", code])
-    monkeypatch.setattr(reexec, "CHECK_SECONDS", 1.0 if "sleep" in code else 60.0)
+    seconds = 1.0 if "sleep" in code else 60.0
     if says:
         with pytest.raises(reexec.Unfit, match=says):
-            await reexec.find_command()
+            await reexec.find_command(seconds)
     else:
-        assert await reexec.find_command() == [sys.executable, "-c", code]
+        assert await reexec.find_command(seconds) == [sys.executable, "-c", code]
 
 
 # What a killed daemon leaves to the next.
@@ -195,7 +195,6 @@ async def test_a_program_must_show_that_it_starts_before_one_makes_way(
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setattr(runtime_dir.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(lock, "ASKING_SECONDS", 0.0)
     folder = tmp_path / "project"
     folder.mkdir()
     return folder
@@ -286,7 +285,7 @@ def test_the_lock_is_held_throughout_a_hand_over(project: Path) -> None:
     assert running
     assert running.upgrading
     with pytest.raises(lock.AlreadyRunning):
-        ProjectLock.take(project, project_id(project))
+        ProjectLock.take(project, project_id(project), patience=0.0)
     environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
     inherited_sockets.receive_sockets(environ, handover._descriptors[0])
     again = ProjectLock.take(project, project_id(project))

@@ -155,12 +155,11 @@ def test_somebody_who_asks_does_not_keep_a_daemon_from_starting(tmp_path: Path) 
             thread.join()
 
 
-def test_a_second_daemon_is_told_who_the_first_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "ASKING_SECONDS", 0.0)
+def test_a_second_daemon_is_told_who_the_first_is(tmp_path: Path) -> None:
     held = ProjectLock.take(tmp_path, "p")
     held.announce(lock.Running(os.getpid(), "http://127.0.0.1:7/"))
     with pytest.raises(AlreadyRunning, match=rf"process {os.getpid()}, http://127\.0\.0\.1:7/"):
-        ProjectLock.take(tmp_path, "p")
+        ProjectLock.take(tmp_path, "p", patience=0.0)
     held.release()
 
 

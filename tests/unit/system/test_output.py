@@ -26,11 +26,11 @@ def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def pipe() -> Iterator[tuple[int, Output]]:
+def pipe(request: pytest.FixtureRequest) -> Iterator[tuple[int, Output]]:
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     with os.fdopen(writer, "w") as file:
-        made = Output(file)
+        made = Output(file, **getattr(request, "param", {}))
         yield reader, made
         os.set_blocking(writer, False)  # a thread that still waits is let go
         made.close()
@@ -57,11 +57,9 @@ def test_any_text_can_be_written(texts: list[str]) -> None:
         assert found.read() == "".join(texts).encode("ascii", "replace")
 
 
-def test_a_pipe_that_nobody_reads_stops_nobody(
-    pipe: tuple[int, Output], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("pipe", [{"most_bytes": 20_000}], indirect=True)
+def test_a_pipe_that_nobody_reads_stops_nobody(pipe: tuple[int, Output]) -> None:
     reader, made = pipe
-    monkeypatch.setattr(output, "MOST_BYTES", 20_000)
     line = "x" * 99 + "\n"
     for _ in range(1000):
         made.write(line)  # returns at once, although the pipe takes 4,096 bytes
@@ -120,10 +118,8 @@ def test_a_full_device_stops_nobody() -> None:
         made.close()
 
 
-def test_closing_waits_for_a_reader_only_for_a_moment(
-    pipe: tuple[int, Output], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(output, "CLOSE_SECONDS", 0.05)
+@pytest.mark.parametrize("pipe", [{"close_seconds": 0.05}], indirect=True)
+def test_closing_waits_for_a_reader_only_for_a_moment(pipe: tuple[int, Output]) -> None:
     _, made = pipe
     made.write("x" * 100_000)
     made.close()

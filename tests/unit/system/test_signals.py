@@ -12,7 +12,7 @@ import textwrap
 import pytest
 
 from watcher.observers.events import Event, LoopLag
-from watcher.system import loop_watchdog, signals
+from watcher.system import signals
 from watcher.system.loop_watchdog import EXIT_STUCK, LoopWatchdog
 
 LIMIT = 60.0
@@ -172,7 +172,7 @@ def test_work_of_many_threads_is_not_a_stuck_loop() -> None:
         assert running.communicate(timeout=LIMIT)[0] == "up\nwell\n"
 
 
-async def test_the_longest_delay_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_longest_delay_is_told() -> None:
     class Heard:
         def __init__(self) -> None:
             self.lags: list[float] = []
@@ -181,10 +181,8 @@ async def test_the_longest_delay_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
             assert isinstance(event, LoopLag)
             self.lags.append(event.seconds)
 
-    monkeypatch.setattr(loop_watchdog, "BEAT", 0.02)
-    monkeypatch.setattr(loop_watchdog, "TOLD_EVERY", 0.1)
     heard = Heard()
-    async with LoopWatchdog(heard).watch_loop():
+    async with LoopWatchdog(heard, beat=0.02, report_every=0.1).watch_loop():
         while not heard.lags:
             await asyncio.sleep(0.01)
         import time
