@@ -116,11 +116,14 @@ async def settle_all(
     look: Callable[[str], Awaitable[str]],
     timeout: float,
     after_build: int | None = None,
+    *,
+    idle_seconds: float = IDLE,
+    poll: float = POLL,
 ) -> Settled:
     """Wait for all services as `settle` does for one; the outcome is that of the worst.
 
-    Once one cannot become live, the others are waited for while they are at work: a service whose deploy
-    waits for the failed one can wait for ever.
+    Once one cannot become live, wait for the others only while they are at work, and `idle_seconds` longer:
+    a service whose deploy waits for the failed one can wait for ever.
     """
     tasks = {
         name: asyncio.create_task(settle(board, name, partial(look, name), timeout, after_build))
@@ -129,13 +132,13 @@ async def settle_all(
     try:
         waiting, failed, at_work = set(tasks.values()), False, dict.fromkeys(tasks, 0.0)
         while waiting:
-            pause = POLL if failed else None
+            pause = poll if failed else None
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=pause)
             failed = failed or any(task.result().outcome != "live" for task in done)
             if failed:
                 now = asyncio.get_running_loop().time()
                 at_work = {name: now if _is_at_work(board, name) else at_work[name] or now for name in tasks}
-                idle = {tasks[name] for name, last in at_work.items() if now - last >= IDLE}
+                idle = {tasks[name] for name, last in at_work.items() if now - last >= idle_seconds}
                 waiting -= idle
     finally:
         for task in tasks.values():

@@ -61,8 +61,7 @@ class Registry:
 
 
 @pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    monkeypatch.setattr("watcher.deploy.dependencies.POLL", 0.002)
+def rig(tmp_path: Path) -> Rig:
     made = Rig(tmp_path)
     made.images["slow"] = ""
     made.load(TEXT)

@@ -18,7 +18,6 @@ from watcher.observers.events import (
     RevisionStateChanged,
 )
 from watcher.observers.status_board import StatusBoard
-from watcher.web import stream
 from watcher.web.stream import settle_all
 
 
@@ -91,12 +90,10 @@ async def test_a_build_that_runs_is_waited_for_although_another_service_has_fail
     ],
 )
 async def test_work_that_ends_by_itself_is_waited_for_although_another_service_has_failed(
-    work: tuple[Event, ...], outcome: str, monkeypatch: pytest.MonkeyPatch
+    work: tuple[Event, ...], outcome: str
 ) -> None:
-    monkeypatch.setattr(stream, "IDLE", 0.05)
-    monkeypatch.setattr(stream, "POLL", 0.01)
     board = made(state("a", failed="r"), *work)
-    task = asyncio.create_task(settle_all(board, ["a", "b"], look, 3600.0))
+    task = asyncio.create_task(settle_all(board, ["a", "b"], look, 3600.0, idle_seconds=0.05, poll=0.01))
     done, _ = await asyncio.wait([task], timeout=0.5)
     assert bool(done) == (outcome == "timeout")
     for event in (Held(service="b", reason=""), *live("b")):
