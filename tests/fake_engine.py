@@ -6,14 +6,16 @@ It models the overlay2 store: a tag that moves leaves the older image behind wit
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from watcher.engine import (
+    ByteReader,
     CacheRecord,
     Container,
     ContainerCommand,
@@ -28,6 +30,8 @@ from watcher.engine import (
     SystemInfo,
     Usage,
 )
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -69,6 +73,7 @@ class FakeEngine:
         self.files: dict[str, dict[str, NewFile]] = {}  # by container and path
         self.answers: dict[str, tuple[int, tuple[str, ...]]] = {}
         self.executed: list[tuple[str, ContainerCommand]] = []
+        self.archives: dict[str, bytes] = {}
         self.removed: list[str] = []  # ids and tags in the order of the requests that removed something
         self._numbers = itertools.count(1)
         self._images: dict[str, Image] = {}
@@ -211,6 +216,12 @@ class FakeEngine:
         """See `Engine.image_size`."""
         found = self._find_image(image)
         return sum(self._layers[found.id].values()) if found else None
+
+    async def read_image(self, image: str, visit: Callable[[ByteReader], T]) -> T | None:
+        """See `Engine.read_image`: of images whose archive is in `archives`, by id."""
+        found = self._find_image(image)
+        content = self.archives.get(found.id) if found else None
+        return None if content is None else await asyncio.to_thread(visit, io.BytesIO(content))
 
     async def remove_image(self, ref: str) -> Removal:
         """See `Engine.remove_image`; the rules are those of moby's daemon/images/image_delete.go."""

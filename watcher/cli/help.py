@@ -48,20 +48,24 @@ _TYPES = {
 }
 _EMPTY = regex.compile(r" \(default: (?:None|\(\)|\{\}|False)\)$")
 _DEFAULT = regex.compile(r" \(default: ([^()]+|\('[^()']*',\))\)$")
+# Arguments without an option: what they are called, and their help.
+_POSITIONAL = {
+    "services": ("SERVICE", "Services to manage; default: all with a build section."),
+    "images": ("IMAGE", "Names or ids of images, or revisions; default: those of the project."),
+}
 PLACE = ("project", "service")  # settings that name what a command is about
 
 # The commands as `watcher --help` lists them.
 GROUPS = {
     "": ("run", "once", "up", "down", "rebuild"),
     "Ask a running watcher": ("status", "wait", "logs", "list"),
-    "Set up, explain, clean up": ("doctor", "init", "dockerfile", "monitoring", "prune"),
+    "Set up, explain, clean up": ("doctor", "init", "dockerfile", "image", "monitoring", "prune"),
 }
 MORE = ("pause", "resume", "cancel", "upgrade")  # named only
 _OVERVIEW = """\
 usage: watcher COMMAND [OPTIONS]
 
-Keep the dev container behind a port equal to a Go source tree. Type
-`watcher run` in the project's folder, save a file: the new version answers.
+Keep the dev container behind a port equal to a Go source tree.
 
 {commands}
 `watcher COMMAND --help` explains a command, `--help-settings` every setting.
@@ -149,9 +153,10 @@ def _arrange_command(parser: argparse.ArgumentParser, prog: str, *, everything: 
     """Group the options: the command's own, which project, and the settings if `everything`."""
     named = [action for action in _list_actions(parser) if not action.option_strings]
     for action in named:
-        action.metavar, action.help = "SERVICE", "Services to manage; default: all with a build section."
+        action.metavar, action.help = _POSITIONAL[action.dest.rpartition(":")[2].rpartition(".")[2]]
     parser.prog, parser.formatter_class = prog, HelpFormatter
-    parser.usage = f"{prog} [OPTIONS] [SERVICE …]" if named else f"{prog} [OPTIONS]"
+    words = "".join(f" [{action.metavar} …]" for action in named)
+    parser.usage = f"{prog} [OPTIONS]{words}"
     parser.description = inspect.cleandoc(parser.description or "")
     options = [action for action in _list_actions(parser) if action.option_strings]
     for action in options:

@@ -56,6 +56,7 @@ class Cli(BaseSettings):
     upgrade: CliSubCommand[options.UpgradeCommand]
     doctor: CliSubCommand[options.DoctorCommand]
     dockerfile: CliSubCommand[options.DockerfileCommand]
+    image: CliSubCommand[options.ImageCommand]
     init: CliSubCommand[options.InitCommand]
     monitoring: CliSubCommand[options.MonitoringCommand]
 

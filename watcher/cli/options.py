@@ -314,6 +314,27 @@ class DockerfileCommand(Settings):
         _exit(commands.dockerfile(self, as_json=self.as_json))
 
 
+class ImageCommand(Settings):
+    """Explain an image: layers, hidden files, Go modules and packages.
+
+    Without IMAGE, that of the project's newest build. Exit status: 1 if there is none.
+    """
+
+    images: CliPositionalArg[tuple[str, ...]] = ()
+    diff: bool = False
+    """Compare two images: revisions as `watcher status` shows them, or names."""
+    markdown: bool = False
+    """Print Markdown, for a comment on a pull request."""
+    as_json: bool = Field(default=False, validation_alias="json")
+    """Print the report as JSON."""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        if self.markdown and self.as_json:
+            raise UsageError("--markdown and --json exclude each other")
+        _exit(commands.image(self, self.images, diff=self.diff, markdown=self.markdown, as_json=self.as_json))
+
+
 class InitCommand(Settings):
     """Write watcher.toml with every setting and its default."""
 

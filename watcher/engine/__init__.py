@@ -1,5 +1,13 @@
 """The container engine: the interface `Engine`, its implementation `DockerEngine`, and registry logins."""
 
+from watcher.engine.archive import (
+    ByteReader,
+    Unreadable,
+    classic_size,
+    iterate_entries,
+    open_archive,
+    open_layer,
+)
 from watcher.engine.docker_engine import DockerEngine
 from watcher.engine.interface import Engine
 from watcher.engine.logins import Login, find_login
@@ -21,6 +29,7 @@ from watcher.engine.values import (
 )
 
 __all__ = [
+    "ByteReader",
     "CacheRecord",
     "Container",
     "ContainerCommand",
@@ -36,7 +45,12 @@ __all__ = [
     "PullProgress",
     "Removal",
     "SystemInfo",
+    "Unreadable",
     "Usage",
     "Volume",
+    "classic_size",
     "find_login",
+    "iterate_entries",
+    "open_archive",
+    "open_layer",
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import tarfile
 import zlib
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from typing import IO, Protocol
 
 _BUFFER = 1 << 20
@@ -52,7 +52,7 @@ def archive_size(archive: ByteReader, known: MutableMapping[str, int]) -> int:
     """
     index: bytes | None = None
     try:
-        with tarfile.open(fileobj=_as_file(archive), mode="r|", bufsize=_BUFFER) as outer:
+        with open_archive(archive) as outer:
             for member in outer:
                 content = outer.extractfile(member) if member.isreg() else None
                 if content is None or member.name in known:
@@ -67,8 +67,8 @@ def archive_size(archive: ByteReader, known: MutableMapping[str, int]) -> int:
         raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
-def _layer_size(content: ByteReader) -> int | None:
-    """Return the size of the files in a layer; None if it is not a layer or has an unknown compression."""
+def open_layer(content: ByteReader) -> tarfile.TarFile | None:
+    """Return the files of a layer as a stream; None if it is not a layer or has an unknown compression."""
     head = content.read(_HEAD)
     if head.startswith(_GZIP):
         mode = "r|gz"
@@ -76,16 +76,36 @@ def _layer_size(content: ByteReader) -> int | None:
         mode = "r|"
     else:
         return None
-    total = 0
     stream = _as_file(_ReplayedStream(head, content))
-    with tarfile.open(fileobj=stream, mode=mode, bufsize=_BUFFER) as layer:  # type: ignore[call-overload]
-        for entry in layer:
-            layer.members = []  # tarfile would store every entry
-            if entry.isreg():
-                total += entry.size
-            elif entry.issym():
-                total += len(entry.linkname.encode("utf-8", "surrogateescape"))
-    return total
+    return tarfile.open(fileobj=stream, mode=mode, bufsize=_BUFFER)  # type: ignore[call-overload, no-any-return]
+
+
+def open_archive(archive: ByteReader) -> tarfile.TarFile:
+    """Return the members of an archive as a stream."""
+    return tarfile.open(fileobj=_as_file(archive), mode="r|", bufsize=_BUFFER)
+
+
+def classic_size(entry: tarfile.TarInfo) -> int:
+    """Return what an entry adds to the size of its layer."""
+    if entry.isreg():
+        return entry.size
+    return len(entry.linkname.encode("utf-8", "surrogateescape")) if entry.issym() else 0
+
+
+def _layer_size(content: ByteReader) -> int | None:
+    """Return the size of the files in a layer; None if it is not a layer or has an unknown compression."""
+    layer = open_layer(content)
+    if layer is None:
+        return None
+    with layer:
+        return sum(classic_size(entry) for entry in iterate_entries(layer))
+
+
+def iterate_entries(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yield the entries of an archive. Iterating over it itself would store them all."""
+    for entry in archive:
+        archive.members = []  # type: ignore[attr-defined]
+        yield entry
 
 
 def _as_file(reader: ByteReader) -> IO[bytes]:

@@ -10,16 +10,18 @@ import contextlib
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import docker
 import docker.errors
 
 from watcher.engine import convert, inner, private_api, pulling
+from watcher.engine.archive import ByteReader
 from watcher.engine.calls import CONNECTION_ERRORS, EngineCalls, error_text
 from watcher.engine.disk_usage import read_usage
 from watcher.engine.endpoint import address_of, client_arguments, describe_error, tls_of
 from watcher.engine.image_size import ImageSizer
+from watcher.engine.image_stream import read_image
 from watcher.engine.streams import batch_log, read_events
 from watcher.engine.values import (
     CONTAINERD,
@@ -37,6 +39,8 @@ from watcher.engine.values import (
     Usage,
 )
 from watcher.errors import EngineUnavailable
+
+T = TypeVar("T")
 
 # docker-py without a version uses the server's newest API, which lacks removed fields. This is the newest
 # version that this code was checked with. Engines 29.0-29.2 refuse anything below 1.44, hence the clamp.
@@ -124,6 +128,10 @@ class DockerEngine:
             return await self._sizer.sum_history(image)
         found = await self.image(image)
         return await self._sizer.measure_image(found.id) if found else None
+
+    async def read_image(self, image: str, visit: Callable[[ByteReader], T]) -> T | None:
+        """See `Engine.read_image`."""
+        return await read_image(self._calls, image, visit)
 
     async def _is_containerd(self) -> bool:
         if self._store is None:

@@ -7,8 +7,9 @@ EngineUnavailable if the engine does not respond and EngineError if it refuses.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
+from watcher.engine.archive import ByteReader
 from watcher.engine.values import (
     Container,
     ContainerCommand,
@@ -22,6 +23,8 @@ from watcher.engine.values import (
     SystemInfo,
     Usage,
 )
+
+Result = TypeVar("Result")
 
 
 class Engine(Protocol):
@@ -44,6 +47,13 @@ class Engine(Protocol):
 
         That is the sum of the file sizes in its layers, equal on every image store. On the containerd store
         the image is read once for this, which can take seconds; if that fails, it is the disk usage.
+        """
+        ...
+
+    async def read_image(self, image: str, visit: Callable[[ByteReader], Result]) -> Result | None:
+        """Return what `visit` makes of the image's archive, in a thread; None if the image does not exist.
+
+        `visit` may raise Unreadable. If the call is cancelled, its next read raises that.
         """
         ...
 

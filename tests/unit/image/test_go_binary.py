@@ -1,0 +1,182 @@
+"""The parts of a Go binary add up to the file, and agree with Go's own tools."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import shutil
+import subprocess
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from watcher.image import GoBinary, UnreadableBinary, explain_binary
+from watcher.image.go_layout import PartKind
+from watcher.image.packages import package_of
+
+GO = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(GO is None, reason="needs the Go tools"),
+]
+
+PROGRAMS = {
+    "plain": (
+        'package main\n\nimport ("fmt"; "sort")\n\n'
+        "func main() { s := []int{2, 1}; sort.Ints(s); fmt.Println(s) }\n"
+    ),
+    "served": (
+        'package main\n\nimport ("embed"; "net/http")\n\n//go:embed static\nvar assets embed.FS\n\n'
+        'func main() { _ = http.ListenAndServe(":0", http.FileServer(http.FS(assets))) }\n'
+    ),
+    "generic": (
+        'package main\n\nimport ("encoding/json"; "fmt"; "slices")\n\n'
+        "type List[T any] struct{ items []T }\n\n"
+        "func (l *List[T]) Push(t T) { l.items = append(l.items, t) }\n\n"
+        'func main() { l := &List[string]{}; l.Push("a"); slices.Sort(l.items)\n'
+        "b, _ := json.Marshal(l.items)\n"
+        "fmt.Println(string(b)) }\n"
+    ),
+}
+STRIP = ("-ldflags=-s -w",)
+
+
+@dataclass(frozen=True)
+class Built:
+    path: Path
+    explained: GoBinary
+
+
+def go(folder: Path, *arguments: str) -> str:
+    environment = {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOOS": "linux",
+        "GOARCH": "amd64",
+        "GOTOOLCHAIN": "local",
+    }
+    environment["GOFLAGS"] = "-buildvcs=false"
+    done = subprocess.run(
+        [str(GO), *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
+    """Each program, with symbols and (`-stripped`) without."""
+    root = tmp_path_factory.mktemp("programs")
+    found = {}
+    for name, text in PROGRAMS.items():
+        folder = root / name
+        (folder / "static").mkdir(parents=True)
+        (folder / "static" / "page.html").write_bytes(b"<p>" * 20_000)
+        (folder / "static" / "small.txt").write_text("small")
+        (folder / "go.mod").write_text(f"module example.com/{name}\n\ngo 1.21\n")
+        (folder / "main.go").write_text(text)
+        for suffix, flags in (("", ()), ("-stripped", STRIP)):
+            path = folder / f"{name}{suffix}"
+            go(folder, "build", *flags, "-trimpath", "-o", str(path), ".")
+            with path.open("rb") as file:
+                explained = explain_binary(file)
+            assert explained is not None
+            found[f"{name}{suffix}"] = Built(path, explained)
+    return found
+
+
+def test_the_parts_add_up_to_the_file(built: dict[str, Built]) -> None:
+    for each in built.values():
+        assert sum(part.size for part in each.explained.parts) == each.path.stat().st_size
+        assert all(part.size > 0 for part in each.explained.parts)
+
+
+def code_by_package(binary: GoBinary) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for part in binary.parts:
+        if part.kind is PartKind.CODE and not part.package.startswith("("):
+            found[part.package] += part.size
+    return found
+
+
+def go_nm(path: Path) -> Counter[str]:
+    """The bytes of code by package, by `go tool nm`."""
+    found: Counter[str] = Counter()
+    for line in go(path.parent, "tool", "nm", "-size", str(path)).splitlines():
+        columns = line.split(None, 3)
+        if len(columns) == 4 and columns[2] in "Tt" and not package_of(columns[3]).startswith("("):
+            found[package_of(columns[3])] += int(columns[1])
+    return found
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("suffix", ["", "-stripped"])
+def test_code_agrees_with_go_nm_within_one_per_cent(built: dict[str, Built], name: str, suffix: str) -> None:
+    """`go tool nm` reads the twin with symbols; the stripped one is read by its table of functions."""
+    expected, found = go_nm(built[name].path), code_by_package(built[name + suffix].explained)
+    assert found.total() == pytest.approx(expected.total(), rel=0.01)
+    for package, size in expected.items():
+        if size > 2000:
+            assert found[package] == pytest.approx(size, rel=0.01), package
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_stripped_binary_has_the_same_code_types_and_tables(built: dict[str, Built], name: str) -> None:
+    with_symbols, stripped = (built[name + suffix].explained for suffix in ("", "-stripped"))
+    assert stripped.stripped
+    assert not with_symbols.stripped
+    for kind in (PartKind.CODE, PartKind.PCLNTAB):
+        assert stripped.by_kind()[kind] == pytest.approx(with_symbols.by_kind()[kind], rel=0.01)
+    types = PartKind.TYPES
+    assert stripped.by_kind()[types] == pytest.approx(with_symbols.by_kind()[types], rel=0.12)
+    assert PartKind.DWARF not in stripped.by_kind()
+    assert PartKind.SYMBOLS not in stripped.by_kind()
+
+
+def test_build_settings_and_embedded_files_are_read(built: dict[str, Built]) -> None:
+    served = built["served"].explained
+    assert served.build.main.path == "example.com/served"
+    assert served.build.settings["-trimpath"] == "true"
+    assert served.build.settings["CGO_ENABLED"] == "0"
+    assert {(file.name, file.size) for file in served.embedded} == {
+        ("static/page.html", 60_000),
+        ("static/small.txt", 5),
+    }
+    assert served.by_kind()[PartKind.EMBEDDED] == 60_005
+    assert served.by_module()["example.com/served"] > 60_000
+    assert "example.com/served" in built["served-stripped"].explained.by_module()
+
+
+def test_damaged_files_are_refused_or_still_add_up(built: dict[str, Built], tmp_path: Path) -> None:
+    """Whatever a file says, it is explained to the last byte or refused, never the end of the program."""
+    chance = random.Random(7)
+    good = built["plain"].path.read_bytes()
+    path = tmp_path / "damaged"
+    for _ in range(40):
+        content = bytearray(good[: chance.choice([len(good), chance.randrange(1, len(good))])])
+        for _ in range(chance.randrange(1, 30)):
+            place = chance.choice([chance.randrange(len(content)), chance.randrange(min(4096, len(content)))])
+            content[place] = chance.randrange(256)
+        path.write_bytes(content)
+        with path.open("rb") as file:
+            try:
+                found = explain_binary(file)
+            except UnreadableBinary:
+                continue
+        assert found is None or sum(part.size for part in found.parts) == len(content)
+
+
+def test_an_empty_file_and_one_without_go_are_no_go_binaries(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    with path.open("rb") as file, pytest.raises(UnreadableBinary):
+        explain_binary(file)
+    with Path("/bin/sh").open("rb") as file:
+        assert explain_binary(file) is None
+
+
+def test_a_stream_without_a_descriptor_is_refused() -> None:
+    with pytest.raises(UnreadableBinary):
+        explain_binary(io.BytesIO(b"\x7fELF"))
