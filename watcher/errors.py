@@ -141,7 +141,11 @@ class SeveralErrors(WatcherError):
 
 
 class PartlyApplied(WatcherError):
-    """The new configuration is in force, except for the parts that the message names."""
+    """The new configuration is in force, except for these services, as the message explains."""
+
+    def __init__(self, text: str, services: Sequence[str]) -> None:
+        super().__init__(text)
+        self.services = tuple(services)
 
 
 def raise_all(errors: Sequence[WatcherError]) -> None:

@@ -167,6 +167,8 @@ def _print_outcome(settled: JsonObject, *, as_json: bool) -> int:
     elif several := settled.get("services"):
         for one in several:
             _print_one(one, f"{one['service']}: ")
+        if not settled["service"]:  # what concerns none of them
+            _print_one(settled)
     else:
         _print_one(settled)
     return _WAIT_STATUS.get(settled["outcome"], EXIT_FAILED)

@@ -25,6 +25,8 @@ def _list_lines(status: Status, now: float, service: str | None) -> Iterator[str
         yield f"the watcher is stopping: {status.daemon.stopping}"
     if status.engine.up is False:
         yield f"the engine does not answer: {status.engine.reason}"
+    if status.daemon.refused and not any(found.refused for found in status.services):
+        yield f"the configuration is refused: {status.daemon.refused}"
     services = [found for found in status.services if service in (None, found.name)]
     if len(services) > 1:
         yield from list_overview(services, now)

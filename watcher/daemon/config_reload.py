@@ -20,6 +20,7 @@ from typing import Any
 
 from watcher import compose
 from watcher.compose import ComposeProject
+from watcher.daemon.refusal import Configured, find_concerned
 from watcher.daemon.reload_report import describe_reload
 from watcher.errors import ConfigError, PartlyApplied, WatcherError
 from watcher.observers.events import ConfigurationRefused, InternalError, Notice, Observer
@@ -166,8 +167,10 @@ class ConfigurationWatch:
         self._files = files_of(configuration.settings, configuration.compose.files)
         self._seen = unchanged_since(stamps(self._files), configuration.since)
         self._refused = ""  # why, while what the files say is not in force
+        self._concerned: tuple[str, ...] | None = None  # the services for which it is not; None: all
         self._changed = ""  # the names of the files that said so
         self._is_partly_applied = False  # then what runs is neither `configuration` nor what the files say
+        self._partly: tuple[Configuration, tuple[str, ...]] | None = None  # what, and for which services not
         self._root = str(configuration.settings.root)
         self._moved_to = ""  # where the project's path leads now, when it is another folder than at the start
         self._retry_at: float | None = None  # when to try again, although no file changes
@@ -247,7 +250,7 @@ class ConfigurationWatch:
 
     async def _use(self, names: str, found: Stamps) -> None:
         """Put in force what the files say, or say why not. `names` changed; `found` are the stamps."""
-        since, seen = time.time_ns(), dict[Path, None]()
+        since, seen, new = time.time_ns(), dict[Path, None](), None
         try:
             new, late = await in_thread(lambda: self._read(seen), names)
             self._tell_late(late)
@@ -257,6 +260,7 @@ class ConfigurationWatch:
             elif self._refused:
                 self._tell("info", f"{names} says again what is in force")
             self.configuration, self._retry_at, self._is_partly_applied = new, None, False
+            self._partly = None
             self._refuse("")
             self._tell_warnings(new.compose.warnings)
         except WatcherError as error:
@@ -264,14 +268,17 @@ class ConfigurationWatch:
                 text = f"is refused: {error}; what was in force stays"
                 if isinstance(error, PartlyApplied):
                     text = f"is in force, but not all of it: {error}"
-                    self._is_partly_applied = True
                 self._tell("error", f"{names} changed and {text}")
-            self._refuse(str(error))
+            if isinstance(error, PartlyApplied) and new:
+                self._is_partly_applied, self._partly = True, (new, error.services)
+                self._refuse(str(error), error.services)
+            else:
+                self._refuse(str(error), await self._find_concerned())
             self._retry_at = (
                 None if isinstance(error, ConfigError) else time.monotonic() + self._times.retry_every
             )
         except Exception as error:
-            self._is_partly_applied = True  # nothing is known of how far it got
+            self._is_partly_applied, self._partly = True, None  # nothing is known of how far it got
             self._refuse(f"an error of the watcher itself: {error!r}")
             raise
         finally:
@@ -290,11 +297,36 @@ class ConfigurationWatch:
             self._refuse(str(error))
             return {path: self._seen.get(path) for path in wanted}
 
-    def _refuse(self, reason: str) -> None:
-        """What the files say is not in force, because of `reason`; empty: it is."""
-        if reason != self._refused:
-            self._refused = reason
-            self._observer.notify(ConfigurationRefused(reason=reason))
+    def _refuse(self, reason: str, services: tuple[str, ...] | None = None) -> None:
+        """What the files say is not in force for `services`, because of `reason`; empty: it is."""
+        if (reason, services) != (self._refused, self._concerned):
+            self._refused, self._concerned = reason, services
+            self._observer.notify(ConfigurationRefused(reason=reason, services=services))
+
+    async def _find_concerned(self) -> tuple[str, ...] | None:
+        """Return the managed services for which the files are not in force; None if that is not known."""
+        if self._is_partly_applied and self._partly is None:
+            return None
+        try:
+            return await in_thread(self._read_concerned, "the files of the configuration")
+        except WatcherError:
+            return None
+
+    def _read_concerned(self) -> tuple[str, ...]:
+        """Read each service by itself; raises ConfigError for settings that cannot be read."""
+        settings, _ = merge(self.configuration.settings, self.configuration.settings.reload())
+        path = compose.find_compose_file(settings.root, settings.compose_file)
+
+        def load(name: str) -> ComposeProject:
+            return compose.load(path, services=(name,), profiles=settings.profile, env=dict(os.environ))
+
+        def force(name: str) -> Configured:
+            found, missing = self._partly or (self.configuration, ())
+            found = self.configuration if name in missing else found
+            return found.settings, found.compose
+
+        managed = self._partly[0].compose.managed if self._partly else self.configuration.compose.managed
+        return find_concerned(force, settings, load, managed)
 
     def _read(self, seen: dict[Path, None]) -> tuple[Configuration, tuple[str, ...]]:
         """The files as they are, and settings that wait for the next start; raises ConfigError."""

@@ -151,22 +151,27 @@ class Fleet:
         """
         configs = await assemble_configs(self._shared, project, settings, running=self.services)
         self._shared.slots.resize(count_builds(settings))
+        removed = [name for name in self.services if name not in configs]
+        for name in removed:  # first: what is a dependency from now on is not stopped then
+            await self._remove(name)
         before = self._shared.dependencies.project
         self._shared.dependencies.reconfigure(project, project.managed)
         self._shared.kept_builds.clear()
         self._shared.kept_builds.update(count_kept_builds(project, settings))
-        removed = [name for name in self.services if name not in configs]
-        for name in removed:
-            await self._remove(name)
-        changes = [service.change(configs[name]) for name, service in self.services.items()]
-        problems = _find_problems(await asyncio.gather(*changes, return_exceptions=True))
+        changing = dict(self.services)
+        changes = [service.change(configs[name]) for name, service in changing.items()]
+        outcomes = await asyncio.gather(*changes, return_exceptions=True)
+        problems = _find_problems(outcomes)
+        failed = [name for name, each in zip(changing, outcomes, strict=True) if each is not None]
         new = self.add({name: configs[name] for name in configs if name not in self.services})
         for service in new:
             try:
                 await service.start()
             except WatcherError as error:
                 problems.append(error)
+                failed.append(service.name)
                 await self._forget(service)
+                self._shared.observer.notify(ServiceRemoved(service=service.name))
             else:
                 self._spawn(service)
         ordered = {name: self.services[name] for name in configs if name in self.services}
@@ -176,7 +181,7 @@ class Fleet:
             raise_all(problems)
         except WatcherError as error:
             if len(problems) < len(removed) + len(changes) + len(new):
-                raise PartlyApplied(str(error)) from error
+                raise PartlyApplied(str(error), failed) from error
             self._shared.dependencies.reconfigure(before, before.managed)
             raise
 

@@ -114,6 +114,7 @@ class ConfigurationRefused(Event):
     """The configuration files were saved with something that cannot be used, so it is not in force."""
 
     reason: str  # empty once the files are in force again
+    services: tuple[str, ...] | None = None  # that it would have changed; None: all that are managed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from dataclasses import replace
 from itertools import count
 from typing import Any, Final
 
@@ -145,8 +146,11 @@ class StatusBoard:
                 self._apply_engine(event)
                 return
             case ConfigurationRefused():
-                for view in self._services.values():
-                    view.apply_event(event, status.engine.up)
+                status.daemon.refused = event.reason
+                for name, view in self._services.items():
+                    concerned = event.services is None or name in event.services
+                    own = event if concerned else replace(event, reason="")
+                    view.apply_event(own, status.engine.up)
                 return
             case Notice():
                 level = event.level if event.level in ("warning", "error") else "info"

@@ -270,7 +270,7 @@ class ServiceStatus(Model):
     failed: str | None = None
     """The desired revision, if it is known to fail."""
     refused: str = ""
-    """Why the configuration files are not in force; empty when they are."""
+    """Why what the configuration files say of this service is not in force; empty when it is."""
     stale: bool | None = None
     """Whether the live revision differs from tree and configuration; null while the tree is not known."""
     stale_since: float | None = None
@@ -303,6 +303,8 @@ class DaemonInfo(Model):
     """Changes with every start of the daemon."""
     stopping: str = ""
     """Why it is stopping; empty while it runs."""
+    refused: str = ""
+    """Why not all of the configuration files is in force; `refused` of a service if it is concerned."""
     internal_errors: int = 0
 
 

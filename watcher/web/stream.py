@@ -151,6 +151,8 @@ async def settle_all(
         for name, task in tasks.items()
     ]
     worst = min(each, key=lambda found: WORST_FIRST.index(found.outcome))
+    if refused := board.status.daemon.refused:  # perhaps of a service that is not managed yet
+        worst = worst if worst.outcome == "failed" else _describe_refusal("", "", refused)
     return worst.model_copy(update={"services": each})
 
 
@@ -171,10 +173,9 @@ def _settled(board: StatusBoard, name: str, asked: str, after_build: int | None)
     service, desired = board.service(name), _desired_revision(board, name)
     if service is None or not desired:
         return None
-    if service.refused:
-        summary = f"the configuration is refused: {service.refused}"
-        refusal = FailureInfo(kind="config", summary=summary, hint="what was in force before stays")
-        return Settled(service=name, outcome="failed", revision=desired, failure=refusal)
+    only = len(board.status.services) == 1
+    if refused := service.refused or (board.status.daemon.refused if only else ""):
+        return _describe_refusal(name, desired, refused)
     answered = after_build is None or _answered(service.last_build, after_build)
     if service.container_paused:  # nothing answers until it is unpaused, or another one is live
         return None
@@ -189,6 +190,12 @@ def _settled(board: StatusBoard, name: str, asked: str, after_build: int | None)
     if service.paused:
         return Settled(service=name, outcome="paused", revision=desired)
     return None
+
+
+def _describe_refusal(name: str, revision: str, reason: str) -> Settled:
+    summary = f"the configuration is refused: {reason}"
+    refusal = FailureInfo(kind="config", summary=summary, hint="what that concerns stays as it was")
+    return Settled(service=name, outcome="failed", revision=revision, failure=refusal)
 
 
 def _answered(build: BuildInfo | None, after: int) -> bool:

@@ -33,6 +33,7 @@ class Rig:
         self.told: list[str] = []
         self.bugs: list[str] = []
         self.refused: list[str] = []
+        self.concerned: list[tuple[str, ...] | None] = []
         self.refuse: Exception | None = None
         self.times = ReloadTimes(look_every=0.01)
 
@@ -49,6 +50,7 @@ class Rig:
             self.told.append(event.text)
         if isinstance(event, ConfigurationRefused):
             self.refused.append(event.reason)
+            self.concerned.append(event.services)
         if isinstance(event, InternalError):
             self.bugs.append(event.traceback)
 
@@ -324,7 +326,7 @@ async def test_a_project_path_that_leads_elsewhere_is_refused_until_it_leads_bac
 async def test_a_change_that_is_in_force_for_some_services_only_is_told_so_and_tried_again(rig: Rig) -> None:
     rig.times = dataclasses.replace(rig.times, retry_every=0.01)
     async with rig.following() as watch:
-        rig.refuse = PartlyApplied("cannot listen on *:9000")
+        rig.refuse = PartlyApplied("cannot listen on *:9000", ["app"])
         rig.write("compose.yaml", COMPOSE.format(word="two"))
         await watch.current()
         assert rig.told == [
@@ -339,7 +341,7 @@ async def test_a_change_that_is_in_force_for_some_services_only_is_told_so_and_t
 
 async def test_an_undone_change_that_was_in_force_in_part_is_undone(rig: Rig) -> None:
     async with rig.following() as watch:
-        rig.refuse = PartlyApplied("cannot listen on *:9000")
+        rig.refuse = PartlyApplied("cannot listen on *:9000", ["app"])
         rig.write("compose.yaml", COMPOSE.format(word="two"))
         await watch.current()
         rig.refuse = None
@@ -356,3 +358,61 @@ def test_how_the_containers_of_one_service_are_published_waits_for_the_next_star
     assert late == ("service.web.deploy.strategy",)
     deploy = merged.for_service("web").deploy
     assert (deploy.soak, deploy.strategy) == (2, "front")
+
+
+SEVERAL = """
+services:
+  api: {build: ., environment: {WORD: WORD_OF_API}}
+  web: {build: ., env_file: web.env, depends_on: [db]}
+  page: {build: .}
+  db: {image: redis}
+"""
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Rig:
+    made = Rig(tmp_path)
+    made.write("web.env", "A=1")
+    made.write("compose.yaml", SEVERAL)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("change", "concerned"),
+    [
+        (lambda rig: (rig.root / "web.env").unlink(), ("web",)),
+        (lambda rig: rig.write("compose.yaml", SEVERAL.replace("redis", "[1]")), ("web",)),
+        (
+            lambda rig: (
+                (rig.root / "web.env").unlink(),
+                rig.write("compose.yaml", SEVERAL.replace("WORD_OF_API", "two")),
+            ),
+            ("api", "web"),
+        ),
+        (lambda rig: rig.write("compose.yaml", SEVERAL + "  new: {build: [1]}"), ()),
+        (lambda rig: rig.write("compose.yaml", SEVERAL + "  : ["), ("api", "page", "web")),
+        (lambda rig: rig.write("watcher.toml", "= no"), None),
+        (lambda rig: rig.write("watcher.toml", "[deploy]\nsoak = -1"), None),
+    ],
+)
+async def test_a_refused_change_concerns_the_services_that_it_would_change(
+    several: Rig, change: Callable[[Rig], object], concerned: tuple[str, ...] | None
+) -> None:
+    async with several.following() as watch:
+        change(several)
+        await watch.current()
+        assert several.refused[-1]
+        found = several.concerned[-1]
+        assert (found if found is None else tuple(sorted(found))) == concerned
+
+
+async def test_what_is_in_force_in_part_decides_whom_a_later_refusal_concerns(several: Rig) -> None:
+    async with several.following() as watch:
+        two = SEVERAL.replace("WORD_OF_API", "two").replace("page: {build: .}", "page: {build: ., user: me}")
+        several.refuse = PartlyApplied("cannot listen on *:9000", ["page"])
+        several.write("compose.yaml", two)
+        await watch.current()
+        assert several.concerned[-1] == ("page",)
+        (several.root / "web.env").unlink()
+        await watch.current()
+        assert several.concerned[-1] == ("web", "page")

@@ -107,9 +107,10 @@ async def test_a_change_that_removed_a_service_is_not_called_refused(
     """Nothing else of it can be applied, and yet what was in force does not stay."""
     rig.add("api", "web", api=WatcherError("cannot listen on *:9000"))
     rig.manage(monkeypatch, "api")
-    with pytest.raises(PartlyApplied, match="cannot listen on"):
+    with pytest.raises(PartlyApplied, match="cannot listen on") as applied:
         await rig.fleet.reconfigure(rig.project, Settings())
     assert [*rig.fleet.services] == ["api"]
+    assert applied.value.services == ("api",)
     assert rig.reconfigured == [rig.project]
 
 

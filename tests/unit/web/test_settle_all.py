@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
+from watcher.cli.status_text import render_lines
 from watcher.observers.events import (
     BuildStarted,
+    ConfigurationRefused,
     DaemonStarted,
     DeployFinished,
     DeployOutcome,
@@ -101,3 +103,22 @@ async def test_work_that_ends_by_itself_is_waited_for_although_another_service_h
     async with asyncio.timeout(30):
         settled = await task
     assert [each.outcome for each in settled.services] == ["failed", outcome]
+
+
+async def test_a_refused_change_fails_those_that_it_concerns_and_a_wait_for_all() -> None:
+    board = made(*live("a"), *live("b"))
+    board.notify(ConfigurationRefused(reason="the port is taken", services=("b",)))
+    refused = [(service.name, service.refused, service.phase) for service in board.status.services]
+    assert refused == [("a", "", "live"), ("b", "the port is taken", "failed")]
+    settled = await settle_all(board, ["a", "b"], look, 20.0)
+    assert (settled.service, settled.outcome) == ("b", "failed")
+    assert [each.outcome for each in settled.services] == ["live", "failed"]
+    board.notify(ConfigurationRefused(reason="services.c.build: no such folder", services=()))
+    assert [service.phase for service in board.status.services] == ["live", "live"]
+    settled = await settle_all(board, ["a", "b"], look, 20.0)
+    assert (settled.service, settled.outcome) == ("", "failed")
+    assert settled.failure is not None
+    assert "services.c.build" in settled.failure.summary
+    assert "the configuration is refused: services.c.build: no such folder" in render_lines(board.status, 0.0)
+    board.notify(ConfigurationRefused(reason=""))
+    assert (await settle_all(board, ["a", "b"], look, 20.0)).outcome == "live"
