@@ -28,6 +28,7 @@ from watcher.compose.container import (
     with_shared_network,
 )
 from watcher.compose.find import FILE_NAMES, find_compose_file
+from watcher.compose.links import find_followers, find_references
 from watcher.compose.load import load
 from watcher.compose.spec import (
     Attachment,
@@ -76,7 +77,9 @@ __all__ = [
     "config_digest",
     "container_config",
     "find_compose_file",
+    "find_followers",
     "find_jobs",
+    "find_references",
     "load",
     "missing_api",
     "network_config",

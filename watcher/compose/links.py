@@ -61,6 +61,29 @@ def missing_dependencies(spec: ServiceSpec) -> dict[str, Dependency]:
     return {name: each for name, each in found.items() if name not in spec.depends_on}
 
 
+def find_references(spec: ServiceSpec, others: Mapping[str, ServiceSpec]) -> frozenset[str]:
+    """Return the services whose namespaces or volumes a resolved service uses: it needs their container."""
+    modes = (spec.network_mode, spec.ipc, spec.pid)
+    used = {mode.removeprefix(CONTAINER) for mode in modes if mode.startswith(CONTAINER)}
+    used |= {text.partition(":")[0] for text in spec.volumes_from}
+    return frozenset(
+        name for name, other in others.items() if name != spec.name and other.default_name in used
+    )
+
+
+def find_followers(name: str, services: Mapping[str, ServiceSpec]) -> tuple[str, ...]:
+    """Return the services whose containers are replaced when that of `name` was.
+
+    They use parts of it, or depend on it with `restart: true`, as `links` do.
+    """
+
+    def follows(spec: ServiceSpec) -> bool:
+        dependency = spec.depends_on.get(name)
+        return dependency is not None and (dependency.restart or name in find_references(spec, services))
+
+    return tuple(other for other, spec in services.items() if follows(spec))
+
+
 def resolve_links(spec: ServiceSpec, others: Mapping[str, ServiceSpec]) -> ServiceSpec:
     """Return the service with names of containers in place of names of services.
 

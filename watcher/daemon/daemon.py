@@ -170,7 +170,7 @@ class Daemon:
         opened.fleet.run_before_scans(configured.current)
         opened.dependencies.on_replaced = self._replace_container
         dependencies = DependencyWatch(opened.dependencies, opened.engine, self.observers)
-        self._apply_dependencies = dependencies.apply_changes
+        self._apply_dependencies = opened.dependencies.on_outdated = dependencies.apply_changes
         work = [
             opened.fleet.run(),
             self._follow(opened),
@@ -243,11 +243,9 @@ class Daemon:
             await follower.close()
 
     def _replace_container(self, name: str, replaced: str) -> None:
-        """Replace a service's container because one that it depends on with `restart: true` was replaced."""
+        """Replace a service's container because one that it depends on was replaced."""
         if service := self.services.get(name):
-            service.deployer.replace_container(
-                f"{replaced}, which it depends on (restart: true), was replaced"
-            )
+            service.deployer.replace_container(f"{replaced}, which it depends on, was replaced")
 
     def _explain(self, name: str) -> Unavailable:
         """What the front tells a client that could not be answered."""

@@ -66,7 +66,7 @@ class Service:
             policy=config.policy,
             observer=shared.observer,
             on_lost=lambda event: self.reconciler.record_lost(event),  # noqa: PLW0108 - the loop is made after this
-            on_rolled_back=lambda event: self.reconciler.record_rollback(event),  # noqa: PLW0108
+            on_rolled_back=self._record_rollback,
             mounted=self._mounted,
             where=self.builder.locate_in_container,
             references=lambda: self._config.recipe.moving,
@@ -113,6 +113,10 @@ class Service:
         snapshot = self.reconciler.find_snapshot(revision) if mounts else None
         digest = digest_mounted(mounts, snapshot) if snapshot else ""
         return " ".join((digest, *self._mounted_trees.inputs.values())).strip()
+
+    def _record_rollback(self, event: DeployFinished) -> None:
+        self.reconciler.record_rollback(event)
+        self._shared.order.report_replaced(self.name)
 
     def find_image_owner(self) -> str:
         """Return the service in whose name the image is labelled."""

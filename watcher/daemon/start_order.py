@@ -1,18 +1,20 @@
 """Order of deploys: a service waits until the managed services it depends on are live.
 
 That is so for its first deploy. Later ones wait for jobs only (`service_completed_successfully`): a migration
-of the same save runs before what depends on it.
+of the same save runs before what depends on it. A service that uses namespaces or volumes of another one is
+replaced with it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Protocol
 
-from watcher.compose import ServiceSpec
+from watcher.compose import ServiceSpec, find_references
 from watcher.deploy import ContainerDeployer
 from watcher.deploy.dependencies import Dependencies
 from watcher.deploy.dependency_graph import NodeState
@@ -48,6 +50,8 @@ class StartOrder:
         """`dependencies` learns which services are live: others of the project may depend on them."""
         self._engine, self._dependencies = engine, dependencies
         self._services: dict[str, ManagedService] = {}
+        self._replacements = Counter[str]()
+        self._reported: set[str] = set()  # whose live container has its name
 
     def add(self, name: str, service: ManagedService) -> None:
         """Let others wait for this service."""
@@ -56,14 +60,28 @@ class StartOrder:
     def remove(self, name: str) -> None:
         """Let no service wait for this one any longer."""
         self._services.pop(name, None)
+        self._reported.discard(name)
 
     def report_live(self, name: str) -> None:
         """Let what is not managed start, if it depends on this service."""
+        self._reported.add(name)
         is_job = name in self._dependencies.one_shots
         self._dependencies.report(name, NodeState.COMPLETED if is_job else NodeState.HEALTHY)
 
+    def report_replaced(self, name: str) -> None:
+        """Have what uses the container of this service replaced too: it is another one now."""
+        self._replacements[name] += 1
+        self._dependencies.report_replaced(name)
+
+    def count_replacements(self, spec: ServiceSpec) -> dict[str, int]:
+        """Return the services whose namespaces or volumes a service uses; how often each was replaced."""
+        names = find_references(spec, self._dependencies.project.services)
+        return {name: self._replacements[name] for name in self._services if name in names}
+
     async def wait(self, spec: ServiceSpec, *, first: bool, show: Callable[[str], None]) -> None:
-        """Return when the conditions of `depends_on` on managed services are met; `first`: not only jobs.
+        """Return when the conditions of `depends_on` on managed services are met.
+
+        Unless it is the `first` time, only jobs are waited for, and what the container cannot be without.
 
         `show` gets what is waited for; "" once that is over.
         """
@@ -79,6 +97,7 @@ class StartOrder:
             show("")
 
     async def _missing(self, spec: ServiceSpec, *, first: bool) -> AsyncIterator[str]:
+        used = self.count_replacements(spec)
         for name, dependency in spec.depends_on.items():
             service = self._services.get(name)
             if service is None:
@@ -89,11 +108,12 @@ class StartOrder:
             if dependency.condition == "service_completed_successfully" and not service.is_current:
                 yield name
                 continue
-            if not first:
+            if not first and name not in used:
                 continue
             found = await self._engine.container(service.container_id) if service.container_id else None
             healthy = found is not None and found.health in ("", "healthy")
-            if found is None or (dependency.condition == "service_healthy" and not healthy):
+            unnamed = name in used and name not in self._reported
+            if found is None or unnamed or (dependency.condition == "service_healthy" and not healthy):
                 yield name
 
 
@@ -133,8 +153,14 @@ class OrderedDeployer:
         finally:
             self._waits_for_turn = False
         seconds = time.monotonic() - begun
+        spec, before = self._spec(), self._deployer.container
+        used = self._order.count_replacements(spec)
         deployed = await self._deployer.deploy(revision, image)
         self._has_started = True
-        self._order.report_live(self._spec().name)
+        self._order.report_live(spec.name)
+        if before is None or before.id != deployed.container:
+            self._order.report_replaced(spec.name)
+        if used != self._order.count_replacements(spec):
+            self._deployer.replace_container("a container that it uses was replaced while it started")
         waited = (("turn", seconds),) if seconds >= PAUSE else ()
         return replace(deployed, phases=(*waited, *deployed.phases))

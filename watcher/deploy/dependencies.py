@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from watcher import labels
-from watcher.compose import ComposeProject, ServiceSpec, find_jobs
+from watcher.compose import ComposeProject, ServiceSpec, find_followers, find_jobs
 from watcher.deploy.dependency_containers import DependencyContainers, Observed, container_state
 from watcher.deploy.dependency_graph import (
     Decision,
@@ -47,8 +47,9 @@ PASSING = (RegistryTrouble, EngineTrouble, EngineUnavailable)  # what can be ove
 class Dependencies:
     """The dependencies of one compose project. `owner` is the id of the watcher's project.
 
-    `managed` are the services that are built here. `on_replaced` gets the name of each of them that depends
-    with `restart: true` on a service whose container was replaced, and the name of that one.
+    `managed` are the services that are built here. `on_replaced` gets the name of each of them that is
+    replaced because the container of another service was, and the name of that one. `on_outdated` is called
+    when a managed service was replaced and dependencies are to be: `bring_up` replaces them.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Dependencies:
     ) -> None:
         self._engine, self._observer, self._owner = engine, observer, owner
         self.on_replaced: Callable[[str, str], None] = lambda *_: None
+        self.on_outdated: Callable[[], None] = lambda: None
         self.project, self._managed = project, dict.fromkeys(managed, NodeState.ABSENT)
         self.containers = DependencyContainers(engine, owner)
         self.reports = reports or DependencyReports(observer)
@@ -95,6 +97,11 @@ class Dependencies:
     def one_shots(self) -> frozenset[str]:
         """The services that another one waits for to complete."""
         return find_jobs(self.project.services.values())
+
+    def report_replaced(self, service: str) -> None:
+        """Have what follows a managed service replaced: its container is another one now."""
+        if self._follow_replacement(service):
+            self.on_outdated()
 
     def report(self, service: str, state: NodeState) -> None:
         """Set the state of a managed service, for what depends on it."""
@@ -219,13 +226,15 @@ class Dependencies:
         if error and self.project.services.get(name) == spec:  # else it is of an earlier compose file
             self._errors[name] = error
 
-    def _follow_replacement(self, name: str) -> None:
-        """Have what depends on `name` with `restart: true` restarted."""
-        for other in find_dependents(self.graph, name, lambda each: each.restart):
+    def _follow_replacement(self, name: str) -> bool:
+        """Have what follows `name` replaced; return whether dependencies are part of it."""
+        followers = find_followers(name, self.project.services)
+        for other in followers:
             if other in self._managed:
                 self.on_replaced(other, name)
             else:
                 self._restart.add(other)
+        return any(other not in self._managed for other in followers)
 
     async def _observe(self, names: Sequence[str]) -> dict[str, Observed]:
         """What the engine has of these dependencies; nothing if the compose file changed meanwhile."""

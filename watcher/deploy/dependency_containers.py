@@ -156,7 +156,9 @@ class DependencyContainers:
         replaced = False
         for item in observed.containers:
             if item.id in outdated:
-                await self._replace_container(project, spec, item, say)
+                changed = item.id in observed.outdated
+                reason = "its configuration or image changed" if changed else "so was what it depends on"
+                await self._replace_container(project, spec, item, say, reason)
                 replaced = True
             elif not (item.running or item.paused or item.state == "restarting"):
                 await self.start_container(item.id)
@@ -235,7 +237,7 @@ class DependencyContainers:
         say(f"pulled {spec.image} in {time.monotonic() - begun:.1f} s")
 
     async def _replace_container(
-        self, project: ComposeProject, spec: ServiceSpec, old: Container, say: Say
+        self, project: ComposeProject, spec: ServiceSpec, old: Container, say: Say, reason: str
     ) -> None:
         """Put a new container in the place of `old`, which runs until the new one exists."""
         number = int(old.labels.get(compose.NUMBER_LABEL) or 1)
@@ -252,7 +254,7 @@ class DependencyContainers:
         await self.remove_container(old)
         await self._engine.rename(new, name)
         await self.start_container(new)
-        say(f"{spec.name} was replaced ({name}, {short(new)}): its configuration or image changed")
+        say(f"{spec.name} was replaced ({name}, {short(new)}): {reason}")
         await self._run_hooks(spec, new)
 
     async def _create_container(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from watcher import compose
-from watcher.compose import ServiceSpec
-from watcher.daemon.start_order import StartOrder
+from watcher.compose import ComposeProject, ServiceSpec
+from watcher.daemon.start_order import OrderedDeployer, StartOrder
+from watcher.deploy import Live
 from watcher.deploy.dependency_graph import NodeState
 from watcher.engine import Container
-from watcher.observers.events import Event
+from watcher.observers.events import DeployOutcome, Event
+from watcher.reconcile.ports import Deployed
 
 
 @dataclass
@@ -37,6 +40,7 @@ class Rig:
         self.shown = list[str]()
         self.states: dict[str, NodeState] = {}
         self.one_shots: frozenset[str] = frozenset()
+        self.replaced = list[str]()
         self.order = StartOrder(self.engine, self)  # type: ignore[arg-type]
         self.api = Managed()
         self.order.add("api", self.api)
@@ -46,6 +50,13 @@ class Rig:
 
     def report(self, service: str, state: NodeState) -> None:
         self.states[service] = state
+
+    def report_replaced(self, service: str) -> None:
+        self.replaced.append(service)
+
+    @property
+    def project(self) -> ComposeProject:
+        return compose.load(self.root / "compose.yaml", env={})
 
     def spec(self, condition: str, *, required: bool = True) -> ServiceSpec:
         file = self.root / "compose.yaml"
@@ -115,3 +126,68 @@ def test_what_depends_on_a_job_learns_that_it_has_completed(rig: Rig) -> None:
     rig.one_shots = frozenset({"api"})
     rig.order.report_live("api")
     assert rig.states == {"api": NodeState.COMPLETED}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    ["network_mode: 'service:api'", "ipc: 'service:api'", "pid: 'service:api'", "volumes_from: [api]"],
+)
+async def test_each_deploy_waits_for_the_container_that_it_uses(rig: Rig, keys: str) -> None:
+    (rig.root / "compose.yaml").write_text(f"services: {{web: {{build: ., {keys}}}, api: {{build: .}}}}")
+    spec = rig.project.services["web"]
+    assert await rig.waits(spec, first=False), "there is no container to join"
+    rig.api.container_id = "c"
+    assert await rig.waits(spec, first=False), "it has not got its name yet"
+    rig.order.report_live("api")
+    assert not await rig.waits(spec, first=False)
+    assert rig.order.count_replacements(spec) == {"api": 0}
+    rig.order.report_replaced("api")
+    assert rig.order.count_replacements(spec) == {"api": 1}
+    assert rig.replaced == ["api"]
+
+
+class Deployer:
+    """A deployer that makes a new container at each deploy, and lets a test act meanwhile."""
+
+    def __init__(self) -> None:
+        self.live: str | None = None
+        self.container: Live | None = None
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.given_up = list[str]()
+        self.outcome = DeployOutcome.LIVE
+
+    async def deploy(self, revision: str, image: str) -> Deployed:
+        self.meanwhile()
+        if self.outcome is DeployOutcome.LIVE:
+            self.container = Live(f"of {revision}", image, revision, "", {}, 0.0)
+        assert self.container
+        return Deployed(self.container.id, self.outcome)
+
+    def replace_container(self, reason: str) -> None:
+        self.given_up.append(reason)
+
+
+async def test_a_deploy_that_replaced_the_container_is_reported_one_that_kept_it_is_not(rig: Rig) -> None:
+    spec, deployer = rig.spec("service_started"), Deployer()
+    rig.api.container_id = "c"
+    ordered = OrderedDeployer(deployer, rig.order, lambda: spec, rig.shown.append)  # type: ignore[arg-type]
+    await ordered.deploy("one", "i")
+    assert rig.replaced == ["web"]
+    deployer.outcome = DeployOutcome.UNCHANGED
+    await ordered.deploy("two", "i")
+    assert rig.replaced == ["web"]
+
+
+async def test_a_container_that_joined_one_that_was_replaced_meanwhile_is_replaced(rig: Rig) -> None:
+    (rig.root / "compose.yaml").write_text(
+        "services: {web: {build: ., network_mode: 'service:api'}, api: {build: .}}"
+    )
+    spec, deployer = rig.project.services["web"], Deployer()
+    rig.api.container_id = "c"
+    rig.order.report_live("api")
+    ordered = OrderedDeployer(deployer, rig.order, lambda: spec, rig.shown.append)  # type: ignore[arg-type]
+    await ordered.deploy("one", "i")
+    assert deployer.given_up == []
+    deployer.meanwhile = lambda: rig.order.report_replaced("api")
+    await ordered.deploy("two", "i")
+    assert deployer.given_up == ["a container that it uses was replaced while it started"]

@@ -54,7 +54,7 @@ class Rig:
     def load(
         self, services: str, managed: tuple[str, ...] = ("api",), owner: str = "id", **programs: Program
     ) -> Dependencies:
-        project = self.read(services)
+        project = self.read(services, *managed[1:])
         for spec in project.services.values():
             if spec.name not in managed and spec.image not in self.images:
                 image = self.images[spec.image] = self.engine.add_image(tags=(spec.image,))
@@ -65,10 +65,10 @@ class Rig:
         self.dependencies.on_replaced = lambda *names: self.replaced.append(names)
         return self.dependencies
 
-    def read(self, services: str) -> compose.ComposeProject:
+    def read(self, services: str, *others: str) -> compose.ComposeProject:
         file = self.folder / "compose.yaml"
         file.write_text(f"name: shop\nservices:{services}")
-        return compose.load(file, services=("api",), env={})
+        return compose.load(file, services=("api", *others), env={})
 
     def notify(self, event: Event) -> None:
         assert not isinstance(event, InternalError), event.traceback
@@ -292,6 +292,38 @@ async def test_what_depends_with_restart_is_replaced_too(rig: Rig) -> None:
     await dependencies.bring_up()
     assert (await rig.box("shop-cache-1")).id == after.id, "once is enough"
     assert rig.replaced == [("api", "db")]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "network_mode: 'service:api'",
+        "ipc: 'service:api'",
+        "pid: 'service:api'",
+        "volumes_from: ['api:ro']",
+        "links: ['api:backend']",
+        "depends_on: {api: {condition: service_started, restart: true}}",
+    ],
+)
+async def test_what_uses_a_managed_service_is_replaced_with_it(rig: Rig, keys: str) -> None:
+    text = f"""
+  api: {{build: .}}
+  worker: {{build: ., {keys}}}
+  cache: {{image: cache, {keys}}}
+  db: {{image: db, depends_on: [api]}}
+  all: {{build: ., depends_on: [cache, db]}}
+"""
+    dependencies = rig.load(text, ("api", "worker", "all"))
+    asked = list[str]()
+    dependencies.on_outdated = lambda: asked.append("bring_up")
+    dependencies.report("api", NodeState.HEALTHY)
+    await dependencies.bring_up()
+    before, other = await rig.box("shop-cache-1"), await rig.box("shop-db-1")
+    dependencies.report_replaced("api")
+    assert (rig.replaced, asked) == ([("worker", "api")], ["bring_up"])
+    await dependencies.bring_up()
+    assert (await rig.box("shop-cache-1")).id != before.id
+    assert (await rig.box("shop-db-1")).id == other.id
 
 
 async def test_a_dependency_that_left_the_file_is_removed_and_no_longer_shown(rig: Rig) -> None:
