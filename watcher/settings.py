@@ -77,6 +77,8 @@ class BuildSettings(_Section):
 
     accelerate: Literal["off", "exact", "fast"] = "exact"
     """off: original Dockerfile; exact: add Go cache mounts, drop -a, same binary; fast: also no DWARF."""
+    cache_scope: Literal["machine", "project"] = "machine"
+    """Go caches: machine: one for all projects of this user, where that is correct; project: its own."""
     args: dict[str, str] = {}
     """Build arguments that override those of the compose file."""
     target: str | None = None
@@ -162,7 +164,7 @@ class PruneSettings(_Section):
     interval: Seconds = 600.0
     """Seconds between prunes without a deploy; 0 = only after a deploy or when the disk is nearly full."""
     go_cache_max: ByteSize = ByteSize(10_000_000_000)
-    """Maximum size of this project's Go build cache; least recently used goes first; 0 = no limit."""
+    """Maximum size of the Go build caches that the project uses; least recently used first; 0 = no limit."""
     cache_keep_storage: ByteSize | None = None
     """Size of the engine's build cache to keep, of all its users: records have no owner; default: all."""
     cache_keep_duration: Seconds = 172800.0

@@ -58,11 +58,11 @@ class Project:
         make = f"mkdir -p /c/{name[:2]} && head -c {SIZE} /dev/urandom > {file} && {old}"
         await self.run(make, mount=mount)
 
-    async def run(self, command: str, *, mount: str = "gocache") -> None:
+    async def run(self, command: str, *, mount: str = "gocache", options: str = "") -> None:
         # The engine does not tell two steps apart by the ids of their mounts.
         text = (
-            f"FROM alpine\nRUN --mount=type=cache,id={self.id}-{mount},target=/c "
-            f"{command} # {self.id}-{mount}\n"
+            f"FROM alpine\nRUN --mount=type=cache,id={self.id}-{mount},target=/c{options} "
+            f"{command} # {self.id}-{mount}{options}\n"
         )
         request = SolveRequest(
             context=MemorySource({}),
@@ -140,3 +140,15 @@ async def test_a_former_cache_is_emptied_before_the_current_one_is_trimmed(
     assert SIZE <= found.freed <= SIZE + 50_000
     assert former not in ours.names.known()
     await ours.run("test -e /c/aa/aa1-d")
+
+
+async def test_the_cache_of_another_user_than_root_is_measured(projects: tuple[Project, Project]) -> None:
+    ours, _ = projects
+    text = DOCKERFILE.replace("COPY", "ENV GOCACHE=/tmp/c\nUSER 1000:1000\nCOPY", 1)
+    await ours.fill()  # with the same id, of root: another cache
+    fill = f"head -c {2 * SIZE} /dev/urandom > /c/a"
+    await ours.run(fill, options=",uid=1000,gid=1000")
+    found = await ours.caches.measure(ours.snapshot(text))
+    assert isinstance(found, tuple), found
+    (size,) = (mount.size for mount in found if not mount.modules)
+    assert 2 * SIZE <= size < 2 * SIZE + 100_000

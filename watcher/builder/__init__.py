@@ -11,6 +11,7 @@
 
 from watcher.builder.base_images import BaseImage, BaseImages, config_of, credentials_of, platforms_of
 from watcher.builder.builder import ImageBuilder
+from watcher.builder.cache_scope import shared_cache_scope
 from watcher.builder.compile_stage import CompileStage
 from watcher.builder.connection import BuildkitConnection, certificates
 from watcher.builder.dockerfile_variants import accelerate_dockerfile, original_dockerfile, pin_bases
@@ -43,4 +44,5 @@ __all__ = [
     "original_dockerfile",
     "pin_bases",
     "platforms_of",
+    "shared_cache_scope",
 ]

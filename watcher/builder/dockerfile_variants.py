@@ -205,6 +205,7 @@ def accelerate_dockerfile(
         bases=bases,
         runs=recipe.runs,
         cache_scope=recipe.project,
+        shared_scope=recipe.cache_scope,
         compile_without_network=strategy is BuildStrategy.OFFLINE,
         mount_modules=strategy is not BuildStrategy.OWN_MODULES,
         engine_knows_networks=engine_knows_networks,

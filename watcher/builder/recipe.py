@@ -16,6 +16,7 @@ NOT_IN_REVISION: Mapping[str, str] = {
     "service": "a revision is one service's; two are never compared",
     "owner": "it is in the image's labels only; a service that takes over an image need not build it again",
     "project": "it names caches and labels, and is the same for the project's life",
+    "cache_scope": "it names caches, and what they hold decides no image",
     "folder": "it is only shown",
     "cache_from": "results may come from there; they are the same results",
     "runs": "the container's digest, which every revision contains, covers all of it",
@@ -41,6 +42,7 @@ class Recipe:
     service: str
     project: str  # project id: scopes caches, labels and the engine's copy of the context
     image: str
+    cache_scope: str = ""  # `shared_cache_scope`: Go caches of several projects; "": the project's own only
     owner: str = ""  # the service in whose name the image is labelled, where several use the same image
     folder: str = ""  # the context, relative to the project's folder: only for messages
     dockerfile: str = "Dockerfile"  # relative to the context

@@ -21,7 +21,7 @@ from watcher.cli.settings_template import render_settings
 from watcher.daemon.daemon import Daemon
 from watcher.daemon.once import deploy_once
 from watcher.errors import EXIT_FAILED, ConfigError
-from watcher.observers import humanize, json_log
+from watcher.observers import json_log
 from watcher.observers.console import Console
 from watcher.observers.events import Observer
 from watcher.observers.printable import PrintableStream
@@ -116,7 +116,7 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
         if isinstance(done.emptied, pruning.NotMeasured):
             print(f"the Go caches were not emptied: {done.emptied.why}")
         for mount in done.emptied if isinstance(done.emptied, tuple) else ():
-            print(f"{mount.target} emptied: it held {humanize.size(mount.size)}")
+            print(pruning.summarize_emptied(mount))
         if not isinstance(done.go_caches, pruning.NotMeasured):
             most = settings.prune.go_cache_max
             print(pruning.summarize_go_cache(done.go_caches, most, done.go_freed, dry_run=dry_run))

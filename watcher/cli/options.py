@@ -183,7 +183,7 @@ class PruneCommand(Settings):
     dry_run: bool = False
     """Show what would be removed; remove nothing."""
     cache: bool = False
-    """Also empty the project's Go caches; the next build compiles everything."""
+    """Also empty the Go caches that only this project uses; the next build compiles everything."""
     all_projects: bool = False
     """Also remove untagged builder images, and build steps of earlier versions, of all projects."""
     gone: str | None = None

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from watcher.builder import Recipe
+from watcher.builder import Recipe, shared_cache_scope
 from watcher.buildkit import CacheImport
 from watcher.compose import BuildSpec, SecretSource, ServiceSpec
 from watcher.dockerfile import Level, Runs
@@ -60,6 +60,7 @@ def recipe_of(spec: ServiceSpec, settings: Settings, project: str, native: str) 
     return Recipe(
         service=spec.name,
         project=project,
+        cache_scope=shared_cache_scope() if settings.build.cache_scope == "machine" else "",
         image=image,
         folder=os.path.relpath(build.context, settings.root),
         dockerfile=build.dockerfile,

@@ -12,7 +12,8 @@ from watcher.dockerfile.accelerate import Accelerated, Level, accelerate
 from watcher.dockerfile.annotations import LineChange, LineNote
 from watcher.dockerfile.binary_cache import SAVE_STAGE, Program, save_binaries
 from watcher.dockerfile.builder import base_of, builder_stage
-from watcher.dockerfile.cache_mounts import OwnCache, cache_names, own_caches
+from watcher.dockerfile.cache_mounts import OwnCache, cache_names, is_shared_cache, own_caches
+from watcher.dockerfile.caches import ROOT, Owner
 from watcher.dockerfile.command_marks import is_own_command, is_unclaimed_command
 from watcher.dockerfile.contexts import with_folders, with_images
 from watcher.dockerfile.diff import diff
@@ -30,6 +31,7 @@ from watcher.dockerfile.stages import Graph, base_images
 from watcher.dockerfile.state import ImageConfig
 
 __all__ = [
+    "ROOT",
     "SAVE_STAGE",
     "Accelerated",
     "Dockerfile",
@@ -42,6 +44,7 @@ __all__ = [
     "LineChange",
     "LineNote",
     "OwnCache",
+    "Owner",
     "Places",
     "Platforms",
     "Program",
@@ -59,6 +62,7 @@ __all__ = [
     "find_layer",
     "git_use",
     "is_own_command",
+    "is_shared_cache",
     "is_unclaimed_command",
     "lint",
     "own_caches",

@@ -12,7 +12,7 @@ reason. What a level promises:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -33,6 +33,7 @@ from watcher.dockerfile.network import needs_no_network
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.running import THE_IMAGES, Runs
+from watcher.dockerfile.shared_caches import build_cache_key, module_cache_key
 from watcher.dockerfile.spans import Edit, apply_edits
 from watcher.dockerfile.stage_group import StageGroup, check_touchable, stage_groups
 from watcher.dockerfile.stages import Graph
@@ -86,6 +87,7 @@ class Options:
 
     level: Level
     scope: str
+    shared_scope: str
     without_network: bool
     says_so: bool
     gogc: str
@@ -102,6 +104,7 @@ def accelerate(
     platforms: Platforms,
     bases: Mapping[str, ImageConfig | None],
     cache_scope: str,
+    shared_scope: str = "",
     compile_without_network: bool = False,
     engine_knows_networks: bool = True,
     inputs: TreeInputs | None = None,
@@ -112,8 +115,9 @@ def accelerate(
 ) -> Accelerated:
     """Return the text to send to the engine instead of `text`. Raises DockerfileError if it is invalid.
 
-    `bases` has what is known of each of `base_images()`. `cache_scope` names the project: caches with
-    different scopes are never shared. `compile_without_network` is the caller's word that the last build
+    `bases` has what is known of each of `base_images()`. `cache_scope` names the project, `shared_scope` the
+    projects that share caches where that is correct (`shared_caches.py`; "": none): caches with different
+    scopes are never shared. `compile_without_network` is the caller's word that the last build
     downloaded every module, `engine_knows_networks` that the frontend which the engine has built in, taken
     where there is no `# syntax`, knows `RUN --network`: if not, those lines are in `no_network_lines`.
     `inputs` are the tree's files: they count where C or assembly can open them, and None (not known) leaves
@@ -136,10 +140,13 @@ def accelerate(
     networks = engine_knows_networks if able.network is None else able.network
     offline = compile_without_network and able.network is not False
     scope = plain_scope(cache_scope)
-    options = Options(level, scope, offline, networks, gogc, keep_programs, mount_modules)
+    shared = plain_scope(shared_scope) if shared_scope else ""
+    options = Options(level, scope, shared, offline, networks, gogc, keep_programs, mount_modules)
     work = _Work(dockerfile, options, Namer(graph, bases, build_args, inputs), inputs)
     found = stage_groups(graph, build_args, bases, target, runs)
-    for group, mount in zip(found, module_mounts(found, inputs), strict=True):
+    mounts = module_mounts(found, inputs)
+    work.share_modules([group for group, mount in zip(found, mounts, strict=True) if mount.path is not None])
+    for group, mount in zip(found, mounts, strict=True):
         work.accelerate_group(group, mount)
     return work.make_result()
 
@@ -161,6 +168,16 @@ class _Work:
         self.stripped: set[int] = set()
         self.programs: list[Program] = []
         self.modules_mounted = False
+        self.modules_id = ""
+
+    def share_modules(self, groups: Sequence[StageGroup]) -> None:
+        """Find the id of the module cache, which is one for all stages that mount it."""
+        key = module_cache_key(groups) if self.options.shared_scope else None
+        self.modules_id = f"{self._scope(key)}-gomodcache"
+
+    def _scope(self, key: str | None) -> str:
+        """Return the first part of a cache's id; `key` is what all projects that share it have in common."""
+        return self.options.scope if key is None else f"{self.options.shared_scope}-{key}"
 
     def add_note(self, step: StageStep, reason: str) -> None:
         line = step.stage.head.line if step.inherited else step.one.line
@@ -216,9 +233,8 @@ class _Work:
                 self.edits.append(without_a(step.one, path, where))
         if modules:
             kept["modcache"] = modules
-            name = f"{self.options.scope}-gomodcache"
             why = "modules that were downloaded once are there at the next build"
-            self.edits.append(add_mount(step, cache_mount(name, modules, who), why))
+            self.edits.append(add_mount(step, cache_mount(self.modules_id, modules, who), why))
             self.modules_mounted = True
         if analysis.unclear:
             self.add_note(step, f"its go flags are not checked: {analysis.unclear}")
@@ -256,7 +272,8 @@ class _Work:
                 return path, None
             group.check_build_cache(step, analysis, path)
             self._check_tools(step, analysis)
-            name = f"{self.options.scope}-gocache{self.namer.name_suffix(group, step, analysis)}"
+            key = build_cache_key(group, step, analysis) if self.options.shared_scope else None
+            name = f"{self._scope(key)}-gocache{self.namer.name_suffix(group, step, analysis)}"
         except NotAccelerated as error:
             self.add_note(step, f"the build cache is not mounted: {error}")
             return None, None

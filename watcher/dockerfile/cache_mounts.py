@@ -6,13 +6,16 @@ import hashlib
 from dataclasses import dataclass
 
 from watcher import regex
-from watcher.dockerfile.caches import Owner
+from watcher.dockerfile.caches import ROOT, Owner
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.spans import Edit
 from watcher.dockerfile.stages import run_mounts
 from watcher.dockerfile.state import StageStep
 
 _NOT_PLAIN = regex.compile(r"[^\w.-]")
+_SHARED = regex.compile(
+    r"watcher-[0-9a-f]{12}-[0-9a-f]{10}-(?:gocache(?:-(?:cgo|asm)-[0-9a-f]{10})?|gomodcache)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,11 @@ class OwnCache:
     target: str
     stage: str
     modules: bool = False  # it is a module cache; else it is a build cache
+    owner: Owner = ROOT  # another owner is another cache, also with the same id
+
+    def mount_at(self, target: str) -> str:
+        """Return the value of a `--mount` of this cache at another place."""
+        return cache_mount(self.id, target, self.owner)
 
 
 def cache_names(cache_scope: str) -> tuple[str, ...]:
@@ -30,16 +38,28 @@ def cache_names(cache_scope: str) -> tuple[str, ...]:
     return f"{plain_scope(cache_scope)}-gocache", f"{plain_scope(cache_scope)}-gomodcache"
 
 
-def own_caches(text: str, cache_scope: str) -> tuple[OwnCache, ...]:
-    """Return the cache mounts of this scope in an accelerated text, each id once. Raises DockerfileError."""
+def is_shared_cache(name: str) -> bool:
+    """Return whether an id is of a cache that several projects can use."""
+    return _SHARED.fullmatch(name) is not None
+
+
+def own_caches(text: str, cache_scope: str, shared_scope: str = "") -> tuple[OwnCache, ...]:
+    """Return the cache mounts of these scopes in an accelerated text, each id once.
+
+    Raises DockerfileError.
+    """
     ours = cache_names(cache_scope)
+    start = f"{plain_scope(shared_scope)}-" if shared_scope else None
     found: dict[str, OwnCache] = {}
     for stage in parse(text).stages:
         for one in stage.instructions:
             for mount in run_mounts(one) if one.keyword == "RUN" else ():
-                if mount["type"] == "cache" and mount.get("id", "").startswith(ours):
-                    modules = mount["id"].startswith(ours[1])
-                    own = OwnCache(mount["id"], mount["target"], stage.label, modules)
+                name = mount.get("id", "")
+                shared = start is not None and name.startswith(start) and is_shared_cache(name)
+                if mount["type"] == "cache" and (shared or name.startswith(ours)):
+                    modules = name.startswith(ours[1]) or (shared and name.endswith("-gomodcache"))
+                    owner = Owner(mount.get("uid", ""), mount.get("gid", ""))
+                    own = OwnCache(name, mount["target"], stage.label, modules, owner)
                     found.setdefault(own.id, own)
     return tuple(found.values())
 

@@ -47,12 +47,15 @@ class Owner:
         return "".join(f",{name}={value}" for name, value in (("uid", self.uid), ("gid", self.gid)) if value)
 
 
+ROOT = Owner()
+
+
 def cache_owner(state: StageState) -> Owner:
     """Return the owner that a cache mount needs for the stage's USER. Raises NotAccelerated."""
     if state.user is None:
         raise NotAccelerated(f"the user of {state.image or 'this stage'} is not known")
     if state.user in _ROOT_USERS:
-        return Owner()
+        return ROOT
     user, _, group = state.user.partition(":")
     if not user.isdecimal() or (group and not group.isdecimal()):
         raise NotAccelerated(

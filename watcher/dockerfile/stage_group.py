@@ -18,7 +18,7 @@ from watcher.dockerfile.state import ImageConfig, StageState, StageStep, trigger
 
 _MOVES_A_CACHE = regex.compile(r"\bgo env\b[^;&|]*-w[^;&|]*\b(?:GOCACHE|GOMODCACHE|GOPATH)\b")
 _WRITES_GOFLAGS = regex.compile(r"\bgo env\b[^;&|]*-w[^;&|]*\bGOFLAGS\b|\bgo/env\b|\bgo\.env\b")
-_INSTALLERS = frozenset(["apk", "apt", "apt-get", "dnf", "yum", "microdnf", "zypper", "pacman"])
+INSTALLERS = frozenset(["apk", "apt", "apt-get", "dnf", "yum", "microdnf", "zypper", "pacman"])
 
 
 @dataclass(slots=True)
@@ -197,7 +197,7 @@ def _installs_go(analysis: RunAnalysis) -> bool:
     return any(
         word.text == "go" or word.text.startswith("golang")
         for command in analysis.commands
-        if command.name() in _INSTALLERS
+        if command.name() in INSTALLERS
         for word in command.words[1:]
     )
 

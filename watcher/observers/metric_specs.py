@@ -108,8 +108,8 @@ KEPT_BYTES = _gauge(
 )
 DISK = _gauge(
     "watcher_disk_bytes",
-    "Disk usage of the project on the engine by kind, of images only layers that no other image has; "
-    "`others` is everything else.",
+    "Disk usage of the project on the engine by kind, of images only layers that no other image has, "
+    "of Go caches also shared ones; `others` is everything else.",
     "kind",
 )
 

@@ -208,9 +208,9 @@ class DiskInfo(Model):
     steps: int
     """In build steps that are proven to be this project's, without what images hold."""
     go_cache: int | None = None
-    """Go's build cache; null while it is not known."""
+    """The Go build caches that the project uses, shared ones too; null while that is not known."""
     module_cache: int | None = None
-    """Go's module cache; null while it is not known."""
+    """The Go module caches that the project uses, shared ones too; null while that is not known."""
     others: int
     """Everything else on the engine: other images, layers that several images share, other build cache."""
     go_cache_max: int = 0

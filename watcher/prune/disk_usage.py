@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from watcher import labels
+from watcher.dockerfile import is_shared_cache
 from watcher.engine import Container, Image, Usage
 from watcher.observers import humanize
 from watcher.prune.go_cache_select import CacheMount
@@ -104,6 +105,10 @@ def _cache_usage(
         return steps, UsageRow(
             "cache mounts", cache.mounts, None, f"the part of this project is unknown: {mounts.why}"
         )
-    each = ", ".join(f"{mount.target} {humanize.size(mount.size)}" for mount in mounts)
-    note = f"{each}; `watcher prune --cache` empties them" if mounts else "none of this project"
+    each = ", ".join(
+        f"{mount.target} {humanize.size(mount.size)}{' (shared)' if is_shared_cache(mount.id) else ''}"
+        for mount in mounts
+    )
+    empties = "`watcher prune --cache` empties what no other project uses"
+    note = f"{each}; {empties}" if mounts else "none of this project"
     return steps, UsageRow("cache mounts", cache.mounts, sum(mount.size for mount in mounts), note)

@@ -5,6 +5,9 @@ record's description is the target and the command), so the owner of a record is
 mount a cache by its id. One step without network, whose result is discarded, therefore reads exactly our
 mounts. A build with `no_cache` makes the engine drop the mounts that its steps name
 (solver/llbsolver/vertex.go, detectPrunedCacheID); a build that uses them keeps them until it ends.
+
+A cache that other projects use too is measured and trimmed like one of ours, because Go knows which entries
+nobody used. It is never emptied.
 """
 
 from __future__ import annotations
@@ -34,12 +37,14 @@ from watcher.tree import Snapshot
 class _Mounts:
     """The cache mounts of a project, numbered as in the steps, and the base image for these steps.
 
-    `former` are those that no current Dockerfile mounts, with the time of their last use.
+    `former` are those that no current Dockerfile mounts, with the time of their last use. `users` are the
+    other projects that use a shared one.
     """
 
     base: str
     caches: tuple[OwnCache, ...]
     former: Mapping[str, float] = field(default_factory=dict)
+    users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class GoCaches:
@@ -66,15 +71,17 @@ class GoCaches:
     ) -> tuple[CacheMount, ...] | NotMeasured:
         """Return the mounts that builds have used, with their sizes; `empty` empties them afterwards.
 
-        Raises EngineUnavailable.
+        Those that other projects use stay as they are: `CacheMount.users`. Raises EngineUnavailable.
         """
         try:
             mounts = await self._find_mounts(snapshot)
             if isinstance(mounts, NotMeasured):
                 return mounts
             found = await self._measure_mounts(mounts)
-            if empty and mounts.caches and not isinstance(found, NotMeasured):
-                await self._empty_mounts(mounts, [cache.id for cache in mounts.caches])
+            if empty and not isinstance(found, NotMeasured):
+                alone = [cache.id for cache in mounts.caches if cache.id not in mounts.users]
+                if alone:
+                    await self._empty_mounts(mounts, alone)
         except DockerfileError as error:
             return NotMeasured(f"{self._recipe.dockerfile}: {error}")
         except (SolveFailed, UserError) as error:
@@ -113,27 +120,33 @@ class GoCaches:
         made = await self._variants.make_variant(
             self._recipe, dockerfile, snapshot, BuildStrategy.ACCELERATED
         )
-        text, project = made.plan.text, self._recipe.project
-        current = dockerfiles.own_caches(text, project)
+        text, scopes, now = made.plan.text, (self._recipe.project, self._recipe.cache_scope), time.time()
+        current = dockerfiles.own_caches(text, *scopes)
         recent = {text, *self._variants.recent}
         self._variants.recent.clear()
-        named = [cache for each in recent for cache in dockerfiles.own_caches(each, project)]
-        used = {cache.id: NamedCache(cache.target, time.time(), cache.modules) for cache in named}
+        named = [cache for each in recent for cache in dockerfiles.own_caches(each, *scopes)]
+        used = {cache.id: NamedCache(cache.target, now, cache.modules, owner=cache.owner) for cache in named}
         own = {cache.id for cache in current}
         await asyncio.to_thread(self._names.note, self._recipe.service, used, own)  # the disk can be slow
         if not current:
             return _Mounts("scratch", ())
         others = {name: cache for name, cache in self._names.known().items() if name not in own}
+        shared = [name for name in (*own, *others) if dockerfiles.is_shared_cache(name)]
+        users = await asyncio.to_thread(self._names.find_users, shared, now)
+        # A former one that others use is theirs now.
+        others = {name: cache for name, cache in others.items() if name not in users}
         stage = current[0].stage
         args, platforms = self._recipe.build_args, await self._connection.platforms(self._recipe.platform)
         base = dockerfiles.base_of(dockerfiles.parse(text), stage, args, platforms)
-        more = (OwnCache(name, found.target, stage, found.modules) for name, found in others.items())
+        more = (
+            OwnCache(name, found.target, stage, found.modules, found.owner) for name, found in others.items()
+        )
         former = {
             name: found.last_named
             for name, found in others.items()
             if found.services.isdisjoint(self._services)
         }
-        return _Mounts(base or "scratch", (*current, *more), former)
+        return _Mounts(base or "scratch", (*current, *more), former, users)
 
     async def _measure_mounts(self, mounts: _Mounts) -> tuple[CacheMount, ...] | NotMeasured:
         if not mounts.caches:
@@ -161,6 +174,7 @@ class GoCaches:
                 cache.id,
                 modules=cache.modules,
                 last_named=mounts.former.get(cache.id),
+                users=mounts.users.get(cache.id, ()),
             )
             for number, cache in enumerate(mounts.caches)
         )
@@ -168,8 +182,7 @@ class GoCaches:
     async def _run_step(self, mounts: _Mounts, command: str, *, no_cache: bool = False) -> list[str]:
         """Run one step with the mounts and return the lines that it prints."""
         flags = " ".join(
-            f"--mount=type=cache,sharing=shared,id={cache.id},target={FOLDER}/{number}"
-            for number, cache in enumerate(mounts.caches)
+            f"--mount={cache.mount_at(f'{FOLDER}/{number}')}" for number, cache in enumerate(mounts.caches)
         )
         text = f"FROM {mounts.base}\nUSER 0:0\nRUN {flags} {command}\n"
         printed: list[str] = []

@@ -18,7 +18,7 @@ class CacheMount:
     """A cache mount of this project: its target and its bytes on the disk.
 
     `modules`: it is the module cache. `last_named` is when a build last used its id (Unix seconds); None for
-    a mount of the current Dockerfile of a service.
+    a mount of the current Dockerfile of a service. `users` are other projects that use it too.
     """
 
     target: str
@@ -26,6 +26,7 @@ class CacheMount:
     id: str = ""
     modules: bool = False
     last_named: float | None = None
+    users: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +38,25 @@ class TrimPlan:
     left: int
 
 
+def shorten_names(names: Sequence[str]) -> str:
+    """Return the first names for a message."""
+    return ", ".join(names[:3]) + (" and others" if names[3:] else "")
+
+
 def plan_trim(mounts: Sequence[CacheMount], most: int, now: float) -> TrimPlan:
     """Plan how to trim the build caches to `most` bytes; 0 sets no limit.
 
-    Former mounts that were unused for days are emptied first, then the other former ones, oldest first, then
-    entries of the current mounts. The module cache is not touched.
+    Former mounts that were unused for days are emptied first, then the other former build caches, oldest
+    first, then entries of the current ones. A module cache that a Dockerfile mounts is not touched.
     """
-    builds = [mount for mount in mounts if not mount.modules]
-    total = sum(mount.size for mount in builds)
+    total = sum(mount.size for mount in mounts if not mount.modules)
     if not most:
         return TrimPlan((), 0, total)
-    former = [(mount.last_named, mount) for mount in builds if mount.last_named is not None]
+    former = [(mount.last_named, mount) for mount in mounts if mount.last_named is not None]
     empty: list[str] = []
     for named, mount in sorted(former, key=lambda each: each[0]):
-        if total > most or now - named > UNUSED:
+        if now - named > UNUSED or (total > most and not mount.modules):
             empty.append(mount.id)
-            total -= mount.size
+            total -= 0 if mount.modules else mount.size
     excess = total - int(most * ROOM) if total > most else 0
     return TrimPlan(tuple(empty), excess, total - excess)

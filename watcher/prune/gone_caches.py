@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import itertools
+import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +21,10 @@ from watcher.buildkit import (
     SolveRequest,
     UsageInfo,
 )
-from watcher.dockerfile import cache_names
+from watcher.dockerfile import cache_names, is_shared_cache
 from watcher.errors import EngineUnavailable, WatcherError
 from watcher.prune.cache_names import CacheNames
+from watcher.prune.go_cache_select import shorten_names
 from watcher.prune.marked_records import Marks
 from watcher.prune.model import Cause, ObjectKind, Reason, Verdict
 from watcher.prune.record_pruner import RecordPruner
@@ -48,12 +51,17 @@ class GoneCaches:
         """
         entries = await self._read_entries()
         steps = map(_with_image, await self._record_pruner().prune(dry_run=True, low=low))
-        return (*steps, *(self._mount_verdict(name) for name in self._find_mounts(entries)))
+        names = self._find_mounts(entries)
+        kept = await self._used_by_others(names)
+        own = [self._mount_verdict(name) for name in names if name not in kept]
+        return (*steps, *own, *itertools.starmap(_kept_verdict, kept.items()))
 
     async def remove(self, *, low: bool) -> tuple[Verdict, ...]:
         """Remove them, records first. Raises like `judge`."""
         entries = await self._read_entries()
         names = self._find_mounts(entries)
+        kept = await self._used_by_others(names)
+        names = [name for name in names if name not in kept]
         steps = await self._record_pruner().prune(low=low)
         try:
             freed = await _drop_mounts(await self._connection.client(), names)
@@ -65,7 +73,12 @@ class GoneCaches:
             mounts[0] = replace(
                 self._mount_verdict(names[0]), size=freed, why=Reason(Cause.PROJECT_GONE, text)
             )
-        return (*steps, *mounts)
+        return (*steps, *mounts, *itertools.starmap(_kept_verdict, kept.items()))
+
+    async def _used_by_others(self, names: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
+        """Return the shared caches that other projects use, and these projects."""
+        shared = [name for name in names if is_shared_cache(name)]
+        return await asyncio.to_thread(self._names.find_users, shared, time.time())
 
     async def _read_entries(self) -> list[BuildEntry]:
         try:
@@ -76,12 +89,13 @@ class GoneCaches:
     def _find_mounts(self, entries: Iterable[BuildEntry]) -> list[str]:
         """Return the ids of cache mounts that builds named, and the ids that most projects have."""
         own = cache_names(self._project)
-        found = dict.fromkeys((*own, *(name for name in self._names.known() if name.startswith(own))))
+        known = (name for name in self._names.known() if name.startswith(own) or is_shared_cache(name))
+        found = dict.fromkeys((*own, *known))
         for entry in entries:
             for step in entry.steps:
                 for piece in step.name.replace(",", " ").split():
                     name = piece.removeprefix("--mount=").removeprefix("id=")
-                    if name.startswith(own) and "/" not in name:
+                    if (name.startswith(own) or is_shared_cache(name)) and "/" not in name:
                         found[name] = None
         return list(found)
 
@@ -95,6 +109,11 @@ class GoneCaches:
             "its project is gone; BuildKit does not report whether it exists, nor its size",
         )
         return Verdict(ObjectKind.GO_CACHE, name, name, 0, remove=True, why=why)
+
+
+def _kept_verdict(name: str, users: tuple[str, ...]) -> Verdict:
+    why = Reason(Cause.FOREIGN, f"shared, and lately used by {shorten_names(users)}")
+    return Verdict(ObjectKind.GO_CACHE, name, name, 0, remove=False, why=why)
 
 
 def _with_image(verdict: Verdict) -> Verdict:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from watcher.observers import humanize
 from watcher.observers.events import short
 from watcher.prune.disk_usage import UsageRow
-from watcher.prune.go_cache_select import CacheMount, plan_trim
+from watcher.prune.go_cache_select import CacheMount, plan_trim, shorten_names
 from watcher.prune.model import Cause, Disk, NotMeasured, ObjectKind
 from watcher.prune.pruner import PruneReport
 
@@ -111,6 +111,14 @@ def summarize_estimate(holds: int, keep: int, over: int) -> str:
     return (
         f"nothing of the build cache would be removed: {sizes}, but everything is in use or was used recently"
     )
+
+
+def summarize_emptied(mount: CacheMount) -> str:
+    """Describe what `watcher prune --cache` did with a cache mount."""
+    size = humanize.size(mount.size)
+    if not mount.users:
+        return f"{mount.target} emptied: it held {size}"
+    return f"{mount.target} stays, with {size}: shared, and lately used by {shorten_names(mount.users)}"
 
 
 def summarize_go_cache(mounts: Sequence[CacheMount], most: int, freed: int, *, dry_run: bool) -> str:

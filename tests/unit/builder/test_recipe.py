@@ -18,6 +18,7 @@ OTHER: dict[str, Any] = {
     "owner": "other",
     "service": "other",
     "project": "other",
+    "cache_scope": "other",
     "image": "other:latest",
     "folder": "other",
     "dockerfile": "other.Dockerfile",

@@ -61,7 +61,8 @@ def test_the_notes_say_whose_it_is_and_how_to_be_rid_of_it() -> None:
     assert found["volumes"].note == "2 volumes, 8 B in unused ones; never touched by the watcher"
     assert "proven to have made" in found["build steps and contexts"].note
     assert found["cache mounts"].note == (
-        "/root/.cache/go-build 120 B, /go/pkg/mod 30 B; `watcher prune --cache` empties them"
+        "/root/.cache/go-build 120 B, /go/pkg/mod 30 B; "
+        "`watcher prune --cache` empties what no other project uses"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,6 +18,8 @@ from watcher.errors import EngineUnavailable
 from watcher.prune import CacheNames, NamedCache, NotMeasured
 from watcher.prune.go_cache import GoCaches
 
+SCOPE = "watcher-0123456789ab"
+SHARED, FORMER = f"{SCOPE}-0123456789-gocache", f"{SCOPE}-0123456789-gocache-cgo-0123456789"
 BUILDS, MODULES = (f"{name}x" for name in cache_names("p-1"))
 TEXT = f"""\
 FROM golang:alpine AS builder
@@ -36,7 +39,7 @@ class World:
         self.sizes, self.asked = [300, 50, 20], list[SolveRequest]()
         self.failure: Exception | None = None
         self.names = names or CacheNames(None)
-        recipe = Recipe(service="web", project="p-1", image="web:latest")
+        recipe = Recipe(service="web", project="p-1", image="web:latest", cache_scope=SCOPE)
         it = cast(Any, self)
         self.caches = GoCaches(recipe, it, it, BuildJournal(None), self.names, services=services)
 
@@ -80,6 +83,47 @@ async def test_each_mount_is_measured_by_one_step_without_network_or_result() ->
     (request,) = it.asked
     assert (request.network, request.exporter, request.no_cache) == ("none", "", False)
     assert it.step.startswith("FROM golang:alpine\nUSER 0:0\nRUN --mount=type=cache,sharing=shared,id=")
+
+
+async def test_a_mount_is_measured_with_its_owner_because_another_owner_is_another_cache() -> None:
+    it = World(TEXT.replace("target=/root/.cache/go-build", "target=/c,uid=1000"))
+    await it.caches.measure(snapshot())
+    assert f"id={BUILDS},target=/watcher-caches/0,uid=1000 " in it.step
+
+
+@pytest.mark.parametrize("used", [True, False])
+async def test_a_shared_cache_is_emptied_only_if_no_other_project_uses_it(tmp_path: Path, used: bool) -> None:
+    ours = CacheNames(tmp_path / "p-0123456789")
+    other = CacheNames(tmp_path / "q-0123456789")
+    for number in "pq":
+        (tmp_path / f"{number}-0123456789").mkdir()
+    if used:
+        other.note("web", {SHARED: NamedCache("/c", time.time())}, {SHARED})
+    it = World(TEXT.replace(BUILDS, SHARED), names=ours)
+    found = await it.caches.measure(snapshot(), empty=True)
+    assert not isinstance(found, NotMeasured)
+    emptied = it.step
+    assert it.asked[-1].no_cache
+    assert (f"id={SHARED}," in emptied) is not used
+    assert f"id={MODULES}," in emptied
+    assert [bool(mount.users) for mount in found] == [used, False]
+    assert (SHARED in ours.known()) is used
+
+
+@pytest.mark.parametrize("used", [True, False])
+async def test_a_former_shared_cache_is_left_to_the_projects_that_use_it(tmp_path: Path, used: bool) -> None:
+    for number in "pq":
+        (tmp_path / f"{number}-0123456789").mkdir()
+    ours, other = CacheNames(tmp_path / "p-0123456789"), CacheNames(tmp_path / "q-0123456789")
+    ours.note("web", {FORMER: NamedCache("/old", time.time() - 30 * 86_400)}, ())
+    if used:
+        other.note("web", {FORMER: NamedCache("/c", time.time())}, {FORMER})
+    it = World(names=ours)
+    found = await it.caches.trim(snapshot(), 1 << 40)
+    assert not isinstance(found, NotMeasured)
+    assert {mount.id for mount in found.mounts} == {BUILDS, MODULES}
+    assert any(request.no_cache for request in it.asked) is not used
+    assert (FORMER in ours.known()) is used
 
 
 async def test_a_file_without_our_mounts_needs_no_step() -> None:

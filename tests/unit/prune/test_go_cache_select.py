@@ -44,6 +44,16 @@ def test_a_former_mount_goes_after_days_also_where_there_is_room() -> None:
     assert (plan.empty, plan.excess) == (("old",), 0)
 
 
+def test_a_former_module_cache_goes_after_days_only() -> None:
+    found = [
+        mount("now", 10),
+        mount("old", 500, last_named=NOW - UNUSED - 1, modules=True),
+        mount("new", 500, last_named=NOW - UNUSED + 1, modules=True),
+    ]
+    plan = plan_trim(found, 10, NOW)
+    assert (plan.empty, plan.excess, plan.left) == (("old",), 0, 10)
+
+
 def test_the_current_mount_is_trimmed_with_room_for_the_next_build() -> None:
     plan = plan_trim([mount("now", 200), mount("modules", 900, modules=True)], 100, NOW)
     assert (plan.empty, plan.excess, plan.left) == ((), 110, 90)
@@ -54,7 +64,9 @@ def test_the_bound_holds_and_no_more_goes_than_it_asks_for(found: list[CacheMoun
     plan = plan_trim(found, most, NOW)
     by_id = {each.id: each for each in found}
     emptied = [by_id[name] for name in plan.empty]
-    assert all(each.last_named is not None and not each.modules for each in emptied)
+    assert all(each.last_named is not None for each in emptied)
+    assert all(not each.modules or NOW - (each.last_named or 0) > UNUSED for each in emptied)
+    emptied = [each for each in emptied if not each.modules]
     total = sum(each.size for each in found if not each.modules)
     assert plan.left == total - sum(each.size for each in emptied) - plan.excess
     if not most:

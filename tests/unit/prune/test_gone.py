@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -23,10 +24,12 @@ from watcher.buildkit import SolveRequest, UsageInfo
 from watcher.engine import SystemInfo
 from watcher.errors import EngineUnavailable
 from watcher.prune import (
+    CacheNames,
     Choice,
     EngineUse,
     GoneProjects,
     LeftProject,
+    NamedCache,
     ProjectRecord,
     Registry,
     Removed,
@@ -217,6 +220,28 @@ async def test_all_that_a_deleted_project_left_goes_and_it_is_forgotten(bench: B
     assert done.freed is not None
     assert done.freed >= 200
     assert await bench.find() == {}
+
+
+@pytest.mark.parametrize("used", [True, False])
+async def test_a_shared_cache_goes_with_the_last_project_that_used_it(bench: Bench, used: bool) -> None:
+    root = bench.project()
+    await bench.everything(root)
+    project = labels.project_id(root)
+    shared = "watcher-0123456789ab-0123456789-gocache"
+    bench.buildkit.mounts[shared] = replace(record(f"m-{shared}", 50.0, "m"), kind="exec.cachemount")
+    for name in [project, "blog-0123456789"] if used else [project]:
+        (bench.registry.home / name).mkdir(exist_ok=True)
+        named = {shared: NamedCache("/c", time.time())}
+        CacheNames(bench.registry.home / name).note("web", named, {shared})
+    root.rmdir()
+    (left,) = [left for left in (await bench.find()).values() if left.id == project]
+    verdicts = [verdict for on in left.engines for verdict in on.verdicts if verdict.name == shared]
+    assert [(verdict.remove, "blog-0123456789" in verdict.reason) for verdict in verdicts] == [
+        (not used, used)
+    ]
+    done = await bench.remove()
+    assert (shared in bench.buildkit.mounts) is used
+    assert done.forgotten == [project]
 
 
 async def test_finding_removes_nothing(bench: Bench) -> None:

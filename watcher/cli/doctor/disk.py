@@ -74,7 +74,9 @@ def describe_disk(held: DiskMeasured, go_cache_max: int, caches: object) -> Find
     ]
     if held.go_cache is not None:
         bound = f"at most {humanize.size(go_cache_max)}" if go_cache_max else "without a bound"
-        parts.append(f"Go's build cache {humanize.size(held.go_cache)} ({bound}, prune.go_cache_max)")
+        parts.append(
+            f"Go build caches that it uses {humanize.size(held.go_cache)} ({bound}, prune.go_cache_max)"
+        )
     if held.module_cache is not None:
         parts.append(f"Go modules {humanize.size(held.module_cache)}")
     text = f"this project: {', '.join(parts)}; everything else {humanize.size(held.others)}"
