@@ -27,7 +27,7 @@ from watcher.prune import CacheNames
 from watcher.reconcile import state_machine
 from watcher.reconcile.build_slots import BuildSlots
 from watcher.settings import PortProtocol, Settings
-from watcher.tree import Tree, TreeWithContexts
+from watcher.tree import Tree, TreePool, TreeWithContexts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,7 @@ class SharedResources:
     slots: BuildSlots
     images: SharedImages
     backends: NativeBackends = field(default_factory=NativeBackends)
+    trees: TreePool = field(default_factory=TreePool)
     base_notices: set[str] = field(default_factory=set)  # about base images, of all services
     cache_names: CacheNames
     kept_builds: dict[str, int | None]  # see `count_kept_builds`, as the files are now
@@ -152,7 +153,7 @@ def assemble_service(
         shared.own,
         address=front and settings.deploy.address_container,
     )
-    tree = tree_of(spec, recipe, settings)
+    tree = tree_of(spec, recipe, settings, shared.trees.make_tree)
     return ServiceConfig(
         spec=spec,
         settings=settings,
@@ -166,7 +167,9 @@ def assemble_service(
     )
 
 
-def tree_of(spec: ServiceSpec, recipe: Recipe, settings: Settings) -> Tree:
+def tree_of(
+    spec: ServiceSpec, recipe: Recipe, settings: Settings, make_tree: Callable[..., Tree] = Tree
+) -> Tree:
     """Return the build context of a service as it is watched: without what a live reloader writes."""
     context, watch = spec.build.context if spec.build else settings.root, settings.watch
     written: tuple[str, ...] = ()
@@ -181,7 +184,7 @@ def tree_of(spec: ServiceSpec, recipe: Recipe, settings: Settings) -> Tree:
             env_dirs=watch.env_dirs,
             dockerfile=recipe.dockerfile,
         )
-    return Tree(context, ignore=ignore, env_dirs=watch.env_dirs, dockerfile=recipe.dockerfile)
+    return make_tree(context, ignore=ignore, env_dirs=watch.env_dirs, dockerfile=recipe.dockerfile)
 
 
 def notices_of(command: StartCommand, mounts: Sequence[SourceMount]) -> Iterator[str]:

@@ -193,7 +193,9 @@ class TreeWatcher:
 
     async def _scan_in_thread(self, notification: Notification) -> Snapshot:
         """Scan in the worker thread, and emit the progress of a long scan. Raises TreeGone."""
-        work = asyncio.get_running_loop().run_in_executor(self._thread, self._tree.scan, notification.touched)
+        work = asyncio.get_running_loop().run_in_executor(
+            self._thread, self._tree.scan_since, notification.touched, notification.latest
+        )
         # If this is cancelled the scan continues; asyncio must not report its result as never retrieved.
         work.add_done_callback(lambda done: done.cancelled() or done.exception())
         while not (await asyncio.wait([work], timeout=self._progress_every))[0]:

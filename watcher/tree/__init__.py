@@ -11,6 +11,7 @@ from watcher.tree.node import TreeEntry, TreeProblem
 from watcher.tree.restless import RestlessFiles
 from watcher.tree.rules import DEFAULT_IGNORE, Rules, is_outside
 from watcher.tree.scan import Tree, TreeGone
+from watcher.tree.shared import SharedTree, TreePool
 from watcher.tree.snapshot import Layout, Snapshot, revision
 
 __all__ = [
@@ -20,10 +21,12 @@ __all__ = [
     "Layout",
     "RestlessFiles",
     "Rules",
+    "SharedTree",
     "Snapshot",
     "Tree",
     "TreeEntry",
     "TreeGone",
+    "TreePool",
     "TreeProblem",
     "TreeWithContexts",
     "classify",

@@ -147,6 +147,11 @@ class Tree:
         self._identity, self._racy, self._again = identity, walk.racy, walk.again
         return self._keep_snapshot(control, root, walk)
 
+    def scan_since(self, touched: Collection[str] | None, since: float) -> Snapshot:
+        """Scan; a shared tree can use a scan that began after `since` (monotonic seconds) instead."""
+        del since
+        return self.scan(touched)
+
     def _keep_snapshot(self, control: BuildFiles, root: Directory, walk: TreeWalk) -> Snapshot:
         problems = (*control.problems, *root.problems)
         if self._rules_problem:
