@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -41,7 +42,10 @@ services:
     init: true
     command: sh -c 'sleep 1; touch /tmp/ready; exec sleep 99'
     healthcheck: {test: [CMD, test, -f, /tmp/ready], interval: 1s}
-    environment: {LEVEL: one}
+    environment: {LEVEL: one, OUT: , SAID: "a<b & ${OUT}"}
+    env_file: [one.env, {path: gone.env, required: false}]
+    ports: ["127.0.0.1::80"]
+    deploy: {resources: {limits: {cpus: "0.5", memory: 64M}}}
     networks: {back: {aliases: [database]}}
     volumes: [data:/data, /scratch]
 volumes: {data: }
@@ -76,7 +80,9 @@ class Peer:
         assert not isinstance(event, InternalError), event.traceback
 
     def load(self) -> compose.ComposeProject:
-        return compose.load(self.file, services=("api",), env={"COMPOSE_PROJECT_NAME": self.ours})
+        return compose.load(
+            self.file, services=("api",), env={**os.environ, "COMPOSE_PROJECT_NAME": self.ours}
+        )
 
     async def compose(self, project: str, *arguments: str) -> str:
         process = await asyncio.create_subprocess_exec(
@@ -98,7 +104,10 @@ class Peer:
 
 
 @pytest.fixture
-async def peer(tmp_path: Path) -> AsyncIterator[Peer]:
+async def peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Peer]:
+    monkeypatch.setenv("OUT", "side")
+    monkeypatch.setattr("watcher.deploy.compose_program.PROGRAMS", ((COMPOSE,),))
+    (tmp_path / "one.env").write_text("FROM_FILE='it is $OUT'\n")
     engine = await DockerEngine.open()
     made = Peer(tmp_path, engine)
     yield made
@@ -133,6 +142,7 @@ def shape(found: dict[str, Any], project: str) -> dict[str, Any]:
             for mount in found["Mounts"]
         ),
         "labels": labels - {"com.docker.compose.replace"},
+        "hash": config["Labels"]["com.docker.compose.config-hash"],
         "status": found["State"]["Status"],
         "exit": found["State"]["ExitCode"],
     }
@@ -157,6 +167,11 @@ async def test_the_same_containers_in_the_same_order(peer: Peer, text: str) -> N
                     moment = "FinishedAt" if "completed" in dependency.condition else "StartedAt"
                     before = side[f"{other}-1"]["State"][moment]
                     assert before <= side[f"{name}-1"]["State"]["StartedAt"], (name, other)
+    await peer.compose(peer.ours, "up", "-d", "--wait=false", *names)
+    after = await peer.found(peer.ours)
+    assert {name: each["Id"] for name, each in after.items()} == {
+        name: each["Id"] for name, each in ours.items()
+    }, "docker compose leaves alone what is as it would create it"
     assert "api" not in await peer.compose(peer.ours, "ps", "--services")
     assert set((await peer.compose(peer.ours, "ps", "-a", "--services")).split()) == set(names)
 
@@ -170,3 +185,13 @@ async def test_what_docker_compose_started_is_adopted(peer: Peer) -> None:
     assert {name: found["Id"] for name, found in after.items()} == {
         name: found["Id"] for name, found in before.items()
     }
+
+
+async def test_what_docker_compose_started_before_an_edit_is_replaced(peer: Peer) -> None:
+    peer.file.write_text(OPTIONAL)
+    await peer.compose(peer.ours, "up", "-d", "a", "b")
+    before = await peer.found(peer.ours)
+    peer.file.write_text(OPTIONAL.replace("b: {image: alpine,", "b: {image: alpine, hostname: new,"))
+    await Dependencies(peer.engine, peer, peer.load(), peer.ours, managed=["api"]).require("api")
+    after = await peer.found(peer.ours)
+    assert [name for name in after if after[name]["Id"] != before[name]["Id"]] == ["b-1", "b-2"]

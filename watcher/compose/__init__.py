@@ -6,12 +6,16 @@ only the compose file and the files that it names; `container_config` and the ot
 
 from watcher.compose.api_requirements import check_api, missing_api
 from watcher.compose.api_resources import (
+    FILES_LABEL,
+    HASH_LABEL,
     IMAGE_LABEL,
     NUMBER_LABEL,
     ONE_OFF_LABEL,
     PROJECT_LABEL,
     SERVICE_LABEL,
+    VERSION_LABEL,
     compose_labels,
+    config_files_label,
     network_config,
     volume_config,
 )
@@ -46,12 +50,15 @@ from watcher.compose.spec import (
 from watcher.compose.specparts import BlockIo, ContainerFile, DeviceRequest, Hook
 
 __all__ = [
+    "FILES_LABEL",
     "FILE_NAMES",
+    "HASH_LABEL",
     "IMAGE_LABEL",
     "NUMBER_LABEL",
     "ONE_OFF_LABEL",
     "PROJECT_LABEL",
     "SERVICE_LABEL",
+    "VERSION_LABEL",
     "Attachment",
     "BlockIo",
     "BuildSpec",
@@ -75,6 +82,7 @@ __all__ = [
     "check_api",
     "compose_labels",
     "config_digest",
+    "config_files_label",
     "container_config",
     "find_compose_file",
     "find_followers",

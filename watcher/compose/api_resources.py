@@ -12,6 +12,8 @@ NUMBER_LABEL = "com.docker.compose.container-number"
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
 IMAGE_LABEL = "com.docker.compose.image"
 VERSION_LABEL = "com.docker.compose.version"
+HASH_LABEL = "com.docker.compose.config-hash"
+FILES_LABEL = "com.docker.compose.project.config_files"
 NETWORK_LABEL = "com.docker.compose.network"
 VOLUME_LABEL = "com.docker.compose.volume"
 
@@ -23,7 +25,7 @@ def compose_labels(
 ) -> dict[str, str]:
     """Return the labels by which `docker compose ps`, `logs`, `stop` and `down` recognise the container.
 
-    `config_hash` differs from the one that compose computes: `docker compose up` replaces the container.
+    If `config_hash` is not the one that compose computes, `docker compose up` replaces the container.
     """
     depends = ",".join(
         f"{name}:{each.condition}:{'true' if each.restart else 'false'}"
@@ -34,13 +36,18 @@ def compose_labels(
         SERVICE_LABEL: spec.name,
         NUMBER_LABEL: str(number),
         ONE_OFF_LABEL: "False",
-        "com.docker.compose.config-hash": config_hash,
+        HASH_LABEL: config_hash,
         IMAGE_LABEL: image_id,
         "com.docker.compose.depends_on": depends,
         "com.docker.compose.project.working_dir": str(project.directory),
-        "com.docker.compose.project.config_files": ",".join(str(each) for each in project.config_files),
+        FILES_LABEL: config_files_label(project),
         VERSION_LABEL: COMPOSE_VERSION,
     }
+
+
+def config_files_label(project: ComposeProject) -> str:
+    """Return the files of the project as compose labels its containers with them."""
+    return ",".join(str(each) for each in project.config_files)
 
 
 def network_config(project: str, spec: NetworkSpec) -> dict[str, Any]:

@@ -154,7 +154,10 @@ class ComposeContainer:
         named: bool = True,
     ) -> Mapping[str, Any]:
         """The Engine API's body for creating it; other ports than TCP are published as the file has it."""
-        own = compose.compose_labels(self.compose_project, self.spec, config_hash=self.digest, image_id=image)
+        known = self.dependencies.containers.hashes.known_hash(self.spec)
+        own = compose.compose_labels(
+            self.compose_project, self.spec, config_hash=known or self.digest, image_id=image
+        )
         body = compose.container_config(
             self.spec,
             image=image,

@@ -109,6 +109,7 @@ class Dependencies:
 
     async def check_startable(self) -> None:
         """Report all dependencies that cannot be started, with the reason."""
+        self.containers.hashes.ask(self.project)  # later, when a container is created, it is known
         for name in self.names:
             try:
                 await self.containers.check_startable(self.project, self.project.services[name])
@@ -301,6 +302,7 @@ class Dependencies:
             if not same and name in self.containers.pulling:  # what goes beyond a pull ends soon by itself
                 task.cancel()
         self.project = project
+        self.containers.hashes.ask(project)
         self._managed = {name: self._managed.get(name, NodeState.ABSENT) for name in managed}
 
     async def _remove_gone(self) -> None:
@@ -397,6 +399,7 @@ class Dependencies:
         for task in (tasks := list(self._tasks.values())):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.containers.hashes.close()
         left = list(self.names) if stop else []
         while left:
             graph = self.graph

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from watcher import compose, labels
 from watcher.compose import ComposeProject, MountSpec, ServiceSpec
 from watcher.deploy import hooks
+from watcher.deploy.compose_program import ComposeHashes
 from watcher.deploy.dependency_graph import NodeState
 from watcher.diagnosis.diagnose import engine_trouble, trouble_hint
 from watcher.diagnosis.failure_hints import image_hint, is_final_refusal
@@ -17,6 +18,7 @@ from watcher.errors import EngineTrouble, Failure, RegistryTrouble, UserError, W
 from watcher.observers.humanize import short
 from watcher.system import lock
 
+OTHER = "another one"  # the digest of a configuration that is not the one in force
 STOP_SECONDS = 10.0  # the engine's own grace period
 _WORST_FIRST = (
     NodeState.FAILED,
@@ -87,6 +89,7 @@ class DependencyContainers:
     def __init__(self, engine: Engine, owner: str) -> None:
         self._engine, self._owner = engine, owner
         self._digests: dict[str, str] = {}  # container of docker compose -> configuration when first seen
+        self.hashes = ComposeHashes()
         self.started: set[str] = set()  # ids of containers that this process has started
         self.pulling: set[str] = set()  # services whose image is pulled now
 
@@ -108,19 +111,36 @@ class DependencyContainers:
         image = await self._engine.image(spec.image) if found and not spec.left_to_compose else None
         digest = compose.config_digest(spec)
         outdated = frozenset(
-            item.id
-            for item in found
-            if not spec.left_to_compose
-            and self._may_replace(item, spec)
-            and (is_older(item, image) or self._digest_of(item, digest) != digest)
+            [
+                item.id
+                for item in found
+                if not spec.left_to_compose
+                and self._may_replace(item, spec)
+                and (is_older(item, image) or await self._digest_of(project, spec, item, digest) != digest)
+            ]
         )
         return Observed(tuple(found), outdated, max(0, spec.replicas - len(found)))
 
-    def _digest_of(self, item: Container, now: str) -> str:
-        """The digest of a container's configuration. Of docker compose's own the first one seen counts."""
+    async def _digest_of(self, project: ComposeProject, spec: ServiceSpec, item: Container, now: str) -> str:
+        """The digest of a container's configuration.
+
+        Of docker compose's own the first one seen counts, unless its label says that it had another one.
+        """
         if labels.is_proven(item.labels, item.name, item.image) and labels.CONFIG in item.labels:
             return item.labels[labels.CONFIG]
-        return self._digests.setdefault(item.id, now)
+        if item.id not in self._digests:
+            found = await self.hashes.find_hash(project, spec)
+            comparable = found and self._is_comparable(project, item)
+            changed = comparable and item.labels.get(compose.HASH_LABEL) != found
+            self._digests.setdefault(item.id, OTHER if changed else now)
+        return self._digests[item.id]
+
+    def _is_comparable(self, project: ComposeProject, item: Container) -> bool:
+        """Whether the docker compose of this machine created the container from the same files."""
+        files = compose.config_files_label(project)
+        return item.labels.get(compose.FILES_LABEL) == files and self.hashes.is_version(
+            item.labels.get(compose.VERSION_LABEL, "")
+        )
 
     def _may_replace(self, item: Container, spec: ServiceSpec) -> bool:
         """Whether a container is the dependency's: labels alone prove nothing, an image can pass them on."""
@@ -273,8 +293,11 @@ class DependencyContainers:
         """
         image = await self._engine.image(spec.image)
         image_id, digest = image.id if image else "", compose.config_digest(spec)
+        found = await self.hashes.find_hash(project, spec)
         own = {
-            **compose.compose_labels(project, spec, config_hash=digest, image_id=image_id, number=number),
+            **compose.compose_labels(
+                project, spec, config_hash=found or digest, image_id=image_id, number=number
+            ),
             **labels.proof_labels(image_id),
             labels.DEPENDENCY: self._owner,
             labels.CONFIG: digest,

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.deploy.virtual import VirtualLoop
 from tests.unit.deploy.world import World
-from watcher.deploy import probe
+from watcher.deploy import compose_program, probe
 
 
 def pytest_asyncio_loop_factories(
@@ -17,6 +17,12 @@ def pytest_asyncio_loop_factories(
     if getattr(getattr(item, "module", None), "REAL_CLOCK", False):
         return {"real": asyncio.new_event_loop}
     return {"virtual": VirtualLoop}
+
+
+@pytest.fixture(autouse=True)
+def no_docker_compose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program of this machine is asked for the hashes of docker compose."""
+    monkeypatch.setattr(compose_program, "PROGRAMS", ())
 
 
 @pytest.fixture(params=[False, True], ids=["own-network", "pause-container"])

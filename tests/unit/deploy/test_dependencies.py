@@ -248,6 +248,36 @@ async def test_a_container_of_docker_compose_is_adopted_until_the_file_changes(r
     assert (await rig.box("shop-db-1")).id != box
 
 
+@pytest.mark.parametrize(
+    ("version", "hashed", "files", "replaced"),
+    [
+        ("2.40.3", "a" * 64, "compose.yaml", False),
+        ("2.40.3", "f" * 64, "compose.yaml", True),
+        ("2.39.1", "f" * 64, "compose.yaml", False),
+        ("2.40.3", "f" * 64, "another.yaml", False),
+    ],
+    ids=["as in the file", "as it was before an edit", "of another version", "of other files"],
+)
+async def test_the_hash_of_docker_compose_says_whether_its_container_is_outdated(
+    rig: Rig, version: str, hashed: str, files: str, replaced: bool
+) -> None:
+    dependencies = rig.load(SIMPLE)
+    hashes = dependencies.containers.hashes
+    spec = dependencies.project.services["db"]
+    hashes._known, hashes._version = {"db": (spec, "a" * 64)}, "2.40.3-3"
+    carried = {"com.docker.compose.project": "shop", "com.docker.compose.service": "db"}
+    carried |= {"com.docker.compose.oneoff": "False", "com.docker.compose.config-hash": hashed}
+    carried |= {"com.docker.compose.version": version}
+    carried |= {"com.docker.compose.project.config_files": str(rig.folder / files)}
+    box = await rig.engine.create("shop-db-1", {"Image": "db", "Labels": carried})
+    await rig.engine.start(box)
+    await dependencies.require("api")
+    after = await rig.box("shop-db-1")
+    assert (after.id != box) is replaced
+    if replaced:
+        assert after.labels["com.docker.compose.config-hash"] == "a" * 64
+
+
 async def test_a_container_with_copied_labels_is_left_alone(rig: Rig) -> None:
     """An image made from a dependency's container hands the labels down."""
     dependencies = rig.load(SIMPLE)
