@@ -33,9 +33,9 @@ def projects(tmp_path: Path, engine: docker.DockerClient) -> Iterator[list[Proje
 
 
 def list_objects(engine: docker.DockerClient, projects: list[Project]) -> set[tuple[str, str]]:
-    """Everything at the engine whose name or label leads to one of the projects, and every volume."""
+    """Everything at the engine whose name or label leads to one of the projects."""
     names = [project.id for project in projects]
-    found = {("volume", each.name) for each in engine.volumes.list()}
+    found = {("volume", each.name) for each in engine.volumes.list() if any(n in each.name for n in names)}
     for project in projects:
         for filters in ({"label": project.label()}, {"name": project.id}):
             found |= {("container", each.id) for each in engine.containers.list(all=True, filters=filters)}

@@ -32,6 +32,7 @@ from watcher.prune.build_cache import TrimEstimate
 from watcher.settings import Settings
 from watcher.settings_sources import TOML_NAME
 from watcher.system.memory import return_memory_early
+from watcher.system.notify_socket import writes_to_journal
 from watcher.system.output import Output, report_lost
 from watcher.system.signals import dump_on_quit, hold_signals
 
@@ -47,9 +48,12 @@ def _open_observer(settings: Settings, board: StatusBoard) -> Iterator[Observer]
     out, err = (cast(TextIO, output) for output in outputs)
     json_log.configure_logging(as_json=as_json, file=cast(TextIO, PrintableStream(err)))
     dump_on_quit()
-    console = None if as_json else Console(out, board, plain=settings.plain, bell=settings.bell)
+    journal = writes_to_journal(sys.stdout.fileno())
+    console = None
+    if not as_json:
+        console = Console(out, board, plain=settings.plain, bell=settings.bell, journal=journal)
     try:
-        yield console or json_log.JsonLog(out)
+        yield console or json_log.JsonLog(out, journal=journal)
     finally:
         if console:
             console.close()

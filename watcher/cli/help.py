@@ -52,6 +52,7 @@ _DEFAULT = regex.compile(r" \(default: ([^()]+|\('[^()']*',\))\)$")
 _POSITIONAL = {
     "services": ("SERVICE", "Services to manage; default: all with a build section."),
     "images": ("IMAGE", "Names or ids of images, or revisions; default: those of the project."),
+    "action": ("install|uninstall|status", "What to do with the service."),
 }
 PLACE = ("project", "service")  # settings that name what a command is about
 
@@ -59,9 +60,9 @@ PLACE = ("project", "service")  # settings that name what a command is about
 GROUPS = {
     "": ("run", "once", "up", "down", "rebuild"),
     "Ask a running watcher": ("status", "wait", "logs", "list"),
-    "Set up, explain, clean up": ("doctor", "init", "dockerfile", "image", "monitoring", "prune"),
+    "Set up, explain, clean up": ("doctor", "init", "image", "prune", "service", "monitoring"),
 }
-MORE = ("pause", "resume", "cancel", "upgrade")  # named only
+MORE = ("pause", "resume", "cancel", "upgrade", "dockerfile")  # named only
 _OVERVIEW = """\
 usage: watcher COMMAND [OPTIONS]
 
@@ -155,7 +156,9 @@ def _arrange_command(parser: argparse.ArgumentParser, prog: str, *, everything: 
     for action in named:
         action.metavar, action.help = _POSITIONAL[action.dest.rpartition(":")[2].rpartition(".")[2]]
     parser.prog, parser.formatter_class = prog, HelpFormatter
-    words = "".join(f" [{action.metavar} …]" for action in named)
+    words = "".join(
+        f" {action.metavar}" if "|" in str(action.metavar) else f" [{action.metavar} …]" for action in named
+    )
     parser.usage = f"{prog} [OPTIONS]{words}"
     parser.description = inspect.cleandoc(parser.description or "")
     options = [action for action in _list_actions(parser) if action.option_strings]

@@ -58,6 +58,7 @@ class Cli(BaseSettings):
     dockerfile: CliSubCommand[options.DockerfileCommand]
     image: CliSubCommand[options.ImageCommand]
     init: CliSubCommand[options.InitCommand]
+    service: CliSubCommand[options.ServiceCommand]
     monitoring: CliSubCommand[options.MonitoringCommand]
 
     def cli_cmd(self) -> None:

@@ -13,6 +13,7 @@ from pydantic_settings import CliPositionalArg
 from watcher.cli import background, commands, remote, remote_commands
 from watcher.cli.list_daemons import list_daemons
 from watcher.cli.monitoring import write_monitoring
+from watcher.cli.service_manager import ServiceManager
 from watcher.errors import UsageError
 from watcher.settings import Seconds, Settings
 
@@ -344,6 +345,25 @@ class InitCommand(Settings):
     def cli_cmd(self) -> None:
         """Run the command."""
         _exit(commands.init(self, force=self.force))
+
+
+class ServiceCommand(RemoteCommand):
+    """Run the watcher at login: install, uninstall or status.
+
+    Writes a systemd user unit (on macOS a launchd agent) and starts it. Settings on the command line are
+    those of its `watcher run`. Exit status of `status`: 0 it runs, 3 it does not.
+    """
+
+    action: CliPositionalArg[Literal["install", "uninstall", "status"]]
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        manager = ServiceManager(self.root)
+        if self.action == "install":
+            _, passed = background.split_arguments(given_arguments.get()[1:])
+            passed.remove(self.action)
+            _exit(manager.install(passed))
+        _exit(manager.uninstall() if self.action == "uninstall" else manager.show())
 
 
 class MonitoringCommand(Settings):

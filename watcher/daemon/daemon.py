@@ -20,6 +20,7 @@ from watcher.daemon.container_logs import LogStreamer
 from watcher.daemon.engine_recovery import EngineRecovery
 from watcher.daemon.project import Opened, open_project, secrets_of
 from watcher.daemon.service import Service
+from watcher.daemon.supervision import UPGRADE, Supervision
 from watcher.daemon.target_file import TargetFile
 from watcher.daemon.unavailable import HeldRequestReleaser, unavailable
 from watcher.deploy.dependency_watch import DependencyWatch
@@ -70,6 +71,8 @@ class Daemon:
         )
         listeners.add(SizeBudget(listeners))
         listeners.add(EngineRecovery(listeners))
+        self._supervision = Supervision(board)
+        listeners.add(self._supervision)
         self.observers = Redactor(listeners)
         self.services: dict[str, Service] = {}
         self.handover: Handover | None = None  # set when another program is to take this one's place
@@ -97,7 +100,6 @@ class Daemon:
             LoopWatchdog(self.observers).watch_loop(),
             open_project(settings, self.observers, self._explain) as opened,
             serve(app, settings.http.host, _choose_ports(settings.http, opened)) as url,
-            TargetFile(opened.id, settings.root, url, self.observers).keep(lambda: self.handover is not None),
         ):
             self.services = opened.fleet.services
             self.observers.notify(
@@ -122,7 +124,10 @@ class Daemon:
                     if name in self.services:
                         self.pause(name)
                 self._started.set()
-                await self._keep(opened)
+                self._supervision.announce_ready()
+                target = TargetFile(opened.id, settings.root, url, self.observers)
+                async with target.keep(lambda: self.handover is not None):
+                    await self._keep(opened)
             finally:
                 if self.handover:
                     self._hand_over(opened, app)
@@ -178,7 +183,7 @@ class Daemon:
             dependencies.run(),
             self._stopped(),
         ]
-        work.append(opened.registration.keep_touching())
+        work += [opened.registration.keep_touching(), self._supervision.keep_alive()]
         tasks = [asyncio.create_task(each) for each in work]
         _, running = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in running:
@@ -274,7 +279,7 @@ class Daemon:
         if self._stop.is_set():
             raise WatcherError("the watcher is being stopped, or upgraded already")
         self.handover = Handover(command)
-        self.stop("upgrade")
+        self.stop(UPGRADE)
 
     def pause(self, service: str) -> None:
         """Stop the build that runs, and begin no more."""

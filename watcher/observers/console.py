@@ -62,12 +62,16 @@ class Console:
         plain: bool = False,
         bell: bool = False,
         environ: Mapping[str, str] = os.environ,
+        journal: bool = False,
     ) -> None:
-        """`plain`: lines only, no colour; `bell`: ring when the build breaks and when it is fixed.
+        """`plain`: lines only, no colour; `bell`: ring when the build breaks and when it is fixed;
+        `journal`: begin each line with its priority, for systemd's journal.
 
         `board` gets each event before this does.
         """
-        self._lines = ConsoleLines(file or sys.stdout, board, plain=plain, bell=bell, environ=environ)
+        self._lines = ConsoleLines(
+            file or sys.stdout, board, plain=plain, bell=bell, environ=environ, journal=journal
+        )
         self._print, self._print_detail = self._lines.print_event, self._lines.print_detail
         self.live = self._lines.live
         self._activity: ProgressView | Heartbeat | None = (

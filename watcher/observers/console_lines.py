@@ -16,6 +16,8 @@ from watcher.observers.status_board import StatusBoard
 from watcher.observers.terminal import Terminal
 
 BELL = "\a"
+INFORMATIONAL = 6  # syslog(3)
+_PRIORITIES = {"✗": 3, "!": 4}  # by the mark of a line
 INDENT = 12  # columns before the text of a line
 
 
@@ -28,8 +30,16 @@ class ConsoleLines:
     """Print lines to `file`. `live`: the file is a terminal that can show a live view."""
 
     def __init__(
-        self, file: TextIO, board: StatusBoard, *, plain: bool, bell: bool, environ: Mapping[str, str]
+        self,
+        file: TextIO,
+        board: StatusBoard,
+        *,
+        plain: bool,
+        bell: bool,
+        environ: Mapping[str, str],
+        journal: bool = False,
     ) -> None:
+        """`journal`: the file is systemd's journal, so each line begins with its priority."""
         file = getattr(file, "unescaped", file)
         if isinstance(file, io.TextIOWrapper):
             file.reconfigure(errors="replace")  # a terminal without UTF-8 shows question marks
@@ -41,9 +51,12 @@ class ConsoleLines:
         )
         self._bell = bell and file.isatty()
         self._board = board
+        self._journal = journal
+        self._priority = ""  # of the last event; its details have the same
 
     def print_event(self, event: Event, mark: str, line: str | Text, style: str = "") -> None:
         """Print the time, a mark, and the service if there are several, before the line."""
+        self._priority = f"<{_PRIORITIES.get(mark, INFORMATIONAL)}>" if self._journal else ""
         head = Text.assemble((humanize.clock(event.at), "dim"), "  ", (mark, style or "dim"), " ")
         text = self._name_service(event.service)
         text.append_text(line) if isinstance(line, Text) else text.append(line, style)
@@ -62,7 +75,7 @@ class ConsoleLines:
     def print_block(self, lines: Sequence[str]) -> None:
         """Print a tool's own lines unfolded, so a terminal can copy and click them."""
         for line in lines:
-            self.terminal.print(Text(" " * INDENT + line), soft_wrap=True)
+            self.terminal.print(Text(self._priority + " " * INDENT + line), soft_wrap=True)
 
     def _print(self, head: Text, text: Text) -> None:
         """Print head and text; on a terminal, fold a long text below its own start."""
@@ -73,7 +86,7 @@ class ConsoleLines:
             table.add_row(head, text)
             self.terminal.print(table)
         else:
-            self.terminal.print(head.append_text(text), soft_wrap=True)
+            self.terminal.print(Text(self._priority).append_text(head).append_text(text), soft_wrap=True)
 
     def ring_bell(self) -> None:
         """Ring, if that was asked for."""

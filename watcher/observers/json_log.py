@@ -12,18 +12,26 @@ from functools import cache
 from typing import Any, TextIO
 
 from watcher.observers.events import (
+    BuildFinished,
+    BuildOutcome,
     BuildStepOutput,
     BuildStepProgress,
     BuildStepStarted,
+    ContainerLost,
     ContainerOutput,
+    DeployFinished,
+    EngineDown,
     Event,
     FrontExchange,
     FrontHeld,
     FrontOld,
+    InternalError,
     LoopLag,
+    Notice,
     RevisionStateChanged,
     SourceEvents,
 )
+from watcher.observers.revision_state import GOOD_DEPLOYS
 
 # Events of every request, file or line of output: they are counted, not logged.
 _NOT_LOGGED = (
@@ -66,13 +74,29 @@ def _format_time(at: float) -> str:
 class JsonLog:
     """An observer that writes each event as one line of JSON to `file`."""
 
-    def __init__(self, file: TextIO | None = None) -> None:
-        self._file = file or sys.stdout
+    def __init__(self, file: TextIO | None = None, *, journal: bool = False) -> None:
+        """`journal`: begin each line with its priority, for systemd's journal."""
+        self._file, self._journal = file or sys.stdout, journal
 
     def notify(self, event: Event) -> None:
         """Write `event`, unless it is one of those that are only counted."""
         if not isinstance(event, _NOT_LOGGED):
-            print(json.dumps(to_record(event), ensure_ascii=False), file=self._file, flush=True)
+            priority = f"<{priority_of(event)}>" if self._journal else ""
+            print(priority + json.dumps(to_record(event), ensure_ascii=False), file=self._file, flush=True)
+
+
+def priority_of(event: Event) -> int:
+    """Return the priority of syslog(3): 3 error, 4 warning, 6 information."""
+    match event:
+        case InternalError() | Notice(level="error"):
+            return 3
+        case Notice(level="warning") | EngineDown() | ContainerLost():
+            return 4
+        case BuildFinished(outcome=BuildOutcome.FAILED):
+            return 4
+        case DeployFinished(outcome=outcome) if outcome not in GOOD_DEPLOYS:
+            return 4
+    return 6
 
 
 def report_lost(lines: int, reason: str) -> str:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import plistlib
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from watcher.cli.service_unit import quote_command, quote_unit, render_agent, render_unit
+from watcher.errors import EXIT_CONFIG, EXIT_USAGE, ConfigError
+from watcher.system.loop_watchdog import STUCK
 
 UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
 
@@ -15,17 +20,78 @@ UNITS = Path(__file__).parents[3] / "deploy" / "systemd"
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here")
 def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     """A wrong key is only a warning to systemd, and is ignored by it."""
-    for unit in UNITS.iterdir():
+    for unit in UNITS.glob("watcher.*"):
         text = unit.read_text().replace("%h/.local/bin/watcher", "/bin/true")  # it must exist
         (tmp_path / unit.name).write_text(text)
-    runtime = tmp_path / "run"
-    runtime.mkdir(mode=0o700)
+    assert analyze(tmp_path, "--user", "verify", *map(str, tmp_path.glob("watcher.*"))) == ""
+
+
+def analyze(folder: Path, *arguments: str) -> str:
+    """Return what systemd-analyze prints; it must succeed."""
+    runtime = folder / "run"
+    runtime.mkdir(mode=0o700, exist_ok=True)
     done = subprocess.run(
-        ["systemd-analyze", "--user", "verify", *map(str, tmp_path.glob("watcher.*"))],
+        ["systemd-analyze", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
         env={**os.environ, "XDG_RUNTIME_DIR": str(runtime)},
     )
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here")
+def test_systemd_finds_nothing_wrong_with_the_unit_of_a_machine(tmp_path: Path) -> None:
+    unit = tmp_path / "watcher@srv-shop.service"
+    text = (UNITS / "watcher@.service").read_text()
+    unit.write_text(text.replace("/usr/local/bin/watcher", "/bin/true").replace("docker.service ", ""))
+    assert "watcher@" not in analyze(tmp_path, "verify", "--recursive-errors=no", "--man=no", str(unit))
+
+
+ODD = Path('/home/ann/50% $HOME/a "b" \\c')
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here")
+@pytest.mark.parametrize("root", [Path("/home/ann/src/shop"), ODD])
+def test_systemd_finds_nothing_wrong_with_an_installed_unit(tmp_path: Path, root: Path) -> None:
+    unit = tmp_path / "watcher-shop.service"
+    environ = {"PATH": "/bin", "DOCKER_HOST": "unix:///run/user/1000/docker 1.sock", "HOME": "/"}
+    unit.write_text(render_unit(root, ["/bin/true"], ["web", "--build.args", "A=$B %n"], environ))
+    assert "HOME" not in unit.read_text().replace("$$HOME", "").replace("$HOME", "")
+    assert analyze(tmp_path, "--user", "verify", "--man=no", str(unit)) == ""
+    rated = analyze(tmp_path, "--user", "security", "--offline=true", "--threshold=70", str(unit))
+    assert "Overall exposure level" in rated
+
+
+def test_words_of_a_unit_are_taken_as_they_are() -> None:
+    assert quote_unit('a "b" 50% \\') == '"a \\"b\\" 50%% \\\\"'
+    assert quote_command(["run", "$HOME"]) == '"run" "$$HOME"'
+    with pytest.raises(ConfigError, match="line break"):
+        quote_unit("a\nExecStartPre=/bin/false")
+
+
+def test_the_agent_of_macos_has_the_same_command() -> None:
+    text = render_agent(
+        Path("/Users/ann/shop"),
+        ["/bin/python", "-m", "watcher"],
+        ["web"],
+        {"PATH": "/bin"},
+        label="watcher.shop",
+        log=Path("/log"),
+    )
+    found = plistlib.loads(text)
+    assert found["ProgramArguments"][-3:] == ["web", "--project", "/Users/ann/shop"]
+    assert found["KeepAlive"] == {"SuccessfulExit": False}
+    assert found["EnvironmentVariables"] == {"PATH": "/bin"}
+
+
+def test_every_unit_waits_for_the_user_after_a_wrong_setting() -> None:
+    texts = [path.read_text() for path in UNITS.glob("*.service")]
+    texts.append(render_unit(Path("/src"), ["watcher"], [], {}))
+    for text in texts:
+        assert f"RestartPreventExitStatus={EXIT_USAGE} {EXIT_CONFIG}" in text
+        assert "Type=notify" in text
+        seconds = int(text.partition("WatchdogSec=")[2].partition("s")[0])
+        assert seconds > 2 * STUCK  # the watcher's own guard comes first: it prints what hangs
