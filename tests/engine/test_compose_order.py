@@ -13,6 +13,7 @@ import pytest
 
 from tests.engine.test_compose_peer import COMPOSE
 from watcher import compose
+from watcher.deploy.compose_program import ComposeHashes
 from watcher.deploy.dependencies import Dependencies
 from watcher.engine import DockerEngine
 from watcher.observers.events import Event, InternalError
@@ -84,6 +85,11 @@ class Peer:
             self.file, services=("api",), env={**os.environ, "COMPOSE_PROJECT_NAME": self.ours}
         )
 
+    def dependencies(self, project: compose.ComposeProject) -> Dependencies:
+        made = Dependencies(self.engine, self, project, self.ours, managed=["api"])
+        made.containers.hashes = ComposeHashes([[COMPOSE]])
+        return made
+
     async def compose(self, project: str, *arguments: str) -> str:
         process = await asyncio.create_subprocess_exec(
             *(COMPOSE, "-p", project, "-f", str(self.file), *arguments),
@@ -106,7 +112,6 @@ class Peer:
 @pytest.fixture
 async def peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Peer]:
     monkeypatch.setenv("OUT", "side")
-    monkeypatch.setattr("watcher.deploy.compose_program.PROGRAMS", ((COMPOSE,),))
     (tmp_path / "one.env").write_text("FROM_FILE='it is $OUT'\n")
     engine = await DockerEngine.open()
     made = Peer(tmp_path, engine)
@@ -152,7 +157,7 @@ def shape(found: dict[str, Any], project: str) -> dict[str, Any]:
 async def test_the_same_containers_in_the_same_order(peer: Peer, text: str) -> None:
     peer.file.write_text(text)
     project = peer.load()
-    dependencies = Dependencies(peer.engine, peer, project, peer.ours, managed=["api"])
+    dependencies = peer.dependencies(project)
     await dependencies.require("api")
     names = [name for name in project.services if name != "api"]
     await peer.compose(peer.theirs, "up", "-d", "--wait=false", *names)
@@ -180,7 +185,7 @@ async def test_what_docker_compose_started_is_adopted(peer: Peer) -> None:
     peer.file.write_text(OPTIONAL)
     await peer.compose(peer.ours, "up", "-d", "a", "b")
     before = await peer.found(peer.ours)
-    await Dependencies(peer.engine, peer, peer.load(), peer.ours, managed=["api"]).require("api")
+    await peer.dependencies(peer.load()).require("api")
     after = await peer.found(peer.ours)
     assert {name: found["Id"] for name, found in after.items()} == {
         name: found["Id"] for name, found in before.items()
@@ -192,6 +197,6 @@ async def test_what_docker_compose_started_before_an_edit_is_replaced(peer: Peer
     await peer.compose(peer.ours, "up", "-d", "a", "b")
     before = await peer.found(peer.ours)
     peer.file.write_text(OPTIONAL.replace("b: {image: alpine,", "b: {image: alpine, hostname: new,"))
-    await Dependencies(peer.engine, peer, peer.load(), peer.ours, managed=["api"]).require("api")
+    await peer.dependencies(peer.load()).require("api")
     after = await peer.found(peer.ours)
     assert [name for name in after if after[name]["Id"] != before[name]["Id"]] == ["b-1", "b-2"]

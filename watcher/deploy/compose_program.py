@@ -21,7 +21,9 @@ _CONTAINER = "container:"
 class ComposeHashes:
     """The hashes of one project's services. Without docker compose there are none."""
 
-    def __init__(self) -> None:
+    def __init__(self, programs: Sequence[Sequence[str]] = PROGRAMS, patience: float = PATIENCE) -> None:
+        """Ask the first of `programs` that answers within `patience` seconds."""
+        self._programs, self._patience = programs, patience
         self._project: ComposeProject | None = None
         self._question: asyncio.Task[None] | None = None
         self._known: dict[str, tuple[ServiceSpec, str]] = {}
@@ -61,8 +63,8 @@ class ComposeHashes:
         if not specs:
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                for program in PROGRAMS:
+            async with asyncio.timeout(self._patience):
+                for program in self._programs:
                     if answer := await _ask_program(program, project, [spec.name for spec in specs]):
                         self._version, hashes = answer
                         self._known = {

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 
 import pytest
 
 from tests.unit.deploy.virtual import VirtualLoop
 from tests.unit.deploy.world import World
-from watcher.deploy import compose_program, probe
+from watcher.deploy import probe
 
 
 def pytest_asyncio_loop_factories(
@@ -20,9 +21,9 @@ def pytest_asyncio_loop_factories(
 
 
 @pytest.fixture(autouse=True)
-def no_docker_compose(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_docker_compose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No program of this machine is asked for the hashes of docker compose."""
-    monkeypatch.setattr(compose_program, "PROGRAMS", ())
+    monkeypatch.setenv("PATH", str(tmp_path / "no-programs"))
 
 
 @pytest.fixture(params=[False, True], ids=["own-network", "pause-container"])

@@ -13,7 +13,6 @@ import pytest
 
 from watcher import compose
 from watcher.compose import ComposeProject
-from watcher.deploy import compose_program
 from watcher.deploy.compose_program import ComposeHashes
 
 REAL_CLOCK = True
@@ -32,24 +31,25 @@ case "$*" in
   *config*) echo resolved ;;
 esac
 """
+HANGS = "#!/bin/sh\necho $$ >> {log}\nexec sleep 60\n"
 HASH = hashlib.sha256(b"db").hexdigest()
 
 
 class Machine:
     """Programs that stand for docker compose, and the project that is asked about."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self._monkeypatch = folder, monkeypatch
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.log = folder / "asked"
 
-    def install(self, *texts: str) -> None:
+    def install(self, *texts: str, patience: float = 10.0) -> ComposeHashes:
         programs: list[Sequence[str]] = []
         for place, text in enumerate(texts):
             file = self.folder / f"program{place}"
             file.write_text(text.replace("{log}", str(self.log)).replace("{hash}", HASH))
             file.chmod(file.stat().st_mode | stat.S_IXUSR)
             programs.append((str(file), "compose"))
-        self._monkeypatch.setattr(compose_program, "PROGRAMS", programs)
+        return ComposeHashes(programs, patience)
 
     def load(self, text: str = TEXT) -> ComposeProject:
         file = self.folder / "compose.yaml"
@@ -63,12 +63,12 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(tmp_path, monkeypatch)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # the programs are scripts
+    return Machine(tmp_path)
 
 
 async def test_compose_resolves_the_project_and_hashes_what_it_resolved(machine: Machine) -> None:
-    machine.install(PROGRAM)
-    project, hashes = machine.load(), ComposeHashes()
+    project, hashes = machine.load(), machine.install(PROGRAM)
     db, web = project.services["db"], project.services["web"]
     assert hashes.known_hash(db) == ""
     found = await asyncio.gather(*(hashes.find_hash(project, db) for _ in range(3)))
@@ -88,8 +88,7 @@ async def test_compose_resolves_the_project_and_hashes_what_it_resolved(machine:
 
 
 async def test_a_changed_project_is_asked_about_again(machine: Machine) -> None:
-    machine.install(PROGRAM)
-    before, hashes = machine.load(), ComposeHashes()
+    before, hashes = machine.load(), machine.install(PROGRAM)
     await hashes.find_hash(before, before.services["db"])
     after = machine.load(TEXT.replace('A: "1"', 'A: "2"'))
     assert hashes.known_hash(after.services["db"]) == "", "that is the hash of another configuration"
@@ -103,32 +102,27 @@ async def test_a_changed_project_is_asked_about_again(machine: Machine) -> None:
     ids=["no plugin", "not runnable", "refuses the file"],
 )
 async def test_the_next_program_is_asked(machine: Machine, first: str) -> None:
-    machine.install(first, PROGRAM)
-    project = machine.load()
-    assert await ComposeHashes().find_hash(project, project.services["db"]) == HASH
+    project, hashes = machine.load(), machine.install(first, PROGRAM)
+    assert await hashes.find_hash(project, project.services["db"]) == HASH
 
 
 @pytest.mark.parametrize(
     "programs", [(), ("#!/bin/sh\nexit 1\n",), (PROGRAM.replace('echo "db', 'false "db'),)]
 )
 async def test_without_an_answer_there_is_no_hash(machine: Machine, programs: tuple[str, ...]) -> None:
-    machine.install(*programs)
-    project = machine.load()
-    assert await ComposeHashes().find_hash(project, project.services["db"]) == ""
+    project, hashes = machine.load(), machine.install(*programs)
+    assert await hashes.find_hash(project, project.services["db"]) == ""
 
 
-async def test_a_program_that_hangs_is_ended(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compose_program, "PATIENCE", 0.3)
-    machine.install("#!/bin/sh\necho $$ >> {log}\nexec sleep 60\n")
-    project, hashes = machine.load(), ComposeHashes()
+async def test_a_program_that_hangs_is_ended(machine: Machine) -> None:
+    project, hashes = machine.load(), machine.install(HANGS, patience=0.3)
     assert await asyncio.wait_for(hashes.find_hash(project, project.services["db"]), 20) == ""
     (pid,) = machine.asked
     assert not Path(f"/proc/{pid}").exists()
 
 
 async def test_a_question_without_an_answer_ends_with_the_watcher(machine: Machine) -> None:
-    machine.install("#!/bin/sh\necho $$ >> {log}\nexec sleep 60\n")
-    project, hashes = machine.load(), ComposeHashes()
+    project, hashes = machine.load(), machine.install(HANGS)
     hashes.ask(project)
     deadline = time.monotonic() + 10
     while not machine.asked and time.monotonic() < deadline:
