@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from watcher.backoff import Backoff
 from watcher.compose import ComposeProject
+from watcher.daemon.port_exchange import exchange_ports
 from watcher.daemon.recipe import check_dockerfile
 from watcher.daemon.service import Service
 from watcher.daemon.service_config import ServiceConfig, SharedResources, assemble_service
@@ -160,7 +161,9 @@ class Fleet:
         self._shared.kept_builds.update(count_kept_builds(project, settings))
         changing = dict(self.services)
         changes = [service.change(configs[name]) for name, service in changing.items()]
-        outcomes = await asyncio.gather(*changes, return_exceptions=True)
+        fronts = ((each.fronts.values(), configs[name].fronts.values()) for name, each in changing.items())
+        with exchange_ports(fronts):
+            outcomes = await asyncio.gather(*changes, return_exceptions=True)
         problems = _find_problems(outcomes)
         failed = [name for name, each in zip(changing, outcomes, strict=True) if each is not None]
         new = self.add({name: configs[name] for name in configs if name not in self.services})

@@ -84,6 +84,11 @@ def reopen_sockets(addresses: Iterable[ListenAddress]) -> None:
             _sockets.append(sock)
 
 
+def offer_socket(sock: socket.socket) -> None:
+    """Give a listening socket of this process to the next one that asks for its address."""
+    _sockets.append(sock)
+
+
 def take_socket(family: int, host: str, port: int) -> socket.socket | None:
     """The socket that listens at this address already, if there is one; it is the caller's from now on."""
     found = _find_socket(family, host, port)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -19,6 +19,8 @@ from watcher.settings import Settings
 
 
 class Service:
+    fronts: Mapping[int, object] = MappingProxyType({})
+
     def __init__(self, name: str, log: list[str], error: Exception | None = None) -> None:
         self.name, self._log, self._error = name, log, error
 
@@ -71,7 +73,7 @@ class Rig:
         """Let these services be what the changed files ask for."""
 
         async def assemble(*_: object, **__: object) -> dict[str, object]:
-            return dict.fromkeys(names)
+            return {name: SimpleNamespace(fronts={}) for name in names}
 
         monkeypatch.setattr("watcher.daemon.fleet.assemble_configs", assemble)
 
