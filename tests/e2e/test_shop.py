@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import docker
-import httpx
 import pytest
 
-from tests.e2e.conftest import ROOT, Project, clean_up, free_port, until
+from tests.e2e.conftest import ROOT, clean_up, until
+from tests.e2e.shop import Shop, container_ids
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
-
-
-class Shop(Project):
-    """A copy of the example under a name and a port of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.id, self.folder, self.port = folder.name, folder, free_port()
-        self.command = (sys.executable, "-m", "watcher")
-        shutil.copytree(ROOT / "examples" / "shop", folder)
-        self.compose = folder / "compose.yaml"
-        text = self.compose.read_text().replace("name: shop", f"name: {self.id}")
-        self.compose.write_text(text.replace("${SHOP_PORT:-9000}", str(self.port)))
-        self.process, self.output = None, []
-
-    def ask(self, path: str, method: str = "GET") -> Any:
-        url = f"http://127.0.0.1:{self.port}/{path}"
-        answer = httpx.request(method, url, trust_env=False, timeout=120)
-        return answer.json() if answer.is_success else None
-
-    def document(self) -> dict[str, Any]:
-        return dict(json.loads(self.watcher("status", "--json").stdout))
-
-    def edit(self, path: str, old: str, new: str) -> None:
-        text = (self.folder / path).read_text()
-        assert old in text
-        (self.folder / path).write_text(text.replace(old, new))
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +26,6 @@ def shop(folder: Path, engine: docker.DockerClient) -> Iterator[Shop]:
     clean_up(engine, made)
     engine.volumes.get(f"{made.id}_orders").remove()
     shutil.rmtree(folder)
-
-
-def container_ids(engine: docker.DockerClient, shop: Shop) -> dict[str, str]:
-    found = engine.containers.list(
-        all=True, ignore_removed=True, filters={"label": f"com.docker.compose.project={shop.id}"}
-    )
-    live = (each for each in found if ".old-" not in each.name)
-    return {each.labels["com.docker.compose.service"]: each.id for each in live}
 
 
 def test_the_shop_comes_up_in_order_and_follows_its_sources(shop: Shop, engine: docker.DockerClient) -> None:
