@@ -173,6 +173,7 @@ class Daemon:
             opened.configuration, observer=self.observers, apply=partial(self._reconfigure, opened)
         )
         opened.fleet.run_before_scans(configured.current)
+        opened.fleet.watch_left_services(opened.configuration.compose, opened.configuration.settings)
         opened.dependencies.on_replaced = self._replace_container
         dependencies = DependencyWatch(opened.dependencies, opened.engine, self.observers)
         self._apply_dependencies = opened.dependencies.on_outdated = dependencies.apply_changes

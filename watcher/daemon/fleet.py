@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from watcher.backoff import Backoff
 from watcher.compose import ComposeProject
+from watcher.daemon.left_services import LeftServices
 from watcher.daemon.port_exchange import exchange_ports
 from watcher.daemon.recipe import check_dockerfile
 from watcher.daemon.service import Service
@@ -90,6 +91,13 @@ class Fleet:
     def __init__(self, shared: SharedResources) -> None:
         self.services: dict[str, Service] = {}
         self._shared = shared
+        self._left = LeftServices(
+            shared.project,
+            shared.engine,
+            shared.observer,
+            needed=shared.images.needed_by_all,
+            turn=shared.pruning,
+        )
         self._before_scan: Callable[[], Awaitable[None]] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -103,6 +111,10 @@ class Fleet:
             self._shared.images.add(service.name, service.find_image_owner, service.find_needed)
             self.services[service.name] = service
         return new
+
+    def watch_left_services(self, project: ComposeProject, settings: Settings) -> None:
+        """Remove what services left that are not in this compose file, while `run` runs."""
+        self._left.reconfigure(project, settings.prune)
 
     def run_before_scans(self, action: Callable[[], Awaitable[None]]) -> None:
         """Await `action` before each scan of each service, those that are added later too."""
@@ -119,10 +131,11 @@ class Fleet:
         """Run all services until cancelled, those that are added meanwhile too."""
         for service in self.services.values():
             self._spawn(service)
+        left = asyncio.create_task(self._left.run())
         try:
             await asyncio.Event().wait()
         finally:
-            tasks = [*self._tasks.values()]
+            tasks = [left, *self._tasks.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -152,6 +165,7 @@ class Fleet:
         """
         configs = await assemble_configs(self._shared, project, settings, running=self.services)
         self._shared.slots.resize(count_builds(settings))
+        self._left.reconfigure(project, settings.prune)
         removed = [name for name in self.services if name not in configs]
         for name in removed:  # first: what is a dependency from now on is not stopped then
             await self._remove(name)

@@ -59,6 +59,10 @@ class SharedImages:
         """Take a service into account no longer."""
         self._users.pop(service, None)
 
+    def needed_by_all(self) -> tuple[Needed, ...]:
+        """Return what each service needs."""
+        return tuple(needed() for _, needed in self._users.values())
+
     def needed(self, service: str) -> Needed:
         """Return what all services need that use an image of this one."""
         own = self._users[service][1]()

@@ -40,6 +40,7 @@ class Cause(StrEnum):
     LEFT_BEHIND = "left-behind"  # a stopped container of a daemon that was killed
     SURPLUS = "surplus"  # a surplus tag of an image that stays
     PROJECT_GONE = "project-gone"  # the folder of its project was deleted
+    SERVICE_GONE = "service-gone"  # its service is no longer in the compose file
     # Causes to keep.
     LIVE = "live"
     NEEDED = "needed"  # by a build, a deploy or a roll-back

@@ -46,13 +46,16 @@ class Rig:
         self.project = project = compose.load(file, env={})
         self.log, self.events = list[str](), list[Event]()
         self.reconfigured, self.managed = list[compose.ComposeProject](), list[set[str]]()
-        nothing = SimpleNamespace(remove=lambda _: None, resize=lambda _: None)
+        nothing = SimpleNamespace(remove=lambda _: None, resize=lambda _: None, needed_by_all=tuple)
         shared = SimpleNamespace(
             dependencies=SimpleNamespace(project=project, reconfigure=self.reconfigure),
             observer=self,
             order=nothing,
             images=nothing,
             slots=nothing,
+            project="p",
+            engine=None,
+            pruning=None,
             kept_builds={},
         )
         self.fleet = Fleet(cast(SharedResources, shared))
