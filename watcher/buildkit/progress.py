@@ -131,8 +131,6 @@ class _Vertex:
 
 
 def _cut_line(text: str) -> str:
-    if len(text) <= LONGEST_LINE:
-        return text
     return "\n".join(line[:LONGEST_LINE] for line in text.split("\n"))
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import Generic, TypeVar
+from weakref import WeakSet
 
 from watcher.errors import EngineTrouble, Superseded, UserError
 from watcher.observers.events import (
@@ -88,7 +89,7 @@ class Reconciler(Generic[S]):
         self._scans: dict[str, Scan[S]] = {}
         self._building: asyncio.Task[None] | None = None
         self._deploying: asyncio.Task[None] | None = None
-        self._by_hand: set[asyncio.Task[None]] = set()  # work that a user cancelled
+        self._by_hand: WeakSet[asyncio.Task[None]] = WeakSet()  # work that a user cancelled
         self._progress_recorded = -math.inf
         self._chores = ChoreRunner(
             chores,
@@ -245,7 +246,6 @@ class Reconciler(Generic[S]):
 
     def _check_ended(self, begun: events.BuildBegun | events.DeployBegun, work: asyncio.Task[None]) -> None:
         """Record the end of work that could not: it was cancelled before its first step, or has a bug."""
-        self._by_hand.discard(work)
         error = None if work.cancelled() else work.exception()
         if work.cancelled() or error:
             self._record(name_broken_work(begun, error))

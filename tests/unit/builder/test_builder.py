@@ -191,6 +191,11 @@ async def test_services_of_a_project_report_a_base_image_once(tmp_path: Path) ->
     assert second.notices == []
 
 
+async def test_a_build_that_needs_none_of_the_context_sends_nothing(bench: Bench) -> None:
+    built = await bench.builder.build(bench.scan(), forced=False)
+    assert (built.context_bytes, built.steps, built.cached_steps) == (0, 1, 0)
+
+
 async def test_the_second_build_compiles_without_a_network(bench: Bench) -> None:
     await bench.save()
     await bench.save()

@@ -17,7 +17,7 @@ from watcher.builder.image_sizes import ImageSizes
 from watcher.builder.solver import SolveJob, Solver
 from watcher.buildkit import ContextChanged, SolveFailed
 from watcher.buildkit.progress import Progress
-from watcher.dockerfile import Accelerated, Platforms
+from watcher.dockerfile import SAVE_STAGE, Accelerated, Platforms, Program
 from watcher.errors import Failure, UserError
 from watcher.observers.events import Event, ImageSized, Notice
 from watcher.reconcile.ports import Scan
@@ -172,6 +172,13 @@ async def test_a_foreign_image_under_the_builders_tag_gets_no_name(bench: Bench)
 async def test_binaries_are_saved_if_there_are_any(bench: Bench) -> None:
     assert not await bench.stage.save_binaries(bench.scan()), "the plan has no binaries"
     assert bench.solves.jobs == []
+    program = Program("builder", "golang:alpine", "/app", "app", "type=cache,target=/kept")
+    bench.plan = replace(bench.plan, programs=(program,))
+    assert await bench.stage.save_binaries(bench.scan())
+    (job,) = bench.solves.jobs
+    assert (job.target, job.names) == (SAVE_STAGE, ())
+    bench.recipe = replace(bench.recipe, no_cache=True)
+    assert not await bench.stage.save_binaries(bench.scan()), "nothing would look them up"
 
 
 async def test_a_size_is_reported_in_the_background_and_its_failure_too(bench: Bench) -> None:

@@ -94,6 +94,54 @@ async def test_an_engine_forgets_with_the_containerd_store(store: str, forgets: 
     assert await BuildkitConnection("unix:///engine.sock", engine).forgets_when_pruned() is forgets
 
 
+@pytest.mark.parametrize(
+    ("worker", "engine_version", "known"),
+    [
+        ("v0.12.0", "20.10.24", True),
+        ("v0.8.3", "28.0.0", False),
+        ("", "28.0.0", True),
+        ("", "20.10.24", False),
+        ("", "dev", True),  # it is tried: the frontend says if it knows no networks
+    ],
+)
+async def test_steps_lose_their_network_where_the_frontend_knows_that(
+    monkeypatch: pytest.MonkeyPatch, worker: str, engine_version: str, known: bool
+) -> None:
+    class Client:
+        closed = False
+
+        async def workers(self) -> list[Worker]:
+            return [Worker("w", {}, ("linux/amd64",), worker)]
+
+    async def connect(*_: object, **__: object) -> Client:
+        return Client()
+
+    class Versioned(Engine):
+        async def info(self) -> SystemInfo:
+            return replace(await super().info(), version=engine_version)
+
+    monkeypatch.setattr("watcher.builder.connection.Client.connect", connect)
+    engine: Any = Versioned()
+    connection = BuildkitConnection("unix:///engine.sock", engine)
+    assert await connection.supports_run_network() is known
+    connection.record_refused_network()
+    assert not await connection.supports_run_network()
+
+
+async def test_an_engine_connection_lasts_as_long_as_its_context() -> None:
+    class Closing(Engine):
+        closed = False
+
+        async def close(self) -> None:
+            self.closed = True
+
+    engine: Any = Closing()
+    async with EngineConnection.over(engine) as opened:
+        assert opened.engine is engine
+        assert not engine.closed
+    assert engine.closed
+
+
 def test_certificates_are_read_or_named(tmp_path: Path) -> None:
     assert certificates(None) is None
     made = certificates(CERTIFICATES)

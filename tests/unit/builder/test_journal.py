@@ -190,6 +190,15 @@ def test_a_folder_that_cannot_be_made_is_reported_and_used_once_it_can(tmp_path:
     assert [entry.ended for entry in entries_of(journal)] == ["ok"]
 
 
+def test_a_journal_that_was_deleted_since_it_was_read_is_not_written_back(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    append_lines(path, ["one"])
+    with take_snapshot(path) as snapshot:
+        path.unlink()
+        assert snapshot.replace(["one"]) is False
+    assert not path.exists()
+
+
 def test_what_could_not_be_stored_does_not_count(tmp_path: Path, disk: Disk) -> None:
     journal = BuildJournal(tmp_path)
     with journal.build("web", "rev", final=True) as write_down:

@@ -40,6 +40,7 @@ class Gateway:
 
     async def unary(self, method: str, data: bytes, _: object = None) -> bytes:
         if method == bridge.SOLVE:
+            self.solved = control_pb2.SolveRequest.FromString(data)
             await self.returned.wait()
             self.returned.clear()
             return b"built"
@@ -97,6 +98,7 @@ async def test_a_changed_definition_is_solved_in_place_of_the_frontends() -> Non
     _, changed = gateway.asked
     sources = [Op.FromString(data).source.identifier for data in changed.Definition.ops]
     assert "local://shared" in sources
+    assert (gateway.solved.Frontend, dict(gateway.solved.FrontendAttrs)) == ("", {}), "BuildKit asks nobody"
     assert gateway.result.ref.id == "2", "the build's result is that of the changed definition"
 
 

@@ -51,6 +51,12 @@ LINKS = tree(
     "outside -> ../../etc/passwd",
 )
 
+
+def test_a_loop_of_links_within_a_path_ends():
+    options = FilterOptions(follow=("loop1/x", "bar"))
+    assert [entry.path for entry in select_entries(LINKS, options)] == ["bar", "loop1", "loop2"]
+
+
 # Every expectation was checked with fsutil.Walk itself.
 CASES: list[tuple[list[FileEntry], FilterOptions, list[str] | None]] = [
     (PROJECT, FilterOptions(), None),

@@ -319,6 +319,19 @@ async def test_progress_that_never_ends_does_not_hold_back_the_result():
         assert (await client.solve(request(), ignore)).image_id == "sha256:1"
 
 
+async def test_progress_that_ends_before_the_result_ends_no_build():
+    """The patience is for what comes after the result; the result itself can take any time."""
+
+    async def script(build: Build) -> dict[str, str]:
+        await engine.progress[build.request.Ref].put(None)
+        await asyncio.sleep(0.1)
+        return IMAGE
+
+    engine = FakeEngine(script)
+    async with running(engine, patience=SolvePatience(0.01, 0.01)) as (client, _):
+        assert (await client.solve(request(), ignore)).image_id == "sha256:1"
+
+
 async def test_several_builds_at_once_do_not_disturb_each_other():
     engine = FakeEngine(take_context)
     contexts = [{f"file{number}": bytes([number]) * 100_000} for number in range(10)]

@@ -193,6 +193,19 @@ async def test_a_save_is_built_and_goes_live(rig: Rig) -> None:
         assert rig.told.of(DeployFinished)[-1].outcome is DeployOutcome.LIVE
 
 
+async def test_a_build_that_is_cancelled_before_its_first_step_is_made_again(rig: Rig) -> None:
+    async with running(rig) as task:
+        rig.save("a")
+        while rig.loop._building is None:
+            await asyncio.sleep(0)
+        rig.loop._building.cancel()
+        await rig.build("a")
+        await rig.deploy("a")
+        await rig.until(lambda: rig.loop.state.live == "a")
+        assert not task.done()
+        assert rig.told.of(InternalError) == []
+
+
 async def test_the_revisions_are_emitted_when_one_changes_and_before_what_changed_them(rig: Rig) -> None:
     async with running(rig):
         await rig.live("a")

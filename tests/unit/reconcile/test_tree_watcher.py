@@ -36,7 +36,7 @@ from watcher.reconcile.ports import Built, Scan
 from watcher.reconcile.reconciler import Reconciler
 from watcher.reconcile.tree_notifications import TreeNotifications
 from watcher.reconcile.tree_watcher import TreeWatcher
-from watcher.tree import Snapshot, Tree, TreeGone
+from watcher.tree import Snapshot, Tree, TreeGone, restless
 
 
 class WrittenTo(Tree):
@@ -111,6 +111,19 @@ async def test_a_file_that_is_written_all_the_time_holds_no_save_back(rig: Rig) 
     assert before != after == rig.sink.told[-1].revision
     notices = [event.text for event in told.events if isinstance(event, Notice)]
     assert len([text for text in notices if text.startswith("app.log changes all the time")]) == 1
+
+
+async def test_a_file_that_changes_with_every_scan_is_named_once(rig: Rig) -> None:
+    told = Recorder()
+    watch = TreeWatcher("app", rig.tree, rig.notifications, inputs={}, observer=told)
+    await rig.source.start()
+    for number in range(restless.TIMES + 2):
+        (rig.root / "app.log").write_text("line\n" * number)
+        await watch.scan_now(rig.sink)
+    await rig.source.stop()
+    watch.close()
+    assert len([text for event in told.of(Notice) if (text := event.text).startswith("app.log")]) == 1
+    assert all(0 <= event.seconds < 60 for event in told.of(SourceScanned)), "of the scan, not of the clock"
 
 
 async def test_a_save_that_is_still_being_written_is_no_revision_yet(rig: Rig) -> None:
