@@ -19,6 +19,7 @@ from watcher.daemon.service_sources import ServiceSources, SilentObserver
 from watcher.daemon.shared_images import SharedImageBuilder
 from watcher.daemon.start_order import OrderedDeployer
 from watcher.deploy import ContainerDeployer, digest_mounted
+from watcher.deploy.network_sockets import NetworkSockets
 from watcher.engine import find_login
 from watcher.errors import UserError, WatcherError
 from watcher.front import Front, PortInUse
@@ -27,6 +28,7 @@ from watcher.prune import Needed
 from watcher.reconcile.reconciler import Reconciler
 from watcher.reconcile.tree_watcher import TreeWatcher
 from watcher.system.inherited_sockets import Handover
+from watcher.system.state_dir import network_folder
 from watcher.tree import Snapshot
 
 LINGER = 1.0  # seconds in which kept connections learn, with an answer, that they are to be closed
@@ -34,6 +36,13 @@ APPLY_WITHIN = 10.0  # seconds that a change of configuration is waited for; oth
 HANDOVER_GRACE = 10.0  # seconds that requests in progress may take then; clients that are new wait meanwhile
 
 Change = tuple[ServiceConfig, asyncio.Future[None]]  # the new configuration; done once it is in force
+
+
+def _network_sockets(shared: SharedResources) -> NetworkSockets | None:
+    """Return what fronts listen with in networks of the engine, if that is on this machine."""
+    if shared.own or not shared.info.endpoint.startswith("unix://"):
+        return None
+    return NetworkSockets(shared.engine, network_folder())
 
 
 class Service:
@@ -70,6 +79,7 @@ class Service:
             mounted=self._mounted,
             where=self.builder.locate_in_container,
             references=lambda: self._config.recipe.moving,
+            sockets=_network_sockets(shared),
         )
         self._maintenance = self._assemble_maintenance(config)
         self.reconciler: Reconciler[Snapshot] = Reconciler(
@@ -303,6 +313,8 @@ class Service:
         keep = (self._keeps and not removed) or successor
         live = self.deployer.container
         await self._maintenance.close()
+        if keep:
+            await self.deployer.withdraw()
         if successor:  # while the container still answers
             closing = (
                 front.close(grace=HANDOVER_GRACE, linger=LINGER) for front in self._config.fronts.values()

@@ -25,9 +25,11 @@ from watcher.deploy.forwarding import (
     with_system,
 )
 from watcher.deploy.model import ContainerRecipe
+from watcher.deploy.network_sockets import NetworkSockets
 from watcher.deploy.owned import OwnContainers
 from watcher.engine import Container, Engine, EngineError
 from watcher.errors import EngineUnavailable
+from watcher.front import Front
 
 STARTING = 10.0  # seconds for a container without a port that can be asked
 LOG_LINES = 3
@@ -39,8 +41,18 @@ class AddressContainer:
     `warn` gets what a user should know.
     """
 
-    def __init__(self, engine: Engine, own: OwnContainers, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        own: OwnContainers,
+        warn: Callable[[str], None],
+        sockets: NetworkSockets | None = None,
+    ) -> None:
+        """Without `sockets` the fronts do not listen in its network."""
         self._engine, self._own, self._warn = engine, own, warn
+        self._sockets, self._fronts = sockets, dict[int, Front]()
+        if sockets:
+            sockets.on_end = self._request
         self._id = ""
         self._recipe: ContainerRecipe | None = None
         self._impossible: set[str] = set()  # digests of endpoints that the engine refused
@@ -50,6 +62,7 @@ class AddressContainer:
         self._worker: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
+        self._serving = True
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -74,6 +87,7 @@ class AddressContainer:
             if not endpoints or endpoints_digest(endpoints) in self._impossible:
                 return False
             if self._id and await self._fits(self._id, endpoints):
+                await self._open_sockets()
                 return True
             before, self._id = self._id, ""
             try:
@@ -86,9 +100,32 @@ class AddressContainer:
                 )
             if before:
                 await self._discard(before)
+            await self._open_sockets()
         self._request()
         await self.settled()
         return bool(self._id)
+
+    async def serve(self, fronts: Mapping[int, Front]) -> None:
+        """Have these fronts serve their ports here too."""
+        self._fronts = dict(fronts)
+        if self._id:
+            async with self._making:
+                await self._open_sockets()
+
+    async def _open_sockets(self) -> None:
+        if self._sockets is None or not self._id:
+            return
+        before = self._sockets.ports
+        with contextlib.suppress(EngineUnavailable):  # the kernel forwards instead
+            await self._sockets.open(self._id, self._fronts)
+        if self._sockets.ports != before:
+            self._request()
+
+    async def withdraw(self) -> None:
+        """Have the kernel forward all ports from now on; the fronts serve the connections that they have."""
+        self._serving = False
+        self._request()
+        await self.settled()
 
     async def adopt(self, recipe: ContainerRecipe) -> None:
         """Go on with the one of the daemon before. Raises EngineUnavailable."""
@@ -115,22 +152,26 @@ class AddressContainer:
     async def _make(self, recipe: ContainerRecipe, endpoints: Mapping[str, Mapping[str, object]]) -> str:
         own = labels.address_labels(recipe.project, recipe.service)
         body = {**address_body(endpoints, own), "Image": await self._image()}
-        for optional in (True, False):
+        more = self._sockets.mounts if self._sockets else {}
+        if self._sockets:
+            with contextlib.suppress(OSError):
+                self._sockets.prepare()
+        for optional, mounts in ((True, more), (True, {}), (False, more), (False, {})):
             container = ""
             try:
                 name = f"{labels.ADDRESS_NAME}{secrets.token_hex(6)}"
-                container = await self._own.create(name, with_system(body, optional=optional))
+                container = await self._own.create(name, with_system(body, optional=optional, more=mounts))
                 for network in [*endpoints][1:]:
                     await self._engine.connect(container, network, endpoints[network])
                 await self._engine.start(container)
                 await self._apply(container, "", starting=False)
             except BaseException as error:
                 await self._discard(container)
-                if isinstance(error, EngineError) and optional and "source path" in str(error):
+                if isinstance(error, EngineError) and (optional or mounts) and "source path" in str(error):
                     continue  # the host has no such folder
                 raise
             return container
-        raise AssertionError("the second try ends it")
+        raise AssertionError("the last try ends it")
 
     async def _image(self) -> str:
         found = await self._engine.image(IMAGE)
@@ -154,6 +195,8 @@ class AddressContainer:
     async def close(self, *, remove: bool) -> None:
         """End background work, and the container if asked to."""
         self._closing.set()
+        if self._sockets:
+            await self._sockets.close()
         if self._starting:
             self._starting.cancel()
         await self.settled()
@@ -209,8 +252,11 @@ class AddressContainer:
         own = await self._engine.container(holder)
         live = await self._engine.container(target) if target else None
         reached = live.addresses if live and live.running else {}
-        rules = forward_rules(own.addresses if own else {}, reached, starting=starting)
-        status, lines = await self._engine.execute(holder, apply_command(rules))
+        served = self._sockets.ports if self._sockets and self._serving else ()
+        here = own.addresses if own else {}
+        unserved = forward_rules(here, reached, starting=False)
+        rules = forward_rules(here, reached, starting=starting, served=served)
+        status, lines = await self._engine.execute(holder, apply_command(rules, unserved))
         if status:
             said = lines or await self._engine.logs(holder, tail=LOG_LINES)
             raise EngineError(" ".join(said) or "iptables failed")

@@ -21,6 +21,7 @@ from watcher.deploy.creation import ContainerFactory
 from watcher.deploy.failover import Failover
 from watcher.deploy.live_names import LiveNames
 from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live, Phases, has_completed
+from watcher.deploy.network_sockets import NetworkSockets
 from watcher.deploy.owned import OwnContainers
 from watcher.deploy.retirement import Retirement
 from watcher.deploy.traffic import Traffic
@@ -53,11 +54,12 @@ class ContainerDeployer:
         mounted: Callable[[str], str] = lambda _: "",
         where: Where = find_nothing,
         references: Callable[[], Sequence[str]] = tuple,
+        sockets: NetworkSockets | None = None,
     ) -> None:
-        """`where` finds the user's files in the output of a container."""
+        """`where` finds the user's files in the output of a container; `sockets`: see `AddressContainer`."""
         self._engine, self._where, self._mounted = engine, where, mounted
         self._own = own = OwnContainers(engine, recipe.project, recipe.service)
-        self._address = AddressContainer(engine, own, lambda text: self._names.warn(text))  # noqa: PLW0108
+        self._address = AddressContainer(engine, own, self._warn, sockets)
         self._retirement = Retirement(
             recipe,
             own=own,
@@ -137,6 +139,14 @@ class ContainerDeployer:
         async with self._traffic.lock:
             self._retirement.reconfigure(recipe, fronts=fronts, policy=policy)
             self._traffic.reconfigure(recipe, fronts=fronts, policy=policy)
+        await self._address.serve(fronts)
+
+    async def withdraw(self) -> None:
+        """Let other services reach the live container without the fronts, which are to be closed."""
+        await self._address.withdraw()
+
+    def _warn(self, text: str) -> None:
+        self._names.warn(text)
 
     # Deploying.
 
@@ -275,6 +285,7 @@ class ContainerDeployer:
     async def adopt(self) -> str | None:
         """Keep what is serving already, and remove what a killed daemon left half-done; the live revision."""
         behind_front = bool(self._traffic.fronts)
+        await self._address.serve(self._traffic.fronts)
         await self._address.adopt(self.recipe)
         async with self._traffic.lock:
             found = await discovery.find_serving(

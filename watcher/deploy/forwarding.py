@@ -1,8 +1,8 @@
 """The address container's rules: forward what arrives at the service's address to the live container. Pure.
 
 The kernel forwards, as with a Service of Kubernetes: a new connection goes where the rules say, an open one
-stays where it began. While no container is live, packets are dropped. Clients send them again, so that their
-connections are held, not refused.
+stays where it began. Ports that a front serves are the exception (`network_sockets.py`). While no container
+is live, packets are dropped. Clients send them again, so that their connections are held, not refused.
 
 iptables is the engine's own: every host that runs a Linux engine has it, so the host's system folders are
 mounted, read-only, into a container of an empty image.
@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from watcher.engine import ContainerCommand
@@ -24,15 +24,20 @@ SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/alternatives")  # fol
 OPTIONAL = frozenset({"/lib64", "/etc/alternatives"})  # not on each distribution
 _PATH = "PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FILE = "/run/watcher"  # names the program that works with this kernel
+_UNSERVED = "/run/unserved"  # the rules for when no front listens here
+_OWNER = "/run/owner"  # names the last one that listens
 
-# Nothing listens here, so what is not forwarded is dropped. Debian's iptables leads to one of the two others.
+# What is neither forwarded nor served is dropped. Debian's iptables leads to one of the two others.
 _START = f"""
 for program in iptables 'xtables-nft-multi iptables' 'xtables-legacy-multi iptables'; do
     said=$($program -w -t nat -N WATCHER 2>&1) || continue
     $program -w -N WATCHER &&
     $program -w -t nat -A PREROUTING -j WATCHER &&
     $program -w -t nat -A POSTROUTING ! -o lo -j MASQUERADE &&
+    $program -w -N WATCHER-IN &&
     $program -w -A FORWARD -j WATCHER &&
+    $program -w -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT &&
+    $program -w -A INPUT -j WATCHER-IN &&
     $program -w -A INPUT ! -i lo -j DROP &&
     echo "$program" >{_FILE} &&
     exec sleep 2147483647
@@ -48,7 +53,40 @@ until [ -s {_FILE} ]; do
     sleep 0.05
 done
 read -r program <{_FILE}
+printf '%s\\n' "$2" >{_UNSERVED}
 printf '%s\\n' "$1" | $program-restore --noflush -w
+"""
+# The sockets are not kept here: when the watcher ends they are closed, and the kernel forwards again.
+_SEND_SOCKETS = """
+import os, socket, sys
+control = socket.socket(socket.AF_UNIX)
+control.connect(sys.argv[1])
+sockets = []
+for port in map(int, sys.argv[2:]):
+    each = socket.socket()
+    each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    each.bind(("", port))
+    each.listen(1024)
+    sockets.append(each)
+socket.send_fds(control, [b"!"], [each.fileno() for each in sockets])
+for each in sockets:
+    each.close()
+os.dup2(control.fileno(), 0)
+os.execvp("cat", ["cat"])  # ends with the connection, and is smaller
+"""
+_LISTEN = f"""
+python=$1 program=$2
+shift 2
+"$python" -I -S -c 'import socket' || exit 1
+echo "$1" >{_OWNER}
+(
+    "$python" -I -S -c "$program" "$@"
+    read -r owner <{_OWNER}
+    [ "$owner" = "$1" ] || exit
+    read -r program <{_FILE}
+    $program-restore --noflush -w <{_UNSERVED}
+) >/dev/null 2>&1 </dev/null &
 """
 # A connection in another state than ESTABLISHED is ending, or has not been answered.
 _DRAIN = """
@@ -87,12 +125,14 @@ def address_body(endpoints: Mapping[str, Mapping[str, Any]], labels: Mapping[str
     }
 
 
-def with_system(body: Mapping[str, Any], *, optional: bool) -> dict[str, Any]:
-    """Return the body with the folders of the host that hold iptables."""
+def with_system(
+    body: Mapping[str, Any], *, optional: bool, more: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return the body with the folders of the host that hold iptables, and `more` (source -> target)."""
+    folders = {each: each for each in SYSTEM if optional or each not in OPTIONAL} | dict(more or {})
     mounts = [
-        {"Type": "bind", "Source": folder, "Target": folder, "ReadOnly": True}
-        for folder in SYSTEM
-        if optional or folder not in OPTIONAL
+        {"Type": "bind", "Source": source, "Target": target, "ReadOnly": True}
+        for source, target in folders.items()
     ]
     return {**body, "HostConfig": {**body["HostConfig"], "Mounts": mounts}}
 
@@ -103,23 +143,34 @@ def endpoints_digest(endpoints: Mapping[str, Mapping[str, Any]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def forward_rules(own: Mapping[str, str], target: Mapping[str, str], *, starting: bool) -> str:
+def forward_rules(
+    own: Mapping[str, str], target: Mapping[str, str], *, starting: bool, served: Collection[int] = ()
+) -> str:
     """Return what iptables-restore reads: forward from the `own` address in each network to the `target`'s.
 
-    With an empty `target` nothing is forwarded. A `starting` container is possibly not listening yet: that it
-    refuses is dropped, so that the client tries again.
+    With an empty `target` nothing is forwarded. `served` are TCP ports that a front listens on here. A
+    `starting` container is possibly not listening yet: that it refuses is dropped, so that the client tries
+    again.
     """
     pairs = [(address, target[network]) for network, address in own.items() if network in target]
-    nat = [f"-A WATCHER -d {here} -j DNAT --to-destination {there}" for here, there in pairs]
+    nat = [f"-A WATCHER -p tcp --dport {port} -j RETURN" for port in sorted(served)]
+    nat += [f"-A WATCHER -d {here} -j DNAT --to-destination {there}" for here, there in pairs]
+    inward = [f"-A WATCHER-IN -p tcp --dport {port} -j ACCEPT" for port in sorted(served)]
     refusals = [f"-A WATCHER -s {there} -p tcp --tcp-flags RST RST -j DROP" for _, there in pairs if starting]
-    return "\n".join(
-        ("*nat", ":WATCHER - [0:0]", *nat, "COMMIT", "*filter", ":WATCHER - [0:0]", *refusals, "COMMIT")
-    )
+    chains = (":WATCHER - [0:0]", ":WATCHER-IN - [0:0]")
+    return "\n".join(("*nat", chains[0], *nat, "COMMIT", "*filter", *chains, *refusals, *inward, "COMMIT"))
 
 
-def apply_command(rules: str) -> ContainerCommand:
-    """Return the command that puts these rules into force, in one step."""
-    return ContainerCommand(("/bin/sh", "-c", _APPLY, "sh", rules), user="0:0", environment=(_PATH,))
+def apply_command(rules: str, unserved: str) -> ContainerCommand:
+    """Return the command that puts `rules` into force, and those `unserved` once no front listens."""
+    words = ("/bin/sh", "-c", _APPLY, "sh", rules, unserved)
+    return ContainerCommand(words, user="0:0", environment=(_PATH,))
+
+
+def listen_command(python: str, path: str, ports: Sequence[int]) -> ContainerCommand:
+    """Return a command that listens on ports of the container and sends the sockets to the one at `path`."""
+    words = ("/bin/sh", "-c", _LISTEN, "sh", python, _SEND_SOCKETS, path, *map(str, ports))
+    return ContainerCommand(words, user="0:0", environment=(_PATH,))
 
 
 def drain_command(addresses: Sequence[str], seconds: float) -> ContainerCommand:

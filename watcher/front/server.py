@@ -55,6 +55,7 @@ class Front:
         self._extra_headers = extra_headers or ExtraHeaders()
         self._explain = explain
         self._servers: list[asyncio.Server] = []
+        self._additional: list[asyncio.Server] = []
         self._context: Context | None = None
 
     @property
@@ -115,13 +116,21 @@ class Front:
             extra_headers=self._extra_headers,
         )
 
-        def accept() -> asyncio.Protocol:
-            return Tunnel(context) if self._protocol == "tcp" else Newcomer(context, self._protocol)
-
         context.farewell.port = sockets[0].getsockname()[1]
         loop = asyncio.get_running_loop()
         for sock in sockets:
-            self._servers.append(await loop.create_server(accept, sock=sock, backlog=BACKLOG))
+            self._servers.append(await loop.create_server(self._accept, sock=sock, backlog=BACKLOG))
+
+    def _accept(self) -> asyncio.Protocol:
+        context = self._started
+        return Tunnel(context) if self._protocol == "tcp" else Newcomer(context, self._protocol)
+
+    async def listen_also(self, sock: socket.socket) -> asyncio.Server:
+        """Serve clients of another listening socket too, until the front or the returned server is closed."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(self._accept, sock=sock, backlog=BACKLOG)
+        self._additional.append(server)
+        return server
 
     def configure(self, *, protocol: Protocol, limits: FrontLimits, extra_headers: ExtraHeaders) -> None:
         """Go on with other settings; connections that are open keep the protocol that they began with."""
@@ -180,7 +189,8 @@ class Front:
         if context is None:
             return
         self._context = None
-        servers, self._servers = self._servers, []
+        servers, self._servers = [*self._servers, *self._additional], []
+        self._additional = []
         for server in servers:
             server.close()
         context.announces_end = True

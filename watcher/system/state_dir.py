@@ -14,3 +14,8 @@ def state_folder() -> Path:
 def targets_folder() -> Path:
     """Return the folder with a file for each running watcher, for Prometheus. Raises RuntimeError."""
     return state_folder() / "targets"
+
+
+def network_folder() -> Path:
+    """Return the folder that address containers see. Raises RuntimeError without a home."""
+    return state_folder() / "network"

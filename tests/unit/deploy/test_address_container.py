@@ -35,9 +35,9 @@ async def holder(world: World) -> Container:
 def forwarded(world: World, container: str) -> list[tuple[str, str]]:
     """(own address, target) pairs that the last rules of this container have."""
     texts = [
-        command.words[-1]
+        command.words[4]
         for each, command in world.engine.executed
-        if each == container and command.words[-1].startswith("*nat")
+        if each == container and command.words[4].startswith("*nat")
     ]
     parts = [line.split() for line in texts[-1].splitlines() if "DNAT" in line]
     return [(line[3], line[-1]) for line in parts]

@@ -47,7 +47,20 @@ def test_each_set_of_rules_replaces_the_one_before() -> None:
     text = forward_rules({}, {}, starting=False)
     assert text.splitlines() == [
         *("*nat", ":WATCHER - [0:0]", "COMMIT"),
-        *("*filter", ":WATCHER - [0:0]", "COMMIT"),
+        *("*filter", ":WATCHER - [0:0]", ":WATCHER-IN - [0:0]", "COMMIT"),
+    ]
+
+
+def test_ports_of_a_front_are_served_and_all_others_forwarded() -> None:
+    text = forward_rules({"a": "10.0.0.2"}, {"a": "10.0.0.9"}, starting=False, served={9001, 9000})
+    assert rules(text, "nat") == [
+        "-A WATCHER -p tcp --dport 9000 -j RETURN",
+        "-A WATCHER -p tcp --dport 9001 -j RETURN",
+        "-A WATCHER -d 10.0.0.2 -j DNAT --to-destination 10.0.0.9",
+    ]
+    assert rules(text, "filter") == [
+        "-A WATCHER-IN -p tcp --dport 9000 -j ACCEPT",
+        "-A WATCHER-IN -p tcp --dport 9001 -j ACCEPT",
     ]
 
 
