@@ -73,7 +73,7 @@ socket.send_fds(control, [b"!"], [each.fileno() for each in sockets])
 for each in sockets:
     each.close()
 os.dup2(control.fileno(), 0)
-os.execvp("cat", ["cat"])  # ends with the connection, and is smaller
+os.execv("/bin/cat", ["cat"])  # ends with the connection, and is smaller
 """
 _LISTEN = f"""
 python=$1 program=$2
