@@ -148,6 +148,8 @@ class ImageSettings(_Section):
 
     max_size: ByteSize | None = None
     """Largest final image (like 30MB); above it `run` warns and `once` fails."""
+    components: dict[str, ByteSize] = {}
+    """Largest size of single components, like DWARF = "1MB": Go modules, packages, files; as max_size."""
 
 
 class PruneSettings(_Section):

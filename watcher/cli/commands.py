@@ -282,12 +282,12 @@ def image(settings: Settings, names: Sequence[str], *, diff: bool, markdown: boo
             return 0
         found = await explain_images(settings, names)
         if as_json:
-            print(json.dumps({"images": [report.image_as_json(each) for each in found]}, indent=2))
+            print(json.dumps({"images": [report.image_as_json(*each) for each in found]}, indent=2))
             return 0
-        for number, content in enumerate(found):
+        for number, (content, budgets) in enumerate(found):
             if number:
                 print()
-            print("\n".join((report.image_markdown if markdown else report.describe_image)(content)))
+            print("\n".join((report.image_markdown if markdown else report.describe_image)(content, budgets)))
         return 0
 
     return _asyncio_run(main)

@@ -44,6 +44,7 @@ _TYPES = {
     "ByteSize": "SIZE",
     "tuple[str,...]": "TEXT,…",
     "dict[str,str]": "NAME=VALUE",
+    "dict[str,ByteSize]": "NAME=SIZE",
     "dict[int,{auto,http,tcp}]": "PORT=PROTOCOL",
 }
 _EMPTY = regex.compile(r" \(default: (?:None|\(\)|\{\}|False)\)$")

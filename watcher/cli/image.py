@@ -11,19 +11,33 @@ from watcher.daemon.engine_access import open_engine
 from watcher.daemon.recipe import recipe_of
 from watcher.engine import Engine, Unreadable
 from watcher.errors import ConfigError, UsageError, WatcherError
-from watcher.image import ImageComparison, ImageContent, ImageReader, compare_images
-from watcher.settings import Settings
+from watcher.image.budget import describe_budgets
+from watcher.image.compare import ImageComparison, compare_images
+from watcher.image.model import ImageContent
+from watcher.image.read import ImageReader
+from watcher.image.summary import ImageSummary
+from watcher.settings import ImageSettings, Settings
 from watcher.system.blocking_call import in_thread
 
 _SHORTEST = 4  # digits that name a revision
 
 
-async def explain_images(settings: Settings, names: Sequence[str]) -> list[ImageContent]:
-    """Explain the named images, or the newest final image of each managed service. Raises WatcherError."""
+async def explain_images(
+    settings: Settings, names: Sequence[str]
+) -> list[tuple[ImageContent, tuple[str, ...]]]:
+    """Explain the named images, or the newest final image of each managed service, with its budgets.
+
+    Raises WatcherError.
+    """
     async with open_engine(settings) as access:
         reader = ImageReader(access.engine)
-        refs = list(names) or await _project_images(settings)
-        return [await _explain(access.engine, reader, settings, ref) for ref in refs]
+        limits = dict.fromkeys(names, settings.image) if names else await _project_images(settings)
+        found = []
+        for ref, limit in limits.items():
+            content = await _explain(access.engine, reader, settings, ref)
+            budgets = describe_budgets(ImageSummary.of(content), limit.max_size, limit.components)
+            found.append((content, tuple(budgets)))
+        return found
 
 
 async def compare_named(settings: Settings, names: Sequence[str]) -> ImageComparison:
@@ -32,17 +46,16 @@ async def compare_named(settings: Settings, names: Sequence[str]) -> ImageCompar
         raise UsageError("--diff needs two revisions or images: `watcher image --diff REV1 REV2`")
     async with open_engine(settings) as access:
         reader = ImageReader(access.engine)
-        before, after = [await _explain(access.engine, reader, settings, name) for name in names]
-        return compare_images(before, after)
+        found = [await _explain(access.engine, reader, settings, name) for name in names]
+        return compare_images(*(ImageSummary.of(each) for each in found))
 
 
-async def _project_images(settings: Settings) -> list[str]:
+async def _project_images(settings: Settings) -> dict[str, ImageSettings]:
+    """Return the image of each managed service, with its limits."""
     project = await in_thread(lambda: compose_project(settings), str(settings.project))
     project_id = labels.project_id(settings.root)
-    recipes = (
-        recipe_of(spec, settings.for_service(spec.name), project_id, "") for spec in project.managed_services
-    )
-    return list(dict.fromkeys(recipe.image for recipe in recipes))
+    own = ((spec, settings.for_service(spec.name)) for spec in project.managed_services)
+    return {recipe_of(spec, each, project_id, "").image: each.image for spec, each in own}
 
 
 async def _explain(engine: Engine, reader: ImageReader, settings: Settings, name: str) -> ImageContent:

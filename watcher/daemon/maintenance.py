@@ -70,14 +70,15 @@ class Maintenance:
         clock: Callable[[], float] = time.monotonic,
         prune_within: float = PRUNE_WITHIN,
         turn: asyncio.Lock | None = None,
+        explain: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """`turn` is shared by those that may not prune at the same time."""
+        """`turn` is shared by those that may not prune at the same time; `explain` is for the live image."""
         self._compile_stage, self._pruner, self._export = compile_stage, pruner, export_builder
         self._cache, self._stage_size, self._on_error = cache, stage_size, on_error
         self._meter, self._unmeasured = meter, False
         self._snapshot: Snapshot | None = None  # of the tree that went live last
         self._prune_every, self._clock = prune_every or float("inf"), clock
-        self._prune_within = prune_within
+        self._prune_within, self._explain = prune_within, explain
         self._pruned = self._trimmed = clock()
         self._owed = False  # a deploy has not been followed by a prune yet
         self._pruning = turn or asyncio.Lock()
@@ -126,6 +127,8 @@ class Maintenance:
             if self._export:
                 await self._compile_stage.export_image(scan)
             await self._compile_stage.report_size(scan, self._stage_size)
+        if self._explain:
+            await self._explain()
         self._unmeasured |= due
         if self._meter and self._unmeasured:
             self._unmeasured = not await self._meter.run(self._snapshot, usage)

@@ -20,6 +20,7 @@ from watcher.observers.events import (
     EngineUp,
     Event,
     Fanout,
+    ImageExplained,
     ImageSized,
     Notice,
     Observer,
@@ -105,6 +106,8 @@ class ServiceOutcome:
                 self.good = bool(self.good)
             case ImageSized(stage="final", revision=revision, size=size) if self._most and size > self._most:
                 self._too_big.add(revision)
+            case ImageExplained(revision=revision, over=over) if over:
+                self._too_big.add(revision)
         if self._desired in self._too_big:
             self.good = False
 
@@ -139,6 +142,8 @@ async def deploy_once(settings: Settings, board: StatusBoard, observer: Observer
             for name, service in services.items():
                 if settings.for_service(name).image.max_size:
                     await service.builder.sizes.wait()
+                if settings.for_service(name).image.components:
+                    await service.explain_image()
             _report(outcomes, len(services), observers)
             return not outcomes.failed
         finally:

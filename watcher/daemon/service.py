@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from watcher.builder import ImageBuilder
+from watcher.daemon.image_explainer import ImageExplainer
 from watcher.daemon.maintenance import Maintenance
 from watcher.daemon.port_holder import name_both
 from watcher.daemon.service_config import ServiceConfig, SharedResources, count_fronts, front_options
@@ -23,6 +24,7 @@ from watcher.deploy.network_sockets import NetworkSockets
 from watcher.engine import find_login
 from watcher.errors import UserError, WatcherError
 from watcher.front import Front, PortInUse
+from watcher.image.summary import ImageSummary
 from watcher.observers.events import DeployFinished, DeployOutcome, Notice
 from watcher.prune import Needed
 from watcher.reconcile.reconciler import Reconciler
@@ -81,6 +83,13 @@ class Service:
             references=lambda: self._config.recipe.moving,
             sockets=_network_sockets(shared),
         )
+        self._explainer = ImageExplainer(
+            self.name,
+            config.settings.engine,
+            shared.observer,
+            shared.summarize_image,
+            lambda: self._config.settings.image.components,
+        )
         self._maintenance = self._assemble_maintenance(config)
         self.reconciler: Reconciler[Snapshot] = Reconciler(
             self.name,
@@ -115,7 +124,13 @@ class Service:
             self.builder,
             needed=lambda: self._shared.images.needed(self.name),
             own_images=self._own_images,
+            explain=self.explain_image,
         )
+
+    async def explain_image(self) -> ImageSummary | None:
+        """Explain the live image unless that was done; return its summary."""
+        live = self.deployer.container
+        return await self._explainer.explain(live.revision, live.image) if live else None
 
     def _mounted(self, revision: str) -> str:
         """Return a digest of the sources that a container of this revision sees through its bind mounts."""

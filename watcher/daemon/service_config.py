@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from watcher import compose
@@ -22,6 +22,8 @@ from watcher.engine import Engine, SystemInfo
 from watcher.errors import ConfigError
 from watcher.front import ExtraHeaders, Front, FrontLimits, Listen, Unavailable, room_for
 from watcher.fswatch import NativeBackends
+from watcher.image.process import summarize_apart
+from watcher.image.summary import ImageSummary
 from watcher.observers.events import Observer
 from watcher.prune import CacheNames
 from watcher.reconcile import state_machine
@@ -52,6 +54,7 @@ class SharedResources:
     cache_names: CacheNames
     kept_builds: dict[str, int | None]  # see `count_kept_builds`, as the files are now
     pruning: asyncio.Lock  # held while one of them prunes
+    summarize_image: Callable[[str, str | None], Awaitable[ImageSummary | None]] = summarize_apart
     own: OwnContainer | None = None  # that the watcher runs in, where loopback does not reach the others
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from watcher.builder import ImageBuilder
@@ -32,11 +32,12 @@ def assemble_maintenance(
     *,
     needed: Callable[[], Needed],
     own_images: set[str],
+    explain: Callable[[], Awaitable[object]],
 ) -> Maintenance:
     """Return the maintenance of one service.
 
-    `needed` says what pruning must leave. `own_images` holds the ids of images proven to be the
-    service's, and outlives a change of configuration.
+    `explain` explains the live image. `needed` says what pruning must leave. `own_images` holds the ids
+    of images proven to be the service's, and outlives a change of configuration.
     """
     settings, service = config.settings, config.spec.name
     records = RecordPruner(
@@ -74,6 +75,7 @@ def assemble_maintenance(
         on_error=report_failure,
         prune_every=settings.prune.interval,
         turn=shared.pruning,
+        explain=explain,
     )
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from watcher.image.components import sum_components
-from watcher.image.model import ImageContent
+from watcher.image.summary import ImageSummary
 from watcher.observers import humanize
 
 NAMED = 3  # changes in one line
@@ -32,8 +31,8 @@ class SizeChange:
 class ImageComparison:
     """Two images; `changes` are largest first. `modules` are Go modules with another version."""
 
-    before: ImageContent
-    after: ImageContent
+    before: ImageSummary
+    after: ImageSummary
     changes: tuple[SizeChange, ...]
     modules: tuple[tuple[str, str, str], ...]  # path, version before and after; empty: not there
 
@@ -59,38 +58,28 @@ class ImageComparison:
     def as_json(self) -> Mapping[str, Any]:
         """Return the comparison as JSON values."""
         return {
-            "before": {"id": self.before.id, "names": list(self.before.names), "size": self.before.size},
-            "after": {"id": self.after.id, "names": list(self.after.names), "size": self.after.size},
+            "before": {"id": self.before.id, "name": self.before.name, "size": self.before.size},
+            "after": {"id": self.after.id, "name": self.after.name, "size": self.after.size},
             "difference": self.difference,
-            "changes": [
-                {"name": each.name, "before": each.before, "after": each.after, "difference": each.difference}
-                for each in self.changes
-            ],
+            "changes": [{**asdict(each), "difference": each.difference} for each in self.changes],
             "modules": [
                 {"path": path, "before": before, "after": after} for path, before, after in self.modules
             ],
         }
 
 
-def compare_images(before: ImageContent, after: ImageContent) -> ImageComparison:
+def compare_images(before: ImageSummary, after: ImageSummary) -> ImageComparison:
     """Compare two images by package, kind of bytes and file."""
-    old, new = (sum_components(each, packages=True) for each in (before, after))
+    old, new = before.details, after.details
     changes = [
-        SizeChange(name, old[name], new[name]) for name in old.keys() | new.keys() if old[name] != new[name]
+        SizeChange(name, old.get(name, 0), new.get(name, 0))
+        for name in old.keys() | new.keys()
+        if old.get(name) != new.get(name)
     ]
     changes.sort(key=lambda change: (-abs(change.difference), change.name))
-    first, second = _versions(before), _versions(after)
     modules = tuple(
-        (path, first.get(path, ""), second.get(path, ""))
-        for path in sorted(first.keys() | second.keys())
-        if first.get(path) != second.get(path)
+        (path, before.modules.get(path, ""), after.modules.get(path, ""))
+        for path in sorted(before.modules.keys() | after.modules.keys())
+        if before.modules.get(path) != after.modules.get(path)
     )
     return ImageComparison(before, after, tuple(changes), modules)
-
-
-def _versions(content: ImageContent) -> dict[str, str]:
-    return {
-        module.path: module.replaced_by or module.version
-        for binary in content.binaries.values()
-        for module in binary.build.modules
-    }

@@ -151,11 +151,12 @@ def _read_layer(content: ByteReader) -> SavedLayer | None:
         for entry in iterate_entries(layer):
             size = classic_size(entry)
             found.size += size
-            found.entries.append(LayerEntry(entry.name, size, entry.isdir()))
+            name = entry.name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            found.entries.append(LayerEntry(name, size, entry.isdir()))
             if entry.isreg() and entry.size >= _SMALLEST_GO:
                 file = layer.extractfile(entry)
                 if file is not None:
-                    _explain_file(file, entry.name, found)
+                    _explain_file(file, name, found)
     return found
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from watcher.image.compare import ImageComparison
-from watcher.image.components import largest_components
 from watcher.image.go_binary import GoBinary
 from watcher.image.model import ImageContent, ImageFile
+from watcher.image.summary import largest_components, sum_components
 from watcher.observers import humanize
 
 LEAST_SHARE = 0.01  # of the image, from which a file or package is named
@@ -23,10 +23,11 @@ def large_files(content: ImageContent) -> list[ImageFile]:
     return [file for file in content.files if file.size > LEAST_SHARE * content.size]
 
 
-def describe_image(content: ImageContent) -> Iterator[str]:
-    """Yield the lines of a report."""
+def describe_image(content: ImageContent, budgets: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the lines of a report; `budgets` say how the image keeps its own."""
     layers = humanize.count(len(content.layers), "layer")
     yield f"{content.name}  {humanize.size(content.size)} in {layers}"
+    yield from budgets
     yield ""
     yield "layers"
     for layer in content.layers:
@@ -109,16 +110,16 @@ def describe_comparison(comparison: ImageComparison) -> Iterator[str]:
         yield f"  module {path} {old or '(absent)'} → {new or '(absent)'}"
 
 
-def image_markdown(content: ImageContent, budget: str = "") -> Iterator[str]:
+def image_markdown(content: ImageContent, budgets: Sequence[str] = ()) -> Iterator[str]:
     """Yield the lines of a comment about an image."""
     yield f"### Image `{_cell(content.name)}`: {humanize.size(content.size)}"
     yield ""
-    if budget:
-        yield f"{budget}"
+    if budgets:
+        yield from (f"- {_cell(budget)}" for budget in budgets)
         yield ""
     yield "| component | size | share |"
     yield "|---|---:|---:|"
-    for name, size in largest_components(content).items():
+    for name, size in largest_components(sum_components(content)).items():
         yield f"| `{_cell(name)}` | {humanize.size(size)} | {100 * size / (content.size or 1):.1f} % |"
     if content.hidden:
         yield ""
@@ -148,7 +149,7 @@ def _cell(text: str) -> str:
     return text.replace("`", "'").replace("|", "\\|").replace("\n", " ").replace("\r", " ")
 
 
-def image_as_json(content: ImageContent) -> dict[str, Any]:
+def image_as_json(content: ImageContent, budgets: Sequence[str] = ()) -> dict[str, Any]:
     """Return the report as JSON values."""
     return {
         "id": content.id,
@@ -158,8 +159,9 @@ def image_as_json(content: ImageContent) -> dict[str, Any]:
         "files": [asdict(file) for file in large_files(content)],
         "hidden_size": content.hidden_size,
         "hidden": [asdict(file) for file in content.hidden],
-        "components": largest_components(content),
+        "components": largest_components(sum_components(content)),
         "binaries": [_binary_as_json(path, binary) for path, binary in content.binaries.items()],
+        "budgets": list(budgets),
         "notes": list(content.notes),
     }
 

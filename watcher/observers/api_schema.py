@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from watcher.observers.events import ImageExplained
 from watcher.observers.status_schema import (
     SCHEMA_VERSION,
     BuildInfo,
@@ -117,6 +118,47 @@ class ServiceList(Model):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     services: list[ServiceSummary]
+
+
+class ImageChange(Model):
+    """A package, a kind of bytes or a file of an image whose size changed."""
+
+    name: str
+    before: int
+    """Bytes; 0 if it was not there."""
+    after: int
+
+
+class ImageExplanation(Model):
+    """What a final image consists of."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    service: str
+    revision: str
+    image: str
+    size: int
+    components: dict[str, int]
+    """The largest Go modules, kinds of bytes and files, and `other`; they add up to the size."""
+    before: str
+    """The revision that `changes` compare with; empty if there is none."""
+    changes: list[ImageChange]
+    """Largest first."""
+
+    @classmethod
+    def of(cls, event: ImageExplained) -> ImageExplanation:
+        """Return the document of an event."""
+        changes = [
+            ImageChange(name=each.name, before=each.before, after=each.after) for each in event.changes
+        ]
+        return cls(
+            service=event.service,
+            revision=event.revision,
+            image=event.image,
+            size=event.size,
+            components=dict(event.components),
+            before=event.before,
+            changes=changes,
+        )
 
 
 class Problem(Model):

@@ -82,6 +82,40 @@ class BuildFinished(Event):
     failure: Failure | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ComponentChange:
+    """A package, a kind of bytes or a file of an image whose size changed; 0: not there."""
+
+    name: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentBudget:
+    """A component of an image that is larger than `image.components` allows."""
+
+    name: str
+    size: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageExplained(Event):
+    """What a final image consists of: its largest components and the others, which add up to `size`.
+
+    `changes` since the image of revision `before` are largest first. `over` are exceeded budgets.
+    """
+
+    revision: str
+    image: str
+    size: int
+    components: tuple[tuple[str, int], ...]
+    before: str = ""
+    changes: tuple[ComponentChange, ...] = ()
+    over: tuple[ComponentBudget, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSized(Event):
     """The size of an image of this service is known: sum over its layers, equal on every image store."""

@@ -18,6 +18,9 @@ from watcher.observers.build_events import BuildStepFinished as BuildStepFinishe
 from watcher.observers.build_events import BuildStepOutput as BuildStepOutput  # noqa: PLC0414
 from watcher.observers.build_events import BuildStepProgress as BuildStepProgress  # noqa: PLC0414
 from watcher.observers.build_events import BuildStepStarted as BuildStepStarted  # noqa: PLC0414
+from watcher.observers.build_events import ComponentBudget as ComponentBudget  # noqa: PLC0414
+from watcher.observers.build_events import ComponentChange as ComponentChange  # noqa: PLC0414
+from watcher.observers.build_events import ImageExplained as ImageExplained  # noqa: PLC0414
 from watcher.observers.build_events import ImageSized as ImageSized  # noqa: PLC0414
 from watcher.observers.dependency_events import DependencyChanged as DependencyChanged  # noqa: PLC0414
 from watcher.observers.dependency_events import DependencyRemoved as DependencyRemoved  # noqa: PLC0414

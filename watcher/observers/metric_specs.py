@@ -81,6 +81,11 @@ STEP_TIME = _histogram(
 SENT = _counter("watcher_build_sent_bytes_total", "Bytes of build context sent to the engine.")
 CONTEXT = _gauge("watcher_context_bytes", "Size of the tree: all files that can enter the build context.")
 IMAGE_SIZE = _gauge("watcher_image_size_bytes", "Size of the newest image, the sum of its layers.", "stage")
+IMAGE_COMPONENT = _gauge(
+    "watcher_image_component_bytes",
+    "Bytes of the largest modules, kinds of bytes and files of the final image; `other` is the rest.",
+    "component",
+)
 IMAGE_BUDGET = _gauge(
     "watcher_image_budget_bytes", "Largest size allowed for the final image, if one is set."
 )

@@ -35,6 +35,7 @@ from watcher.observers.events import (
     FrontOld,
     FrontRefused,
     GoCacheTrimmed,
+    ImageExplained,
     ImageSized,
     InternalError,
     LoopLag,
@@ -66,6 +67,7 @@ from watcher.observers.metric_specs import (
     HITS,
     HOLD_TIME,
     IMAGE_BUDGET,
+    IMAGE_COMPONENT,
     IMAGE_SIZE,
     INFO,
     KEPT,
@@ -118,6 +120,7 @@ class Metrics:
         GCCollector(registry=registry)
         self._kept: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
         self._restarts: dict[str, int] = {}  # by dependency
+        self._components: dict[str, tuple[str, ...]] = {}  # of images, by service
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             **dict.fromkeys((FrontExchange, FrontHeld, FrontOld, FrontRefused), self._record_front),
             **dict.fromkeys((SourceEvents, SourceScanned, SourceMode), self._record_source),
@@ -125,9 +128,10 @@ class Metrics:
             **dict.fromkeys(
                 (DaemonStarted, EngineUp, EngineDown, InternalError, LoopLag), self._record_daemon
             ),
+            ImageExplained: self._record_components,
             **dict.fromkeys((ImageSized, ContainerLost, Paused, DesiredChanged), self._record_service),
             ServiceStarted: self._start_service,
-            ServiceRemoved: lambda event: self._store.remove_service(event.service),
+            ServiceRemoved: self._remove_service,
             DeployFinished: self._record_deploy,
             Pruned: self._record_pruned,
             BuildCachePruned: self._cache_pruned,
@@ -176,6 +180,19 @@ class Metrics:
                 self._store.set_gauge(PAUSED, event.paused, name)
             case DesiredChanged():
                 self._store.set_gauge(CHANGED_AT, event.saved_at, name)
+
+    def _record_components(self, event: ImageExplained) -> None:
+        """Expose the components of the newest image alone: their names come and go."""
+        before = self._components.get(event.service, ())
+        self._components[event.service] = tuple(name for name, _ in event.components)
+        for name in before:
+            self._store.set_gauge(IMAGE_COMPONENT, None, event.service, name)
+        for name, size in event.components:
+            self._store.set_gauge(IMAGE_COMPONENT, size, event.service, name)
+
+    def _remove_service(self, event: ServiceRemoved) -> None:
+        self._components.pop(event.service, None)
+        self._store.remove_service(event.service)
 
     def _start_service(self, event: ServiceStarted) -> None:
         """Expose zeros: the first change of each metric is then an increase."""

@@ -25,6 +25,7 @@ from watcher.observers.events import (
     FrontOld,
     FrontRefused,
     Held,
+    ImageExplained,
     ImageSized,
     Paused,
     Pruned,
@@ -70,6 +71,7 @@ class ServiceView:
         self.status = ServiceStatus(name=name)
         self.revisions = RevisionState()
         self.builds: deque[BuildInfo] = deque(maxlen=BUILDS_KEPT)
+        self.explained: deque[ImageExplained] = deque(maxlen=BUILDS_KEPT)  # images, oldest first
         self._build_ids = build_ids
         self._old: dict[int, int] = {}  # connections with versions before the live one, by listening port
 
@@ -124,6 +126,8 @@ class ServiceView:
     def _apply_rest(self, event: Event) -> None:
         status = self.status
         match event:
+            case ImageExplained():
+                self.explained.append(event)
             case ServiceStarted():
                 status.urls, status.compose_file = list(event.urls), event.compose_file
                 status.image, status.container = event.image, event.container

@@ -20,6 +20,7 @@ from watcher.observers.events import (
     EngineUp,
     Event,
     FrontExchange,
+    ImageExplained,
     InternalError,
     LoopLag,
     Notice,
@@ -96,6 +97,12 @@ class StatusBoard:
         """The last builds of a service, newest first."""
         view = self._services.get(name)
         return list(reversed(view.builds)) if view else []
+
+    def explained_image(self, name: str, revision: str = "") -> ImageExplained | None:
+        """The newest explained image of a service, or that of the revision with this start."""
+        view = self._services.get(name)
+        found = reversed(view.explained) if view else iter(())
+        return next((each for each in found if each.revision.startswith(revision)), None)
 
     def brief_json(self, whole: str) -> str:
         """Return the document with the details of service `whole`, or of the only one; cached like `json`."""

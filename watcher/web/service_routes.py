@@ -12,6 +12,7 @@ from watcher.errors import WatcherError
 from watcher.observers.api_schema import (
     Accepted,
     BuildList,
+    ImageExplanation,
     LogList,
     Problem,
     ServiceList,
@@ -34,6 +35,10 @@ _NO_TREE: dict[int | str, dict[str, object]] = {
 }
 _STOPPING: dict[int | str, dict[str, object]] = {
     503: {"model": Problem, "description": "The watcher is stopping."}
+}
+
+_NOT_EXPLAINED: dict[int | str, dict[str, object]] = {
+    404: {"model": Problem, "description": "No such service, or no explained image of it."}
 }
 
 Select = Callable[..., Sequence[str]]
@@ -73,7 +78,28 @@ def make_service_routers(board: StatusBoard, controls: Controls) -> tuple[APIRou
             raise HTTPException(404, f"service = {names[0]!r}: it was just removed")
         return found
 
+    @by_path.get("/image", responses=_NOT_EXPLAINED, tags=["reading"])
+    async def get_image(names: Annotated[Sequence[str], Depends(select_by_path)]) -> ImageExplanation:
+        """What the newest explained final image consists of."""
+        return _explain_image(board, names[0], "")
+
+    @by_path.get("/image/{revision}", responses=_NOT_EXPLAINED, tags=["reading"])
+    async def get_image_of_revision(
+        names: Annotated[Sequence[str], Depends(select_by_path)],
+        revision: Annotated[str, Path(pattern="^[0-9a-f]{4,64}$", description="Its first digits.")],
+    ) -> ImageExplanation:
+        """What the final image of a revision consists of, and what changed in it."""
+        return _explain_image(board, names[0], revision)
+
     return by_query, by_path
+
+
+def _explain_image(board: StatusBoard, name: str, revision: str) -> ImageExplanation:
+    found = board.explained_image(name, revision)
+    if found is None:
+        what = f"revision {revision}" if revision else "the service"
+        raise HTTPException(404, f"no image of {what} is explained yet: that happens in idle moments")
+    return ImageExplanation.of(found)
 
 
 def _select(board: StatusBoard, name: str | None) -> Sequence[str]:

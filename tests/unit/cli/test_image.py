@@ -105,3 +105,19 @@ def test_an_image_that_cannot_be_read_is_said_to_be(
     code, _, err = run(capsys, tmp_path, "shop-api")
     assert code == 1
     assert "the image shop-api cannot be read" in err
+
+
+@pytest.mark.usefixtures("engine")
+def test_budgets_are_compared_in_every_form(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "watcher.toml").write_text(
+        '[image]\nmax_size = "30MB"\ncomponents = { "/app" = "1kB", "/gone" = "1MB" }\n'
+    )
+    lines = [
+        "within its budget: 109 kB of 30.0 MB (image.max_size)",
+        "OVER its budget: 50.0 kB of 1.00 kB (image.components, /app)",
+        "image.components: nothing in the image is called /gone",
+    ]
+    assert run(capsys, tmp_path, "--service", "api")[1].splitlines()[1:4] == lines
+    marked = run(capsys, tmp_path, "--service", "api", "--markdown")[1]
+    assert all(f"- {line}" in marked for line in lines)
+    assert json.loads(run(capsys, tmp_path, "--service", "api", "--json")[1])["images"][0]["budgets"] == lines

@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from watcher.image import ImageContent, compare_images, largest_components, report, sum_components
+from watcher.image import report
 from watcher.image.build_info import GoBuild, GoModule
+from watcher.image.compare import ImageComparison
+from watcher.image.compare import compare_images as compare_summaries
 from watcher.image.go_binary import GoBinary, GoPart
 from watcher.image.go_layout import PartKind
-from watcher.image.model import Fate, HiddenFile, ImageFile, ImageLayer
+from watcher.image.model import Fate, HiddenFile, ImageContent, ImageFile, ImageLayer
+from watcher.image.summary import ImageSummary, largest_components, sum_components
+
+
+def compare_images(before: ImageContent, after: ImageContent) -> ImageComparison:
+    one, two = (ImageSummary.from_json(ImageSummary.of(each).to_json()) for each in (before, after))
+    return compare_summaries(one, two)
 
 
 def image(packages: dict[str, int], *, version: str = "v1", hidden: int = 0, more: Any = ()) -> ImageContent:
@@ -57,7 +65,7 @@ def test_components_add_up_and_are_bounded() -> None:
     more = [ImageFile(f"/f{number}", number + 1, 1) for number in range(40)]
     content = image({"net/http": 50_000, "example.com/m/codec": 20_000}, hidden=77, more=more)
     assert sum_components(content).total() == content.size
-    bounded = largest_components(content, 3)
+    bounded = largest_components(sum_components(content), 3)
     assert list(bounded) == ["std", "example.com/m", "DWARF", "other"]
     assert sum(bounded.values()) == content.size
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from watcher.image import GoBinary, UnreadableBinary, explain_binary
+from watcher.image.elf import UnreadableBinary
+from watcher.image.go_binary import GoBinary, explain_binary
 from watcher.image.go_layout import PartKind
 from watcher.image.packages import package_of
 

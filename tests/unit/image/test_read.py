@@ -12,8 +12,7 @@ import pytest
 
 from tests.fake_engine import FakeEngine
 from watcher.engine import Unreadable
-from watcher.image import ImageReader
-from watcher.image.read import describe_archive, describe_step, read_archive
+from watcher.image.read import ImageReader, describe_archive, describe_step, read_archive
 
 
 def tar(files: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
@@ -84,6 +83,14 @@ def test_a_layer_of_unknown_compression_is_named() -> None:
     found = describe_archive(read_archive(io.BytesIO(saved(layers)), {}), "sha256:1", [])
     assert [layer.size for layer in found.layers] == [9005, None, 50_000]
     assert found.notes == ("layer 2 could not be read: its compression is not known",)
+
+
+def test_names_that_are_no_utf_8_stay_apart_and_can_be_printed() -> None:
+    names = [b"a\xff".decode("utf-8", "surrogateescape"), b"a\xfe".decode("utf-8", "surrogateescape")]
+    archive = saved({"1/layer.tar": tar(dict.fromkeys(names, b"x"))})
+    found = describe_archive(read_archive(io.BytesIO(archive), {}), "sha256:1", [])
+    assert [file.path.encode() for file in found.files] == [b"/a\\xfe", b"/a\\xff"]
+    assert found.hidden == ()
 
 
 @pytest.mark.parametrize("cut", [0, 100, 600, 5000, 12_000, len(saved(LAYERS)) - 12_000])

@@ -25,9 +25,11 @@ from watcher.observers.events import (
     FrontHeld,
     FrontRefused,
     GoCacheTrimmed,
+    ImageExplained,
     InternalError,
     Pruned,
     PrunedItem,
+    ServiceRemoved,
     ServiceStarted,
     SourceEvents,
     SourceMode,
@@ -69,7 +71,9 @@ REQUIRED = (
 )
 DISK_KINDS = ("images", "steps", "go-cache", "module-cache", "others")
 LABELS = frozenset(
-    "service stage outcome kind reason code_class port phase where version python dependency".split()
+    (
+        "service stage outcome kind reason code_class port phase where version python dependency component"
+    ).split()
 )
 
 
@@ -99,6 +103,17 @@ def test_names_follow_the_conventions() -> None:
 def test_build_buckets_reach_from_a_tenth_of_a_second_to_ten_minutes() -> None:
     builds = next(spec for spec in SPECS if spec.name == "watcher_build_duration_seconds")
     assert (builds.buckets[0], builds.buckets[-1]) == (0.1, 600)
+
+
+def test_the_components_are_those_of_the_newest_image_alone(story: Story) -> None:
+    for components in ((("gin", 3), ("DWARF", 2), ("other", 1)), (("gin", 4), ("/zones", 2))):
+        size = sum(bytes_ for _, bytes_ in components)
+        story.tell(ImageExplained, revision="r", image="i", size=size, components=components)
+    registry = measured(story)
+    name = "watcher_image_component_bytes"
+    assert (value(registry, name, component="gin"), value(registry, name, component="/zones")) == (4, 2)
+    assert value(registry, name, component="DWARF") is None
+    assert value(measured(story.tell(ServiceRemoved)), name, component="gin") is None
 
 
 def test_what_is_not_known_is_absent_and_what_may_come_is_zero(story: Story) -> None:

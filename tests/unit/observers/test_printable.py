@@ -103,6 +103,14 @@ def test_a_line_is_cut_before_it_is_looked_at():
     assert cut("a" * 60_000_000 + "\nb") == "a" * LONGEST + " …\nb"
 
 
+PARTS: dict[str, Any] = {
+    "tuple[tuple[str, int], ...]": lambda text: (text, 1),
+    "tuple[ComponentChange, ...]": lambda text: events.ComponentChange(text, 1, 2),
+    "tuple[ComponentBudget, ...]": lambda text: events.ComponentBudget(text, 2, 1),
+}
+NUMBERS = {"float": 1.0, "int": 1, "bool": True}
+
+
 def filled(kind: type, text: str) -> Any:
     """An event, or a part of one, with `text` in every place for text."""
     values: dict[str, Any] = {}
@@ -118,12 +126,10 @@ def filled(kind: type, text: str) -> Any:
                 values[field.name] = Failure("build", text, (text,), (Diagnostic(text, 1, 1, text),), text)
             case "tuple[PrunedItem, ...]":
                 values[field.name] = (filled(events.PrunedItem, text),)
-            case "float" | "float | None":
-                values[field.name] = 1.0
-            case "int" | "int | None":
-                values[field.name] = 1
-            case "bool":
-                values[field.name] = True
+            case other if other in PARTS:
+                values[field.name] = (PARTS[other](text),)
+            case other if (number := other.removesuffix(" | None")) in NUMBERS:
+                values[field.name] = NUMBERS[number]
     for name, value in (("service", SERVICE), ("revision", revision(1)), ("level", "error")):
         if name in values:
             values[name] = value

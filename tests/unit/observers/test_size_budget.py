@@ -7,8 +7,10 @@ from watcher.daemon.once import ServiceOutcome
 from watcher.observers.events import (
     BuildFinished,
     BuildOutcome,
+    ComponentBudget,
     DesiredChanged,
     Event,
+    ImageExplained,
     ImageSized,
     Notice,
     ServiceStarted,
@@ -74,3 +76,32 @@ async def test_once_fails_for_an_image_over_the_budget_and_not_for_one_within(st
     outcome.apply_event(DesiredChanged(revision=revision(2), changes=(), summary="", saved_at=0.0))
     outcome.apply_event(BuildFinished(revision=revision(2), outcome=BuildOutcome.BUILT, seconds=1.0))
     assert outcome.good is None
+
+
+def test_a_component_over_its_budget_is_one_warning_until_it_fits() -> None:
+    notices: list[str] = []
+
+    class Reader:
+        def notify(self, event: Event) -> None:
+            assert isinstance(event, Notice)
+            notices.append(event.text)
+
+    budget = SizeBudget(Reader())
+    too_large = (ComponentBudget("DWARF", 5_000_000, 1_000_000),)
+    for over in (too_large, too_large, (), too_large):
+        budget.notify(
+            ImageExplained(service="web", revision="r", image="i", size=9, components=(), over=over)
+        )
+    text = "DWARF in the final image has 5.00 MB, more than the 1.00 MB that image.components allows"
+    assert notices == [text, text]
+
+
+def test_once_fails_for_a_component_over_its_budget() -> None:
+    outcome = ServiceOutcome(None)
+    for event in Story("web").start().cycle(1).events:
+        outcome.apply_event(event)
+    over = (ComponentBudget("DWARF", 2, 1),)
+    outcome.apply_event(
+        ImageExplained(service="web", revision=revision(1), image="i", size=9, components=(), over=over)
+    )
+    assert outcome.good is False

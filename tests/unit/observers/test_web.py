@@ -24,6 +24,7 @@ from watcher.errors import ConfigError, Failure, UserError
 from watcher.observers.api_schema import BuildList, LogList, Settled
 from watcher.observers.events import (
     BuildStepOutput,
+    ComponentChange,
     ConfigurationRefused,
     DaemonStopping,
     DeployFinished,
@@ -31,6 +32,7 @@ from watcher.observers.events import (
     DesiredChanged,
     EngineDown,
     EngineUp,
+    ImageExplained,
     Paused,
 )
 from watcher.observers.status_board import StatusBoard
@@ -203,6 +205,28 @@ async def test_every_service_has_routes_of_its_own(story: Story) -> None:
         assert (await at.client.post("/api/services/other/pause")).json()["service"] == "other"
         assert at.desk.asked == [("pause", "other")]
         assert (await at.client.get("/api/services/none")).status_code == 404
+
+
+async def test_an_explained_image_has_a_route_by_revision(story: Story) -> None:
+    for number, before in ((1, ""), (2, revision(1))):
+        changes = (ComponentChange("DWARF", 0, 5),) if before else ()
+        story.cycle(number).tell(
+            ImageExplained,
+            revision=revision(number),
+            image=image(number),
+            size=10 + number,
+            components=(("gin", 10), ("other", number)),
+            before=before,
+            changes=changes,
+        )
+    async with site(story) as at:
+        newest = (await at.client.get("/api/services/go-server/image")).json()
+        assert (newest["revision"], newest["components"]) == (revision(2), {"gin": 10, "other": 2})
+        assert newest["changes"] == [{"name": "DWARF", "before": 0, "after": 5}]
+        first = (await at.client.get(f"/api/services/go-server/image/{revision(1)[:12]}")).json()
+        assert (first["size"], first["before"]) == (11, "")
+        gone = await at.client.get("/api/services/go-server/image/abcdef")
+        assert (gone.status_code, "revision abcdef" in gone.json()["detail"]) == (404, True)
 
 
 async def test_a_request_without_a_service_is_for_all(story: Story) -> None:
@@ -576,6 +600,8 @@ async def test_the_api_describes_itself(story: Story) -> None:
             "/api/events",
             "/api/services",
             "/api/services/{service}",
+            "/api/services/{service}/image",
+            "/api/services/{service}/image/{revision}",
             *(f"/api/services/{{service}}/{route}" for route in ("builds", "logs", "wait", *ACTIONS)),
             "/api/wait",
             "/api/upgrade",
