@@ -199,7 +199,8 @@ def _network_mode(spec: ServiceSpec) -> str:
 
 
 def _names_of(spec: ServiceSpec, network: Attachment, name: str) -> list[str]:
-    return list(dict.fromkeys((name, spec.name, *network.aliases)))
+    own = (spec.name,) if network.service_alias else ()
+    return list(dict.fromkeys((name, *own, *network.aliases)))
 
 
 def _main_endpoint(spec: ServiceSpec, name: str, *, named: bool) -> dict[str, Any]:

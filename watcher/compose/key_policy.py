@@ -39,5 +39,7 @@ TOP_IGNORED = {
     "name": "applied earlier: the name of the project",
     "include": "applied earlier, when files are read",
     "models": "used by services with `models`, which are refused",
+    "jobs": "reported: NOT_RUN",
 }
+NOT_RUN = {"jobs": "the watcher runs services only; start a job with docker compose"}
 TOP_KNOWN = ("services", "networks", "volumes", "secrets", "configs")

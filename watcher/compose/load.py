@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from watcher import regex
+from watcher.compose import key_policy
 from watcher.compose.build import SERVICE, service_contexts
 from watcher.compose.build_spec import BuildSpec, SecretSource
 from watcher.compose.choice import ServiceChoice, check_distinct_names, choose_managed
@@ -89,6 +90,8 @@ class _Loading:
         self._definitions = Definitions(self._files, self._warn_unset)
         for each in self._paths:
             self._definitions.add_file(each, FileScope(self._directory, self.env))
+        for key in self._definitions.not_run:
+            self.warn(f"{key}: {key_policy.NOT_RUN[key]}")
         listed = self.env.get(_PROFILES, "").split(",")
         active = {each for each in (*profiles, *listed) if each}
         self._choice = ServiceChoice(self._definitions, path.name, active)

@@ -6,15 +6,18 @@ may hold an entry twice: the readers use the later one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from watcher.compose.field import Field, scalar_text
 
 Path = tuple[str, ...]
+RESOURCE = "<resource>"  # first part of the path of a value of a network, volume, secret or config
 
 # Converted to lists of NAME=value (or of strings) and joined.
 _JOINED: frozenset[Path] = frozenset(
     {
+        ("annotations",),
         ("build", "additional_contexts"),
         ("build", "args"),
         ("build", "extra_hosts"),
@@ -29,6 +32,7 @@ _JOINED: frozenset[Path] = frozenset(
         ("labels",),
         ("sysctls",),
         ("tmpfs",),
+        (RESOURCE, "labels"),
     }
 )
 _REPLACED: frozenset[Path] = frozenset({("command",), ("entrypoint",), ("healthcheck", "test")})
@@ -36,6 +40,8 @@ _REPLACED: frozenset[Path] = frozenset({("command",), ("entrypoint",), ("healthc
 _ONCE: frozenset[Path] = frozenset(
     {("dns",), ("dns_opt",), ("dns_search",), ("env_file",), ("label_file",), ("tmpfs",)}
 )
+# Lists of mappings that are joined without duplicates.
+_ONCE_EACH: frozenset[Path] = frozenset({("gpus",), ("post_start",), ("pre_stop",)})
 # Lists that become mappings before another file is merged (compose-go, transform/canonical.go).
 NAMED: frozenset[Path] = frozenset({("depends_on",), ("networks",), ("build", "additional_contexts")})
 # A list of names here is a mapping without values.
@@ -66,11 +72,12 @@ def remove_path(value: object, path: Path, *, named: frozenset[Path] = frozenset
     return value
 
 
-def merge_resource(below: object, above: object) -> object:
-    """Return a network, volume, secret or config `above` merged over `below`."""
-    if isinstance(below, dict) and isinstance(above, dict):
-        return {**below, **above}
-    return below if above is None else above
+def merge_resource(below: object, above: object, path: str) -> object:
+    """Return a network, volume, secret or config `above` merged over `below`; `path` is for errors.
+
+    Raises ConfigError.
+    """
+    return _merge_values(below, above, (RESOURCE,), path)
 
 
 def _merge_values(below: object, above: object, at: Path, root: str) -> object:
@@ -81,6 +88,8 @@ def _merge_values(below: object, above: object, at: Path, root: str) -> object:
     if at in _JOINED:
         both = _as_list(below), _as_list(above)
         return _join_once(*both) if at in _ONCE else [*both[0], *both[1]]
+    if at == (RESOURCE, "ipam", "config"):
+        return _merge_subnets(below, above)
     if at == ("build",):
         below, above = _as_build(below), _as_build(above)
     elif at in _NAMES:
@@ -89,18 +98,48 @@ def _merge_values(below: object, above: object, at: Path, root: str) -> object:
         return above
     if isinstance(below, dict) or isinstance(above, dict):
         if not (isinstance(below, dict) and isinstance(above, dict)):
-            raise Field(".".join((root, *at)), None).error(
-                "is a mapping in one definition and not in the other"
-            )
+            raise _field_at(root, at).error("is a mapping in one definition and not in the other")
         done = dict(below)
         for key, value in above.items():
             done[key] = _merge_values(below[key], value, (*at, key), root) if key in below else value
         return done
     if isinstance(below, list) and isinstance(above, list):
-        return below + above
+        return _append_new(below, above) if at in _ONCE_EACH else below + above
     if isinstance(below, list) or isinstance(above, list):
-        raise Field(".".join((root, *at)), None).error("is a list in one definition and not in the other")
+        raise _field_at(root, at).error("is a list in one definition and not in the other")
     return above
+
+
+def _field_at(root: str, at: Path) -> Field:
+    return Field(".".join((root, *(key for key in at if key != RESOURCE))), None)
+
+
+def _append_new(below: list[object], above: list[object]) -> list[object]:
+    """Return both lists, without the entries of the second that the first holds."""
+    known = {_identity(each) for each in below}
+    return [*below, *(each for each in above if _identity(each) not in known)]
+
+
+def _identity(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=repr)
+
+
+def _merge_subnets(below: object, above: object) -> object:
+    """Return the configurations of `ipam`; those of the same subnet are merged."""
+    if not (isinstance(below, list) and isinstance(above, list)):
+        return above
+    merged = list(below)
+    for each in above:
+        subnet = each.get("subnet") if isinstance(each, dict) else None
+        place = next(
+            (at for at, one in enumerate(merged) if isinstance(one, dict) and one.get("subnet") == subnet),
+            None,
+        )
+        if place is None:
+            merged.append(each)
+        elif isinstance(each, dict):
+            merged[place] = {**merged[place], **each}
+    return merged
 
 
 def _join_once(below: list[object], above: list[object]) -> list[object]:

@@ -13,6 +13,7 @@ from watcher.compose.specparts import ContainerFile
 
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 _SELINUX = ("z", "Z")
+_OTHER_KINDS = ("image", "npipe", "cluster")
 _READABLE = 0o444  # the default mode of compose
 _RECURSIVE = ("enabled", "disabled", "writable", "readonly")
 
@@ -36,11 +37,11 @@ def _split_short(item: Field) -> ShortVolume:
     text = item.word()
     parts = text.split(":")
     if len(parts) > 1 and len(parts[0]) == 1 and parts[0].isalpha():
-        raise item.error(
+        raise item.unsupported(
             "compose reads a single letter before ':' as a Windows drive: give the volume a longer name"
         )
     if text.startswith("\\\\"):
-        raise item.error("Windows paths are not supported")
+        raise item.unsupported("Windows paths are not supported")
     if len(parts) > 3 or not all(parts):
         raise item.error("must be [source:]target[:options]")
     if len(parts) == 1:
@@ -116,8 +117,10 @@ def _read_long(item: Field) -> MountSpec:
     )
     section.ignore(("consistency",))  # Docker Desktop for Mac; no effect elsewhere
     reader = _KINDS.get(kind.text())
+    if kind.text() in _OTHER_KINDS:
+        raise kind.unsupported("is not supported: only bind, volume and tmpfs mounts are")
     if reader is None:
-        raise kind.error("must be bind, volume or tmpfs; other mounts are not supported")
+        raise kind.error("must be bind, volume or tmpfs")
     mount = reader(item, mount, Section(section.take(kind.text()) or Field(item.path, {})))
     section.end(f"a {kind.text()} mount")
     return mount
@@ -126,6 +129,8 @@ def _read_long(item: Field) -> MountSpec:
 def _read_bind(item: Field, mount: MountSpec, options: Section) -> MountSpec:
     if not mount.source:
         raise item.error("must have a source, the path on the host")
+    if not mount.source.startswith("/"):
+        raise item.unsupported("Windows paths are not supported")
     mount = replace(
         mount,
         propagation=options.read("propagation", lambda given: given.choice(*PROPAGATIONS), ""),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 _REMOTE = ("https://", "http://", "git://", "ssh://", "github.com/", "git@")
 
@@ -72,11 +72,17 @@ class BaseDirectory:
 
     def _resolve_volume(self, raw: object) -> object:
         if isinstance(raw, dict) and raw.get("type") == "bind":
-            return {**raw, "source": self._resolve_file(raw.get("source"))}
+            source = raw.get("source")
+            return raw if _is_windows_path(source) else {**raw, "source": self._resolve_file(source)}
         if isinstance(raw, str) and raw[:1] in (".", "~"):
             source, colon, rest = raw.partition(":")
             return f"{self.path(source)}:{rest}" if colon else raw
         return raw
+
+
+def _is_windows_path(raw: object) -> bool:
+    """Return whether a path is absolute on Windows: it is of no use on this machine, in any directory."""
+    return isinstance(raw, str) and PureWindowsPath(raw).is_absolute() and not raw.startswith("/")
 
 
 def _rewrite_values(raw: object, rewrite: Callable[[object], object]) -> object:

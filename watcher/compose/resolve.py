@@ -14,7 +14,7 @@ from watcher.compose.budget import Budget
 from watcher.compose.envfile import read_env_file
 from watcher.compose.field import Field, Section
 from watcher.compose.interpolate import Missing, TemplateError, interpolate
-from watcher.compose.key_policy import TOP_IGNORED, TOP_KNOWN
+from watcher.compose.key_policy import NOT_RUN, TOP_IGNORED, TOP_KNOWN
 from watcher.compose.merge import NAMED, merge_resource, merge_service, remove_path
 from watcher.compose.paths import BaseDirectory
 from watcher.compose.yaml_reader import YamlDocument, read_documents
@@ -109,6 +109,7 @@ class Definitions:
     def __init__(self, files: Files, missing: Missing) -> None:
         self._files, self._missing = files, missing
         self.layers: list[ComposeDocument] = []
+        self.not_run: dict[str, None] = {}  # sections of the files whose content the watcher does not run
         self._services: dict[str, tuple[Field, tuple[str, ...]]] = {}  # merged, with their unset variables
 
     def add_file(self, path: Path, scope: FileScope) -> None:
@@ -120,6 +121,7 @@ class Definitions:
             if include := content.get("include"):
                 self._include_all(Field(f"{scope.prefix}include", include.value), scope)
             self.layers.append(_make_layer(path, scope, content, document.resets))
+            self.not_run |= dict.fromkeys(key for key in NOT_RUN if key in content and content[key].value)
 
     def _include_all(self, field: Field, scope: FileScope) -> None:
         if field.value is None:
@@ -188,7 +190,7 @@ class Definitions:
             if name in layer.sections[section]:
                 given = Field(f"{layer.scope.prefix}{path}", layer.sections[section][name])
                 replaced = replace_variables(given, layer.scope.env, missing, self._files.budget)
-                merged = merge_resource(merged, replaced.value)
+                merged = merge_resource(merged, replaced.value, given.path)
                 base = layer.scope.base
         return Field(path, merged), base
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,7 +93,7 @@ def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
         devices=service_fields.read_devices(devices) if devices else (),
         device_requests=read_device_requests(gpus, devices, deploy),
         device_cgroup_rules=read("device_cgroup_rules", Field.words, ()),
-        dns=read("dns", Field.word_or_words, ()),
+        dns=read("dns", service_fields.read_dns, ()),
         dns_opt=read("dns_opt", Field.words, ()),
         dns_search=read("dns_search", Field.word_or_words, ()),
         extra_hosts=read("extra_hosts", read_hosts, ()),
@@ -172,9 +172,18 @@ def _read_environment(given: Field | None, files: Field | None, project: Project
         own[name] = value if value is not None else project.env.get(name)
     known = {name: value for name, value in own.items() if value is not None}
     collected = dict(known)
-    for item in _list_items(files):
+    for item in _distinct_files(files):
         _read_env_file(item, collected, known, project)
     return {**collected, **own}
+
+
+def _distinct_files(files: Field | None) -> Iterable[Field]:
+    """Return each env file once: at the place of its first entry, in the form of its last one."""
+    found: dict[object, Field] = {}
+    for item in _list_items(files):
+        path = item.value.get("path") if isinstance(item.value, dict) else item.value
+        found[path if isinstance(path, str) else item.path] = item
+    return found.values()
 
 
 def _read_env_file(item: Field, into: dict[str, str], own: Mapping[str, str], project: Project) -> None:

@@ -47,6 +47,7 @@ def _read_attachment(key: str, field: Field, project: Project) -> Attachment:
         gw_priority=section.read("gw_priority", Field.integer, 0),
         interface_name=section.read("interface_name", Field.word, ""),
         mac_address=section.read("mac_address", Field.word, ""),
+        service_alias=section.read("use_service_name_alias", Field.boolean, True),
     )
     section.end("a service's network")
     return attachment
@@ -164,6 +165,12 @@ def read_container_name(field: Field) -> str:
     if not plain or len(text) < 2:
         raise field.error("must be letters, digits, '_', '.' or '-', and start with a letter or digit")
     return text
+
+
+def read_dns(field: Field) -> tuple[str, ...]:
+    """Return the name servers; empty ones, such as `${UNSET}`, are left out as compose does."""
+    items = field.items() if isinstance(field.value, list) else [field]
+    return tuple(dict.fromkeys(each.word() for each in items if each.value != ""))
 
 
 def read_uts(field: Field) -> str:

@@ -88,6 +88,7 @@ class Attachment:
     gw_priority: int = 0
     interface_name: str = ""
     mac_address: str = ""
+    service_alias: bool = True  # whether the name of the service is an alias
 
 
 @dataclass(frozen=True, slots=True)

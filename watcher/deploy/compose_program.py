@@ -27,7 +27,7 @@ class ComposeHashes:
         self._project: ComposeProject | None = None
         self._question: asyncio.Task[None] | None = None
         self._known: dict[str, tuple[ServiceSpec, str]] = {}
-        self._version = ""
+        self._compose_version = ""
 
     def ask(self, project: ComposeProject) -> asyncio.Task[None]:
         """Ask for all hashes, once for each state of the project; the task ends with the answer."""
@@ -50,7 +50,7 @@ class ComposeHashes:
 
     def is_version(self, label: str) -> bool:
         """Return whether the docker compose that was asked is of the version in a label."""
-        return bool(label) and _short_version(label) == _short_version(self._version)
+        return bool(label) and _short_version(label) == _short_version(self._compose_version)
 
     async def close(self) -> None:
         """End a question that is not answered."""
@@ -66,7 +66,7 @@ class ComposeHashes:
             async with asyncio.timeout(self._patience):
                 for program in self._programs:
                     if answer := await _ask_program(program, project, [spec.name for spec in specs]):
-                        self._version, hashes = answer
+                        self._compose_version, hashes = answer
                         self._known = {
                             spec.name: (spec, hashes[spec.name]) for spec in specs if spec.name in hashes
                         }

@@ -1,6 +1,6 @@
 // Reads compose files as docker compose does, with its own library, for the test that compares.
 //
-// One request a line: {"files": [...], "directory": "...", "env": ["A=1", ...]}. One answer a line: the project as
+// One request a line: {"files": [...], "directory": "...", "env": ["A=1", ...], "profiles": [...]}. One answer a line: the project as
 // compose-go writes it, or {"error": "..."}.
 package main
 
@@ -18,11 +18,12 @@ type request struct {
 	Files     []string `json:"files"`
 	Directory string   `json:"directory"`
 	Env       []string `json:"env"`
+	Profiles  []string `json:"profiles"`
 }
 
 func load(r request) ([]byte, error) {
 	options, err := cli.NewProjectOptions(r.Files,
-		cli.WithWorkingDirectory(r.Directory), cli.WithEnv(r.Env), cli.WithDotEnv, cli.WithDiscardEnvFile)
+		cli.WithWorkingDirectory(r.Directory), cli.WithEnv(r.Env), cli.WithEnvFiles(), cli.WithDotEnv, cli.WithProfiles(r.Profiles), cli.WithDiscardEnvFile)
 	if err != nil {
 		return nil, err
 	}

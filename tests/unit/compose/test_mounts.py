@@ -123,7 +123,7 @@ def test_of_two_volumes_for_one_target_the_later_counts(compose: Compose) -> Non
         ("{type: tmpfs, source: a, target: /x}", "[0]: a tmpfs mount has no source"),
         (
             "{type: npipe, target: /x}",
-            "[0].type = 'npipe': must be bind, volume or tmpfs; other mounts are not supported",
+            "[0].type = 'npipe': is not supported: only bind, volume and tmpfs mounts are",
         ),
         ("{type: volume, target: /x, bind: {}}", "[0].bind: is not a known key of a volume mount"),
         (

@@ -11,13 +11,14 @@ import random
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from watcher.compose import ComposeProject, ServiceSpec, load
+from tests.unit.compose.both_readings import differing, ours, theirs
+from watcher.compose import load
 from watcher.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -25,7 +26,7 @@ ORACLE = ROOT / "tests" / "oracle" / "compose"
 ENV = {"HOME": "/home/ann", "OUT": "outside", "EMPTY": "", "NUMBER": "7"}
 GENERATED = 1500
 
-Ask = Callable[[Path, list[Path]], dict[str, Any]]
+Ask = Callable[..., dict[str, Any]]  # (directory, files, profiles)
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +60,10 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Any:
         assert process.stdout
         sent, answered = process.stdin, process.stdout
 
-        def one(directory: Path, files: list[Path]) -> dict[str, Any]:
+        def one(directory: Path, files: list[Path], profiles: Sequence[str] = ()) -> dict[str, Any]:
             env = [f"{name}={value}" for name, value in ENV.items()]
             request = {"files": [str(each) for each in files], "directory": str(directory), "env": env}
+            request["profiles"] = list(profiles)
             sent.write(json.dumps(request) + "\n")
             sent.flush()
             found: dict[str, Any] = json.loads(answered.readline())
@@ -69,81 +71,6 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
         yield one
         sent.close()
-
-
-# What both say, in one form.
-
-
-def theirs(service: Mapping[str, Any]) -> dict[str, Any]:
-    build = service.get("build")
-    return {
-        "image": service.get("image"),
-        "environment": {
-            name: value for name, value in (service.get("environment") or {}).items() if value is not None
-        },
-        "ports": sorted(
-            (each["target"], each["protocol"], each.get("host_ip", ""), str(each.get("published", "")))
-            for each in service.get("ports") or []
-        ),
-        "mounts": sorted(
-            (each["type"], each.get("source", ""), each["target"], bool(each.get("read_only")))
-            for each in service.get("volumes") or []
-        ),
-        "command": service.get("command"),
-        "entrypoint": service.get("entrypoint"),
-        "labels": service.get("labels") or {},
-        "networks": {
-            key: (sorted((each or {}).get("aliases") or []), (each or {}).get("ipv4_address", ""))
-            for key, each in (service.get("networks") or {}).items()
-        },
-        "depends_on": {
-            name: (each["condition"], bool(each.get("restart")))
-            for name, each in (service.get("depends_on") or {}).items()
-        },
-        "restart": service.get("restart"),
-        "build": build
-        and {
-            "context": build["context"],
-            "dockerfile": build.get("dockerfile", ""),
-            "args": {name: value for name, value in (build.get("args") or {}).items() if value is not None},
-            "target": build.get("target", ""),
-            "tags": sorted(build.get("tags") or []),
-            "labels": build.get("labels") or {},
-            "contexts": build.get("additional_contexts") or {},
-        },
-    }
-
-
-def ours(spec: ServiceSpec, project: ComposeProject) -> dict[str, Any]:
-    build = spec.build
-    volumes = {volume.name: volume.key for volume in project.volumes.values()}
-    return {
-        "image": None if spec.image == f"{project.name}-{spec.name}" else spec.image,
-        "environment": {name: value for name, value in spec.environment.items() if value is not None},
-        "ports": sorted(
-            (each.container_port, each.protocol, each.host_ip, each.host_ports) for each in spec.ports
-        ),
-        "mounts": sorted(
-            (each.type, volumes.get(each.source, each.source), each.target, each.read_only)
-            for each in spec.mounts
-        ),
-        "command": None if spec.command is None else list(spec.command),
-        "entrypoint": None if spec.entrypoint is None else list(spec.entrypoint),
-        "labels": dict(spec.labels),
-        "networks": {each.key: (sorted(each.aliases), each.ipv4_address) for each in spec.networks},
-        "depends_on": {name: (each.condition, each.restart) for name, each in spec.depends_on.items()},
-        "restart": spec.restart and spec.restart[0] + (f":{spec.restart[1]}" if spec.restart[1] else ""),
-        "build": build
-        and {
-            "context": str(build.context),
-            "dockerfile": "" if build.dockerfile_inline else build.dockerfile,
-            "args": dict(build.args),
-            "target": build.target or "",
-            "tags": sorted(build.tags),
-            "labels": dict(build.labels),
-            "contexts": dict(build.additional_contexts),
-        },
-    }
 
 
 def compare(ask: Ask, directory: Path, files: list[Path], service: str | None) -> str:
@@ -156,10 +83,10 @@ def compare(ask: Ask, directory: Path, files: list[Path], service: str | None) -
     if "error" in found:
         return f"refused by compose-go: {found['error']}"
     for name, spec in project.services.items():
-        here, there = ours(spec, project), theirs(found["services"][name])
-        if differing := [key for key in here if here[key] != there[key]]:
-            key = differing[0]
-            return f"{name}.{key}: {here[key]} here, {there[key]} there"
+        if spec.left_to_compose:
+            return f"left to compose: {spec.left_to_compose}"
+        if different := differing(ours(spec, project), theirs(found["services"][name])):
+            return f"{name}.{'; '.join(different)}"
     return "equal"
 
 

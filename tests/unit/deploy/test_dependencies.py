@@ -264,7 +264,7 @@ async def test_the_hash_of_docker_compose_says_whether_its_container_is_outdated
     dependencies = rig.load(SIMPLE)
     hashes = dependencies.containers.hashes
     spec = dependencies.project.services["db"]
-    hashes._known, hashes._version = {"db": (spec, "a" * 64)}, "2.40.3-3"
+    hashes._known, hashes._compose_version = {"db": (spec, "a" * 64)}, "2.40.3-3"
     carried = {"com.docker.compose.project": "shop", "com.docker.compose.service": "db"}
     carried |= {"com.docker.compose.oneoff": "False", "com.docker.compose.config-hash": hashed}
     carried |= {"com.docker.compose.version": version}
