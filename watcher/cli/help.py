@@ -53,6 +53,7 @@ _DEFAULT = regex.compile(r" \(default: ([^()]+|\('[^()']*',\))\)$")
 _POSITIONAL = {
     "services": ("SERVICE", "Services to manage; default: all with a build section."),
     "images": ("IMAGE", "Names or ids of images, or revisions; default: those of the project."),
+    "shell": ("bash|zsh|fish", "The shell."),
     "action": ("install|uninstall|status", "What to do with the service."),
 }
 PLACE = ("project", "service")  # settings that name what a command is about
@@ -63,7 +64,7 @@ GROUPS = {
     "Ask a running watcher": ("status", "wait", "logs", "list"),
     "Set up, explain, clean up": ("doctor", "init", "image", "prune", "service", "monitoring"),
 }
-MORE = ("pause", "resume", "cancel", "upgrade", "dockerfile")  # named only
+MORE = ("pause", "resume", "cancel", "upgrade", "dockerfile", "completion")  # named only
 _OVERVIEW = """\
 usage: watcher COMMAND [OPTIONS]
 
@@ -71,7 +72,7 @@ Keep the dev container behind a port equal to a Go source tree.
 
 {commands}
 `watcher COMMAND --help` explains a command, `--help-settings` every setting.
-Exit status: 0 good, 1 failed, 2 usage, 3 no watcher runs, 78 wrong setting.
+`watcher help TOPIC` explains one of: copies, exit-status, files, settings.
 """
 
 

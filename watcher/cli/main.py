@@ -21,6 +21,7 @@ from watcher import __version__
 from watcher.cli import options
 from watcher.cli.ending import exit_on_failure, make_printable
 from watcher.cli.help import HelpFormatter, arrange_help
+from watcher.cli.topics import find_topic
 from watcher.errors import UsageError, WatcherError
 from watcher.settings import Settings
 from watcher.settings_sources import check_environment, config_error
@@ -60,6 +61,7 @@ class Cli(BaseSettings):
     init: CliSubCommand[options.InitCommand]
     service: CliSubCommand[options.ServiceCommand]
     monitoring: CliSubCommand[options.MonitoringCommand]
+    completion: CliSubCommand[options.CompletionCommand]
 
     def cli_cmd(self) -> None:
         """Run the chosen command."""
@@ -110,9 +112,18 @@ def _explain_error(error: ValidationError | SettingsError, arguments: list[str])
     return found
 
 
+def _print_topic(arguments: list[str]) -> None:
+    """Print the page of `watcher help TOPIC` and exit, if it is one."""
+    match arguments:
+        case ["help", name] if page := find_topic(name):
+            print(page, end="")
+            sys.exit(0)
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit. An expected failure prints one line on standard error."""
     make_printable()
+    _print_topic(sys.argv[1:] if arguments is None else arguments)
     arguments = _normalize(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in arguments
     options.given_arguments.set(tuple(arguments))
@@ -121,6 +132,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             check_environment(os.environ, _OPTION_NAMES)
             source: CliSettingsSource[ArgumentParser] = CliSettingsSource(Cli, formatter_class=HelpFormatter)
             arrange_help(source.root_parser, __version__)
+            options.root_parser.set(source.root_parser)
             CliApp.run(Cli, cli_args=arguments, cli_settings_source=source)
         except (ValidationError, SettingsError) as error:
             raise _explain_error(error, arguments) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentParser
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -11,6 +12,7 @@ from pydantic import AliasChoices, Field
 from pydantic_settings import CliPositionalArg
 
 from watcher.cli import background, commands, remote, remote_commands
+from watcher.cli.completion import render_completion
 from watcher.cli.list_daemons import list_daemons
 from watcher.cli.monitoring import write_monitoring
 from watcher.cli.service_manager import ServiceManager
@@ -20,6 +22,7 @@ from watcher.settings import Seconds, Settings
 ALL_GONE = "all"  # value of `--gone` without names; no project's id looks like that
 
 
+root_parser: ContextVar[ArgumentParser] = ContextVar("root_parser")
 given_arguments: ContextVar[tuple[str, ...]] = ContextVar("given_arguments", default=())
 
 
@@ -364,6 +367,20 @@ class ServiceCommand(RemoteCommand):
             passed.remove(self.action)
             _exit(manager.install(passed))
         _exit(manager.uninstall() if self.action == "uninstall" else manager.show())
+
+
+class CompletionCommand(Settings):
+    """Print the completion script of a shell: bash, zsh or fish.
+
+    Its last line says where to put it.
+    """
+
+    shell: CliPositionalArg[Literal["bash", "zsh", "fish"]]
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        print(render_completion(root_parser.get(), self.shell), end="")
+        _exit(0)
 
 
 class MonitoringCommand(Settings):

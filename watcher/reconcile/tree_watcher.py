@@ -75,6 +75,7 @@ class TreeWatcher:
         self._gone = ""  # why the tree could not be scanned
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tree")
         self._lock = asyncio.Lock()
+        self._listening = False  # whether `run` has started the notifications
         self._unsettled = False  # files were being written during the last scan
         self._unsettled_since: float | None = None  # monotonic seconds
         self._restless = RestlessFiles()
@@ -100,6 +101,7 @@ class TreeWatcher:
     async def run(self, sink: ScanSink) -> None:
         """Scan at every notification, the first of which comes immediately, until cancelled."""
         await self._notifications.start()
+        self._listening = True
         try:
             while True:
                 notification = await self._notifications.next_notification()
@@ -109,6 +111,7 @@ class TreeWatcher:
                     self._report_problems((str(error),))
                     await self._notifications.report_gone()
         finally:
+            self._listening = False
             await self._notifications.stop()
 
     async def scan_now(self, sink: ScanSink) -> str:
@@ -139,7 +142,8 @@ class TreeWatcher:
             changes = () if before is None else diff(before.snapshot, snapshot).changes
             paths = tuple(change.path for change in changes)
             report = ScanReport(notification, seconds, paths, snapshot.unsettled)
-            await self._notifications.report_scan(report)
+            if self._listening:  # a request can come earlier; the first notification scans everything again
+                await self._notifications.report_scan(report)
             self._emit_scanned(snapshot, notification, seconds)
             mounted = await self._digest_mounted(snapshot) if self._digest_mounted else {}
             mounted_changed, self._mounted = mounted != self._mounted, mounted

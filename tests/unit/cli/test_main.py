@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from watcher import errors
 from watcher.cli import commands
+from watcher.cli.completion import SHELLS
 from watcher.cli.main import Cli, main
+from watcher.cli.topics import TOPICS
 from watcher.errors import EXIT_CONFIG, EXIT_NOT_RUNNING, EXIT_USAGE
 
 pytestmark = pytest.mark.libraries
@@ -184,3 +188,49 @@ def test_options_that_mean_nothing_together_are_wrong_usage(arguments: list[str]
     with pytest.raises(SystemExit) as ended:
         main(["prune", *arguments])
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("topic", sorted(TOPICS))
+def test_a_topic_is_a_short_page_that_the_overview_names(
+    capsys: pytest.CaptureFixture[str], topic: str
+) -> None:
+    code, out, _ = run(capsys, "help", topic)
+    assert (code, out) == (0, TOPICS[topic])
+    assert max(map(len, out.splitlines())) <= 88
+    assert len(out.splitlines()) <= 24
+    assert topic in run(capsys, "--help")[1].splitlines()[-1]
+
+
+def test_the_topic_about_exit_statuses_has_all_of_them() -> None:
+    values = {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
+    listed = set(map(int, re.findall(r"^  (\d+) ", TOPICS["exit-status"], re.MULTILINE)))
+    assert listed >= values
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_completion_script_knows_commands_options_and_values(
+    capsys: pytest.CaptureFixture[str], shell: str
+) -> None:
+    code, out, _ = run(capsys, "completion", shell)
+    assert code == 0
+    for word in (*Cli.model_fields, "prune.go-cache-max", "start-timeout", "uninstall", "recreate"):
+        assert word in out
+    assert out.splitlines()[-1].startswith(f"# Kept up to date by: watcher completion {shell} > ")
+
+
+def test_bash_completes_with_the_script(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text(run(capsys, "completion", "bash")[1])
+
+    def complete(*line: str) -> list[str]:
+        words = " ".join(f"'{word}'" for word in ("watcher", *line))
+        code = (
+            f"source {script}; COMP_WORDS=({words}); COMP_CWORD={len(line)}; "
+            '_shtab_watcher; printf "%s\\n" "${COMPREPLY[@]}"'
+        )
+        done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=60, check=False)
+        return done.stdout.split()
+
+    assert set(complete("re")) == {"rebuild", "resume"}
+    assert "--start-timeout" in complete("wait", "--sta")
+    assert complete("service", "un") == ["uninstall"]

@@ -455,3 +455,22 @@ class Loop:
 def test_after_any_history_of_writes_and_scans_the_tree_goes_live(ops: list[str]) -> None:
     with tempfile.TemporaryDirectory() as root:
         asyncio.run(Loop(Path(root)).run(ops))
+
+
+async def test_a_scan_that_is_requested_before_the_notifications_start_has_its_revision(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "main.go").write_text("package main\n")
+    tree = Tree(tmp_path)
+    source = NotificationSource(tmp_path, observer=Fanout(), mode="polling")
+    notifications = TreeNotifications(tree, Debouncer(source, Git(tmp_path)))
+    watch, sink = TreeWatcher("app", tree, notifications, inputs={}, observer=Fanout()), Sink()
+    early = await watch.scan_now(sink)
+    task = asyncio.create_task(watch.run(sink))
+    async with asyncio.timeout(30):
+        while not watch._listening:
+            await asyncio.sleep(0.01)
+    assert await watch.scan_now(sink) == early
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert await watch.scan_now(sink) == early  # while its configuration changes
