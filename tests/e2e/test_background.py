@@ -14,7 +14,7 @@ import docker
 import httpx
 import pytest
 
-from tests.e2e.conftest import ROOT, Project, clean_up
+from tests.e2e.conftest import ROOT, Project, clean_up, free_port
 from tests.e2e.test_two_copies import DOCKERFILE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -95,3 +95,24 @@ def test_projects_run_in_the_background_and_leave_nothing(
     done = watcher(one.folder, "down", "--images", "--caches")
     assert done.returncode == 0, done.stdout + done.stderr
     assert list_objects(engine, projects) == before
+
+
+def test_an_empty_module_is_live_after_two_commands(tmp_path: Path, engine: docker.DockerClient) -> None:
+    folder = tmp_path / f"init-{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    (folder / "go.mod").write_text(f"module example.com/{folder.name}\n\ngo 1.19\n")
+    done = watcher(folder, "init")
+    assert done.returncode == 0, done.stderr
+    compose, port = folder / "docker-compose-dev.yml", free_port()
+    assert '"9000:9000"' in compose.read_text()
+    compose.write_text(compose.read_text().replace('"9000:9000"', f'"127.0.0.1:{port}:9000"'))
+    try:
+        advice = json.loads(watcher(folder, "doctor", "--json").stdout)
+        assert [found for found in advice if found["grade"] == "trouble"] == []
+        done = watcher(folder, "up")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).text == "ok\n"
+        assert "environment: dev" in httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).text
+    finally:
+        done = watcher(folder, "down", "--images", "--caches")
+    assert done.returncode == 0, done.stdout + done.stderr

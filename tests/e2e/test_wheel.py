@@ -32,7 +32,7 @@ def watcher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_installed_watcher_writes_its_files(watcher: Path, tmp_path: Path) -> None:
-    for arguments in (["init"], ["monitoring", "--output", "observe"]):
+    for arguments in (["init", "--all"], ["monitoring", "--output", "observe"]):
         subprocess.run([watcher, *arguments, "--project", str(tmp_path)], cwd=tmp_path, check=True)
     assert (tmp_path / "watcher.toml").read_text() == (ROOT / "config" / "watcher.toml").read_text()
     dashboard = Path("grafana", "dashboards", "watcher.json")

@@ -32,6 +32,7 @@ _VALUES = {
     "deploy.ready-path": "PATH",
     "prune.builder-label": "NAME=VALUE",
     "gone": "ID,…",
+    "main": "PACKAGE",
     "http.host": "ADDRESS",
     "http.port": "PORT",
     "http.token": "TOKEN",

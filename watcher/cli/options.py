@@ -340,14 +340,32 @@ class ImageCommand(Settings):
 
 
 class InitCommand(Settings):
-    """Write watcher.toml with every setting and its default."""
+    """Write watcher.toml, and Docker files where there are none.
 
+    A Go module without a compose file gets a Dockerfile with two stages, settings for dev and prod, and a
+    compose file for each. A file that exists stays as it is.
+    """
+
+    every: bool = Field(default=False, validation_alias="all")
+    """Write every setting with its default instead, and no Docker files."""
+    main: str | None = None
+    """The main package to build, like ./cmd/api, if there are several."""
+    settings_only: bool = False
+    """Write no Docker files."""
     force: bool = False
-    """Replace an existing file."""
+    """Replace an existing watcher.toml."""
 
     def cli_cmd(self) -> None:
         """Run the command."""
-        _exit(commands.init(self, force=self.force))
+        _exit(
+            commands.init(
+                self,
+                force=self.force,
+                every=self.every,
+                main=self.main,
+                settings_only=self.settings_only,
+            )
+        )
 
 
 class ServiceCommand(RemoteCommand):

@@ -1,0 +1,159 @@
+"""`watcher init`: what it writes for projects of many shapes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.loaded_settings import load
+from watcher.cli import commands
+from watcher.cli.init_plan import find_main_packages, find_port, plan_project, read_module
+from watcher.compose import load as load_compose
+from watcher.dockerfile import parse
+from watcher.errors import ConfigError
+
+DOCKER = {
+    "Dockerfile",
+    ".dockerignore",
+    "_envs/env_dev.yaml",
+    "_envs/env_prod.yaml",
+    "docker-compose-dev.yml",
+    "docker-compose.yml",
+}
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+def init(root: Path, **options: object) -> int:
+    given = {"force": False, "every": False, "main": None, "settings_only": False} | options
+    return commands.init(load(project=root), **given)  # type: ignore[arg-type]
+
+
+def test_an_empty_module_gets_a_program_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, {"go.mod": "module example.com/shop/v2\n\ngo 1.22\n"})
+    assert init(tmp_path) == 0
+    written = {line.partition("wrote ")[2] for line in capsys.readouterr().out.splitlines()}
+    assert {str(tmp_path / name) for name in {*DOCKER, "main.go", "watcher.toml"}} <= written
+    project = load_compose(tmp_path / "docker-compose-dev.yml", env={})
+    (service,) = project.services.values()
+    assert (service.name, service.image) == ("shop", "shop-dev")
+    assert [str(port) for port in service.ports] == ["9000:9000"]
+    parse((tmp_path / "Dockerfile").read_text())
+    if go := shutil.which("go"):
+        subprocess.run([go, "vet", "."], cwd=tmp_path, check=True, timeout=100)
+
+
+def test_what_exists_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, {"go.mod": "module shop\n", "main.go": "package main\n", "Dockerfile": "FROM mine\n"})
+    init(tmp_path)
+    assert (tmp_path / "Dockerfile").read_text() == "FROM mine\n"
+    assert "Dockerfile is there already" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="--force replaces it"):
+        init(tmp_path)
+    assert init(tmp_path, force=True) == 0
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "docker-compose-dev.yml"])
+def test_a_compose_file_is_used_as_it_is(tmp_path: Path, name: str) -> None:
+    write(tmp_path, {"go.mod": "module shop\n", name: "services: {}\n"})
+    assert set(plan_project(tmp_path).files) == {"watcher.toml"}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["compose.dev.yaml"], "compose.dev.yaml"),
+        (["docker-compose.local.yml", "compose.override.yml"], "docker-compose.local.yml"),
+        (["a-compose.yml", "b-compose.yml"], None),
+    ],
+)
+def test_a_compose_file_with_another_name_is_a_setting(
+    tmp_path: Path, files: list[str], expected: str | None
+) -> None:
+    write(tmp_path, dict.fromkeys(files, "services: {}\n"))
+    init(tmp_path)
+    settings = tomllib.loads((tmp_path / "watcher.toml").read_text())
+    assert settings.get("compose_file") == expected
+    load(project=tmp_path)
+
+
+def test_all_writes_every_setting_and_nothing_else(tmp_path: Path) -> None:
+    write(tmp_path, {"go.mod": "module shop\n"})
+    init(tmp_path, every=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"go.mod", "watcher.toml"}
+    assert "#go_cache_max" in (tmp_path / "watcher.toml").read_text()
+
+
+def test_without_a_module_nothing_is_guessed(tmp_path: Path) -> None:
+    plan = plan_project(tmp_path)
+    assert set(plan.files) == {"watcher.toml"}
+    assert "go mod init" in plan.notes[0]
+
+
+def test_of_several_main_packages_one_is_chosen(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "go.mod": "module shop\n",
+            "cmd/api/main.go": "package main\n",
+            "cmd/it's/main.go": "// x\n\npackage main\n",
+            "cmd/api/main_test.go": "package main\n",
+            "vendor/x/main.go": "package main\n",
+            "other/go.mod": "module other\n",
+            "other/main.go": "package main\n",
+            "lib/lib.go": "package lib\n",
+        },
+    )
+    assert find_main_packages(tmp_path) == ["./cmd/api", "./cmd/it's"]
+    with pytest.raises(ConfigError, match="choose one with --main"):
+        plan_project(tmp_path)
+    with pytest.raises(ConfigError, match="must be one of"):
+        plan_project(tmp_path, main="./lib")
+    assert "mygoexecutable ./cmd/api\n" in plan_project(tmp_path, main="./cmd/api").files["Dockerfile"]
+    assert """'./cmd/it'"'"'s'""" in plan_project(tmp_path, main="./cmd/it's").files["Dockerfile"]
+
+
+@pytest.mark.parametrize(
+    ("source", "port"),
+    [
+        ('http.ListenAndServe(":8080", nil)', 8080),
+        ('net.Listen("tcp", "0.0.0.0:7000")', 7000),
+        ('router.Run(":9999")', 9999),
+        ('http.Server{Addr: ":8081"}', 8081),
+        ("http.ListenAndServe(address, nil)", None),
+        ('http.ListenAndServe(":80", nil); http.ListenAndServe(":81", nil)', None),
+        ('http.ListenAndServe(":99999", nil)', None),
+    ],
+)
+def test_the_port_is_that_of_the_sources_if_they_name_one(
+    tmp_path: Path, source: str, port: int | None
+) -> None:
+    write(tmp_path, {"go.mod": "module shop\n", "main.go": f"package main\nfunc main() {{ {source} }}\n"})
+    assert find_port(tmp_path) == port
+    assert f'"9000:{port or 9000}"' in plan_project(tmp_path).files["docker-compose-dev.yml"]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("example.com/a/Shop_API", "shop-api"),
+        ('"quoted.org/x"', "x"),
+        ("on", "app-on"),
+        ("1", "app-1"),
+        ("é", "app"),
+    ],
+)
+def test_the_service_has_a_name_that_compose_takes(tmp_path: Path, module: str, name: str) -> None:
+    write(tmp_path, {"go.mod": f"// a comment\nmodule {module}\n"})
+    assert read_module(tmp_path) == module
+    plan = plan_project(tmp_path)
+    write(tmp_path, plan.files)
+    assert list(load_compose(tmp_path / "docker-compose.yml", env={}).services) == [name]
