@@ -336,6 +336,8 @@ class FakeEngine:
         container = f"{next(self._numbers):012x}".ljust(64, "0")  # unlike in the part that is shown
         labels = {**image.labels, **(config.get("Labels") or {})}
         joined = (config.get("HostConfig") or {}).get("NetworkMode", "").partition("container:")[2]
+        if owner := await self.container(joined) if joined else None:
+            joined = owner.id  # as the engine stores it
         binds = [bind.split(":") for bind in (config.get("HostConfig") or {}).get("Binds") or ()]
         given = {target: source for source, target, *_ in binds}
         targets = self.programs.get(image.id, Program()).volumes

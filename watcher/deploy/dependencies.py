@@ -237,6 +237,21 @@ class Dependencies:
                 self._restart.add(other)
         return any(other not in self._managed for other in followers)
 
+    def note_restart(self, name: str) -> None:
+        """Have what is in the network of a dependency replaced: the network is another one since its restart.
+
+        The engine joins a network when a container starts, so a container in the former one reaches nothing.
+        """
+        mode = f"container:{self.project.services[name].default_name}"
+        inside = [other for other, spec in self.project.services.items() if spec.network_mode == mode]
+        for other in inside:
+            if other in self._managed:
+                self.on_replaced(other, name)
+            else:
+                self._restart.add(other)
+        if any(other not in self._managed for other in inside):
+            self.on_outdated()
+
     async def _observe(self, names: Sequence[str]) -> dict[str, Observed]:
         """What the engine has of these dependencies; nothing if the compose file changed meanwhile."""
         project = self.project

@@ -116,7 +116,11 @@ class DependencyContainers:
                 for item in found
                 if not spec.left_to_compose
                 and self._may_replace(item, spec)
-                and (is_older(item, image) or await self._digest_of(project, spec, item, digest) != digest)
+                and (
+                    is_older(item, image)
+                    or await self._digest_of(project, spec, item, digest) != digest
+                    or await self._has_lost_network(spec, item)
+                )
             ]
         )
         return Observed(tuple(found), outdated, max(0, spec.replicas - len(found)))
@@ -134,6 +138,14 @@ class DependencyContainers:
             changed = comparable and item.labels.get(compose.HASH_LABEL) != found
             self._digests.setdefault(item.id, OTHER if changed else now)
         return self._digests[item.id]
+
+    async def _has_lost_network(self, spec: ServiceSpec, item: Container) -> bool:
+        """Whether the container is in the network of one that is gone, or was replaced since."""
+        name = spec.network_mode.partition("container:")[2]
+        if not name or not item.joined:
+            return False
+        owner = await self._engine.container(name)
+        return owner is None or owner.id != item.joined
 
     def _is_comparable(self, project: ComposeProject, item: Container) -> bool:
         """Whether the docker compose of this machine created the container from the same files."""

@@ -43,6 +43,7 @@ class DependencyWatch:
         self._dependencies, self._engine, self._observer = dependencies, engine, observer
         self._backoff, self._pulls, self._pause = restarts, pulls, pause
         self._stops: dict[str, OutsideStop] = {}  # by container
+        self._ended: set[str] = set()  # containers that have ended and still exist
         self._failures: dict[str, tuple[int, float]] = {}  # dependency -> ends in a row, when the last was
         self._tasks: set[asyncio.Task[None]] = set()
         self._bringing_up: asyncio.Task[None] | None = None
@@ -101,10 +102,16 @@ class DependencyWatch:
         stop.add(event)
         if event.action == "start":
             dependencies.note_start(name, event.container)
+            if event.container in self._ended:
+                self._ended.discard(event.container)
+                dependencies.note_restart(name)
+        if event.action == "die":
+            self._ended.add(event.container)
         if event.action == "die" and not dependencies.is_busy(name):
             await self._handle_end(name, event.container, stop)
         if event.action == "destroy":
             self._stops.pop(event.container, None)
+            self._ended.discard(event.container)
         if event.action.partition(":")[0] in SHOWN:
             await dependencies.publish_states()
 

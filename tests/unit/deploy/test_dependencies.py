@@ -50,6 +50,7 @@ class Rig:
         self.replaced: list[tuple[str, str]] = []
         self.dependencies: Dependencies
         self.images: dict[str, str] = {}
+        self.roots: tuple[str, ...] = ("api",)
 
     def load(
         self, services: str, managed: tuple[str, ...] = ("api",), owner: str = "id", **programs: Program
@@ -386,12 +387,12 @@ async def test_the_labels_are_those_of_compose_and_prove_who_created_it(rig: Rig
 
 
 @contextlib.asynccontextmanager
-async def watching(rig: Rig) -> AsyncIterator[None]:
+async def watching(rig: Rig) -> AsyncIterator[DependencyWatch]:
     watch = DependencyWatch(rig.dependencies, rig.engine, rig, Backoff(first=0.001, most=0.001))
     task = asyncio.create_task(watch.run())
     try:
         await until(lambda: bool(rig.engine._listeners) and "running" in rig.states("db"))
-        yield
+        yield watch
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -406,6 +407,47 @@ async def test_the_daemon_starts_dependencies_and_starts_one_that_ends_again(rig
         shown = [e for e in rig.events if isinstance(e, DependencyChanged)]
         assert shown[-1].restarts == 1
         assert "db ended with exit status 137: it is started again in 1 ms" in rig.lines
+
+
+INSIDE = """
+  api: {build: ., depends_on: [side]}
+  side: {image: side, network_mode: "service:db"}
+  worker: {build: ., network_mode: "service:db"}
+  db: {image: db}
+  all: {image: all, depends_on: [api, worker]}
+"""
+
+
+async def test_what_is_in_the_network_of_a_dependency_is_replaced_when_that_restarts(rig: Rig) -> None:
+    """It would run on in a network that leads nowhere."""
+    dependencies = rig.load(INSIDE, ("api", "worker"))
+    dependencies.report("worker", NodeState.HEALTHY)
+    async with watching(rig) as watch:
+        dependencies.on_outdated = watch.apply_changes
+        await until(lambda: "running" in rig.states("side"))
+        side, db = await rig.box("shop-side-1"), await rig.box("shop-db-1")
+        rig.engine.end(db.id, 137)
+        await until(lambda: any(line.startswith("side was replaced") for line in rig.lines))
+        await until(lambda: rig.states("side")[-1] == "running")
+        assert (await rig.box("shop-db-1")).id == db.id
+        assert (await rig.box("shop-side-1")).id != side.id
+        assert rig.replaced == [("worker", "db")]
+        assert len([line for line in rig.lines if line.startswith("side was replaced")]) == 1
+
+
+async def test_one_in_a_network_that_is_gone_is_replaced(rig: Rig) -> None:
+    """docker compose or a user created the other container again while no watcher ran."""
+    dependencies = rig.load(INSIDE, ("api", "worker"))
+    await dependencies.require("api")
+    before, db = await rig.box("shop-side-1"), await rig.box("shop-db-1")
+    await rig.engine.stop(db.id, 0)
+    await rig.engine.remove(db.id)
+    await dependencies.require("api")
+    after = await rig.box("shop-side-1")
+    assert after.id != before.id
+    assert after.joined == (await rig.box("shop-db-1")).id
+    await dependencies.require("api")
+    assert (await rig.box("shop-side-1")).id == after.id, "once is enough"
 
 
 async def test_one_that_is_being_replaced_has_not_ended(rig: Rig) -> None:
