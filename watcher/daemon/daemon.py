@@ -251,7 +251,9 @@ class Daemon:
     def _replace_container(self, name: str, replaced: str) -> None:
         """Replace a service's container because one that it depends on was replaced."""
         if service := self.services.get(name):
-            service.deployer.replace_container(f"{replaced}, which it depends on, was replaced")
+            service.deployer.replace_container(
+                f"{replaced}, which it depends on, was replaced or has restarted"
+            )
 
     def _explain(self, name: str) -> Unavailable:
         """What the front tells a client that could not be answered."""

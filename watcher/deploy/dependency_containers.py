@@ -189,7 +189,11 @@ class DependencyContainers:
         for item in observed.containers:
             if item.id in outdated:
                 changed = item.id in observed.outdated
-                reason = "its configuration or image changed" if changed else "so was what it depends on"
+                reason = (
+                    "its configuration or image changed"
+                    if changed
+                    else "what it depends on was replaced or has restarted"
+                )
                 await self._replace_container(project, spec, item, say, reason)
                 replaced = True
             elif not (item.running or item.paused or item.state == "restarting"):
