@@ -17,8 +17,9 @@ def test_what_the_project_holds_stands_beside_what_all_others_hold() -> None:
     found = describe_disk(HELD, 20_000_000_000, ())
     assert found.grade is Grade.GOOD
     assert found.text == (
-        "this project: image layers that no other image has 31.0 MB, build steps 2.00 kB, Go's build cache "
-        "12.0 GB (at most 20.0 GB, prune.go_cache_max), Go modules 96.0 kB; everything else 5 B"
+        "this project: image layers that no other image has 31.0 MB, build steps 2.00 kB, "
+        "Go build caches that it uses 12.0 GB (at most 20.0 GB, prune.go_cache_max), "
+        "Go modules 96.0 kB; everything else 5 B"
     )
 
 
@@ -32,7 +33,7 @@ def test_a_go_cache_over_its_bound_is_worth_advice() -> None:
 def test_caches_that_are_not_known_are_not_called_empty() -> None:
     held = DiskMeasured(images=0, steps=0, go_cache=None, module_cache=None, others=5)
     found = describe_disk(held, 10, NotMeasured("no du"))
-    assert "Go's build cache" not in found.text
+    assert "Go build caches" not in found.text
     assert found.text.endswith("its Go caches are not known: no du")
 
 
