@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 # By the help's word for the value of an option.
 _KINDS = {"FOLDER": "DIRECTORY", "FILE": "FILE", "PATH": "FILE"}
-SHELLS = ("bash", "zsh", "fish")
 _HOW = {
     "bash": "watcher completion bash > ~/.local/share/bash-completion/completions/watcher",
     "zsh": "watcher completion zsh > ~/.zfunc/_watcher  (with `fpath+=~/.zfunc` before compinit in ~/.zshrc)",

@@ -164,6 +164,7 @@ def test_a_second_daemon_is_told_who_the_first_is(tmp_path: Path) -> None:
 
 
 def test_the_watcher_that_has_a_port_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock.runtime_dir, "list_candidates", lambda: [tmp_path])  # no watcher beside the test
     held = ProjectLock.take(tmp_path, "p")
     address = lock.ListenAddress("127.0.0.1", 9000)
     held.announce(lock.Running(os.getpid(), "http://127.0.0.1:1/", listening=(address,)))
