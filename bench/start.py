@@ -3,7 +3,8 @@
     ./dev bench start [--rounds 15]
 
 A container of alpine's web server is deployed behind a front that only stores its upstream, so only the
-deploy is measured: create, start, ready. The two ways take turns, so other load on the machine affects both.
+deploy is measured: create, start, ready, switch. It is alone in its project, or there is a second service,
+which finds it by its name through an address container. The ways take turns, so other load affects all.
 """
 
 from __future__ import annotations
@@ -37,16 +38,21 @@ services:
     environment: {TURN: "${TURN}"}
     ports: ["9000"]
 """
+OTHER = """
+  other:
+    image: alpine:latest
+"""
 PHASES = ("create", "start", "ready", "switch")
 
 
 class Way:
-    """One of the two ways, with a project of its own."""
+    """One of the ways, with a project of its own."""
 
-    def __init__(self, engine: DockerEngine, folder: Path, *, pause_container: bool) -> None:
-        self.engine, self.file, self.pause_container = engine, folder / "compose.yaml", pause_container
+    def __init__(self, engine: DockerEngine, folder: Path, *, pause_container: bool, several: bool) -> None:
         self.name = f"start-{uuid.uuid4().hex[:8]}"
-        self.file.write_text(TEXT)
+        self.engine, self.file = engine, folder / f"{self.name}.yaml"
+        self.pause_container, self.several = pause_container, several
+        self.file.write_text(TEXT + OTHER * several)
         self.rounds: list[Mapping[str, float]] = []
         self.deployer = ContainerDeployer(
             self.recipe(),
@@ -73,6 +79,7 @@ class Way:
             self,
             Dependencies(self.engine, self, project, self.name, managed=project.managed),
             self.pause_container,
+            address=True,
         )
 
     async def deploy(self, image: str, number: int) -> None:
@@ -85,7 +92,7 @@ class Way:
         kept = self.rounds[2:]  # the first one creates its own network with any setting
         medians = [statistics.median(each[name] for each in kept) for name in (*PHASES, "all")]
         shown = "  ".join(f"{value * 1000:8.0f}" for value in medians)
-        return f"{'on' if self.pause_container else 'off':>12}  {shown}"
+        return f"{1 + self.several:>8}  {'on' if self.pause_container else 'off':>15}  {shown}"
 
     async def clean(self) -> None:
         await self.deployer.close(stop=True)
@@ -100,8 +107,12 @@ async def main(rounds: int) -> None:
     assert image
     # Two names of one image: a deploy of the same one would replace nothing.
     images = (image.id, "alpine:latest")
-    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-        ways = [Way(engine, Path(one), pause_container=False), Way(engine, Path(two), pause_container=True)]
+    with tempfile.TemporaryDirectory() as folder:
+        ways = [
+            Way(engine, Path(folder), pause_container=pause_container, several=several)
+            for several in (False, True)
+            for pause_container in (False, True)
+        ]
         try:
             for number in range(rounds + 2):
                 for way in ways:
@@ -111,7 +122,7 @@ async def main(rounds: int) -> None:
                 await way.clean()
             await engine.close()
     print(f"medians of {rounds} deploys, milliseconds")
-    print(f"{'pause_container':>12}  {'  '.join(f'{name:>8}' for name in (*PHASES, 'all'))}")
+    print(f"services  {'pause_container':>15}  {'  '.join(f'{name:>8}' for name in (*PHASES, 'all'))}")
     for way in ways:
         print(way.report())
 

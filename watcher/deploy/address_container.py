@@ -53,7 +53,7 @@ class AddressContainer:
         self._sockets, self._fronts = sockets, dict[int, Front]()
         if sockets:
             sockets.on_end = self._request
-        self._id = ""
+        self._id = self._digest = ""  # the digest of its endpoints
         self._recipe: ContainerRecipe | None = None
         self._impossible: set[str] = set()  # digests of endpoints that the engine refused
         self._making = asyncio.Lock()
@@ -76,8 +76,11 @@ class AddressContainer:
 
     # The container.
 
-    async def ensure(self, recipe: ContainerRecipe) -> bool:
-        """Have one that runs; return whether there is one. Raises EngineUnavailable."""
+    async def ensure(self, recipe: ContainerRecipe, *, look: bool = False) -> bool:
+        """Have one; return whether there is one. Raises EngineUnavailable.
+
+        That it runs is looked at only if asked for: its end is an event, and a deploy should not wait.
+        """
         async with self._making:
             self._recipe = recipe
             endpoints = recipe.address_endpoints
@@ -86,14 +89,16 @@ class AddressContainer:
                 await self._discard(before)
             if not endpoints or endpoints_digest(endpoints) in self._impossible:
                 return False
-            if self._id and await self._fits(self._id, endpoints):
+            digest = endpoints_digest(endpoints)
+            same = self._id != "" and self._digest == digest
+            if same and (not look or await self._fits(self._id, endpoints)):
                 await self._open_sockets()
                 return True
-            before, self._id = self._id, ""
+            before, self._id, self._digest = self._id, "", digest
             try:
                 self._id = await self._find(endpoints) or await self._make(recipe, endpoints)
             except EngineError as error:
-                self._impossible.add(endpoints_digest(endpoints))
+                self._impossible.add(digest)
                 self._warn(
                     f"{recipe.service} has no address of its own for other services: each deploy changes it, "
                     f"and a new container is found before it answers ({error})"
@@ -133,6 +138,7 @@ class AddressContainer:
             self._recipe = recipe
             if recipe.address_endpoints:
                 self._id = await self._find(recipe.address_endpoints)
+                self._digest = endpoints_digest(recipe.address_endpoints)
 
     async def _find(self, endpoints: Mapping[str, object]) -> str:
         for item in await self._own.address_containers():
@@ -190,7 +196,7 @@ class AddressContainer:
     async def check(self) -> None:
         """See that it runs and forwards, after events got lost. Raises EngineUnavailable."""
         if self._id and self._recipe:
-            await self.ensure(self._recipe)
+            await self.ensure(self._recipe, look=True)
 
     async def close(self, *, remove: bool) -> None:
         """End background work, and the container if asked to."""
@@ -225,6 +231,11 @@ class AddressContainer:
         """Return when what was asked for is in force."""
         while self._worker and not self._worker.done():
             await asyncio.wait([self._worker])
+
+    async def until_reached(self) -> None:
+        """Return when other services reach what is live; the front's ports lead there at its switch."""
+        if not (self._sockets and self._sockets.ports):
+            await self.settled()
 
     async def _follow(self) -> None:
         while self._applied != self._asked and self._id:

@@ -198,7 +198,7 @@ class ContainerDeployer:
             async with self._traffic.lock:
                 self._traffic.switch_to(replace(live, mounted=mounted))
                 clock.mark("switch")
-                await asyncio.gather(self._names.name_container(live.id), self._address.settled())
+                await asyncio.gather(self._names.name_container(live.id), self._address.until_reached())
         except BaseException as error:
             if not self._traffic.is_live(candidate):
                 await self._retirement.discard(candidate)

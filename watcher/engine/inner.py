@@ -51,8 +51,12 @@ def run_command(api: Any, container: str, command: ContainerCommand) -> tuple[in
         privileged=command.privileged,
     )
     tail = b""
-    for chunk in api.exec_start(made["Id"], stream=True):
-        tail = (tail + chunk)[-_MOST_OUTPUT:]
+    output = api.exec_start(made["Id"], stream=True)
+    try:
+        for chunk in output:
+            tail = (tail + chunk)[-_MOST_OUTPUT:]
+    finally:
+        output.close()
     status = api.exec_inspect(made["Id"])["ExitCode"]
     return int(status or 0), tuple(tail.decode("utf-8", "replace").splitlines()[-_LAST_LINES:])
 
