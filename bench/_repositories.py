@@ -35,6 +35,8 @@ class Edit:
 class Repository:
     """One repository. `saved` is the Go file to save, `alone` the go commands of its Dockerfile.
 
+    `setup` is what its Dockerfile runs before go in the step that compiles, so at each save.
+
     With `path` the container serves it on `port`; otherwise it only keeps running, and `asks` runs in the
     image.
     """
@@ -53,6 +55,7 @@ class Repository:
     asks: tuple[str, ...] = ()
     cgo: bool = False
     quick: bool = False
+    setup: str = ""
 
 
 _OFFERED = "the placeholder image does not offer it"
@@ -149,6 +152,7 @@ REPOSITORIES = (
         ),
         port=8025,
         path="/api/v1/info",
+        setup="apk upgrade && apk add git",
     ),
     Repository(
         name="litestream",

@@ -7,9 +7,11 @@
 Each repository comes from the Go module proxy (`bench/_repositories.py` lists them, and what is adapted in
 their Dockerfiles). A daemon runs on a copy of it. A Go file is saved; the clock runs from the save to the
 line that says "live". Beside it, the go commands of the Dockerfile alone, on this machine, after such saves.
-Then the last tree is built at level `off`, which is what plain `docker build` does through BuildKit ("as
+The last tree is also built at level `off`, which is what plain `docker build` does through BuildKit ("as
 written"). Nothing of it is in the engine's cache with --quick, so it downloads the modules too; without, it
-is built after another save first. Both images are compared file by file, and both programs are asked.
+was built before the daemon ran, and the saves are between. Cache mounts that a Dockerfile has itself are two:
+one for each way, empty at first. Both images are compared file by file, and both programs are asked. What a
+Dockerfile runs before go in the step that compiles is part of each save; its time alone is printed beside.
 
 A repository that cannot be had is said. Everything made here is removed at the end, but for steps in the
 engine's build cache.
@@ -56,6 +58,7 @@ from bench._repositories import OUT, REPOSITORIES, NotHad, Repository, fetch_rep
 
 LONG = 1800.0  # seconds for a cold build on a busy machine
 GRACE = 120.0  # seconds in which a process ends
+_MOUNT = re.compile(r"--mount=(\S+)")
 _LIVE = re.compile(r"^\S+  ✓ (?:live|same image)")
 _STEP = re.compile(r"^\s+((?:[\d.]+ (?:ms|s|min)\s?)+)  +(\S.*)$")
 _COMPOSE = """\
@@ -125,6 +128,7 @@ class Result:
     saves: list[float] = field(default_factory=list)
     go: list[float] = field(default_factory=list)
     plain: float = 0.0
+    setup: float = 0.0
     repeated: list[tuple[str, str]] = field(default_factory=list)
     equal: str = ""
     answers: str = ""
@@ -147,6 +151,12 @@ class Trial:
         else:
             text += '    entrypoint: ["sleep", "100000"]\n    command: []\n    stop_grace_period: 0s\n'
         (folder / "compose.yaml").write_text(text)
+        self._dockerfile = (folder / one.dockerfile).read_text()
+
+    def use_caches(self, way: str) -> None:
+        """Give the cache mounts that the Dockerfile has itself ids of this way to build."""
+        text = name_own_caches(self._dockerfile, f"{self.run}-{way}")
+        (self.folder / self.one.dockerfile).write_text(text)
 
     def save(self) -> float:
         """Save the Go file with another value in it; return the time before."""
@@ -173,7 +183,12 @@ class Trial:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**self.cli.environment, "PYTHONUNBUFFERED": "1"},
+            # Other projects must not have compiled what a first build compiles.
+            env={
+                **self.cli.environment,
+                "PYTHONUNBUFFERED": "1",
+                "WATCHER_BUILD__CACHE_SCOPE": "project",
+            },
         )
         return Lines(process)
 
@@ -221,6 +236,15 @@ class Trial:
         file.write_text(saved)
         return result
 
+    def setup(self) -> float:
+        """Run in a container what the Dockerfile runs before go in its compile step; return the seconds."""
+        took = []
+        for command in ("true", self.one.setup):
+            begun = time.monotonic()
+            self.cli.run("run", "--rm", "golang:alpine", "sh", "-c", command)
+            took.append(time.monotonic() - begun)
+        return max(0.0, took[1] - took[0])
+
     def plain(self) -> float:
         """Build the tree at level off; return the seconds."""
         begun = time.monotonic()
@@ -260,6 +284,22 @@ def repeated_step(line: str) -> tuple[str, str] | None:
     return (match[1].strip(), match[2]) if match else None
 
 
+def name_own_caches(text: str, name: str) -> str:
+    """Return a Dockerfile with an id that begins with `name` for each cache mount that has none.
+
+    Mounts without an id are the same cache if they have the same target.
+    """
+
+    def add_id(match: re.Match[str]) -> str:
+        options = dict(item.partition("=")[::2] for item in match[1].split(","))
+        target = next((options[key] for key in ("target", "dst", "destination") if key in options), "")
+        if "cache" not in options.get("type", "") or "id" in options:
+            return match[0]
+        return f"{match[0]},id={name}-{hashlib.sha256(target.encode()).hexdigest()[:8]}"
+
+    return _MOUNT.sub(add_id, text)
+
+
 def compare_images(one: dict[str, str], other: dict[str, str]) -> str:
     """Return `equal`, or the first paths that differ."""
     paths = sorted(path for path in {*one, *other} if one.get(path) != other.get(path))
@@ -268,13 +308,15 @@ def compare_images(one: dict[str, str], other: dict[str, str]) -> str:
 
 def measure_repository(trial: Trial, saves: int, *, quick: bool) -> Result:
     """Measure one repository."""
-    result = trial.exact(saves)
-    here = trial.files(trial.run)
     if not quick:
-        now = (trial.folder / trial.one.saved).read_text()
-        trial.save()
-        trial.plain()  # steps that do not depend on the file are cached now
-        (trial.folder / trial.one.saved).write_text(now)
+        trial.use_caches("written")
+        trial.plain()  # steps that do not depend on the saved file are cached from now on
+    trial.use_caches("exact")
+    result = trial.exact(saves)
+    if trial.one.setup:
+        result.setup = trial.setup()
+    here = trial.files(trial.run)
+    trial.use_caches("written")
     result.plain = trial.plain()
     result.equal = compare_images(here, trial.files(trial.run))
     lines = trial.watcher("run", "--http.port", "0", "--build.accelerate", "off")
@@ -296,6 +338,8 @@ def format_row(name: str, result: Result) -> list[str]:
     print(f"{name}: images {result.equal}; answers: {result.answers}; a save repeats")
     for seconds, step in result.repeated:
         print(f"    {seconds:>8}  {step}")
+    if result.setup:
+        print(f"    {result.setup:>6.2f} s  of it is what the Dockerfile runs before go in that step")
     return row
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench._repositories import Edit, NotHad, Repository, adapt_dockerfile
-from bench.repositories import compare_images, repeated_step
+from bench.repositories import compare_images, name_own_caches, repeated_step
 
 PLAIN = Repository("x", "example.com/x", "v1.0.0", "x.go", (("build",),))
 
@@ -48,3 +48,15 @@ def test_images_are_compared_by_what_each_path_is() -> None:
 )
 def test_a_step_that_ran_is_read_from_its_line(line: str, step: tuple[str, str] | None) -> None:
     assert repeated_step(line) == step
+
+
+def test_cache_mounts_of_the_dockerfile_get_ids_of_their_own() -> None:
+    text = (
+        "RUN --mount=type=cache,target=/c go build\nRUN --mount=target=/c,type=cache go test\n"
+        "RUN --mount=type=cache,id=x,target=/c true\nRUN --mount=type=bind,target=/c true\n"
+    )
+    first, second, *others = name_own_caches(text, "run").splitlines()
+    digest = first.partition("id=run-")[2].split()[0]
+    assert first == f"RUN --mount=type=cache,target=/c,id=run-{digest} go build"
+    assert second == f"RUN --mount=target=/c,type=cache,id=run-{digest} go test"
+    assert others == text.splitlines()[2:]
