@@ -42,6 +42,7 @@ from watcher.observers.metrics import Metrics
 from watcher.observers.redact import Redactor
 from watcher.observers.size_budget import SizeBudget
 from watcher.observers.status_board import StatusBoard
+from watcher.reconcile.tree_watcher import NoLongerManaged
 from watcher.settings import HttpSettings, Settings
 from watcher.system import inherited_sockets, reexec
 from watcher.system.blocking_call import in_thread
@@ -297,5 +298,7 @@ class Daemon:
     async def rescan(self, service: str) -> str:
         """Scan the whole tree now, once the service has started; its revision."""
         await self._started.wait()
-        managed = self.services[service]
+        managed = self.services.get(service)
+        if managed is None:
+            raise NoLongerManaged(f"{service} is no longer managed")
         return await managed.watch.scan_now(managed.reconciler)

@@ -78,6 +78,7 @@ class Console:
             ProgressView(self._lines.terminal, board) if self.live else Heartbeat(board, self._print_detail)
         )
         self._dependencies: dict[str, str] = {}  # last state by name
+        self._managed = set[str]()
         self._down = False
         self._refused = 0
         self._refused_at = 0.0
@@ -127,6 +128,7 @@ class Console:
         self._print(event, "·", f"stopping ({event.reason}); a second Ctrl-C exits immediately")
 
     def _service_started(self, event: ServiceStarted) -> None:
+        self._managed.add(event.service)
         where = " ".join(event.urls) or "no published port"
         unnamed = Event(at=event.at)  # the line names the service itself
         self._print(unnamed, "·", Text.assemble("managing ", (event.service, "bold"), f" at {where}"))
@@ -135,7 +137,9 @@ class Console:
         )
 
     def _service_removed(self, event: ServiceRemoved) -> None:
-        self._print(event, "·", Text.assemble("no longer managing ", (event.service, "bold")))
+        if event.service in self._managed:  # else its start failed, which was said
+            self._managed.discard(event.service)
+            self._print(event, "·", Text.assemble("no longer managing ", (event.service, "bold")))
 
     def _print_notice(self, event: Notice) -> None:
         mark, style = {"warning": ("!", "yellow"), "error": ("✗", "red")}.get(event.level, ("·", ""))

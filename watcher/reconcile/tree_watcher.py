@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
+from watcher.errors import WatcherError
 from watcher.fswatch import Notification, ScanReport
 from watcher.observers.events import (
     Change,
@@ -45,6 +46,10 @@ DigestMounted = Callable[[Snapshot], Awaitable[Mapping[str, str]]]
 """Returns a digest for each mounted folder outside of the tree: part of the revision too."""
 
 
+class NoLongerManaged(WatcherError):
+    """The service left the compose file while its tree was to be scanned."""
+
+
 class ScanSink(Protocol):
     """Receives scans: the reconciler."""
 
@@ -72,6 +77,7 @@ class TreeWatcher:
         self._inputs, self._observer = inputs, observer
         self._last: Scan[Snapshot] | None = None
         self._known_problems: frozenset[str] = frozenset()
+        self._closed = False
         self._gone = ""  # why the tree could not be scanned
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tree")
         self._lock = asyncio.Lock()
@@ -134,6 +140,8 @@ class TreeWatcher:
         """Scan what `notification` touched, pass it to `sink`, return the revision. Raises TreeGone."""
         if self._before_scan:
             await self._before_scan()
+        if self._closed:
+            raise NoLongerManaged(f"{self._service} is no longer managed")
         async with self._lock:
             started = time.monotonic()
             snapshot = await self._take_snapshot(notification)
@@ -241,7 +249,8 @@ class TreeWatcher:
         self._known_problems = frozenset(problems)
 
     def close(self) -> None:
-        """Release the thread."""
+        """Release the thread; a scan that is asked for later raises NoLongerManaged."""
+        self._closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 

@@ -22,7 +22,7 @@ from watcher.observers.api_schema import (
 from watcher.observers.status_board import StatusBoard
 from watcher.observers.status_schema import ServiceStatus
 from watcher.web.controls import Controls
-from watcher.web.stream import DaemonStopped, settle, settle_all
+from watcher.web.stream import DaemonStopped, settle, settle_everything
 
 _NOT_FOUND: dict[int | str, dict[str, object]] = {
     404: {"model": Problem, "description": "No service of that name."},
@@ -102,11 +102,17 @@ def _explain_image(board: StatusBoard, name: str, revision: str) -> ImageExplana
     return ImageExplanation.of(found)
 
 
+class AllServices(tuple[str, ...]):
+    """All services, because none was named."""
+
+    __slots__ = ()
+
+
 def _select(board: StatusBoard, name: str | None) -> Sequence[str]:
     """Return the named service, or all; raises HTTPException 404 if there is none."""
     names = [service.name for service in board.status.services]
     if name is None and names:
-        return names
+        return AllServices(names)
     if name in names:
         return [name]
     known = ", ".join(names) or "none yet"
@@ -210,8 +216,8 @@ def _add_scans(router: APIRouter, board: StatusBoard, controls: Controls, select
         Without a service, wait for all of them.
         """
         try:
-            if len(names) > 1:
-                return await settle_all(board, names, controls.rescan, timeout, after_build)
+            if isinstance(names, AllServices):
+                return await settle_everything(board, names, controls.rescan, timeout, after_build)
             name = names[0]
             return await settle(board, name, lambda: controls.rescan(name), timeout, after_build)
         except DaemonStopped as error:

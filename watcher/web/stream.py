@@ -94,6 +94,8 @@ async def settle(
         async with asyncio.timeout_at(end):
             while not board.closed and not board.status.daemon.stopping:
                 version = board.version
+                if board.service(name) is None:
+                    raise WatcherError(f"{name} is no longer managed")
                 settled = _settled(board, name, revision, after_build)
                 if settled:
                     service = board.service(name)
@@ -134,7 +136,8 @@ async def settle_all(
         while waiting:
             pause = poll if failed else None
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=pause)
-            failed = failed or any(task.result().outcome != "live" for task in done)
+            ended = {name for name, task in tasks.items() if task in done and board.service(name)}
+            failed = failed or any(tasks[name].result().outcome != "live" for name in ended)
             if failed:
                 now = asyncio.get_running_loop().time()
                 at_work = {name: now if _is_at_work(board, name) else at_work[name] or now for name in tasks}
@@ -149,11 +152,37 @@ async def settle_all(
         if not task.cancelled()
         else Settled(service=name, outcome="timeout", revision=_desired_revision(board, name))
         for name, task in tasks.items()
+        if board.service(name) or len(tasks) == 1
     ]
+    if not each:
+        return _describe_refusal("", "", "no service is managed any more")
     worst = min(each, key=lambda found: WORST_FIRST.index(found.outcome))
     if refused := board.status.daemon.refused:  # perhaps of a service that is not managed yet
         worst = worst if worst.outcome == "failed" else _describe_refusal("", "", refused)
     return worst.model_copy(update={"services": each})
+
+
+async def settle_everything(
+    board: StatusBoard,
+    names: Sequence[str],
+    look: Callable[[str], Awaitable[str]],
+    timeout: float,
+    after_build: int | None = None,
+) -> Settled:
+    """Wait for all services: those of `names`, and those that the compose file got meanwhile."""
+    end = asyncio.get_running_loop().time() + timeout
+    if len(names) == 1:
+        settled = await settle(board, names[0], partial(look, names[0]), timeout, after_build)
+    else:
+        settled = await settle_all(board, names, look, timeout, after_build)
+    new = [service.name for service in board.status.services if service.name not in names]
+    if not new:
+        return settled
+    left = max(0.0, end - asyncio.get_running_loop().time())
+    more = await settle_all(board, new, look, left)
+    each = [one for one in settled.services or [settled] if board.service(one.service)]
+    worst = min((*each, *more.services), key=lambda found: WORST_FIRST.index(found.outcome))
+    return worst.model_copy(update={"services": [*each, *more.services]})
 
 
 def _is_at_work(board: StatusBoard, name: str) -> bool:

@@ -18,9 +18,11 @@ from watcher.observers.events import (
     Event,
     Held,
     RevisionStateChanged,
+    ServiceRemoved,
 )
 from watcher.observers.status_board import StatusBoard
-from watcher.web.stream import settle_all
+from watcher.reconcile.tree_watcher import NoLongerManaged
+from watcher.web.stream import settle_all, settle_everything
 
 
 def made(*events: Event) -> StatusBoard:
@@ -122,3 +124,44 @@ async def test_a_refused_change_fails_those_that_it_concerns_and_a_wait_for_all(
     assert "the configuration is refused: services.c.build: no such folder" in render_lines(board.status, 0.0)
     board.notify(ConfigurationRefused(reason=""))
     assert (await settle_all(board, ["a", "b"], look, 20.0)).outcome == "live"
+
+
+async def test_a_service_that_leaves_during_the_wait_is_not_waited_for() -> None:
+    board = made(*live("a"))
+
+    async def look_and_remove(service: str) -> str:
+        board.notify(ServiceRemoved(service="b"))
+        if service == "b":
+            raise NoLongerManaged("b is no longer managed")
+        return "r"
+
+    settled = await settle_everything(board, ["a", "b"], look_and_remove, 20.0)
+    assert (settled.outcome, [each.service for each in settled.services]) == ("live", ["a"])
+    waiting = made(*live("a"))
+    task = asyncio.create_task(settle_everything(waiting, ["a", "b"], look, 3600.0))
+    await asyncio.wait([task], timeout=0.05)
+    waiting.notify(ServiceRemoved(service="b"))
+    async with asyncio.timeout(30):
+        settled = await task
+    assert (settled.outcome, [each.service for each in settled.services]) == ("live", ["a"])
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b"]])
+async def test_a_service_that_comes_during_the_wait_is_waited_for_too(names: list[str]) -> None:
+    board = made(*live("a"), *live("b"))
+    if names == ["a"]:
+        board.notify(ServiceRemoved(service="b"))
+
+    async def look_and_add(service: str) -> str:
+        board.notify(DesiredChanged(service="c", revision="r", changes=(), summary="", saved_at=0.0))
+        return "r"
+
+    task = asyncio.create_task(settle_everything(board, names, look_and_add, 3600.0))
+    done, _ = await asyncio.wait([task], timeout=0.2)
+    assert not done
+    for event in live("c"):
+        board.notify(event)
+    async with asyncio.timeout(30):
+        settled = await task
+    assert settled.outcome == "live"
+    assert [each.service for each in settled.services] == [*names, "c"]
