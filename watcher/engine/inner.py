@@ -56,7 +56,7 @@ def run_command(api: Any, container: str, command: ContainerCommand) -> tuple[in
         for chunk in output:
             tail = (tail + chunk)[-_MOST_OUTPUT:]
     finally:
-        output.close()
+        private_api.close_output(output)
     status = api.exec_inspect(made["Id"])["ExitCode"]
     return int(status or 0), tuple(tail.decode("utf-8", "replace").splitlines()[-_LAST_LINES:])
 

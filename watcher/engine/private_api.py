@@ -52,6 +52,12 @@ def post_json(client: Any, path: str, body: Mapping[str, Any]) -> None:
     client._raise_for_status(client._post_json(client._url(path), data=dict(body)))
 
 
+def close_output(output: Any) -> None:
+    """Close the output of a command in a container; its own `close` leaves the file of the socket open."""
+    output.close()
+    output._response.close()
+
+
 def open_pull(client: Any, ref: str, platform: str, *, timeout: float) -> Any:
     """Return the open answer to the request to pull `ref`; close it. Raises docker's errors.
 

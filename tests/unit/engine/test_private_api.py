@@ -14,6 +14,7 @@ from typing import Any
 import docker
 import docker.errors
 import pytest
+from docker.types.daemon import CancellableStream
 
 from watcher.engine import private_api
 
@@ -37,8 +38,9 @@ def test_docker_py_is_private_in_one_file_only() -> None:
     files = [path for path in (WATCHER / "engine").glob("*.py") if foreign_private_names(path)]
     assert [path.name for path in files] == ["private_api.py"]
     names = foreign_private_names(files[0])
-    # `_version` belongs to the instance.
-    assert {name for name in names if not hasattr(docker.APIClient, name)} == {"_version"}
+    # `_version` belongs to the instance, `_response` to a stream.
+    assert {name for name in names if not hasattr(docker.APIClient, name)} == {"_version", "_response"}
+    assert "_response" in vars(CancellableStream(iter(()), object()))
 
 
 def test_watchdogs_inner_module_is_imported_in_one_file_only() -> None:
