@@ -86,7 +86,9 @@ class Meter:
         for _ in range(_ATTEMPTS):
             try:
                 return dict(self.client.df())
-            except docker.errors.NotFound:
+            except docker.errors.APIError as error:  # 404, or 500 "rw layer snapshot not found"
+                if "not found" not in str(error).lower():
+                    raise
                 time.sleep(_PAUSE)
         return dict(self.client.df())
 

@@ -35,6 +35,7 @@ CHOSEN = {
     "$window": "30m",
     "$job": ".+",
     "$instance": ".+",
+    "$project": ".+",
     "$service": ".+",
 }
 QUERIES = [

@@ -231,7 +231,7 @@ def upgrade(place: ProjectSelection) -> int:
             if not is_running(place):
                 raise
         else:
-            if after["boot"] != before["boot"]:
+            if after["boot"] != before["boot"] and after["url"]:  # empty until it has started
                 print(f"watcher {before['version']} → {after['version']}, {after['url']}")
                 return 0
         time.sleep(POLL)
