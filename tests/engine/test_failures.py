@@ -35,9 +35,9 @@ class Told(Recipe):
         self.host: dict[str, Any] = {}
 
     def config(
-        self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = ""
+        self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = "", **named: bool
     ) -> Mapping[str, Any]:
-        body = dict(super().config(image, publish, extra_labels, joins))
+        body = dict(super().config(image, publish, extra_labels, joins, **named))
         body |= {"Cmd": self.command, "ExposedPorts": {f"{port}/tcp": {} for port in self.ports}}
         body["HostConfig"] = {**body["HostConfig"], **self.host}
         return body

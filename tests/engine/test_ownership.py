@@ -33,9 +33,9 @@ class Sleeps(Recipe):
     ports: tuple[int, ...] = ()
 
     def config(
-        self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = ""
+        self, image: str, publish: Published, extra_labels: Mapping[str, str], joins: str = "", **named: bool
     ) -> Mapping[str, Any]:
-        body = super().config(image, publish, {**extra_labels, RUN: self.project}, joins)
+        body = super().config(image, publish, {**extra_labels, RUN: self.project}, joins, **named)
         return {**body, "Cmd": ["sleep", "600"], "Volumes": {"/data": {}}, "HostConfig": {"Init": True}}
 
 
