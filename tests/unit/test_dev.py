@@ -50,18 +50,30 @@ TOOLS = [
     "uname",
 ]
 
-# Makes an environment whose python writes down how it is called.
+# Makes an environment whose python writes down how it is called; its pip makes a uv that does the same.
 PYTHON = """#!/bin/sh
 case "$*" in
     "-I -c"*) exit ${PYTHON_TOO_OLD:-0} ;;
-    "-m venv --clear "*) echo "venv" >>"$CALLS"; mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
+    "-m venv --clear "*)
+        echo "venv" >>"$CALLS"
+        mkdir -p "$4/bin" "$4/lib/python3.11/site-packages"
+        cp "$0" "$4/bin/python" ;;
+    "-m pip config list") printf '%s\n' "$PIP_CONFIG" ;;
     "-m pip "*)
         echo "pip user=${PIP_USER-unset} cert=${PIP_CERT-unset}: $*" >>"$CALLS"
-        exit ${PIP_FAILS:-0} ;;
+        [ -z "${PIP_FAILS:-}" ] || exit 1
+        [ -n "${NO_UV:-}" ] || cp "$UV" "$(dirname "$0")/uv" ;;
     *)
         echo "python pid=$$ $*" >>"$CALLS"
         case "$*" in *"${FAILING:-no such call}"*) exit 1 ;; esac ;;
 esac
+"""
+
+UV = """#!/bin/sh
+index=${UV_DEFAULT_INDEX-unset} more=${UV_INDEX-unset}
+cert=${SSL_CERT_FILE-unset} constraint=${UV_CONSTRAINT-unset}
+echo "uv in $PWD index=$index more=$more cert=$cert constraint=$constraint: $*" >>"$CALLS"
+exit ${UV_FAILS:-0}
 """
 
 DOCKER = """#!/bin/sh
@@ -93,12 +105,14 @@ class Sandbox:
         self.bin.mkdir()
         self.root.mkdir()
         self.calls_file.touch()
-        for name in ("dev", "pyproject.toml", "requirements-dev.lock"):
+        for name in ("dev", "pyproject.toml", "requirements.lock", "requirements-dev.lock"):
             shutil.copy(ROOT / name, self.root / name)
         shutil.copytree(ROOT / "deploy", self.root / "deploy")
         (self.root / "examples/go-server").mkdir(parents=True)
         shutil.copy(ROOT / "examples/go-server/go.mod", self.root / "examples/go-server/go.mod")
         self.script(self.root / "deploy/bases/make", MAKE)
+        self.uv = folder / "uv"
+        self.script(self.uv, UV)
         for name in TOOLS:
             found = shutil.which(name)
             assert found, name
@@ -115,7 +129,14 @@ class Sandbox:
     def start(self, *args: str, cwd: str | Path = "/", **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [str(self.root / "dev"), *args],
-            env={"PATH": str(self.bin), "CALLS": str(self.calls_file), "HOME": str(self.root), **env},
+            env={
+                "PATH": str(self.bin),
+                "CALLS": str(self.calls_file),
+                "HOME": str(self.root),
+                "UV": str(self.uv),
+                "PIP_CONFIG": "",
+                **env,
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -158,17 +179,53 @@ def test_the_environment_is_made_once_and_filled_again_when_the_lock_changes(san
     for _ in range(2):
         assert sandbox.run("watcher", "status")[0] == 0
     assert len(sandbox.calls("venv")) == 1
-    first = sandbox.calls("pip")
-    assert "--require-hashes -r" in first[0]
-    assert "--no-deps --no-build-isolation -e" in first[1]
-    assert len(first) == 2
+    (bootstrap,) = sandbox.calls("pip")
+    assert "--require-hashes -r" in bootstrap
+    (first,) = sandbox.calls("uv")
+    assert first.endswith(f"--require-hashes -r {sandbox.root}/requirements.lock")
 
-    with (sandbox.root / "requirements-dev.lock").open("a") as lock:
+    with (sandbox.root / "requirements.lock").open("a") as lock:
         lock.write("# changed\n")
     assert sandbox.run("watcher", "status")[0] == 0
     assert len(sandbox.calls("venv")) == 1
-    assert len(sandbox.calls("pip")) == 4
+    assert len(sandbox.calls("pip")) == 1
+    assert len(sandbox.calls("uv")) == 2
     assert len(sandbox.calls("python")) == 3
+
+
+def test_running_installs_nothing_that_only_tests_need(sandbox: Sandbox) -> None:
+    code, text = sandbox.run("run")
+    assert code == 0
+    locked = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if line[0].isalpha()]
+    assert f"installing what running needs into .venv: {len(locked)} Python packages" in text
+    assert not [call for call in sandbox.calls("uv") if "-dev" in call]
+
+    assert sandbox.run("test", "--unit")[0] == 0
+    python = f" pip install --quiet --python {sandbox.root}/.venv/bin/python "
+    assert [call.partition(python)[2] for call in sandbox.calls("uv")[1:]] == [
+        f"--require-hashes -r {sandbox.root}/requirements-dev.lock",
+        f"--no-deps --no-build-isolation -e {sandbox.root}",
+    ]
+    made = len(sandbox.calls("uv"))
+    assert sandbox.run("run")[0] == 0
+    assert len(sandbox.calls("uv")) == made, "the environment of the tests has all that running needs"
+
+
+def test_the_lock_of_the_tests_has_the_versions_of_the_lock_for_running() -> None:
+    running, tests = (
+        {line for line in (ROOT / name).read_text().splitlines() if "==" in line}
+        for name in ("requirements.lock", "requirements-dev.lock")
+    )
+    assert running < tests
+
+
+def test_a_copy_of_the_folder_runs_its_own_files(sandbox: Sandbox) -> None:
+    assert sandbox.run("watcher", "status")[0] == 0
+    original = sandbox.root
+    sandbox.root = Path(shutil.copytree(original, original.with_name("copy")))
+    assert sandbox.run("watcher", "status")[0] == 0
+    (path,) = sandbox.root.glob(".venv/lib/*/site-packages/*.pth")
+    assert path.read_text() == f"{sandbox.root}\n"
 
 
 def test_two_at_once_make_one_environment(sandbox: Sandbox) -> None:
@@ -183,9 +240,38 @@ def test_two_at_once_make_one_environment(sandbox: Sandbox) -> None:
 def test_pip_settings_that_send_packages_elsewhere_are_dropped_and_certificates_kept(
     sandbox: Sandbox,
 ) -> None:
-    assert sandbox.run("watcher", "status", PIP_USER="1", PIP_CERT="/some/ca.crt")[0] == 0
+    assert sandbox.run("watcher", "status", PIP_USER="1", PIP_CERT="/some/ca.crt", NO_UV="yes")[0] == 0
+    assert sandbox.calls("pip")
     for call in sandbox.calls("pip"):
         assert call.startswith("pip user=unset cert=/some/ca.crt:")
+
+
+def test_uv_asks_the_indexes_that_are_set_for_pip(sandbox: Sandbox, tmp_path: Path) -> None:
+    settings = [
+        "global.cert='/company/ca.crt'",
+        "global.extra-index-url='\\nhttps://one.example/simple\\nhttps://two.example/simple'",
+        "global.index-url='https://index.example/simple'",
+    ]
+    env = {"PIP_CONFIG": "\n".join(settings), "UV_CONSTRAINT": "/some/constraints.txt"}
+    assert sandbox.run("watcher", "status", cwd=tmp_path, **env)[0] == 0
+    (call,) = sandbox.calls("uv")
+    assert call.startswith(
+        f"uv in {sandbox.root} index=https://index.example/simple "
+        "more=https://one.example/simple https://two.example/simple cert=/company/ca.crt constraint=unset:"
+    )
+
+
+def test_what_is_set_for_uv_itself_comes_first_and_what_is_not_set_stays_so(sandbox: Sandbox) -> None:
+    env = {"PIP_CONFIG": "global.index-url='https://pip.example'", "UV_DEFAULT_INDEX": "https://uv.example"}
+    assert sandbox.run("watcher", "status", **env)[0] == 0
+    (call,) = sandbox.calls("uv")
+    assert "index=https://uv.example more=unset cert=unset" in call
+
+
+@pytest.mark.parametrize("trouble", [{"NO_UV": "yes"}, {"UV_FAILS": "2"}])
+def test_without_uv_pip_installs_the_packages(sandbox: Sandbox, trouble: dict[str, str]) -> None:
+    assert sandbox.run("watcher", "status", **trouble)[0] == 0
+    assert sandbox.calls("pip")[-1].endswith(f"--require-hashes -r {sandbox.root}/requirements.lock")
 
 
 def test_a_failed_installation_is_one_sentence_and_tried_again(sandbox: Sandbox) -> None:

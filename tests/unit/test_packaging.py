@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from watcher import __version__
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
@@ -78,7 +80,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_carries_one_package_with_its_files(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names} == {"watcher", f"watcher-{PROJECT['version']}.dist-info"}
+    assert {name.split("/")[0] for name in names} == {"watcher", f"watcher-{__version__}.dist-info"}
     assert {
         "watcher/py.typed",
         "watcher/web/page.html",
