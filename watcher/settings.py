@@ -40,7 +40,11 @@ Count = Annotated[int, Field(ge=0)]
 PortProtocol = Literal["auto", "http", "tcp"]
 
 
-_PATH = regex.compile(r"/[\x21-\x7e]*")
+_HTTP_PATH = r"/[\x21-\x7e]*"
+_PATH = regex.compile(_HTTP_PATH)
+HttpPath = Field(json_schema_extra={"pattern": f"^{_HTTP_PATH}$"})
+_PORT_NUMBER = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+PortKeys = Field(json_schema_extra={"propertyNames": {"pattern": f"^({_PORT_NUMBER})$"}})
 
 
 def _check_http_path(value: str | None) -> str | None:
@@ -49,7 +53,8 @@ def _check_http_path(value: str | None) -> str | None:
     return value
 
 
-_SHARED = {
+# Settings that the services of a project share, by section.
+SHARED_SETTINGS = {
     "build": {"buildkit", "buildkit_certs", "parallel"},
     "prune": {"cache_keep_storage", "cache_keep_duration", "gone_after", "go_cache_max", "min_free"},
 }
@@ -106,9 +111,9 @@ class DeploySettings(_Section):
     """front: start new next to old, then switch; recreate: the container publishes the port itself."""
     protocol: PortProtocol = "auto"
     """Protocol of the ports: http, tcp (raw bytes), or auto (detected per connection)."""
-    protocols: dict[Annotated[int, Field(ge=1, le=65535)], PortProtocol] = {}
+    protocols: Annotated[dict[Annotated[int, Field(ge=1, le=65535)], PortProtocol], PortKeys] = {}
     """Protocol of single container ports, like 2525 = "tcp"; overrides protocol and app_protocol."""
-    ready_path: Annotated[str | None, AfterValidator(_check_http_path)] = None
+    ready_path: Annotated[str | None, AfterValidator(_check_http_path), HttpPath] = None
     """Path that answers below 400 when the app is ready; default: that of HEALTHCHECK, else any answer."""
     startup_timeout: Annotated[float, Field(gt=0)] = 30.0
     """Seconds within which a new container must answer."""
@@ -201,7 +206,7 @@ class ServiceSettings(_Section):
     @model_validator(mode="after")
     def _refuse_shared(self) -> ServiceSettings:
         """Refuse what the services of a project share."""
-        for section, names in _SHARED.items():
+        for section, names in SHARED_SETTINGS.items():
             given = getattr(self, section).model_fields_set & names
             if given:
                 raise ValueError(f"{section}.{min(given)} is of the whole project: set it under [{section}]")

@@ -105,9 +105,7 @@ def config_error(error: ValidationError | SettingsError, settings: type[BaseMode
     if error.title == "Cli":
         field = field.partition(".")[2] or field  # the command's name
     if first["type"] == "extra_forbidden":
-        return ConfigError(
-            field, first["input"], "no such setting; `watcher init` writes a file with all of them"
-        )
+        return ConfigError(field, first["input"], "no such setting; `watcher run --help-settings` lists them")
     rule = _RULES.get(first["type"]) or first["msg"].removeprefix("Value error, ")
     return ConfigError(field, first["input"], rule[:1].lower() + rule[1:])
 

@@ -16,8 +16,9 @@ from watcher.builder import connect_engine
 from watcher.cli.dockerfile import explain_dockerfiles
 from watcher.cli.doctor import Finding, Grade, examine_project, worst_grade
 from watcher.cli.down import print_report, stop_and_report, take_down
-from watcher.cli.init_plan import plan_project
+from watcher.cli.init_plan import InitPlan, plan_project
 from watcher.cli.prune import Cleaned, prune_once
+from watcher.cli.settings_schema import SCHEMA_NAME, render_schema
 from watcher.cli.settings_template import render_settings
 from watcher.daemon.daemon import Daemon
 from watcher.daemon.once import deploy_once
@@ -302,21 +303,25 @@ def _print_finding(finding: Finding) -> None:
         print(f"    {finding.advice}")
 
 
-def init(settings: Settings, *, force: bool, every: bool, main: str | None, settings_only: bool) -> int:
+def init(
+    settings: Settings, *, force: bool, every: bool, main: str | None, settings_only: bool, schema_only: bool
+) -> int:
     """`watcher init`."""
     root = settings.root
     if not root.is_dir():
         raise ConfigError("project", str(settings.project), "there is no such folder")
-    if (root / TOML_NAME).exists() and not force:
+    if (root / TOML_NAME).exists() and not force and not schema_only:
         raise ConfigError(TOML_NAME, None, f"is there already in {root}; --force replaces it")
     plan = plan_project(root, main=main, settings_only=settings_only or every)
     if every:
         plan.files[TOML_NAME] = render_settings()
+    if schema_only:
+        plan = InitPlan({SCHEMA_NAME: render_schema()})
     for name, text in plan.files.items():
         path = root / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("w" if name == TOML_NAME else "x", encoding="utf-8") as file:
+            with path.open("w" if name in (TOML_NAME, SCHEMA_NAME) else "x", encoding="utf-8") as file:
                 file.write(text)
         except OSError as error:
             raise ConfigError("project", str(root), f"{name} cannot be written: {error.strerror}") from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from watcher import regex
+from watcher.cli.settings_schema import SCHEMA_LINE, SCHEMA_NAME, render_schema
 from watcher.compose.find import FILE_NAMES
 from watcher.errors import ConfigError
 from watcher.settings_sources import TOML_NAME
@@ -24,7 +25,9 @@ _MOST_BYTES = 262_144  # of a source file that is read
 _YAML_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})  # no strings in YAML
 PORT = 9000
 
-_TOML = """\
+_TOML = f"""\
+{SCHEMA_LINE}
+
 # Settings of the watcher for this project: only what differs from the defaults.
 # `watcher init --all --force` writes every setting with its default and its meaning.
 """
@@ -93,9 +96,9 @@ class InitPlan:
 def plan_project(root: Path, *, main: str | None = None, settings_only: bool = False) -> InitPlan:
     """Look at the project and return what to write; raise ConfigError if `main` has to be chosen.
 
-    A file that exists is never part of the plan, except the settings.
+    A file that exists is never part of the plan, except the settings and their schema.
     """
-    plan = InitPlan({TOML_NAME: _TOML})
+    plan = InitPlan({TOML_NAME: _TOML, SCHEMA_NAME: render_schema()})
     if (used := next((name for name in FILE_NAMES if (root / name).exists()), None)) is not None:
         plan.notes.append(f"{used} is used as it is")
     elif other := _find_compose(root):
@@ -125,7 +128,7 @@ def _plan_docker(plan: InitPlan, root: Path, module: str, main: str | None) -> N
     files = {} if packages else {"main.go": _PROGRAM}
     files |= {
         "Dockerfile": _DOCKERFILE.format(main=shlex.quote(chosen)),
-        ".dockerignore": ".git\n",
+        ".dockerignore": f".git\n{TOML_NAME}\n{SCHEMA_NAME}\n",
         "_envs/env_dev.yaml": "environment: dev\n",
         "_envs/env_prod.yaml": "environment: prod\n",
         "docker-compose-dev.yml": _COMPOSE.format(

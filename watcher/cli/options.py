@@ -343,7 +343,7 @@ class InitCommand(Settings):
     """Write watcher.toml, and Docker files where there are none.
 
     A Go module without a compose file gets a Dockerfile with two stages, settings for dev and prod, and a
-    compose file for each. A file that exists stays as it is.
+    compose file for each. A file that exists stays.
     """
 
     every: bool = Field(default=False, validation_alias="all")
@@ -352,6 +352,8 @@ class InitCommand(Settings):
     """The main package to build, like ./cmd/api, if there are several."""
     settings_only: bool = False
     """Write no Docker files."""
+    schema_only: bool = Field(default=False, validation_alias="schema")
+    """Write only watcher.schema.json, for editors, again."""
     force: bool = False
     """Replace an existing watcher.toml."""
 
@@ -364,6 +366,7 @@ class InitCommand(Settings):
                 every=self.every,
                 main=self.main,
                 settings_only=self.settings_only,
+                schema_only=self.schema_only,
             )
         )
 

@@ -14,9 +14,12 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from watcher.cli.settings_schema import SCHEMA_LINE
 from watcher.settings import Settings
 
-_HEAD = """\
+_HEAD = f"""\
+{SCHEMA_LINE}
+
 # Settings of the watcher for this project. Every line shows the default: remove the # to change it.
 # The command line (--http.port 9002) and the environment (WATCHER_HTTP__PORT=9002) override this file.
 # A setting that is set nowhere comes from the compose file.

@@ -24,6 +24,7 @@ DOCKER = {
     "docker-compose-dev.yml",
     "docker-compose.yml",
 }
+SETTINGS = {"watcher.toml", "watcher.schema.json"}
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -33,7 +34,13 @@ def write(root: Path, files: dict[str, str]) -> None:
 
 
 def init(root: Path, **options: object) -> int:
-    given = {"force": False, "every": False, "main": None, "settings_only": False} | options
+    given = {
+        "force": False,
+        "every": False,
+        "main": None,
+        "settings_only": False,
+        "schema_only": False,
+    } | options
     return commands.init(load(project=root), **given)  # type: ignore[arg-type]
 
 
@@ -41,7 +48,7 @@ def test_an_empty_module_gets_a_program_too(tmp_path: Path, capsys: pytest.Captu
     write(tmp_path, {"go.mod": "module example.com/shop/v2\n\ngo 1.22\n"})
     assert init(tmp_path) == 0
     written = {line.partition("wrote ")[2] for line in capsys.readouterr().out.splitlines()}
-    assert {str(tmp_path / name) for name in {*DOCKER, "main.go", "watcher.toml"}} <= written
+    assert {str(tmp_path / name) for name in {*DOCKER, "main.go", *SETTINGS}} <= written
     project = load_compose(tmp_path / "docker-compose-dev.yml", env={})
     (service,) = project.services.values()
     assert (service.name, service.image) == ("shop", "shop-dev")
@@ -64,7 +71,7 @@ def test_what_exists_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("name", ["compose.yaml", "docker-compose-dev.yml"])
 def test_a_compose_file_is_used_as_it_is(tmp_path: Path, name: str) -> None:
     write(tmp_path, {"go.mod": "module shop\n", name: "services: {}\n"})
-    assert set(plan_project(tmp_path).files) == {"watcher.toml"}
+    assert set(plan_project(tmp_path).files) == SETTINGS
 
 
 @pytest.mark.parametrize(
@@ -88,13 +95,13 @@ def test_a_compose_file_with_another_name_is_a_setting(
 def test_all_writes_every_setting_and_nothing_else(tmp_path: Path) -> None:
     write(tmp_path, {"go.mod": "module shop\n"})
     init(tmp_path, every=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"go.mod", "watcher.toml"}
+    assert {path.name for path in tmp_path.iterdir()} == {"go.mod", *SETTINGS}
     assert "#go_cache_max" in (tmp_path / "watcher.toml").read_text()
 
 
 def test_without_a_module_nothing_is_guessed(tmp_path: Path) -> None:
     plan = plan_project(tmp_path)
-    assert set(plan.files) == {"watcher.toml"}
+    assert set(plan.files) == SETTINGS
     assert "go mod init" in plan.notes[0]
 
 
