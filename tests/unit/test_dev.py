@@ -508,6 +508,17 @@ def test_no_module_of_the_folder_one_stands_in_runs(sandbox: Sandbox, hostile: P
         assert code == 0
 
 
+@pytest.mark.parametrize("forbidden", [{}, {"PYTHONDONTWRITEBYTECODE": "1"}])
+def test_python_may_write_bytecode_into_its_environment(sandbox: Sandbox, forbidden: dict[str, str]) -> None:
+    """Without bytecode each start compiles all modules. Forbidden beside the sources, it goes into .venv."""
+    lines = 'echo "without ${PYTHONDONTWRITEBYTECODE-unset} prefix ${PYTHONPYCACHEPREFIX-unset}" >>"$CALLS"'
+    sandbox.add("python3", PYTHON.replace('"-I -c"*)', f'"-m watcher"*) {lines} ;;\n    "-I -c"*)'))
+    code, _ = sandbox.run("watcher", "--version", **forbidden)
+    assert code == 0
+    prefix = "/.venv/bytecode" if forbidden else "unset"
+    assert any("without unset" in call and call.endswith(prefix) for call in sandbox.calls())
+
+
 def test_no_module_of_the_project_runs_in_the_container(hostile: Path) -> None:
     lines = (ROOT / "deploy/Dockerfile").read_text().splitlines()
     (entry,) = [line for line in lines if line.startswith("ENTRYPOINT ")]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any, TextIO, TypeVar, cast
+from typing import Any
 
 from watcher import prune as pruning
 from watcher.builder import connect_engine
@@ -18,86 +16,15 @@ from watcher.cli.doctor import Finding, Grade, examine_project, worst_grade
 from watcher.cli.down import print_report, stop_and_report, take_down
 from watcher.cli.init_plan import InitPlan, plan_project
 from watcher.cli.prune import Cleaned, prune_once
+from watcher.cli.run import run_loop
 from watcher.cli.settings_schema import SCHEMA_NAME, render_schema
 from watcher.cli.settings_template import render_settings
-from watcher.daemon.daemon import Daemon
-from watcher.daemon.once import deploy_once
 from watcher.errors import EXIT_FAILED, ConfigError
-from watcher.observers import json_log
-from watcher.observers.console import Console
-from watcher.observers.events import Observer
-from watcher.observers.printable import PrintableStream
-from watcher.observers.status_board import StatusBoard
 from watcher.observers.tables import print_table
 from watcher.observers.terminal import Terminal
 from watcher.prune.build_cache import TrimEstimate
 from watcher.settings import Settings
 from watcher.settings_sources import TOML_NAME
-from watcher.system.memory import return_memory_early
-from watcher.system.notify_socket import writes_to_journal
-from watcher.system.output import Output, report_lost
-from watcher.system.signals import dump_on_quit, hold_signals
-
-Result = TypeVar("Result")
-
-
-@contextmanager
-def _open_observer(settings: Settings, board: StatusBoard) -> Iterator[Observer]:
-    """Open the observer that writes to the terminal. The terminal is left clean however the command ends."""
-    as_json = settings.log_format == "json"
-    report = json_log.report_lost if as_json else report_lost
-    outputs = [Output(file, report) for file in (sys.stdout, sys.stderr)]
-    out, err = (cast(TextIO, output) for output in outputs)
-    json_log.configure_logging(as_json=as_json, file=cast(TextIO, PrintableStream(err)))
-    dump_on_quit()
-    journal = writes_to_journal(sys.stdout.fileno())
-    console = None
-    if not as_json:
-        console = Console(out, board, plain=settings.plain, bell=settings.bell, journal=journal)
-    try:
-        yield console or json_log.JsonLog(out, journal=journal)
-    finally:
-        if console:
-            console.close()
-        json_log.configure_logging(as_json=as_json)
-        for output in outputs:
-            output.close()
-
-
-def _asyncio_run(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-    import uvloop  # noqa: PLC0415 - commands without a loop start in half the time
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main())
-
-
-def run(settings: Settings) -> int:
-    """`watcher run`. Does not return if another program replaces this one."""
-
-    async def main() -> int:
-        await daemon.run()
-        return 0
-
-    return_memory_early()
-    board = StatusBoard()
-    with _open_observer(settings, board) as observer:
-        daemon = Daemon(settings, observer, board=board)
-        status = _asyncio_run(main)
-    if daemon.handover:
-        hold_signals(daemon.interrupted)
-        daemon.handover.start()
-    return status
-
-
-def once(settings: Settings) -> int:
-    """`watcher once`."""
-
-    async def main() -> int:
-        return 0 if await deploy_once(settings, board, observer) else EXIT_FAILED
-
-    board = StatusBoard()
-    with _open_observer(settings, board) as observer:
-        return _asyncio_run(main)
 
 
 def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool, as_json: bool) -> int:
@@ -138,7 +65,7 @@ def prune(settings: Settings, *, dry_run: bool, all_projects: bool, caches: bool
         print(pruning.free_space_text(done.disk))
         return 0
 
-    return _asyncio_run(main)
+    return run_loop(main)
 
 
 def _pruned_as_json(done: Cleaned) -> dict[str, Any]:
@@ -159,7 +86,7 @@ def _pruned_as_json(done: Cleaned) -> dict[str, Any]:
 def down(settings: Settings, *, images: bool, caches: bool, as_json: bool) -> int:
     """`watcher down`."""
     pid = stop_and_report(settings, as_json=as_json)
-    report = _asyncio_run(partial(take_down, settings, images=images, caches=caches))
+    report = run_loop(partial(take_down, settings, images=images, caches=caches))
     return print_report(report, pid, as_json=as_json)
 
 
@@ -179,7 +106,7 @@ def prune_gone(settings: Settings, *, named: Sequence[str], dry_run: bool, yes: 
             await pruning.remove_gone(projects, chosen, done)
         return EXIT_FAILED if any(left.choice is pruning.Choice.REFUSED for left in done.projects) else 0
 
-    found = _asyncio_run(find)
+    found = run_loop(find)
     wanted = [left for left in found if left.id in named or not named]
     chosen = [left for left in wanted if left.choice in choices]
     status = EXIT_FAILED if named and len(chosen) < len(wanted) else 0
@@ -191,7 +118,7 @@ def prune_gone(settings: Settings, *, named: Sequence[str], dry_run: bool, yes: 
             print(json.dumps(pruning.gone_as_json(found, None), indent=2))
         return status
     try:
-        return _asyncio_run(remove) or status
+        return run_loop(remove) or status
     finally:
         if as_json:
             print(json.dumps(pruning.gone_as_json(found, done), indent=2))
@@ -245,7 +172,7 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
             print(json.dumps([asdict(finding) for finding in found], indent=2))
         return EXIT_FAILED if worst_grade(found) is Grade.TROUBLE else 0
 
-    return _asyncio_run(main)
+    return run_loop(main)
 
 
 def dockerfile(settings: Settings, *, as_json: bool) -> int:
@@ -264,7 +191,7 @@ def dockerfile(settings: Settings, *, as_json: bool) -> int:
                 out.print(line, style=style, soft_wrap=True)
         return 0
 
-    return _asyncio_run(main)
+    return run_loop(main)
 
 
 def image(settings: Settings, names: Sequence[str], *, diff: bool, markdown: bool, as_json: bool) -> int:
@@ -292,7 +219,7 @@ def image(settings: Settings, names: Sequence[str], *, diff: bool, markdown: boo
             print("\n".join((report.image_markdown if markdown else report.describe_image)(content, budgets)))
         return 0
 
-    return _asyncio_run(main)
+    return run_loop(main)
 
 
 def _print_finding(finding: Finding) -> None:

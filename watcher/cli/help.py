@@ -122,9 +122,10 @@ def arrange_help(root: argparse.ArgumentParser, version: str) -> None:
     for action in _list_actions(root):
         if isinstance(action, argparse._SubParsersAction):
             action.metavar = "COMMAND"
-            summaries = {line.dest: _first_line(line.help) for line in action._choices_actions}
-            overview = _OVERVIEW.format(commands=_list_commands(summaries))
-            setattr(root, "format_help", partial(str, overview))  # noqa: B010 - mypy refuses a method
+            if len(action.choices) > 1:  # with one command, only that command's help can be asked for
+                summaries = {line.dest: _first_line(line.help) for line in action._choices_actions}
+                overview = _OVERVIEW.format(commands=_list_commands(summaries))
+                setattr(root, "format_help", partial(str, overview))  # noqa: B010 - mypy refuses a method
             for name, parser in action.choices.items():
                 parser.add_argument(
                     "--help-settings",

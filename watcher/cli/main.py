@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser
 from typing import NoReturn, get_args
 
-from pydantic import ValidationError
+from pydantic import ValidationError, create_model
 from pydantic_settings import (
     BaseSettings,
     CliApp,
@@ -27,8 +27,8 @@ from watcher.settings import Settings
 from watcher.settings_sources import check_environment, config_error
 
 
-class Cli(BaseSettings):
-    """The command line of `watcher`: one command."""
+class _CommandLine(BaseSettings):
+    """What every command line has."""
 
     model_config = SettingsConfigDict(
         cli_prog_name="watcher",
@@ -40,6 +40,14 @@ class Cli(BaseSettings):
         cli_use_class_docs_for_groups=True,
         cli_exit_on_error=False,
     )
+
+    def cli_cmd(self) -> None:
+        """Run the chosen command."""
+        CliApp.run_subcommand(self)
+
+
+class Cli(_CommandLine):
+    """The command line of `watcher`: one command."""
 
     run: CliSubCommand[options.RunCommand]
     once: CliSubCommand[options.OnceCommand]
@@ -63,14 +71,25 @@ class Cli(BaseSettings):
     monitoring: CliSubCommand[options.MonitoringCommand]
     completion: CliSubCommand[options.CompletionCommand]
 
-    def cli_cmd(self) -> None:
-        """Run the chosen command."""
-        CliApp.run_subcommand(self)
-
 
 _OPTION_NAMES = frozenset(
     name for command in Cli.model_fields.values() for name in get_args(command.annotation)[0].model_fields
 )
+
+
+_NEED_ALL = ("completion",)  # commands that read the parser of all commands
+
+
+def _choose_commands(arguments: list[str]) -> type[BaseSettings]:
+    """Return a command line with only the given command, or with all if none is given.
+
+    Making the parser of all commands takes ten times as long.
+    """
+    name = arguments[0] if arguments else ""
+    if name not in Cli.model_fields or name in _NEED_ALL:
+        return Cli
+    field = Cli.model_fields[name]
+    return create_model("Cli", __base__=_CommandLine, **{name: (field.annotation, field)})  # type: ignore[call-overload, no-any-return]
 
 
 def _normalize(arguments: list[str]) -> list[str]:
@@ -130,10 +149,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     with exit_on_failure(as_json=as_json):
         try:
             check_environment(os.environ, _OPTION_NAMES)
-            source: CliSettingsSource[ArgumentParser] = CliSettingsSource(Cli, formatter_class=HelpFormatter)
+            chosen = _choose_commands(arguments)
+            source: CliSettingsSource[ArgumentParser] = CliSettingsSource(
+                chosen, formatter_class=HelpFormatter
+            )
             arrange_help(source.root_parser, __version__)
             options.root_parser.set(source.root_parser)
-            CliApp.run(Cli, cli_args=arguments, cli_settings_source=source)
+            CliApp.run(chosen, cli_args=arguments, cli_settings_source=source)
         except (ValidationError, SettingsError) as error:
             raise _explain_error(error, arguments) from error
     sys.exit(0)

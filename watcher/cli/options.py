@@ -1,4 +1,7 @@
-"""The commands of `watcher` with their options, one class each. All accept every setting."""
+"""The commands of `watcher` with their options, one class each. All accept every setting.
+
+A command imports what it needs when it runs: importing all would take longer than most of them.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,7 @@ from typing import Annotated, Literal, NoReturn
 from pydantic import AliasChoices, Field
 from pydantic_settings import CliPositionalArg
 
-from watcher.cli import background, commands, remote, remote_commands
-from watcher.cli.completion import render_completion
-from watcher.cli.list_daemons import list_daemons
-from watcher.cli.monitoring import write_monitoring
-from watcher.cli.service_manager import ServiceManager
+from watcher.cli import remote
 from watcher.errors import UsageError
 from watcher.settings import Seconds, Settings
 
@@ -44,7 +43,9 @@ class RunCommand(ManagingCommand):
 
     def cli_cmd(self) -> None:
         """Run the command."""
-        _exit(commands.run(self))
+        from watcher.cli import run
+
+        _exit(run.run(self))
 
 
 class OnceCommand(ManagingCommand):
@@ -55,7 +56,9 @@ class OnceCommand(ManagingCommand):
 
     def cli_cmd(self) -> None:
         """Run the command."""
-        _exit(commands.once(self))
+        from watcher.cli import run
+
+        _exit(run.once(self))
 
 
 class UpCommand(ManagingCommand):
@@ -73,6 +76,8 @@ class UpCommand(ManagingCommand):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import background
+
         _, arguments = background.split_arguments(given_arguments.get()[1:])
         _exit(background.up(self, arguments, detach=self.detach, timeout=self.timeout, as_json=self.as_json))
 
@@ -96,6 +101,8 @@ class StatusCommand(RemoteCommand):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import remote_commands
+
         _exit(remote_commands.status(self, watch=self.follow, as_json=self.as_json))
 
 
@@ -116,6 +123,8 @@ class LogsCommand(RemoteCommand):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import remote_commands
+
         _exit(
             remote_commands.logs(
                 self, follow=self.follow, tail=self.tail, source=self.source, as_json=self.as_json
@@ -139,6 +148,8 @@ class WaitCommand(RemoteCommand):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import remote_commands
+
         _exit(
             remote_commands.wait(
                 self, timeout=self.timeout, start_timeout=self.start_timeout, as_json=self.as_json
@@ -161,6 +172,8 @@ class DownCommand(RemoteCommand):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import commands
+
         _exit(commands.down(self, images=self.images, caches=self.caches, as_json=self.as_json))
 
 
@@ -175,6 +188,8 @@ class ListCommand(Settings):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli.list_daemons import list_daemons
+
         _exit(list_daemons(as_json=self.as_json))
 
 
@@ -199,6 +214,8 @@ class PruneCommand(Settings):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import commands
+
         if self.gone is not None:
             if self.cache or self.all_projects:
                 raise UsageError("--gone can be combined with --dry-run, --yes and --json only")
@@ -236,6 +253,8 @@ class RebuildCommand(RemoteCommand):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import remote_commands
+
         _exit(remote_commands.rebuild(self, wait=self.wait, timeout=self.timeout, as_json=self.as_json))
 
 
@@ -250,6 +269,8 @@ class CancelCommand(RemoteCommand):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import remote_commands
+
         _exit(remote_commands.request_action(self, "cancel", as_json=self.as_json))
 
 
@@ -264,6 +285,8 @@ class PauseCommand(RemoteCommand):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import remote_commands
+
         _exit(remote_commands.request_action(self, "pause", as_json=self.as_json))
 
 
@@ -275,6 +298,8 @@ class ResumeCommand(RemoteCommand):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import remote_commands
+
         _exit(remote_commands.request_action(self, "resume", as_json=self.as_json))
 
 
@@ -287,6 +312,8 @@ class UpgradeCommand(RemoteCommand):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import remote_commands
+
         _exit(remote_commands.upgrade(self))
 
 
@@ -301,6 +328,8 @@ class DoctorCommand(Settings):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import commands
+
         _exit(commands.doctor(self, as_json=self.as_json))
 
 
@@ -315,6 +344,8 @@ class DockerfileCommand(Settings):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import commands
+
         _exit(commands.dockerfile(self, as_json=self.as_json))
 
 
@@ -334,6 +365,8 @@ class ImageCommand(Settings):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import commands
+
         if self.markdown and self.as_json:
             raise UsageError("--markdown and --json exclude each other")
         _exit(commands.image(self, self.images, diff=self.diff, markdown=self.markdown, as_json=self.as_json))
@@ -359,6 +392,8 @@ class InitCommand(Settings):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import commands
+
         _exit(
             commands.init(
                 self,
@@ -382,6 +417,9 @@ class ServiceCommand(RemoteCommand):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli import background
+        from watcher.cli.service_manager import ServiceManager
+
         manager = ServiceManager(self.root)
         if self.action == "install":
             _, passed = background.split_arguments(given_arguments.get()[1:])
@@ -400,6 +438,8 @@ class CompletionCommand(Settings):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli.completion import render_completion
+
         print(render_completion(root_parser.get(), self.shell), end="")
         _exit(0)
 
@@ -414,4 +454,6 @@ class MonitoringCommand(Settings):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        from watcher.cli.monitoring import write_monitoring
+
         _exit(write_monitoring(self, self.output, force=self.force))

@@ -22,6 +22,7 @@ from watcher.observers.events import (
     BuildStepOutput,
     ContainerOutput,
     DaemonStarted,
+    DaemonStarting,
     DaemonStopping,
     DependencyChanged,
     EngineDown,
@@ -85,6 +86,7 @@ class Console:
         self._scanning_at: dict[str, float] = {}  # by service
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             **ServicePrinter(self._lines, board).handlers,
+            DaemonStarting: self._daemon_starting,
             DaemonStarted: self._daemon_started,
             DaemonStopping: self._daemon_stopping,
             ServiceStarted: self._service_started,
@@ -119,8 +121,11 @@ class Console:
             self._activity.close()
             self._activity = None
 
+    def _daemon_starting(self, event: DaemonStarting) -> None:
+        self._print(event, "·", f"watcher {event.version}, starting for {event.project}", "bold")
+
     def _daemon_started(self, event: DaemonStarted) -> None:
-        self._print(event, "·", f"watcher {event.version}, watching {event.project}", "bold")
+        self._print(event, "·", f"watching {event.project}", "bold")
         self._print(event, "·", f"status page and metrics: {event.url}")
 
     def _daemon_stopping(self, event: DaemonStopping) -> None:

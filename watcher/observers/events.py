@@ -55,6 +55,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonStarting(Event):
+    """The settings of `watcher run` are accepted; `project` is its folder. The first event."""
+
+    version: str
+    project: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonStarted(Event):
     """The daemon is up; `url` is the status page, `services` are those that it manages."""
 

@@ -16,6 +16,7 @@ from watcher.observers.events import (
     ContainerLost,
     ContainerOutput,
     DaemonStarted,
+    DaemonStarting,
     DeployFinished,
     DeployOutcome,
     DeployStarted,
@@ -155,6 +156,7 @@ class Story:
             )
 
     def start(self) -> Story:
+        self.events.append(DaemonStarting(at=self.now, version="0.1.0", project="/src/go-server"))
         self.events.append(
             DaemonStarted(
                 at=self.now, version="0.1.0", project="/src/go-server", url="http://127.0.0.1:9001/"

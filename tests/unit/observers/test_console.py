@@ -79,7 +79,8 @@ def lines_since(story: Story, mark: int) -> list[str]:
 
 def test_the_start_names_project_engine_service_and_addresses(story: Story) -> None:
     assert printed(story.events).splitlines() == [
-        "TIME  · watcher 0.1.0, watching /src/go-server",
+        "TIME  · watcher 0.1.0, starting for /src/go-server",
+        "TIME  · watching /src/go-server",
         "TIME  · status page and metrics: http://127.0.0.1:9001/",
         "TIME  · engine 20.10.24 answers (overlay2, unix:///var/run/docker.sock)",
         "TIME  · managing go-server at http://localhost:9000",

@@ -207,7 +207,7 @@ def test_the_log_is_one_json_object_per_event_with_its_name_and_time(story: Stor
         log.notify(event)
     records = [json.loads(line) for line in file.getvalue().splitlines()]
     names = [record["event"] for record in records]
-    assert names[0] == "daemon_started"
+    assert names[:2] == ["daemon_starting", "daemon_started"]
     logged = {"desired_changed", "build_step_finished", "build_finished", "deploy_finished", "image_sized"}
     assert logged <= set(names)
     assert not {"front_exchange", "build_step_started", "build_step_output", "container_output"} & set(names)
