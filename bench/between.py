@@ -2,6 +2,7 @@
 
     ./dev bench between                               # 50 redeploys: the watcher, compose up, compose watch
     ./dev bench between --redeploys 5 --tools watcher
+    ./dev bench between --unpublished                 # `api` has `expose` alone: no front serves it
     COMPOSE=/path/to/docker-compose ./dev bench between
 
 The project has two services in Go, `api` and `caller`. `caller` sends requests to `http://api:9000` all the
@@ -52,7 +53,7 @@ services:
   api:
     build: {{context: ., args: {{SERVICE: api}}}}
     image: {name}-api
-    ports: ["127.0.0.1:{api}:9000"]
+    {ports}
     develop: {{watch: [{{action: rebuild, path: ./api}}]}}
   caller:
     build: {{context: ., args: {{SERVICE: caller}}}}
@@ -208,7 +209,8 @@ def wait_for(condition: Any, what: str, seconds: float = LONG) -> Any:
 class Project:
     """The two services, in a folder with names and ports of its own."""
 
-    def __init__(self, parent: Path, suffix: str) -> None:
+    def __init__(self, parent: Path, suffix: str, *, published: bool = True) -> None:
+        self.published = published
         self.name = f"{parent.name.lower()}-{suffix}"
         self.folder = parent / self.name
         self.api, self.caller = free_port(), free_port()
@@ -218,7 +220,8 @@ class Project:
             path.write_text(text)
         (self.folder / "go.mod").write_text("module between\n\ngo 1.21\n")
         (self.folder / "Dockerfile").write_text(DOCKERFILE)
-        text = COMPOSE.format(name=self.name, api=self.api, caller=self.caller)
+        ports = f'ports: ["127.0.0.1:{self.api}:9000"]' if published else 'expose: ["9000"]'
+        text = COMPOSE.format(name=self.name, ports=ports, caller=self.caller)
         (self.folder / "compose.yaml").write_text(text)
 
     def save(self, version: int) -> None:
@@ -310,8 +313,8 @@ def _find_url(log: Path) -> str:
 class ComposeUp(Project):
     """The project with `docker compose up -d --build` after each save."""
 
-    def __init__(self, parent: Path, suffix: str, compose: Sequence[str]) -> None:
-        super().__init__(parent, suffix)
+    def __init__(self, parent: Path, suffix: str, compose: Sequence[str], *, published: bool = True) -> None:
+        super().__init__(parent, suffix, published=published)
         self._command = [*compose, "-p", self.name]
 
     def _compose(self, *arguments: str) -> None:
@@ -364,7 +367,10 @@ class ComposeWatch(ComposeUp):
     def deploy(self, version: int) -> None:
         """See `Project`."""
         self.save(version)
-        wait_for(lambda: fetch(self.api) == str(version), f"version {version}", 120)
+        wait_for(lambda: self._answers(str(version)), f"version {version}", 120)
+
+    def _answers(self, version: str) -> bool:
+        return fetch(self.api) == version if self.published else version in self.stats()["new"]["First"]
 
 
 def run_redeploys(project: Project, count: int, pause: float) -> dict[str, list[str]]:
@@ -407,7 +413,9 @@ async def main() -> None:
     parser.add_argument("--redeploys", type=int, default=50)
     parser.add_argument("--pause", type=float, default=1.0, help="seconds between two redeploys")
     parser.add_argument("--tools", default="watcher,up,watch", help="of watcher, up, watch")
+    parser.add_argument("--unpublished", action="store_true", help="`api` publishes no port")
     options = parser.parse_args()
+    published = not options.unpublished
     plugin = find_plugin("docker-compose")
     print(how_busy(), file=sys.stderr)
     folder = Path(tempfile.mkdtemp(prefix=f"between{uuid.uuid4().hex[:6]}"))
@@ -420,11 +428,11 @@ async def main() -> None:
             project: Project
             match tool:
                 case "watcher":
-                    project = Watcher(folder, tool)
+                    project = Watcher(folder, tool, published=published)
                 case "up":
-                    project = ComposeUp(folder, tool, [str(plugin)])
+                    project = ComposeUp(folder, tool, [str(plugin)], published=published)
                 case "watch":
-                    project = ComposeWatch(folder, tool, [str(plugin)])
+                    project = ComposeWatch(folder, tool, [str(plugin)], published=published)
                 case _:
                     raise SystemExit(f"{tool}: must be one of watcher, up, watch")
             try:

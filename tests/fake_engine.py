@@ -349,6 +349,7 @@ class FakeEngine:
             "created",
             changed=self.clock(),
             joined=joined,
+            exposed=tuple(int(port.partition("/")[0]) for port in config.get("ExposedPorts") or ()),
             generated_volumes={
                 target: given.get(target, f"{next(self._numbers):064x}") for target in targets
             },

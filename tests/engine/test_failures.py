@@ -167,7 +167,7 @@ async def test_it_listens_on_another_port(bench: Bench) -> None:
     await bench.patience(3.0)
     command = f"echo listening on :8080; exec {ANSWERS.replace('9000', '8080')}"
     failure = await bench.fails("alpine:latest", "sh", "-c", command, Init=True)
-    assert "listens on port 8080, but the compose file publishes 9000" in failure.hint, failure
+    assert "listens on port 8080, but port 9000 is expected (ports, expose)" in failure.hint, failure
 
 
 async def test_it_ends_well(bench: Bench) -> None:

@@ -57,6 +57,7 @@ class AddressContainer:
         self._recipe: ContainerRecipe | None = None
         self._impossible: set[str] = set()  # digests of endpoints that the engine refused
         self._making = asyncio.Lock()
+        self._may_start = False
         self._wanted = ""  # id of the container to forward to; empty: hold connections
         self._asked = self._applied = 0  # number of the last call of `point`, and of the one in force
         self._worker: asyncio.Task[None] | None = None
@@ -213,9 +214,12 @@ class AddressContainer:
 
     # Where it forwards to.
 
-    def point(self, container: str) -> None:
-        """Forward new connections to this container; hold them if it is empty."""
-        self._wanted = container
+    def point(self, container: str, *, starting: bool = False) -> None:
+        """Forward new connections to this container; hold them if it is empty.
+
+        `starting`: it is possibly not listening yet.
+        """
+        self._wanted, self._may_start = container, starting
         self._request()
 
     def refresh(self) -> None:
@@ -239,8 +243,7 @@ class AddressContainer:
 
     async def _follow(self) -> None:
         while self._applied != self._asked and self._id:
-            asked, wanted = self._asked, self._wanted
-            starting = bool(wanted) and self._recipe is not None and not self._recipe.ports
+            asked, wanted, starting = self._asked, self._wanted, self._may_start
             try:
                 await self._apply(self._id, wanted, starting=starting)
             except EngineUnavailable:

@@ -72,6 +72,13 @@ class ComposeContainer:
         return bool(self.spec.side_by_side_conflicts)
 
     @property
+    def written(self) -> tuple[str, ...]:
+        """Volumes and folders of the host that its program may write; two containers would share them."""
+        mounts = (each for each in self.spec.mounts if not each.read_only)
+        others = (each for each in self.spec.volumes_from if not each.endswith(":ro"))
+        return tuple(dict.fromkeys((*(each.source for each in mounts if each.source), *others)))
+
+    @property
     def completes(self) -> bool:
         """Whether it is a job: others wait until it has ended with exit status 0."""
         return self.service in compose.find_jobs(self.compose_project.services.values())

@@ -2,7 +2,9 @@
 
 Behind the front a new container starts side by side with the old one, is probed until it is ready, and gets
 the traffic in one step. The old one is kept for the soak time, to take the traffic back, then drained and
-removed. Where two cannot run at once, requests are held while the one replaces the other. With `recreate` the
+removed. Where two cannot run at once, requests are held while the one replaces the other. A service without
+published ports is replaced side by side if other services reach it through an address container and a port
+of it answers (`replacement.py`). With `recreate` the
 container publishes the ports itself: the old one is stopped first, and started again when the new one fails,
 in its soak time too. Docker holds which container is live (name and labels); there is no state file.
 """
@@ -23,6 +25,7 @@ from watcher.deploy.live_names import LiveNames
 from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live, Phases, has_completed
 from watcher.deploy.network_sockets import NetworkSockets
 from watcher.deploy.owned import OwnContainers
+from watcher.deploy.replacement import plan_replacement
 from watcher.deploy.retirement import Retirement
 from watcher.deploy.traffic import Traffic
 from watcher.diagnosis.diagnose import container_failure, engine_trouble, trouble_hint
@@ -191,12 +194,15 @@ class ContainerDeployer:
         clock.mark("create")
         self._candidates = {candidate, image}
         try:
-            if self._traffic.side_by_side:
-                live = await self._bring_up(candidate, revision, image, clock)
+            way = await plan_replacement(self._engine, self._traffic, addressed=not self._named)
+            if way.notice:
+                self._names.inform_once(f"{self.recipe.service} {way.notice}")
+            if way.side_by_side:
+                live = await self._bring_up(candidate, revision, image, clock, way.ports)
             else:
                 live = await self._replace_in_place(candidate, revision, image, clock)
             async with self._traffic.lock:
-                self._traffic.switch_to(replace(live, mounted=mounted))
+                self._traffic.switch_to(replace(live, mounted=mounted), old_runs=way.side_by_side)
                 clock.mark("switch")
                 await asyncio.gather(self._names.name_container(live.id), self._address.until_reached())
         except BaseException as error:
@@ -226,7 +232,9 @@ class ContainerDeployer:
         self._retirement.spawn(self._names.name_image())
         return Deployed(live.id, DeployOutcome.UNCHANGED)
 
-    async def _bring_up(self, candidate: str, revision: str, image: str, clock: Phases) -> Live:
+    async def _bring_up(
+        self, candidate: str, revision: str, image: str, clock: Phases, exposed: Sequence[int] = ()
+    ) -> Live:
         """Start it and wait until it answers; raises UserError with its last lines."""
         try:
             await self._engine.start(candidate)
@@ -241,12 +249,19 @@ class ContainerDeployer:
         self._waiting = True
         try:
             reached = await ready.until_ready(
-                self._engine, self.recipe, self.policy, candidate, revision, where=self._where
+                self._engine,
+                self.recipe,
+                self.policy,
+                candidate,
+                revision,
+                where=self._where,
+                exposed=exposed,
             )
         finally:
             self._waiting = False
         clock.mark("ready")
-        return Live(candidate, image, revision, self.recipe.digest, reached, time.monotonic())
+        live = Live(candidate, image, revision, self.recipe.digest, reached, time.monotonic())
+        return replace(live, answered=bool(exposed))
 
     async def _replace_in_place(self, candidate: str, revision: str, image: str, clock: Phases) -> Live:
         """The ports are free only once the old container is stopped; it comes back if the new one fails."""

@@ -170,10 +170,14 @@ class Failover:
 
     async def _fail_over(self, summary: str, found: Container | None, *, excused: bool = False) -> None:
         """Switch to the previous container, or hold requests: the live one failed."""
-        live, previous = self._traffic.live, self._traffic.take_previous()
+        live, runs, previous = (
+            self._traffic.live,
+            self._traffic.previous_runs,
+            self._traffic.take_previous(),
+        )
         if live is None:
             return
-        self._traffic.live = previous if self._traffic.side_by_side else None
+        self._traffic.live = previous if runs else None
         self._traffic.point_fronts()
         failure = await ready.explain_end(self._engine, live.id, found, summary, where=self._where)
         if found is None:  # the container that held its network is still there
@@ -187,7 +191,7 @@ class Failover:
         self.failed_images.add(live.image)
         await self._retirement.discard(live.id)
         self._on_rolled_back(events.rolled_back(self._traffic.recipe.service, live, previous, failure))
-        if self._traffic.side_by_side or await self._start_again(previous):
+        if runs or await self._start_again(previous):
             await self._names.name_container(previous.id)
             self._retirement.spawn(self._names.name_image())
             # The same cause can have ended the other one too, or paused it: notify that again.

@@ -49,6 +49,13 @@ class LiveNames:
         service = self._traffic.recipe.service
         self._observer.notify(Notice(service=service, level="warning", text=text))
 
+    def inform_once(self, text: str) -> None:
+        """Notify the user once of how the service is run."""
+        if text not in self._warned:
+            self._warned.add(text)
+            service = self._traffic.recipe.service
+            self._observer.notify(Notice(service=service, level="info", text=text))
+
     def _warn_once(self, text: str) -> None:
         """Warn once: another container can have the name for a long time."""
         if text not in self._warned:

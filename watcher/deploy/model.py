@@ -52,6 +52,11 @@ class ContainerRecipe(Protocol):
         ...
 
     @property
+    def written(self) -> tuple[str, ...]:
+        """Volumes and folders of the host that its program may write; two containers would share them."""
+        ...
+
+    @property
     def completes(self) -> bool:
         """Whether it is a job: others wait until it has ended with exit status 0."""
         ...
@@ -143,6 +148,7 @@ class Live:
     backends: Mapping[int, Backend]
     since: float  # monotonic seconds
     mounted: str = ""  # digest over the sources that were mounted into it
+    answered: bool = False  # whether a port without a front answered before it became live
 
     def as_revision(self, revision: str) -> Live:
         """The same container, known to be of another revision too."""

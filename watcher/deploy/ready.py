@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from watcher.deploy import probe
 from watcher.deploy.model import ContainerRecipe, DeployPolicy, backends, has_completed
@@ -32,6 +32,30 @@ async def probe_once(recipe: ContainerRecipe, policy: DeployPolicy, found: Conta
     return await probe.probe_http(backend.host, backend.port, path)
 
 
+async def probe_exposed(
+    recipe: ContainerRecipe, policy: DeployPolicy, found: Container, port: int
+) -> probe.ProbeResult:
+    """Ask a port that no front serves once, at the container's own address."""
+    reached = found.addresses.get(recipe.network or "") or next(iter(found.addresses.values()), "")
+    if not reached:
+        return probe.ProbeResult(ready=False, text="it has no address yet")
+    path = policy.ready_path or probe.health_path(found.healthcheck, port)
+    if path and policy.protocol != "tcp":
+        return await probe.probe_http(reached, port, path)
+    return await probe.probe_tcp(reached, port)
+
+
+async def _probe_all(
+    recipe: ContainerRecipe, policy: DeployPolicy, found: Container, exposed: Sequence[int]
+) -> tuple[int, probe.ProbeResult]:
+    """Return the first port that does not answer, or the last one that does, and what it said."""
+    port, said = next(iter(recipe.ports), 0), await probe_once(recipe, policy, found)
+    for port in exposed if said.ready else ():
+        if not (said := await probe_exposed(recipe, policy, found, port)).ready:
+            break
+    return port, said
+
+
 async def until_ready(
     engine: Engine,
     recipe: ContainerRecipe,
@@ -40,8 +64,11 @@ async def until_ready(
     revision: str,
     *,
     where: Where = find_nothing,
+    exposed: Sequence[int] = (),
 ) -> Mapping[int, Backend]:
     """Ask tightly at first, then less often; where its ports are reached, once it answers on them.
+
+    `exposed` are ports without a front that must answer too.
 
     Raises UserError with its last lines when it ends, turns unhealthy, or `startup_timeout` is up.
     """
@@ -52,7 +79,9 @@ async def until_ready(
     tries, deadline = 0, clock() + policy.startup_timeout
     found = await engine.container(container)
     while True:
-        said = await probe_once(recipe, policy, found) if found and found.running else None
+        port, said = next(iter((*recipe.ports, *exposed)), 0), None
+        if found and found.running:
+            port, said = await _probe_all(recipe, policy, found, exposed)
         # Inspect it after the answer: a container that answered and ended is not ready.
         found = await engine.container(container)
         if found is None or not (found.running or found.paused):
@@ -67,7 +96,7 @@ async def until_ready(
             return reached
         if clock() > deadline:
             log = await engine.logs(container, tail=LOG_LINES)
-            port, last = next(iter(recipe.ports), 0), said.text if said else "it was not running"
+            last = said.text if said else "it was not running"
             last = "somebody has paused it: docker unpause" if found.paused else last
             raise UserError(not_ready(policy.startup_timeout, port, last, log))
         await asyncio.sleep(probe.BACKOFF.pause(tries))

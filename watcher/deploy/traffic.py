@@ -35,6 +35,7 @@ class Traffic:
         self.lost: Live | None = None
         self.paused = ""
         self._previous: Live | None = None
+        self.previous_runs = False  # whether `previous` runs on, or was stopped to make way
         self._soaking: asyncio.Task[None] | None = None
 
     @property
@@ -67,12 +68,13 @@ class Traffic:
             if front not in before.values():
                 front.switch(self.live.backends.get(port) if self.live else None)
 
-    def switch_to(self, live: Live) -> None:
-        """Send requests to `live`, and keep the one before for the soak time."""
+    def switch_to(self, live: Live, *, old_runs: bool) -> None:
+        """Send requests to `live`, and keep the one before for the soak time. It runs on if `old_runs`."""
         old, self.live = self.live, live
         self.point_fronts()
-        if self.side_by_side:
+        if old_runs:
             self.keep_previous(old)
+            self.previous_runs = True
         if old and set(old.backends) != set(live.backends):
             self.keep_previous(None)  # it could not take the traffic of these ports back
         self.retire_lost()
@@ -84,7 +86,8 @@ class Traffic:
         serves = self.live if self.live and self.live.id != self.paused else None
         for port, front in self.fronts.items():
             front.switch(serves.backends.get(port) if serves else None)
-        self._address.point(serves.id if serves else "")
+        starting = serves is not None and not serves.backends and not serves.answered
+        self._address.point(serves.id if serves else "", starting=starting)
 
     def hold_requests(self) -> None:
         """Hold requests whatever is live."""
@@ -103,7 +106,7 @@ class Traffic:
         """Keep `old` to take the traffic back if necessary; retire the one that was kept before."""
         if before := self.take_previous():
             self._retirement.retire(before)
-        self._previous = old
+        self._previous, self.previous_runs = old, False
 
     def take_previous(self) -> Live | None:
         """The container that could take the traffic back; it is not kept for that any more."""

@@ -229,7 +229,7 @@ def _port_hint(port: int, last: str, lines: Sequence[str]) -> str:
     places = [found for line in lines if (found := _LISTENS.search(line))]
     if places and not any(int(found["port"]) == port for found in places):
         listens = f"its log says that it listens on port {places[-1]['port']}"
-        return f"{listens}, but the compose file publishes {port}"
+        return f"{listens}, but port {port} is expected (ports, expose)"
     local = any(found["host"] in ("127.0.0.1", "localhost", "[::1]") for found in places)
     return (
         f"inside the container the program must listen on 0.0.0.0:{port}, not on 127.0.0.1"

@@ -122,6 +122,14 @@ def _network_owner(raw: Mapping[str, Any]) -> str:
     return other if kind == "container" else ""
 
 
+def _exposed_ports(raw: Mapping[str, Any]) -> Iterator[int]:
+    """Yield TCP ports of `--expose` and of the image's EXPOSE; the engine has expanded ranges."""
+    for text in raw["Config"].get("ExposedPorts") or {}:
+        port, _, protocol = text.partition("/")
+        if protocol == "tcp" and port.isascii() and port.isdecimal():
+            yield int(port)
+
+
 def _anonymous_volumes(raw: Mapping[str, Any]) -> Iterator[str]:
     """Yield the container's anonymous volumes: the engine named them, not the configuration.
 
@@ -171,6 +179,7 @@ def parse_container(raw: Mapping[str, Any]) -> Container:
             if item.get("IPAddress")
         },
         healthcheck=tuple((raw["Config"].get("Healthcheck") or {}).get("Test") or ()),
+        exposed=tuple(_exposed_ports(raw)),
         joined=_network_owner(raw),
         volumes=tuple(_anonymous_volumes(raw)),
         generated_volumes=_generated_volumes(raw),

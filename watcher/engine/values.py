@@ -107,6 +107,7 @@ class Container:
     ports: Mapping[str, tuple[tuple[str, int], ...]] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)  # network name -> IP address
     healthcheck: tuple[str, ...] = ()
+    exposed: tuple[int, ...] = ()  # TCP ports that its program is said to listen on; not in lists
     changed: float = 0.0
     joined: str = ""  # id of the container that owns its network, with its ports and addresses
     volumes: tuple[str, ...] = ()  # names of its anonymous volumes; not in lists

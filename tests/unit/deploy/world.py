@@ -31,6 +31,8 @@ class Recipe:
     digest: str = "as told"
     ports: tuple[int, ...] = (PORT,)
     completes: bool = False
+    written: tuple[str, ...] = ()
+    exposed: tuple[int, ...] = ()
     exclusive: bool = False  # then it publishes a UDP port of the host
     stop_timeout: float = 10.0
     network: str | None = None
@@ -70,6 +72,7 @@ class Recipe:
         return {
             "Image": image,
             "Labels": dict(extra_labels),
+            "ExposedPorts": {f"{port}/tcp": {} for port in (*self.ports, *self.exposed)},
             "HostConfig": {"PortBindings": bindings},
             "NetworkingConfig": {"EndpointsConfig": endpoints},
         }
