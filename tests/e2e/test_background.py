@@ -108,7 +108,7 @@ def test_an_empty_module_is_live_after_two_commands(tmp_path: Path, engine: dock
     compose.write_text(compose.read_text().replace('"9000:9000"', f'"127.0.0.1:{port}:9000"'))
     try:
         advice = json.loads(watcher(folder, "doctor", "--json").stdout)
-        assert [found for found in advice if found["grade"] == "trouble"] == []
+        assert [found for found in advice if found["grade"] == "error"] == []
         done = watcher(folder, "up")
         assert done.returncode == 0, done.stdout + done.stderr
         assert httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).text == "ok\n"

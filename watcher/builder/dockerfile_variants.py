@@ -210,6 +210,7 @@ def accelerate_dockerfile(
         mount_modules=strategy is not BuildStrategy.OWN_MODULES,
         engine_knows_networks=engine_knows_networks,
         inputs=tree_inputs(snapshot, known),
+        keep_programs=recipe.keep_programs,
     )
 
 

@@ -20,6 +20,7 @@ NOT_IN_REVISION: Mapping[str, str] = {
     "folder": "it is only shown",
     "cache_from": "results may come from there; they are the same results",
     "runs": "the container's digest, which every revision contains, covers all of it",
+    "keep_programs": "a program that is found is the one that would be linked",
     "builder_label": "it finds builder images for a prune; the Dockerfile sets the label itself",
 }
 """Fields of `Recipe` that are no part of a revision, and why. Every other field is, also a new one."""
@@ -63,6 +64,7 @@ class Recipe:
     entitlements: tuple[str, ...] = ()
     no_cache: bool = False
     runs: Runs = field(default_factory=Runs)  # what the compose file has the container run
+    keep_programs: bool = True  # False: link even if the same program was saved, to measure the time
     builder_label: str = "stage=builder"  # how the Dockerfile marks its compile stage
 
     @property

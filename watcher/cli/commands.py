@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, TextIO
 
 from watcher import prune as pruning
 from watcher.builder import connect_engine
 from watcher.cli.dockerfile import explain_dockerfiles
-from watcher.cli.doctor import Finding, Grade, examine_project, worst_grade
+from watcher.cli.doctor import DoctorOptions, Finding, Grade, examine_project, worst_grade
 from watcher.cli.down import print_report, stop_and_report, take_down
 from watcher.cli.init_plan import InitPlan, plan_project
 from watcher.cli.prune import Cleaned, prune_once
@@ -157,20 +157,22 @@ def _ask_user() -> bool:
     return False
 
 
-def doctor(settings: Settings, *, as_json: bool) -> int:
+def doctor(settings: Settings, asked: DoctorOptions, *, as_json: bool) -> int:
     """`watcher doctor`."""
 
     async def main() -> int:
         found, printed = [], set()
-        async for finding in examine_project(settings):
+        async for finding in examine_project(settings, asked):
             found.append(finding)
             content = (finding.topic, finding.text, finding.advice)
             if not as_json and content not in printed:  # services can share a tree and a Dockerfile
                 printed.add(content)
-                _print_finding(finding)
+                _print_finding(finding, sys.stderr if asked.patch else sys.stdout)
+                if asked.patch:
+                    print(finding.patch, end="")
         if as_json:
             print(json.dumps([asdict(finding) for finding in found], indent=2))
-        return EXIT_FAILED if worst_grade(found) is Grade.TROUBLE else 0
+        return EXIT_FAILED if worst_grade(found) is Grade.ERROR else 0
 
     return run_loop(main)
 
@@ -222,12 +224,12 @@ def image(settings: Settings, names: Sequence[str], *, diff: bool, markdown: boo
     return run_loop(main)
 
 
-def _print_finding(finding: Finding) -> None:
-    mark = {Grade.GOOD: "✓", Grade.ADVICE: "!", Grade.TROUBLE: "✗"}[finding.grade]
+def _print_finding(finding: Finding, file: TextIO) -> None:
+    mark = {Grade.GOOD: "✓", Grade.TASTE: "~", Grade.ADVICE: "!", Grade.ERROR: "✗"}[finding.grade]
     service = f"{finding.service}: " if finding.service else ""
-    print(f"{mark} {service}{finding.topic}: {finding.text}")
+    print(f"{mark} {service}{finding.topic}: {finding.text}", file=file, flush=True)
     if finding.advice:
-        print(f"    {finding.advice}")
+        print(f"    {finding.advice}", file=file, flush=True)
 
 
 def init(

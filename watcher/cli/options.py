@@ -320,17 +320,34 @@ class UpgradeCommand(RemoteCommand):
 class DoctorCommand(Settings):
     """Check what the watcher depends on, and advise.
 
-    Exit status: 0 the watcher can work, perhaps with advice; 1 it cannot.
+    Builds nothing, unless --measure, --fix or --patch ask for it: then each change to the image that
+    could save bytes is built, run and compared. Saves of a running watcher go first. Exit status: 0
+    the watcher can work, 1 it cannot.
     """
 
+    measure: bool = False
+    """Measure what makes the image smaller; takes minutes."""
+    fix: bool = False
+    """Measure; write Dockerfile.watcher-suggested, .dockerignore."""
+    patch: bool = False
+    """Measure; print a patch, and findings on standard error."""
+    quick: bool = False
+    """Leave out disk usage and deleted projects."""
     as_json: bool = Field(default=False, validation_alias="json")
     """Print the findings as JSON."""
 
     def cli_cmd(self) -> None:
         """Run the command."""
         from watcher.cli import commands
+        from watcher.cli.doctor.options import DoctorOptions
 
-        _exit(commands.doctor(self, as_json=self.as_json))
+        if self.fix and self.patch:
+            raise UsageError("--fix writes files and --patch writes none: choose one")
+        measure = self.measure or self.fix or self.patch
+        if self.quick and measure:
+            raise UsageError("--quick builds nothing; --measure, --fix and --patch build")
+        asked = DoctorOptions(quick=self.quick, measure=measure, write=self.fix, patch=self.patch)
+        _exit(commands.doctor(self, asked, as_json=self.as_json))
 
 
 class DockerfileCommand(Settings):

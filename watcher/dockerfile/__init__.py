@@ -4,6 +4,7 @@
 - `accelerate` gives the text to build from, with a reason per changed line, and `diff` shows it. Building the
   stage `SAVE_STAGE` of `save_binaries` keeps linked programs for the next build. `pin` names bases by digest;
   `with_images` and `with_folders` resolve other names.
+- `SHRINK_RULES` propose changes that make the image smaller, each for what is known of the image.
 - `lint` gives advice for the file itself; `explain_rerun` explains why a step ran again.
   `Platforms` holds the build and the target platform.
 """
@@ -19,6 +20,7 @@ from watcher.dockerfile.contexts import with_folders, with_images
 from watcher.dockerfile.diff import diff
 from watcher.dockerfile.gituse import git_use
 from watcher.dockerfile.inputs import TreeInputs
+from watcher.dockerfile.leave_base import BaseNeeds
 from watcher.dockerfile.lint import lint
 from watcher.dockerfile.model import Dockerfile, DockerfileError, Instruction, Stage
 from watcher.dockerfile.parse import parse
@@ -27,17 +29,21 @@ from watcher.dockerfile.places import Places
 from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.reruns import LayerInstruction, Rerun, explain_rerun, find_layer, shown_instruction
 from watcher.dockerfile.running import Runs
+from watcher.dockerfile.shrink import SHRINK_RULES, ImageFacts, Shrink, ShrinkInput, ShrinkRule
 from watcher.dockerfile.stages import Graph, base_images
 from watcher.dockerfile.state import ImageConfig
 
 __all__ = [
     "ROOT",
     "SAVE_STAGE",
+    "SHRINK_RULES",
     "Accelerated",
+    "BaseNeeds",
     "Dockerfile",
     "DockerfileError",
     "Graph",
     "ImageConfig",
+    "ImageFacts",
     "Instruction",
     "LayerInstruction",
     "Level",
@@ -50,6 +56,9 @@ __all__ = [
     "Program",
     "Rerun",
     "Runs",
+    "Shrink",
+    "ShrinkInput",
+    "ShrinkRule",
     "Stage",
     "TreeInputs",
     "accelerate",

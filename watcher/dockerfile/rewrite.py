@@ -42,20 +42,22 @@ def rebuild_all(call: GoCall, state: StageState, text: str) -> list[Edit]:
         for index in found:
             edit = _cut_flag(call, index, text, reason)
             if edits and edit.start < edits[-1].stop:  # the blank between them has gone with the one before
-                edit = _replace_word(call, index, "-a=false", reason)
+                edit = replace_word(call, index, "-a=false", reason)
             edits.append(edit)
         return edits
     if found:  # -a=false must follow, against the -a in GOFLAGS
-        return [_replace_word(call, index, "-a=false", reason) for index in found]
+        return [replace_word(call, index, "-a=false", reason) for index in found]
     if any(name == "a" for name, _, _ in call.flags()):
         return []
     return [with_flag(call, "-a=false", f"GOFLAGS holds -a: {reason}")]
 
 
-def strip_dwarf(call: GoCall, analysis: RunAnalysis, state: StageState, *, hidden: bool) -> list[Edit]:
+def strip_dwarf(
+    call: GoCall, analysis: RunAnalysis, state: StageState, *, hidden: bool, flags: str = "-w"
+) -> list[Edit]:
     """Have the linker leave DWARF out (`-w`), in addition to existing flags. Raises NotAccelerated.
 
-    `hidden`: go can have flags from a file.
+    `hidden`: go can have flags from a file. `flags` are `-w`, or `-s -w` to leave the symbol table out too.
     """
     if call.sub not in ("build", "install") or call.command.inner:
         return []
@@ -64,17 +66,20 @@ def strip_dwarf(call: GoCall, analysis: RunAnalysis, state: StageState, *, hidde
     if len(given) > 1:
         raise NotAccelerated("-ldflags is given more than once")
     if given:
-        return _merge_flag(call, given[0], reason)
+        return _merge_flag(call, given[0], flags, reason)
     inherited = get_goflags(call, state)
     if inherited is None or analysis.sourced or hidden:
         raise NotAccelerated("GOFLAGS is not known and may hold -ldflags, which -w on the line would replace")
     if "-ldflags" in inherited:
-        raise NotAccelerated("GOFLAGS holds -ldflags; put -w there")
-    return [with_flag(call, "-ldflags=-w", reason)]
+        raise NotAccelerated(f"GOFLAGS holds -ldflags; put {flags} there")
+    if call.form == "nested":  # the quotes around it are not known; since Go 1.22, -s implies -w
+        flags = flags.partition(" ")[0]
+    quote = '"' if " " in flags and call.form == "shell" else ""
+    return [with_flag(call, f"-ldflags={quote}{flags}{quote}", reason)]
 
 
-def _merge_flag(call: GoCall, index: int, reason: str) -> list[Edit]:
-    """Put `-w` before the value of the flag in this word, or in the next one."""
+def _merge_flag(call: GoCall, index: int, flags: str, reason: str) -> list[Edit]:
+    """Put `flags` before the value of the flag in this word, or in the next one; `-s` implies `-w`."""
     word = call.command.words[index]
     skip = word.text.find("=") + 1
     if not skip:
@@ -82,18 +87,22 @@ def _merge_flag(call: GoCall, index: int, reason: str) -> list[Edit]:
             raise NotAccelerated("-ldflags has no value")
         word = call.command.words[index + 1]
     value = word.text[skip:]
-    if {"-w", "-s", "--w", "--s"} & set(value.replace("=", " ").split()):
+    there = {word.replace("--", "-", 1) for word in value.replace("=", " ").split()}
+    flags = " ".join(flag for flag in flags.split() if flag not in there)
+    if "-s" in there or not flags:
         return []
     if not value and not word.literal:
         raise NotAccelerated("the value of -ldflags starts with a variable")
+    if not value and " " in flags:
+        raise NotAccelerated("-ldflags has an empty value")
     if not value:
-        return [_insert_text(call, word.at[skip - 1] + 1 if skip else word.start, "-w", reason)]
+        return [_insert_text(call, word.at[skip - 1] + 1 if skip else word.start, flags, reason)]
     if not value.startswith("-"):
         raise NotAccelerated("-ldflags is given for a pattern of packages")
     if word.quotes[skip] in "'\"":
-        return [_insert_text(call, word.at[skip], "-w ", reason)]
+        return [_insert_text(call, word.at[skip], f"{flags} ", reason)]
     if word.quotes[skip] == " " and call.form == "shell":
-        return [_insert_text(call, word.at[skip], "'-w '", reason)]
+        return [_insert_text(call, word.at[skip], f"'{flags} '", reason)]
     raise NotAccelerated("the quotes around the value of -ldflags leave no place for another flag")
 
 
@@ -127,8 +136,8 @@ def keep_caches(call: GoCall, mounted: set[str]) -> list[Edit]:
         f"go clean {shown} would empty the cache that the next build lives on, and adds nothing to a layer"
     )
     if set(given) - hit - {"x"}:
-        return [_replace_word(call, given[name], f"-{name}=false", reason) for name in sorted(hit)]
-    return [_replace_word(call, 0, "true", reason)]
+        return [replace_word(call, given[name], f"-{name}=false", reason) for name in sorted(hit)]
+    return [replace_word(call, 0, "true", reason)]
 
 
 def remove_nothing(script: SourceSpan, command: SimpleCommand) -> Edit:
@@ -150,7 +159,8 @@ def _word_span(call: GoCall, index: int) -> tuple[int, int]:
     return call.script.offset(word.start), call.script.offset(word.stop - 1) + 1
 
 
-def _replace_word(call: GoCall, index: int, text: str, reason: str) -> Edit:
+def replace_word(call: GoCall, index: int, text: str, reason: str) -> Edit:
+    """Return the edit that puts `text` in place of a word."""
     return Edit(*_word_span(call, index), text, reason)
 
 

@@ -30,7 +30,10 @@ class GoPart:
 
 @dataclass(frozen=True, slots=True)
 class GoBinary:
-    """A Go binary. The sizes of `parts` add up to `size`; `notes` say what is not known."""
+    """A Go binary. The sizes of `parts` add up to `size`; `notes` say what is not known.
+
+    `dynamic`: it needs a loader and libraries of the image to start.
+    """
 
     size: int
     stripped: bool
@@ -38,6 +41,7 @@ class GoBinary:
     parts: tuple[GoPart, ...]
     embedded: tuple[EmbeddedFile, ...] = ()
     notes: tuple[str, ...] = ()
+    dynamic: bool = False
 
     def by_kind(self) -> Counter[str]:
         """Return the bytes by kind."""
@@ -67,6 +71,7 @@ def explain_binary(file: BinaryIO) -> GoBinary | None:
         if build is None and elf.section(*TABLES) is None:
             return None
         build = build or GoBuild("")
+        dynamic = elf.section(".interp") is not None
         layout = GoLayout(elf)
         totals = layout.divide()
     except (ValueError, LookupError, OverflowError, struct.error) as error:
@@ -78,4 +83,6 @@ def explain_binary(file: BinaryIO) -> GoBinary | None:
     parts = tuple(
         GoPart(kind, package, known[package], size) for (kind, package), size in totals.most_common() if size
     )
-    return GoBinary(elf.size, not elf.has_symbols, build, parts, layout.embedded, tuple(layout.notes))
+    return GoBinary(
+        elf.size, not elf.has_symbols, build, parts, layout.embedded, tuple(layout.notes), dynamic
+    )

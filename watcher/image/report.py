@@ -172,6 +172,7 @@ def _binary_as_json(path: str, binary: GoBinary) -> dict[str, Any]:
         "path": path,
         "size": binary.size,
         "stripped": binary.stripped,
+        "dynamic": binary.dynamic,
         "go": build.go,
         "package": build.package,
         "main": asdict(build.main),

@@ -49,6 +49,7 @@ DEFAULT_IGNORE: tuple[str, ...] = (
     "**/*-go-tmp-umask",  # the go command, to learn the umask
     "**/.nfs0*",  # a file that was removed while open, on NFS
     "**/.fuse_hidden*",  # the same on FUSE
+    "**/*.watcher-suggested",  # our own: `watcher doctor --fix`
 )
 """Never part of the tree unless `watch.ignore` takes it back."""
 

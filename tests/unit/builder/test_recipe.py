@@ -39,6 +39,7 @@ OTHER: dict[str, Any] = {
     "entitlements": ("network.host",),
     "no_cache": True,
     "runs": Runs(command=("true",)),
+    "keep_programs": False,
     "builder_label": "other",
 }
 

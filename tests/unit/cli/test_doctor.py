@@ -44,8 +44,8 @@ ARTICLE = (
 
 def test_the_worst_of_nothing_is_good() -> None:
     assert worst_grade(()) is Grade.GOOD
-    graded = [Finding("a", grade, "") for grade in (Grade.ADVICE, Grade.TROUBLE, Grade.GOOD)]
-    assert worst_grade(graded) is Grade.TROUBLE
+    graded = [Finding("a", grade, "") for grade in (Grade.ADVICE, Grade.ERROR, Grade.GOOD)]
+    assert worst_grade(graded) is Grade.ERROR
 
 
 def test_a_slow_engine_is_worth_advice() -> None:
@@ -100,8 +100,8 @@ async def test_without_an_engine_the_rest_is_looked_at(tmp_path: Path) -> None:
         (tmp_path / "compose.yaml").write_text(COMPOSE.format(port=port))
         settings = Settings(project=tmp_path, engine=f"unix://{tmp_path}/none.sock", http={"port": 0})
         found = {finding.topic: finding async for finding in examine_project(settings)}
-    assert found["engine"].grade is Grade.TROUBLE
-    assert found["port"].grade is Grade.TROUBLE
+    assert found["engine"].grade is Grade.ERROR
+    assert found["port"].grade is Grade.ERROR
     assert str(port) in found["port"].text
     assert {"tree", "events", "Dockerfile", "base image"} <= found.keys()
 
@@ -111,7 +111,7 @@ async def test_a_dockerfile_that_is_none_is_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text(COMPOSE.format(port=0))
     settings = Settings(project=tmp_path, engine=f"unix://{tmp_path}/none.sock", http={"port": 0})
     found = {finding.topic: finding async for finding in examine_project(settings)}
-    assert found["Dockerfile"].grade is Grade.TROUBLE
+    assert found["Dockerfile"].grade is Grade.ERROR
 
 
 async def test_a_folder_without_a_compose_file_is_a_wrong_setting(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ async def test_with_several_services_a_finding_names_its_own_and_a_broken_one_st
     found = [finding async for finding in examine_project(settings)]
     trees = [finding.service for finding in found if finding.topic == "tree"]
     assert {"app", "other"} <= set(trees)
-    assert [finding.service for finding in found if finding.grade is Grade.TROUBLE and finding.service] == [
+    assert [finding.service for finding in found if finding.grade is Grade.ERROR and finding.service] == [
         "broken"
     ]
     assert {finding.service for finding in found if finding.topic in ("daemon", "engine")} == {""}

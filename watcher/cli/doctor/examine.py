@@ -27,6 +27,7 @@ from watcher.builder import (
 from watcher.cli.doctor import findings
 from watcher.cli.doctor.disk import examine_disk
 from watcher.cli.doctor.findings import Finding, Grade
+from watcher.cli.doctor.options import DoctorOptions
 from watcher.cli.doctor.repeated import TOPIC, repeated_steps
 from watcher.compose import ComposeProject, ServiceSpec
 from watcher.daemon.config_reload import compose_project
@@ -52,8 +53,9 @@ from watcher.tree import Snapshot, TreeGone
 ECHO = 2.0  # seconds within which a test event must arrive
 
 
-async def examine_project(settings: Settings) -> AsyncIterator[Finding]:
+async def examine_project(settings: Settings, options: DoctorOptions | None = None) -> AsyncIterator[Finding]:
     """Yield each finding as soon as it is known. Raises ConfigError if there is no project."""
+    options = options or DoctorOptions()
     project = await in_thread(lambda: compose_project(settings), str(settings.project))
     running = lock.find_running(labels.project_id(settings.root))
     if running:
@@ -72,26 +74,31 @@ async def examine_project(settings: Settings) -> AsyncIterator[Finding]:
             yield findings.judge_engine(info, time.monotonic() - begun)
             yield await _check_buildkit(connection)
             yield await asyncio.to_thread(_check_disk, info.data_root)
-            async for finding in find_gone_projects(access.own, settings.prune.gone_after):
-                yield finding
+            if not options.quick:
+                async for finding in find_gone_projects(access.own, settings.prune.gone_after):
+                    yield finding
         except EngineUnavailable as error:
-            yield Finding("engine", Grade.TROUBLE, str(error), "start it, or set `engine` or DOCKER_HOST")
+            yield Finding("engine", Grade.ERROR, str(error), "start it, or set `engine` or DOCKER_HOST")
         if settings.http.port and not running:
             yield _check_status_port(settings, project)
         several = len(project.managed_services) > 1
         for spec in project.managed_services:
             name = spec.name if several else ""
             try:
-                async for finding in _examine_service(spec, project, settings, access):
+                async for finding in _examine_service(spec, project, settings, access, options):
                     yield replace(finding, service=name)
             except ConfigError as error:
                 if not several:
                     raise
-                yield Finding("service", Grade.TROUBLE, str(error), service=name)
+                yield Finding("service", Grade.ERROR, str(error), service=name)
 
 
 async def _examine_service(
-    spec: ServiceSpec, project: ComposeProject, settings: Settings, access: EngineAccess | None
+    spec: ServiceSpec,
+    project: ComposeProject,
+    settings: Settings,
+    access: EngineAccess | None,
+    options: DoctorOptions,
 ) -> AsyncIterator[Finding]:
     """Check everything of one service. Raises ConfigError if it cannot be managed at all."""
     check_dockerfile(spec, settings.root)
@@ -103,10 +110,17 @@ async def _examine_service(
     bases, cache = (access.bases, access.build_cache) if access else (None, "")
     async for finding in _check_service(spec, recipe, own, bases, cache):
         yield finding
-    for finding in await examine_disk(spec, recipe, own, access) if access else ():
-        yield finding
+    if access and not options.quick:
+        for finding in await examine_disk(spec, recipe, own, access):
+            yield finding
     async for finding in _check_ports(spec, project, own, engine):
         yield finding
+    if access and options.measure:
+        # Reading binaries needs pyelftools, which nothing else of the doctor does.
+        from watcher.cli.doctor.shrink_service import ServiceShrinker  # noqa: PLC0415
+
+        async for finding in ServiceShrinker(spec, project, recipe, own, access, options).shrink():
+            yield finding
 
 
 async def find_gone_projects(engine: EngineConnection, after: float) -> AsyncIterator[Finding]:
@@ -128,7 +142,7 @@ async def _check_buildkit(connection: BuildkitConnection) -> Finding:
     try:
         await connection.client()
     except EngineUnavailable as error:
-        return Finding("BuildKit", Grade.TROUBLE, str(error), "Engine 20.10 or newer has it built in")
+        return Finding("BuildKit", Grade.ERROR, str(error), "Engine 20.10 or newer has it built in")
     return Finding("BuildKit", Grade.GOOD, f"answers in {humanize.seconds(time.monotonic() - begun)}")
 
 
@@ -148,7 +162,7 @@ async def _check_service(
     try:
         snapshot = await asyncio.to_thread(tree.scan)
     except TreeGone as error:
-        yield Finding("tree", Grade.TROUBLE, str(error))
+        yield Finding("tree", Grade.ERROR, str(error))
         return
     for finding in findings.judge_tree(snapshot, time.monotonic() - begun):
         yield finding
@@ -174,7 +188,7 @@ async def _check_dockerfile(
 ) -> AsyncIterator[Finding]:
     text = original_dockerfile(recipe, snapshot)
     if text is None:
-        yield Finding(recipe.dockerfile, Grade.TROUBLE, snapshot.no_dockerfile)
+        yield Finding(recipe.dockerfile, Grade.ERROR, snapshot.no_dockerfile)
         return
     ignore = None if snapshot.ignore_file is None else snapshot.ignore_file[1].decode("utf-8", "replace")
     args, target = recipe.build_args, recipe.target
@@ -200,7 +214,7 @@ async def _check_dockerfile(
         graph = dockerfiles.Graph(dockerfiles.parse(text), args, platforms)
         repeated = repeated_steps(builds, recipe.service, graph, plan)
     except DockerfileError as error:
-        yield Finding(recipe.dockerfile, Grade.TROUBLE, str(error))
+        yield Finding(recipe.dockerfile, Grade.ERROR, str(error))
         return
     for finding in findings.judge_dockerfile(recipe.dockerfile, plan, advice):
         yield finding
@@ -234,7 +248,7 @@ async def _check_ports(
     try:
         spec = await ports.choose(spec, project, front=front, avoid=(settings.http.port,), remember=False)
     except NoFreePort as error:
-        yield Finding("port", Grade.TROUBLE, str(error))
+        yield Finding("port", Grade.ERROR, str(error))
     for chosen in ports.chosen(spec.name):
         yield Finding("port", Grade.GOOD, f"{chosen.port} is free, of {chosen.wanted.host_ports}")
     picked = {chosen.port for chosen in ports.chosen(spec.name)}
@@ -267,5 +281,5 @@ def _check_port(listen: Listen) -> Finding:
     try:
         check_free(listen)
     except CannotListen as error:
-        return Finding("port", Grade.TROUBLE, str(error))
+        return Finding("port", Grade.ERROR, str(error))
     return Finding("port", Grade.GOOD, f"{listen.port} is free")

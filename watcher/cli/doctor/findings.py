@@ -26,8 +26,9 @@ class Grade(StrEnum):
     """How bad a finding is."""
 
     GOOD = "good"
+    TASTE = "taste"  # a matter of opinion
     ADVICE = "advice"  # it works, but could be better
-    TROUBLE = "trouble"  # the daemon cannot work
+    ERROR = "error"  # the daemon cannot work
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,46 @@ class Repeated:
 
 
 @dataclass(frozen=True, slots=True)
+class Figures:
+    """What was measured of an image: bytes; seconds to link its programs, and until it answers."""
+
+    size: int
+    link: float | None = None
+    start: float | None = None
+
+    def describe(self) -> str:
+        """Return the figures in words."""
+        parts = [humanize.size(self.size)]
+        parts += [f"links in {humanize.seconds(self.link)}"] if self.link is not None else []
+        parts += [f"answers after {humanize.seconds(self.start)}"] if self.start is not None else []
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The figures of an image before and after a change."""
+
+    before: Figures
+    after: Figures
+
+    @property
+    def gain(self) -> int:
+        """Return the bytes that the change saves."""
+        return self.before.size - self.after.size
+
+    def describe(self) -> str:
+        """Return what the change gives."""
+        before, after = self.before, self.after
+        sizes = f"{humanize.size(before.size)} → {humanize.size(after.size)}"
+        parts = [f"{sizes} ({humanize.size_change(-self.gain)})"]
+        for verb, old, new in (("links", before.link, after.link), ("answers", before.start, after.start)):
+            if old is not None and new is not None:
+                when = "in" if verb == "links" else "after"
+                parts.append(f"{verb} {when} {humanize.seconds(old)} → {humanize.seconds(new)}")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The result of one check, with advice if something can be done."""
 
@@ -51,6 +92,8 @@ class Finding:
     advice: str = ""
     repeated: Repeated | None = None
     service: str = ""  # if the project has several
+    measured: Measured | None = None
+    patch: str = ""  # a unified diff that does what is advised
 
 
 def worst_grade(findings: Iterable[Finding]) -> Grade:
