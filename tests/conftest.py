@@ -1,5 +1,6 @@
 """What tests of several folders share."""
 
+import gc
 import os
 import shutil
 import signal
@@ -39,6 +40,12 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="watcher-tests-")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One place for all projects that are compiled, one after the other: the caches are warm but once."""
     return tmp_path_factory.mktemp("e2e") / f"e2e-{uuid.uuid4().hex[:8]}"
+
+
+def pytest_collection_finish() -> None:
+    """Leave thousands of collected tests out of each garbage collection that follows."""
+    gc.collect()
+    gc.freeze()
 
 
 _CACHE = pytest.StashKey[frozenset[str]]()

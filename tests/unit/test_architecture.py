@@ -3,11 +3,12 @@
 import ast
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from bench.layout import direct_arrows, read_sources, room_graph
+from bench.layout import Source, direct_arrows, read_sources, room_graph
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
@@ -19,9 +20,16 @@ PAGES = [
 USERS = {"watcher.toml"}  # files of a user's project
 
 
+@cache
+def sources() -> list[Source]:
+    """Every file of the package, parsed once."""
+    return read_sources(ROOT)
+
+
+@cache
 def rooms() -> dict[str, frozenset[str]]:
     """The packages and the packages that they import, without the modules at the top."""
-    graph = room_graph(read_sources(ROOT))
+    graph = room_graph(sources())
     packages = {room for room in graph if (ROOT / "watcher" / room).is_dir()}
     return {room: graph[room] & packages for room in packages}
 
@@ -62,9 +70,6 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
 
 def test_no_two_classes_have_one_name() -> None:
     names = Counter(
-        node.name
-        for source in read_sources(ROOT)
-        for node in ast.walk(source.tree)
-        if isinstance(node, ast.ClassDef)
+        node.name for source in sources() for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef)
     )
     assert [name for name, count in names.items() if count > 1] == []

@@ -7,6 +7,7 @@ import re
 import string
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from re import _constants as codes
 from re import _parser as parser
@@ -29,9 +30,13 @@ ALLOWED = {
 }
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(SOURCES.rglob("*.py")):
-        yield str(path.relative_to(SOURCES)), ast.parse(path.read_text())
+@cache
+def modules() -> list[tuple[str, ast.Module]]:
+    return [
+        (str(path.relative_to(SOURCES)), ast.parse(path.read_text()))
+        for path in sorted(SOURCES.rglob("*.py"))
+        if "messages" not in path.parts  # generated
+    ]
 
 
 def imported(tree: ast.Module) -> Iterator[str]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -113,20 +116,29 @@ def test_every_help_fits_a_small_terminal(
     assert max(map(len, lines)) <= 80
 
 
+@cache
+def help_text(*arguments: str) -> str:
+    """Print a help once for all tests that read it: each time, the parsers of all commands are made."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert not ended.value.code
+    return text.getvalue()
+
+
 def words(text: str) -> str:
     return " ".join(text.split())
 
 
 @pytest.mark.parametrize("command", sorted(Cli.model_fields))
 def test_the_help_of_a_command_is_short_and_begins_with_its_own_options(
-    capsys: pytest.CaptureFixture[str], command: str
+    command: str,
 ) -> None:
-    code, out, _ = run(capsys, command, "--help")
-    assert (code, out) == run(capsys, "help", command)[:2]
+    out = help_text("help", command)
     assert len(out.splitlines()) < 40
     assert out.index("options:") < out.index("which project:")
     assert "--build.accelerate" not in out
-    everything = run(capsys, command, "--help-settings")[1]
+    everything = help_text(command, "--help-settings")
     assert words(out.partition("\n\nEvery setting")[0]) in words(everything)
     assert "--build.accelerate {off,exact,fast}" in everything
 
@@ -144,8 +156,13 @@ def test_every_value_is_a_word_that_people_read(capsys: pytest.CaptureFixture[st
     assert "--image.max-size SIZE" in text
 
 
-def test_the_help_has_no_defaults_of_python(capsys: pytest.CaptureFixture[str]) -> None:
-    text = run(capsys, "run", "--help-settings")[1]
+@pytest.mark.parametrize("command", ["run", "prune"])
+def test_help_before_and_after_the_command_is_the_same(command: str) -> None:
+    assert help_text(command, "--help") == help_text("help", command)
+
+
+def test_the_help_has_no_defaults_of_python() -> None:
+    text = help_text("run", "--help-settings")
     assert not re.search(r"default: (None|\(|\{|True|False|\d+\.0\))", text)
 
 
@@ -197,7 +214,7 @@ def test_a_topic_is_a_short_page_that_the_overview_names(
     assert (code, out) == (0, TOPICS[topic])
     assert max(map(len, out.splitlines())) <= 88
     assert len(out.splitlines()) <= 24
-    assert topic in run(capsys, "--help")[1].splitlines()[-1]
+    assert topic in help_text("--help").splitlines()[-1]
 
 
 def test_the_topic_about_exit_statuses_has_all_of_them() -> None:
