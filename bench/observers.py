@@ -18,7 +18,7 @@ import httpx
 from prometheus_client import CollectorRegistry
 
 from tests.unit.observers.story import SERVICE, Story
-from tests.unit.observers.web import Desk
+from tests.unit.web.support import Desk
 from watcher.observers.events import BuildStepOutput, Fanout, FrontExchange
 from watcher.observers.exposition import expose_metrics
 from watcher.observers.metrics import Metrics

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.observers.story import Story
-from tests.unit.observers.web import site
+from tests.unit.web.support import site
 from watcher import labels
 from watcher.cli import list_daemons, remote
 from watcher.cli.git_branch import read_branch

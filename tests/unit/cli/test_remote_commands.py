@@ -14,7 +14,7 @@ import pytest
 
 from tests.loaded_settings import load
 from tests.unit.observers.story import SERVICE, Story, revision
-from tests.unit.observers.web import Site, site
+from tests.unit.web.support import Site, site
 from watcher import labels
 from watcher.cli import remote, remote_commands, status_text
 from watcher.cli.options import RunCommand, StatusCommand

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.unit.observers.conftest import told
 from tests.unit.observers.story import Story
-from tests.unit.observers.web import Desk
+from tests.unit.web.support import Desk
 from watcher.settings import HttpSettings
 from watcher.web import create_app
 
@@ -21,7 +21,7 @@ SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", APP, headers={"host": "
 
 
 @SCHEMA.exclude(path="/api/events").parametrize()
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_the_document_says(case: schemathesis.Case[Any]) -> None:
     if case.path == "/api/wait":
         case.query = {**(case.query or {}), "timeout": 0}

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from tests.loaded_settings import load
 from tests.unit.observers.conftest import told
 from tests.unit.observers.story import SERVICE, Story, image, revision
-from tests.unit.observers.web import Desk, Site, site
+from tests.unit.web.support import Desk, Site, site
 from watcher.errors import ConfigError, Failure, UserError
 from watcher.observers.api_schema import BuildList, LogList, Settled
 from watcher.observers.events import (

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.observers.story import Story
-from tests.unit.observers.web import Site, site
+from tests.unit.web.support import Site, site
 from watcher.web import connection
 from watcher.web.connection import BODY_BYTES, HEAD_BYTES, HEAD_FIELDS, PIPELINED, ConnectionLimits
 

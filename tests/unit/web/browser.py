@@ -1,4 +1,4 @@
-"""The page in a real browser, for `test_page.py`; `python -m tests.unit.observers.browser FOLDER` draws it.
+"""The page in a real browser, for `test_browser.py`; `python -m tests.unit.web.browser FOLDER` draws it.
 
 With FILE.png and the URL of a running daemon it draws what that one shows.
 Every scene is looked at wide and narrow, light and dark: nothing overflows, no script fails, axe is content.
@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 from tests.unit.observers.conftest import told
 from tests.unit.observers.scenes import SCENES
 from tests.unit.observers.story import SERVICE, Story, revision
-from tests.unit.observers.web import Desk
+from tests.unit.web.support import Desk
 from watcher.observers.events import ContainerOutput, Notice
 from watcher.settings import HttpSettings
 from watcher.web import create_app, serve

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.observers.browser import chromium, live, look
 from tests.unit.observers.scenes import SCENES
+from tests.unit.web.browser import chromium, live, look
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.thorough]
 
