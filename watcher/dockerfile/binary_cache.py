@@ -8,10 +8,10 @@ it there is a build of its own, in idle time (`save_binaries`): no save should w
 
 Not where something could see it: a `//go:embed` in a folder above FILE would include it, git would report a
 modified checkout (go stamps git's answer into the program), and go can refuse to overwrite an existing
-file. Not where cgo can be on: the id does not cover system
-libraries. Not when a Go file is newer than it: then go links anyway. Only in a plain `a && b`, where
-only `&&` decides what runs. And not where a later step of the stage can change FILE (`strip FILE`): the copy
-is taken at the end of the stage, and go compares the id, not the content.
+file. Not where cgo can be on: the id does not cover system libraries. Not when a Go file of the package is
+newer than it: then go links anyway. Only in a plain `a && b`, where only `&&` decides what runs. And not
+where a later step of the stage can change FILE (`strip FILE`): the copy is taken at the end of the stage, and
+go compares the id, not the content.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ from watcher.dockerfile.caches import copy_operands, is_within
 from watcher.dockerfile.command_marks import binary_name
 from watcher.dockerfile.go_commands import GoCall, RunAnalysis
 from watcher.dockerfile.rewrite import get_goflags
-from watcher.dockerfile.shell import only_ands
+from watcher.dockerfile.shell import Word, only_ands
 from watcher.dockerfile.spans import Edit, word_set
 from watcher.dockerfile.state import StageStep
 
 SAVE_STAGE = "watcher-keeps-programs"  # the stage that keeps them
 _FILE = regex.compile(r"[\pL\pN_@%+./][\pL\pN_@%+./-]*[\pL\pN_@%+-]|[\pL\pN_@%+]")
+# A folder below the working directory, whose name can come from variables: `./cmd/$SERVICE`.
+_NAMED = r"\./(?:[\pL\pN_@%+./-]|\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\})+"
+_PACKAGE = regex.compile(f'{_NAMED}|"{_NAMED}"')
 # flags by which `go build` writes something else than one program, or writes it elsewhere
 _OTHERWISE = word_set("n buildmode toolexec overlay json")
 _STAYS = word_set("apk apt-get echo export git ls mkdir rm test true [ :")  # commands that leave the folder
@@ -88,18 +91,24 @@ def put_in_place(
     file = posixpath.normpath(posixpath.join("/", workdir, written))
     if changed_later(step, file, later):
         return None
-    name = hashlib.sha256("\0".join((mount, file, call.script.text)).encode()).hexdigest()
+    packages = [step.state.expand(word) for word in _variable_packages(call)]
+    if None in packages:
+        return None  # the programs of several services would take each other's place
+    parts = (mount, file, call.script.text, *(each for each in packages if each is not None))
+    name = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     kept = f"{cache}/{binary_name(scope, name)}"
     stamped = not ("-buildvcs=false" in inherited.split() or ("buildvcs", "false") in _given_flags(call))
     first = (*call.command.assignments, *call.command.words)[0]
     start = call.script.offset(first.start)
     program = Program(step.stage.label, step.state.image, file, kept, mount)
-    put = _put_script(kept, written, stamped=stamped)
+    put = _put_script(kept, written, _package_folder(call), stamped=stamped)
     return Edit(start, start, f"{put} && ", _REASON), program
 
 
-def _put_script(kept: str, file: str, *, stamped: bool) -> str:
+def _put_script(kept: str, file: str, package: str, *, stamped: bool) -> str:
     """Return shell code that copies `kept` to `file` if all conditions hold; it always succeeds silently.
+
+    `package` is the folder that is searched for newer Go files, as the shell reads it.
 
     One `if` with one condition after the other: `||` and `&&` are of equal rank in a shell, and a list of
     both is misleading.
@@ -115,7 +124,7 @@ def _put_script(kept: str, file: str, *, stamped: bool) -> str:
         f"[ ! -e {file} ]",
         f"[ ! -h {file} ]",
         "type find grep cp",
-        f"! find . -name '*.go' ! -name '*_test.go' -newer {kept} -print -quit | grep -q .",
+        f"! find {package} -name '*.go' ! -name '*_test.go' -newer {kept} -print -quit | grep -q .",
         f"! (for d in {folders}; do (cd -P $d || exit 1; {climb}) && exit 0; done; exit 1)",
     ]
     folder = posixpath.dirname(file)
@@ -177,13 +186,33 @@ def _output_file(call: GoCall) -> str | None:
             return None
         if name == "o":
             named.append(value)
-    written = (*call.command.assignments, *call.command.words)
-    if call.first != 2 or not all(word.literal for word in written):
+    operands = call.copy_operands()
+    others = (*call.command.assignments, *call.command.words[: len(call.command.words) - len(operands)])
+    if call.first != 2 or not all(word.literal for word in others):
         return None  # -C precedes it, or a word can become anything
+    if not all(word.literal or _PACKAGE.fullmatch(_as_written(call, word)) for word in operands):
+        return None  # what begins with `./` is no flag, whatever the variable's value
     file = named[0] if len(named) == 1 else None
     if file is None or not _FILE.fullmatch(file) or posixpath.basename(file) in (".", ".."):
         return None
     return None if file.startswith("/dev/") or posixpath.splitext(file)[1] in _SOURCES else file
+
+
+def _as_written(call: GoCall, word: Word) -> str:
+    return call.script.text[word.start : word.stop]
+
+
+def _variable_packages(call: GoCall) -> list[str]:
+    """Return the packages in whose name is a variable."""
+    return [_as_written(call, word) for word in call.copy_operands() if not word.literal]
+
+
+def _package_folder(call: GoCall) -> str:
+    """Return the folder of the package: of several programs in one tree most are not changed by a save."""
+    operands = [_as_written(call, word) for word in call.copy_operands()]
+    if len(operands) != 1 or not _PACKAGE.fullmatch(operands[0]):
+        return "."
+    return "." if "..." in operands[0] or operands[0].rstrip('"').endswith(".go") else operands[0]
 
 
 def _given_flags(call: GoCall) -> list[tuple[str, str | None]]:

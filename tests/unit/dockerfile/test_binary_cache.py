@@ -32,10 +32,15 @@ KEPT = re.compile(r"watcher-[\w.-]+-[0-9a-f]{12}")
 def accelerated(run: str, *, workdir: str = "/src", target: str | None = None) -> Accelerated:
     """What comes of a RUN in a stage without cgo."""
     text = f"FROM golang AS b\nENV CGO_ENABLED=0\nWORKDIR {workdir}\nCOPY . .\n{run}\n"
+    return accelerated_text(text, build_args={}, target=target)
+
+
+def accelerated_text(text: str, *, build_args: dict[str, str], target: str | None = None) -> Accelerated:
+    """What comes of a whole Dockerfile."""
     return accelerate(
         text,
         level=Level.EXACT,
-        build_args={},
+        build_args=build_args,
         target=target,
         platforms=AMD64,
         bases={"golang": ImageConfig(env={"GOPATH": "/go"})},
@@ -142,6 +147,10 @@ def test_a_plain_list_keeps_its_program(run: str) -> None:
         "RUN go build -o .. ./...",
         "RUN go build -o /dev/null .",
         "RUN go build -o $OUT .",
+        "RUN go build -o app $ALL",
+        "RUN go build -o app ./$(cat name)",
+        "RUN go build -o app ./${UNSET:-x}",
+        "RUN go build -o app ./cmd/'$X'$Y",
         "RUN go build -o 'a b' .",
         "RUN go build -n -o app .",
         "RUN go build -json -o app .",
@@ -233,6 +242,21 @@ def test_another_working_directory_is_another_place() -> None:
     assert KEPT.findall(made(run)) != KEPT.findall(made(run, workdir="/other"))
 
 
+@pytest.mark.parametrize("package", ["./$SERVICE", "./cmd/${SERVICE}", '"./$SERVICE"'])
+def test_the_programs_of_services_with_one_dockerfile_do_not_share_a_place(package: str) -> None:
+    def place(service: str) -> str:
+        text = (
+            "FROM golang AS b\nENV CGO_ENABLED=0\nARG SERVICE\nWORKDIR /src\n"
+            f"COPY . .\nRUN go build -o /out/service {package}\n"
+        )
+        found = accelerated_text(text, build_args={"SERVICE": service})
+        assert f"! find {package} -name" in found.text
+        return found.programs[0].kept
+
+    assert place("api") != place("worker")
+    assert place("api") == place("api")
+
+
 class Shell:
     """Does with a RUN what a shell does, its `go` being a function and the cache a folder of ours."""
 
@@ -304,6 +328,20 @@ def test_nothing_is_put_in_place_where_go_will_link_anyway(shell: Shell) -> None
     (shell.sources / "app").unlink()
     shell.write("sub/x.go", "package x\n", at=later)
     assert shell.build("ls").stdout == "sub\n"
+
+
+def test_what_another_program_of_the_tree_is_made_of_does_not_count(tmp_path: Path) -> None:
+    made = Shell("RUN go build -o app ./api", tmp_path)
+    made.write("api/main.go", "package main\n")
+    made.build("echo one >app")
+    made.keep()
+    (made.sources / "app").unlink()
+    later = time.time() + 5
+    made.write("worker/main.go", "package main\n", at=later)
+    assert made.build("cat app").stdout == "one\n"
+    (made.sources / "app").unlink()
+    made.write("api/main.go", "package main\n", at=later)
+    assert made.build("cat app").returncode != 0
 
 
 def test_a_folder_of_that_name_is_not_written_into(shell: Shell) -> None:
