@@ -37,6 +37,7 @@ NETWORK_KIND = "network"
 PAUSE_NAME = "watcher-net-"  # prefix of its name
 ADDRESS = "address"  # kind of an address container
 ADDRESS_NAME = "watcher-address-"  # prefix of its name
+ADDRESS_IMAGE = "watcher-address:1"  # its image, which has no file and no labels
 _PROJECT_ID = regex.compile(r"[a-z0-9-]{1,255}-[0-9a-f]{10}")
 _OLD_PAUSE = regex.compile(rf"{PAUSE_NAME}[0-9a-f]{{12}}")
 

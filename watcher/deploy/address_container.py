@@ -12,6 +12,7 @@ import contextlib
 import io
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from watcher import labels
 from watcher.deploy.forwarding import (
@@ -158,7 +159,18 @@ class AddressContainer:
 
     async def _make(self, recipe: ContainerRecipe, endpoints: Mapping[str, Mapping[str, object]]) -> str:
         own = labels.address_labels(recipe.project, recipe.service)
-        body = {**address_body(endpoints, own), "Image": await self._image()}
+        try:
+            return await self._make_from(await self._image(), address_body(endpoints, own), endpoints)
+        except EngineError:
+            if await self._engine.image(IMAGE):
+                raise
+        # `watcher down` of another project has just removed the image.
+        return await self._make_from(await self._image(), address_body(endpoints, own), endpoints)
+
+    async def _make_from(
+        self, image: str, rest: Mapping[str, Any], endpoints: Mapping[str, Mapping[str, object]]
+    ) -> str:
+        body = {**rest, "Image": image}
         more = self._sockets.mounts if self._sockets else {}
         if self._sockets:
             with contextlib.suppress(OSError):

@@ -17,9 +17,10 @@ import tarfile
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from watcher import labels
 from watcher.engine import ContainerCommand
 
-IMAGE = "watcher-address:1"  # has no file
+IMAGE = labels.ADDRESS_IMAGE
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/alternatives")  # folders of the engine's host
 OPTIONAL = frozenset({"/lib64", "/etc/alternatives"})  # not on each distribution
 _PATH = "PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -99,7 +100,7 @@ done
 """
 
 
-def address_body(endpoints: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str]) -> dict[str, Any]:
+def address_body(endpoints: Mapping[str, Mapping[str, Any]], own: Mapping[str, str]) -> dict[str, Any]:
     """Return the body for an address container on the first of the networks, without its image."""
     network, endpoint = next(iter(endpoints.items()))
     return {
@@ -107,7 +108,7 @@ def address_body(endpoints: Mapping[str, Mapping[str, Any]], labels: Mapping[str
         "Cmd": [],
         "Env": [_PATH],
         "User": "0:0",
-        "Labels": {**labels, "watcher.config": endpoints_digest(endpoints)},
+        "Labels": {**own, "watcher.config": endpoints_digest(endpoints)},
         "HostConfig": {
             "NetworkMode": network,
             "CapDrop": ["ALL"],

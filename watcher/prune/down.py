@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from watcher.prune.address_image import remove_address_image
 from watcher.prune.engine_visits import visit_engines
 from watcher.prune.gone import GoneProjects
 from watcher.prune.gone_removal import is_left, remove_object
@@ -59,6 +60,7 @@ async def remove_project_objects(
                         verdicts.append(verdict.as_kept(Cause.IN_USE, f"{other} uses it too"))
                     else:
                         verdicts.append(await remove_object(each.engine, verdict))
+                verdicts += await remove_address_image(each.engine)
                 if caches:
                     steps, problem = await projects.process_caches(left, each, remove=True)
                     verdicts += steps

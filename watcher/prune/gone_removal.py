@@ -9,6 +9,7 @@ from pathlib import Path
 
 from watcher.engine import Engine, EngineError
 from watcher.errors import WatcherError
+from watcher.prune.address_image import remove_address_image
 from watcher.prune.engine_visits import EngineVisits, VisitedEngine, visit_engines
 from watcher.prune.gone import GoneProjects
 from watcher.prune.left_project import Choice, EngineLeftovers, LeftProject, Removed
@@ -112,6 +113,8 @@ class _Removal:
                 self._done.replace_last(done := _add_verdict(done, await task))
                 raise
             self._done.replace_last(done := _add_verdict(done, task.result()))
+        for verdict in await remove_address_image(on.engine):
+            self._done.replace_last(done := _add_verdict(done, verdict))
         steps, problem = await self._projects.process_caches(left, on, remove=True)
         done = replace(done, verdicts=(*done.verdicts, *steps), problem=problem)
         self._done.replace_last(done)

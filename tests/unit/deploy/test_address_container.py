@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from tests.unit.deploy.world import NAME, World
@@ -173,3 +176,28 @@ async def test_other_names_get_another_one_that_leads_to_what_is_live(shared: Wo
     assert shared.recipe.named == [False, False, True]
     assert await shared.named() == {NAME: "running"}
     await daemon.stop()
+
+
+async def test_an_image_that_is_removed_before_it_is_used_is_loaded_again(
+    shared: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`watcher down` of another project removes the image that no container uses."""
+    create = shared.engine.create
+
+    async def remove_first(name: str, config: Mapping[str, Any], *, platform: str | None = None) -> str:
+        if name.startswith(labels.ADDRESS_NAME) and not removed:
+            removed.append(name)
+            shared.engine.forget(config["Image"])
+        return await create(name, config, platform=platform)
+
+    async def load(archive: object) -> None:
+        shared.engine.add_image(tags=(IMAGE,))
+
+    removed: list[str] = []
+    monkeypatch.setattr(shared.engine, "create", remove_first)
+    monkeypatch.setattr(shared.engine, "load", load)
+    await shared.begin()
+    live = await shared.good("one")
+    keeper = await holder(shared)
+    assert forwarded(shared, keeper.id) == [(keeper.addresses[NETWORK], await address(shared, live))]
+    assert shared.recipe.named == [False]
