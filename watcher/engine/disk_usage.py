@@ -17,7 +17,7 @@ _ATTEMPTS = 3
 _PAUSE = 0.2  # seconds
 
 
-async def read_usage(calls: EngineCalls, *, whole: bool) -> Usage:
+async def read_usage(calls: EngineCalls, *, whole: bool, pause: float = _PAUSE) -> Usage:
     """Return the disk usage; see `Engine.usage`."""
     for attempt in range(_ATTEMPTS):
         try:
@@ -25,7 +25,7 @@ async def read_usage(calls: EngineCalls, *, whole: bool) -> Usage:
         except docker.errors.NotFound as error:  # a snapshot was removed while the engine measured it
             if attempt == _ATTEMPTS - 1:
                 raise EngineError(error_text(error), 404) from error
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(pause)
     raise AssertionError
 
 
