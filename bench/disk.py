@@ -3,6 +3,7 @@
     ./dev bench disk                                   # 300 saves on this machine's engine
     ./dev bench disk --engine unix:///run/watcher-peers/28-containerd.sock
     ./dev bench disk --buildkitd                       # the same with a separate buildkitd
+    ./dev bench disk --pulled                          # the same with base images that only BuildKit has
     ./dev bench disk --peers up,watch,article          # what other tools leave, in MB a save
 
 The real daemon runs on a copy of the example; each save is live before the next one. The first three saves,
@@ -15,6 +16,9 @@ Printed: a table of the data root by `du` and of `docker system df`, the slope o
 error, the highest sample and its limit of (`prune.keep` + 2) saves above the start, the neighbours' records,
 images and cached steps, and the number of failed requests. The growth by the neighbours, measured before,
 is subtracted. Exit code 1 if a neighbour lost anything.
+
+With `--pulled` the base images are removed from the engine, its build cache is emptied, and BuildKit pulls
+them from a registry with those of this machine's own engine; `deploy/peers/engine start` loads them again.
 
 Run this on an otherwise unused engine. Needs root, to read the data root. The build cache of the neighbours
 stays, as after any build.
@@ -34,6 +38,8 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import docker
 
 from bench._disk import HEAD, MB, DiskSample, Meter, Poller, fit_slope
 from bench._disk_peers import PEERS, left_by_peers
@@ -59,6 +65,7 @@ class BuildSite:
     title: str
     bases: dict[str, str] = field(default_factory=lambda: {"golang": "golang:alpine", "alpine": "alpine"})
     buildkit: str = ""
+    options: tuple[str, ...] = ()  # of the measured daemon
 
     def project(self, name: str) -> Watched:
         """Return a copy of the example that builds here."""
@@ -72,14 +79,32 @@ class BuildSite:
 
 
 @contextlib.contextmanager
-def site(endpoint: str, *, standalone: bool) -> Iterator[BuildSite]:
-    """Return the engine at `endpoint`; `standalone`: with a separate buildkitd and base registries."""
+def site(
+    endpoint: str, *, standalone: bool, pulled: bool = False, options: tuple[str, ...] = ()
+) -> Iterator[BuildSite]:
+    """Return the engine at `endpoint`; `standalone`: with a separate buildkitd and base registries.
+
+    `pulled`: with base registries only.
+    """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="disk-")))
         stack.enter_context(_environment(DOCKER_HOST=endpoint, XDG_STATE_HOME=str(folder / "state")))
         cli = Docker(endpoint, folder / "docker")
+        if pulled:
+            meter, own = Meter(endpoint), docker.DockerClient(base_url=DEFAULT_ENGINE, timeout=600)
+            bases = {
+                name: stack.enter_context(registry_of(own, image)).image
+                for name, image in (("golang", "golang:alpine"), ("alpine", "alpine"))
+            }
+            for image in ("golang:alpine", "alpine"):
+                with contextlib.suppress(docker.errors.ImageNotFound):
+                    meter.client.images.remove(image)
+            cli.run("builder", "prune", "--all", "--force")
+            title = f"{cli.describe()}, bases pulled by BuildKit"
+            yield BuildSite(endpoint, meter, cli, folder, title, bases, options=options)
+            return
         if not standalone:
-            yield BuildSite(endpoint, Meter(endpoint), cli, folder, cli.describe())
+            yield BuildSite(endpoint, Meter(endpoint), cli, folder, cli.describe(), options=options)
             return
         daemon = stack.enter_context(buildkitd())
         root = Path(daemon.unix.removeprefix("unix://")).parent / "root"
@@ -90,7 +115,7 @@ def site(endpoint: str, *, standalone: bool) -> Iterator[BuildSite]:
         }
         cli.run("buildx", "create", "--use", "--name", new_id(), "--driver", "remote", daemon.unix)
         title = f"a buildkitd of its own beside {cli.describe()}"
-        yield BuildSite(endpoint, meter, cli, folder, title, bases, daemon.unix)
+        yield BuildSite(endpoint, meter, cli, folder, title, bases, daemon.unix, options)
 
 
 @contextlib.contextmanager
@@ -136,7 +161,7 @@ class Course:
 
     def without_pruning(self) -> DiskSample:
         """Run the first saves; return the sample of the start."""
-        self.project.start("--no-prune.enabled")
+        self.project.start(*self._site.options, "--no-prune.enabled")
         self.project.live()
         self.save()
         time.sleep(SETTLED)
@@ -146,7 +171,7 @@ class Course:
             time.sleep(SETTLED)  # includes the idle work after a save
         self.one = (self.measure(f"{UNPRUNED} saves, not pruned", 0).used - start.used) / UNPRUNED
         self.project.stop()
-        self.project.start()
+        self.project.start(*self._site.options)
         self.project.live()
         return start
 
@@ -169,7 +194,7 @@ class Course:
         time.sleep(random.uniform(0, 3))  # while it builds, deploys, prunes or idles
         with poller.down():
             self.project.stop(signal.SIGKILL)
-            self.project.start()
+            self.project.start(*self._site.options)
         self.project.live()
 
     def return_to_a(self) -> tuple[float, float]:
@@ -279,6 +304,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("--engine", action="append", help="address of an engine; may be repeated")
     parser.add_argument("--buildkitd", action="store_true", help="build with a buildkitd of its own")
+    parser.add_argument("--pulled", action="store_true", help="build on base images that only BuildKit has")
+    parser.add_argument("--steps-max", help="value of prune.steps_max of the measured daemon")
     parser.add_argument("--saves", type=int, default=300)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--pause", type=float, default=1.0, help="seconds between live and the next save")
@@ -293,7 +320,8 @@ def main() -> None:
         print(busy)
     good = True
     for endpoint in given.engine or [DEFAULT_ENGINE]:
-        with site(endpoint, standalone=given.buildkitd) as where:
+        options = ("--prune.steps-max", given.steps_max) if given.steps_max else ()
+        with site(endpoint, standalone=given.buildkitd, pulled=given.pulled, options=options) as where:
             if given.peers:
                 left_by_peers(
                     where.docker, where.meter, given.peers.split(","), given.saves, given.slow_saves

@@ -56,7 +56,14 @@ def _check_http_path(value: str | None) -> str | None:
 # Settings that the services of a project share, by section.
 SHARED_SETTINGS = {
     "build": {"buildkit", "buildkit_certs", "parallel"},
-    "prune": {"cache_keep_storage", "cache_keep_duration", "gone_after", "go_cache_max", "min_free"},
+    "prune": {
+        "cache_keep_storage",
+        "cache_keep_duration",
+        "gone_after",
+        "go_cache_max",
+        "min_free",
+        "steps_max",
+    },
 }
 
 
@@ -172,6 +179,8 @@ class PruneSettings(_Section):
     """Seconds between prunes without a deploy; 0 = only after a deploy or when the disk is nearly full."""
     go_cache_max: ByteSize = ByteSize(10_000_000_000)
     """Maximum size of the Go build caches that the project uses; least recently used first; 0 = no limit."""
+    steps_max: ByteSize = ByteSize(20_000_000_000)
+    """Size of superseded build steps above which they go although BuildKit then forgets others; 0 = none."""
     cache_keep_storage: ByteSize | None = None
     """Size of the engine's build cache to keep, of all its users: records have no owner; default: all."""
     cache_keep_duration: Seconds = 172800.0

@@ -76,13 +76,13 @@ class BuildkitConnection:
         return Platforms.of(self._native, target)
 
     async def forgets_when_pruned(self) -> bool:
-        """Return whether this BuildKit forgets all build steps when one cache record is removed.
+        """Return whether this BuildKit can forget build steps when one cache record is removed.
 
         After a removal it looks up the other records with a context that has ended (moby/buildkit,
         control/control.go, `Prune`, from 0.11 on). Only a BuildKit that asks containerd over a connection
-        gets an error for this, and forgets the steps that depend on an image that is older than the daemon
+        gets an error for this, and forgets the steps that depend on an image that the engine unpacked
         (cache/refs.go, `isLazy`): the engine's with the containerd store, and a buildkitd with a
-        containerd worker. Raises EngineUnavailable.
+        containerd worker. `prune/engine_bases.py` says which steps. Raises EngineUnavailable.
         """
         if self.standalone:
             workers = await (await self.client()).workers()

@@ -192,9 +192,10 @@ class Client:
                 removed += (parse_cache_record(UsageRecord.FromString(data)) for data in batch)
         return removed
 
-    async def remove_records(self, ids: Iterable[str]) -> list[UsageInfo]:
+    async def remove_records(self, ids: Iterable[str], *, shared: bool = False) -> list[UsageInfo]:
         """Remove these records, in this order, as far as nothing uses or is built on them; what was removed.
 
+        What an image shares, according to BuildKit, goes only with `shared`; the image keeps its layer.
         One call for each, which runs to its end, for `CARRY_ON` seconds at most, when this is cancelled:
         BuildKit before 0.10 sends what it removed while it holds the cache's lock, and waits for ever when
         the client is gone by its second record (control/control.go, `Prune`).
@@ -203,7 +204,7 @@ class Client:
         """
         removed: list[UsageInfo] = []
         for name in ids:
-            call = asyncio.ensure_future(self.prune([f"id=={name}"]))
+            call = asyncio.ensure_future(self.prune([f"id=={name}"], everything=shared))
             try:
                 removed += await asyncio.shield(call)
             except asyncio.CancelledError:

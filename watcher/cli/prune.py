@@ -87,6 +87,7 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                 journal,
                 Marks(project_id, unclaimed=all_projects),
                 keep=keep,
+                most=settings.prune.steps_max,
                 daemon_runs=lambda: lock.find_running(project_id) is not None,
             )
             pruner = Pruner(

@@ -45,6 +45,7 @@ def assemble_maintenance(
         shared.journal,
         Marks(shared.project),
         keep=shared.kept_builds,
+        most=settings.prune.steps_max,
     )
     policy = PrunePolicy.of(settings.prune, builder_image=settings.build.builder_image)
     pruner = Pruner(

@@ -179,6 +179,7 @@ class Pruner:
             if self._records:  # after the images, because their removal releases records of the build cache
                 done += await self._records.prune(low=report.low)
                 report = _with_steps(report, done)
+                self._tell_forgotten(self._records.forgotten)
         except BaseException:
             if any(verdict.remove for verdict in done):
                 self._emit_pruned(done, 0, begun)
@@ -186,6 +187,16 @@ class Pruner:
         report = replace(report, seconds=time.monotonic() - begun)
         self._emit_pruned(done, report.freed or 0, begun)
         return report
+
+    def _tell_forgotten(self, steps: int) -> None:
+        """Say that other steps run again at their next build."""
+        if steps:
+            text = (
+                "superseded build steps were removed, and BuildKit forgot "
+                f"{humanize.count(steps, 'other step')} with them: the next build of each project that used "
+                "them runs them again"
+            )
+            self._observer.notify(Notice(service=self._scope.service, level="info", text=text))
 
     async def _read_usage(self) -> Usage | None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,14 +12,12 @@ from watcher.buildkit import ConnectError, RpcError, UsageInfo
 from watcher.errors import EngineUnavailable
 from watcher.observers import humanize
 from watcher.prune.build_records import drop_unused_entries, judge_records, select_kept, stage_size
+from watcher.prune.engine_bases import correct_shared, find_forgotten
 from watcher.prune.marked_records import Marks, find_marked, judge_marked, list_unclaimed
-from watcher.prune.model import Cause, Verdict
+from watcher.prune.model import Cause, Reason, Verdict
 from watcher.prune.record_proof import prove_records
 
-STEPS_STAY = (
-    "removing one record makes this BuildKit forget the build cache of all projects, so superseded steps are "
-    "removed only when the disk is short of room"
-)
+QUIET = 300.0  # seconds without a build after which steps may be forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,23 @@ class JournaledRecords:
     entries: Sequence[BuildEntry]
     running: frozenset[str]  # ids of running builds
     marked: Sequence[UsageInfo] = ()  # ours by their command, without a build in the journal
+
+
+@dataclass(frozen=True, slots=True)
+class StaleSteps:
+    """The superseded records: their bytes, and how many other steps BuildKit forgets with them."""
+
+    size: int = 0
+    forgotten: int = 0
+
+    def describe(self, most: int) -> str:
+        """Say why they stay; `most` is the setting `prune.steps_max`."""
+        bound = f"when they hold more than {humanize.size(most)} (prune.steps_max), or " if most else ""
+        return (
+            f"removing one makes this BuildKit forget {humanize.count(self.forgotten, 'build step')}, also "
+            "of other projects, on images that the engine itself pulled or loaded; superseded steps "
+            f"({humanize.size(self.size)}) are removed only {bound}when the disk is short of space"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +74,9 @@ class RecordPruner:
     `keep` is the number of revisions that stay by service, for all services of the project; None keeps all
     builds of a service. `marks` finds the project's records without the journal. `daemon_runs` returns
     whether another process can be building, so unfinished builds in the journal can still run.
+
+    Where a removal makes BuildKit forget other steps (`engine_bases`), superseded records stay until they
+    hold more than `most` bytes and no build ran for `QUIET` seconds, or more than twice that; 0: for ever.
     """
 
     def __init__(
@@ -67,10 +86,15 @@ class RecordPruner:
         marks: Marks,
         *,
         keep: Mapping[str, int | None],
+        most: int = 0,
         daemon_runs: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """`clock` returns Unix seconds."""
         self._connection, self._journal, self._marks, self._keep = connection, journal, marks, keep
-        self._daemon_runs = daemon_runs
+        self._most, self._daemon_runs, self._clock = most, daemon_runs, clock
+        self._superseded: StaleSteps | None = None  # by the last prune; None where nothing is forgotten
+        self.forgotten = 0  # steps that BuildKit forgot by the last prune
         self._holdings: CacheHoldings | None = None  # as the last prune left them
         self._seen: JournaledRecords | None = None  # by the last prune, until `stage_size` takes it
 
@@ -80,9 +104,10 @@ class RecordPruner:
             records = await (await self._connection.client()).disk_usage()
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"the build cache could not be read: {error}") from error
-        return await asyncio.to_thread(self._update_journal, records)
+        in_containerd = await self._connection.forgets_when_pruned()
+        return await asyncio.to_thread(self._update_journal, records, in_containerd=in_containerd)
 
-    def _update_journal(self, records: Sequence[UsageInfo]) -> JournaledRecords:
+    def _update_journal(self, records: Sequence[UsageInfo], *, in_containerd: bool) -> JournaledRecords:
         """Store what these records prove. Blocking: call it in a thread."""
         elsewhere = self._daemon_runs()
         running: set[str] = set()
@@ -95,6 +120,8 @@ class RecordPruner:
             return drop_unused_entries(prove_records(entries, records, running), records)
 
         entries = self._journal.update(prove)
+        if in_containerd:
+            records = correct_shared(records, entries)
         return JournaledRecords(
             records, entries, frozenset(running), find_marked(self._marks, entries, records)
         )
@@ -116,14 +143,23 @@ class RecordPruner:
         seen = self._seen = await self.read_records()
         self._holdings = CacheHoldings.of(seen)
         verdicts = await asyncio.to_thread(self._judge_records, seen, low=low)
-        if not low and await self._connection.forgets_when_pruned():
-            stay = (each.as_kept(Cause.REFUSED, STEPS_STAY) if each.remove else each for each in verdicts)
-            return tuple(stay)
+        stale = {verdict.id: verdict.size for verdict in verdicts if verdict.remove}
+        in_containerd = await self._connection.forgets_when_pruned()
+        forgotten = find_forgotten(seen.records, stale) if in_containerd else ()
+        self._superseded = StaleSteps(sum(stale.values()), len(forgotten)) if forgotten else None
+        self.forgotten = 0
+        if self._superseded and not (low or self._may_forget(self._superseded, seen)):
+            why = self._superseded.describe(self._most)
+            return tuple(each.as_kept(Cause.REFUSED, why) if each.remove else each for each in verdicts)
+        if forgotten:
+            verdicts = tuple(_with_forgotten(each, len(forgotten)) for each in verdicts)
         if dry_run:
             return verdicts
         created = {record.id: record.created for record in seen.records}
-        stale = [verdict.id for verdict in verdicts if verdict.remove]
-        gone = await self._remove_records(sorted(stale, key=lambda name: created[name], reverse=True))
+        newest_first = sorted(stale, key=lambda name: created[name], reverse=True)
+        gone = await self._remove_records(newest_first, shared=in_containerd)
+        if gone:
+            self._superseded, self.forgotten = None, len(forgotten)
         self._holdings = CacheHoldings.of(seen, gone)
         return tuple(
             verdict.as_kept(Cause.IN_USE, "another step that stays depends on it")
@@ -131,6 +167,14 @@ class RecordPruner:
             else replace(verdict, size=gone.get(verdict.id, verdict.size))
             for verdict in verdicts
         )
+
+    def _may_forget(self, superseded: StaleSteps, seen: JournaledRecords) -> bool:
+        """Return whether the superseded records hold so much that other steps may be forgotten now."""
+        if not self._most or superseded.size <= self._most:
+            return False
+        ended = max((entry.finished for entry in seen.entries), default=0.0)
+        quiet = not seen.running and self._clock() - ended >= QUIET
+        return quiet or superseded.size > 2 * self._most
 
     async def take_holdings(self) -> CacheHoldings:
         """Return the holdings after the last prune, once; otherwise read the records.
@@ -141,18 +185,21 @@ class RecordPruner:
         return found or CacheHoldings.of(await self.read_records())
 
     async def steps_stay(self) -> str:
-        """Return why superseded steps are not removed; empty if they are. Raises EngineUnavailable."""
-        if not await self._connection.forgets_when_pruned():
-            return ""
-        limit = await self._connection.cache_limit()
-        if limit is None:
-            return f"{STEPS_STAY}; `watcher doctor` shows how BuildKit removes them"
-        return f"{STEPS_STAY}; BuildKit removes old ones above {humanize.size(limit)}"
+        """Return why superseded steps stayed at the last prune; empty if they did not.
 
-    async def _remove_records(self, stale: Sequence[str]) -> dict[str, int]:
+        Raises EngineUnavailable.
+        """
+        if self._superseded is None:
+            return ""
+        why, limit = self._superseded.describe(self._most), await self._connection.cache_limit()
+        if limit is None:
+            return f"{why}; `watcher doctor` shows what helps"
+        return f"{why}; BuildKit removes old ones above {humanize.size(limit)}"
+
+    async def _remove_records(self, stale: Sequence[str], *, shared: bool) -> dict[str, int]:
         """Remove the records in this order, children first; return the freed bytes by id."""
         try:
-            gone = await (await self._connection.client()).remove_records(stale)
+            gone = await (await self._connection.client()).remove_records(stale, shared=shared)
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"the build cache could not be pruned: {error}") from error
         return {record.id: record.size for record in gone}
@@ -165,3 +212,11 @@ class RecordPruner:
         seen, self._seen = self._seen, None
         seen = seen or await self.read_records()
         return stage_size(seen.entries, seen.records, stage)
+
+
+def _with_forgotten(verdict: Verdict, steps: int) -> Verdict:
+    """Return a removal with the number of other steps that BuildKit forgets by it."""
+    if not verdict.remove:
+        return verdict
+    text = f"{verdict.reason}; BuildKit forgets {humanize.count(steps, 'other step')} with it"
+    return replace(verdict, why=Reason(verdict.why.cause, text))

@@ -80,7 +80,7 @@ class Buildkit:
             return list(self.mounts.values())
         return [*self.records.values(), *self.mounts.values()]
 
-    async def remove_records(self, ids: Sequence[str]) -> list[UsageInfo]:
+    async def remove_records(self, ids: Sequence[str], *, shared: bool = False) -> list[UsageInfo]:
         return [self.records.pop(name) for name in ids if name in self.records]
 
     async def solve(self, request: SolveRequest, _: object) -> None:
@@ -520,14 +520,17 @@ async def test_build_cache_that_everybody_would_lose_stays_and_is_said(bench: Be
     root = bench.project()
     await bench.everything(root)
     bench.buildkit.forgets = True
+    bench.buildkit.records["base"] = record("base", 1.0, "")
+    bench.buildkit.records["theirs"] = record("theirs", 2.0, "[2/2] RUN x", parents=("base",))
     root.rmdir()
     await bench.remove()
     assert await bench.there() == NOTHING
-    assert set(bench.buildkit.records) == {"a"}
+    assert set(bench.buildkit.records) == {"a", "base", "theirs"}
     (left,) = (await bench.find()).values()
-    assert any(
-        "forget the build cache of all projects" in row.reason for row in gone_rows([left], done=False)
-    )
+    assert any("forget 1 build step, also of other" in row.reason for row in gone_rows([left], done=False))
+    del bench.buildkit.records["theirs"]  # nothing is left that would be forgotten
+    await bench.remove()
+    assert set(bench.buildkit.records) == {"base"}
 
 
 async def test_what_shows_no_project_is_not_this_ones(bench: Bench) -> None:

@@ -15,6 +15,7 @@ from watcher.builder import BuildJournal, journal_file
 from watcher.buildkit import ConnectError, StepFinished, UsageInfo, parse_step
 from watcher.errors import EngineUnavailable
 from watcher.prune import Cause, Marks, RecordPruner
+from watcher.prune.record_pruner import QUIET
 
 
 class Buildkit:
@@ -23,7 +24,7 @@ class Buildkit:
     def __init__(self, *records: UsageInfo) -> None:
         self.records = {each.id: each for each in records}
         self.asked: list[str] = []
-        self.gone = self.forgets = False
+        self.gone = self.forgets = self.shared = False
         self.limit: int | None = None
 
     async def forgets_when_pruned(self) -> bool:
@@ -40,8 +41,9 @@ class Buildkit:
             raise ConnectError("gone")
         return list(self.records.values())
 
-    async def remove_records(self, ids: Sequence[str]) -> list[UsageInfo]:
+    async def remove_records(self, ids: Sequence[str], *, shared: bool = False) -> list[UsageInfo]:
         self.asked += ids
+        self.shared = shared
         done = []
         for name in ids:
             parents = {parent for each in self.records.values() for parent in each.parents}
@@ -106,20 +108,70 @@ async def test_what_is_built_on_others_goes_first(bench: Bench) -> None:
     assert buildkit.records.keys() == {"a59", "b59", "a60", "b60"}
 
 
-async def test_where_one_removal_makes_the_engine_forget_all_records_go_only_when_room_is_short(
+def forgetful(bench: Bench) -> Buildkit:
+    """A BuildKit that forgets the steps of somebody else, on an image of the engine's, with each removal."""
+    base = record("base", 1.0, "")
+    buildkit = Buildkit(*bench.made, base, record("theirs", 2.0, COPY, parents=("base",)))
+    buildkit.forgets = True
+    return buildkit
+
+
+async def test_where_a_removal_makes_buildkit_forget_other_steps_records_go_only_when_room_is_short(
     bench: Bench,
 ) -> None:
     bench.add(4)
-    buildkit = Buildkit(*bench.made)
-    buildkit.forgets = True
-    verdicts = await bench.pruner(buildkit).prune()
+    buildkit = forgetful(bench)
+    pruner = bench.pruner(buildkit)
+    verdicts = await pruner.prune()
     assert {each.id for each in verdicts if each.why.cause is Cause.REFUSED} == {"a1", "b1", "a2", "b2"}
     reason = next(each.reason for each in verdicts if each.id == "a1")
-    assert "forget the build cache of all projects" in reason
+    assert "forget 1 build step, also of other projects" in reason
     assert await bench.pruner(buildkit).prune(dry_run=True) == verdicts
     assert not buildkit.asked
-    await bench.pruner(buildkit).prune(low=True)
-    assert buildkit.records.keys() == {"a4", "b4"}
+    assert not pruner.forgotten
+    removed = await pruner.prune(low=True)
+    assert buildkit.records.keys() == {"a4", "b4", "base", "theirs"}
+    assert pruner.forgotten == 1
+    assert "BuildKit forgets 1 other step with it" in next(each.reason for each in removed if each.remove)
+    assert not await pruner.steps_stay()
+    await pruner.prune()
+    assert not pruner.forgotten
+
+
+async def test_where_nothing_else_would_be_forgotten_records_go_after_each_deploy(bench: Bench) -> None:
+    bench.add(4)
+    pulled = record("base", 1.0, "pulled from alpine@sha256:1")
+    buildkit = Buildkit(*bench.made, pulled, record("theirs", 2.0, COPY, parents=("base",)))
+    buildkit.forgets = True
+    await bench.pruner(buildkit).prune()
+    assert buildkit.records.keys() == {"a3", "b3", "a4", "b4", "base", "theirs"}
+    assert buildkit.shared  # what was never exported counts as shared there
+
+
+@pytest.mark.parametrize(
+    ("most", "now", "goes"),
+    [
+        (0, 10_000.0, False),  # no limit
+        (88, 10_000.0, False),  # 4 records of 22 bytes are superseded
+        (87, 10_000.0, True),
+        (87, 405.0 + QUIET - 4, False),  # the last build has just ended
+        (44, 405.0, False),
+        (43, 405.0, True),  # more than twice as much
+    ],
+)
+async def test_above_the_limit_records_go_in_a_pause_and_above_twice_the_limit_at_once(
+    bench: Bench, most: int, now: float, goes: bool
+) -> None:
+    bench.add(4)
+    buildkit = forgetful(bench)
+    pruner = bench.pruner(buildkit, most=most, clock=lambda: now)
+    foretold = await bench.pruner(buildkit, most=most, clock=lambda: now).prune(dry_run=True)
+    verdicts = await pruner.prune()
+    assert verdicts == foretold
+    assert {each.id for each in verdicts if each.remove} == ({"a1", "b1", "a2", "b2"} if goes else set())
+    assert ("a1" in buildkit.records) is not goes
+    assert pruner.forgotten == int(goes)
+    assert bool(await pruner.steps_stay()) is not goes
 
 
 async def test_what_a_foreign_step_is_built_on_stays_and_says_so(bench: Bench) -> None:
@@ -229,13 +281,20 @@ async def test_the_size_of_a_stage_is_what_the_last_prune_saw_and_asked_after_th
 
 
 async def test_why_steps_stay_is_said_with_what_removes_them_instead(bench: Bench) -> None:
-    buildkit = Buildkit()
-    pruner = bench.pruner(buildkit)
-    assert not await pruner.steps_stay()
-    buildkit.forgets = True
-    assert (await pruner.steps_stay()).endswith("`watcher doctor` shows how BuildKit removes them")
+    bench.add(4)
+    buildkit = forgetful(bench)
+    pruner = bench.pruner(buildkit, most=1000)
+    assert not await pruner.steps_stay()  # nothing was looked at
+    await pruner.prune()
+    assert (await pruner.steps_stay()).endswith("`watcher doctor` shows what helps")
+    assert "superseded steps (88 B) are removed only when they hold more than 1.00 kB" in (
+        await pruner.steps_stay()
+    )
     buildkit.limit = 20_000_000_000
     assert (await pruner.steps_stay()).endswith("BuildKit removes old ones above 20.0 GB")
+    buildkit.forgets = False
+    await pruner.prune()
+    assert not await pruner.steps_stay()
 
 
 async def test_what_is_held_is_as_the_last_prune_left_it_and_asked_anew_after_that(bench: Bench) -> None:

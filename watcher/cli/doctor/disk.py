@@ -17,7 +17,6 @@ from watcher.observers import humanize
 from watcher.observers.events import DiskMeasured, Fanout
 from watcher.prune import CacheNames, Marks, NotMeasured, RecordPruner, TrimmedCaches, measure_project
 from watcher.prune.go_cache import GoCaches
-from watcher.prune.record_pruner import STEPS_STAY
 from watcher.settings import Settings
 from watcher.system import lock
 from watcher.tree import TreeGone
@@ -40,11 +39,13 @@ async def examine_disk(
         journal,
         Marks(recipe.project),
         keep={spec.name: settings.prune.keep},
+        most=settings.prune.steps_max,
         daemon_runs=lambda: lock.find_running(recipe.project) is not None,
     )
     variants = DockerfileVariants(spec.name, bases=bases, connection=connection, observer=Fanout())
     caches = GoCaches(recipe, variants, connection, journal, CacheNames(journal.folder))
     try:
+        await records.prune(dry_run=True)
         holdings = await records.take_holdings()
         found = await caches.measure(await asyncio.to_thread(tree_of(spec, recipe, settings).scan))
         held = measure_project(
@@ -57,8 +58,9 @@ async def examine_disk(
             standalone=connection.standalone,
         )
         findings = [describe_disk(held, settings.prune.go_cache_max, found)]
-        if await connection.forgets_when_pruned():
-            findings.append(describe_steps(await connection.cache_limit(), standalone=connection.standalone))
+        if stay := await records.steps_stay():
+            limit = await connection.cache_limit()
+            findings.append(describe_steps(stay, limit, standalone=connection.standalone))
     except (EngineError, EngineUnavailable, TreeGone) as error:
         return [Finding("disk", Grade.GOOD, f"the disk usage of the project could not be measured: {error}")]
     finally:
@@ -87,14 +89,18 @@ def describe_disk(held: DiskMeasured, go_cache_max: int, caches: object) -> Find
     return Finding("disk", Grade.ADVICE if over else Grade.GOOD, text, advice)
 
 
-def describe_steps(limit: int | None, *, standalone: bool) -> Finding:
-    """How superseded build steps are removed if the watcher cannot; `limit` is BuildKit's own."""
+def describe_steps(stay: str, limit: int | None, *, standalone: bool) -> Finding:
+    """What removes superseded build steps that stay; `stay` says why, `limit` is BuildKit's own."""
     if limit is not None:
-        text = f"{STEPS_STAY}; BuildKit itself removes old ones above {humanize.size(limit)}"
-        return Finding("build steps", Grade.GOOD, text)
+        return Finding("build steps", Grade.GOOD, stay)
     if standalone:
         advice = f"have BuildKit remove old ones itself: in buildkitd.toml write\n{BUILDKITD_RULE}"
     else:
         lines = json.dumps(ENGINE_RULE)
-        advice = f"have the engine remove old ones itself: in daemon.json write {lines} and restart it"
-    return Finding("build steps", Grade.ADVICE, STEPS_STAY, advice)
+        advice = (
+            f"have the engine remove old ones itself: in daemon.json write {lines} and restart it; or remove "
+            "the base images from the engine (`docker image rm`), empty the build cache once "
+            "(`docker builder prune --all`), and let BuildKit pull them: then superseded steps go after each "
+            "deploy"
+        )
+    return Finding("build steps", Grade.ADVICE, stay, advice)

@@ -1,0 +1,97 @@
+"""Which steps BuildKit forgets when a record is removed, and which records an image really shares."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.prune.test_build_records import build, record, step
+from watcher.buildkit import UsageInfo
+from watcher.prune.engine_bases import correct_shared, find_forgotten
+
+RUN = "mount / from exec /bin/sh -c true"
+PULLED = "pulled from docker.io/library/alpine:latest@sha256:1"
+
+
+def test_steps_on_an_image_that_the_engine_unpacked_are_forgotten() -> None:
+    records = [
+        record("base", 1.0, ""),
+        record("a", 2.0, RUN, parents=("base",)),
+        record("b", 3.0, RUN, parents=("a",)),
+    ]
+    assert find_forgotten(records) == {"a", "b"}
+    assert find_forgotten(records, {"b"}) == {"a"}
+
+
+def test_steps_on_an_image_that_buildkit_pulled_stay_known() -> None:
+    records = [record("base", 1.0, PULLED), record("a", 2.0, RUN, parents=("base",))]
+    assert not find_forgotten(records)
+
+
+def test_one_layer_of_the_engine_below_a_pulled_one_is_enough() -> None:
+    records = [
+        record("first", 1.0, ""),
+        record("second", 1.0, PULLED, parents=("first",)),
+        record("a", 2.0, RUN, parents=("second",)),
+    ]
+    assert find_forgotten(records, {"a"}) == {"second"}
+    assert "a" in find_forgotten(records)
+
+
+def test_a_merge_of_layers_is_forgotten_if_one_of_them_is_the_engines() -> None:
+    records = [
+        record("engines", 1.0, ""),
+        record("pulled", 1.0, PULLED),
+        record("merged", 2.0, "[2/2] COPY --link a b", parents=("pulled", "engines")),
+    ]
+    assert find_forgotten(records) == {"merged"}
+
+
+def test_cache_mounts_and_contexts_without_a_description_are_no_bases() -> None:
+    records = [
+        record("mount", 1.0, "", kind="exec.cachemount"),
+        record("open", 1.0, "", mutable=True),
+        record("a", 2.0, RUN, parents=("mount", "open")),
+    ]
+    assert not find_forgotten(records)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> list[UsageInfo]:
+    made: list[UsageInfo] = []
+    for number in range(draw(st.integers(0, 12))):
+        parents = draw(st.sets(st.sampled_from([each.id for each in made]), max_size=2)) if made else set()
+        text = draw(st.sampled_from(["", PULLED, RUN]))
+        made.append(record(f"r{number}", float(number), text, parents=tuple(sorted(parents))))
+    return draw(st.permutations(made))
+
+
+@given(graphs())
+def test_exactly_what_has_a_layer_of_the_engine_below_it_is_forgotten(records: list[UsageInfo]) -> None:
+    there = {each.id: each for each in records}
+
+    def is_above(one: UsageInfo) -> bool:
+        return any(not there[name].description or is_above(there[name]) for name in one.parents)
+
+    assert find_forgotten(records) == {each.id for each in records if is_above(each)} - {
+        each.id for each in records if not each.description
+    }
+
+
+def test_a_step_that_was_never_exported_is_not_shared() -> None:
+    compiled = record("a", 101.05, RUN, shared=True, mutable=True)
+    assert correct_shared([compiled], []) == [replace(compiled, shared=False)]
+
+
+def test_a_step_of_another_stage_than_the_images_is_not_shared() -> None:
+    copied, final = "[builder 2/2] COPY . .", "[stage-1 2/2] COPY --from=builder a b"
+    entry = build(1, step(1, copied), step(1, final, after=2))
+    entry.records = frozenset({"a", "b"})
+    records = [
+        record("a", 101.05, copied, shared=True),
+        record("b", 102.05, final, shared=True),
+        record("strange", 50.0, copied, shared=True),
+    ]
+    assert [each.shared for each in correct_shared(records, [entry])] == [False, True, True]

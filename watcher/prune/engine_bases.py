@@ -1,0 +1,72 @@
+"""Find the build steps that BuildKit forgets when one record is removed: a pure decision over the records.
+
+A BuildKit that asks containerd over a connection looks its records up after each removal, with a context that
+has ended (moby/buildkit, control/control.go, `Prune`). That fails for a layer that BuildKit never unpacked
+itself (cache/refs.go, `isLazy`) because the engine had pulled or loaded the image before, and every step
+above such a layer is forgotten. A layer that BuildKit fetched and unpacked has the description "pulled from"
+(cache/remote.go); steps above it are not forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from watcher.builder import BuildEntry, StepRun
+from watcher.buildkit import UsageInfo, parse_step
+from watcher.prune.record_matching import matches_step
+
+
+def find_forgotten(records: Collection[UsageInfo], leaving: Collection[str] = ()) -> set[str]:
+    """Return the ids of the steps that are forgotten when a record is removed, without those in `leaving`."""
+    children: dict[str, list[UsageInfo]] = defaultdict(list)
+    for record in records:
+        for parent in record.parents:
+            children[parent].append(record)
+    waiting = [record.id for record in records if record.kind == "regular" and _is_engine_layer(record)]
+    above = set(waiting)
+    found = set[str]()
+    while waiting:
+        for record in children[waiting.pop()]:
+            if record.id not in above:
+                above.add(record.id)
+                found.add(record.id)
+                waiting.append(record.id)
+    return found.difference(leaving)
+
+
+def _is_engine_layer(record: UsageInfo) -> bool:
+    """Return whether BuildKit took the layer from the engine: it neither made nor fetched it."""
+    return not record.description and not record.mutable
+
+
+def correct_shared(records: Sequence[UsageInfo], entries: Sequence[BuildEntry]) -> list[UsageInfo]:
+    """Return the records without wrong claims that an image shares them.
+
+    A containerd store compares the layers as which a record was exported (moby/buildkit,
+    snapshot/imagerefchecker). A step that was never exported has none, so it counts as shared if an image
+    consists of exactly its base. Such a step is not committed yet, or of another stage than the image's.
+    """
+    makers = {record: entry for entry in entries for record in entry.records or ()}
+    return [
+        replace(record, shared=False)
+        if record.shared and (record.mutable or _is_of_other_stage(record, makers.get(record.id)))
+        else record
+        for record in records
+    ]
+
+
+def _is_of_other_stage(record: UsageInfo, entry: BuildEntry | None) -> bool:
+    """Return whether a step of another stage than that of the image made the record."""
+    if entry is None:
+        return False
+    made = next((step for step in entry.steps if matches_step(step, record)), None)
+    last = max(
+        (step for step in entry.steps if _stage_of(step)), key=lambda step: step.finished, default=None
+    )
+    return made is not None and last is not None and _stage_of(made) not in ("", _stage_of(last))
+
+
+def _stage_of(step: StepRun) -> str:
+    return parse_step("", step.name).stage
