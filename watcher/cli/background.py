@@ -24,6 +24,7 @@ from watcher.system import lock
 from watcher.system.state_dir import state_folder
 
 START_SECONDS = 120.0  # until a started daemon must answer
+END_SECONDS = 10.0  # until one that does not answer any more must have ended
 STOP_SECONDS = 120.0  # until one that is to stop must have stopped
 _LAST_LINES = 20  # of the log, shown when it ends early
 _LONGEST_TAIL = 65_536  # bytes
@@ -93,7 +94,7 @@ def up(
     try:
         status = remote_commands.wait(place, timeout=timeout, start_timeout=START_SECONDS, as_json=as_json)
     except NotRunning:
-        if process and (ended := process.poll()) is not None:
+        if process and (ended := _wait_for_end(process)) is not None:
             raise DidNotStart(_exit_status(ended), log, _read_tail(log)) from None
         raise
     except KeyboardInterrupt:
@@ -166,6 +167,14 @@ def _wait_for_answer(root: Path, process: subprocess.Popen[bytes] | None, log: P
             raise DidNotStart(_exit_status(status), log, _read_tail(log))
         time.sleep(POLL)
     raise NotRunning(f"the watcher has not answered within {START_SECONDS:g} s; its log is {short_path(log)}")
+
+
+def _wait_for_end(process: subprocess.Popen[bytes]) -> int | None:
+    """Return the exit status of a daemon that has stopped to answer; None if it goes on."""
+    try:
+        return process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _exit_status(status: int) -> int:

@@ -74,7 +74,9 @@ async def assemble_configs(
                 check_dockerfile(spec, settings.root)
             held = before.held_ports if before else ()
             front = own.deploy.strategy == "front"
-            chosen = await shared.host_ports.choose(spec, project, front=front, avoid=avoid, held=held)
+            chosen = await shared.host_ports.choose(
+                spec, project, front=front, avoid=avoid, held=held, reserve=not running
+            )
             fronts = before.fronts if before else None
             found[spec.name] = assemble_service(shared, chosen, project, own, fronts)
         except ConfigError as error:

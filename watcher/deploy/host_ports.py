@@ -125,11 +125,13 @@ class HostPorts:
         held: Collection[int] = (),
         avoid: Collection[int] = (),
         remember: bool = True,
+        reserve: bool = False,
     ) -> ServiceSpec:
         """`spec` with one port in place of each range; raises NoFreePort or EngineUnavailable.
 
         `held` are ports that the service's fronts listen on now, `avoid` those that something else of this
-        process is about to. Without `front` the engine publishes.
+        process is about to. Without `front` the engine publishes. With `reserve` a port of a front is held
+        from now on: no watcher that starts at the same time chooses it too.
         """
         ranges = [port for port in spec.ports if port.last_host_port is not None]
         if not ranges:
@@ -148,7 +150,9 @@ class HostPorts:
         choices: dict[PortSpec, int] = {}
         for port in ranges:
             before = last.get(spec.name, {}).get(_port_key(port), ())
-            number = self._choose_one(spec.name, port, before, own=own, used=used, held=held, front=front)
+            number = self._choose_one(
+                spec.name, port, before, own=own, used=used, held=held, front=front, reserve=reserve
+            )
             choices[port] = number
             used.append(HostAddress(port.protocol, port.host_ip, number))
         self._chosen[spec.name] = tuple(ChosenPort(port, number) for port, number in choices.items())
@@ -174,6 +178,7 @@ class HostPorts:
         used: Collection[HostAddress],
         held: Collection[int],
         front: bool,
+        reserve: bool,
     ) -> int:
         inside = self._reachable is not None
         ours = {item.port for item in own if item.protocol == port.protocol and _same_host(item, port)}
@@ -189,7 +194,7 @@ class HostPorts:
                 continue
             if number in ours or not bind_here:
                 return number
-            why = bind_problem(host, number, port.protocol)
+            why = bind_problem(host, number, port.protocol, reserve=reserve and front)
             if not why:
                 return number
             reasons[why] = None
@@ -240,25 +245,35 @@ def _same_host(found: HostAddress, port: PortSpec) -> bool:
     return found.host == ("" if port.host_ip in ANYWHERE else port.host_ip)
 
 
-def bind_problem(host: str, port: int, protocol: str) -> str:
-    """Why this port of this machine cannot be listened on now; "" when it can."""
+def bind_problem(host: str, port: int, protocol: str, *, reserve: bool = False) -> str:
+    """Why this port of this machine cannot be listened on now; "" when it can.
+
+    With `reserve` a TCP port that can is listened on, until a front takes the sockets.
+    """
     kind = _KINDS.get(protocol)
     if kind is None:  # few kernels have SCTP: the engine reports it
         return ""
-    problem = ""
+    problem, sockets = "", list[socket.socket]()
     for address in ("0.0.0.0", "::") if host in ANYWHERE else (host,):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
-            with socket.socket(family, kind) as sock:
-                if kind is socket.SOCK_STREAM:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family is socket.AF_INET6:
-                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                sock.bind((address, port))
-                if kind is socket.SOCK_STREAM:
-                    sock.listen()
+            sock = socket.socket(family, kind)
+            sockets.append(sock)
+            if kind is socket.SOCK_STREAM:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family is socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((address, port))
+            if kind is socket.SOCK_STREAM:
+                sock.listen(inherited_sockets.BACKLOG)
         except OSError as error:
             if address == "::" and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                 continue  # this machine has no IPv6
             problem = problem or os.strerror(error.errno or 0)
+    keep = reserve and kind is socket.SOCK_STREAM and not problem
+    for sock in sockets:
+        if keep and sock.getsockname()[1] == port:
+            inherited_sockets.offer_socket(sock)
+        else:
+            sock.close()
     return problem

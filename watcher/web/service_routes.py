@@ -22,7 +22,7 @@ from watcher.observers.api_schema import (
 from watcher.observers.status_board import StatusBoard
 from watcher.observers.status_schema import ServiceStatus
 from watcher.web.controls import Controls
-from watcher.web.stream import DaemonStopped, settle, settle_everything
+from watcher.web.stream import DaemonStopped, settle, settle_everything, unless_stopping
 
 _NOT_FOUND: dict[int | str, dict[str, object]] = {
     404: {"model": Problem, "description": "No service of that name."},
@@ -194,7 +194,7 @@ def _add_scans(router: APIRouter, board: StatusBoard, controls: Controls, select
         accepted = []
         for name in names:
             try:
-                revision, problem = await controls.rescan(name), ""
+                revision, problem = await unless_stopping(board, controls.rescan(name)), ""
             except WatcherError as error:
                 revision, problem = "", str(error)
             accepted.append(Accepted(service=name, action="rescan", revision=revision, problem=problem))

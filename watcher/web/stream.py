@@ -72,6 +72,28 @@ class DaemonStopped(WatcherError):
     """The daemon is stopping, so no service will settle."""
 
 
+async def unless_stopping(board: StatusBoard, look: Awaitable[str]) -> str:
+    """Return what `look` returns; raise DaemonStopped if the daemon stops first.
+
+    A daemon that cannot start, because a port is taken, never scans: its clients would wait for their answer.
+    """
+    looking = asyncio.ensure_future(look)
+    stopping = asyncio.ensure_future(_stopped(board))
+    try:
+        await asyncio.wait({looking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if looking.done():
+            return looking.result()
+        raise DaemonStopped("the watcher is being stopped")
+    finally:
+        looking.cancel()
+        stopping.cancel()
+
+
+async def _stopped(board: StatusBoard) -> None:
+    while not board.closed and not board.status.daemon.stopping:
+        await board.changed(board.version, board.lines.last)
+
+
 async def settle(
     board: StatusBoard,
     name: str,
@@ -90,7 +112,7 @@ async def settle(
     revision, end = "", asyncio.get_running_loop().time() + timeout
     try:
         async with asyncio.timeout(max(timeout, scan_seconds)):
-            revision = await look()
+            revision = await unless_stopping(board, look())
         async with asyncio.timeout_at(end):
             while not board.closed and not board.status.daemon.stopping:
                 version = board.version

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,20 @@ def test_one_that_dies_during_the_wait_gives_its_status(
     with pytest.raises(DidNotStart) as caught:
         background.up(Target(project), (), detach=False, timeout=1.0, as_json=False)
     assert caught.value.exit_status == 128 + signal.SIGKILL
+
+
+def test_one_that_stops_to_answer_and_ends_a_moment_later_gives_its_status(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_answering(*_: object, **__: object) -> int:
+        running = lock.find_running(labels.project_id(project))
+        assert running
+        threading.Timer(0.2, os.kill, (running.pid, signal.SIGTERM)).start()
+        raise NotRunning("it does not answer")
+
+    monkeypatch.setattr(remote_commands, "wait", stop_answering)
+    with pytest.raises(DidNotStart):
+        background.up(Target(project), (), detach=False, timeout=1.0, as_json=False)
 
 
 def test_ctrl_c_leaves_it_running_and_says_how_to_go_on(

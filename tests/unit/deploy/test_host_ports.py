@@ -18,6 +18,9 @@ from watcher.compose import ComposeProject, PortSpec, load
 from watcher.deploy import HostPorts, NoFreePort
 from watcher.deploy.host_ports import HostAddress, bind_problem, order_candidates
 from watcher.deploy.owned import OwnContainers
+from watcher.front.model import Listen
+from watcher.front.sockets import bind
+from watcher.system import inherited_sockets
 
 REAL_CLOCK = True
 FIRST = 21240  # ports of these tests
@@ -66,6 +69,29 @@ async def test_the_first_free_port_is_taken_and_kept(tmp_path: Path) -> None:
     ]
     with taken(FIRST + 2):
         assert await choose(HostPorts(FakeEngine(), PROJECT, tmp_path), project) == [f"127.0.0.1:{FIRST}:80"]
+
+
+@pytest.mark.parametrize("host", ["", "127.0.0.1:"])
+async def test_two_watchers_that_start_at_once_choose_different_ports(tmp_path: Path, host: str) -> None:
+    project = read_project(tmp_path, f'["{host}{FIRST}-{FIRST + 4}:80"]')
+    try:
+        (first,) = await choose(HostPorts(FakeEngine(), PROJECT, None), project, reserve=True)
+        assert first == f"{host}{FIRST}:80"
+        assert bind_problem("", FIRST, "tcp"), "another program finds it taken"
+        sockets = bind([Listen(host.removesuffix(":"), FIRST)])
+        assert inherited_sockets.list_ports() == frozenset(), "the front takes what was reserved"
+        for sock in sockets:
+            sock.close()
+    finally:
+        inherited_sockets.close_unused()
+
+
+@pytest.mark.parametrize("front", [True, False])
+async def test_nothing_is_listened_on_that_no_front_takes(tmp_path: Path, front: bool) -> None:
+    project = read_project(tmp_path, f'["{FIRST}-{FIRST + 4}:80"]')
+    await choose(HostPorts(FakeEngine(), PROJECT, None), project, front=front, reserve=not front)
+    assert inherited_sockets.list_ports() == frozenset()
+    assert not bind_problem("", FIRST, "tcp")
 
 
 async def test_without_a_folder_a_choice_lasts_for_the_process(tmp_path: Path) -> None:

@@ -349,6 +349,18 @@ async def test_waiting_ends_with_a_reason_when_the_daemon_stops(story: Story, ho
         assert (answer.status_code, answer.json()["detail"]) == (503, "the watcher is being stopped")
 
 
+@pytest.mark.parametrize("request_path", ["/api/wait?timeout=20", "/api/rescan"])
+async def test_a_daemon_that_stops_before_it_has_scanned_says_so(story: Story, request_path: str) -> None:
+    async with site(story.save(1)) as at:
+        at.desk.look_seconds = 1000.0
+        waiting = asyncio.create_task(at.client.post(request_path))
+        while not at.desk.asked:
+            await asyncio.sleep(0.01)
+        at.board.close()
+        answer = await waiting
+        assert (answer.status_code, answer.json()["detail"]) == (503, "the watcher is being stopped")
+
+
 async def test_a_look_that_takes_too_long_is_the_time_that_is_up(story: Story) -> None:
     desk = Desk(look_seconds=20.0)
     board = told(story.save(1))
