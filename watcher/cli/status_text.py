@@ -10,7 +10,14 @@ from watcher.observers import humanize
 from watcher.observers.humanize import short
 
 if TYPE_CHECKING:  # a client reads JSON: importing the models takes longer than the answer
-    from watcher.observers.status_schema import BuildInfo, DependencyInfo, DiskInfo, ServiceStatus, Status
+    from watcher.observers.status_schema import (
+        BuildInfo,
+        DependencyInfo,
+        DiskInfo,
+        ServiceStatus,
+        Status,
+        SuggestionInfo,
+    )
 
 _STALE_WORDS = {True: "stale", False: "equal to the tree", None: "the tree was not scanned yet"}
 
@@ -80,13 +87,29 @@ def _list_facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
             yield "", f"hint: {failure.hint}"
     if found.last_build and found.last_build.seconds is not None:
         yield "build", _describe_build(found.last_build, found.save_to_live, needless=found.stale is False)
-    if found.images:
-        sizes = (f"{stage} {humanize.size(image.size)}" for stage, image in sorted(found.images.items()))
-        yield "images", f"{', '.join(sizes)}, all layers counted"
+    yield from _list_sizes(found, now)
     if found.disk:
         mine, others = _describe_disk(found.disk)
         yield "disk", mine
         yield "", others
+
+
+def _list_sizes(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
+    if found.images:
+        sizes = (f"{stage} {humanize.size(image.size)}" for stage, image in sorted(found.images.items()))
+        yield "images", f"{', '.join(sizes)}, all layers counted"
+    if found.suggestion:
+        yield "smaller", _describe_suggestion(found.suggestion, now)
+
+
+def _describe_suggestion(found: SuggestionInfo, now: float) -> str:
+    """Return what the doctor has found, and on which revision."""
+    ago = f"{humanize.seconds(max(0.0, now - found.measured_at))} ago"
+    where = "the live revision" if found.current else f"{short(found.revision)}, which is not live"
+    if not found.names:
+        return f"nothing was found on {where}, {ago}"
+    sizes = humanize.size_since(found.before, found.after)
+    return f"{sizes} with {', '.join(found.names)}; measured on {where}, {ago}"
 
 
 def _describe_disk(disk: DiskInfo) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from watcher.daemon.service_notices import ServiceNotices, holds_port
 from watcher.daemon.service_sources import ServiceSources, SilentObserver
 from watcher.daemon.shared_images import SharedImageBuilder
 from watcher.daemon.start_order import OrderedDeployer
+from watcher.daemon.suggestion_reader import SuggestionReader
 from watcher.deploy import ContainerDeployer, digest_mounted
 from watcher.deploy.network_sockets import NetworkSockets
 from watcher.engine import find_login
@@ -90,6 +91,7 @@ class Service:
             shared.summarize_image,
             lambda: self._config.settings.image.components,
         )
+        self._suggestion = SuggestionReader(shared.project, self.name, shared.observer)
         self._maintenance = self._assemble_maintenance(config)
         self.reconciler: Reconciler[Snapshot] = Reconciler(
             self.name,
@@ -124,8 +126,12 @@ class Service:
             self.builder,
             needed=lambda: self._shared.images.needed(self.name),
             own_images=self._own_images,
-            explain=self.explain_image,
+            explain=self._explain_later,
         )
+
+    async def _explain_later(self) -> None:
+        await self._suggestion.report()
+        await self.explain_image()
 
     async def explain_image(self) -> ImageSummary | None:
         """Explain the live image unless that was done; return its summary."""

@@ -117,6 +117,20 @@ class ImageExplained(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SuggestionMeasured(Event):
+    """`watcher doctor --measure` has built the final image of `revision` with the changes in `names`.
+
+    `before` and `after` are its sizes in bytes, `measured_at` is Unix seconds.
+    """
+
+    revision: str
+    measured_at: float
+    before: int
+    after: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSized(Event):
     """The size of an image of this service is known: sum over its layers, equal on every image store."""
 

@@ -22,6 +22,7 @@ from watcher.observers.build_events import ComponentBudget as ComponentBudget  #
 from watcher.observers.build_events import ComponentChange as ComponentChange  # noqa: PLC0414
 from watcher.observers.build_events import ImageExplained as ImageExplained  # noqa: PLC0414
 from watcher.observers.build_events import ImageSized as ImageSized  # noqa: PLC0414
+from watcher.observers.build_events import SuggestionMeasured as SuggestionMeasured  # noqa: PLC0414
 from watcher.observers.dependency_events import DependencyChanged as DependencyChanged  # noqa: PLC0414
 from watcher.observers.dependency_events import DependencyRemoved as DependencyRemoved  # noqa: PLC0414
 from watcher.observers.deploy_events import ContainerLost as ContainerLost  # noqa: PLC0414

@@ -86,6 +86,10 @@ IMAGE_COMPONENT = _gauge(
     "Bytes of the largest modules, kinds of bytes and files of the final image; `other` is the rest.",
     "component",
 )
+IMAGE_SUGGESTED = _gauge(
+    "watcher_image_suggested_bytes",
+    "Size of the final image with what `watcher doctor --measure` found for the live revision.",
+)
 IMAGE_BUDGET = _gauge(
     "watcher_image_budget_bytes", "Largest size allowed for the final image, if one is set."
 )

@@ -48,6 +48,7 @@ from watcher.observers.events import (
     SourceGone,
     SourceMode,
     SourceScanned,
+    SuggestionMeasured,
 )
 from watcher.observers.metric_specs import (
     BUGS,
@@ -69,6 +70,7 @@ from watcher.observers.metric_specs import (
     IMAGE_BUDGET,
     IMAGE_COMPONENT,
     IMAGE_SIZE,
+    IMAGE_SUGGESTED,
     INFO,
     KEPT,
     KEPT_BYTES,
@@ -148,6 +150,8 @@ class Metrics:
             handle(event)
         if isinstance(event, RevisionStateChanged | DeployFinished | SourceGone):
             self._update_revisions(event.service)
+        elif isinstance(event, SuggestionMeasured):
+            self._update_suggestion(event.service)
         elif isinstance(event, ConfigurationRefused):
             self._store.set_gauge(REFUSED_CONFIGURATION, bool(event.reason))
             for service in self._board.status.services:
@@ -257,6 +261,12 @@ class Metrics:
         if service := self._board.service(name):
             self._store.set_gauge(STALE, service.stale, name)
             self._store.set_gauge(LIVE_AT, service.live.since if service.live else None, name)
+        self._update_suggestion(name)
+
+    def _update_suggestion(self, name: str) -> None:
+        """Expose what was measured on the live revision only."""
+        if (service := self._board.service(name)) and (found := service.suggestion):
+            self._store.set_gauge(IMAGE_SUGGESTED, found.after if found.current else None, name)
 
     def _cache_pruned(self, event: BuildCachePruned | GoCacheTrimmed) -> None:
         cache = "go-cache" if isinstance(event, GoCacheTrimmed) else "build-cache"

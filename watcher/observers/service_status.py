@@ -35,6 +35,7 @@ from watcher.observers.events import (
     SourceMode,
     SourceScanned,
     SourceScanning,
+    SuggestionMeasured,
 )
 from watcher.observers.revision_state import GOOD_DEPLOYS, RevisionState
 from watcher.observers.status_schema import (
@@ -52,6 +53,7 @@ from watcher.observers.status_schema import (
     PruneInfo,
     ServiceStatus,
     StepInfo,
+    SuggestionInfo,
 )
 
 BUILDS_KEPT = 100
@@ -85,6 +87,9 @@ class ServiceView:
         status.live, status.failed = revisions.live, revisions.failed
         status.stale, status.stale_since = revisions.stale, revisions.stale_since
         status.refused, status.source.gone = revisions.refused, revisions.gone
+        if status.suggestion:
+            live = status.live.revision if status.live else None
+            status.suggestion.current = live == status.suggestion.revision
         status.phase = self._choose_phase(engine_up)
         error = status.last_error
         if error and error.resolved_at is None and status.stale is False and status.failed is None:
@@ -128,6 +133,14 @@ class ServiceView:
         match event:
             case ImageExplained():
                 self.explained.append(event)
+            case SuggestionMeasured():
+                status.suggestion = SuggestionInfo(
+                    revision=event.revision,
+                    measured_at=event.measured_at,
+                    before=event.before,
+                    after=event.after,
+                    names=list(event.names),
+                )
             case ServiceStarted():
                 status.urls, status.compose_file = list(event.urls), event.compose_file
                 status.image, status.container = event.image, event.container

@@ -254,6 +254,20 @@ class FrontInfo(Model):
     """Requests and connections that previous versions still have."""
 
 
+class SuggestionInfo(Model):
+    """What the final image would have with the changes that `watcher doctor --measure` found."""
+
+    revision: str
+    """The revision that was measured."""
+    current: bool = False
+    """Whether that is the live revision."""
+    measured_at: float
+    before: int
+    after: int
+    names: list[str]
+    """The changes."""
+
+
 class ServiceStatus(Model):
     """Everything about one service."""
 
@@ -285,6 +299,8 @@ class ServiceStatus(Model):
     """Seconds from the last save that went live to the new version answering."""
     images: dict[str, ImageInfo] = {}
     """By stage: base, builder, final."""
+    suggestion: SuggestionInfo | None = None
+    """What makes the final image smaller; null until `watcher doctor --measure` was run."""
     last_prune: PruneInfo | None = None
     disk: DiskInfo | None = None
     """Disk usage of the project; null until it was measured."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,17 +24,19 @@ from watcher.cli.doctor.suggested_files import (
 )
 from watcher.cli.doctor.trial import Trials
 from watcher.cli.doctor.variants import open_variants
-from watcher.compose import ComposeProject, ServiceSpec
+from watcher.compose import ComposeProject, ServiceSpec, config_digest
 from watcher.daemon.engine_access import EngineAccess
 from watcher.daemon.port_protocols import protocol_of
+from watcher.daemon.recipe import agents_of
 from watcher.daemon.service_config import tree_of
 from watcher.deploy import DeployPolicy
 from watcher.dockerfile import DockerfileError, ImageConfig, ImageFacts, ShrinkInput, base_images, parse
 from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable, WatcherError
+from watcher.image.suggestion import SizeSuggestion, suggestion_file, write_suggestion
 from watcher.settings import Settings
 from watcher.system import lock
-from watcher.tree import Snapshot, TreeGone
+from watcher.tree import Snapshot, TreeGone, revision
 
 
 @dataclass(slots=True)
@@ -68,11 +71,26 @@ class ServiceShrinker:
                     yield finding
                 if found := measurement.suggestion:
                     yield _summarize(found, options)
+                    if problem := await asyncio.to_thread(self._remember, found, snapshot):
+                        yield Finding(TOPIC, Grade.ADVICE, problem)
                     if options.write or options.patch:
                         async for finding in self._offer(measurement, text, found):
                             yield finding
         except (EngineUnavailable, EngineError) as error:
             yield Finding(TOPIC, Grade.ADVICE, f"measuring was broken off: {error}")
+
+    def _remember(self, found: Suggestion, snapshot: Snapshot) -> str:
+        """Write down what was measured, for `watcher status`; return why that failed. Blocks."""
+        recipe = replace(self.recipe, ssh=agents_of(self.spec))
+        inputs = {**recipe.inputs(), "container": config_digest(self.spec)}  # as a daemon has it
+        kept = SizeSuggestion(
+            revision(snapshot, inputs), time.time(), found.before.size, found.after.size, found.names
+        )
+        try:
+            write_suggestion(suggestion_file(recipe.project, self.spec.name), kept)
+        except (OSError, RuntimeError) as error:
+            return f"what was measured cannot be written down for `watcher status`: {error}"
+        return ""
 
     def _make_trials(self) -> Trials:
         deploy, spec, project = self.settings.deploy, self.spec, self.recipe.project
