@@ -35,6 +35,7 @@ def make_tree(root: Path, files: int, mean: int) -> int:
     rng = random.Random(1)
     blob = rng.randbytes(1 << 20)
     total = 0
+    root.mkdir(parents=True, exist_ok=True)
     for number in range(files):
         directory = number // 10
         place = root / f"pkg{directory // 100}/mod{directory % 100 // 10}/dir{directory}"

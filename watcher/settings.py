@@ -226,6 +226,7 @@ class Settings(BaseSettings):
     """All settings of one project."""
 
     model_config = SettingsConfigDict(
+        defer_build=True,  # the commands are subclasses, and only one of them is used
         env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
         extra="forbid",

@@ -31,6 +31,7 @@ class _CommandLine(BaseSettings):
     """What every command line has."""
 
     model_config = SettingsConfigDict(
+        defer_build=True,  # of all commands only the given one is used
         cli_prog_name="watcher",
         cli_kebab_case=True,
         cli_implicit_flags=True,
