@@ -185,6 +185,8 @@ def _print_one(settled: JsonObject, prefix: str = "") -> None:
         shown = f" {humanize.short(revision)}" if revision else ""
         failure = settled.get("failure")
         why = failure["summary"] if failure else _WORDS.get(outcome, outcome)
+        if waiting := settled.get("waiting"):
+            why += f": {waiting}"
         print(f"{prefix}{outcome}{shown}: {why}", file=sys.stderr)
         for line in failure["lines"] if failure else ():
             print(line, file=sys.stderr)

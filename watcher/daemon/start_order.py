@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -90,8 +90,9 @@ class StartOrder:
         try:
             while missing := [name async for name in self._missing(spec, first=first)]:
                 if loop.time() - begun >= PAUSE:
-                    verb = "is" if len(missing) == 1 else "are"
-                    show(f"waiting until {', '.join(missing)} {verb} live, as depends_on asks")
+                    show(
+                        _describe_wait(missing, {name for name in missing if self._services[name].has_failed})
+                    )
                 await asyncio.sleep(PAUSE)
         finally:
             show("")
@@ -115,6 +116,13 @@ class StartOrder:
             unnamed = name in used and name not in self._reported
             if found is None or unnamed or (dependency.condition == "service_healthy" and not healthy):
                 yield name
+
+
+def _describe_wait(missing: Sequence[str], failed: Collection[str]) -> str:
+    verb = "is" if len(missing) == 1 else "are"
+    text = f"waiting until {', '.join(missing)} {verb} live, as depends_on asks"
+    broken = [name for name in missing if name in failed]
+    return f"{text}; {', '.join(broken)} failed" if broken else text
 
 
 class OrderedDeployer:
@@ -145,7 +153,14 @@ class OrderedDeployer:
         return self._waits_for_turn or self._deployer.waiting
 
     async def deploy(self, revision: str, image: str) -> Deployed:
-        """Deploy, at the first time only once its turn has come; see `ContainerDeployer.deploy`."""
+        """Deploy, at the first time only once its turn has come; see `ContainerDeployer.deploy`.
+
+        What runs already and stays as it is waits for nothing: a job that failed does not concern it.
+        """
+        if same := await self._deployer.keep_unchanged(revision, image):
+            self._has_started = True
+            self._order.report_live(self._spec().name)
+            return same
         first = not (self._has_started or self._deployer.live)
         self._waits_for_turn, begun = True, time.monotonic()
         try:

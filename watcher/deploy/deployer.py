@@ -155,13 +155,11 @@ class ContainerDeployer:
 
     async def deploy(self, revision: str, image: str) -> Deployed:
         """Make `image` live; raises UserError (the last good one serves on) or EngineUnavailable."""
-        mounted = self._mounted(revision)
-        async with self._traffic.lock:
-            if same := await self._unchanged(revision, image, mounted):
-                return same
+        if same := await self.keep_unchanged(revision, image):
+            return same
         self._deploying = True
         try:
-            return await self._replace(revision, image, mounted)
+            return await self._replace(revision, image, self._mounted(revision))
         except UserError:
             await self._engine.info()  # an engine that stops ends containers: the tree is not at fault
             self._failover.failed_images.add(image)
@@ -219,18 +217,20 @@ class ContainerDeployer:
         self._retirement.spawn(self._names.name_image())
         return Deployed(live.id, DeployOutcome.LIVE, clock.done)
 
-    async def _unchanged(self, revision: str, image: str, mounted: str) -> Deployed | None:
-        """The same image in the same circumstances is not replaced: it becomes this revision as it runs."""
-        live, wanted = self._traffic.live, (image, self.recipe.digest, mounted)
-        if live is None or (live.image, live.digest, live.mounted) != wanted:
-            return None
-        found = await self._engine.container(live.id)
-        if found is None or not (found.running or (self.recipe.completes and has_completed(found))):
-            return None
-        self._traffic.live = live.as_revision(revision)
-        self._traffic.point_fronts()
-        self._retirement.spawn(self._names.name_image())
-        return Deployed(live.id, DeployOutcome.UNCHANGED)
+    async def keep_unchanged(self, revision: str, image: str) -> Deployed | None:
+        """Make the live container this revision as it runs; None if it has to be replaced."""
+        wanted = (image, self.recipe.digest, self._mounted(revision))
+        async with self._traffic.lock:
+            live = self._traffic.live
+            if live is None or (live.image, live.digest, live.mounted) != wanted:
+                return None
+            found = await self._engine.container(live.id)
+            if found is None or not (found.running or (self.recipe.completes and has_completed(found))):
+                return None
+            self._traffic.live = live.as_revision(revision)
+            self._traffic.point_fronts()
+            self._retirement.spawn(self._names.name_image())
+            return Deployed(live.id, DeployOutcome.UNCHANGED)
 
     async def _bring_up(
         self, candidate: str, revision: str, image: str, clock: Phases, exposed: Sequence[int] = ()

@@ -63,6 +63,8 @@ class Settled(Model):
     revision: str
     """The tree's revision; empty when it is not known yet."""
     failure: FailureInfo | None = None
+    waiting: str = ""
+    """With `timeout`, what the service waited for; empty if it was at work."""
     old_connections: int = 0
     """Requests and connections that the versions before the live one still have: those get its answers."""
     urls: list[str] = Field(default_factory=list)

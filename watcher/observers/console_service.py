@@ -197,9 +197,10 @@ class ServicePrinter:
             until += ", or `watcher rebuild`"
         service = self._board.service(event.service)
         if service and service.live and service.stale:
+            stays = "keeps answering" if service.urls else "stays live"  # a job answers nobody
             self._print_detail(
                 event,
-                f"stale: {short(service.live.revision)} keeps answering until {until}",
+                f"stale: {short(service.live.revision)} {stays} until {until}",
                 "yellow",
             )
         elif service and not service.live:

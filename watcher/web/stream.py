@@ -126,7 +126,7 @@ async def settle(
                 await board.changed(version, board.lines.last)
             raise DaemonStopped("the watcher is being stopped")
     except TimeoutError:
-        return Settled(service=name, outcome="timeout", revision=_desired_revision(board, name) or revision)
+        return _describe_timeout(board, name, revision)
     except DaemonStopped:
         raise
     except WatcherError as error:
@@ -170,9 +170,7 @@ async def settle_all(
             task.cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
     each = [
-        task.result()
-        if not task.cancelled()
-        else Settled(service=name, outcome="timeout", revision=_desired_revision(board, name))
+        task.result() if not task.cancelled() else _describe_timeout(board, name)
         for name, task in tasks.items()
         if board.service(name) or len(tasks) == 1
     ]
@@ -218,6 +216,13 @@ def _is_at_work(board: StatusBoard, name: str) -> bool:
 def _desired_revision(board: StatusBoard, name: str) -> str:
     service = board.service(name)
     return service.desired.revision if service and service.desired else ""
+
+
+def _describe_timeout(board: StatusBoard, name: str, asked: str = "") -> Settled:
+    service = board.service(name)
+    revision = _desired_revision(board, name) or asked
+    waiting = service.held if service else ""
+    return Settled(service=name, outcome="timeout", revision=revision, waiting=waiting)
 
 
 def _settled(board: StatusBoard, name: str, asked: str, after_build: int | None) -> Settled | None:

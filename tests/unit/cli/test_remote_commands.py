@@ -182,6 +182,7 @@ def test_without_a_daemon_there_is_a_hint(tmp_path: Path, monkeypatch: pytest.Mo
         ("paused", EXIT_PAUSED, "until `watcher resume`"),
         ("gone", EXIT_UNKNOWN, "unknown: the project folder is gone"),
         ("nothing", EXIT_TIMEOUT, "not live in time"),
+        ("waiting", EXIT_TIMEOUT, "a build slot"),
     ],
 )
 async def test_each_end_of_a_wait_has_its_own_exit_status(
@@ -201,9 +202,11 @@ async def test_each_end_of_a_wait_has_its_own_exit_status(
             story.failing(1)
         case "paused":
             story.save(1).tell(Paused, paused=True)
+        case "waiting":
+            story.save(1).tell(Held, reason="waiting for a build slot: api builds")
         case _:
             story.save(1)
-    timeout = 0.05 if then == "nothing" else 20.0
+    timeout = 0.05 if then in ("nothing", "waiting") else 20.0
     async with running(story, tmp_path, monkeypatch) as (at, settings):
         at.desk.gone = then == "gone"
         options = {"timeout": timeout, "start_timeout": 0.0}
@@ -212,7 +215,9 @@ async def test_each_end_of_a_wait_has_its_own_exit_status(
         assert says in shown.out + shown.err
         assert await begin(remote_commands.wait, settings, as_json=True, **options) == status
         document = json.loads(capsys.readouterr().out)
-    assert document["outcome"] == {"gone": "unknown", "nothing": "timeout"}.get(then, then)
+    assert document["outcome"] == {"gone": "unknown", "nothing": "timeout", "waiting": "timeout"}.get(
+        then, then
+    )
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,11 @@ class Deployer:
         self.given_up = list[str]()
         self.outcome = DeployOutcome.LIVE
 
+    async def keep_unchanged(self, revision: str, image: str) -> Deployed | None:
+        if self.outcome is DeployOutcome.UNCHANGED and self.container:
+            return Deployed(self.container.id, self.outcome)
+        return None
+
     async def deploy(self, revision: str, image: str) -> Deployed:
         self.meanwhile()
         if self.outcome is DeployOutcome.LIVE:
@@ -176,6 +181,25 @@ async def test_a_deploy_that_replaced_the_container_is_reported_one_that_kept_it
     deployer.outcome = DeployOutcome.UNCHANGED
     await ordered.deploy("two", "i")
     assert rig.replaced == ["web"]
+
+
+async def test_what_stays_as_it_is_waits_for_no_job(rig: Rig) -> None:
+    spec, deployer = rig.spec("service_completed_successfully"), Deployer()
+    ordered = OrderedDeployer(deployer, rig.order, lambda: spec, rig.shown.append)  # type: ignore[arg-type]
+    deployer.container, deployer.outcome = Live("c", "i", "one", "", {}, 0.0), DeployOutcome.UNCHANGED
+    rig.api.has_failed = True
+    async with asyncio.timeout(30):
+        deployed = await ordered.deploy("two", "i")
+    assert (deployed.container, deployed.outcome) == ("c", DeployOutcome.UNCHANGED)
+    assert rig.states == {"web": NodeState.HEALTHY}
+    assert rig.shown == []
+
+
+async def test_a_wait_names_what_has_failed(rig: Rig) -> None:
+    spec = rig.spec("service_completed_successfully")
+    rig.api.has_failed = True
+    assert await rig.waits(spec, first=False)
+    assert any("api failed" in text for text in rig.shown)
 
 
 async def test_a_container_that_joined_one_that_was_replaced_meanwhile_is_replaced(rig: Rig) -> None:

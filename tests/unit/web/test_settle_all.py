@@ -105,6 +105,7 @@ async def test_work_that_ends_by_itself_is_waited_for_although_another_service_h
     async with asyncio.timeout(30):
         settled = await task
     assert [each.outcome for each in settled.services] == ["failed", outcome]
+    assert ("a is live" in settled.services[1].waiting) is (outcome == "timeout")
 
 
 async def test_a_refused_change_fails_those_that_it_concerns_and_a_wait_for_all() -> None:
