@@ -215,6 +215,7 @@ class Fleet:
 
     async def _forget(self, service: Service) -> None:
         self._shared.order.remove(service.name)
+        self._shared.build_order.remove(service.name)
         self._shared.images.remove(service.name)
         await self._end(service, removed=True)
         del self.services[service.name]

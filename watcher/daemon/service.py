@@ -109,6 +109,9 @@ class Service:
             chores_every=self._maintenance.every,
             slots=shared.slots,
             image_key=self.find_image_owner,
+            choose_first=lambda snapshot, changes: shared.build_order.choose_first(
+                self._config.recipe, snapshot, str(self._config.tree.root), changes
+            ),
         )
         self.watch = TreeWatcher(
             self.name,

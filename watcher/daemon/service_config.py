@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from watcher import compose
 from watcher.builder import BuildJournal, BuildkitConnection, Recipe
 from watcher.compose import ComposeProject, ServiceSpec
+from watcher.daemon.build_order import BuildOrder
 from watcher.daemon.port_protocols import check_protocols, protocol_of
 from watcher.daemon.recipe import agents_of, recipe_of
 from watcher.daemon.shared_images import SharedImages
@@ -47,6 +48,7 @@ class SharedResources:
     dependencies: Dependencies
     order: StartOrder
     slots: BuildSlots
+    build_order: BuildOrder = field(default_factory=BuildOrder)
     images: SharedImages
     backends: NativeBackends = field(default_factory=NativeBackends)
     trees: TreePool = field(default_factory=TreePool)

@@ -22,6 +22,7 @@ from watcher.dockerfile.gituse import git_use
 from watcher.dockerfile.inputs import TreeInputs
 from watcher.dockerfile.leave_base import BaseNeeds
 from watcher.dockerfile.lint import lint
+from watcher.dockerfile.main_packages import main_packages
 from watcher.dockerfile.model import Dockerfile, DockerfileError, Instruction, Stage
 from watcher.dockerfile.parse import parse
 from watcher.dockerfile.pins import pin
@@ -74,6 +75,7 @@ __all__ = [
     "is_shared_cache",
     "is_unclaimed_command",
     "lint",
+    "main_packages",
     "own_caches",
     "parse",
     "pin",

@@ -1,8 +1,15 @@
-"""Bound how many builds run at once: a slot for each image, given in the order in which it is asked for."""
+"""Bound how many builds run at once: a slot for each image, given in the order in which it is asked for.
+
+A build can let those of other services go first: a save in the folder of one service changes the trees of all
+that share its context, and their scans end in any order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+
+RESERVED = 0.3  # seconds that a slot is kept free for a build that should go first and is not there yet
 
 
 class BuildSlots:
@@ -14,7 +21,8 @@ class BuildSlots:
     def __init__(self, most: int) -> None:
         self._most = most
         self._builds: dict[str, str] = {}  # the image that each service builds
-        self._waiting: dict[str, tuple[str, Callable[[], None]]] = {}  # by service: image, wake
+        self._waiting: dict[str, tuple[str, Callable[[], None], frozenset[str]]] = {}  # in order; see `take`
+        self._reserved: dict[str, asyncio.TimerHandle] = {}  # by service that is expected
 
     @property
     def builders(self) -> tuple[str, ...]:
@@ -26,20 +34,50 @@ class BuildSlots:
         self._most = most
         self._wake_waiting()
 
-    def take(self, name: str, image: str, wake: Callable[[], None]) -> bool:
+    def take(
+        self, name: str, image: str, wake: Callable[[], None], first: Collection[str] = frozenset()
+    ) -> bool:
         """Take a slot for a build of service `name`. If none is free, `wake` is called when to ask again.
 
-        It is also called when other services build than before.
+        It is also called when other services build than before. `first` are services whose builds go first:
+        slots are left free for them, if they do not come for a moment only.
         """
-        first = next(iter(self._waiting), name)
+        if first and name not in self._waiting:
+            self._reserve(service for service in first if service not in self._builds)
         images = {*self._builds.values()}
-        if image not in images and (len(images) >= self._most or first != name):
-            self._waiting.setdefault(name, (image, wake))
+        ahead = self._count_ahead(name, bool(first), images)
+        if image not in images and len(images) + ahead >= self._most:
+            self._waiting.setdefault(name, (image, wake, frozenset(first)))
             return False
         self._waiting.pop(name, None)
+        self._cancel_reservation(name)
         self._builds[name] = image
         self._wake_waiting()
         return True
+
+    def _count_ahead(self, name: str, gives_way: bool, images: Collection[str]) -> int:
+        """Return how many slots others have a right to before this one."""
+        order = sorted(self._waiting, key=lambda each: bool(self._waiting[each][2]))  # stable
+        rank = order.index(name) if name in order else len(order)
+        if name not in order and not gives_way:
+            rank = sum(not self._waiting[each][2] for each in order)
+        waiting = {self._waiting[each][0] for each in order[:rank]} - {*images}
+        expected = self._reserved.keys() - self._waiting.keys() - {name} if gives_way else ()
+        return len(waiting) + len(expected)
+
+    def _reserve(self, services: Iterable[str]) -> None:
+        for service in services:
+            if service not in self._reserved and service not in self._waiting:
+                loop = asyncio.get_running_loop()
+                self._reserved[service] = loop.call_later(RESERVED, self._expire, service)
+
+    def _expire(self, service: str) -> None:
+        self._cancel_reservation(service)
+        self._wake_waiting()
+
+    def _cancel_reservation(self, service: str) -> None:
+        if timer := self._reserved.pop(service, None):
+            timer.cancel()
 
     def leave(self, name: str) -> None:
         """Wait no longer for a slot."""
@@ -52,7 +90,7 @@ class BuildSlots:
             self._wake_waiting()
 
     def _wake_waiting(self) -> None:
-        for _, wake in [*self._waiting.values()]:
+        for _, wake, _ in [*self._waiting.values()]:
             wake()
 
 
@@ -66,9 +104,12 @@ class ServiceSlot:
         self._slots, self._service, self._image, self._wake = slots, service, image, wake
         self._taken = False
 
-    def take(self) -> bool:
-        """Take a slot, or continue with that of a cancelled build; return False if there is none yet."""
-        self._taken = self._taken or self._slots.take(self._service, self._image(), self._wake)
+    def take(self, first: Collection[str] = frozenset()) -> bool:
+        """Take a slot, or continue with that of a cancelled build; return False if there is none yet.
+
+        `first`: see `BuildSlots.take`.
+        """
+        self._taken = self._taken or self._slots.take(self._service, self._image(), self._wake, first)
         return self._taken
 
     def leave(self) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import Generic, TypeVar
@@ -21,6 +21,7 @@ from weakref import WeakSet
 from watcher.errors import EngineTrouble, Superseded, UserError
 from watcher.observers.events import (
     BuildStarted,
+    Change,
     ContainerLost,
     DeployFinished,
     DeployStarted,
@@ -73,17 +74,20 @@ class Reconciler(Generic[S]):
         chores_every: float = 600.0,
         slots: BuildSlots | None = None,
         image_key: Callable[[], str] = str,
+        choose_first: Callable[[S, Collection[Change]], frozenset[str]] = lambda *_: frozenset(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`request_scan` is called when a build finds a file other than the last scan did.
 
         `slots` bounds the builds of all services; `image_key` returns which image this service builds.
+        `choose_first` returns the services whose builds of the same save begin before this one's.
         """
         self.state = state_machine.State()
         self._service, self._observer, self._limits, self._clock = service, observer, limits, clock
         self._builder, self._deployer, self._request_scan = builder, deployer, request_scan
         self._wake = asyncio.Event()  # an event was folded since the last decision
         self._slot = ServiceSlot(slots or BuildSlots(1), service, image_key, self._wake.set)
+        self._choose_first, self._first = choose_first, frozenset[str]()
         self._revisions = RevisionEmitter(service, observer)
         self._notice = HoldNotice(service, observer, clock)
         self._scans: dict[str, Scan[S]] = {}
@@ -114,6 +118,7 @@ class Reconciler(Generic[S]):
         self._scans[scan.revision] = scan
         self._record(events.TreeScanned(scan.revision))
         if desired is not None:
+            self._first = self._choose_first(scan.snapshot, desired.changes)
             self._observer.notify(desired)
 
     def hold(self, reason: str) -> None:
@@ -203,7 +208,7 @@ class Reconciler(Generic[S]):
     async def _execute(self, action: state_machine.Action) -> None:
         """Start or cancel work, or wait for the next event."""
         match action:
-            case state_machine.Build() if not self._slot.take():
+            case state_machine.Build() if not self._slot.take(self._first):
                 await self._wait(self._notice.update_slot_wait(self._slot.describe_wait))
             case state_machine.Build(revision, forced):
                 self._stop_slot_wait()

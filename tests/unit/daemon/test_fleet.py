@@ -51,6 +51,7 @@ class Rig:
             dependencies=SimpleNamespace(project=project, reconfigure=self.reconfigure),
             observer=self,
             order=nothing,
+            build_order=nothing,
             images=nothing,
             slots=nothing,
             project="p",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Collection
 from functools import partial
 
 from hypothesis import given
@@ -17,8 +19,8 @@ class Asker:
     def wake(self) -> None:
         self.woken += 1
 
-    def take(self) -> bool:
-        return self.slots.take(self.name, self.image, self.wake)
+    def take(self, first: Collection[str] = ()) -> bool:
+        return self.slots.take(self.name, self.image, self.wake, first)
 
 
 def test_a_build_that_finds_no_slot_is_woken_when_one_is_free() -> None:
@@ -138,3 +140,54 @@ def test_no_history_takes_too_many_slots_or_leaves_one_free_for_ever(
         owned[name].leave()
     assert slots.builders == ()
     assert owned["a"].take()
+
+
+# A build that gives way to that of another service.
+
+
+async def test_a_slot_is_left_free_for_the_build_that_goes_first() -> None:
+    """Two slots, three builds of one save: the one that is asked for last is among the first two."""
+    slots = BuildSlots(2)
+    api, migrate, worker = (Asker(slots, name) for name in ("api", "migrate", "worker"))
+    assert api.take({"worker"})
+    assert not migrate.take({"worker"})
+    assert worker.take()
+    assert not migrate.take({"worker"})
+    slots.release("api")
+    assert migrate.woken >= 1
+    assert migrate.take({"worker"})
+
+
+async def test_with_one_slot_the_build_that_goes_first_gets_it() -> None:
+    slots = BuildSlots(1)
+    api, worker, other = (Asker(slots, name) for name in ("api", "worker", "other"))
+    assert not api.take({"worker"})
+    assert worker.take()
+    assert not other.take()
+    slots.release("worker")
+    assert not api.take({"worker"}), "a build that gives way to none is before it"
+    assert other.take()
+    slots.release("other")
+    assert api.take({"worker"})
+
+
+async def test_a_build_that_does_not_come_is_waited_for_only_for_a_moment() -> None:
+    slots = BuildSlots(1)
+    woken = asyncio.Event()
+    assert not slots.take("api", "api", woken.set, {"worker"})
+    async with asyncio.timeout(10):
+        await woken.wait()
+    assert slots.take("api", "api", woken.set, {"worker"})
+
+
+async def test_a_build_that_runs_already_is_not_waited_for() -> None:
+    slots = BuildSlots(2)
+    worker, api = Asker(slots, "worker"), Asker(slots, "api")
+    assert worker.take()
+    assert api.take({"worker"})
+
+
+async def test_enough_slots_let_no_build_wait() -> None:
+    slots = BuildSlots(3)
+    assert all(Asker(slots, name).take({"worker"}) for name in ("api", "migrate"))
+    assert Asker(slots, "worker").take()
