@@ -17,7 +17,8 @@ from watcher.builder import (
     credentials_of,
 )
 from watcher.buildkit import Credentials
-from watcher.engine import Engine, EngineError, find_login
+from watcher.engine import Engine, EngineError, SystemInfo, find_login
+from watcher.errors import ConfigError
 from watcher.settings import Settings
 
 
@@ -36,16 +37,30 @@ class EngineAccess:
         return self.own.engine
 
 
+class NoBuildKit(ConfigError):
+    """The engine is of a kind that cannot build for this program."""
+
+
+def check_product(info: SystemInfo, settings: Settings) -> None:
+    """Raise NoBuildKit for Podman, which builds with Buildah, without a buildkitd."""
+    if info.product == "Podman" and settings.build.buildkit is None:
+        remedy = "set build.buildkit to a buildkitd, or choose a Docker engine"
+        rule = f"is Podman {info.version}, which has no BuildKit: {remedy}"
+        raise NoBuildKit("engine", info.endpoint, rule)
+
+
 @asynccontextmanager
 async def open_engine(settings: Settings) -> AsyncGenerator[EngineAccess]:
     """Open the engine that the settings name, and close everything at the end.
 
-    Raises EngineUnavailable, and ConfigError for certificates that cannot be used.
+    Raises EngineUnavailable, NoBuildKit, and ConfigError for certificates that cannot be used.
     """
     async with await connect_engine(settings.engine) as own:
         connection = connect_buildkit(settings, own)
         try:
-            cache = build_cache_of((await own.engine.info()).identity, settings.build.buildkit)
+            info = await own.engine.info()
+            check_product(info, settings)
+            cache = build_cache_of(info.identity, settings.build.buildkit)
             yield EngineAccess(own, connection, base_images(own.engine, connection), cache)
         finally:
             await connection.close()

@@ -146,6 +146,10 @@ _HINTS: tuple[tuple[regex.Pattern, str], ...] = (
         "a port below 1024 needs privileges: use a higher one, or check the USER of the final stage",
     ),
     (
+        regex.compile(r"(?i)setrlimit"),
+        "the engine may not raise a container's limits here: set lower `ulimits` in the compose file",
+    ),
+    (
         regex.compile(r"(?i)permission denied"),
         "check the file's mode and the USER of the final stage",
     ),

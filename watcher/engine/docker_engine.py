@@ -94,6 +94,7 @@ class DockerEngine:
         """See `Engine.info`."""
         raw = await self._calls.call(self._client.info)
         snapshotter = ["driver-type", "io.containerd.snapshotter.v1"] in (raw.get("DriverStatus") or [])
+        podman = "BuildahVersion" in raw  # what builds for it, and only for it
         return SystemInfo(
             version=raw["ServerVersion"],
             api=self._client.api_version,
@@ -103,7 +104,8 @@ class DockerEngine:
             data_root=raw.get("DockerRootDir", ""),
             host=raw.get("Name", ""),
             clock=convert.parse_time(raw.get("SystemTime", 0)),
-            id=raw.get("ID") or "",
+            id="" if podman else raw.get("ID") or "",  # Podman makes up a new one for each answer
+            product="Podman" if podman else "Docker",
         )
 
     async def image(self, ref: str) -> Image | None:

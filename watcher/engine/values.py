@@ -48,6 +48,7 @@ class SystemInfo:
     host: str = ""
     clock: float = 0.0  # the engine's clock, Unix seconds
     id: str = ""  # the engine's id, the same at every endpoint
+    product: str = "Docker"
 
     @property
     def identity(self) -> str:

@@ -30,6 +30,7 @@ NEEDS = "depends_on"
         ('exec: "server": executable file not found in $PATH: unknown', PROGRAM),
         ("listen tcp :80: bind: permission denied", "below 1024"),
         ("open /data/notes: permission denied", "USER"),
+        ("crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted: OCI permission denied", "ulimits"),
         ("listen tcp :9000: bind: address already in use", "twice"),
         ("dial tcp 172.20.0.2:5432: connect: connection refused", NEEDS),
         ("dial tcp: lookup db on 127.0.0.11:53: no such host", NEEDS),

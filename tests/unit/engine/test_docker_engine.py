@@ -37,6 +37,13 @@ def inspected(name: str = "1", **more: Any) -> dict[str, Any]:
     return {"Id": name, "Name": f"/{name}", "Image": "i", "Config": {}, "State": state, **more}
 
 
+async def test_podman_is_recognized_and_known_by_its_address() -> None:
+    raw = {**INFO, "ServerVersion": "4.3.1", "ID": "another one for each answer", "BuildahVersion": "1.28.2"}
+    _, engine = engine_of({"GET /info": (200, raw)})
+    info = await engine.info()
+    assert (info.product, info.identity) == ("Podman", "tcp://engine.test:2375")
+
+
 async def test_what_an_engine_says_of_itself() -> None:
     raw = {
         **INFO,

@@ -31,7 +31,7 @@ from watcher.cli.doctor.options import DoctorOptions
 from watcher.cli.doctor.repeated import TOPIC, repeated_steps
 from watcher.compose import ComposeProject, ServiceSpec
 from watcher.daemon.config_reload import compose_project
-from watcher.daemon.engine_access import EngineAccess, open_engine
+from watcher.daemon.engine_access import EngineAccess, NoBuildKit, open_engine
 from watcher.daemon.recipe import agents_of, check_dockerfile, recipe_of
 from watcher.daemon.service_config import notices_of, tree_of, unwatched_notice
 from watcher.daemon.status_port import candidate_ports, explain_other_port, is_explicit
@@ -77,6 +77,8 @@ async def examine_project(settings: Settings, options: DoctorOptions | None = No
             if not options.quick:
                 async for finding in find_gone_projects(access.own, settings.prune.gone_after):
                     yield finding
+        except NoBuildKit as error:
+            yield Finding("engine", Grade.ERROR, str(error))
         except EngineUnavailable as error:
             yield Finding("engine", Grade.ERROR, str(error), "start it, or set `engine` or DOCKER_HOST")
         if settings.http.port and not running:

@@ -105,7 +105,8 @@ def worst_grade(findings: Iterable[Finding]) -> Grade:
 def judge_engine(info: SystemInfo, seconds: float) -> Finding:
     """Judge the engine and the time of its answer."""
     answer = humanize.seconds(seconds)
-    text = f"{info.version}, image store {info.store}, at {info.endpoint}, answers in {answer}"
+    product = "" if info.product == "Docker" else f"{info.product} "
+    text = f"{product}{info.version}, image store {info.store}, at {info.endpoint}, answers in {answer}"
     if seconds > SLOW_ANSWER:
         advice = "every build and deploy asks it several times: find out what keeps it busy"
         return Finding("engine", Grade.ADVICE, text, advice)
