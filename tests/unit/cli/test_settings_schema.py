@@ -171,10 +171,6 @@ def test_each_setting_is_explained() -> None:
         assert part.get("description"), path
 
 
-def test_the_file_in_the_repository_is_the_schema() -> None:
-    assert (ROOT / "config" / SCHEMA_NAME).read_text("utf-8") == render_schema()
-
-
 def test_the_schema_alone_is_written_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "watcher.toml").write_text("bell = true\n")
     (tmp_path / SCHEMA_NAME).write_text("{}")
