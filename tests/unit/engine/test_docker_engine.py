@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import ssl
 import tarfile
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -19,7 +20,7 @@ from watcher.engine.calls import EngineCalls
 from watcher.engine.disk_usage import read_usage
 from watcher.engine.streams import batch_log, read_events
 from watcher.engine.values import ContainerCommand, NewFile, Removal
-from watcher.errors import EngineUnavailable
+from watcher.errors import ConfigError, EngineUnavailable
 
 IN_USE = (409, {"message": "it is in use"})
 BROKEN = (500, {"message": "the disk is on fire"})
@@ -450,3 +451,17 @@ async def test_the_newest_version_that_both_know_is_spoken(
 async def test_an_engine_that_is_not_there_is_named_with_its_address() -> None:
     with pytest.raises(EngineUnavailable, match=r"tcp://127\.0\.0\.1:1\b.*refused"):
         await DockerEngine.open("tcp://127.0.0.1:1")
+
+
+async def test_an_error_has_its_message_and_status_and_an_engine_with_tls_a_context() -> None:
+    error = EngineError("in use", 409)
+    assert (str(error), error.status) == ("in use", 409)
+    client = Answers().client()
+    client.base_url, client.verify = "https://engine.test:2376", False
+    context = DockerEngine(client).tls()
+    assert context is not None
+    assert not context.check_hostname
+    assert context.verify_mode is ssl.CERT_NONE
+    client.verify = "/nowhere/ca.pem"
+    with pytest.raises(ConfigError, match="DOCKER_CERT_PATH"):
+        DockerEngine(client).tls()
