@@ -57,7 +57,8 @@ def strip_dwarf(
 ) -> list[Edit]:
     """Have the linker leave DWARF out (`-w`), in addition to existing flags. Raises NotAccelerated.
 
-    `hidden`: go can have flags from a file. `flags` are `-w`, or `-s -w` to leave the symbol table out too.
+    `hidden`: go can have flags from a file. `flags` are those of the linker, for example `-s -w` to leave the
+    symbol table out too.
     """
     if call.sub not in ("build", "install") or call.command.inner:
         return []
@@ -87,9 +88,10 @@ def _merge_flag(call: GoCall, index: int, flags: str, reason: str) -> list[Edit]
             raise NotAccelerated("-ldflags has no value")
         word = call.command.words[index + 1]
     value = word.text[skip:]
-    there = {word.replace("--", "-", 1) for word in value.replace("=", " ").split()}
+    there = {word.replace("--", "-", 1) for word in (*value.split(), *value.replace("=", " ").split())}
+    there |= {"-w"} if "-s" in there else set()
     flags = " ".join(flag for flag in flags.split() if flag not in there)
-    if "-s" in there or not flags:
+    if not flags:
         return []
     if not value and not word.literal:
         raise NotAccelerated("the value of -ldflags starts with a variable")

@@ -50,7 +50,8 @@ TAG_RULES = (
         "gRPC without golang.org/x/net/trace, which keeps the linker from leaving out unused methods",
     ),
 )
-_PURE_GO = TagRule(("netgo", "osusergo"), "", "", "lookups of names in Go itself need no C library")
+_PURE_GO = ("netgo", "osusergo")
+_STATIC_LINK = "-linkmode=external -extldflags=-static"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +86,17 @@ class Shrink:
 
 @dataclass(frozen=True, slots=True)
 class ShrinkRule:
-    """A kind of change. `taste`: it is worth doing for other reasons than the size."""
+    """A kind of change. `taste`: it is worth doing for other reasons than the size.
+
+    `makes_static`: it is worth doing only if no program of the image needs a C library then.
+    """
 
     name: str
     reason: str
     change: Callable[[str, ShrinkInput], str]
     applies: Callable[[ImageFacts], bool] = lambda _: True
     taste: bool = False
+    makes_static: bool = False
 
     def propose(self, text: str, given: ShrinkInput) -> Shrink | None:
         """Return the change for this text; None if it has nothing to change. Raises DockerfileError."""
@@ -111,8 +116,6 @@ def _tag_rule(rule: TagRule) -> ShrinkRule:
         )
 
     def applies(facts: ImageFacts) -> bool:
-        if not rule.package:
-            return not facts.needs.static and "runtime/cgo" in facts.packages
         return rule.package in facts.packages and rule.module in facts.modules
 
     return ShrinkRule(f"-tags={','.join(rule.tags)}", rule.reason, change, applies)
@@ -196,6 +199,18 @@ def _add_tags(call: GoCall, step: StageStep, hidden: bool, tags: tuple[str, ...]
     return [rewrite.replace_word(call, index, text, "")]
 
 
+def _has_cgo(facts: ImageFacts) -> bool:
+    return not facts.needs.static and "runtime/cgo" in facts.packages
+
+
+def _use_pure_go(text: str, given: ShrinkInput) -> str:
+    return _edit_builds(text, given, lambda call, _, step, hidden: _add_tags(call, step, hidden, _PURE_GO))
+
+
+def _link_static(call: GoCall, analysis: RunAnalysis, step: StageStep, hidden: bool) -> list[Edit]:
+    return rewrite.strip_dwarf(call, analysis, step.state, hidden=hidden, flags=_STATIC_LINK)
+
+
 def _leave_base(text: str, given: ShrinkInput) -> str:
     graph = Graph(parse(text), given.build_args, given.platforms)
     return leave_base(graph, given.target, given.facts.needs)
@@ -207,7 +222,21 @@ SHRINK_RULES = (
         "without symbol table and DWARF: stack traces stay, a debugger loses its symbols",
         lambda text, given: _edit_builds(text, given, _strip_symbols),
     ),
-    *map(_tag_rule, (*TAG_RULES, _PURE_GO)),
+    *map(_tag_rule, TAG_RULES),
+    ShrinkRule(
+        f"-tags={','.join(_PURE_GO)}",
+        "lookups of names in Go itself need no C library",
+        _use_pure_go,
+        _has_cgo,
+        makes_static=True,
+    ),
+    ShrinkRule(
+        f'-tags={",".join(_PURE_GO)} -ldflags="{_STATIC_LINK}"',
+        "the C library becomes part of the program",
+        lambda text, given: _edit_builds(_use_pure_go(text, given), given, _link_static),
+        _has_cgo,
+        makes_static=True,
+    ),
     ShrinkRule(
         TRIMPATH,
         "without the paths of the build machine: the same program from any folder",

@@ -351,3 +351,16 @@ def test_options_that_exclude_each_other_are_refused(
         main(["doctor", "--project", str(tmp_path), *options])
     assert ended.value.code
     assert options[0] in capsys.readouterr().err
+
+
+async def test_what_does_not_make_a_program_static_is_dropped(tmp_path: Path) -> None:
+    class CgoWorld(World):
+        async def read(self, image: str) -> ImageContent:
+            return content_of(("runtime/cgo",), dynamic="-extldflags=-static" not in image)
+
+    measurement, found = await measure(CgoWorld(gains), tmp_path)
+    assert measurement.suggestion is not None
+    static = '-tags=netgo,osusergo -ldflags="-linkmode=external -extldflags=-static"'
+    assert measurement.suggestion.names == ('-ldflags="-s -w"', static, "-trimpath", "FROM scratch")
+    told = "-tags=netgo,osusergo was tried and is not suggested: a program still needs a C library"
+    assert told in [finding.text for finding in found]

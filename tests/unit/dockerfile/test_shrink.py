@@ -106,6 +106,20 @@ def test_lookups_in_go_are_for_programs_with_a_c_library_only():
     assert "netgo" not in build_line("go build .", ImageFacts(needs=BaseNeeds(static=True)))
 
 
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("go build -ldflags=-s .", "'-linkmode=external -extldflags=-static '-s ."),
+        ("go build .", 'go build -trimpath -tags=netgo,osusergo -ldflags="'),
+        ('go build -ldflags="-s -w -linkmode=external" .', '"-extldflags=-static -s -w -linkmode=external"'),
+    ],
+)
+def test_the_c_library_can_become_part_of_the_program(command: str, expected: str):
+    changed = build_line(command, ImageFacts(packages=frozenset({"runtime/cgo"})))
+    assert expected in changed
+    assert "-extldflags=-static" in changed
+
+
 FINAL = "FROM golang AS b\nRUN CGO_ENABLED=0 go build -ldflags=-s -trimpath -o /app .\nFROM alpine\n"
 STATIC = ImageFacts(needs=BaseNeeds(static=True))
 

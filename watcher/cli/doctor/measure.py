@@ -117,7 +117,10 @@ class SizeMeasurement:
             told = f"{rule.name} was tried and is not suggested: {problem}"
             return Finding(TOPIC, Grade.TASTE, told), "", None
         measured = Measured(now.figures, new.figures)
-        if measured.gain < LEAST_GAIN and not rule.taste:
+        if rule.makes_static and not new.facts.needs.static:
+            told = f"{rule.name} was tried and is not suggested: a program still needs a C library"
+            return Finding(TOPIC, Grade.GOOD, told, measured=measured), "", None
+        if measured.gain < LEAST_GAIN and not (rule.taste or rule.makes_static):
             change = humanize.size_change(-measured.gain)
             told = f"{rule.name} was tried and is not suggested: it changes the size by {change}"
             return Finding(TOPIC, Grade.GOOD, told, measured=measured), "", None
