@@ -125,7 +125,7 @@ class DeploySettings(_Section):
     startup_timeout: Annotated[float, Field(gt=0)] = 30.0
     """Seconds within which a new container must answer."""
     soak: Seconds = 3.0
-    """Seconds to keep the old container after the switch, to roll back if the new one fails."""
+    """Seconds to keep the old container after a switch, to return to it: a failure, or an undone save."""
     drain: Seconds = 10.0
     """Seconds for open requests of the old container to end; an active transfer gets 10 minutes."""
     pause_container: bool = True

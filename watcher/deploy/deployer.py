@@ -157,6 +157,10 @@ class ContainerDeployer:
         """Make `image` live; raises UserError (the last good one serves on) or EngineUnavailable."""
         if same := await self.keep_unchanged(revision, image):
             return same
+        wanted = (image, self.recipe.digest, self._mounted(revision))
+        async with self._traffic.lock:
+            if returned := await self._failover.return_to_previous(revision, wanted):
+                return returned
         self._deploying = True
         try:
             return await self._replace(revision, image, self._mounted(revision))

@@ -11,7 +11,7 @@ from watcher import labels
 from watcher.deploy import events, ready
 from watcher.deploy.address_container import AddressContainer
 from watcher.deploy.live_names import LiveNames
-from watcher.deploy.model import Live, backends, has_completed
+from watcher.deploy.model import Live, Phases, backends, has_completed
 from watcher.deploy.outside_stop import OutsideStop
 from watcher.deploy.owned import OwnContainers
 from watcher.deploy.retirement import Retirement
@@ -19,7 +19,15 @@ from watcher.deploy.traffic import Traffic
 from watcher.diagnosis.positions import Where
 from watcher.engine import Container, Engine, EngineError, EngineEvent
 from watcher.errors import EngineUnavailable, UserError
-from watcher.observers.events import ContainerLost, ContainerPaused, DeployFinished, Failure, Observer
+from watcher.observers.events import (
+    ContainerLost,
+    ContainerPaused,
+    DeployFinished,
+    DeployOutcome,
+    Failure,
+    Observer,
+)
+from watcher.reconcile.ports import Deployed
 
 RESTART_PATIENCE = 5.0  # seconds that a restarted container has to answer
 
@@ -132,6 +140,29 @@ class Failover:
         self._observer.notify(
             ContainerPaused(service=service, container=found.id, name=found.name, paused=found.paused)
         )
+
+    async def return_to_previous(self, revision: str, wanted: tuple[str, str, str]) -> Deployed | None:
+        """Give the traffic back to the previous container if it is of the wanted image, digest and mounts.
+
+        A save that is undone is live without a start; call it while holding the lock. The container that
+        served until now soaks in turn.
+        """
+        traffic, previous = self._traffic, self._traffic.previous
+        if previous is None or (previous.image, previous.digest, previous.mounted) != wanted:
+            return None
+        if not (traffic.side_by_side and traffic.previous_runs):
+            return None
+        clock = Phases()
+        if not await ready.still_answers(self._engine, traffic.recipe, traffic.policy, previous):
+            return None
+        clock.mark("ready")
+        traffic.take_previous()
+        live = replace(previous.as_revision(revision), since=time.monotonic())
+        traffic.switch_to(live, old_runs=True)
+        clock.mark("switch")
+        self._retirement.spawn(self.check_quietly())  # gives it its name, too
+        self._retirement.spawn(self._names.name_image())
+        return Deployed(live.id, DeployOutcome.LIVE, clock.done)
 
     async def follow_restart(self, live: Live) -> None:
         """Find the live container's new loopback ports after another program restarted it."""

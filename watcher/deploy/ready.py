@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from watcher.deploy import probe
-from watcher.deploy.model import ContainerRecipe, DeployPolicy, backends, has_completed
+from watcher.deploy.model import ContainerRecipe, DeployPolicy, Live, backends, has_completed
 from watcher.diagnosis.diagnose import container_failure, not_ready
 from watcher.diagnosis.positions import Where, find_nothing
 from watcher.engine import Container, Engine
@@ -101,6 +101,15 @@ async def until_ready(
             raise UserError(not_ready(policy.startup_timeout, port, last, log))
         await asyncio.sleep(probe.BACKOFF.pause(tries))
         tries += 1
+
+
+async def still_answers(engine: Engine, recipe: ContainerRecipe, policy: DeployPolicy, live: Live) -> bool:
+    """Return whether a container that served before answers, where it did then."""
+    found = await engine.container(live.id)
+    if found is None or not found.running or found.paused or found.health == "unhealthy":
+        return False
+    reached = backends(recipe, found, live.revision)
+    return reached == live.backends and (await probe_once(recipe, policy, found)).ready
 
 
 async def _until_completed(engine: Engine, container: str, where: Where) -> None:
