@@ -348,6 +348,7 @@ class FakeEngine:
             labels,
             "created",
             changed=self.clock(),
+            created=self.clock(),
             joined=joined,
             exposed=tuple(int(port.partition("/")[0]) for port in config.get("ExposedPorts") or ()),
             generated_volumes={

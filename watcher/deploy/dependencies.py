@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from watcher import labels
-from watcher.compose import ComposeProject, ServiceSpec, find_followers, find_jobs
+from watcher.compose import ComposeProject, ServiceSpec, find_followers, find_jobs, find_references
 from watcher.deploy.dependency_containers import DependencyContainers, Observed, container_state
 from watcher.deploy.dependency_graph import (
     Decision,
@@ -24,6 +24,7 @@ from watcher.deploy.dependency_graph import (
     sort_services,
 )
 from watcher.deploy.dependency_reports import DependencyReports
+from watcher.deploy.former_owner import uses_former_owner
 from watcher.deploy.project_resources import ensure_networks, ensure_volumes
 from watcher.diagnosis.diagnose import engine_trouble, trouble_hint
 from watcher.engine import Container, Engine, EngineError
@@ -238,18 +239,40 @@ class Dependencies:
         return any(other not in self._managed for other in followers)
 
     def note_restart(self, name: str) -> None:
-        """Have what is in the network of a dependency replaced: the network is another one since its restart.
+        """Have what is in a namespace of a dependency replaced: it is another one since its restart.
 
         The engine joins a network when a container starts, so a container in the former one reaches nothing.
         """
         mode = f"container:{self.project.services[name].default_name}"
-        inside = [other for other, spec in self.project.services.items() if spec.network_mode == mode]
+        inside = [
+            other
+            for other, spec in self.project.services.items()
+            if mode in (spec.network_mode, spec.ipc, spec.pid)
+        ]
         for other in inside:
             if other in self._managed:
                 self.on_replaced(other, name)
             else:
                 self._restart.add(other)
         if any(other not in self._managed for other in inside):
+            self.on_outdated()
+
+    async def check_followers(self, name: str) -> None:
+        """Have what uses parts of a dependency replaced if another program has created that one again.
+
+        Raises EngineUnavailable.
+        """
+        project, outdated = self.project, False
+        for other, spec in project.services.items():
+            if name not in find_references(spec, project.services):
+                continue
+            found = await self.containers.find_containers(project, other)
+            former = [await uses_former_owner(self._engine, spec, item) for item in found if item.running]
+            if any(former) and other in self._managed:
+                self.on_replaced(other, name)
+            else:
+                outdated = outdated or any(former)
+        if outdated:
             self.on_outdated()
 
     async def _observe(self, names: Sequence[str]) -> dict[str, Observed]:

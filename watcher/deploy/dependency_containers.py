@@ -11,6 +11,7 @@ from watcher.compose import ComposeProject, MountSpec, ServiceSpec
 from watcher.deploy import hooks
 from watcher.deploy.compose_program import ComposeHashes
 from watcher.deploy.dependency_graph import NodeState
+from watcher.deploy.former_owner import uses_former_owner
 from watcher.diagnosis.diagnose import engine_trouble, trouble_hint
 from watcher.diagnosis.failure_hints import image_hint, is_final_refusal
 from watcher.engine import Container, Engine, EngineError, Image, NewFile, PullProgress, Removal
@@ -119,7 +120,7 @@ class DependencyContainers:
                 and (
                     is_older(item, image)
                     or await self._digest_of(project, spec, item, digest) != digest
-                    or await self._has_lost_network(spec, item)
+                    or await uses_former_owner(self._engine, spec, item)
                 )
             ]
         )
@@ -138,14 +139,6 @@ class DependencyContainers:
             changed = comparable and item.labels.get(compose.HASH_LABEL) != found
             self._digests.setdefault(item.id, OTHER if changed else now)
         return self._digests[item.id]
-
-    async def _has_lost_network(self, spec: ServiceSpec, item: Container) -> bool:
-        """Whether the container is in the network of one that is gone, or was replaced since."""
-        name = spec.network_mode.partition("container:")[2]
-        if not name or not item.joined:
-            return False
-        owner = await self._engine.container(name)
-        return owner is None or owner.id != item.joined
 
     def _is_comparable(self, project: ComposeProject, item: Container) -> bool:
         """Whether the docker compose of this machine created the container from the same files."""

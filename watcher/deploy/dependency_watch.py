@@ -20,6 +20,7 @@ from watcher.errors import EngineUnavailable, WatcherError
 from watcher.observers import humanize
 from watcher.observers.events import InternalError, Observer
 
+FOLLOW_AFTER = 1.0  # seconds after a start by another program
 PAUSE = 5.0  # seconds until an engine that went away is asked again
 PULLS = Backoff(first=5.0, most=120.0)  # pauses before an image is pulled again
 RESTARTS = Backoff(first=1.0, most=60.0)  # pauses before a dependency is started again
@@ -39,9 +40,11 @@ class DependencyWatch:
         pulls: Backoff = PULLS,
         *,
         pause: float = PAUSE,
+        follow_after: float = FOLLOW_AFTER,
     ) -> None:
         self._dependencies, self._engine, self._observer = dependencies, engine, observer
         self._backoff, self._pulls, self._pause = restarts, pulls, pause
+        self._follow_after = follow_after
         self._stops: dict[str, OutsideStop] = {}  # by container
         self._ended: set[str] = set()  # containers that have ended and still exist
         self._failures: dict[str, tuple[int, float]] = {}  # dependency -> ends in a row, when the last was
@@ -102,6 +105,8 @@ class DependencyWatch:
         stop.add(event)
         if event.action == "start":
             dependencies.note_start(name, event.container)
+            if event.container not in dependencies.containers.started:
+                self._spawn_task(self._run_guarded(partial(self._check_followers, name)))
             if event.container in self._ended:
                 self._ended.discard(event.container)
                 dependencies.note_restart(name)
@@ -114,6 +119,14 @@ class DependencyWatch:
             self._ended.discard(event.container)
         if event.action.partition(":")[0] in SHOWN:
             await dependencies.publish_states()
+
+    async def _check_followers(self, name: str) -> None:
+        """Replace what uses parts of a container that another program has created again.
+
+        docker compose possibly creates those again too, so that is waited for.
+        """
+        await asyncio.sleep(self._follow_after)
+        await self._dependencies.check_followers(name)
 
     async def _handle_end(self, name: str, container: str, stop: OutsideStop) -> None:
         dependencies, say = self._dependencies, self._dependencies.reports.show_line

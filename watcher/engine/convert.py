@@ -184,6 +184,7 @@ def parse_container(raw: Mapping[str, Any]) -> Container:
         volumes=tuple(_anonymous_volumes(raw)),
         generated_volumes=_generated_volumes(raw),
         networks=_networks_of(raw),
+        created=parse_time(raw.get("Created", 0)),
         changed=max(
             parse_time(raw.get("Created", 0)),
             parse_time(state.get("StartedAt", 0)),

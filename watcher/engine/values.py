@@ -110,6 +110,7 @@ class Container:
     healthcheck: tuple[str, ...] = ()
     exposed: tuple[int, ...] = ()  # TCP ports that its program is said to listen on; not in lists
     changed: float = 0.0
+    created: float = 0.0  # Unix seconds; not in lists
     joined: str = ""  # id of the container that owns its network, with its ports and addresses
     volumes: tuple[str, ...] = ()  # names of its anonymous volumes; not in lists
     generated_volumes: Mapping[str, str] = field(default_factory=dict)  # target -> volume the engine named

@@ -388,7 +388,8 @@ async def test_the_labels_are_those_of_compose_and_prove_who_created_it(rig: Rig
 
 @contextlib.asynccontextmanager
 async def watching(rig: Rig) -> AsyncIterator[DependencyWatch]:
-    watch = DependencyWatch(rig.dependencies, rig.engine, rig, Backoff(first=0.001, most=0.001))
+    quick = Backoff(first=0.001, most=0.001)
+    watch = DependencyWatch(rig.dependencies, rig.engine, rig, quick, follow_after=0.001)
     task = asyncio.create_task(watch.run())
     try:
         await until(lambda: bool(rig.engine._listeners) and "running" in rig.states("db"))
@@ -448,6 +449,85 @@ async def test_one_in_a_network_that_is_gone_is_replaced(rig: Rig) -> None:
     assert after.joined == (await rig.box("shop-db-1")).id
     await dependencies.require("api")
     assert (await rig.box("shop-side-1")).id == after.id, "once is enough"
+
+
+async def create_again(rig: Rig, name: str) -> str:
+    """As `docker compose up --force-recreate`: another container of the same service."""
+    old = await rig.box(name)
+    image, own = old.image, {key: text for key, text in old.labels.items() if not key.startswith("watcher.")}
+    await rig.engine.stop(old.id, 0)
+    await rig.engine.remove(old.id)
+    new = await rig.engine.create(name, {"Image": image, "Labels": own})
+    await rig.engine.start(new)
+    return new
+
+
+USERS = [
+    "network_mode: 'service:db'",
+    "ipc: 'service:db'",
+    "pid: 'service:db'",
+    "volumes_from: ['db:ro']",
+]
+
+
+def users_of_db(keys: str) -> str:
+    return f"""
+  api: {{build: ., {keys}, depends_on: [side, other]}}
+  side: {{image: side, {keys}}}
+  other: {{image: other, depends_on: [db]}}
+  db: {{image: db}}
+"""
+
+
+@pytest.mark.parametrize("keys", USERS)
+async def test_what_uses_a_dependency_is_replaced_when_another_program_creates_it_again(
+    rig: Rig, keys: str
+) -> None:
+    dependencies = rig.load(users_of_db(keys))
+    dependencies.report("api", NodeState.HEALTHY)
+    async with watching(rig) as watch:
+        dependencies.on_outdated = watch.apply_changes
+        await until(lambda: all("running" in rig.states(name) for name in ("side", "other")))
+        spec = dependencies.project.services["api"]
+        own = compose.compose_labels(dependencies.project, spec, config_hash="", image_id="")
+        api: dict[str, object] = {"Image": (await rig.box("shop-db-1")).image, "Labels": own}
+        if "network" in keys:
+            api["HostConfig"] = {"NetworkMode": "container:shop-db-1"}
+        await rig.engine.start(await rig.engine.create("shop-api-1", api))
+        side, other = await rig.box("shop-side-1"), await rig.box("shop-other-1")
+        await create_again(rig, "shop-db-1")
+        await until(lambda: any(line.startswith("side was replaced") for line in rig.lines))
+        assert (await rig.box("shop-side-1")).id != side.id
+        assert (await rig.box("shop-other-1")).id == other.id
+        assert rig.replaced == [("api", "db")]
+
+
+@pytest.mark.parametrize("keys", USERS)
+async def test_what_uses_a_dependency_is_replaced_if_that_was_created_again_while_no_watcher_ran(
+    rig: Rig, keys: str
+) -> None:
+    await rig.load(users_of_db(keys)).bring_up()
+    side = await rig.box("shop-side-1")
+    await create_again(rig, "shop-db-1")
+    dependencies = rig.load(users_of_db(keys))
+    await dependencies.bring_up()
+    after = await rig.box("shop-side-1")
+    assert after.id != side.id
+    await dependencies.bring_up()
+    assert (await rig.box("shop-side-1")).id == after.id, "once is enough"
+
+
+async def test_what_another_program_has_created_after_it_stays(rig: Rig) -> None:
+    """`docker compose up --force-recreate` without a name does that."""
+    dependencies = rig.load(users_of_db("ipc: 'service:db'"))
+    await dependencies.bring_up()
+    await create_again(rig, "shop-db-1")
+    side = await create_again(rig, "shop-side-1")
+    asked: list[str] = []
+    dependencies.on_outdated = lambda: asked.append("again")
+    await dependencies.check_followers("db")
+    assert (asked, rig.replaced) == ([], [])
+    assert (await rig.box("shop-side-1")).id == side
 
 
 async def test_one_that_is_being_replaced_has_not_ended(rig: Rig) -> None:

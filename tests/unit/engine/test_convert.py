@@ -138,7 +138,11 @@ def test_a_container_in_detail() -> None:
             "StartedAt": "2026-03-04T05:06:08Z",
             "FinishedAt": "2026-03-04T05:06:09Z",
         },
-        Config={"Labels": {"a": "b"}, "Healthcheck": {"Test": ["NONE"]}},
+        Config={
+            "Labels": {"a": "b"},
+            "Healthcheck": {"Test": ["NONE"]},
+            "ExposedPorts": {"80/tcp": {}, "53/udp": {}, "81/tcp": {}},
+        },
         NetworkSettings={
             "Ports": {
                 "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}, {"HostIp": "", "HostPort": ""}],
@@ -161,6 +165,8 @@ def test_a_container_in_detail() -> None:
         ports={"80/tcp": (("127.0.0.1", 8080),)},
         addresses={"n": "10.0.0.2"},
         healthcheck=("NONE",),
+        exposed=(80, 81),
+        created=AT,
         changed=AT + 2,
         networks=frozenset({"n", "m", "n1"}),
     )

@@ -1,0 +1,34 @@
+"""Whether a container uses parts of another one that is gone: a network, IPC or PID namespace, volumes.
+
+The engine connects these when a container is created or started. When the other one is created again, for
+example by `docker compose up --force-recreate`, a container goes on with the parts of the former one.
+"""
+
+from __future__ import annotations
+
+from watcher.compose import ServiceSpec
+from watcher.engine import Container, Engine
+
+_CONTAINER = "container:"
+
+
+async def uses_former_owner(engine: Engine, spec: ServiceSpec, item: Container) -> bool:
+    """Return whether `item`, a container of the service, is to be replaced. Raises EngineUnavailable."""
+    name = _owner_of(spec.network_mode)
+    if name and item.joined:
+        owner = await engine.container(name)
+        if owner is None or owner.id != item.joined:
+            return True
+    for name in filter(None, (_owner_of(spec.ipc), _owner_of(spec.pid))):
+        owner = await engine.container(name)
+        if owner and owner.running and item.running and owner.changed > item.changed:
+            return True  # a namespace ends with the process that it was made for
+    for text in spec.volumes_from:
+        owner = await engine.container(text.partition(":")[0])
+        if owner and owner.created > item.created:
+            return True
+    return False
+
+
+def _owner_of(mode: str) -> str:
+    return mode.removeprefix(_CONTAINER) if mode.startswith(_CONTAINER) else ""
