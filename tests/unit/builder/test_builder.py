@@ -668,3 +668,12 @@ async def test_what_a_buildkitd_built_is_loaded_into_the_engine(
     assert image.id != "sha256:of-the-buildkitd"
     assert asked[0].ssh == {"default": Path("/run/agent")}
     assert asked[0].exporter == "docker"
+
+
+async def test_an_image_of_the_revision_is_found_unless_a_build_is_forced(bench: Bench) -> None:
+    scan = bench.scan()
+    image = bench.engine.add_image(tags=(bench.builder.recipe.tag(scan.revision),))
+    built = await bench.builder.build(scan, forced=False)
+    assert (built.image, built.reused, bench.connection.texts) == (image, True, [])
+    built = await bench.builder.build(scan, forced=True)
+    assert (built.image, built.reused, len(bench.connection.texts)) == ("sha256:1", False, 1)

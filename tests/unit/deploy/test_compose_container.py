@@ -255,3 +255,16 @@ async def test_the_want_of_address_pools_is_the_engines_and_names_the_command(tm
     with pytest.raises(EngineTrouble, match="no address pool is free") as caught:
         await of_networks(tmp_path, engine).prepare()
     assert "watcher prune --gone" in caught.value.hint
+
+
+def test_a_service_that_others_wait_for_to_complete_is_a_job(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    needs = "depends_on: {job: {condition: service_completed_successfully}}"
+    file.write_text(f"services: {{job: {{build: .}}, web: {{build: ., {needs}}}}}")
+    project = compose.load(file, env={})
+    jobs = {}
+    for spec in project.managed_services:
+        dependencies = Dependencies(FakeEngine(), Fanout(), project, "id", managed=project.managed)
+        made = ComposeContainer(project, spec, "id", FakeEngine(), Fanout(), dependencies)
+        jobs[spec.name] = made.completes
+    assert jobs == {"job": True, "web": False}

@@ -225,3 +225,29 @@ def test_every_port_of_a_range_is_tried_once_preferred_ones_first(
     assert sorted(tried) == list(range(first, first + more + 1))
     ahead = [number for number in dict.fromkeys(preferred) if number in tried]
     assert tried[: len(ahead)] == ahead
+
+
+async def test_an_own_port_of_another_protocol_or_address_is_no_reason_to_have_this_one(
+    tmp_path: Path,
+) -> None:
+    engine = FakeEngine()
+    image = engine.add_image(tags=("app",))
+    bindings = {
+        "80/udp": [{"HostIp": "127.0.0.1", "HostPort": str(FIRST + 3)}],
+        "80/tcp": [{"HostIp": "127.0.0.2", "HostPort": str(FIRST + 2)}],
+    }
+    body = {
+        "Image": image,
+        "HostConfig": {"PortBindings": bindings},
+        "Labels": labels.app_labels(PROJECT, "web", "r"),
+    }
+    await engine.start(await OwnContainers(engine, PROJECT, "web").create("web", body))
+    project = read_project(tmp_path, f'["127.0.0.1:{FIRST}-{FIRST + 4}:80"]')
+    assert await choose(HostPorts(engine, PROJECT, None), project) == [f"127.0.0.1:{FIRST}:80"]
+
+
+def test_a_udp_port_that_others_may_share_is_taken_all_the_same() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", 0))
+        assert bind_problem("127.0.0.1", sock.getsockname()[1], "udp")
