@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.loopback import serve_on_loopback
 from tests.unit.daemon.in_process import PATIENCE, House, Running, Seen
 from watcher.daemon.once import deploy_once
 from watcher.engine import EngineEvent
@@ -36,18 +37,11 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerat
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.readuntil(b"\r\n\r\n"):
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
-            await writer.drain()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await answer(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
 
     root = tmp_path / "project"
     root.mkdir()
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield House(root, server.sockets[0].getsockname()[1], monkeypatch)
+    async with serve_on_loopback(answer) as port:
+        yield House(root, port, monkeypatch)
 
 
 def save(house: House, text: str) -> None:

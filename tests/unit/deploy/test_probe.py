@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.loopback import serve_on_loopback
 from watcher.deploy import probe
 
 
 @asynccontextmanager
 async def program(said: bytes, *, ends: bool = True, asked: list[bytes] | None = None) -> AsyncGenerator[int]:
     """A program that reads a head, says something, and closes the connection if it `ends`; its port."""
-    leave = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.read(4096)
@@ -22,14 +22,10 @@ async def program(said: bytes, *, ends: bool = True, asked: list[bytes] | None =
             asked.append(head)
         writer.write(said)
         if not ends:
-            await leave.wait()
-        writer.close()
+            await reader.read()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        try:
-            yield server.sockets[0].getsockname()[1]
-        finally:
-            leave.set()
+    async with serve_on_loopback(serve) as port:
+        yield port
 
 
 def answer(status: int) -> bytes:
@@ -79,10 +75,8 @@ async def test_a_server_that_knows_only_http_2_is_ready_if_no_path_is_asked() ->
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if (await reader.read(4096)).startswith(b"PRI * HTTP/2.0"):
             writer.write(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
-        writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with serve_on_loopback(serve) as port:
         found = await probe.probe_http("127.0.0.1", port, None)
         assert (found.ready, found.text) == (True, "HTTP/2")
         assert not (await probe.probe_http("127.0.0.1", port, "/up")).ready
@@ -104,9 +98,8 @@ async def test_a_raw_port_is_ready_if_the_connection_stays_or_it_speaks(
         writer.write(said)
         if not ends:
             await reader.read()  # until the one who asks has gone
-        writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        found = await probe.probe_tcp("127.0.0.1", server.sockets[0].getsockname()[1])
+    async with serve_on_loopback(serve) as port:
+        found = await probe.probe_tcp("127.0.0.1", port)
     assert found.ready is ready
     assert ("closed" in found.text) is not ready
