@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.facts import missing
 from tests.unit.compose.conftest import Compose
 from watcher.compose import (
     FILE_NAMES,
@@ -46,7 +47,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError) as caught:
         find_compose_file(tmp_path, Path("my.yaml"))
-    assert str(caught.value) == "compose_file = 'my.yaml': there is no such file"
+    assert missing(str(caught.value), "compose_file", "my.yaml", "no such file") == []
 
 
 @pytest.mark.parametrize(
@@ -230,7 +231,7 @@ def test_a_named_service_activates_its_profiles(compose: Compose) -> None:
 def test_a_file_without_a_built_service_is_refused(compose: Compose) -> None:
     with pytest.raises(ConfigError) as caught:
         compose.load("services: {a: {image: a}}", service=None)
-    assert str(caught.value) == "compose.yaml: has no service with a build section"
+    assert missing(str(caught.value), "compose.yaml", "no service", "build") == []
 
 
 PROFILES = (
@@ -326,14 +327,14 @@ def test_a_circle_of_dependencies_is_refused(compose: Compose) -> None:
     text = "services: {web: {image: a, depends_on: [b]}, b: {image: b, depends_on: [web]}}"
     with pytest.raises(ConfigError) as caught:
         compose.load(text)
-    assert str(caught.value) == "services.b.depends_on: is circular: b → web → b"
+    assert missing(str(caught.value), "services.b.depends_on", "circular", "b → web → b") == []
 
 
 def test_a_cycle_is_named_once_when_several_services_are_managed(compose: Compose) -> None:
     text = "services: {web: {build: ., depends_on: [api]}, api: {build: ., depends_on: [web]}}"
     with pytest.raises(ConfigError) as caught:
         compose.load(text)
-    assert str(caught.value) == "services.api.depends_on: is circular: api → web → api"
+    assert missing(str(caught.value), "services.api.depends_on", "circular", "api → web → api") == []
 
 
 @pytest.mark.parametrize(

@@ -67,14 +67,17 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for place, line in enumerate(server.lines):
-            if place == server.stop:
-                self._wait_for_client()
-                return
-            self._send(json.dumps(line).encode() + b"\r\n")
-        if not server.broken:
-            self._send(b"")
         self.close_connection = True
+        try:
+            for place, line in enumerate(server.lines):
+                if place == server.stop:
+                    self._wait_for_client()
+                    return
+                self._send(json.dumps(line).encode() + b"\r\n")
+            if not server.broken:
+                self._send(b"")
+        except ConnectionError:  # it was cancelled before all lines were sent
+            server.hung_up.set()
 
     def _send(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
@@ -83,7 +86,6 @@ class Handler(BaseHTTPRequestHandler):
         self.connection.settimeout(20)
         if not self.connection.recv(1):
             self.server.hung_up.set()
-        self.close_connection = True
 
     def log_message(self, *_: object) -> None:
         pass

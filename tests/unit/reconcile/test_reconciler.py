@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.facts import missing
 from watcher.errors import EngineTrouble, EngineUnavailable, Failure, Superseded, UserError
 from watcher.observers.events import (
     BuildFinished,
@@ -375,7 +376,7 @@ async def test_a_build_that_takes_longer_than_it_may_has_failed(rig: Rig) -> Non
         ended = rig.told.of(BuildFinished)[-1]
         assert ended.outcome is BuildOutcome.FAILED
         assert ended.failure
-        assert ended.failure.summary == "the build was ended because it took longer than 10 ms"
+        assert missing(ended.failure.summary, "build", "longer", "10 ms") == []
         assert "build.timeout" in ended.failure.hint
         assert rig.builds.cancelled == ["a"]
 
@@ -617,7 +618,7 @@ async def test_what_cannot_be_put_back_is_a_crash_loop_too(rig: Rig) -> None:
         await rig.until(lambda: rig.loop.state.live)
     failure = rig.told.of(DeployFinished)[1].failure
     assert failure
-    assert failure.summary == "no database (2 times in a row: a crash loop; it is started again in 1.0 s)"
+    assert missing(failure.summary, "no database", 2, "crash loop", "1.0 s") == []
 
 
 async def test_a_roll_back_during_a_build_leaves_that_build_alone(rig: Rig) -> None:
