@@ -14,7 +14,7 @@ import docker.errors
 import pytest
 
 from tests.unit.engine.answers import NO_SUCH, Answer, Answers
-from watcher.engine import DockerEngine, EngineError
+from watcher.engine import DockerEngine, EngineError, image_size
 from watcher.engine.archive import ByteReader, Unreadable
 from watcher.engine.calls import EngineCalls
 from watcher.engine.disk_usage import read_usage
@@ -465,3 +465,59 @@ async def test_an_error_has_its_message_and_status_and_an_engine_with_tls_a_cont
     client.verify = "/nowhere/ca.pem"
     with pytest.raises(ConfigError, match="DOCKER_CERT_PATH"):
         DockerEngine(client).tls()
+
+
+async def test_a_command_returns_its_status_and_its_last_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Response:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    class Output(Stream):
+        _response = Response()
+
+    output = Output([b"one\ntw", b"o\n", *[b"line %d\n" % number for number in range(40)]])
+    monkeypatch.setattr(docker.APIClient, "exec_start", lambda *_, **__: output)
+    answers, engine = engine_of(
+        {
+            "POST /containers/1/exec": (201, {"Id": "e"}),
+            "GET /exec/e/json": [(200, {"ExitCode": 3}), (200, {"ExitCode": None})],
+        }
+    )
+    command = ContainerCommand(("go", "version"), user="app", workdir="/w", environment=("A=1",))
+    status, lines = await engine.execute("1", command)
+    assert (status, len(lines), lines[-1]) == (3, 30, "line 39")
+    body = answers.asked[0][2]
+    assert (body["Cmd"], body["User"], body["WorkingDir"], body["Env"]) == (
+        ["go", "version"],
+        "app",
+        "/w",
+        ["A=1"],
+    )
+    assert output.closed
+    assert output._response.closed
+    assert (await engine.execute("1", command))[0] == 0
+
+
+async def test_the_size_on_a_containerd_store_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+
+    def archive_size(archive: ByteReader, layers: dict[str, int]) -> int:
+        read.append(archive.read())
+        return 12
+
+    monkeypatch.setattr(image_size, "archive_size", archive_size)
+    status = [["driver-type", "io.containerd.snapshotter.v1"]]
+    _, engine = engine_of(
+        {
+            "GET /info": (200, {**INFO, "DriverStatus": status}),
+            "GET /images/a/json": (200, {"Id": "sha256:1"}),
+            "GET /images/b/json": (200, {"Id": "sha256:2"}),
+            "GET /images/sha256:1/get": (200, b"archive"),
+        }
+    )
+    assert (await engine.image_size("a"), await engine.image_size("a")) == (12, 12)
+    assert read == [b"archive"]
+    assert await engine.image_size("gone") is None
+    assert await engine.image_size("b") is None  # it went after it was looked up
