@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from watcher.daemon.config_reload import compose_project
 from watcher.daemon.engine_access import open_engine
 from watcher.daemon.recipe import recipe_of
 from watcher.daemon.service_config import tree_of
-from watcher.engine import EngineError
+from watcher.engine import Engine, EngineError
 from watcher.errors import EngineUnavailable, WatcherError
 from watcher.observers.events import Fanout
 from watcher.prune import (
@@ -41,6 +41,9 @@ from watcher.prune import (
 )
 from watcher.prune.build_cache import TrimEstimate, TrimResult, build_cache
 from watcher.prune.go_cache import GoCaches
+from watcher.prune.gone_removal import remove_object
+from watcher.prune.left_services import find_left_services, select_left_services
+from watcher.prune.select_gone import Holdings
 from watcher.settings import Settings
 from watcher.system import lock
 from watcher.system.blocking_call import in_thread
@@ -112,6 +115,8 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
             else:
                 trimmed_go += found.freed
                 mounts |= {mount.id: mount for mount in found.mounts}
+        needed = await asyncio.to_thread(_ask_daemon, settings)
+        reports |= await prune_left_services(engine, project_id, names, needed, dry_run=dry_run)
         cache = build_cache(settings, connection, Fanout(), project.name)
         trimmed = await (cache.measure() if dry_run else cache.trim()) if cache else None
         info = await engine.info()
@@ -139,6 +144,23 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
             shares = summarize_disk_usage(whole, project_id, project.name)
         go_caches = unseen or tuple(mounts.values())
         return Cleaned(reports, shares, disk, emptied, trimmed, go_caches, trimmed_go, journal.problem)
+
+
+async def prune_left_services(
+    engine: Engine, project: str, present: Collection[str], needed: Needed, *, dry_run: bool
+) -> dict[str, PruneReport]:
+    """Remove the containers and images of services that are no longer in the compose file.
+
+    Return a report for each of these services. Raises EngineUnavailable.
+    """
+    holdings = Holdings(await engine.containers(), await engine.images())
+    left = find_left_services(holdings, project, present)
+    reports = {}
+    for name in sorted(left):
+        verdicts = select_left_services(holdings, project, {*present, *left} - {name}, [needed])
+        done = [each if dry_run else await remove_object(engine, each) for each in verdicts]
+        reports[name] = PruneReport(verdicts=tuple(done), dry_run=dry_run)
+    return reports
 
 
 @asynccontextmanager
