@@ -12,6 +12,7 @@ import hashlib
 import json
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -48,12 +49,13 @@ class BuildJournal:
         cache: str = "",
         notify: Callable[[str], None] = lambda _: None,
         retry: Backoff = _RETRY,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = folder
         self._path = self._earlier = folder / "builds.jsonl" if folder else None
         if folder and cache:
             self._path = folder / f"builds-{hashlib.sha256(cache.encode()).hexdigest()[:10]}.jsonl"
-        self._notify, self._retry = notify, retry
+        self._notify, self._retry, self._clock = notify, retry, clock
         self._problems = {"folder": problem}
         self._running: set[str] = set()
         self._pending: deque[dict[str, Any]] = deque()
@@ -84,12 +86,18 @@ class BuildJournal:
         """Write down one build: call the result with every event. `show` names steps for people."""
         entry = secrets.token_hex(8)
         self._put({"build": entry, "service": service, "revision": revision, "final": final})
-        ended = "failed"
+        ended, heard = "failed", self._clock()
+
+        def hear(event: Progress) -> None:
+            nonlocal heard
+            heard = self._clock()
+            self._hear(entry, event, show)
+
         try:
-            yield lambda event: self._hear(entry, event, show)
+            yield hear
             ended = "ok"
         finally:
-            self._put({"end": entry, "ended": ended})
+            self._put({"end": entry, "ended": ended, "after": self._clock() - heard})
 
     def _hear(self, entry: str, event: Progress, show: Callable[[Step], str]) -> None:
         if not isinstance(event, StepFinished):

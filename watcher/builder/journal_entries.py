@@ -28,6 +28,8 @@ class StepRun:
 class BuildEntry:
     """One build. `started` and `finished` span all its steps, cached ones too; 0 if there was none.
 
+    `finished` includes the time until BuildKit answered: it releases the records that a build used by then.
+
     `final`: the build was for a final image. `ended` is `ok`, `failed`, or empty while it runs or if the
     daemon was killed. `records` are the ids of the cache records that are proven to be its own; None before
     the proof. Those in `unfinished` were still open then: BuildKit gives a record another id when it is first
@@ -101,3 +103,5 @@ def _fold(found: dict[str, BuildEntry], line: dict[str, Any]) -> None:
             entry.steps.append(StepRun(str(line["name"]), started, finished, str(line.get("shown", ""))))
     elif name := line.get("end"):
         found[name].ended = str(line["ended"])
+        if found[name].finished:
+            found[name].finished += max(0.0, float(line.get("after", 0.0)))

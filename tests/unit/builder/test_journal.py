@@ -34,7 +34,7 @@ def entries_of(journal: BuildJournal) -> list[BuildEntry]:
 
 
 def test_steps_that_ran_are_remembered_with_the_span_of_all(tmp_path: Path) -> None:
-    journal = BuildJournal(tmp_path)
+    journal = BuildJournal(tmp_path, clock=lambda: 0.0)
     with journal.build("web", "rev", final=True, show=lambda _: "RUN IN SHORT") as write_down:
         write_down(ended("[builder 1/3] FROM golang", 10.0, seconds=0.5, cached=True))
         write_down(ended("[builder 2/3] RUN go build", 20.0, seconds=4.0))
@@ -47,6 +47,20 @@ def test_steps_that_ran_are_remembered_with_the_span_of_all(tmp_path: Path) -> N
     assert entry.steps == [StepRun("[builder 2/3] RUN go build", 16.0, 20.0, "RUN IN SHORT")]
     assert (entry.started, entry.finished) == (9.5, 22.0)
     assert not journal.running
+
+
+def test_a_build_lasts_until_buildkit_has_answered(tmp_path: Path) -> None:
+    """Then it has released the records that the build used, seconds after the last step if it is busy."""
+    now = [100.0]
+    journal = BuildJournal(tmp_path, clock=lambda: now[0])
+    with journal.build("web", "rev", final=True) as write_down:
+        write_down(ended("[builder 2/3] RUN go build", 20.0))
+        now[0] += 30.0  # between two events of one build
+        write_down(ended("exporting to image", 22.0))
+        now[0] += 4.5
+    with journal.build("web", "next", final=True):
+        now[0] += 7.0  # a build without a step
+    assert [entry.finished for entry in entries_of(journal)] == [26.5, 0.0]
 
 
 def test_a_build_that_fails_or_is_cancelled_says_so(tmp_path: Path) -> None:
