@@ -57,6 +57,8 @@ class ServiceNotices:
             self._notify(config, "warning", text)
         for chosen in self._shared.host_ports.chosen(config.spec.name):
             self._notify(config, "info", str(chosen))
+        if text := config.container.address_notice:
+            self._notify(config, "info", text)
         for text in config.notices():
             self._notify(config, "info", text)
 

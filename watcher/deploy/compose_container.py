@@ -135,13 +135,34 @@ class ComposeContainer:
     @cached_property
     def address_endpoints(self) -> Mapping[str, Mapping[str, Any]]:
         """The endpoints of its address container; none if it needs none, or cannot have one."""
+        wanted = self.address and self._is_called and not self.completes
+        return compose.address_endpoints(self.spec) if wanted and not self._address_conflicts else {}
+
+    @cached_property
+    def _address_conflicts(self) -> tuple[str, ...]:
+        """Why it cannot have an address container."""
         spec, known = self.spec, {each.name: each for each in self.compose_project.networks.values()}
         used = [known[each.network] for each in spec.networks if each.network in known]
-        plain = all(
-            (each.external or each.driver in ("", "bridge")) and not each.enable_ipv6 for each in used
+        reasons = [*spec.side_by_side_conflicts]
+        reasons += [f"the network {each.key} has IPv6" for each in used if each.enable_ipv6]
+        reasons += [
+            f"the network {each.key} has the driver {each.driver}"
+            for each in used
+            if not each.external and each.driver not in ("", "bridge")
+        ]
+        return tuple(reasons)
+
+    @property
+    def address_notice(self) -> str:
+        """What a user should know if other services can call it and it has no address container; or empty."""
+        wanted = self.address and self._is_called and not self.completes and bool(self.spec.networks)
+        if not wanted or not self._address_conflicts:
+            return ""
+        reasons = ", ".join(self._address_conflicts)
+        return (
+            f"{self.service} has no address container, because {reasons}: while it is replaced, other "
+            "services find a container that does not answer yet, or none"
         )
-        usable = plain and not self.exclusive and not self.completes
-        return compose.address_endpoints(spec) if self.address and self._is_called and usable else {}
 
     def allows_pause_container(self, *, named: bool) -> bool:
         """Whether a pause container can hold its network.

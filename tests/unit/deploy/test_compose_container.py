@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -64,6 +65,33 @@ def test_an_address_has_one_user(tmp_path: Path, keys: str, exclusive: bool) -> 
     project = compose.load(file, env={})
     container = of_project(project, cast(Engine, None), Fanout())
     assert container.exclusive is exclusive
+
+
+@pytest.mark.parametrize(
+    ("keys", "network", "reason"),
+    [
+        ("networks: {lab: {ipv4_address: 172.31.0.9}}", "", "it has a fixed address on the network lab"),
+        ("networks: [lab]", "enable_ipv6: true", "the network lab has IPv6"),
+        ("networks: [lab]", "driver: macvlan", "the network lab has the driver macvlan"),
+        ("networks: [lab]", "", ""),
+        ("network_mode: host", "", ""),
+        ("network_mode: none", "", ""),
+    ],
+)
+def test_a_service_without_an_address_container_is_named_with_the_reason(
+    tmp_path: Path, keys: str, network: str, reason: str
+) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text(
+        f"services: {{app: {{build: ., {keys}}}, db: {{image: db}}, all: {{build: ., depends_on: [db]}}}}\n"
+        f"networks: {{lab: {{{network}}}}}\n"
+    )
+    project = compose.load(file, env={})
+    container = replace(of_project(project, cast(Engine, None), Fanout()), address=True)
+    assert bool(container.address_endpoints) is (not reason and "networks" in keys)
+    assert bool(container.address_notice) is bool(reason)
+    assert reason in container.address_notice
+    assert replace(container, address=False).address_notice == ""
 
 
 # What the service depends on.
