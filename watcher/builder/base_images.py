@@ -61,20 +61,28 @@ def fetches_image(step: str) -> bool:
 
 
 class Lookups:
-    """The lookups of base images that a build is waiting for."""
+    """The lookups of base images that a build is waiting for.
+
+    BuildKit keeps the lookup of a FROM open whose layers it has, and goes on; so a lookup has a time limit
+    only while no other step runs.
+    """
 
     def __init__(self, seconds: float = DEFAULT_PATIENCE.first) -> None:
         """A registry has `seconds` to answer."""
         self._seconds = seconds
         self._begun: dict[str, tuple[str, float]] = {}
+        self._working: set[str] = set()  # digests of the other steps that run
+        self._idle_since = 0.0
 
     def follow(self, event: Progress, now: float) -> bool:
-        """Follow a build; return whether a lookup started or ended (at `now`, seconds of any clock)."""
+        """Follow a build; return whether `until` may have changed (at `now`, seconds of any clock)."""
         match event:
             case StepStatus():
                 found, ended = _RESOLVE.fullmatch(event.id), event.done
             case StepStarted() | StepFinished():
                 found, ended = _LOOKUP.fullmatch(event.step.name), isinstance(event, StepFinished)
+                if found is None and not _prepares(event.step.name):
+                    return self._follow_work(event.step.digest, now, ended=ended)
             case _:
                 return False
         if found is None:
@@ -86,6 +94,14 @@ class Lookups:
             self._begun.setdefault(lookup, (found[1], now))
         return True
 
+    def _follow_work(self, step: str, now: float, *, ended: bool) -> bool:
+        if ended:
+            self._working.discard(step)
+            self._idle_since = now
+        else:
+            self._working.add(step)
+        return bool(self._begun)
+
     @property
     def pending(self) -> tuple[str, ...]:
         """The images, as a Dockerfile names them."""
@@ -93,8 +109,16 @@ class Lookups:
 
     @property
     def until(self) -> float | None:
-        """The time limit of the oldest lookup, by the same clock; None without a lookup."""
-        return min((begun + self._seconds for _, begun in self._begun.values()), default=None)
+        """The time limit of the oldest lookup, by the same clock; None without one, and while a step runs."""
+        if not self._begun or self._working:
+            return None
+        oldest = min(begun for _, begun in self._begun.values())
+        return max(oldest, self._idle_since) + self._seconds
+
+
+def _prepares(step: str) -> bool:
+    """Return whether a step of this name is no work of the Dockerfile's own: its end says nothing."""
+    return pulls_image(step) or step.startswith("[internal]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,3 +198,23 @@ def test_the_layers_of_a_base_image_are_added_up_and_told_now_and_then() -> None
     found = [event for event in told.events if isinstance(event, BuildStepProgress)]
     assert [(event.done, event.total) for event in found] == [(0, 100), (30, 1100), (90, 1100)]
     assert found[0].name == step.name
+
+
+def test_a_build_that_goes_on_is_not_ended_for_a_silent_registry() -> None:
+    looking, limit = Lookups(), DEFAULT_PATIENCE.first
+    base = parse_step("f", "[b 1/3] FROM docker.io/library/golang@sha256:12")
+    run, copy = parse_step("r", "[b 2/3] RUN make"), parse_step("c", "[b 3/3] COPY . .")
+    internal = parse_step("i", "[internal] load build context")
+    looking.follow(StepStarted(base, 0.0), 100.0)
+    name = "resolve docker.io/library/golang@sha256:12"
+    looking.follow(StepStatus(base, 0.0, name, name, 0, 0, done=False), 101.0)
+    assert looking.follow(StepStarted(run, 0.0), 102.0)
+    assert looking.until is None
+    looking.follow(StepStarted(copy, 0.0), 103.0)
+    looking.follow(StepFinished(run, 0.0, 0.0, cached=False, error=""), 150.0)
+    assert looking.until is None, "the COPY runs"
+    assert looking.follow(StepFinished(copy, 0.0, 0.0, cached=False, error=""), 160.0)
+    assert looking.until == 160.0 + limit
+    looking.follow(StepStarted(internal, 0.0), 161.0)
+    assert looking.until == 160.0 + limit
+    assert looking.pending == ("golang@sha256:12",)
