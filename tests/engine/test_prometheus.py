@@ -182,7 +182,11 @@ def test_the_watcher_is_scraped_without_an_error(prometheus: Prometheus) -> None
     assert prometheus.value("up") == 1
 
 
-@pytest.mark.parametrize(("title", "expr"), QUERIES, ids=[title for title, _ in QUERIES])
+# The others need a `watcher doctor --measure`.
+WITH_DATA = [each for each in QUERIES if "watcher_image_suggested_bytes" not in each[1]]
+
+
+@pytest.mark.parametrize(("title", "expr"), WITH_DATA, ids=[title for title, _ in WITH_DATA])
 def test_the_panel_has_data(prometheus: Prometheus, title: str, expr: str) -> None:
     until(lambda: (prometheus.ask("query", query=expr) or {}).get("result"), f"data for {title}: {expr}", 30)
 
