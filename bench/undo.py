@@ -7,7 +7,8 @@ stops when it reads what was saved. Rounds of all moves in turn, so other load a
 
     undo at once     A is live, B is saved; the moment B answers, A is saved again (goal 0.5 s)
     undo later       as before, `--pause` seconds after B answered: A's container is gone (goal 0.5 s)
-    env file         a line of `_envs/env_dev.yaml` changes (goal 0.6 s, the program's start included)
+    env file         `--pause` seconds after a save, a line of `_envs/env_dev.yaml` changes (goal 0.6 s, the
+                     program's start included)
 
 `phases` are the deploy's own figures of the newest such move, in seconds.
 """
@@ -74,6 +75,8 @@ class Moves:
         self._save_version(second)
         time.sleep(self.pause)
         self._record("undo later", self._save_version(first))
+        self._save_version(f"before-env-{self._turn}")  # idle time after it keeps its linked program
+        time.sleep(self.pause)
         file = self.project.folder / "_envs" / "env_dev.yaml"
         text, message = file.read_text(), f"round {self._turn}"
         lines = [line for line in text.splitlines() if not line.startswith("greeting:")]
