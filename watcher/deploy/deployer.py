@@ -3,10 +3,10 @@
 Behind the front a new container starts side by side with the old one, is probed until it is ready, and gets
 the traffic in one step. The old one is kept for the soak time, to take the traffic back, then drained and
 removed. Where two cannot run at once, requests are held while the one replaces the other. A service without
-published ports is replaced side by side if other services reach it through an address container and a port
-of it answers (`replacement.py`). With `recreate` the
-container publishes the ports itself: the old one is stopped first, and started again when the new one fails,
-in its soak time too. Docker holds which container is live (name and labels); there is no state file.
+published ports is replaced side by side if other services reach it through an address container and a port of
+it answers (`replacement.py`). With `recreate` the container publishes the ports itself: the old one is
+stopped first, and started again when the new one fails, in its soak time too. Docker holds which container is
+live (name and labels); there is no state file.
 """
 
 from __future__ import annotations
@@ -157,13 +157,14 @@ class ContainerDeployer:
         """Make `image` live; raises UserError (the last good one serves on) or EngineUnavailable."""
         if same := await self.keep_unchanged(revision, image):
             return same
-        wanted = (image, self.recipe.digest, self._mounted(revision))
+        mounted = self._mounted(revision)
+        wanted = (image, self.recipe.digest, mounted)
         async with self._traffic.lock:
             if returned := await self._failover.return_to_previous(revision, wanted):
                 return returned
         self._deploying = True
         try:
-            return await self._replace(revision, image, self._mounted(revision))
+            return await self._replace(revision, image, mounted)
         except UserError:
             await self._engine.info()  # an engine that stops ends containers: the tree is not at fault
             self._failover.failed_images.add(image)

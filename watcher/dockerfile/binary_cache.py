@@ -91,11 +91,13 @@ def put_in_place(
     file = posixpath.normpath(posixpath.join("/", workdir, written))
     if changed_later(step, file, later):
         return None
-    packages = [step.state.expand(word) for word in _variable_packages(call)]
-    if None in packages:
-        return None  # the programs of several services would take each other's place
-    parts = (mount, file, call.script.text, *(each for each in packages if each is not None))
-    name = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    packages: list[str] = []
+    for word in _variable_packages(call):
+        package = step.state.expand(word)
+        if package is None or len(package.split()) != 1:
+            return None  # not known, so services would take each other's place; or more words, for `find` too
+        packages.append(package)
+    name = hashlib.sha256("\0".join((mount, file, call.script.text, *packages)).encode()).hexdigest()
     kept = f"{cache}/{binary_name(scope, name)}"
     stamped = not ("-buildvcs=false" in inherited.split() or ("buildvcs", "false") in _given_flags(call))
     first = (*call.command.assignments, *call.command.words)[0]

@@ -257,6 +257,16 @@ def test_the_programs_of_services_with_one_dockerfile_do_not_share_a_place(packa
     assert place("api") == place("api")
 
 
+@pytest.mark.parametrize("value", ["api -delete", "api\t./worker"])
+def test_a_variable_of_several_words_keeps_no_program(value: str) -> None:
+    text = (
+        "FROM golang AS b\nENV CGO_ENABLED=0\nARG SERVICE\nWORKDIR /src\n"
+        "COPY . .\nRUN go build -o app ./$SERVICE\n"
+    )
+    assert accelerated_text(text, build_args={"SERVICE": "api"}).programs
+    assert not accelerated_text(text, build_args={"SERVICE": value}).programs
+
+
 class Shell:
     """Does with a RUN what a shell does, its `go` being a function and the cache a folder of ours."""
 
