@@ -49,6 +49,18 @@ def read_page() -> tuple[str, str]:
     return html, policy
 
 
+FIRST_STATUS = '<script type="application/json" id="first">'
+
+
+def fill_page(html: str, status: str) -> str:
+    """Return the page with `status`, a JSON document, in it, so that it is complete when a browser has it.
+
+    No `<` stays in the document: text of a build could otherwise end the element (HTML, section 4.12.1.3).
+    """
+    before, tag, after = html.partition(FIRST_STATUS)
+    return before + tag + status.replace("<", "\\u003c") + after
+
+
 def create_app(
     board: StatusBoard, registry: MetricRegistry, controls: Controls, settings: HttpSettings
 ) -> FastAPI:
@@ -63,7 +75,7 @@ def create_app(
     )
     app.state.board = board
     app.add_middleware(Guard, host=settings.host, token=settings.token)
-    _add_pages(app, board, registry)
+    _add_pages(app, board, registry, show_status=not settings.token)
     _add_whole(app, board, controls)
     by_query, by_path = make_service_routers(board, controls)
     app.include_router(by_query, prefix="/api")
@@ -84,10 +96,15 @@ def explain_unready(board: StatusBoard) -> str:
     return ""
 
 
-def _add_pages(app: FastAPI, board: StatusBoard, registry: MetricRegistry) -> None:
+def _add_pages(app: FastAPI, board: StatusBoard, registry: MetricRegistry, *, show_status: bool) -> None:
+    """Add the page, the metrics and the health checks. The page is sent without a token, so it holds no
+    status where one is required."""
+
     @app.get("/", include_in_schema=False)
     async def show_page() -> HTMLResponse:
         html, policy = read_page()
+        if show_status:
+            html = fill_page(html, board.brief_json(""))
         return HTMLResponse(html, headers={"content-security-policy": policy, "cache-control": "no-cache"})
 
     @app.get("/metrics", include_in_schema=False)

@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from tests.loaded_settings import load
@@ -41,7 +43,7 @@ from watcher.observers.status_schema import (
 )
 from watcher.settings import HttpSettings
 from watcher.web import create_app, serve
-from watcher.web.app import read_page
+from watcher.web.app import FIRST_STATUS, fill_page, read_page
 from watcher.web.server import listen
 from watcher.web.stream import resume_position, settle
 
@@ -585,13 +587,29 @@ async def test_the_page_needs_nothing_from_elsewhere(story: Story) -> None:
     async with site(story) as at:
         answer = await at.client.get("/")
         assert answer.status_code == 200
-        assert len(answer.content) < 60_000
+        assert len(read_page()[0].encode()) < 60_000
         assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", answer.text)
         assert "@import" not in answer.text
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert policy == read_page()[1]
+
+
+async def test_the_page_comes_with_the_status(story: Story) -> None:
+    """So that it is complete at once: a browser that takes a picture on load has more than a frame."""
+    async with site(story) as at:
+        page, status = await at.client.get("/"), await at.client.get("/api/status")
+        first = page.text.partition(FIRST_STATUS)[2].partition("</script>")[0]
+        assert json.loads(first) == status.json()
+
+
+@given(st.text(alphabet="</script!-\\u&\u2028 ", max_size=40))
+def test_no_text_of_a_build_ends_the_element_of_the_status(text: str) -> None:
+    page = fill_page(read_page()[0], json.dumps({"text": text}))
+    first, _, rest = page.partition(FIRST_STATUS)[2].partition("<")
+    assert json.loads(first) == {"text": text}
+    assert rest.startswith("/script>\n<script>")
 
 
 async def test_no_page_loads_from_a_cdn(story: Story) -> None:
