@@ -75,7 +75,7 @@ async def assemble_configs(
             held = before.held_ports if before else ()
             front = own.deploy.strategy == "front"
             chosen = await shared.host_ports.choose(
-                spec, project, front=front, avoid=avoid, held=held, reserve=not running
+                spec, project, front=front, avoid=avoid, held=held, reserve=True
             )
             fronts = before.fronts if before else None
             found[spec.name] = assemble_service(shared, chosen, project, own, fronts)
@@ -165,7 +165,14 @@ class Fleet:
         Raises ConfigError or NoFreePort, with nothing changed; and PartlyApplied for what could not be
         applied, with all other changes in force.
         """
-        configs = await assemble_configs(self._shared, project, settings, running=self.services)
+        with self._shared.host_ports.reserving():
+            configs = await assemble_configs(self._shared, project, settings, running=self.services)
+            await self._apply(project, settings, configs)
+
+    async def _apply(
+        self, project: ComposeProject, settings: Settings, configs: Mapping[str, ServiceConfig]
+    ) -> None:
+        """Put assembled configurations in force; raises as `reconfigure`."""
         self._shared.slots.resize(count_builds(settings))
         self._left.reconfigure(project, settings.prune)
         removed = [name for name in self.services if name not in configs]

@@ -14,7 +14,8 @@ def exchange_ports(changes: Iterable[tuple[Collection[Front], Collection[Front]]
     """Let new fronts take the sockets of those that are dropped, while the context lasts.
 
     `changes` has the fronts before and after for each service. A dropped front listens on, with the same
-    socket, until it is closed: no client is refused in between.
+    socket, until it is closed: no client is refused in between. What was reserved for services that start
+    later stays reserved.
     """
     pairs = [(before, [*after]) for before, after in changes]
     wanted = {
@@ -25,13 +26,15 @@ def exchange_ports(changes: Iterable[tuple[Collection[Front], Collection[Front]]
         for item in front.listen
     }
     dropped = (front for before, after in pairs for front in before if front not in after)
+    offered = []
     for front in dropped:
         for sock in front.sockets:
             if sock.getsockname()[1] in wanted:
                 inherited_sockets.offer_socket(sock)
+                offered.append(sock)
             else:
                 sock.close()
     try:
         yield
     finally:
-        inherited_sockets.close_unused()
+        inherited_sockets.withdraw_sockets(offered)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from watcher.compose import ComposeProject, PortSpec, ServiceSpec
 from watcher.deploy.owned import OwnContainers
 from watcher.engine import Container, Engine
-from watcher.errors import WatcherError
+from watcher.errors import PartlyApplied, WatcherError
 from watcher.system import inherited_sockets
 from watcher.system.blocking_call import in_thread
 
@@ -115,6 +115,20 @@ class HostPorts:
     def chosen(self, service: str) -> tuple[ChosenPort, ...]:
         """The choices in force for a service."""
         return self._chosen.get(service, ())
+
+    @contextlib.contextmanager
+    def reserving(self) -> Iterator[None]:
+        """Release what nothing took in the end; after an error restore the choices of before."""
+        before = dict(self._chosen)
+        try:
+            yield
+        except PartlyApplied:
+            raise
+        except BaseException:
+            self._chosen = before
+            raise
+        finally:
+            inherited_sockets.close_unused()
 
     async def choose(
         self,

@@ -89,6 +89,14 @@ def offer_socket(sock: socket.socket) -> None:
     _sockets.append(sock)
 
 
+def withdraw_sockets(sockets: Iterable[socket.socket]) -> None:
+    """Close those of `sockets` that were offered and that nothing has taken."""
+    for sock in sockets:
+        if sock in _sockets:
+            _sockets.remove(sock)
+            sock.close()
+
+
 def take_socket(family: int, host: str, port: int) -> socket.socket | None:
     """The socket that listens at this address already, if there is one; it is the caller's from now on."""
     found = _find_socket(family, host, port)

@@ -13,6 +13,7 @@ import pytest
 from watcher import compose
 from watcher.daemon.fleet import Fleet
 from watcher.daemon.service_config import SharedResources
+from watcher.deploy import HostPorts
 from watcher.errors import PartlyApplied, WatcherError
 from watcher.observers.events import Event, Notice
 from watcher.settings import Settings
@@ -58,6 +59,7 @@ class Rig:
             engine=None,
             pruning=None,
             kept_builds={},
+            host_ports=HostPorts(None, "p", None),
         )
         self.fleet = Fleet(cast(SharedResources, shared))
 
