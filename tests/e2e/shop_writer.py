@@ -150,5 +150,6 @@ class ShopWriter:
         if self._errors:
             path = self.chance.choice(sorted(self._errors))
             del self._errors[path]
-            for found in (path, *(away / path.name for away in self._away.values())):
+            folders = (away for away in self._away.values() if away.is_dir())
+            for found in (path, *(away / path.name for away in folders)):
                 found.unlink(missing_ok=True)

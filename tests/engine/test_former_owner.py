@@ -36,7 +36,7 @@ async def engine() -> AsyncIterator[DockerEngine]:
     await made.close()
 
 
-async def test_a_container_whose_owner_was_created_again_is_to_be_replaced(
+async def test_a_container_whose_owner_was_created_again_or_restarted_is_to_be_replaced(
     engine: DockerEngine, tmp_path: Path
 ) -> None:
     name = f"owner-{uuid.uuid4().hex[:8]}"
@@ -82,5 +82,13 @@ async def test_a_container_whose_owner_was_created_again_is_to_be_replaced(
         await create_owner()
         # A container in a PID namespace ends with its first process: it is started again anyway.
         assert await find_outdated() - {"pid"} == {"net", "ipc", "volumes"}
+        for part in ("net", "ipc"):
+            await remove(made[part])
+            made[part] = await engine.create(f"{name}-{part}", {**common, "HostConfig": parts[part]})
+            await engine.start(made[part])
+        assert await find_outdated() - {"pid"} == {"volumes"}
+        await engine.stop(made["owner"], 0.0)
+        await engine.start(made["owner"])
+        assert await find_outdated() - {"pid"} == {"net", "ipc", "volumes"}, "the owner has restarted"
     finally:
         await asyncio.gather(*(remove(container) for container in made.values()))

@@ -176,6 +176,7 @@ class Daemon:
         opened.fleet.run_before_scans(configured.current)
         opened.fleet.watch_left_services(opened.configuration.compose, opened.configuration.settings)
         opened.dependencies.on_replaced = self._replace_container
+        opened.dependencies.on_former_owner = self._replace_container
         dependencies = DependencyWatch(opened.dependencies, opened.engine, self.observers)
         self._apply_dependencies = opened.dependencies.on_outdated = dependencies.apply_changes
         work = [
@@ -249,11 +250,11 @@ class Daemon:
         finally:
             await follower.close()
 
-    def _replace_container(self, name: str, replaced: str) -> None:
-        """Replace a service's container because one that it depends on was replaced."""
+    def _replace_container(self, name: str, replaced: str, only: frozenset[str] | None = None) -> None:
+        """Replace a service's container because another one was replaced; `only`: if it is one of these."""
         if service := self.services.get(name):
             service.deployer.replace_container(
-                f"{replaced}, which it depends on, was replaced or has restarted"
+                f"{replaced}, which it depends on, was replaced or has restarted", only
             )
 
     def _explain(self, name: str) -> Unavailable:

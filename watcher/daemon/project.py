@@ -117,6 +117,8 @@ async def open_project(
                 await asyncio.to_thread(journal.check)
                 reachable = own.ports if own else None
                 dependencies = Dependencies(engine, observer, project, project_id, managed=project.managed)
+                order = StartOrder(engine, dependencies)
+                dependencies.find_live = order.find_live
                 shared = SharedResources(
                     project=project_id,
                     engine=engine,
@@ -127,7 +129,7 @@ async def open_project(
                     info=await engine.info(),
                     host_ports=HostPorts(engine, project_id, journal.folder, reachable),
                     dependencies=dependencies,
-                    order=StartOrder(engine, dependencies),
+                    order=order,
                     slots=BuildSlots(count_builds(settings)),
                     images=SharedImages(),
                     cache_names=CacheNames(journal.folder),

@@ -62,6 +62,11 @@ class StartOrder:
         self._services.pop(name, None)
         self._reported.discard(name)
 
+    def find_live(self, name: str) -> str | None:
+        """Return the id of the live container of a managed service."""
+        service = self._services.get(name)
+        return service.container_id if service else None
+
     def report_live(self, name: str) -> None:
         """Let what is not managed start, if it depends on this service."""
         self._reported.add(name)

@@ -24,7 +24,7 @@ from watcher.deploy.dependency_graph import (
     sort_services,
 )
 from watcher.deploy.dependency_reports import DependencyReports
-from watcher.deploy.former_owner import uses_former_owner
+from watcher.deploy.former_owner import uses_former_owner, with_owner_ids
 from watcher.deploy.project_resources import ensure_networks, ensure_volumes
 from watcher.diagnosis.diagnose import engine_trouble, trouble_hint
 from watcher.engine import Container, Engine, EngineError
@@ -49,7 +49,8 @@ class Dependencies:
     """The dependencies of one compose project. `owner` is the id of the watcher's project.
 
     `managed` are the services that are built here. `on_replaced` gets the name of each of them that is
-    replaced because the container of another service was, and the name of that one. `on_outdated` is called
+    replaced because the container of another service was, and the name of that one. `on_former_owner` gets
+    also the ids of its containers that use parts of a former container of that one. `on_outdated` is called
     when a managed service was replaced and dependencies are to be: `bring_up` replaces them.
     """
 
@@ -66,9 +67,11 @@ class Dependencies:
     ) -> None:
         self._engine, self._observer, self._owner = engine, observer, owner
         self.on_replaced: Callable[[str, str], None] = lambda *_: None
+        self.on_former_owner: Callable[[str, str, frozenset[str]], None] = lambda *_: None
         self.on_outdated: Callable[[], None] = lambda: None
+        self.find_live: Callable[[str], str | None] = lambda _: None  # id of a managed service's container
         self.project, self._managed = project, dict.fromkeys(managed, NodeState.ABSENT)
-        self.containers = DependencyContainers(engine, owner)
+        self.containers = DependencyContainers(engine, owner, self.with_owner_ids)
         self.reports = reports or DependencyReports(observer)
         self._poll = poll
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -98,6 +101,13 @@ class Dependencies:
     def one_shots(self) -> frozenset[str]:
         """The services that another one waits for to complete."""
         return find_jobs(self.project.services.values())
+
+    def with_owner_ids(self, spec: ServiceSpec) -> ServiceSpec:
+        """Return the service with the ids of managed services' live containers in place of their names."""
+        services = self.project.services
+        used = [name for name in find_references(spec, services) if name in self._managed]
+        live = {services[name].default_name: self.find_live(name) for name in used}
+        return with_owner_ids(spec, {name: found for name, found in live.items() if found})
 
     def report_replaced(self, service: str) -> None:
         """Have what follows a managed service replaced: its container is another one now."""
@@ -258,7 +268,7 @@ class Dependencies:
             self.on_outdated()
 
     async def check_followers(self, name: str) -> None:
-        """Have what uses parts of a dependency replaced if another program has created that one again.
+        """Have what uses parts of a service replaced if another program has created or restarted that one.
 
         Raises EngineUnavailable.
         """
@@ -267,13 +277,28 @@ class Dependencies:
             if name not in find_references(spec, project.services):
                 continue
             found = await self.containers.find_containers(project, other)
-            former = [await uses_former_owner(self._engine, spec, item) for item in found if item.running]
-            if any(former) and other in self._managed:
-                self.on_replaced(other, name)
+            now = self.with_owner_ids(spec)
+            former = frozenset(
+                [
+                    item.id
+                    for item in found
+                    if item.running and await uses_former_owner(self._engine, now, item)
+                ]
+            )
+            if former and other in self._managed:
+                self.on_former_owner(other, name, former)
             else:
-                outdated = outdated or any(former)
+                outdated = outdated or bool(former)
         if outdated:
             self.on_outdated()
+
+    async def check_all_followers(self) -> None:
+        """Check the users of all services: events were possibly missed. Raises EngineUnavailable."""
+        services = self.project.services
+        for name in dict.fromkeys(
+            each for spec in services.values() for each in find_references(spec, services)
+        ):
+            await self.check_followers(name)
 
     async def _observe(self, names: Sequence[str]) -> dict[str, Observed]:
         """What the engine has of these dependencies; nothing if the compose file changed meanwhile."""

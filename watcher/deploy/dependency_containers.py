@@ -85,10 +85,15 @@ def container_state(found: Container) -> NodeState:
 
 
 class DependencyContainers:
-    """Changes the containers of dependencies. `owner` is the id of the watcher's project."""
+    """Changes the containers of dependencies. `owner` is the id of the watcher's project.
 
-    def __init__(self, engine: Engine, owner: str) -> None:
-        self._engine, self._owner = engine, owner
+    `with_owner_ids`: see `Dependencies.with_owner_ids`.
+    """
+
+    def __init__(
+        self, engine: Engine, owner: str, with_owner_ids: Callable[[ServiceSpec], ServiceSpec]
+    ) -> None:
+        self._engine, self._owner, self._with_owner_ids = engine, owner, with_owner_ids
         self._digests: dict[str, str] = {}  # container of docker compose -> configuration when first seen
         self.hashes = ComposeHashes()
         self.started: set[str] = set()  # ids of containers that this process has started
@@ -110,7 +115,7 @@ class DependencyContainers:
         """Compare what the engine has with what the compose file asks for."""
         found = await self.find_containers(project, spec.name)
         image = await self._engine.image(spec.image) if found and not spec.left_to_compose else None
-        digest = compose.config_digest(spec)
+        digest, now = compose.config_digest(spec), self._with_owner_ids(spec)
         outdated = frozenset(
             [
                 item.id
@@ -120,7 +125,7 @@ class DependencyContainers:
                 and (
                     is_older(item, image)
                     or await self._digest_of(project, spec, item, digest) != digest
-                    or await uses_former_owner(self._engine, spec, item)
+                    or await uses_former_owner(self._engine, now, item)
                 )
             ]
         )
@@ -181,7 +186,10 @@ class DependencyContainers:
         replaced = False
         for item in observed.containers:
             if item.id in outdated:
-                changed = item.id in observed.outdated
+                now = self._with_owner_ids(spec)
+                changed = item.id in observed.outdated and not await uses_former_owner(
+                    self._engine, now, item
+                )
                 reason = (
                     "its configuration or image changed"
                     if changed
@@ -311,7 +319,9 @@ class DependencyContainers:
             labels.DEPENDENCY: self._owner,
             labels.CONFIG: digest,
         }
-        mounted = replace(spec, mounts=with_volumes(spec.mounts, spec.tmpfs, volumes or {}))
+        mounted = replace(
+            self._with_owner_ids(spec), mounts=with_volumes(spec.mounts, spec.tmpfs, volumes or {})
+        )
         body = compose.container_config(mounted, image=spec.image, name=name, labels=own)
         container = await self._engine.create(created_as or name, body, platform=spec.platform or None)
         try:

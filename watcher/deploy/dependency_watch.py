@@ -87,6 +87,7 @@ class DependencyWatch:
         dependencies, since = self._dependencies, time.time()
         project = dependencies.project.name
         await dependencies.publish_states()
+        self._spawn_task(self._run_guarded(dependencies.check_all_followers))
         if missed:
             for name in dependencies.lasting:
                 for item in await dependencies.find_ended(name):
@@ -99,7 +100,11 @@ class DependencyWatch:
     async def handle_event(self, event: EngineEvent) -> None:
         """React to what happened to a container of the compose project; raises WatcherError."""
         dependencies, name = self._dependencies, event.attributes.get(SERVICE_LABEL, "")
-        if name not in dependencies.names or event.attributes.get(ONE_OFF_LABEL) == "True":
+        if event.attributes.get(ONE_OFF_LABEL) == "True":
+            return
+        if name not in dependencies.names:
+            if name in dependencies.project.services and event.action == "start":  # a managed one
+                self._spawn_task(self._run_guarded(partial(self._check_followers, name)))
             return
         stop = self._stops.setdefault(event.container, OutsideStop())
         stop.add(event)
@@ -121,7 +126,7 @@ class DependencyWatch:
             await dependencies.publish_states()
 
     async def _check_followers(self, name: str) -> None:
-        """Replace what uses parts of a container that another program has created again.
+        """Replace what uses parts of a container that another program has created again or restarted.
 
         docker compose possibly creates those again too, so that is waited for.
         """

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from watcher.deploy import discovery, ready
@@ -286,9 +286,12 @@ class ContainerDeployer:
                 await asyncio.shield(self._retirement.spawn(self._failover.put_back(candidate, old)))
             raise
 
-    def replace_container(self, reason: str) -> None:
-        """Replace the live container with another one of the same image; hold requests until then."""
-        self._retirement.spawn(self._failover.replace(reason))
+    def replace_container(self, reason: str, only: Collection[str] | None = None) -> None:
+        """Replace the live container with another one of the same image; hold requests until then.
+
+        `only`: if it is one of these.
+        """
+        self._retirement.spawn(self._failover.replace(reason, only))
 
     # Events of the engine.
 

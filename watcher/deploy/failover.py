@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from watcher import labels
@@ -192,10 +192,14 @@ class Failover:
             await self._retirement.discard(live.id)
         self._notify_lost(live, failure, excused=True)
 
-    async def replace(self, reason: str) -> None:
-        """Give up the live container, to have another one of the same image take its place."""
+    async def replace(self, reason: str, only: Collection[str] | None = None) -> None:
+        """Give up the live container, to have another one of the same image take its place.
+
+        `only`: if it is one of these.
+        """
         async with self._traffic.lock:
-            if live := self._traffic.live:
+            live = self._traffic.live
+            if live and (only is None or live.id in only):
                 found = await self._engine.container(live.id)
                 await self._handle_outside_stop(live, Failure("container", reason), found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from watcher import labels
+from watcher.compose import VERSION_LABEL
 from watcher.deploy.model import ContainerRecipe
 from watcher.deploy.owned import OwnContainers
 from watcher.engine import Container, Engine, EngineError
@@ -28,13 +29,19 @@ def has_stepped_aside(recipe: ContainerRecipe, found: Container) -> bool:
 
 def _describe_owner(recipe: ContainerRecipe, found: Container) -> str:
     other = found.labels.get(labels.PROJECT)
+    if VERSION_LABEL in found.labels and labels.CREATION not in found.labels:  # a commit of ours has both
+        beside = ", and other services may reach it instead of this one" if found.running else ""
+        return (
+            f"a container that docker compose created has that name{beside}; `docker rm -f {found.name}` "
+            "removes it"
+        )
     if other is None:
-        return "a container that is not the watcher's"
+        return "a container that is not the watcher's has that name"
     if other == recipe.project or not labels.is_proven(found.labels, found.name, found.image):
-        return "a container that the watcher did not create (its image only handed the labels down)"
+        return "a container that the watcher did not create has that name"
     return (
-        f"the container of another watched project ({other}; is it a copy of this one? then give one of the "
-        "two another container_name and image)"
+        f"the container of another watched project has that name ({other}; is it a copy of this one? then "
+        "give one of the two another container_name and image)"
     )
 
 
@@ -70,7 +77,7 @@ async def take_name(
         if holder and holder.id == live:
             return
         if holder and not await own.owns(holder.id):
-            raise EngineError(f"{_describe_owner(recipe, holder)} has that name")
+            raise EngineError(_describe_owner(recipe, holder))
         if holder:
             await _step_aside(own, recipe, holder.id)
         await own.rename(live, recipe.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ class Rig:
         self.reports = DependencyReports(self)
         self.events: list[Event] = []
         self.replaced: list[tuple[str, str]] = []
+        self.former: list[tuple[str, str, frozenset[str]]] = []
         self.dependencies: Dependencies
         self.images: dict[str, str] = {}
         self.roots: tuple[str, ...] = ("api",)
@@ -64,6 +66,7 @@ class Rig:
             self.engine, self, project, owner, managed=managed, poll=0.002, reports=self.reports
         )
         self.dependencies.on_replaced = lambda *names: self.replaced.append(names)
+        self.dependencies.on_former_owner = lambda *given: self.former.append(given)
         return self.dependencies
 
     def read(self, services: str, *others: str) -> compose.ComposeProject:
@@ -462,6 +465,15 @@ async def create_again(rig: Rig, name: str) -> str:
     return new
 
 
+async def start_by_hand(rig: Rig, spec: compose.ServiceSpec, image: str) -> str:
+    """Start a container as the watcher has it of a managed service."""
+    own = compose.compose_labels(rig.dependencies.project, spec, config_hash="", image_id="")
+    body = {"Image": image, "Labels": own, "HostConfig": {"NetworkMode": spec.network_mode}}
+    made = await rig.engine.create(spec.default_name, body)
+    await rig.engine.start(made)
+    return made
+
+
 USERS = [
     "network_mode: 'service:db'",
     "ipc: 'service:db'",
@@ -489,17 +501,98 @@ async def test_what_uses_a_dependency_is_replaced_when_another_program_creates_i
         dependencies.on_outdated = watch.apply_changes
         await until(lambda: all("running" in rig.states(name) for name in ("side", "other")))
         spec = dependencies.project.services["api"]
-        own = compose.compose_labels(dependencies.project, spec, config_hash="", image_id="")
-        api: dict[str, object] = {"Image": (await rig.box("shop-db-1")).image, "Labels": own}
-        if "network" in keys:
-            api["HostConfig"] = {"NetworkMode": "container:shop-db-1"}
-        await rig.engine.start(await rig.engine.create("shop-api-1", api))
+        api = await start_by_hand(rig, spec, (await rig.box("shop-db-1")).image)
         side, other = await rig.box("shop-side-1"), await rig.box("shop-other-1")
         await create_again(rig, "shop-db-1")
         await until(lambda: any(line.startswith("side was replaced") for line in rig.lines))
         assert (await rig.box("shop-side-1")).id != side.id
         assert (await rig.box("shop-other-1")).id == other.id
-        assert rig.replaced == [("api", "db")]
+        assert rig.former == [("api", "db", {api})]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("keys", USERS)
+async def test_what_uses_a_managed_service_is_replaced_when_another_program_creates_or_restarts_it(
+    rig: Rig, keys: str, restarts: bool
+) -> None:
+    """A volume outlives a restart of the container that it comes from, a namespace does not."""
+    text = f"""
+  api: {{build: .}}
+  worker: {{build: ., {keys.replace("db", "api")}}}
+  side: {{image: side, {keys.replace("db", "api")}}}
+  db: {{image: db}}
+  all: {{build: ., depends_on: [side, db]}}
+"""
+    dependencies = rig.load(text, ("api", "worker", "all"))
+    services = dependencies.project.services
+    image = rig.engine.add_image()
+    api = await start_by_hand(rig, services["api"], image)
+    worker = await start_by_hand(rig, services["worker"], image)
+    dependencies.report("api", NodeState.HEALTHY)
+    async with watching(rig) as watch:
+        dependencies.on_outdated = watch.apply_changes
+        await until(lambda: "running" in rig.states("side"))
+        side = await rig.box("shop-side-1")
+        if restarts:
+            rig.engine.end(api, 137)
+            await rig.engine.start(api)
+        else:
+            await create_again(rig, "shop-api-1")
+        if restarts and "volumes" in keys:
+            await dependencies.check_followers("api")
+            assert (rig.former, (await rig.box("shop-side-1")).id) == ([], side.id)
+            return
+        await until(lambda: any(line.startswith("side was replaced") for line in rig.lines))
+        assert rig.lines[-1].endswith("what it depends on was replaced or has restarted")
+        assert (await rig.box("shop-side-1")).id != side.id
+        assert rig.former == [("worker", "api", {worker})]
+
+
+@pytest.mark.parametrize("keys", USERS)
+async def test_what_uses_a_managed_service_uses_its_live_container_whatever_its_name(
+    rig: Rig, keys: str
+) -> None:
+    """`docker compose up` over it leaves a container that has the name, and possibly does not run."""
+    text = f"""
+  api: {{build: .}}
+  worker: {{build: ., {keys.replace("db", "api")}}}
+  side: {{image: side, {keys.replace("db", "api")}}}
+  all: {{build: ., depends_on: [side]}}
+"""
+    dependencies = rig.load(text, ("api", "worker", "all"))
+    services = dependencies.project.services
+    live = await start_by_hand(
+        rig, replace(services["api"], container_name="shop-api-1.f00"), rig.engine.add_image()
+    )
+    await start_by_hand(rig, services["api"], rig.engine.add_image())
+    dependencies.find_live = {"api": live}.get
+    dependencies.report("api", NodeState.HEALTHY)
+    await dependencies.bring_up()
+    side = await rig.box("shop-side-1")
+    body = dependencies.with_owner_ids(services["worker"])
+    used = (body.network_mode, body.ipc, body.pid, *body.volumes_from)
+    assert any(live in part for part in used)
+    assert not any("shop-api-1" in part for part in used)
+    if "network" in keys:
+        assert side.joined == live
+    await dependencies.bring_up()
+    assert (await rig.box("shop-side-1")).id == side.id, (
+        "it is not taken for one that uses a former container"
+    )
+
+
+async def test_a_managed_service_in_a_network_that_was_left_while_no_watcher_ran_is_replaced(
+    rig: Rig,
+) -> None:
+    dependencies = rig.load(users_of_db("network_mode: 'service:db'"))
+    await dependencies.bring_up()
+    spec = dependencies.project.services["api"]
+    api = await start_by_hand(rig, spec, (await rig.box("shop-db-1")).image)
+    await create_again(rig, "shop-db-1")
+    rig.load(users_of_db("network_mode: 'service:db'"))
+    async with watching(rig):
+        await until(lambda: bool(rig.former))
+    assert rig.former == [("api", "db", {api})]
 
 
 @pytest.mark.parametrize("keys", USERS)

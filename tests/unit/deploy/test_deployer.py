@@ -557,6 +557,20 @@ async def test_a_name_that_a_stranger_has_is_left_to_it_and_the_service_goes_liv
     await world.hold()
 
 
+async def test_a_container_of_docker_compose_that_has_the_name_is_named_with_what_to_do(world: World) -> None:
+    daemon = await world.begin()
+    image = world.image()
+    theirs = {"com.docker.compose.version": "2.40.3", labels.PROJECT: world.recipe.project}
+    await world.stranger(NAME, Image=image, Labels=theirs)
+    await world.good("one")
+    assert outcomes(daemon) == [
+        f"the live container could not be named {NAME}: a container that docker compose created has that "
+        f"name, and other services may reach it instead of this one; `docker rm -f {NAME}` removes it"
+    ]
+    await world.settle()
+    await world.hold()
+
+
 async def test_another_watched_project_that_has_the_name_is_named(world: World) -> None:
     daemon = await world.begin()
     image = world.image()
@@ -566,8 +580,8 @@ async def test_another_watched_project_that_has_the_name_is_named(world: World) 
     assert await world.serving() == "one"
     assert outcomes(daemon) == [
         f"the live container could not be named {NAME}: the container of another watched project "
-        "(clone-0123456789; is it a copy of this one? then give one of the two another container_name and "
-        "image) has that name"
+        "has that name (clone-0123456789; is it a copy of this one? then give one of the two another "
+        "container_name and image)"
     ]
     await world.settle()
     await world.hold()
@@ -770,6 +784,19 @@ async def test_without_a_soak_time_the_old_one_goes_at_once(world: World) -> Non
     await world.good("two")
     await asyncio.sleep(0.01)
     assert await world.named() == {NAME: "running"}
+
+
+async def test_only_the_container_that_is_meant_is_replaced_on_request(world: World) -> None:
+    """It was possibly replaced between the question and the answer."""
+    daemon = await world.begin()
+    first = await world.good("one")
+    second = await world.good("two")
+    daemon.deployer.replace_container("db was replaced", only={first})
+    await asyncio.sleep(0.1)
+    assert (daemon.of(ContainerLost), daemon.deployer.live) == ([], "two")
+    daemon.deployer.replace_container("db was replaced", only={second})
+    await asyncio.sleep(0.1)
+    assert daemon.deployer.live is None
 
 
 async def test_a_container_is_replaced_on_request_and_serves_until_then(world: World) -> None:

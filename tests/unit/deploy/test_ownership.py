@@ -66,7 +66,7 @@ async def test_a_commit_that_has_the_services_name_keeps_it_and_that_is_said(wor
     await world.good("two")
     assert outcomes(second) == [
         f"the live container could not be named {NAME}: a container that the watcher did not create "
-        "(its image only handed the labels down) has that name"
+        "has that name"
     ]
     await world.settle()
     await world.untouched()
