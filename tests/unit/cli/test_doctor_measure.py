@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from tests.facts import missing
 from tests.fake_engine import FakeEngine
 from tests.platforms import AMD64
 from watcher import compose
@@ -51,9 +52,9 @@ def test_what_differs_between_two_runs_of_one_image_is_not_compared() -> None:
     body = run_of(Answer("/health", 200, "text/plain", "b"), same.answers[1])
     assert find_difference(first, second, body) == "GET /health is answered with another body"
     status = run_of(same.answers[0], Answer("/", 500, "text/html", "x"))
-    assert find_difference(first, second, status) == "GET / is answered 500 instead of 200"
+    assert missing(find_difference(first, second, status), "GET /", 500, 200) == []
     silent = run_of(Answer("/health", 0), same.answers[1])
-    assert find_difference(first, second, silent) == "GET /health is answered nothing instead of 200"
+    assert missing(find_difference(first, second, silent), "GET /health", "nothing", 200) == []
     kind = run_of(Answer("/health", 200, "text/html", "a"), same.answers[1])
     assert "content type 'text/html'" in find_difference(first, second, kind)
 
@@ -196,7 +197,7 @@ def test_the_needs_of_a_program_are_read_off_its_image() -> None:
 
 def test_what_a_copy_brings_besides_the_program_is_found() -> None:
     (found,) = find_extra_files(content_of())
-    assert found == "COPY . / brings 1 file of 900 kB besides the program: /docs/manual.pdf 900 kB"
+    assert missing(found, "COPY . /", "1 file", "900 kB", "/docs/manual.pdf", "900 kB") == []
 
 
 class World:
@@ -340,7 +341,8 @@ def test_a_patch_can_be_applied(tmp_path: Path, ends: str) -> None:
 def test_figures_are_shown_before_and_after() -> None:
     before = Figures(25_100_000, 1.2, 0.05)
     told = Measured(before, replace(before, size=18_300_000, link=None)).describe()
-    assert told == "25.1 MB → 18.3 MB (−6.80 MB), answers after 50 ms → 50 ms"
+    assert missing(told, "25.1 MB", "18.3 MB", "−6.80 MB", "50 ms", "50 ms") == []
+    assert "link" not in told
 
 
 @pytest.mark.parametrize("options", [("--quick", "--fix"), ("--fix", "--patch"), ("--quick", "--measure")])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.facts import missing
 from tests.platforms import AMD64
 from watcher.builder import BuildEntry, BuildJournal, StepRun
 from watcher.buildkit import StepFinished, parse_step
@@ -48,21 +49,16 @@ SAVE = [(COPY, 0.02), (ADD_GIT, 2.0), (COMPILE, 20.0), (LAST, 0.05)]
 def test_the_longest_step_comes_first_with_cause_and_remedy() -> None:
     cold = build("a", [("[build 1/4] FROM golang", 9.0), *((name, 50.0) for name, _ in SAVE)])
     found = ask(cold, build("b", SAVE), build("c", SAVE))
-    assert [(each.grade, each.text, each.advice) for each in found] == [
-        (Grade.GOOD, "4 steps, 22 s; seen in the last 3 builds", ""),
-        (
-            Grade.ADVICE,
-            "20 s: line 4, RUN go build -a .: a save changes what line 2 above it copies (COPY . .); go -a",
-            "leave -a out of it",
-        ),
-        (
-            Grade.ADVICE,
-            "2.0 s: line 3, RUN apk add git: a save changes what line 2 above it copies (COPY . .); it "
-            "installs packages with apk",
-            "move it above line 2: it does not need the tree",
-        ),
-        (Grade.GOOD, "70 ms: steps below 0.1 s", ""),
-    ]
+    grades = [each.grade for each in found]
+    assert grades == [Grade.GOOD, Grade.ADVICE, Grade.ADVICE, Grade.GOOD]
+    whole, compiling, installing, small = found
+    assert missing(whole.text, "4 steps", "22 s", "3 builds") == []
+    assert missing(compiling.text, "20 s", "line 4", "RUN go build -a .", "line 2", "COPY . .", "go -a") == []
+    assert missing(compiling.advice, "-a") == []
+    assert missing(installing.text, "2.0 s", "line 3", "RUN apk add git", "line 2", "COPY . .", "apk") == []
+    assert missing(installing.advice, "above line 2") == []
+    assert missing(small.text, "70 ms", "below 0.1 s") == []
+    assert (whole.advice, small.advice) == ("", "")
     repeated = found[1].repeated
     assert repeated is not None
     assert (repeated.line, repeated.step, repeated.seconds) == (4, "RUN go build -a .", 20.0)
@@ -83,7 +79,7 @@ def test_the_longest_step_comes_first_with_cause_and_remedy() -> None:
 )
 def test_without_two_builds_of_saves_the_way_to_them_is_told(entries: list[BuildEntry]) -> None:
     (found,) = ask(*entries)
-    assert found.text == "not known yet: it takes two builds of different trees"
+    assert missing(found.text, "not known", "two builds", "different trees") == []
     assert "watcher once" in found.advice
 
 
@@ -103,7 +99,7 @@ def test_the_first_build_does_not_count_for_the_time() -> None:
 
 def test_a_step_of_an_older_dockerfile_is_named_without_a_line() -> None:
     found = ask(build("a", SAVE), build("b", SAVE), text="FROM golang\nRUN go build -a .\n")
-    assert found[1].text == f"20 s: {COMPILE}; the Dockerfile has changed since"
+    assert missing(found[1].text, "20 s", COMPILE, "Dockerfile has changed") == []
     assert found[1].repeated is not None
     assert found[1].repeated.line is None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.facts import missing
 from tests.unit.compose.conftest import Compose
 from watcher.compose import Dependency, load
 from watcher.errors import ConfigError
@@ -129,32 +130,30 @@ def test_what_is_extended_may_extend(compose: Compose) -> None:
 
 
 @pytest.mark.parametrize(
-    ("extends", "sentence"),
+    ("extends", "facts"),
     [
-        ("web", "services.web.extends = 'web': extends itself"),
-        ("nobody", "services.nobody: there is no such service in compose.yaml"),
-        ("{file: a.yaml}", "services.web.extends: must have a service, the service to extend"),
-        ("{service: a, files: b}", "services.web.extends.files: is not a known key of extends"),
-        ("{service: a, file: none.yaml}", "{root}/none.yaml: there is no such file"),
+        ("web", ("services.web.extends", "'web'", "itself")),
+        ("nobody", ("services.nobody", "no such service", "compose.yaml")),
+        ("{file: a.yaml}", ("services.web.extends", "must have a service")),
+        ("{service: a, files: b}", ("services.web.extends.files", "not a known key", "extends")),
+        ("{service: a, file: none.yaml}", ("{root}/none.yaml", "no such file")),
         (
             "{service: a, file: 'https://example.com/a.yaml'}",
-            "services.web.extends.file = 'https://example.com/a.yaml': "
-            "must be a local file: remote files are not fetched",
+            ("services.web.extends.file", "'https://example.com/a.yaml'", "must be a local file"),
         ),
-        (
-            "{service: a, file: circle.yaml}",
-            "circle.yaml: services.a.extends = 'b': extends itself",
-        ),
-        ("{service: nobody, file: circle.yaml}", "services.nobody: there is no such service in circle.yaml"),
-        ("{service: wrong, file: wrong.yaml}", "services.web.foo: is not a known key of a service"),
+        ("{service: a, file: circle.yaml}", ("circle.yaml", "services.a.extends", "'b'", "itself")),
+        ("{service: nobody, file: circle.yaml}", ("services.nobody", "no such service", "circle.yaml")),
+        ("{service: wrong, file: wrong.yaml}", ("services.web.foo", "not a known key", "service")),
     ],
 )
-def test_extends_that_leads_nowhere_is_refused(compose: Compose, extends: str, sentence: str) -> None:
+def test_extends_that_leads_nowhere_is_refused(
+    compose: Compose, extends: str, facts: tuple[str, ...]
+) -> None:
     compose.write("circle.yaml", "services: {a: {extends: b}, b: {extends: a}}")
     compose.write("wrong.yaml", "services: {wrong: {image: a, foo: 1}}")
     with pytest.raises(ConfigError) as caught:
         compose.load(f"services: {{web: {{image: a, extends: {extends}}}}}")
-    assert str(caught.value).replace(str(compose.root), "{root}") == sentence
+    assert missing(str(caught.value).replace(str(compose.root), "{root}"), *facts) == []
 
 
 def test_a_value_of_the_wrong_kind_is_refused_after_merging_too(compose: Compose) -> None:
@@ -234,37 +233,34 @@ def test_an_include_may_do_without_variables(compose: Compose) -> None:
 
 
 @pytest.mark.parametrize(
-    ("include", "sentence"),
+    ("include", "facts"),
     [
-        ("a.yaml", "include = 'a.yaml': must be a list, not a string"),
-        ("[none.yaml]", "{root}/none.yaml: there is no such file"),
-        ("[{paths: a}]", "include[0]: must have a path, a compose file"),
-        ("[{path: [], env_file: a}]", "include[0]: must have a path, a compose file"),
-        ("[{path: ok.yaml, foo: a}]", "include[0].foo: is not a known key of an include"),
-        (
-            "['oci://example.com/a']",
-            "include[0] = 'oci://example.com/a': must be a local file: remote files are not fetched",
-        ),
-        ("[round.yaml]", "round.yaml: include[0] = 'round.yaml': round.yaml includes itself"),
-        ("[compose.yaml]", "include[0] = 'compose.yaml': compose.yaml includes itself"),
+        ("a.yaml", ("include", "'a.yaml'", "must be a list", "string")),
+        ("[none.yaml]", ("{root}/none.yaml", "no such file")),
+        ("[{paths: a}]", ("include[0]", "must have a path")),
+        ("[{path: [], env_file: a}]", ("include[0]", "must have a path")),
+        ("[{path: ok.yaml, foo: a}]", ("include[0].foo", "not a known key", "include")),
+        ("['oci://example.com/a']", ("include[0]", "'oci://example.com/a'", "must be a local file")),
+        ("[round.yaml]", ("round.yaml", "include[0]", "'round.yaml'", "round.yaml includes itself")),
+        ("[compose.yaml]", ("include[0]", "'compose.yaml'", "compose.yaml includes itself")),
         (
             "[{path: ok.yaml, env_file: none.env}]",
-            "{root}/none.env: the environment file cannot be read: No such file or directory",
+            ("{root}/none.env", "cannot be read", "No such file or directory"),
         ),
-        ("[wrong.yaml]", "wrong.yaml: service: is not a known section of a compose file"),
-        ("[list.yaml]", "wrong"),
+        ("[wrong.yaml]", ("wrong.yaml", "service", "not a known section")),
+        ("[list.yaml]", ("list.yaml", "not a compose file", "must be a mapping")),
     ],
 )
-def test_an_include_that_leads_nowhere_is_refused(compose: Compose, include: str, sentence: str) -> None:
+def test_an_include_that_leads_nowhere_is_refused(
+    compose: Compose, include: str, facts: tuple[str, ...]
+) -> None:
     compose.write("ok.yaml", "services: {web: {image: a}}")
     compose.write("round.yaml", "include: [round.yaml]\n")
     compose.write("wrong.yaml", "service: {web: {image: a}}")
     compose.write("list.yaml", "[a]")
-    if include == "[list.yaml]":
-        sentence = "list.yaml: is not a compose file: it must be a mapping"
     with pytest.raises(ConfigError) as caught:
         compose.load(f"include: {include}\nservices: {{web: {{image: a}}}}")
-    assert str(caught.value).replace(str(compose.root), "{root}") == sentence
+    assert missing(str(caught.value).replace(str(compose.root), "{root}"), *facts) == []
 
 
 # Override files and several documents.

@@ -7,6 +7,7 @@ from itertools import groupby
 
 import pytest
 
+from tests.facts import missing
 from tests.unit.deploy.world import NAME, Daemon, World, outcomes
 from watcher import labels
 from watcher.deploy import DeployPolicy
@@ -146,7 +147,8 @@ async def test_a_live_image_that_cannot_be_named_serves_on_and_that_is_said(worl
     await world.good("one")
     await world.settle()
     assert await world.serving() == "one"
-    assert outcomes(daemon) == ["the live image could not get all of its names: invalid reference format"]
+    (said,) = outcomes(daemon)
+    assert missing(said, "live image", "names", "invalid reference format") == []
 
 
 # New containers that fail.
@@ -548,9 +550,8 @@ async def test_a_name_that_a_stranger_has_is_left_to_it_and_the_service_goes_liv
     await world.stranger(NAME)
     await world.good("one")
     assert await world.serving() == "one"
-    assert outcomes(daemon) == [
-        f"the live container could not be named {NAME}: a container that is not the watcher's has that name"
-    ]
+    (said,) = outcomes(daemon)
+    assert missing(said, "live container", NAME, "not the watcher's", "that name") == []
     await world.good("two")
     await world.settle()
     assert await world.serving() == "two"
@@ -563,10 +564,9 @@ async def test_a_container_of_docker_compose_that_has_the_name_is_named_with_wha
     theirs = {"com.docker.compose.version": "2.40.3", labels.PROJECT: world.recipe.project}
     await world.stranger(NAME, Image=image, Labels=theirs)
     await world.good("one")
-    assert outcomes(daemon) == [
-        f"the live container could not be named {NAME}: a container that docker compose created has that "
-        f"name, and other services may reach it instead of this one; `docker rm -f {NAME}` removes it"
-    ]
+    (said,) = outcomes(daemon)
+    assert missing(said, "live container", NAME, "docker compose created", "other services") == []
+    assert missing(said, f"`docker rm -f {NAME}`") == []
     await world.settle()
     await world.hold()
 
@@ -578,11 +578,9 @@ async def test_another_watched_project_that_has_the_name_is_named(world: World) 
     await world.stranger(NAME, Image=image, Labels=theirs)
     await world.good("one")
     assert await world.serving() == "one"
-    assert outcomes(daemon) == [
-        f"the live container could not be named {NAME}: the container of another watched project "
-        "has that name (clone-0123456789; is it a copy of this one? then give one of the two another "
-        "container_name and image)"
-    ]
+    (said,) = outcomes(daemon)
+    assert missing(said, "live container", NAME, "another watched project", "that name") == []
+    assert missing(said, "clone-0123456789", "copy of this one", "container_name", "image") == []
     await world.settle()
     await world.hold()
 
@@ -766,7 +764,8 @@ async def test_an_end_without_an_engine_is_said(world: World) -> None:
     await world.settle()
     daemon.engine.rule = lambda *_: EngineUnavailable("gone")
     await daemon.stop()
-    assert outcomes(daemon) == ["the live container could not be stopped: gone"]
+    (said,) = outcomes(daemon)
+    assert missing(said, "live container", "could not be stopped", "gone") == []
 
 
 async def test_a_service_without_ports_is_live_as_soon_as_it_runs(world: World) -> None:

@@ -426,9 +426,10 @@ def test_a_refused_configuration_is_not_live_until_it_is_mended(story: Story) ->
 def test_a_tree_that_cannot_be_scanned_is_neither_live_nor_stale(story: Story) -> None:
     board = told(story.cycle(1))
     service = service_of(board)
-    board.notify(SourceGone(service=SERVICE, reason="/src cannot be watched: No such file or directory"))
+    reason = "/src cannot be watched: No such file or directory"
+    board.notify(SourceGone(service=SERVICE, reason=reason))
     assert (service.phase, service.stale) == ("held", None)
-    assert service.source.gone == "/src cannot be watched: No such file or directory"
+    assert service.source.gone == reason
     board.notify(SourceGone(service=SERVICE, reason=""))
     assert (service.phase, service.stale) == ("live", False)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.facts import missing
 from tests.unit.observers.conftest import Screen
 from tests.unit.observers.story import CRASH, SERVICE, STEPS, Story, revision
 from watcher.observers.console import Console
@@ -350,10 +351,9 @@ def test_a_base_image_on_its_way_is_told_at_once_and_then_now_and_then(story: St
     for after, done in ((0.0, 900_000), (1.0, 2_000_000), (FETCHED_EVERY, 60_000_000)):
         story.tell(BuildStepProgress, after=after, done=done, **fields)
     lines = [line for line in printed(story.events).splitlines() if "fetched" in line]
-    assert [line.strip() for line in lines] == [
-        "builder 1/3  FROM golang:alpine: 900 kB of 120 MB fetched",
-        "builder 1/3  FROM golang:alpine: 60.0 of 120 MB fetched",
-    ]
+    first, second = lines
+    assert missing(first, "builder 1/3", "FROM golang:alpine", "900 kB", "120 MB") == []
+    assert missing(second, "builder 1/3", "FROM golang:alpine", "60.0", "120 MB") == []
 
 
 def test_going_back_to_the_live_tree_after_an_error_ends_with_a_mark(story: Story) -> None:
@@ -375,10 +375,9 @@ def test_a_large_change_is_counted_while_it_is_read(story: Story) -> None:
     story.tell(
         SourceScanned, reason="event", full=False, seconds=4.2, files=30_003, context_bytes=1, problems=()
     )
-    assert lines_since(story, mark) == [
-        "TIME  · scanning a large change: 12400 files so far",
-        "TIME  · scanned 30003 files in 4.2 s",
-    ]
+    so_far, whole = lines_since(story, mark)
+    assert missing(so_far, "scanning", "12400 files") == []
+    assert missing(whole, "scanned", "30003 files", "4.2 s") == []
 
 
 def test_a_clock_that_is_set_back_silences_nothing(story: Story) -> None:
@@ -401,10 +400,9 @@ def test_what_the_engine_could_not_do_is_tried_again_and_needs_no_save(story: St
         seconds=0.1,
         failure=failure,
     )
-    assert lines_since(story, mark) == [
-        "TIME  ✗ deploy failed after 0.1 s: the engine does not answer",
-        "            nothing answers until a retry succeeds",
-    ]
+    failed, state = lines_since(story, mark)
+    assert missing(failed, "✗", "deploy failed", "0.1 s", "the engine does not answer") == []
+    assert missing(state, "nothing answers", "retry") == []
 
 
 def test_a_console_reads_the_board_that_it_is_given_and_does_not_feed_it(story: Story) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.facts import missing
 from tests.unit.observers.conftest import told
 from tests.unit.observers.story import SERVICE, Story
 from watcher.cli import status_text
@@ -37,7 +38,11 @@ def test_the_disk_line_says_which_layers_it_counts(story: Story) -> None:
     assert "  images    final 23.3 MB, all layers counted" in lines
     at = next(number for number, line in enumerate(lines) if line.startswith("  disk "))
     layers = "image layers that no other image has 31.0 MB"
-    assert lines[at] == f"  disk      {layers}, build steps 132 MB, Go build cache 412 MB, Go modules 96.0 MB"
+    own = lines[at]
+    assert (
+        missing(own, "disk", layers, "build steps 132 MB", "Go build cache 412 MB", "Go modules 96.0 MB")
+        == []
+    )
     assert lines[at + 1].strip().startswith("everything else on the engine 21.4 GB, with the layers")
     lines = status_text.render_lines(told(story.disk(None)).status, story.now)
     assert any(line.endswith("build steps 132 MB") for line in lines)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.facts import missing
 from tests.unit.tree.conftest import write
 from watcher.tree import FileKind, Layout, Tree, classify, diff, revision
 
@@ -59,7 +60,7 @@ def test_changes_are_named_with_verb_and_kind(root: Path) -> None:
         ("new.txt", "added", "other"),
         ("pkg/a/a.go", "removed", "go"),
     ]
-    assert found.summary() == "4 files (2 go, 1 env, 1 other)"
+    assert missing(found.summary(), "4 files", "2 go", "1 env", "1 other") == []
 
 
 def test_one_change_is_named_in_the_summary(root: Path) -> None:
