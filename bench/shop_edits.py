@@ -141,7 +141,7 @@ def print_report(shop: Shop, acts: Counter[str], verdicts: Counter[str], seconds
     return round(errors)
 
 
-def run_edits(edits: int, pause: float, every: int, seed: int) -> None:
+def run_edits(edits: int, pause: float, every: int, seed: int, seconds: float) -> None:
     client = docker.from_env(timeout=1800)
     subprocess.run([ROOT / "deploy/bases/redis", "--no-pull"], check=True, timeout=300)
     with tempfile.TemporaryDirectory() as directory:
@@ -155,6 +155,9 @@ def run_edits(edits: int, pause: float, every: int, seed: int) -> None:
             print(f"first version live after {time.monotonic() - begun:.0f} s", flush=True)
             begun, acts, verdicts = time.monotonic(), Counter[str](), Counter[str]()
             for number in range(1, edits + 1):
+                if time.monotonic() - begun > seconds:
+                    print(f"the time is up after {number - 1} edits of {edits}", flush=True)
+                    break
                 acts[writer.act()] += 1
                 time.sleep(writer.chance.uniform(0.0, 2 * pause))
                 if number % every == 0:
@@ -183,8 +186,9 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=0.3, help="mean seconds between two edits")
     parser.add_argument("--every", type=int, default=25, help="edits between two questions to `wait`")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=180.0, help="stop editing then, and compare")
     given = parser.parse_args()
-    run_edits(given.edits, given.pause, given.every, given.seed)
+    run_edits(given.edits, given.pause, given.every, given.seed, given.minutes * 60)
 
 
 if __name__ == "__main__":

@@ -197,7 +197,7 @@ class ContainerDeployer:
         clock.mark("create")
         self._candidates = {candidate, image}
         try:
-            way = await plan_replacement(self._engine, self._traffic, addressed=not self._named)
+            way = await plan_replacement(self._engine, self._traffic, candidate, addressed=not self._named)
             if way.notice:
                 self._names.inform_once(f"{self.recipe.service} {way.notice}")
             if way.side_by_side:

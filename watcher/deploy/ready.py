@@ -98,7 +98,8 @@ async def until_ready(
             log = await engine.logs(container, tail=LOG_LINES)
             last = said.text if said else "it was not running"
             last = "somebody has paused it: docker unpause" if found.paused else last
-            raise UserError(not_ready(policy.startup_timeout, port, last, log))
+            replaces = port in exposed and port not in recipe.ports
+            raise UserError(not_ready(policy.startup_timeout, port, last, log, replaces=replaces))
         await asyncio.sleep(probe.BACKOFF.pause(tries))
         tries += 1
 

@@ -33,17 +33,27 @@ class Replacement:
 
 
 def choose_replacement(
-    *, addressed: bool, written: Sequence[str], exposed: Sequence[int], answered: Collection[int]
+    *,
+    addressed: bool,
+    written: Sequence[str],
+    exposed: Sequence[int],
+    answered: Collection[int],
+    dropped: Sequence[int] = (),
 ) -> Replacement:
     """Choose for a service without a front, of which a container runs.
 
     `addressed`: it has an address container. `written` is what both containers would write, `exposed` are
-    its TCP ports (`expose`, EXPOSE), `answered` those on which the old container answers.
+    TCP ports of both the old and the new one (`expose`, EXPOSE), `answered` those that the old one answers.
+    `dropped` are ports that only the old one exposes.
     """
     if not addressed:
         return Replacement(side_by_side=False)
     if written:
         return Replacement(side_by_side=False, reason=f"both containers would write {', '.join(written)}")
+    if not exposed and dropped:
+        shown = ", ".join(map(str, dropped))
+        reason = f"it no longer exposes the port {shown}, and no other that could be asked"
+        return Replacement(side_by_side=False, reason=reason)
     if not exposed:
         return Replacement(side_by_side=False, reason="it exposes no TCP port (expose) that could be asked")
     ports = tuple(port for port in exposed if port in answered)
@@ -53,8 +63,10 @@ def choose_replacement(
     return Replacement(side_by_side=True, ports=ports)
 
 
-async def plan_replacement(engine: Engine, traffic: Traffic, *, addressed: bool) -> Replacement:
-    """Choose how to replace what is live. `addressed`: see `choose_replacement`.
+async def plan_replacement(
+    engine: Engine, traffic: Traffic, candidate: str, *, addressed: bool
+) -> Replacement:
+    """Choose how to replace what is live by `candidate`. `addressed`: see `choose_replacement`.
 
     The old container's ports are asked only if that decides. Raises EngineUnavailable.
     """
@@ -64,6 +76,11 @@ async def plan_replacement(engine: Engine, traffic: Traffic, *, addressed: bool)
     found = await engine.container(live.id) if live and addressed else None
     if found is None or not found.running:
         return Replacement(side_by_side=False)
-    exposed = () if recipe.written else found.exposed
+    new = await engine.container(candidate)
+    kept = new.exposed if new else ()
+    exposed = () if recipe.written else tuple(port for port in found.exposed if port in kept)
+    dropped = tuple(port for port in found.exposed if port not in kept)
     answered = [port for port in exposed if (await ready.probe_exposed(recipe, policy, found, port)).ready]
-    return choose_replacement(addressed=addressed, written=recipe.written, exposed=exposed, answered=answered)
+    return choose_replacement(
+        addressed=addressed, written=recipe.written, exposed=exposed, answered=answered, dropped=dropped
+    )

@@ -204,14 +204,28 @@ _LISTENS = regex.compile(
 )
 
 
-def not_ready(seconds: float, port: int, last: str, log: Sequence[str]) -> Failure:
-    """Return why a running container did not become ready. `last` is the result of the last probe."""
+def not_ready(seconds: float, port: int, last: str, log: Sequence[str], *, replaces: bool = False) -> Failure:
+    """Return why a running container did not become ready. `last` is the result of the last probe.
+
+    `replaces`: the port is not published, and is asked because the container before answers on it.
+    """
     lines = last_lines(log)
+    hint = _port_hint(port, last, lines)
     return Failure(
         "container",
         f"the new container did not answer on port {port} within {seconds:g} s ({last})",
         lines,
-        hint=_port_hint(port, last, lines),
+        hint=_exposed_hint(port, lines) if replaces and "was answered" not in last else hint,
+    )
+
+
+def _exposed_hint(port: int, lines: Sequence[str]) -> str:
+    places = {found["port"] for line in lines if (found := _LISTENS.search(line))} - {str(port)}
+    listens = f" (its log says that it listens on port {', '.join(sorted(places))})" if places else ""
+    return (
+        f"other services reach the container before on port {port}, which is exposed, so the new one must "
+        f"answer there first: listen on 0.0.0.0:{port} again{listens}, or take {port} out of `expose` in the "
+        "compose file and EXPOSE in the Dockerfile; if it needs more time, raise deploy.startup_timeout"
     )
 
 

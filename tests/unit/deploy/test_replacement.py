@@ -101,6 +101,9 @@ async def test_a_new_container_that_never_answers_leaves_the_old_one_as_it_is(in
     failed = await inner.deploy("two", inner.image(silent=True))
     assert isinstance(failed, UserError)
     assert f"did not answer on port {PORT} within 30 s" in str(failed)
+    assert (
+        f"take {PORT} out of `expose` in the compose file and EXPOSE in the Dockerfile" in failed.failure.hint
+    )
     assert (await inner.targets())[before:] == []
     assert {item.id: item.state for item in await inner.mine()} == {first: "running"}
 
@@ -151,6 +154,22 @@ async def test_without_a_port_that_answers_it_is_replaced_in_place(
     second = await inner.good("two", inner.image(silent=True))
     assert [item.id for item in await inner.mine() if item.running] == [second]
     assert [text for text in inner.notices() if reason in text]
+
+
+async def test_a_port_that_the_new_one_no_longer_exposes_is_not_waited_for(inner: InnerWorld) -> None:
+    inner.recipe.exposed = (PORT, PORT + 1)
+    await inner.begin()
+    first = await inner.good("one")
+    inner.asked.clear()
+    inner.recipe.exposed = (PORT + 1, PORT + 2)
+    second = await inner.good("two")
+    assert inner.asked == [PORT + 1] * 2, "of the old one, then of the new one"
+    assert {item.id for item in await inner.mine() if item.running} == {first, second}
+    inner.recipe.exposed = (PORT,)
+    third = await inner.good("three", inner.image(silent=True))
+    assert [item.id for item in await inner.mine() if item.running] == [third], "no port is left to ask"
+    (said,) = [text for text in inner.notices() if "replaced in place" in text]
+    assert f"it no longer exposes the port {PORT + 1}, {PORT + 2}" in said
 
 
 async def test_a_service_that_no_other_calls_is_replaced_in_place_silently(inner: InnerWorld) -> None:

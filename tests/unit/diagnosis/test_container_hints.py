@@ -91,3 +91,22 @@ def test_a_port_that_does_not_answer_is_explained_by_what_is_known(last: str, li
     assert ("where it says" in failure.hint) == ("where it says" in hint)
     assert last in failure.summary
     assert "deploy.startup_timeout" in failure.hint or "listens on port 8080" in hint
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "listening on 0.0.0.0:9001",
+            "listen on 0.0.0.0:9000 again (its log says that it listens on port 9001)",
+        ),
+        ("", "again,"),
+    ],
+)
+def test_a_port_that_is_only_exposed_is_named_with_its_rule_and_what_to_do(line: str, said: str) -> None:
+    hint = not_ready(30, 9000, "ConnectionRefusedError", [line], replaces=True).hint
+    assert "other services reach the container before on port 9000, which is exposed" in hint
+    assert said in hint
+    assert "`expose` in the compose file" in hint
+    told = not_ready(30, 9000, "GET /ready was answered with 503", [line], replaces=True).hint
+    assert "deploy.ready_path" in told
