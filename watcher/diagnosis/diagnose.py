@@ -12,7 +12,8 @@ from watcher.observers.events import Diagnostic, Failure
 
 _DISK_FULL = ("no space left on device", "disk quota exceeded")
 _DISK_BROKEN = ("read-only file system", "input/output error", "structure needs cleaning")
-_NO_NETWORK = ("failed to create endpoint",)  # of a build step or a container
+NO_NETWORK = "failed to create endpoint"  # of a build step or a container
+_MOST_OF_REASON = 300  # characters
 # moby, libnetwork/ipamutils and ipam: the messages of 20.10 and of newer engines.
 _NO_ADDRESSES = ("could not find an available", "predefined address pools have been fully subnetted")
 NO_ADDRESSES = "no address pool is free for another network"
@@ -77,14 +78,28 @@ def engine_trouble(reason: str, log: Sequence[str] = ()) -> str:
     `reason` is the engine's error; the command in it is ignored. Only the last lines of `log` count, and only
     for a full disk: a step can meet a read-only file system or a damaged file through the user's own fault.
     """
-    said = remove_command(reason).lower()
+    text = remove_command(reason)
+    said = text.lower()
     if any(each in said for each in _NO_ADDRESSES):
         return NO_ADDRESSES
-    for trouble in _DISK_FULL + _DISK_BROKEN + _NO_NETWORK:
+    for trouble in _DISK_FULL + _DISK_BROKEN:
         if trouble in said:
             return trouble
+    if NO_NETWORK in text:
+        return _no_network(text.partition(NO_NETWORK)[2])
     tail = "\n".join(log[-_TAIL:]).lower()
     return next((trouble for trouble in _DISK_FULL if trouble in tail), "")
+
+
+def _no_network(details: str) -> str:
+    """Return what libnetwork says of an endpoint, without the names that differ at each try.
+
+    Its message is `… ENDPOINT on network NAME: adding interface VETH to bridge BRIDGE failed: CAUSE`
+    (moby, libnetwork/controller.go and drivers/bridge): the last cause is what a user can act on.
+    """
+    line = details.partition("\n")[0]
+    cause = line.rpartition(" failed: ")[2] if " failed: " in line else line.partition(": ")[2]
+    return f"{NO_NETWORK} ({cause.strip()[:_MOST_OF_REASON]})" if cause.strip() else NO_NETWORK
 
 
 def trouble_hint(trouble: str) -> str:
@@ -94,7 +109,7 @@ def trouble_hint(trouble: str) -> str:
             "`watcher prune --gone` removes the networks of projects that are gone, `docker network prune` "
             "all without a container"
         )
-    if trouble in _NO_NETWORK:
+    if trouble.startswith(NO_NETWORK):
         return "`docker network ls` lists the engine's networks; the log of the engine has details"
     return "`docker system df` and `watcher prune --dry-run` show what fills it"
 

@@ -83,6 +83,18 @@ def test_a_long_log_is_cut_at_its_beginning() -> None:
             (),
             "failed to create endpoint",
         ),
+        (
+            "failed to create endpoint wizt1q on network bridge: adding interface veth3 to bridge docker0 "
+            "failed: could not find bridge docker0: route ip+net: no such network interface",
+            (),
+            "failed to create endpoint (could not find bridge docker0: route ip+net: no such network "
+            "interface)",
+        ),
+        (
+            "failed to create endpoint web-1 on network shop_default: network 4f2a does not exist\nx",
+            (),
+            "failed to create endpoint (network 4f2a does not exist)",
+        ),
         ("executor failed running [/bin/sh -c echo no space left on device; false]: exit code: 1", (), ""),
         (
             "process \"/bin/sh -c grep 'read-only file system' x\" did not complete successfully: exit 1",
