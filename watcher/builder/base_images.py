@@ -227,6 +227,7 @@ def config_of(image: Image) -> ImageConfig:
         os=image.os,
         id=image.id,
         command=image.command,
+        healthcheck=image.healthcheck,
     )
 
 
@@ -241,5 +242,6 @@ def _base_of(image: ResolvedImage) -> BaseImage:
         os=image.config.get("os") or "linux",
         id=image.digest,
         command=(*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())),
+        healthcheck=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
     )
     return BaseImage(found, image.digest, placeholder=PLACEHOLDER_LABEL in (config.get("Labels") or {}))

@@ -97,7 +97,6 @@ async def _explain_one(
     text = original_dockerfile(recipe, snapshot)
     if text is None:
         raise WatcherError(snapshot.no_dockerfile)
-    ignore = None if snapshot.ignore_file is None else snapshot.ignore_file[1].decode("utf-8", "replace")
     args, target, unknown = recipe.build_args, recipe.target, list(unknown)
     try:
         found: dict[str, BaseImage] = {}
@@ -123,7 +122,6 @@ async def _explain_one(
             build_args=args,
             target=target,
             platforms=platforms,
-            dockerignore=ignore,
             vendored="vendor/modules.txt" in snapshot.files,
         )
     except DockerfileError as error:

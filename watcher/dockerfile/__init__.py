@@ -5,17 +5,19 @@
   stage `SAVE_STAGE` of `save_binaries` keeps linked programs for the next build. `pin` names bases by digest;
   `with_images` and `with_folders` resolve other names.
 - `SHRINK_RULES` propose changes that make the image smaller, each for what is known of the image.
-- `lint` gives advice for the file itself; `explain_rerun` explains why a step ran again.
+- `lint` gives advice about speed, `review` about the rest; `explain_rerun` explains why a step ran again.
   `Platforms` holds the build and the target platform.
 """
 
 from watcher.dockerfile.accelerate import Accelerated, Level, accelerate
+from watcher.dockerfile.advice import Advice, ReviewInput, Severity
 from watcher.dockerfile.annotations import LineChange, LineNote
 from watcher.dockerfile.binary_cache import SAVE_STAGE, Program, save_binaries
 from watcher.dockerfile.builder import base_of, builder_stage
 from watcher.dockerfile.cache_mounts import OwnCache, cache_names, is_shared_cache, own_caches
 from watcher.dockerfile.caches import ROOT, Owner
 from watcher.dockerfile.command_marks import is_own_command, is_unclaimed_command
+from watcher.dockerfile.context_copies import ContextCopy
 from watcher.dockerfile.contexts import with_folders, with_images
 from watcher.dockerfile.diff import diff
 from watcher.dockerfile.gituse import git_use
@@ -29,6 +31,7 @@ from watcher.dockerfile.pins import pin
 from watcher.dockerfile.places import Places
 from watcher.dockerfile.platforms import Platforms
 from watcher.dockerfile.reruns import LayerInstruction, Rerun, explain_rerun, find_layer, shown_instruction
+from watcher.dockerfile.review import find_context_copies, review
 from watcher.dockerfile.running import Runs
 from watcher.dockerfile.shrink import SHRINK_RULES, ImageFacts, Shrink, ShrinkInput, ShrinkRule
 from watcher.dockerfile.stages import Graph, base_images
@@ -39,7 +42,9 @@ __all__ = [
     "SAVE_STAGE",
     "SHRINK_RULES",
     "Accelerated",
+    "Advice",
     "BaseNeeds",
+    "ContextCopy",
     "Dockerfile",
     "DockerfileError",
     "Graph",
@@ -56,7 +61,9 @@ __all__ = [
     "Platforms",
     "Program",
     "Rerun",
+    "ReviewInput",
     "Runs",
+    "Severity",
     "Shrink",
     "ShrinkInput",
     "ShrinkRule",
@@ -69,6 +76,7 @@ __all__ = [
     "cache_names",
     "diff",
     "explain_rerun",
+    "find_context_copies",
     "find_layer",
     "git_use",
     "is_own_command",
@@ -79,6 +87,7 @@ __all__ = [
     "own_caches",
     "parse",
     "pin",
+    "review",
     "save_binaries",
     "shown_instruction",
     "with_folders",

@@ -50,11 +50,16 @@ class Owner:
 ROOT = Owner()
 
 
+def is_root(user: str) -> bool:
+    """Return whether the value of a USER is root's; without a value it is."""
+    return user in _ROOT_USERS
+
+
 def cache_owner(state: StageState) -> Owner:
     """Return the owner that a cache mount needs for the stage's USER. Raises NotAccelerated."""
     if state.user is None:
         raise NotAccelerated(f"the user of {state.image or 'this stage'} is not known")
-    if state.user in _ROOT_USERS:
+    if is_root(state.user):
         return ROOT
     user, _, group = state.user.partition(":")
     if not user.isdecimal() or (group and not group.isdecimal()):

@@ -15,10 +15,7 @@ from watcher.dockerfile.running import THE_IMAGES
 from watcher.dockerfile.stage_group import StageGroup, stage_groups
 from watcher.dockerfile.stages import Graph, run_mounts
 from watcher.dockerfile.state import StageStep
-from watcher.dockerignore.errors import IgnorePatternError
-from watcher.dockerignore.patterns import PatternMatcher, parse_dockerignore
 
-_SENDS = "a plain docker build sends .git (the watcher leaves it out)"
 _INSTALLS = frozenset({"apk", "apt", "apt-get", "dnf", "yum", "microdnf", "zypper"})
 
 
@@ -27,12 +24,10 @@ def lint(
     *,
     build_args: Mapping[str, str],
     target: str | None,
-    dockerignore: str | None,
     vendored: bool = False,
     platforms: Platforms,
 ) -> tuple[LineNote, ...]:
-    """Return advice by line. `dockerignore` is the text of `.dockerignore`, None when there is none;
-    `vendored`: the tree has its modules in `vendor`.
+    """Return advice by line. `vendored`: the tree has its modules in `vendor`.
 
     Raises DockerfileError where `text` is no Dockerfile.
     """
@@ -40,7 +35,6 @@ def lint(
     graph = Graph(dockerfile, build_args, platforms)
     found: list[tuple[Instruction, str]] = []
     for group in stage_groups(graph, build_args, {}, target, THE_IMAGES):
-        found += _tree_copies(group, dockerignore)
         if group.go:
             found += [(step.one, advice) for step, advice in _check_go(group, vendored=vendored)]
             if group.output is not None and group.compiles():
@@ -132,26 +126,3 @@ def _brings_modules(step: StageStep) -> bool:
 
 def _copies_tree(one: Instruction) -> bool:
     return one.keyword in ("COPY", "ADD") and not one.flag("from") and copies_folders(one)
-
-
-def _tree_copies(group: StageGroup, dockerignore: str | None) -> Iterator[tuple[Instruction, str]]:
-    sent = _sends_git(dockerignore)
-    for step, _ in group.steps:
-        one = step.one
-        if one.keyword not in ("COPY", "ADD") or one.flag("from") or not {".", "./"} & set(copy_sources(one)):
-            continue
-        if dockerignore is None:
-            yield one, f"there is no .dockerignore: {_SENDS} and everything else in the folder"
-        elif sent:
-            yield (
-                one,
-                f".dockerignore leaves .git in: {_SENDS}, and every commit is a change of the tree to it",
-            )
-
-
-def _sends_git(dockerignore: str | None) -> bool:
-    """Return whether an ignore file of this text leaves `.git` in the context."""
-    try:
-        return not PatternMatcher(parse_dockerignore(dockerignore or "")).excluded(".git/HEAD")
-    except IgnorePatternError:
-        return False  # another check reports the bad pattern

@@ -31,6 +31,7 @@ class ImageConfig:
     os: str = "linux"
     id: str = ""
     command: tuple[str, ...] = ()  # ENTRYPOINT, then CMD
+    healthcheck: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

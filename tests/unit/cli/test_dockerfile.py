@@ -41,7 +41,7 @@ def test_a_person_sees_a_diff_with_reasons(settings: Settings, capsys: pytest.Ca
     assert " -a " not in added
     assert any(line.startswith("# line 4: -a compiles the standard library") for line in lines)
     assert any(line.startswith("# line 5 is left as it is: su changes the user") for line in lines)
-    assert any(line.startswith("# line 3, with or without the watcher: there is no .dock") for line in lines)
+    assert any(line.startswith("# line 3, with or without the watcher: go.mod and go.sum") for line in lines)
     assert "# base images were not inspected" in lines[-1]
 
 

@@ -54,15 +54,16 @@ def test_a_slow_engine_is_worth_advice() -> None:
     assert findings.judge_engine(INFO, 2.0).grade is Grade.ADVICE
 
 
-def test_a_line_that_is_accelerated_already_is_not_advised_about() -> None:
+def test_a_line_that_is_accelerated_already_is_slow_only_in_a_plain_build() -> None:
     changed = LineChange(3, "RUN go build -a .", "RUN go build .", ("-a compiles all",))
     done = Accelerated("", (changed,), (LineNote(7, "RUN x", "it is not clear"),))
     advice = (LineNote(2, "COPY . .", "modules first"), LineNote(3, "RUN go build -a .", "-a compiles all"))
     said = [finding.text for finding in findings.judge_dockerfile("Dockerfile", done, advice)]
-    done_line, left, either_way = said
+    done_line, left, either_way, plain = said
     assert missing(done_line, 1, "line", "watcher dockerfile") == []
     assert missing(left, "line 7", "not accelerated", "it is not clear") == []
     assert missing(either_way, "line 2", "without the watcher", "modules first") == []
+    assert missing(plain, "line 3", "plain docker build", "-a compiles all") == []
 
 
 def test_a_large_tree_names_what_makes_it_large(tmp_path: Path) -> None:

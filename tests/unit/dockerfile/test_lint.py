@@ -8,11 +8,8 @@ from tests.platforms import AMD64
 from watcher.dockerfile import ImageConfig, Level, accelerate, diff, lint
 
 
-def advice(text: str, dockerignore: str | None = ".git\n") -> list[tuple[int, str]]:
-    return [
-        (note.line, note.reason)
-        for note in lint(text, build_args={}, target=None, platforms=AMD64, dockerignore=dockerignore)
-    ]
+def advice(text: str) -> list[tuple[int, str]]:
+    return [(note.line, note.reason) for note in lint(text, build_args={}, target=None, platforms=AMD64)]
 
 
 GOOD = """\
@@ -47,22 +44,6 @@ def test_a_good_file_gets_no_advice():
 def test_a_slow_habit_is_named_with_its_line(old, new, line, why):
     found = advice(GOOD.replace(old, new))
     assert [number for number, reason in found if why in reason] == [line]
-
-
-def test_a_missing_dockerignore_is_named_once_where_the_tree_is_copied():
-    assert [line for line, reason in advice(GOOD, None) if "no .dockerignore" in reason] == [5]
-    assert [line for line, reason in advice(GOOD, "*.md\n") if "leaves .git in" in reason] == [5]
-
-
-@pytest.mark.parametrize(
-    "ignore", [".git*\n", ".*\n", ".git/\n", "/.git\n", "**/.git\n", "*\n!*.go\n", ".git/**\n"]
-)
-def test_an_ignore_file_that_leaves_git_out_is_not_told_off(ignore):
-    assert not [reason for _, reason in advice(GOOD, ignore) if ".git" in reason]
-
-
-def test_an_ignore_file_that_takes_git_back_in_is():
-    assert [reason for _, reason in advice(GOOD, "*\n!.git\n") if "leaves .git in" in reason]
 
 
 def test_the_diff_gives_a_reason_for_each_changed_line_and_each_one_left():
@@ -113,12 +94,12 @@ def test_the_diff_of_no_change_is_empty():
 )
 def test_modules_that_come_otherwise_need_no_layer_of_their_own(middle):
     text = f"FROM golang AS modules\nRUN go mod download\nFROM golang\nWORKDIR /src\n{middle}"
-    assert not [reason for _, reason in advice(text, ".git\n") if "go.mod and go.sum alone" in reason]
+    assert not [reason for _, reason in advice(text) if "go.mod and go.sum alone" in reason]
     plain = "FROM golang\nWORKDIR /src\nCOPY . .\nRUN go build\n"
-    assert [reason for _, reason in advice(plain, ".git\n") if "go.mod and go.sum alone" in reason]
+    assert [reason for _, reason in advice(plain) if "go.mod and go.sum alone" in reason]
 
 
 def test_modules_that_are_vendored_need_no_layer_of_their_own():
     plain = "FROM golang\nWORKDIR /src\nCOPY . .\nRUN go build\n"
-    found = lint(plain, build_args={}, target=None, platforms=AMD64, dockerignore=".git\n", vendored=True)
+    found = lint(plain, build_args={}, target=None, platforms=AMD64, vendored=True)
     assert not [note for note in found if "go.mod and go.sum alone" in note.reason]

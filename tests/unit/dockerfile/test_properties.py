@@ -9,7 +9,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.platforms import AMD64
-from watcher.dockerfile import DockerfileError, ImageConfig, Level, TreeInputs, accelerate, diff, lint, parse
+from watcher.dockerfile import (
+    DockerfileError,
+    ImageConfig,
+    Level,
+    ReviewInput,
+    TreeInputs,
+    accelerate,
+    diff,
+    lint,
+    parse,
+    review,
+)
 from watcher.dockerfile.frontend import frontend_abilities
 from watcher.dockerfile.shell import NotUnderstood, commands
 from watcher.dockerfile.spans import Edit, apply_edits
@@ -273,8 +284,10 @@ def test_off_changes_nothing(text):
 @given(dockerfiles())
 def test_advice_points_to_lines_of_the_file(text):
     lines = text.split("\n")
-    for note in lint(text, build_args={}, target=None, platforms=AMD64, dockerignore=None):
+    for note in lint(text, build_args={}, target=None, platforms=AMD64):
         assert 1 <= note.line <= len(lines)
+    for found in review(text, ReviewInput(build_args={}, target=None, platforms=AMD64)):
+        assert 1 <= found.line <= len(lines)
 
 
 @given(st.text(alphabet="go buildA=1-'\"$`\\(){};&|<> \n#*[]~EOF", max_size=60))

@@ -29,6 +29,7 @@ from watcher.cli.doctor.disk import examine_disk
 from watcher.cli.doctor.findings import Finding, Grade
 from watcher.cli.doctor.options import DoctorOptions
 from watcher.cli.doctor.repeated import TOPIC, repeated_steps
+from watcher.cli.doctor.review import review_service
 from watcher.compose import ComposeProject, ServiceSpec
 from watcher.daemon.config_reload import compose_project
 from watcher.daemon.engine_access import EngineAccess, NoBuildKit, open_engine
@@ -110,7 +111,7 @@ async def _examine_service(
     own = settings.for_service(spec.name)
     recipe = recipe_of(spec, own, labels.project_id(settings.root), native)
     bases, cache = (access.bases, access.build_cache) if access else (None, "")
-    async for finding in _check_service(spec, recipe, own, bases, cache):
+    async for finding in _check_service(spec, project, recipe, settings=own, bases=bases, cache=cache):
         yield finding
     if access and not options.quick:
         for finding in await examine_disk(spec, recipe, own, access):
@@ -156,7 +157,13 @@ def _check_disk(root: str) -> Finding:
 
 
 async def _check_service(
-    spec: ServiceSpec, recipe: Recipe, settings: Settings, bases: BaseImages | None, cache: str
+    spec: ServiceSpec,
+    project: ComposeProject,
+    recipe: Recipe,
+    *,
+    settings: Settings,
+    bases: BaseImages | None,
+    cache: str,
 ) -> AsyncIterator[Finding]:
     """Check the service's tree, mounts, events and Dockerfile."""
     tree = tree_of(spec, recipe, settings)
@@ -181,18 +188,23 @@ async def _check_service(
     except OSError as error:
         yield Finding(TOPIC, Grade.ADVICE, f"the journal of builds cannot be read: {error}")
         builds = []
-    async for finding in _check_dockerfile(snapshot, recipe, bases, builds):
+    async for finding in _check_dockerfile(spec, project, snapshot, recipe, bases=bases, builds=builds):
         yield finding
 
 
 async def _check_dockerfile(
-    snapshot: Snapshot, recipe: Recipe, bases: BaseImages | None, builds: Sequence[BuildEntry]
+    spec: ServiceSpec,
+    project: ComposeProject,
+    snapshot: Snapshot,
+    recipe: Recipe,
+    *,
+    bases: BaseImages | None,
+    builds: Sequence[BuildEntry],
 ) -> AsyncIterator[Finding]:
     text = original_dockerfile(recipe, snapshot)
     if text is None:
         yield Finding(recipe.dockerfile, Grade.ERROR, snapshot.no_dockerfile)
         return
-    ignore = None if snapshot.ignore_file is None else snapshot.ignore_file[1].decode("utf-8", "replace")
     args, target = recipe.build_args, recipe.target
     try:
         platforms = await platforms_of(recipe, bases)
@@ -210,15 +222,19 @@ async def _check_dockerfile(
             build_args=args,
             target=target,
             platforms=platforms,
-            dockerignore=ignore,
             vendored="vendor/modules.txt" in snapshot.files,
         )
         graph = dockerfiles.Graph(dockerfiles.parse(text), args, platforms)
         repeated = repeated_steps(builds, recipe.service, graph, plan)
+        reviewed = await asyncio.to_thread(
+            review_service, spec, project, recipe, snapshot, text=text, bases=configs, platforms=platforms
+        )
     except DockerfileError as error:
         yield Finding(recipe.dockerfile, Grade.ERROR, str(error))
         return
     for finding in findings.judge_dockerfile(recipe.dockerfile, plan, advice):
+        yield finding
+    for finding in reviewed:
         yield finding
     if git:
         yield Finding(recipe.dockerfile, Grade.ADVICE, git)

@@ -131,6 +131,11 @@ def judge_dockerfile(name: str, accelerated: Accelerated, advice: Sequence[LineN
         for note in advice
         if note.line not in changed_lines
     ]
+    found += [
+        Finding(name, Grade.TASTE, f"line {note.line}, in a plain docker build: {note.reason}")
+        for note in advice
+        if note.line in changed_lines
+    ]
     return found
 
 
