@@ -102,7 +102,8 @@ async def bench_texts(rounds: int) -> None:
                     if number:  # the first round compiles the world
                         times.setdefault((what, label), []).append(seconds)
                     if plan.programs:
-                        await solve_once(save_binaries(plan.text, plan.programs), target=SAVE_STAGE)
+                        saving = save_binaries(plan.text, plan.programs, f"{label} {number} {what}")
+                        await solve_once(saving, target=SAVE_STAGE)
     print(f"{'change of':<10} {'program':<9} {'median':>7}  range")
     for (what, label), taken in sorted(times.items()):
         print(f"{what:<10} {label:<9} {statistics.median(taken):7.2f}  {min(taken):.2f} to {max(taken):.2f}")

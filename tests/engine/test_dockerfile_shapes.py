@@ -135,7 +135,11 @@ class Workshop:
             SolveRequest(
                 context=MemorySource(self.tree, mode=0o755),
                 dockerfile=MemorySource(
-                    {"Dockerfile": save_binaries(accelerated.text, accelerated.programs).encode()}
+                    {
+                        "Dockerfile": save_binaries(
+                            accelerated.text, accelerated.programs, uuid.uuid4().hex
+                        ).encode()
+                    }
                 ),
                 shared_key=f"{SCOPE}-shapes",
                 target=SAVE_STAGE,

@@ -208,6 +208,17 @@ async def test_a_save_that_is_not_in_the_program_finds_it_linked(bench: Bench):
     assert bench.linked
 
 
+async def test_the_program_of_a_tree_that_came_back_is_found_linked(bench: Bench):
+    bench.write("Dockerfile", DOCKERFILE.format(name=NAME).replace("-a -o", "-x -o"))
+    for text in ("first", "second", "first"):
+        await bench.save(ALONE.format(text))
+        assert await bench.builder.compile_stage.save_binaries(bench.scan)
+    bench.write("env.yaml", "a: 1\n")
+    await bench.build()
+    assert bench.compiled[-1:] == [True]
+    assert not bench.linked
+
+
 async def test_nothing_is_kept_of_a_file_that_is_built_as_it_is(bench: Bench):
     bench.write("Dockerfile", DOCKERFILE.format(name=NAME).replace("go build", "true; go build"))
     await bench.save(ALONE.format("plain"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -72,7 +73,8 @@ class CompileStage:
         plan = await self._plan_again(scan, text) if text is not None else None
         if plan is None or not plan.programs or recipe.no_cache:
             return False
-        saving = replace(plan, text=dockerfiles.save_binaries(plan.text, plan.programs))
+        turn = uuid.uuid4().hex[:12]
+        saving = replace(plan, text=dockerfiles.save_binaries(plan.text, plan.programs, turn))
         return await self._solve(scan, saving, dockerfiles.SAVE_STAGE, names=()) is not None
 
     async def export_image(self, scan: Scan[Snapshot]) -> str | None:

@@ -167,16 +167,21 @@ def _only_looks(analysis: RunAnalysis) -> bool:
     return all(only_ands(text) for text in scripts)
 
 
-def save_binaries(text: str, programs: Iterable[Program]) -> str:
-    """Return an accelerated text with the additional stage `SAVE_STAGE`: building it saves the binaries."""
+def save_binaries(text: str, programs: Iterable[Program], turn: str) -> str:
+    """Return an accelerated text with the additional stage `SAVE_STAGE`: building it saves the binaries.
+
+    `turn` differs for each call: otherwise BuildKit would find the step cached when a tree comes back, and
+    the mount would keep the binary of the tree in between. The file gets the time of the copy, because the
+    Go files of a tree that came back are newer than the binary that was linked from them.
+    """
     programs = tuple(programs)
     lines = [text.rstrip("\n"), "", f"FROM {programs[0].base} AS {SAVE_STAGE}", "USER 0:0"]
     for one in programs:
         bind = f"--mount=type=bind,from={one.stage},source={one.file},target=/watcher-program"
         # A copy, then a rename: go reads only the start of a program.
         make = f"rm -f {one.kept}.*; t=$(mktemp {one.kept}.XXXXXX)"
-        keep = f"{make} && cp -p /watcher-program $t && mv $t {one.kept}"
-        lines.append(f"RUN --mount={one.mount} {bind} {keep}")
+        keep = f"{make} && cp -p /watcher-program $t && touch $t && mv $t {one.kept}"
+        lines.append(f"RUN --mount={one.mount} {bind} : {turn}; {keep}")
     return "\n".join([*lines, ""])
 
 

@@ -177,6 +177,8 @@ async def test_binaries_are_saved_if_there_are_any(bench: Bench) -> None:
     assert await bench.stage.save_binaries(bench.scan())
     (job,) = bench.solves.jobs
     assert (job.target, job.names) == (SAVE_STAGE, ())
+    assert await bench.stage.save_binaries(bench.scan()), "the same tree has come back"
+    assert bench.solves.jobs[1].text != job.text, "BuildKit would find the step cached and save nothing"
     bench.recipe = replace(bench.recipe, no_cache=True)
     assert not await bench.stage.save_binaries(bench.scan()), "nothing would look them up"
 

@@ -68,7 +68,7 @@ def test_a_command_shows_whose_it_is() -> None:
     """By its text alone, as the engine keeps it with what the command left in the build cache."""
     found = accelerated("RUN go build -o app .")
     (line,) = (line for line in found.text.splitlines() if line.startswith("RUN"))
-    keep = save_binaries(found.text, found.programs).splitlines()[-1]
+    keep = save_binaries(found.text, found.programs, "turn").splitlines()[-1]
     for command in (line, keep):
         assert is_own_command(command, "p")
         assert not is_own_command(command, "p-2")
@@ -96,14 +96,14 @@ def test_another_stage_keeps_it() -> None:
     (program,) = found.programs
     kept = program.kept
     assert (program.stage, program.base, program.file) == ("b", "golang", "/src/app")
-    lines = save_binaries(found.text, found.programs).removeprefix(found.text).splitlines()
+    lines = save_binaries(found.text, found.programs, "turn").removeprefix(found.text).splitlines()
     bind = "--mount=type=bind,from=b,source=/src/app,target=/watcher-program"
     assert lines == [
         "",
         "FROM golang AS watcher-keeps-programs",
         "USER 0:0",
-        f"RUN --mount={program.mount} {bind} rm -f {kept}.*; t=$(mktemp {kept}.XXXXXX) "
-        f"&& cp -p /watcher-program $t && mv $t {kept}",
+        f"RUN --mount={program.mount} {bind} : turn; rm -f {kept}.*; t=$(mktemp {kept}.XXXXXX) "
+        f"&& cp -p /watcher-program $t && touch $t && mv $t {kept}",
     ]
     assert program.mount == "type=cache,sharing=shared,id=p-gocache,target=/root/.cache/go-build"
 
@@ -276,7 +276,11 @@ class Shell:
         self.cache.mkdir()
         found = accelerated(run)
         line = found.text.split(CACHE)[1]
-        keep = save_binaries(found.text, found.programs).splitlines()[-1].partition("/watcher-program ")[2]
+        keep = (
+            save_binaries(found.text, found.programs, "turn")
+            .splitlines()[-1]
+            .partition("/watcher-program ")[2]
+        )
         keep = keep.replace("/watcher-program", found.programs[0].file.replace("/src", str(self.sources)))
         self.line, self.keep_line = (
             each.replace("/root/.cache/go-build", str(self.cache)) for each in (line, keep)
@@ -320,6 +324,17 @@ def test_what_was_kept_is_there_for_go(shell: Shell) -> None:
     (shell.sources / "app").unlink()
     assert shell.build("cat app").stdout == "two\n"
     assert len(list(shell.cache.iterdir())) == 1
+
+
+def test_the_program_of_a_tree_that_came_back_is_newer_than_its_files(shell: Shell) -> None:
+    """It was linked long ago, and an editor has just written the same Go file again."""
+    shell.write("x.go", "package x\n")
+    shell.build("echo one >app")
+    os.utime(shell.sources / "app", (1, 1))
+    shell.write("x.go", "package x\n", at=time.time() - 1)
+    shell.keep()
+    (shell.sources / "app").unlink()
+    assert shell.build("cat app").stdout == "one\n"
 
 
 def test_a_build_that_fails_fails(shell: Shell) -> None:
