@@ -2,12 +2,14 @@
 
     ./dev bench report                     # the page, from the results that are there
     ./dev bench report --run save,undo     # measures these first, one after the other; run it in quiet
-    ./dev bench report --run all
+    ./dev bench report --run all           # about 25 minutes
+    ./dev bench report --run all --quick --results FOLDER --page FOLDER/page.md     # does it work?
 
 Each measurement is run as `./dev bench NAME` does it. Its output, commit, time and load become one file
 `NAME.json` in the folder `--results`; one that fails or takes longer than `--limit` leaves the older file as
-it is, and the command ends with status 1. The page has each output as it was printed. For tables with medians
-of several tools it draws them as bars, and names each tool that was faster than the watcher.
+it is, and the command ends with status 1. The page has each output as it was printed. Tables with medians of
+several tools become plots (SVG, beside the page in `pictures/`), and the page names each tool that was faster
+than the watcher. `--quick` takes as few rounds as possible: its figures say nothing.
 """
 
 from __future__ import annotations
@@ -23,23 +25,60 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 from bench._peers import ROOT
 from watcher import regex
 
 PAGE = ROOT / "docs" / "benchmarks.md"
-OURS = "watcher"
-# What the page shows, in its order: title and arguments.
-SHOWN: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "save": ("From a save to the new answer, beside other tools", ()),
-    "undo": ("Saves that need no compiler", ()),
-    "start": ("A deploy, with and without a pause container", ()),
-    "services": ("Several services", ()),
-    "cli": ("Commands, and the first line of `watcher run`", ()),
-    "idle": ("An idle daemon", ("--files", "0", "--seconds", "60")),
+OURS = ("watcher", "exact")  # what the tables call it
+_FEW_ROUNDS = ("--rounds", "1")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A measurement of the page: its title, its arguments, and those with which it is quick."""
+
+    title: str
+    arguments: tuple[str, ...] = ()
+    quick: tuple[str, ...] = _FEW_ROUNDS
+
+
+# In the order of the page.
+SHOWN: Mapping[str, Shown] = {
+    "save": Shown(
+        "From a save to the new answer, beside other tools",
+        ("--rounds", "7"),
+        (*_FEW_ROUNDS, "--slow-rounds", "0", "--peers", "go,watcher"),
+    ),
+    "big": Shown(
+        "Saves in a large service, beside other tools",
+        ("caddy", "--saves", "3"),
+        ("caddy", "--saves", "1", "--contenders", "go,exact"),
+    ),
+    "undo": Shown("Saves that need no compiler", ("--rounds", "5")),
+    "start": Shown("A deploy, with and without a pause container"),
+    "services": Shown(
+        "Several services",
+        ("--seconds", "30", "--settle", "10", "--rounds", "5"),
+        ("--counts", "1", "--seconds", "5", "--settle", "5", "--rounds", "1"),
+    ),
+    "between": Shown(
+        "Requests between services during redeploys",
+        ("--redeploys", "10"),
+        ("--redeploys", "1", "--tools", "watcher"),
+    ),
+    "cli": Shown("Commands, and the first line of `watcher run`"),
+    "idle": Shown(
+        "An idle daemon",
+        ("--files", "0", "--seconds", "60"),
+        ("--files", "0", "--seconds", "5", "--settle", "5"),
+    ),
 }
-BARS = 40  # characters of the longest bar
 _ROW = regex.compile(r"^([a-z][a-z0-9-]*) +([0-9]+\.[0-9]+)(?: |$)")
+# Sizes of a plot in its own units.
+_WIDTH, _NAMES, _VALUES, _ROW_HEIGHT = 720, 130, 70, 26
+_OURS_COLOUR, _COLOUR, _TEXT_COLOUR = "#0969da", "#8c959f", "#6e7781"  # readable on white and on black
 
 
 @dataclass(frozen=True)
@@ -88,9 +127,9 @@ def describe_versions() -> str:
     return ", ".join(f"{name} {version}" for name, version in found.items() if version)
 
 
-def measure(name: str, limit: float) -> Result | None:
+def measure(name: str, limit: float, *, quick: bool = False) -> Result | None:
     """Run a measurement; None, with its last lines printed, if it fails."""
-    arguments = SHOWN[name][1]
+    arguments = SHOWN[name].quick if quick else SHOWN[name].arguments
     load = os.getloadavg()[0]
     begun = datetime.now(UTC).isoformat(timespec="minutes")
     command = [sys.executable, "-m", f"bench.{name}", *arguments]
@@ -123,28 +162,69 @@ def measure(name: str, limit: float) -> Result | None:
     )
 
 
-def find_medians(output: str) -> dict[str, float]:
-    """Return the first number of each row of a table whose rows begin with a tool's name."""
-    rows = (_ROW.match(line) for line in output.splitlines())
-    found = {row[1]: float(row[2]) for row in rows if row}
-    return found if OURS in found and len(found) > 1 else {}
+@dataclass(frozen=True)
+class Table:
+    """The medians of several tools, one of them ours, and what the line above the table says."""
+
+    title: str
+    medians: Mapping[str, float]
+
+    @property
+    def ours(self) -> str:
+        return next(name for name in OURS if name in self.medians)
 
 
-def compare(medians: Mapping[str, float]) -> str:
+def find_tables(output: str) -> list[Table]:
+    """Return the tables whose rows begin with a tool's name and its median."""
+    found: list[Table] = []
+    title, above, medians = "", "", {}
+    for line in [*output.splitlines(), ""]:
+        if row := _ROW.match(line):
+            medians[row[1]] = float(row[2])
+            continue
+        if len(medians) > 1 and any(name in medians for name in OURS):
+            found.append(Table(title, medians))
+        medians, title, above = {}, above, line.strip()  # the line between is the head of the columns
+    return found
+
+
+def compare(table: Table) -> str:
     """Return who was faster than the watcher, in a sentence."""
-    faster = [f"{name} ({value:g})" for name, value in medians.items() if value < medians[OURS]]
+    ours = table.medians[table.ours]
+    faster = [f"{name} ({value:g})" for name, value in table.medians.items() if value < ours]
     if faster:
-        return f"Faster than the watcher ({medians[OURS]:g}): {', '.join(faster)}."
-    return f"Nothing was faster than the watcher ({medians[OURS]:g})."
+        return f"Faster than {table.ours} ({ours:g}): {', '.join(faster)}."
+    return f"Nothing was faster than {table.ours} ({ours:g})."
 
 
-def draw_bars(medians: Mapping[str, float]) -> list[str]:
-    """Return a bar for each tool."""
-    width, most = max(map(len, medians)), max(medians.values())
-    return [
-        f"{name:{width}} {'█' * max(round(value / most * BARS), 1)} {value:g}"
-        for name, value in sorted(medians.items(), key=lambda item: item[1])
+def draw_plot(table: Table) -> str:
+    """Return the medians as an SVG picture with a bar for each tool, the shortest first."""
+    most, longest = max(table.medians.values()), _WIDTH - _NAMES - _VALUES
+    height = _ROW_HEIGHT * (len(table.medians) + 1)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
+        f'font-family="sans-serif" font-size="14" fill="{_TEXT_COLOUR}">',
+        f'<text x="0" y="17">{escape(table.title)}</text>',
     ]
+    for number, (name, value) in enumerate(sorted(table.medians.items(), key=lambda item: item[1]), 1):
+        top, width = number * _ROW_HEIGHT, max(value / most * longest, 1)
+        colour = _OURS_COLOUR if name == table.ours else _COLOUR
+        lines += [
+            f'<text x="{_NAMES - 8}" y="{top + 17}" text-anchor="end">{escape(name)}</text>',
+            f'<rect x="{_NAMES}" y="{top + 3}" width="{width:.1f}" '
+            f'height="{_ROW_HEIGHT - 6}" fill="{colour}"/>',
+            f'<text x="{_NAMES + width + 6:.1f}" y="{top + 17}">{value:g}</text>',
+        ]
+    return "\n".join([*lines, "</svg>", ""])
+
+
+def list_plots(results: Sequence[Result]) -> dict[str, Table]:
+    """Return the table of each plot by the name of its file."""
+    return {
+        f"bench-{result.name}-{number}.svg": table
+        for result in results
+        for number, table in enumerate(find_tables(result.output), 1)
+    }
 
 
 def render(results: Sequence[Result]) -> str:
@@ -152,18 +232,32 @@ def render(results: Sequence[Result]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Written by `./dev bench report`; each figure comes from one run of its command.",
+        "Written by `./dev bench report`; each figure comes from one run of its command. Tables of several",
+        "tools show seconds from the save to the new answer. `go` is `go build` alone: the floor.",
     ]
+    plots = list_plots(results)
     for result in results:
-        lines += ["", f"## {SHOWN[result.name][0]}", ""]
+        lines += ["", f"## {SHOWN[result.name].title}", ""]
         lines += [
             f"`{result.command}`, {result.at}, commit {result.commit}, load before it {result.load:.1f}."
         ]
         lines += [f"{result.machine}. {result.versions}."]
-        if medians := find_medians(result.output):
-            lines += [compare(medians), "", "```text", *draw_bars(medians), "```"]
+        for file, table in plots.items():
+            if file.startswith(f"bench-{result.name}-"):
+                lines += ["", compare(table), "", f"![{table.title}](pictures/{file})"]
         lines += ["", "```text", *(line.rstrip() for line in result.output.splitlines()), "```"]
     return "\n".join([*lines, ""])
+
+
+def write_page(page: Path, results: Sequence[Result]) -> None:
+    """Write the page and its plots; remove plots of earlier pages."""
+    pictures = page.parent / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    for old in pictures.glob("bench-*.svg"):
+        old.unlink()
+    for file, table in list_plots(results).items():
+        (pictures / file).write_text(draw_plot(table), "utf-8")
+    page.write_text(render(results), "utf-8")
 
 
 def read_results(folder: Path) -> list[Result]:
@@ -180,20 +274,24 @@ def main() -> None:
     parser.add_argument("--run", default="", help=f"NAME,… of {', '.join(SHOWN)}; or all")
     parser.add_argument("--results", type=Path, default=ROOT / ".bench-results", help="folder of the results")
     parser.add_argument("--limit", type=float, default=1200.0, help="seconds for one measurement")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the file to write")
+    parser.add_argument("--quick", action="store_true", help="as few rounds as possible")
     given = parser.parse_args()
+    if given.quick and given.page == PAGE:
+        parser.error("--quick measures nothing that may stand on the page: give --page and --results")
     names = list(SHOWN) if given.run == "all" else [name for name in given.run.split(",") if name]
     if unknown := set(names) - SHOWN.keys():
         parser.error(f"no such measurement: {', '.join(sorted(unknown))}")
     given.results.mkdir(parents=True, exist_ok=True)
     failed = False
     for name in names:
-        if result := measure(name, given.limit):
+        if result := measure(name, given.limit, quick=given.quick):
             (given.results / f"{name}.json").write_text(json.dumps(asdict(result), indent=1) + "\n", "utf-8")
         else:
             failed = True
     if results := read_results(given.results):
-        PAGE.write_text(render(results), "utf-8")
-        print(f"wrote {PAGE.relative_to(ROOT)}: {', '.join(result.name for result in results)}")
+        write_page(given.page, results)
+        print(f"wrote {given.page}: {', '.join(result.name for result in results)}")
     else:
         parser.error("there are no results yet: use --run")
     sys.exit(failed)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -25,23 +26,69 @@ def result(name: str, output: str) -> report.Result:
     )
 
 
+BIG = """\
+caddy v2.11.9, modules downloaded, a program of 45 MB
+                median  x go  range  failed  saves
+go                2.00  1.00  2.00–2.00              3
+exact             2.50  1.25  2.50–2.50       0      3
+goal: exact 2.50 <= go 2.00 x 1.15 + 0.5 = 2.80: met
+prometheus v0.316.0, vendored
+                median  x go  range  failed  saves
+exact             4.50  1.50  4.50–4.50       0      3
+watch             9.00  3.00  9.00–9.00      20      3
+"""
+
+
 def test_medians_are_read_by_tool() -> None:
-    assert report.find_medians(SAVE) == {"go": 0.74, "watcher": 1.21, "air-0": 0.95, "up": 2.6}
+    (table,) = report.find_tables(SAVE)
+    assert table.medians == {"go": 0.74, "watcher": 1.21, "air-0": 0.95, "up": 2.6}
+
+
+def test_each_table_has_its_title_and_its_own_medians() -> None:
+    first, second = report.find_tables(BIG)
+    assert (first.title[:5], first.medians) == ("caddy", {"go": 2.0, "exact": 2.5})
+    assert (second.title[:10], second.medians) == ("prometheus", {"exact": 4.5, "watch": 9.0})
 
 
 @pytest.mark.parametrize(
     "output", ["", "watcher 1.0", "go 0.7\nair 0.9", "undo at once    0.247  (0.238-0.255)"]
 )
 def test_an_output_without_several_tools_has_no_comparison(output: str) -> None:
-    assert report.find_medians(output) == {}
+    assert report.find_tables(output) == []
 
 
 def test_the_page_says_who_was_faster() -> None:
-    page = report.render([result("save", SAVE)])
-    assert "Faster than the watcher (1.21): go (0.74), air-0 (0.95)." in page
-    bars = [line.count("█") for line in page.splitlines() if "█" in line]
+    page = report.render([result("save", SAVE), result("big", BIG)])
+    assert "Faster than watcher (1.21): go (0.74), air-0 (0.95)." in page
+    assert "Nothing was faster than exact (4.5)." in page
+
+
+def test_a_plot_has_a_bar_for_each_tool_in_the_order_of_their_medians() -> None:
+    (table,) = report.find_tables(SAVE)
+    root = ElementTree.fromstring(report.draw_plot(replace(table, title="a <b> & c")))
+    bars = [float(each.attrib["width"]) for each in root if each.tag.endswith("rect")]
+    assert len(bars) == 4
     assert bars == sorted(bars)
-    assert bars[-1] == report.BARS
+    texts = [each.text for each in root if each.tag.endswith("text")]
+    assert texts == ["a <b> & c", "go", "0.74", "air-0", "0.95", "watcher", "1.21", "up", "2.6"]
+
+
+def test_each_plot_of_the_page_is_written_and_older_ones_go(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    report.write_page(page, [result("save", SAVE), result("big", BIG)])
+    report.write_page(page, [result("big", BIG), result("cli", "no table")])
+    plots = sorted(each.name for each in (tmp_path / "pictures").iterdir())
+    assert plots == ["bench-big-1.svg", "bench-big-2.svg"]
+    assert all(f"](pictures/{name})" in page.read_text() for name in plots)
+
+
+def test_figures_of_a_quick_run_do_not_reach_the_page_of_the_docs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["report", "--run", "cli", "--quick"])
+    with pytest.raises(SystemExit):
+        report.main()
+    assert "--page" in capsys.readouterr().err
 
 
 def test_the_page_has_each_output_and_its_circumstances() -> None:
@@ -66,7 +113,7 @@ def test_results_are_read_in_the_order_of_the_page(tmp_path: Path) -> None:
 def test_a_measurement_that_fails_or_hangs_is_no_result(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(report.SHOWN, "nothing_of_that_name", ("", ()))  # type: ignore[arg-type]
+    monkeypatch.setitem(report.SHOWN, "nothing_of_that_name", report.Shown(""))  # type: ignore[arg-type]
     assert report.measure("nothing_of_that_name", 60) is None
     assert "failed with exit status 1" in capsys.readouterr().err
     monkeypatch.setattr("sys.executable", "sleep")
