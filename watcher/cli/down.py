@@ -55,6 +55,7 @@ def print_report(report: DownReport, pid: int | None, *, as_json: bool) -> int:
             "stopped": pid,
             "removed": [_as_document(verdict) for verdict in report.removed if not _is_unknown(verdict)],
             "kept": [{**_as_document(verdict), "reason": verdict.reason} for verdict in report.kept],
+            "spared": [{**_as_document(verdict), "reason": verdict.reason} for verdict in report.spared],
             "problems": list(report.problems),
             "forgotten": report.forgotten,
         }
@@ -68,9 +69,15 @@ def print_report(report: DownReport, pid: int | None, *, as_json: bool) -> int:
                 print(f"  {_WORDS[verdict.kind]} {verdict.name}")
         for verdict in report.kept:
             print(f"kept {_WORDS.get(verdict.kind, verdict.kind)} {verdict.name}: {verdict.reason}")
+        for (word, reason), number in Counter(map(_spared_as, report.spared)).items():
+            print(f"left {humanize.count(number, word)}: {reason}")
         for problem in report.problems:
             print(problem)
     return 0 if report.complete else EXIT_FAILED
+
+
+def _spared_as(verdict: Verdict) -> tuple[str, str]:
+    return _WORDS[verdict.kind], verdict.reason
 
 
 def _is_unknown(verdict: Verdict) -> bool:

@@ -23,10 +23,14 @@ _IMAGES = frozenset({ObjectKind.FINAL, ObjectKind.BUILDER, ObjectKind.TAG})
 
 @dataclass(frozen=True, slots=True)
 class DownReport:
-    """What was removed, what of the requested kinds is left, and why engines could not be asked."""
+    """What was removed, what of the requested kinds is left, and why engines could not be asked.
+
+    `spared` are parts of the build cache that others use, or an image that stays.
+    """
 
     removed: tuple[Verdict, ...] = ()
     kept: tuple[Verdict, ...] = ()
+    spared: tuple[Verdict, ...] = ()
     problems: tuple[str, ...] = ()
     forgotten: bool = False  # the record and the journal of the project were removed
 
@@ -65,9 +69,11 @@ async def remove_project_objects(
                     steps, problem = await projects.process_caches(left, each, remove=True)
                     verdicts += steps
                     problems += [problem] if problem else []
+        spared = [verdict for verdict in verdicts if _is_spared(verdict, images=images)]
         report = DownReport(
             tuple(verdict for verdict in verdicts if verdict.remove),
-            tuple(filter(is_left, verdicts)),
+            tuple(verdict for verdict in verdicts if is_left(verdict) and verdict not in spared),
+            tuple(spared),
             tuple(problems),
         )
         if images and caches and report.complete and (projects.registry.home / project).is_dir():
@@ -80,6 +86,13 @@ async def remove_project_objects(
         return report
     finally:
         held.release()
+
+
+def _is_spared(verdict: Verdict, *, images: bool) -> bool:
+    """Return whether it is a part of the build cache that others use, or an image that stays."""
+    if verdict.remove or verdict.kind not in (ObjectKind.STEP, ObjectKind.GO_CACHE):
+        return False
+    return verdict.why.cause is Cause.FOREIGN or (verdict.why.cause is Cause.NEEDED and not images)
 
 
 def _find_copy(projects: GoneProjects, project: str) -> str | None:

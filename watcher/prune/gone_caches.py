@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from watcher.backoff import Backoff
 from watcher.builder import BuildEntry, BuildJournal, BuildkitConnection
 from watcher.buildkit import (
     Client,
@@ -27,10 +28,13 @@ from watcher.prune.cache_names import CacheNames
 from watcher.prune.go_cache_select import shorten_names
 from watcher.prune.marked_records import Marks
 from watcher.prune.model import Cause, ObjectKind, Reason, Verdict
+from watcher.prune.record_obstacles import Obstacle, find_obstacles
 from watcher.prune.record_pruner import RecordPruner
 
 _MOUNTS = ("type==exec.cachemount",)
-_RELEASE_SECONDS = 2.0  # time for BuildKit to release a dropped cache mount
+RELEASE_SECONDS = 15.0  # time for a busy BuildKit to release records whose last build has ended
+_RETRY = Backoff(0.1, 2.0)
+_MOUNT_SECONDS = 2.0  # time for BuildKit to release a dropped cache mount
 _PAUSE = 0.05
 
 
@@ -40,8 +44,18 @@ class GoneCaches:
     `cache` is the id of the build cache (`build_cache_of`).
     """
 
-    def __init__(self, connection: BuildkitConnection, project: str, folder: Path, cache: str) -> None:
+    def __init__(
+        self,
+        connection: BuildkitConnection,
+        project: str,
+        folder: Path,
+        cache: str,
+        *,
+        patience: float = RELEASE_SECONDS,
+    ) -> None:
+        """`patience` is the time in seconds for BuildKit to release records that are in use."""
         self._connection, self._project, self._names = connection, project, CacheNames(folder)
+        self._patience = patience
         self._journal = BuildJournal(folder if folder.is_dir() else None, cache=cache)
 
     async def judge(self, *, low: bool) -> tuple[Verdict, ...]:
@@ -62,7 +76,7 @@ class GoneCaches:
         names = self._find_mounts(entries)
         kept = await self._used_by_others(names)
         names = [name for name in names if name not in kept]
-        steps = await self._record_pruner().prune(low=low)
+        steps = await self._remove_records(low=low)
         try:
             freed = await _drop_mounts(await self._connection.client(), names)
         except (ConnectError, RpcError) as error:
@@ -74,6 +88,25 @@ class GoneCaches:
                 self._mount_verdict(names[0]), size=freed, why=Reason(Cause.PROJECT_GONE, text)
             )
         return (*steps, *mounts, *itertools.starmap(_kept_verdict, kept.items()))
+
+    async def _remove_records(self, *, low: bool) -> tuple[Verdict, ...]:
+        """Remove the records. Wait for those that BuildKit releases soon; explain those that stay."""
+        pruner = self._record_pruner()
+        found = {verdict.id: verdict for verdict in await pruner.prune(low=low)}
+        until = time.monotonic() + self._patience
+        for tries in itertools.count():
+            left = [name for name, verdict in found.items() if _may_be_released(verdict)]
+            if not left:
+                break
+            records = (await pruner.read_records()).records
+            obstacles = find_obstacles(left, records, found)
+            for name, obstacle in obstacles.items():
+                found[name] = found[name].as_kept(obstacle.value.cause, obstacle.value.text)
+            if Obstacle.RELEASE not in obstacles.values() or time.monotonic() >= until:
+                break
+            await asyncio.sleep(_RETRY.pause(tries))
+            found |= {verdict.id: verdict for verdict in await pruner.prune(low=low)}
+        return tuple(found.values())
 
     async def _used_by_others(self, names: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
         """Return the shared caches that other projects use, and these projects."""
@@ -116,6 +149,10 @@ def _kept_verdict(name: str, users: tuple[str, ...]) -> Verdict:
     return Verdict(ObjectKind.GO_CACHE, name, name, 0, remove=False, why=why)
 
 
+def _may_be_released(verdict: Verdict) -> bool:
+    return bool(verdict.id) and not verdict.remove and verdict.why.cause is Cause.IN_USE
+
+
 def _with_image(verdict: Verdict) -> Verdict:
     """Reword the reason for a record that is in use while the images still exist."""
     if not verdict.remove and verdict.why.cause is Cause.IN_USE:
@@ -149,7 +186,7 @@ async def _drop_mounts(client: Client, names: Iterable[str]) -> int:
     with suppress(SolveFailed):
         await client.solve(request, _ignore_progress)
     gone: list[UsageInfo] = []
-    for _ in range(round(_RELEASE_SECONDS / _PAUSE) if before else 0):
+    for _ in range(round(_MOUNT_SECONDS / _PAUSE) if before else 0):
         there = {record.id for record in await client.disk_usage(_MOUNTS)}
         if gone := [record for name, record in before.items() if name not in there]:
             break

@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from watcher.engine import Engine, EngineError
+from watcher.backoff import Backoff
+from watcher.engine import Engine, EngineError, Removal
 from watcher.errors import WatcherError
 from watcher.prune.address_image import remove_address_image
 from watcher.prune.engine_visits import EngineVisits, VisitedEngine, visit_engines
@@ -19,6 +20,8 @@ from watcher.prune.removal import apply_result, remove_image
 from watcher.system.lock import ProjectLock
 
 STOP_SECONDS = 10.0  # stop timeout of a container that is still running
+REMOVAL_TRIES = 6
+_REMOVAL_RETRY = Backoff(0.1, 2.0)
 _CACHED = (ObjectKind.STEP, ObjectKind.GO_CACHE)
 _NOT_OURS = (Cause.FOREIGN, Cause.GONE, Cause.UNPROVEN)
 _GONE = (Presence.GONE, Presence.PARENT_GONE, Presence.MOVED)
@@ -152,7 +155,13 @@ async def _remove_container(engine: Engine, verdict: Verdict) -> Verdict:
         return verdict.as_kept(Cause.GONE, "already removed")
     if found.state not in ("created", "exited", "dead"):
         await engine.stop(found.id, STOP_SECONDS)
-    return apply_result(verdict, await engine.remove(found.id, volumes=False))
+    result = await engine.remove(found.id, volumes=False)
+    for tries in range(REMOVAL_TRIES):  # the engine refuses while it removes it for another program
+        if result is not Removal.IN_USE:
+            break
+        await asyncio.sleep(_REMOVAL_RETRY.pause(tries))
+        result = await engine.remove(found.id, volumes=False)
+    return apply_result(verdict, result)
 
 
 async def _remove_network(engine: Engine, verdict: Verdict) -> Verdict:

@@ -189,3 +189,8 @@ def test_the_report_names_what_is_left_and_no_cache_that_perhaps_never_was(
     out = capsys.readouterr().out
     assert "removed 1 container, Go caches of 2.00 MB" in out
     assert "kept network name: in use by box" in out
+    spared = (verdict(ObjectKind.STEP, remove=False),) * 2
+    assert print_report(DownReport(removed, (), spared), 7, as_json=False) == 0
+    assert "left 2 cache records: in use by box" in capsys.readouterr().out
+    print_report(DownReport(removed, (), spared), 7, as_json=True)
+    assert [each["kind"] for each in json.loads(capsys.readouterr().out)["spared"]] == ["step", "step"]

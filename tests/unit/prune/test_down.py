@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from tests.unit.prune.test_build_records import record
 from tests.unit.prune.test_gone import NOTHING, Bench, bench  # noqa: F401  (a fixture)
 from watcher import labels
+from watcher.backoff import Backoff
 from watcher.builder import EngineConnection
-from watcher.engine import EngineError
+from watcher.engine import EngineError, Removal
 from watcher.prune import DownReport, EngineUse, Registry, remove_project_objects
 from watcher.system import lock
 from watcher.system.lock import AlreadyRunning
@@ -129,6 +131,25 @@ async def test_what_the_engine_refuses_to_remove_is_reported(
     assert bench.registry.entry(labels.project_id(root)).record
 
 
+async def test_a_container_that_another_program_removes_meanwhile_is_not_left(
+    bench: Bench,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The engine refuses with "removal is already in progress" until it is gone."""
+    root = bench.project()
+    await bench.everything(root)
+    answers: dict[str, list[Removal]] = {}
+
+    async def remove(name: str, **_: Any) -> Removal:
+        return answers.setdefault(name, [Removal.GONE, Removal.IN_USE, Removal.IN_USE]).pop()
+
+    monkeypatch.setattr("watcher.prune.gone_removal._REMOVAL_RETRY", Backoff(0.0, 0.0))
+    monkeypatch.setattr(bench.engine, "remove", remove)
+    report = await down(bench, root)
+    assert [verdict for verdict in report.kept if verdict.kind == "container"] == []
+    assert list(answers.values()) == [[], []]
+
+
 async def test_a_state_folder_that_cannot_be_removed_is_a_problem(
     bench: Bench,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
@@ -155,3 +176,27 @@ async def test_objects_on_a_second_engine_go_too(bench: Bench) -> None:  # noqa:
     await second.container(root, image)
     await down(bench, root)
     assert await second.there() == (set(), {"shop:rev-00000000cccc"}, set())
+
+
+@pytest.mark.parametrize("images", [True, False])
+async def test_steps_of_images_that_stay_are_no_failure(bench: Bench, images: bool) -> None:  # noqa: F811
+    root = bench.project()
+    await bench.everything(root)
+    bench.buildkit.records["a"] = replace(bench.buildkit.records["a"], shared=True)
+    report = await down(bench, root, images=images, caches=True)
+    assert (report.complete, report.forgotten) == (not images, False)
+    (verdict,) = report.kept if images else report.spared
+    assert (verdict.kind, verdict.why.cause) == ("step", "needed")
+    assert "an image has it" in verdict.reason
+    assert not (report.spared if images else report.kept)
+
+
+async def test_steps_that_other_builds_are_built_on_are_left_to_them(bench: Bench) -> None:  # noqa: F811
+    root = bench.project()
+    await bench.everything(root)
+    bench.buildkit.built_on = {"a"}
+    bench.buildkit.records["other"] = record("other", 500.0, "[2/2] COPY c .", parents=("a",))
+    report = await down(bench, root, images=True, caches=True)
+    assert (report.complete, report.forgotten) == (True, True)
+    assert [(each.id, each.why.cause) for each in report.spared if each.kind == "step"] == [("a", "foreign")]
+    assert set(bench.buildkit.records) == {"a", "other"}

@@ -65,6 +65,7 @@ class Buildkit:
     records: dict[str, UsageInfo] = field(default_factory=dict)
     mounts: dict[str, UsageInfo] = field(default_factory=dict)  # by the id that steps give them
     forgets: bool = False
+    built_on: set[str] = field(default_factory=set)  # records that cannot be removed
 
     async def forgets_when_pruned(self) -> bool:
         return self.forgets
@@ -81,7 +82,7 @@ class Buildkit:
         return [*self.records.values(), *self.mounts.values()]
 
     async def remove_records(self, ids: Sequence[str], *, shared: bool = False) -> list[UsageInfo]:
-        return [self.records.pop(name) for name in ids if name in self.records]
+        return [self.records.pop(name) for name in ids if name in self.records and name not in self.built_on]
 
     async def solve(self, request: SolveRequest, _: object) -> None:
         assert request.no_cache
