@@ -3,6 +3,7 @@
     ./dev bench between                               # 50 redeploys: the watcher, compose up, compose watch
     ./dev bench between --redeploys 5 --tools watcher
     ./dev bench between --unpublished                 # `api` has `expose` alone: no front serves it
+    ./dev bench between --project shop                # examples/shop, and clients outside of it too
     COMPOSE=/path/to/docker-compose ./dev bench between
 
 The project has two services in Go, `api` and `caller`. `caller` sends requests to `http://api:9000` all the
@@ -14,9 +15,11 @@ time, with five clients of Go's net/http. None of them repeats a request itself:
     once, new   a new connection for each request, the name is looked up once: as nginx does it
     post        like `default`, but with a body that net/http does not send again on a lost connection
 
-`api` is a plain server that ends at once at SIGTERM. A request fails if it is not answered with 200 within 20
-seconds. `behind` is the time from the moment the tool reports the new version (compose: its command ends, or
-a new connection is answered by it) until the client is first answered by it.
+`api` is a plain server that ends at once at SIGTERM. With `--project shop` it is the one of examples/shop,
+with its worker, its migration and its database; each tenth version is a save in the package that all of them
+share, and two clients on this machine (`outside`) call the published port. A request fails if it is not
+answered with 200 within 20 seconds. `behind` is the time from the moment the tool reports the new version
+(compose: its command ends, or a new connection is answered by it) until the client is first answered by it.
 """
 
 from __future__ import annotations
@@ -41,6 +44,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench._between_caller import CALLER, CLIENTS
+from bench._between_shop import OutsideClients, save_shop, write_shop
 from bench._peers import find_plugin, format_table, free_port, how_busy
 from watcher import labels
 
@@ -89,103 +94,6 @@ func main() {
 	}))
 }
 """
-CALLER = """\
-package main
-
-import (
-	"encoding/json"
-	"io"
-	"net"
-	"net/http"
-	"strings"
-	"sync"
-	"time"
-)
-
-type client struct {
-	Requests, Failed int
-	Worst            float64            // seconds
-	Errors           map[string]int
-	First            map[string]float64 // Unix time of the first answer of each version
-}
-
-var (
-	lock    sync.Mutex
-	clients = map[string]*client{}
-)
-
-func ask(url string, post, kept bool, doer *http.Client) (string, error) {
-	method, body := "GET", io.Reader(nil)
-	if post {
-		method, body = "POST", io.LimitReader(strings.NewReader(strings.Repeat("x", 1000)), 1000)
-	}
-	request, err := http.NewRequest(method, url, body)
-	if err != nil {
-		return "", err
-	}
-	request.Close = !kept
-	answer, err := doer.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer answer.Body.Close()
-	said, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode != 200 {
-		return "", io.ErrUnexpectedEOF
-	}
-	return string(said), err
-}
-
-func run(name string, once, post, kept bool) {
-	mine := &client{Errors: map[string]int{}, First: map[string]float64{}}
-	url := "http://api:9000/"
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	doer := &http.Client{Transport: transport, Timeout: 20 * time.Second}
-	for { // until it is reachable for the first time
-		if _, err := ask(url, false, true, doer); err == nil {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	if once {
-		found, _ := net.LookupHost("api")
-		url = "http://" + found[0] + ":9000/"
-	}
-	lock.Lock()
-	clients[name] = mine
-	lock.Unlock()
-	for {
-		begun := time.Now()
-		version, err := ask(url, post, kept, doer)
-		took := time.Since(begun).Seconds()
-		lock.Lock()
-		mine.Requests++
-		mine.Worst = max(mine.Worst, took)
-		if err != nil {
-			mine.Failed++
-			mine.Errors[err.Error()]++
-		} else if mine.First[version] == 0 {
-			mine.First[version] = float64(time.Now().UnixNano()) / 1e9
-		}
-		lock.Unlock()
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-func main() {
-	go run("default", false, false, true)
-	go run("new", false, false, false)
-	go run("once", true, false, true)
-	go run("once, new", true, false, false)
-	go run("post", false, true, true)
-	http.ListenAndServe(":9000", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		lock.Lock()
-		defer lock.Unlock()
-		json.NewEncoder(w).Encode(clients)
-	}))
-}
-"""
-CLIENTS = ("default", "new", "once", "once, new", "post")
 
 
 def fetch(port: int) -> str:
@@ -209,23 +117,33 @@ def wait_for(condition: Any, what: str, seconds: float = LONG) -> Any:
 class Project:
     """The two services, in a folder with names and ports of its own."""
 
-    def __init__(self, parent: Path, suffix: str, *, published: bool = True) -> None:
-        self.published = published
+    def __init__(self, parent: Path, suffix: str, *, published: bool = True, shop: bool = False) -> None:
+        self.published, self.shop = published, shop
         self.name = f"{parent.name.lower()}-{suffix}"
         self.folder = parent / self.name
         self.api, self.caller = free_port(), free_port()
+        self.outside = OutsideClients(self.api) if shop and published else None
+        if shop:
+            write_shop(self.folder, self.name, (self.api, self.caller), CALLER, published=published)
+        else:
+            self._write_two_services()
+
+    def _write_two_services(self) -> None:
         for name, text in {"api/main.go": API % 0, "caller/main.go": CALLER}.items():
             path = self.folder / name
             path.parent.mkdir(parents=True)
             path.write_text(text)
         (self.folder / "go.mod").write_text("module between\n\ngo 1.21\n")
         (self.folder / "Dockerfile").write_text(DOCKERFILE)
-        ports = f'ports: ["127.0.0.1:{self.api}:9000"]' if published else 'expose: ["9000"]'
+        ports = f'ports: ["127.0.0.1:{self.api}:9000"]' if self.published else 'expose: ["9000"]'
         text = COMPOSE.format(name=self.name, ports=ports, caller=self.caller)
         (self.folder / "compose.yaml").write_text(text)
 
     def save(self, version: int) -> None:
         """Save a new version of `api`, as an editor does."""
+        if self.shop:
+            save_shop(self.folder, version)
+            return
         path = self.folder / "api" / "main.go"
         new = path.with_suffix(".new~")
         new.write_text(API % version)
@@ -234,6 +152,12 @@ class Project:
     def stats(self) -> dict[str, Any]:
         """Return what the clients counted so far."""
         return dict(json.loads(fetch(self.caller)))
+
+    @contextlib.contextmanager
+    def called_from_outside(self) -> Iterator[None]:
+        """Let the clients outside of the project call it, if there are any."""
+        with self.outside.running() if self.outside else contextlib.nullcontext():
+            yield
 
     @abstractmethod
     def up(self) -> contextlib.AbstractContextManager[None]:
@@ -247,7 +171,11 @@ class Project:
         """Remove what is left at the engine."""
         mine = f"label={labels.PROJECT}={labels.project_id(self.folder.resolve())}"
         for label in (mine, f"label=com.docker.compose.project={self.name}"):
-            for kind, remove in (("container", "rm -f -v"), ("network", "network rm")):
+            for kind, remove in (
+                ("container", "rm -f -v"),
+                ("network", "network rm"),
+                ("volume", "volume rm"),
+            ):
                 listed = subprocess.run(
                     ["docker", kind, "ls", "-q", *(["-a"] if kind == "container" else []), "--filter", label],
                     capture_output=True,
@@ -313,8 +241,8 @@ def _find_url(log: Path) -> str:
 class ComposeUp(Project):
     """The project with `docker compose up -d --build` after each save."""
 
-    def __init__(self, parent: Path, suffix: str, compose: Sequence[str], *, published: bool = True) -> None:
-        super().__init__(parent, suffix, published=published)
+    def __init__(self, parent: Path, suffix: str, compose: Sequence[str], **options: bool) -> None:
+        super().__init__(parent, suffix, **options)
         self._command = [*compose, "-p", self.name]
 
     def _compose(self, *arguments: str) -> None:
@@ -343,7 +271,7 @@ class ComposeUp(Project):
     def deploy(self, version: int) -> None:
         """See `Project`."""
         self.save(version)
-        self._compose("up", "-d", "--build", "api")
+        self._compose("up", "-d", "--build", *([] if self.shop else ["api"]))
 
 
 class ComposeWatch(ComposeUp):
@@ -377,16 +305,20 @@ def run_redeploys(project: Project, count: int, pause: float) -> dict[str, list[
     """Redeploy so many times; return a row of the table for each client."""
     with project.up():
         wait_for(lambda: len(project.stats()) == len(CLIENTS), "the caller reaches the api")
+        if project.published:
+            wait_for(lambda: fetch(project.api), "the api answers from outside")
         live: dict[str, float] = {}
-        for version in range(1, count + 1):
-            project.deploy(version)
-            live[str(version)] = time.time()
-            print(f"\r{project.name}: {version}/{count}", end="", file=sys.stderr, flush=True)
-            time.sleep(pause)
-        print(file=sys.stderr)
-        time.sleep(25)  # a request that gets no answer fails only now
-        stats = project.stats()
-    return {name: format_client(stats[name], live) for name in CLIENTS}
+        with project.called_from_outside():
+            begun = time.monotonic()
+            for version in range(1, count + 1):
+                project.deploy(version)
+                live[str(version)] = time.time()
+                print(f"\r{project.name}: {version}/{count}", end="", file=sys.stderr, flush=True)
+                time.sleep(pause)
+            print(f"\n{count} redeploys in {time.monotonic() - begun:.0f} s", file=sys.stderr)
+            time.sleep(25)  # a request that gets no answer fails only now
+        stats = project.stats() | (project.outside.stats() if project.outside else {})
+    return {name: format_client(found, live) for name, found in stats.items()}
 
 
 def format_client(found: Mapping[str, Any], live: Mapping[str, float]) -> list[str]:
@@ -414,8 +346,11 @@ async def main() -> None:
     parser.add_argument("--pause", type=float, default=1.0, help="seconds between two redeploys")
     parser.add_argument("--tools", default="watcher,up,watch", help="of watcher, up, watch")
     parser.add_argument("--unpublished", action="store_true", help="`api` publishes no port")
+    parser.add_argument("--project", choices=("two", "shop"), default="two", help="which services")
     options = parser.parse_args()
-    published = not options.unpublished
+    given = {"published": not options.unpublished, "shop": options.project == "shop"}
+    if given["shop"]:
+        subprocess.run([ROOT / "deploy/bases/redis", "--no-pull"], check=True, timeout=300)
     plugin = find_plugin("docker-compose")
     print(how_busy(), file=sys.stderr)
     folder = Path(tempfile.mkdtemp(prefix=f"between{uuid.uuid4().hex[:6]}"))
@@ -428,11 +363,11 @@ async def main() -> None:
             project: Project
             match tool:
                 case "watcher":
-                    project = Watcher(folder, tool, published=published)
+                    project = Watcher(folder, tool, **given)
                 case "up":
-                    project = ComposeUp(folder, tool, [str(plugin)], published=published)
+                    project = ComposeUp(folder, tool, [str(plugin)], **given)
                 case "watch":
-                    project = ComposeWatch(folder, tool, [str(plugin)], published=published)
+                    project = ComposeWatch(folder, tool, [str(plugin)], **given)
                 case _:
                     raise SystemExit(f"{tool}: must be one of watcher, up, watch")
             try:
@@ -440,7 +375,7 @@ async def main() -> None:
             finally:
                 project.clean()
             print(f"{tool}, {options.redeploys} redeploys")
-            print(format_table(head, rows, 10), flush=True)
+            print(format_table(head, rows, 12), flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

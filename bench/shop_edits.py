@@ -10,14 +10,10 @@ build of the same folder from scratch (the engine's classic builder, no cache, w
 from __future__ import annotations
 
 import argparse
-import contextlib
-import hashlib
 import json
-import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 import uuid
@@ -27,62 +23,9 @@ from pathlib import Path
 import docker
 
 from tests.e2e.conftest import LONG, ROOT, clean_up
+from tests.e2e.plain_build import build_plainly, read_content
 from tests.e2e.shop import Shop, container_ids
 from tests.e2e.shop_writer import SERVICES, ShopWriter
-
-_OF_CREATION = (
-    "dev/",
-    "etc/hostname",
-    "etc/hosts",
-    "etc/resolv.conf",
-    "etc/mtab",
-    "proc/",
-    "sys/",
-    ".dockerenv",
-)
-_CONFIG = ("Env", "Cmd", "Entrypoint", "WorkingDir", "User", "ExposedPorts", "Volumes")
-
-
-def read_content(client: docker.DockerClient, image: str) -> dict[str, str]:
-    """Return type, mode and content of each file of an image, and its configuration."""
-    made = client.api.create_container(image, command="x")["Id"]
-    found = {
-        "config": json.dumps({key: client.images.get(image).attrs["Config"].get(key) for key in _CONFIG})
-    }
-    try:
-        with tempfile.TemporaryFile() as file:
-            for part in client.api.export(made):
-                file.write(part)
-            file.seek(0)
-            with tarfile.open(fileobj=file) as archive:
-                for member in archive:
-                    if member.name.startswith(_OF_CREATION):
-                        continue
-                    data = archive.extractfile(member) if member.isreg() else None
-                    digest = hashlib.sha256(data.read()).hexdigest() if data else member.linkname
-                    found[member.name] = f"{member.type!r} {member.mode:o} {digest}"
-    finally:
-        client.api.remove_container(made)
-    return found
-
-
-def plain_build(client: docker.DockerClient, shop: Shop, service: str) -> str:
-    """Build a service from scratch; return the image id."""
-    begun = time.monotonic()
-    image, log = client.images.build(
-        path=str(shop.folder),
-        buildargs={"SERVICE": service},
-        tag=f"{shop.id}-plain:{service}",
-        nocache=True,
-        rm=True,
-    )
-    print(f"plain build of {service} from scratch: {time.monotonic() - begun:.0f} s", flush=True)
-    told = "".join(str(line.get("stream", "")) for line in log if isinstance(line, dict))
-    for made in reversed(re.findall(r" ---> ([0-9a-f]{12})", told)):
-        with contextlib.suppress(docker.errors.APIError):  # its layers are removed with its tag
-            if not client.images.get(made).tags:
-                client.images.remove(made)
-    return str(image.id)
 
 
 def compare_images(client: docker.DockerClient, shop: Shop) -> bool:
@@ -91,7 +34,9 @@ def compare_images(client: docker.DockerClient, shop: Shop) -> bool:
     live = container_ids(client, shop)
     for service in SERVICES:
         ours = read_content(client, client.containers.get(live[service]).attrs["Image"])
-        plain = read_content(client, plain_build(client, shop, service))
+        begun = time.monotonic()
+        plain = read_content(client, build_plainly(client, shop, service))
+        print(f"plain build of {service} from scratch: {time.monotonic() - begun:.0f} s", flush=True)
         different = sorted(path for path in {*ours, *plain} if ours.get(path) != plain.get(path))
         print(f"{service}: {len(plain)} files, {'EQUAL' if not different else 'DIFFERENT'}", flush=True)
         for path in different[:10]:

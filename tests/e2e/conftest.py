@@ -136,13 +136,13 @@ class Project:
 
 
 @contextmanager
-def constant_load(project: Project) -> Iterator[list[str]]:
+def constant_load(project: Project, path: str = "health") -> Iterator[list[str]]:
     """Requests without a pause, on new and on kept connections; what failed is in the list."""
     failures: list[str] = []
     stop = threading.Event()
 
     def ask(*, keep: bool) -> None:
-        url = f"http://127.0.0.1:{project.port}/health"
+        url = f"http://127.0.0.1:{project.port}/{path}"
         with httpx.Client(trust_env=False, timeout=60) as client:
             while not stop.is_set():
                 try:

@@ -37,6 +37,11 @@ class ShopWriter:
         parts = {*self._errors.values(), *(path.parent.name for path in self._away)}
         return frozenset(SERVICES) if "shared" in parts else frozenset(parts)
 
+    def texts(self, service: str) -> set[str]:
+        """Return what the program of a service prints at its start, as the tree is now."""
+        files = [path for path in self._edits() if path.parent.name in (service, "orders")]
+        return {path.read_text().split('"')[1] for path in files}
+
     def act(self) -> str:
         """Do one thing; return its name."""
         acts = {

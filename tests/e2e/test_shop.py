@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
 
-from tests.e2e.conftest import ROOT, clean_up, until
+from tests.e2e.conftest import ROOT, clean_up, constant_load, until
+from tests.e2e.plain_build import build_plainly, read_content
 from tests.e2e.shop import Shop, container_ids
+from tests.e2e.shop_writer import ShopWriter
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -53,6 +56,24 @@ def test_the_shop_comes_up_in_order_and_follows_its_sources(shop: Shop, engine: 
         60,
     )
     until(lambda: shop.ask("version") == ["2"], "its volume goes on", 60)
+
+
+def test_random_edits_end_equal_to_a_build_from_scratch(shop: Shop, engine: docker.DockerClient) -> None:
+    """`./dev bench shop_edits` does thousands; here are a few of each kind, under load."""
+    writer = ShopWriter(shop.folder, seed=20)
+    with constant_load(shop, "healthz") as failures:
+        for _ in range(30):
+            writer.act()
+            time.sleep(writer.chance.uniform(0.0, 0.3))
+        writer.repair()
+        done = shop.watcher("wait", "--timeout", "200")
+        assert done.returncode == 0, done.stdout + "".join(shop.output[-60:])
+    assert failures == []
+    live = container_ids(engine, shop)
+    ours = read_content(engine, engine.containers.get(live["migrate"]).attrs["Image"])
+    assert ours == read_content(engine, build_plainly(engine, shop, "migrate")), "the smallest one to compile"
+    logged = set(engine.containers.get(live["api"]).logs().decode().splitlines())
+    assert {line for line in logged if line.startswith("edit ")} == writer.texts("api")
 
 
 def test_at_the_end_the_dependencies_are_stopped_and_the_data_stays(
