@@ -16,7 +16,7 @@ from itertools import groupby
 from watcher.engine import Engine, EngineError, EngineEvent, Printed
 from watcher.engine.ownership import proven_containers
 from watcher.errors import EngineUnavailable
-from watcher.labels import PROJECT, SERVICE, is_proven
+from watcher.labels import APP, KIND, PROJECT, SERVICE, is_proven
 from watcher.observers.events import ContainerOutput, InternalError, Notice, Observer
 
 TAIL = 200  # lines of a container that has printed already
@@ -47,12 +47,14 @@ class LogStreamer:
         found = proven_containers(listed)  # somebody else's container inherits our labels from our image
         self._seen = {item.id: self._seen[item.id] for item in found if item.id in self._seen}
         for item in found:
-            if item.running:
+            if item.running and item.labels.get(KIND) == APP:  # the others print nothing
                 self._begin(item.id, item.labels.get(SERVICE, ""))
 
     def take(self, event: EngineEvent) -> None:
         """Something happened to a container that has the project's labels."""
         said = event.attributes
+        if said.get(KIND) != APP:
+            return
         if event.action == "start" and is_proven(said, said.get("name", ""), said.get("image", "")):
             self._begin(event.container, said.get(SERVICE, ""))
         elif event.action == "destroy":

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
+import threading
 from pathlib import Path
+from typing import TextIO
 
 from watcher import regex
 
@@ -50,13 +53,43 @@ def remote_type(root: Path) -> str:
     return kind if kind in _REMOTE else ""
 
 
+class MountTable:
+    """The kernel's list of mounts, shared by all roots; it is read again only after it has changed."""
+
+    def __init__(self, path: Path = _MOUNTS) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self._file: TextIO | None = None
+        self._changes = select.poll()
+        self._text = ""
+        self._found: dict[str, frozenset[str]] = {}  # of the text, by path
+
+    def find_below(self, path: str) -> frozenset[str]:
+        """Return the lines with a mount point at `path` or below it. Raises OSError."""
+        with self._lock:
+            if self._file is None:
+                self._file = self._path.open(encoding="utf-8", errors="surrogateescape")
+                self._changes.register(self._file, select.POLLERR | select.POLLPRI)
+                self._read(self._file)
+            elif self._changes.poll(0):  # the kernel flags each change once (proc_pid_mountinfo(5))
+                self._read(self._file)
+            if path not in self._found:
+                self._found[path] = mounts_below(path, self._text)
+            return self._found[path]
+
+    def _read(self, file: TextIO) -> None:
+        file.seek(0)
+        self._text, self._found = file.read(), {}
+
+
+_TABLE = MountTable()
+
+
 def mounted_at(path: str) -> frozenset[str]:
     """Return the mounts on the directory `path` (without links) and below it, as the kernel lists them."""
     try:
-        mountinfo = _MOUNTS.read_text("utf-8", "surrogateescape")
+        return _TABLE.find_below(path)
     except OSError:  # not Linux
         return frozenset()
-    return mounts_below(path, mountinfo)
 
 
 def mounts_below(path: str, mountinfo: str) -> frozenset[str]:

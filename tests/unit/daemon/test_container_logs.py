@@ -117,6 +117,21 @@ async def test_other_projects_and_containers_without_a_service_are_left_alone(wo
     await until(lambda: world.lines() == ["mine"])
 
 
+async def test_containers_that_only_hold_a_network_or_an_address_are_not_followed(world: World) -> None:
+    """Each would need a thread and a connection to the engine, and prints nothing."""
+    image = world.engine.add_image()
+    world.engine.programs[image] = Program(None, ("nothing of the user's",))
+    for kind in (labels.pause_labels(PROJECT, SERVICE), labels.address_labels(PROJECT, SERVICE)):
+        name = {labels.PAUSE: labels.PAUSE_NAME, labels.ADDRESS: labels.ADDRESS_NAME}[kind[labels.KIND]]
+        body = {"Image": image, "Labels": kind | labels.proof_labels(image)}
+        await world.engine.start(await world.engine.create(f"{name}{'0' * 12}", body))
+    await world.follower.look()
+    mine = await world.container("mine")
+    await world.engine.start(mine)
+    await until(lambda: world.lines() == ["mine"])
+    assert len(world.follower._tasks) == 1
+
+
 async def test_a_container_that_somebody_runs_from_our_image_is_not_followed(world: World) -> None:
     """It inherits the labels: what it prints is not what the service prints."""
     ours = await world.container("ours")
@@ -152,9 +167,8 @@ class Flood(FakeEngine):
 
 
 def started(container: str) -> EngineEvent:
-    return EngineEvent(
-        "start", container, {labels.SERVICE: SERVICE, "image": "i", **labels.proof_labels("i")}
-    )
+    own = {**labels.app_labels(PROJECT, SERVICE, "r"), **labels.proof_labels("i")}
+    return EngineEvent("start", container, {"image": "i", **own})
 
 
 async def test_of_a_container_that_prints_without_measure_lines_are_left_out() -> None:

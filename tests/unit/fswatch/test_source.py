@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+import os
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -13,7 +16,7 @@ from tests.facts import missing
 from watcher.fswatch import EventsUnavailable, Notification, NotificationSource, ScanReport
 from watcher.fswatch import source as source_module
 from watcher.fswatch.inbox import Act, Inbox
-from watcher.fswatch.mounts import mounts_below
+from watcher.fswatch.mounts import MountTable, mounts_below
 from watcher.observers.events import Event, SourceEvents, SourceMode
 from watcher.tree import Rules
 
@@ -438,3 +441,41 @@ def test_mounts_are_those_at_a_folder_and_below() -> None:
     assert mounts_below("/src/shop", text) == {lines[2], lines[3]}
     assert mounts_below("/src/shop two", text) == {lines[4]}
     assert mounts_below("/", text) == set(lines)
+
+
+class CountedTable(MountTable):
+    """Counts how often the list is read."""
+
+    reads = 0
+
+    def _read(self, file: TextIO) -> None:
+        self.reads += 1
+        super()._read(file)
+
+
+@pytest.fixture
+def table() -> Iterator[CountedTable]:
+    made = CountedTable()
+    yield made
+    if made._file:
+        made._file.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/mountinfo").exists(), reason="only Linux lists mounts there")
+def test_the_list_of_mounts_is_read_once_for_all_roots(table: CountedTable) -> None:
+    text = Path("/proc/self/mountinfo").read_text()
+    for path in ("/", "/proc", "/nowhere", "/"):
+        assert table.find_below(path) == mounts_below(path, text)
+    assert table.reads <= 2, "another program mounts something meanwhile, at most"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_a_mount_and_its_end_are_noticed(table: CountedTable, tmp_path: Path) -> None:
+    assert table.find_below(str(tmp_path)) == frozenset()
+    if subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path], check=False).returncode:
+        pytest.skip("this container may not mount")
+    try:
+        assert len(table.find_below(str(tmp_path))) == 1
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+    assert table.find_below(str(tmp_path)) == frozenset()
