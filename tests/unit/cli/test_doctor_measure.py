@@ -26,7 +26,7 @@ from watcher.cli.doctor.trial import Answer, TrialRun, Trials, find_difference
 from watcher.cli.doctor.variants import BuiltVariant
 from watcher.cli.main import main
 from watcher.deploy import DeployPolicy
-from watcher.dockerfile import ImageFacts, Runs, ShrinkInput
+from watcher.dockerfile import ImageFacts, Level, Runs, ShrinkInput
 from watcher.errors import EngineUnavailable, Failure, UserError
 from watcher.image.build_info import GoBuild, GoModule
 from watcher.image.go_binary import GoBinary, GoPart
@@ -207,9 +207,14 @@ class World:
 
     def __init__(self, size_of: Callable[[str], int]) -> None:
         self.size_of, self.texts = size_of, list[str]()
+        self.fast = Figures(25_000_000, 1.45)  # at level fast: no gain
         self.broken: set[str] = set()  # what a container of an image with it does not survive
 
-    async def build(self, text: str, snapshot: Snapshot) -> BuiltVariant:
+    async def build(self, text: str, snapshot: Snapshot, *, level: Level | None = None) -> BuiltVariant:
+        if level is Level.FAST:
+            if "fast" in self.broken:
+                raise UserError(Failure("build", "it does not compile"))
+            return BuiltVariant("fast", self.fast.size, self.fast.link)
         self.texts.append(text)
         if "-tags" in text and "no build" in self.broken:
             raise UserError(Failure("build", "it does not compile"))
@@ -232,10 +237,12 @@ def gains(text: str) -> int:
     return size - (3_000_000 if "FROM scratch" in text else 0)
 
 
-async def measure(world: World, tmp_path: Path) -> tuple[SizeMeasurement, list[Finding]]:
+async def measure(
+    world: World, tmp_path: Path, level: Level = Level.EXACT
+) -> tuple[SizeMeasurement, list[Finding]]:
     (tmp_path / "Dockerfile").write_text(TEXT)
     found = SizeMeasurement(
-        Recipe(service="api", project="p-0000000000", image="api:latest"),
+        Recipe(service="api", project="p-0000000000", image="api:latest", level=level),
         Tree(tmp_path).scan(),
         ShrinkInput({}, None, AMD64, {}, ImageFacts()),
         cast(Any, None),
@@ -255,8 +262,9 @@ async def test_each_change_is_measured_on_top_of_those_before(tmp_path: Path) ->
     assert (suggestion.before.size, suggestion.after.size) == (25_000_000, 9_000_000)
     assert suggestion.answers == "/health 200"
     measured = [finding.measured.gain for finding in found if finding.measured]
-    assert measured == [7_000_000, 6_000_000, 0, 3_000_000]
+    assert measured == [0, 7_000_000, 6_000_000, 0, 3_000_000]
     assert [finding.grade for finding in found if finding.measured] == [
+        Grade.GOOD,
         Grade.ADVICE,
         Grade.ADVICE,
         Grade.TASTE,
@@ -282,6 +290,38 @@ async def test_a_change_that_saves_nothing_is_not_suggested(tmp_path: Path) -> N
     assert measurement.suggestion is not None
     assert measurement.suggestion.names == ("-trimpath",)
     assert any("it changes the size by" in finding.text for finding in found)
+
+
+def of_fast(found: list[Finding]) -> Finding:
+    (finding,) = (each for each in found if "build.accelerate" in each.text)
+    return finding
+
+
+@pytest.mark.parametrize("fast", [Figures(17_000_000, 1.5), Figures(25_000_000, 1.0)])
+async def test_what_level_fast_gives_is_measured_and_its_price_is_said(tmp_path: Path, fast: Figures) -> None:
+    world = World(gains)
+    world.fast = fast
+    _, found = await measure(world, tmp_path)
+    told = of_fast(found)
+    assert (told.grade, told.measured) == (Grade.TASTE, Measured(Figures(25_000_000, 1.5, 0.2), fast))
+    assert missing(told.text, "25.0 MB →", "links in 1.5") == []
+    assert "debugger" in told.advice
+
+
+async def test_level_fast_that_gives_nothing_or_fails_is_not_advised(tmp_path: Path) -> None:
+    world = World(gains)
+    _, found = await measure(world, tmp_path)
+    assert (of_fast(found).grade, of_fast(found).advice) == (Grade.GOOD, "")
+    world.broken = {"fast"}
+    _, found = await measure(world, tmp_path)
+    assert missing(of_fast(found).text, "was not tried", "it does not compile") == []
+    assert of_fast(found).advice == ""
+
+
+@pytest.mark.parametrize("level", [Level.OFF, Level.FAST])
+async def test_level_fast_is_not_tried_where_another_was_chosen(tmp_path: Path, level: Level) -> None:
+    _, found = await measure(World(gains), tmp_path, level)
+    assert not [each for each in found if "build.accelerate" in each.text]
 
 
 async def test_without_a_trial_nothing_is_suggested(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from watcher.cli.doctor.idle_turn import IdleTurn
 from watcher.cli.doctor.image_facts import find_extra_files, read_facts
 from watcher.cli.doctor.trial import TrialRun, Trials, find_difference
 from watcher.cli.doctor.variants import VariantBuilds
-from watcher.dockerfile import SHRINK_RULES, DockerfileError, ImageFacts, ShrinkInput, ShrinkRule
+from watcher.dockerfile import SHRINK_RULES, DockerfileError, ImageFacts, Level, ShrinkInput, ShrinkRule
 from watcher.dockerfile.shrink import find_build_lines, insert_measurement
 from watcher.engine import Engine, EngineError, Unreadable
 from watcher.errors import EngineUnavailable, WatcherError
@@ -22,6 +22,12 @@ from watcher.tree import Snapshot
 
 TOPIC = "size"
 LEAST_GAIN = 10_000  # bytes that a change for the size must save
+LEAST_SHARE = 0.05  # of the time of a link that level fast must save
+_FAST = 'build.accelerate = "fast"'
+_FAST_ADVICE = (
+    f"set {_FAST} for shorter saves unless you attach a debugger: it leaves out the debugger's tables "
+    "(DWARF); stack traces stay as they are"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,8 @@ class SizeMeasurement:
             return
         for line in self._judge_builds(text):
             yield line
+        if self.recipe.level is Level.EXACT:
+            yield await self._try_fast(text, before.figures)
         self._before, now, names = before, before, list[str]()
         for rule in SHRINK_RULES:
             finding, changed, new = await self._try_rule(rule, text, now)
@@ -98,6 +106,28 @@ class SizeMeasurement:
             lines = ", ".join(map(str, sorted(others)))
             advice = "call go build in the Dockerfile, or set -ldflags and -tags in the program that calls it"
             yield Finding(TOPIC, Grade.TASTE, f"line {lines}: flags were not tried, go is not called", advice)
+
+    async def _try_fast(self, text: str, before: Figures) -> Finding:
+        """Measure what level fast gives for the Dockerfile as it is."""
+        try:
+            figures = await self.turn.run(lambda: self._make_fast(text))
+        except EngineUnavailable:
+            raise
+        except (WatcherError, DockerfileError) as error:
+            return Finding(TOPIC, Grade.ADVICE, f"{_FAST} was not tried: {error}")
+        measured = Measured(before, figures)
+        faster = before.link and figures.link and before.link - figures.link >= LEAST_SHARE * before.link
+        if measured.gain < LEAST_GAIN and not faster:
+            return Finding(TOPIC, Grade.GOOD, f"{_FAST} gives nothing here", measured=measured)
+        return Finding(
+            TOPIC, Grade.TASTE, f"{_FAST} gives {measured.describe()}", _FAST_ADVICE, measured=measured
+        )
+
+    async def _make_fast(self, text: str) -> Figures:
+        built = await self.builds.build(text, self.snapshot, level=Level.FAST)
+        again = insert_measurement(text, self.given, secrets.token_hex(4))
+        linked = await self.builds.build(again, self.snapshot, level=Level.FAST)
+        return Figures(built.size, linked.seconds)
 
     async def _try_rule(
         self, rule: ShrinkRule, text: str, now: _Variant

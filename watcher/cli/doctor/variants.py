@@ -13,6 +13,7 @@ from pathlib import Path
 
 from watcher.builder import BuildJournal, ImageBuilder, Recipe
 from watcher.daemon.engine_access import EngineAccess
+from watcher.dockerfile import Level
 from watcher.engine import Engine, EngineError, find_login
 from watcher.errors import EngineUnavailable
 from watcher.observers.events import BuildStepFinished, Event
@@ -68,9 +69,11 @@ class VariantBuilds:
             logins=find_login,
         )
 
-    async def build(self, text: str, snapshot: Snapshot) -> BuiltVariant:
-        """Build a text in a tree; raises UserError, Superseded, EngineUnavailable."""
-        self._builder.recipe = replace(self._recipe, inline=text)
+    async def build(self, text: str, snapshot: Snapshot, *, level: Level | None = None) -> BuiltVariant:
+        """Build a text in a tree, at the service's level or another; raises UserError, Superseded,
+        EngineUnavailable.
+        """
+        self._builder.recipe = replace(self._recipe, inline=text, level=level or self._recipe.level)
         self._times.seconds, self._times.ran = 0.0, False
         scan = Scan(secrets.token_hex(16), snapshot, time.time())
         self._names.append(self._recipe.tag(scan.revision))
