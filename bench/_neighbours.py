@@ -71,8 +71,17 @@ class Watched(Project):
         with self._call_api() as api:
             last = api.post("/api/rebuild").raise_for_status().json()["last_build"]
             api.post("/api/wait", params={"timeout": LONG, "after_build": last}).raise_for_status()
+        return self.steps_of_last_build()
+
+    def steps_of_last_build(self) -> tuple[int, int]:
+        """Return the number of cached steps and of all steps."""
+        with self._call_api() as api:
             build = api.get("/api/status").json()["services"][0]["last_build"]
         return build["cached_steps"], build["step_count"]
+
+    def times_forgotten(self) -> int:
+        """Return how often this daemon said that BuildKit forgot steps with those that it removed."""
+        return sum("BuildKit forgot" in line for line in list(self.output))
 
 
 class PlainBuilds:

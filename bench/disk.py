@@ -129,6 +129,30 @@ def _environment(**changes: str) -> Iterator[None]:
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
+@dataclass
+class SaveCost:
+    """What some saves took, until live, and how many of their steps were cached."""
+
+    seconds: list[float] = field(default_factory=list)
+    cached: list[int] = field(default_factory=list)
+    steps: int = 0
+
+    def add(self, seconds: float, steps: tuple[int, int]) -> None:
+        """Add one save; `steps` are the cached ones and all."""
+        self.seconds.append(seconds)
+        self.cached.append(steps[0])
+        self.steps = steps[1]
+
+    def describe(self) -> str:
+        """Return the medians, and the extremes of the cached steps."""
+        if not self.seconds:
+            return "none"
+        return (
+            f"{len(self.seconds)}, median {statistics.median(self.seconds):.1f} s, "
+            f"{min(self.cached)} to {max(self.cached)} of {self.steps} steps cached"
+        )
+
+
 class Course:
     """One run on one engine."""
 
@@ -142,6 +166,8 @@ class Course:
         self.samples: list[DiskSample] = []
         self.shown: list[DiskSample] = []
         self.one = 0.0  # bytes that one save leaves without pruning
+        self.forgotten = 0  # times that BuildKit forgot steps with those that were removed
+        self.cost = SaveCost(), SaveCost()  # of the saves: usual ones, and each first one after a forgetting
 
     def measure(self, name: str, save: int) -> DiskSample:
         """Take a sample for the table."""
@@ -154,10 +180,16 @@ class Course:
 
     def save(self, version: str = "") -> float:
         """Save and wait until it is live; return the seconds."""
+        forgotten = self.project.times_forgotten()
         begun = time.perf_counter()
         self.project.set_version(version or uuid.uuid4().hex[:12])
         self.project.live()
-        return time.perf_counter() - begun
+        seconds = time.perf_counter() - begun
+        if version:  # an image of before is used again, without a build
+            return seconds
+        self.cost[forgotten > self.forgotten].add(seconds, self.project.steps_of_last_build())
+        self.forgotten = forgotten
+        return seconds
 
     def without_pruning(self) -> DiskSample:
         """Run the first saves; return the sample of the start."""
@@ -195,6 +227,7 @@ class Course:
         with poller.down():
             self.project.stop(signal.SIGKILL)
             self.project.start(*self._site.options)
+            self.forgotten = self.project.times_forgotten()
         self.project.live()
 
     def return_to_a(self) -> tuple[float, float]:
@@ -221,7 +254,7 @@ def run_course(where: BuildSite, saves: int, kills: int, pause: float, minutes: 
             each = _measure_cost(where, plain)
             plain.repeat()
             other.use_caches_of(course.project)
-            other.start()
+            other.start(*where.options)
             other.live()
             time.sleep(SETTLED)
             before = other.cached_steps()
@@ -253,6 +286,8 @@ def run_course(where: BuildSite, saves: int, kills: int, pause: float, minutes: 
             f"with neighbours: {_said(beside)}; highest {later:+.1f} MB over their start, "
             f"end {(end.used - with_other.used) / MB:+.1f} MB, of these {grown / MB:.1f} MB are the "
             f"{plain.changed - changed} changed docker builds' ({each / MB:.1f} MB each)\n"
+            f"saves: {course.cost[0].describe()}; first saves after BuildKit forgot steps: "
+            f"{course.cost[1].describe()}\n"
             f"neighbours: {work.rounds} rounds; {records} of {len(plain.records)} records and {images} of "
             f"{len(plain.images)} images of docker build gone; its steps cached: {plain.cached[0]} before, "
             f"{min(plain.cached)} to {max(plain.cached)} since ({len(plain.cached)} builds)\n"

@@ -27,15 +27,15 @@ from watcher.builder.steps import OriginalStepNames, StepCounter, misses_output
 from watcher.builder.strategies import BuildStrategy, FailedBuild, StrategyHistory
 from watcher.buildkit import ContextChanged, IgnorePatternError, SolveFailed, parse_step
 from watcher.diagnosis.command_error import remove_command
-from watcher.diagnosis.diagnose import build_failure, engine_trouble, trouble_hint
+from watcher.diagnosis.diagnose import build_failure, engine_trouble, interruption, trouble_hint
 from watcher.dockerfile import Accelerated
 from watcher.engine import Engine, Login
-from watcher.errors import EngineTrouble, Superseded, UserError
+from watcher.errors import EngineTrouble, EngineUnavailable, Superseded, UserError
 from watcher.observers.events import Diagnostic, Failure, Observer
 from watcher.reconcile.ports import Built, Scan
 from watcher.tree import Snapshot
 
-MOST_REPEATS = 2  # of a build that failed in a step that ran for another build
+MOST_REPEATS = 2  # of a build that failed in a step that it shared with another build
 
 
 class ImageBuilder:
@@ -137,9 +137,12 @@ class ImageBuilder:
                 break
             except SolveFailed as error:
                 unseen = misses_output(error)
-                if unseen and repeats < MOST_REPEATS:
+                interrupted = interruption(error.reason)
+                if (unseen or interrupted) and repeats < MOST_REPEATS:
                     repeats += 1  # a failure is not cached: this time the step runs for this build
                     continue
+                if interrupted:
+                    raise EngineUnavailable(f"{interrupted} ({remove_command(error.reason)})") from error
                 if variant.plan.pins and fetches_image(error.step) and not unseen:
                     # The registry can have lost the digest, or serve images by tag only.
                     pins = False

@@ -15,8 +15,11 @@ from watcher.errors import ConfigError, EngineUnavailable
 
 # `RUN --network` came with BuildKit 0.9, and that with Engine 23 (20.10 has 0.8).
 _BUILDKIT = (0, 9)
+# Builds share steps safely since BuildKit 0.14 (solver/jobs.go, `addJobs`), and that came with Engine 27.
+_SHARING_BUILDKIT = (0, 14)
 _VERSION = regex.compile(r"v?(\d+)\.(\d+)")
 _ENGINE = (23, 0)
+_SHARING_ENGINE = (27, 0)
 _EXECUTOR = "org.mobyproject.buildkit.worker.executor"  # a label: oci or containerd
 
 
@@ -51,7 +54,22 @@ class BuildkitConnection:
                     self._client = await Client.connect(self._address, tls=self._tls())
                 except ConnectError as error:
                     raise EngineUnavailable(str(error)) from error
+                if await self._is_at_least(self._client, _SHARING_BUILDKIT, _SHARING_ENGINE):
+                    self._client.start_next_at_once()
             return self._client
+
+    async def _is_at_least(
+        self, client: Client, buildkit: tuple[int, int], engine: tuple[int, int]
+    ) -> bool | None:
+        """Return whether BuildKit, or the engine that has it, is that new; None if no version is known."""
+        try:
+            versions = [each.version for each in await client.workers()]
+        except (ConnectError, RpcError) as error:
+            raise EngineUnavailable(f"BuildKit does not say how it is set up: {error}") from error
+        known = _at_least(versions[0], buildkit) if versions else None
+        if known is None and not self.standalone:
+            known = _at_least((await self._engine.info()).version, engine)
+        return known
 
     async def supports_run_network(self) -> bool:
         """Return whether the built-in frontend knows `RUN --network`, by version; raises EngineUnavailable.
@@ -60,11 +78,7 @@ class BuildkitConnection:
         """
         client = await self.client()
         if self._networks is None:
-            versions = [each.version for each in await client.workers()]
-            known = _at_least(versions[0], _BUILDKIT) if versions else None
-            if known is None and not self.standalone:
-                known = _at_least((await self._engine.info()).version, _ENGINE)
-            self._networks = known is not False
+            self._networks = await self._is_at_least(client, _BUILDKIT, _ENGINE) is not False
         return self._networks
 
     async def platforms(self, target: str) -> Platforms:

@@ -7,6 +7,7 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 from watcher.buildkit import imageconfig, solve, transport
@@ -116,12 +117,16 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def start_next_at_once(self) -> None:
+        """Do not wait for the end of stopped builds: builds of this BuildKit share steps safely."""
+        self._patience = replace(self._patience, stopped=0.0)
+
     async def solve(self, request: SolveRequest, on_progress: Callable[[Progress], None]) -> SolveResult:
         """Build, and pass every event to `on_progress` as it arrives.
 
         Raises `SolveFailed` if the build fails, `ContextChanged` if a file changed while it was sent,
-        `ConnectError` if the connection is lost. Cancelling stops the build immediately; the connection
-        stays usable.
+        `ConnectError` if the connection is lost. Cancelling stops the build, and waits until it has ended
+        unless `start_next_at_once` was called; the connection stays usable.
         """
         cache = self._cache_of(request.shared_key)
         context = solve.SolveContext(self._channel, self._dial, cache, self._workers, self._patience)

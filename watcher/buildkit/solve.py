@@ -46,6 +46,7 @@ class SolvePatience:
     # The same without any progress yet: a build that was refused before its first step leaves the call for
     # its progress waiting until the engine gives up.
     first_progress: float = 0.25
+    stopped: float = 2.0  # of a build that was stopped, until the engine has ended it; usually milliseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +191,8 @@ async def solve(
 ) -> SolveResult:
     """Build. Raises `SolveFailed`, `ContextChanged`, `ConnectError`, or what a source raised.
 
-    All progress is delivered before this returns or raises `SolveFailed`. Cancelling stops the build.
+    All progress is delivered before this returns or raises `SolveFailed`. Cancelling stops the build, and
+    waits until the engine has ended it, for `SolvePatience.stopped` seconds at most.
     """
     return await _Solve(solving, request, on_progress).result()
 
@@ -249,6 +251,24 @@ class _Solve:
             for event in self._progress.end():
                 self._on_progress(event)
             return self._read_result(solving)
+        finally:
+            await self._end_calls(solving, session, status)
+
+    async def _end_calls(
+        self, solving: asyncio.Task[bytes], session: asyncio.Task[None], status: asyncio.Task[None]
+    ) -> None:
+        """End what still runs; a build is stopped first, and has ended when the engine ends its progress.
+
+        The next build often has the same steps. If it begins before the engine has ended this one, both share
+        these steps, and a BuildKit before 0.14 drops what they need with the first: the next build can fail
+        ("inconsistent graph state"), and before 0.10 the engine crashes (moby/buildkit, solver/jobs.go,
+        `CalcSlowCache`).
+        """
+        try:
+            if not solving.done():
+                solving.cancel()
+                if self._progress.began:  # before that no step can be shared
+                    await asyncio.wait((status,), timeout=self._patience.stopped)
         finally:
             for task in (solving, status, session):
                 task.cancel()

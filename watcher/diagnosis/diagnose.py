@@ -16,6 +16,13 @@ NO_NETWORK = "failed to create endpoint"  # of a build step or a container
 _MOST_OF_REASON = 300  # characters
 # moby, libnetwork/ipamutils and ipam: the messages of 20.10 and of newer engines.
 _NO_ADDRESSES = ("could not find an available", "predefined address pools have been fully subnetted")
+# BuildKit's errors where two builds share a step and one of them ends (moby/buildkit, solver/scheduler.go and
+# solver/jobs.go).
+_LOST_STEP = ("inconsistent graph state", "failed to get state for index", "inactive parent")
+_STOPPED = "context canceled"  # of a build that was stopped
+# moby, libnetwork/portallocator: no host port was asked for, and those that the engine chose were taken.
+_CHOSEN_PORT = regex.compile(r"failed to bind host port for (?:[\d.]{1,15}|\[[\da-f:.]{1,45}\])?::")
+NO_PORT = "no free host port was found"
 NO_ADDRESSES = "no address pool is free for another network"
 _TAIL = 5  # last lines of a step's output; they contain the reason of its failure
 MOST_LINES = 60  # maximum lines of output in a failure
@@ -82,6 +89,8 @@ def engine_trouble(reason: str, log: Sequence[str] = ()) -> str:
     said = text.lower()
     if any(each in said for each in _NO_ADDRESSES):
         return NO_ADDRESSES
+    if _CHOSEN_PORT.search(text):
+        return NO_PORT
     for trouble in _DISK_FULL + _DISK_BROKEN:
         if trouble in said:
             return trouble
@@ -102,6 +111,14 @@ def _no_network(details: str) -> str:
     return f"{NO_NETWORK} ({cause.strip()[:_MOST_OF_REASON]})" if cause.strip() else NO_NETWORK
 
 
+def interruption(reason: str) -> str:
+    """Return why a build ended that neither failed nor was stopped by its client; empty otherwise."""
+    said = remove_command(reason)
+    if any(each in said for each in _LOST_STEP):
+        return "BuildKit lost a step that it ran for another build too"
+    return "the engine stopped the build" if said.rstrip().endswith(_STOPPED) else ""
+
+
 def trouble_hint(trouble: str) -> str:
     """Return the hint for an `engine_trouble`."""
     if trouble == NO_ADDRESSES:
@@ -109,6 +126,8 @@ def trouble_hint(trouble: str) -> str:
             "`watcher prune --gone` removes the networks of projects that are gone, `docker network prune` "
             "all without a container"
         )
+    if trouble == NO_PORT:
+        return "other programs take the ports that the engine chooses; `ss -ltn` lists them"
     if trouble.startswith(NO_NETWORK):
         return "`docker network ls` lists the engine's networks; the log of the engine has details"
     return "`docker system df` and `watcher prune --dry-run` show what fills it"
@@ -167,6 +186,10 @@ _HINTS: tuple[tuple[regex.Pattern, str], ...] = (
     (
         regex.compile(r"(?i)permission denied"),
         "check the file's mode and the USER of the final stage",
+    ),
+    (
+        regex.compile(r"(?i)failed to bind host port|userland proxy|port is already allocated"),
+        "another program or container has the host port: `ss -ltnp` and `docker ps` show which",
     ),
     (regex.compile(r"(?i)address already in use"), "the program listens on the same port twice"),
     (

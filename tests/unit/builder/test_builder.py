@@ -391,6 +391,21 @@ async def test_what_is_nobodys_fault_is_not_tried_again(
     assert len(bench.connection.texts) == 1
 
 
+async def test_a_step_that_went_with_another_build_is_built_again(bench: Bench) -> None:
+    lost = raises(SolveFailed("failed to get edge: inconsistent graph state"))
+    bench.connection.answers = [lost, lost]
+    await bench.save()
+    assert bench.connection.ways == ["accelerated"] * 3
+
+
+async def test_a_build_that_the_engine_stops_again_and_again_waits_for_the_engine(bench: Bench) -> None:
+    """As an engine does that shuts down; the tree has no fault, and its revision is tried again later."""
+    bench.connection.answers = [raises(SolveFailed("failed to solve: context canceled"))] * 3
+    with pytest.raises(EngineUnavailable, match="the engine stopped the build"):
+        await bench.save()
+    assert bench.connection.ways == ["accelerated"] * 3
+
+
 async def test_a_full_disk_of_the_engines_is_nobodys_mistake(bench: Bench) -> None:
     bench.connection.answers = [raises(SolveFailed("write /x: no space left on device"))]
     with pytest.raises(EngineTrouble, match=r"^no space left on device on the engine's machine$"):

@@ -43,6 +43,9 @@ async def test_buildkits_worker_says_what_builds(monkeypatch: pytest.MonkeyPatch
         async def workers(self) -> list[Worker]:
             return found
 
+        def start_next_at_once(self) -> None:
+            pass
+
         async def close(self) -> None:
             pass
 
@@ -74,6 +77,9 @@ async def test_a_buildkitd_forgets_nothing_where_it_is_its_own_store(
 
         async def workers(self) -> list[Worker]:
             return found
+
+        def start_next_at_once(self) -> None:
+            pass
 
     async def connect(*_: object, **__: object) -> Client:
         return Client()
@@ -107,8 +113,39 @@ async def test_an_engine_forgets_with_the_containerd_store(store: str, forgets: 
 async def test_steps_lose_their_network_where_the_frontend_knows_that(
     monkeypatch: pytest.MonkeyPatch, worker: str, engine_version: str, known: bool
 ) -> None:
+    connection = connection_to(monkeypatch, worker, engine_version)
+    assert await connection.supports_run_network() is known
+    connection.record_refused_network()
+    assert not await connection.supports_run_network()
+
+
+@pytest.mark.parametrize(
+    ("worker", "engine_version", "safe"),
+    [
+        ("v0.14.0", "26.1.0", True),
+        ("v0.13.2", "28.0.0", False),
+        ("v0.0.0+unknown-moby", "28.5.2", True),
+        ("v0.0.0+unknown-moby", "26.1.4", False),
+        ("", "20.10.24+dfsg1", False),
+        ("", "dev", False),  # waiting for the end of a stopped build is right with any of them
+    ],
+)
+async def test_a_build_waits_for_the_stopped_one_where_builds_lose_shared_steps(
+    monkeypatch: pytest.MonkeyPatch, worker: str, engine_version: str, safe: bool
+) -> None:
+    client: Any = await connection_to(monkeypatch, worker, engine_version).client()
+    assert client.starts_at_once is safe
+
+
+def connection_to(monkeypatch: pytest.MonkeyPatch, worker: str, engine_version: str) -> BuildkitConnection:
+    """A connection to an engine of this version whose BuildKit says that it is `worker`."""
+
     class Client:
         closed = False
+        starts_at_once = False
+
+        def start_next_at_once(self) -> None:
+            self.starts_at_once = True
 
         async def workers(self) -> list[Worker]:
             return [Worker("w", {}, ("linux/amd64",), worker)]
@@ -122,10 +159,7 @@ async def test_steps_lose_their_network_where_the_frontend_knows_that(
 
     monkeypatch.setattr("watcher.builder.connection.Client.connect", connect)
     engine: Any = Versioned()
-    connection = BuildkitConnection("unix:///engine.sock", engine)
-    assert await connection.supports_run_network() is known
-    connection.record_refused_network()
-    assert not await connection.supports_run_network()
+    return BuildkitConnection("unix:///engine.sock", engine)
 
 
 async def test_an_engine_connection_lasts_as_long_as_its_context() -> None:

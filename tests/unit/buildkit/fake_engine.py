@@ -136,7 +136,7 @@ class FakeEngine:
     def handlers(self) -> dict[str, Callable[[ServerCall], Awaitable[None]]]:
         return {
             CONTROL + "ListWorkers": answer_unary(self._workers),
-            CONTROL + "Solve": answer_unary(self._solve),
+            CONTROL + "Solve": self._solve_until_reset,
             CONTROL + "Status": self._status,
             CONTROL + "Session": self._session,
         }
@@ -149,6 +149,18 @@ class FakeEngine:
 
     def _session_of(self, name: str) -> asyncio.Future[tuple[Channel, str]]:
         return self.sessions.setdefault(name, asyncio.get_running_loop().create_future())
+
+    async def _solve_until_reset(self, call: ServerCall) -> None:
+        """Answer the call; as BuildKit does, end the build when the client gives the call up."""
+        solving = asyncio.ensure_future(answer_unary(self._solve)(call))
+        try:
+            while not solving.done() and call._stream._reset_by_peer is None:
+                await asyncio.wait((solving,), timeout=0.005)
+        finally:
+            if not solving.done():
+                solving.cancel()
+            await asyncio.wait((solving,))
+        await solving
 
     async def _solve(self, data: bytes) -> bytes:
         request = SolveRequest.FromString(data)

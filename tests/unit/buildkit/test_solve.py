@@ -605,6 +605,75 @@ async def test_cancelling_at_any_moment_leaves_nothing_behind(tmp_path: Path):
     assert finished < 150
 
 
+def ends_slowly(ended: asyncio.Event) -> FakeEngine:
+    """An engine that takes until `ended` to stop a build, and ends the progress of the build then."""
+
+    async def script(build: Build) -> dict[str, str]:
+        compiling = Vertex(digest="d", name="[2/2] RUN go build")
+        compiling.started.seconds = 1
+        await build.tell(StatusResponse(vertexes=[compiling]))
+        try:
+            return await wait_forever(build)
+        finally:
+            await ended.wait()
+
+    return FakeEngine(script)
+
+
+async def test_a_cancelled_build_returns_when_the_engine_has_ended_it():
+    """The next build often has the same steps, and old engines drop them with this one."""
+    ended, seen = asyncio.Event(), list[Progress]()
+    engine = ends_slowly(ended)
+    async with running(engine) as (client, _):
+        solving = asyncio.create_task(client.solve(request(), seen.append))
+        await until(lambda: seen)
+        solving.cancel()
+        done, _ = await asyncio.wait((solving,), timeout=0.05)
+        assert not done
+        ended.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(solving, 5)
+        assert not engine.running
+
+
+async def test_a_build_is_cancelled_at_once_where_builds_share_steps_safely():
+    ended, seen = asyncio.Event(), list[Progress]()
+    engine = ends_slowly(ended)
+    async with running(engine) as (client, _):
+        client.start_next_at_once()
+        solving = asyncio.create_task(client.solve(request(), seen.append))
+        await until(lambda: seen)
+        solving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(solving, 5)
+        assert engine.running
+        ended.set()
+
+
+async def test_an_engine_that_does_not_end_a_cancelled_build_holds_nothing_up():
+    ended, seen = asyncio.Event(), list[Progress]()
+    async with running(ends_slowly(ended), patience=SolvePatience(stopped=0.01)) as (client, _):
+        solving = asyncio.create_task(client.solve(request(), seen.append))
+        await until(lambda: seen)
+        solving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(solving, 5)
+        ended.set()
+
+
+async def test_a_second_cancel_does_not_wait_for_the_engine():
+    ended, seen = asyncio.Event(), list[Progress]()
+    async with running(ends_slowly(ended)) as (client, _):
+        solving = asyncio.create_task(client.solve(request(), seen.append))
+        await until(lambda: seen)
+        solving.cancel()
+        await asyncio.wait((solving,), timeout=0.05)
+        solving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(solving, 1)
+        ended.set()
+
+
 async def test_closing_the_client_ends_its_threads():
     async with running(FakeEngine(take_context)) as (client, _):
         await client.solve(request(), ignore)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.facts import missing
-from watcher.diagnosis.diagnose import MOST_LINES, build_failure, engine_trouble
+from watcher.diagnosis.diagnose import (
+    MOST_LINES,
+    build_failure,
+    container_failure,
+    engine_trouble,
+    interruption,
+    trouble_hint,
+)
 from watcher.diagnosis.positions import of_compiler
 
 STEP = "[builder 5/5] RUN go build ."
@@ -110,3 +117,50 @@ def test_what_the_engines_machine_lacks_is_not_blamed_on_the_tree(
     reason: str, log: tuple[str, ...], trouble: str
 ) -> None:
     assert engine_trouble(reason, log) == trouble
+
+
+@pytest.mark.parametrize(
+    ("reason", "interrupted"),
+    [
+        ("failed to get edge: inconsistent graph state", True),
+        (
+            "failed to solve: failed to get edge: inconsistent graph state in edge [a 2/3] RUN x sha256:1 0",
+            True,
+        ),
+        ("failed to compute cache key: failed to get state for index 0 on [2/3] COPY . .", True),
+        ("inactive parent sha256:1", True),
+        ("failed to solve: rpc error: code = Canceled desc = context canceled", True),
+        ('process "/bin/sh -c go build" did not complete successfully: context canceled', True),
+        ('process "/bin/sh -c echo context canceled" did not complete successfully: exit code: 1', False),
+        ("executor failed running [/bin/sh -c grep 'inconsistent graph state' x]: exit code: 1", False),
+        ("context canceled by the user's own script: exit code: 1", False),
+        ("exit code: 2", False),
+    ],
+)
+def test_a_build_that_the_engine_gave_up_is_no_failed_build(reason: str, interrupted: bool) -> None:
+    assert bool(interruption(reason)) is interrupted
+
+
+BIND = (
+    "failed to set up container networking: driver failed programming external connectivity on endpoint box"
+)
+
+
+@pytest.mark.parametrize(
+    ("address", "chosen_by_engine"),
+    [("127.0.0.1::10.0.0.2:80", True), ("[::1]::[fd00::2]:80", True), ("127.0.0.1:9000:10.0.0.2:80", False)],
+)
+def test_a_port_that_the_engine_chose_is_no_fault_of_the_program(
+    address: str, chosen_by_engine: bool
+) -> None:
+    error = f"{BIND} (1a2b): failed to bind host port for {address}/tcp: address already in use"
+    assert bool(trouble := engine_trouble(error)) is chosen_by_engine
+    assert not trouble or "ports" in trouble_hint(trouble)
+    failure = container_failure("it cannot be started", (), exit_code=1, oom=False, error=error)
+    assert "twice" not in failure.hint
+    assert "another program" in failure.hint
+
+
+def test_a_program_that_finds_its_port_taken_listens_twice() -> None:
+    log = ("listen tcp :9000: bind: address already in use",)
+    assert "twice" in container_failure("it ended", log, exit_code=1, oom=False).hint
