@@ -6,7 +6,6 @@ import os
 import select
 import threading
 from pathlib import Path
-from typing import TextIO
 
 from watcher import regex
 
@@ -58,7 +57,7 @@ class MountTable:
 
     def __init__(self, path: Path = _MOUNTS) -> None:
         self._path, self._lock = path, threading.Lock()
-        self._file: TextIO | None = None
+        self._file = -1
         self._changes = select.poll()
         self._text = ""
         self._found: dict[str, frozenset[str]] = {}  # of the text, by path
@@ -66,8 +65,8 @@ class MountTable:
     def find_below(self, path: str) -> frozenset[str]:
         """Return the lines with a mount point at `path` or below it. Raises OSError."""
         with self._lock:
-            if self._file is None:
-                self._file = self._path.open(encoding="utf-8", errors="surrogateescape")
+            if self._file < 0:
+                self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)  # for the life of the process
                 self._changes.register(self._file, select.POLLERR | select.POLLPRI)
                 self._read(self._file)
             elif self._changes.poll(0):  # the kernel flags each change once (proc_pid_mountinfo(5))
@@ -76,9 +75,10 @@ class MountTable:
                 self._found[path] = mounts_below(path, self._text)
             return self._found[path]
 
-    def _read(self, file: TextIO) -> None:
-        file.seek(0)
-        self._text, self._found = file.read(), {}
+    def _read(self, file: int) -> None:
+        with open(file, encoding="utf-8", errors="surrogateescape", closefd=False) as text:
+            text.seek(0)
+            self._text, self._found = text.read(), {}
 
 
 _TABLE = MountTable()

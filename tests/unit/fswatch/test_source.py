@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TextIO
 
 import pytest
 
@@ -448,7 +447,7 @@ class CountedTable(MountTable):
 
     reads = 0
 
-    def _read(self, file: TextIO) -> None:
+    def _read(self, file: int) -> None:
         self.reads += 1
         super()._read(file)
 
@@ -457,8 +456,8 @@ class CountedTable(MountTable):
 def table() -> Iterator[CountedTable]:
     made = CountedTable()
     yield made
-    if made._file:
-        made._file.close()
+    if made._file >= 0:
+        os.close(made._file)
 
 
 @pytest.mark.skipif(not Path("/proc/self/mountinfo").exists(), reason="only Linux lists mounts there")
