@@ -80,7 +80,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_carries_one_package_with_its_files(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names} == {"watcher", f"watcher-{__version__}.dist-info"}
+    assert {name.split("/")[0] for name in names} == {
+        "watcher",
+        f"go_container_watcher-{__version__}.dist-info",
+    }
     assert {
         "watcher/py.typed",
         "watcher/web/page.html",

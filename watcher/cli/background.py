@@ -18,10 +18,11 @@ from pathlib import Path
 from watcher import labels
 from watcher.cli import remote_commands
 from watcher.cli.remote import POLL, ProjectSelection
+from watcher.cli.service_files import has_service, log_file
+from watcher.cli.service_manager import ServiceManager
 from watcher.errors import EXIT_STOPPED, EXIT_TIMEOUT, ConfigError, NotRunning, WatcherError
 from watcher.observers.humanize import short_path
 from watcher.system import lock
-from watcher.system.state_dir import state_folder
 
 START_SECONDS = 120.0  # until a started daemon must answer
 END_SECONDS = 10.0  # until one that does not answer any more must have ended
@@ -59,14 +60,6 @@ class DidNotStart(WatcherError):
         self.outcome = "not-started"
 
 
-def log_file(project: str) -> Path:
-    """Return the log file of a daemon in the background; raise ConfigError without a state folder."""
-    try:
-        return state_folder() / project / "daemon.log"
-    except RuntimeError as error:
-        raise ConfigError("XDG_STATE_HOME", None, f"must be set where there is no home: {error}") from error
-
-
 def up(
     place: ProjectSelection,
     arguments: Sequence[str],
@@ -82,14 +75,18 @@ def up(
     log = log_file(labels.project_id(root))
     running = lock.find_running(labels.project_id(root))
     process: subprocess.Popen[bytes] | None = None
-    if running is None:
+    by_service = running is None and _start_service(root, arguments)
+    if running is None and not by_service:
         process = _start(root, arguments, log)
-    answering = _wait_for_answer(root, process, log)
+    answering, started = _wait_for_answer(root, process, log), running is None
     if not as_json:
-        _print_place(root, answering, log, started=process is not None, given=bool(arguments))
+        _print_place(root, answering, by_service or f"log: {short_path(log)}", started=started)
+        if arguments and not started:
+            print("it keeps the options with which it was started: `watcher down` first to change them")
+        sys.stdout.flush()
     if detach:
         if as_json:
-            print(json.dumps(_as_document(root, answering, log, started=process is not None), indent=2))
+            print(json.dumps(_as_document(root, answering, log, started=started), indent=2))
         return 0
     try:
         status = remote_commands.wait(place, timeout=timeout, start_timeout=START_SECONDS, as_json=as_json)
@@ -121,15 +118,26 @@ def _as_document(root: Path, running: lock.Running, log: Path, *, started: bool)
     }
 
 
-def _print_place(root: Path, running: lock.Running, log: Path, *, started: bool, given: bool) -> None:
+def _print_place(root: Path, running: lock.Running, log: str, *, started: bool) -> None:
     """Print what runs where."""
     verb = "started" if started else "already running"
     print(f"{verb} for {short_path(root)} (process {running.pid}), status page {running.url}")
     if started:
-        print(f"log: {short_path(log)}")
-    elif given:
-        print("it keeps the options with which it was started: `watcher down` first to change them")
-    sys.stdout.flush()
+        print(log)
+
+
+def _start_service(root: Path, arguments: Sequence[str]) -> str:
+    """Start the project's service if one is installed; return where its log is, "" without a service.
+
+    A second watcher beside the service would keep it from starting at the next login.
+    """
+    if not has_service(root):
+        return ""
+    if arguments:
+        text = "its service is not used, because it has options of its own"
+        print(f"watcher: {text}: `watcher service install OPTIONS` changes them", file=sys.stderr)
+        return ""
+    return f"by its service; log: {ServiceManager(root).start()}"
 
 
 def _start(root: Path, arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:

@@ -11,6 +11,7 @@ from watcher import labels
 from watcher import prune as pruning
 from watcher.builder import connect_engine
 from watcher.cli.background import stop_daemon
+from watcher.cli.service_files import has_service
 from watcher.errors import EXIT_FAILED
 from watcher.observers import humanize
 from watcher.observers.humanize import short_path
@@ -44,6 +45,8 @@ def stop_and_report(settings: Settings, *, as_json: bool) -> int | None:
     if not as_json:
         shown = short_path(settings.root)
         print(f"stopped the watcher of {shown} (process {pid})" if pid else f"no watcher ran for {shown}")
+        if has_service(settings.root):
+            print("its service starts it again at the next login: `watcher service uninstall` removes it")
     return pid
 
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 from watcher import labels
+from watcher.cli.service_files import has_service
 from watcher.errors import (
     EXIT_CONFIG,
     EXIT_FAILED,
@@ -31,6 +32,9 @@ from watcher.observers.printable import printable
 from watcher.system import lock
 
 NOT_RUNNING = "no watcher is running for {project}: start one with `watcher run`"
+SERVICE_INSTALLED = (
+    "; its service is installed: `watcher up` starts it, `watcher service status` shows its state"
+)
 STARTING = "the watcher for {project} is still starting (process {pid})"
 STOPPED = "the watcher has stopped"
 POLL = 0.1  # seconds between two checks whether a watcher has started
@@ -129,7 +133,8 @@ def find_daemon(place: ProjectSelection, start_timeout: float = 0.0) -> lock.Run
         raise NotRunning(STARTING.format(project=project, pid=running.pid))
     if not project.is_dir():
         raise ConfigError("project", str(place.project), "there is no such folder")
-    raise NotRunning(NOT_RUNNING.format(project=project) + _name_others(project))
+    service = SERVICE_INSTALLED if has_service(project) else ""
+    raise NotRunning(NOT_RUNNING.format(project=project) + service + _name_others(project))
 
 
 def _name_others(project: Path) -> str:

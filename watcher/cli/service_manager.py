@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from watcher import labels
-from watcher.cli.background import log_file
+from watcher.cli.service_files import log_file, service_file, service_name
 from watcher.cli.service_unit import render_agent, render_unit
 from watcher.errors import EXIT_FAILED, EXIT_NOT_RUNNING, ConfigError, UsageError, WatcherError
 from watcher.observers.humanize import short_path
@@ -47,21 +47,18 @@ class ServiceManager:
     ) -> None:
         self._root, self._environ, self._run_command = root, environ, run
         self._id = labels.project_id(root)
-        self._is_mac = platform == "darwin"
+        self._platform, self._is_mac = platform, platform == "darwin"
         self._program = (sys.executable, "-P", "-m", "watcher")
 
     @property
     def name(self) -> str:
         """Return the name of the unit or agent."""
-        return f"watcher.{self._id}" if self._is_mac else f"watcher-{self._id}.service"
+        return service_name(self._root, platform=self._platform)
 
     @property
     def path(self) -> Path:
         """Return the file of the unit or agent."""
-        if self._is_mac:
-            return Path.home() / "Library" / "LaunchAgents" / f"{self.name}.plist"
-        base = self._environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-        return Path(base) / "systemd" / "user" / self.name
+        return service_file(self._root, self._environ, platform=self._platform)
 
     def install(self, arguments: Sequence[str]) -> int:
         """Write the service, enable and start it; return the exit status."""
@@ -88,6 +85,16 @@ class ServiceManager:
         print(f"started, and from now on at login; log: journalctl --user -u {self.name} -f")
         print("`loginctl enable-linger` starts it at boot and keeps it running after you log out")
         return 0
+
+    def start(self) -> str:
+        """Start the installed service; return the command that shows its log. Raises ServiceFailed."""
+        if self._is_mac:
+            domain = f"gui/{os.getuid()}"
+            self._run_command(["launchctl", "bootstrap", domain, str(self.path)])  # fails if it is loaded
+            self._do(["launchctl", "kickstart", f"{domain}/{self.name}"])
+            return f"tail -f {short_path(log_file(self._id))}"
+        self._do(["systemctl", "--user", "start", self.name])
+        return f"journalctl --user -u {self.name} -f"
 
     def uninstall(self) -> int:
         """Stop and disable the service, and remove its file; return the exit status."""
@@ -121,7 +128,8 @@ class ServiceManager:
             state += f", {found['Result']}"
         pid = found.get("MainPID", "0")
         print(state if pid == "0" else f"{state}, process {pid}, restarted {found.get('NRestarts')} times")
-        if text := found.get("StatusText"):
+        # systemd keeps the last line of a service that has ended.
+        if (text := found.get("StatusText")) and found.get("ActiveState") not in ("inactive", "failed"):
             print(text)
         return 0 if found.get("ActiveState") == "active" else EXIT_NOT_RUNNING
 

@@ -63,10 +63,21 @@ WantedBy=default.target
 """
 
 
+def check_text(text: str) -> None:
+    """Raise ConfigError for a word that the file of a service cannot have."""
+    if any(ord(char) < ord(" ") or char == "\x7f" for char in text):
+        rule = "a service cannot have a path or argument with a line break or another control character"
+        raise ConfigError("service", text, rule)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        rule = "a service cannot have a path or argument that is not UTF-8"
+        raise ConfigError("service", text, rule) from error
+
+
 def quote_unit(text: str) -> str:
     """Return one word of a unit file: quoted, without specifiers and variables (systemd.syntax(7))."""
-    if any(char in text for char in "\n\r\0"):
-        raise ConfigError("project", text, "a service cannot be made for a path with a line break")
+    check_text(text)
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"'
 
@@ -102,6 +113,8 @@ def render_agent(
 ) -> bytes:
     """Return the launchd agent, a property list. launchd cannot tell exit status 78 from others."""
     kept = {name: environ[name] for name in KEPT_VARIABLES if environ.get(name)}
+    for text in (*program, *arguments, str(root), *kept.values(), str(log)):
+        check_text(text)
     return plistlib.dumps(
         {
             "Label": label,

@@ -130,7 +130,8 @@ class Console:
 
     def _daemon_stopping(self, event: DaemonStopping) -> None:
         self.close()
-        self._print(event, "·", f"stopping ({event.reason}); a second Ctrl-C exits immediately")
+        second = "; a second Ctrl-C exits immediately" if event.reason == "SIGINT" else ""
+        self._print(event, "·", f"stopping ({event.reason}){second}")
 
     def _service_started(self, event: ServiceStarted) -> None:
         self._managed.add(event.service)

@@ -19,6 +19,7 @@ BELL = "\a"
 INFORMATIONAL = 6  # syslog(3)
 _PRIORITIES = {"✗": 3, "!": 4}  # by the mark of a line
 INDENT = 12  # columns before the text of a line
+JOURNAL_INDENT = 2  # the same without a time: the journal shows one
 
 
 def is_due(at: float, printed_at: float, every: float) -> bool:
@@ -39,7 +40,7 @@ class ConsoleLines:
         environ: Mapping[str, str],
         journal: bool = False,
     ) -> None:
-        """`journal`: the file is systemd's journal, so each line begins with its priority."""
+        """`journal`: the file is systemd's journal: each line begins with its priority, not with the time."""
         file = getattr(file, "unescaped", file)
         if isinstance(file, io.TextIOWrapper):
             file.reconfigure(errors="replace")  # a terminal without UTF-8 shows question marks
@@ -52,19 +53,21 @@ class ConsoleLines:
         self._bell = bell and file.isatty()
         self._board = board
         self._journal = journal
+        self._indent = " " * (JOURNAL_INDENT if journal else INDENT)
         self._priority = ""  # of the last event; its details have the same
 
     def print_event(self, event: Event, mark: str, line: str | Text, style: str = "") -> None:
         """Print the time, a mark, and the service if there are several, before the line."""
         self._priority = f"<{_PRIORITIES.get(mark, INFORMATIONAL)}>" if self._journal else ""
-        head = Text.assemble((humanize.clock(event.at), "dim"), "  ", (mark, style or "dim"), " ")
+        clock = "" if self._journal else f"{humanize.clock(event.at)}  "
+        head = Text.assemble((clock, "dim"), (mark, style or "dim"), " ")
         text = self._name_service(event.service)
         text.append_text(line) if isinstance(line, Text) else text.append(line, style)
         self._print(head, text)
 
     def print_detail(self, event: Event, line: str, style: str) -> None:
         """Print a line below the one before, indented, with the service if there are several."""
-        self._print(Text(" " * INDENT), self._name_service(event.service).append(line, style))
+        self._print(Text(self._indent), self._name_service(event.service).append(line, style))
 
     def _name_service(self, service: str) -> Text:
         """Return the service's name in its colour; nothing if there is only one service."""
@@ -75,7 +78,7 @@ class ConsoleLines:
     def print_block(self, lines: Sequence[str]) -> None:
         """Print a tool's own lines unfolded, so a terminal can copy and click them."""
         for line in lines:
-            self.terminal.print(Text(self._priority + " " * INDENT + line), soft_wrap=True)
+            self.terminal.print(Text(self._priority + self._indent + line), soft_wrap=True)
 
     def _print(self, head: Text, text: Text) -> None:
         """Print head and text; on a terminal, fold a long text below its own start."""

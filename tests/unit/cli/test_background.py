@@ -10,15 +10,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.loaded_settings import load
 from watcher import labels
-from watcher.cli import background, quick, remote_commands
+from watcher.cli import background, quick, remote, remote_commands
 from watcher.cli.background import DidNotStart, split_arguments
-from watcher.cli.down import print_report
+from watcher.cli.down import print_report, stop_and_report
 from watcher.cli.quick import Target
+from watcher.cli.service_files import service_file
+from watcher.cli.service_manager import ServiceFailed, ServiceManager
 from watcher.errors import ConfigError, NotRunning
 from watcher.prune import Cause, DownReport, ObjectKind, Reason, Verdict
 from watcher.system import lock
@@ -194,3 +198,59 @@ def test_the_report_names_what_is_left_and_no_cache_that_perhaps_never_was(
     assert "left 2 cache records: in use by box" in capsys.readouterr().out
     print_report(DownReport(removed, (), spared), 7, as_json=True)
     assert [each["kind"] for each in json.loads(capsys.readouterr().out)["spared"]] == ["step", "step"]
+
+
+def test_an_installed_service_is_started_and_no_second_watcher(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(project.parent / "config"))
+    unit = service_file(project)
+    unit.parent.mkdir(parents=True)
+    unit.touch()
+    with pytest.raises(NotRunning, match="its service is installed: `watcher up` starts it"):
+        remote.find_daemon(Target(project))
+    held = list[lock.ProjectLock]()
+
+    def start_unit(_: object) -> str:
+        taken = lock.ProjectLock.take(project, labels.project_id(project))
+        taken.announce(replace(taken.running, url="http://127.0.0.1:9/"))
+        held.append(taken)
+        return "journalctl -u it"
+
+    monkeypatch.setattr(ServiceManager, "start", start_unit)
+    assert start(project, as_json=False) == 0
+    out = capsys.readouterr().out
+    assert f"started for {project}" in out
+    assert "by its service; log: journalctl -u it" in out
+    held.pop().release()
+    assert start(project, "--prune.keep", "2", as_json=False) == 0  # a service has options of its own
+    assert (held, "`watcher service install OPTIONS`" in capsys.readouterr().err) == ([], True)
+
+
+def test_a_service_that_does_not_start_is_not_replaced(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(project.parent / "config"))
+    service_file(project).parent.mkdir(parents=True)
+    service_file(project).touch()
+
+    def fail(_: object) -> str:
+        raise ServiceFailed("systemctl --user start it", "no bus")
+
+    monkeypatch.setattr(ServiceManager, "start", fail)
+    with pytest.raises(ServiceFailed, match="no bus"):
+        start(project)
+    assert lock.find_running(labels.project_id(project)) is None
+
+
+def test_the_end_names_the_service_that_starts_it_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(project.parent / "config"))
+    settings = load(project=project)
+    assert stop_and_report(settings, as_json=False) is None
+    assert "its service" not in capsys.readouterr().out
+    service_file(project).parent.mkdir(parents=True)
+    service_file(project).touch()
+    stop_and_report(settings, as_json=False)
+    assert "`watcher service uninstall` removes it" in capsys.readouterr().out

@@ -90,6 +90,7 @@ def test_what_the_manager_refuses_is_named_with_its_words(root: Path, manager: M
             "web: live",
         ),
         ("ActiveState=failed\nSubState=failed\nMainPID=0\nResult=exit-code\n", 3, "exit-code"),
+        ("ActiveState=inactive\nSubState=dead\nMainPID=0\nStatusText=stopping\n", 3, "inactive (dead)\n"),
         ("", 3, "unknown"),
     ],
 )
@@ -106,7 +107,28 @@ def test_the_state_is_the_managers(
     service(root, manager).install([])
     manager.shown = shown
     assert service(root, manager).show() == status
-    assert words in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert words in out
+    assert "stopping" not in out, "systemd keeps the last line of what has ended"
+
+
+def test_it_is_started_by_the_manager(root: Path, manager: Manager) -> None:
+    one = service(root, manager)
+    assert one.start() == f"journalctl --user -u {one.name} -f"
+    assert manager.commands == [f"systemctl --user start {one.name}"]
+    manager.fails = "start"
+    with pytest.raises(ServiceFailed, match="no bus"):
+        one.start()
+
+
+def test_an_agent_is_loaded_and_started(
+    root: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(root.parent))
+    monkeypatch.setenv("XDG_STATE_HOME", str(root.parent / "state"))
+    manager.fails = "bootstrap"  # it is loaded already
+    assert service(root, manager, "darwin").start().startswith("tail -f ")
+    assert [text.split()[1] for text in manager.commands] == ["bootstrap", "kickstart"]
 
 
 def test_a_variable_of_ours_is_said_to_be_left_out(

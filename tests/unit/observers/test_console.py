@@ -173,7 +173,8 @@ def test_a_lost_container_is_said_to_be_started_again(story: Story) -> None:
             "! polling for changes: bind mount",
         ),
         (EngineDown, {"reason": "refused", "retry_in": 1.0}, "! the engine does not answer: refused"),
-        (DaemonStopping, {"reason": "SIGTERM"}, "· stopping (SIGTERM); a second Ctrl-C exits immediately"),
+        (DaemonStopping, {"reason": "SIGINT"}, "· stopping (SIGINT); a second Ctrl-C exits immediately"),
+        (DaemonStopping, {"reason": "SIGTERM"}, "· stopping (SIGTERM)"),
         (
             InternalError,
             {"where": "build", "traceback": "x"},

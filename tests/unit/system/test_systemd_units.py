@@ -87,6 +87,53 @@ def test_the_agent_of_macos_has_the_same_command() -> None:
     assert found["EnvironmentVariables"] == {"PATH": "/bin"}
 
 
+# launchd.plist(5); launchd ignores a key that it does not know, and refuses one of another type.
+AGENT_KEYS: dict[str, type] = {
+    "Label": str,
+    "ProgramArguments": list,
+    "WorkingDirectory": str,
+    "EnvironmentVariables": dict,
+    "RunAtLoad": bool,
+    "KeepAlive": dict,
+    "ThrottleInterval": int,
+    "ExitTimeOut": int,
+    "ProcessType": str,
+    "StandardOutPath": str,
+    "StandardErrorPath": str,
+}
+
+
+@pytest.mark.parametrize("root", [Path("/Users/ann/src/shop"), ODD, Path("/Users/ann/<&> ü")])
+def test_the_agent_of_macos_is_one_that_launchd_can_read(root: Path) -> None:
+    """As `plutil -lint` and launchd check it; neither is run here."""
+    environ = {"PATH": "/bin", "DOCKER_HOST": "unix:///a b.sock", "HOME": "/", "WATCHER_HTTP__TOKEN": "x"}
+    text = render_agent(
+        root, ["/bin/python", "-P"], ["--a", "<&>"], environ, label="watcher.shop", log=Path("/l/daemon.log")
+    )
+    assert text.startswith(b'<?xml version="1.0" encoding="UTF-8"?>')
+    found = plistlib.loads(text, fmt=plistlib.FMT_XML)
+    assert {key: type(value) for key, value in found.items()} == AGENT_KEYS
+    assert all(isinstance(word, str) for word in found["ProgramArguments"])
+    assert all(type(value) is str for value in found["EnvironmentVariables"].values())
+    assert set(found["EnvironmentVariables"]) == {"PATH", "DOCKER_HOST"}
+    paths = (found["ProgramArguments"][0], found["WorkingDirectory"], found["StandardOutPath"])
+    assert all(Path(path).is_absolute() for path in paths), "launchd looks for nothing and expands no ~"
+    assert found["WorkingDirectory"] == found["ProgramArguments"][-1] == str(root)
+    assert found["KeepAlive"].keys() <= {"SuccessfulExit", "Crashed", "NetworkState", "PathState"}
+    assert found["ProcessType"] in {"Background", "Standard", "Adaptive", "Interactive"}
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), [("a\x01b", "control"), ("a\nb", "line break"), ("\udcff", "UTF-8")]
+)
+def test_a_path_that_no_service_can_have_is_refused_by_name(name: str, rule: str) -> None:
+    root = Path("/src") / name
+    with pytest.raises(ConfigError, match=rule):
+        render_unit(root, ["/bin/true"], [], {})
+    with pytest.raises(ConfigError, match=rule):
+        render_agent(root, ["/bin/true"], [], {}, label="x", log=Path("/log"))
+
+
 def test_every_unit_waits_for_the_user_after_a_wrong_setting() -> None:
     texts = [path.read_text() for path in UNITS.glob("*.service")]
     texts.append(render_unit(Path("/src"), ["watcher"], [], {}))
