@@ -26,10 +26,12 @@ class EmbeddedFile:
 
 def find_embedded(elf: ElfImage, symbols: Iterable[ElfSymbol]) -> tuple[EmbeddedFile, ...]:
     """Return the files of each `embed.FS`. Files embedded as strings or bytes are ordinary data."""
-    if elf.bits != 64 or elf.byte_order != "<":
-        return ()
     found: dict[int, EmbeddedFile] = {}  # equal files are stored once
-    tables = {each.address: each for each in symbols if each.name.endswith(_SUFFIX) and each.size > 24}
+    tables = {
+        each.address: each
+        for each in symbols
+        if each.name.endswith(_SUFFIX) and each.size > 3 * elf.word_size
+    }
     for table in tables.values():
         for each in _read_table(elf, table):
             if len(found) < _MOST_FILES:
@@ -39,10 +41,11 @@ def find_embedded(elf: ElfImage, symbols: Iterable[ElfSymbol]) -> tuple[Embedded
 
 def _read_table(elf: ElfImage, symbol: ElfSymbol) -> Iterator[EmbeddedFile]:
     """Yield the files in a table: a slice header, then name, data and hash of each."""
-    entry = struct.Struct("<4Q16x")
-    start = symbol.address + 3 * elf.word_size
-    count, rest = divmod(symbol.size - 3 * elf.word_size, entry.size)
-    if rest or elf.read_word(symbol.address) != start or elf.read_word(symbol.address + 8) != count:
+    word = elf.word_size
+    entry = struct.Struct(f"{elf.byte_order}4{'Q' if word == 8 else 'I'}16x")
+    start = symbol.address + 3 * word
+    count, rest = divmod(symbol.size - 3 * word, entry.size)
+    if rest or elf.read_word(symbol.address) != start or elf.read_word(symbol.address + word) != count:
         return  # a variable that happens to have that name
     for number in range(min(count, _MOST_FILES)):
         place = start + number * entry.size
@@ -51,6 +54,6 @@ def _read_table(elf: ElfImage, symbol: ElfSymbol) -> Iterator[EmbeddedFile]:
             return
         _, name_size, _, size = entry.unpack(content)
         name = elf.read_at(elf.read_word(place), min(name_size, _LONGEST_NAME)).decode("utf-8", "replace")
-        at = elf.offset_of(elf.read_word(place + 16)) if size else None
+        at = elf.offset_of(elf.read_word(place + 2 * word)) if size else None
         if at is not None and at + size <= elf.size:
             yield EmbeddedFile(package_of(symbol.name), name, size, at)

@@ -12,10 +12,11 @@ from watcher.image.build_info import GoBuild, read_build_info
 from watcher.image.elf import ElfImage, UnreadableBinary
 from watcher.image.embedded import EmbeddedFile
 from watcher.image.go_layout import GoLayout, PartKind
+from watcher.image.module_data import TABLES, separate_table
 from watcher.image.packages import module_of
 
+_PACKER, _HEAD = b"UPX!", 1024
 BUILD_INFO = (".go.buildinfo", ".data.rel.ro.go.buildinfo")
-TABLES = (".gopclntab", ".data.rel.ro.gopclntab")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +67,13 @@ def explain_binary(file: BinaryIO) -> GoBinary | None:
     """Return the parts of an open ELF file; None if it is not a Go binary. Raises UnreadableBinary."""
     elf = ElfImage(file)
     try:
+        if not elf.sections and _PACKER in elf.data[:_HEAD]:
+            raise UnreadableBinary("it is packed with UPX; what is in it cannot be told")
         section = elf.section(*BUILD_INFO)
         build = read_build_info(elf.content(section), elf.read_at) if section else None
         if build is None and elf.section(*TABLES) is None:
             return None
+        separate_table(elf)
         build = build or GoBuild("")
         dynamic = elf.section(".interp") is not None
         layout = GoLayout(elf)
@@ -78,7 +82,7 @@ def explain_binary(file: BinaryIO) -> GoBinary | None:
         raise UnreadableBinary(f"it is damaged: {error}") from error
     finally:
         elf.close()
-    modules = [module.path for module in build.modules] + [build.main.path]
+    modules = frozenset([*(module.path for module in build.modules), build.main.path])
     known = {package: module_of(package, modules, build.main.path) for _, package in totals}
     parts = tuple(
         GoPart(kind, package, known[package], size) for (kind, package), size in totals.most_common() if size

@@ -9,13 +9,12 @@ from enum import StrEnum
 
 from watcher.image.elf import ElfImage, ElfSection, ElfSymbol
 from watcher.image.embedded import EmbeddedFile, find_embedded
+from watcher.image.module_data import RELRO, TABLES, find_module_data
 from watcher.image.packages import C_CODE, GENERATED, ITABS, STACK_MAPS, STRINGS, TYPES, package_of
 from watcher.image.pclntab import FunctionTable, read_functions
 from watcher.image.spread import Claim, Claims, spread
 
 _TYPE_SECTIONS = (".typelink", ".itablink")
-_MODULE_DATA = ".go.module"
-_RELRO = ".data.rel.ro"  # prefix of the sections of position-independent binaries
 # Words of runtime.moduledata: text, type information (Go 1.20; before), and from there the list of types.
 _TEXT, _TYPES_120, _TYPES_118, _TO_LIST = 22, 37, 35, (8, 7)
 # Groups of symbols that the symbol table has as one, with the size 0.
@@ -50,6 +49,11 @@ _UNNAMED = {
     PartKind.SYMBOLS: "(symbol table)",
     PartKind.OTHER: "(headers, padding)",
 }
+# What the loader reads, by section; much of a position-independent or dynamically linked binary.
+_LOADER_DATA = dict.fromkeys((".rela", ".rela.dyn", ".rela.plt", ".rel.dyn"), "(relocations)")
+_LOADER_DATA |= dict.fromkeys(
+    (".dynsym", ".dynstr", ".gnu.hash", ".hash", ".gnu.version", ".gnu.version_r"), "(dynamic symbols)"
+)
 _REST: PartOwner = (PartKind.OTHER, _UNNAMED[PartKind.OTHER])
 _SHARED_TABLES: PartOwner = (PartKind.PCLNTAB, _UNNAMED[PartKind.PCLNTAB])
 
@@ -91,7 +95,8 @@ class GoLayout:
             if start < end:
                 totals[_REST] += start - cursor
                 kind = _kind_of(section)
-                spread(totals, start, end, levels if section.allocated else (), (kind, _UNNAMED[kind]))
+                default = kind, _LOADER_DATA.get(section.name, _UNNAMED[kind])
+                spread(totals, start, end, levels if section.allocated else (), default)
                 cursor = end
         totals[_REST] += elf.size - cursor
         if functions:
@@ -105,7 +110,7 @@ class GoLayout:
         return package
 
     def _read_functions(self) -> FunctionTable | None:
-        section = self._elf.section(".gopclntab", f"{_RELRO}.gopclntab")
+        section = self._elf.section(*TABLES)
         try:
             if section is None:
                 raise ValueError("it has no table of functions")
@@ -178,12 +183,16 @@ class GoLayout:
         content = self._elf.data
         padding = _PADDING.get(self._elf.machine, b"\0")
         last = text.offset + text.size
+        owners = {package: (PartKind.CODE, package) for package in set(self._packages.values())}
+        packages = self._packages
         for name, begin, after in zip(functions.names, functions.starts, functions.starts[1:], strict=False):
-            first, end = start + begin, min(start + after, last)
-            tail = content[max(first, end - _LONGEST_PADDING) : end]
-            end -= len(tail) - len(tail.rstrip(padding))
+            first, end = start + begin, start + after
+            end = min(end, last)
+            if content[end - 1 : end] == padding:
+                tail = content[max(first, end - _LONGEST_PADDING) : end]
+                end -= len(tail) - len(tail.rstrip(padding))
             if first < end:
-                yield Claim(first, end, (PartKind.CODE, self._packages[name]))
+                yield Claim(first, end, owners[packages[name]])
 
     def _find_text(self, functions: FunctionTable, text: ElfSection) -> int:
         """Return the address at which the code of Go starts: in front of it can be code of C."""
@@ -195,21 +204,8 @@ class GoLayout:
         return next(inside, text.address)
 
     def _find_module_data(self) -> int | None:
-        """Return the address of runtime.moduledata, which begins with the address of the function table."""
-        elf = self._elf
-        table = elf.section(".gopclntab", f"{_RELRO}.gopclntab")
-        if table is None or elf.byte_order != "<":
-            return None
-        own = elf.section(_MODULE_DATA, f"{_RELRO}{_MODULE_DATA}")
-        if own and elf.read_word(own.address) == table.address:
-            return own.address
-        pointer = table.address.to_bytes(elf.word_size, "little")
-        for section in elf.sections:
-            if section.allocated and section.size and section.name in (".noptrdata", ".data", _RELRO):
-                place = elf.data.find(pointer, section.offset, section.offset + section.size)
-                if place >= 0:
-                    return section.address + place - section.offset
-        return next((at for at, addend in elf.relocations.items() if addend == table.address), None)
+        table = self._elf.section(*TABLES)
+        return None if table is None else find_module_data(self._elf, table.address)
 
     def _claim_types(self) -> Iterator[Claim[PartOwner]]:
         """Yield the claim of the type information without a symbol table: up to the last listed type."""
@@ -253,7 +249,7 @@ def _address(place: ElfSymbol | ElfSection) -> int:
 
 
 def _kind_of(section: ElfSection) -> PartKind:
-    name = section.name.removeprefix(_RELRO) or section.name
+    name = section.name.removeprefix(RELRO) or section.name
     if name == ".gopclntab":
         return PartKind.PCLNTAB
     if name.startswith((".debug_", ".zdebug_")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container
 
 SHARED = "(shared)"  # module of what belongs to no package
 STANDARD = "std"
@@ -47,19 +47,16 @@ def _path_in(symbol: str) -> str:
     return path.replace("%2e", ".").replace("%22", '"').replace("%25", "%") if "%" in path else path
 
 
-def module_of(package: str, modules: Sequence[str], main: str) -> str:
+def module_of(package: str, modules: Container[str], main: str) -> str:
     """Return the module of a package. `modules` are the paths of all modules, `main` is the program's."""
     if package.startswith("("):
         return SHARED
     if package == "main" or package.startswith("main."):
         return main or package
-    found = max((path for path in modules if is_below(package, path)), key=len, default="")
-    if found:
-        return found
+    path = package
+    while path:
+        if path in modules:
+            return path
+        path = path.rpartition("/")[0]
     first = package.partition("/")[0]
     return STANDARD if "." not in first else package
-
-
-def is_below(package: str, path: str) -> bool:
-    """Return whether a package belongs to the module with this path, if no longer path matches."""
-    return bool(path) and (package == path or package.startswith(path + "/"))

@@ -44,14 +44,15 @@ def read_functions(table: bytes) -> FunctionTable:
     if any(end < start for start, end in pairwise(pairs[::2])):
         raise ValueError("the functions are not in order")
     form = _FUNCTION_118 if magic == _MAGIC_118 else _FUNCTION_120
+    unpack, fixed = form.unpack_from, _ENTRY + form.size
     names: list[str] = []
     sizes: list[int] = []
     known: dict[int, str] = {}
     room = len(table)
     owner = owned_from = highest = 0  # the function whose tables of positions are read, and where they begin
     for number, place in enumerate(pairs[1::2]):
-        name_at, *pcs, more_tables, function_data = form.unpack_from(table, functions_at + place)
-        size = _ENTRY + form.size + 4 * (more_tables + function_data)
+        name_at, stack, file, line, more_tables, function_data = unpack(table, functions_at + place)
+        size = fixed + 4 * (more_tables + function_data)
         if (name := known.get(name_at)) is None:
             start = names_at + name_at
             end = table.index(b"\0", start)
@@ -62,8 +63,10 @@ def read_functions(table: bytes) -> FunctionTable:
                 raise ValueError("the names of functions overlap")
         names.append(name)
         sizes.append(size)
-        if (newest := max(pcs)) > highest:  # tables that equal an earlier one are not stored again
-            new = min(pc for pc in pcs if pc > highest)
+        # tables that equal an earlier one are not stored again
+        if stack > highest or file > highest or line > highest:
+            newest = max(stack, file, line)
+            new = min(pc for pc in (stack, file, line) if pc > highest)
             if number:
                 sizes[owner] += new - owned_from
             owner, owned_from, highest = number, new, newest

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
+from operator import itemgetter
 from typing import Generic, NamedTuple, TypeVar
 
 Owner = TypeVar("Owner", bound=Hashable)
@@ -24,9 +25,13 @@ class Claims(Generic[Owner]):
     def __init__(self, claims: Iterable[Claim[Owner]]) -> None:
         self.items: list[Claim[Owner]] = []
         reach = 0
-        for start, end, owner in sorted(claims, key=lambda claim: claim.start):
-            if end > max(start, reach):
-                self.items.append(Claim(max(start, reach), end, owner))
+        for claim in sorted(claims, key=itemgetter(0)):
+            start, end, owner = claim
+            if start >= reach and end > start:
+                self.items.append(claim)
+                reach = end
+            elif end > reach > start:
+                self.items.append(Claim(reach, end, owner))
                 reach = end
         self._ends = [claim.end for claim in self.items]
 

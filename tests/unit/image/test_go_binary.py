@@ -6,8 +6,10 @@ import io
 import os
 import random
 import shutil
+import struct
 import subprocess
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,17 +53,18 @@ class Built:
     explained: GoBinary
 
 
-def go(folder: Path, *arguments: str) -> str:
-    environment = {
+def go(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    given = {
         **os.environ,
         "CGO_ENABLED": "0",
         "GOOS": "linux",
         "GOARCH": "amd64",
         "GOTOOLCHAIN": "local",
+        **(environment or {}),
     }
-    environment["GOFLAGS"] = "-buildvcs=false"
+    given["GOFLAGS"] = "-buildvcs=false"
     done = subprocess.run(
-        [str(GO), *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True
+        [str(GO), *arguments], cwd=folder, env=given, capture_output=True, text=True, check=True
     )
     return done.stdout
 
@@ -167,6 +170,58 @@ def test_damaged_files_are_refused_or_still_add_up(built: dict[str, Built], tmp_
             except UnreadableBinary:
                 continue
         assert found is None or sum(part.size for part in found.parts) == len(content)
+
+
+SHAPES = {
+    "pie": ({}, ("-buildmode=pie",)),
+    "uncompressed": ({}, ("-ldflags=-compressdwarf=false",)),
+    "arm64": ({"GOARCH": "arm64"}, ()),
+    "386": ({"GOARCH": "386"}, ()),
+    "s390x": ({"GOARCH": "s390x"}, ()),
+    "cgo": ({"CGO_ENABLED": "1"}, ()),
+    "cgo-pie": ({"CGO_ENABLED": "1"}, ("-buildmode=pie",)),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_other_shapes_of_binaries_add_up_and_show_code_tables_and_files(
+    built: dict[str, Built], tmp_path: Path, shape: str
+) -> None:
+    """A linker of C puts the table of functions of `cgo-pie` into another section."""
+    environment, flags = SHAPES[shape]
+    if "cgo" in shape and shutil.which("gcc") is None:
+        pytest.skip("needs a C compiler")
+    path, usual = tmp_path / "program", built["served"]
+    imported = usual.path.parent / "main.go"
+    text = imported.read_text().replace('"net/http")', '"net/http"; _ "os/user")')
+    folder = tmp_path / "source"
+    shutil.copytree(usual.path.parent, folder, ignore=shutil.ignore_patterns("served*"))
+    (folder / "main.go").write_text(text)
+    go(folder, "build", *flags, "-o", str(path), ".", environment=environment)
+    with path.open("rb") as file:
+        found = explain_binary(file)
+    assert found is not None
+    kinds = found.by_kind()
+    assert sum(part.size for part in found.parts) == path.stat().st_size
+    assert kinds[PartKind.EMBEDDED] == 60_005
+    assert kinds[PartKind.PCLNTAB] == pytest.approx(usual.explained.by_kind()[PartKind.PCLNTAB], rel=0.1)
+    assert found.by_package()["net/http"] > 150_000
+    assert found.dynamic == (shape in ("pie", "cgo", "cgo-pie"))
+    assert (found.by_package()["(relocations)"] > 100_000) == ("pie" in shape)
+
+
+def test_a_binary_packed_with_upx_is_said_to_be_packed(tmp_path: Path) -> None:
+    """UPX leaves no sections behind, and its name near the beginning."""
+    header = struct.pack(
+        "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 2, 62, 1, 0, 64, 0, 0, 64, 56, 0, 64, 0, 0
+    )
+    path = tmp_path / "packed"
+    path.write_bytes(header + bytes(100) + b"UPX!" + bytes(2000))
+    with path.open("rb") as file, pytest.raises(UnreadableBinary, match="packed with UPX"):
+        explain_binary(file)
+    path.write_bytes(header + bytes(2000))
+    with path.open("rb") as file:
+        assert explain_binary(file) is None
 
 
 def test_an_empty_file_and_one_without_go_are_no_go_binaries(tmp_path: Path) -> None:
