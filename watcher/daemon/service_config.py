@@ -180,7 +180,7 @@ def tree_of(
     written: tuple[str, ...] = ()
     if any(not mount.read_only for mount in source_mounts(spec, context)):
         written = outputs(start_command(spec, context, recipe.dockerfile), context)
-    ignore = (*written, *watch.ignore)
+    ignore, inline = (*written, *watch.ignore), recipe.inline is not None
     if recipe.contexts:
         return TreeWithContexts(
             context,
@@ -188,8 +188,11 @@ def tree_of(
             ignore=ignore,
             env_dirs=watch.env_dirs,
             dockerfile=recipe.dockerfile,
+            inline=inline,
         )
-    return make_tree(context, ignore=ignore, env_dirs=watch.env_dirs, dockerfile=recipe.dockerfile)
+    return make_tree(
+        context, ignore=ignore, env_dirs=watch.env_dirs, dockerfile=recipe.dockerfile, inline=inline
+    )
 
 
 def notices_of(command: StartCommand, mounts: Sequence[SourceMount]) -> Iterator[str]:

@@ -34,14 +34,15 @@ def ignore_files(dockerfile: str) -> tuple[str, str]:
     return f"{dockerfile}.dockerignore", ".dockerignore"
 
 
-def read_build_files(base: str, dockerfile: str) -> BuildFiles:
+def read_build_files(base: str, dockerfile: str, *, inline: bool = False) -> BuildFiles:
     """Read the Dockerfile `dockerfile` (relative to `base`) and its ignore file.
 
-    What cannot be read is a problem of the result, never an error.
+    What cannot be read is a problem of the result, never an error. `inline`: the Dockerfile is not a file
+    (`dockerfile_inline`), and one that is there is like any other file.
     """
     problems: list[TreeProblem] = []
-    text = _read_bounded(base, dockerfile, "dockerfile", problems)
-    if text is None and not problems:
+    text = None if inline else _read_bounded(base, dockerfile, "dockerfile", problems)
+    if text is None and not (problems or inline):
         problems.append(TreeProblem(dockerfile, "dockerfile", f"{dockerfile}: there is no such Dockerfile"))
     for path in ignore_files(dockerfile):
         ignore = _read_bounded(base, path, "ignore-file", problems)

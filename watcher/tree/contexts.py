@@ -29,8 +29,9 @@ class TreeWithContexts(Tree):
         ignore: Sequence[str] = (),
         env_dirs: Sequence[str] = ("_envs",),
         dockerfile: str = "Dockerfile",
+        inline: bool = False,
     ) -> None:
-        super().__init__(root, ignore=ignore, env_dirs=env_dirs, dockerfile=dockerfile)
+        super().__init__(root, ignore=ignore, env_dirs=env_dirs, dockerfile=dockerfile, inline=inline)
         self.contexts = contexts
         self._guard = threading.Lock()
         self._pending: dict[str, Collection[str] | None] = dict.fromkeys(contexts)

@@ -34,8 +34,8 @@ class Tree:
 
     `ignore` are patterns over `DEFAULT_IGNORE` in the syntax of a `.dockerignore`; `dockerfile` is a path
     relative to the root and can lie outside (`../docker/Dockerfile`). Without `ignore_file` the ignore file
-    of the root is of no effect. Raises ConfigError for a pattern that
-    cannot be used.
+    of the root is of no effect. `inline`: the text of the Dockerfile is in the compose file. Raises
+    ConfigError for a pattern that cannot be used.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Tree:
         env_dirs: Sequence[str] = ("_envs",),
         dockerfile: str = "Dockerfile",
         ignore_file: bool = True,
+        inline: bool = False,
     ) -> None:
         self.root = root
         self._base = os.path.abspath(root)  # noqa: PTH100 - not resolved: a root that is a link can be moved
@@ -54,7 +55,7 @@ class Tree:
             dockerfile=relative.replace(os.sep, "/"),
             env_dirs=tuple(os.path.normpath(directory) for directory in env_dirs),
         )
-        self._has_ignore_file = ignore_file
+        self._has_ignore_file, self._inline = ignore_file, inline
         self._ignore = tuple(pattern for line in ignore for pattern in parse_dockerignore(line))
         self._always = frozenset((self._layout.dockerfile, *ignore_files(self._layout.dockerfile)))
         self._patterns: tuple[str, ...] = ()  # of the ignore file as it is
@@ -125,7 +126,7 @@ class Tree:
         try:
             status = os.fstat(fd)
             identity = status.st_dev, status.st_ino
-            control = read_build_files(self._base, self._layout.dockerfile)
+            control = read_build_files(self._base, self._layout.dockerfile, inline=self._inline)
             self._links = link_chain(self._base, self._always)
             new_rules = self._renew_rules(control)
             whole = new_rules or touched is None or identity != before

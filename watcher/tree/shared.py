@@ -25,9 +25,10 @@ class SharedTree(Tree):
         ignore: Sequence[str] = (),
         env_dirs: Sequence[str] = ("_envs",),
         dockerfile: str = "Dockerfile",
+        inline: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(root, ignore=ignore, env_dirs=env_dirs, dockerfile=dockerfile)
+        super().__init__(root, ignore=ignore, env_dirs=env_dirs, dockerfile=dockerfile, inline=inline)
         self._scan_lock, self._clock = threading.Lock(), clock
         self._scans: deque[tuple[float, frozenset[str] | None]] = deque(maxlen=_REMEMBERED)  # start, touched
 
@@ -67,12 +68,18 @@ class TreePool:
         self._trees: WeakValueDictionary[tuple[object, ...], SharedTree] = WeakValueDictionary()
 
     def make_tree(
-        self, root: Path, *, ignore: Sequence[str], env_dirs: Sequence[str], dockerfile: str
+        self,
+        root: Path,
+        *,
+        ignore: Sequence[str],
+        env_dirs: Sequence[str],
+        dockerfile: str,
+        inline: bool = False,
     ) -> SharedTree:
         """Return a tree as `Tree` would be made. Raises ConfigError."""
-        key = root, tuple(ignore), tuple(env_dirs), dockerfile
+        key = root, tuple(ignore), tuple(env_dirs), dockerfile, inline
         tree = self._trees.get(key)
         if tree is None:
-            tree = SharedTree(root, ignore=ignore, env_dirs=env_dirs, dockerfile=dockerfile)
+            tree = SharedTree(root, ignore=ignore, env_dirs=env_dirs, dockerfile=dockerfile, inline=inline)
             self._trees[key] = tree
         return tree

@@ -208,6 +208,17 @@ def test_a_large_file_below_the_limit_is_read_in_full(root: Path) -> None:
     assert Tree(root).scan().digest == snapshot.digest
 
 
+def test_a_tree_whose_dockerfile_is_in_the_compose_file_lacks_none(root: Path) -> None:
+    (root / "Dockerfile").unlink()
+    tree = Tree(root, inline=True)
+    before = tree.scan()
+    assert (before.problems, before.dockerfile) == ((), None)
+    write(root, "Dockerfile", "FROM scratch\n")
+    after = tree.scan({""})
+    assert after.dockerfile is None
+    assert "Dockerfile" in after.files, "it is a file of the context like any other"
+
+
 def test_a_tree_without_dockerfile_says_so_and_lives(root: Path) -> None:
     tree = Tree(root)
     with_one = tree.scan()
