@@ -10,7 +10,7 @@ above such a layer is forgotten. A layer that BuildKit fetched and unpacked has 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from watcher.builder import BuildEntry, StepRun
@@ -49,23 +49,40 @@ def correct_shared(records: Sequence[UsageInfo], entries: Sequence[BuildEntry]) 
     consists of exactly its base. Such a step is not committed yet, or of another stage than the image's.
     """
     makers = {record: entry for entry in entries for record in entry.records or ()}
+    exported = _exported_stages(entries)
     return [
         replace(record, shared=False)
-        if record.shared and (record.mutable or _is_of_other_stage(record, makers.get(record.id)))
+        if record.shared and (record.mutable or _is_of_other_stage(record, makers.get(record.id), exported))
         else record
         for record in records
     ]
 
 
-def _is_of_other_stage(record: UsageInfo, entry: BuildEntry | None) -> bool:
+def _exported_stages(entries: Sequence[BuildEntry]) -> dict[str, set[str]]:
+    """Return the stages that images consist of, by service: those of the last steps of good builds.
+
+    A build whose binary is the same as before runs no step of the last stage. So only builds count that ran
+    steps of several stages, unless there are none.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    alone: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        steps = [step for step in entry.steps if _stage_of(step)]
+        if entry.final and entry.ended == "ok" and steps:
+            last = _stage_of(max(steps, key=lambda step: step.finished))
+            several = len({_stage_of(step) for step in steps}) > 1
+            (found if several else alone)[entry.service].add(last)
+    return {**alone, **found}
+
+
+def _is_of_other_stage(
+    record: UsageInfo, entry: BuildEntry | None, exported: Mapping[str, Collection[str]]
+) -> bool:
     """Return whether a step of another stage than that of the image made the record."""
-    if entry is None:
+    if entry is None or not exported.get(entry.service):
         return False
     made = next((step for step in entry.steps if matches_step(step, record)), None)
-    last = max(
-        (step for step in entry.steps if _stage_of(step)), key=lambda step: step.finished, default=None
-    )
-    return made is not None and last is not None and _stage_of(made) not in ("", _stage_of(last))
+    return made is not None and _stage_of(made) not in ("", *exported[entry.service])
 
 
 def _stage_of(step: StepRun) -> str:

@@ -95,3 +95,25 @@ def test_a_step_of_another_stage_than_the_images_is_not_shared() -> None:
         record("strange", 50.0, copied, shared=True),
     ]
     assert [each.shared for each in correct_shared(records, [entry])] == [False, True, True]
+
+
+COPIED, FINAL = "[builder 2/2] COPY . .", "[stage-1 2/2] COPY --from=builder a b"
+
+
+def test_a_step_of_a_build_that_failed_or_gave_the_same_binary_is_not_shared() -> None:
+    """Neither ran a step of the last stage; a build before them shows which stage that is."""
+    good = build(1, step(1, COPIED), step(1, FINAL, after=2))
+    failed, same = build(2, step(2, COPIED)), build(3, step(3, COPIED))
+    failed.ended = "failed"
+    failed.records, same.records = frozenset({"b"}), frozenset({"c"})
+    records = [record("b", 201.05, COPIED, shared=True), record("c", 301.05, COPIED, shared=True)]
+    assert not any(each.shared for each in correct_shared(records, [good, failed, same]))
+    assert all(each.shared for each in correct_shared(records, [failed, same])), "the stage can be the last"
+
+
+def test_another_service_does_not_say_which_stage_an_image_has() -> None:
+    other = build(1, step(1, COPIED), step(1, FINAL, after=2))
+    other.service = "other"
+    own = build(2, step(2, COPIED))
+    own.records = frozenset({"b"})
+    assert correct_shared([record("b", 201.05, COPIED, shared=True)], [other, own])[0].shared
