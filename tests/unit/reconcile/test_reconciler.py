@@ -496,6 +496,17 @@ async def test_a_bug_in_a_stage_is_told_and_the_loop_lives_on(rig: Rig) -> None:
         await rig.live("b")
 
 
+async def test_a_bug_in_a_deploy_is_reported_and_the_next_save_goes_live(rig: Rig) -> None:
+    async with running(rig) as task:
+        rig.save("a")
+        await rig.build("a")
+        await rig.deploy("a", ZeroDivisionError("oh"))
+        await rig.until(lambda: rig.told.of(DeployFinished))
+        assert ["ZeroDivisionError" in event.traceback for event in rig.told.of(InternalError)] == [True]
+        assert not task.done()
+        await rig.live("b")
+
+
 async def test_a_tree_that_changed_under_the_build_counts_as_cancelled(rig: Rig) -> None:
     async with running(rig):
         rig.save("a")
@@ -880,6 +891,21 @@ async def test_a_build_that_ends_leaves_its_slot_to_the_one_that_waited(rig: Rig
         await rig.deploy("a")
         await rig.build("b")
     assert rig.slots.builders == ()
+
+
+async def test_a_save_while_a_build_fails_is_built_after_the_service_that_waits(rig: Rig, other: Rig) -> None:
+    """The slot is free when the build ends, although the next build of the same service is already due."""
+    rig.limits = state_machine.BuildLimits(max_cancels=0)
+    async with running(rig), running(other):
+        rig.save("a")
+        await rig.until(lambda: rig.builds.running)
+        other.save("x")
+        await turns()
+        rig.builds.answer(BROKEN)
+        rig.save("b")
+        await other.build("x")
+        assert rig.builds.revisions == ["a"]
+        await rig.build("b")
 
 
 async def test_a_newer_save_takes_the_slot_of_the_build_that_it_cancels(rig: Rig, other: Rig) -> None:

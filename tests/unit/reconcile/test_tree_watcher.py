@@ -189,6 +189,53 @@ async def test_a_tree_that_is_gone_is_emitted_once_and_once_more_when_it_is_back
     assert [bool(event.reason) for event in told.of(SourceGone)] == [True, False]
 
 
+async def test_a_root_that_goes_away_is_a_warning_and_its_return_is_scanned(tmp_path: Path) -> None:
+    root, away, told, sink = tmp_path / "root", tmp_path / "away", Recorder(), Sink()
+    root.mkdir()
+    (root / "Dockerfile").write_text("FROM scratch\n")
+    tree = Tree(root)
+    source = NotificationSource(root, observer=Fanout(), mode="polling")
+    watch = TreeWatcher(
+        "app", tree, TreeNotifications(tree, Debouncer(source, Git(root))), inputs={}, observer=told
+    )
+    task = asyncio.create_task(watch.run(sink))
+    async with asyncio.timeout(30):
+        while not sink.told:
+            await asyncio.sleep(0.01)
+        root.rename(away)
+        watch.request_scan()
+        while not told.of(Notice):
+            await asyncio.sleep(0.01)
+        (away / "main.go").write_text("package main\n")
+        away.rename(root)
+        while len(sink.told) < 2:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task])
+    watch.close()
+    assert [(event.level, str(root) in event.text) for event in told.of(Notice)] == [("warning", True)]
+    assert sink.told[-1].summary == "main.go added"
+
+
+async def test_a_watch_that_ends_stops_listening(tmp_path: Path) -> None:
+    tree, sink = Tree(tmp_path), Sink()
+    source = NotificationSource(tmp_path, observer=Fanout(), mode="events")
+    watch = TreeWatcher(
+        "app", tree, TreeNotifications(tree, Debouncer(source, Git(tmp_path))), inputs={}, observer=Fanout()
+    )
+    before = set(threading.enumerate())
+    task = asyncio.create_task(watch.run(sink))
+    async with asyncio.timeout(30):
+        while not sink.told:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task])
+    watch.close()
+    watch._thread.shutdown(wait=True)
+    left = [thread.name for thread in set(threading.enumerate()) - before]
+    assert [name for name in left if not name.startswith("asyncio_")] == []
+
+
 def test_files_that_are_written_hold_a_revision_for_a_while_and_then_again(rig: Rig) -> None:
     """Seconds of the same clock: until the limit they hold, at the limit they count, and it starts again."""
     written = replace(rig.tree.scan(), unsettled=("app.log",))
