@@ -418,7 +418,9 @@ class Dependencies:
         return bool(found)
 
     def note_start(self, name: str, container: str) -> None:
-        """Forget why a dependency could not be started, once another client has started it."""
+        """Forget how a container ended; and why it could not be started, if another client has started it."""
+        self._stopped.discard(container)
+        self._ended.discard(container)
         if container not in self.containers.started:
             self._errors.pop(name, None)
 
@@ -437,6 +439,9 @@ class Dependencies:
     async def publish_states(self) -> None:
         """Publish the states as they are, and start nothing; raises EngineUnavailable."""
         observed = await self._observe(self.names)
+        self._stopped.difference_update(  # its start can have been missed
+            each.id for found in observed.values() for each in found.containers if each.running
+        )
         states = {name: self._shown_state(name, found) for name, found in observed.items()}
         self.reports.publish_changes(self.project, self.names, observed, states, errors=self._errors)
 

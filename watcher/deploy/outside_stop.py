@@ -20,7 +20,9 @@ class OutsideStop:
         self._container, self._at = "", 0.0
 
     def add(self, event: EngineEvent) -> None:
-        """Record an event of the live container."""
+        """Record an event of the live container. What happens after its next start is its own doing again."""
+        if event.action == "start" and event.container == self._container:
+            self._container = ""
         if event.action == "kill" and event.attributes.get("signal") in _ENDING:
             self._container, self._at = event.container, self._clock()
 

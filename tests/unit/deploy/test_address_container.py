@@ -201,3 +201,15 @@ async def test_an_image_that_is_removed_before_it_is_used_is_loaded_again(
     keeper = await holder(shared)
     assert forwarded(shared, keeper.id) == [(keeper.addresses[NETWORK], await address(shared, live))]
     assert shared.recipe.named == [False]
+
+
+async def test_an_address_that_a_killed_daemon_left_and_nobody_needs_is_removed(shared: World) -> None:
+    daemon = await shared.begin()
+    await shared.good("one")
+    await holder(shared)
+    daemon.kill()
+    shared.recipe.address_endpoints = {}
+    await shared.begin()
+    await shared.settle()
+    selector = labels.address_filter(shared.recipe.project, shared.recipe.service)
+    assert await shared.engine.containers(labels=selector) == []

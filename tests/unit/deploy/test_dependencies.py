@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -644,6 +645,34 @@ async def test_one_that_was_stopped_on_purpose_waits_for_a_deploy(rig: Rig) -> N
         assert (await rig.box("shop-db-1")).running
 
 
+async def test_one_that_was_stopped_and_started_again_by_hand_is_as_any_other(rig: Rig) -> None:
+    rig.load(SIMPLE)
+    async with watching(rig):
+        container = (await rig.box("shop-db-1")).id
+        rig.engine.stop_by_hand(container)
+        await until(lambda: rig.states("db")[-1] == "stopped")
+        await rig.engine.start(container)
+        await until(lambda: rig.states("db")[-1] == "running")
+        rig.engine.end(container, 137)
+        await until(lambda: "db was started again" in rig.lines)
+        await until(lambda: rig.states("db")[-1] == "running")
+
+
+async def test_a_start_by_hand_that_no_event_told_of_counts_too(rig: Rig) -> None:
+    dependencies = rig.load(SIMPLE)
+    await dependencies.bring_up()
+    container = (await rig.box("shop-db-1")).id
+    rig.engine.stop_by_hand(container)
+    dependencies.note_stop(container)
+    await dependencies.publish_states()
+    await rig.engine.start(container)
+    await dependencies.publish_states()
+    rig.engine.end(container, 1)
+    assert await dependencies.start_ended("db")
+    await dependencies.publish_states()
+    assert rig.states("db")[-2:] == ["stopped", "running"]
+
+
 async def test_one_that_ends_well_is_not_started_again(rig: Rig) -> None:
     dependencies = rig.load(SIMPLE)
     async with watching(rig):
@@ -754,6 +783,19 @@ async def test_the_reason_of_a_state_is_shown(rig: Rig, program: Program, state:
     assert (last.state, last.reason) == (state, reason)
 
 
+async def test_the_same_failure_is_said_again_after_it_was_overcome(rig: Rig) -> None:
+    rig.images["db"] = ""
+    dependencies = rig.load(SIMPLE)
+    for _ in range(2):
+        await dependencies.bring_up()
+    image = rig.engine.add_image(tags=("db",))
+    await dependencies.bring_up()
+    await rig.engine.remove_by_force((await rig.box("shop-db-1")).id)
+    rig.engine._images.pop(image)
+    await dependencies.bring_up()
+    assert len([line for line in rig.lines if line.startswith("db: ")]) == 2
+
+
 # The engine, while dependencies are watched.
 
 
@@ -782,6 +824,28 @@ async def test_one_that_ended_while_the_engine_was_away_is_started_again(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_engine_that_is_away_is_asked_again_after_pauses(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.load(SIMPLE)
+    asked: list[float] = []
+    clock = asyncio.get_running_loop().time
+
+    async def refuse(*, labels: Sequence[str], since: float) -> AsyncIterator[EngineEvent]:
+        asked.append(clock())
+        if len(asked) == 5:
+            await asyncio.Event().wait()
+        raise EngineUnavailable("gone")
+        yield
+
+    monkeypatch.setattr(rig.engine, "events", refuse)
+    task = asyncio.create_task(DependencyWatch(rig.dependencies, rig.engine, rig, pause=2.0).run())
+    await until(lambda: len(asked) == 5)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert min(later - sooner for sooner, later in pairwise(asked)) >= 1.9
 
 
 async def test_an_error_of_the_watcher_itself_is_shown_and_it_goes_on(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import groupby
+from typing import cast
 
 import pytest
 
 from tests.facts import missing
-from tests.unit.deploy.world import NAME, Daemon, World, outcomes
+from tests.unit.deploy.world import NAME, PORT, Daemon, NotedFront, World, outcomes
 from watcher import labels
-from watcher.deploy import DeployPolicy
+from watcher.deploy import ContainerRecipe, DeployPolicy
 from watcher.engine import EngineError
 from watcher.errors import EngineUnavailable, UserError
+from watcher.front import Front
 from watcher.observers.events import ContainerLost, ContainerPaused, DeployOutcome, Notice
 from watcher.reconcile.ports import Deployed
 
@@ -49,6 +52,28 @@ async def test_the_same_image_in_the_same_circumstances_is_not_replaced(world: W
     assert daemon.front.pointed == ["one", "two"]
     world.recipe.digest = "told otherwise"
     assert await world.good("three", image) != container
+
+
+async def test_a_container_that_has_just_ended_well_does_not_serve_the_next_revision(world: World) -> None:
+    """Its end is seen by asking: the event can come later."""
+    daemon = await world.begin()
+    image = world.image()
+    container = await world.good("one", image)
+    world.engine.end(container, 0)
+    assert await daemon.deployer.keep_unchanged("two", image) is None
+
+
+async def test_a_container_without_the_ports_of_the_service_gets_no_traffic_back(world: World) -> None:
+    daemon = await world.begin()
+    await world.good("one")
+    second = await world.good("two")
+    changed = replace(world.recipe, ports=(PORT + 1,))
+    front = {PORT + 1: cast(Front, NotedFront())}
+    await daemon.deployer.reconfigure(cast(ContainerRecipe, changed), fronts=front, policy=world.policy)
+    world.engine.end(second, 1)
+    await world.settle()
+    assert [line for line in outcomes(daemon) if line.startswith("lost")] == ["lost two"]
+    assert [item.id for item in await world.mine()] == [second]
 
 
 async def test_a_newer_save_in_the_soak_time_leaves_one_container(world: World) -> None:

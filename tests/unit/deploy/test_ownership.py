@@ -25,6 +25,14 @@ async def foreign(world: World, name: str, image: str) -> str:
     return await world.stranger(name, Image=image)
 
 
+async def test_what_an_earlier_daemon_created_is_proven_when_it_is_changed(world: World) -> None:
+    await world.begin()
+    live = await world.good("one")
+    own = OwnContainers(world.engine, world.recipe.project, world.recipe.service)
+    await own.remove(live)
+    assert await world.mine() == []
+
+
 async def test_a_container_of_a_commit_of_the_live_one_is_not_touched_by_a_start(world: World) -> None:
     daemon = await world.begin()
     live = await world.good("one")
