@@ -359,3 +359,7 @@ async def test_bytes_that_are_no_http2_are_a_protocol_error():
     await connection.wait_closed()
     assert isinstance(connection.failure, ProtocolError)
     await connection.close()
+
+
+def test_an_error_reads_as_its_message_or_as_its_number_without_one():
+    assert [str(RpcError(5, "no such image")), str(RpcError(14, ""))] == ["no such image", "gRPC status 14"]

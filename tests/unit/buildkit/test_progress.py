@@ -82,6 +82,16 @@ def test_a_step_that_runs_again_is_told_again():
     ]
 
 
+def test_the_times_of_a_step_are_exact_to_a_fraction_of_a_second():
+    message = vertex(started=10, completed=12)
+    message.vertexes[0].started.nanos = 250_000_000
+    message.vertexes[0].completed.nanos = 750_000_000
+    started, finished = read(message)
+    assert isinstance(started, StepStarted)
+    assert isinstance(finished, StepFinished)
+    assert (started.at, finished.at) == (10.25, 12.75)
+
+
 def test_a_cached_step_says_so():
     (_, finished) = read(vertex(started=1, completed=1, cached=True))
     assert isinstance(finished, StepFinished)

@@ -33,6 +33,7 @@ from watcher.buildkit import (
     StepStarted,
     filesync,
 )
+from watcher.buildkit import client as client_module
 from watcher.buildkit.grpc import frame_message
 from watcher.buildkit.messages.auth_pb2 import CredentialsRequest, CredentialsResponse
 from watcher.buildkit.messages.control_pb2 import BytesMessage, StatusResponse, Vertex, VertexLog
@@ -74,6 +75,25 @@ async def test_the_result_is_what_the_exporter_says():
     async with running(FakeEngine(take_context)) as (client, _):
         result = await client.solve(request(), ignore)
     assert result.image_id == "sha256:1"
+
+
+async def test_a_build_has_ended_entirely_when_its_result_is_there():
+    async with running(FakeEngine(take_context)) as (client, _):
+        before = asyncio.all_tasks()
+        await client.solve(request(), ignore)
+        left = {task.get_coro().__qualname__ for task in asyncio.all_tasks() - before}  # type: ignore[union-attr]
+    assert [name for name in left if name.startswith(("_Solve.", "Session."))] == []
+
+
+async def test_the_context_that_was_used_longest_ago_is_forgotten_first():
+    async with running(FakeEngine(take_context)) as (client, _):
+        first, second = client._cache_of("first"), client._cache_of("second")
+        for number in range(client_module._KEPT_CONTEXTS - 2):
+            client._cache_of(f"other {number}")
+        assert client._cache_of("first") is first
+        client._cache_of("one more than are kept")
+        assert client._cache_of("first") is first
+        assert client._cache_of("second") is not second
 
 
 async def test_everything_asked_for_is_in_the_message():

@@ -59,6 +59,7 @@ async def test_a_container_that_has_just_ended_well_does_not_serve_the_next_revi
     daemon = await world.begin()
     image = world.image()
     container = await world.good("one", image)
+    await world.settle()
     world.engine.end(container, 0)
     assert await daemon.deployer.keep_unchanged("two", image) is None
 

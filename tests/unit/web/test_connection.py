@@ -76,6 +76,15 @@ async def test_what_exceeds_a_limit_is_refused(story: Story, pieces: list[bytes]
         assert (await at.client.get("/livez")).text == "ok\n"
 
 
+@pytest.mark.parametrize(("more", "status"), [(0, 200), (1, 431)])
+async def test_a_head_may_be_as_long_as_the_limit(story: Story, more: int, status: int) -> None:
+    taken = len("/livez") + len("hostlocalhost") + 4 + len("x") + 4
+    field = b"a" * (HEAD_BYTES - taken + more)
+    async with site(story) as at, raw(at) as (reader, writer):
+        writer.write(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nx: " + field + b"\r\n\r\n")
+        assert int((await reader.readline()).split()[1]) == status
+
+
 async def test_a_body_that_is_too_long_is_refused(story: Story) -> None:
     head = f"POST /api/pause HTTP/1.1\r\nhost: localhost\r\ncontent-length: {2 * BODY_BYTES}\r\n\r\n"
     async with site(story) as at:

@@ -66,6 +66,18 @@ async def test_one_that_failed_decides_and_what_waits_for_it_is_not_waited_for()
     assert [(each.service, each.outcome) for each in settled.services] == [("a", "failed"), ("b", "timeout")]
 
 
+async def test_a_service_that_failed_is_waited_for_while_it_is_built_again() -> None:
+    board = made(state("a", failed="r"), *live("b"), BuildStarted(service="a", revision="r"))
+    task = asyncio.create_task(settle_all(board, ["a", "b"], look, 3600.0))
+    for _ in range(20):  # turns of the loop: enough to hear of the failure
+        await asyncio.sleep(0)
+    assert not task.done()
+    for event in live("a"):
+        board.notify(event)
+    async with asyncio.timeout(30):
+        assert (await task).outcome == "live"
+
+
 async def test_a_build_that_runs_is_waited_for_although_another_service_has_failed() -> None:
     board = made(state("a", failed="r"), BuildStarted(service="b", revision="r"))
     task = asyncio.create_task(settle_all(board, ["a", "b"], look, 3600.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import json
 import re
@@ -660,6 +661,16 @@ def test_an_address_of_another_machine_is_one_clear_sentence() -> None:
     for host in ("192.0.2.1", "no-such-name.invalid"):
         with pytest.raises(ConfigError, match=r"http\.host = "):
             listen(host, 0)
+
+
+def test_a_port_that_needs_privileges_is_one_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refused(socket.socket):
+        def bind(self, address: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket, "socket", Refused)
+    with pytest.raises(ConfigError, match=r"http\.port = 80: needs privileges; set one above 1023"):
+        listen("127.0.0.1", 80)
 
 
 async def test_signals_stay_with_the_daemon(story: Story) -> None:
