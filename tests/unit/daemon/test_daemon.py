@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
+import stat
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -14,7 +19,7 @@ from tests.loopback import serve_on_loopback
 from tests.unit.daemon.in_process import PATIENCE, House, Running, Seen
 from watcher.daemon.once import deploy_once
 from watcher.engine import EngineEvent
-from watcher.errors import EngineUnavailable
+from watcher.errors import EngineUnavailable, WatcherError
 from watcher.observers.events import (
     BuildFinished,
     ConfigurationRefused,
@@ -29,6 +34,7 @@ from watcher.observers.events import (
     ServiceStarted,
 )
 from watcher.observers.status_board import StatusBoard
+from watcher.system import reexec
 from watcher.system.lock import AlreadyRunning
 
 
@@ -242,6 +248,60 @@ async def test_an_engine_that_goes_away_is_asked_until_it_is_back(
         (container,) = await house.engine.containers()
         house.engine.end(container.id, 3)  # events are followed again
         await running.seen.until(lambda: len(running.seen.of(DeployFinished)) == 2)
+
+
+async def test_a_save_in_a_mounted_folder_outside_the_context_replaces_the_container(house: House) -> None:
+    """Its Go files are no part of the build, which says so; the program that runs can have read them."""
+    source = house.root / "plugins" / "a.go"
+    source.parent.mkdir()
+    source.write_text("package a\n")
+    (house.root / ".dockerignore").write_text("compose.yaml\nwatcher.toml\nplugins\n")
+    house.write_services("web", web="volumes: ['./plugins:/plugins']")
+    async with house.daemon() as running:
+        first = await running.until_live()
+        (before,) = await house.engine.containers()
+        notices = [event.text for event in running.seen.of(Notice) if event.text.startswith("plugins:")]
+        assert ["a save there builds nothing" in text for text in notices] == [True]
+        house.same_image = before.image
+        source.write_text("package a // saved\n")
+        await running.seen.until(lambda: len(running.seen.of(DeployFinished)) == 2)
+        assert await running.until_live() != first
+        assert running.daemon.services["web"].container_id != before.id
+
+
+async def test_an_upgrade_leaves_container_lock_and_listening_sockets_to_the_next_daemon(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def find_command() -> list[str]:
+        return ["the next program"]
+
+    monkeypatch.setattr(reexec, "find_command", find_command)
+    async with house.daemon() as running:
+        await running.until_live()
+        (front,) = running.daemon.services["web"].fronts.values()
+        expected = {urlsplit(running.url).port, *(address.port for address in front.addresses)}
+        await running.daemon.upgrade()
+        with pytest.raises(WatcherError, match="upgraded already"):
+            await running.daemon.upgrade()
+    handover = running.daemon.handover
+    assert handover
+    kept = [os.fdopen(descriptor, "rb", buffering=0) for descriptor in handover._descriptors]
+    with contextlib.ExitStack() as files:
+        for file in kept:
+            files.enter_context(file)
+        sockets = [
+            socket.socket(fileno=os.dup(file.fileno()))
+            for file in kept
+            if stat.S_ISSOCK(os.fstat(file.fileno()).st_mode)
+        ]
+        for each in sockets:
+            files.enter_context(each)
+        assert {each.getsockname()[1] for each in sockets} == expected
+        assert len(kept) > len(sockets), "the lock is passed on too"
+        with pytest.raises(AlreadyRunning):
+            async with house.daemon():
+                pass
+        assert [each.running for each in await house.engine.containers()] == [True]
 
 
 async def test_a_second_daemon_of_the_project_is_refused(house: House) -> None:
