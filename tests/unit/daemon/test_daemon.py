@@ -304,6 +304,22 @@ async def test_an_upgrade_leaves_container_lock_and_listening_sockets_to_the_nex
         assert [each.running for each in await house.engine.containers()] == [True]
 
 
+async def test_an_upgrade_that_could_not_read_the_configuration_is_refused_and_the_daemon_serves_on(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def find_command() -> list[str]:
+        return ["the next program"]
+
+    monkeypatch.setattr(reexec, "find_command", find_command)
+    async with house.daemon() as running:
+        await running.until_live()
+        (house.root / "compose.yaml").write_text("services: [\n")
+        with pytest.raises(WatcherError):
+            await running.daemon.upgrade()
+        assert running.daemon.handover is None
+        assert (await running.ask()).text == "hello"
+
+
 async def test_a_second_daemon_of_the_project_is_refused(house: House) -> None:
     async with house.daemon() as running:
         await running.until_live()

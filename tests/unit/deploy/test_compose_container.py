@@ -296,3 +296,18 @@ def test_a_service_that_others_wait_for_to_complete_is_a_job(tmp_path: Path) -> 
         made = ComposeContainer(project, spec, "id", FakeEngine(), Fanout(), dependencies)
         jobs[spec.name] = made.completes
     assert jobs == {"job": True, "web": False}
+
+
+async def test_the_configs_of_a_managed_service_are_in_its_container_before_it_starts(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text(
+        "services: {app: {build: ., configs: [{source: limits, target: /etc/limits, mode: 0440}]}}\n"
+        "configs: {limits: {content: 'most = 3'}}\n"
+    )
+    engine = FakeEngine()
+    managed = of_project(compose.load(file, env={}), cast(Engine, engine), Fanout())
+    body = {"Image": engine.add_image(), "NetworkingConfig": {"EndpointsConfig": {}}}
+    container = await engine.create("app", body)
+    await managed.created(container)
+    written = engine.files[container]["/etc/limits"]
+    assert (written.content, written.mode) == (b"most = 3", 0o440)

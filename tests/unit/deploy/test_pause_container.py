@@ -46,6 +46,15 @@ async def test_the_next_container_joins_the_network_that_was_made_after_the_depl
     await world.hold()
 
 
+async def test_what_is_ready_for_the_next_deploy_is_no_orphan(world: World) -> None:
+    daemon = await world.begin()
+    await world.good("one")
+    await world.settle()
+    (spare,) = await spares(world)
+    await daemon.deployer.remove_orphans()
+    assert await spares(world) == [spare]
+
+
 async def test_an_adopted_container_keeps_its_network_and_a_dead_daemons_spare_goes(world: World) -> None:
     before = await world.begin()
     await world.good("one")
