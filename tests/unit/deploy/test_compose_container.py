@@ -13,7 +13,8 @@ from watcher import compose, labels
 from watcher.compose import ComposeProject
 from watcher.deploy.compose_container import ComposeContainer
 from watcher.deploy.dependencies import Dependencies
-from watcher.engine import Engine
+from watcher.deploy.own_container import OwnContainer
+from watcher.engine import Engine, EngineError
 from watcher.errors import EngineTrouble, UserError
 from watcher.observers.events import Event, Fanout, Notice, Observer
 from watcher.system import lock
@@ -311,3 +312,28 @@ async def test_the_configs_of_a_managed_service_are_in_its_container_before_it_s
     await managed.created(container)
     written = engine.files[container]["/etc/limits"]
     assert (written.content, written.mode) == (b"most = 3", 0o440)
+
+
+class JoinedNetworks:
+    """The watcher's own container, when the watcher runs in one."""
+
+    def __init__(self, error: EngineError | None = None) -> None:
+        self.joined, self.error = list[str](), error
+
+    async def join(self, network: str) -> None:
+        if self.error:
+            raise self.error
+        self.joined.append(network)
+
+
+async def test_a_watcher_in_a_container_joins_the_network_of_its_service(rig: Rig) -> None:
+    own = JoinedNetworks()
+    await replace(rig.container("", app="expose: []"), own=cast(OwnContainer, own)).prepare()
+    assert own.joined == ["p_default"]
+    assert [each.name for each in await rig.engine.networks()] == ["p_default"]
+
+
+async def test_a_network_that_the_watcher_cannot_join_fails_the_deploy_by_name(rig: Rig) -> None:
+    own = cast(OwnContainer, JoinedNetworks(EngineError("no such endpoint", 500)))
+    with pytest.raises(UserError, match=r"p_default.*no such endpoint"):
+        await replace(rig.container("", app="expose: []"), own=own).prepare()

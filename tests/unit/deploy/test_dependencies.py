@@ -645,6 +645,20 @@ async def test_one_that_was_stopped_on_purpose_waits_for_a_deploy(rig: Rig) -> N
         assert (await rig.box("shop-db-1")).running
 
 
+async def test_one_that_ends_again_and_again_is_started_after_longer_and_longer_pauses(rig: Rig) -> None:
+    rig.load(SIMPLE, db=Program())
+    watch = DependencyWatch(rig.dependencies, rig.engine, rig, Backoff(first=0.002, most=0.008))
+    task = asyncio.create_task(watch.run())
+    await until(lambda: bool(rig.engine._listeners) and "running" in rig.states("db"))
+    for number in range(1, 4):
+        rig.engine.end((await rig.box("shop-db-1")).id, 137)
+        await until(lambda: rig.lines.count("db was started again") == number)  # noqa: B023 - awaited here
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    said = [line.rpartition(" in ")[2] for line in rig.lines if "it is started again in" in line]
+    assert said == ["2 ms", "4 ms", "8 ms"]
+
+
 async def test_one_that_was_stopped_and_started_again_by_hand_is_as_any_other(rig: Rig) -> None:
     rig.load(SIMPLE)
     async with watching(rig):
