@@ -20,6 +20,7 @@ from tests.unit.daemon.in_process import PATIENCE, House, Running, Seen
 from watcher.daemon.once import deploy_once
 from watcher.engine import EngineEvent
 from watcher.errors import EngineUnavailable, WatcherError
+from watcher.labels import project_id
 from watcher.observers.events import (
     BuildFinished,
     ConfigurationRefused,
@@ -35,7 +36,7 @@ from watcher.observers.events import (
 )
 from watcher.observers.status_board import StatusBoard
 from watcher.system import reexec
-from watcher.system.lock import AlreadyRunning
+from watcher.system.lock import AlreadyRunning, find_running
 
 
 @pytest.fixture
@@ -302,6 +303,23 @@ async def test_an_upgrade_leaves_container_lock_and_listening_sockets_to_the_nex
             async with house.daemon():
                 pass
         assert [each.running for each in await house.engine.containers()] == [True]
+
+
+async def test_what_a_successor_of_a_killed_daemon_needs_is_written_down(house: House) -> None:
+    """Where it listens and what is paused: clients wait at the same ports until the next one is up."""
+    async with house.daemon() as running:
+        await running.until_live()
+        (front,) = running.daemon.services["web"].fronts.values()
+        ports = {urlsplit(running.url).port, *(address.port for address in front.addresses)}
+        found = find_running(project_id(house.root))
+        assert found
+        assert (found.url, {address.port for address in found.listening}) == (running.url, ports)
+        assert found.paused == ()
+        running.daemon.pause("web")
+        found = find_running(project_id(house.root))
+        assert found
+        assert found.paused == ("web",)
+    assert find_running(project_id(house.root)) is None
 
 
 async def test_an_upgrade_that_could_not_read_the_configuration_is_refused_and_the_daemon_serves_on(

@@ -50,6 +50,19 @@ def test_secrets_are_found_by_their_names_and_in_build_secrets(
     }
 
 
+def test_a_secret_that_a_container_reads_from_a_file_is_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_LOGIN", "of-the-container")
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / "compose.yaml").write_text(
+        "services: {web: {build: ., secrets: [login], configs: [open]}}\n"
+        "secrets: {login: {environment: DB_LOGIN}}\nconfigs: {open: {content: of-a-config}}\n"
+    )
+    settings = load(project=tmp_path)
+    assert set(secrets_of(compose_project(settings), settings)) == {"of-the-container"}
+
+
 def test_a_secret_file_that_is_missing_is_the_builds_own_news(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from tests.unit.deploy.world import NAME, World
 from watcher import labels
-from watcher.deploy.forwarding import IMAGE
-from watcher.engine import Container
+from watcher.deploy.forwarding import IMAGE, OPTIONAL
+from watcher.engine import Container, EngineError
 
 pytestmark = pytest.mark.parametrize("world", [False], ids=["plain"], indirect=True)
 NETWORK = "p_default"
@@ -213,3 +213,21 @@ async def test_an_address_that_a_killed_daemon_left_and_nobody_needs_is_removed(
     await shared.settle()
     selector = labels.address_filter(shared.recipe.project, shared.recipe.service)
     assert await shared.engine.containers(labels=selector) == []
+
+
+async def test_a_host_without_some_folders_of_iptables_has_an_address_container_too(
+    shared: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = shared.engine.create
+
+    async def refuse(name: str, config: Mapping[str, Any], **more: Any) -> str:
+        mounts = config["HostConfig"].get("Mounts", ())
+        if OPTIONAL & {mount["Source"] for mount in mounts}:
+            raise EngineError("invalid mount config: bind source path does not exist", 400)
+        return await create(name, config, **more)
+
+    monkeypatch.setattr(shared.engine, "create", refuse)
+    await shared.begin()
+    first = await shared.good("one")
+    keeper = await holder(shared)
+    assert forwarded(shared, keeper.id) == [(keeper.addresses[NETWORK], await address(shared, first))]

@@ -195,6 +195,18 @@ async def test_in_a_container_the_port_that_it_publishes_is_taken(tmp_path: Path
     assert await choose(ports, project) == [f"127.0.0.1:{FIRST + 3}:80"]
 
 
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (HostAddress("tcp", "127.0.0.1", 80), "127.0.0.1:80"),
+        (HostAddress("udp", "", 53), "53/udp"),
+        (HostAddress("tcp", "::1", 80), "[::1]:80"),
+    ],
+)
+def test_an_address_reads_as_in_a_compose_file(address: HostAddress, text: str) -> None:
+    assert str(address) == text
+
+
 def test_an_address_overlaps_with_all_addresses() -> None:
     one = HostAddress("tcp", "127.0.0.1", 1)
     assert one.overlaps(HostAddress("tcp", "", 1))

@@ -722,6 +722,19 @@ async def test_chores_start_when_they_are_due_and_not_before(rig: Rig) -> None:
             assert rig.chores.revisions == calls
 
 
+async def test_without_a_deploy_the_first_chores_run_after_their_interval(rig: Rig) -> None:
+    rig.now = 1000.0
+    async with running(rig, chores_every=60.0):
+        for now in (1000.0, 1059.0):
+            rig.now = now
+            rig.loop.hold("")  # look at the clock
+            await turns()
+            assert rig.chores.calls == []
+        rig.now = 1060.0
+        rig.loop.hold("")
+        await rig.until(lambda: rig.chores.running)
+
+
 async def test_chores_that_are_cancelled_before_their_first_step_run_later(rig: Rig) -> None:
     rig.now = 1000.0
     async with running(rig, chores_after=5.0):
