@@ -141,7 +141,7 @@ class DependencyWatch:
         if found is None or stop.failure(container, found):
             dependencies.note_stop(container)
             what = "removed" if found is None else "stopped"
-            say("warning", f"{name} was {what} through the engine: the next deploy starts it again")
+            self._spawn_task(self._run_guarded(partial(self._report_stop, name, what)))
         elif name in dependencies.one_shots:
             if found.exit_code:
                 say(
@@ -153,6 +153,19 @@ class DependencyWatch:
         else:
             dependencies.note_end(container)
             say("warning", f"{name} ended with exit status 0: it is not started again")
+
+    async def _report_stop(self, name: str, what: str) -> None:
+        """Report a dependency that another program stopped, unless that also starts it: a restart."""
+        await asyncio.sleep(self._follow_after)
+        dependencies = self._dependencies
+        spec = dependencies.project.services.get(name)
+        if spec is None or dependencies.is_busy(name):
+            return
+        found = await dependencies.containers.find_containers(dependencies.project, name)
+        if sum(item.running for item in found) < spec.replicas:
+            dependencies.reports.show_line(
+                "warning", f"{name} was {what} through the engine: the next deploy starts it again"
+            )
 
     def _start_later(self, name: str, status: int) -> None:
         if name not in self._reviving:
