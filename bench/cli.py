@@ -3,7 +3,8 @@
     ./dev bench cli [--rounds 11]
 
 A fake daemon answers with a status document immediately, so only the commands are measured. For comparison,
-`watcher --version`, which builds the parser of all settings, and Python itself are measured too.
+`watcher --help`, which imports the settings, `watcher prune --help`, which builds the parser of one command
+with all settings, and Python itself are measured too.
 `watcher run` is measured in a folder without a compose file, from the start of the process until its first
 line.
 """
@@ -110,7 +111,14 @@ def main() -> None:
         "python -c pass": [sys.executable, "-c", "pass"],
         **{
             f"watcher {' '.join(words)}": [*watcher, *words]
-            for words in (["status"], ["status", "--json"], ["wait"], ["logs"], ["--version"])
+            for words in (
+                ["status"],
+                ["status", "--json"],
+                ["wait"],
+                ["logs"],
+                ["--help"],
+                ["prune", "--help"],
+            )
         },
     }
     with tempfile.TemporaryDirectory() as temporary:

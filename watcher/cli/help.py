@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Collection, Iterator
-from functools import partial
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -122,10 +121,6 @@ def arrange_help(root: argparse.ArgumentParser, version: str) -> None:
     for action in _list_actions(root):
         if isinstance(action, argparse._SubParsersAction):
             action.metavar = "COMMAND"
-            if len(action.choices) > 1:  # with one command, only that command's help can be asked for
-                summaries = {line.dest: _first_line(line.help) for line in action._choices_actions}
-                overview = _OVERVIEW.format(commands=_list_commands(summaries))
-                setattr(root, "format_help", partial(str, overview))  # noqa: B010 - mypy refuses a method
             for name, parser in action.choices.items():
                 parser.add_argument(
                     "--help-settings",
@@ -135,6 +130,11 @@ def arrange_help(root: argparse.ArgumentParser, version: str) -> None:
                     help="show all settings too, with their defaults",
                 )
                 _arrange_command(parser, f"watcher {name}", everything=False)
+
+
+def render_overview(docs: Mapping[str, str | None]) -> str:
+    """Return the text of `watcher --help`, given the docstring of each command by its name."""
+    return _OVERVIEW.format(commands=_list_commands({name: _first_line(text) for name, text in docs.items()}))
 
 
 def _first_line(text: str | None) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser
+from difflib import get_close_matches
+from itertools import takewhile
 from typing import NoReturn, get_args
 
 from pydantic import ValidationError, create_model
@@ -18,9 +20,9 @@ from pydantic_settings import (
 )
 
 from watcher import __version__
-from watcher.cli import options
+from watcher.cli import daemon_options, options, project_options
 from watcher.cli.ending import exit_on_failure, make_printable
-from watcher.cli.help import HelpFormatter, arrange_help
+from watcher.cli.help import HelpFormatter, arrange_help, render_overview
 from watcher.cli.topics import find_topic
 from watcher.errors import UsageError, WatcherError
 from watcher.settings import Settings
@@ -50,27 +52,27 @@ class _CommandLine(BaseSettings):
 class Cli(_CommandLine):
     """The command line of `watcher`: one command."""
 
-    run: CliSubCommand[options.RunCommand]
-    once: CliSubCommand[options.OnceCommand]
-    status: CliSubCommand[options.StatusCommand]
-    logs: CliSubCommand[options.LogsCommand]
-    wait: CliSubCommand[options.WaitCommand]
-    list: CliSubCommand[options.ListCommand]
-    prune: CliSubCommand[options.PruneCommand]
-    up: CliSubCommand[options.UpCommand]
-    down: CliSubCommand[options.DownCommand]
-    rebuild: CliSubCommand[options.RebuildCommand]
-    cancel: CliSubCommand[options.CancelCommand]
-    pause: CliSubCommand[options.PauseCommand]
-    resume: CliSubCommand[options.ResumeCommand]
-    upgrade: CliSubCommand[options.UpgradeCommand]
-    doctor: CliSubCommand[options.DoctorCommand]
-    dockerfile: CliSubCommand[options.DockerfileCommand]
-    image: CliSubCommand[options.ImageCommand]
-    init: CliSubCommand[options.InitCommand]
-    service: CliSubCommand[options.ServiceCommand]
-    monitoring: CliSubCommand[options.MonitoringCommand]
-    completion: CliSubCommand[options.CompletionCommand]
+    run: CliSubCommand[daemon_options.RunCommand]
+    once: CliSubCommand[daemon_options.OnceCommand]
+    status: CliSubCommand[daemon_options.StatusCommand]
+    logs: CliSubCommand[daemon_options.LogsCommand]
+    wait: CliSubCommand[daemon_options.WaitCommand]
+    list: CliSubCommand[daemon_options.ListCommand]
+    prune: CliSubCommand[project_options.PruneCommand]
+    up: CliSubCommand[daemon_options.UpCommand]
+    down: CliSubCommand[daemon_options.DownCommand]
+    rebuild: CliSubCommand[daemon_options.RebuildCommand]
+    cancel: CliSubCommand[daemon_options.CancelCommand]
+    pause: CliSubCommand[daemon_options.PauseCommand]
+    resume: CliSubCommand[daemon_options.ResumeCommand]
+    upgrade: CliSubCommand[daemon_options.UpgradeCommand]
+    doctor: CliSubCommand[project_options.DoctorCommand]
+    dockerfile: CliSubCommand[project_options.DockerfileCommand]
+    image: CliSubCommand[project_options.ImageCommand]
+    init: CliSubCommand[project_options.InitCommand]
+    service: CliSubCommand[daemon_options.ServiceCommand]
+    monitoring: CliSubCommand[project_options.MonitoringCommand]
+    completion: CliSubCommand[project_options.CompletionCommand]
 
 
 _OPTION_NAMES = frozenset(
@@ -82,15 +84,39 @@ _NEED_ALL = ("completion",)  # commands that read the parser of all commands
 
 
 def _choose_commands(arguments: list[str]) -> type[BaseSettings]:
-    """Return a command line with only the given command, or with all if none is given.
+    """Return a command line with only the given command; raise UsageError if there is no such command.
 
-    Making the parser of all commands takes ten times as long.
+    Building the parsers of all commands takes twenty times as long.
     """
-    name = arguments[0] if arguments else ""
-    if name not in Cli.model_fields or name in _NEED_ALL:
+    name = arguments[0]
+    if name in _NEED_ALL:
         return Cli
+    if name not in Cli.model_fields:
+        raise _unknown_command(name)
     field = Cli.model_fields[name]
     return create_model("Cli", __base__=_CommandLine, **{name: (field.annotation, field)})  # type: ignore[call-overload, no-any-return]
+
+
+def _unknown_command(name: str) -> UsageError:
+    """Return the error for a first argument that is no command, with the commands that it resembles."""
+    if name.startswith("-"):
+        return UsageError(f"{name} stands before the command: write `watcher COMMAND {name}`")
+    similar = get_close_matches(name, Cli.model_fields, n=2)
+    guess = f": did you mean {' or '.join(similar)}?" if similar else ";"
+    return UsageError(f"there is no command {name!r}{guess} `watcher --help` lists all")
+
+
+def _print_overview(arguments: list[str]) -> None:
+    """Print the overview of the commands, or the version, and exit if it is asked for before any command."""
+    for argument in takewhile(lambda each: each.startswith("-"), arguments):
+        if argument == "-h" or (len(argument) > 2 and "--help".startswith(argument)):
+            classes = {name: get_args(field.annotation)[0] for name, field in Cli.model_fields.items()}
+            print(render_overview({name: each.__doc__ for name, each in classes.items()}), end="")
+        elif len(argument) > 2 and "--version".startswith(argument):
+            print(f"watcher {__version__}")
+        else:
+            continue
+        sys.exit(0)
 
 
 def _normalize(arguments: list[str]) -> list[str]:
@@ -117,7 +143,7 @@ def _normalize(arguments: list[str]) -> list[str]:
 def _complete_gone(argument: str, following: str) -> str:
     """Return `argument`; `--gone` gets a value if an option follows it."""
     lacks_value = argument == "--gone" and following.startswith("-")
-    return f"--gone={options.ALL_GONE}" if lacks_value else argument
+    return f"--gone={project_options.ALL_GONE}" if lacks_value else argument
 
 
 def _explain_error(error: ValidationError | SettingsError, arguments: list[str]) -> WatcherError:
@@ -145,6 +171,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     make_printable()
     _print_topic(sys.argv[1:] if arguments is None else arguments)
     arguments = _normalize(sys.argv[1:] if arguments is None else arguments)
+    _print_overview(arguments)
     as_json = "--json" in arguments
     options.given_arguments.set(tuple(arguments))
     with exit_on_failure(as_json=as_json):

@@ -9,14 +9,18 @@ import re
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from pydantic_settings import BaseSettings
 
+from tests.facts import missing
 from watcher import errors
 from watcher.cli import commands
+from watcher.cli import main as main_module
 from watcher.cli.main import Cli, main
 from watcher.cli.topics import TOPICS
-from watcher.errors import EXIT_CONFIG, EXIT_NOT_RUNNING, EXIT_USAGE
+from watcher.errors import EXIT_CONFIG, EXIT_NOT_RUNNING, EXIT_USAGE, UsageError
 
 pytestmark = pytest.mark.libraries
 
@@ -89,14 +93,57 @@ def test_a_folder_that_is_gone_under_the_command_is_one_sentence(
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("asked", [["--version"], ["version"], ["-V"]])
+@pytest.mark.parametrize("asked", [[], ["help"], ["-h", "status"], ["--vers"], ["wiat"], ["-v", "status"]])
+def test_without_a_command_no_parser_is_built(monkeypatch: pytest.MonkeyPatch, asked: list[str]) -> None:
+    monkeypatch.delattr(main_module, "CliSettingsSource")
+    with pytest.raises(SystemExit):
+        main(asked)
+
+
+@pytest.mark.parametrize(
+    "asked", [["prune", "--dry-run"], ["prune", "--help"], ["help", "prune"], ["prune", "x"]]
+)
+def test_only_the_parser_of_the_given_command_is_built(
+    monkeypatch: pytest.MonkeyPatch, asked: list[str]
+) -> None:
+    built: list[set[str]] = []
+
+    def build(chosen: type[BaseSettings], **options: object) -> NoReturn:
+        built.append({*chosen.model_fields})
+        raise UsageError("enough")
+
+    monkeypatch.setattr(main_module, "CliSettingsSource", build)
+    with pytest.raises(SystemExit):
+        main(asked)
+    assert built == [{"prune"}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "facts"),
+    [
+        (["wiat"], ("wiat", "did you mean wait", "watcher --help")),
+        (["help", "wiat"], ("wiat", "did you mean wait")),
+        (["re"], ("re", "watcher --help")),
+        (["-v", "status"], ("-v", "before the command")),
+        (["--project=x", "status"], ("--project=x", "before the command", "watcher COMMAND --project=x")),
+    ],
+)
+def test_what_is_no_command_is_named_with_what_resembles_it(
+    capsys: pytest.CaptureFixture[str], asked: list[str], facts: tuple[str, ...]
+) -> None:
+    code, out, err = run(capsys, *asked)
+    assert (code, out) == (EXIT_USAGE, "")
+    assert missing(err, *facts) == []
+
+
+@pytest.mark.parametrize("asked", [["--version"], ["version"], ["-V"], ["--vers"], ["--version", "status"]])
 def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str], asked: list[str]) -> None:
     code, out, _ = run(capsys, *asked)
     assert code == 0
     assert re.fullmatch(r"watcher \d+\.\d+\.\d+\n", out)
 
 
-@pytest.mark.parametrize("asked", [[], ["help"], ["--help"], ["-h"]])
+@pytest.mark.parametrize("asked", [[], ["help"], ["--help"], ["-h"], ["--he"], ["-h", "status"]])
 def test_the_help_names_all_commands(capsys: pytest.CaptureFixture[str], asked: list[str]) -> None:
     code, out, _ = run(capsys, *asked)
     assert code == 0
@@ -118,7 +165,7 @@ def test_every_help_fits_a_small_terminal(
 
 @cache
 def help_text(*arguments: str) -> str:
-    """Print a help once for all tests that read it: each time, the parsers of all commands are made."""
+    """Print a help once for all tests that read it: building a parser of all settings takes time."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text), pytest.raises(SystemExit) as ended:
         main(list(arguments))

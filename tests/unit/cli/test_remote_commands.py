@@ -17,7 +17,7 @@ from tests.unit.observers.story import SERVICE, Story, revision
 from tests.unit.web.support import Site, site
 from watcher import labels
 from watcher.cli import remote, remote_commands, status_text
-from watcher.cli.options import RunCommand, StatusCommand
+from watcher.cli.daemon_options import RunCommand, StatusCommand
 from watcher.errors import (
     EXIT_CONFIG,
     EXIT_FAILED,
