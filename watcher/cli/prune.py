@@ -93,13 +93,15 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
                 most=settings.prune.steps_max,
                 daemon_runs=lambda: lock.find_running(project_id) is not None,
             )
+            policy = PrunePolicy.of(
+                own.prune, builder_image=own.build.builder_image, all_projects=all_projects
+            )
+            scope = ServiceScope.of(recipe, container=spec.default_name)
             pruner = Pruner(
                 engine,
                 Fanout(),
-                scope=ServiceScope.of(recipe, container=spec.default_name),
-                policy=PrunePolicy.of(
-                    own.prune, builder_image=own.build.builder_image, all_projects=all_projects
-                ),
+                scope=scope,
+                policy=policy,
                 records=records,
                 needed=lambda: _ask_daemon(settings),
             )
@@ -119,31 +121,39 @@ async def prune_once(settings: Settings, *, dry_run: bool, all_projects: bool, c
         reports |= await prune_left_services(engine, project_id, names, needed, dry_run=dry_run)
         cache = build_cache(settings, connection, Fanout(), project.name)
         trimmed = await (cache.measure() if dry_run else cache.trim()) if cache else None
-        info = await engine.info()
-        disk = free_space(info)
-        try:
-            whole = DiskInventory(
-                usage=await engine.usage(whole=True),
-                images=await engine.images(),
-                containers=await engine.containers(),
-                mounts=unseen or tuple(mounts.values()),
-                steps=sum(
-                    verdict.size
-                    for report in reports.values()
-                    for verdict in report.verdicts
-                    if verdict.kind is ObjectKind.STEP
-                    and not verdict.remove
-                    # What an image has is counted there.
-                    and verdict.why.cause not in (Cause.IN_USE, Cause.UNPROVEN)
-                ),
-                disk=disk,
-            )
-        except EngineError:
-            shares = None
-        else:
-            shares = summarize_disk_usage(whole, project_id, project.name)
+        disk = free_space(await engine.info())
         go_caches = unseen or tuple(mounts.values())
+        whole = await _take_inventory(engine, go_caches, reports.values(), disk)
+        shares = summarize_disk_usage(whole, project_id, project.name) if whole else None
         return Cleaned(reports, shares, disk, emptied, trimmed, go_caches, trimmed_go, journal.problem)
+
+
+async def _take_inventory(
+    engine: Engine,
+    mounts: tuple[CacheMount, ...] | NotMeasured,
+    reports: Collection[PruneReport],
+    disk: Disk | NotMeasured,
+) -> DiskInventory | None:
+    """Return what is on the engine's disk after a prune; None if the engine cannot tell."""
+    try:
+        return DiskInventory(
+            usage=await engine.usage(whole=True),
+            images=await engine.images(),
+            containers=await engine.containers(),
+            mounts=mounts,
+            steps=sum(
+                verdict.size
+                for report in reports
+                for verdict in report.verdicts
+                if verdict.kind is ObjectKind.STEP
+                and not verdict.remove
+                # What an image has is counted there.
+                and verdict.why.cause not in (Cause.IN_USE, Cause.UNPROVEN)
+            ),
+            disk=disk,
+        )
+    except EngineError:
+        return None
 
 
 async def prune_left_services(

@@ -44,36 +44,12 @@ def container_config(
     published as in the file. `labels` override the labels of the service. The body holds only the main
     network; connect those of `additional_networks` before the start.
     """
-    host: dict[str, Any] = {
-        "NetworkMode": _network_mode(spec),
-        "PortBindings": _port_bindings(spec, publish),
-        "Binds": [_bind_string(each) for each in spec.mounts if not _needs_mount(each)],
-        "Mounts": [_mount_body(each) for each in spec.mounts if _needs_mount(each)],
-        "Tmpfs": dict(spec.tmpfs),
-        "RestartPolicy": restart_policy(spec),
-        **resource_limits(spec.limits),
-        **block_io_limits(spec.block_io),
-        **security_options(spec),
-        **name_resolution(spec),
-        **drop_empty(
-            ShmSize=spec.shm_size,
-            Runtime=spec.runtime,
-            StorageOpt=dict(spec.storage_opt),
-            CgroupParent=spec.cgroup_parent,
-            Annotations=dict(spec.annotations),
-            VolumesFrom=list(spec.volumes_from),
-        ),
-    }
-    if spec.logging is not None:
-        host["LogConfig"] = {"Type": spec.logging[0], "Config": dict(spec.logging[1])}
-    if spec.init is not None:
-        host["Init"] = spec.init
     body: dict[str, Any] = {
         "Image": image,
         "Env": [key if value is None else f"{key}={value}" for key, value in spec.environment.items()],
         "Labels": {**spec.labels, **labels},
         "ExposedPorts": _exposed_ports(spec),
-        "HostConfig": host,
+        "HostConfig": _host_config(spec, publish),
         "NetworkingConfig": {"EndpointsConfig": _main_endpoint(spec, name, named=named)},
         "AttachStdin": False,
         "AttachStdout": True,
@@ -98,6 +74,35 @@ def container_config(
     if spec.healthcheck is not None:
         body["Healthcheck"] = health_check(spec.healthcheck)
     return body
+
+
+def _host_config(spec: ServiceSpec, publish: Published | None) -> dict[str, Any]:
+    """Return the part of the body that concerns the host: networks, mounts, limits, security."""
+    host: dict[str, Any] = {
+        "NetworkMode": _network_mode(spec),
+        "PortBindings": _port_bindings(spec, publish),
+        "Binds": [_bind_string(each) for each in spec.mounts if not _needs_mount(each)],
+        "Mounts": [_mount_body(each) for each in spec.mounts if _needs_mount(each)],
+        "Tmpfs": dict(spec.tmpfs),
+        "RestartPolicy": restart_policy(spec),
+        **resource_limits(spec.limits),
+        **block_io_limits(spec.block_io),
+        **security_options(spec),
+        **name_resolution(spec),
+        **drop_empty(
+            ShmSize=spec.shm_size,
+            Runtime=spec.runtime,
+            StorageOpt=dict(spec.storage_opt),
+            CgroupParent=spec.cgroup_parent,
+            Annotations=dict(spec.annotations),
+            VolumesFrom=list(spec.volumes_from),
+        ),
+    }
+    if spec.logging is not None:
+        host["LogConfig"] = {"Type": spec.logging[0], "Config": dict(spec.logging[1])}
+    if spec.init is not None:
+        host["Init"] = spec.init
+    return host
 
 
 def with_shared_network(body: Mapping[str, Any], other: str) -> dict[str, Any]:

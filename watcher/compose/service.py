@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from watcher.compose import key_policy, links, pulls, service_fields
 from watcher.compose.build import read_build, read_hosts
@@ -18,6 +19,52 @@ from watcher.compose.resources import read_device_requests, read_limits, read_re
 from watcher.compose.spec import MountSpec, PortSpec, ServiceSpec
 from watcher.compose.specparts import BlockIo, ContainerFile
 from watcher.errors import ConfigError
+
+# Readers of the keys that become the field of the same name and need nothing else of the file. Without the
+# key the field keeps its default.
+_PLAIN: Mapping[str, Callable[[Field], Any]] = {
+    "container_name": service_fields.read_container_name,
+    "command": service_fields.read_command,
+    "entrypoint": service_fields.read_command,
+    "expose": read_expose,
+    "volumes_from": links.read_volumes_from,
+    "mac_address": Field.word,
+    "links": links.read_links,
+    "external_links": links.read_external_links,
+    "depends_on": service_fields.read_depends,
+    "healthcheck": service_fields.read_health,
+    "annotations": Field.labels,
+    "logging": service_fields.read_logging,
+    "stop_signal": Field.word,
+    "stop_grace_period": Field.duration,
+    "user": Field.text,
+    "working_dir": Field.text,
+    "hostname": Field.text,
+    "domainname": Field.text,
+    "platform": Field.text,
+    "runtime": Field.text,
+    "init": Field.boolean,
+    "tty": Field.boolean,
+    "stdin_open": Field.boolean,
+    "privileged": Field.boolean,
+    "read_only": Field.boolean,
+    "shm_size": Field.size,
+    "cap_add": Field.words,
+    "cap_drop": Field.words,
+    "device_cgroup_rules": Field.words,
+    "dns": service_fields.read_dns,
+    "dns_opt": Field.words,
+    "dns_search": Field.word_or_words,
+    "extra_hosts": read_hosts,
+    "group_add": Field.words,
+    "sysctls": Field.labels,
+    "storage_opt": Field.labels,
+    "cgroup_parent": Field.text,
+    "ipc": Field.text,
+    "pid": Field.text,
+    "uts": service_fields.read_uts,
+    "userns_mode": Field.text,
+}
 
 
 def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
@@ -45,67 +92,27 @@ def read_service(name: str, field: Field, project: Project) -> ServiceSpec:
         project_name=project.name,
         image=image or f"{project.name}-{name}",
         build=build,
-        container_name=read("container_name", service_fields.read_container_name, None),
-        command=read("command", service_fields.read_command, None),
-        entrypoint=read("entrypoint", service_fields.read_command, None),
         environment=_read_environment(section.take("environment"), section.take("env_file"), project),
         ports=_read_ports(section.take("ports"), network_mode, project),
-        expose=read("expose", read_expose, ()),
         mounts=mounts,
-        volumes_from=read("volumes_from", links.read_volumes_from, ()),
         files=files,
         tmpfs=_read_tmpfs(tmpfs, mounts) if tmpfs else {},
         networks=() if network_mode else service_fields.read_networks(networks, field, project),
         network_mode=network_mode.text() if network_mode else "",
-        mac_address=read("mac_address", Field.word, ""),
-        links=read("links", links.read_links, ()),
-        external_links=read("external_links", links.read_external_links, ()),
-        depends_on=read("depends_on", service_fields.read_depends, {}),
-        healthcheck=read("healthcheck", service_fields.read_health, None),
         restart=read_restart(section.take("restart"), deploy),
         labels=_read_labels(section.take("labels"), section.take("label_file"), project),
-        annotations=read("annotations", Field.labels, {}),
-        logging=read("logging", service_fields.read_logging, None),
         limits=read_limits(section, deploy),
         block_io=read("blkio_config", read_block_io, BlockIo()),
         replicas=read_replicas(section.take("scale"), deploy),
         post_start=read("post_start", lambda given: read_hooks(given, project.env), ()),
         pre_stop=read("pre_stop", lambda given: read_hooks(given, project.env), ()),
-        stop_signal=read("stop_signal", Field.word, None),
-        stop_grace_period=read("stop_grace_period", Field.duration, None),
-        user=read("user", Field.text, ""),
-        working_dir=read("working_dir", Field.text, ""),
-        hostname=read("hostname", Field.text, ""),
-        domainname=read("domainname", Field.text, ""),
-        platform=read("platform", Field.text, ""),
         pull_policy=pull_policy,
         pull_after=pull_after,
-        runtime=read("runtime", Field.text, ""),
-        init=read("init", Field.boolean, None),
-        tty=read("tty", Field.boolean, False),
-        stdin_open=read("stdin_open", Field.boolean, False),
-        privileged=read("privileged", Field.boolean, False),
-        read_only=read("read_only", Field.boolean, False),
-        shm_size=read("shm_size", Field.size, 0),
-        cap_add=read("cap_add", Field.words, ()),
-        cap_drop=read("cap_drop", Field.words, ()),
         security_opt=read("security_opt", lambda given: service_fields.read_security(given, project), ()),
         devices=service_fields.read_devices(devices) if devices else (),
         device_requests=read_device_requests(gpus, devices, deploy),
-        device_cgroup_rules=read("device_cgroup_rules", Field.words, ()),
-        dns=read("dns", service_fields.read_dns, ()),
-        dns_opt=read("dns_opt", Field.words, ()),
-        dns_search=read("dns_search", Field.word_or_words, ()),
-        extra_hosts=read("extra_hosts", read_hosts, ()),
-        group_add=read("group_add", Field.words, ()),
-        sysctls=read("sysctls", Field.labels, {}),
-        storage_opt=read("storage_opt", Field.labels, {}),
         cgroup=read("cgroup", lambda given: given.choice("host", "private"), ""),
-        cgroup_parent=read("cgroup_parent", Field.text, ""),
-        ipc=read("ipc", Field.text, ""),
-        pid=read("pid", Field.text, ""),
-        uts=read("uts", service_fields.read_uts, ""),
-        userns_mode=read("userns_mode", Field.text, ""),
+        **{key: reader(given) for key, reader in _PLAIN.items() if (given := section.take(key)) is not None},
     )
     section.end("a service")
     if spec.container_name and spec.replicas > 1:

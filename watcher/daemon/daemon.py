@@ -175,10 +175,10 @@ class Daemon:
         )
         opened.fleet.run_before_scans(configured.current)
         opened.fleet.watch_left_services(opened.configuration.compose, opened.configuration.settings)
-        opened.dependencies.on_replaced = self._replace_container
-        opened.dependencies.on_former_owner = self._replace_container
+        opened.dependencies.followers.on_replaced = self._replace_container
+        opened.dependencies.followers.on_former_owner = self._replace_container
         dependencies = DependencyWatch(opened.dependencies, opened.engine, self.observers)
-        self._apply_dependencies = opened.dependencies.on_outdated = dependencies.apply_changes
+        self._apply_dependencies = opened.dependencies.followers.on_outdated = dependencies.apply_changes
         work = [
             opened.fleet.run(),
             self._follow(opened),

@@ -14,7 +14,7 @@ from watcher.compose import ComposeProject, SecretSource
 from watcher.daemon import config_reload as configuration
 from watcher.daemon import status_port
 from watcher.daemon.config_reload import Configuration
-from watcher.daemon.engine_access import open_engine
+from watcher.daemon.engine_access import EngineAccess, open_engine
 from watcher.daemon.fleet import Fleet, assemble_configs, count_builds, count_kept_builds
 from watcher.daemon.registration import Registration
 from watcher.daemon.service_config import SharedResources
@@ -22,6 +22,7 @@ from watcher.daemon.shared_images import SharedImages
 from watcher.daemon.start_order import StartOrder
 from watcher.deploy import HostPorts, fixed_addresses, own_container
 from watcher.deploy.dependencies import Dependencies
+from watcher.deploy.own_container import OwnContainer
 from watcher.engine import Engine
 from watcher.front import Unavailable
 from watcher.observers.events import Notice
@@ -91,6 +92,47 @@ def notify_journal(loop: asyncio.AbstractEventLoop, observer: Redactor, problem:
         loop.call_soon_threadsafe(observer.notify, notice)
 
 
+async def _assemble_shared(
+    project: ComposeProject,
+    settings: Settings,
+    access: EngineAccess,
+    journal: BuildJournal,
+    observer: Redactor,
+    *,
+    explain: Callable[[str], Unavailable],
+    own: OwnContainer | None,
+) -> SharedResources:
+    """Construct what all services of the project share. Raises EngineUnavailable."""
+    engine, project_id = access.engine, labels.project_id(settings.root)
+    dependencies = Dependencies(engine, observer, project, project_id, managed=project.managed)
+    order = StartOrder(engine, dependencies)
+    dependencies.followers.find_live = order.find_live
+    return SharedResources(
+        project=project_id,
+        engine=engine,
+        connection=access.connection,
+        journal=journal,
+        observer=observer,
+        explain=explain,
+        info=await engine.info(),
+        host_ports=HostPorts(engine, project_id, journal.folder, own.ports if own else None),
+        dependencies=dependencies,
+        order=order,
+        slots=BuildSlots(count_builds(settings)),
+        images=SharedImages(),
+        cache_names=CacheNames(journal.folder),
+        kept_builds=count_kept_builds(project, settings),
+        pruning=asyncio.Lock(),
+        own=own,
+    )
+
+
+def _find_published(project: ComposeProject, fleet: Fleet, host_ports: HostPorts) -> frozenset[int]:
+    """Return the host ports of the project: fixed ones, and those chosen of a range."""
+    fixed = {address.port for each in project.services.values() for address in fixed_addresses(each)}
+    return frozenset(fixed | {each.port for name in fleet.services for each in host_ports.chosen(name)})
+
+
 @asynccontextmanager
 async def open_project(
     settings: Settings, observer: Redactor, explain: Callable[[str], Unavailable]
@@ -115,35 +157,12 @@ async def open_project(
                 notify = partial(notify_journal, asyncio.get_running_loop(), observer)
                 journal = open_journal(project_id, notify, cache=access.build_cache)
                 await asyncio.to_thread(journal.check)
-                reachable = own.ports if own else None
-                dependencies = Dependencies(engine, observer, project, project_id, managed=project.managed)
-                order = StartOrder(engine, dependencies)
-                dependencies.find_live = order.find_live
-                shared = SharedResources(
-                    project=project_id,
-                    engine=engine,
-                    connection=access.connection,
-                    journal=journal,
-                    observer=observer,
-                    explain=explain,
-                    info=await engine.info(),
-                    host_ports=HostPorts(engine, project_id, journal.folder, reachable),
-                    dependencies=dependencies,
-                    order=order,
-                    slots=BuildSlots(count_builds(settings)),
-                    images=SharedImages(),
-                    cache_names=CacheNames(journal.folder),
-                    kept_builds=count_kept_builds(project, settings),
-                    pruning=asyncio.Lock(),
-                    own=own,
+                shared = await _assemble_shared(
+                    project, settings, access, journal, observer, explain=explain, own=own
                 )
                 fleet = Fleet(shared)
                 avoid = status_port.preferred_ports(settings.http, lock.before)
                 fleet.add(await assemble_configs(shared, project, settings, running={}, avoid=avoid))
-                published = {
-                    address.port for each in project.services.values() for address in fixed_addresses(each)
-                }
-                published |= {each.port for name in fleet.services for each in shared.host_ports.chosen(name)}
                 registration = Registration(settings.root, project_id, shared.info, observer)
                 registration.begin(project, settings)
                 yield Opened(
@@ -154,7 +173,7 @@ async def open_project(
                     shared.dependencies,
                     lock,
                     registration,
-                    frozenset(published),
+                    _find_published(project, fleet, shared.host_ports),
                 )
                 await registration.end()
             finally:

@@ -61,7 +61,30 @@ class Service:
         sources = ServiceSources(config, shared.observer, shared.backends)
         self._mounted_trees = sources.mounted_trees()
         self._own_images: set[str] = set()  # ids
-        self.builder = ImageBuilder(
+        self.builder = self._assemble_builder(config)
+        self.deployer = self._assemble_deployer(config)
+        self._explainer = ImageExplainer(
+            self.name,
+            config.settings.engine,
+            shared.observer,
+            shared.summarize_image,
+            lambda: self._config.settings.image.components,
+        )
+        self._suggestion = SuggestionReader(shared.project, self.name, shared.observer)
+        self._maintenance = self._assemble_maintenance(config)
+        self.reconciler = self._assemble_reconciler(config)
+        self.watch = TreeWatcher(
+            self.name,
+            config.tree,
+            sources.notifications(self.reconciler.hold),
+            inputs=config.inputs,
+            observer=shared.observer,
+        )
+        self.watch.include_mounted(self._mounted_trees.refresh)
+
+    def _assemble_builder(self, config: ServiceConfig) -> ImageBuilder:
+        shared = self._shared
+        return ImageBuilder(
             config.recipe,
             engine=shared.engine,
             connection=shared.connection,
@@ -71,7 +94,10 @@ class Service:
             progressed=lambda: self.reconciler.record_progress(),  # noqa: PLW0108 - the loop is made after this
             base_notices=shared.base_notices,
         )
-        self.deployer = ContainerDeployer(
+
+    def _assemble_deployer(self, config: ServiceConfig) -> ContainerDeployer:
+        shared = self._shared
+        return ContainerDeployer(
             config.container,
             engine=shared.engine,
             fronts=config.fronts,
@@ -84,16 +110,10 @@ class Service:
             references=lambda: self._config.recipe.moving,
             sockets=_network_sockets(shared),
         )
-        self._explainer = ImageExplainer(
-            self.name,
-            config.settings.engine,
-            shared.observer,
-            shared.summarize_image,
-            lambda: self._config.settings.image.components,
-        )
-        self._suggestion = SuggestionReader(shared.project, self.name, shared.observer)
-        self._maintenance = self._assemble_maintenance(config)
-        self.reconciler: Reconciler[Snapshot] = Reconciler(
+
+    def _assemble_reconciler(self, config: ServiceConfig) -> Reconciler[Snapshot]:
+        shared = self._shared
+        return Reconciler(
             self.name,
             builder=SharedImageBuilder(self.builder, shared.images, shared.engine),
             deployer=OrderedDeployer(
@@ -113,14 +133,6 @@ class Service:
                 self._config.recipe, snapshot, str(self._config.tree.root), changes
             ),
         )
-        self.watch = TreeWatcher(
-            self.name,
-            config.tree,
-            sources.notifications(self.reconciler.hold),
-            inputs=config.inputs,
-            observer=shared.observer,
-        )
-        self.watch.include_mounted(self._mounted_trees.refresh)
 
     def _assemble_maintenance(self, config: ServiceConfig) -> Maintenance:
         return assemble_maintenance(

@@ -76,7 +76,7 @@ class StartOrder:
     def report_replaced(self, name: str) -> None:
         """Have what uses the container of this service replaced too: it is another one now."""
         self._replacements[name] += 1
-        self._dependencies.report_replaced(name)
+        self._dependencies.followers.report_replaced(name)
 
     def count_replacements(self, spec: ServiceSpec) -> dict[str, int]:
         """Return the services whose namespaces or volumes a service uses; how often each was replaced."""

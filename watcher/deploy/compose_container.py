@@ -187,7 +187,7 @@ class ComposeContainer:
             self.compose_project, self.spec, config_hash=known or self.digest, image_id=image
         )
         body = compose.container_config(
-            self.dependencies.with_owner_ids(self.spec),
+            self.dependencies.followers.with_owner_ids(self.spec),
             image=image,
             name=self.name,
             publish=publish,

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from watcher import labels
-from watcher.compose import ComposeProject, ServiceSpec, find_followers, find_jobs, find_references
+from watcher.compose import ComposeProject, ServiceSpec, find_jobs
 from watcher.deploy.dependency_containers import DependencyContainers, Observed, container_state
+from watcher.deploy.dependency_errors import describe_failure, explain_refusal
 from watcher.deploy.dependency_graph import (
     Decision,
     Graph,
@@ -24,14 +25,12 @@ from watcher.deploy.dependency_graph import (
     sort_services,
 )
 from watcher.deploy.dependency_reports import DependencyReports
-from watcher.deploy.former_owner import uses_former_owner, with_owner_ids
+from watcher.deploy.followers import Followers
 from watcher.deploy.project_resources import ensure_networks, ensure_volumes
-from watcher.diagnosis.diagnose import engine_trouble, trouble_hint
 from watcher.engine import Container, Engine, EngineError
 from watcher.errors import (
     EngineTrouble,
     EngineUnavailable,
-    Failure,
     RegistryTrouble,
     UserError,
     WatcherError,
@@ -48,10 +47,7 @@ PASSING = (RegistryTrouble, EngineTrouble, EngineUnavailable)  # what can be ove
 class Dependencies:
     """The dependencies of one compose project. `owner` is the id of the watcher's project.
 
-    `managed` are the services that are built here. `on_replaced` gets the name of each of them that is
-    replaced because the container of another service was, and the name of that one. `on_former_owner` gets
-    also the ids of its containers that use parts of a former container of that one. `on_outdated` is called
-    when a managed service was replaced and dependencies are to be: `bring_up` replaces them.
+    `managed` are the services that are built here. `followers` finds what is replaced with another service.
     """
 
     def __init__(
@@ -66,19 +62,24 @@ class Dependencies:
         reports: DependencyReports | None = None,
     ) -> None:
         self._engine, self._observer, self._owner = engine, observer, owner
-        self.on_replaced: Callable[[str, str], None] = lambda *_: None
-        self.on_former_owner: Callable[[str, str, frozenset[str]], None] = lambda *_: None
-        self.on_outdated: Callable[[], None] = lambda: None
-        self.find_live: Callable[[str], str | None] = lambda _: None  # id of a managed service's container
         self.project, self._managed = project, dict.fromkeys(managed, NodeState.ABSENT)
-        self.containers = DependencyContainers(engine, owner, self.with_owner_ids)
+        self.containers = DependencyContainers(
+            engine,
+            owner,
+            lambda spec: self.followers.with_owner_ids(spec),  # noqa: PLW0108 - is made after this
+        )
+        self.followers = Followers(
+            engine,
+            self.containers,
+            find_project=lambda: self.project,
+            is_managed=lambda name: name in self._managed,
+        )
         self.reports = reports or DependencyReports(observer)
         self._poll = poll
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._errors: dict[str, WatcherError] = {}
         self._stopped: set[str] = set()  # containers that were stopped on purpose
         self._ended: set[str] = set()  # containers that ended with status 0 while this process ran
-        self._restart: set[str] = set()  # dependencies that are replaced with the one they depend on
         self._gone: dict[str, ServiceSpec] = {}  # dependencies that left the compose file
         self._resources = asyncio.Lock()
 
@@ -101,18 +102,6 @@ class Dependencies:
     def one_shots(self) -> frozenset[str]:
         """The services that another one waits for to complete."""
         return find_jobs(self.project.services.values())
-
-    def with_owner_ids(self, spec: ServiceSpec) -> ServiceSpec:
-        """Return the service with the ids of managed services' live containers in place of their names."""
-        services = self.project.services
-        used = [name for name in find_references(spec, services) if name in self._managed]
-        live = {services[name].default_name: self.find_live(name) for name in used}
-        return with_owner_ids(spec, {name: found for name, found in live.items() if found})
-
-    def report_replaced(self, service: str) -> None:
-        """Have what follows a managed service replaced: its container is another one now."""
-        if self._follow_replacement(service):
-            self.on_outdated()
 
     def report(self, service: str, state: NodeState) -> None:
         """Set the state of a managed service, for what depends on it."""
@@ -140,7 +129,13 @@ class Dependencies:
         with self.reports.track_wait(service):
             decision = await self._start_until_settled([service])
         if causes := decision.held_up.get(service):
-            raise await self._describe_failure(service, causes)
+            raise await describe_failure(
+                service,
+                causes,
+                self._errors,
+                describe_reason=self._describe_reason,
+                read_last_lines=self._last_lines,
+            )
         for other in decision.skipped.get(service, ()):
             text = f"{service} starts without {other} (required: false): {self._describe_reason(other)}"
             self.reports.show_line("warning", text)
@@ -170,7 +165,7 @@ class Dependencies:
             await ensure_networks(self._engine, self.project, self._owner)
             await ensure_volumes(self._engine, self.project)
         except EngineError as error:
-            raise _explain_refusal(error, f"what {user} needs cannot be made") from error
+            raise explain_refusal(error, f"what {user} needs cannot be made") from error
 
     async def _start_until_settled(self, targets: Sequence[str]) -> Decision:
         """Start whatever can start, until none of `targets` waits any longer."""
@@ -220,15 +215,15 @@ class Dependencies:
             replaced = await self.containers.bring_up(
                 self.project,
                 spec,
-                replace_all=name in self._restart,
+                replace_all=name in self.followers.outdated,
                 say=partial(self.reports.show_line, "info"),
                 pulling=partial(self.reports.show_pull, name),
             )
-            self._restart.discard(name)
+            self.followers.outdated.discard(name)
             if replaced:
-                self._follow_replacement(name)
+                self.followers.replace(name)
         except EngineError as refusal:
-            error = _explain_refusal(refusal, "it cannot be started")
+            error = explain_refusal(refusal, "it cannot be started")
         except WatcherError as known:
             error = known
         except Exception:
@@ -237,68 +232,6 @@ class Dependencies:
             error = WatcherError("an error of the watcher itself")
         if error and self.project.services.get(name) == spec:  # else it is of an earlier compose file
             self._errors[name] = error
-
-    def _follow_replacement(self, name: str) -> bool:
-        """Have what follows `name` replaced; return whether dependencies are part of it."""
-        followers = find_followers(name, self.project.services)
-        for other in followers:
-            if other in self._managed:
-                self.on_replaced(other, name)
-            else:
-                self._restart.add(other)
-        return any(other not in self._managed for other in followers)
-
-    def note_restart(self, name: str) -> None:
-        """Have what is in a namespace of a dependency replaced: it is another one since its restart.
-
-        The engine joins a network when a container starts, so a container in the former one reaches nothing.
-        """
-        mode = f"container:{self.project.services[name].default_name}"
-        inside = [
-            other
-            for other, spec in self.project.services.items()
-            if mode in (spec.network_mode, spec.ipc, spec.pid)
-        ]
-        for other in inside:
-            if other in self._managed:
-                self.on_replaced(other, name)
-            else:
-                self._restart.add(other)
-        if any(other not in self._managed for other in inside):
-            self.on_outdated()
-
-    async def check_followers(self, name: str) -> None:
-        """Have what uses parts of a service replaced if another program has created or restarted that one.
-
-        Raises EngineUnavailable.
-        """
-        project, outdated = self.project, False
-        for other, spec in project.services.items():
-            if name not in find_references(spec, project.services):
-                continue
-            found = await self.containers.find_containers(project, other)
-            now = self.with_owner_ids(spec)
-            former = frozenset(
-                [
-                    item.id
-                    for item in found
-                    if item.running and await uses_former_owner(self._engine, now, item)
-                ]
-            )
-            if former and other in self._managed:
-                self.on_former_owner(other, name, former)
-            else:
-                outdated = outdated or bool(former)
-        if outdated:
-            self.on_outdated()
-
-    async def check_all_followers(self) -> None:
-        """Check the users of all services: events were possibly missed. Raises EngineUnavailable."""
-        services = self.project.services
-        for name in dict.fromkeys(
-            each for spec in services.values() for each in find_references(spec, services)
-        ):
-            await self.check_followers(name)
 
     async def _observe(self, names: Sequence[str]) -> dict[str, Observed]:
         """What the engine has of these dependencies; nothing if the compose file changed meanwhile."""
@@ -315,35 +248,13 @@ class Dependencies:
             return NodeState.BROKEN
         if name in attempted:
             return observed.state
-        if observed.outdated or name in self._restart:
+        if observed.outdated or name in self.followers.outdated:
             return NodeState.ABSENT
         state = observed.state
         if state is NodeState.COMPLETED and name not in self.one_shots:
             ended = all(each.id in self._ended for each in observed.containers if not each.running)
             return state if ended else NodeState.ABSENT
         return NodeState.ABSENT if state is NodeState.FAILED else state
-
-    async def _describe_failure(self, service: str, causes: Sequence[str]) -> WatcherError:
-        """Return the error that explains why `service` cannot start."""
-        known = {name: self._errors[name] for name in causes if name in self._errors}
-        for error in known.values():
-            if isinstance(error, EngineUnavailable | EngineTrouble):
-                return error
-        for name, error in known.items():
-            if isinstance(error, RegistryTrouble):
-                return RegistryTrouble(f"{service} needs {name}: {error}", error.hint)
-        texts, lines, hint = [], list[str](), ""
-        for name in causes:
-            if name in known:
-                error = known[name]
-                texts.append(f"{service} needs {name}: {error}")
-                if isinstance(error, UserError):
-                    lines += error.failure.lines
-                    hint = hint or error.failure.hint
-            else:
-                texts.append(f"{name}, which {service} needs, {self._describe_reason(name)}")
-                lines += await self._last_lines(name)
-        return UserError(Failure("container", "; ".join(texts), tuple(lines), hint=hint))
 
     def _describe_reason(self, name: str) -> str:
         error = self._errors.get(name)
@@ -352,8 +263,6 @@ class Dependencies:
     async def _last_lines(self, name: str) -> Sequence[str]:
         found = await self.containers.find_containers(self.project, name)
         return await self._engine.logs(found[0].id, tail=LOG_LINES) if found else ()
-
-    # Changes and the end.
 
     def reconfigure(self, project: ComposeProject, managed: Collection[str]) -> None:
         """Go on with another compose file; `bring_up` or the next `require` applies it."""
@@ -485,13 +394,6 @@ class Dependencies:
                     await self.containers.stop_container(spec, item)
         except WatcherError as error:
             self.reports.show_line("warning", f"{name} could not be stopped: {error}")
-
-
-def _explain_refusal(error: EngineError, what: str) -> WatcherError:
-    """The error for what an engine refused."""
-    if trouble := engine_trouble(str(error)):
-        return EngineTrouble(trouble, trouble_hint(trouble))
-    return UserError(Failure("container", f"{what}: {error}"))
 
 
 async def _wait_for_any(tasks: Sequence[asyncio.Task[None]], pause: float) -> None:

@@ -87,7 +87,7 @@ def container_state(found: Container) -> NodeState:
 class DependencyContainers:
     """Changes the containers of dependencies. `owner` is the id of the watcher's project.
 
-    `with_owner_ids`: see `Dependencies.with_owner_ids`.
+    `with_owner_ids`: see `Followers.with_owner_ids`.
     """
 
     def __init__(

@@ -87,7 +87,7 @@ class DependencyWatch:
         dependencies, since = self._dependencies, time.time()
         project = dependencies.project.name
         await dependencies.publish_states()
-        self._spawn_task(self._run_guarded(dependencies.check_all_followers))
+        self._spawn_task(self._run_guarded(dependencies.followers.check_all_followers))
         if missed:
             for name in dependencies.lasting:
                 for item in await dependencies.find_ended(name):
@@ -114,7 +114,7 @@ class DependencyWatch:
                 self._spawn_task(self._run_guarded(partial(self._check_followers, name)))
             if event.container in self._ended:
                 self._ended.discard(event.container)
-                dependencies.note_restart(name)
+                dependencies.followers.note_restart(name)
         if event.action == "die":
             self._ended.add(event.container)
         if event.action == "die" and not dependencies.is_busy(name):
@@ -131,7 +131,7 @@ class DependencyWatch:
         docker compose possibly creates those again too, so that is waited for.
         """
         await asyncio.sleep(self._follow_after)
-        await self._dependencies.check_followers(name)
+        await self._dependencies.followers.check_followers(name)
 
     async def _handle_end(self, name: str, container: str, stop: OutsideStop) -> None:
         dependencies, say = self._dependencies, self._dependencies.reports.show_line

@@ -42,6 +42,7 @@ class Rig:
         self.states: dict[str, NodeState] = {}
         self.one_shots: frozenset[str] = frozenset()
         self.replaced = list[str]()
+        self.followers = self  # of what stands in for the dependencies, too
         self.order = StartOrder(self.engine, self)  # type: ignore[arg-type]
         self.api = Managed()
         self.order.add("api", self.api)

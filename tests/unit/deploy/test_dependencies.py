@@ -67,8 +67,8 @@ class Rig:
         self.dependencies = Dependencies(
             self.engine, self, project, owner, managed=managed, poll=0.002, reports=self.reports
         )
-        self.dependencies.on_replaced = lambda *names: self.replaced.append(names)
-        self.dependencies.on_former_owner = lambda *given: self.former.append(given)
+        self.dependencies.followers.on_replaced = lambda *names: self.replaced.append(names)
+        self.dependencies.followers.on_former_owner = lambda *given: self.former.append(given)
         return self.dependencies
 
     def read(self, services: str, *others: str) -> compose.ComposeProject:
@@ -351,11 +351,11 @@ async def test_what_uses_a_managed_service_is_replaced_with_it(rig: Rig, keys: s
 """
     dependencies = rig.load(text, ("api", "worker", "all"))
     asked = list[str]()
-    dependencies.on_outdated = lambda: asked.append("bring_up")
+    dependencies.followers.on_outdated = lambda: asked.append("bring_up")
     dependencies.report("api", NodeState.HEALTHY)
     await dependencies.bring_up()
     before, other = await rig.box("shop-cache-1"), await rig.box("shop-db-1")
-    dependencies.report_replaced("api")
+    dependencies.followers.report_replaced("api")
     assert (rig.replaced, asked) == ([("worker", "api")], ["bring_up"])
     await dependencies.bring_up()
     assert (await rig.box("shop-cache-1")).id != before.id
@@ -429,7 +429,7 @@ async def test_what_is_in_the_network_of_a_dependency_is_replaced_when_that_rest
     dependencies = rig.load(INSIDE, ("api", "worker"))
     dependencies.report("worker", NodeState.HEALTHY)
     async with watching(rig) as watch:
-        dependencies.on_outdated = watch.apply_changes
+        dependencies.followers.on_outdated = watch.apply_changes
         await until(lambda: "running" in rig.states("side"))
         side, db = await rig.box("shop-side-1"), await rig.box("shop-db-1")
         rig.engine.end(db.id, 137)
@@ -500,7 +500,7 @@ async def test_what_uses_a_dependency_is_replaced_when_another_program_creates_i
     dependencies = rig.load(users_of_db(keys))
     dependencies.report("api", NodeState.HEALTHY)
     async with watching(rig) as watch:
-        dependencies.on_outdated = watch.apply_changes
+        dependencies.followers.on_outdated = watch.apply_changes
         await until(lambda: all("running" in rig.states(name) for name in ("side", "other")))
         spec = dependencies.project.services["api"]
         api = await start_by_hand(rig, spec, (await rig.box("shop-db-1")).image)
@@ -532,7 +532,7 @@ async def test_what_uses_a_managed_service_is_replaced_when_another_program_crea
     worker = await start_by_hand(rig, services["worker"], image)
     dependencies.report("api", NodeState.HEALTHY)
     async with watching(rig) as watch:
-        dependencies.on_outdated = watch.apply_changes
+        dependencies.followers.on_outdated = watch.apply_changes
         await until(lambda: "running" in rig.states("side"))
         side = await rig.box("shop-side-1")
         if restarts:
@@ -541,7 +541,7 @@ async def test_what_uses_a_managed_service_is_replaced_when_another_program_crea
         else:
             await create_again(rig, "shop-api-1")
         if restarts and "volumes" in keys:
-            await dependencies.check_followers("api")
+            await dependencies.followers.check_followers("api")
             assert (rig.former, (await rig.box("shop-side-1")).id) == ([], side.id)
             return
         await until(lambda: any(line.startswith("side was replaced") for line in rig.lines))
@@ -567,11 +567,11 @@ async def test_what_uses_a_managed_service_uses_its_live_container_whatever_its_
         rig, replace(services["api"], container_name="shop-api-1.f00"), rig.engine.add_image()
     )
     await start_by_hand(rig, services["api"], rig.engine.add_image())
-    dependencies.find_live = {"api": live}.get
+    dependencies.followers.find_live = {"api": live}.get
     dependencies.report("api", NodeState.HEALTHY)
     await dependencies.bring_up()
     side = await rig.box("shop-side-1")
-    body = dependencies.with_owner_ids(services["worker"])
+    body = dependencies.followers.with_owner_ids(services["worker"])
     used = (body.network_mode, body.ipc, body.pid, *body.volumes_from)
     assert any(live in part for part in used)
     assert not any("shop-api-1" in part for part in used)
@@ -619,8 +619,8 @@ async def test_what_another_program_has_created_after_it_stays(rig: Rig) -> None
     await create_again(rig, "shop-db-1")
     side = await create_again(rig, "shop-side-1")
     asked: list[str] = []
-    dependencies.on_outdated = lambda: asked.append("again")
-    await dependencies.check_followers("db")
+    dependencies.followers.on_outdated = lambda: asked.append("again")
+    await dependencies.followers.check_followers("db")
     assert (asked, rig.replaced) == ([], [])
     assert (await rig.box("shop-side-1")).id == side
 
