@@ -228,6 +228,7 @@ def config_of(image: Image) -> ImageConfig:
         id=image.id,
         command=image.command,
         healthcheck=image.healthcheck,
+        entrypoint=image.entrypoint,
     )
 
 
@@ -243,5 +244,6 @@ def _base_of(image: ResolvedImage) -> BaseImage:
         id=image.digest,
         command=(*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())),
         healthcheck=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
+        entrypoint=tuple(config.get("Entrypoint") or ()),
     )
     return BaseImage(found, image.digest, placeholder=PLACEHOLDER_LABEL in (config.get("Labels") or {}))

@@ -1,9 +1,14 @@
-"""Put `scratch` in place of the final stage's base image, with what a program needs of it. Pure."""
+"""Replace the final stage's base image by `scratch`, and copy from it what the program needs. Pure.
+
+The stage's RUN steps move to a stage of their own on the former base image if they only install certificates
+or time zones, or add users and groups: their results are among the copied files. What the configuration of
+the base image sets (variables, working directory, user) is written into the stage.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from posixpath import basename
 
@@ -14,26 +19,34 @@ from watcher.dockerfile.model import Instruction, Stage
 from watcher.dockerfile.shell import SimpleCommand
 from watcher.dockerfile.spans import Edit, apply_edits, word_set
 from watcher.dockerfile.stages import Graph
+from watcher.dockerfile.state import ImageConfig
 
-FORMER = "former-base"  # stage of the base image that a program does without
+FORMER = "former-base"  # name of the stage that keeps the former base image
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # BuildKit's, for scratch too
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 ZONES = "/usr/share/zoneinfo"
 _SHELLS = word_set("sh bash ash dash zsh")
 _TOOLS = word_set("curl wget nc test true pgrep ps cat env su-exec gosu tini dumb-init")
 _BUILT_IN = word_set("cd set export exit eval . source ulimit umask trap wait")
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ./-_=:,@+%")
-# Steps of a final stage whose results are among what is copied: packages with certificates and time zones.
+# Folders from which update-ca-certificates takes certificates, or where its result is.
+_TRUSTED = ("usr", "etc")
+# Commands of a RUN whose results are among the copied files: certificates, time zones, users.
 _INSTALLERS = word_set("apk apt-get apt")
 _PACKAGES = word_set("ca-certificates ca-certificates-bundle tzdata")
 _GROUPS = word_set("addgroup groupadd")
 _USERS = word_set("adduser useradd")
 _NO_HOME = regex.compile(r"--no-create-home|-[A-Za-z]*[HM][A-Za-z]*")
 _CACHES = ("-", "/var/cache/", "/var/lib/apt/")
+_PLACING = word_set("COPY ADD WORKDIR")
 
 
 @dataclass(frozen=True, slots=True)
 class BaseNeeds:
-    """What the programs of an image need of its base. `others`: why its files are needed, besides."""
+    """What the programs of an image need of its base image.
+
+    `others` is a further reason, as a sentence, why they need files of it; empty if there is none.
+    """
 
     static: bool = False  # its programs run without a C library
     certificates: bool = False  # it has a bundle of certificates, and a program can use it
@@ -43,15 +56,22 @@ class BaseNeeds:
     others: str = ""
 
 
-def leave_base(graph: Graph, target: str | None, needs: BaseNeeds) -> str:
+def leave_base(
+    graph: Graph, target: str | None, needs: BaseNeeds, bases: Mapping[str, ImageConfig | None]
+) -> str:
     """Return the text with `scratch` as the base of the final stage; unchanged if it has no base image.
 
-    Raises NotAccelerated if something needs the base.
+    `bases` are the configurations of base images by name. Raises NotAccelerated, with the reason, if
+    something needs the base image.
     """
     text, stage = graph.dockerfile.text, graph.find_target(target)
-    if graph.bases[stage.index].image is None:
+    image = graph.bases[stage.index].image
+    if image is None:
         return text
-    if obstacle := _find_obstacle(graph, stage, target, needs):
+    base = bases.get(image)
+    if base is None:
+        raise NotAccelerated(f"the configuration of {image} is not known")
+    if obstacle := _find_obstacle(graph, stage, target, needs) or _explain_config(stage, base):
         raise NotAccelerated(obstacle)
     moved = [one for one in stage.instructions if one.keyword == "RUN"]
     copies = list(_copies(needs))
@@ -61,7 +81,7 @@ def leave_base(graph: Graph, target: str | None, needs: BaseNeeds) -> str:
         lines = [f"FROM {platform}{stage.base} AS {FORMER}"]
         lines += [text[one.start : one.stop].rstrip("\n") for one in moved]
         lines.append("")
-    lines += ["FROM scratch" + (f" AS {stage.name}" if stage.name else ""), *copies]
+    lines += ["FROM scratch" + (f" AS {stage.name}" if stage.name else ""), *copies, *_configure(base)]
     edits = [_replace(text, stage.head, "\n".join(lines))]
     edits += [Edit(one.start, one.stop, "", "") for one in moved]
     for one in stage.instructions:
@@ -86,8 +106,34 @@ def _copies(needs: BaseNeeds) -> Iterator[str]:
         yield f"COPY --from={FORMER} /tmp /tmp"
 
 
+def _configure(base: ImageConfig) -> Iterator[str]:
+    """Yield the instructions that set what the base image's configuration sets."""
+    for name, value in base.env.items():
+        if (name, value) != ("PATH", DEFAULT_PATH):
+            yield f'ENV {name}="{value}"'
+    if base.workdir not in ("", "/"):
+        yield f"WORKDIR {base.workdir}"
+    if base.user:
+        yield f"USER {base.user}"
+
+
+def _explain_config(stage: Stage, base: ImageConfig) -> str:
+    """Return what of the base image's configuration cannot be written into the stage; empty if nothing."""
+    if base.onbuild:
+        return "the base image has instructions for its users (ONBUILD)"
+    if base.entrypoint and all(one.keyword != "ENTRYPOINT" for one in stage.instructions):
+        return "what the container runs is decided by the ENTRYPOINT of the base image"
+    if base.healthcheck and all(one.keyword != "HEALTHCHECK" for one in stage.instructions):
+        return "the health check is that of the base image"
+    texts = {f"variable {name}": f"{name}{value}" for name, value in base.env.items()}
+    texts |= {"working directory": base.workdir.replace(" ", "\\"), "user": base.user}
+    return next(
+        (f"the {what} of the base image" for what, text in texts.items() if not set(text) <= _PLAIN), ""
+    )
+
+
 def _find_obstacle(graph: Graph, stage: Stage, target: str | None, needs: BaseNeeds) -> str:
-    """Return what keeps the final stage from doing without its base image; empty if nothing does."""
+    """Return why the final stage needs its base image; empty if it does not."""
     if not needs.static:
         return "a program needs a C library (CGO_ENABLED=1, or it is not Go); CGO_ENABLED=0 avoids that"
     if needs.others:
@@ -105,17 +151,19 @@ def _find_obstacle(graph: Graph, stage: Stage, target: str | None, needs: BaseNe
     given = {one.keyword for one in stage.instructions}
     if not given & {"CMD", "ENTRYPOINT"}:
         return "what the container runs is decided by the base image"
-    found = (_explain_need(one, given) for one in stage.instructions)
+    found = (_explain_need(one, stage, given) for one in stage.instructions)
     return next(filter(None, found), "")
 
 
-def _explain_need(one: Instruction, given: set[str]) -> str:
-    """Return why an instruction needs the base image; empty if it does not."""
+def _explain_need(one: Instruction, stage: Stage, given: set[str]) -> str:
+    """Return why an instruction needs the base image; empty if not. `given` are the keywords of its stage."""
     match one.keyword:
         case "SHELL" | "ONBUILD":
             return f"line {one.line}: {one.keyword} needs the base image"
         case "RUN" if not _is_movable(one):
             return f"line {one.line}: RUN needs the base image, and changes more than certificates and users"
+        case "RUN" if _may_trust_copied(one, stage):
+            return f"line {one.line}: RUN may add certificates that were copied above it"
         case "CMD" | "ENTRYPOINT":
             words = one.words
             if words is None and "ENTRYPOINT" in given and "CMD" in given:
@@ -132,7 +180,7 @@ def _explain_need(one: Instruction, given: set[str]) -> str:
 
 
 def _plain_words(command: str) -> list[str]:
-    """Return the words of a command that needs no shell but to start it; none if it does."""
+    """Return the words of a command that can be started without a shell; none if it needs one."""
     words = command.split() if set(command) <= _PLAIN else []
     words = words[1:] if words[:1] == ["exec"] else words
     return [] if words and (words[0] in _BUILT_IN or "=" in words[0]) else words
@@ -157,8 +205,29 @@ def _is_of_base(program: str) -> bool:
     return basename(program) in _SHELLS | _TOOLS
 
 
+def _may_trust_copied(one: Instruction, stage: Stage) -> bool:
+    """Return whether a RUN collects certificates into the bundle that a COPY or ADD above may have brought.
+
+    Installing ca-certificates runs update-ca-certificates too. A relative destination is below a WORKDIR.
+    """
+    if "ca-certificates" not in one.body.text:
+        return False
+    above = [each for each in stage.instructions if each.line < one.line]
+    if not any(each.keyword in ("COPY", "ADD") for each in above):
+        return False
+    places = [
+        (each.words or each.body.text.split() or ("",))[-1] for each in above if each.keyword in _PLACING
+    ]
+    return any(_may_hold_certificates(place.strip('"[],')) for place in places)
+
+
+def _may_hold_certificates(place: str) -> bool:
+    name = place.strip("/.")
+    return not name or "$" in place or ".." in place or name.startswith(_TRUSTED)
+
+
 def _is_movable(one: Instruction) -> bool:
-    """Return whether all that a RUN changes is in the files that are copied from the base."""
+    """Return whether everything that a RUN changes is among the files that are copied from the base image."""
     if one.words is not None or one.heredocs or one.flags:
         return False
     found = read_run(one, ("/bin/sh", "-c"))

@@ -1,8 +1,7 @@
-"""Changes to a Dockerfile that make the final image smaller, one after the other. Pure.
+"""Propose changes to a Dockerfile that make the final image smaller, one after the other. Pure.
 
-Each change is proposed for a text and for what is known of the image that it builds. Whether the image gets
-smaller and still works is for the caller to measure: a proposal that fails is left out, and the next one is
-made for the text without it.
+Each proposal depends on the text and on what is known of the image that it builds. The caller measures
+whether the image gets smaller and still works; if not, the next proposal is made for the text without it.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _BUILDS = frozenset({"build", "install"})
 
 @dataclass(frozen=True, slots=True)
 class TagRule:
-    """Build tags that leave code out: for a program with `package` in it, which `module` brings in."""
+    """Build tags that leave `package` out of a program; they are tags of `module`, which imports it."""
 
     tags: tuple[str, ...]
     package: str
@@ -65,7 +64,10 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class ShrinkInput:
-    """What decides the changes besides the text; `bases` are the configurations of base images."""
+    """What a proposal depends on besides the text. `bases` are the configurations of base images by name.
+
+    None is the configuration of an image that could not be looked up. `target` None is the last stage.
+    """
 
     build_args: Mapping[str, str]
     target: str | None
@@ -76,7 +78,7 @@ class ShrinkInput:
 
 @dataclass(frozen=True, slots=True)
 class Shrink:
-    """A change: `text` is the Dockerfile after it; empty if `obstacle` says why it is not possible."""
+    """A proposed change: `text` is the Dockerfile with it; empty if `obstacle` says why it is impossible."""
 
     name: str
     reason: str
@@ -86,9 +88,10 @@ class Shrink:
 
 @dataclass(frozen=True, slots=True)
 class ShrinkRule:
-    """A kind of change. `taste`: it is worth doing for other reasons than the size.
+    """A kind of change.
 
-    `makes_static`: it is worth doing only if no program of the image needs a C library then.
+    `taste`: worth suggesting even if the image gets no smaller. `makes_static`: worth suggesting only if
+    afterwards no program of the image needs a C library.
     """
 
     name: str
@@ -122,9 +125,10 @@ def _tag_rule(rule: TagRule) -> ShrinkRule:
 
 
 def insert_measurement(text: str, given: ShrinkInput, token: str) -> str:
-    """Return the text with another environment for each step that links: it runs again, and changes nothing.
+    """Return the text with a variable of the value `token` above each step that builds with go.
 
-    What is compiled is in Go's cache by then, so the time of the step is that of linking.
+    BuildKit runs these steps again, because their environment changed, and they compile nothing: everything
+    is in Go's cache. So their time is that of linking.
     """
     graph = Graph(parse(text), given.build_args, given.platforms)
     places = {
@@ -138,7 +142,10 @@ def insert_measurement(text: str, given: ShrinkInput, token: str) -> str:
 
 
 def find_build_lines(text: str, given: ShrinkInput) -> tuple[frozenset[int], frozenset[int]]:
-    """Return the lines of the steps that build with go, and of those that can do so in another program."""
+    """Return the lines of the RUNs that call go build or go install, and of those that may do so indirectly.
+
+    For example through make or a script.
+    """
     graph = Graph(parse(text), given.build_args, given.platforms)
     steps = [found for group in _groups(graph, given) if group.go for found in group.run_steps()]
     builds = {step.one.line for step, found in steps if any(call.sub in _BUILDS for call in found.calls)}
@@ -213,7 +220,7 @@ def _link_static(call: GoCall, analysis: RunAnalysis, step: StageStep, hidden: b
 
 def _leave_base(text: str, given: ShrinkInput) -> str:
     graph = Graph(parse(text), given.build_args, given.platforms)
-    return leave_base(graph, given.target, given.facts.needs)
+    return leave_base(graph, given.target, given.facts.needs, given.bases)
 
 
 SHRINK_RULES = (
@@ -245,4 +252,4 @@ SHRINK_RULES = (
     ),
     ShrinkRule("FROM scratch", "a static program needs no base image", _leave_base),
 )
-"""In the order in which they are tried: those that make the next ones possible come first."""
+"""The rules in the order in which they are tried: a rule that makes another one possible comes first."""

@@ -32,6 +32,7 @@ class ImageConfig:
     id: str = ""
     command: tuple[str, ...] = ()  # ENTRYPOINT, then CMD
     healthcheck: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ def parse_image(raw: Mapping[str, Any]) -> Image:
         healthcheck=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
         workdir=config.get("WorkingDir") or "",
         command=(*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())),
+        entrypoint=tuple(config.get("Entrypoint") or ()),
         os=raw.get("Os") or "linux",
         parent=raw.get("ParentId") or raw.get("Parent") or "",
         digests=tuple(name for name in raw.get("RepoDigests") or () if name != "<none>@<none>"),

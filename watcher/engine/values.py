@@ -81,6 +81,7 @@ class Image:
     healthcheck: tuple[str, ...] = ()
     workdir: str = ""
     command: tuple[str, ...] = ()  # ENTRYPOINT, then CMD
+    entrypoint: tuple[str, ...] = ()
     os: str = "linux"
     parent: str = ""
     digests: tuple[str, ...] = ()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import subprocess
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,11 +26,11 @@ from watcher.cli.doctor.idle_turn import IdleTurn
 from watcher.cli.doctor.image_facts import find_extra_files, read_facts
 from watcher.cli.doctor.measure import SizeMeasurement
 from watcher.cli.doctor.suggested_files import suggest_dockerfile, suggest_ignore_file, suggest_patterns
-from watcher.cli.doctor.trial import Answer, TrialRun, Trials, find_difference
+from watcher.cli.doctor.trial import Answer, TrialRun, Trials, find_difference, get_answer
 from watcher.cli.doctor.variants import BuiltVariant
 from watcher.cli.main import main
 from watcher.deploy import DeployPolicy
-from watcher.dockerfile import ImageFacts, Level, Runs, ShrinkInput
+from watcher.dockerfile import ImageConfig, ImageFacts, Level, Runs, ShrinkInput
 from watcher.errors import EngineUnavailable, Failure, UserError
 from watcher.image.build_info import GoBuild, GoModule
 from watcher.image.go_binary import GoBinary, GoPart
@@ -57,6 +61,20 @@ def test_what_differs_between_two_runs_of_one_image_is_not_compared() -> None:
     assert missing(find_difference(first, second, silent), "GET /health", "nothing", 200) == []
     kind = run_of(Answer("/health", 200, "text/html", "a"), same.answers[1])
     assert "content type 'text/html'" in find_difference(first, second, kind)
+
+
+def test_answers_are_compared_by_path_also_if_one_is_missing() -> None:
+    health, root = Answer("/health", 200, digest="a"), Answer("/", 200, digest="b")
+    both = run_of(health, root)
+    assert find_difference(both, both, run_of(root, health)) == ""
+    assert missing(find_difference(both, both, run_of(root)), "GET /health", "nothing", 200) == []
+    assert missing(find_difference(both, both, run_of()), "GET /health", "nothing", 200) == []
+    assert find_difference(both, both, run_of(Answer("/status", 200), health, root)) == ""
+
+
+def test_a_health_check_that_is_gone_is_a_difference() -> None:
+    well = run_of(health=0)
+    assert missing(find_difference(well, well, run_of()), "no health check", 0) == []
 
 
 def test_a_health_check_that_cannot_be_run_any_more_is_a_difference() -> None:
@@ -123,6 +141,25 @@ async def test_the_container_of_a_trial_is_removed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be run"):
         await trials.run("sha256:none")
     assert await engine.containers() == []
+
+
+async def test_a_health_check_that_does_not_end_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = project_of(tmp_path, "services: {api: {build: .}}\n")
+    engine = FakeEngine()
+
+    async def hang(*_: object) -> tuple[int, tuple[str, ...]]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(engine, "execute", hang)
+    policy, service = DeployPolicy(), project.services["api"]
+    trials = Trials(
+        engine, project, service, policy, project_id="p-0000000000", beside=False, health_seconds=0.01
+    )
+    async with asyncio.timeout(10):
+        assert await trials._check_health("c", ("CMD", "/app", "health")) == -1
 
 
 async def test_work_is_cancelled_by_a_save_and_done_again() -> None:
@@ -244,7 +281,7 @@ async def measure(
     found = SizeMeasurement(
         Recipe(service="api", project="p-0000000000", image="api:latest", level=level),
         Tree(tmp_path).scan(),
-        ShrinkInput({}, None, AMD64, {}, ImageFacts()),
+        ShrinkInput({}, None, AMD64, {"alpine": ImageConfig()}, ImageFacts()),
         cast(Any, None),
         cast(Any, world),
         cast(Any, world),
@@ -347,6 +384,49 @@ def test_an_ignore_file_names_only_what_is_there() -> None:
     )
     assert suggest_patterns(["main.go"], "bin\n") == (".git",)
     assert suggest_patterns(["main.go"], ".git\n") == ()
+
+
+def test_a_link_with_the_name_of_a_suggestion_leads_to_no_write(tmp_path: Path) -> None:
+    own, link = tmp_path / "Dockerfile", tmp_path / "Dockerfile.watcher-suggested"
+    own.write_text("FROM a\n")
+    link.symlink_to(own)
+    suggest_dockerfile(own, "FROM a\n", "FROM b\n").write()
+    assert (own.read_text(), link.read_text(), link.is_symlink()) == ("FROM a\n", "FROM b\n", False)
+    link.unlink()
+    link.mkdir()
+    with pytest.raises(Exception, match="cannot be written"):
+        suggest_dockerfile(own, "FROM a\n", "FROM b\n").write()
+    assert sorted(each.name for each in tmp_path.iterdir()) == [own.name, link.name]
+
+
+class StreamHandler(BaseHTTPRequestHandler):
+    """`/` is a stream of events without an end; `/long` a body in many pieces."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                self.wfile.write(b"data: tick\n\n")
+            while self.path == "/" and not self.server.ended.wait(0.005):  # type: ignore[attr-defined]
+                self.wfile.write(b"data: tick\n\n")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_body_without_an_end_is_an_answer_without_a_digest() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), StreamHandler) as server:
+        server.ended = threading.Event()  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            port = server.server_address[1]
+            assert get_answer("127.0.0.1", port, "/", 0.05) == Answer("/", 200)
+            whole = get_answer("127.0.0.1", port, "/long", 5.0)
+            assert whole.digest == hashlib.sha256(b"data: tick\n\n" * 100).hexdigest()
+        finally:
+            server.ended.set()  # type: ignore[attr-defined]
+            server.shutdown()
 
 
 def test_the_users_own_files_are_never_written(tmp_path: Path) -> None:

@@ -5,9 +5,19 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 
+from tests.facts import missing
 from tests.platforms import AMD64
 from tests.unit.dockerfile.test_properties import dockerfiles as random_dockerfiles
-from watcher.dockerfile import SHRINK_RULES, BaseNeeds, DockerfileError, ImageFacts, ShrinkInput, parse
+from watcher.dockerfile import (
+    SHRINK_RULES,
+    BaseNeeds,
+    DockerfileError,
+    ImageConfig,
+    ImageFacts,
+    ShrinkInput,
+    parse,
+)
+from watcher.dockerfile.leave_base import DEFAULT_PATH
 from watcher.dockerfile.shrink import find_build_lines, insert_measurement
 
 GIN = ImageFacts(
@@ -28,8 +38,24 @@ CMD ["./app"]
 """
 
 
+BASES = {
+    "alpine": ImageConfig(env={"PATH": DEFAULT_PATH}, command=("/bin/sh",)),
+    "golang:alpine": ImageConfig(),
+    "distroless": ImageConfig(
+        env={"PATH": DEFAULT_PATH, "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"},
+        user="65532",
+        workdir="/home/nonroot",
+    ),
+    "entry": ImageConfig(command=("/entry.sh", "serve"), entrypoint=("/entry.sh",)),
+    "triggers": ImageConfig(onbuild=("COPY . /x",)),
+    "quoted": ImageConfig(env={"PS1": '\\u "$X"'}),
+    "checked": ImageConfig(healthcheck=("CMD", "/check")),
+    "gone": None,
+}
+
+
 def facts_for(facts: ImageFacts) -> ShrinkInput:
-    return ShrinkInput({}, None, AMD64, {}, facts)
+    return ShrinkInput({}, None, AMD64, BASES, facts)
 
 
 def shrink(text: str, facts: ImageFacts = GIN) -> tuple[str, list[str]]:
@@ -169,9 +195,72 @@ def test_certificates_and_users_of_a_step_move_with_it():
     )
 
 
+def test_what_the_base_image_sets_is_written_into_the_stage():
+    """Without its USER the program would run as root, and answer just as well."""
+    text, obstacles = shrink(FINAL.replace("alpine", "distroless") + 'CMD ["/app"]\n', STATIC)
+    assert obstacles == []
+    assert text.partition("FROM scratch\n")[2].splitlines() == [
+        'ENV SSL_CERT_FILE="/etc/ssl/certs/ca-certificates.crt"',
+        "WORKDIR /home/nonroot",
+        "USER 65532",
+        'CMD ["/app"]',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("image", "command", "facts"),
+    [
+        ("entry", "CMD", ("ENTRYPOINT", "base image")),
+        ("entry", "ENTRYPOINT", ()),
+        ("triggers", "CMD", ("ONBUILD",)),
+        ("checked", "CMD", ("health check", "base image")),
+        ("quoted", "CMD", ("variable PS1", "base image")),
+        ("gone", "CMD", ("gone", "not known")),
+        ("never-seen", "CMD", ("never-seen", "not known")),
+    ],
+)
+def test_a_base_image_whose_configuration_is_needed_stays(image: str, command: str, facts: tuple[str, ...]):
+    text, obstacles = shrink(FINAL.replace("alpine", image) + f'{command} ["/app"]\n', STATIC)
+    assert ("FROM scratch" in text) == (not facts)
+    assert missing(obstacles[-1] if obstacles else "", *facts) == []
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "COPY ca.crt /usr/local/share/ca-certificates/\nRUN update-ca-certificates\n",
+        "COPY ca.crt /usr/local/share/ca-certificates/\nRUN apk add ca-certificates\n",
+        'COPY ["ca.crt", "/usr/local/share/ca-certificates/"]\nRUN update-ca-certificates\n',
+        "WORKDIR /usr/local/share/ca-certificates\nCOPY ca.crt .\nRUN update-ca-certificates\n",
+        "COPY rootfs/ /\nRUN update-ca-certificates\n",
+        "ADD ca.crt usr/local/share/ca-certificates/\nRUN update-ca-certificates\n",
+        "ARG TO\nCOPY ca.crt $TO\nRUN update-ca-certificates\n",
+    ],
+)
+def test_certificates_of_ones_own_are_not_left_behind(steps: str):
+    """The moved step would run without them, and requests to a server of one's own would fail."""
+    text, obstacles = shrink(f'{FINAL}{steps}CMD ["/app"]\n', STATIC)
+    assert "FROM scratch" not in text
+    assert missing(obstacles[-1], "RUN", "certificates") == []
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        "RUN apk add ca-certificates\nCOPY ca.crt /usr/local/share/ca-certificates/\n",
+        "COPY --from=b /app /app\nRUN apk add ca-certificates\n",
+        "COPY --from=b /app /app\nRUN adduser -DH app\n",
+    ],
+)
+def test_what_was_copied_elsewhere_or_later_does_not_matter(steps: str):
+    text, obstacles = shrink(f'{FINAL}{steps}CMD ["/app"]\n', STATIC)
+    assert obstacles == []
+    assert "FROM scratch" in text
+
+
 def test_a_stage_that_is_named_by_its_number_keeps_its_place():
     text = f'{FINAL}CMD ["/app"]\nFROM scratch\nCOPY --from=1 /app /app\n'
-    found = [rule.propose(text, ShrinkInput({}, "1", AMD64, {}, STATIC)) for rule in SHRINK_RULES]
+    found = [rule.propose(text, ShrinkInput({}, "1", AMD64, BASES, STATIC)) for rule in SHRINK_RULES]
     assert any(each and "by its number" in each.obstacle for each in found)
 
 

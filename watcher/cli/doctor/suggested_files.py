@@ -1,8 +1,9 @@
-"""The files that `watcher doctor --fix` writes beside the user's own, and the same as a patch."""
+"""Suggest a smaller Dockerfile and an ignore file: as files beside the user's own, or as a patch."""
 
 from __future__ import annotations
 
 import difflib
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from watcher.errors import WatcherError
 
 SUFFIX = ".watcher-suggested"
 IGNORE = ".dockerignore"
-# What a build of a Go program does not read; only what is in the folder is suggested.
+# What the build of a Go program does not read. Only what is in the folder is suggested, and always .git.
 _UNREAD = (
     ".git",
     ".github",
@@ -38,7 +39,10 @@ _UNREAD = (
 
 @dataclass(frozen=True, slots=True)
 class SuggestedFile:
-    """A file to write. `original` is the user's text that it improves; None if there is no such file."""
+    """A file to write at `path`. `original` is the text of the user's own file at `original_path`.
+
+    None if there is no such file; then `path` is `original_path`.
+    """
 
     path: Path
     text: str
@@ -60,19 +64,27 @@ class SuggestedFile:
         )
 
     def write(self) -> None:
-        """Write the file; raises WatcherError. Only a file of this name is ever replaced, and no other."""
-        mode = "w" if self.path.name.endswith(SUFFIX) else "x"
+        """Write the file; raises WatcherError. Replaces only an earlier suggestion, never a file of the user.
+
+        A link of that name is replaced too, not the file that it leads to.
+        """
+        new = self.path.with_name(f".{secrets.token_hex(4)}{SUFFIX}")
+        target = new if self.path.name.endswith(SUFFIX) else self.path
         try:
-            with self.path.open(mode, encoding="utf-8", errors="surrogateescape") as file:
+            with target.open("x", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(self.text)
+            if target is new:
+                new.replace(self.path)
         except OSError as error:
+            new.unlink(missing_ok=True)
             raise WatcherError(f"{self.path} cannot be written: {error.strerror}") from error
 
 
 def suggest_patterns(names: Iterable[str], existing: str | None) -> tuple[str, ...]:
-    """Return patterns for what no build of a Go program reads; none if an ignore file has `.git` already.
+    """Return patterns for what no build of a Go program reads.
 
-    `names` are the entries of the context's folder, `existing` is the text of its ignore file.
+    `names` are the entries of the context's folder, `existing` is the text of its ignore file, None if there
+    is none. A file that exists gets `.git` only, or nothing if it excludes that already or is not valid.
     """
     if existing is not None:
         try:
@@ -91,7 +103,7 @@ def _matches_any(pattern: str, names: Iterable[str]) -> bool:
 
 
 def suggest_ignore_file(context: Path, existing: str | None, patterns: Iterable[str]) -> SuggestedFile:
-    """Return the ignore file with more patterns: the file itself if there is none, else one beside it."""
+    """Return the ignore file with more patterns: `.dockerignore` if there is none, else a file beside it."""
     path = context / IGNORE
     if existing is None:
         return SuggestedFile(path, "".join(f"{each}\n" for each in patterns), None, path)
@@ -101,7 +113,7 @@ def suggest_ignore_file(context: Path, existing: str | None, patterns: Iterable[
 
 
 def suggest_dockerfile(original: Path, before: str, text: str, service: str = "") -> SuggestedFile:
-    """Return the file beside a Dockerfile; `service` tells apart those of several services."""
+    """Return the file for a Dockerfile changed to `text`; `service` becomes part of its name, if given."""
     name = f"{original.name}.{service}{SUFFIX}" if service else f"{original.name}{SUFFIX}"
     return SuggestedFile(original.with_name(name), text, before, original)
 

@@ -25,14 +25,18 @@ from watcher.observers.events import Fanout
 
 TRIAL = "trial"  # value of `labels.KIND`
 PATHS = ("/health", "/healthz", "/")  # asked besides the path of the health check
-_SECONDS = 3.0  # for an answer
+_SECONDS = 3.0  # of silence that end an answer, and of a body
 _LARGEST = 1 << 16  # bytes of a body that are compared
-_HEALTH_TRIES, _HEALTH_PAUSE = 6, 0.5  # a health check can fail while the program starts
+_HEALTH_TRIES, _HEALTH_PAUSE = 6, 0.5  # a health check can fail while the program starts; seconds between
+HEALTH_SECONDS = 30.0  # for the command of a health check, as the engine's default
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a path was answered: status (0: nothing), content type, digest of the body."""
+    """The answer to a GET of `path`: status (0: no answer), content type, digest of the body.
+
+    The digest is of the first 64 KiB; it is empty if the body did not end in time.
+    """
 
     path: str
     status: int
@@ -42,7 +46,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class TrialRun:
-    """A container that became ready: after how many seconds, its answers, status of its health check."""
+    """What a container did: seconds from its start until it was ready, its answers, its health check.
+
+    `health` is the exit status of the health check's command: -1 if it cannot be run or does not end, None
+    without a health check.
+    """
 
     seconds: float
     answers: tuple[Answer, ...] = ()
@@ -52,11 +60,15 @@ class TrialRun:
 def find_difference(first: TrialRun, second: TrialRun, other: TrialRun) -> str:
     """Return how `other` differs from what two runs of the same image have in common; empty if it does not.
 
-    A body with the name of its container or the time differs between two runs, and is not compared.
+    What differs between the two runs is not compared, such as a body with the container's name or the time.
     """
     if first.health == second.health and other.health != first.health:
-        return f"its health check ends with status {other.health} instead of {first.health}"
-    for before, again, after in zip(first.answers, second.answers, other.answers, strict=False):
+        return f"{_describe_health(other.health)} instead of {first.health}"
+    again_by_path = {answer.path: answer for answer in second.answers}
+    after_by_path = {answer.path: answer for answer in other.answers}
+    for before in first.answers:
+        again = again_by_path.get(before.path, Answer(before.path, 0))
+        after = after_by_path.get(before.path, Answer(before.path, 0))
         if before.status == again.status != after.status:
             return f"GET {after.path} is answered {after.status or 'nothing'} instead of {before.status}"
         if before.kind == again.kind != after.kind:
@@ -66,8 +78,16 @@ def find_difference(first: TrialRun, second: TrialRun, other: TrialRun) -> str:
     return ""
 
 
+def _describe_health(status: int | None) -> str:
+    return "it has no health check" if status is None else f"its health check ends with status {status}"
+
+
 class Trials:
-    """Runs images of one service. `beside`: a daemon runs, and with it what the service depends on."""
+    """Run images of one service, each in a container of its own that is removed afterwards.
+
+    `beside`: a daemon runs, and with it what the service depends on; the container joins the same networks.
+    `obstacle` says why no container can be run; it is empty if one can.
+    """
 
     def __init__(
         self,
@@ -78,8 +98,10 @@ class Trials:
         *,
         project_id: str,
         beside: bool,
+        health_seconds: float = HEALTH_SECONDS,
     ) -> None:
         self._engine, self._policy, self._beside = engine, policy, beside
+        self._health_seconds = health_seconds
         self.obstacle = find_trial_obstacle(project, spec, beside=beside)
         self._own = OwnContainers(engine, project_id, spec.name)
         self._project_id = project_id
@@ -95,7 +117,10 @@ class Trials:
         )
 
     async def run(self, image: str) -> TrialRun:
-        """Run a container of the image until it has answered, and remove it. Raises UserError."""
+        """Run a container of the image until it has answered, and remove it.
+
+        Raises UserError if it does not become ready, EngineUnavailable.
+        """
         recipe, spec = self._recipe, self._recipe.spec
         own = {labels.PROJECT: self._project_id, labels.SERVICE: spec.name, labels.KIND: TRIAL}
         body = compose.container_config(
@@ -136,11 +161,13 @@ class Trials:
             own = self._policy.ready_path or health_path(test, port)
             backend = reached[port]
             paths = dict.fromkeys((*((own,) if own else ()), *PATHS))
-            answers = [await asyncio.to_thread(_get, backend.host, backend.port, path) for path in paths]
+            answers = [
+                await asyncio.to_thread(get_answer, backend.host, backend.port, path) for path in paths
+            ]
         return TrialRun(seconds, tuple(answers), await self._check_health(container, test))
 
     async def _check_health(self, container: str, test: Sequence[str]) -> int | None:
-        """Run the command of the health check; return its exit status, -1 if it cannot be run."""
+        """Run the command of the health check until it succeeds, six times at most; see `TrialRun.health`."""
         match tuple(test):
             case ("CMD", *words) if words:
                 command = ContainerCommand(tuple(words))
@@ -151,8 +178,9 @@ class Trials:
         status = -1
         for _ in range(_HEALTH_TRIES):
             try:
-                status, _ = await self._engine.execute(container, command)
-            except EngineError:
+                async with asyncio.timeout(self._health_seconds):
+                    status, _ = await self._engine.execute(container, command)
+            except (EngineError, TimeoutError):
                 return -1
             if status == 0:
                 break
@@ -173,7 +201,10 @@ def find_trial_obstacle(project: ComposeProject, spec: ServiceSpec, *, beside: b
 
 
 def prepare_trial(spec: ServiceSpec, *, beside: bool) -> ServiceSpec:
-    """Return the service with free host ports; without a daemon with no network and volumes of its own."""
+    """Return the service as a trial runs it: with host ports that the engine chooses.
+
+    Without a daemon also with an empty volume for each named one, and without the project's networks.
+    """
     ports = tuple(
         replace(port, host_ip="127.0.0.1", host_port=None, last_host_port=None)
         for port in spec.ports
@@ -186,18 +217,29 @@ def prepare_trial(spec: ServiceSpec, *, beside: bool) -> ServiceSpec:
     return replace(spec, ports=ports, networks=(), network_mode=mode, mounts=mounts)
 
 
-def _get(host: str, port: int, path: str) -> Answer:
-    connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
+def get_answer(host: str, port: int, path: str, seconds: float = _SECONDS) -> Answer:
+    """Send a GET and return the answer; a silence of `seconds`, or a body that takes longer, ends it."""
+    connection = http.client.HTTPConnection(host, port, timeout=seconds)
     try:
         connection.request("GET", path, headers={"Host": "localhost", "User-Agent": "watcher"})
         answer = connection.getresponse()
         kind = answer.getheader("Content-Type", "")
-        try:
-            digest = hashlib.sha256(answer.read(_LARGEST)).hexdigest()
-        except (OSError, http.client.HTTPException):  # a body without an end
-            digest = ""
-        return Answer(path, answer.status, kind, digest)
+        return Answer(path, answer.status, kind, _digest_body(answer, time.monotonic() + seconds))
     except (OSError, ValueError, http.client.HTTPException):
         return Answer(path, 0)
     finally:
         connection.close()
+
+
+def _digest_body(answer: http.client.HTTPResponse, until: float) -> str:
+    """Return the digest of the first `_LARGEST` bytes; empty if they do not arrive until then (monotonic)."""
+    digest, left = hashlib.sha256(), _LARGEST
+    try:
+        while left and (data := answer.read1(left)):
+            if time.monotonic() > until:  # an event stream goes on for ever
+                return ""
+            digest.update(data)
+            left -= len(data)
+    except (OSError, http.client.HTTPException):
+        return ""
+    return digest.hexdigest()
