@@ -108,6 +108,7 @@ async def test_the_configuration_is_that_of_the_registry(bench: Bench) -> None:
         os="freebsd",
         id=DIGEST,
         command=("run", "me"),
+        entrypoint=("run",),
     )
     assert (found.here, found.placeholder, found.digest, found.problem) == (False, True, DIGEST, "")
     assert bench.registry.asked == ["docker.io/own/base:latest"]
