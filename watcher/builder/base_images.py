@@ -51,12 +51,12 @@ DEFAULT_PATIENCE = RegistryPatience()
 
 
 def pulls_image(step: str) -> bool:
-    """Return whether a step of this name fetches an image."""
+    """Return whether the step of this name pulls layers of an image."""
     return bool(_PULL.search(step))
 
 
 def fetches_image(step: str) -> bool:
-    """Return whether a step of this name, or a build that ended before any step, uses a registry."""
+    """Return whether a build that ended at this step used a registry; "" is an end before the first step."""
     return not step or pulls_image(step) or bool(_LOOKUP.fullmatch(step))
 
 

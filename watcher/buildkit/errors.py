@@ -34,7 +34,7 @@ class RpcError(BuildkitError):
 
 
 class ContextChanged(BuildkitError):
-    """The file `path` of the context differs from its entry: the build is void, take a new snapshot."""
+    """The file `path` changed after the scan: the build cannot be used, and needs a new snapshot."""
 
     def __init__(self, path: str) -> None:
         super().__init__(f"{path!r} changed while it was sent to the build")

@@ -1,4 +1,4 @@
-"""Which entries of a context answer one request of the engine.
+"""Select the entries of a context that BuildKit asks for in one request.
 
 The reference is fsutil's `NewFilterFS` (filter.go) and `FollowLinks` (followlinks.go).
 """
@@ -16,8 +16,9 @@ from watcher.dockerignore.patterns import PatternMatcher
 
 @dataclass(frozen=True, slots=True)
 class FilterOptions:
-    """What the engine asks for. `follow` and `include` select, `exclude` takes away; empty means no
-    restriction.
+    """The patterns of one request for files; an empty tuple restricts nothing.
+
+    `include` and `follow` select entries, `follow` also what links lead to; `exclude` removes entries.
     """
 
     follow: tuple[str, ...] = ()

@@ -58,7 +58,7 @@ def _print_json(value: Any) -> None:
 
 
 def status(place: ProjectSelection, *, watch: bool, as_json: bool) -> int:
-    """`watcher status`."""
+    """Print the status document, or follow it until Ctrl-C; return the exit status. Raises NotRunning."""
     api = connect(place)
     if watch:
         _follow_status(api, place.service, as_json=as_json)
@@ -86,7 +86,7 @@ def _follow_status(api: Api, service: str | None, *, as_json: bool) -> None:
 
 
 def logs(place: ProjectSelection, *, follow: bool, tail: int, source: str | None, as_json: bool) -> int:
-    """`watcher logs`."""
+    """Print the newest `tail` lines, and with `follow` new ones until Ctrl-C; return the exit status."""
 
     api = connect(place)
     status = parse_document(api.get("/api/status"))
@@ -124,7 +124,10 @@ _WORDS = {
 
 
 def wait(place: ProjectSelection, *, timeout: float | None, start_timeout: float, as_json: bool) -> int:
-    """`watcher wait`."""
+    """Wait until the tree is live or has failed; print the outcome and return its exit status.
+
+    `timeout` and `start_timeout` are seconds; None waits for ever. Raises NotRunning.
+    """
     end = _deadline(timeout)
     first = start_timeout if timeout is None else min(start_timeout, timeout)
     while True:
@@ -139,7 +142,7 @@ def wait(place: ProjectSelection, *, timeout: float | None, start_timeout: float
 
 
 def _deadline(timeout: float | None) -> float:
-    """Return the end of the wait on the monotonic clock."""
+    """Return when the wait ends, in seconds of the monotonic clock."""
     return float("inf") if timeout is None else time.monotonic() + timeout
 
 
@@ -193,7 +196,7 @@ def _print_one(settled: JsonObject, prefix: str = "") -> None:
 
 
 def rebuild(place: ProjectSelection, *, wait: bool, timeout: float | None, as_json: bool) -> int:
-    """`watcher rebuild`."""
+    """Have the tree built again; with `wait` return the exit status of its outcome (`timeout` in seconds)."""
     end = _deadline(timeout)
     api = connect(place, timeout=LONGEST_WAIT + 30.0)
     accepted = parse_document(read_body(api.post("/api/rebuild", _service_param(place))))
@@ -209,7 +212,7 @@ def rebuild(place: ProjectSelection, *, wait: bool, timeout: float | None, as_js
 
 
 def request_action(place: ProjectSelection, action: str, *, as_json: bool) -> int:
-    """`watcher cancel`, `watcher pause`, `watcher resume`."""
+    """Post `action` (cancel, pause or resume) to the daemon and print its answer; return the exit status."""
     text = read_body(connect(place).post(f"/api/{action}", _service_param(place)))
     return _print_accepted(parse_document(text), as_json=as_json)
 
@@ -221,7 +224,7 @@ def _print_accepted(accepted: JsonObject, *, as_json: bool) -> int:
 
 
 def upgrade(place: ProjectSelection) -> int:
-    """`watcher upgrade`."""
+    """Have the daemon replace itself, and wait until the new one answers; return the exit status."""
     api = connect(place)
     before = parse_document(api.get("/api/status"))["daemon"]
     read_body(api.post("/api/upgrade", timeout=2 * UPGRADE_SECONDS))  # the daemon tests the new program first

@@ -76,7 +76,7 @@ def connect_buildkit(settings: Settings, own: EngineConnection) -> BuildkitConne
 
 
 def base_images(engine: Engine, connection: BuildkitConnection) -> BaseImages:
-    """Return lookups of base images with the logins that can be read."""
+    """Return an object that looks up base images, with the user's registry logins where they can be read."""
     return BaseImages(engine, connection, lambda: _find_credentials)
 
 

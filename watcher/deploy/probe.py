@@ -31,16 +31,16 @@ _HEALTH_URL = regex.compile(
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What one try gave: `ready`, and in `text` what was seen, for the user."""
+    """The result of one probe: whether the container is ready, and what was seen, for the user."""
 
     ready: bool
     text: str
 
 
 def health_path(healthcheck: Sequence[str], port: int) -> str | None:
-    """The path that a HEALTHCHECK's command asks on this port of the container; None when it asks none.
+    """Return the path that a HEALTHCHECK's command requests on the container's `port`; None if there is none.
 
-    A URL with a shell variable in it, of another port or over TLS is no statement about plain HTTP on `port`.
+    A URL with a shell variable, another port or https says nothing about plain HTTP on `port`.
     """
     match = _HEALTH_URL.search(" ".join(healthcheck))
     if match is None or int(match[1] or 80) != port or "$" in (match[2] or ""):
@@ -49,7 +49,10 @@ def health_path(healthcheck: Sequence[str], port: int) -> str | None:
 
 
 async def probe_http(host: str, port: int, path: str | None) -> ProbeResult:
-    """One HTTP try. With `path` an answer below 400 counts, without one any answer does."""
+    """Send one GET that takes at most `TRY` seconds.
+
+    With `path` a status below 400 means ready, without it any answer does.
+    """
     try:
         async with asyncio.timeout(TRY):
             status = await _get_status(host, port, path or "/")
@@ -65,9 +68,9 @@ async def probe_http(host: str, port: int, path: str | None) -> ProbeResult:
 
 
 async def _get_status(host: str, port: int, path: str) -> int | None:
-    """The status of one GET; 0 for an answer that is no HTTP/1; None for none.
+    """Return the status of one GET: 0 if the answer is not HTTP/1, None if there is none.
 
-    The body is read too, but a body without an end (a log, events) is not waited for.
+    The body is read too, but not to its end if it has none (a log, events).
     """
     reader, writer = await asyncio.open_connection(host, port)
     try:

@@ -100,7 +100,7 @@ def _get_home(state: StageState, analysis: RunAnalysis) -> str:
 
 
 def build_cache(state: StageState, analysis: RunAnalysis) -> str:
-    """Return the folder of GOCACHE at this RUN. Raises NotAccelerated."""
+    """Return the folder that GOCACHE names at this RUN; raise NotAccelerated if it is not known."""
     path = _get_variable(state, analysis, "GOCACHE")
     if not path:
         xdg = _get_variable(state, analysis, "XDG_CACHE_HOME")
@@ -109,10 +109,10 @@ def build_cache(state: StageState, analysis: RunAnalysis) -> str:
 
 
 def module_cache(state: StageState, analysis: RunAnalysis) -> str:
-    """Return the folder of GOMODCACHE at this RUN. Raises NotAccelerated.
+    """Return the folder that GOMODCACHE names at this RUN; raise NotAccelerated if it is not known.
 
-    For a user other than root only one that is set by name: above the default one is a folder that go
-    writes to as well (`$GOPATH/pkg/sumdb`), and the engine would create it as root's.
+    A user other than root must set GOMODCACHE: the mount of the default folder would have the engine create
+    `$GOPATH/pkg`, owned by root, and go could not write `$GOPATH/pkg/sumdb`.
     """
     path = _get_variable(state, analysis, "GOMODCACHE")
     if not path and cache_owner(state).uid:

@@ -59,7 +59,10 @@ _SHARED_TABLES: PartOwner = (PartKind.PCLNTAB, _UNNAMED[PartKind.PCLNTAB])
 
 
 class GoLayout:
-    """The bytes of one open binary. `embedded` and `notes` (what is not known) are set by `divide`."""
+    """Assigns each byte of an open Go binary to a kind and a package.
+
+    `divide` sets `embedded`, the files of go:embed, and `notes`, sentences on what cannot be known.
+    """
 
     def __init__(self, elf: ElfImage) -> None:
         self._elf = elf

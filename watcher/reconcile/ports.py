@@ -45,28 +45,31 @@ class Deployed:
 
 
 class Builder(Protocol[S]):
-    """Revision → image."""
+    """Builds the image of a revision."""
 
     async def build(self, scan: Scan[S], *, forced: bool) -> Built:
-        """Build, or find the image; raises UserError, Superseded, EngineUnavailable. Can be cancelled."""
+        """Return the image of this scan, built or found; `forced` builds it in any case. Can be cancelled.
+
+        Raises UserError, Superseded, EngineUnavailable.
+        """
         ...
 
 
 class Deployer(Protocol):
-    """Image → a healthy container that receives the traffic."""
+    """Replaces the live container by a healthy one of another image, which then receives the traffic."""
 
     @property
     def live(self) -> str | None:
-        """The revision that has the traffic now."""
+        """Return the revision that receives the traffic; None if none does."""
         ...
 
     @property
     def waiting(self) -> bool:
-        """Whether a deploy only waits for its container to answer; then it can be cancelled."""
+        """Return whether a deploy only waits for its container to answer; then it can be cancelled."""
         ...
 
     async def deploy(self, revision: str, image: str) -> Deployed:
-        """Make it live; raises UserError (the last good container keeps serving) or EngineUnavailable.
+        """Make the image live. Raises UserError (the last good container keeps serving), EngineUnavailable.
 
         Cancelling it while it is `waiting` removes the new container; the old one stays live.
         """

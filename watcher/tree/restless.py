@@ -1,4 +1,4 @@
-"""Find files that change all the time, like a log in the build context: each change is a build."""
+"""Find files that change all the time, such as a log in the build context: each change causes a build."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RestlessFiles:
         self._named: set[str] = set()
 
     def add(self, changes: Iterable[Change], now: float) -> list[str]:
-        """Take in what changed at `now` (monotonic seconds); the files to name, as sentences."""
+        """Count changes found at `now` (monotonic seconds); return a sentence for each new restless file."""
         recent = {path: times for path, times in self._times.items() if now - times[-1] < WITHIN}
         found = []
         for change in changes:
@@ -33,7 +33,7 @@ class RestlessFiles:
         return self.name(found)
 
     def name(self, paths: Iterable[str]) -> list[str]:
-        """A sentence for each file that has none yet."""
+        """Return a sentence for each of these files that was not named before."""
         new = [path for path in paths if path not in self._named]
         self._named.update(new)
         return [

@@ -72,20 +72,20 @@ class Connection(HttpToolsProtocol):
             )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timers too."""
+        """Cancel the timers when the connection is lost."""
         self._stop_timer()
         if self._stalled is not None:
             self._stalled.cancel()
         super().connection_lost(exc)
 
     def end(self) -> None:
-        """Close immediately."""
+        """Drop the connection immediately."""
         self._over = True
         self.connections.discard(self)
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser while the limits hold."""
+        """Feed the parser; refuse a request that is larger than the limits."""
         if self._over:
             return
         self._unset_keepalive_if_required()
@@ -106,14 +106,14 @@ class Connection(HttpToolsProtocol):
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head exceeds {HEAD_BYTES} bytes")
 
     def on_message_begin(self) -> None:
-        """A request has started."""
+        """Begin a request; raise _TooMuch if too many wait for their answer."""
         super().on_message_begin()
         self._in_head, self._fields, self._body = True, 0, 0
         if len(self.pipeline) >= PIPELINED:
             raise _TooMuch(HTTPStatus.TOO_MANY_REQUESTS, f"more than {PIPELINED} requests wait")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One field more."""
+        """Count the header fields; raise _TooMuch above the limit."""
         self._fields += 1
         if self._fields > HEAD_FIELDS:
             raise _TooMuch(
@@ -122,7 +122,7 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is here."""
+        """Check the size of the complete head; raise _TooMuch above the limit."""
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > HEAD_BYTES:
             raise _TooMuch(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head exceeds {HEAD_BYTES} bytes")
@@ -130,25 +130,25 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Some of the body."""
+        """Count the bytes of the body; raise _TooMuch above the limit."""
         self._body += len(body)
         if self._body > BODY_BYTES:
             raise _TooMuch(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body exceeds {BODY_BYTES} bytes")
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request is complete: from here on the time is the daemon's own."""
+        """Stop the client's timer: from here on the daemon takes the time."""
         self._stop_timer()
         self._in_head, self._head = True, 0
         super().on_message_complete()
 
     def pause_writing(self) -> None:
-        """The client does not read its answer."""
+        """Start the timer of a client that does not read its answer."""
         super().pause_writing()
         self._stalled = self.loop.call_later(self._limits.write_seconds, self.end)
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """Stop that timer: the client reads again."""
         super().resume_writing()
         if self._stalled is not None:
             self._stalled.cancel()
