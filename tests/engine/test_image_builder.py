@@ -219,6 +219,19 @@ async def test_the_program_of_a_tree_that_came_back_is_found_linked(bench: Bench
     assert not bench.linked
 
 
+async def test_an_emptied_cache_is_filled_before_the_next_save(bench: Bench):
+    bench.write("Dockerfile", DOCKERFILE.format(name=NAME).replace("-a -o", "-x -o"))
+    await bench.save(ALONE.format("before the cache is emptied"))
+    await forget_caches()
+    await bench.build(forced=False)
+    assert not bench.compiled, "the step is cached over an empty mount"
+    assert await bench.builder.compile_stage.save_binaries(bench.scan)
+    await bench.save(ALONE.format("after it was filled"))
+    printed = [event.text for event in bench.events if isinstance(event, events.BuildStepOutput)]
+    assert " -p main " in "".join(printed)
+    assert " -p runtime " not in "".join(printed)
+
+
 async def test_nothing_is_kept_of_a_file_that_is_built_as_it_is(bench: Bench):
     bench.write("Dockerfile", DOCKERFILE.format(name=NAME).replace("go build", "true; go build"))
     await bench.save(ALONE.format("plain"))

@@ -14,7 +14,7 @@ from watcher.builder.dockerfile_variants import original_dockerfile
 from watcher.builder.image_sizes import ImageSizes
 from watcher.builder.recipe import Recipe, full_reference
 from watcher.builder.solver import SolveJob, Solver
-from watcher.buildkit import ContextChanged, IgnorePatternError, SolveFailed
+from watcher.buildkit import ContextChanged, IgnorePatternError, Progress, SolveFailed, StepLog
 from watcher.dockerfile import Accelerated, DockerfileError
 from watcher.engine import Engine, Image
 from watcher.errors import UserError
@@ -44,6 +44,7 @@ class CompileStage:
         self._recipe, self._plan_again = recipe, plan_again
         self._engine, self._connection, self._solver, self._sizes = engine, connection, solver, sizes
         self._exported: tuple[str, str | None] | None = None  # Dockerfile and base of the last exported image
+        self._filled: set[str] = set()  # mounts that were filled; once each: go may keep its cache elsewhere
 
     async def report_base_size(self, scan: Scan[Snapshot]) -> None:
         """Emit the size of the image that the stage starts from, if the engine has it by name."""
@@ -67,7 +68,10 @@ class CompileStage:
             self._sizes.emit("builder", scan.revision, scan.revision, size + added)
 
     async def save_binaries(self, scan: Scan[Snapshot]) -> bool:
-        """Save the linked binaries for the next build; return whether there were any."""
+        """Save the linked binaries for the next build; return whether there were any.
+
+        If that finds Go's cache empty, compile once to fill it, so that the next save does not have to.
+        """
         recipe = self._recipe()
         text = original_dockerfile(recipe, scan.snapshot)
         plan = await self._plan_again(scan, text) if text is not None else None
@@ -75,7 +79,16 @@ class CompileStage:
             return False
         turn = uuid.uuid4().hex[:12]
         saving = replace(plan, text=dockerfiles.save_binaries(plan.text, plan.programs, turn))
-        return await self._solve(scan, saving, dockerfiles.SAVE_STAGE, names=()) is not None
+        printed: list[str] = []
+        saved = await self._solve(scan, saving, dockerfiles.SAVE_STAGE, names=(), printed=printed) is not None
+        mounts = {one.mount for one in plan.programs}
+        if dockerfiles.EMPTY_CACHE in "\n".join(printed) and not mounts <= self._filled:
+            self._filled |= mounts
+            text = dockerfiles.fill_cache(plan.text, plan.programs, turn)
+            filling = replace(plan, text=text, no_network_lines=())
+            for stage in dict.fromkeys(one.stage for one in plan.programs):
+                await self._solve(scan, filling, stage, names=())
+        return saved
 
     async def export_image(self, scan: Scan[Snapshot]) -> str | None:
         """Export the stage as an image, once for each Dockerfile and base; return its id if it was."""
@@ -120,9 +133,18 @@ class CompileStage:
         return stage, await self._engine.image(base) if base else None
 
     async def _solve(
-        self, scan: Scan[Snapshot], plan: Accelerated, stage: str, *, names: tuple[str, ...]
+        self,
+        scan: Scan[Snapshot],
+        plan: Accelerated,
+        stage: str,
+        *,
+        names: tuple[str, ...],
+        printed: list[str] | None = None,
     ) -> str | None:
-        """Build a stage of what was built; None if that failed, for example because the tree has changed."""
+        """Build a stage of what was built; None if that failed, for example because the tree has changed.
+
+        `printed` takes the output of its steps.
+        """
         job = SolveJob(
             recipe=self._recipe(),
             scan=scan,
@@ -132,6 +154,11 @@ class CompileStage:
             no_network_lines=plan.no_network_lines,
             kind=labels.BUILDER,
         )
+
+        def take(event: Progress) -> None:
+            if printed is not None and isinstance(event, StepLog):
+                printed.append(event.text)
+
         with contextlib.suppress(SolveFailed, ContextChanged, IgnorePatternError, UserError):
-            return await self._solver.solve(job, lambda _: None)
+            return await self._solver.solve(job, take)
         return None

@@ -2,7 +2,8 @@
 
 - `parse` the text; `base_images` that a target needs; the `builder_stage`, and the image it is `base_of`.
 - `accelerate` gives the text to build from, with a reason per changed line, and `diff` shows it. Building the
-  stage `SAVE_STAGE` of `save_binaries` keeps linked programs for the next build. `pin` names bases by digest;
+  stage `SAVE_STAGE` of `save_binaries` keeps linked programs for the next build;
+  `fill_cache` compiles again what an emptied cache lacks. `pin` names bases by digest;
   `with_images` and `with_folders` resolve other names.
 - `SHRINK_RULES` propose changes that make the image smaller, each for what is known of the image.
 - `lint` gives advice about speed, `review` about the rest; `explain_rerun` explains why a step ran again.
@@ -12,7 +13,7 @@
 from watcher.dockerfile.accelerate import Accelerated, Level, accelerate
 from watcher.dockerfile.advice import Advice, ReviewInput, Severity
 from watcher.dockerfile.annotations import LineChange, LineNote
-from watcher.dockerfile.binary_cache import SAVE_STAGE, Program, save_binaries
+from watcher.dockerfile.binary_cache import EMPTY_CACHE, SAVE_STAGE, Program, fill_cache, save_binaries
 from watcher.dockerfile.builder import base_of, builder_stage
 from watcher.dockerfile.cache_mounts import OwnCache, cache_names, is_shared_cache, own_caches
 from watcher.dockerfile.caches import ROOT, Owner
@@ -38,6 +39,7 @@ from watcher.dockerfile.stages import Graph, base_images
 from watcher.dockerfile.state import ImageConfig
 
 __all__ = [
+    "EMPTY_CACHE",
     "ROOT",
     "SAVE_STAGE",
     "SHRINK_RULES",
@@ -76,6 +78,7 @@ __all__ = [
     "cache_names",
     "diff",
     "explain_rerun",
+    "fill_cache",
     "find_context_copies",
     "find_layer",
     "git_use",

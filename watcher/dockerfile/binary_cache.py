@@ -25,12 +25,14 @@ from watcher import regex
 from watcher.dockerfile.caches import copy_operands, is_within
 from watcher.dockerfile.command_marks import binary_name
 from watcher.dockerfile.go_commands import GoCall, RunAnalysis
+from watcher.dockerfile.parse import parse
 from watcher.dockerfile.rewrite import get_goflags
 from watcher.dockerfile.shell import Word, only_ands
-from watcher.dockerfile.spans import Edit, word_set
+from watcher.dockerfile.spans import Edit, apply_edits, word_set
 from watcher.dockerfile.state import StageStep
 
 SAVE_STAGE = "watcher-keeps-programs"  # the stage that keeps them
+EMPTY_CACHE = "watcher: the Go build cache is empty"  # what that stage prints then
 _FILE = regex.compile(r"[\pL\pN_@%+./][\pL\pN_@%+./-]*[\pL\pN_@%+-]|[\pL\pN_@%+]")
 # A folder below the working directory, whose name can come from variables: `./cmd/$SERVICE`.
 _NAMED = r"\./(?:[\pL\pN_@%+./-]|\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\})+"
@@ -173,6 +175,8 @@ def save_binaries(text: str, programs: Iterable[Program], turn: str) -> str:
     `turn` differs for each call: otherwise BuildKit would find the step cached when a tree comes back, and
     the mount would keep the binary of the tree in between. The file gets the time of the copy, because the
     Go files of a tree that came back are newer than the binary that was linked from them.
+
+    The step prints `EMPTY_CACHE` if go has nothing in the mount: see `fill_cache`.
     """
     programs = tuple(programs)
     lines = [text.rstrip("\n"), "", f"FROM {programs[0].base} AS {SAVE_STAGE}", "USER 0:0"]
@@ -181,8 +185,28 @@ def save_binaries(text: str, programs: Iterable[Program], turn: str) -> str:
         # A copy, then a rename: go reads only the start of a program.
         make = f"rm -f {one.kept}.*; t=$(mktemp {one.kept}.XXXXXX)"
         keep = f"{make} && cp -p /watcher-program $t && touch $t && mv $t {one.kept}"
-        lines.append(f"RUN --mount={one.mount} {bind} : {turn}; {keep}")
+        entries = f"find {posixpath.dirname(one.kept)}/?? -name '*-d' -print -quit"  # cmd/go/internal/cache
+        found = f"! type find grep >/dev/null 2>&1 || {entries} 2>/dev/null | grep -q ."
+        check = f"{found} || echo '{EMPTY_CACHE}'"
+        lines.append(f"RUN --mount={one.mount} {bind} : {turn}; {check}; {keep}")
     return "\n".join([*lines, ""])
+
+
+def fill_cache(text: str, programs: Iterable[Program], turn: str) -> str:
+    """Return an accelerated text in which the steps that link the programs run again, with a network.
+
+    Mounts are no part of what BuildKit compares. So a step can be cached while its mount has been emptied,
+    and the next save would compile everything. Without its modules go needs a network, too.
+    """
+    kept = tuple(one.kept for one in programs)
+    edits: list[Edit] = []
+    for stage in parse(text).stages:
+        for one in stage.instructions:
+            written = text[one.start : one.stop]
+            if one.keyword == "RUN" and any(name in written for name in kept):
+                line = f"ENV WATCHER_FILLS={turn}\n" + written.replace("--network=none ", "", 1)
+                edits.append(Edit(one.start, one.stop, line, ""))
+    return apply_edits(text, tuple(edits))
 
 
 def _output_file(call: GoCall) -> str | None:

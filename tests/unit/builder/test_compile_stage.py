@@ -15,9 +15,9 @@ from watcher.builder import BuildkitConnection, Recipe
 from watcher.builder.compile_stage import CompileStage
 from watcher.builder.image_sizes import ImageSizes
 from watcher.builder.solver import SolveJob, Solver
-from watcher.buildkit import ContextChanged, SolveFailed
+from watcher.buildkit import ContextChanged, SolveFailed, Step, StepLog
 from watcher.buildkit.progress import Progress
-from watcher.dockerfile import SAVE_STAGE, Accelerated, Platforms, Program
+from watcher.dockerfile import EMPTY_CACHE, SAVE_STAGE, Accelerated, Platforms, Program
 from watcher.errors import Failure, UserError
 from watcher.observers.events import Event, ImageSized, Notice
 from watcher.reconcile.ports import Scan
@@ -43,9 +43,12 @@ class Solves:
     def __init__(self, engine: FakeEngine) -> None:
         self.engine, self.jobs = engine, list[SolveJob]()
         self.error: Exception | None = None
+        self.printed = ""  # by the step that saves
 
-    async def solve(self, job: SolveJob, _: Callable[[Progress], None]) -> str:
+    async def solve(self, job: SolveJob, on_progress: Callable[[Progress], None]) -> str:
         self.jobs.append(job)
+        if self.printed and job.target == SAVE_STAGE:
+            on_progress(StepLog(Step("sha256:1", "RUN", 1, 1), 0.0, 1, self.printed))
         if self.error:
             raise self.error
         ours = labels.image_labels(job.recipe.project, job.recipe.service, job.kind)
@@ -181,6 +184,23 @@ async def test_binaries_are_saved_if_there_are_any(bench: Bench) -> None:
     assert bench.solves.jobs[1].text != job.text, "BuildKit would find the step cached and save nothing"
     bench.recipe = replace(bench.recipe, no_cache=True)
     assert not await bench.stage.save_binaries(bench.scan()), "nothing would look them up"
+
+
+async def test_an_emptied_cache_is_filled_once(bench: Bench) -> None:
+    """Whatever go does with it: a compile of everything after each deploy would be worse."""
+    program = Program("builder", "golang:alpine", "/app", "/kept/app", "type=cache,target=/kept")
+    text = "FROM golang:alpine AS builder\nRUN --network=none cp /kept/app /app; go build -o /app .\n"
+    bench.plan = Accelerated(text, programs=(program,), no_network_lines=(2,))
+    assert await bench.stage.save_binaries(bench.scan())
+    assert len(bench.solves.jobs) == 1
+    bench.solves.printed = f"first\n{EMPTY_CACHE}"
+    assert await bench.stage.save_binaries(bench.scan())
+    _, _, filling = bench.solves.jobs
+    assert (filling.target, filling.names, filling.no_network_lines) == ("builder", (), ())
+    assert "ENV WATCHER_FILLS=" in filling.text
+    assert "--network=none" not in filling.text
+    assert await bench.stage.save_binaries(bench.scan())
+    assert len(bench.solves.jobs) == 4
 
 
 async def test_a_size_is_reported_in_the_background_and_its_failure_too(bench: Bench) -> None:

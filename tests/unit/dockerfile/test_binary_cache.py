@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 
 from tests.platforms import AMD64
 from watcher.dockerfile import (
+    EMPTY_CACHE,
     Accelerated,
     ImageConfig,
     Level,
     TreeInputs,
     accelerate,
+    fill_cache,
     is_own_command,
     is_unclaimed_command,
     save_binaries,
@@ -98,13 +100,13 @@ def test_another_stage_keeps_it() -> None:
     assert (program.stage, program.base, program.file) == ("b", "golang", "/src/app")
     lines = save_binaries(found.text, found.programs, "turn").removeprefix(found.text).splitlines()
     bind = "--mount=type=bind,from=b,source=/src/app,target=/watcher-program"
-    assert lines == [
-        "",
-        "FROM golang AS watcher-keeps-programs",
-        "USER 0:0",
-        f"RUN --mount={program.mount} {bind} : turn; rm -f {kept}.*; t=$(mktemp {kept}.XXXXXX) "
-        f"&& cp -p /watcher-program $t && touch $t && mv $t {kept}",
-    ]
+    assert lines[:3] == ["", "FROM golang AS watcher-keeps-programs", "USER 0:0"]
+    (line,) = lines[3:]
+    assert line.startswith(f"RUN --mount={program.mount} {bind} : turn; ")
+    assert line.endswith(
+        f"; rm -f {kept}.*; t=$(mktemp {kept}.XXXXXX) "
+        f"&& cp -p /watcher-program $t && touch $t && mv $t {kept}"
+    )
     assert program.mount == "type=cache,sharing=shared,id=p-gocache,target=/root/.cache/go-build"
 
 
@@ -289,8 +291,10 @@ class Shell:
     def build(self, go: str) -> subprocess.CompletedProcess[str]:
         return self._sh(f"go() {{ {go}\n}}\n{self.line}")
 
-    def keep(self) -> None:
-        assert self._sh(self.keep_line).returncode == 0
+    def keep(self) -> str:
+        done = self._sh(self.keep_line)
+        assert done.returncode == 0
+        return done.stdout
 
     def _sh(self, script: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -335,6 +339,28 @@ def test_the_program_of_a_tree_that_came_back_is_newer_than_its_files(shell: She
     shell.keep()
     (shell.sources / "app").unlink()
     assert shell.build("cat app").stdout == "one\n"
+
+
+def test_an_empty_cache_is_said_and_no_other(shell: Shell) -> None:
+    shell.write("app", "linked")
+    assert shell.keep() == f"{EMPTY_CACHE}\n"
+    for name in ("trim.txt", "0a/x-a"):  # go's own, but nothing that it compiled
+        (shell.cache / name).parent.mkdir(exist_ok=True)
+        (shell.cache / name).write_text("")
+    assert shell.keep() == f"{EMPTY_CACHE}\n"
+    (shell.cache / "0a" / "x-d").write_text("")
+    assert shell.keep() == ""
+
+
+def test_filling_the_cache_runs_the_steps_that_link_again_with_a_network() -> None:
+    found = accelerated_text(
+        "FROM golang AS b\nWORKDIR /src\nCOPY . .\nRUN go version\nRUN CGO_ENABLED=0 go build -o app .\n",
+        build_args={},
+    )
+    *before, last = found.text.splitlines()
+    offline = last.replace("RUN ", "RUN --network=none ", 1)
+    after = fill_cache("\n".join([*before, offline]), found.programs, "turn").splitlines()
+    assert after == [*before, "ENV WATCHER_FILLS=turn", last]
 
 
 def test_a_build_that_fails_fails(shell: Shell) -> None:
