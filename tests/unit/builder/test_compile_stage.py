@@ -48,7 +48,7 @@ class Solves:
     async def solve(self, job: SolveJob, on_progress: Callable[[Progress], None]) -> str:
         self.jobs.append(job)
         if self.printed and job.target == SAVE_STAGE:
-            on_progress(StepLog(Step("sha256:1", "RUN", 1, 1), 0.0, 1, self.printed))
+            on_progress(StepLog(Step("sha256:1", "RUN", "", 1, 1), 0.0, 1, self.printed))
         if self.error:
             raise self.error
         ours = labels.image_labels(job.recipe.project, job.recipe.service, job.kind)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
+import weakref
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from watcher.errors import ConfigError
-from watcher.system.blocking_call import in_thread
+from watcher.system import blocking_call
+from watcher.system.blocking_call import in_own_thread, in_thread
 
 
 async def test_what_the_function_returns_or_raises() -> None:
@@ -22,6 +26,49 @@ async def test_what_the_function_returns_or_raises() -> None:
 
 def own_timeout() -> None:
     raise TimeoutError("its own")
+
+
+@pytest.fixture(autouse=True)
+def _no_spare_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of other tests make no calls of this one, and those of this one end soon."""
+    monkeypatch.setattr(blocking_call, "_spare", [])
+    monkeypatch.setattr(blocking_call, "SPARE", 0.2)
+
+
+async def test_one_thread_makes_calls_that_follow_each_other() -> None:
+    names = {await in_own_thread(threading.get_ident) for _ in range(20)}
+    assert len(names) == 1
+
+
+async def test_calls_at_the_same_time_do_not_wait_for_each_other() -> None:
+    barrier = threading.Barrier(8)
+    await asyncio.gather(*(in_own_thread(lambda: barrier.wait(20)) for _ in range(8)))
+
+
+async def test_a_thread_without_calls_ends_and_the_next_call_has_another() -> None:
+    first = await in_own_thread(threading.current_thread)
+    await asyncio.to_thread(first.join, 20)
+    assert not first.is_alive()
+    assert await in_own_thread(threading.current_thread) is not first
+
+
+async def test_a_call_that_arrives_while_the_thread_ends_is_made() -> None:
+    for number in range(60):
+        blocking_call.SPARE = 0.0005 * (number % 3)
+        assert await in_own_thread(partial(abs, number)) == number
+        await asyncio.sleep(0.0005 * (number % 3))
+
+
+async def test_what_a_call_held_is_let_go() -> None:
+    class Held:
+        pass
+
+    held = Held()
+    seen = weakref.ref(held)
+    await in_own_thread(partial(id, held))
+    del held
+    await in_own_thread(int)  # the thread has come back for the next call
+    assert seen() is None
 
 
 async def test_one_that_does_not_come_back_is_left_behind(tmp_path: Path) -> None:
