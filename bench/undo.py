@@ -7,6 +7,7 @@ stops when it reads what was saved. Rounds of all moves in turn, so other load a
 
     undo at once     A is live, B is saved; the moment B answers, A is saved again (goal 0.5 s)
     undo later       as before, `--pause` seconds after B answered: A's container is gone (goal 0.5 s)
+    env after undo   `--pause` seconds after that, a line of `_envs/env_dev.yaml` changes (goal 0.6 s)
     env file         `--pause` seconds after a save, a line of `_envs/env_dev.yaml` changes (goal 0.6 s, the
                      program's start included)
 
@@ -30,7 +31,7 @@ import httpx
 from tests.e2e.conftest import LONG, Project, clean_up, until
 
 EVERY = 0.005  # seconds between two requests
-GOALS = {"undo at once": 0.5, "undo later": 0.5, "env file": 0.6}
+GOALS = {"undo at once": 0.5, "undo later": 0.5, "env after undo": 0.6, "env file": 0.6}
 
 
 class Moves:
@@ -64,6 +65,15 @@ class Moves:
         newest = max(answer.json()["builds"], key=lambda build: build["id"])
         self.phases[name] = (newest["deploy"] or {}).get("phases")
 
+    def _change_env(self, name: str, greeting: str) -> None:
+        file = self.project.folder / "_envs" / "env_dev.yaml"
+        lines = [line for line in file.read_text().splitlines() if not line.startswith("greeting:")]
+        changed = "\n".join([*lines, f"greeting: {greeting}", ""])
+        self._record(
+            name,
+            self._time_save(lambda: file.write_text(changed), lambda answer: answer["greeting"] == greeting),
+        )
+
     def make_round(self) -> None:
         """Make every move once."""
         self._turn += 1
@@ -75,16 +85,10 @@ class Moves:
         self._save_version(second)
         time.sleep(self.pause)
         self._record("undo later", self._save_version(first))
+        self._change_env("env after undo", f"undone {self._turn}")
         self._save_version(f"before-env-{self._turn}")  # idle time after it keeps its linked program
         time.sleep(self.pause)
-        file = self.project.folder / "_envs" / "env_dev.yaml"
-        text, message = file.read_text(), f"round {self._turn}"
-        lines = [line for line in text.splitlines() if not line.startswith("greeting:")]
-        changed = "\n".join([*lines, f"greeting: {message}", ""])
-        self._record(
-            "env file",
-            self._time_save(lambda: file.write_text(changed), lambda answer: answer["greeting"] == message),
-        )
+        self._change_env("env file", f"round {self._turn}")
 
 
 def run(rounds: int, pause: float) -> None:
@@ -105,7 +109,7 @@ def run(rounds: int, pause: float) -> None:
     print(f"medians of {rounds} rounds, seconds from the save until it answers")
     for name, seconds in moves.seconds.items():
         print(
-            f"{name:14} {statistics.median(seconds):6.3f}  ({min(seconds):.3f}-{max(seconds):.3f})"
+            f"{name:16} {statistics.median(seconds):6.3f}  ({min(seconds):.3f}-{max(seconds):.3f})"
             f"  goal {GOALS[name]}  phases {moves.phases[name]}"
         )
 
