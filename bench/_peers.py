@@ -19,6 +19,7 @@ from watcher.buildkit import Client
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "go-server"
 DEFAULT_ENGINE = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+GOAL_MISSED = 3  # exit status of a measurement that went through, and missed a goal
 LONG = 900.0  # seconds: the article's Dockerfile compiles everything
 _PEER_SOCKETS = Path("/run/watcher-peers")
 _PLUGIN_DIRS = (

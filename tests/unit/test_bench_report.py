@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import report
+from bench._peers import GOAL_MISSED
 
 SAVE = """\
                 median  over go      range  failed  without  saves
@@ -118,6 +120,19 @@ def test_a_measurement_that_fails_or_hangs_is_no_result(
     assert "failed with exit status 1" in capsys.readouterr().err
     monkeypatch.setattr("sys.executable", "sleep")
     assert report.measure("cli", 60) is None
+
+
+@pytest.mark.parametrize(("status", "is_result"), [(0, True), (GOAL_MISSED, True), (1, False)])
+def test_a_missed_goal_stands_on_the_page(
+    monkeypatch: pytest.MonkeyPatch, status: int, *, is_result: bool
+) -> None:
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, status, "0.55 s: goal 0.4 s NOT met\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    found = report.measure("cli", 60)
+    assert (found is not None) is is_result
+    assert found is None or "NOT met" in report.render([found])
 
 
 def test_every_measurement_of_the_page_exists() -> None:
