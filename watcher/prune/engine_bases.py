@@ -52,7 +52,7 @@ def correct_shared(records: Sequence[UsageInfo], entries: Sequence[BuildEntry]) 
     exported = _exported_stages(entries)
     return [
         replace(record, shared=False)
-        if record.shared and (record.mutable or _is_of_other_stage(record, makers.get(record.id), exported))
+        if record.shared and (record.mutable or _was_not_exported(record, makers.get(record.id), exported))
         else record
         for record in records
     ]
@@ -75,11 +75,16 @@ def _exported_stages(entries: Sequence[BuildEntry]) -> dict[str, set[str]]:
     return {**alone, **found}
 
 
-def _is_of_other_stage(
+def _was_not_exported(
     record: UsageInfo, entry: BuildEntry | None, exported: Mapping[str, Collection[str]]
 ) -> bool:
-    """Return whether a step of another stage than that of the image made the record."""
-    if entry is None or not exported.get(entry.service):
+    """Return whether no image was made of the step: its build failed, or it is of another stage.
+
+    A later build can have made an image of a step of a failed one. Such an image keeps the layer.
+    """
+    if entry is None or entry.ended != "ok":
+        return entry is not None and bool(entry.ended)
+    if not exported.get(entry.service):
         return False
     made = next((step for step in entry.steps if matches_step(step, record)), None)
     return made is not None and _stage_of(made) not in ("", *exported[entry.service])

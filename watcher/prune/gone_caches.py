@@ -68,6 +68,9 @@ class GoneCaches:
         names = self._find_mounts(entries)
         kept = await self._used_by_others(names)
         own = [self._mount_verdict(name) for name in names if name not in kept]
+        if own and (size := await self._mounts_size()):
+            text = "its project is gone; the size is that of all cache mounts that its builds created"
+            own[0] = replace(own[0], size=size, why=Reason(Cause.PROJECT_GONE, text))
         return (*steps, *own, *itertools.starmap(_kept_verdict, kept.items()))
 
     async def remove(self, *, low: bool) -> tuple[Verdict, ...]:
@@ -88,6 +91,15 @@ class GoneCaches:
                 self._mount_verdict(names[0]), size=freed, why=Reason(Cause.PROJECT_GONE, text)
             )
         return (*steps, *mounts, *itertools.starmap(_kept_verdict, kept.items()))
+
+    async def _mounts_size(self) -> int:
+        """Return the bytes of the cache mounts whose first command names the project; 0 if there are none."""
+        try:
+            records = await (await self._connection.client()).disk_usage(_MOUNTS)
+        except (ConnectError, RpcError) as error:
+            raise EngineUnavailable(f"the build cache could not be read: {error}") from error
+        marks = Marks(self._project)
+        return sum(record.size for record in records if marks.is_own(record))
 
     async def _remove_records(self, *, low: bool) -> tuple[Verdict, ...]:
         """Remove the records. Wait for those that BuildKit releases soon; explain those that stay."""

@@ -73,11 +73,18 @@ def project_rows(projects: Iterable[LeftProject]) -> tuple[ProjectRow, ...]:
             left.path or "not known",
             _format_time(left.last_seen),
             _count_kinds(left.to_remove) or "nothing",
-            humanize.size(left.size),
+            _describe_size(left.to_remove),
             left.why,
         )
         for left in ordered
     )
+
+
+def _describe_size(leaving: Sequence[Verdict]) -> str:
+    """Return the sum of the sizes, and that Go caches are missing in it where BuildKit did not report any."""
+    size = humanize.size(sum(verdict.size for verdict in leaving))
+    caches = [verdict for verdict in leaving if verdict.kind is ObjectKind.GO_CACHE]
+    return f"{size} without Go caches" if caches and not any(each.size for each in caches) else size
 
 
 def gone_rows(projects: Iterable[LeftProject], *, done: bool) -> tuple[GoneRow, ...]:
@@ -112,7 +119,7 @@ def gone_summary(projects: Sequence[LeftProject], chosen: Sequence[LeftProject])
         lines.append(f"{text}, if you are sure that the folder will not come back")
     leaving = [verdict for left in chosen for verdict in left.to_remove]
     if leaving:
-        size = humanize.size(sum(verdict.size for verdict in leaving))
+        size = _describe_size(leaving)
         what = f"{_count_kinds(leaving)} of {humanize.count(len(chosen), 'project')}"
         lines.append(f"would be removed: {what}, about {size}; volumes stay")
     elif chosen:
@@ -154,7 +161,7 @@ def doctor_text(projects: Sequence[LeftProject]) -> str:
     """Describe projects with a deleted folder for `watcher doctor`."""
     leaving = [verdict for left in projects for verdict in left.to_remove]
     left = _count_kinds(leaving) or "nothing that can be removed"
-    size = humanize.size(sum(verdict.size for verdict in leaving))
+    size = _describe_size(leaving)
     verb = "is" if len(projects) == 1 else "are"
     return f"{humanize.count(len(projects), 'project')} of yours {verb} gone and left {left}, about {size}"
 

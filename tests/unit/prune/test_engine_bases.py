@@ -108,7 +108,14 @@ def test_a_step_of_a_build_that_failed_or_gave_the_same_binary_is_not_shared() -
     failed.records, same.records = frozenset({"b"}), frozenset({"c"})
     records = [record("b", 201.05, COPIED, shared=True), record("c", 301.05, COPIED, shared=True)]
     assert not any(each.shared for each in correct_shared(records, [good, failed, same]))
-    assert all(each.shared for each in correct_shared(records, [failed, same])), "the stage can be the last"
+    without_good = correct_shared(records, [failed, same])
+    assert [each.shared for each in without_good] == [False, True], "the only stage can be the image's"
+
+
+def test_a_build_that_runs_is_not_taken_for_a_failed_one() -> None:
+    running = build(1, step(1, COPIED))
+    running.ended, running.records = "", frozenset({"a"})
+    assert correct_shared([record("a", 101.05, COPIED, shared=True)], [running])[0].shared
 
 
 def test_another_service_does_not_say_which_stage_an_image_has() -> None:

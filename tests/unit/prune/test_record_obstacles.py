@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.prune.test_build_records import COPY, build, record, step
 from tests.unit.prune.test_gone import Buildkit
+from tests.unit.prune.test_marked_records import marked_by
 from watcher.builder import BuildJournal
 from watcher.buildkit import UsageInfo
 from watcher.prune import gone_caches
@@ -104,6 +105,22 @@ async def test_a_busy_buildkit_is_asked_again_until_it_has_released_the_records(
     found = await caches(tmp_path, buildkit).remove(low=False)
     assert summarize(found) == {"a1": "removed", "b1": "removed"}
     assert buildkit.records == {}
+
+
+async def test_the_size_of_go_caches_is_that_of_the_mounts_which_the_project_created(tmp_path: Path) -> None:
+    """BuildKit does not report the id of a mount; the command that created it names the project."""
+    own = marked_by("shop-0123456789").removeprefix("mount / from exec ")
+    other = marked_by("shop-9876543210").removeprefix("mount / from exec ")
+    commands = {"m1": own, "m2": own, "m3": other}
+    mounts = {
+        name: record(name, 1.0, f"cached mount /go/pkg/mod from exec {command}", kind="exec.cachemount")
+        for name, command in commands.items()
+    }
+    buildkit = Busy(calls=0)
+    buildkit.mounts = mounts
+    found = [each for each in await caches(tmp_path, buildkit).judge(low=False) if each.kind == "go-cache"]
+    assert sum(each.size for each in found) == 44
+    assert all(each.remove for each in found)
 
 
 async def test_a_record_that_is_never_released_is_reported_after_a_time(tmp_path: Path) -> None:
