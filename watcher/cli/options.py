@@ -32,3 +32,18 @@ class RemoteCommand(Settings):
     def default_project(cls) -> Path:
         """Return the closest folder, from here upwards, with a running watcher; else the current folder."""
         return remote.find_project_folder(super().default_project())
+
+
+class ExaminingCommand(Settings):
+    """A command that examines a project, whether a watcher runs for it or not."""
+
+    @classmethod
+    def default_project(cls) -> Path:
+        """Return the current folder if it is a project; else a watched one above, or the only one below."""
+        # Only these commands need it.
+        from watcher.compose.find import FILE_NAMES  # noqa: PLC0415
+
+        here = super().default_project()
+        if any((here / name).exists() for name in ("watcher.toml", *FILE_NAMES)):
+            return here
+        return remote.find_project_folder(here)

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
-from watcher.cli.options import root_parser
+from watcher.cli.options import ExaminingCommand, root_parser
 from watcher.errors import UsageError
 from watcher.settings import Settings
 
@@ -61,7 +61,7 @@ class PruneCommand(Settings):
         )
 
 
-class DoctorCommand(Settings):
+class DoctorCommand(ExaminingCommand):
     """Check what the watcher depends on, and advise.
 
     Builds nothing, unless --measure, --fix or --patch ask for it: then each change to the image that
@@ -94,7 +94,7 @@ class DoctorCommand(Settings):
         sys.exit(commands.doctor(self, asked, as_json=self.as_json))
 
 
-class DockerfileCommand(Settings):
+class DockerfileCommand(ExaminingCommand):
     """Show how the Dockerfile is changed for builds, and why.
 
     Prints a diff with a reason for each change. Builds nothing.
@@ -110,7 +110,7 @@ class DockerfileCommand(Settings):
         sys.exit(commands.dockerfile(self, as_json=self.as_json))
 
 
-class ImageCommand(Settings):
+class ImageCommand(ExaminingCommand):
     """Explain an image: layers, hidden files, Go modules and packages.
 
     Without IMAGE, that of the project's newest build. Exit status: 1 if there is none.

@@ -35,6 +35,7 @@ class ImageExplainer:
         self._unknown: tuple[str, ...] = ()  # names of budgets that were reported to match nothing
         self._last: ImageSummary | None = None
         self._last_revision = ""
+        self._first: tuple[str, str] | None = None  # revision and image, until an image is explained
         self._seen = ""  # id of the last image, also of one that could not be explained
 
     async def explain(self, revision: str, image: str) -> ImageSummary | None:
@@ -45,10 +46,11 @@ class ImageExplainer:
     async def _explain(self, revision: str, image: str) -> ImageSummary | None:
         if image == self._seen:
             return self._last if self._last and self._last.id == image else None
+        await self._explain_first(revision, image)
         try:
             summary = await self._summarize(image, self._engine)
         except (WatcherError, OSError) as error:
-            self._seen = image
+            self._seen, self._first = image, None
             text = f"the final image could not be explained: {error}"
             self._observer.notify(Notice(service=self._service, level="warning", text=text))
             return None
@@ -58,6 +60,22 @@ class ImageExplainer:
         self._report(revision, summary)
         self._last, self._last_revision = summary, revision
         return summary
+
+    async def _explain_first(self, revision: str, image: str) -> None:
+        """Explain the image that a save came too early for, so that the next one has what to compare with."""
+        if self._last is not None:
+            return
+        if self._first is None:
+            self._first = revision, image
+        first_revision, first_image = self._first
+        if first_image == image:
+            return
+        try:
+            self._last = await self._summarize(first_image, self._engine)
+        except (WatcherError, OSError):
+            self._last = None  # it may be removed by now
+        self._last_revision = first_revision if self._last else ""
+        self._first = revision, image
 
     def _report(self, revision: str, summary: ImageSummary) -> None:
         comparison = compare_images(self._last, summary) if self._last else None

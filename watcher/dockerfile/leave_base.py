@@ -38,6 +38,11 @@ _GROUPS = word_set("addgroup groupadd")
 _USERS = word_set("adduser useradd")
 _NO_HOME = regex.compile(r"--no-create-home|-[A-Za-z]*[HM][A-Za-z]*")
 _CACHES = ("-", "/var/cache/", "/var/lib/apt/")
+# Images with nothing but an operating system, whose other files a Go program does not count on.
+_SYSTEMS = word_set(
+    "alpine debian ubuntu busybox distroless wolfi-base photon amazonlinux ubi ubi-minimal ubi-micro fedora"
+    " centos rockylinux almalinux archlinux static"
+)
 _PLACING = word_set("COPY ADD WORKDIR")
 
 
@@ -72,6 +77,8 @@ def leave_base(
     if base is None:
         raise NotAccelerated(f"the configuration of {image} is not known")
     if obstacle := _find_obstacle(graph, stage, target, needs) or _explain_config(stage, base):
+        raise NotAccelerated(obstacle)
+    if obstacle := _explain_image(image):
         raise NotAccelerated(obstacle)
     moved = [one for one in stage.instructions if one.keyword == "RUN"]
     copies = list(_copies(needs))
@@ -130,6 +137,14 @@ def _explain_config(stage: Stage, base: ImageConfig) -> str:
     return next(
         (f"the {what} of the base image" for what, text in texts.items() if not set(text) <= _PLAIN), ""
     )
+
+
+def _explain_image(image: str) -> str:
+    """Return why a program may read files that only this base image has; empty for a plain system."""
+    name = basename(image.partition("@")[0]).partition(":")[0]
+    if name in _SYSTEMS or "distroless/" in image:
+        return ""
+    return f"{image} is not a plain system: the program may read files that only that image has"
 
 
 def _find_obstacle(graph: Graph, stage: Stage, target: str | None, needs: BaseNeeds) -> str:

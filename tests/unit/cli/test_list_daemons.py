@@ -13,9 +13,10 @@ import pytest
 from tests.unit.observers.story import Story
 from tests.unit.web.support import site
 from watcher import labels
-from watcher.cli import list_daemons, remote
+from watcher.cli import list_daemons, project_options, remote
 from watcher.cli.git_branch import read_branch
 from watcher.errors import NotRunning
+from watcher.settings import Settings
 from watcher.system import runtime_dir
 from watcher.system.lock import ProjectLock, Running
 
@@ -102,6 +103,25 @@ def test_the_only_daemon_below_is_taken_and_named(
     for _ in range(2):
         assert remote.find_project_folder(tmp_path / "repo") == tmp_path / "repo" / "examples" / "server"
     assert capsys.readouterr().err.count("the only watched project below") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [project_options.ImageCommand, project_options.DoctorCommand, project_options.DockerfileCommand],
+)
+def test_commands_that_examine_take_the_only_daemon_below_unless_the_folder_is_a_project(
+    tmp_path: Path, held: list[ProjectLock], monkeypatch: pytest.MonkeyPatch, command: type[Settings]
+) -> None:
+    server = tmp_path / "repo" / "examples" / "server"
+    hold(held, server)
+    (server / "internal").mkdir()
+    monkeypatch.chdir(tmp_path / "repo")
+    assert command.default_project() == server
+    monkeypatch.chdir(server / "internal")
+    assert command.default_project() == server
+    monkeypatch.chdir(tmp_path / "repo")
+    (tmp_path / "repo" / "compose.yaml").write_text("services: {}\n")
+    assert command.default_project() == Path()
 
 
 def test_of_several_daemons_below_none_is_taken_and_all_are_named(

@@ -40,6 +40,24 @@ class Engine:
         return self.found.get(image)
 
 
+@pytest.mark.parametrize("removed", [False, True])
+async def test_a_save_before_the_first_explanation_is_compared_with_the_first_image(removed: bool) -> None:
+    seen = Seen()
+    one, two = summary("one", app=900_000), summary("two", app=1_900_000)
+    engine = Engine(two) if removed else Engine(one, two)
+    explainer = ImageExplainer("web", None, seen, engine.summarize)
+    cancelled = asyncio.ensure_future(explainer.explain("r1", "one"))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await asyncio.wait([cancelled])
+    assert seen == []
+    assert await explainer.explain("r2", "two") == two
+    (event,) = (event for event in seen if isinstance(event, ImageExplained))
+    assert event.before == ("" if removed else "r1")
+    assert all(missing(text, "final image", "1.90 MB", "app") == [] for text in seen.texts)
+    assert len(seen.texts) == (0 if removed else 1)
+
+
 async def test_an_image_is_explained_once_and_its_growth_named() -> None:
     seen = Seen()
     engine = Engine(summary("one", app=900_000, zones=100_000), summary("two", app=900_000, zones=350_000))

@@ -46,10 +46,10 @@ BASES = {
         user="65532",
         workdir="/home/nonroot",
     ),
-    "entry": ImageConfig(command=("/entry.sh", "serve"), entrypoint=("/entry.sh",)),
+    "distroless/entry": ImageConfig(command=("/entry.sh", "serve"), entrypoint=("/entry.sh",)),
     "triggers": ImageConfig(onbuild=("COPY . /x",)),
     "quoted": ImageConfig(env={"PS1": '\\u "$X"'}),
-    "checked": ImageConfig(healthcheck=("CMD", "/check")),
+    "distroless/checked": ImageConfig(healthcheck=("CMD", "/check")),
     "gone": None,
 }
 
@@ -210,10 +210,10 @@ def test_what_the_base_image_sets_is_written_into_the_stage():
 @pytest.mark.parametrize(
     ("image", "command", "facts"),
     [
-        ("entry", "CMD", ("ENTRYPOINT", "base image")),
-        ("entry", "ENTRYPOINT", ()),
+        ("distroless/entry", "CMD", ("ENTRYPOINT", "base image")),
+        ("distroless/entry", "ENTRYPOINT", ()),
         ("triggers", "CMD", ("ONBUILD",)),
-        ("checked", "CMD", ("health check", "base image")),
+        ("distroless/checked", "CMD", ("health check", "base image")),
         ("quoted", "CMD", ("variable PS1", "base image")),
         ("gone", "CMD", ("gone", "not known")),
         ("never-seen", "CMD", ("never-seen", "not known")),
@@ -286,3 +286,23 @@ def test_whatever_is_written_is_a_dockerfile_and_complete(text: str):
     insert_measurement(changed, facts_for(GIN), "t")
     again, _ = shrink(changed)
     assert again == changed
+
+
+@pytest.mark.parametrize(
+    ("image", "plain"),
+    [
+        ("alpine", True),
+        ("localhost:5000/team/debian:12-slim", True),
+        ("gcr.io/distroless/base-debian12@sha256:00", True),
+        ("company/base:3", False),
+        ("nginx", False),
+        ("alpine/git:2", False),
+    ],
+)
+def test_a_base_that_is_no_plain_system_may_have_files_that_are_read(image: str, plain: bool) -> None:
+    text = f'FROM golang AS b\nRUN CGO_ENABLED=0 go build -o /app .\nFROM {image}\nCMD ["/app"]\n'
+    given = ShrinkInput({}, None, AMD64, {image: ImageConfig()}, ImageFacts(needs=BaseNeeds(static=True)))
+    found = SHRINK_RULES[-1].propose(text, given)
+    assert found is not None
+    assert ("is not a plain system" in found.obstacle) != plain
+    assert bool(found.text) == plain

@@ -10,6 +10,9 @@ from watcher.image.model import ImageContent
 from watcher.observers import humanize
 
 LEAST_EXTRA = 500_000  # bytes besides the program that are worth a finding
+# What Go's package mime reads (mime/type_unix.go).
+_TYPE_TABLES = frozenset({"/etc/mime.types", "/etc/apache2/mime.types", "/etc/apache/mime.types"})
+_TYPE_TABLES |= {"/etc/httpd/conf/mime.types", "/usr/share/mime/globs2", "/usr/local/share/mime/globs2"}
 _ACCOUNTS = ("/etc/passwd", "/etc/group")
 _SHELLS = ("sh", "bash", "ash", "dash")
 _NAMED = 3  # files
@@ -27,7 +30,7 @@ def read_facts(content: ImageContent, runs: Runs, *, temporary: bool = True) -> 
         zones="time/tzdata" not in packages and any(path.startswith(f"{ZONES}/") for path in paths),
         accounts=tuple(path for path in _ACCOUNTS if path in paths),
         temporary=temporary,
-        others=_find_other_need(packages, runs),
+        others=_find_other_need(packages, runs) or _find_type_table(content, packages),
     )
     return ImageFacts(packages, modules, needs)
 
@@ -44,6 +47,14 @@ def _find_other_need(packages: frozenset[str], runs: Runs) -> str:
         if command and command[0].rpartition("/")[2] in _SHELLS:
             return f"the compose file runs {command[0]} in the container"
     return ""
+
+
+def _find_type_table(content: ImageContent, packages: frozenset[str]) -> str:
+    """Return which file of the base image decides the content types of the program's answers."""
+    copied = {layer.number for layer in content.layers if layer.step.startswith(("COPY ", "ADD "))}
+    found = (file.path for file in content.files if file.path in _TYPE_TABLES and file.layer not in copied)
+    path = next(found, "") if "mime" in packages else ""
+    return f"the program reads {path} of the base image for the types of files" if path else ""
 
 
 def find_extra_files(content: ImageContent) -> Iterator[str]:
