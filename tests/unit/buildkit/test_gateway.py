@@ -76,6 +76,8 @@ async def test_the_second_build_solves_what_the_first_was_given_and_caches_are_i
     assert (second.Frontend, len(second.Definition.ops)) == ("", 1)
     assert Op.FromString(second.Definition.ops[0]).source.attrs["local.session"] == "second"
     for request in gateway.asked:
+        assert request.allowResultReturn
+        assert request.allowResultArrayRef
         assert [(each.Type, dict(each.Attrs)) for each in request.CacheImports] == [
             ("registry", {"ref": "r/x"})
         ]

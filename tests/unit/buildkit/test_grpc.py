@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.buildkit.pipes import MemoryStream, pipe, whole
-from watcher.buildkit.errors import ConnectError, ProtocolError, RpcError
+from watcher.buildkit.errors import ConnectError, ProtocolError, RpcError, SolveFailed
 from watcher.buildkit.grpc import Channel, Handler, Server, ServerCall, answer_unary, frame_message
 from watcher.buildkit.http2 import Http2Connection
 
@@ -363,3 +363,5 @@ async def test_bytes_that_are_no_http2_are_a_protocol_error():
 
 def test_an_error_reads_as_its_message_or_as_its_number_without_one():
     assert [str(RpcError(5, "no such image")), str(RpcError(14, ""))] == ["no such image", "gRPC status 14"]
+    failed = [SolveFailed("exit code: 1"), SolveFailed("exit code: 1", step="[2/3] RUN x")]
+    assert [str(each) for each in failed] == ["exit code: 1", "[2/3] RUN x: exit code: 1"]

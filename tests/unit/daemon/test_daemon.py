@@ -71,6 +71,9 @@ async def test_a_save_goes_live_and_the_end_leaves_no_container(house: House) ->
         assert [revision for _, revision in house.built] == [first, second]
         assert [event.outcome for event in running.seen.of(DeployFinished)] == [DeployOutcome.LIVE] * 2
         assert [event.version for event in running.seen.of(EngineUp)] == ["0"]
+        (front,) = running.daemon.services["web"].fronts.values()
+        urls = [url for event in running.seen.of(ServiceStarted) for url in event.urls]
+        assert [urlsplit(url).port for url in urls] == [address.port for address in front.addresses]
         assert running.service().phase == "live"
     assert await containers(house) == []
     assert await house.engine.networks() == []
@@ -307,14 +310,14 @@ async def test_an_upgrade_leaves_container_lock_and_listening_sockets_to_the_nex
 
 async def test_what_a_successor_of_a_killed_daemon_needs_is_written_down(house: House) -> None:
     """Where it listens and what is paused: clients wait at the same ports until the next one is up."""
-    async with house.daemon() as running:
+    async with house.daemon(http={"port": 0, "token": "x" * 32}) as running:
         await running.until_live()
         (front,) = running.daemon.services["web"].fronts.values()
         ports = {urlsplit(running.url).port, *(address.port for address in front.addresses)}
         found = find_running(project_id(house.root))
         assert found
         assert (found.url, {address.port for address in found.listening}) == (running.url, ports)
-        assert found.paused == ()
+        assert (found.paused, found.token) == ((), "x" * 32)
         running.daemon.pause("web")
         found = find_running(project_id(house.root))
         assert found

@@ -75,6 +75,23 @@ def test_what_the_compose_file_runs_is_told_to_the_builder(tmp_path: Path) -> No
     )
 
 
+def test_what_the_compose_file_says_of_a_build_is_asked_of_buildkit(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text(
+        "services: {app: {build: {context: ., shm_size: 64m, pull: true, no_cache_filter: [base, test],"
+        " ulimits: {nproc: 9, nofile: {soft: 1, hard: 2}}, extra_hosts: ['db:10.0.0.1']}}}"
+    )
+    project = compose.load(file, env={})
+    attrs = recipe_of(project.managed_services[0], load(project=tmp_path), "p-1", "").frontend_attrs
+    assert dict(attrs) == {
+        "shm-size": str(64 * 2**20),
+        "ulimit": "nproc=9:9,nofile=1:2",
+        "add-hosts": "db=10.0.0.1",
+        "no-cache": "base,test",
+        "image-resolve-mode": "pull",
+    }
+
+
 def test_a_front_whose_address_stays_is_the_same_one(rig: Rig) -> None:
     old = rig.fit("['9000:9000', '9100:9100']").fronts
     new = rig.fit("['9000:9000', '9101:9100']", old).fronts

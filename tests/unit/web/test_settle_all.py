@@ -66,6 +66,14 @@ async def test_one_that_failed_decides_and_what_waits_for_it_is_not_waited_for()
     assert [(each.service, each.outcome) for each in settled.services] == [("a", "failed"), ("b", "timeout")]
 
 
+async def test_a_service_whose_tree_is_not_known_yet_is_waited_for_until_the_time_is_over() -> None:
+    board = StatusBoard()
+    board.notify(DaemonStarted(version="1", project="/p", url="http://x/", services=("a",)))
+    async with asyncio.timeout(30):
+        settled = await settle_all(board, ["a"], look, 0.0)
+    assert [(each.service, each.outcome) for each in settled.services] == [("a", "timeout")]
+
+
 async def test_a_service_that_failed_is_waited_for_while_it_is_built_again() -> None:
     board = made(state("a", failed="r"), *live("b"), BuildStarted(service="a", revision="r"))
     task = asyncio.create_task(settle_all(board, ["a", "b"], look, 3600.0))
