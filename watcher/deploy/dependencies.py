@@ -26,7 +26,7 @@ from watcher.deploy.dependency_graph import (
 )
 from watcher.deploy.dependency_reports import DependencyReports
 from watcher.deploy.followers import Followers
-from watcher.deploy.project_resources import ensure_networks, ensure_volumes
+from watcher.deploy.project_resources import ensure_resources
 from watcher.engine import Container, Engine, EngineError
 from watcher.errors import (
     EngineTrouble,
@@ -125,7 +125,7 @@ class Dependencies:
         Raises UserError, which names what prevents it, EngineTrouble or EngineUnavailable.
         """
         async with self._resources:
-            await self._ensure_resources(service)
+            await ensure_resources(self._engine, self.project, self._owner, service)
         with self.reports.track_wait(service):
             decision = await self._start_until_settled([service])
         if causes := decision.held_up.get(service):
@@ -146,7 +146,7 @@ class Dependencies:
         Return those that are worth another try: what prevents them can pass.
         """
         async with self._resources:
-            await self._ensure_resources("the project")
+            await ensure_resources(self._engine, self.project, self._owner, "the project")
         await self._remove_gone()
         decision = await self._start_until_settled(self.names if names is None else names)
         again: dict[str, None] = {}
@@ -159,13 +159,6 @@ class Dependencies:
                     again |= dict.fromkeys((name, *(each for each in held if each in self.names)))
                 self.reports.show_failure(name, error, what)
         return tuple(again)
-
-    async def _ensure_resources(self, user: str) -> None:
-        try:
-            await ensure_networks(self._engine, self.project, self._owner)
-            await ensure_volumes(self._engine, self.project)
-        except EngineError as error:
-            raise explain_refusal(error, f"what {user} needs cannot be made") from error
 
     async def _start_until_settled(self, targets: Sequence[str]) -> Decision:
         """Start whatever can start, until none of `targets` waits any longer."""

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from watcher import compose, labels
 from watcher.compose import ComposeProject
-from watcher.engine import Engine
+from watcher.deploy.dependency_errors import explain_refusal
+from watcher.engine import Engine, EngineError
+
+
+async def ensure_resources(engine: Engine, project: ComposeProject, owner: str, user: str) -> None:
+    """Create the networks and volumes of the project that are missing, for `user` (named in errors).
+
+    Raises UserError, EngineTrouble, EngineUnavailable.
+    """
+    try:
+        await ensure_networks(engine, project, owner)
+        await ensure_volumes(engine, project)
+    except EngineError as error:
+        raise explain_refusal(error, f"what {user} needs cannot be made") from error
 
 
 async def ensure_networks(engine: Engine, project: ComposeProject, owner: str) -> None:
