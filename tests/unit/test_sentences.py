@@ -21,7 +21,6 @@ ALLOWED = {
         "unit/dockerfile/test_accelerate.py::test_a_run_becomes",
         "unit/dockerfile/test_accelerate.py::test_fast_in_the_exec_form",
         "unit/dockerfile/test_article.py::test_only_the_compile_line_changes",
-        "unit/dockerfile/test_binary_cache.py::test_another_stage_keeps_it",
         "unit/dockerfile/test_contexts.py::test_an_image_takes_the_place_of_its_name",
         "unit/dockerfile/test_gotest.py::test_a_shell_form",
         "unit/dockerfile/test_parse.py::test_the_parts_put_together_are_the_file",
