@@ -30,6 +30,8 @@ def exit_on_failure(*, as_json: bool) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
+        if sys.stderr.isatty():  # the terminal shows ^C: the shell's prompt starts on a line of its own
+            print(file=sys.stderr)
         sys.exit(EXIT_STOPPED)
 
 
