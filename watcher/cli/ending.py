@@ -11,6 +11,9 @@ from typing import NoReturn
 
 from watcher.errors import EXIT_FAILED, EXIT_STOPPED, WatcherError
 from watcher.observers.printable import PrintableStream, printable
+from watcher.system.notify_socket import writes_to_journal
+
+ERROR = "<3>"  # sd-daemon(3): the priority of a line in the journal
 
 
 def make_printable() -> None:
@@ -40,5 +43,15 @@ def exit_with_error(error: WatcherError, *, as_json: bool) -> NoReturn:
     if as_json:
         document = {"outcome": error.outcome, "exit_status": error.exit_status, "error": str(error)}
         print(json.dumps({"schema_version": 1, **document}, indent=2))
-    print(f"watcher: {printable(str(error))}", file=sys.stderr)
+    lines = f"watcher: {printable(str(error))}".split("\n")
+    priority = ERROR if _is_journal() else ""
+    print("\n".join(priority + line for line in lines), file=sys.stderr)
     sys.exit(error.exit_status)
+
+
+def _is_journal() -> bool:
+    """Return whether standard error is systemd's journal."""
+    try:
+        return writes_to_journal(sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):  # it is closed, or no file
+        return False

@@ -6,6 +6,7 @@ import os
 import plistlib
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,20 @@ def test_every_unit_waits_for_the_user_after_a_wrong_setting() -> None:
         assert "Type=notify" in text
         seconds = int(text.partition("WatchdogSec=")[2].partition("s")[0])
         assert seconds > 2 * STUCK  # the watcher's own guard comes first: it prints what hangs
+
+
+def test_the_machine_wide_unit_can_write_where_its_commands_look_for_it() -> None:
+    """`ProtectHome` in any form makes /run/user read-only too (systemd.exec(5)): then no watcher starts."""
+    text = (UNITS / "watcher@.service").read_text()
+    assert "\nProtectHome=" not in text
+    assert "\nReadWritePaths=/tmp -/run/user\n" in text
+
+
+def test_the_last_error_has_its_priority_in_the_journal(tmp_path: Path) -> None:
+    with (tmp_path / "journal").open("w+") as file:
+        found = os.fstat(file.fileno())
+        environ = {**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+        command = [sys.executable, "-m", "watcher", "run", "--project", str(tmp_path / "gone")]
+        subprocess.run(command, stderr=file, stdout=subprocess.DEVNULL, env=environ, check=False, timeout=60)
+        file.seek(0)
+        assert file.read().startswith("<3>watcher: ")
