@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from watcher.buildkit import (
 )
 from watcher.dockerfile import cache_names, is_shared_cache
 from watcher.errors import EngineUnavailable, WatcherError
+from watcher.observers import humanize
 from watcher.prune.cache_names import CacheNames
 from watcher.prune.go_cache_select import shorten_names
 from watcher.prune.marked_records import Marks
@@ -34,7 +35,7 @@ from watcher.prune.record_pruner import RecordPruner
 _MOUNTS = ("type==exec.cachemount",)
 RELEASE_SECONDS = 15.0  # time for a busy BuildKit to release records whose last build has ended
 _RETRY = Backoff(0.1, 2.0)
-_MOUNT_SECONDS = 2.0  # time for BuildKit to release a dropped cache mount
+MOUNT_SECONDS = 2.0  # time for BuildKit to release a dropped cache mount
 _PAUSE = 0.05
 
 
@@ -52,8 +53,13 @@ class GoneCaches:
         cache: str,
         *,
         patience: float = RELEASE_SECONDS,
+        mount_seconds: float = MOUNT_SECONDS,
     ) -> None:
-        """`patience` is the time in seconds for BuildKit to release records that are in use."""
+        """`patience` is the time in seconds for BuildKit to release records that are in use.
+
+        `mount_seconds` is the same for cache mounts.
+        """
+        self._mount_seconds = mount_seconds
         self._connection, self._project, self._names = connection, project, CacheNames(folder)
         self._patience = patience
         self._journal = BuildJournal(folder if folder.is_dir() else None, cache=cache)
@@ -68,7 +74,7 @@ class GoneCaches:
         names = self._find_mounts(entries)
         kept = await self._used_by_others(names)
         own = [self._mount_verdict(name) for name in names if name not in kept]
-        if own and (size := await self._mounts_size()):
+        if own and (size := sum((await self._own_mounts()).values())):
             text = "its project is gone; the size is that of all cache mounts that its builds created"
             own[0] = replace(own[0], size=size, why=Reason(Cause.PROJECT_GONE, text))
         return (*steps, *own, *itertools.starmap(_kept_verdict, kept.items()))
@@ -80,26 +86,51 @@ class GoneCaches:
         kept = await self._used_by_others(names)
         names = [name for name in names if name not in kept]
         steps = await self._remove_records(low=low)
+        mounts = await self._remove_mounts(names)
+        return (*steps, *mounts, *itertools.starmap(_kept_verdict, kept.items()))
+
+    async def _remove_mounts(self, names: Sequence[str]) -> list[Verdict]:
+        """Remove cache mounts; keep the verdicts true where BuildKit does not let go of all.
+
+        BuildKit does not report the id of a cache mount, so one verdict has the size of all.
+        """
+        own = await self._own_mounts()
         try:
             freed = await _drop_mounts(await self._connection.client(), names)
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"the Go caches could not be removed: {error}") from error
-        mounts = [self._mount_verdict(name) for name in names]
-        if mounts:  # BuildKit does not report the id of a cache mount
+        found = [self._mount_verdict(name) for name in names]
+        held = await self._wait_for_release(own)
+        if held and not freed:
+            text = "BuildKit still holds it, as if a build used it; a restart of the engine frees it"
+            found = [each.as_kept(Cause.IN_USE, text) for each in found]
+            found[:1] = [replace(each, size=sum(held.values())) for each in found[:1]]
+        elif found:
             text = "its project is gone; the size is the sum of all its Go caches"
-            mounts[0] = replace(
-                self._mount_verdict(names[0]), size=freed, why=Reason(Cause.PROJECT_GONE, text)
-            )
-        return (*steps, *mounts, *itertools.starmap(_kept_verdict, kept.items()))
+            if held:
+                left = humanize.size(sum(held.values()))
+                text += f" but {len(held)} with {left}, which BuildKit still holds, as if a build used them"
+            found[0] = replace(found[0], size=freed, why=Reason(Cause.PROJECT_GONE, text))
+        return found
 
-    async def _mounts_size(self) -> int:
-        """Return the bytes of the cache mounts whose first command names the project; 0 if there are none."""
+    async def _wait_for_release(self, own: Mapping[str, int]) -> dict[str, int]:
+        """Return those of the mounts that are still there when BuildKit had time to release them."""
+        until = time.monotonic() + self._mount_seconds
+        for tries in itertools.count():
+            held = {name: size for name, size in (await self._own_mounts()).items() if name in own}
+            if not held or time.monotonic() >= until:
+                break
+            await asyncio.sleep(_RETRY.pause(tries))
+        return held
+
+    async def _own_mounts(self) -> dict[str, int]:
+        """Return the cache mounts whose first command names the project, by record id, with their bytes."""
         try:
             records = await (await self._connection.client()).disk_usage(_MOUNTS)
         except (ConnectError, RpcError) as error:
             raise EngineUnavailable(f"the build cache could not be read: {error}") from error
         marks = Marks(self._project)
-        return sum(record.size for record in records if marks.is_own(record))
+        return {record.id: record.size for record in records if marks.is_own(record)}
 
     async def _remove_records(self, *, low: bool) -> tuple[Verdict, ...]:
         """Remove the records. Wait for those that BuildKit releases soon; explain those that stay."""
@@ -169,7 +200,9 @@ def _with_image(verdict: Verdict) -> Verdict:
     """Reword the reason for a record that is in use while the images still exist."""
     if not verdict.remove and verdict.why.cause is Cause.IN_USE:
         return verdict.as_kept(
-            Cause.IN_USE, "used by an image or a build; it is removed together with that image"
+            Cause.IN_USE,
+            "an image or a build uses it; it is removed together with that image (containerd store: a "
+            "stopped build can hold it until the engine restarts)",
         )
     return verdict
 
@@ -198,7 +231,7 @@ async def _drop_mounts(client: Client, names: Iterable[str]) -> int:
     with suppress(SolveFailed):
         await client.solve(request, _ignore_progress)
     gone: list[UsageInfo] = []
-    for _ in range(round(_MOUNT_SECONDS / _PAUSE) if before else 0):
+    for _ in range(round(MOUNT_SECONDS / _PAUSE) if before else 0):
         there = {record.id for record in await client.disk_usage(_MOUNTS)}
         if gone := [record for name, record in before.items() if name not in there]:
             break

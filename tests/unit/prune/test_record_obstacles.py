@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.facts import missing
 from tests.unit.prune.test_build_records import COPY, build, record, step
 from tests.unit.prune.test_gone import Buildkit
 from tests.unit.prune.test_marked_records import marked_by
@@ -121,6 +122,42 @@ async def test_the_size_of_go_caches_is_that_of_the_mounts_which_the_project_cre
     found = [each for each in await caches(tmp_path, buildkit).judge(low=False) if each.kind == "go-cache"]
     assert sum(each.size for each in found) == 44
     assert all(each.remove for each in found)
+
+
+class Holding(Busy):
+    """It drops only the cache mounts whose record is in `loose`: a stopped build holds the others."""
+
+    loose: frozenset[str] = frozenset()
+
+    async def solve(self, request: Any, _: object) -> None:
+        self.mounts = {name: each for name, each in self.mounts.items() if name not in self.loose}
+
+
+def own_mounts() -> dict[str, UsageInfo]:
+    command = marked_by("shop-0123456789").removeprefix("mount / from exec ")
+    text = f"cached mount /go/pkg/mod from exec {command}"
+    return {name: record(name, 1.0, text, kind="exec.cachemount") for name in ("m1", "m2")}
+
+
+@pytest.mark.parametrize(
+    ("loose", "removed", "size", "said"),
+    [
+        ((), False, 44, ("BuildKit still holds it", "restart of the engine")),
+        (("m1",), True, 22, ("1 with 22 B", "BuildKit still holds")),
+        (("m1", "m2"), True, 44, ("project is gone",)),
+    ],
+)
+async def test_a_go_cache_that_is_still_there_is_not_called_removed(
+    loose: tuple[str, ...], removed: bool, size: int, said: tuple[str, ...], tmp_path: Path
+) -> None:
+    buildkit = Holding(calls=0)
+    buildkit.mounts, buildkit.loose = own_mounts(), frozenset(loose)
+    link: Any = buildkit
+    gone = GoneCaches(link, "shop-0123456789", tmp_path, "cache", mount_seconds=0.0)
+    found = [each for each in await gone.remove(low=False) if each.kind == "go-cache"]
+    assert {each.remove for each in found} == {removed}
+    assert sum(each.size for each in found) == size
+    assert not missing(found[0].reason, *said)
 
 
 async def test_a_record_that_is_never_released_is_reported_after_a_time(tmp_path: Path) -> None:
