@@ -66,6 +66,7 @@ def test_an_image_in_detail() -> None:
         healthcheck=("CMD", "true"),
         workdir="/w",
         command=("/e", "c"),
+        entrypoint=("/e",),
         os="windows",
         parent="sha256:0",
         digests=("a@sha256:2",),
