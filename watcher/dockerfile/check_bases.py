@@ -15,7 +15,11 @@ _RELEASES_BY_NAME = word_set("debian ubuntu buildpack-deps")
 
 
 def check_bases(file: ReviewedFile) -> Iterator[Advice]:
-    """Yield each reference without a version, once."""
+    """Yield each reference without a version, once.
+
+    All are a matter of taste, also those without a tag: in a dev loop the newest release is often wanted, and
+    `alpine` is as open as `golang:alpine`. `watcher init` writes both, as they exist on most machines.
+    """
     seen: set[str] = set()
     for stage in file.stages:
         places = [(stage.head.line, file.graph.bases[stage.index])]
@@ -49,7 +53,7 @@ def _judge(name: str, line: int) -> Advice | None:
     if tag in ("", "latest"):
         what = "has no tag, which means latest" if not tag else "is the tag latest"
         told = f"line {line}: {name} {what}: a build of the same tree can start from another image tomorrow"
-        return Advice(line, Severity.ADVICE, told, remedy)
+        return Advice(line, Severity.TASTE, told, remedy)
     told = (
         f"line {line}: the tag of {name} names no version, so the image behind it changes with each release"
     )

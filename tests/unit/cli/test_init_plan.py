@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.loaded_settings import load
+from tests.platforms import AMD64
 from watcher.cli import commands
 from watcher.cli.init_plan import find_main_packages, find_port, plan_project, read_module
 from watcher.compose import load as load_compose
-from watcher.dockerfile import parse
+from watcher.dockerfile import ImageConfig, ReviewInput, Severity, parse, review
 from watcher.errors import ConfigError
 
 DOCKER = {
@@ -53,7 +54,16 @@ def test_an_empty_module_gets_a_program_too(tmp_path: Path, capsys: pytest.Captu
     (service,) = project.services.values()
     assert (service.name, service.image) == ("shop", "shop-dev")
     assert [str(port) for port in service.ports] == ["9000:9000"]
-    parse((tmp_path / "Dockerfile").read_text())
+    text = (tmp_path / "Dockerfile").read_text()
+    files = frozenset(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    given = ReviewInput(
+        build_args=service.build.args if service.build else {},
+        target=None,
+        platforms=AMD64,
+        bases={name: ImageConfig() for name in ("golang:alpine", "alpine")},
+        files=files,
+    )
+    assert {each.severity for each in review(text, given)} == {Severity.TASTE}
     if go := shutil.which("go"):
         subprocess.run([go, "vet", "."], cwd=tmp_path, check=True, timeout=100)
 

@@ -124,9 +124,9 @@ def test_a_from_line_sees_only_arguments_before_the_first_from() -> None:
 @pytest.mark.parametrize(
     ("name", "severity"),
     [
-        ("alpine", "advice"),
-        ("alpine:latest", "advice"),
-        ("localhost:5000/team/base", "advice"),
+        ("alpine", "taste"),
+        ("alpine:latest", "taste"),
+        ("localhost:5000/team/base", "taste"),
         ("golang:alpine", "taste"),
         ("debian:stable-slim", "taste"),
         ("cgr.dev/chainguard/static:nonroot", "taste"),
@@ -149,7 +149,7 @@ def test_a_base_without_a_version_is_named(name: str, severity: str) -> None:
 def test_an_image_that_is_copied_from_needs_a_version_and_one_of_the_compose_file_none() -> None:
     text = ALPINE + "COPY --from=busybox /bin/sh /bin/sh\n"
     (said,) = found(text)
-    assert said.startswith("advice line 4: busybox has no tag")
+    assert said.startswith("taste line 4: busybox has no tag")
     assert found(text, replace(GIVEN, given_images=frozenset({"busybox"}))) == []
 
 
