@@ -10,7 +10,7 @@ from watcher.observers import humanize
 from watcher.observers.humanize import short
 
 if TYPE_CHECKING:  # a client reads JSON: importing the models takes longer than the answer
-    from watcher.observers.status_schema import ServiceStatus
+    from watcher.observers.status_schema import FailureInfo, ServiceStatus
 
 _WIDEST_NOTE = 100
 
@@ -43,6 +43,19 @@ def _make_row(found: ServiceStatus, now: float) -> tuple[str, ...]:
     )
 
 
+def find_failure(found: ServiceStatus) -> FailureInfo | None:
+    """Return why the desired revision is not live: it failed, or its build or deploy is tried again.
+
+    Not the engine's silence, which the first lines name.
+    """
+    error = found.last_error
+    if error is None or found.failed:
+        return error.failure if error else None
+    open_ = error.resolved_at is None and found.stale is not False and found.phase != "down"
+    same = found.desired is not None and found.desired.revision == error.revision
+    return error.failure if open_ and same else None
+
+
 def _describe_note(found: ServiceStatus, now: float) -> str:
     """Return the most important fact about a service: a failure, what it waits for, else its addresses."""
     stale = ""
@@ -50,8 +63,8 @@ def _describe_note(found: ServiceStatus, now: float) -> str:
         stale = f"stale for {humanize.seconds(max(0.0, now - found.stale_since))}: "
     if found.refused:
         return _cut(f"the configuration is refused: {found.refused}")
-    if found.failed and found.last_error:
-        return _cut(f"{stale}{found.last_error.failure.summary}")
+    if failure := find_failure(found):
+        return _cut(f"{stale}{failure.summary}")
     if found.container_paused:
         return f"requests wait until `docker unpause {found.container}`"
     if found.source.gone:

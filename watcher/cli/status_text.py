@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from watcher.cli.status_overview import list_overview
+from watcher.cli.status_overview import find_failure, list_overview
 from watcher.observers import humanize
 from watcher.observers.humanize import short
 
@@ -79,9 +79,9 @@ def _list_facts(found: ServiceStatus, now: float) -> Iterator[tuple[str, str]]:
         yield "waiting", found.held.removeprefix("waiting ")
     if found.refused:
         yield "refused", f"the configuration: {found.refused}; what that concerns stays as it was"
-    if found.failed and found.last_error:
-        failure = found.last_error.failure
-        yield "failed", f"{short(found.failed)}  {failure.summary}"
+    if failure := find_failure(found):
+        failed = found.failed or (found.desired.revision if found.desired else None)
+        yield "failed" if found.failed else "error", f"{short(failed)}  {failure.summary}"
         yield from (("", line) for line in failure.lines)
         if failure.hint:
             yield "", f"hint: {failure.hint}"

@@ -14,7 +14,7 @@ from tests.platforms import AMD64
 from watcher.cli import commands
 from watcher.cli.init_plan import find_main_packages, find_port, plan_project, read_module
 from watcher.compose import load as load_compose
-from watcher.dockerfile import ImageConfig, ReviewInput, Severity, parse, review
+from watcher.dockerfile import ImageConfig, ReviewInput, Severity, review
 from watcher.errors import ConfigError
 
 DOCKER = {

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from tests.facts import missing
 from tests.unit.observers.conftest import told
-from tests.unit.observers.story import SERVICE, Story
+from tests.unit.observers.story import SERVICE, Story, revision
 from watcher.cli import status_text
-from watcher.observers.events import ConfigurationRefused, SourceGone
+from watcher.cli.status_overview import list_overview
+from watcher.errors import Failure
+from watcher.observers.events import BuildFinished, BuildOutcome, ConfigurationRefused, SourceGone
+from watcher.observers.humanize import short
 
 
 def test_a_failed_build_beside_a_live_tree_is_said_to_be_past(story: Story) -> None:
@@ -17,6 +20,30 @@ def test_a_failed_build_beside_a_live_tree_is_said_to_be_past(story: Story) -> N
     (build,) = [line for line in mended if line.startswith("  build ")]
     assert "failed in" in build
     assert "the live tree needed no build" in build
+
+
+def test_a_build_that_is_tried_again_gives_its_reason(story: Story) -> None:
+    """The engine's own trouble fails no revision; `status` said only that the service waits."""
+    board = told(story.cycle(1).save(2).begin(2))
+    failure = Failure("engine", "no space left on device on the engine's machine", hint="`docker system df`")
+    board.notify(
+        BuildFinished(
+            service=SERVICE,
+            at=story.now,
+            revision=revision(2),
+            outcome=BuildOutcome.ERROR,
+            seconds=1.0,
+            failure=failure,
+        )
+    )
+    lines = status_text.render_lines(board.status, story.now + 1)
+    (error,) = [line for line in lines if line.strip().startswith("error")]
+    assert not missing(error, short(revision(2)), "no space left on device")
+    assert any("hint: `docker system df`" in line for line in lines)
+    (service,) = board.status.services
+    assert any("no space left" in line for line in list_overview([service], story.now))
+    newer = status_text.render_lines(told(story.save(3)).status, story.now)
+    assert not any("no space left" in line for line in newer)
 
 
 def test_a_refused_configuration_and_a_tree_that_is_gone_are_not_called_equal(story: Story) -> None:
