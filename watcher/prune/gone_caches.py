@@ -34,7 +34,7 @@ from watcher.prune.record_pruner import RecordPruner
 
 _MOUNTS = ("type==exec.cachemount",)
 RELEASE_SECONDS = 15.0  # time for a busy BuildKit to release records whose last build has ended
-_RETRY = Backoff(0.1, 2.0)
+RETRY = Backoff(0.1, 2.0)
 MOUNT_SECONDS = 2.0  # time for BuildKit to release a dropped cache mount
 _PAUSE = 0.05
 
@@ -54,12 +54,13 @@ class GoneCaches:
         *,
         patience: float = RELEASE_SECONDS,
         mount_seconds: float = MOUNT_SECONDS,
+        retry: Backoff = RETRY,
     ) -> None:
         """`patience` is the time in seconds for BuildKit to release records that are in use.
 
-        `mount_seconds` is the same for cache mounts.
+        `mount_seconds` is the same for cache mounts; `retry` gives the pauses in between.
         """
-        self._mount_seconds = mount_seconds
+        self._mount_seconds, self._retry = mount_seconds, retry
         self._connection, self._project, self._names = connection, project, CacheNames(folder)
         self._patience = patience
         self._journal = BuildJournal(folder if folder.is_dir() else None, cache=cache)
@@ -120,7 +121,7 @@ class GoneCaches:
             held = {name: size for name, size in (await self._own_mounts()).items() if name in own}
             if not held or time.monotonic() >= until:
                 break
-            await asyncio.sleep(_RETRY.pause(tries))
+            await asyncio.sleep(self._retry.pause(tries))
         return held
 
     async def _own_mounts(self) -> dict[str, int]:
@@ -147,7 +148,7 @@ class GoneCaches:
                 found[name] = found[name].as_kept(obstacle.value.cause, obstacle.value.text)
             if Obstacle.RELEASE not in obstacles.values() or time.monotonic() >= until:
                 break
-            await asyncio.sleep(_RETRY.pause(tries))
+            await asyncio.sleep(self._retry.pause(tries))
             found |= {verdict.id: verdict for verdict in await pruner.prune(low=low)}
         return tuple(found.values())
 

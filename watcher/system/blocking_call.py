@@ -22,7 +22,7 @@ _Call = Callable[[], Callable[[], None]]  # blocks, and returns how to report it
 
 
 class _Worker(threading.Thread):
-    """A thread that makes one call after the other, and ends when none came for `SPARE` seconds.
+    """A thread that makes one call after the other, and ends when none came for some time after the last.
 
     It is a daemon thread, and is in `_spare` only between two calls: a call that does not come back keeps its
     thread, and no other call.
@@ -30,16 +30,17 @@ class _Worker(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(name="blocking call", daemon=True)
-        self._calls: queue.SimpleQueue[_Call] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[tuple[_Call, float]] = queue.SimpleQueue()
 
-    def make(self, call: _Call) -> None:
-        """Make a call; only for one that is not in `_spare`."""
-        self._calls.put(call)
+    def make(self, call: _Call, spare: float) -> None:
+        """Make a call, then wait `spare` seconds for the next; only for one that is not in `_spare`."""
+        self._calls.put((call, spare))
 
     def run(self) -> None:
+        spare: float | None = None  # the first call is on its way
         while True:
             try:
-                call = self._calls.get(timeout=SPARE)
+                call, spare = self._calls.get(timeout=spare)
             except queue.Empty:
                 with _lock:
                     if self in _spare:  # if not, a call is on its way
@@ -58,20 +59,21 @@ _lock = threading.Lock()
 _spare: list[_Worker] = []
 
 
-def _make_in_worker(call: _Call) -> None:
+def _make_in_worker(call: _Call, spare: float) -> None:
     with _lock:
         worker = _spare.pop() if _spare else None  # the last one: those before it end
     if worker is None:
         worker = _Worker()
         worker.start()
-    worker.make(call)
+    worker.make(call, spare)
 
 
-async def in_own_thread(function: Callable[[], T]) -> T:
+async def in_own_thread(function: Callable[[], T], *, spare: float = SPARE) -> T:
     """Run the function in a thread of its own, however long it takes; a cancelled call is left behind.
 
     The thread is a daemon thread: a thread of a pool would keep the process from exiting. It makes later
     calls too: idle daemons look at their settings twice a second, and a deploy has dozens of calls.
+    `spare`: how many seconds it waits for the next one.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -83,7 +85,7 @@ async def in_own_thread(function: Callable[[], T]) -> T:
             return partial(_report, loop, partial(_set_outcome, done, done.set_exception, error))
         return partial(_report, loop, partial(_set_outcome, done, done.set_result, result))
 
-    _make_in_worker(work)
+    _make_in_worker(work, spare)
     return await done
 
 

@@ -11,7 +11,6 @@ import pytest
 from tests.unit.prune.test_build_records import record
 from tests.unit.prune.test_gone import NOTHING, Bench, bench  # noqa: F401  (a fixture)
 from watcher import labels
-from watcher.backoff import Backoff
 from watcher.builder import EngineConnection
 from watcher.engine import EngineError, Removal
 from watcher.prune import DownReport, EngineUse, Registry, remove_project_objects
@@ -143,7 +142,6 @@ async def test_a_container_that_another_program_removes_meanwhile_is_not_left(
     async def remove(name: str, **_: Any) -> Removal:
         return answers.setdefault(name, [Removal.GONE, Removal.IN_USE, Removal.IN_USE]).pop()
 
-    monkeypatch.setattr("watcher.prune.gone_removal._REMOVAL_RETRY", Backoff(0.0, 0.0))
     monkeypatch.setattr(bench.engine, "remove", remove)
     report = await down(bench, root)
     assert [verdict for verdict in report.kept if verdict.kind == "container"] == []

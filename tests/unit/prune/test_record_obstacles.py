@@ -14,13 +14,14 @@ from tests.facts import missing
 from tests.unit.prune.test_build_records import COPY, build, record, step
 from tests.unit.prune.test_gone import Buildkit
 from tests.unit.prune.test_marked_records import marked_by
+from watcher.backoff import Backoff
 from watcher.builder import BuildJournal
 from watcher.buildkit import UsageInfo
-from watcher.prune import gone_caches
 from watcher.prune.gone_caches import GoneCaches
 from watcher.prune.model import Cause, Verdict
 from watcher.prune.record_obstacles import Obstacle, find_obstacles
 
+AT_ONCE = Backoff(0.0, 0.0)
 A, B, C = (
     record("a", 1.0, COPY),
     record("b", 2.0, COPY, parents=("a",)),
@@ -83,18 +84,13 @@ class Busy(Buildkit):
 
 def caches(folder: Path, buildkit: Busy, *, patience: float = 15.0) -> GoneCaches:
     link: Any = buildkit
-    found = GoneCaches(link, "shop-0123456789", folder, "cache", patience=patience)
+    found = GoneCaches(link, "shop-0123456789", folder, "cache", patience=patience, retry=AT_ONCE)
     journal = BuildJournal(folder, cache="cache")
     journal.update(lambda _: [build(1, step(1), step(1, "[2/2] COPY b .", after=2))])
     return found
 
 
 OWN = (record("a1", 101.05, COPY), record("b1", 102.05, "[2/2] COPY b .", parents=("a1",)))
-
-
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gone_caches, "_RETRY", gone_caches.Backoff(0.0, 0.0))
 
 
 def summarize(verdicts: tuple[Verdict, ...]) -> dict[str, str]:

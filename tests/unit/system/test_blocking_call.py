@@ -30,9 +30,8 @@ def own_timeout() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_spare_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads of other tests make no calls of this one, and those of this one end soon."""
+    """Threads of other tests make no calls of this one."""
     monkeypatch.setattr(blocking_call, "_spare", [])
-    monkeypatch.setattr(blocking_call, "SPARE", 0.2)
 
 
 async def test_one_thread_makes_calls_that_follow_each_other() -> None:
@@ -46,7 +45,7 @@ async def test_calls_at_the_same_time_do_not_wait_for_each_other() -> None:
 
 
 async def test_a_thread_without_calls_ends_and_the_next_call_has_another() -> None:
-    first = await in_own_thread(threading.current_thread)
+    first = await in_own_thread(threading.current_thread, spare=0.05)
     await asyncio.to_thread(first.join, 20)
     assert not first.is_alive()
     assert await in_own_thread(threading.current_thread) is not first
@@ -54,9 +53,9 @@ async def test_a_thread_without_calls_ends_and_the_next_call_has_another() -> No
 
 async def test_a_call_that_arrives_while_the_thread_ends_is_made() -> None:
     for number in range(60):
-        blocking_call.SPARE = 0.0005 * (number % 3)
-        assert await in_own_thread(partial(abs, number)) == number
-        await asyncio.sleep(0.0005 * (number % 3))
+        spare = 0.0005 * (number % 3)
+        assert await in_own_thread(partial(abs, number), spare=spare) == number
+        await asyncio.sleep(spare)
 
 
 async def test_what_a_call_held_is_let_go() -> None:
