@@ -67,7 +67,8 @@ def test_two_copies_of_a_project_serve_and_prune_side_by_side(
     assert (one.health(), two.health()) == ({"copy": one.id}, {"copy": two.id})
 
     other = labels.project_id(one.folder.resolve())
-    until(lambda: any(f"of another watched project ({other}" in line for line in two.output), "it is said")
+    said = "another watched project has that name"
+    until(lambda: any(said in line and other in line for line in two.output), "it is said")
     assert any(f"another project ({other}" in line and "builds" in line for line in two.output)
     assert not any("another" in line for line in one.output)
 

@@ -40,6 +40,7 @@ class Told(Recipe):
         body = dict(super().config(image, publish, extra_labels, joins, **named))
         body |= {"Cmd": self.command, "ExposedPorts": {f"{port}/tcp": {} for port in self.ports}}
         body["HostConfig"] = {**body["HostConfig"], **self.host}
+        body["StopSignal"] = "SIGKILL"  # a shell as first process does not hear SIGTERM: 10 s for each test
         return body
 
 
