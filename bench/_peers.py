@@ -213,7 +213,7 @@ def how_busy() -> str:
     """Return a warning if other processes use the machine, otherwise an empty string."""
     load = os.getloadavg()[0]
     return (
-        f"NOTE: the load average is {load:.1f}: this machine is busy, and figures are too high"
+        f"NOTE: the load average is {load:.1f}: if other processes cause it, figures are too high"
         if load > 0.5
         else ""
     )

@@ -76,6 +76,7 @@ SHOWN: Mapping[str, Shown] = {
         ("--files", "0", "--seconds", "5", "--settle", "5"),
     ),
 }
+_LOAD_NOTE = "NOTE: the load average"  # above each output stands the load before it
 _ROW = regex.compile(r"^([a-z][a-z0-9-]*) +([0-9]+\.[0-9]+)(?: |$)")
 # Sizes of a plot in its own units.
 _WIDTH, _NAMES, _VALUES, _ROW_HEIGHT = 720, 130, 70, 26
@@ -140,27 +141,32 @@ def measure(name: str, limit: float, *, quick: bool = False) -> Result | None:
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
             timeout=limit,
             check=False,
         )
     except subprocess.TimeoutExpired:
         print(f"{name}: not done within {limit:g} s", file=sys.stderr)
         return None
-    if done.returncode not in (0, GOAL_MISSED) or not done.stdout.strip():
-        last = "\n".join(done.stdout.splitlines()[-10:])
+    output = drop_progress(done.stdout.decode("utf-8", "replace")).strip("\n")
+    if done.returncode not in (0, GOAL_MISSED) or not output:
+        last = "\n".join(output.splitlines()[-10:])
         print(f"{name}: failed with exit status {done.returncode}:\n{last}", file=sys.stderr)
         return None
     return Result(
         name=name,
         command=" ".join(("./dev bench", name, *arguments)),
-        output=done.stdout.strip("\n"),
+        output=output,
         commit=_print_of("git", "rev-parse", "--short", "HEAD"),
         at=begun,
         load=load,
         machine=describe_machine(),
         versions=describe_versions(),
     )
+
+
+def drop_progress(text: str) -> str:
+    """Return the lines as a terminal shows them in the end: text before a carriage return is overwritten."""
+    return "\n".join(line.rpartition("\r")[2] for line in text.split("\n"))
 
 
 @dataclass(frozen=True)
@@ -234,7 +240,8 @@ def render(results: Sequence[Result]) -> str:
         "# Benchmarks",
         "",
         "Written by `./dev bench report`; each figure comes from one run of its command. Tables of several",
-        "tools show seconds from the save to the new answer. `go` is `go build` alone: the floor.",
+        "tools show seconds from the save to the new answer. `go` is `go build` alone: the floor. `air` builds and",
+        "runs on the host, without an image or a container.",
     ]
     plots = list_plots(results)
     for result in results:
@@ -246,7 +253,8 @@ def render(results: Sequence[Result]) -> str:
         for file, table in plots.items():
             if file.startswith(f"bench-{result.name}-"):
                 lines += ["", compare(table), "", f"![{table.title}](pictures/{file})"]
-        lines += ["", "```text", *(line.rstrip() for line in result.output.splitlines()), "```"]
+        shown = (line.rstrip() for line in result.output.splitlines() if not line.startswith(_LOAD_NOTE))
+        lines += ["", "```text", *shown, "```"]
     return "\n".join([*lines, ""])
 
 

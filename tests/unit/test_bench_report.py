@@ -126,8 +126,8 @@ def test_a_measurement_that_fails_or_hangs_is_no_result(
 def test_a_missed_goal_stands_on_the_page(
     monkeypatch: pytest.MonkeyPatch, status: int, *, is_result: bool
 ) -> None:
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess(command, status, "0.55 s: goal 0.4 s NOT met\n")
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.CompletedProcess(command, status, b"0.55 s: goal 0.4 s NOT met\n")
 
     monkeypatch.setattr(subprocess, "run", run)
     found = report.measure("cli", 60)
@@ -137,3 +137,8 @@ def test_a_missed_goal_stands_on_the_page(
 
 def test_every_measurement_of_the_page_exists() -> None:
     assert all((report.ROOT / "bench" / f"{name}.py").exists() for name in report.SHOWN)
+
+
+def test_progress_that_a_terminal_overwrites_is_dropped() -> None:
+    raw = "head\nround 1 of 2: go   \rround 2 of 2: go   \r        \r\nmedian\n\rweb: 1/2\rweb: 2/2\nend"
+    assert report.drop_progress(raw).splitlines() == ["head", "", "median", "web: 2/2", "end"]
