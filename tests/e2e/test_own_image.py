@@ -102,7 +102,7 @@ class Page:
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name, self.port = folder, name, free_port()
         (folder / "Dockerfile").write_text(
-            "FROM alpine\nCOPY page /www/index.html\n"
+            "FROM alpine\nCOPY page /www/index.html\nSTOPSIGNAL SIGKILL\n"  # it hears nothing else
             'CMD ["sh", "-c", "echo serving; exec busybox httpd -f -p 9000 -h /www"]\n'
         )
         service = {

@@ -16,7 +16,7 @@ from watcher import labels
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-# Nothing is compiled: what is looked at are names, ports and images.
+# Nothing is compiled: what is looked at are names, ports and images. As process 1, busybox hears no SIGTERM.
 DOCKERFILE = """FROM golang:alpine AS builder
 LABEL stage=builder
 WORKDIR /src
@@ -24,6 +24,7 @@ COPY . .
 RUN mkdir /www && cp page /www/health
 FROM alpine
 COPY --from=builder /www /www
+STOPSIGNAL SIGKILL
 CMD ["busybox", "httpd", "-f", "-p", "9000", "-h", "/www"]
 """
 
