@@ -240,8 +240,8 @@ def render(results: Sequence[Result]) -> str:
         "# Benchmarks",
         "",
         "Written by `./dev bench report`; each figure comes from one run of its command. Tables of several",
-        "tools show seconds from the save to the new answer. `go` is `go build` alone: the floor. `air` builds and",
-        "runs on the host, without an image or a container.",
+        "tools show seconds from the save to the new answer. `go` is `go build` alone: the floor. `air`",
+        "builds and runs on the host, without an image or a container.",
     ]
     plots = list_plots(results)
     for result in results:

@@ -6,6 +6,7 @@ import json
 import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -126,8 +127,11 @@ def test_a_measurement_that_fails_or_hangs_is_no_result(
 def test_a_missed_goal_stands_on_the_page(
     monkeypatch: pytest.MonkeyPatch, status: int, *, is_result: bool
 ) -> None:
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.CompletedProcess(command, status, b"0.55 s: goal 0.4 s NOT met\n")
+    def run(command: list[str], **given: object) -> subprocess.CompletedProcess[Any]:
+        printed = "0.55 s: goal 0.4 s NOT met\n"
+        return subprocess.CompletedProcess(
+            command, status, printed if given.get("text") else printed.encode()
+        )
 
     monkeypatch.setattr(subprocess, "run", run)
     found = report.measure("cli", 60)
