@@ -302,6 +302,7 @@ def main() -> None:
     if unknown := [*({*options.names} - known.keys()), *({*names} - {*CONTENDERS})]:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so everything is removed then too
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # not ignored: the tools inherit that
     with tempfile.TemporaryDirectory() as config:
         docker = Docker(options.engine, Path(config))
         print(f"{docker.describe()}; from a save to the new answer, seconds")

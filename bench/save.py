@@ -400,6 +400,7 @@ def main() -> None:
     if unknown := sorted(set(names) - set(MAKERS)):
         parser.error(f"--peers {','.join(unknown)}: known are {', '.join(MAKERS)}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so everything is removed then too
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # not ignored: the tools inherit that
     bench_contenders(options.engine, names, max(options.rounds, 1), options.slow_rounds)
 
 
